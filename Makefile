@@ -1,0 +1,51 @@
+# The two commands of the README, and what CI adds to them. GNU make; Linux, macOS and Windows (Git Bash).
+PYTHON ?= python3
+VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+STAMP := $(VENV)/.installed
+INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
+
+.PHONY: help demo test lint types bench clean
+
+help:
+	@echo "make demo   install into $(VENV) and run the main job into demo-output/"
+	@echo "make test   install into $(VENV) and run the tests"
+	@echo "make lint   ruff: lint and format"
+	@echo "make types  mypy"
+	@echo "make bench  the benchmarks"
+	@echo "make clean  remove $(VENV) and demo-output/"
+
+$(STAMP): $(INPUTS)
+	@echo "== creating $(VENV) and installing pinned versions (constraints.txt)"
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --editable ".[test,lint]"
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	@echo "== running the main job on a phantom CT into demo-output/"
+	$(BIN)/python -m twintrack demo --out demo-output
+	@echo "== open demo-output/report.html"
+
+test: $(STAMP)
+	@echo "== running the tests"
+	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+lint: $(STAMP)
+	@echo "== ruff"
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+types: $(STAMP)
+	@echo "== mypy"
+	$(BIN)/python -m mypy
+
+bench: $(STAMP)
+	@for file in Testing/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+clean:
+	rm -rf $(VENV) demo-output

@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.isotonic import IsotonicRegression
+
+from twintrack.calibration import ScoreSketch, fit_calibrator
+from twintrack.calibration.cells import cell_of
+from twintrack.calibration.isotonic import equal_mass_bins
+from twintrack.errors import InputError
+
+
+def sketch_of(score, *masks) -> ScoreSketch:
+    return ScoreSketch.of_case(np.asarray(score, np.float32), [np.asarray(mask, np.uint8) for mask in masks])
+
+
+def simulated(voxels: int, raters: int, curve, seed: int = 0) -> tuple[np.ndarray, list[np.ndarray]]:
+    random = np.random.default_rng(seed)
+    score = random.random(voxels).astype(np.float32)
+    return score, [(random.random(voxels) < curve(score)).astype(np.uint8) for _ in range(raters)]
+
+
+@pytest.fixture(scope="module")
+def noisy() -> ScoreSketch:
+    """Three raters with a curve that rises and falls, so that violators must be pooled."""
+    return sketch_of(*_flatten(simulated(20_000, 3, lambda s: 0.5 + 0.4 * np.sin(5 * s))))
+
+
+def _flatten(case):
+    score, masks = case
+    return score, *masks
+
+
+def test_the_fit_equals_scikit_learn_on_the_same_bins(noisy):
+    binned = equal_mass_bins(noisy, 50)
+    reference = IsotonicRegression().fit(binned.score, binned.mhr, sample_weight=binned.counts)
+    calibrator = fit_calibrator(noisy, bins=50)
+    np.testing.assert_allclose(calibrator.knots_y, reference.predict(binned.score), atol=1e-12, rtol=0)
+    probe = np.random.default_rng(1).uniform(0.05, 0.95, 1000).astype(np.float32)
+    np.testing.assert_allclose(calibrator(probe), reference.predict(probe), atol=1e-6)
+    assert len(set(calibrator.knots_y)) < 50, "the case must need pooling"
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.integers(5, 200))
+def test_every_fit_is_monotone_within_zero_and_one_and_keeps_the_ranking(seed, bins, voxels):
+    random = np.random.default_rng(seed)
+    score = np.round(random.random(voxels), random.integers(1, 6)).astype(np.float32)
+    masks = [random.integers(0, 2, voxels) for _ in range(3)]
+    score[0], masks[0][0] = 0.5, 1
+    for options in ({"target": "mhr"}, {"target": "single-rater", "rater": 1}, {"target": "hard-label"}):
+        calibrator = fit_calibrator(sketch_of(score, *masks), bins=bins, **options)
+        mapped = calibrator(np.linspace(0, 1, 2001, dtype=np.float32))
+        assert np.all(np.diff(mapped) >= 0)
+        assert mapped.min() >= 0
+        assert mapped.max() <= 1
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.lists(st.sampled_from([0.001, 0.2, 0.200001, 0.4, 0.6, 0.8, 1.0]), min_size=1, max_size=300), st.integers(2, 9)
+)
+def test_equal_scores_never_fall_into_different_bins(values, bins):
+    score = np.array(values, np.float32)
+    binned = equal_mass_bins(sketch_of(score, np.zeros(score.size)), bins)
+    bounds = np.searchsorted(np.sort(score), np.concatenate([[0], binned.score]))  # means lie inside their bins
+    assert binned.counts.sum() == score.size
+    assert len(binned.counts) <= bins
+    assert np.all(np.diff(binned.score) > 0)
+    edges = np.cumsum(binned.counts)[:-1]
+    ordered = np.sort(score)
+    assert np.all(cell_of(ordered[edges - 1]) < cell_of(ordered[edges]))
+    assert bounds[0] == 0
+
+
+def test_bins_of_a_smooth_score_have_equal_mass():
+    score = (np.arange(100_000) + 0.5) / 100_000
+    counts = equal_mass_bins(sketch_of(score, np.zeros(score.size)), 40).counts
+    assert len(counts) == 40
+    np.testing.assert_allclose(counts, 2500, atol=15)  # half of the widest cell holds 6 voxels
+
+
+def test_a_heavy_atom_near_zero_takes_one_bin_and_the_others_share_the_rest_equally():
+    rest = (np.arange(9_900) + 0.5) / 9_900 * 0.9 + 0.05
+    atom = np.geomspace(1e-30, 1e-5, 1_000_000)
+    counts = equal_mass_bins(sketch_of(np.concatenate([rest, atom]), np.zeros(1_009_900)), 100).counts
+    assert counts[0] == 1_000_000
+    assert len(counts) == 100
+    np.testing.assert_allclose(counts[1:], 100, atol=2)
+
+
+def test_a_heavy_atom_at_one_does_not_swallow_the_scores_below_it():
+    score = np.concatenate([np.linspace(0.1, 0.9, 100), np.ones(10_000)])
+    binned = equal_mass_bins(sketch_of(score, np.zeros(score.size)), 10)
+    assert binned.counts[-1] == 10_000
+    assert binned.score[-1] == 1.0
+
+
+@pytest.mark.parametrize("curve", [lambda s: s**2, lambda s: 0.9 * np.sqrt(s), lambda s: 0.1 + 0.6 * s])
+def test_a_known_calibration_curve_is_recovered(curve):
+    voxels, raters, bins = 200_000, 5, 50
+    calibrator = fit_calibrator(sketch_of(*_flatten(simulated(voxels, raters, curve))), bins=bins)
+    probe = np.linspace(0.02, 0.98, 500).astype(np.float32)
+    spread = np.sqrt(0.25 / (voxels / bins * raters))  # largest standard deviation of a bin's mean
+    np.testing.assert_allclose(calibrator(probe), curve(probe), atol=5 * spread + 0.003)
+
+
+def test_the_fit_does_not_depend_on_the_order_of_merging():
+    parts = [sketch_of(*_flatten(simulated(3000, 3, lambda s: s, seed))) for seed in range(4)]
+    one = fit_calibrator(parts[0] + parts[1] + parts[2] + parts[3], bins=30)
+    other = fit_calibrator((parts[3] + parts[1]) + (parts[2] + parts[0]), bins=30)
+    assert one.bin_counts == other.bin_counts
+    np.testing.assert_allclose(one.knots_x, other.knots_x, rtol=1e-14)
+    np.testing.assert_allclose(one.knots_y, other.knots_y, rtol=1e-12)
+
+
+def test_single_rater_equals_the_mhr_fit_on_that_rater_alone():
+    score, masks = simulated(5000, 3, lambda s: s)
+    chosen = fit_calibrator(sketch_of(score, *masks), target="single-rater", rater=2, bins=40)
+    alone = fit_calibrator(sketch_of(score, masks[1]), bins=40)
+    np.testing.assert_allclose(chosen.knots_y, alone.knots_y, atol=1e-12)
+    assert (chosen.rater, chosen.target) == (2, "single-rater")
+
+
+def test_hard_label_is_the_average_of_the_single_rater_maps(noisy):
+    probe = np.linspace(0, 1, 777, dtype=np.float32)
+    single = [fit_calibrator(noisy, target="single-rater", rater=r, bins=30)(probe) for r in (1, 2, 3)]
+    hard = fit_calibrator(noisy, target="hard-label", bins=30)(probe)
+    np.testing.assert_allclose(hard, np.mean(single, axis=0), atol=1e-6)
+
+
+def test_hard_label_equals_mhr_where_no_rater_needs_pooling():
+    score = np.repeat([0.1, 0.3, 0.5, 0.7, 0.9], 10)
+    masks = [(np.tile(np.arange(10), 5) < np.repeat([0, 2, 4, 6, 8 + r], 10)).astype(int) for r in range(2)]
+    sketch = sketch_of(score, *masks)
+    mhr, hard = (fit_calibrator(sketch, target=target, bins=5) for target in ("mhr", "hard-label"))
+    np.testing.assert_allclose(hard.knots_y, mhr.knots_y, atol=1e-12)
+    np.testing.assert_allclose(mhr.knots_y, [0, 0.2, 0.4, 0.6, 0.85], atol=1e-12)
+
+
+def test_hard_label_differs_from_mhr_where_one_rater_needs_pooling():
+    score = np.repeat([0.2, 0.8], 10)
+    falls = np.repeat([1, 0], 10) * (np.tile(np.arange(10), 2) < 6)  # 0.6 then 0: pooled to 0.3
+    rises = np.repeat([0, 1], 10)
+    sketch = sketch_of(score, falls, rises)
+    np.testing.assert_allclose(fit_calibrator(sketch, bins=2).knots_y, [0.3, 0.5], atol=1e-12)
+    np.testing.assert_allclose(fit_calibrator(sketch, target="hard-label", bins=2).knots_y, [0.15, 0.65], atol=1e-12)
+
+
+def test_a_rater_is_fitted_only_on_the_cases_this_rater_drew():
+    drawn = ScoreSketch.of_case(np.float32([0.2, 0.8]), [np.array([0, 1]), np.array([0, 1])])
+    absent = ScoreSketch.of_case(np.float32([0.2, 0.5, 0.8]), [np.array([0, 1, 0]), None])
+    calibrator = fit_calibrator(drawn + absent, target="single-rater", rater=2, bins=3)
+    np.testing.assert_allclose(calibrator.knots_x, [0.2, 0.5, 0.8], atol=1e-7)
+    np.testing.assert_allclose(calibrator.knots_y, [0, 0.5, 1], atol=1e-6)  # the unseen bin is interpolated
+
+
+def test_a_fit_on_too_little_says_so():
+    score, masks = simulated(400, 3, lambda s: s)
+    warnings = " | ".join(
+        fit_calibrator(
+            sketch_of(np.append(score, np.zeros(9)), *(np.append(m, np.ones(9)) for m in masks)), bins=5
+        ).warnings
+    )
+    for words in ("1 cases only", "tumour voxels only", "5 bins lie above score 0.05", "has score 0"):
+        assert words in warnings
+
+
+def test_a_fit_on_enough_has_no_warnings():
+    enough = sum(
+        (sketch_of(*_flatten(simulated(5000, 3, lambda s: s, seed))) for seed in range(12)), ScoreSketch.empty()
+    )
+    assert fit_calibrator(enough).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"target": "majority"}, "must be one of"),
+        ({"bins": 1}, "at least 2 bins"),
+        ({"target": "single-rater"}, "rater's number"),
+        ({"rater": 1}, "rater's number"),
+        ({"target": "single-rater", "rater": 4}, "1 to 3"),
+        ({"target": "single-rater", "rater": 0}, "1 to 3"),
+    ],
+)
+def test_wrong_options_are_refused(noisy, options, words):
+    with pytest.raises(InputError, match=words):
+        fit_calibrator(noisy, **options)
+
+
+def test_nothing_to_fit_on_is_refused():
+    with pytest.raises(InputError, match="no voxel with a score above 0"):
+        fit_calibrator(ScoreSketch.empty())
+    with pytest.raises(InputError, match="marked any voxel"):
+        fit_calibrator(sketch_of([0.5, 0.7], [0, 0]))
+    with pytest.raises(InputError, match="rater 2 marked no voxel"):
+        fit_calibrator(sketch_of([0.5, 0.7], [0, 1], [0, 0]), target="single-rater", rater=2)

@@ -1,0 +1,160 @@
+"""The network sees bit for bit what nnU-Net's own preprocessor would give it, and results come back in place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from skimage.transform import resize
+
+from twintrack.errors import InputError
+from twintrack.inference.network import Stage, read_stage
+from twintrack.inference.preprocess import Preprocessed, preprocess
+from twintrack.inference.resample import linear_resample, range_touched
+from twintrack.volume import Volume
+
+MakeCt = Callable[..., Volume]
+
+
+def stage_with(fine: Stage, transpose: list[int] | None = None, **changes: Any) -> Stage:
+    """Return the tiny fine stage with other plans."""
+    plans = {**fine.plans.plans}
+    configuration = {**plans["configurations"]["3d_fullres"], **changes}
+    plans["configurations"] = {"3d_fullres": configuration}
+    if transpose:
+        plans["transpose_forward"] = transpose
+        plans["transpose_backward"] = np.argsort(transpose).tolist()
+    dataset = {"channel_names": {"0": "CT"}, "labels": fine.labels.label_dict}
+    return read_stage(Path("tiny"), plans, dataset, "3d_fullres", False)
+
+
+def nnunets(ct: Volume, stage: Stage) -> tuple[np.ndarray, dict[str, Any]]:
+    from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
+
+    properties = {"spacing": list(ct.geometry.spacing_mm[::-1])}
+    data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
+        ct.array[None], None, properties, stage.plans, stage.configuration, {}
+    )
+    return data, properties
+
+
+CASES = {
+    "same spacing": ((30, 34, 12), (1.5, 1.5, 3.0), {}),
+    "finer": ((41, 37, 23), (0.9, 0.8, 1.3), {}),
+    "coarser": ((21, 17, 13), (2.5, 2.5, 5.0), {}),
+    "thick slices, resampled slice by slice": ((30, 31, 7), (0.8, 0.8, 5.0), {}),
+    "thick network voxels": ((30, 31, 25), (1.0, 1.0, 1.0), {"spacing": [5.0, 1.2, 1.2]}),
+    "turned axes": ((30, 26, 12), (1.1, 1.5, 2.0), {"transpose": [2, 0, 1]}),
+    "z-score": ((20, 21, 12), (1.0, 1.0, 3.0), {"normalization_schemes": ["ZScoreNormalization"]}),
+    "z-score inside the nonzero mask": (
+        (20, 21, 12),
+        (1.0, 1.0, 3.0),
+        {"normalization_schemes": ["ZScoreNormalization"], "use_mask_for_norm": [True]},
+    ),
+    "one slice": ((30, 30, 1), (1.0, 1.0, 4.0), {}),
+}
+
+
+RIMS = [(case, rim) for case in CASES for rim in (False, True) if not (rim and case == "one slice")]
+
+
+@pytest.mark.parametrize(("case", "rim"), RIMS)
+def test_data_are_bit_equal_to_nnunets_preprocessor(make_ct: MakeCt, fine: Stage, case: str, rim: bool) -> None:
+    size, spacing_mm, changes = CASES[case]
+    stage = stage_with(fine, **changes)
+    ct = make_ct(size, spacing_mm)
+    if rim:
+        ct.array[:2] = 0
+        ct.array[:, -3:] = 0
+        ct.array[5, 6, 7] = 0  # a hole
+    before = ct.array.copy()
+    expected, properties = nnunets(ct, stage)
+    made = preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage)
+    assert made.data.dtype == np.float32
+    assert np.array_equal(made.data, expected)
+    assert [list(r) for r in made.nonzero] == [list(r) for r in properties["bbox_used_for_cropping"]]
+    assert np.array_equal(ct.array, before)
+
+
+def test_integer_cts_give_the_same_as_floats(make_ct: MakeCt, fine: Stage) -> None:
+    ct = make_ct((20, 21, 12))
+    whole = np.rint(ct.array).astype(np.int16)
+    spacing = ct.geometry.spacing_mm[::-1]
+    assert np.array_equal(
+        preprocess(whole, spacing, fine).data, preprocess(whole.astype(np.float32), spacing, fine).data
+    )
+
+
+def test_a_ct_of_zeros_is_refused(fine: Stage) -> None:
+    with pytest.raises(InputError, match="nothing but zeros"):
+        preprocess(np.zeros((5, 6, 7), dtype=np.int16), (1.0, 1.0, 1.0), fine)
+
+
+def test_a_slab_thinner_than_half_a_network_voxel_keeps_one_voxel(make_ct: MakeCt, fine: Stage) -> None:
+    ct = make_ct((20, 20, 1), (1.0, 1.0, 1.0))
+    case = preprocess(ct.array, (1.0, 1.0, 1.0), fine)
+    assert case.data.shape[1] == 1
+    assert case.to_grid(torch.ones((1, *case.data.shape[1:])), [(0, 1), (0, 20), (0, 20)]).shape == (1, 1, 20, 20)
+
+
+@pytest.mark.parametrize("target", [(9, 14, 20), (4, 7, 5), (6, 7, 8), (1, 30, 3)])
+def test_linear_resampling_is_that_of_skimage_in_every_window(target: tuple[int, int, int]) -> None:
+    volume = np.random.default_rng(1).random((2, 6, 7, 8))
+    expected = np.stack([resize(v, target, order=1, mode="edge", anti_aliasing=False) for v in volume])
+    whole = linear_resample(torch.from_numpy(volume), target, [(0, n) for n in target])
+    np.testing.assert_allclose(whole.numpy(), expected, atol=1e-12)
+    window = [(n // 3, n - n // 4) for n in target]
+    part = linear_resample(torch.from_numpy(volume), target, window)
+    np.testing.assert_allclose(part.numpy(), expected[(slice(None), *(slice(a, b) for a, b in window))], atol=1e-12)
+
+
+@pytest.mark.parametrize(("size_in", "size_out"), [(7, 20), (20, 7), (9, 9), (1, 5), (5, 1)])
+def test_touched_range_holds_exactly_the_outputs_that_change(size_in: int, size_out: int) -> None:
+    for first in range(size_in):
+        for end in range(first + 1, size_in + 1):
+            volume = torch.zeros((1, size_in, 1, 1), dtype=torch.float64)
+            volume[0, first:end] = 1
+            out = linear_resample(volume, (size_out, 1, 1), [(0, size_out), (0, 1), (0, 1)])
+            changed = np.nonzero(out.numpy().ravel())[0]
+            expected = (changed[0], changed[-1] + 1) if changed.size else (0, 0)
+            assert range_touched(size_in, size_out, (first, end)) == expected
+
+
+@pytest.mark.parametrize("transpose", [[0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 2, 1]])
+def test_a_position_map_comes_back_to_its_own_voxels_through_any_axis_order(
+    make_ct: MakeCt, fine: Stage, transpose: list[int]
+) -> None:
+    spacing = [(3.0, 1.5, 1.2)[axis] for axis in transpose]
+    stage = stage_with(fine, transpose, spacing=spacing)
+    ct = make_ct((33, 26, 14), (0.6, 1.5, 2.0))
+    ct.array[:3] = 0
+    ct.array[:, :, 30:] = 0
+    case = preprocess(ct.array, (2.0, 1.5, 0.6), stage)
+    # A field that is linear in mm, sampled at the centres of the network's voxels, must come back linear.
+    grids = np.meshgrid(*(np.arange(n) for n in case.data.shape[1:]), indexing="ij")
+    field = np.zeros(case.data.shape[1:])
+    for n, axis in enumerate(transpose):
+        start, stop = case.nonzero[n]
+        size = stop - start
+        field += (10, 100, 1000)[axis] * ((grids[n] + 0.5) * size / case.data.shape[n + 1] - 0.5 + start)
+    window = [(2, 13), (4, 20), (10, 32)]
+    back = case.to_grid(torch.from_numpy(field[None]), window)[0].numpy()
+    z, y, x = np.meshgrid(*(np.arange(a, b) for a, b in window), indexing="ij")
+    expected = 10.0 * z + 100.0 * y + 1000.0 * x
+    cropped_away = (z < 3) | (x >= 30)
+    assert np.all(back[cropped_away] == 0)
+    inner = ~cropped_away & (z > 4) & (z < 12) & (y > 5) & (x < 28)
+    np.testing.assert_allclose(back[inner], expected[inner], rtol=1e-9)
+
+
+def test_windows_outside_the_nonzero_box_are_zero(fine: Stage) -> None:
+    case = Preprocessed(np.zeros((1, 4, 4, 4), np.float32), (8, 8, 8), (0, 1, 2), ((4, 8), (0, 4), (0, 4)))
+    out = case.to_grid(torch.ones((2, 4, 4, 4)), [(0, 3), (0, 8), (2, 8)])
+    assert out.shape == (2, 3, 8, 6)
+    assert not out.any()
+    assert dataclasses.is_dataclass(case)

@@ -1,0 +1,173 @@
+"""Tile by tile, the logits are those of nnU-Net's own predictor; between tiles the user can stop."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from twintrack.bundle import Bundle
+from twintrack.errors import BundleError, Cancelled
+from twintrack.inference.network import Stage, build_network, check_weights, load_member, open_stage
+from twintrack.inference.preprocess import preprocess
+from twintrack.inference.tiles import TileMeter, count_tiles, member_logits, plan_tiles, sliding_logits
+from twintrack.progress import CancelToken, no_progress
+from twintrack.volume import Volume
+
+MakeCt = Callable[..., Volume]
+CPU = torch.device("cpu")
+
+
+def meter(total: int = 1) -> TileMeter:
+    return TileMeter(total, "Testing", no_progress, CancelToken())
+
+
+def nnunets_logits(stage: Stage, data: np.ndarray, mirror_axes: tuple[int, ...] | None) -> torch.Tensor:
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    member = load_member(stage, "1", CPU)
+    predictor = nnUNetPredictor(use_mirroring=mirror_axes is not None, device=CPU, allow_tqdm=False)
+    dataset = {"labels": stage.labels.label_dict, "regions_class_order": stage.labels.regions_class_order}
+    predictor.manual_initialization(
+        member.network, stage.plans, stage.configuration, None, dataset, "nnUNetTrainer", mirror_axes
+    )
+    return predictor.predict_sliding_window_return_logits(torch.from_numpy(data))
+
+
+def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    return float((a - b.float()).abs().max() / b.float().abs().max())
+
+
+SIZES = {"several tiles": (70, 50, 30), "one tile": (32, 32, 16), "smaller than the patch": (20, 41, 9)}
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("mirror", [False, True])
+def test_logits_are_those_of_nnunets_predictor(
+    make_ct: MakeCt, fine: Stage, float32_sums: None, size: str, mirror: bool
+) -> None:
+    stage = dataclasses.replace(fine, mirroring=mirror)
+    ct = make_ct(SIZES[size])
+    data = preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data
+    member = load_member(stage, "1", CPU)
+    assert member.mirror_axes == ((0, 2) if mirror else ())
+    ours = sliding_logits(member, data, stage, meter(count_tiles(data.shape[1:], stage.patch)))
+    theirs = nnunets_logits(stage, data, (0, 2) if mirror else None)
+    assert ours.dtype == torch.float32
+    assert ours.shape == theirs.shape == (5, *data.shape[1:])
+    assert relative_difference(ours, theirs) < 1e-5
+
+
+def test_inside_nnunets_own_half_precision_sums_differ_by_float16_rounding_only(make_ct: MakeCt, fine: Stage) -> None:
+    ct = make_ct((70, 50, 30))
+    data = preprocess(ct.array, ct.geometry.spacing_mm[::-1], fine).data
+    ours = sliding_logits(load_member(fine, "1", CPU), data, fine, meter())
+    theirs = nnunets_logits(fine, data, None)
+    # At the volume's rim the Gaussian weight is too small for float16 and nnU-Net's own sums lose their digits there.
+    inside = (slice(None), *(slice(n // 4, -n // 4) for n in fine.patch))
+    assert relative_difference(ours[inside], theirs[inside]) < 4e-3
+
+
+def test_regions_have_one_channel_each_and_agree_with_nnunet(
+    make_ct: MakeCt, make_bundle: Callable[..., Path], region_results: Path, tmp_path: Path, float32_sums: None
+) -> None:
+    folder = make_bundle(fine=region_results, folds=("0", "1"), vessel_labels={}, out=tmp_path / "regions")
+    stage = open_stage(Bundle.open(folder), "fine")
+    ct = make_ct((50, 33, 20))
+    data = preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data
+    ours = sliding_logits(load_member(stage, "1", CPU), data, stage, meter())
+    assert ours.shape[0] == stage.heads == 2
+    assert relative_difference(ours, nnunets_logits(stage, data, None)) < 1e-5
+
+
+def test_members_share_the_preprocessed_data_without_changing_it(make_ct: MakeCt, fine: Stage) -> None:
+    data = preprocess(make_ct((40, 33, 20)).array, (3.0, 1.5, 1.5), fine).data
+    before = data.copy()
+    together = [logits.clone() for logits in member_logits(data, fine, ("0", "1", "2"), CPU, meter())]
+    assert np.array_equal(data, before)
+    alone = next(member_logits(data, fine, ("2",), CPU, meter()))
+    assert torch.equal(together[2], alone)
+    assert not torch.allclose(together[0], together[1])
+
+
+def test_half_precision_weights_are_used_as_float32(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    with Bundle.open(make_bundle(half=True, out=tmp_path / "half")) as bundle:
+        network = load_member(open_stage(bundle, "fine"), "0", CPU).network
+    assert {p.dtype for p in network.parameters()} == {torch.float32}
+    assert not network.training
+
+
+def test_count_and_plan_cover_every_voxel(fine: Stage) -> None:
+    for shape in ((16, 32, 32), (17, 40, 100), (50, 33, 64)):
+        tiles = plan_tiles(shape, fine.patch)
+        assert count_tiles(shape, fine.patch) == len(tiles)
+        covered = np.zeros(shape, dtype=bool)
+        for tile in tiles:
+            assert covered[tile].shape == fine.patch
+            covered[tile] = True
+        assert covered.all()
+    assert count_tiles((3, 3, 3), fine.patch) == 1
+
+
+def test_progress_counts_every_tile_and_ends_at_one(make_ct: MakeCt, fine: Stage) -> None:
+    data = preprocess(make_ct((60, 40, 20)).array, (3.0, 1.5, 1.5), fine).data
+    fractions: list[float] = []
+    tiles = 2 * count_tiles(data.shape[1:], fine.patch)
+    counter = TileMeter(tiles, "Testing", lambda fraction, _: fractions.append(fraction), CancelToken())
+    for _ in member_logits(data, fine, ("0", "1"), CPU, counter):
+        pass
+    assert fractions == pytest.approx([(n + 1) / tiles for n in range(tiles)])
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_cancelling_stops_before_the_next_pass_through_a_network(make_ct: MakeCt, fine: Stage, mirror: bool) -> None:
+    stage = dataclasses.replace(fine, mirroring=mirror)
+    data = preprocess(make_ct((60, 40, 20)).array, (3.0, 1.5, 1.5), stage).data
+    cancel = CancelToken()
+    member = load_member(stage, "0", CPU)
+    passes = 0
+
+    def count(*_: Any) -> None:
+        nonlocal passes
+        passes += 1
+        if passes == 2:
+            cancel.cancel()
+
+    member.network.register_forward_hook(count)
+    with pytest.raises(Cancelled):
+        sliding_logits(member, data, stage, TileMeter(9, "Testing", no_progress, cancel))
+    assert passes == 2
+
+
+def test_weights_that_do_not_fit_the_plans_are_named(
+    make_bundle: Callable[..., Path], coarse_results: Path, tmp_path: Path
+) -> None:
+    folder = make_bundle(
+        fine=coarse_results, folds=("0",), tumor_labels=("pancreas",), vessel_labels={}, out=tmp_path / "b"
+    )
+    with Bundle.open(folder) as bundle:
+        check_weights(bundle)
+        stage = open_stage(bundle, "fine")
+        stage.configuration.network_arch_init_kwargs["features_per_stage"] = [4, 8, 12]
+        with pytest.raises(BundleError, match=r"fold_0.*do not fit the network of plans.json \(size mismatch"):
+            load_member(stage, "0", CPU)
+
+
+def test_a_network_that_cannot_be_built_is_a_bundle_error(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
+    with Bundle.open(make_bundle(out=tmp_path / "b")) as bundle:
+        stage = open_stage(bundle, "fine")
+        stage.configuration.network_arch_init_kwargs["n_conv_per_stage"] = [1, 1]
+        with pytest.raises(BundleError, match="cannot be built"):
+            build_network(stage)
+
+
+def test_values_that_are_not_finite_are_noticed(make_ct: MakeCt, fine: Stage) -> None:
+    data = preprocess(make_ct((32, 32, 16)).array, (3.0, 1.5, 1.5), fine).data
+    data[0, 0, 0, 0] = np.inf
+    with pytest.raises(BundleError, match="fold_0 gives values that are not finite"):
+        list(member_logits(data, fine, ("0",), CPU, meter()))

@@ -1,0 +1,144 @@
+"""Phantoms are repeatable, varied, and their true mean human response is what their readers really do."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pytest
+
+from twintrack.errors import Cancelled, InputError
+from twintrack.phantom import LABELS, VESSELS, make_phantom, write_cohort
+from twintrack.phantom.lesion import LesionField, draw_lesion
+from twintrack.phantom.readers import ReaderModel, draw_reader, expected_response
+from twintrack.phantom.shapes import Tube, smooth_noise
+from twintrack.progress import CancelToken
+from twintrack.volume import read_volume
+
+
+@pytest.fixture(scope="module")
+def case():
+    return make_phantom(3, raters=4)
+
+
+def test_the_same_seed_gives_the_same_case(case):
+    again = make_phantom(3, raters=2)
+    assert np.array_equal(again.ct.array, case.ct.array)
+    assert np.array_equal(again.annotations[1].array, case.annotations[1].array)
+    assert np.array_equal(again.true_mhr.array, case.true_mhr.array)
+
+
+def test_another_seed_gives_another_patient(case):
+    other = make_phantom(4, raters=1)
+    assert other.lesion != case.lesion
+    assert other.ct.geometry != case.ct.geometry
+
+
+def test_the_median_outline_holds_the_drawn_volume_outside_the_lumens(case):
+    drawn = np.count_nonzero(case.anatomy.array == LABELS["tumor"]) * case.ct.geometry.voxel_ml
+    assert drawn == pytest.approx(case.lesion.volume_ml, abs=2 * case.ct.geometry.voxel_ml)
+
+
+def test_no_reader_marks_a_lumen_and_the_truth_is_zero_there(case):
+    lumen = case.vessels.array > 0
+    assert lumen.any()
+    assert case.true_mhr.array[lumen].max() == 0
+    assert all(mask.array[lumen].max() == 0 for mask in case.annotations)
+
+
+def test_every_vessel_is_there_and_brighter_than_the_gland(case):
+    gland = case.ct.array[case.anatomy.array == LABELS["pancreas"]].mean()
+    for value in VESSELS.values():
+        assert case.ct.array[case.vessels.array == value].mean() > gland + 15
+
+
+def test_the_tumour_is_darker_than_the_gland_and_fades_into_it(case):
+    mhr, gland = case.true_mhr.array, case.anatomy.array == LABELS["pancreas"]
+    core = case.ct.array[mhr > 0.95].mean()
+    margin = case.ct.array[gland & (mhr > 0.3) & (mhr < 0.5)].mean()
+    assert core + 10 < margin < case.ct.array[gland & (mhr == 0)].mean() - 3 or core < margin
+
+
+def test_sites_sizes_and_contacts_vary_over_seeds():
+    lesions = [draw_lesion(np.random.default_rng(seed)) for seed in range(300)]
+    assert {lesion.site for lesion in lesions} == {"head", "body", "tail"}
+    volumes = np.array([lesion.volume_ml for lesion in lesions])
+    assert volumes.min() < 3
+    assert volumes.max() > 30
+    assert 2 <= volumes.min() <= volumes.max() <= 40
+    assert {lesion.shift == 0 for lesion in lesions} == {True, False}
+
+
+def flat_field(depth_mm: float) -> tuple[LesionField, np.ndarray]:
+    """A field that is `depth_mm` deep everywhere, with a fade of 2 mm, and where readers may mark."""
+    shape = (12, 12, 12)
+    field = LesionField(np.full(shape, depth_mm, np.float32), np.full(shape, 2.0, np.float32))
+    return field, np.ones(shape, bool)
+
+
+@pytest.mark.parametrize("depth_mm", [-2.2, 0.0, 1.1, 3.3])
+def test_the_share_of_many_readers_is_the_expected_response(depth_mm):
+    model = ReaderModel(stop_early=0.0, overlook=0.1)
+    field, allowed = flat_field(depth_mm)
+    rng = np.random.default_rng(8)
+    readers = 1500
+    share = sum(draw_reader(rng, field, allowed, (2, 2, 2), model)[6, 6, 6] for _ in range(readers)) / readers
+    expected = expected_response(field, allowed, model)[6, 6, 6]
+    from scipy.stats import norm
+
+    assert expected == pytest.approx(0.9 * norm.cdf(depth_mm / 2.2), abs=1e-5)  # spread 1.1 times a fade of 2 mm
+    assert share == pytest.approx(expected, abs=4 * np.sqrt(0.25 / readers))
+
+
+def test_readers_who_stop_early_lower_the_response_only_near_the_ends():
+    field, allowed = flat_field(30.0)
+    model = ReaderModel(stop_early=0.4, stop_part=0.25, overlook=0.0)
+    response = expected_response(field, allowed, model)[:, 0, 0]
+    assert response[[0, -1]] == pytest.approx([0.8, 0.8])  # half of the 40 % stop at this end, all lose its last slice
+    assert response[5:7] == pytest.approx([1.0, 1.0])
+    rng = np.random.default_rng(5)
+    lowest = np.mean([draw_reader(rng, field, allowed, (2, 2, 2), model)[0, 0, 0] for _ in range(1500)])
+    assert lowest == pytest.approx(0.8, abs=0.05)
+
+
+def test_a_generous_reader_draws_more_than_a_tight_one(case):
+    tight, generous = make_phantom(3, raters=2, tendencies=(-1.0, 1.0)).annotations
+    assert generous.array.sum() > 1.1 * tight.array.sum()
+
+
+def test_noise_has_unit_variance_and_the_given_correlation():
+    noise = smooth_noise(np.random.default_rng(0), (64, 64, 64), 4.0, (2.0, 2.0, 4.0))
+    assert noise.std() == pytest.approx(1.0, abs=0.1)
+    # Filtered white noise is correlated as exp(-d^2 / (4 s^2)): along x, 3 voxels are 6 mm.
+    assert np.mean(noise[..., :-3] * noise[..., 3:]) == pytest.approx(np.exp(-36 / 64), abs=0.1)
+
+
+def test_the_depth_in_a_straight_tube_is_the_distance_to_its_wall():
+    tube = Tube(np.array([[0.0, 0, 0], [0, 0, 20]]), np.array([5.0, 5.0]))
+    points = np.array([[0, 0, 10], [4, 0, 10], [7, 0, 10], [0, 90, 10]], dtype=np.float32)
+    assert tube.depth(points) == pytest.approx([5, 1, -2, -12], abs=0.02)
+
+
+def test_a_cohort_has_a_manifest_whose_files_are_readable(tmp_path):
+    manifest = write_cohort(tmp_path / "out put", cases=2, raters=2, seed=11)
+    with manifest.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["case"] for row in rows] == ["phantom_00011", "phantom_00012"]
+    first = {column: read_volume(manifest.parent / cell) for column, cell in rows[0].items() if column != "case"}
+    assert set(first) == {"image", "vessels", "anatomy", "true_mhr", "annotation_1", "annotation_2"}
+    assert all(volume.geometry.same_grid(first["image"].geometry) for volume in first.values())
+    assert np.array_equal(first["image"].array, make_phantom(11).ct.array)
+
+
+def test_a_cancelled_cohort_stops_between_cases(tmp_path):
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        write_cohort(tmp_path, cases=2, raters=1, seed=0, cancel=cancel)
+    assert not (tmp_path / "manifest.csv").exists()
+
+
+@pytest.mark.parametrize(("seed", "raters"), [(-1, 5), (0, 0)])
+def test_impossible_requests_are_refused(seed, raters):
+    with pytest.raises(InputError, match="needs a seed"):
+        make_phantom(seed, raters=raters)

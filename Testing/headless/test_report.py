@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from twintrack.errors import InputError, OutputError
+from twintrack.report import write_report
+
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+VOID = {"meta", "img", "br", "hr", "link", "input", "circle", "path", "polyline"}
+
+RESULT = {
+    "schema": 1,
+    "version": "0.1.0",
+    "bundle": {
+        "name": "demo-pdac",
+        "sha256": "9f" * 32,
+        "demo": True,
+        "description": "Knows phantoms.",
+        "license": "X",
+    },
+    "calibrator": {"target": "mhr", "bins": 250},
+    "device": "cpu",
+    "input": {"spacing_mm": [0.8, 0.8, 2.0], "size": [320, 280, 110], "source": "/data/DOE^JOHN/ct.nii.gz"},
+    "roi": {"start": [80, 60, 20], "stop": [240, 200, 90]},
+    "threshold": 0.5,
+    "volume_ml": {"expected": 14.23, "at_threshold": 13.1, "p10": 8.2, "p90": 20.4},
+    "lesions": [{"volume_ml": 12.9, "centroid_lps_mm": [12.0, -41.5, 103.2]}, {"volume_ml": 0.2}],
+    "seconds": {"read": 0.4, "ensemble": 31.0},
+    "labels": {"tumor": 1},
+    "warnings": ["fitted on 5 cases only"],
+}
+INVASION = {
+    "schema": 1,
+    "thresholds": [0.2, 0.4, 0.6, 0.8],
+    "vessels": {
+        "SMA": {
+            "present": True,
+            "angle_deg": [270.0, 190.0, 90.0, 0.0],
+            "contact_length_mm": [30.0, 20.0, 10.0, 0.0],
+            "expected_angle_deg": 137.4,
+            "p_contact": 0.72,
+            "p_encased": 0.41,
+            "category": "encasement",
+            "notes": ["the lower edge of the volume cuts the vessel"],
+        },
+        "CELIAC": {"present": False},
+    },
+    "resectability": {
+        "rule_set": "rules",
+        "pattern": "arterial encasement",
+        "probability": {"none": 0.28, "arterial encasement": 0.41},
+        "not_assessed": ["CELIAC"],
+    },
+}
+
+
+class Reader(HTMLParser):
+    """Checks that tags are closed in order and collects what the page refers to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.names: list[str] = []
+        self.references: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        self.names.append(tag)
+        self.references += [value for name, value in attributes if name in {"src", "href", "srcset", "action", "data"}]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.names.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open, f"</{tag}> closes nothing"
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Write a report and return its source, its parsed form and its words."""
+
+    def write(result=RESULT, invasion=INVASION, picture=True, **options):
+        png = tmp_path / "overview.png"
+        png.write_bytes(PIXEL)
+        path = tmp_path / "report.html"
+        write_report(path, result, invasion, png if picture else None, **options)
+        source = path.read_text(encoding="utf-8")
+        reader = Reader()
+        reader.feed(source)
+        reader.close()
+        assert reader.open == []
+        return source, reader, re.sub(r"\s+", " ", " ".join(reader.text))
+
+    return write
+
+
+def test_the_report_shows_what_a_reader_looks_for(read):
+    _, _, words = read()
+    for text in ("14.2 mL", "13.1 mL", "8.2–20.4 mL", "encasement (more than 180°)", "137°", "72 %", "41 %"):
+        assert text in words
+    for text in ("140°", "15 mm"):  # half way between the thresholds 0.4 and 0.6
+        assert text in words
+    for text in ("demo-pdac", "9f" * 32, "target: mhr", "320 × 280 × 110", "ensemble 31.0 s", "arXiv 2604.15950"):
+        assert text.lower() in words.lower()
+    assert "to be confirmed by a radiologist" in words
+    assert "Research use only - not for clinical decisions" in words
+    assert "fitted on 5 cases only" in words
+    assert "vessel not found on this CT" in words
+    assert "the lower edge of the volume cuts the vessel" in words
+    assert "none 28 %, arterial encasement 41 %" in words
+
+
+def test_the_report_is_one_file_that_asks_for_nothing_else(read):
+    source, reader, _ = read()
+    assert [reference[:22] for reference in reader.references] == ["data:image/png;base64,"]
+    assert base64.b64decode(reader.references[0][22:]) == PIXEL
+    assert not {"script", "link", "iframe", "object", "base"} & set(reader.names)
+    assert "@import" not in source
+    assert "url(" not in source
+    assert "default-src 'none'" in source
+
+
+def test_hostile_names_stay_text(read):
+    hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    result = copy.deepcopy(RESULT)
+    result["bundle"].update(name=hostile, description=hostile, license=hostile)
+    result.update(device=hostile, warnings=[hostile], lesions=[{hostile: hostile}])
+    result["seconds"][hostile] = 1.0
+    invasion = copy.deepcopy(INVASION)
+    invasion["vessels"][hostile] = {**invasion["vessels"].pop("SMA"), "category": hostile}
+    invasion["resectability"] = {hostile: {hostile: [hostile]}}
+    source, reader, words = read(result, invasion)
+    assert "script" not in reader.names
+    assert reader.names.count("img") == 1
+    assert "<script" not in source.lower()
+    assert "<script>alert(1)</script>" in words
+
+
+def test_no_path_and_so_no_patient_name_is_shown(read):
+    source, _, _ = read()
+    assert "DOE" not in source
+    assert "/data/" not in source
+
+
+def test_only_the_demo_bundle_is_called_one(read):
+    assert "DEMO MODEL: knows synthetic phantoms only" in read()[2]
+    result = copy.deepcopy(RESULT)
+    result["bundle"]["demo"] = False
+    assert "DEMO MODEL" not in read(result)[2]
+
+
+def test_a_map_that_was_not_calibrated_is_never_called_a_fraction_of_readers_without_warning(read):
+    assert "NOT CALIBRATED" not in read()[2]
+    words = read({**RESULT, "calibrator": None})[2]
+    assert "NOT CALIBRATED" in words
+    assert "expected to mark the place as tumour" not in words
+
+
+def test_a_vessel_that_was_not_found_has_no_curve_and_no_numbers(read):
+    invasion = copy.deepcopy(INVASION)
+    invasion["vessels"]["CELIAC"] = {**INVASION["vessels"]["SMA"], "present": False}
+    source, reader, _ = read(RESULT, invasion)
+    assert reader.names.count("svg") == 1
+    assert source.count("137°") == 1
+
+
+def test_a_result_with_nothing_in_it_says_so_instead_of_zero(read):
+    _, reader, words = read({}, None, picture=False)
+    assert words.count("not available") >= 4
+    assert "0.0 mL" not in words
+    assert "Lesion list not available" in words
+    assert "vessel contact was not measured" in words
+    assert "img" not in reader.names
+
+
+def test_no_tumour_reads_as_no_lesion(read):
+    result = {**RESULT, "lesions": [], "volume_ml": {"expected": 0.0, "at_threshold": 0.0, "p10": 0.0, "p90": 0.0}}
+    words = read(result)[2]
+    assert "No lesion at the threshold." in words
+    assert "0.0 mL" in words
+
+
+@pytest.mark.parametrize("part", sorted(RESULT))
+@pytest.mark.parametrize("other", [None, 5, "text", [], {}, [None], float("nan")])
+def test_any_part_may_be_missing_or_of_another_kind(read, part, other):
+    _, reader, _ = read({**RESULT, part: other})
+    assert "table" in reader.names
+
+
+@pytest.mark.parametrize("part", ["thresholds", "vessels", "resectability"])
+@pytest.mark.parametrize(
+    "other", [None, 5, "text", [], {}, [1], {"SMA": None}, {"SMA": {}}, {"SMA": {"angle_deg": [1]}}]
+)
+def test_any_part_of_the_invasion_may_be_missing_or_of_another_kind(read, part, other):
+    read(RESULT, {**INVASION, part: other})
+
+
+def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
+    source, reader, _ = read()
+    assert reader.names.count("svg") == 1
+    assert 'aria-label="SMA: contact angle 270° at 0.2, 190° at 0.4, 90° at 0.6, 0° at 0.8"' in source
+    points = re.search(r'points="([^"]*)"', source)[1]
+    # The frame runs from 32 to 192 for thresholds 0 to 1 and from 92 up to 8 for 0 to 360 degrees.
+    assert points == "64.0,29.0 96.0,47.7 128.0,71.0 160.0,92.0"
+
+
+def test_tables_have_captions_and_heads_with_scope(read):
+    source, reader, _ = read()
+    assert reader.names.count("caption") == reader.names.count("table") == 2
+    assert all("scope=" in head for head in re.findall(r"<th\b[^>]*>", source))
+    assert '<html lang="en">' in source
+    assert re.search(r'<img [^>]*alt="[^"]+"', source)
+
+
+def test_json_from_a_file_gives_the_same_report(read):
+    assert read(json.loads(json.dumps(RESULT)), json.loads(json.dumps(INVASION)))[0] == read()[0]
+
+
+def test_a_missing_picture_and_a_place_that_cannot_be_written_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.png"):
+        write_report(tmp_path / "report.html", RESULT, None, tmp_path / "none.png")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        write_report(tmp_path / "file" / "report.html", RESULT, None, None)

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from twintrack.errors import InputError
+from twintrack.overview import write_overview
+from twintrack.planes import VIEWS, Section, find_focus
+from twintrack.volume import Geometry, Volume, read_volume
+
+SIZE = (60, 50, 40)
+SPACING = (2.0, 2.5, 3.0)
+CENTRE = (28, 26, 21)
+"""Voxel (x, y, z) of the lesion's middle, on the LPS grid."""
+
+MARKER = (slice(27, 31), slice(16, 20), slice(40, 44))
+"""(z, y, x): to the patient's left, front and head side of the lesion."""
+
+LABELS = {"tumor": 1, "SMA": 6}
+
+
+def lps_case() -> tuple[Volume, Volume, Volume]:
+    """A lesion, a marker and a vessel on a plain LPS grid; no part is symmetric."""
+    geometry = Geometry(SIZE, SPACING, (-50.0, 20.0, 7.0))
+    z, y, x = np.indices(geometry.shape)
+    ct = np.full(geometry.shape, 40, np.int16)
+    for axis in range(3):  # a bright cube in each of the three sections
+        cube = list(MARKER)
+        cube[axis] = slice(CENTRE[2 - axis] - 1, CENTRE[2 - axis] + 2)
+        ct[tuple(cube)] = 600
+    distance = np.sqrt(
+        sum(((a - c) * mm / r) ** 2 for a, c, mm, r in zip((x, y, z), CENTRE, SPACING, (14, 11, 9), strict=True))
+    )
+    probability = np.clip(1.2 - 0.7 * distance, 0, 0.96).astype(np.float32)
+    labels = (probability >= 0.5).astype(np.uint8)
+    labels[:, 30:34, 33:36] = 6
+    return tuple(Volume(array, geometry) for array in (ct, probability, labels))
+
+
+def turned(volume: Volume, flips: tuple[bool, ...], order: tuple[int, ...] = (0, 1, 2)) -> Volume:
+    """The same patient stored with index axes flipped and permuted (axes in x, y, z order)."""
+    geometry = volume.geometry
+    array = volume.array[tuple(slice(None, None, -1 if flip else 1) for flip in reversed(flips))]
+    corner = [size - 1 if flip else 0 for size, flip in zip(geometry.size, flips, strict=True)]
+    matrix = geometry.direction_matrix * np.where(flips, -1.0, 1.0)
+    array = array.transpose([2 - order[2 - axis] for axis in range(3)])
+    return Volume(
+        array,
+        Geometry(
+            tuple(geometry.size[axis] for axis in order),
+            tuple(geometry.spacing_mm[axis] for axis in order),
+            tuple(geometry.to_lps_mm(np.array(corner))),
+            tuple(matrix[:, list(order)].ravel()),
+        ),
+    )
+
+
+def picture(path, volumes, **options) -> np.ndarray:
+    from matplotlib.image import imread
+
+    ct, probability, segmentation = volumes
+    options = {"threshold": 0.5, "segmentation": segmentation, "labels": LABELS, **options}
+    write_overview(path, ct, probability, **options)
+    return imread(path)[..., :3]
+
+
+def panel(image: np.ndarray, number: int) -> np.ndarray:
+    """One of the three sections: the inside of its frame, found by its place in the figure."""
+    height, width = image.shape[:2]
+    left, top = (0.012 + number * 0.3045) * width, (1 - 0.155 - 0.683) * height
+    return image[round(top) : round(top + 0.683 * height), round(left) : round(left + 0.2975 * width)]
+
+
+@pytest.fixture(scope="module")
+def upright(tmp_path_factory) -> np.ndarray:
+    return picture(tmp_path_factory.mktemp("upright") / "overview.png", lps_case())
+
+
+@pytest.mark.parametrize("flips", [flips for flips in itertools.product([False, True], repeat=3) if any(flips)])
+def test_the_picture_is_the_same_however_the_axes_are_flipped(tmp_path, upright, flips):
+    volumes = [turned(volume, flips) for volume in lps_case()]
+    np.testing.assert_array_equal(picture(tmp_path / "overview.png", volumes), upright)
+
+
+def test_the_picture_is_the_same_however_the_axes_are_ordered(tmp_path, upright):
+    volumes = [turned(volume, (True, False, True), (2, 0, 1)) for volume in lps_case()]
+    np.testing.assert_array_equal(picture(tmp_path / "overview.png", volumes), upright)
+
+
+def marker_side(view: str) -> tuple[bool, bool]:
+    """Where a marker to the left, front and head side belongs: (right half, upper half)."""
+    return {"Axial": (True, True), "Coronal": (True, True), "Sagittal": (False, True)}[view]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_a_section_shows_each_patient_direction_on_its_radiological_side(view):
+    ct, probability, _ = lps_case()
+    focus = find_focus(probability, 0.5)
+    centre = (focus.centre_mm[view.across], focus.centre_mm[view.down])
+    section = Section(view, focus.slices[view.through], centre, 120.0, pixels=200)
+    rows, columns = np.nonzero(section.sample(ct.array, SPACING, fill=-1000) > 300)
+    right_half, upper_half = marker_side(view.name)
+    assert (columns.mean() > 100) == right_half
+    assert (rows.mean() < 100) == upper_half
+    middle = tuple(((axis.start + axis.stop - 1) / 2) * mm for axis, mm in zip(reversed(MARKER), SPACING, strict=True))
+    right_mm, down_mm = section.place(middle)
+    assert right_mm == pytest.approx((columns.mean() + 0.5) * 120 / 200, abs=0.7)
+    assert down_mm == pytest.approx((rows.mean() + 0.5) * 120 / 200, abs=0.7)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_the_picture_shows_each_patient_direction_on_its_radiological_side(tmp_path, upright, view):
+    ct, *others = lps_case()
+    plain = picture(tmp_path / "plain.png", (ct.with_array(np.full_like(ct.array, 40)), *others))
+    number = VIEWS.index(view)
+    marker = panel(upright, number).sum(axis=2) - panel(plain, number).sum(axis=2) > 0.5
+    rows, columns = np.nonzero(marker)
+    assert rows.size > 100
+    right_half, upper_half = marker_side(view.name)
+    assert (columns.mean() > marker.shape[1] / 2) == right_half
+    assert (rows.mean() < marker.shape[0] / 2) == upper_half
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_lengths_in_a_section_are_in_mm_in_both_directions(view):
+    box = np.zeros((40, 50, 60), np.float32)
+    box[10:20, 10:22, 10:25] = 1  # 30 mm along each axis at 3, 2.5 and 2 mm
+    centre = (24.5 + 9.5) * 0.5
+    section = Section(view, (17, 16, 15)[view.through], (centre * 2, centre * 2), 100.0, pixels=400)
+    inside = section.sample(box, SPACING, fill=0) > 0.5
+    assert inside.any(axis=0).sum() / 4 == pytest.approx(30, abs=0.5)
+    assert inside.any(axis=1).sum() / 4 == pytest.approx(30, abs=0.5)
+
+
+def test_the_focus_is_the_largest_slice_of_the_largest_lesion():
+    _, probability, _ = lps_case()
+    array = probability.array.copy()
+    array[2, 2, 2:5] = 1.0  # a smaller lesion, with higher values
+    focus = find_focus(probability.with_array(array), 0.5)
+    assert focus.slices == CENTRE
+    assert focus.found
+    assert focus.centre_mm == pytest.approx([c * mm for c, mm in zip(CENTRE, SPACING, strict=True)], abs=2)
+
+
+def test_below_the_threshold_the_focus_is_the_best_there_is():
+    _, probability, _ = lps_case()
+    weak = find_focus(probability.with_array(probability.array * np.float32(0.3)), 0.5)
+    assert (weak.found, weak.slices) == (False, CENTRE)
+    roi = np.zeros_like(probability.array)
+    roi[10:15, 20:31, 30:41] = 0.01
+    assert find_focus(probability.with_array(roi), 0.5).slices == (35, 25, 12)
+    empty = find_focus(probability.with_array(np.zeros_like(roi)), 0.5)
+    assert (empty.found, empty.slices) == (False, (29, 24, 19))
+
+
+def test_the_overlay_has_colour_only_where_the_map_is_shown(tmp_path):
+    ct, probability, _ = lps_case()
+    plain = panel(picture(tmp_path / "a.png", (ct, probability.with_array(probability.array * 0), None)), 0)
+    shown = panel(picture(tmp_path / "b.png", (ct, probability, None)), 0)
+    colourful = np.ptp(shown, axis=2) > 0.15
+    assert np.ptp(plain, axis=2).max() < 0.02
+    assert 0.02 < colourful.mean() < 0.5
+
+
+def test_an_empty_map_and_a_demo_model_change_the_picture_but_break_nothing(tmp_path, upright):
+    ct, probability, segmentation = lps_case()
+    empty = picture(
+        tmp_path / "empty.png", (ct, probability.with_array(np.zeros_like(probability.array)), segmentation)
+    )
+    demo = picture(tmp_path / "demo.png", (ct, probability, segmentation), demo=True, bundle_name="<demo>")
+    assert empty.shape == demo.shape == upright.shape
+    raw = picture(tmp_path / "raw.png", (ct, probability, segmentation), calibrated=False)
+    top = slice(0, int(0.16 * upright.shape[0]))
+    assert np.any(raw[top] != upright[top])
+    assert np.any(empty[top] != upright[top])
+    assert np.any(demo[top] != upright[top])
+
+
+def test_other_grids_are_refused(tmp_path):
+    ct, probability, _ = lps_case()
+    other = Volume(probability.array, Geometry(SIZE, (2.0, 2.0, 2.0)))
+    with pytest.raises(InputError, match="probability map is not on the CT's grid"):
+        write_overview(tmp_path / "overview.png", ct, other, threshold=0.5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_real_ct_with_reversed_axes_is_drawn(tmp_path, test_data):
+    ct = read_volume(test_data / "data" / "ct_3mm.nii.gz")
+    probability = np.zeros(ct.array.shape, np.float32)
+    probability[60:66, 50:56, 58:66] = 0.8
+    image = picture(tmp_path / "overview.png", (ct, ct.with_array(probability), None))
+    assert image.std() > 0.1

@@ -1,0 +1,39 @@
+"""Run by ctest inside Slicer (``--testing --python-script``): the module loads, builds its panel and shows a result.
+
+Nothing here needs the model or a package that Slicer does not ship.
+"""
+
+import slicer.util
+
+import slicer
+
+
+def main():
+    slicer.mrmlScene.Clear(0)
+    slicer.util.selectModule("TwinTrackSeg")
+    widget = slicer.util.getModuleWidget("TwinTrackSeg")
+
+    from TwinTrackSegLib.mrml.SelfTest import checkExampleResult
+
+    checkExampleResult(widget.logic)
+    result = widget.logic.result
+    widget.logic.getParameterNode().SetNodeReferenceID("resultVolume", result.mhrNode.GetID())
+    widget.ui.thresholdSlider.value = 0.3
+    if abs(result.threshold - 0.3) > 1e-6:
+        raise RuntimeError(f"the slider did not move the result: its threshold is {result.threshold}")
+    if widget.ui.vesselTable.mrmlTableNode() is not result.tableNode:
+        raise RuntimeError("the panel does not show the vessel table of the result")
+
+    slicer.mrmlScene.Clear(0)
+    if widget.ui.vesselTable.mrmlTableNode() is not None:
+        raise RuntimeError("the panel still shows a table after the scene was closed")
+
+
+try:
+    main()
+    slicer.util.exit(slicer.util.EXIT_SUCCESS)
+except Exception:
+    import traceback
+
+    traceback.print_exc()
+    slicer.util.exit(slicer.util.EXIT_FAILURE)

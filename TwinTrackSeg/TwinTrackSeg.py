@@ -1,0 +1,54 @@
+"""TwinTrackSeg: calibrated multi-rater tumour probability maps on CT, in 3D Slicer. Research use only."""
+
+from slicer.i18n import tr as _
+from slicer.i18n import translate
+from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
+
+from TwinTrackSegLib.gui import TwinTrackSegWidget as _widget
+from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
+
+__all__ = ["TwinTrackSeg", "TwinTrackSegLogic", "TwinTrackSegTest", "TwinTrackSegWidget"]
+
+
+class TwinTrackSeg(ScriptedLoadableModule):
+    """What Slicer shows of the module before it is opened."""
+
+    def __init__(self, parent):
+        ScriptedLoadableModule.__init__(self, parent)
+        parent.title = _("TwinTrackSeg")
+        parent.categories = [translate("qSlicerAbstractCoreModule", "Segmentation")]
+        parent.dependencies = []
+        parent.contributors = ["The TwinTrackSeg developers"]
+        parent.helpText = _(
+            "Shows for every voxel of a contrast CT the fraction of expert readers who would mark it as pancreatic "
+            "tumour, and how far the tumour wraps around the vessels beside it. <b>For research use only, not for "
+            "diagnosis or treatment.</b>"
+        )
+        parent.acknowledgementText = _(
+            "Builds on nnU-Net (F. Isensee et al.), the TwinTrack and CURVAS-PDACVI work on calibrated multi-rater "
+            "segmentation, highdicom and 3D Slicer."
+        )
+
+
+class TwinTrackSegWidget(_widget.TwinTrackSegWidget):
+    """The panel; see `TwinTrackSegLib.gui.TwinTrackSegWidget`."""
+
+
+class TwinTrackSegTest(ScriptedLoadableModuleTest):
+    """Self test inside Slicer; see `TwinTrackSegLib.mrml.SelfTest`."""
+
+    def setUp(self):
+        import slicer
+
+        slicer.mrmlScene.Clear(0)
+
+    def runTest(self):
+        self.setUp()
+        self.test_resultFolderBecomesAScene()
+
+    def test_resultFolderBecomesAScene(self):
+        from TwinTrackSegLib.mrml.SelfTest import checkExampleResult
+
+        self.delayDisplay(_("Loading an example result"))
+        checkExampleResult(TwinTrackSegLogic())
+        self.delayDisplay(_("Test passed"))

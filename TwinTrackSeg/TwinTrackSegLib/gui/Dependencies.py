@@ -1,0 +1,113 @@
+"""Python packages of the engine: looked for without importing them, installed only after asking."""
+
+import importlib.metadata
+import importlib.util
+import pathlib
+import tempfile
+
+from packaging.requirements import Requirement
+from slicer.i18n import tr as _
+
+import slicer
+from twintrack.errors import TwinTrackError
+
+__all__ = ["DependencyError", "ensureDependencies", "missingRequirements"]
+
+SHIPPED_WITH_SLICER = ("numpy", "scipy", "vtk", "SimpleITK", "requests", "pydicom")
+"""Packages that are Slicer's own: never installed, upgraded or replaced from here."""
+
+TORCH = "torch"
+
+
+class DependencyError(TwinTrackError):
+    """A package that the model needs is missing and was not installed."""
+
+
+def missingRequirements(path: str | pathlib.Path) -> list[Requirement]:
+    """Return the requirements in the file at `path` that are not met, leaving out Slicer's own packages."""
+    lines = [line.split("#")[0].strip() for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
+    wanted = [Requirement(line) for line in lines if line]
+    own = {name.lower() for name in SHIPPED_WITH_SLICER}
+    return [r for r in wanted if r.name.lower() not in own and not _isMet(r)]
+
+
+def ensureDependencies(path: str | pathlib.Path) -> None:
+    """Install what is missing of the requirements file at `path`, after asking the user.
+
+    Raises
+    ------
+    DependencyError
+        If something is still missing: the user declined, or the installation failed.
+    """
+    missing = missingRequirements(path)
+    if not missing:
+        return
+    if any(requirement.name == TORCH for requirement in missing):
+        _installTorch(next(r for r in missing if r.name == TORCH))
+    rest = [requirement for requirement in missing if requirement.name != TORCH]
+    if rest:
+        _install(rest)
+    still = missingRequirements(path)
+    if still:
+        names = ", ".join(str(requirement) for requirement in still)
+        raise DependencyError(_("Python packages are missing: {names}; install them and try again").format(names=names))
+
+
+def _isMet(requirement: Requirement) -> bool:
+    try:
+        version = importlib.metadata.version(requirement.name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return requirement.specifier.contains(version, prereleases=True)
+
+
+def _installTorch(requirement: Requirement) -> None:
+    """Let Slicer's PyTorch extension choose the build that fits the graphics card."""
+    if importlib.util.find_spec("PyTorchUtils") is None:
+        raise DependencyError(
+            _("PyTorch is missing; install the extension PyTorch (Extensions Manager), restart Slicer and try again")
+        )
+    import PyTorchUtils
+
+    PyTorchUtils.PyTorchUtilsLogic().installTorch(
+        askConfirmation=True, torchVersionRequirement=str(requirement.specifier) or None
+    )
+
+
+def _install(requirements: list[Requirement]) -> None:
+    texts = [str(requirement) for requirement in requirements]
+    keep = [*SHIPPED_WITH_SLICER, TORCH]
+    try:
+        if importlib.util.find_spec("slicer.packaging") is not None:  # Slicer 5.12 and later
+            import slicer.packaging
+
+            slicer.packaging.pip_ensure(texts, skip_packages=keep, requester="TwinTrackSeg")
+        else:
+            _installWithPip(texts, keep)
+    except RuntimeError as error:  # declined
+        raise DependencyError(
+            _("The installation was declined; the model cannot run without these packages")
+        ) from error
+    except Exception as error:
+        raise DependencyError(_("The installation failed: {reason}").format(reason=error)) from error
+
+
+def _installWithPip(requirements: list[str], keep: list[str]) -> None:
+    """Slicer before 5.12: ask here, and pin what must not change through a constraints file."""
+    question = _("TwinTrackSeg needs these Python packages: {names}\n\nInstall them now?").format(
+        names=", ".join(requirements)
+    )
+    if not slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
+        raise RuntimeError("declined")
+    pins = [f"{name}=={version}" for name in keep if (version := _versionOf(name))]
+    with tempfile.TemporaryDirectory() as folder:
+        constraints = pathlib.Path(folder) / "constraints.txt"
+        constraints.write_text("\n".join(pins), encoding="utf-8")
+        slicer.util.pip_install(["-c", str(constraints), *requirements])
+
+
+def _versionOf(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

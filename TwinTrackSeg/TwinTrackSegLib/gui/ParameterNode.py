@@ -1,0 +1,32 @@
+"""The module's parameters, kept in the scene and bound to the widgets named in the .ui file."""
+
+import pathlib
+from typing import Annotated
+
+from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
+
+from slicer import vtkMRMLScalarVolumeNode
+
+__all__ = ["TwinTrackSegParameterNode"]
+
+
+@parameterNodeWrapper
+class TwinTrackSegParameterNode:
+    """Parameters of the module.
+
+    Attributes
+    ----------
+    inputVolume : vtkMRMLScalarVolumeNode
+        The CT.
+    bundlePath : pathlib.Path
+        The model bundle, a folder or zip file.
+    threshold : float
+        MHR of the working outline.
+    resultVolume : vtkMRMLScalarVolumeNode
+        MHR volume of the result that is shown; everything else of the result is found from it.
+    """
+
+    inputVolume: vtkMRMLScalarVolumeNode
+    bundlePath: pathlib.Path
+    threshold: Annotated[float, WithinRange(0.01, 0.99)] = 0.5
+    resultVolume: vtkMRMLScalarVolumeNode

@@ -1,0 +1,52 @@
+"""What a bundle says about itself, read without touching its weights: for the badge beside the bundle selector."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from twintrack.bundle_json import parse_bundle_json
+from twintrack.errors import BundleError
+
+__all__ = ["BundleInfo", "readBundleInfo"]
+
+DOCUMENT = "bundle.json"
+
+
+@dataclass(frozen=True)
+class BundleInfo:
+    """Name, version and licence of a bundle, and whether it knows synthetic phantoms only."""
+
+    name: str
+    version: str
+    license: str
+    description: str
+    demo: bool
+
+
+def readBundleInfo(path: str | Path) -> BundleInfo:
+    """Read the bundle document in a folder or zip file. The engine verifies the files themselves when it runs.
+
+    Raises
+    ------
+    BundleError
+        If there is no such bundle or its document is damaged.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / DOCUMENT).is_file():
+        content = (path / DOCUMENT).read_bytes()
+    elif path.is_file() and zipfile.is_zipfile(path):
+        content = _fromZip(path)
+    else:
+        raise BundleError(f"{path}: not a model bundle; choose a bundle folder (with {DOCUMENT}) or a zip file of one")
+    values = parse_bundle_json(content, str(path))
+    return BundleInfo(**{key: values[key] for key in ("name", "version", "license", "description", "demo")})
+
+
+def _fromZip(path: Path) -> bytes:
+    with zipfile.ZipFile(path) as archive:
+        names = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == DOCUMENT]
+        if not names:
+            raise BundleError(f"{path}: has no {DOCUMENT}; choose a zip file of a bundle folder")
+        return archive.read(min(names, key=lambda name: name.count("/")))

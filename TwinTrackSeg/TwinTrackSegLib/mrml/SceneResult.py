@@ -1,0 +1,180 @@
+"""A result as it lives in the scene: everything is found again from the MHR volume node, also after save and reload."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+import slicer
+from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.Boxes import Box, boundingBox, cropped, grown
+from TwinTrackSegLib.mrml.IsoContours import isoSurface
+from TwinTrackSegLib.mrml.MhrDisplay import jumpToPoint, setOverlayThreshold, showOverlay
+from TwinTrackSegLib.mrml.ResultSegmentation import setTumorMask
+from TwinTrackSegLib.mrml.VesselTable import VesselReadout, readoutsAt, updateVesselTable
+from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
+
+__all__ = ["SceneResult", "firstCandidate", "resultsOf"]
+
+ROLE_INPUT = "TwinTrackSeg.input"
+ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
+ROLE_TABLE = "TwinTrackSeg.vesselTable"
+ROLE_CONTOUR = "TwinTrackSeg.contour"
+ROLE_RECORD = "TwinTrackSeg.record"
+ATTRIBUTE_THRESHOLD = "TwinTrackSeg.threshold"
+
+LOWEST_THRESHOLD = 0.01
+HIGHEST_THRESHOLD = 1.0
+
+
+class SceneResult:
+    """The nodes of one result and what can be done with them without the model.
+
+    Parameters
+    ----------
+    mhrNode : vtkMRMLScalarVolumeNode
+        The MHR volume; it refers to all other nodes of the result.
+    """
+
+    def __init__(self, mhrNode: Any) -> None:
+        self.mhrNode = mhrNode
+        self._record: dict[str, Any] | None = None
+        self._part: tuple[Box, Volume] | None = None
+
+    @property
+    def volumeNode(self) -> Any:
+        """The CT that was segmented, or None if it left the scene."""
+        return self.mhrNode.GetNodeReference(ROLE_INPUT)
+
+    @property
+    def segmentationNode(self) -> Any:
+        """The segmentation with the tumour at the threshold and the vessels."""
+        return self.mhrNode.GetNodeReference(ROLE_SEGMENTATION)
+
+    @property
+    def tableNode(self) -> Any:
+        """The table of vessel readouts."""
+        return self.mhrNode.GetNodeReference(ROLE_TABLE)
+
+    @property
+    def contourNodes(self) -> list[Any]:
+        """The iso-contour models, lowest level first."""
+        number = self.mhrNode.GetNumberOfNodeReferences(ROLE_CONTOUR)
+        nodes = [self.mhrNode.GetNthNodeReference(ROLE_CONTOUR, n) for n in range(number)]
+        return [node for node in nodes if node is not None]
+
+    @property
+    def recordNode(self) -> Any:
+        """The text node that keeps the engine's ``result.json`` and ``invasion.json``."""
+        return self.mhrNode.GetNodeReference(ROLE_RECORD)
+
+    @property
+    def nodes(self) -> list[Any]:
+        """All nodes of the result that are in the scene."""
+        others = [self.segmentationNode, self.tableNode, self.recordNode, *self.contourNodes]
+        return [self.mhrNode, *(node for node in others if node is not None)]
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The engine's own account, ``{"result": ..., "invasion": ...}``."""
+        if self._record is None:
+            self._record = json.loads(self.recordNode.GetText()) if self.recordNode is not None else {}
+        return self._record
+
+    @property
+    def threshold(self) -> float:
+        """The MHR at which the working outline is drawn."""
+        return float(self.mhrNode.GetAttribute(ATTRIBUTE_THRESHOLD) or 0.5)
+
+    @property
+    def volumeMl(self) -> float:
+        """Volume of the tumour at the threshold, in mL."""
+        _box, mhr = self._tumorPart()
+        return float(np.count_nonzero(mhr.array >= self.threshold)) * mhr.geometry.voxel_ml
+
+    @property
+    def expectedVolumeMl(self) -> float | None:
+        """Expected tumour volume over the readers, in mL, as the engine measured it."""
+        value = self.record.get("result", {}).get("volume_ml", {}).get("expected")
+        return None if value is None else float(value)
+
+    @property
+    def readouts(self) -> list[VesselReadout]:
+        """The vessel readouts at the threshold."""
+        return readoutsAt(self.record.get("invasion") or {}, self.threshold)
+
+    def setThreshold(self, threshold: float) -> None:
+        """Move the working outline: tumour segment, overlay and table follow; the model is not needed.
+
+        Raises
+        ------
+        ValueError
+            If `threshold` is not between 0.01 and 1.
+        """
+        if not LOWEST_THRESHOLD <= threshold <= HIGHEST_THRESHOLD:
+            raise ValueError(f"threshold must be from {LOWEST_THRESHOLD} to {HIGHEST_THRESHOLD}, got {threshold}")
+        self.mhrNode.SetAttribute(ATTRIBUTE_THRESHOLD, f"{threshold:g}")
+        setOverlayThreshold(self.mhrNode, threshold)
+        box, mhr = self._tumorPart()
+        if self.segmentationNode is not None:
+            surface = isoSurface(mhr, threshold)
+            setTumorMask(self.segmentationNode, self.mhrNode, mhr.array >= threshold, box, surface)
+        if self.tableNode is not None:
+            updateVesselTable(self.tableNode, self.readouts)
+
+    def _tumorPart(self) -> tuple[Box, Volume]:
+        """Return the part of the map that any threshold can select and a voxel around it: all that the slider needs."""
+        if self._part is None:
+            whole = volumeFromNode(self.mhrNode)
+            found = boundingBox(whole.array >= LOWEST_THRESHOLD)
+            box = (slice(0, 1), slice(0, 1), slice(0, 1)) if found is None else grown(found, whole.array.shape)
+            self._part = (box, cropped(whole, box))
+        return self._part
+
+    def center(self) -> tuple[float, float, float] | None:
+        """Return the map's centre of mass in RAS mm, without the node's transform; None for an empty map."""
+        _box, mhr = self._tumorPart()
+        weight = np.asarray(mhr.array, dtype=float)
+        if weight.sum() <= 0:
+            return None
+        z, y, x = (np.arange(n) @ weight.sum(axis=tuple({0, 1, 2} - {axis})) for axis, n in enumerate(weight.shape))
+        index = np.array([x, y, z]) / weight.sum()
+        right, anterior, superior = mhr.geometry.to_lps_mm(index) * LPS_SIGNS
+        return (float(right), float(anterior), float(superior))
+
+    def show(self) -> None:
+        """Show this result in the slice views, jump to its tumour, and hide other results of the same CT."""
+        for other in resultsOf(self.volumeNode):
+            other.setVisibility(other.mhrNode is self.mhrNode)
+        if self.volumeNode is not None:
+            showOverlay(self.volumeNode, self.mhrNode)
+        center = self.center()
+        if center is not None:
+            jumpToPoint(self.mhrNode, center)
+
+    def setVisibility(self, visible: bool) -> None:
+        """Show or hide the contours and segments (the overlay belongs to the views)."""
+        for node in [self.segmentationNode, *self.contourNodes]:
+            if node is not None:
+                node.SetDisplayVisibility(visible)
+
+
+def resultsOf(volumeNode: Any) -> list[SceneResult]:
+    """Return the results in the scene that were made from `volumeNode`, in the order in which they were made."""
+    return [
+        SceneResult(node)
+        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+        if node.GetNodeReferenceID(ROLE_RECORD)
+        and volumeNode is not None
+        and node.GetNodeReference(ROLE_INPUT) is volumeNode
+    ]
+
+
+def firstCandidate() -> Any:
+    """Return the first scalar volume in the scene that is no result of ours, or None: a first guess at the CT."""
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetNodeReferenceID(ROLE_RECORD):
+            return node
+    return None

@@ -1,0 +1,278 @@
+"""A model as it is handed on: a folder (or a zip of it) whose every file is named, hashed and free of code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from twintrack.bundle_json import POOLING, SCHEMA, STAGES, parse_bundle_json
+from twintrack.bundle_plans import check_dataset, check_plans, label_channels
+from twintrack.bundle_zip import extract_bundle_zip
+from twintrack.errors import BundleError
+
+__all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "VESSELS", "Bundle", "demo_bundle_path", "file_sha256"]
+
+CHECKPOINT_NAME = "checkpoint_final.pth"
+"""File name of a member's weights in its fold folder, as nnU-Net writes it."""
+
+VESSELS = ("PORTA", "SMV", "AORTA", "CELIAC", "SMA")
+"""The vessels of the readouts, in the order of their values 1 to 5 in a vessel label map."""
+
+LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+"""Files that file managers leave in folders; they are never read."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened, verified model bundle.
+
+    Open one with `Bundle.open`; as a context manager it removes the temporary files of a zipped bundle at the end.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Folder with the bundle's files (a temporary one for a zip).
+    sha256 : str
+        Hash of ``bundle.json``; since that lists the hash of every other file, it identifies the whole bundle.
+    name, version, license, description, intended_use : str
+        What the bundle says about itself.
+    demo : bool
+        Whether the bundle knows synthetic phantoms only.
+    tumor_labels, organ_labels : tuple of str
+        Label names, in the fine and in the coarse ``dataset.json``, that make up the tumour and the organ.
+    vessel_labels : mapping of str to str
+        Vessel name to label name in the fine ``dataset.json``; may be empty.
+    roi_margin_mm : float
+        How far the organ is dilated to become the region of interest, in mm.
+    mirroring : bool
+        Whether predictions are averaged over mirrored inputs.
+    pooling : str
+        How members' outputs become one score.
+    raters : int or None
+        Number of raters behind the calibrator, where known.
+    configurations : mapping of str to str
+        nnU-Net configuration by stage.
+    folds : mapping of str to tuple of str
+        Members by stage.
+    files : mapping of str to str
+        SHA-256 of every file but ``bundle.json``, by relative POSIX path.
+    """
+
+    path: Path
+    sha256: str
+    name: str
+    version: str
+    license: str
+    description: str
+    intended_use: str
+    demo: bool
+    tumor_labels: tuple[str, ...]
+    vessel_labels: Mapping[str, str]
+    organ_labels: tuple[str, ...]
+    roi_margin_mm: float
+    mirroring: bool
+    pooling: str
+    raters: int | None
+    configurations: Mapping[str, str]
+    folds: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, str]
+    _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Open a bundle folder or zip file, check what it says and the hash of every file.
+
+        Raises
+        ------
+        BundleError
+            If anything is missing, altered, malformed or not supported.
+        """
+        path = Path(path).expanduser()
+        if path.is_dir():
+            return cls._from_folder(path, None)
+        if not path.is_file():
+            raise BundleError(f"{path}: no such bundle; give a bundle folder or a zip file of one")
+        unpacked = tempfile.TemporaryDirectory(prefix="twintrack-bundle-")
+        try:
+            extract_bundle_zip(path, Path(unpacked.name))
+            return cls._from_folder(Path(unpacked.name), unpacked)
+        except BundleError as error:
+            unpacked.cleanup()
+            raise BundleError(str(error).replace(unpacked.name, str(path))) from error
+        except BaseException:
+            unpacked.cleanup()
+            raise
+
+    @classmethod
+    def _from_folder(cls, folder: Path, unpacked: tempfile.TemporaryDirectory[str] | None) -> Bundle:
+        document = folder / "bundle.json"
+        if not document.is_file():
+            raise BundleError(f"{folder}: not a bundle, because it has no bundle.json")
+        content = document.read_bytes()
+        values = parse_bundle_json(content, str(document))
+        bundle = cls(path=folder, sha256=hashlib.sha256(content).hexdigest(), _unpacked=unpacked, **values)
+        bundle._check_layout()
+        bundle.verify()
+        bundle._check_models()
+        return bundle
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary files of a zipped bundle; nothing for a folder."""
+        if self._unpacked is not None:
+            self._unpacked.cleanup()
+
+    @property
+    def calibrator_path(self) -> Path | None:
+        """The calibrator's file, or None for a bundle that is not calibrated yet."""
+        return self.path / "calibrator.json" if "calibrator.json" in self.files else None
+
+    @property
+    def members(self) -> int:
+        """Number of networks in the fine ensemble."""
+        return len(self.folds["fine"])
+
+    @property
+    def vessel_values(self) -> dict[str, int]:
+        """Value of each predicted vessel in a vessel label map: 1 to 5 in the order of `VESSELS`, others after."""
+        further = [name for name in self.vessel_labels if name not in VESSELS]
+        order = [*VESSELS, *further]
+        return {name: order.index(name) + 1 for name in order if name in self.vessel_labels}
+
+    def stage_folder(self, stage: str) -> Path:
+        """Return the folder with ``plans.json`` and ``dataset.json`` of a stage, ``"coarse"`` or ``"fine"``."""
+        return self.path / stage
+
+    def read_json(self, stage: str, name: str) -> dict[str, Any]:
+        """Read ``plans.json`` or ``dataset.json`` of a stage.
+
+        Raises
+        ------
+        BundleError
+            If the file is not a JSON object.
+        """
+        path = self.stage_folder(stage) / name
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise BundleError(f"{path}: not a readable JSON file") from error
+        if not isinstance(content, dict):
+            raise BundleError(f"{path}: must be a JSON object")
+        return content
+
+    def verify(self) -> None:
+        """Compare every file with its hash and refuse files that are not listed.
+
+        Raises
+        ------
+        BundleError
+            Names the file that is missing, altered or not listed.
+        """
+        for name, expected in self.files.items():
+            path = self.path / name
+            if not path.is_file():
+                raise BundleError(f"{self.path}: the bundle's file {name} is missing; get the bundle again")
+            if file_sha256(path) != expected:
+                raise BundleError(f"{self.path}: the bundle's file {name} was altered or damaged; get the bundle again")
+        for path in sorted(self.path.rglob("*")):
+            name = path.relative_to(self.path).as_posix()
+            if path.is_dir() or name == "bundle.json" or path.name in LITTER:
+                continue
+            if name not in self.files:
+                raise BundleError(f"{self.path}: the file {name} is not listed in bundle.json; remove it")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a person wants to know about the bundle, ready for JSON."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "license": self.license,
+            "description": self.description,
+            "intended_use": self.intended_use,
+            "demo": self.demo,
+            "raters": self.raters,
+            "calibrated": self.calibrator_path is not None,
+            "tumor_labels": list(self.tumor_labels),
+            "vessel_labels": dict(self.vessel_labels),
+            "organ_labels": list(self.organ_labels),
+            "roi_margin_mm": self.roi_margin_mm,
+            "mirroring": self.mirroring,
+            "pooling": self.pooling,
+            "size_mb": round(sum((self.path / name).stat().st_size for name in self.files) / 1e6, 2),
+            "stages": {stage: self._describe_stage(stage) for stage in STAGES},
+        }
+
+    def _describe_stage(self, stage: str) -> dict[str, Any]:
+        plans, dataset = self.read_json(stage, "plans.json"), self.read_json(stage, "dataset.json")
+        configuration = check_plans(plans, self.configurations[stage], f"{stage}/plans.json")
+        intensities = plans.get(
+            "foreground_intensity_properties_per_channel", plans.get("foreground_intensity_properties_by_modality")
+        )
+        return {
+            "configuration": self.configurations[stage],
+            "folds": list(self.folds[stage]),
+            "labels": dataset["labels"],
+            "patch_size": configuration["patch_size"],
+            "spacing_mm": configuration["spacing"],
+            "training_intensities": intensities["0"] if intensities else None,
+        }
+
+    def _check_layout(self) -> None:
+        for stage in STAGES:
+            checkpoints = [f"{stage}/fold_{fold}/{CHECKPOINT_NAME}" for fold in self.folds[stage]]
+            for name in (f"{stage}/plans.json", f"{stage}/dataset.json", *checkpoints):
+                if name not in self.files:
+                    raise BundleError(f"{self.path / 'bundle.json'}: 'files' does not list {name}, which is needed")
+
+    def _check_models(self) -> None:
+        names = {"coarse": self.organ_labels, "fine": (*self.tumor_labels, *self.vessel_labels.values())}
+        for stage in STAGES:
+            where = f"{self.path / stage / 'dataset.json'}"
+            check_plans(self.read_json(stage, "plans.json"), self.configurations[stage], f"{stage}/plans.json")
+            dataset = self.read_json(stage, "dataset.json")
+            check_dataset(dataset, where)
+            known = label_channels(dataset)
+            for name in names[stage]:
+                if name not in known or dataset["labels"][name] == 0:
+                    raise BundleError(f"{where}: has no label {name!r}, which bundle.json names; it has {list(known)}")
+            overlapping = any(isinstance(value, list) and len(value) > 1 for value in dataset["labels"].values())
+            if stage == "fine" and overlapping and len(self.tumor_labels) != 1:
+                raise BundleError(f"{where}: regions overlap, so bundle.json must name exactly one tumour region")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def demo_bundle_path() -> Path:
+    """Return the folder of the demo bundle that ships with the package.
+
+    Raises
+    ------
+    BundleError
+        If this installation has none.
+    """
+    path = Path(str(resources.files("twintrack") / "data" / "demo_bundle"))
+    if not (path / "bundle.json").is_file():
+        raise BundleError("this installation has no demo bundle; install the package again, or name another bundle")
+    return path

@@ -1,0 +1,145 @@
+"""The content of ``bundle.json``: what it must say, and a clear sentence for everything that is wrong with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from twintrack.errors import BundleError
+
+__all__ = ["POOLING", "SCHEMA", "STAGES", "parse_bundle_json"]
+
+SCHEMA = 1
+"""Version of the layout of ``bundle.json`` that this version reads and writes."""
+
+STAGES = ("coarse", "fine")
+"""The two models of a bundle."""
+
+POOLING = "mean-softmax"
+"""The one pooling there is: class probabilities averaged over members in network space."""
+
+MAX_MARGIN_MM = 200.0
+
+_FOLD = re.compile(r"all|\d{1,3}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+
+
+def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
+    """Check the bytes of a ``bundle.json`` and return its values as `twintrack.bundle.Bundle` takes them.
+
+    Raises
+    ------
+    BundleError
+        Names the entry that is missing or wrong.
+    """
+    try:
+        document = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{where}: not a JSON file ({error})") from error
+    if not isinstance(document, dict):
+        raise BundleError(f"{where}: must be a JSON object")
+    reader = _Reader(document, where)
+    schema = reader.get("schema", int)
+    if schema != SCHEMA:
+        raise BundleError(f"{where}: schema {schema} is not known, only {SCHEMA}; update TwinTrack or the bundle")
+    texts = {key: reader.get(key, str) for key in ("name", "version", "license", "description", "intended_use")}
+    for key in ("name", "version", "license"):
+        if not texts[key].strip():
+            raise BundleError(f"{where}: {key!r} must not be empty")
+    return {
+        **texts,
+        "demo": reader.get("demo", bool),
+        "mirroring": reader.get("mirroring", bool),
+        "tumor_labels": reader.names("tumor_labels"),
+        "organ_labels": reader.names("organ_labels"),
+        "vessel_labels": reader.table("vessel_labels"),
+        "roi_margin_mm": reader.margin_mm(),
+        "pooling": reader.pooling(),
+        "raters": reader.raters(),
+        "configurations": reader.configurations(),
+        "folds": {stage: reader.folds(stage) for stage in STAGES},
+        "files": reader.files(),
+    }
+
+
+class _Reader:
+    """Typed access to the entries of the document."""
+
+    def __init__(self, document: dict[str, Any], where: str) -> None:
+        self.document = document
+        self.where = where
+
+    def get(self, key: str, kind: type) -> Any:
+        if key not in self.document:
+            raise BundleError(f"{self.where}: has no entry {key!r}")
+        value = self.document[key]
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise BundleError(f"{self.where}: {key!r} must be {_KINDS[kind]}, got {value!r}")
+        return value
+
+    def names(self, key: str) -> tuple[str, ...]:
+        values = self.get(key, list)
+        if not values or not all(isinstance(v, str) and v for v in values) or len(set(values)) != len(values):
+            raise BundleError(f"{self.where}: {key!r} must be a list of different names, got {values!r}")
+        return tuple(values)
+
+    def table(self, key: str) -> dict[str, str]:
+        table: dict[str, str] = self.get(key, dict)
+        if not all(isinstance(v, str) and v for item in table.items() for v in item):
+            raise BundleError(f"{self.where}: {key!r} must map names to names, got {table!r}")
+        if len(set(table.values())) != len(table):
+            raise BundleError(f"{self.where}: {key!r} uses one label for two vessels")
+        return table
+
+    def margin_mm(self) -> float:
+        value = self.document.get("roi_margin_mm")
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value <= MAX_MARGIN_MM:  # type: ignore[operator]
+            raise BundleError(f"{self.where}: 'roi_margin_mm' must be a length from 0 to {MAX_MARGIN_MM:g} mm")
+        return float(value)  # type: ignore[arg-type]
+
+    def pooling(self) -> str:
+        value = self.get("pooling", str)
+        if value != POOLING:
+            raise BundleError(f"{self.where}: pooling {value!r} is not known, only {POOLING!r}")
+        return POOLING
+
+    def raters(self) -> int | None:
+        value = self.document.get("raters")
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
+            raise BundleError(f"{self.where}: 'raters' must be a number of readers or null, got {value!r}")
+        return value
+
+    def configurations(self) -> dict[str, str]:
+        table = self.table_of_stages("configuration")
+        for stage, value in table.items():
+            if not isinstance(value, str) or not value:
+                raise BundleError(f"{self.where}: 'configuration' of {stage!r} must be a name, got {value!r}")
+        return table
+
+    def folds(self, stage: str) -> tuple[str, ...]:
+        values = self.get(stage, dict).get("folds")
+        right = isinstance(values, list) and all(isinstance(v, str) and _FOLD.fullmatch(v) for v in values)
+        if not right or not values or len(set(values)) != len(values):
+            raise BundleError(f'{self.where}: \'folds\' of {stage!r} must be a list such as ["0", "1"], got {values!r}')
+        return tuple(values)
+
+    def files(self) -> dict[str, str]:
+        files: dict[str, str] = self.get("files", dict)
+        for name, digest in files.items():
+            if not _FILE.fullmatch(name) or name == "bundle.json":
+                raise BundleError(f"{self.where}: 'files' holds {name!r}, which is not a path inside the bundle")
+            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+                raise BundleError(f"{self.where}: 'files' needs a SHA-256 of 64 digits for {name!r}, got {digest!r}")
+        return files
+
+    def table_of_stages(self, key: str) -> dict[str, Any]:
+        table = self.get(key, dict)
+        if set(table) != set(STAGES):
+            raise BundleError(f"{self.where}: {key!r} must have the entries {' and '.join(STAGES)}")
+        return dict(table)
+
+
+_KINDS = {int: "a whole number", str: "a text", bool: "true or false", list: "a list", dict: "a table"}

@@ -1,0 +1,84 @@
+"""Unpacking a stranger's zip file without leaving the folder it is unpacked to."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from twintrack.errors import BundleError
+
+__all__ = ["MAX_BYTES", "MAX_FILES", "extract_bundle_zip"]
+
+MAX_FILES = 256
+"""Most files a zipped bundle may hold; a real one has about a dozen."""
+
+MAX_BYTES = 16 * 1024**3
+"""Largest unpacked size of a zipped bundle; ten full-size members take about 1.5 GB."""
+
+_CHUNK = 1 << 20
+
+
+def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:
+    """Unpack a zipped bundle into the empty folder `folder`.
+
+    A single folder around the bundle's files, as file managers add it, is taken off.
+
+    Raises
+    ------
+    BundleError
+        If the file is not a sound zip, holds too much, or an entry would land outside `folder` or is not a plain file.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
+            if len(entries) > max_files:
+                raise BundleError(f"{path}: holds {len(entries)} files, more than the {max_files} a bundle may have")
+            targets = [_target(path, entry) for entry in entries]
+            _refuse_duplicates(path, targets)
+            prefix = _common_folder(targets)
+            left = max_bytes
+            for entry, target in zip(entries, targets, strict=True):
+                left -= _extract(archive, entry, folder / target.relative_to(prefix), left, path)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise BundleError(f"{path}: not a readable zip file; it may be damaged, encrypted or incomplete") from error
+
+
+def _target(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
+    name = entry.filename
+    target = PurePosixPath(name)
+    mode = entry.external_attr >> 16
+    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        raise BundleError(f"{path}: refused, because the entry {name!r} is a link or another special file")
+    unsafe = target.is_absolute() or ".." in target.parts or any(c in name for c in "\\:\0")
+    if unsafe or not target.parts:
+        raise BundleError(f"{path}: refused, because the entry {name!r} would be written outside the bundle's folder")
+    return target
+
+
+def _refuse_duplicates(path: Path, targets: list[PurePosixPath]) -> None:
+    seen: set[str] = set()
+    for target in targets:
+        if str(target).casefold() in seen:
+            raise BundleError(f"{path}: refused, because it holds {str(target)!r} twice")
+        seen.add(str(target).casefold())
+
+
+def _common_folder(targets: list[PurePosixPath]) -> PurePosixPath:
+    first = {target.parts[0] for target in targets}
+    wrapped = len(first) == 1 and all(len(target.parts) > 1 for target in targets)
+    return PurePosixPath(first.pop()) if wrapped else PurePosixPath()
+
+
+def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, limit: int, path: Path) -> int:
+    """Copy one entry, counting the real bytes: the size in a zip's directory may lie."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    written = 0
+    with archive.open(entry) as source, target.open("xb") as sink:
+        while chunk := source.read(_CHUNK):
+            written += len(chunk)
+            if written > limit:
+                raise BundleError(f"{path}: refused, because it unpacks to more than a bundle may hold")
+            sink.write(chunk)
+    return written

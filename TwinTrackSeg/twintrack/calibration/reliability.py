@@ -1,0 +1,136 @@
+"""How well a score agrees with the readers: the numbers and the picture of a reliability diagram."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from twintrack.calibration.calibrator import Calibrator
+    from twintrack.calibration.sketch import ScoreSketch
+
+__all__ = ["ReliabilityCurve", "plot_reliability", "reliability_curve"]
+
+COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
+"""Okabe and Ito's palette, told apart with any kind of colour vision; curves differ in their marker as well."""
+
+MARKERS = ("o", "s", "^", "D")
+
+
+@dataclass(frozen=True)
+class ReliabilityCurve:
+    """Mean score against mean MHR in uniform bins of the score (positive class, multi-rater).
+
+    Attributes
+    ----------
+    edges : numpy.ndarray
+        float64 (bin + 1,): bin edges from 0 to 1.
+    counts : numpy.ndarray
+        int64 (bin,): voxels.
+    score, mhr : numpy.ndarray
+        float64 (bin,): mean score and mean MHR; NaN in an empty bin.
+    """
+
+    edges: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    score: NDArray[np.float64]
+    mhr: NDArray[np.float64]
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error: gap of mean score and mean MHR, averaged by voxels."""
+        used = self.counts > 0
+        gap = np.abs(self.score[used] - self.mhr[used])
+        return float(gap @ self.counts[used] / max(int(self.counts.sum()), 1))
+
+
+def reliability_curve(sketch: ScoreSketch, calibrator: Calibrator | None = None, *, bins: int = 50) -> ReliabilityCurve:
+    """Return the reliability curve of the score, or of the calibrated map, of the sketched cases.
+
+    A cell of the sketch falls into a bin as a whole, by its mean score; cells are far narrower than bins.
+
+    Parameters
+    ----------
+    sketch : ScoreSketch
+        The cases.
+    calibrator : Calibrator, optional
+        If given, the curve of the map it makes of the score.
+    bins : int
+        Number of uniform bins on [0, 1]; 50 as in the CURVAS-PDACVI protocol.
+    """
+    used = np.flatnonzero(sketch.counts)
+    counts = sketch.counts[used]
+    score = np.minimum(sketch.score_sums[used] / counts, 1.0)
+    if calibrator is not None:
+        score = calibrator(score).astype(float)
+    number = np.minimum((score * bins).astype(int), bins - 1)
+    mass = np.bincount(number, weights=counts, minlength=bins)
+    score_sums = np.bincount(number, weights=score * counts, minlength=bins)
+    mhr_sums = np.bincount(number, weights=sketch.mhr_sums[used], minlength=bins)
+    mass[mass == 0] = np.nan
+    totals = np.nan_to_num(mass).astype(np.int64)
+    return ReliabilityCurve(np.linspace(0.0, 1.0, bins + 1), totals, score_sums / mass, mhr_sums / mass)
+
+
+def plot_reliability(
+    path: str | Path,
+    curves: Mapping[str, ReliabilityCurve],
+    *,
+    calibrator: Calibrator | None = None,
+    title: str = "Reliability against the mean human response",
+) -> None:
+    """Draw reliability curves, with the voxels per bin below, to an image file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The picture; the ending chooses the format (.png, .svg, .pdf).
+    curves : mapping
+        Name in the legend to curve, at most four.
+    calibrator : Calibrator, optional
+        Its map is drawn as a line over the score.
+    title : str
+        Title of the picture.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.6, 7.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
+    upper.plot([0, 1], [0, 1], color="#777777", lw=1, ls=(0, (4, 3)), label="perfect agreement")
+    if calibrator is not None:
+        # The map jumps from 0 outside the ROI to its first knot; constant beyond the last.
+        x, y = (0.0, *calibrator.knots_x, 1.0), (calibrator.knots_y[0], *calibrator.knots_y, calibrator.knots_y[-1])
+        upper.plot(
+            x, y, color="#222222", lw=1.6, label=f"calibrator ({calibrator.target}, {len(x) - 2} bins)", zorder=2.5
+        )
+    for (name, curve), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
+        _draw_curve(upper, lower, name, curve, colour, marker)
+    upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction of readers marking tumour (MHR)", title=title)
+    upper.legend(loc="upper left", frameon=False, fontsize=9)
+    lower.set(yscale="log", xlabel="score or calibrated probability", ylabel="voxels per bin")
+    for axes in (upper, lower):
+        axes.grid(color="#dddddd", lw=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=160, metadata={"Software": None} if partial.suffix == ".png" else None)
+
+
+def _draw_curve(upper: Any, lower: Any, name: str, curve: ReliabilityCurve, colour: str, marker: str) -> None:
+    """Draw one curve into the upper and its counts into the lower axes (matplotlib)."""
+    used = curve.counts > 0
+    label = f"{name} (ECE {curve.ece:.4f})"
+    upper.plot(curve.score[used], curve.mhr[used], color=colour, marker=marker, ms=4, lw=1.2, label=label)
+    lower.stairs(np.where(used, curve.counts, np.nan), curve.edges, color=colour, lw=1.4, baseline=None)

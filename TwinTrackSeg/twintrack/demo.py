@@ -1,0 +1,38 @@
+"""The main job end to end on what ships with the package: a phantom CT as DICOM series, and the demo bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twintrack.progress import CancelToken, Progress, no_progress, part
+
+__all__ = ["DEMO_SEED", "run_demo"]
+
+DEMO_SEED = 40003
+"""A phantom that the demo networks have never seen (training, calibration and test use other seeds)."""
+
+
+def run_demo(
+    out: str | Path, *, device: str = "auto", progress: Progress = no_progress, cancel: CancelToken | None = None
+) -> Path:
+    """Draw a phantom, write it as a DICOM series below `out` and segment that; return the result folder.
+
+    Raises
+    ------
+    TwinTrackError
+        As `twintrack.results.segment_file`.
+    """
+    from twintrack.atomic import atomic_folder
+    from twintrack.bundle import demo_bundle_path
+    from twintrack.dicom import write_ct_series
+    from twintrack.phantom import make_phantom
+    from twintrack.results import segment_file
+    from twintrack.settings import SegmentSettings
+
+    out = Path(out)
+    progress(0.0, "drawing a phantom CT")
+    ct = make_phantom(DEMO_SEED, raters=1).ct
+    with atomic_folder(out, owned=("ct",), last="ct") as folder:
+        write_ct_series(ct, folder / "ct", description="Synthetic phantom CT")
+    settings = SegmentSettings(device=device, dicom=True, keep_score=True)
+    return segment_file(out / "ct", demo_bundle_path(), out, settings, progress=part(progress, 0.1, 1.0), cancel=cancel)

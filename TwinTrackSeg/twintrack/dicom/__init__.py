@@ -1,0 +1,24 @@
+"""DICOM in and out: read a CT series, write a synthetic one, export segmentation and map.
+
+Reading needs SimpleITK and pydicom, the export highdicom; all are imported when first used.
+"""
+
+from twintrack.dicom.derived import Algorithm, MapMeaning
+from twintrack.dicom.headers import is_dicom_input
+from twintrack.dicom.parametric_map import write_parametric_map
+from twintrack.dicom.segmentation import segments_from_labels, tumor_label, write_segmentation
+from twintrack.dicom.series import DicomSeries, read_series
+from twintrack.dicom.write_series import write_ct_series
+
+__all__ = [
+    "Algorithm",
+    "DicomSeries",
+    "MapMeaning",
+    "is_dicom_input",
+    "read_series",
+    "segments_from_labels",
+    "tumor_label",
+    "write_ct_series",
+    "write_parametric_map",
+    "write_segmentation",
+]

@@ -1,0 +1,95 @@
+"""Read the source slices again as what a derived object refers to and takes patient and study from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from twintrack.dicom.headers import CT_IMAGE_STORAGE, PARSE_ERRORS, damaged
+from twintrack.dicom.series import DicomSeries
+from twintrack.errors import InputError
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["give_identity", "source_images", "take_identity"]
+
+logger = logging.getLogger(__name__)
+
+UTF8 = "ISO_IR 192"
+
+IDENTITY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyID",
+    "StudyDate",
+    "StudyTime",
+    "StudyDescription",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+"""Elements that are taken over letter by letter, even where their value breaks a rule of the standard."""
+
+
+def source_images(series: DicomSeries) -> list[Dataset]:
+    """Return the headers of the series' slices, in slice order, with every UID that a reference needs.
+
+    UIDs that a de-identification emptied are made from what is left, so that all objects derived from one series agree.
+
+    Raises
+    ------
+    InputError
+        If a file is gone or cannot be read any more.
+    """
+    if not series.study_uid or not series.series_uid:
+        logger.warning("the source series has no study or series UID; the derived object gets new ones")
+    return [_source_image(series, index, path) for index, path in enumerate(series.files)]
+
+
+def take_identity(images: Sequence[Dataset]) -> dict[str, str]:
+    """Blank the elements of `IDENTITY` in all images and return what the first one held.
+
+    The library that builds derived objects refuses odd values in them or reports them; a report could name the patient.
+    They are returned as text, so that names are written in the derived object's own character set.
+    """
+    held = {keyword: str(images[0].get(keyword)) for keyword in IDENTITY if images[0].get(keyword) is not None}
+    for image in images:
+        for keyword in IDENTITY:
+            setattr(image, keyword, "")
+    return held
+
+
+def give_identity(derived: Dataset, held: Mapping[str, str]) -> None:
+    """Write what `take_identity` returned into a derived object, in UTF-8."""
+    derived.SpecificCharacterSet = UTF8
+    for keyword, value in held.items():
+        setattr(derived, keyword, value)
+
+
+def _source_image(series: DicomSeries, index: int, path: Path) -> Dataset:
+    """Return the header of slice `index` with its UIDs complete."""
+    import pydicom
+    from pydicom.uid import generate_uid
+
+    try:
+        image = pydicom.dcmread(path, stop_before_pixels=True, force=True)
+        image.decode()
+        image.SpecificCharacterSet = UTF8
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read any more; keep the DICOM series until the export is done") from error
+    except PARSE_ERRORS as error:
+        raise damaged(path) from error
+    # One per series: the frame of reference, or else the first slice, tells series apart.
+    origin = series.frame_of_reference_uid or series.sop_instance_uids[0]
+    image.SOPClassUID = CT_IMAGE_STORAGE
+    image.SOPInstanceUID = series.sop_instance_uids[index] or generate_uid(entropy_srcs=[origin, "slice", str(index)])
+    image.StudyInstanceUID = series.study_uid or generate_uid(entropy_srcs=[origin, "study"])
+    image.SeriesInstanceUID = series.series_uid or generate_uid(
+        entropy_srcs=[series.sop_instance_uids[0] or origin, "series"]
+    )
+    image.FrameOfReferenceUID = series.frame_of_reference_uid or generate_uid(entropy_srcs=[origin, "frame"])
+    return image

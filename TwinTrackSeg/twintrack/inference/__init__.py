@@ -1,0 +1,18 @@
+"""The two-stage network part of the engine: where the organ is, and how much each voxel looks like tumour."""
+
+from twintrack.inference.device import DEVICES, select_device
+from twintrack.inference.ensemble import EnsembleResult, score_ensemble
+from twintrack.inference.localize import localize
+from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
+
+__all__ = [
+    "DEVICES",
+    "EnsembleResult",
+    "Roi",
+    "localize",
+    "map_box",
+    "roi_box",
+    "roi_full",
+    "score_ensemble",
+    "select_device",
+]

@@ -1,0 +1,72 @@
+"""Linear resampling between network space and the CT grid, of a part of the output only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Range", "linear_resample", "range_touched"]
+
+Range = tuple[int, int]
+"""First index and one past the last, along one axis."""
+
+
+def linear_resample(volume: torch.Tensor, shape: Sequence[int], window: Sequence[Range]) -> torch.Tensor:
+    """Resample a volume to `shape` linearly along all three axes and return the part `window` of the result.
+
+    Both grids span the same extent and voxel centres lie half a voxel inside it, the convention of nnU-Net's own
+    resampling (``skimage.transform.resize`` with order 1 and edge values); values beyond the outermost centres repeat.
+
+    Parameters
+    ----------
+    volume : torch.Tensor
+        (channel, a, b, c), floating point.
+    shape : sequence of int
+        Size of the whole output along (a, b, c).
+    window : sequence of Range
+        Which part of the output to compute.
+
+    Returns
+    -------
+    torch.Tensor
+        (channel, *window sizes), same dtype.
+    """
+    import torch
+
+    sizes = volume.shape[1:]
+    growth = [(stop - start) / size for (start, stop), size in zip(window, sizes, strict=True)]
+    # Shrinking axes first keeps the intermediate volumes small.
+    for axis in sorted(range(3), key=lambda a: growth[a]):
+        start, stop = window[axis]
+        size = sizes[axis]
+        if size == shape[axis]:
+            volume = volume.narrow(axis + 1, start, stop - start)
+            continue
+        position = _positions(size, shape[axis])[start:stop]
+        below = np.minimum(position.astype(np.int64), size - 1)
+        above = torch.from_numpy(np.minimum(below + 1, size - 1)).to(volume.device)
+        weight = torch.from_numpy(position - below).to(volume.device, volume.dtype)
+        weight = weight.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
+        first = volume.index_select(axis + 1, torch.from_numpy(below).to(volume.device))
+        volume = first.lerp_(volume.index_select(axis + 1, above), weight)
+    return volume
+
+
+def range_touched(size_in: int, size_out: int, inside: Range) -> Range:
+    """Return which output voxels the input voxels `inside` of one axis have a share in."""
+    position = _positions(size_in, size_out)
+    (touched,) = np.nonzero((position > inside[0] - 1) & (position < inside[1]))
+    return (int(touched[0]), int(touched[-1]) + 1) if touched.size else (0, 0)
+
+
+def _positions(size_in: int, size_out: int) -> NDArray[np.float64]:
+    """Where the output's voxel centres lie, counted in input voxels, kept between the outermost centres."""
+    positions = (np.arange(size_out, dtype=np.float64) + 0.5) * (size_in / size_out) - 0.5
+    positions.clip(0.0, size_in - 1.0, out=positions)
+    return positions

@@ -1,0 +1,191 @@
+"""The centre line of a vessel mask: ordered, smooth branches in local mm.
+
+The mask is brought to cubic voxels, thinned to a skeleton, and the skeleton's spanning tree is taken apart into its
+longest path and the side branches that leave the parent's lumen. Paths are smoothed and continued to the ends of the
+mask, which thinning does not reach. A mask too small for a skeleton gets the principal axis through its centroid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, sparse
+from scipy.sparse import csgraph
+from scipy.spatial import cKDTree
+
+from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed
+
+__all__ = ["STEP_MM", "CentreLine", "centre_lines", "continued"]
+
+STEP_MM = 0.5
+"""Distance of neighbouring points on a centre line, and so of the cross-sections."""
+
+CUBE_MM = (0.6, 1.0)
+"""Smallest and largest edge of the cubic voxels the skeleton is made on."""
+
+SIDE_BRANCH_MM = 4.0
+"""A side branch is kept if it leads this far out of its parent's lumen; shorter ones are bumps of the wall."""
+
+SLENDERNESS = 1.0
+"""A centre line shorter than this many lumen diameters says nothing about the vessel's direction."""
+
+LINE_SMOOTHING_MM = (1.5, 4.0)
+"""Smallest and largest Gaussian width of the smoothing; in between it is the vessel's radius."""
+
+BACK_STEPS = 9
+"""Points at an end that give the direction in which the line is continued."""
+
+AHEAD_STEPS = 80
+"""Largest number of points by which an end is continued."""
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class CentreLine:
+    """One branch.
+
+    Attributes
+    ----------
+    points_mm : numpy.ndarray
+        Local (x, y, z) points every `STEP_MM` or a little closer; shape (n, 3), n >= 2.
+    radius_mm : float
+        Largest radius of a ball inside the vessel with its centre on the line.
+    free_start : bool
+        Whether the line starts at an end of the vessel; a side branch starts at its parent's wall.
+    from_axis : bool
+        Whether this is the principal axis of a piece too small for a skeleton.
+    """
+
+    points_mm: Points
+    radius_mm: float
+    free_start: bool
+    from_axis: bool = False
+
+
+def centre_lines(near: Neighbourhood, piece: NDArray[np.bool_]) -> list[CentreLine]:
+    """Return the branches of one connected `piece` (a mask of the neighbourhood's shape), the longest first."""
+    padded_mm = ndimage.distance_transform_edt(np.pad(piece, 1), sampling=near.spacing_mm[::-1])
+    depth_mm = np.asarray(padded_mm, dtype=np.float32)[1:-1, 1:-1, 1:-1]
+    edge_mm = float(np.clip(near.spacing_mm.min(), *CUBE_MM))
+    skeleton = _skeleton_points(near, piece, edge_mm)
+    paths = _paths(skeleton, _spanning_tree(skeleton, edge_mm), near.sample(depth_mm, skeleton))
+    lines: list[CentreLine] = []
+    for path, free_start in paths:
+        if len(path) < 2:
+            continue
+        radius_mm = float(near.sample(depth_mm, path).max())
+        smooth = smoothed(resampled(path, STEP_MM), float(np.clip(radius_mm, *LINE_SMOOTHING_MM)) / STEP_MM)
+        line = CentreLine(_without_ends(smooth, radius_mm, free_start), radius_mm, free_start)
+        if not lines and _length_mm(continued(line, near, piece)) < SLENDERNESS * 2 * radius_mm:
+            break
+        lines.append(line)
+    return lines or [_principal_axis(near, piece, float(depth_mm.max()))]
+
+
+def continued(line: CentreLine, near: Neighbourhood, piece: NDArray[np.bool_]) -> Points:
+    """Return the line's points, continued straight at its free ends until it leaves the piece."""
+    if line.from_axis:
+        return line.points_mm
+    points, mask = line.points_mm, piece.astype(np.float32)
+    parts = [np.empty((0, 3)), points, np.empty((0, 3))]
+    for part, end, inner in ((0, points[0], points[:BACK_STEPS][-1]), (2, points[-1], points[-BACK_STEPS:][0])):
+        span = float(np.linalg.norm(end - inner))
+        if span == 0 or (part == 0 and not line.free_start):
+            continue
+        ahead = end + np.arange(1, AHEAD_STEPS + 1)[:, None] * STEP_MM * (end - inner) / span
+        outside = near.sample(mask, ahead) < 0.5
+        parts[part] = ahead[: int(np.argmax(outside))] if outside.any() else ahead
+    return np.concatenate([parts[0][::-1], parts[1], parts[2]])
+
+
+def _without_ends(line: Points, radius_mm: float, free_start: bool) -> Points:
+    """Cut one radius off the free ends of a line long enough.
+
+    There a skeleton turns to the corners of the mask, most of all where the mask ends in an oblique plane.
+    """
+    drop = round(radius_mm / STEP_MM)
+    return line[drop * free_start : len(line) - drop] if len(line) > 4 * drop else line
+
+
+def _length_mm(line: Points) -> float:
+    """Return the length of a polyline."""
+    return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
+
+
+def _skeleton_points(near: Neighbourhood, piece: NDArray[np.bool_], edge_mm: float) -> Points:
+    """Return the points of the piece's skeleton, made on cubic voxels with edges of `edge_mm`."""
+    from skimage.morphology import skeletonize
+
+    extent_mm = (np.asarray(piece.shape[::-1]) - 1) * near.spacing_mm
+    axes = [np.arange(0, length + edge_mm, edge_mm) for length in extent_mm]
+    zyx = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
+    cubic = near.sample(piece.astype(np.float32), np.stack(zyx[::-1], axis=-1))
+    rounded = ndimage.gaussian_filter(cubic, 1.0) >= 0.5
+    # Rounding keeps bumps from growing branches, but would erase a vessel one or two voxels thin.
+    solid = rounded if rounded.sum() >= 0.85 * (cubic >= 0.5).sum() else cubic >= 0.5
+    skeleton: NDArray[np.bool_] = skeletonize(np.pad(solid, 1))
+    return np.asarray((np.argwhere(skeleton) - 1)[:, ::-1] * edge_mm, dtype=np.float64)
+
+
+def _paths(points: Points, tree: sparse.csr_array, depth_at_mm: NDArray[np.float64]) -> list[tuple[Points, bool]]:
+    """Take a skeleton apart: its longest path, then side branches; with each, whether its start is a free end."""
+    if len(points) < 3:
+        return []
+    _, part = csgraph.connected_components(tree, directed=False)
+    member = np.flatnonzero(part == np.argmax(np.bincount(part)))
+    # The node farthest from any node of a tree is an end of its longest path.
+    distance, _ = _search(tree, member[:1])
+    distance, before = _search(tree, member[np.argmax(distance[member])][None])
+    path = _trace(before, int(member[np.argmax(distance[member])]))
+    found = [(points[path], True)]
+    covered = path
+    while True:
+        distance, before = _search(tree, covered)
+        path = _trace(before, int(member[np.argmax(distance[member])]))
+        parent_mm = float(depth_at_mm[path[0]])
+        if distance[path[-1]] < parent_mm + max(SIDE_BRANCH_MM, 0.5 * parent_mm):
+            return found
+        covered = np.union1d(covered, path)
+        found.append((points[path[distance[path] >= parent_mm]], False))
+
+
+def _search(tree: sparse.csr_array, sources: Integers) -> tuple[NDArray[np.float64], NDArray[np.signedinteger]]:
+    """Return each node's distance in mm from the nearest source and the node before it on the way."""
+    distance, before, _ = csgraph.dijkstra(
+        tree, directed=False, indices=sources, return_predecessors=True, min_only=True
+    )
+    return distance, before
+
+
+def _spanning_tree(points: Points, edge_mm: float) -> sparse.csr_array:
+    """Join neighbouring skeleton points to a graph without cycles, weighted with their distance in mm."""
+    if len(points) == 0:
+        return sparse.csr_array((0, 0))
+    pairs = cKDTree(points).query_pairs(1.75 * edge_mm, output_type="ndarray")
+    weights = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
+    graph = sparse.csr_array((weights, (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
+    return sparse.csr_array(csgraph.minimum_spanning_tree(graph))
+
+
+def _trace(before: NDArray[np.signedinteger], tip: int) -> Integers:
+    """Return the nodes from a search's source to `tip`."""
+    path = [tip]
+    while before[path[-1]] >= 0:
+        path.append(int(before[path[-1]]))
+    return np.asarray(path[::-1], dtype=np.int64)
+
+
+def _principal_axis(near: Neighbourhood, piece: NDArray[np.bool_], radius_mm: float) -> CentreLine:
+    """Return the line through the centroid along the piece's longest extent (along z if it has none)."""
+    points = np.argwhere(piece)[:, ::-1] * near.spacing_mm
+    centroid = points.mean(axis=0)
+    # A voxel has an extent of its own: without it one slice of a vessel would count as a line across that slice.
+    spread = np.cov(points.T, bias=True) + np.diag(near.spacing_mm**2 / 12) if len(points) > 1 else np.zeros((3, 3))
+    values, vectors = np.linalg.eigh(spread)
+    axis = vectors[:, 2] if values[2] > 1.5 * values[1] else np.array([0.0, 0.0, 1.0])
+    half_mm = float(np.abs((points - centroid) @ axis).max() + 0.5 / np.linalg.norm(axis / near.spacing_mm))
+    ends = centroid + np.array([[-half_mm], [half_mm]]) * axis
+    return CentreLine(resampled(ends, STEP_MM), radius_mm, free_start=True, from_axis=True)

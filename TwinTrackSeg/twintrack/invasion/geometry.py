@@ -1,0 +1,133 @@
+"""Where a vessel and the tumour near it lie: a crop in local millimetres, and curves in it.
+
+Points are (x, y, z) in *local mm*: voxel index times spacing, measured along the array's axes from the crop's first
+voxel. Turned volumes need nothing more, as all that is measured is lengths and angles; `Neighbourhood.to_lps_mm` gives
+patient coordinates. Arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from twintrack.volume import Geometry
+
+__all__ = ["Neighbourhood", "directional_voxel_mm", "resampled", "smoothed", "transported_frames"]
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """A box around the part of a vessel that the tumour could touch.
+
+    The box may reach beyond the volume: there the vessel is continued unchanged and the tissue is unknown.
+
+    Attributes
+    ----------
+    vessel : numpy.ndarray of float32
+        1 in the vessel, 0 elsewhere; (z, y, x).
+    probability : numpy.ndarray of float32
+        Tumour probability, 0 beyond the volume.
+    known : numpy.ndarray of float32
+        1 in the volume, 0 beyond.
+    start : tuple of int
+        Index (x, y, z) in the volume of the box's first voxel; may be negative.
+    geometry : Geometry
+        The whole volume's grid.
+    """
+
+    vessel: NDArray[np.float32]
+    probability: NDArray[np.float32]
+    known: NDArray[np.float32]
+    start: tuple[int, int, int]
+    geometry: Geometry
+
+    @classmethod
+    def cut(
+        cls,
+        probability: NDArray[np.generic],
+        vessel: NDArray[np.bool_],
+        geometry: Geometry,
+        start: NDArray[np.int64],
+        stop: NDArray[np.int64],
+    ) -> Neighbourhood:
+        """Cut the box from index `start` to `stop` (exclusive; (z, y, x), may leave the volume) out of both arrays."""
+        ranges = [np.arange(a, b) for a, b in zip(start, stop, strict=True)]
+        clamped = [np.clip(r, 0, n - 1) for r, n in zip(ranges, vessel.shape, strict=True)]
+        inside = [(r == c).astype(np.float32) for r, c in zip(ranges, clamped, strict=True)]
+        known = inside[0][:, None, None] * inside[1][None, :, None] * inside[2][None, None, :]
+        grid = np.ix_(*clamped)
+        return cls(
+            vessel=vessel[grid].astype(np.float32),
+            probability=probability[grid].astype(np.float32) * known,
+            known=known,
+            start=(int(start[2]), int(start[1]), int(start[0])),
+            geometry=geometry,
+        )
+
+    @property
+    def spacing_mm(self) -> NDArray[np.float64]:
+        """Voxel edge lengths (x, y, z)."""
+        return np.asarray(self.geometry.spacing_mm, dtype=float)
+
+    def sample(self, field: NDArray[np.float32], points_mm: Points) -> NDArray[np.float64]:
+        """Interpolate `field`, an array of the box's shape, linearly at points (..., 3); 0 outside the box."""
+        index = points_mm / self.spacing_mm
+        coordinates = np.stack([index[..., 2], index[..., 1], index[..., 0]])
+        return ndimage.map_coordinates(field, coordinates, output=np.float64, order=1, mode="constant", cval=0.0)
+
+    def to_lps_mm(self, points_mm: Points) -> Points:
+        """Map local points (..., 3) to LPS patient coordinates."""
+        return self.geometry.to_lps_mm(points_mm / self.spacing_mm + np.asarray(self.start))
+
+    def in_volume(self, points_mm: Points) -> NDArray[np.bool_]:
+        """Tell which local points (..., 3) lie in a voxel of the volume."""
+        index = points_mm / self.spacing_mm + np.asarray(self.start)
+        result: NDArray[np.bool_] = np.all((index >= -0.5) & (index <= np.asarray(self.geometry.size) - 0.5), axis=-1)
+        return result
+
+
+def directional_voxel_mm(directions: NDArray[np.float64], spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how long a voxel is along unit vectors (..., 3).
+
+    It is the diameter of the ellipsoid that fits in the voxel, so the edge length along an axis, and between the edge
+    lengths in every other direction.
+    """
+    return np.asarray(1.0 / np.linalg.norm(directions / spacing_mm, axis=-1))
+
+
+def resampled(line: Points, step_mm: float) -> Points:
+    """Return points every `step_mm` (or a little closer, so that both ends stay) along a polyline (n, 3), n >= 2."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(line, axis=0), axis=1))])
+    count = max(int(np.ceil(along[-1] / step_mm)), 1) + 1
+    at = np.linspace(0.0, along[-1], count)
+    return np.stack([np.interp(at, along, line[:, axis]) for axis in range(3)], axis=1)
+
+
+def smoothed(line: Points, sigma_steps: float) -> Points:
+    """Smooth an evenly sampled polyline (n, 3) with a Gaussian; its ends stay and straight lines stay straight."""
+    if len(line) < 3 or sigma_steps <= 0:
+        return line
+    reach = min(int(np.ceil(4 * sigma_steps)), len(line) - 1)
+    # Points mirrored through the end point continue the line, where repeating the end would shorten it.
+    before, after = 2 * line[0] - line[reach:0:-1], 2 * line[-1] - line[-2 : -reach - 2 : -1]
+    padded = np.concatenate([before, line, after])
+    result = ndimage.gaussian_filter1d(padded, sigma_steps, axis=0, mode="nearest")
+    return np.asarray(result[reach : reach + len(line)])
+
+
+def transported_frames(line: Points) -> tuple[Points, Points, Points]:
+    """Return unit tangents and two unit normals (n, 3 each) that do not twist along the polyline (n, 3), n >= 2."""
+    tangents = np.gradient(line, axis=0)
+    tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-12)
+    normals = np.empty_like(tangents)
+    normal = np.eye(3)[np.argmin(np.abs(tangents[0]))]
+    for row, tangent in enumerate(tangents):
+        normal = normal - (normal @ tangent) * tangent
+        normal /= max(float(np.linalg.norm(normal)), 1e-12)
+        normals[row] = normal
+    return tangents, normals, np.cross(tangents, normals)

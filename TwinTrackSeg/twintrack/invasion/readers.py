@@ -1,0 +1,76 @@
+"""From a contact curve to how many readers would call it what.
+
+The map's value is the expected fraction of readers who mark a voxel. If the readers are nested, so that a more generous
+one marks all that a tighter one marks, the set ``map >= t`` is what the reader at quantile ``t`` of tightness draws,
+and a share ``t`` of the readers is at least as generous. An integral over ``t`` is then a mean over readers. Readers
+are only roughly nested and a map is only as good as its calibration, so these are expectations, not counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from twintrack.invasion.contact import WallContact
+
+__all__ = ["CATEGORY_THRESHOLD", "ENCASEMENT_DEG", "Category", "ReaderView", "category_of", "reader_view"]
+
+CATEGORY_THRESHOLD = 0.5
+"""Level at which the one-word category is taken: the outline of the median reader."""
+
+ENCASEMENT_DEG = 180.0
+"""Contact of more than this is encasement; exactly this is still abutment."""
+
+QUADRATURE_LEVELS = 400
+"""Number of levels, evenly spaced in (0, 1), over which the angle is averaged."""
+
+
+class Category(str, Enum):
+    """Contact of a tumour with one vessel."""
+
+    NONE = "none"
+    ABUTMENT = "abutment"
+    ENCASEMENT = "encasement"
+
+
+@dataclass(frozen=True)
+class ReaderView:
+    """What nested readers would report of one vessel.
+
+    Attributes
+    ----------
+    expected_angle_deg : float
+        Mean over readers of the contact angle at the worst section.
+    p_contact : float
+        Largest probability level with contact: the expected fraction of readers who see contact.
+    p_encased : float
+        Largest level with more than 180 degrees: the expected fraction of readers who see encasement.
+    category : Category
+        At `CATEGORY_THRESHOLD`.
+    """
+
+    expected_angle_deg: float
+    p_contact: float
+    p_encased: float
+    category: Category
+
+
+def category_of(angle_deg: float) -> Category:
+    """Name a contact angle by the 180-degree rule."""
+    if angle_deg <= 0:
+        return Category.NONE
+    return Category.ENCASEMENT if angle_deg > ENCASEMENT_DEG else Category.ABUTMENT
+
+
+def reader_view(contact: WallContact) -> ReaderView:
+    """Turn the touch levels of a vessel into the distribution over readers."""
+    levels = (np.arange(QUADRATURE_LEVELS) + 0.5) / QUADRATURE_LEVELS
+    at_half = contact.curve(np.array([CATEGORY_THRESHOLD])).angle_deg[0]
+    return ReaderView(
+        expected_angle_deg=float(contact.curve(levels).angle_deg.mean()),
+        p_contact=contact.p_contact,
+        p_encased=contact.p_encased,
+        category=category_of(float(at_half)),
+    )

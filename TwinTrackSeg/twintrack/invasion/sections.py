@@ -1,0 +1,125 @@
+"""Cross-sections perpendicular to a vessel's centre line and where its wall lies in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from twintrack.invasion.centreline import STEP_MM, CentreLine, continued
+from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed, transported_frames
+
+__all__ = ["DIRECTIONS", "Sections", "cross_sections"]
+
+DIRECTIONS = 120
+"""Directions in which the wall is looked at in each section, 3 degrees apart."""
+
+CENTRING_DIRECTIONS = 40
+"""Directions that suffice to find the middle of a section."""
+
+RECENTRINGS = 2
+"""Times the line is moved to the middle of its cross-sections; more change it by less than 0.05 mm."""
+
+REACH_RADII = 3.5
+"""The wall is looked for up to this many ball radii from the line."""
+
+MIN_WHOLE = 10
+"""Fewest sections that the volume's edge must leave whole for the others to be left out of the recentring."""
+
+OPEN_RATIO = 2.5
+"""A wall further away than this many median radii is not this vessel's: the direction runs into a branch."""
+
+CENTRE_SMOOTHING_MM = 1.5
+"""Gaussian width with which the recentred line is smoothed, against the steps of the voxels."""
+
+WALL_SMOOTHING_MM = 0.75
+"""Gaussian width with which the wall radius is smoothed along the vessel, against the steps of the voxels."""
+
+
+@dataclass(frozen=True)
+class Sections:
+    """Cross-sections of one branch.
+
+    Attributes
+    ----------
+    centre_mm, tangent : numpy.ndarray
+        Local middle of the lumen and unit direction of the vessel; shape (n, 3), in (x, y, z) order.
+    direction : numpy.ndarray
+        Unit vectors from the middle to the wall, `DIRECTIONS` a section; shape (n, d, 3). Direction ``d`` of
+        neighbouring sections points the same way: the frame does not twist along the vessel.
+    wall_mm : numpy.ndarray
+        Distance from the middle to the wall; NaN where a direction runs into a branch; shape (n, d).
+    step_mm : float
+        Distance of neighbouring sections.
+    """
+
+    centre_mm: Points
+    tangent: Points
+    direction: NDArray[np.float64]
+    wall_mm: NDArray[np.float64]
+    step_mm: float
+
+
+def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool_]) -> Sections:
+    """Cut the vessel perpendicular to `line`, after moving the line to the middle of the lumen of its `piece`."""
+    reach_mm = REACH_RADII * line.radius_mm + float(near.spacing_mm.max())
+    points = line.points_mm
+    for _ in range(0 if line.from_axis else RECENTRINGS):
+        _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
+        wall_mm = _wall(near, points, direction, reach_mm)
+        shift = _towards_middle(wall_mm, direction, line.radius_mm)
+        whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
+        # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
+        kept = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
+        points = resampled(smoothed(points[kept] + shift[kept], CENTRE_SMOOTHING_MM / STEP_MM), STEP_MM)
+    points = resampled(continued(replace(line, points_mm=points), near, piece), STEP_MM)
+    tangent, direction = _tangent_and_fan(points, DIRECTIONS)
+    wall_mm = _wall(near, points, direction, reach_mm)
+    # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
+    wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
+    wall_mm = ndimage.gaussian_filter1d(wall_mm, WALL_SMOOTHING_MM / STEP_MM, axis=0, mode="nearest")
+    wall_mm[wall_mm > OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True)] = np.nan
+    inside = near.in_volume(points)
+    step_mm = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
+    return Sections(points[inside], tangent[inside], direction[inside], wall_mm[inside], step_mm)
+
+
+def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.float64]]:
+    """Return the unit tangents (n, 3) and `count` evenly spaced unit vectors across each (n, count, 3)."""
+    tangent, normal, binormal = transported_frames(points)
+    angle = np.arange(count) * (2 * np.pi / count)
+    return tangent, np.cos(angle)[:, None] * normal[:, None, :] + np.sin(angle)[:, None] * binormal[:, None, :]
+
+
+def _wall(
+    near: Neighbourhood, centre_mm: Points, direction: NDArray[np.float64], reach_mm: float
+) -> NDArray[np.float64]:
+    """Return how far from each middle the interpolated mask first falls below one half; shape (n, d).
+
+    Directions that do not leave the vessel get `reach_mm`.
+    """
+    step_mm = 0.5 * float(near.spacing_mm.min())
+    along_mm = np.arange(0.0, reach_mm + step_mm, step_mm)
+    wall_mm = np.empty(direction.shape[:2])
+    for rows in np.array_split(np.arange(len(centre_mm)), max(len(centre_mm) // 32, 1)):
+        points = centre_mm[rows, None, None, :] + along_mm[:, None] * direction[rows, :, None, :]
+        inside = near.sample(near.vessel, points)
+        outside = inside < 0.5
+        first = np.where(outside.any(axis=2), np.argmax(outside, axis=2), len(along_mm) - 1)
+        last = np.maximum(first - 1, 0)
+        high = np.take_along_axis(inside, last[..., None], axis=2)[..., 0]
+        low = np.take_along_axis(inside, first[..., None], axis=2)[..., 0]
+        part = np.divide(high - 0.5, high - low, out=np.zeros_like(high), where=high > low)
+        wall_mm[rows] = along_mm[last] + np.clip(part, 0.0, 1.0) * step_mm * (first > 0)
+    return np.minimum(wall_mm, reach_mm)
+
+
+def _towards_middle(wall_mm: NDArray[np.float64], direction: NDArray[np.float64], radius_mm: float) -> Points:
+    """Return the way from each middle to its section's centroid, at most half a radius long; shape (n, 3)."""
+    capped = np.minimum(wall_mm, OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True))
+    area = np.maximum((capped**2).mean(axis=1) / 2, 1e-9)
+    shift = (capped[..., None] ** 3 * direction).mean(axis=1) / 3 / area[:, None]
+    length = np.linalg.norm(shift, axis=1, keepdims=True)
+    return np.asarray(shift * np.minimum(1.0, 0.5 * radius_mm / np.maximum(length, 1e-9)))

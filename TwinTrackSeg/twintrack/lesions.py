@@ -1,0 +1,120 @@
+"""Volumes and lesions read off a probability map."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.volume import Volume
+
+__all__ = ["Lesion", "VolumeReadout", "find_lesions", "read_volumes"]
+
+SMALLEST_LESION_ML = 0.1
+"""Connected parts below this volume are noise of a threshold, not lesions; they still count in the total volume."""
+
+
+@dataclass(frozen=True)
+class VolumeReadout:
+    """Tumour volume in mL.
+
+    Attributes
+    ----------
+    expected : float
+        Mean over readers: the sum of the map.
+    at_threshold : float
+        Voxels at or above the working threshold.
+    p10, p90 : float
+        10th and 90th percentile over readers, if readers are nested: voxels at or above 0.9 and 0.1.
+    """
+
+    expected: float
+    at_threshold: float
+    p10: float
+    p90: float
+
+    def to_json(self) -> dict[str, float]:
+        """Return the volumes as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One connected part of the tumour at the working threshold.
+
+    Attributes
+    ----------
+    volume_ml : float
+        Its volume.
+    longest_diameter_mm : float
+        Largest distance between two of its voxel centres plus one voxel's in-plane edge.
+    centroid_lps_mm : tuple of float
+        Centre of its voxels in LPS mm.
+    max_probability : float
+        Largest expected fraction of readers in it.
+    """
+
+    volume_ml: float
+    longest_diameter_mm: float
+    centroid_lps_mm: tuple[float, float, float]
+    max_probability: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the lesion as JSON values."""
+        return {**asdict(self), "centroid_lps_mm": list(self.centroid_lps_mm)}
+
+
+def read_volumes(probability: Volume, threshold: float) -> VolumeReadout:
+    """Measure the tumour volume of a map in [0, 1].
+
+    With nested readers the tightest share ``1 - t`` of them leaves out every voxel below ``t``, so that the volume at
+    level t is the (1 - t) quantile of the readers' volumes.
+    """
+    p, voxel_ml = probability.array, probability.geometry.voxel_ml
+
+    def at(level: float) -> float:
+        return float(np.count_nonzero(p >= np.float32(level)) * voxel_ml)
+
+    return VolumeReadout(float(p.sum(dtype=np.float64) * voxel_ml), at(threshold), at(0.9), at(0.1))
+
+
+def find_lesions(probability: Volume, threshold: float) -> tuple[Lesion, ...]:
+    """Return the connected parts (26 neighbours) of the map at or above `threshold`, largest first."""
+    from scipy.ndimage import find_objects, label
+
+    tumour = probability.array >= np.float32(threshold)
+    parts, count = label(tumour, structure=np.ones((3, 3, 3)))
+    lesions = []
+    for number, box in enumerate(find_objects(parts, count), start=1):
+        inside = parts[box] == number
+        if np.count_nonzero(inside) * probability.geometry.voxel_ml >= SMALLEST_LESION_ML:
+            lesions.append(_measure(probability, box, inside))
+    return tuple(sorted(lesions, key=lambda lesion: -lesion.volume_ml))
+
+
+def _measure(probability: Volume, box: tuple[slice, ...], inside: NDArray[np.bool_]) -> Lesion:
+    geometry = probability.geometry
+    start_zyx = np.array([part.start for part in box])
+    index_xyz = (np.argwhere(inside) + start_zyx)[:, ::-1]
+    points = geometry.to_lps_mm(index_xyz)
+    x, y, z = (float(value) for value in points.mean(axis=0))
+    return Lesion(
+        volume_ml=len(points) * geometry.voxel_ml,
+        longest_diameter_mm=_longest_mm(points) + min(geometry.spacing_mm),
+        centroid_lps_mm=(x, y, z),
+        max_probability=float(probability.array[box][inside].max()),
+    )
+
+
+def _longest_mm(points: NDArray[np.float64]) -> float:
+    """Largest distance between two points: both lie on the convex hull, which is small."""
+    from scipy.spatial import ConvexHull, QhullError
+    from scipy.spatial.distance import pdist
+
+    try:
+        points = points[ConvexHull(points).vertices]
+    except QhullError:  # flat or too few points: few enough, or thin enough, to compare them all
+        points = points[np.unique(np.linspace(0, len(points) - 1, 2000).astype(int))]
+    return float(pdist(points).max()) if len(points) > 1 else 0.0

@@ -1,0 +1,170 @@
+"""One synthetic patient: CT, anatomy, readers' outlines and the true expected mean human response."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.errors import InputError
+from twintrack.phantom.anatomy import BODY_RADII_MM, OTHER_TUBES, PANCREAS, UNCINATE, VESSEL_TUBES, Warp, organs
+from twintrack.phantom.image import add_scanner_noise, paint_ct
+from twintrack.phantom.lesion import Lesion, LesionField, draw_lesion, lesion_field
+from twintrack.phantom.readers import ReaderModel, draw_reader, expected_response
+from twintrack.phantom.shapes import ellipsoid_depth, smooth_noise
+from twintrack.volume import Geometry, Volume
+
+__all__ = ["LABELS", "VESSELS", "PhantomCase", "make_phantom"]
+
+VESSELS: dict[str, int] = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
+"""Values of the vessel label map, the default of ``--vessel-names``."""
+
+LABELS: dict[str, int] = {
+    "background": 0,
+    "tumor": 1,
+    "pancreas": 2,
+    "portal_vein": 3,
+    "smv": 4,
+    "aorta": 5,
+    "celiac": 6,
+    "sma": 7,
+}
+"""Values of the anatomy label map that the demo networks are trained on."""
+
+_VESSEL_LABELS = {"PORTA": "portal_vein", "SMV": "smv", "AORTA": "aorta", "CELIAC": "celiac", "SMA": "sma"}
+
+
+@dataclass(frozen=True)
+class PhantomCase:
+    """A synthetic case; every volume lies on the same grid.
+
+    Attributes
+    ----------
+    seed : int
+        What it was generated from; the same seed gives the same case.
+    ct : Volume
+        HU, int16.
+    annotations : tuple of Volume
+        One uint8 mask a reader.
+    true_mhr : Volume
+        Expected share of the reader population that marks each voxel, float32 in [0, 1].
+    vessels : Volume
+        uint8, values as in `VESSELS`.
+    anatomy : Volume
+        uint8, values as in `LABELS`; the tumour is the median reader's.
+    lesion : Lesion
+        What was drawn.
+    """
+
+    seed: int
+    ct: Volume
+    annotations: tuple[Volume, ...]
+    true_mhr: Volume
+    vessels: Volume
+    anatomy: Volume
+    lesion: Lesion
+
+
+def make_phantom(
+    seed: int, *, raters: int = 5, tendencies: tuple[float, ...] | None = None, model: ReaderModel | None = None
+) -> PhantomCase:
+    """Generate the case of `seed`.
+
+    Parameters
+    ----------
+    seed : int
+        Not negative. Patient, lesion and image depend on it alone, whatever the number of raters.
+    raters : int
+        Number of readers.
+    tendencies : tuple of float, optional
+        Fixed tendency of each reader in standard deviations (positive: generous) instead of a random one.
+    model : ReaderModel, optional
+        Behaviour of the reader population.
+
+    Raises
+    ------
+    InputError
+        If `seed` is negative or there is no rater.
+    """
+    if seed < 0 or raters < 1:
+        raise InputError(f"a phantom needs a seed of at least 0 and at least 1 rater, got seed {seed}, raters {raters}")
+    model = model or ReaderModel()
+    patient_rng, image_rng, reader_rng = (np.random.default_rng([seed, stream]) for stream in range(3))
+    geometry = _draw_grid(patient_rng)
+    position = Warp.draw(patient_rng)(_positions(geometry))
+    spacing = geometry.spacing_mm
+    lesion = draw_lesion(patient_rng)
+    depth = _depths(patient_rng, position, spacing)
+    placed = organs(patient_rng)
+    vessels = _vessel_map(depth)
+    allowed = (depth["body"] > 10.0) & (vessels == 0)
+    field = lesion_field(patient_rng, lesion, position, allowed, spacing)
+    hu = paint_ct(image_rng, position, depth, placed, field, spacing)
+    readers = (
+        draw_reader(reader_rng, field, allowed, spacing, model, tendency=tendencies[i] if tendencies else None)
+        for i in range(raters)
+    )
+    return PhantomCase(
+        seed=seed,
+        ct=Volume(add_scanner_noise(image_rng, hu, spacing), geometry),
+        annotations=tuple(Volume(mask.astype(np.uint8), geometry) for mask in readers),
+        true_mhr=Volume(expected_response(field, allowed, model), geometry),
+        vessels=Volume(vessels, geometry),
+        anatomy=Volume(_anatomy_map(depth, vessels, field, allowed), geometry),
+        lesion=lesion,
+    )
+
+
+def _draw_grid(rng: np.random.Generator) -> Geometry:
+    """Draw spacing and field of view; index (0, 0, 0) is the right anterior inferior corner (LPS axes)."""
+    in_plane, slice_mm = float(rng.uniform(1.4, 1.9)), float(rng.choice([2.0, 2.5, 3.0]))
+    extent = np.array([338.0, 246.0, rng.uniform(165.0, 190.0)])
+    spacing = (round(in_plane, 3), round(in_plane, 3), slice_mm)
+    size = np.ceil(extent / spacing).astype(int)
+    corner = np.array([-169.0, -123.0, -extent[2] * rng.uniform(0.54, 0.6)]).round(1)
+    return Geometry((int(size[0]), int(size[1]), int(size[2])), spacing, (corner[0], corner[1], corner[2]))
+
+
+def _positions(geometry: Geometry) -> NDArray[np.float32]:
+    """LPS position of every voxel, (z, y, x, 3) in mm."""
+    axes = (
+        np.arange(n) * s + o for n, s, o in zip(geometry.size, geometry.spacing_mm, geometry.origin_mm, strict=True)
+    )
+    x, y, z = np.meshgrid(*axes, indexing="ij")
+    return np.stack([x, y, z], axis=-1).transpose(2, 1, 0, 3).astype(np.float32)
+
+
+def _depths(
+    rng: np.random.Generator, position: NDArray[np.float32], spacing: tuple[float, float, float]
+) -> dict[str, NDArray[np.float32]]:
+    """Signed depth in mm of the body, the gland and every tube."""
+    depth = {name: tube.depth(position) for name, tube in {**VESSEL_TUBES, **OTHER_TUBES}.items()}
+    gland = np.maximum(PANCREAS.depth(position), ellipsoid_depth(position, *UNCINATE))
+    # Lobulated surface, and no gland inside a lumen.
+    gland += np.float32(0.9) * smooth_noise(rng, gland.shape, 4.0, spacing)
+    lumen = np.max([depth[name] for name in VESSEL_TUBES], axis=0)
+    depth["pancreas"] = np.minimum(gland, -lumen)
+    flat = np.sqrt((position[..., 0] / BODY_RADII_MM[0]) ** 2 + (position[..., 1] / BODY_RADII_MM[1]) ** 2)
+    depth["body"] = (np.mean(BODY_RADII_MM) * (1 - flat)).astype(np.float32)
+    return depth
+
+
+def _vessel_map(depth: dict[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
+    """Label map of the five lumens; where two meet, the voxel belongs to the one it lies deeper in."""
+    names = list(VESSELS)
+    stacked = np.stack([depth[name] for name in names])
+    deepest = stacked.argmax(axis=0)
+    values = np.array([VESSELS[name] for name in names], dtype=np.uint8)
+    return np.where(stacked.max(axis=0) > 0, values[deepest], 0).astype(np.uint8)
+
+
+def _anatomy_map(
+    depth: dict[str, NDArray[np.float32]], vessels: NDArray[np.uint8], field: LesionField, allowed: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    """Label map with the median reader's tumour, gland and vessels."""
+    anatomy = np.where(depth["pancreas"] > 0, LABELS["pancreas"], 0).astype(np.uint8)
+    anatomy[(field.depth_mm > 0) & allowed] = LABELS["tumor"]
+    for name, value in VESSELS.items():
+        anatomy[vessels == value] = LABELS[_VESSEL_LABELS[name]]
+    return anatomy

@@ -1,0 +1,58 @@
+"""Phantom cases as files, with the manifest that the other commands read."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from twintrack.phantom.case import PhantomCase, make_phantom
+from twintrack.progress import CancelToken, Progress, no_progress
+from twintrack.volume import write_volume
+
+__all__ = ["write_case", "write_cohort"]
+
+
+def write_case(case: PhantomCase, folder: Path) -> dict[str, Path]:
+    """Write one case into `folder`; return the path of each file by its manifest column."""
+    folder.mkdir(parents=True, exist_ok=True)
+    volumes = {"image": case.ct, "vessels": case.vessels, "anatomy": case.anatomy, "true_mhr": case.true_mhr}
+    volumes |= {f"annotation_{i}": mask for i, mask in enumerate(case.annotations, start=1)}
+    paths = {column: folder / f"{column}.nii.gz" for column in volumes}
+    for column, volume in volumes.items():
+        write_volume(volume, paths[column])
+    truth = {"schema": 1, "seed": case.seed, "lesion": asdict(case.lesion)}
+    (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
+    return paths
+
+
+def write_cohort(
+    folder: Path,
+    *,
+    cases: int,
+    raters: int,
+    seed: int,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Path:
+    """Write `cases` phantoms with the seeds ``seed``, ``seed + 1``, ... and return the path of ``manifest.csv``.
+
+    The manifest has the columns ``case, image, vessels, anatomy, true_mhr, annotation_1 ... annotation_N`` with paths
+    relative to `folder`; ``true_mhr`` is the known expectation that only a phantom has.
+    """
+    rows: list[dict[str, str]] = []
+    for number in range(cases):
+        if cancel is not None:
+            cancel.check()
+        name = f"phantom_{seed + number:05d}"
+        progress(number / cases, f"drawing {name}")
+        paths = write_case(make_phantom(seed + number, raters=raters), folder / name)
+        rows.append({"case": name} | {column: path.relative_to(folder).as_posix() for column, path in paths.items()})
+    manifest = folder / "manifest.csv"
+    with manifest.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    progress(1.0, f"{cases} phantoms written")
+    return manifest

@@ -1,0 +1,313 @@
+"""The way through the engine, and the only place that knows its order.
+
+read -> localize -> ensemble -> calibrate -> measure -> write. Stages work on the CT turned to LPS axes; everything that
+leaves this module lies on the input's own grid again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twintrack.errors import BundleError, InputError
+from twintrack.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
+from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.volume import Volume, read_volume
+
+if TYPE_CHECKING:
+    from twintrack.bundle import Bundle
+    from twintrack.calibration import Calibrator
+    from twintrack.dicom import DicomSeries
+    from twintrack.inference import Roi
+
+__all__ = ["Ct", "Segmentation", "load_ct", "segment"]
+
+SOFT_HU = -30
+"""Fat and air lie below this value in every CT; a volume without any holds no HU."""
+
+SHARE_OF_RUN = {"localize": 0.1, "ensemble": 0.75, "measure": 0.13}
+"""Rough share of the wall time of each stage, for the progress bar."""
+
+
+@dataclass(frozen=True)
+class Ct:
+    """A CT as it was given.
+
+    Attributes
+    ----------
+    volume : Volume
+        HU on the input's own grid.
+    source : str
+        ``file`` or ``dicom``.
+    series : DicomSeries, optional
+        The series it was read from.
+    """
+
+    volume: Volume
+    source: str
+    series: DicomSeries | None = None
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the engine found, on the input's own grid.
+
+    Attributes
+    ----------
+    probability : Volume
+        Calibrated map, float32 in [0, 1]: expected fraction of readers; 0 outside the ROI.
+    score : Volume
+        Pooled uncalibrated score, float32 in [0, 1]; 0 outside the ROI.
+    labels : Volume
+        uint8: tumour at the threshold, then predicted vessels.
+    label_names : dict
+        Value of each name in `labels`.
+    roi_start, roi_stop : tuple of int
+        The ROI's box on the input's grid, (x, y, z) voxel index, end exclusive.
+    volumes, lesions
+        Readouts at the working threshold.
+    invasion : dict, optional
+        Vessel readouts as in ``invasion.json``; none when no vessel is known.
+    calibrator : Calibrator, optional
+        The applied map; none when the score was left uncalibrated.
+    device : str
+        Where the networks ran.
+    warnings : tuple of str
+        What the reader of the result must know.
+    seconds : dict
+        Wall time of each stage.
+    """
+
+    probability: Volume
+    score: Volume
+    labels: Volume
+    label_names: dict[str, int]
+    roi_start: tuple[int, int, int]
+    roi_stop: tuple[int, int, int]
+    volumes: VolumeReadout
+    lesions: tuple[Lesion, ...]
+    invasion: dict[str, Any] | None
+    calibrator: Calibrator | None
+    device: str
+    warnings: tuple[str, ...]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def load_ct(path: str | Path) -> Ct:
+    """Read a CT from a volume file, a DICOM folder or one file of a DICOM series.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, is no three-dimensional CT, or its values are no HU.
+    """
+    from twintrack.dicom import is_dicom_input, read_series
+
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder")
+    if is_dicom_input(path):
+        series = read_series(path)
+        ct = Ct(series.volume, "dicom", series)
+    else:
+        ct = Ct(read_volume(path), "file")
+    _check_hu(ct.volume, path)
+    return ct
+
+
+def segment(
+    ct: Volume,
+    bundle: Bundle,
+    settings: SegmentSettings | None = None,
+    *,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Segmentation:
+    """Segment a CT.
+
+    Parameters
+    ----------
+    ct : Volume
+        HU on any grid.
+    bundle : Bundle
+        The opened model bundle.
+    settings : SegmentSettings, optional
+        Options; vessels given there must lie on the CT's grid.
+
+    Raises
+    ------
+    RoiError
+        If stage 1 finds no organ or the given box does not fit.
+    InputError, BundleError
+        If the CT, the vessels or the bundle cannot be used.
+    Cancelled
+        If `cancel` was triggered.
+    """
+    from twintrack.inference import score_ensemble
+
+    settings = settings or SegmentSettings()
+    cancel = cancel or CancelToken()
+    clock = _Clock()
+    given_vessels = _read_vessels(ct, settings)
+    calibrator = _calibrator(bundle) if settings.calibrate else None
+    turned = ct.to_lps()
+    done = SHARE_OF_RUN["localize"]
+    with clock.time("localize"):
+        roi = _roi(turned, ct, bundle, settings, progress=part(progress, 0.0, done), cancel=cancel)
+    with clock.time("ensemble"):
+        stage = part(progress, done, done + SHARE_OF_RUN["ensemble"])
+        found = score_ensemble(turned, roi, bundle, device=settings.device, progress=stage, cancel=cancel)
+    done += SHARE_OF_RUN["ensemble"]
+    with clock.time("calibrate"):
+        progress(done, "calibrating")
+        calibrated = calibrator(found.score) if calibrator else found.score
+        # Outside the mask nothing was looked at: 0, whatever the calibrator gives for a score of 0.
+        probability = turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
+    cancel.check()
+    with clock.time("measure"):
+        stage = part(progress, done, done + SHARE_OF_RUN["measure"])
+        predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
+        vessels, names = given_vessels or predicted
+        invasion = _measure_vessels(probability, vessels, names, stage, cancel)
+        map_on_grid = probability.restored_to(ct.geometry)
+        labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
+    start, stop = _box_on(ct, turned, roi)
+    return Segmentation(
+        probability=map_on_grid,
+        score=found.score_volume(turned.geometry).restored_to(ct.geometry),
+        labels=labels,
+        label_names=label_names,
+        roi_start=start,
+        roi_stop=stop,
+        volumes=read_volumes(map_on_grid, settings.threshold),
+        lesions=find_lesions(map_on_grid, settings.threshold),
+        invasion=invasion,
+        calibrator=calibrator,
+        device=found.device,
+        warnings=_warnings(bundle, calibrator, settings),
+        seconds=clock.seconds,
+    )
+
+
+class _Clock:
+    """Wall seconds of each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - start, 3)
+
+
+def _check_hu(ct: Volume, path: Path) -> None:
+    """Refuse what cannot be a CT in HU: a colour index, a mask, an MR, a CT that lost its rescale intercept."""
+    if min(ct.geometry.size) < 2:
+        size = " x ".join(str(n) for n in ct.geometry.size)
+        raise InputError(f"{path}: a single slice or line ({size} voxels); give the whole three-dimensional CT")
+    if np.count_nonzero(ct.array < SOFT_HU) < 0.001 * ct.array.size:
+        raise InputError(
+            f"{path}: values run from {ct.array.min():g} to {ct.array.max():g} with no fat or air below {SOFT_HU}; "
+            "this is not a CT in HU (an MR, a mask, or a CT without its rescale intercept?)"
+        )
+
+
+def _roi(
+    turned: Volume,
+    ct: Volume,
+    bundle: Bundle,
+    settings: SegmentSettings,
+    *,
+    progress: Progress,
+    cancel: CancelToken,
+) -> Roi:
+    from twintrack.inference import localize, roi_box, roi_full
+
+    if settings.roi == "auto":
+        return localize(turned, bundle, device=settings.device, progress=progress, cancel=cancel)
+    if isinstance(settings.roi, str):
+        return roi_full(turned.geometry)
+    return roi_box(turned.geometry, settings.roi, given_on=ct.geometry)
+
+
+def _calibrator(bundle: Bundle) -> Calibrator:
+    from twintrack.calibration import read_calibrator
+
+    if bundle.calibrator_path is None:
+        raise BundleError(
+            f"{bundle.path}: holds no calibrator; fit one, or ask for the raw score with --no-calibration"
+        )
+    calibrator = read_calibrator(bundle.calibrator_path)
+    if calibrator.pooling != bundle.pooling:
+        raise BundleError(
+            f"{bundle.path}: its calibrator was fitted on scores pooled by {calibrator.pooling}, the bundle pools by "
+            f"{bundle.pooling}; fit a new one"
+        )
+    return calibrator
+
+
+def _read_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mapping[str, int]] | None:
+    """Read the given vessel map, turned to LPS axes."""
+    if settings.vessels is None:
+        return None
+    vessels = read_volume(settings.vessels)
+    if not vessels.geometry.same_grid(ct.geometry):
+        raise InputError(f"{settings.vessels}: the vessel map lies on another grid than the CT; resample it")
+    if not np.array_equal(vessels.array, np.rint(vessels.array)):
+        raise InputError(f"{settings.vessels}: a vessel map needs whole-number labels")
+    return Volume(vessels.array.astype(np.int32), ct.geometry).to_lps(), settings.vessel_names or DEFAULT_VESSEL_NAMES
+
+
+def _measure_vessels(
+    probability: Volume, vessels: Volume | None, names: Mapping[str, int], progress: Progress, cancel: CancelToken
+) -> dict[str, Any] | None:
+    from twintrack.invasion import measure_invasion
+
+    if vessels is None:
+        return None
+    return measure_invasion(probability, vessels, names, progress=progress, cancel=cancel).to_json()
+
+
+def _label_map(
+    probability: Volume, vessels: tuple[Volume | None, Mapping[str, int]], ct: Volume, settings: SegmentSettings
+) -> tuple[Volume, dict[str, int]]:
+    """Combine tumour (value 1, wins) and predicted vessels (2, 3, ...) on the input's grid."""
+    labels, names = np.zeros(ct.array.shape, dtype=np.uint8), {"tumor": 1}
+    if vessels[0] is not None:
+        predicted = vessels[0].restored_to(ct.geometry).array
+        for value, (name, number) in enumerate(vessels[1].items(), start=2):
+            labels[predicted == number] = value
+            names[name] = value
+    labels[probability.array >= np.float32(settings.threshold)] = names["tumor"]
+    return ct.with_array(labels), names
+
+
+def _box_on(ct: Volume, turned: Volume, roi: Roi) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """Return the ROI's box as start and stop (x, y, z) on the input's grid."""
+    from twintrack.inference import map_box
+
+    (i0, j0, k0), (i1, j1, k1) = roi.start, roi.stop
+    a0, a1, b0, b1, c0, c1 = map_box((i0, i1, j0, j1, k0, k1), turned.geometry, ct.geometry)
+    return (a0, b0, c0), (a1, b1, c1)
+
+
+def _warnings(bundle: Bundle, calibrator: Calibrator | None, settings: SegmentSettings) -> tuple[str, ...]:
+    warnings = []
+    if bundle.demo:
+        warnings.append("Demo bundle: it knows synthetic phantoms only; on a patient's CT its result means nothing.")
+    if calibrator is None:
+        warnings.append("Not calibrated: values are network scores, not expected fractions of readers.")
+    else:
+        warnings.extend(calibrator.warnings)
+    if settings.roi != "auto":
+        warnings.append("The region was given by hand; stage 1 did not check that it holds a pancreas.")
+    return tuple(warnings)

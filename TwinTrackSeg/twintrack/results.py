@@ -1,0 +1,188 @@
+"""The result folder of one segmented CT: what is written, and provenance."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twintrack import __version__
+from twintrack.atomic import atomic_folder, atomic_path
+from twintrack.errors import InputError
+from twintrack.pipeline import Ct, Segmentation, load_ct, segment
+from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.settings import SegmentSettings
+from twintrack.volume import read_volume, write_volume
+
+if TYPE_CHECKING:
+    from twintrack.bundle import Bundle
+
+__all__ = ["RESULT_FILES", "measure_files", "segment_file"]
+
+RESULT_FILES = (
+    "result.json",
+    "probability.nii.gz",
+    "score.nii.gz",
+    "segmentation.nii.gz",
+    "invasion.json",
+    "invasion.csv",
+    "overview.png",
+    "report.html",
+    "dicom",
+)
+"""Everything that a run may leave in its result folder."""
+
+
+def segment_file(
+    source: str | Path,
+    bundle_path: str | Path,
+    out: str | Path,
+    settings: SegmentSettings | None = None,
+    *,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Path:
+    """Segment a CT file or series and write the result folder.
+
+    Parameters
+    ----------
+    source : path
+        Volume file, DICOM folder or one file of a DICOM series.
+    bundle_path : path
+        Bundle folder or zip.
+    out : path
+        Result folder; files of an earlier run in it are replaced when the new ones are complete.
+    settings : SegmentSettings, optional
+        Options.
+
+    Returns
+    -------
+    pathlib.Path
+        The result folder.
+
+    Raises
+    ------
+    TwinTrackError
+        As the stages raise it; nothing is then left under a final name.
+    """
+    from twintrack.bundle import Bundle
+
+    settings = settings or SegmentSettings()
+    cancel = cancel or CancelToken()
+    progress(0.0, "reading the CT")
+    start = time.perf_counter()
+    ct = load_ct(source)
+    if settings.dicom and ct.series is None:
+        raise InputError(f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file")
+    seconds = {"read": round(time.perf_counter() - start, 3)}
+    with Bundle.open(bundle_path) as bundle:
+        bundle.verify()
+        found = segment(ct.volume, bundle, settings, progress=part(progress, 0.03, 0.93), cancel=cancel)
+        seconds |= found.seconds
+        cancel.check()
+        with atomic_folder(out, owned=RESULT_FILES, last="result.json") as folder:
+            start = time.perf_counter()
+            progress(0.94, "writing results")
+            result = describe(ct, found, bundle, settings)
+            _write_files(folder, ct, found, bundle, settings, result)
+            result["seconds"] = seconds | {"write": round(time.perf_counter() - start, 3)}
+            _write_report(folder, result, found)
+            _save_json(folder / "result.json", result)
+            cancel.check()
+    progress(1.0, "done")
+    return Path(out)
+
+
+def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSettings) -> dict[str, Any]:
+    """Return the content of ``result.json`` but for the seconds."""
+    geometry, calibrator = ct.volume.geometry, found.calibrator
+    return {
+        "schema": 1,
+        "version": __version__,
+        "research_use_only": True,
+        "bundle": bundle.describe() | {"sha256": bundle.sha256},
+        "calibrator": None if calibrator is None else {"target": calibrator.target, "bins": calibrator.bins},
+        "device": found.device,
+        "input": {"spacing_mm": list(geometry.spacing_mm), "size": list(geometry.size), "source": ct.source},
+        "roi": {"start": list(found.roi_start), "stop": list(found.roi_stop)},
+        "threshold": settings.threshold,
+        "settings": settings.to_json() | {"vessels": settings.vessels is not None},
+        "volume_ml": found.volumes.to_json(),
+        "lesions": [lesion.to_json() for lesion in found.lesions],
+        "labels": found.label_names,
+        "warnings": list(found.warnings),
+    }
+
+
+def _write_files(
+    folder: Path, ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSettings, result: dict[str, Any]
+) -> None:
+    """Write volumes, vessel readouts, the picture and DICOM objects."""
+    from twintrack.export import write_objects
+    from twintrack.invasion import write_invasion_csv
+    from twintrack.overview import write_overview
+
+    write_volume(found.probability, folder / "probability.nii.gz")
+    write_volume(found.labels, folder / "segmentation.nii.gz")
+    if settings.keep_score:
+        write_volume(found.score, folder / "score.nii.gz")
+    if found.invasion is not None:
+        _save_json(folder / "invasion.json", found.invasion)
+        write_invasion_csv(found.invasion, folder / "invasion.csv")
+    write_overview(
+        folder / "overview.png",
+        ct.volume,
+        found.probability,
+        threshold=settings.threshold,
+        segmentation=found.labels,
+        labels=found.label_names,
+        calibrated=found.calibrator is not None,
+        bundle_name=bundle.name,
+        demo=bundle.demo,
+    )
+    if settings.dicom and ct.series is not None:
+        write_objects(folder / "dicom", ct.series, found.labels, found.probability, result)
+
+
+def _write_report(folder: Path, result: dict[str, Any], found: Segmentation) -> None:
+    from twintrack.report import write_report
+
+    write_report(folder / "report.html", result, found.invasion, folder / "overview.png")
+
+
+def _save_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def measure_files(
+    probability_path: str | Path,
+    vessels_path: str | Path,
+    names: Mapping[str, int],
+    out: str | Path,
+    *,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> None:
+    """Measure vessel contact of a map and write it as JSON to `out`, and as CSV beside it.
+
+    Raises
+    ------
+    InputError
+        If the map is not in [0, 1], the vessels lie on another grid, or `out` does not end with .json.
+    """
+    from twintrack.invasion import measure_invasion, write_invasion_csv
+
+    out = Path(out)
+    if out.suffix.lower() != ".json":
+        raise InputError(f"{out}: not a JSON file name; use one that ends with .json")
+    probability, vessels = read_volume(probability_path), read_volume(vessels_path)
+    if not vessels.geometry.same_grid(probability.geometry):
+        raise InputError(f"{vessels_path}: lies on another grid than {probability_path}; resample it")
+    # Files store the geometry rounded in different ways; it is the same grid.
+    vessels = probability.with_array(vessels.array)
+    found = measure_invasion(probability.to_lps(), vessels.to_lps(), names, progress=progress, cancel=cancel).to_json()
+    with atomic_path(out.with_suffix(".csv")) as table, atomic_path(out) as partial:
+        write_invasion_csv(found, table)
+        _save_json(partial, found)

@@ -1,0 +1,120 @@
+"""What a user can choose for one segmentation, as the command line, the worker and the Slicer module pass it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from twintrack.errors import InputError
+
+__all__ = ["DEFAULT_VESSEL_NAMES", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
+
+DEFAULT_VESSEL_NAMES: dict[str, int] = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
+"""Values of a vessel label map when ``--vessel-names`` is not given."""
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+"""Devices that can be asked for."""
+
+Box = tuple[int, int, int, int, int, int]
+
+
+@dataclass(frozen=True)
+class SegmentSettings:
+    """Options of one run.
+
+    Attributes
+    ----------
+    roi : "auto", "full" or tuple of int
+        Where stage 2 looks: found by stage 1, the whole volume, or the voxel index box ``i0, i1, j0, j1, k0, k1`` on
+        the CT's own grid (x, y, z order, end exclusive).
+    threshold : float
+        Expected fraction of readers from which a voxel belongs to the working tumour outline, in (0, 1].
+    device : str
+        One of `DEVICES`.
+    calibrate : bool
+        Whether the bundle's calibrator is applied to the score.
+    keep_score : bool
+        Whether the uncalibrated score is written too.
+    dicom : bool
+        Whether DICOM objects are written too; needs a DICOM input.
+    vessels : str, optional
+        Label map with the vessels, on the CT's grid; used instead of the vessels that the bundle predicts.
+    vessel_names : mapping
+        Value of each vessel in `vessels`.
+    """
+
+    roi: str | Box = "auto"
+    threshold: float = 0.5
+    device: str = "auto"
+    calibrate: bool = True
+    keep_score: bool = False
+    dicom: bool = False
+    vessels: str | None = None
+    vessel_names: Mapping[str, int] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.threshold <= 1.0:
+            raise InputError(f"the threshold must be above 0 and at most 1, got {self.threshold}")
+        if self.device not in DEVICES:
+            raise InputError(f"the device must be one of {', '.join(DEVICES)}, got {self.device!r}")
+        if isinstance(self.roi, str) and self.roi not in ("auto", "full"):
+            raise InputError(f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}")
+        if self.vessels is not None and not Path(self.vessels).exists():
+            raise InputError(f"{self.vessels}: no such file (vessel label map)")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> SegmentSettings:
+        """Read what `to_json` wrote; unknown keys are refused."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(content) - known)
+        if unknown:
+            raise InputError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        values = dict(content)
+        if not isinstance(values.get("roi", "auto"), str):
+            values["roi"] = _box([str(edge) for edge in values["roi"]])
+        return cls(**values)
+
+
+def parse_roi(text: str) -> str | Box:
+    """Read ``auto``, ``full`` or ``i0,i1,j0,j1,k0,k1``.
+
+    Raises
+    ------
+    InputError
+        If the text is none of these.
+    """
+    return text if text in ("auto", "full") else _box(text.split(","))
+
+
+def parse_vessel_names(text: str) -> dict[str, int]:
+    """Read ``NAME=VALUE,NAME=VALUE,...`` with positive, distinct values.
+
+    Raises
+    ------
+    InputError
+        If the text is not of this form.
+    """
+    names: dict[str, int] = {}
+    for entry in text.split(","):
+        name, equals, value = entry.partition("=")
+        if not equals or not name.strip() or not value.strip().isdecimal() or int(value) < 1:
+            raise InputError(f"vessel names must look like PORTA=1,SMV=2 with positive values, got {entry.strip()!r}")
+        names[name.strip()] = int(value)
+    if len(set(names.values())) < len(text.split(",")):
+        raise InputError(f"each vessel needs an own name and value, got {text!r}")
+    return names
+
+
+def _box(edges: list[str]) -> Box:
+    try:
+        i0, i1, j0, j1, k0, k1 = (int(edge) for edge in edges)
+    except ValueError:
+        given = ",".join(edges)
+        raise InputError(f"the ROI must be auto, full or six voxel indices i0,i1,j0,j1,k0,k1, got {given!r}") from None
+    return (i0, i1, j0, j1, k0, k1)

@@ -1,0 +1,147 @@
+"""Make the demo bundle from the trained networks: fit its calibrator, write it, and score it on unseen phantoms.
+
+Usage, after ``train.py`` has trained the coarse model and the three fine members::
+
+    python tools/demo_bundle/build.py --work WORK
+
+It scores the calibration phantoms, fits the calibrator, writes the bundle below ``TwinTrackSeg/twintrack/data``, prints the
+table of held-out results, which it also keeps as ``tools/demo_bundle/held_out.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twintrack.bundle import Bundle
+from twintrack.bundle_create import create_bundle
+from twintrack.calibration import Calibrator, ScoreSketch, fit_calibrator, write_calibrator
+from twintrack.inference import localize, score_ensemble
+from twintrack.phantom import PhantomCase, make_phantom
+
+HERE = Path(__file__).resolve().parent
+TARGET = HERE.parents[1] / "TwinTrackSeg" / "twintrack" / "data" / "demo_bundle"
+RESULTS = {
+    "coarse": "Dataset801_PhantomCoarse/PhantomTrainer__nnUNetPlans__3d_fullres",
+    "fine": "Dataset802_PhantomFine/PhantomTrainer__nnUNetPlans__3d_fullres",
+}
+DESCRIPTION = (
+    "DEMO: small networks trained on synthetic phantoms only. They know no patient; on a real CT their output means "
+    "nothing. They exist to try the software."
+)
+
+
+def main() -> None:
+    """Fit, write and evaluate."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True, help="the folder that train.py used")
+    work = parser.parse_args().work
+    config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
+    raw = work / "uncalibrated_bundle"
+    shutil.rmtree(raw, ignore_errors=True)
+    make_bundle(config, work, raw, None)
+    with Bundle.open(raw) as bundle:
+        calibrator = fit(config, bundle)
+        rows = [evaluate(seed, config, bundle, calibrator) for seed in range(*config["test_seeds"])]
+    write_calibrator(calibrator, work / "calibrator.json")
+    shutil.rmtree(TARGET, ignore_errors=True)
+    make_bundle(config, work, TARGET, work / "calibrator.json")
+    report(rows)
+
+
+def make_bundle(config: dict[str, Any], work: Path, out: Path, calibrator: Path | None) -> None:
+    """Write the bundle to `out`."""
+    create_bundle(
+        work / "results" / RESULTS["coarse"],
+        work / "results" / RESULTS["fine"],
+        out=out,
+        name="twintrack-demo",
+        license="Apache-2.0",
+        folds=[str(fold) for fold in config["fine"]["folds"]],
+        tumor_labels=["tumor"],
+        vessel_labels={"PORTA": "portal_vein", "SMV": "smv", "AORTA": "aorta", "CELIAC": "celiac", "SMA": "sma"},
+        organ_labels=["pancreas"],
+        calibrator=calibrator,
+        roi_margin_mm=config["roi_margin_mm"],
+        description=DESCRIPTION,
+        intended_use="Trying and testing the software on phantoms. Research use only, not a medical device.",
+        demo=True,
+        raters=config["raters"],
+        half=True,
+    )
+
+
+def fit(config: dict[str, Any], bundle: Bundle) -> Calibrator:
+    """Score the calibration phantoms and fit the map to their raters."""
+    sketch = ScoreSketch.empty()
+    for seed in range(*config["calibration_seeds"]):
+        case = make_phantom(seed, raters=config["raters"])
+        roi = localize(case.ct, bundle, device="cpu")
+        score = score_ensemble(case.ct, roi, bundle, device="cpu").score_volume(case.ct.geometry)
+        sketch = sketch.add(score.array, [mask.array for mask in case.annotations])
+        print(f"calibration phantom {seed} scored", flush=True)
+    calibrator = fit_calibrator(sketch, bins=250)
+    print("calibrator:", calibrator.warnings or "no warning", flush=True)
+    return calibrator
+
+
+def evaluate(seed: int, config: dict[str, Any], bundle: Bundle, calibrator: Calibrator) -> dict[str, Any]:
+    """Score one held-out phantom."""
+    case = make_phantom(seed, raters=config["raters"])
+    roi = localize(case.ct, bundle, device="cpu")
+    found = score_ensemble(case.ct, roi, bundle, device="cpu")
+    drawn = np.sum([mask.array for mask in case.annotations], axis=0)
+    truth = case.true_mhr.array[roi.slices]
+    calibrated = np.where(roi.mask, calibrator(found.score), 0)
+    inside, ambiguous = roi.mask, roi.mask & (truth > 0.1) & (truth < 0.9)
+    majority = drawn > config["raters"] / 2
+    predicted = roi.paste(calibrated, case.ct.geometry) >= 0.5
+    row = {
+        "seed": seed,
+        "site": case.lesion.site,
+        "volume_ml": case.lesion.volume_ml,
+        "shift": asdict(case.lesion)["shift"],
+        "roi_recall": _recall(drawn > 0, roi.paste(roi.mask, case.ct.geometry)),
+        "dice": 2 * np.sum(predicted & majority) / (np.sum(predicted) + np.sum(majority)),
+        "mae_score": np.abs(found.score - truth)[inside].mean(),
+        "mae_mhr": np.abs(calibrated - truth)[inside].mean(),
+        "mae_score_ambiguous": np.abs(found.score - truth)[ambiguous].mean(),
+        "mae_mhr_ambiguous": np.abs(calibrated - truth)[ambiguous].mean(),
+    } | _vessel_dice(case, found, roi)
+    row = {key: value if isinstance(value, (int, str)) else round(float(value), 5) for key, value in row.items()}
+    print(row, flush=True)
+    return row
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    """Print means and extremes, and keep the rows."""
+    (HERE / "held_out.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    print(f"{'':22} {'mean':>9} {'min':>9} {'max':>9}")
+    for key in [key for key in rows[0] if key not in ("seed", "site")]:
+        values = [row[key] for row in rows]
+        print(f"{key:22} {np.mean(values):9.4f} {np.min(values):9.4f} {np.max(values):9.4f}")
+    size = sum(path.stat().st_size for path in TARGET.rglob("*") if path.is_file())
+    print(f"bundle: {size / 1e6:.2f} MB")
+
+
+def _recall(union: np.ndarray, mask: np.ndarray) -> float:
+    return float((union & mask).sum() / union.sum())
+
+
+def _vessel_dice(case: PhantomCase, found: Any, roi: Any) -> dict[str, float]:
+    dice = {}
+    for name, value in found.vessel_values.items():
+        truth = case.vessels.array[roi.slices] == {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}[name]
+        predicted = found.vessels == value
+        dice[f"dice_{name}"] = 2 * np.sum(truth & predicted) / max(1, np.sum(truth) + np.sum(predicted))
+    return dice
+
+
+if __name__ == "__main__":
+    main()
