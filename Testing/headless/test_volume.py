@@ -106,12 +106,14 @@ def test_flat_and_colour_images_are_refused(tmp_path):
         read_volume(colour)
 
 
-def test_nan_is_refused(tmp_path):
+@pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(tmp_path, ending, bad):
     array = np.zeros((4, 4, 4), dtype=np.float32)
-    array[1, 2, 3] = np.nan
-    path = tmp_path / "nan.nii.gz"
+    array[1, 2, 3] = bad
+    path = tmp_path / f"broken{ending}"
     write_sitk(path, sitk.GetImageFromArray(array))
-    with pytest.raises(InputError, match=r"nan\.nii\.gz: holds voxels that are not finite"):
+    with pytest.raises(InputError, match=r"broken.*: holds voxels that are not finite"):
         read_volume(path)
 
 

@@ -53,9 +53,7 @@ def export_result(result_folder: str | Path, series_path: str | Path, out: str |
     labels, probability = (read_volume(folder / f"{name}.nii.gz") for name in ("segmentation", "probability"))
     series = read_series(Path(series_path))
     if not labels.geometry.same_grid(series.volume.geometry):
-        raise InputError(
-            f"{series_path}: this series has another grid than the result in {folder}; give the segmented one"
-        )
+        raise InputError(f"{series_path}: another grid than the result in {folder}; give the segmented series")
     with atomic_folder(out, owned=OBJECTS, last=OBJECTS[0]) as partial:
         made = write_objects(partial, series, labels, probability, result)
     return tuple(Path(out) / path.name for path in made)
@@ -64,7 +62,7 @@ def export_result(result_folder: str | Path, series_path: str | Path, out: str |
 def write_objects(
     out: Path, series: DicomSeries, labels: Volume, probability: Volume, result: dict[str, Any]
 ) -> tuple[Path, ...]:
-    """Write segmentation and parametric map of a result that lies on the grid of `series`, described by ``result.json``.
+    """Write the DICOM objects of a result that lies on the grid of `series` and is described by ``result.json``.
 
     Where neither a tumour nor a vessel was found there is no segmentation to write, only the map.
     """
@@ -74,21 +72,13 @@ def write_objects(
     meaning = MapMeaning.SCORE if calibrator is None else MapMeaning(calibrator["target"])
     algorithm = Algorithm(bundle["name"], bundle["version"], bundle["sha256"], {"device": str(result["device"])})
     out.mkdir(parents=True, exist_ok=True)
+    stated: dict[str, Any] = {"algorithm": algorithm, "meaning": meaning}
     # The grids agree to rounding; the series' own numbers are exact.
-    grid = series.volume
-    paths = [
-        write_parametric_map(
-            grid.with_array(probability.array), series, out / OBJECTS[0], algorithm=algorithm, meaning=meaning
-        )
-    ]
+    on_series = series.volume.with_array
+    paths = [write_parametric_map(on_series(probability.array), series, out / OBJECTS[0], **stated)]
     if labels.array.any():
-        segments = segments_from_labels(grid.with_array(labels.array), result["labels"])
-        threshold = result["threshold"]
-        paths.append(
-            write_segmentation(
-                segments, series, out / OBJECTS[1], algorithm=algorithm, threshold=threshold, meaning=meaning
-            )
-        )
+        segments = segments_from_labels(on_series(labels.array), result["labels"])
+        paths.append(write_segmentation(segments, series, out / OBJECTS[1], threshold=result["threshold"], **stated))
     else:
         logger.warning("no segment holds a voxel, so that no segmentation object is written")
     return tuple(paths)

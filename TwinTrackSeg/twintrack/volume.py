@@ -193,9 +193,19 @@ def read_volume(path: str | Path) -> Volume:
         raise InputError(f"{path}: {error}") from error
     except RuntimeError as error:
         raise InputError(f"{path}: cannot be read as an image; the file may be damaged or of another kind") from error
-    if volume.array.dtype.kind == "f" and not np.all(np.isfinite(volume.array)):
+    if volume.array.dtype.kind == "f" and not _all_finite(volume, path):
         raise InputError(f"{path}: holds voxels that are not finite (NaN or infinity); replace them and try again")
     return volume
+
+
+def _all_finite(volume: Volume, path: Path) -> bool:
+    """Whether every voxel of the file is a number; ITK's NIfTI reader silently turns those that are not into 0."""
+    if path.name.lower().endswith((".nii", ".nii.gz")):
+        import nibabel
+
+        stored: Any = nibabel.load(path)
+        return bool(np.isfinite(np.asanyarray(stored.dataobj)).all())
+    return bool(np.isfinite(volume.array).all())
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:

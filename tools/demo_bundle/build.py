@@ -4,8 +4,8 @@ Usage, after ``train.py`` has trained the coarse model and the three fine member
 
     python tools/demo_bundle/build.py --work WORK
 
-It scores the calibration phantoms, fits the calibrator, writes the bundle below ``TwinTrackSeg/twintrack/data``, prints the
-table of held-out results, which it also keeps as ``tools/demo_bundle/held_out.json``.
+It scores the calibration phantoms, fits the calibrator, writes the bundle below ``TwinTrackSeg/twintrack/data`` and
+prints the table of held-out results, which it also keeps as ``tools/demo_bundle/held_out.json``.
 """
 
 from __future__ import annotations

@@ -3,12 +3,14 @@
 from twintrack.inference.device import DEVICES, select_device
 from twintrack.inference.ensemble import EnsembleResult, score_ensemble
 from twintrack.inference.localize import localize
+from twintrack.inference.network import check_weights
 from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
 
 __all__ = [
     "DEVICES",
     "EnsembleResult",
     "Roi",
+    "check_weights",
     "localize",
     "map_box",
     "roi_box",
