@@ -15,14 +15,14 @@ DATASETS = {"coarse": "Dataset801_PhantomCoarse", "fine": "Dataset802_PhantomFin
 STAGE_LABELS: dict[str, dict[str, int]] = {"coarse": {"background": 0, "pancreas": 1}, "fine": LABELS}
 
 
-def write_raw_case(seed: int, config: dict[str, Any], raw: Path) -> None:
+def write_raw_case(seed: int, config: dict[str, Any], raw: Path, tendency: float) -> None:
     """Write one phantom as a training case of both stages (skipped when already there)."""
     name = f"phantom_{seed:05d}"
     done = raw / DATASETS["fine"] / "labelsTr" / f"{name}.nii.gz"
     if done.exists():
         return
     # One reader with a fixed, generous hand draws all training tumours, as single-rater training data are in practice.
-    case = make_phantom(seed, raters=1, tendencies=(config["training_reader_tendency"],))
+    case = make_phantom(seed, raters=1, tendencies=(tendency,))
     fine = _with_reader(case)
     coarse = np.isin(fine, (LABELS["pancreas"], LABELS["tumor"])).astype(np.uint8)
     box = _training_box(coarse > 0, case.ct.geometry, config["crop_margin_mm"], np.random.default_rng([seed, 9]))
