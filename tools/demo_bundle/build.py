@@ -2,7 +2,7 @@
 
 Usage, after ``train.py`` has trained the coarse model and the three fine members::
 
-    python tools/demo_bundle/build.py --work WORK
+    python tools/demo_bundle/build.py --coarse FIRST --fine SECOND
 
 It scores the calibration phantoms, fits the calibrator, writes the bundle below ``TwinTrackSeg/twintrack/data`` and
 prints the table of held-out results, which it also keeps as ``tools/demo_bundle/held_out.json``.
@@ -40,26 +40,27 @@ DESCRIPTION = (
 def main() -> None:
     """Fit, write and evaluate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, required=True, help="the folder that train.py used")
-    work = parser.parse_args().work
+    parser.add_argument("--coarse", type=Path, required=True, help="the folder in which the coarse model was trained")
+    parser.add_argument("--fine", type=Path, required=True, help="the folder in which the fine members were trained")
+    arguments = parser.parse_args()
+    work, stages = arguments.fine, {"coarse": arguments.coarse, "fine": arguments.fine}
     config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
     raw = work / "uncalibrated_bundle"
     shutil.rmtree(raw, ignore_errors=True)
-    make_bundle(config, work, raw, None)
+    make_bundle(config, stages, raw, None)
     with Bundle.open(raw) as bundle:
         calibrator = fit(config, bundle)
         rows = [evaluate(seed, config, bundle, calibrator) for seed in range(*config["test_seeds"])]
     write_calibrator(calibrator, work / "calibrator.json")
     shutil.rmtree(TARGET, ignore_errors=True)
-    make_bundle(config, work, TARGET, work / "calibrator.json")
+    make_bundle(config, stages, TARGET, work / "calibrator.json")
     report(rows)
 
 
-def make_bundle(config: dict[str, Any], work: Path, out: Path, calibrator: Path | None) -> None:
+def make_bundle(config: dict[str, Any], stages: dict[str, Path], out: Path, calibrator: Path | None) -> None:
     """Write the bundle to `out`."""
     create_bundle(
-        work / "results" / RESULTS["coarse"],
-        work / "results" / RESULTS["fine"],
+        *(stages[stage] / "results" / RESULTS[stage] for stage in ("coarse", "fine")),
         out=out,
         name="twintrack-demo",
         license="Apache-2.0",

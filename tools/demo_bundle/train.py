@@ -6,9 +6,9 @@ Usage (from the repository's root, after ``make demo`` or an editable install)::
     python tools/demo_bundle/train.py train --work FIRST --stage coarse --fold 0
     python tools/demo_bundle/train.py train --work FIRST --stage fine --fold 0   # and 1, 2
     python tools/demo_bundle/train.py data --work SECOND --round second
-    python tools/demo_bundle/train.py train --work SECOND --round second --after FIRST --stage fine --fold 0   # and 1, 2
+    python tools/demo_bundle/train.py train --work SECOND --round second --after FIRST --stage fine --fold 0   # 1, 2
 
-The second round goes on from the first one's weights, at a lower rate, on tumours drawn by a still more generous reader.
+The second round goes on from the first one's weights, at a lower rate, on tumours drawn by a more generous reader.
 ``CONTRIBUTING.md`` tells the whole recipe, with the steps that follow.
 """
 

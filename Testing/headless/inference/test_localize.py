@@ -138,12 +138,14 @@ def test_an_organ_of_an_impossible_size_is_not_believed(
 ) -> None:
     results = biased(coarse_results, tmp_path / "t__p__3d_fullres", [-5.0, 5.0])  # everything is pancreas
     with Bundle.open(make_bundle(coarse=results, out=tmp_path / "b")) as bundle:
-        with pytest.raises(RoiError, match=r"found no pancreas.*0\.9 mL"):
-            localize(make_ct((10, 10, 9), (1.0, 1.0, 1.0)), bundle, device="cpu")
+        with pytest.raises(RoiError, match=r"found no pancreas.*4\.9 mL"):
+            localize(make_ct((20, 20, 12), (1.0, 1.0, 1.02)), bundle, device="cpu")
         with pytest.raises(RoiError, match=r"found no pancreas.*1100\.0 mL"):
             localize(make_ct((10, 10, 11), (10.0, 10.0, 10.0)), bundle, device="cpu")
-        roi = localize(make_ct((10, 10, 11), (1.0, 1.0, 1.0)), bundle, device="cpu")
-    assert roi.organ_ml == pytest.approx(1.1)
+        with pytest.raises(RoiError, match=r"found no pancreas.*reaches over 221 mm"):
+            localize(make_ct((10, 10, 13), (5.0, 5.0, 17.0)), bundle, device="cpu")
+        roi = localize(make_ct((20, 20, 14), (1.0, 1.0, 1.0)), bundle, device="cpu")
+    assert roi.organ_ml == pytest.approx(5.6)
     assert roi.mask.all()
 
 

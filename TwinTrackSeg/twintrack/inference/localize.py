@@ -24,10 +24,14 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PLAUSIBLE_ORGAN_ML", "localize"]
+__all__ = ["LONGEST_ORGAN_MM", "PLAUSIBLE_ORGAN_ML", "localize"]
 
-PLAUSIBLE_ORGAN_ML = (1.0, 1000.0)
-"""A pancreas, with its tumour, smaller or larger than this is taken for a false finding."""
+PLAUSIBLE_ORGAN_ML = (5.0, 1000.0)
+"""A pancreas, with its tumour, smaller or larger than this is taken for a false finding: the gland has 40 to 100 mL, an
+atrophic one a third of that."""
+
+LONGEST_ORGAN_MM = 220.0
+"""A finding that reaches further along an axis is scattered over the body: the gland is 120 to 180 mm long."""
 
 COMPONENT_FRACTION = 0.1
 """Parts of the organ smaller than this fraction of the largest one are dropped. Not the largest part alone is kept: a
@@ -89,10 +93,12 @@ def localize(
     organ, offset = _organ_mask(case, logits, stage, bundle.organ_labels)
     organ = _main_parts(organ, component_fraction)
     organ_ml = float(np.count_nonzero(organ)) * ct.geometry.voxel_ml
-    if not PLAUSIBLE_ORGAN_ML[0] <= organ_ml <= PLAUSIBLE_ORGAN_ML[1]:
+    longest_mm = _longest_mm(organ, (z, y, x))
+    if not PLAUSIBLE_ORGAN_ML[0] <= organ_ml <= PLAUSIBLE_ORGAN_ML[1] or longest_mm > LONGEST_ORGAN_MM:
         raise RoiError(
-            f"stage 1 found no pancreas in this CT (what it marked has {organ_ml:.1f} mL); check that it is a contrast "
-            "CT of the upper abdomen, or give the region with --roi i0,i1,j0,j1,k0,k1"
+            f"stage 1 found no pancreas in this CT (what it marked has {organ_ml:.1f} mL and reaches over "
+            f"{longest_mm:.0f} mm); check that it is a contrast CT of the upper abdomen, or give the region with --roi "
+            "i0,i1,j0,j1,k0,k1"
         )
     cancel.check()
     roi = dilated_roi(organ, offset, ct.geometry, bundle.roi_margin_mm, organ_ml)
@@ -135,6 +141,14 @@ def _bounds(mask: NDArray[np.bool_]) -> tuple[Range, Range, Range] | None:
         return None
     a, b, c = ((int(s.start), int(s.stop)) for s in found[0])
     return (a, b, c)
+
+
+def _longest_mm(organ: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> float:
+    """Return the longest edge of the organ's box; 0 where there is none."""
+    bounds = _bounds(organ)
+    if bounds is None:
+        return 0.0
+    return max((stop - start) * step for (start, stop), step in zip(bounds, spacing_zyx_mm, strict=True))
 
 
 def _main_parts(organ: NDArray[np.bool_], fraction: float) -> NDArray[np.bool_]:

@@ -1,0 +1,71 @@
+"""Whatever happens while writing, a final name holds a complete result or none."""
+
+from __future__ import annotations
+
+import pytest
+
+from twintrack.atomic import STAGING_PREFIX, atomic_folder, atomic_path
+from twintrack.errors import OutputError
+
+OWNED = ("result.json", "a.txt", "b")
+
+
+def names(folder) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_folder_is_filled_only_at_the_end(tmp_path):
+    with atomic_folder(tmp_path / "o", owned=OWNED, last="result.json") as partial:
+        (partial / "a.txt").write_text("a")
+        (partial / "result.json").write_text("{}")
+        assert names(tmp_path / "o") == {partial.name}
+    assert names(tmp_path / "o") == {"a.txt", "result.json"}
+
+
+def test_an_error_leaves_the_earlier_files(tmp_path):
+    (tmp_path / "a.txt").write_text("earlier")
+
+    def failing() -> None:
+        with atomic_folder(tmp_path, owned=OWNED, last="result.json") as partial:
+            (partial / "a.txt").write_text("new")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert names(tmp_path) == {"a.txt"}
+    assert (tmp_path / "a.txt").read_text() == "earlier"
+
+
+def test_what_the_new_run_does_not_make_is_removed_and_foreign_files_stay(tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "old").write_text("old")
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / f"{STAGING_PREFIX}killed").mkdir()
+    with atomic_folder(tmp_path, owned=OWNED, last="result.json") as partial:
+        (partial / "result.json").write_text("{}")
+    assert names(tmp_path) == {"mine", "result.json"}
+
+
+def test_a_file_appears_only_when_complete(tmp_path):
+    path = tmp_path / "new folder" / "x.nii.gz"
+
+    def failing() -> None:
+        with atomic_path(path) as partial:
+            assert partial.name.endswith(".nii.gz")
+            partial.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failing()
+    assert names(path.parent) == set()
+    with atomic_path(path) as partial:
+        partial.write_text("whole")
+    assert names(path.parent) == {"x.nii.gz"}
+
+
+def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="file"), atomic_folder(tmp_path / "file", owned=OWNED, last="result.json"):
+        pass
+    with pytest.raises(OutputError, match="file"), atomic_path(tmp_path / "file" / "x.json") as partial:
+        partial.write_text("x")

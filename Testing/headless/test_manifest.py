@@ -1,0 +1,81 @@
+"""Manifests are read with every mistake named by line."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from twintrack.errors import InputError
+from twintrack.manifest import read_annotations, read_manifest
+from twintrack.volume import Geometry, Volume, write_volume
+
+GRID = Geometry((4, 5, 6), (1.0, 1.0, 2.0))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("s.nii.gz", "a1.nii.gz", "a3.nii.gz"):
+        write_volume(Volume(np.zeros(GRID.shape, np.uint8), GRID), tmp_path / name)
+    return tmp_path
+
+
+def manifest(folder, text: str):
+    path = folder / "m.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_rows_hold_files_and_the_raters_that_are_there(folder):
+    path = manifest(folder, "case,score,annotation_1,annotation_2,annotation_3\nä,s.nii.gz,a1.nii.gz,,a3.nii.gz\n")
+    (row,) = read_manifest(path, needs=("score",), annotated=True)
+    assert row.case == "ä"
+    assert row.files == {"score": folder / "s.nii.gz"}
+    assert row.annotations == {1: folder / "a1.nii.gz", 3: folder / "a3.nii.gz"}
+    assert set(read_annotations(row, GRID)) == {1, 3}
+
+
+def test_a_byte_order_mark_and_unused_columns_do_no_harm(folder):
+    path = folder / "m.csv"
+    path.write_bytes("case,note,score\nc,anything,s.nii.gz\n".encode("utf-8-sig"))
+    assert read_manifest(path, needs=("score",))[0].case == "c"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "needs the column case"),
+        ("name,score\nc,s.nii.gz\n", "needs the column case"),
+        ("case\nc\n", "needs the column score, annotation_1"),
+        ("case,score,annotation_1\n", "holds no case"),
+        ("case,score,annotation_1\nc,gone.nii.gz,a1.nii.gz\n", r"line 2: score: .*gone\.nii\.gz: no such file"),
+        ("case,score,annotation_1\nc,s.nii.gz,gone.nii.gz\n", r"line 2: annotation_1: .*gone\.nii\.gz"),
+        ("case,score,annotation_1\nc,s.nii.gz,a1.nii.gz\nc,s.nii.gz,a1.nii.gz\n", "line 3: case 'c' stands twice"),
+        ("case,score,annotation_1\n ,s.nii.gz,a1.nii.gz\n", "line 2: the case has no name"),
+        ("case,score,annotation_1\nc,,a1.nii.gz\n", "line 2: case 'c' needs score"),
+        ("case,score,annotation_1\nc,s.nii.gz,\n", "line 2: case 'c' needs at least one annotation"),
+        ("case,score,annotation_1\nc,s.nii.gz\n", "line 2: has more or fewer cells"),
+        ("case,score,annotation_1\nc,s.nii.gz,a1.nii.gz,more\n", "line 2: has more or fewer cells"),
+    ],
+)
+def test_mistakes_are_named(folder, text, message):
+    with pytest.raises(InputError, match=message):
+        read_manifest(manifest(folder, text), needs=("score",), annotated=True)
+
+
+def test_a_missing_manifest_and_one_that_is_no_text_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_manifest(tmp_path / "gone.csv")
+    (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00case")
+    with pytest.raises(InputError, match="cannot be read as a CSV"):
+        read_manifest(tmp_path / "m.csv")
+
+
+@pytest.mark.parametrize(("other", "message"), [("grid", "another grid"), ("labels", "other than 0 and 1")])
+def test_annotations_must_fit(folder, other, message):
+    mask = np.zeros(GRID.shape, np.uint8)
+    mask[0, 0, 0] = 1 if other == "grid" else 2
+    grid = Geometry(GRID.size, (1.0, 1.0, 2.5)) if other == "grid" else GRID
+    write_volume(Volume(mask, grid), folder / "a1.nii.gz")
+    (row,) = read_manifest(manifest(folder, "case,score,annotation_1\nc,s.nii.gz,a1.nii.gz\n"), annotated=True)
+    with pytest.raises(InputError, match=f"line 2: .*a1.nii.gz: annotation_1 .*{message}"):
+        read_annotations(row, GRID)

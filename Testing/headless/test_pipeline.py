@@ -1,0 +1,145 @@
+"""The engine gives the same map however the CT lies in its file, and refuses what does not belong together."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import numpy as np
+import pytest
+
+from twintrack.bundle import Bundle, demo_bundle_path
+from twintrack.errors import BundleError, Cancelled, RoiError
+from twintrack.phantom import make_phantom
+from twintrack.pipeline import segment
+from twintrack.progress import CancelToken
+from twintrack.settings import SegmentSettings
+from twintrack.volume import Geometry, Volume
+
+
+@pytest.fixture(scope="module")
+def bundle(make_bundle):
+    with Bundle.open(make_bundle()) as opened:
+        yield opened
+
+
+def lps_ct() -> Volume:
+    geometry = Geometry((26, 30, 14), (1.4, 1.3, 3.1), (-10.0, 20.0, -50.0))
+    array = np.random.default_rng(3).normal(0, 80, geometry.shape)
+    return Volume(array.astype(np.int16), geometry)
+
+
+def turned(ct: Volume, order: tuple[int, ...], flips: tuple[int, ...]) -> Volume:
+    """The same CT stored with permuted index axes (x, y, z), the given ones reversed."""
+    affine, size = ct.geometry.affine, np.array(ct.geometry.size)
+    array = ct.array.transpose(2, 1, 0).transpose(order)
+    direction, spacing = affine[:3, :3][:, order], np.array(ct.geometry.spacing_mm)[list(order)]
+    origin, size = affine[:3, 3].copy(), size[list(order)]
+    for axis in flips:
+        array = np.flip(array, axis)
+        origin += direction[:, axis] * (size[axis] - 1)
+        direction[:, axis] *= -1
+    geometry = Geometry(
+        tuple(size.tolist()),
+        tuple(spacing.tolist()),
+        tuple(origin.tolist()),
+        tuple((direction / spacing).ravel().tolist()),
+    )
+    return Volume(np.ascontiguousarray(array.transpose(2, 1, 0)), geometry)
+
+
+@pytest.mark.parametrize(
+    ("order", "flips"),
+    [((0, 1, 2), (0, 1)), ((0, 1, 2), (2,)), ((2, 0, 1), ()), ((1, 2, 0), (0, 2)), ((2, 1, 0), (0, 1, 2))],
+)
+def test_the_map_does_not_depend_on_how_the_ct_is_stored(bundle, order, flips):
+    ct = lps_ct()
+    settings = SegmentSettings(roi="full", calibrate=False)
+    reference = segment(ct, bundle, settings).score
+    other = segment(turned(ct, order, flips), bundle, settings)
+    assert other.score.geometry == turned(ct, order, flips).geometry
+    assert other.score.to_lps().array == pytest.approx(reference.array, abs=1e-3)
+    assert other.score.to_lps().geometry.same_grid(ct.geometry)
+
+
+@pytest.mark.parametrize("flips", [axes for n in range(3) for axes in itertools.combinations(range(3), n)])
+def test_a_roi_box_counts_the_voxels_of_the_file(bundle, flips):
+    ct = turned(lps_ct(), (0, 1, 2), flips)
+    found = segment(ct, bundle, SegmentSettings(roi=(2, 20, 5, 25, 3, 12), calibrate=False))
+    assert (found.roi_start, found.roi_stop) == ((2, 5, 3), (20, 25, 12))
+    filled = np.argwhere(found.score.array)[:, ::-1]
+    assert filled.min(axis=0).tolist() == [2, 5, 3]
+    assert filled.max(axis=0).tolist() == [19, 24, 11]
+
+
+def test_cancel_stops_the_run(bundle):
+    cancel = CancelToken()
+
+    def stop_half_way(fraction: float, _: str) -> None:
+        if fraction > 0.4:
+            cancel.cancel()
+
+    with pytest.raises(Cancelled):
+        segment(lps_ct(), bundle, SegmentSettings(roi="full", calibrate=False), progress=stop_half_way, cancel=cancel)
+
+
+def test_a_calibrator_of_another_pooling_is_refused(make_bundle, tmp_path):
+    path = demo_bundle_path() / "calibrator.json"
+    content = json.loads(path.read_text()) | {"pooling": "mean-logits"}
+    (tmp_path / "calibrator.json").write_text(json.dumps(content))
+    with (
+        Bundle.open(make_bundle(calibrator=tmp_path / "calibrator.json")) as opened,
+        pytest.raises(BundleError, match="pooled by mean-logits"),
+    ):
+        segment(lps_ct(), opened, SegmentSettings(roi="full"))
+
+
+def test_no_pancreas_is_said_so_and_the_option_named():
+    ct = lps_ct()
+    with Bundle.open(demo_bundle_path()) as demo, pytest.raises(RoiError, match=r"no pancreas.*--roi"):
+        segment(ct.with_array(np.full_like(ct.array, -1000)), demo)
+
+
+@pytest.fixture(scope="module")
+def phantom_run():
+    """A phantom that neither training nor calibration has seen, through the whole engine."""
+    case = make_phantom(50001)
+    seen: list[float] = []
+    with Bundle.open(demo_bundle_path()) as demo:
+        found = segment(case.ct, demo, progress=lambda fraction, _: seen.append(fraction))
+    return case, found, seen
+
+
+def test_the_demo_bundle_finds_a_phantom_s_tumour(phantom_run):
+    case, found, _ = phantom_run
+    drawn = np.sum([mask.array for mask in case.annotations], axis=0)
+    majority, predicted = drawn >= 3, found.labels.array == 1
+    assert 2 * np.sum(majority & predicted) / (majority.sum() + predicted.sum()) > 0.6
+    (i0, j0, k0), (i1, j1, k1) = found.roi_start, found.roi_stop
+    assert drawn.sum() == drawn[k0:k1, j0:j1, i0:i1].sum()
+
+
+def test_the_calibrated_map_is_closer_to_the_truth_where_readers_disagree(phantom_run):
+    case, found, _ = phantom_run
+    truth = case.true_mhr.array
+    ambiguous = (truth > 0.1) & (truth < 0.9)
+    calibrated, score = (np.abs(volume.array - truth)[ambiguous].mean() for volume in (found.probability, found.score))
+    assert calibrated < score
+
+
+def test_progress_never_goes_back(phantom_run):
+    _, _, seen = phantom_run
+    assert len(seen) > 10
+    assert seen == sorted(seen)
+    assert seen[-1] <= 1
+
+
+def test_a_demo_result_says_what_it_is(phantom_run):
+    assert any("phantoms only" in warning for warning in phantom_run[1].warnings)
+
+
+def test_all_five_vessels_are_measured(phantom_run):
+    _, found, _ = phantom_run
+    assert set(found.invasion["vessels"]) == {"PORTA", "SMV", "AORTA", "CELIAC", "SMA"}
+    assert all(vessel["present"] for vessel in found.invasion["vessels"].values())
+    assert list(found.label_names.values()) == [1, 2, 3, 4, 5, 6]

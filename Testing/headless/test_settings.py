@@ -1,0 +1,41 @@
+"""Options are checked where they are read."""
+
+from __future__ import annotations
+
+import pytest
+
+from twintrack.errors import InputError
+from twintrack.settings import SegmentSettings, parse_roi, parse_vessel_names
+
+
+def test_rois_are_read():
+    assert parse_roi("auto") == "auto"
+    assert parse_roi("full") == "full"
+    assert parse_roi("1,2,3,4,5,6") == (1, 2, 3, 4, 5, 6)
+
+
+@pytest.mark.parametrize("text", ["", "all", "1,2,3", "1,2,3,4,5,x", "1,2,3,4,5,6,7", "1.5,2,3,4,5,6"])
+def test_other_rois_are_refused(text):
+    with pytest.raises(InputError, match="six voxel indices"):
+        parse_roi(text)
+
+
+def test_vessel_names_are_read():
+    assert parse_vessel_names("PORTA=1, CHA=12") == {"PORTA": 1, "CHA": 12}
+
+
+@pytest.mark.parametrize("text", ["", "PORTA", "PORTA=", "=1", "PORTA=0", "PORTA=-1", "A=1,A=2", "A=1,B=1", "A=x"])
+def test_other_vessel_names_are_refused(text):
+    with pytest.raises(InputError, match="vessel"):
+        parse_vessel_names(text)
+
+
+@pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan")])
+def test_thresholds_outside_zero_to_one_are_refused(threshold):
+    with pytest.raises(InputError, match="threshold"):
+        SegmentSettings(threshold=threshold)
+
+
+def test_settings_survive_json():
+    settings = SegmentSettings(roi=(1, 2, 3, 4, 5, 6), threshold=0.4, vessel_names={"CHA": 3})
+    assert SegmentSettings.from_json(settings.to_json()) == settings
