@@ -350,6 +350,7 @@ def test_bad_cts_are_refused_with_their_reason(bundle, tmp_path, capsys):
     segment(save(tmp_path, "flat.nrrd", sitk.Image(8, 8, sitk.sitkInt16)), "3 dimensions")
     segment(save(tmp_path, "slice.nii.gz", sitk.Image(8, 8, 1, sitk.sitkInt16)), "single slice")
     segment(save(tmp_path, "mask.nii.gz", sitk.Image(8, 8, 8, sitk.sitkUInt8)), "not a CT in HU")
+    segment(save(tmp_path, "air.nii.gz", sitk.GetImageFromArray(np.full((8, 8, 8), -1000, np.int16))), "not a CT in HU")
     array = np.full((8, 8, 8), -1000, np.float32)
     array[1, 2, 3] = np.nan
     segment(save(tmp_path, "nan.nii.gz", sitk.GetImageFromArray(array)), "not finite")

@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["Ct", "Segmentation", "load_ct", "segment"]
 
 SOFT_HU = -30
-"""Fat and air lie below this value in every CT; a volume without any holds no HU."""
+"""Fat and air lie below this value in every CT of the abdomen, soft tissue above; without either it holds no HU."""
+
+LEAST_SHARE = 0.001
+"""Least share of the voxels on each side of `SOFT_HU`."""
 
 SHARE_OF_RUN = {"localize": 0.1, "ensemble": 0.75, "measure": 0.13}
 """Rough share of the wall time of each stage, for the progress bar."""
@@ -214,10 +217,11 @@ def _check_hu(ct: Volume, path: Path) -> None:
     if min(ct.geometry.size) < 2:
         size = " x ".join(str(n) for n in ct.geometry.size)
         raise InputError(f"{path}: a single slice or line ({size} voxels); give the whole three-dimensional CT")
-    if np.count_nonzero(ct.array < SOFT_HU) < 0.001 * ct.array.size:
+    soft = np.count_nonzero(ct.array < SOFT_HU) / ct.array.size
+    if not LEAST_SHARE < soft < 1 - LEAST_SHARE:
         raise InputError(
-            f"{path}: values run from {ct.array.min():g} to {ct.array.max():g} with no fat or air below {SOFT_HU}; "
-            "this is not a CT in HU (an MR, a mask, or a CT without its rescale intercept?)"
+            f"{path}: values run from {ct.array.min():g} to {ct.array.max():g} and do not lie on both sides of {SOFT_HU}, "
+            "where fat and air end; this is not a CT in HU (an MR, a mask, or a CT without its rescale intercept?)"
         )
 
 
