@@ -220,8 +220,8 @@ def _check_hu(ct: Volume, path: Path) -> None:
     soft = np.count_nonzero(ct.array < SOFT_HU) / ct.array.size
     if not LEAST_SHARE < soft < 1 - LEAST_SHARE:
         raise InputError(
-            f"{path}: values run from {ct.array.min():g} to {ct.array.max():g} and do not lie on both sides of {SOFT_HU}, "
-            "where fat and air end; this is not a CT in HU (an MR, a mask, or a CT without its rescale intercept?)"
+            f"{path}: values run from {ct.array.min():g} to {ct.array.max():g} and lie on one side of {SOFT_HU}, where "
+            "fat and air end; this is not a CT in HU (an MR, a mask, or a CT without its rescale intercept?)"
         )
 
 
