@@ -22,6 +22,7 @@ COMMANDS = [
     ["segment"],
     ["calibrate"],
     ["apply"],
+    ["evaluate"],
     ["invasion"],
     ["export"],
     ["phantom"],

@@ -155,6 +155,27 @@ def apply(
 
 
 @app.command()
+def evaluate(
+    manifest: Annotated[Path, typer.Argument(help="CSV with case, probability, annotation_1..N; optional vessels.")],
+    out: OutFolder,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the cases for the intervals.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
+    compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
+    verbose: Verbose = False,
+) -> None:
+    """Score maps with the CURVAS-PDACVI protocol and further metrics."""
+    _log(verbose)
+    from twintrack.evaluation import evaluate_manifest
+
+    with _progress() as progress:
+        evaluate_manifest(manifest, out, bootstrap=bootstrap, seed=seed, compare=compare, progress=progress)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    for warning in summary["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    typer.echo(f"{out / 'summary.md'}: {summary['cases']} cases")
+
+
+@app.command()
 def invasion(
     probability: Annotated[Path, typer.Argument(help="Probability map.")],
     vessels: Annotated[Path, typer.Option(help="Vessel label map on the same grid.")],

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from twintrack.metrics import bootstrap, bootstrap_means
+
+
+def test_the_interval_of_a_normal_mean_has_the_textbook_width():
+    values = np.random.default_rng(3).normal(10, 2, size=(400, 1))
+    (found,) = bootstrap_means(values, resamples=4000, seed=0)
+    half = 1.96 * values.std() / 20
+    assert found.mean == pytest.approx(values.mean())
+    assert found.bootstrap_mean == pytest.approx(values.mean(), abs=0.02)
+    assert (found.low, found.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.05)
+
+
+def test_seeds_repeat_and_chunks_do_not_matter(monkeypatch):
+    values = np.random.default_rng(1).random((20, 3))
+    once = bootstrap_means(values, resamples=500, seed=7)
+    monkeypatch.setattr(bootstrap, "CHUNK", 33)
+    again = bootstrap_means(values, resamples=500, seed=7)
+    for one, other in zip(once, again, strict=True):
+        assert asdict(other) == pytest.approx(asdict(one), rel=1e-12)
+    assert bootstrap_means(values, resamples=500, seed=8) != once
+
+
+def test_pairs_share_their_resamples_so_that_a_constant_gap_has_no_spread():
+    values = np.random.default_rng(1).random((12, 1))
+    (gap,) = bootstrap_means(values - (values + 0.25), resamples=300, seed=0)
+    assert (gap.low, gap.high) == pytest.approx((-0.25, -0.25))
+    assert gap.excludes_zero
+
+
+def test_missing_values_count_in_no_mean():
+    values = np.array([[1.0, np.nan, np.nan], [3.0, 5.0, np.nan], [5.0, 7.0, np.nan]])
+    first, second, third = bootstrap_means(values, resamples=2000, seed=0)
+    assert (first.cases, second.cases, third) == (3, 2, None)
+    assert second.mean == 6
+    assert 5 <= second.low <= second.high <= 7
+
+
+def test_one_case_has_a_mean_but_no_interval():
+    (found,) = bootstrap_means(np.array([[4.0]]), resamples=10, seed=0)
+    assert (found.mean, found.low, found.high, found.excludes_zero) == (4, None, None, False)
+
+
+def test_an_interval_on_both_sides_of_zero_is_not_significant():
+    (found,) = bootstrap_means(np.array([[1.0], [-1.0], [2.0], [-2.0]]), resamples=1000, seed=0)
+    assert found.low < 0 < found.high
+    assert not found.excludes_zero

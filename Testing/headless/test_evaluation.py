@@ -1,0 +1,303 @@
+"""`twintrack evaluate`: from a manifest to tables."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twintrack.errors import Cancelled, InputError
+from twintrack.evaluation import FILES, evaluate_manifest
+from twintrack.metrics import evaluate_case
+from twintrack.progress import CancelToken
+from twintrack.volume import Geometry, Volume, read_volume, write_volume
+
+GRID = Geometry((26, 24, 20), (0.8, 0.8, 2.0), (10.0, -20.0, 5.0))
+PROTOCOL = ["case", "tdsc", "dsc", "ece", "crps", "vi_porta", "vi_smv", "vi_aorta", "vi_celiac", "vi_sma"]
+
+
+def ball(radius_mm: float, shift_mm: float = 0.0) -> np.ndarray:
+    z, y, x = (axis * step for axis, step in zip(np.indices(GRID.shape), (2.0, 0.8, 0.8), strict=True))
+    return (z - 20) ** 2 + (y - 9.6) ** 2 + (x - 10 - shift_mm) ** 2 <= radius_mm**2
+
+
+def case_volumes(number: int, *, raters: int = 3) -> dict[str, Volume]:
+    """Return the volumes of a case by manifest column; cases differ in their tumour's size."""
+    size = 4.0 + 0.5 * number
+    p = np.select([ball(size - 1), ball(size), ball(size + 1)], [0.97, 0.6, 0.2], 0.0).astype(np.float32)
+    vessels = np.zeros(GRID.shape, np.uint8)
+    vessels[:, 10:14, 19:23] = 5
+    arrays = {"probability": p, "vessels": vessels, "score": np.sqrt(p)}
+    arrays |= {f"annotation_{i}": ball(size, 0.8 * i - 1.6).astype(np.uint8) for i in range(1, raters + 1)}
+    return {column: Volume(array, GRID) for column, array in arrays.items()}
+
+
+def write_manifest(folder: Path, cases: list[dict[str, Volume]], name: str = "manifest.csv") -> Path:
+    """Write volumes and a manifest; a case may lack any column."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = sorted({column for volumes in cases for column in volumes})
+    lines = [["case", *columns]]
+    for number, volumes in enumerate(cases):
+        for column, volume in volumes.items():
+            write_volume(volume, folder / f"{name}_{number}_{column}.nii.gz")
+        lines.append(
+            [f"c{number}", *(f"{name}_{number}_{column}.nii.gz" if column in volumes else "" for column in columns)]
+        )
+    with (folder / name).open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows(lines)
+    return folder / name
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory) -> tuple[Path, Path]:
+    """A manifest with four cases and the folder of its evaluation."""
+    folder = tmp_path_factory.mktemp("evaluate")
+    manifest = write_manifest(folder, [case_volumes(number) for number in range(4)])
+    return manifest, evaluate_manifest(manifest, folder / "out", bootstrap=400, seed=3)
+
+
+def test_metrics_are_those_of_the_single_cases_in_full_precision(evaluated):
+    manifest, out = evaluated
+    rows = read_metrics(out / "metrics.csv")
+    assert list(rows[0])[:10] == PROTOCOL
+    assert [row["case"] for row in rows] == ["c0", "c1", "c2", "c3"]
+    files = read_metrics(manifest)[2]
+    volumes = {column: read_volume(manifest.parent / file) for column, file in files.items() if column != "case"}
+    annotations = {rater: volumes[f"annotation_{rater}"] for rater in (1, 2, 3)}
+    found = evaluate_case(volumes["probability"], annotations, volumes["vessels"])
+    expected = found.row(["PORTA", "SMV", "AORTA", "CELIAC", "SMA"])
+    assert {name: float(value) for name, value in rows[2].items() if name != "case"} == expected
+
+
+def test_all_files_are_written_and_nothing_else(evaluated):
+    _, out = evaluated
+    assert {path.name for path in out.iterdir()} == set(FILES) - {"metrics_compare.csv"}
+
+
+def test_the_summary_holds_means_over_cases_and_intervals_around_them(evaluated):
+    _, out = evaluated
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    rows = read_metrics(out / "metrics.csv")
+    assert (summary["schema"], summary["cases"], summary["bootstrap"], summary["seed"]) == (1, 4, 400, 3)
+    assert summary["manifest"]["name"] == "manifest.csv"
+    assert list(summary["metrics"]) == list(rows[0])[1:]
+    for name, value in summary["metrics"].items():
+        column = [float(row[name]) for row in rows]
+        assert value["mean"] == pytest.approx(np.mean(column))
+        assert min(column) - 1e-12 <= value["low"] <= value["mean"] + 1e-12
+        assert value["mean"] - 1e-12 <= value["high"] <= max(column) + 1e-12
+
+
+def test_the_tables_show_the_paper_s_columns_with_the_summary_s_numbers(evaluated):
+    _, out = evaluated
+    metrics = json.loads((out / "summary.json").read_text(encoding="utf-8"))["metrics"]
+    text = (out / "summary.md").read_text(encoding="utf-8")
+    assert "| Method | TDSC ↑ | ECE ↓ | CRPS ↓ | PORTA ↓ | SMV ↓ | AORTA ↓ | CELIAC ↓ | SMA ↓ |" in text
+    tdsc = metrics["tdsc"]
+    assert f"| evaluated | {tdsc['bootstrap_mean']:.3f} |" in text
+    assert f"| evaluated | {tdsc['bootstrap_mean']:.3f} [{tdsc['low']:.3f}, {tdsc['high']:.3f}] |" in text
+    assert "†" not in text
+    latex = (out / "summary.tex").read_text(encoding="utf-8")
+    assert r"TDSC $\uparrow$" in latex
+    assert f"{metrics['crps']['bootstrap_mean']:.1f}" in latex
+
+
+def test_a_second_run_gives_the_same_files(evaluated, tmp_path):
+    manifest, out = evaluated
+    again = evaluate_manifest(manifest, tmp_path / "out", bootstrap=400, seed=3)
+    for name in ("metrics.csv", "summary.json", "summary.md", "summary.tex"):
+        assert (again / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_the_reliability_picture_is_drawn(evaluated):
+    from PIL import Image
+
+    with Image.open(evaluated[1] / "reliability.png") as picture:
+        pixels = np.asarray(picture.convert("RGB")).astype(int)
+    assert min(pixels.shape[:2]) > 600
+    # The two curves' colours; nothing else in the picture has them.
+    for colour in ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)):
+        assert (np.abs(pixels - colour).sum(axis=2) < 12).sum() > 100
+
+
+def test_a_worse_method_is_marked_where_the_paired_interval_excludes_zero(evaluated, tmp_path):
+    manifest, _ = evaluated
+    worse = []
+    for number in range(4):
+        volumes = case_volumes(number)
+        volumes["probability"] = Volume(0.45 * volumes["probability"].array, GRID)
+        worse.append(volumes)
+    other = write_manifest(tmp_path / "worse", worse, "other.csv")
+    out = evaluate_manifest(manifest, tmp_path / "out", bootstrap=200, compare=other)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    ours, theirs = (read_metrics(out / name) for name in ("metrics.csv", "metrics_compare.csv"))
+    gap = np.mean([float(a["tdsc"]) - float(b["tdsc"]) for a, b in zip(ours, theirs, strict=True)])
+    difference = summary["compare"]["difference"]["tdsc"]
+    assert difference["mean"] == pytest.approx(gap)
+    assert difference["excludes_zero"]
+    assert difference["low"] > 0
+    lines = (out / "summary.md").read_text(encoding="utf-8").splitlines()
+    ours_line, theirs_line = (next(x for x in lines if x.startswith(f"| {n}")) for n in ("evaluated", "compared with"))
+    assert theirs_line.split("|")[2].endswith("† ")
+    assert not ours_line.split("|")[2].endswith("† ")
+
+
+def test_cases_of_the_compared_manifest_are_matched_by_name_and_not_by_order(evaluated, tmp_path):
+    manifest, _ = evaluated
+    lines = manifest.read_text(encoding="utf-8").splitlines()
+    turned = manifest.with_name("turned.csv")
+    turned.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n", encoding="utf-8")
+    out = evaluate_manifest(manifest, tmp_path / "out", bootstrap=50, compare=turned)
+    difference = json.loads((out / "summary.json").read_text(encoding="utf-8"))["compare"]["difference"]
+    assert all(value["mean"] == value["low"] == value["high"] == 0 for value in difference.values())
+
+
+def test_other_cases_in_the_compared_manifest_are_refused(evaluated, tmp_path):
+    other = write_manifest(tmp_path / "fewer", [case_volumes(0)], "other.csv")
+    with pytest.raises(InputError, match=r"has other cases than .*\(c1, c2, c3\)"):
+        evaluate_manifest(evaluated[0], tmp_path / "out", compare=other)
+
+
+def test_missing_vessels_and_raters_leave_cells_empty_but_count_elsewhere(tmp_path):
+    cases = [case_volumes(0), case_volumes(1), case_volumes(2)]
+    del cases[0]["vessels"], cases[1]["annotation_2"]
+    out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
+    rows = read_metrics(out / "metrics.csv")
+    assert rows[0]["vi_sma"] == rows[0]["vi_corrected_sma"] == ""
+    assert float(rows[1]["vi_sma"]) >= 0
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["metrics"]["vi_sma"]["cases"] == 2
+    assert summary["metrics"]["tdsc"]["cases"] == 3
+
+
+def test_a_cohort_without_vessels_shows_dashes(tmp_path):
+    cases = [case_volumes(0), case_volumes(1)]
+    for volumes in cases:
+        del volumes["vessels"], volumes["score"]
+    out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
+    assert "| – | – | – | – | – |" in (out / "summary.md").read_text(encoding="utf-8")
+    assert json.loads((out / "summary.json").read_text(encoding="utf-8"))["metrics"]["vi_porta"] is None
+
+
+def test_one_case_is_scored_without_an_interval_and_says_so(tmp_path):
+    out = evaluate_manifest(write_manifest(tmp_path, [case_volumes(0)]), tmp_path / "out", bootstrap=50)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert summary["metrics"]["tdsc"]["low"] is None
+    assert summary["warnings"] == ["one case only: no interval over cases can be given"]
+    assert summary["warnings"][0] in (out / "summary.md").read_text(encoding="utf-8")
+
+
+def test_a_case_without_tumour_is_data_and_is_named(tmp_path):
+    cases = [case_volumes(0), case_volumes(1, raters=2)]
+    for rater in (1, 2):
+        cases[1][f"annotation_{rater}"] = Volume(np.zeros(GRID.shape, np.uint8), GRID)
+    out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
+    (warning,) = json.loads((out / "summary.json").read_text(encoding="utf-8"))["warnings"]
+    assert warning.startswith("no rater marked tumour in c1")
+    row = read_metrics(out / "metrics.csv")[1]
+    assert row["hd95_mm"] == ""
+    assert float(row["ece"]) > 0
+
+
+def test_one_rater_has_scores_but_the_volume_score_says_nothing(tmp_path):
+    cases = [case_volumes(number, raters=1) for number in (0, 1)]
+    out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
+    rows = read_metrics(out / "metrics.csv")
+    assert [float(row["crps"]) for row in rows] == [0, 0]
+    assert all(float(row["crps_corrected"]) > 0 for row in rows)
+    (warning,) = json.loads((out / "summary.json").read_text(encoding="utf-8"))["warnings"]
+    assert warning.startswith("one rater only in c0, c1")
+
+
+def test_a_cohort_without_any_tumour_is_refused(tmp_path):
+    volumes = case_volumes(0, raters=1) | {"annotation_1": Volume(np.zeros(GRID.shape, np.uint8), GRID)}
+    with pytest.raises(InputError, match=r"manifest\.csv: no annotation of any case holds tumour"):
+        evaluate_manifest(write_manifest(tmp_path, [volumes, volumes]), tmp_path / "out")
+
+
+OTHER_GRID = Geometry(GRID.size, (0.8, 0.8, 2.5), GRID.origin_mm)
+
+
+@pytest.mark.parametrize(
+    ("column", "volume", "message"),
+    [
+        (
+            "annotation_2",
+            Volume(np.full(GRID.shape, 2, np.uint8), GRID),
+            "annotation_2 holds values other than 0 and 1",
+        ),
+        ("annotation_1", Volume(np.zeros(GRID.shape, np.uint8), OTHER_GRID), "annotation_1 lies on another grid"),
+        ("vessels", Volume(np.zeros(GRID.shape, np.uint8), OTHER_GRID), "vessels lies on another grid"),
+        (
+            "vessels",
+            Volume(np.full(GRID.shape, 0.5, np.float32), GRID),
+            "vessels holds values that are no whole numbers",
+        ),
+        ("score", Volume(np.zeros(GRID.shape, np.float32), OTHER_GRID), "score lies on another grid"),
+        ("binary", Volume(np.full(GRID.shape, 3, np.uint8), GRID), "binary holds values other than 0 and 1"),
+        ("probability", Volume(np.full(GRID.shape, 1.5, np.float32), GRID), "between 0 and 1, got 1.5"),
+        ("probability", Volume(np.full(GRID.shape, np.nan, np.float32), GRID), "not finite"),
+        ("score", Volume(np.full(GRID.shape, -0.5, np.float32), GRID), "the score must lie in"),
+    ],
+)
+def test_bad_volumes_are_refused_with_row_and_file(tmp_path, column, volume, message):
+    good, bad = case_volumes(0), case_volumes(1)
+    if column == "binary":
+        good["binary"] = Volume((good["probability"].array > 0.5).astype(np.uint8), GRID)
+    manifest = write_manifest(tmp_path, [good, bad | {column: volume}])
+    with pytest.raises(InputError) as caught:
+        evaluate_manifest(manifest, tmp_path / "out")
+    text = str(caught.value)
+    assert text.startswith(f"{manifest}, line 3: ")
+    assert text.count(f"manifest.csv_1_{column}.nii.gz") == 1
+    assert message in text
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("column", ["probability", "annotation_1", "vessels", "score"])
+def test_missing_files_are_refused_with_row_and_file(tmp_path, column):
+    manifest = write_manifest(tmp_path, [case_volumes(0), case_volumes(1)])
+    (tmp_path / f"manifest.csv_1_{column}.nii.gz").unlink()
+    with pytest.raises(InputError, match=rf"manifest\.csv, line 3: .*manifest\.csv_1_{column}\.nii\.gz: no such file"):
+        evaluate_manifest(manifest, tmp_path / "out")
+
+
+def test_missing_columns_are_named(tmp_path):
+    volumes = case_volumes(0)
+    del volumes["probability"]
+    with pytest.raises(InputError, match="needs the column probability"):
+        evaluate_manifest(write_manifest(tmp_path, [volumes]), tmp_path / "out")
+
+
+def test_progress_never_falls_and_cancelling_leaves_nothing(evaluated, tmp_path):
+    manifest, _ = evaluated
+    seen: list[float] = []
+    evaluate_manifest(manifest, tmp_path / "out", bootstrap=10, progress=lambda done, text: seen.append(done))
+    assert seen == sorted(seen)
+    assert seen[-1] == 1
+    token = CancelToken()
+    with pytest.raises(Cancelled):
+        evaluate_manifest(manifest, tmp_path / "no", progress=lambda done, text: token.cancel(), cancel=token)
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_command_evaluates_and_explains_what_it_cannot(evaluated, tmp_path, capsys):
+    from twintrack.cli import main
+
+    with pytest.raises(SystemExit) as done:
+        main(["evaluate", str(evaluated[0]), "--out", str(tmp_path / "out"), "--bootstrap", "20", "--seed", "1"])
+    assert done.value.code == 0
+    assert "4 cases" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["bootstrap"] == 20
+    with pytest.raises(SystemExit) as done:
+        main(["evaluate", str(tmp_path / "absent.csv"), "--out", str(tmp_path / "none")])
+    assert done.value.code == 2
+    assert capsys.readouterr().err.startswith("error: ")
