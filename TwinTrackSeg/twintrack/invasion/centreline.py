@@ -164,7 +164,8 @@ def _spanning_tree(points: Points, edge_mm: float) -> sparse.csr_array:
     """Join neighbouring skeleton points to a graph without cycles, weighted with their distance in mm."""
     if len(points) == 0:
         return sparse.csr_array((0, 0))
-    pairs = cKDTree(points).query_pairs(1.75 * edge_mm, output_type="ndarray")
+    # csgraph before scipy 1.16 takes 32-bit indices only.
+    pairs = cKDTree(points).query_pairs(1.75 * edge_mm, output_type="ndarray").astype(np.int32)
     weights = np.linalg.norm(points[pairs[:, 0]] - points[pairs[:, 1]], axis=1)
     graph = sparse.csr_array((weights, (pairs[:, 0], pairs[:, 1])), shape=(len(points), len(points)))
     return sparse.csr_array(csgraph.minimum_spanning_tree(graph))
