@@ -109,7 +109,7 @@ def result(ct_file, bundle, tmp_path_factory) -> Path:
     return out
 
 
-def refused(arguments: list[str], capsys, *words: str, out: Path | None = None) -> None:
+def assert_refused(arguments: list[str], capsys, *words: str, out: Path | None = None) -> None:
     """The command ends with code 2, one error line that holds `words`, and nothing under a final name."""
     assert _run([str(argument) for argument in arguments]) == 2
     captured = capsys.readouterr()
@@ -153,7 +153,7 @@ def test_help_imports_nothing_heavy_and_runs_as_a_module():
     ],
 )
 def test_wrong_usage_is_one_error_line(arguments, capsys):
-    refused(arguments, capsys)
+    assert_refused(arguments, capsys)
 
 
 def test_the_process_ends_with_code_2_and_no_traceback(tmp_path):
@@ -245,7 +245,7 @@ def test_a_failed_run_leaves_the_earlier_result_intact(ct_file, bundle, tmp_path
     assert _run([*run, ROI]) == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     capsys.readouterr()
-    refused([*run, "0,99,0,5,0,5"], capsys, "i range 0 to 99")
+    assert_refused([*run, "0,99,0,5,0,5"], capsys, "i range 0 to 99")
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
@@ -260,7 +260,7 @@ def test_without_calibration_the_score_is_given_and_said_to_be_one(ct_file, bund
 
 def test_a_bundle_without_calibrator_is_refused_unless_the_score_is_asked_for(ct_file, bundle_folder, tmp_path, capsys):
     run = ["segment", ct_file, "--bundle", bundle_folder, "--out", tmp_path / "o", "--roi", ROI]
-    refused(run, capsys, "no calibrator", "--no-calibration", out=tmp_path / "o")
+    assert_refused(run, capsys, "no calibrator", "--no-calibration", out=tmp_path / "o")
 
 
 def test_given_vessels_are_measured_under_their_names(ct_file, bundle, tmp_path, capsys):
@@ -289,7 +289,7 @@ def test_vessels_on_another_grid_are_refused(ct_file, bundle, tmp_path, capsys):
         "--vessels",
         tmp_path / "v.nii.gz",
     ]
-    refused(run, capsys, "v.nii.gz", "another grid", out=tmp_path / "o")
+    assert_refused(run, capsys, "v.nii.gz", "another grid", out=tmp_path / "o")
 
 
 def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, bundle, tmp_path, capsys):
@@ -323,12 +323,12 @@ def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, b
 
 def test_dicom_is_refused_for_a_volume_file(ct_file, bundle, tmp_path, capsys):
     run = ["segment", ct_file, "--bundle", bundle, "--out", tmp_path / "o", "--roi", ROI, "--dicom"]
-    refused(run, capsys, "--dicom needs a DICOM series", out=tmp_path / "o")
+    assert_refused(run, capsys, "--dicom needs a DICOM series", out=tmp_path / "o")
 
 
 def test_export_refuses_another_series_and_a_folder_without_result(result, ct_series, tmp_path, capsys):
-    refused(["export", tmp_path, "--series", ct_series, "--out", tmp_path / "d"], capsys, "result.json")
-    refused(["export", result, "--series", ct_series, "--out", tmp_path / "d"], capsys, "another grid")
+    assert_refused(["export", tmp_path, "--series", ct_series, "--out", tmp_path / "d"], capsys, "result.json")
+    assert_refused(["export", result, "--series", ct_series, "--out", tmp_path / "d"], capsys, "another grid")
 
 
 def save(tmp_path: Path, name: str, image: sitk.Image) -> Path:
@@ -338,7 +338,7 @@ def save(tmp_path: Path, name: str, image: sitk.Image) -> Path:
 
 def test_bad_cts_are_refused_with_their_reason(bundle, tmp_path, capsys):
     def segment(path: Path, *words: str) -> None:
-        refused(
+        assert_refused(
             ["segment", path, "--bundle", bundle, "--out", tmp_path / "o"], capsys, path, *words, out=tmp_path / "o"
         )
 
@@ -363,7 +363,9 @@ def test_bad_series_are_refused_with_their_reason(ct_series, bundle, tmp_path, c
     import pydicom
 
     def segment(folder: Path, *words: str) -> None:
-        refused(["segment", folder, "--bundle", bundle, "--out", tmp_path / "o"], capsys, *words, out=tmp_path / "o")
+        assert_refused(
+            ["segment", folder, "--bundle", bundle, "--out", tmp_path / "o"], capsys, *words, out=tmp_path / "o"
+        )
 
     gap = shutil.copytree(ct_series, tmp_path / "gap")
     sorted(gap.iterdir())[7].unlink()
@@ -390,8 +392,8 @@ def test_a_changed_bundle_file_is_refused_by_name(ct_file, bundle, tmp_path, cap
     content[len(content) // 2] ^= 1
     checkpoint.write_bytes(content)
     run = ["segment", ct_file, "--bundle", changed, "--out", tmp_path / "o", "--roi", ROI]
-    refused(run, capsys, "fine/fold_1/checkpoint_final.pth", out=tmp_path / "o")
-    refused(["bundle", "verify", changed], capsys, "fine/fold_1/checkpoint_final.pth")
+    assert_refused(run, capsys, "fine/fold_1/checkpoint_final.pth", out=tmp_path / "o")
+    assert_refused(["bundle", "verify", changed], capsys, "fine/fold_1/checkpoint_final.pth")
 
 
 def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_path, capsys):
@@ -405,7 +407,7 @@ def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_pa
     shown = json.loads(capsys.readouterr().out)
     assert shown["name"] == "made"
     assert shown["vessel_labels"] == {"SMA": "sma"}
-    refused([str(argument) for argument in make], capsys, "exists already")
+    assert_refused([str(argument) for argument in make], capsys, "exists already")
 
 
 def test_calibrate_finds_the_curve_of_the_raters_and_draws_it(manifest, tmp_path, capsys):
@@ -431,8 +433,8 @@ def test_apply_maps_a_score_volume_on_its_own_grid(manifest, calibrator_file, tm
 
 def test_apply_refuses_what_is_no_score(ct_file, calibrator_file, tmp_path, capsys):
     run = ["apply", ct_file, "--calibrator", calibrator_file, "--out", tmp_path / "m.nii.gz"]
-    refused(run, capsys, ct_file, "between 0 and 1")
-    refused([*run[:-1], tmp_path / "m.txt"], capsys, "m.txt")
+    assert_refused(run, capsys, ct_file, "between 0 and 1")
+    assert_refused([*run[:-1], tmp_path / "m.txt"], capsys, "m.txt")
     assert not (tmp_path / "m.nii.gz").exists()
 
 
@@ -484,4 +486,4 @@ def test_the_demo_bundle_on_real_cts_writes_all_files_with_a_roi_and_names_it_wi
     assert {path.name for path in (tmp_path / "o").iterdir()} == FILES
     grid = read_series(ct).volume.geometry if ct.is_dir() else read_volume(ct).geometry
     assert read_volume(tmp_path / "o" / "probability.nii.gz").geometry.same_grid(grid)
-    refused([*run[:-1], str(tmp_path / "none")], capsys, "--roi", "no pancreas", out=tmp_path / "none")
+    assert_refused([*run[:-1], str(tmp_path / "none")], capsys, "--roi", "no pancreas", out=tmp_path / "none")
