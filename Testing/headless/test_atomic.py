@@ -69,3 +69,12 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
         pass
     with pytest.raises(OutputError, match="file"), atomic_path(tmp_path / "file" / "x.json") as partial:
         partial.write_text("x")
+
+
+def test_a_folder_in_the_last_place_is_replaced_by_the_next_run(tmp_path):
+    for text in ("first", "second"):
+        with atomic_folder(tmp_path, owned=("ct",), last="ct") as partial:
+            (partial / "ct").mkdir()
+            (partial / "ct" / "slice").write_text(text)
+    assert names(tmp_path) == {"ct"}
+    assert (tmp_path / "ct" / "slice").read_text() == "second"

@@ -79,7 +79,7 @@ def atomic_folder(out: str | Path, *, owned: tuple[str, ...], last: str) -> Iter
 
 def _publish(staging: Path, out: Path, owned: tuple[str, ...], last: str) -> None:
     """Replace what an earlier run left in `out` by the content of `staging`, `last` at the end."""
-    (out / last).unlink(missing_ok=True)
+    _remove(out / last)
     for name in owned:
         _remove(out / name)
     made = sorted(path.name for path in staging.iterdir())
