@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,11 @@ def test_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("TWINTRACK_TEST_DATA does not name a folder with the real test data")
     return Path(folder).resolve()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs_of_the_environment() -> None:
+    """Find the programs that were installed beside this Python (dcmqi's) without an activated environment."""
+    beside = str(Path(sys.executable).parent)
+    if beside not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", "")])
