@@ -1,0 +1,102 @@
+"""Sub-commands that make and use one result: demo, segment, invasion, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twintrack.cli_shell import Device, DeviceOption, OutFolder, Verbose, progress_bar, start_log
+
+__all__ = ["demo", "export", "invasion", "segment"]
+
+
+def demo(out: OutFolder, device: DeviceOption = Device.AUTO, verbose: Verbose = False) -> None:
+    """Run the main job on a generated phantom CT (a DICOM series) with the shipped demo bundle."""
+    start_log(verbose)
+    from twintrack.demo import run_demo
+
+    with progress_bar() as progress:
+        result = run_demo(out, device=device.value, progress=progress)
+    _summarise(result)
+
+
+def segment(
+    ct: Annotated[Path, typer.Argument(help="NIfTI/NRRD/MHA file, DICOM folder, or one DICOM file of the series.")],
+    bundle: Annotated[Path, typer.Option(help="Model bundle: a folder or a zip.")],
+    out: OutFolder,
+    vessels: Annotated[Path | None, typer.Option(help="Vessel label map on the CT's grid.")] = None,
+    vessel_names: Annotated[
+        str | None, typer.Option(help="Values in --vessels. [default: PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5]")
+    ] = None,
+    roi: Annotated[str, typer.Option(help="auto, full, or i0,i1,j0,j1,k0,k1 (voxel index, end exclusive).")] = "auto",
+    threshold: Annotated[float, typer.Option(help="Fraction of readers at which the outline is drawn.")] = 0.5,
+    device: DeviceOption = Device.AUTO,
+    keep_score: Annotated[bool, typer.Option("--keep-score", help="Also write the uncalibrated score.")] = False,
+    dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (the input must be DICOM).")] = False,
+    no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Segment one CT: calibrated map, vessel readouts, pictures and report."""
+    start_log(verbose)
+    from twintrack.results import segment_file
+    from twintrack.settings import SegmentSettings, parse_roi, parse_vessel_names
+
+    settings = SegmentSettings(
+        roi=parse_roi(roi),
+        threshold=threshold,
+        device=device.value,
+        calibrate=not no_calibration,
+        keep_score=keep_score,
+        dicom=dicom,
+        vessels=None if vessels is None else str(vessels),
+        vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
+    )
+    with progress_bar() as progress:
+        result = segment_file(ct, bundle, out, settings, progress=progress)
+    _summarise(result)
+
+
+def invasion(
+    probability: Annotated[Path, typer.Argument(help="Probability map.")],
+    vessels: Annotated[Path, typer.Option(help="Vessel label map on the same grid.")],
+    out: Annotated[Path, typer.Option(help="The .json to write; a .csv comes beside it.")],
+    vessel_names: Annotated[str, typer.Option(help="Values in --vessels.")] = "PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5",
+    verbose: Verbose = False,
+) -> None:
+    """Measure how far the tumour wraps around each vessel."""
+    start_log(verbose)
+    from twintrack.results import measure_files
+    from twintrack.settings import parse_vessel_names
+
+    with progress_bar() as progress:
+        measure_files(probability, vessels, parse_vessel_names(vessel_names), out, progress=progress)
+    typer.echo(f"{out}: written")
+
+
+def export(
+    result: Annotated[Path, typer.Argument(help="Result folder of twintrack segment.")],
+    series: Annotated[Path, typer.Option(help="Folder (or one file) of the CT's DICOM series.")],
+    out: OutFolder,
+    verbose: Verbose = False,
+) -> None:
+    """Write the DICOM segmentation and parametric map of a result."""
+    start_log(verbose)
+    from twintrack.export import export_result
+
+    for path in export_result(result, series, out):
+        typer.echo(str(path))
+
+
+def _summarise(folder: Path) -> None:
+    """Print what was found, and where it lies."""
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    for warning in result["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    volume = result["volume_ml"]
+    typer.echo(f"tumour at {result['threshold']:g} of readers: {volume['at_threshold']:.1f} mL")
+    typer.echo(f"expected over readers: {volume['expected']:.1f} mL ({volume['p10']:.1f} to {volume['p90']:.1f} mL)")
+    typer.echo(f"lesions: {len(result['lesions'])}")
+    typer.echo(f"report: {folder / 'report.html'}")

@@ -1,0 +1,62 @@
+"""What every sub-command shares: option types, logging, the progress bar."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from twintrack.errors import InputError
+from twintrack.progress import Progress, no_progress
+
+__all__ = ["Device", "DeviceOption", "OutFolder", "Verbose", "parse_pair", "progress_bar", "start_log"]
+
+
+class Device(str, Enum):
+    """Where the networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and show the traceback of an error.")]
+OutFolder = Annotated[Path, typer.Option("--out", help="Result folder.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
+
+
+def start_log(verbose: bool) -> None:
+    """Log warnings of the engine only, or more of it."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Show a bar on a terminal, nothing otherwise."""
+    if not sys.stderr.isatty():
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+        update: Callable[[float, str], Any] = lambda done, text: bar.update(task, completed=done, description=text)  # noqa: E731
+        yield update
+
+
+def parse_pair(entry: str) -> tuple[str, str]:
+    """Read ``NAME=VALUE``."""
+    name, equals, value = entry.partition("=")
+    if not equals or not name or not value:
+        raise InputError(f"expected NAME=VALUE, got {entry!r}")
+    return name, value
