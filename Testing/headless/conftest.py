@@ -135,6 +135,18 @@ def save_checkpoint(path: Path, plans: dict[str, Any], dataset: dict[str, Any], 
     torch.save(checkpoint, path)
 
 
+@pytest.fixture(scope="session")
+def tiny_plans() -> Callable[..., dict[str, Any]]:
+    """`make_plans`."""
+    return make_plans
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset() -> Callable[..., dict[str, Any]]:
+    """`make_dataset`."""
+    return make_dataset
+
+
 MakeResults = Callable[..., Path]
 
 
@@ -180,21 +192,31 @@ MakeBundle = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def make_bundle(coarse_results: Path, fine_results: Path, tmp_path_factory: pytest.TempPathFactory) -> MakeBundle:
-    """Return a function that makes a bundle of the tiny models; keywords go to `create_bundle`."""
+    """Return a function that makes a bundle of the tiny models; keywords go where `create_bundle` takes them."""
 
-    def make(**changes: Any) -> Path:
-        from twintrack.bundle_create import create_bundle
+    def make(
+        *,
+        coarse: Path = coarse_results,
+        fine: Path = fine_results,
+        out: Path | None = None,
+        folds: tuple[str, ...] = ("0", "1", "2"),
+        coarse_folds: tuple[str, ...] = ("0",),
+        checkpoint: str = "checkpoint_final.pth",
+        calibrator: Path | None = None,
+        half: bool = False,
+        **card: Any,
+    ) -> Path:
+        from twintrack.bundle_create import BundleCard, StageSource, create_bundle
 
-        values = {
-            "coarse": coarse_results,
-            "fine": fine_results,
-            "out": tmp_path_factory.mktemp("bundle") / "tiny",
-            "name": "tiny",
-            "license": "CC0-1.0",
-            "vessel_labels": {"SMA": "sma", "PORTA": "portal vein"},
-            **changes,
-        }
-        return create_bundle(**values)
+        about = {"name": "tiny", "license": "CC0-1.0", "vessel_labels": {"SMA": "sma", "PORTA": "portal vein"}, **card}
+        return create_bundle(
+            StageSource(coarse, coarse_folds),
+            StageSource(fine, folds, checkpoint),
+            BundleCard(**about),
+            out=out or tmp_path_factory.mktemp("bundle") / "tiny",
+            calibrator=calibrator,
+            half=half,
+        )
 
     return make
 

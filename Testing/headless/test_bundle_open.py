@@ -57,6 +57,22 @@ def test_a_sound_bundle_opens_with_what_it_was_made_with(bundle_folder: Path) ->
     assert bundle.sha256 == hashlib.sha256((bundle_folder / "bundle.json").read_bytes()).hexdigest()
 
 
+def test_what_a_bundle_may_leave_out_has_defaults(copied: Path) -> None:
+    edit(copied, roi_component_fraction=KeyError, roi_probability=KeyError, fingerprint=KeyError)
+    bundle = Bundle.open(copied)
+    assert (bundle.roi_component_fraction, bundle.roi_probability, bundle.fingerprints) == (0.1, None, {})
+    assert bundle.describe()["stages"]["fine"]["fingerprint"] is None
+    demo = json.loads((demo_bundle_path() / "bundle.json").read_text())
+    assert not {"roi_component_fraction", "roi_probability", "fingerprint"} & set(demo)
+
+
+def test_options_of_the_region_are_kept(make_bundle, tmp_path: Path) -> None:
+    values = {"roi_component_fraction": 1.0, "roi_probability": 0.25, "roi_margin_mm": 12.5, "mirroring": True}
+    bundle = Bundle.open(make_bundle(out=tmp_path / "options", **values))
+    assert {key: getattr(bundle, key) for key in values} == values
+    assert {key: bundle.describe()[key] for key in values} == values
+
+
 def test_vessel_values_follow_the_order_of_the_readouts_and_not_of_the_file(bundle_folder: Path) -> None:
     assert Bundle.open(bundle_folder).vessel_values == {"PORTA": 1, "SMA": 5}
 
@@ -115,6 +131,14 @@ def test_a_file_that_is_not_listed_is_refused_but_litter_of_file_managers_is_not
         ({"roi_margin_mm": float("nan")}, "'roi_margin_mm' must be a length"),
         ({"roi_margin_mm": 10**400}, "'roi_margin_mm' must be a length"),
         ({"roi_margin_mm": True}, "'roi_margin_mm' must be a length"),
+        ({"roi_component_fraction": 1.5}, "'roi_component_fraction' must be a number from 0 to 1"),
+        ({"roi_component_fraction": None}, "'roi_component_fraction' must be a number from 0 to 1"),
+        ({"roi_probability": "half"}, "'roi_probability' must be a number from 0 to 1 or null"),
+        ({"roi_probability": float("nan")}, "'roi_probability' must be a number"),
+        ({"fingerprint": []}, "'fingerprint' must be a table"),
+        ({"fingerprint": {"middle": {}}}, "'fingerprint' may have the entries coarse and fine only"),
+        ({"fingerprint": {"fine": {}}}, "fine fingerprint, 'intensities_hu': must be a table"),
+        ({"fine": {"folds": ["0", "1", "2"], "trainer": 3}}, "'trainer' of 'fine' must be a name"),
         ({"pooling": "median"}, "pooling 'median' is not known"),
         ({"raters": 0}, "'raters' must be"),
         ({"fine": {"folds": ["../x"]}}, "'folds' of 'fine'"),

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from twintrack.bundle_json import POOLING, SCHEMA, STAGES, parse_bundle_json
-from twintrack.bundle_plans import check_dataset, check_plans, label_channels
+from twintrack.bundle_fingerprint import Fingerprint, plans_intensities
+from twintrack.bundle_json import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGES, parse_bundle_json
+from twintrack.bundle_plans import architecture_name, check_dataset, check_plans, label_channels
 from twintrack.bundle_zip import extract_bundle_zip
 from twintrack.errors import BundleError
 
@@ -63,6 +64,14 @@ class Bundle:
         Members by stage.
     files : mapping of str to str
         SHA-256 of every file but ``bundle.json``, by relative POSIX path.
+    roi_component_fraction : float
+        Connected parts of the organ below this fraction of the largest part are dropped: 0 keeps all, 1 the largest.
+    roi_probability : float or None
+        The organ is where its probability is at least this; None: where no other class of stage 1 is likelier.
+    origins : mapping of str to mapping of str to str
+        By stage, the ``trainer`` and the ``checkpoint`` that the weights come from, where known.
+    fingerprints : mapping of str to Fingerprint
+        By stage, numbers of the training images, where known.
     """
 
     path: Path
@@ -83,6 +92,10 @@ class Bundle:
     configurations: Mapping[str, str]
     folds: Mapping[str, tuple[str, ...]]
     files: Mapping[str, str]
+    roi_component_fraction: float = ROI_COMPONENT_FRACTION
+    roi_probability: float | None = None
+    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
     _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -211,6 +224,8 @@ class Bundle:
             "vessel_labels": dict(self.vessel_labels),
             "organ_labels": list(self.organ_labels),
             "roi_margin_mm": self.roi_margin_mm,
+            "roi_component_fraction": self.roi_component_fraction,
+            "roi_probability": self.roi_probability,
             "mirroring": self.mirroring,
             "pooling": self.pooling,
             "size_mb": round(sum((self.path / name).stat().st_size for name in self.files) / 1e6, 2),
@@ -219,17 +234,19 @@ class Bundle:
 
     def _describe_stage(self, stage: str) -> dict[str, Any]:
         plans, dataset = self.read_json(stage, "plans.json"), self.read_json(stage, "dataset.json")
-        configuration = check_plans(plans, self.configurations[stage], f"{stage}/plans.json")
-        intensities = plans.get(
-            "foreground_intensity_properties_per_channel", plans.get("foreground_intensity_properties_by_modality")
-        )
+        where = f"{stage}/plans.json"
+        configuration = check_plans(plans, self.configurations[stage], where)
+        fingerprint = self.fingerprints.get(stage)
         return {
+            "architecture": architecture_name(configuration, where),
             "configuration": self.configurations[stage],
             "folds": list(self.folds[stage]),
             "labels": dataset["labels"],
             "patch_size": configuration["patch_size"],
             "spacing_mm": configuration["spacing"],
-            "training_intensities": intensities["0"] if intensities else None,
+            "training_intensities": plans_intensities(plans),
+            "fingerprint": None if fingerprint is None else fingerprint.to_json(),
+            "origin": dict(self.origins.get(stage, {})),
         }
 
     def _check_layout(self) -> None:

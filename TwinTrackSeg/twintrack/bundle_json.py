@@ -6,9 +6,10 @@ import json
 import re
 from typing import Any
 
+from twintrack.bundle_fingerprint import Fingerprint
 from twintrack.errors import BundleError
 
-__all__ = ["POOLING", "SCHEMA", "STAGES", "parse_bundle_json"]
+__all__ = ["FOLD", "POOLING", "ROI_COMPONENT_FRACTION", "SCHEMA", "STAGES", "parse_bundle_json"]
 
 SCHEMA = 1
 """Version of the layout of ``bundle.json`` that this version reads and writes."""
@@ -19,9 +20,14 @@ STAGES = ("coarse", "fine")
 POOLING = "mean-softmax"
 """The one pooling there is: class probabilities averaged over members in network space."""
 
+ROI_COMPONENT_FRACTION = 0.1
+"""Connected parts of the organ below this fraction of the largest one are dropped, unless a bundle says otherwise."""
+
 MAX_MARGIN_MM = 200.0
 
-_FOLD = re.compile(r"all|\d{1,3}")
+FOLD = re.compile(r"all|\d{1,3}")
+"""What nnU-Net calls its folds."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
@@ -56,10 +62,14 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
         "organ_labels": reader.names("organ_labels"),
         "vessel_labels": reader.table("vessel_labels"),
         "roi_margin_mm": reader.margin_mm(),
+        "roi_component_fraction": reader.fraction("roi_component_fraction", ROI_COMPONENT_FRACTION),
+        "roi_probability": reader.fraction("roi_probability", None),
         "pooling": reader.pooling(),
         "raters": reader.raters(),
         "configurations": reader.configurations(),
         "folds": {stage: reader.folds(stage) for stage in STAGES},
+        "origins": {stage: reader.origin(stage) for stage in STAGES},
+        "fingerprints": reader.fingerprints(),
         "files": reader.files(),
     }
 
@@ -100,6 +110,33 @@ class _Reader:
             raise BundleError(f"{self.where}: 'roi_margin_mm' must be a length from 0 to {MAX_MARGIN_MM:g} mm")
         return float(value)  # type: ignore[arg-type]
 
+    def fraction(self, key: str, default: float | None) -> float | None:
+        """Read an entry that may be left out; null is a value only where it is the default."""
+        value = self.document.get(key, default)
+        if value is None and default is None:
+            return None
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value <= 1:  # type: ignore[operator]
+            null = " or null" if default is None else ""
+            raise BundleError(f"{self.where}: {key!r} must be a number from 0 to 1{null}, got {value!r}")
+        return float(value)  # type: ignore[arg-type]
+
+    def origin(self, stage: str) -> dict[str, str]:
+        """Read which trainer made a stage's networks and which of its checkpoints were taken, where that is told."""
+        table = {key: self.get(stage, dict).get(key) for key in ("trainer", "checkpoint")}
+        for key, value in table.items():
+            if value is not None and not isinstance(value, str):
+                raise BundleError(f"{self.where}: {key!r} of {stage!r} must be a name, got {value!r}")
+        return {key: value for key, value in table.items() if value}
+
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        if "fingerprint" not in self.document:
+            return {}
+        table = self.get("fingerprint", dict)
+        if not set(table) <= set(STAGES):
+            raise BundleError(f"{self.where}: 'fingerprint' may have the entries {' and '.join(STAGES)} only")
+        return {stage: Fingerprint.from_json(table[stage], f"{self.where}, {stage} fingerprint") for stage in table}
+
     def pooling(self) -> str:
         value = self.get("pooling", str)
         if value != POOLING:
@@ -121,7 +158,7 @@ class _Reader:
 
     def folds(self, stage: str) -> tuple[str, ...]:
         values = self.get(stage, dict).get("folds")
-        right = isinstance(values, list) and all(isinstance(v, str) and _FOLD.fullmatch(v) for v in values)
+        right = isinstance(values, list) and all(isinstance(v, str) and FOLD.fullmatch(v) for v in values)
         if not right or not values or len(set(values)) != len(values):
             raise BundleError(f'{self.where}: \'folds\' of {stage!r} must be a list such as ["0", "1"], got {values!r}')
         return tuple(values)

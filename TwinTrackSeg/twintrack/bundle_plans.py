@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from twintrack.bundle_fingerprint import INTENSITIES, plans_intensities
 from twintrack.errors import BundleError
 
 __all__ = [
@@ -155,13 +156,9 @@ def _check_numbers(plans: Mapping[str, Any], configuration: Mapping[str, Any], w
     for key in ("transpose_forward", "transpose_backward"):
         if not _three(plans.get(key), int) or sorted(plans[key]) != [0, 1, 2]:
             raise BundleError(f"{where}: {key} must be an order of the axes 0, 1, 2, got {plans.get(key)!r}")
-    properties = plans.get(
-        "foreground_intensity_properties_per_channel", plans.get("foreground_intensity_properties_by_modality")
-    )
-    intensities = properties.get("0") if isinstance(properties, dict) else None
-    needed = ("mean", "std", "percentile_00_5", "percentile_99_5")
-    if not isinstance(intensities, dict) or not all(_number(intensities.get(key)) for key in needed):
-        raise BundleError(f"{where}: the training intensities ({', '.join(needed)}) of channel 0 are missing")
+    intensities = plans_intensities(plans)
+    if not isinstance(intensities, dict) or not all(_number(intensities.get(key)) for key in INTENSITIES):
+        raise BundleError(f"{where}: the training intensities ({', '.join(INTENSITIES)}) of channel 0 are missing")
     use_mask = configuration.get("use_mask_for_norm")
     if not isinstance(use_mask, list) or len(use_mask) != 1 or not isinstance(use_mask[0], bool):
         raise BundleError(f"{where}: use_mask_for_norm must be [true] or [false], got {use_mask!r}")

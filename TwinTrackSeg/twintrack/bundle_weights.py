@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["read_checkpoint", "slim_checkpoint"]
 
-_REFUSED_NAME = re.compile(r"GLOBAL (\S+)")
+_REFUSED_NAME = re.compile(r"GLOBAL (\S+)|but got <class '([^']+)'>")
+"""Where torch's messages name what a checkpoint asked for and was not given."""
+
+_DAMAGE = (
+    *(RuntimeError, EOFError, ValueError, OSError),
+    *(AttributeError, KeyError, IndexError, TypeError, AssertionError),
+)
+"""What torch raises for files that are no checkpoint, or only a part of one."""
+
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What distributed training and ``torch.compile`` put before the name of every weight."""
 
 
 def read_checkpoint(path: Path, *, foreign: bool = False) -> dict[str, Any]:
@@ -51,10 +62,12 @@ def read_checkpoint(path: Path, *, foreign: bool = False) -> dict[str, Any]:
     except pickle.UnpicklingError as error:
         refused = _REFUSED_NAME.search(str(error))
         if refused:
-            name = refused.group(1)
-            raise BundleError(f"{path}: refused, because it asks for {name!r}, which is not weights") from error
+            name = refused.group(1) or refused.group(2)
+            raise BundleError(
+                f"{path}: refused, because it asks for {name!r}, which is not weights; get a plain nnU-Net checkpoint"
+            ) from error
         raise BundleError(f"{path}: not a checkpoint of network weights, or damaged") from error
-    except (RuntimeError, EOFError, ValueError, OSError, AttributeError, KeyError, IndexError, TypeError) as error:
+    except _DAMAGE as error:
         raise BundleError(f"{path}: not a checkpoint of network weights, or damaged") from error
     weights = checkpoint.get("network_weights") if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict) or not weights:
@@ -102,7 +115,7 @@ def slim_checkpoint(checkpoint: dict[str, Any], *, configuration: str, half: boo
 
     seen: dict[tuple[object, ...], torch.Tensor] = {}
     weights: dict[str, torch.Tensor] = {}
-    for name, tensor in checkpoint["network_weights"].items():
+    for name, tensor in _unwrapped(checkpoint["network_weights"]).items():
         # nnU-Net's decoder lists the encoder's tensors a second time: keep them one tensor, or the file doubles.
         key = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
         if key not in seen:
@@ -120,3 +133,10 @@ def slim_checkpoint(checkpoint: dict[str, Any], *, configuration: str, half: boo
         "init_args": {"configuration": configuration},
         "inference_allowed_mirroring_axes": None if axes is None else tuple(int(axis) for axis in axes),
     }
+
+
+def _unwrapped(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Take off the names of wrappers that all weights have in common."""
+    while prefix := next((p for p in _WRAPPERS if all(name.startswith(p) for name in weights)), None):
+        weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
+    return dict(weights)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from twintrack.bundle import Bundle
-from twintrack.bundle_create import create_bundle
+from twintrack.bundle_create import BundleCard, StageSource, create_bundle
 from twintrack.calibration import Calibrator, ScoreSketch, fit_calibrator, write_calibrator
 from twintrack.inference import localize, score_ensemble
 from twintrack.phantom import PhantomCase, make_phantom
@@ -59,21 +59,23 @@ def main() -> None:
 
 def make_bundle(config: dict[str, Any], stages: dict[str, Path], out: Path, calibrator: Path | None) -> None:
     """Write the bundle to `out`."""
-    create_bundle(
-        *(stages[stage] / "results" / RESULTS[stage] for stage in ("coarse", "fine")),
-        out=out,
+    folders = {stage: stages[stage] / "results" / RESULTS[stage] for stage in ("coarse", "fine")}
+    card = BundleCard(
         name="twintrack-demo",
         license="Apache-2.0",
-        folds=[str(fold) for fold in config["fine"]["folds"]],
-        tumor_labels=["tumor"],
-        vessel_labels={"PORTA": "portal_vein", "SMV": "smv", "AORTA": "aorta", "CELIAC": "celiac", "SMA": "sma"},
-        organ_labels=["pancreas"],
-        calibrator=calibrator,
-        roi_margin_mm=config["roi_margin_mm"],
         description=DESCRIPTION,
         intended_use="Trying and testing the software on phantoms. Research use only, not a medical device.",
         demo=True,
         raters=config["raters"],
+        vessel_labels={"PORTA": "portal_vein", "SMV": "smv", "AORTA": "aorta", "CELIAC": "celiac", "SMA": "sma"},
+        roi_margin_mm=config["roi_margin_mm"],
+    )
+    create_bundle(
+        StageSource(folders["coarse"], ("0",)),
+        StageSource(folders["fine"], tuple(str(fold) for fold in config["fine"]["folds"])),
+        card,
+        out=out,
+        calibrator=calibrator,
         half=True,
     )
 

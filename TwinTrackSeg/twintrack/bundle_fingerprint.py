@@ -1,0 +1,154 @@
+"""What a network was trained on, in numbers: intensities, voxel spacings and image sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.errors import BundleError, InputError
+
+__all__ = ["INTENSITIES", "Fingerprint", "Spread", "plans_intensities"]
+
+INTENSITIES = ("mean", "std", "percentile_00_5", "percentile_99_5")
+"""What nnU-Net measures of the training voxels inside labels, and normalizes a CT with; in HU."""
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Smallest, median and largest value of each axis (z, y, x) over the training images."""
+
+    smallest: Triple
+    median: Triple
+    largest: Triple
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Numbers of the training images of one stage.
+
+    Attributes
+    ----------
+    intensities_hu : mapping of str to float
+        The values of `INTENSITIES`.
+    cases : int or None
+        Number of training images; None when only the plans were at hand.
+    spacing_zyx_mm, size_zyx : Spread or None
+        Voxel spacing in mm and size in voxels, in array order (z, y, x); for a fine model of cropped images.
+    """
+
+    intensities_hu: Mapping[str, float]
+    cases: int | None = None
+    spacing_zyx_mm: Spread | None = None
+    size_zyx: Spread | None = None
+
+    @classmethod
+    def from_training(cls, plans: Mapping[str, Any], measured: Mapping[str, Any] | None, where: str) -> Fingerprint:
+        """Take the numbers from checked plans and, where it is at hand, from nnU-Net's ``dataset_fingerprint.json``.
+
+        Parameters
+        ----------
+        plans : mapping
+            Content of ``plans.json``.
+        measured : mapping or None
+            Content of ``dataset_fingerprint.json``.
+        where : str
+            The latter file, for messages.
+
+        Raises
+        ------
+        InputError
+            If `measured` is not such a file.
+        """
+        intensities = {key: float(plans_intensities(plans)[key]) for key in INTENSITIES}
+        if measured is None:
+            return cls(intensities)
+        spacings = _rows(measured, "spacings", where)
+        sizes = _rows(measured, "shapes_after_crop", where)
+        return cls(intensities, len(spacings), _spread(spacings), _spread(sizes))
+
+    @classmethod
+    def from_json(cls, entry: object, where: str) -> Fingerprint:
+        """Read one stage's entry of ``bundle.json``.
+
+        Raises
+        ------
+        BundleError
+            Names the part that is wrong.
+        """
+        entry = _table(entry, where)
+        intensities = _table(entry.get("intensities_hu"), f"{where}, 'intensities_hu'")
+        if not all(_finite(intensities.get(key)) for key in INTENSITIES):
+            raise BundleError(f"{where}: 'intensities_hu' needs the numbers {', '.join(INTENSITIES)}")
+        cases = entry.get("cases")
+        if cases is not None and (not isinstance(cases, int) or isinstance(cases, bool) or cases < 1):
+            raise BundleError(f"{where}: 'cases' must be a number of images or null, got {cases!r}")
+        spreads = {key: _read_spread(entry.get(key), f"{where}, {key!r}") for key in ("spacing_zyx_mm", "size_zyx")}
+        return cls({key: float(intensities[key]) for key in INTENSITIES}, cases, **spreads)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the entry of ``bundle.json``."""
+        entry: dict[str, Any] = {"intensities_hu": dict(self.intensities_hu), "cases": self.cases}
+        for key in ("spacing_zyx_mm", "size_zyx"):
+            spread: Spread | None = getattr(self, key)
+            entry[key] = None if spread is None else {name: list(value) for name, value in vars(spread).items()}
+        return entry
+
+
+def plans_intensities(plans: Mapping[str, Any]) -> Any:
+    """Return what ``plans.json``, old format or new, says of the training intensities of channel 0; None if nothing."""
+    table = plans.get("foreground_intensity_properties_per_channel")
+    if table is None:
+        table = plans.get("foreground_intensity_properties_by_modality")
+    return table.get("0") if isinstance(table, dict) else None
+
+
+def _rows(measured: Mapping[str, Any], key: str, where: str) -> NDArray[np.float64]:
+    try:
+        rows = np.array(measured.get(key), dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        rows = np.empty(0)
+    if rows.ndim != 2 or rows.shape[1] != 3 or not len(rows) or not (np.isfinite(rows) & (rows > 0)).all():
+        raise InputError(
+            f"{where}: {key!r} must list three positive numbers for each image; give nnU-Net's dataset_fingerprint.json"
+        )
+    return rows
+
+
+def _spread(rows: NDArray[np.float64]) -> Spread:
+    columns = (rows.min(axis=0), np.median(rows, axis=0), rows.max(axis=0))
+    smallest, median, largest = (_triple(np.round(column, 6).tolist()) for column in columns)
+    return Spread(smallest, median, largest)
+
+
+def _read_spread(entry: object, where: str) -> Spread | None:
+    if entry is None:
+        return None
+    table = _table(entry, where)
+    values = [table.get(key) for key in ("smallest", "median", "largest")]
+    for value in values:
+        if not isinstance(value, list) or len(value) != 3 or not all(_finite(v) and v > 0 for v in value):
+            raise BundleError(f"{where}: smallest, median and largest must be three positive numbers, got {value!r}")
+    smallest, median, largest = (_triple(value) for value in values)
+    return Spread(smallest, median, largest)
+
+
+def _triple(values: Any) -> Triple:
+    a, b, c = (float(value) for value in values)
+    return (a, b, c)
+
+
+def _table(entry: object, where: str) -> dict[str, Any]:
+    if not isinstance(entry, dict):
+        raise BundleError(f"{where}: must be a table, got {entry!r}")
+    return entry
+
+
+def _finite(value: object) -> bool:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and abs(value) < 1e12  # type: ignore[arg-type]
