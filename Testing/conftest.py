@@ -19,6 +19,14 @@ def test_data() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the tests, and the programs they start, out of the user's cache of compiled networks."""
+    folder = str(tmp_path_factory.mktemp("cache"))
+    os.environ["XDG_CACHE_HOME"] = folder
+    os.environ["WIN_PD_OVERRIDE_LOCAL_APPDATA"] = folder  # where platformdirs looks first on Windows
+
+
+@pytest.fixture(scope="session", autouse=True)
 def programs_of_the_environment() -> None:
     """Find the programs that were installed beside this Python (dcmqi's) without an activated environment."""
     beside = str(Path(sys.executable).parent)

@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from twintrack.cli_shell import Device, DeviceOption, OutFolder, Verbose, progress_bar, start_log
+from twintrack.cli_shell import (
+    Backend,
+    BackendOption,
+    Device,
+    DeviceOption,
+    OutFolder,
+    Verbose,
+    progress_bar,
+    start_log,
+)
 
 __all__ = ["demo", "export", "invasion", "segment"]
 
@@ -34,6 +43,10 @@ def segment(
     roi: Annotated[str, typer.Option(help="auto, full, or i0,i1,j0,j1,k0,k1 (voxel index, end exclusive).")] = "auto",
     threshold: Annotated[float, typer.Option(help="Fraction of readers at which the outline is drawn.")] = 0.5,
     device: DeviceOption = Device.AUTO,
+    backend: BackendOption = Backend.AUTO,
+    every_tile: Annotated[
+        bool, typer.Option("--every-tile", help="All networks look everywhere, also where the first sees no tumour.")
+    ] = False,
     keep_score: Annotated[bool, typer.Option("--keep-score", help="Also write the uncalibrated score.")] = False,
     dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (the input must be DICOM).")] = False,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
@@ -48,6 +61,8 @@ def segment(
         roi=parse_roi(roi),
         threshold=threshold,
         device=device.value,
+        backend=backend.value,
+        every_tile=every_tile,
         calibrate=not no_calibration,
         keep_score=keep_score,
         dicom=dicom,

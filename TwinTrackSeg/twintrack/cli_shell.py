@@ -15,7 +15,17 @@ import typer
 from twintrack.errors import InputError
 from twintrack.progress import Progress, no_progress
 
-__all__ = ["Device", "DeviceOption", "OutFolder", "Verbose", "parse_pair", "progress_bar", "start_log"]
+__all__ = [
+    "Backend",
+    "BackendOption",
+    "Device",
+    "DeviceOption",
+    "OutFolder",
+    "Verbose",
+    "parse_pair",
+    "progress_bar",
+    "start_log",
+]
 
 
 class Device(str, Enum):
@@ -27,9 +37,20 @@ class Device(str, Enum):
     MPS = "mps"
 
 
+class Backend(str, Enum):
+    """What runs the networks on a CPU."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and show the traceback of an error.")]
 OutFolder = Annotated[Path, typer.Option("--out", help="Result folder.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
+BackendOption = Annotated[
+    Backend, typer.Option(help="What runs them on a CPU. [default: OpenVINO where it is installed]", show_default=False)
+]
 
 
 def start_log(verbose: bool) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from twintrack.bundle import Bundle
     from twintrack.calibration import Calibrator
     from twintrack.dicom import DicomSeries
-    from twintrack.inference import Roi
+    from twintrack.inference import NetworkStore, Roi
 
 __all__ = ["Ct", "Segmentation", "load_ct", "segment"]
 
@@ -80,8 +80,9 @@ class Segmentation:
         Vessel readouts as in ``invasion.json``; none when no vessel is known.
     calibrator : Calibrator, optional
         The applied map; none when the score was left uncalibrated.
-    device : str
-        Where the networks ran.
+    engine : dict
+        How the networks ran: ``device``, ``backend``, ``members``, ``tiles`` looked at, ``skipped_tiles`` and ``notes``
+        on every step away from the first choice.
     warnings : tuple of str
         What the reader of the result must know.
     seconds : dict
@@ -98,7 +99,7 @@ class Segmentation:
     lesions: tuple[Lesion, ...]
     invasion: dict[str, Any] | None
     calibrator: Calibrator | None
-    device: str
+    engine: dict[str, Any]
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -130,6 +131,7 @@ def segment(
     bundle: Bundle,
     settings: SegmentSettings | None = None,
     *,
+    store: NetworkStore | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Segmentation:
@@ -143,6 +145,8 @@ def segment(
         The opened model bundle.
     settings : SegmentSettings, optional
         Options; vessels given there must lie on the CT's grid.
+    store : NetworkStore, optional
+        Keeps the networks for the next run.
 
     Raises
     ------
@@ -153,20 +157,25 @@ def segment(
     Cancelled
         If `cancel` was triggered.
     """
-    from twintrack.inference import score_ensemble
+    from twintrack.inference import SKIP_BELOW, NetworkStore, score_ensemble
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
     clock = _Clock()
     given_vessels = _read_vessels(ct, settings)
     calibrator = _calibrator(bundle) if settings.calibrate else None
+    if store is None:
+        store = NetworkStore(settings.device, settings.backend, keep=False)
+    else:
+        store.start(settings.device, settings.backend)
     turned = ct.to_lps()
     done = SHARE_OF_RUN["localize"]
     with clock.time("localize"):
-        roi = _roi(turned, ct, bundle, settings, progress=part(progress, 0.0, done), cancel=cancel)
+        roi = _roi(turned, ct, bundle, settings, store, progress=part(progress, 0.0, done), cancel=cancel)
     with clock.time("ensemble"):
         stage = part(progress, done, done + SHARE_OF_RUN["ensemble"])
-        found = score_ensemble(turned, roi, bundle, device=settings.device, progress=stage, cancel=cancel)
+        skip_below = 0.0 if settings.every_tile else SKIP_BELOW
+        found = score_ensemble(turned, roi, bundle, store=store, skip_below=skip_below, progress=stage, cancel=cancel)
     done += SHARE_OF_RUN["ensemble"]
     with clock.time("calibrate"):
         progress(done, "calibrating")
@@ -193,7 +202,7 @@ def segment(
         lesions=find_lesions(map_on_grid, settings.threshold),
         invasion=invasion,
         calibrator=calibrator,
-        device=found.device,
+        engine=found.engine,
         warnings=_warnings(bundle, calibrator, settings),
         seconds=clock.seconds,
     )
@@ -230,6 +239,7 @@ def _roi(
     ct: Volume,
     bundle: Bundle,
     settings: SegmentSettings,
+    store: NetworkStore,
     *,
     progress: Progress,
     cancel: CancelToken,
@@ -237,7 +247,7 @@ def _roi(
     from twintrack.inference import localize, roi_box, roi_full
 
     if settings.roi == "auto":
-        return localize(turned, bundle, device=settings.device, progress=progress, cancel=cancel)
+        return localize(turned, bundle, store=store, progress=progress, cancel=cancel)
     if isinstance(settings.roi, str):
         return roi_full(turned.geometry)
     return roi_box(turned.geometry, settings.roi, given_on=ct.geometry)

@@ -18,6 +18,7 @@ from twintrack.volume import read_volume, write_volume
 
 if TYPE_CHECKING:
     from twintrack.bundle import Bundle
+    from twintrack.inference import NetworkStore
 
 __all__ = ["RESULT_FILES", "measure_files", "segment_file"]
 
@@ -41,6 +42,7 @@ def segment_file(
     out: str | Path,
     settings: SegmentSettings | None = None,
     *,
+    store: NetworkStore | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
@@ -56,6 +58,8 @@ def segment_file(
         Result folder; files of an earlier run in it are replaced when the new ones are complete.
     settings : SegmentSettings, optional
         Options.
+    store : NetworkStore, optional
+        Keeps the networks for the next run.
 
     Returns
     -------
@@ -78,8 +82,7 @@ def segment_file(
         raise InputError(f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file")
     seconds = {"read": round(time.perf_counter() - start, 3)}
     with Bundle.open(bundle_path) as bundle:
-        bundle.verify()
-        found = segment(ct.volume, bundle, settings, progress=part(progress, 0.03, 0.93), cancel=cancel)
+        found = segment(ct.volume, bundle, settings, store=store, progress=part(progress, 0.03, 0.93), cancel=cancel)
         seconds |= found.seconds
         cancel.check()
         with atomic_folder(out, owned=RESULT_FILES, last="result.json") as folder:
@@ -104,7 +107,8 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "research_use_only": True,
         "bundle": bundle.describe() | {"sha256": bundle.sha256},
         "calibrator": None if calibrator is None else {"target": calibrator.target, "bins": calibrator.bins},
-        "device": found.device,
+        "device": found.engine["device"],
+        "engine": found.engine,
         "input": {"spacing_mm": list(geometry.spacing_mm), "size": list(geometry.size), "source": ct.source},
         "roi": {"start": list(found.roi_start), "stop": list(found.roi_stop)},
         "threshold": settings.threshold,

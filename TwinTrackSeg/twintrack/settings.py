@@ -9,13 +9,16 @@ from typing import Any
 
 from twintrack.errors import InputError
 
-__all__ = ["DEFAULT_VESSEL_NAMES", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
+__all__ = ["BACKENDS", "DEFAULT_VESSEL_NAMES", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
 
 DEFAULT_VESSEL_NAMES: dict[str, int] = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
 """Values of a vessel label map when ``--vessel-names`` is not given."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices that can be asked for."""
+
+BACKENDS = ("auto", "torch", "openvino")
+"""What may run the networks on a CPU."""
 
 Box = tuple[int, int, int, int, int, int]
 
@@ -33,6 +36,10 @@ class SegmentSettings:
         Expected fraction of readers from which a voxel belongs to the working tumour outline, in (0, 1].
     device : str
         One of `DEVICES`.
+    backend : str
+        One of `BACKENDS`; ``auto`` takes OpenVINO on a CPU where it is installed.
+    every_tile : bool
+        Whether all members look at every tile, also where the first one sees no tumour anywhere near.
     calibrate : bool
         Whether the bundle's calibrator is applied to the score.
     keep_score : bool
@@ -48,6 +55,8 @@ class SegmentSettings:
     roi: str | Box = "auto"
     threshold: float = 0.5
     device: str = "auto"
+    backend: str = "auto"
+    every_tile: bool = False
     calibrate: bool = True
     keep_score: bool = False
     dicom: bool = False
@@ -59,6 +68,8 @@ class SegmentSettings:
             raise InputError(f"the threshold must be above 0 and at most 1, got {self.threshold}")
         if self.device not in DEVICES:
             raise InputError(f"the device must be one of {', '.join(DEVICES)}, got {self.device!r}")
+        if self.backend not in BACKENDS:
+            raise InputError(f"the backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
         if isinstance(self.roi, str) and self.roi not in ("auto", "full"):
             raise InputError(f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}")
         if self.vessels is not None and not Path(self.vessels).exists():

@@ -15,8 +15,9 @@ from twintrack.bundle import Bundle
 from twintrack.bundle_weights import read_checkpoint
 from twintrack.errors import Cancelled, InputError, RoiError
 from twintrack.inference.device import select_device
-from twintrack.inference.localize import _main_parts, localize
+from twintrack.inference.localize import localize
 from twintrack.inference.network import load_member, open_stage
+from twintrack.inference.organ import main_parts
 from twintrack.progress import CancelToken
 from twintrack.volume import Volume
 
@@ -155,14 +156,14 @@ def test_small_parts_are_dropped_and_a_pancreas_cut_in_two_is_kept() -> None:
     organ[:, 5:, 20:24] = True  # 80 voxels
     organ[0, 9, 10:18] = True  # 8 voxels
     organ[0, 0, 29] = True
-    kept = {fraction: int(_main_parts(organ, fraction).sum()) for fraction in (0.0, 0.05, 0.1, 1.0)}
+    kept = {fraction: int(main_parts(organ, fraction).sum()) for fraction in (0.0, 0.05, 0.1, 1.0)}
     assert kept == {0.0: 189, 0.05: 188, 0.1: 180, 1.0: 100}
 
 
 def test_parts_that_touch_at_a_corner_are_one() -> None:
     organ = np.zeros((2, 2, 2), dtype=bool)
     organ[0, 0, 0] = organ[1, 1, 1] = True
-    assert _main_parts(organ, 1.0).sum() == 2
+    assert main_parts(organ, 1.0).sum() == 2
 
 
 def test_progress_never_goes_back_and_ends_at_one(make_ct: MakeCt, bundle: Bundle) -> None:

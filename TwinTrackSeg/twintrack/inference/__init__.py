@@ -1,14 +1,17 @@
 """The two-stage network part of the engine: where the organ is, and how much each voxel looks like tumour."""
 
 from twintrack.inference.device import DEVICES, select_device
-from twintrack.inference.ensemble import EnsembleResult, score_ensemble
+from twintrack.inference.ensemble import SKIP_BELOW, EnsembleResult, score_ensemble
 from twintrack.inference.localize import localize
 from twintrack.inference.network import check_weights
 from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
+from twintrack.inference.store import NetworkStore
 
 __all__ = [
     "DEVICES",
+    "SKIP_BELOW",
     "EnsembleResult",
+    "NetworkStore",
     "Roi",
     "check_weights",
     "localize",

@@ -5,26 +5,31 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.bundle import Bundle
 from twintrack.errors import RoiError
-from twintrack.inference.device import select_device
 from twintrack.inference.network import Stage, open_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
-from twintrack.inference.resample import Range
+from twintrack.inference.resample import Range, true_box
 from twintrack.inference.roi import Roi, grown_box
-from twintrack.inference.tiles import TileMeter, count_tiles, member_logits
+from twintrack.inference.sliding import Canvas, member_logits
+from twintrack.inference.store import NetworkStore
+from twintrack.inference.tiles import Tile, TileMeter, tiles_near
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.volume import Geometry, Volume
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["EnsembleResult", "score_ensemble"]
+__all__ = ["SKIP_BELOW", "EnsembleResult", "score_ensemble"]
+
+SKIP_BELOW = 0.01
+"""Later members leave out a tile where the first one sees a tumour probability below this, in it and in every tile that
+shares voxels with it."""
 
 _SLAB = 16  # slices a time, so that no second copy of all channels is made
 
@@ -49,8 +54,16 @@ class EnsembleResult:
         Number of networks averaged.
     tiles : int
         Number of patches predicted, over all members.
+    skipped : int
+        Number of patches that later members did not look at, because the first one saw no tumour near them.
     device : str
         Where the networks ran.
+    backend : str
+        What ran them: ``torch`` or ``openvino``.
+    network_s : float
+        Wall seconds spent in the networks.
+    notes : tuple of str
+        Every step away from the first choice of device, in words.
     """
 
     roi: Roi
@@ -59,7 +72,24 @@ class EnsembleResult:
     vessel_values: Mapping[str, int]
     members: int
     tiles: int
+    skipped: int
     device: str
+    backend: str
+    network_s: float
+    notes: tuple[str, ...]
+
+    @property
+    def engine(self) -> dict[str, Any]:
+        """How the networks ran, ready for JSON."""
+        return {
+            "device": self.device,
+            "backend": self.backend,
+            "members": self.members,
+            "tiles": self.tiles,
+            "skipped_tiles": self.skipped,
+            "network_s": self.network_s,
+            "notes": list(self.notes),
+        }
 
     def score_volume(self, geometry: Geometry) -> Volume:
         """Return the score on the whole grid, 0 outside the region."""
@@ -76,15 +106,21 @@ def score_ensemble(
     bundle: Bundle,
     *,
     device: str = "auto",
+    store: NetworkStore | None = None,
+    skip_below: float = SKIP_BELOW,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> EnsembleResult:
     """Score every voxel of the region with the bundle's fine ensemble.
 
     The region's box is cropped from the CT; where it is smaller than one patch it is first grown into the CT around it,
-    so that the network sees tissue rather than padding. The crop is preprocessed once. Each member's logits become
-    class probabilities in network space (softmax, or sigmoid for overlapping regions), these are averaged over members,
-    the tumour labels summed, and that one channel is resampled linearly (all three axes) to the CT grid.
+    so that the network sees tissue rather than padding. The crop is preprocessed once, tiles are placed over the
+    region's mask. Each member's logits become class probabilities in network space (softmax, or sigmoid for overlapping
+    regions), these are averaged over members, the tumour labels summed, and that one channel is resampled linearly (all
+    three axes) to the CT grid.
+
+    Members after the first look only at tiles in which, or next to which, the first one gives some voxel a tumour
+    probability of at least `skip_below`; elsewhere the mean is that of the members that looked.
 
     Parameters
     ----------
@@ -95,7 +131,11 @@ def score_ensemble(
     bundle : Bundle
         The model.
     device : str
-        See `twintrack.inference.device.select_device`.
+        See `twintrack.inference.device.select_device`; of no meaning with a `store`.
+    store : NetworkStore, optional
+        Keeps the networks for the next run.
+    skip_below : float
+        Probability; 0 lets every member look at every tile.
     progress, cancel
         Called, and checked, for every tile.
 
@@ -112,27 +152,46 @@ def score_ensemble(
         )
     cancel = cancel or CancelToken()
     cancel.check()
-    target = select_device(device)
+    store = store or NetworkStore(device, keep=False)
     stage = open_stage(bundle, "fine")
     progress(0.0, "Preparing the region of interest")
-    case, window = _crop(ct, roi, stage)
+    case, window = _crop(ct, roi, stage, store)
+    canvas = Canvas.of(case.data, stage, None if roi.mask.all() else case.from_grid(roi.mask, window))
     folds = bundle.folds["fine"]
-    tiles = count_tiles(case.data.shape[1:], stage.patch) * len(folds)
-    meter = TileMeter(tiles, f"Scoring with {len(folds)} networks", part(progress, 0.05, 0.95), cancel)
-    pooled = _pooled_probabilities(case, stage, folds, target, meter)
+    meter = TileMeter(
+        len(canvas.tiles) * len(folds),
+        f"Scoring with {len(folds)} networks",
+        part(progress, 0.05, 0.95),
+        cancel,
+    )
+    pooled = _pool(canvas, bundle, stage, store, meter, skip_below)
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
-    tumour = pooled[[stage.channels[name] for name in bundle.tumor_labels]].sum(dim=0, keepdim=True)
-    score = case.to_grid(tumour, window)[0].clamp_(0.0, 1.0).numpy() * roi.mask
+    tumour = _tumour(pooled, bundle, stage)[None]
+    score = case.to_grid(tumour, window)[0].clamp(0.0, 1.0).cpu().numpy()
+    np.multiply(score, roi.mask, out=score)
     values = bundle.vessel_values
     channels = {stage.channels[bundle.vessel_labels[name]]: value for name, value in values.items()}
     vessels = _vessel_map(case, pooled, window, channels, bool(stage.labels.has_regions)) if channels else None
     progress(1.0, "Tumour score ready")
-    _log.info("%d members, %d tiles on %s", len(folds), tiles, target)
-    return EnsembleResult(roi, score, vessels, values, len(folds), tiles, str(target))
+    skipped = len(canvas.tiles) * len(folds) - meter.total
+    _log.info("%d members, %d tiles (%d skipped) on %s", len(folds), meter.total, skipped, store.device)
+    return EnsembleResult(
+        roi,
+        score,
+        vessels,
+        values,
+        members=len(folds),
+        tiles=meter.total,
+        skipped=skipped,
+        device=str(store.device),
+        backend=store.backend,
+        network_s=round(meter.network_s, 3),
+        notes=tuple(store.notes),
+    )
 
 
-def _crop(ct: Volume, roi: Roi, stage: Stage) -> tuple[Preprocessed, tuple[Range, Range, Range]]:
+def _crop(ct: Volume, roi: Roi, stage: Stage, store: NetworkStore) -> tuple[Preprocessed, tuple[Range, Range, Range]]:
     """Preprocess the region with its surroundings; return it and where the region lies in it, along (z, y, x)."""
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm[::-1]
     patch = [0, 0, 0]
@@ -141,23 +200,50 @@ def _crop(ct: Volume, roi: Roi, stage: Stage) -> tuple[Preprocessed, tuple[Range
         patch[axis] = int(stage.patch[n] * stage.configuration.spacing[n] / spacing[axis])
     start, stop = grown_box(roi.start[::-1], roi.stop[::-1], patch, shape)
     crop = ct.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    case = preprocess(crop, spacing, stage)
+    case = preprocess(crop, spacing, stage, device=store.device)
     z, y, x = ((s.start - a, s.stop - a) for s, a in zip(roi.slices, start, strict=True))
     return case, (z, y, x)
 
 
-def _pooled_probabilities(
-    case: Preprocessed, stage: Stage, folds: tuple[str, ...], device: torch.device, meter: TileMeter
+def _pool(
+    canvas: Canvas, bundle: Bundle, stage: Stage, store: NetworkStore, meter: TileMeter, skip_below: float
 ) -> torch.Tensor:
-    """Mean over members of the class probabilities, float32, (channel, a, b, c)."""
-    import torch
-
-    pooled = torch.zeros((stage.heads, *case.data.shape[1:]), dtype=torch.float32)
-    for logits in member_logits(case.data, stage, folds, device, meter):
+    """Mean of the class probabilities over the members that looked, float32, (channel, a, b, c); 0 where none did."""
+    folds = bundle.folds["fine"]
+    tiles: list[Tile] = canvas.tiles
+    total: torch.Tensor | None = None
+    looked: torch.Tensor | None = None
+    for place, fold in enumerate(folds):
+        logits, covered = member_logits(canvas, tiles, bundle, stage, "fine", fold, store, meter)
         for start in range(0, logits.shape[1], _SLAB):
             slab = slice(start, start + _SLAB)
-            pooled[:, slab] += stage.labels.apply_inference_nonlin(logits[:, slab])
-    return pooled.div_(len(folds))
+            logits[:, slab] = stage.labels.apply_inference_nonlin(logits[:, slab]) * covered[slab]
+        if total is None or looked is None:
+            total, looked = logits, covered.float()
+            if skip_below > 0 and len(folds) > 1:
+                tiles = _worth_a_look(canvas, _tumour(total, bundle, stage), skip_below)
+                meter.skip((len(canvas.tiles) - len(tiles)) * (len(folds) - place - 1))
+        else:
+            # After a fall from the GPU, members' results lie in different places.
+            total, looked = total.to(logits.device), looked.to(logits.device)
+            total += logits
+            looked += covered
+        if not tiles:
+            break
+    assert total is not None  # a bundle has at least one member
+    assert looked is not None
+    return total.div_(looked.clamp_(min=1.0))
+
+
+def _tumour(probabilities: torch.Tensor, bundle: Bundle, stage: Stage) -> torch.Tensor:
+    return probabilities[[stage.channels[name] for name in bundle.tumor_labels]].sum(dim=0)
+
+
+def _worth_a_look(canvas: Canvas, tumour: torch.Tensor, bound: float) -> list[Tile]:
+    """Return the tiles in which, or next to which, `tumour` reaches `bound` somewhere."""
+    seen = tumour.new_zeros(canvas.data.shape[1:])
+    seen[canvas.inner] = tumour
+    return tiles_near(canvas.tiles, [bool((seen[tile] >= bound).any()) for tile in canvas.tiles])
 
 
 def _vessel_map(
@@ -171,17 +257,25 @@ def _vessel_map(
 
     Channels are resampled linearly one after the other. Where classes overlap (`regions`), a vessel must reach 0.5.
     """
-    best: NDArray[np.float32] | None = None
     labels = np.zeros(tuple(stop - start for start, stop in window), dtype=np.uint8)
-    if regions:
-        best = np.full(labels.shape, 0.5, dtype=np.float32)
+    # The largest of n probabilities is at least 1/n, and an interpolated value is at most the larger neighbour's.
+    least = 0.5 if regions else 1.0 / pooled.shape[0]
+    bounds = true_box((pooled[list(values)].amax(dim=0) >= least).cpu().numpy())
+    if bounds is None:
+        return labels
+    touched = case.window_touched(bounds)
+    part = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(touched, window, strict=True))
+    if any(a >= b for a, b in part):
+        return labels
+    inside = labels[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, window, strict=True))]
+    best: NDArray[np.float32] | None = np.full(inside.shape, 0.5, dtype=np.float32) if regions else None
     for channel in values if regions else range(pooled.shape[0]):
-        probability = case.to_grid(pooled[channel : channel + 1], window)[0].numpy()
+        probability = case.to_grid(pooled[channel : channel + 1], part)[0].cpu().numpy()
         if best is None:
             best = probability
-            labels[:] = values.get(channel, 0)
+            inside[:] = values.get(channel, 0)
             continue
         better = probability > best
-        np.copyto(best, probability, where=better)
-        labels[better] = values.get(channel, 0)
+        np.maximum(best, probability, out=best)
+        inside[better] = values.get(channel, 0)
     return labels

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,16 @@ from twintrack.errors import BundleError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Member", "Stage", "build_network", "check_weights", "load_member", "open_stage"]
+__all__ = [
+    "Member",
+    "Stage",
+    "build_network",
+    "check_weights",
+    "load_member",
+    "load_network",
+    "member_axes",
+    "open_stage",
+]
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,9 @@ class Member:
     ----------
     name : str
         Its fold folder, for messages.
-    network : torch.nn.Module
-        In evaluation mode, float32, on `device`.
+    network : callable
+        Takes patches (batch, 1, a, b, c), float32 on `device`, and returns their logits (batch, channel, a, b, c): the
+        torch module in evaluation mode, or its compiled form.
     mirror_axes : tuple of int
         Network axes to mirror along for averaging; empty for none.
     device : torch.device
@@ -77,7 +87,7 @@ class Member:
     """
 
     name: str
-    network: torch.nn.Module
+    network: Callable[[torch.Tensor], torch.Tensor]
     mirror_axes: tuple[int, ...]
     device: torch.device
 
@@ -148,8 +158,17 @@ def load_member(stage: Stage, fold: str, device: torch.device) -> Member:
     BundleError
         If the checkpoint is missing, holds more than data, or does not fit the network of the plans.
     """
-    path = stage.folder / f"fold_{fold}" / CHECKPOINT_NAME
-    checkpoint = read_checkpoint(path)
+    checkpoint, path = _read(stage, fold)
+    network = _with_weights(stage, checkpoint, path)
+    return Member(f"fold_{fold}", network.to(device), _mirror_axes(stage, checkpoint, path), device)
+
+
+def load_network(stage: Stage, fold: str) -> torch.nn.Module:
+    """Load one member's torch module on the CPU; see `load_member`."""
+    return _with_weights(stage, *_read(stage, fold))
+
+
+def _with_weights(stage: Stage, checkpoint: dict[str, Any], path: Path) -> torch.nn.Module:
     network = build_network(stage)
     weights = {
         key: tensor.float() if tensor.is_floating_point() else tensor
@@ -160,11 +179,30 @@ def load_member(stage: Stage, fold: str, device: torch.device) -> Member:
     except RuntimeError as error:
         first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
         raise BundleError(f"{path}: the weights do not fit the network of plans.json ({first})") from error
-    network.requires_grad_(False)
+    return network.requires_grad_(False)
+
+
+def member_axes(stage: Stage, fold: str) -> tuple[int, ...]:
+    """Return the network axes that one member's predictions are mirrored along; none unless the bundle asks for it.
+
+    Raises
+    ------
+    BundleError
+        If the checkpoint is missing, refused or names no axes of a volume.
+    """
+    return _mirror_axes(stage, *_read(stage, fold)) if stage.mirroring else ()
+
+
+def _read(stage: Stage, fold: str) -> tuple[dict[str, Any], Path]:
+    path = stage.folder / f"fold_{fold}" / CHECKPOINT_NAME
+    return read_checkpoint(path), path
+
+
+def _mirror_axes(stage: Stage, checkpoint: dict[str, Any], path: Path) -> tuple[int, ...]:
     axes = checkpoint.get("inference_allowed_mirroring_axes") or ()
     if not all(axis in (0, 1, 2) for axis in axes):
         raise BundleError(f"{path}: mirroring axes {axes!r} are not axes of a volume")
-    return Member(f"fold_{fold}", network.to(device), tuple(axes) if stage.mirroring else (), device)
+    return tuple(axes) if stage.mirroring else ()
 
 
 def check_weights(bundle: Bundle) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,12 +12,18 @@ from numpy.typing import NDArray
 
 from twintrack.errors import InputError
 from twintrack.inference.network import Stage
-from twintrack.inference.resample import Range, linear_resample, range_touched
+from twintrack.inference.resample import Range, linear_resample, neighbours, range_touched
+from twintrack.inference.spline import Prepare, resample_cubic, resample_slices
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Preprocessed", "preprocess"]
+
+VOXELWISE = ("CTNormalization", "NoNormalization")
+"""Intensity schemes of nnU-Net that treat every voxel by itself."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -57,15 +64,44 @@ class Preprocessed:
         """
         wanted = [window[axis] for axis in self.axes]
         kept = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(wanted, self.nonzero, strict=True)]
-        full = channels.new_zeros((channels.shape[0], *(b - a for a, b in wanted)))
-        if all(a < b for a, b in kept):
-            sizes = [b - a for a, b in self.nonzero]
-            inner = [(a - c, b - c) for (a, b), (c, _) in zip(kept, self.nonzero, strict=True)]
-            target = [slice(a - c, b - c) for (a, b), (c, _) in zip(kept, wanted, strict=True)]
-            place = (slice(None), *target)
-            full[place] = linear_resample(channels, sizes, inner)
+        sizes = [b - a for a, b in self.nonzero]
+        inner = [(a - c, b - c) for (a, b), (c, _) in zip(kept, self.nonzero, strict=True)]
+        if kept == wanted:
+            full = linear_resample(channels, sizes, inner)
+        else:
+            full = channels.new_zeros((channels.shape[0], *(b - a for a, b in wanted)))
+            if all(a < b for a, b in kept):
+                target = [slice(a - c, b - c) for (a, b), (c, _) in zip(kept, wanted, strict=True)]
+                place = (slice(None), *target)
+                full[place] = linear_resample(channels, sizes, inner)
         back = np.argsort(self.axes)
         return full.permute(0, *(int(axis) + 1 for axis in back))
+
+    def from_grid(self, mask: NDArray[np.bool_], window: Sequence[Range]) -> NDArray[np.bool_]:
+        """Return which network voxels have a share in the CT voxels of a mask, when outputs are brought back.
+
+        Parameters
+        ----------
+        mask : numpy.ndarray
+            bool, (z, y, x), of the window.
+        window : sequence of Range
+            Which voxels, along (z, y, x) of the CT part.
+
+        Returns
+        -------
+        numpy.ndarray
+            bool, (a, b, c).
+        """
+        turned = mask.transpose(self.axes)
+        for n, axis in enumerate(self.axes):
+            (start, stop), (first, end) = window[axis], self.nonzero[n]
+            kept = slice(max(start, first) - start, max(min(stop, end) - start, 0))
+            below, above = neighbours(self.data.shape[n + 1], end - first)
+            offset = max(start, first) - first
+            here = slice(offset, offset + max(kept.stop - kept.start, 0))
+            turned = _spread(np.moveaxis(turned, n, 0)[kept], below[here], above[here], self.data.shape[n + 1])
+            turned = np.moveaxis(turned, 0, n)
+        return turned
 
     def window_touched(self, inside: Sequence[Range]) -> tuple[Range, Range, Range]:
         """Return the smallest CT window, along (z, y, x), in which network voxels `inside` have a share."""
@@ -78,12 +114,18 @@ class Preprocessed:
 
 
 def preprocess(
-    array: NDArray[np.generic], spacing_mm: tuple[float, float, float], stage: Stage, *, name: str = "the CT"
+    array: NDArray[np.generic],
+    spacing_mm: tuple[float, float, float],
+    stage: Stage,
+    *,
+    device: torch.device | None = None,
+    name: str = "the CT",
 ) -> Preprocessed:
     """Crop to nonzero, normalise and resample as nnU-Net's ``DefaultPreprocessor`` does for prediction.
 
-    The steps and functions are nnU-Net's; what is left out is the resampling of a segmentation that prediction
-    does not use, and filling holes of a mask of which only the bounding box matters.
+    The steps are nnU-Net's, and so are the functions, but for the cubic resampling (see `twintrack.inference.spline`).
+    What is left out is the resampling of a segmentation that prediction does not use, and filling holes of a mask of
+    which only the bounding box matters.
 
     Parameters
     ----------
@@ -93,6 +135,8 @@ def preprocess(
         Voxel size along (z, y, x), in mm.
     stage : Stage
         The model whose plans apply.
+    device : torch.device, optional
+        Where to resample; by default, and where it lacks float64, on the CPU.
     name : str
         What `array` is, for messages.
 
@@ -101,29 +145,90 @@ def preprocess(
     InputError
         If every voxel is 0.
     """
-    from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
-    from nnunetv2.preprocessing.normalization import default_normalization_schemes as schemes
+    import torch
     from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 
     axes = stage.axes
     turned = array.transpose(axes)
     spacing = [spacing_mm[axis] for axis in axes]
     nonzero = _nonzero_box(turned, name)
-    # A copy: normalisation works in place.
-    data = turned[tuple(slice(a, b) for a, b in nonzero)].astype(np.float32, order="C")
+    part = turned[tuple(slice(a, b) for a, b in nonzero)]
+    # At least one voxel: a slab thinner than half a network voxel would vanish.
+    shape = [max(int(n), 1) for n in compute_new_shape(part.shape, spacing, stage.configuration.spacing)]
+    part, normalise = _normalisation(part, stage)
+    if device is None or device.type != "cuda":
+        device = torch.device("cpu")
+    try:
+        data = _resample(part, normalise, shape, spacing, stage, device)
+    except torch.OutOfMemoryError:
+        _log.warning("the GPU has too little memory to resample the CT; the CPU does it")
+        data = _resample(part, normalise, shape, spacing, stage, torch.device("cpu"))
+    z, y, x = array.shape
+    return Preprocessed(data[None], (z, y, x), axes, nonzero)
+
+
+def _normalisation(part: NDArray[np.generic], stage: Stage) -> tuple[NDArray[np.generic], Prepare]:
+    """Return what is to be resampled and what to do with each part of it first.
+
+    nnU-Net's CT scheme looks at one voxel at a time, so it runs on a few slices at a time, and the CT never exists as
+    float32 as a whole. The others need the whole at once.
+    """
+    from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
+    from nnunetv2.preprocessing.normalization import default_normalization_schemes as schemes
+
     configuration = stage.configuration
-    use_mask = configuration.use_mask_for_norm[0]
-    outside = np.where(create_nonzero_mask(data[None]), np.int8(0), np.int8(-1)) if use_mask else None
-    normalizer = getattr(schemes, configuration.normalization_schemes[0])(
+    scheme, use_mask = configuration.normalization_schemes[0], configuration.use_mask_for_norm[0]
+    normalizer = getattr(schemes, scheme)(
         use_mask_for_norm=use_mask,
         intensityproperties=stage.plans.foreground_intensity_properties_per_channel["0"],
     )
-    data = normalizer.run(data, outside)[None]
-    # At least one voxel: a slab thinner than half a network voxel would vanish.
-    shape = np.maximum(compute_new_shape(data.shape[1:], spacing, configuration.spacing), 1)
-    data = np.asarray(configuration.resampling_fn_data(data, shape, spacing, configuration.spacing), dtype=np.float32)
-    z, y, x = array.shape
-    return Preprocessed(data, (z, y, x), axes, nonzero)
+    if scheme in VOXELWISE:
+        # A copy: normalisation works in place.
+        return part, lambda values: normalizer.run(values.astype(np.float32, order="C"), None)
+    data = part.astype(np.float32, order="C")
+    outside = np.where(create_nonzero_mask(data[None]), np.int8(0), np.int8(-1)) if use_mask else None
+    return normalizer.run(data, outside), lambda values: values.astype(np.float32, copy=False)
+
+
+def _resample(
+    part: NDArray[np.generic],
+    normalise: Prepare,
+    shape: list[int],
+    spacing: list[float],
+    stage: Stage,
+    device: torch.device,
+) -> NDArray[np.float32]:
+    """Resample (a, b, c) as the plans say."""
+    from nnunetv2.preprocessing.resampling.default_resampling import determine_do_sep_z_and_axis
+
+    configuration = stage.configuration.configuration
+    options = configuration["resampling_fn_data_kwargs"]
+    usual = (
+        configuration["resampling_fn_data"] == "resample_data_or_seg_to_shape"
+        and (options.get("order", 3), options.get("order_z", 0), options.get("is_seg", False)) == (3, 0, False)
+        and set(options) <= {"order", "order_z", "is_seg", "force_separate_z"}
+    )
+    if list(part.shape) == shape or not usual:
+        whole = normalise(part)[None]
+        resampled = stage.configuration.resampling_fn_data(whole, shape, spacing, stage.configuration.spacing)
+        return np.asarray(resampled, dtype=np.float32)[0]
+    apart, axis = determine_do_sep_z_and_axis(
+        options.get("force_separate_z", False), spacing, stage.configuration.spacing
+    )
+    if apart:
+        return resample_slices(part, shape, int(axis), normalise, device)
+    return resample_cubic(part, shape, normalise, device)
+
+
+def _spread(
+    mask: NDArray[np.bool_], below: NDArray[np.int64], above: NDArray[np.int64], size: int
+) -> NDArray[np.bool_]:
+    """Mark, along the first axis, the voxels `below` and `above` of every marked row."""
+    marked = np.zeros((size, *mask.shape[1:]), dtype=bool)
+    for row, *places in zip(mask, below, above, strict=True):
+        for place in places:
+            marked[place] |= row
+    return marked
 
 
 def _nonzero_box(array: NDArray[np.generic], name: str) -> tuple[Range, Range, Range]:
