@@ -305,8 +305,9 @@ def forward(path: Path) -> None:
             torch_s, compiled_s = (min(values) for values in times.values())
             error = float((outputs["torch"] - outputs["compiled"]).abs().max() / outputs["torch"].abs().max())
             print(
-                f"{path.name} {name}, patch {stage.patch}: torch {torch_s:.2f} s, compiled {compiled_s:.2f} s a forward,"
-                f" ratio {torch_s / compiled_s:.1f}, logits differ by {error:.1e} of the largest"
+                f"{path.name} {name}, patch {stage.patch}: a forward takes {torch_s:.2f} s in torch, "
+                f"{compiled_s:.2f} s compiled, ratio {torch_s / compiled_s:.1f}, "
+                f"logits differ by {error:.1e} of the largest"
             )
 
 
