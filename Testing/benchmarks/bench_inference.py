@@ -6,7 +6,7 @@ averages logits). Ours is ``twintrack segment --roi full``, from process start w
 compiled networks, and warm, from the CT in memory to the calibrated map. The maps have to agree, and the table says by
 how much they do.
 
-    python Testing/benchmarks/bench_inference.py [--model demo|small] [--steps] [--forward BUNDLE] [--skip-first-row]
+    python Testing/benchmarks/bench_inference.py [--model demo|small|none] [--forward BUNDLE] [--skip-first-row]
 """
 
 from __future__ import annotations
@@ -74,10 +74,11 @@ class Watch(threading.Thread):
         return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
-def command(*arguments: object, cache: Path) -> Run:
-    """Run a command to its end."""
-    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "nnUNet_raw": str(cache), "nnUNet_results": str(cache)}
-    environment |= {"nnUNet_preprocessed": str(cache), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+def command(*arguments: object, cache: Path, results: Path | None = None) -> Run:
+    """Run a command to its end; `results` is where nnU-Net looks for models."""
+    environment = os.environ | {"XDG_CACHE_HOME": str(cache), "nnUNet_raw": str(cache)}
+    environment |= {"nnUNet_preprocessed": str(cache), "nnUNet_results": str(results or cache)}
+    environment |= {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     start = time.perf_counter()
     process = subprocess.Popen(
         [str(a) for a in arguments],
@@ -137,25 +138,26 @@ def small_bundle(folder: Path) -> Path:
 
 
 def stock_model(bundle: Path, folder: Path) -> Path:
-    """Lay the bundle's fine stage out as nnU-Net's own commands want it."""
+    """Lay the bundle's fine stage out as nnU-Net's own commands want it; return their folder of results."""
     import torch
 
-    model = folder / "nnUNetTrainer__nnUNetPlans__3d_fullres"
+    model = folder / "Dataset001_Crop" / "nnUNetTrainer__nnUNetPlans__3d_fullres"
     shutil.copytree(bundle / "fine", model)
     for path in model.glob("fold_*/checkpoint_final.pth"):
         checkpoint = torch.load(path, weights_only=True)
         torch.save(checkpoint | {"trainer_name": "nnUNetTrainer"}, path)
-    return model
+    return folder
 
 
-def first_row(model: Path, crops: Path, out: Path) -> Run:
+def first_row(results: Path, crops: Path, out: Path) -> Run:
     """One command a member, then the mean of their probabilities."""
     outs = [out / fold for fold in FOLDS]
     runs = [
         command(
-            *(BIN / "nnUNetv2_predict_from_modelfolder", "-i", crops, "-o", place, "-m", model, "-f", fold),
+            *(BIN / "nnUNetv2_predict", "-i", crops, "-o", place, "-d", "1", "-c", "3d_fullres", "-f", fold),
             *("--disable_tta", "--save_probabilities", "-device", "cpu", "--disable_progress_bar"),
             cache=out,
+            results=results,
         )
         for fold, place in zip(FOLDS, outs, strict=True)
     ]
@@ -163,13 +165,14 @@ def first_row(model: Path, crops: Path, out: Path) -> Run:
     return Run(sum(run.seconds for run in runs), max(run.peak_mb for run in runs))
 
 
-def second_row(model: Path, crops: Path, out: Path) -> Run:
+def second_row(results: Path, crops: Path, out: Path) -> Run:
     """All members in one command without worker processes."""
     return command(
-        *(BIN / "nnUNetv2_predict_from_modelfolder", "-i", crops, "-o", out, "-m", model, "-f", *FOLDS),
+        *(BIN / "nnUNetv2_predict", "-i", crops, "-o", out, "-d", "1", "-c", "3d_fullres", "-f", *FOLDS),
         *("--disable_tta", "--save_probabilities", "-device", "cpu", "-npp", "0", "-nps", "0"),
         "--disable_progress_bar",
         cache=out,
+        results=results,
     )
 
 

@@ -13,11 +13,13 @@ from skimage.transform import resize
 
 from twintrack.bundle import Bundle
 from twintrack.errors import Cancelled, RoiError
-from twintrack.inference.ensemble import score_ensemble
+from twintrack.inference.ensemble import EnsembleResult, score_ensemble
 from twintrack.inference.network import load_member, open_stage
 from twintrack.inference.preprocess import preprocess
 from twintrack.inference.roi import Roi, grown_box, roi_box, roi_full
-from twintrack.inference.tiles import TileMeter, sliding_logits
+from twintrack.inference.sliding import Canvas, sliding_logits
+from twintrack.inference.store import NetworkStore
+from twintrack.inference.tiles import TileMeter
 from twintrack.progress import CancelToken, no_progress
 from twintrack.volume import Geometry, Volume
 
@@ -25,15 +27,21 @@ MakeCt = Callable[..., Volume]
 CPU = torch.device("cpu")
 
 
+def score(ct: Volume, roi: Roi, bundle: Bundle, **options: Any) -> EnsembleResult:
+    """Score with torch and with all members everywhere."""
+    return score_ensemble(ct, roi, bundle, store=NetworkStore("cpu", "torch"), skip_below=0.0, **options)
+
+
 def mean_probabilities(ct: Volume, bundle: Bundle, sigmoid: bool = False) -> np.ndarray:
     """Pool the members by hand, in network space."""
     stage = open_stage(bundle, "fine")
-    data = preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data
+    canvas = Canvas.of(preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data, stage)
     total = 0.0
     for fold in bundle.folds["fine"]:
         meter = TileMeter(1, "Testing", no_progress, CancelToken())
-        logits = sliding_logits(load_member(stage, fold, CPU), data, stage, meter).double()
-        probabilities = torch.sigmoid(logits) if sigmoid else torch.softmax(logits, dim=0)
+        logits, covered = sliding_logits(load_member(stage, fold, CPU), canvas, canvas.tiles, stage, meter)
+        assert covered.all()
+        probabilities = torch.sigmoid(logits.double()) if sigmoid else torch.softmax(logits.double(), dim=0)
         total = total + probabilities.numpy() / len(bundle.folds["fine"])
     return np.asarray(total)
 
@@ -50,7 +58,7 @@ def test_the_score_is_the_mean_of_softmax_resampled_linearly(
     make_ct: MakeCt, bundle: Bundle, size: tuple[int, int, int], spacing_mm: tuple[float, float, float]
 ) -> None:
     ct = make_ct(size, spacing_mm)
-    result = score_ensemble(ct, roi_full(ct.geometry), bundle, device="cpu")
+    result = score(ct, roi_full(ct.geometry), bundle)
     pooled = resized(mean_probabilities(ct, bundle), ct.array.shape)
     assert result.score.dtype == np.float32
     assert np.ptp(result.score) > 0.05
@@ -61,7 +69,7 @@ def test_the_score_is_the_mean_of_softmax_resampled_linearly(
 
 def test_vessels_are_the_classes_that_win_on_the_cts_grid(make_ct: MakeCt, bundle: Bundle) -> None:
     ct = make_ct((61, 50, 33), (0.9, 1.1, 1.7), seed=5)
-    result = score_ensemble(ct, roi_full(ct.geometry), bundle, device="cpu")
+    result = score(ct, roi_full(ct.geometry), bundle)
     pooled = resized(mean_probabilities(ct, bundle), ct.array.shape)
     winner = pooled.argmax(axis=0)
     expected = np.select([winner == 3, winner == 4], [1, 5], 0)  # PORTA and SMA
@@ -75,7 +83,7 @@ def test_vessels_are_the_classes_that_win_on_the_cts_grid(make_ct: MakeCt, bundl
 def test_several_tumour_labels_are_summed(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
     ct = make_ct((34, 33, 17))
     with Bundle.open(make_bundle(tumor_labels=("tumor", "pancreas"), vessel_labels={}, out=tmp_path / "b")) as bundle:
-        result = score_ensemble(ct, roi_full(ct.geometry), bundle, device="cpu")
+        result = score(ct, roi_full(ct.geometry), bundle)
         pooled = mean_probabilities(ct, bundle)
     np.testing.assert_allclose(result.score, pooled[1] + pooled[2], atol=2e-6)
     assert result.vessels is None
@@ -88,7 +96,7 @@ def test_regions_are_scored_by_their_own_sigmoid_channel(
     ct = make_ct((40, 36, 20), seed=6)
     values = {"fine": region_results, "folds": ("0", "1"), "vessel_labels": {"PORTA": "gland"}}
     with Bundle.open(make_bundle(**values, out=tmp_path / "b")) as bundle:
-        result = score_ensemble(ct, roi_full(ct.geometry), bundle, device="cpu")
+        result = score(ct, roi_full(ct.geometry), bundle)
         pooled = mean_probabilities(ct, bundle, sigmoid=True)
     np.testing.assert_allclose(result.score, pooled[1], atol=2e-6)
     assert result.vessels is not None
@@ -100,8 +108,8 @@ def test_the_score_is_zero_outside_the_mask_and_unchanged_inside(make_ct: MakeCt
     ct = make_ct((60, 50, 30))
     box = roi_box(ct.geometry, (5, 45, 8, 44, 3, 25))
     mask = np.random.default_rng(0).random(box.shape) < 0.3
-    part = score_ensemble(ct, Roi(box.start, box.stop, mask, "auto"), bundle, device="cpu")
-    whole = score_ensemble(ct, box, bundle, device="cpu")
+    part = score(ct, Roi(box.start, box.stop, mask, "auto"), bundle)
+    whole = score(ct, box, bundle)
     assert np.all(part.score[~mask] == 0)
     assert np.array_equal(part.score[mask], whole.score[mask])
     full = part.score_volume(ct.geometry).array
@@ -116,8 +124,8 @@ def test_a_small_region_is_seen_with_the_tissue_around_it(make_ct: MakeCt, bundl
     # One patch is 32 x 32 x 16 network voxels of 1.5 x 1.5 x 3 mm.
     start, stop = grown_box(small.start, small.stop, (48, 32, 24), ct.geometry.size)
     grown = roi_box(ct.geometry, (start[0], stop[0], start[1], stop[1], start[2], stop[2]))
-    alone = score_ensemble(ct, small, bundle, device="cpu")
-    around = score_ensemble(ct, grown, bundle, device="cpu")
+    alone = score(ct, small, bundle)
+    around = score(ct, grown, bundle)
     inside = tuple(
         slice(a - b, c - b) for a, c, b in zip(small.start[::-1], small.stop[::-1], start[::-1], strict=True)
     )
@@ -130,7 +138,7 @@ def test_anisotropic_and_thin_volumes_come_out_on_their_own_grid(
     make_ct: MakeCt, bundle: Bundle, spacing_mm: tuple[float, float, float]
 ) -> None:
     ct = make_ct((31, 45, 3), spacing_mm)
-    result = score_ensemble(ct, roi_full(ct.geometry), bundle, device="cpu")
+    result = score(ct, roi_full(ct.geometry), bundle)
     assert result.score.shape == (3, 45, 31)
     assert 0 <= result.score.min() < result.score.max() <= 1
 
@@ -138,7 +146,7 @@ def test_anisotropic_and_thin_volumes_come_out_on_their_own_grid(
 def test_members_that_agree_give_their_own_probability(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
     ct = make_ct((34, 33, 17))
     with Bundle.open(make_bundle(folds=("1",), out=tmp_path / "b")) as bundle:
-        one = score_ensemble(ct, roi_full(ct.geometry), bundle, device="cpu")
+        one = score(ct, roi_full(ct.geometry), bundle)
     assert one.members == 1
     np.testing.assert_allclose(one.score, mean_probabilities(ct, bundle)[1], atol=2e-6)
 
@@ -148,9 +156,9 @@ def test_mirroring_is_what_the_bundle_says(make_ct: MakeCt, make_bundle: Any, bu
     flipped = Volume(np.ascontiguousarray(ct.array[::-1]), ct.geometry)
     roi = roi_full(ct.geometry)
     with Bundle.open(make_bundle(mirroring=True, out=tmp_path / "b")) as mirrored:
-        ahead, back = (score_ensemble(v, roi, mirrored, device="cpu").score for v in (ct, flipped))
+        ahead, back = (score(v, roi, mirrored).score for v in (ct, flipped))
     np.testing.assert_allclose(ahead, back[::-1], atol=1e-5)  # axis 0 is among the checkpoint's mirroring axes
-    plain_ahead, plain_back = (score_ensemble(v, roi, bundle, device="cpu").score for v in (ct, flipped))
+    plain_ahead, plain_back = (score(v, roi, bundle).score for v in (ct, flipped))
     assert np.abs(plain_ahead - plain_back[::-1]).max() > 1e-2
 
 
@@ -160,7 +168,7 @@ def test_a_box_counted_on_a_turned_input_scores_those_voxels_of_the_input(make_c
     given = Volume.from_sitk(sitk.DICOMOrient(make_ct((40, 36, 30), (1.0, 1.5, 2.0)).to_sitk(), "SRA"))
     lps = given.to_lps()
     roi = roi_box(lps.geometry, (2, 14, 5, 20, 7, 30), given_on=given.geometry)
-    result = score_ensemble(lps, roi, bundle, device="cpu")
+    result = score(lps, roi, bundle)
     restored = result.score_volume(lps.geometry).restored_to(given.geometry).array
     expected = np.zeros(given.array.shape, dtype=bool)
     expected[7:30, 5:20, 2:14] = True
@@ -169,15 +177,13 @@ def test_a_box_counted_on_a_turned_input_scores_those_voxels_of_the_input(make_c
 
 def test_a_region_of_another_volume_is_refused(make_ct: MakeCt, bundle: Bundle) -> None:
     with pytest.raises(RoiError, match="outside the CT"):
-        score_ensemble(make_ct((20, 20, 20)), roi_full(Geometry((20, 20, 21), (1.0, 1.0, 1.0))), bundle)
+        score(make_ct((20, 20, 20)), roi_full(Geometry((20, 20, 21), (1.0, 1.0, 1.0))), bundle)
 
 
 def test_progress_never_goes_back_and_ends_at_one(make_ct: MakeCt, bundle: Bundle) -> None:
     ct = make_ct((60, 50, 30))
     fractions: list[float] = []
-    result = score_ensemble(
-        ct, roi_full(ct.geometry), bundle, device="cpu", progress=lambda fraction, _: fractions.append(fraction)
-    )
+    result = score(ct, roi_full(ct.geometry), bundle, progress=lambda fraction, _: fractions.append(fraction))
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
     assert len(fractions) >= result.tiles
@@ -195,5 +201,5 @@ def test_cancelling_stops_before_the_next_tile(make_ct: MakeCt, bundle: Bundle) 
 
     ct = make_ct((60, 50, 30))
     with pytest.raises(Cancelled):
-        score_ensemble(ct, roi_full(ct.geometry), bundle, device="cpu", progress=stop_at_the_fifth_tile, cancel=cancel)
+        score(ct, roi_full(ct.geometry), bundle, progress=stop_at_the_fifth_tile, cancel=cancel)
     assert tiles == 5

@@ -18,6 +18,7 @@ from twintrack.inference.device import select_device
 from twintrack.inference.localize import localize
 from twintrack.inference.network import load_member, open_stage
 from twintrack.inference.organ import main_parts
+from twintrack.inference.store import NetworkStore
 from twintrack.progress import CancelToken
 from twintrack.volume import Volume
 
@@ -78,7 +79,7 @@ def test_without_margin_the_region_is_nnunets_own_organ(
     ct = make_ct(size, spacing_mm)
     ct.array[:2] = 0
     with Bundle.open(make_bundle(roi_margin_mm=0, out=tmp_path / "b")) as bundle:
-        roi = localize(ct, bundle, device="cpu", component_fraction=0.0)
+        roi = localize(ct, bundle, store=NetworkStore("cpu", "torch"), component_fraction=0.0)
         expected = nnunets_segmentation(ct, bundle) == 1
     found = roi.paste(roi.mask, ct.geometry)
     assert 0.05 < expected.mean() < 0.95  # the random network does say something
@@ -93,7 +94,7 @@ def test_several_coarse_members_are_averaged_as_nnunet_averages_folds(
     ct = make_ct((40, 36, 30), (1.5, 1.5, 3.0), seed=3)
     values: dict[str, Any] = {"coarse": fine_results, "coarse_folds": ("0", "2"), "organ_labels": ("pancreas", "tumor")}
     with Bundle.open(make_bundle(**values, roi_margin_mm=0, out=tmp_path / "b")) as bundle:
-        roi = localize(ct, bundle, device="cpu", component_fraction=0.0)
+        roi = localize(ct, bundle, store=NetworkStore("cpu", "torch"), component_fraction=0.0)
         expected = np.isin(nnunets_segmentation(ct, bundle), [1, 2])
     assert np.array_equal(roi.paste(roi.mask, ct.geometry), expected)
 
@@ -105,7 +106,7 @@ def test_a_coarse_model_of_regions_takes_every_voxel_above_one_half(
     with Bundle.open(
         make_bundle(coarse=region_results, organ_labels=("gland", "tumor"), roi_margin_mm=0, out=tmp_path / "b")
     ) as bundle:
-        roi = localize(ct, bundle, device="cpu", component_fraction=0.0)
+        roi = localize(ct, bundle, store=NetworkStore("cpu", "torch"), component_fraction=0.0)
         expected = nnunets_segmentation(ct, bundle) > 0
     assert np.array_equal(roi.paste(roi.mask, ct.geometry), expected)
 
@@ -115,9 +116,9 @@ def test_the_margin_reaches_every_voxel_within_it_and_none_beyond(
 ) -> None:
     ct = make_ct((60, 50, 30), (1.0, 1.0, 1.5))
     with Bundle.open(make_bundle(roi_margin_mm=0, out=tmp_path / "none")) as bundle:
-        organ = localize(ct, bundle, device="cpu")
+        organ = localize(ct, bundle, store=NetworkStore("cpu", "torch"))
     with Bundle.open(make_bundle(roi_margin_mm=4.5, out=tmp_path / "some")) as bundle:
-        wide = localize(ct, bundle, device="cpu")
+        wide = localize(ct, bundle, store=NetworkStore("cpu", "torch"))
     outside = ~organ.paste(organ.mask, ct.geometry)
     distance = ndimage.distance_transform_edt(outside, sampling=ct.geometry.spacing_mm[::-1])
     assert np.array_equal(wide.paste(wide.mask, ct.geometry), distance <= 4.5 + 1e-6)
@@ -187,10 +188,10 @@ def test_cancelling_before_and_during_stage_one(make_ct: MakeCt, bundle: Bundle)
 
     ct = make_ct((140, 120, 60), (1.0, 1.0, 1.5))
     with pytest.raises(Cancelled):
-        localize(ct, bundle, device="cpu", progress=stop_at_the_second_tile, cancel=cancel)
+        localize(ct, bundle, store=NetworkStore("cpu", "torch"), progress=stop_at_the_second_tile, cancel=cancel)
     assert tiles == 2
     with pytest.raises(Cancelled):
-        localize(ct, bundle, device="cpu", cancel=cancel)
+        localize(ct, bundle, store=NetworkStore("cpu", "torch"), cancel=cancel)
 
 
 def test_devices_that_are_unknown_or_absent_are_input_errors() -> None:

@@ -15,7 +15,9 @@ from twintrack.bundle import Bundle
 from twintrack.errors import BundleError, Cancelled
 from twintrack.inference.network import Stage, build_network, check_weights, load_member, open_stage
 from twintrack.inference.preprocess import preprocess
-from twintrack.inference.tiles import TileMeter, count_tiles, member_logits, plan_tiles, sliding_logits
+from twintrack.inference.sliding import Canvas, member_logits, sliding_logits
+from twintrack.inference.store import NetworkStore
+from twintrack.inference.tiles import TileMeter
 from twintrack.progress import CancelToken, no_progress
 from twintrack.volume import Volume
 
@@ -25,6 +27,17 @@ CPU = torch.device("cpu")
 
 def meter(total: int = 1) -> TileMeter:
     return TileMeter(total, "Testing", no_progress, CancelToken())
+
+
+def logits_of(
+    stage: Stage, fold: str, data: np.ndarray, counter: TileMeter | None = None, batch: int = 1
+) -> torch.Tensor:
+    """Predict every tile with one member, by torch."""
+    canvas = Canvas.of(data, stage)
+    member = load_member(stage, fold, CPU)
+    logits, covered = sliding_logits(member, canvas, canvas.tiles, stage, counter or meter(), batch=batch)
+    assert covered.all()
+    return logits
 
 
 def nnunets_logits(stage: Stage, data: np.ndarray, mirror_axes: tuple[int, ...] | None) -> torch.Tensor:
@@ -54,9 +67,8 @@ def test_logits_are_those_of_nnunets_predictor(
     stage = dataclasses.replace(fine, mirroring=mirror)
     ct = make_ct(SIZES[size])
     data = preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data
-    member = load_member(stage, "1", CPU)
-    assert member.mirror_axes == ((0, 2) if mirror else ())
-    ours = sliding_logits(member, data, stage, meter(count_tiles(data.shape[1:], stage.patch)))
+    assert load_member(stage, "1", CPU).mirror_axes == ((0, 2) if mirror else ())
+    ours = logits_of(stage, "1", data)
     theirs = nnunets_logits(stage, data, (0, 2) if mirror else None)
     assert ours.dtype == torch.float32
     assert ours.shape == theirs.shape == (5, *data.shape[1:])
@@ -66,7 +78,7 @@ def test_logits_are_those_of_nnunets_predictor(
 def test_inside_nnunets_own_half_precision_sums_differ_by_float16_rounding_only(make_ct: MakeCt, fine: Stage) -> None:
     ct = make_ct((70, 50, 30))
     data = preprocess(ct.array, ct.geometry.spacing_mm[::-1], fine).data
-    ours = sliding_logits(load_member(fine, "1", CPU), data, fine, meter())
+    ours = logits_of(fine, "1", data)
     theirs = nnunets_logits(fine, data, None)
     # At the volume's rim the Gaussian weight is too small for float16 and nnU-Net's own sums lose their digits there.
     inside = (slice(None), *(slice(n // 4, -n // 4) for n in fine.patch))
@@ -80,19 +92,45 @@ def test_regions_have_one_channel_each_and_agree_with_nnunet(
     stage = open_stage(Bundle.open(folder), "fine")
     ct = make_ct((50, 33, 20))
     data = preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data
-    ours = sliding_logits(load_member(stage, "1", CPU), data, stage, meter())
+    ours = logits_of(stage, "1", data)
     assert ours.shape[0] == stage.heads == 2
     assert relative_difference(ours, nnunets_logits(stage, data, None)) < 1e-5
 
 
-def test_members_share_the_preprocessed_data_without_changing_it(make_ct: MakeCt, fine: Stage) -> None:
-    data = preprocess(make_ct((40, 33, 20)).array, (3.0, 1.5, 1.5), fine).data
-    before = data.copy()
-    together = [logits.clone() for logits in member_logits(data, fine, ("0", "1", "2"), CPU, meter())]
-    assert np.array_equal(data, before)
-    alone = next(member_logits(data, fine, ("2",), CPU, meter()))
-    assert torch.equal(together[2], alone)
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_members_share_the_preprocessed_data_without_changing_it(
+    make_ct: MakeCt, bundle: Bundle, fine: Stage, backend: str
+) -> None:
+    canvas = Canvas.of(preprocess(make_ct((40, 33, 20)).array, (3.0, 1.5, 1.5), fine).data, fine)
+    before = canvas.data.clone()
+    store = NetworkStore("cpu", backend)
+
+    def predict(fold: str) -> torch.Tensor:
+        return member_logits(canvas, canvas.tiles, bundle, fine, "fine", fold, store, meter())[0]
+
+    together = [predict(fold) for fold in ("0", "1", "2")]
+    assert torch.equal(canvas.data, before)
+    assert torch.equal(together[2], predict("2"))
     assert not torch.allclose(together[0], together[1])
+
+
+def test_tiles_predicted_together_give_what_they_give_alone(make_ct: MakeCt, fine: Stage) -> None:
+    data = preprocess(make_ct((70, 50, 30)).array, (3.0, 1.5, 1.5), fine).data
+    assert relative_difference(logits_of(fine, "1", data, batch=4), logits_of(fine, "1", data)) < 1e-5
+
+
+def test_only_the_tiles_asked_for_are_covered(make_ct: MakeCt, fine: Stage) -> None:
+    data = preprocess(make_ct((70, 50, 30)).array, (3.0, 1.5, 1.5), fine).data
+    canvas = Canvas.of(data, fine)
+    member = load_member(fine, "0", CPU)
+    logits, covered = sliding_logits(member, canvas, canvas.tiles[:1], fine, meter())
+    expected = torch.zeros(data.shape[1:], dtype=torch.bool)
+    expected[canvas.tiles[0]] = True
+    assert torch.equal(covered, expected)
+    assert not logits[:, ~covered].any()
+    with torch.no_grad():
+        alone = member.network(canvas.data[None][(slice(None), slice(None), *canvas.tiles[0])])[0]
+    torch.testing.assert_close(logits[:, covered].reshape(alone.shape), alone, rtol=1e-5, atol=1e-5)
 
 
 def test_half_precision_weights_are_used_as_float32(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
@@ -102,25 +140,13 @@ def test_half_precision_weights_are_used_as_float32(make_bundle: Callable[..., P
     assert not network.training
 
 
-def test_count_and_plan_cover_every_voxel(fine: Stage) -> None:
-    for shape in ((16, 32, 32), (17, 40, 100), (50, 33, 64)):
-        tiles = plan_tiles(shape, fine.patch)
-        assert count_tiles(shape, fine.patch) == len(tiles)
-        covered = np.zeros(shape, dtype=bool)
-        for tile in tiles:
-            assert covered[tile].shape == fine.patch
-            covered[tile] = True
-        assert covered.all()
-    assert count_tiles((3, 3, 3), fine.patch) == 1
-
-
 def test_progress_counts_every_tile_and_ends_at_one(make_ct: MakeCt, fine: Stage) -> None:
     data = preprocess(make_ct((60, 40, 20)).array, (3.0, 1.5, 1.5), fine).data
     fractions: list[float] = []
-    tiles = 2 * count_tiles(data.shape[1:], fine.patch)
+    tiles = 2 * len(Canvas.of(data, fine).tiles)
     counter = TileMeter(tiles, "Testing", lambda fraction, _: fractions.append(fraction), CancelToken())
-    for _ in member_logits(data, fine, ("0", "1"), CPU, counter):
-        pass
+    for fold in ("0", "1"):
+        logits_of(fine, fold, data, counter)
     assert fractions == pytest.approx([(n + 1) / tiles for n in range(tiles)])
 
 
@@ -128,8 +154,10 @@ def test_progress_counts_every_tile_and_ends_at_one(make_ct: MakeCt, fine: Stage
 def test_cancelling_stops_before_the_next_pass_through_a_network(make_ct: MakeCt, fine: Stage, mirror: bool) -> None:
     stage = dataclasses.replace(fine, mirroring=mirror)
     data = preprocess(make_ct((60, 40, 20)).array, (3.0, 1.5, 1.5), stage).data
+    canvas = Canvas.of(data, stage)
     cancel = CancelToken()
     member = load_member(stage, "0", CPU)
+    assert isinstance(member.network, torch.nn.Module)
     passes = 0
 
     def count(*_: Any) -> None:
@@ -140,7 +168,7 @@ def test_cancelling_stops_before_the_next_pass_through_a_network(make_ct: MakeCt
 
     member.network.register_forward_hook(count)
     with pytest.raises(Cancelled):
-        sliding_logits(member, data, stage, TileMeter(9, "Testing", no_progress, cancel))
+        sliding_logits(member, canvas, canvas.tiles, stage, TileMeter(9, "Testing", no_progress, cancel))
     assert passes == 2
 
 
@@ -166,8 +194,11 @@ def test_a_network_that_cannot_be_built_is_a_bundle_error(make_bundle: Callable[
             build_network(stage)
 
 
-def test_values_that_are_not_finite_are_noticed(make_ct: MakeCt, fine: Stage) -> None:
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_values_that_are_not_finite_are_noticed(make_ct: MakeCt, bundle: Bundle, fine: Stage, backend: str) -> None:
     data = preprocess(make_ct((32, 32, 16)).array, (3.0, 1.5, 1.5), fine).data
     data[0, 0, 0, 0] = np.inf
+    canvas = Canvas.of(data, fine)
+    store = NetworkStore("cpu", backend)
     with pytest.raises(BundleError, match="fold_0 gives values that are not finite"):
-        list(member_logits(data, fine, ("0",), CPU, meter()))
+        member_logits(canvas, canvas.tiles, bundle, fine, "fine", "0", store, meter())
