@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 
@@ -84,13 +85,13 @@ def test_cancel_stops_the_run(bundle):
 
 
 def test_a_calibrator_of_another_pooling_is_refused(make_bundle, tmp_path):
-    path = demo_bundle_path() / "calibrator.json"
-    content = json.loads(path.read_text()) | {"pooling": "mean-logits"}
-    (tmp_path / "calibrator.json").write_text(json.dumps(content))
-    with (
-        Bundle.open(make_bundle(calibrator=tmp_path / "calibrator.json")) as opened,
-        pytest.raises(BundleError, match="pooled by mean-logits"),
-    ):
+    folder = make_bundle(calibrator=demo_bundle_path() / "calibrator.json", out=tmp_path / "bundle")
+    file, manifest = folder / "calibrator.json", folder / "bundle.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"pooling": "mean-logits"}))
+    content = json.loads(manifest.read_text())
+    content["files"]["calibrator.json"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(content))
+    with Bundle.open(folder) as opened, pytest.raises(BundleError, match="pooled by mean-logits"):
         segment(lps_ct(), opened, SegmentSettings(roi="full"))
 
 
