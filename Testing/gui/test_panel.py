@@ -18,7 +18,7 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 
 TIMEOUT_SEC = 30
-HEAD = "import json, os, shutil, sys, time\nrequest = json.load(open(sys.argv[1], encoding='utf-8'))\n" + (
+HEAD = "import json, os, shutil, sys, time\nrequest = json.loads(sys.stdin.readline())\n" + (
     "def say(**event):\n    print(json.dumps(event), flush=True)\n"
 )
 GOES_ON = "say(event='progress', fraction=0.3, message='member 1 of 3')\ntime.sleep(600)\n"
@@ -216,7 +216,7 @@ def test_the_threshold_of_the_panel_is_asked_of_the_model(panel, ct, bundle, wor
     chosen(panel, ct, bundle)
     panel.ui.thresholdSlider.value = 0.3
     note = tmp_path / "asked.json"
-    worker(f"shutil.copy(sys.argv[1], {str(note)!r})\nsay(event='cancelled')\n")
+    worker(f"json.dump(request, open({str(note)!r}, 'w'))\nsay(event='cancelled')\n")
     panel.ui.segmentButton.click()
     waitFor(lambda: not panel.logic.running)
     request = json.loads(note.read_text(encoding="utf-8"))

@@ -37,13 +37,16 @@ def pictures(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def scriptedWorker(tmp_path: Path):
-    """Return a function that makes a worker command out of Python statements, to test process handling alone."""
+    """Return a function that makes a worker command out of Python statements, to test process handling alone.
+
+    The worker ends with its statements, after one request, unless they read more of them.
+    """
 
     def make(body: str) -> list[str]:
         script = tmp_path / "scripted_worker.py"
         head = (
             "import json, os, signal, shutil, subprocess, sys, time\n"
-            "request = json.load(open(sys.argv[1], encoding='utf-8'))\n"
+            "request = json.loads(sys.stdin.readline())\n"
             "def say(**event):\n    print(json.dumps(event), flush=True)\n"
         )
         script.write_text(head + body, encoding="utf-8")

@@ -75,7 +75,7 @@ def test_progress_arrives_in_order_on_the_callers_thread(scene, scriptedWorker, 
 def test_request_says_what_was_asked_and_the_ct_lies_in_a_folder_only_the_user_can_read(
     scene, scriptedWorker, temporaryRoot, tmp_path
 ):
-    body = "shutil.copy(sys.argv[1], os.environ['COPY_TO'])\ntime.sleep(600)\n"
+    body = "open(os.environ['COPY_TO'], 'w').write(json.dumps(request))\ntime.sleep(600)\n"
     copy = tmp_path / "request copy.json"
     os.environ["COPY_TO"] = str(copy)
     logic = TwinTrackSegLogic(scriptedWorker(body))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -68,11 +68,33 @@ def progress_bar() -> Iterator[Progress]:
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
 
-    columns = (BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    from twintrack.time_left import TimeLeft
+
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.description}"),
+    )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-        update: Callable[[float, str], Any] = lambda done, text: bar.update(task, completed=done, description=text)  # noqa: E731
+        task = bar.add_task("starting", total=1.0, left="")
+        time_left = TimeLeft()
+
+        def update(done: float, text: str) -> None:
+            bar.update(task, completed=done, description=text, left=_left_text(time_left.update(done)))
+
         yield update
+
+
+def _left_text(seconds: float | None) -> str:
+    """Say how long it still takes; nothing as long as that is not known, nor at the very end."""
+    from twintrack.time_left import round_time
+
+    if not seconds:
+        return ""
+    number, unit = round_time(seconds)
+    return f"about {number} {unit} left,"
 
 
 def parse_pair(entry: str) -> tuple[str, str]:

@@ -6,9 +6,7 @@ leaves this module lies on the input's own grid again.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +15,8 @@ import numpy as np
 
 from twintrack.errors import BundleError, InputError
 from twintrack.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
-from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.progress import CancelToken, Progress, no_progress
+from twintrack.schedule import Schedule
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
 from twintrack.volume import Volume, read_volume
 
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from twintrack.dicom import DicomSeries
     from twintrack.inference import NetworkStore, Roi
 
-__all__ = ["Ct", "Segmentation", "load_ct", "segment"]
+__all__ = ["EXPECTED_S", "Ct", "Segmentation", "load_ct", "segment"]
 
 SOFT_HU = -30
 """Fat and air lie below this value in every CT of the abdomen, soft tissue above; without either it holds no HU."""
@@ -35,8 +34,11 @@ SOFT_HU = -30
 LEAST_SHARE = 0.001
 """Least share of the voxels on each side of `SOFT_HU`."""
 
-SHARE_OF_RUN = {"localize": 0.1, "ensemble": 0.75, "measure": 0.13}
-"""Rough share of the wall time of each stage, for the progress bar."""
+EXPECTED_S = {"localize": 1.5, "ensemble": 6.0, "calibrate": 0.02, "measure": 1.0}
+"""Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
+
+ENSEMBLE_TO_LOCALIZE = 4.0
+"""How many times longer the ensemble takes than stage 1 did."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,7 @@ def segment(
     store: NetworkStore | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    schedule: Schedule | None = None,
 ) -> Segmentation:
     """Segment a CT.
 
@@ -147,6 +150,10 @@ def segment(
         Options; vessels given there must lie on the CT's grid.
     store : NetworkStore, optional
         Keeps the networks for the next run.
+    progress, cancel
+        Called, and checked, for every tile and step.
+    schedule : Schedule, optional
+        Of a longer run that these stages are a part of; takes the place of `progress`.
 
     Raises
     ------
@@ -161,7 +168,7 @@ def segment(
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
-    clock = _Clock()
+    schedule = schedule or Schedule(progress, EXPECTED_S)
     given_vessels = _read_vessels(ct, settings)
     calibrator = _calibrator(bundle) if settings.calibrate else None
     if store is None:
@@ -169,27 +176,26 @@ def segment(
     else:
         store.start(settings.device, settings.backend)
     turned = ct.to_lps()
-    done = SHARE_OF_RUN["localize"]
-    with clock.time("localize"):
-        roi = _roi(turned, ct, bundle, settings, store, progress=part(progress, 0.0, done), cancel=cancel)
-    with clock.time("ensemble"):
-        stage = part(progress, done, done + SHARE_OF_RUN["ensemble"])
+    with schedule.stage("localize") as report:
+        roi = _roi(turned, ct, bundle, settings, store, progress=report, cancel=cancel)
+    if settings.roi == "auto":
+        schedule.expect("ensemble", ENSEMBLE_TO_LOCALIZE * schedule.seconds["localize"])
+    with schedule.stage("ensemble") as report:
         skip_below = 0.0 if settings.every_tile else SKIP_BELOW
-        found = score_ensemble(turned, roi, bundle, store=store, skip_below=skip_below, progress=stage, cancel=cancel)
-    done += SHARE_OF_RUN["ensemble"]
-    with clock.time("calibrate"):
-        progress(done, "calibrating")
+        found = score_ensemble(turned, roi, bundle, store=store, skip_below=skip_below, progress=report, cancel=cancel)
+    with schedule.stage("calibrate") as report:
+        report(0.0, "calibrating")
         calibrated = calibrator(found.score) if calibrator else found.score
         # Outside the mask nothing was looked at: 0, whatever the calibrator gives for a score of 0.
         probability = turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
     cancel.check()
-    with clock.time("measure"):
-        stage = part(progress, done, done + SHARE_OF_RUN["measure"])
+    with schedule.stage("measure") as report:
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names = given_vessels or predicted
-        invasion = _measure_vessels(probability, vessels, names, stage, cancel)
+        invasion = _measure_vessels(probability, vessels, names, report, cancel)
         map_on_grid = probability.restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
+    cancel.check()
     start, stop = _box_on(ct, turned, roi)
     return Segmentation(
         probability=map_on_grid,
@@ -204,21 +210,8 @@ def segment(
         calibrator=calibrator,
         engine=found.engine,
         warnings=_warnings(bundle, calibrator, settings),
-        seconds=clock.seconds,
+        seconds=dict(schedule.seconds),
     )
-
-
-class _Clock:
-    """Wall seconds of each stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def time(self, stage: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[stage] = round(time.perf_counter() - start, 3)
 
 
 def _check_hu(ct: Volume, path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from twintrack.errors import Cancelled
 
-__all__ = ["CancelToken", "Progress", "no_progress", "part"]
+__all__ = ["CancelToken", "Progress", "checked", "no_progress", "part"]
 
 Progress = Callable[[float, str], None]
 """Called with the fraction done (0 to 1, never decreasing within a run) and a short present-tense message."""
@@ -45,3 +45,13 @@ class CancelToken:
         """Raise `Cancelled` if `cancel` was called."""
         if self._event.is_set():
             raise Cancelled("cancelled by the user")
+
+
+def checked(progress: Progress, cancel: CancelToken) -> Progress:
+    """Return a callback that raises `Cancelled` once `cancel` was triggered, and tells `progress` until then."""
+
+    def report(fraction: float, message: str) -> None:
+        cancel.check()
+        progress(fraction, message)
+
+    return report

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from twintrack import __version__
 from twintrack.atomic import atomic_folder, atomic_path
 from twintrack.errors import InputError
-from twintrack.pipeline import Ct, Segmentation, load_ct, segment
-from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.pipeline import EXPECTED_S, Ct, Segmentation, load_ct, segment
+from twintrack.progress import CancelToken, Progress, checked, no_progress
+from twintrack.schedule import Schedule
 from twintrack.settings import SegmentSettings
 from twintrack.volume import read_volume, write_volume
 
@@ -34,6 +34,10 @@ RESULT_FILES = (
     "dicom",
 )
 """Everything that a run may leave in its result folder."""
+
+READ_S, WRITE_S, WRITE_S_PER_MEGAVOXEL = 0.5, 1.5, 0.02
+DICOM_S, DICOM_S_PER_SLICE = 0.5, 0.03
+"""Expected wall seconds of reading, and of writing files and DICOM objects, for the progress bar."""
 
 
 def segment_file(
@@ -75,26 +79,25 @@ def segment_file(
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
-    progress(0.0, "reading the CT")
-    start = time.perf_counter()
-    ct = load_ct(source)
+    schedule = Schedule(progress, {"read": READ_S, **EXPECTED_S, "write": WRITE_S})
+    with schedule.stage("read") as report:
+        report(0.0, "reading the CT")
+        ct = load_ct(source)
     if settings.dicom and ct.series is None:
         raise InputError(f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file")
-    seconds = {"read": round(time.perf_counter() - start, 3)}
+    schedule.expect("write", _expected_write_s(ct, settings))
     with Bundle.open(bundle_path) as bundle:
-        found = segment(ct.volume, bundle, settings, store=store, progress=part(progress, 0.03, 0.93), cancel=cancel)
-        seconds |= found.seconds
+        found = segment(ct.volume, bundle, settings, store=store, cancel=cancel, schedule=schedule)
         cancel.check()
         with atomic_folder(out, owned=RESULT_FILES, last="result.json") as folder:
-            start = time.perf_counter()
-            progress(0.94, "writing results")
-            result = describe(ct, found, bundle, settings)
-            _write_files(folder, ct, found, bundle, settings, result)
-            result["seconds"] = seconds | {"write": round(time.perf_counter() - start, 3)}
+            with schedule.stage("write") as report:
+                result = describe(ct, found, bundle, settings)
+                _write_files(folder, ct, found, bundle, settings, result, checked(report, cancel))
+            result["seconds"] = dict(schedule.seconds)
             _write_report(folder, result, found)
             _save_json(folder / "result.json", result)
             cancel.check()
-    progress(1.0, "done")
+    schedule.finish("done")
     return Path(out)
 
 
@@ -121,13 +124,20 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
 
 
 def _write_files(
-    folder: Path, ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSettings, result: dict[str, Any]
+    folder: Path,
+    ct: Ct,
+    found: Segmentation,
+    bundle: Bundle,
+    settings: SegmentSettings,
+    result: dict[str, Any],
+    report: Progress,
 ) -> None:
     """Write volumes, vessel readouts, the picture and DICOM objects."""
     from twintrack.export import write_objects
     from twintrack.invasion import write_invasion_csv
     from twintrack.overview import write_overview
 
+    report(0.0, "writing volumes")
     write_volume(found.probability, folder / "probability.nii.gz")
     write_volume(found.labels, folder / "segmentation.nii.gz")
     if settings.keep_score:
@@ -135,6 +145,8 @@ def _write_files(
     if found.invasion is not None:
         _save_json(folder / "invasion.json", found.invasion)
         write_invasion_csv(found.invasion, folder / "invasion.csv")
+    dicom = settings.dicom and ct.series is not None
+    report(0.1, "drawing the overview")
     write_overview(
         folder / "overview.png",
         ct.volume,
@@ -146,8 +158,14 @@ def _write_files(
         bundle_name=bundle.name,
         demo=bundle.demo,
     )
-    if settings.dicom and ct.series is not None:
+    if dicom and ct.series is not None:
+        report(0.5, "writing DICOM objects")
         write_objects(folder / "dicom", ct.series, found.labels, found.probability, result)
+
+
+def _expected_write_s(ct: Ct, settings: SegmentSettings) -> float:
+    files = WRITE_S + WRITE_S_PER_MEGAVOXEL * ct.volume.array.size / 1e6
+    return files + (DICOM_S + DICOM_S_PER_SLICE * ct.volume.array.shape[0] if settings.dicom else 0.0)
 
 
 def _write_report(folder: Path, result: dict[str, Any], found: Segmentation) -> None:

@@ -15,7 +15,9 @@ import slicer
 from twintrack.bundle import demo_bundle_path
 from twintrack.errors import BundleError, Cancelled, TwinTrackError
 from TwinTrackSegLib.gui.Dependencies import ensureDependencies
+from TwinTrackSegLib.gui.HeadStart import HeadStart
 from TwinTrackSegLib.gui.ParameterNode import TwinTrackSegParameterNode
+from TwinTrackSegLib.gui.TimeLeft import withTimeLeft
 from TwinTrackSegLib.mrml.BundleInfo import readBundleInfo
 from TwinTrackSegLib.mrml.SceneResult import SceneResult, firstCandidate
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
@@ -54,6 +56,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer = qt.QTimer()
         self._timer.setInterval(POLL_INTERVAL_MSEC)
         self._timer.connect("timeout()", self.onPoll)
+        self._headStart = HeadStart(self.logic, self.resourcePath("requirements.txt"))
 
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.EndCloseEvent, self.onSceneEndClose)
@@ -68,7 +71,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def cleanup(self):
         """End everything; called when Slicer quits or the module is reloaded."""
-        self._abort()
+        self._end()
         self._timer.stop()
         self.setParameterNode(None)
         self.removeObservers()
@@ -90,8 +93,8 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ScriptedLoadableModuleWidget.onReload(self)
 
     def onSceneStartClose(self, _caller=None, _event=None):
-        """End a run before its CT goes."""
-        self._abort()
+        """End a run before its CT goes, and the model's process."""
+        self._end()
         self.setParameterNode(None)
         self._showResult(None)
 
@@ -143,6 +146,8 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 if node.inputVolume is not None
                 else _("Choose an input volume first")
             )
+            if node.inputVolume is not None and node.resultVolume is None:
+                self._headStart.schedule()
 
     def onDemoBundle(self):
         """Go back to the demo bundle."""
@@ -173,7 +178,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def onProgress(self, fraction, message):
         """Show how far the model is."""
         self.ui.progressBar.value = round(fraction * PROGRESS_STEPS)
-        self.ui.statusLabel.text = message
+        self.ui.statusLabel.text = withTimeLeft(message, self.logic.remainingSec)
 
     def onPoll(self):
         """Ask the logic for news; called by the timer during a run."""
@@ -198,9 +203,14 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             wrapped = TwinTrackSegParameterNode(self.logic.getParameterNode())
             wrapped.resultVolume = result.mhrNode
 
-    def _abort(self):
-        if self.logic is not None and self.logic.running:
-            self.logic.abort()
+    def _end(self):
+        """End the run and the model's process."""
+        if self.logic is None:
+            return
+        self._headStart.drop()
+        wasRunning = self.logic.running
+        self.logic.close()
+        if wasRunning:
             self._timer.stop()
             self._showRunning(False)
             self.ui.statusLabel.text = _("Cancelled.")

@@ -1,24 +1,19 @@
-"""One segmentation of one volume node: private folder, request file, worker process, clean-up."""
+"""One segmentation of one volume node: private folder, request to the worker, clean-up."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import slicer
-import twintrack
 from twintrack.errors import TwinTrackError
 from TwinTrackSegLib.mrml.VolumeConversion import checkCt, volumeFromNode, writeNrrd
 from TwinTrackSegLib.mrml.WorkerProcess import WorkerProcess
 
-__all__ = ["RunSettings", "SegmentationRun", "defaultWorkerCommand"]
+__all__ = ["RunSettings", "SegmentationRun"]
 
 CT_FILE = "ct.nrrd"
 
@@ -48,22 +43,33 @@ class RunSettings:
 class SegmentationRun:
     """A started run. `poll` until it returns False, then take `resultFolder`, then `close`.
 
+    Parameters
+    ----------
+    node : vtkMRMLScalarVolumeNode
+        The CT.
+    settings : RunSettings
+        What is asked for.
+    takeWorker : callable
+        Returns the worker that carries out the run; called once the input is ready.
+
     Raises
     ------
     twintrack.errors.TwinTrackError
         If the node is no CT, the files cannot be written or the process cannot be started; nothing is left behind.
     """
 
-    def __init__(self, node: Any, settings: RunSettings, command: Sequence[str], graceSec: float = 5.0) -> None:
+    def __init__(self, node: Any, settings: RunSettings, takeWorker: Callable[[], WorkerProcess]) -> None:
         checkCt(node)
         self.node = node
         self.settings = settings
+        self.remainingSec: float | None = None
         self._temporary = tempfile.TemporaryDirectory(
             prefix="TwinTrackSeg-", dir=_temporaryRoot(), ignore_cleanup_errors=True
         )
         try:
-            request = self._writeRequest()
-            self._worker = WorkerProcess([*command, str(request)], workerEnvironment(), graceSec)
+            writeNrrd(volumeFromNode(self.node), self.folder / CT_FILE)
+            self._worker = takeWorker()
+            self._worker.submit(self._request())
         except BaseException:
             self._temporary.cleanup()
             raise
@@ -87,6 +93,8 @@ class SegmentationRun:
         """Report the progress since the last call to `onProgress`; return whether the run is still going on."""
         events, running = self._worker.poll()
         for event in events:
+            remaining = event.get("remaining_s")
+            self.remainingSec = float(remaining) if isinstance(remaining, (int, float)) else None
             onProgress(float(event["fraction"]), str(event.get("message", "")))
         return running
 
@@ -104,16 +112,14 @@ class SegmentationRun:
         self._worker.cancel()
 
     def close(self) -> None:
-        """End the worker if it still runs and remove the private folder."""
+        """Remove the private folder; a worker that is still at the run is ended first, any other stays."""
         _events, running = self._worker.poll()
         if running:
             self._worker.kill()
-            self._worker.poll()
         self._temporary.cleanup()
 
-    def _writeRequest(self) -> Path:
-        writeNrrd(volumeFromNode(self.node), self.folder / CT_FILE)
-        request = {
+    def _request(self) -> dict[str, Any]:
+        return {
             "schema": 1,
             "input": str(self.folder / CT_FILE),
             "out": str(self.folder / "result"),
@@ -124,25 +130,6 @@ class SegmentationRun:
             "dicom": False,
             **asdict(self.settings),
         }
-        path = self.folder / "request.json"
-        path.write_text(json.dumps(request), encoding="utf-8")
-        return path
-
-
-def defaultWorkerCommand() -> list[str]:
-    """Return the command of the engine's worker: Slicer's Python where there is one, else this interpreter."""
-    return [shutil.which("PythonSlicer") or sys.executable, "-m", "twintrack.worker"]
-
-
-def workerEnvironment() -> dict[str, str]:
-    """Return this process's environment, with the engine importable and plain UTF-8 pipes."""
-    environment = dict(os.environ)
-    root = str(Path(twintrack.__file__).resolve().parent.parent)
-    inherited = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = os.pathsep.join([root, inherited]) if inherited else root
-    environment["PYTHONUTF8"] = "1"
-    environment["PYTHONUNBUFFERED"] = "1"
-    return environment
 
 
 def _temporaryRoot() -> str | None:

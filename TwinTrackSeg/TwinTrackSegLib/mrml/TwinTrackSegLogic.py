@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from twintrack.errors import InputError
 from twintrack.progress import no_progress
 from TwinTrackSegLib.mrml.ResultLoader import loadResult
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.SegmentationRun import RunSettings, SegmentationRun, defaultWorkerCommand
+from TwinTrackSegLib.mrml.SegmentationRun import RunSettings, SegmentationRun
+from TwinTrackSegLib.mrml.WorkerKeeper import WorkerKeeper, defaultWorkerCommand
 
 __all__ = ["TwinTrackSegLogic"]
 
@@ -20,15 +22,15 @@ MODULE_NAME = "TwinTrackSeg"
 
 
 class TwinTrackSegLogic:
-    """Runs one segmentation at a time in a worker process. All calls belong on the main thread.
+    """Runs one segmentation at a time in a worker process that stays for the next. All calls belong on the main thread.
 
     Start a run with `start` and call `poll` from a timer until it returns False, or call `wait` instead; `segment` does
-    both. The result is then in the scene and in `result`.
+    both. The result is then in the scene and in `result`. The worker ends with `close`, or with the logic itself.
 
     Parameters
     ----------
     workerCommand : sequence of str, optional
-        Program and arguments that run the engine's worker; the path of the request file is appended.
+        Program and arguments that run the engine's worker, which takes requests from its standard input.
     graceSec : float
         Seconds between asking the worker to cancel and killing it.
     """
@@ -38,6 +40,8 @@ class TwinTrackSegLogic:
         self.graceSec = graceSec
         self.result: SceneResult | None = None
         self._run: SegmentationRun | None = None
+        self._keeper = WorkerKeeper()
+        weakref.finalize(self, self._keeper.end)  # also when Python ends
         self._lastLog: list[str] = []
         self._onProgress: Callable[[float, str], None] = no_progress
 
@@ -62,6 +66,28 @@ class TwinTrackSegLogic:
         """What the worker of the current or last run wrote beside its events, last lines only."""
         return self._run.log if self._run is not None else self._lastLog
 
+    @property
+    def remainingSec(self) -> float | None:
+        """Seconds that the run will still take, as the model tells; None as long as it is too early to tell."""
+        return self._run.remainingSec if self._run is not None else None
+
+    def prepare(self) -> None:
+        """Start the worker, if there is none, so that it has imported what it needs when a run is asked for.
+
+        Raises
+        ------
+        twintrack.errors.TwinTrackError
+            If it cannot be started.
+        """
+        if not self.running:
+            self._keeper.take(self.workerCommand, self.graceSec)
+
+    @property
+    def prepared(self) -> bool:
+        """Whether a worker waits for a run and has said that it is ready."""
+        worker = self._keeper.worker
+        return worker is not None and worker.ready
+
     def start(
         self, volumeNode: Any, settings: RunSettings, onProgress: Callable[[float, str], None] = no_progress
     ) -> None:
@@ -74,7 +100,7 @@ class TwinTrackSegLogic:
         """
         if self.running:
             raise InputError("a segmentation is running already; wait for it or cancel it")
-        self._run = SegmentationRun(volumeNode, settings, self.workerCommand, self.graceSec)
+        self._run = SegmentationRun(volumeNode, settings, lambda: self._keeper.take(self.workerCommand, self.graceSec))
         self._onProgress = onProgress
 
     def poll(self) -> bool:
@@ -125,11 +151,16 @@ class TwinTrackSegLogic:
             self._run.cancel()
 
     def abort(self) -> None:
-        """End the run at once, if there is one, and remove its private folder: for scene close and exit."""
+        """End the run at once, if there is one, and remove its private folder."""
         if self._run is not None:
             run, self._run = self._run, None
             self._lastLog = run.log
             run.close()
+
+    def close(self) -> None:
+        """End the run, if there is one, and the worker: for scene close and exit. Another run starts a new worker."""
+        self.abort()
+        self._keeper.end()
 
     def loadResult(self, folder: str | Path, volumeNode: Any) -> SceneResult:
         """Bring a result folder of ``twintrack segment`` into the scene (see `ResultLoader.loadResult`)."""

@@ -1,4 +1,4 @@
-"""One run of a worker process: JSON lines in, events out, cancel and kill."""
+"""A worker process that is kept between runs: requests and events as JSON lines, cancel and kill."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WorkerCrash(errors.TwinTrackError):
 
 
 class WorkerProcess:
-    """A child process that speaks the worker's line protocol.
+    """A child process that speaks the line protocol of ``twintrack.worker --serve``, one run at a time.
 
     Two threads only move lines from its pipes into a queue; everything else happens in `poll`, on the caller's thread.
 
@@ -52,6 +52,7 @@ class WorkerProcess:
         self._goneAt: float | None = None
         self._final: dict[str, Any] | None = None
         self._cancelled = False
+        self._ready = False
         self._lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._process = _start(command, environment)
         self._readers = [
@@ -66,28 +67,44 @@ class WorkerProcess:
         """The process id of the child."""
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        """Whether the child can take a request."""
+        return self._process.poll() is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the child said that it has imported what the model needs."""
+        self._drain()
+        return self._ready
+
+    def submit(self, request: dict[str, Any]) -> None:
+        """Begin a run; the one before must have ended. A child that is gone shows in `poll` and `outcome`."""
+        self._drain()
+        self._final, self._killAt, self._cancelled = None, None, False
+        self.log.clear()
+        self._say(json.dumps(request))
+
     def poll(self) -> tuple[list[dict[str, Any]], bool]:
-        """Return the progress events since the last call, and whether the process is still at work."""
+        """Return the progress events since the last call, and whether the run is still going on."""
         if self._killAt is not None and time.monotonic() > self._killAt:
             self.kill()
-        running = not self._ended()
+        gone = self._ended()
         events = self._drain()
-        if not running:
+        if gone:
             self._close()
-        return events, running
+        if gone or self._final is not None:
+            self._killAt = None
+            return events, False
+        return events, True
 
     def cancel(self) -> None:
-        """Ask the child to stop; after the grace time, `poll` kills it."""
+        """Ask the child to stop the run; after the grace time, `poll` kills it."""
         if self._cancelled:
             return
         self._cancelled = True
         self._killAt = time.monotonic() + self._graceSec
-        try:
-            if self._process.stdin is not None:
-                self._process.stdin.write("cancel\n")
-                self._process.stdin.close()
-        except OSError:
-            logger.debug("the worker had closed its input before it was asked to cancel")
+        self._say("cancel")
 
     def kill(self) -> None:
         """End the child and all its children at once and wait until it is gone."""
@@ -96,6 +113,7 @@ class WorkerProcess:
         self._process.wait()
         for reader in self._readers:
             reader.join(PIPE_GRACE_SEC)
+        self._close()
 
     def outcome(self) -> str:
         """Return the result folder of an ended run.
@@ -138,9 +156,19 @@ class WorkerProcess:
                 logger.debug("worker %s: %s", name, line)
             elif event["event"] == "progress":
                 events.append(event)
+            elif event["event"] == "ready":
+                self._ready = True
             else:
                 self._final = event
         return events
+
+    def _say(self, line: str) -> None:
+        try:
+            if self._process.stdin is not None:
+                self._process.stdin.write(line + "\n")
+                self._process.stdin.flush()
+        except (OSError, ValueError):
+            logger.debug("the worker had closed its input already")
 
     def _close(self) -> None:
         if self._process.stdin is not None and not self._process.stdin.closed:
@@ -192,7 +220,7 @@ def _parse(line: str) -> dict[str, Any] | None:
     if event.get("event") == "progress":
         fraction = event.get("fraction")
         return event if isinstance(fraction, (int, float)) and 0 <= fraction <= 1 else None
-    return event if event.get("event") in FINAL_EVENTS else None
+    return event if event.get("event") in (*FINAL_EVENTS, "ready") else None
 
 
 def _errorOfKind(event: dict[str, Any]) -> errors.TwinTrackError:

@@ -1,5 +1,6 @@
 """The two-stage network part of the engine: where the organ is, and how much each voxel looks like tumour."""
 
+from twintrack.inference.ahead import import_ahead
 from twintrack.inference.device import DEVICES, select_device
 from twintrack.inference.ensemble import SKIP_BELOW, EnsembleResult, score_ensemble
 from twintrack.inference.localize import localize
@@ -14,6 +15,7 @@ __all__ = [
     "NetworkStore",
     "Roi",
     "check_weights",
+    "import_ahead",
     "localize",
     "map_box",
     "roi_box",

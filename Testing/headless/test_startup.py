@@ -1,0 +1,81 @@
+"""What is imported when: nothing heavy to begin with, and no more than the networks need before the first run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "torch",
+    "nnunetv2",
+    "openvino",
+    "scipy",
+    "SimpleITK",
+    "pydicom",
+    "highdicom",
+    "matplotlib",
+    "sklearn",
+    "skimage",
+}
+NOT_FOR_NETWORKS = {
+    "torch._dynamo",
+    "torch._inductor",
+    "torchvision",
+    "timm",
+    "matplotlib",
+    "highdicom",
+    "sklearn",
+    "dask",
+    "openvino_telemetry",
+    "nnunetv2.inference.predict_from_raw_data",
+    "nnunetv2.training",
+}
+
+
+def modules(statements: str, *arguments: str) -> list[set[str]]:
+    """Run statements in a fresh interpreter; return the sets of module names that they show."""
+    head = "import json, sys\ndef show(): print(json.dumps(sorted(sys.modules)))\n"
+    done = subprocess.run(
+        [sys.executable, "-c", head + statements, *arguments], capture_output=True, text=True, check=True
+    )
+    return [set(json.loads(line)) for line in done.stdout.splitlines()]
+
+
+def tops(names: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in names}
+
+
+@pytest.mark.parametrize(
+    "name", ["twintrack", "twintrack.cli", "twintrack.worker", "twintrack.worker_server", "twintrack.inference"]
+)
+def test_importing_a_part_of_the_package_imports_nothing_heavy(name):
+    (found,) = modules(f"import {name}\nshow()\n")
+    assert not tops(found) & HEAVY
+
+
+def test_a_serving_worker_imports_ahead_what_networks_need_and_not_more(bundle_folder):
+    statements = """
+from twintrack.inference import NetworkStore, import_ahead, roi_full, score_ensemble, localize
+import_ahead()
+show()
+import numpy as np
+from twintrack.bundle import Bundle
+from twintrack.volume import Geometry, Volume
+noise = np.random.default_rng(0).normal(0, 100, (16, 32, 32)).astype(np.float32)
+ct = Volume(noise, Geometry((32, 32, 16), (1.5, 1.5, 3.0)))
+with Bundle.open(sys.argv[1]) as bundle:
+    store = NetworkStore("cpu", "torch")
+    localize(ct, bundle, store=store)
+    score_ensemble(ct, roi_full(ct.geometry), bundle, store=store)
+show()
+"""
+    ahead, after = modules(statements, str(bundle_folder))
+    assert not ahead & NOT_FOR_NETWORKS
+    assert "torch" in ahead
+    packages = {"torch", "nnunetv2", "acvl_utils", "dynamic_network_architectures", "scipy", "skimage", "pandas"}
+    late = {name for name in after - ahead if name.split(".")[0] in packages}
+    assert tops(late) <= tops(ahead), "a whole package was still to be imported"
+    assert not {name for name in late if name.startswith("nnunetv2")}

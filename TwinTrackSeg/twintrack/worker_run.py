@@ -1,0 +1,135 @@
+"""One request of a worker: carried out, and its end said in the worker's language."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from twintrack.errors import Cancelled, InputError, TwinTrackError
+from twintrack.progress import CancelToken
+from twintrack.time_left import TimeLeft
+
+if TYPE_CHECKING:
+    from twintrack.inference import NetworkStore
+    from twintrack.settings import SegmentSettings
+
+__all__ = ["Events", "KeptNetworks", "answer"]
+
+
+class Events:
+    """Where events go: one JSON object a line.
+
+    Parameters
+    ----------
+    stream : text file
+        Open for writing.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lock = threading.Lock()
+
+    def say(self, **event: object) -> None:
+        """Write one event."""
+        line = json.dumps(event) + "\n"
+        with self._lock:
+            self._stream.write(line)
+            self._stream.flush()
+
+
+class KeptNetworks:
+    """The networks that stay in memory from one request to the next."""
+
+    def __init__(self) -> None:
+        self._store: NetworkStore | None = None
+
+    def store(self, settings: SegmentSettings) -> NetworkStore:
+        """Return the store, made at the first request.
+
+        Raises
+        ------
+        InputError
+            If the device or the backend cannot be used.
+        """
+        from twintrack.inference import NetworkStore
+
+        if self._store is None:
+            self._store = NetworkStore(settings.device, settings.backend)
+        return self._store
+
+    def drop(self) -> None:
+        """Let go of all networks."""
+        self._store = None
+
+
+def answer(request: object, events: Events, cancel: CancelToken, kept: KeptNetworks | None = None) -> int:
+    """Carry out a request and say how it ended; return the exit code of the command line for it.
+
+    Parameters
+    ----------
+    request : object
+        The request's JSON value, or an exception that reading it gave.
+    events : Events
+        Told of progress, and of exactly one of ``done``, ``error`` and ``cancelled``.
+    cancel : CancelToken
+        Checked on the way.
+    kept : KeptNetworks, optional
+        Networks of earlier requests; those of this one are left there.
+    """
+    try:
+        out = _run(request, events, cancel, kept)
+        events.say(event="done", out=str(out))
+        return 0
+    except (Cancelled, KeyboardInterrupt):
+        events.say(event="cancelled")
+        return 130
+    except TwinTrackError as error:
+        events.say(event="error", kind=type(error).__name__, message=str(error))
+        return 2
+    except MemoryError:
+        trouble = ("MemoryError", "not enough memory; close other programs, or give an ROI")
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        trouble = (type(error).__name__, f"unexpected: {error}")
+    if kept is not None:
+        kept.drop()  # nobody knows what state they are in
+    kind, message = trouble
+    events.say(event="error", kind=kind, message=message)
+    return 1
+
+
+def _run(request: object, events: Events, cancel: CancelToken, kept: KeptNetworks | None) -> Path:
+    """Segment as `request` says."""
+    from twintrack.results import segment_file
+    from twintrack.settings import SegmentSettings
+
+    if isinstance(request, Exception):
+        raise InputError(f"the request cannot be read ({request}); write it as one JSON object") from request
+    if not isinstance(request, dict):
+        raise InputError(f"a request is a JSON object, got {type(request).__name__}")
+    values: dict[str, Any] = dict(request)
+    if values.pop("schema", None) != 1:
+        raise InputError("the worker understands requests of schema 1; module and engine have different versions")
+    try:
+        source, bundle, out = (values.pop(key) for key in ("input", "bundle", "out"))
+    except KeyError as error:
+        raise InputError(f"the request lacks {error}") from error
+    settings = SegmentSettings.from_json(values)
+    cancel.check()
+    left = TimeLeft()
+
+    def report(fraction: float, message: str) -> None:
+        seconds = left.update(fraction)
+        events.say(
+            event="progress",
+            fraction=round(fraction, 4),
+            message=message,
+            remaining_s=None if seconds is None else round(seconds, 1),
+        )
+
+    store = None if kept is None else kept.store(settings)
+    return segment_file(source, bundle, out, settings, store=store, progress=report, cancel=cancel)

@@ -1,0 +1,135 @@
+"""A worker that stays: requests as JSON lines, one after the other, on networks that are loaded once.
+
+Standard input carries one request a line, the same JSON as in a request file. A line ``cancel`` or ``{"cancel": true}``
+cancels the requests that came before it and have not ended; the worker stays. The end of standard input ends the
+worker, and a request that is being carried out with it.
+
+Once the packages that the networks need are imported, ``{"event": "ready"}`` is said; requests may come before that.
+Each request is answered, in order, as a worker for one request does: ``progress`` events, then exactly one of ``done``,
+``error`` and ``cancelled``. Whichever it is, the worker is ready for the next one.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+import os
+import queue
+import sys
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from twintrack.progress import CancelToken
+from twintrack.worker_run import Events, KeptNetworks, answer
+
+__all__ = ["PATIENCE_S", "end_hard_unless", "serve"]
+
+PATIENCE_S = 20.0
+"""A cancelled request that has not ended by itself after this time is ended with the process (a step without a check
+hangs)."""
+
+IDLE_S = 900.0
+"""After this time without a request the networks' memory is given back; packages stay imported."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A request, or the exception that reading it gave."""
+
+    request: object
+    cancel: CancelToken = field(default_factory=CancelToken)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+def serve(lines: Iterable[str], events: Events) -> int:
+    """Answer requests until `lines` end; return the exit code."""
+    jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(lines, jobs), daemon=True).start()
+    _import_ahead()
+    events.say(event="ready")
+    kept = KeptNetworks()
+    while True:
+        try:
+            job = jobs.get(timeout=IDLE_S)
+        except queue.Empty:
+            kept.drop()
+            _return_memory()
+            job = jobs.get()
+        if job is None:
+            return 0
+        answer(job.request, events, job.cancel, kept)
+        job.ended.set()
+        _return_memory()
+
+
+def end_hard_unless(ended: threading.Event) -> None:
+    """End the process some time from now, unless `ended` is set by then."""
+
+    def end() -> None:
+        if not ended.wait(PATIENCE_S):
+            os._exit(130)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
+def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None]) -> None:
+    """Turn lines into jobs, and cancel at once; at the end of the lines cancel what is left."""
+    open_jobs: list[_Job] = []
+    for line in lines:
+        request = _read(line)
+        if request is None:
+            continue
+        if request == "cancel" or (isinstance(request, dict) and request.get("cancel") is True):
+            _cancel(open_jobs)
+            continue
+        open_jobs = [job for job in open_jobs if not job.ended.is_set()]
+        open_jobs.append(_Job(request))
+        jobs.put(open_jobs[-1])
+    _cancel(open_jobs)
+    jobs.put(None)
+
+
+def _read(line: str) -> object:
+    """Return a line's request, the word ``cancel``, an exception, or None for an empty line."""
+    text = line.strip()
+    if text in ("", "cancel"):
+        return text or None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        return error
+
+
+def _cancel(jobs: list[_Job]) -> None:
+    for job in jobs:
+        if not job.ended.is_set():
+            job.cancel.cancel()
+            end_hard_unless(job.ended)
+
+
+def _import_ahead() -> None:
+    """Import what the networks need; what is missing shows when a request needs it."""
+    from twintrack.inference import import_ahead
+
+    try:
+        import_ahead()
+    except ImportError as error:
+        _log.warning("a package of the engine is missing: %s", error)
+
+
+def _return_memory() -> None:
+    """Give back what the last run needed and the next one need not have."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(AttributeError, OSError):  # a C library other than GNU's
+            ctypes.CDLL(None).malloc_trim(0)
