@@ -203,6 +203,52 @@ def test_segment_shows_progress_and_can_be_cancelled(panel, ct, bundle, worker, 
     assert shown == []
 
 
+def test_the_time_left_is_shown_when_the_model_can_tell_it(panel, ct, bundle, worker, pictures):
+    chosen(panel, ct, bundle)
+    worker(
+        "say(event='progress', fraction=0.1, message='looking', remaining_s=None)\n"
+        "assert sys.stdin.readline() == 'cancel\\n'\n"
+        "say(event='progress', fraction=0.4, message='scoring', remaining_s=41.3)\n"
+        "time.sleep(600)\n"
+    )
+    panel.logic.graceSec = TIMEOUT_SEC
+    panel.ui.segmentButton.click()
+    waitFor(lambda: panel.ui.statusLabel.text == "looking")
+    panel.logic.cancel()  # lets it go on
+    waitFor(lambda: panel.ui.statusLabel.text == "scoring, about 45 s left")
+    save(panel, pictures / "panel_time_left.png")
+
+
+def test_the_models_process_starts_ahead_once_a_ct_is_chosen_and_ends_with_the_scene(
+    panel, ct, bundle, worker, scene, monkeypatch
+):
+    from TwinTrackSegLib.gui import HeadStart as headStart
+
+    worker(GOES_ON)
+    monkeypatch.setattr(headStart, "missingRequirements", lambda _path: [])
+    chosen(panel, ct, bundle)
+    assert panel.logic._keeper.worker is None  # not while the user is still choosing
+    panel._headStart.schedule(0)
+    waitFor(lambda: panel.logic._keeper.worker is not None)
+    assert not panel.logic.running
+    scene.Clear(False)
+    assert panel.logic._keeper.worker is None
+
+
+def test_nothing_starts_ahead_while_packages_are_missing(panel, ct, bundle, worker, monkeypatch):
+    import slicer
+    from TwinTrackSegLib.gui import HeadStart as headStart
+
+    asked = []
+    monkeypatch.setattr(headStart, "missingRequirements", lambda path: asked.append(path) or ["torch"])
+    worker(GOES_ON)
+    chosen(panel, ct, bundle)
+    panel._headStart.schedule(0)
+    waitFor(lambda: asked)
+    slicer.app.processEvents()
+    assert panel.logic._keeper.worker is None
+
+
 def test_a_finished_run_shows_table_volume_and_slider(panel, ct, bundle, worker, tmp_path, pictures):
     segmented(panel, ct, bundle, worker, tmp_path)
     assert cells(panel)[0][:4] == ["SMA", "120", "10.0", "abutment"]
