@@ -15,7 +15,6 @@ MODULES = (
     "nnunetv2.inference.sliding_window_prediction",
     "nnunetv2.preprocessing.cropping.cropping",
     "nnunetv2.preprocessing.normalization.default_normalization_schemes",
-    "nnunetv2.preprocessing.resampling.default_resampling",
     "nnunetv2.utilities.get_network_from_plans",
     "nnunetv2.utilities.label_handling.label_handling",
     "nnunetv2.utilities.plans_handling.plans_handler",

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from twintrack.errors import InputError
 from twintrack.inference.network import Stage
 from twintrack.inference.resample import Range, linear_resample, neighbours, range_touched
+from twintrack.inference.shapes import network_shape, slice_axis
 from twintrack.inference.spline import Prepare, resample_cubic, resample_slices
 
 if TYPE_CHECKING:
@@ -146,15 +147,13 @@ def preprocess(
         If every voxel is 0.
     """
     import torch
-    from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape
 
     axes = stage.axes
     turned = array.transpose(axes)
     spacing = [spacing_mm[axis] for axis in axes]
     nonzero = _nonzero_box(turned, name)
     part = turned[tuple(slice(a, b) for a, b in nonzero)]
-    # At least one voxel: a slab thinner than half a network voxel would vanish.
-    shape = [max(int(n), 1) for n in compute_new_shape(part.shape, spacing, stage.configuration.spacing)]
+    shape = network_shape(part.shape, spacing, stage.configuration.spacing)
     part, normalise = _normalisation(part, stage)
     if device is None or device.type != "cuda":
         device = torch.device("cpu")
@@ -199,8 +198,6 @@ def _resample(
     device: torch.device,
 ) -> NDArray[np.float32]:
     """Resample (a, b, c) as the plans say."""
-    from nnunetv2.preprocessing.resampling.default_resampling import determine_do_sep_z_and_axis
-
     configuration = stage.configuration.configuration
     options = configuration["resampling_fn_data_kwargs"]
     usual = (
@@ -208,15 +205,15 @@ def _resample(
         and (options.get("order", 3), options.get("order_z", 0), options.get("is_seg", False)) == (3, 0, False)
         and set(options) <= {"order", "order_z", "is_seg", "force_separate_z"}
     )
-    if list(part.shape) == shape or not usual:
+    if usual and list(part.shape) == shape:
+        return np.asarray(normalise(part), dtype=np.float32)
+    if not usual:
         whole = normalise(part)[None]
         resampled = stage.configuration.resampling_fn_data(whole, shape, spacing, stage.configuration.spacing)
         return np.asarray(resampled, dtype=np.float32)[0]
-    apart, axis = determine_do_sep_z_and_axis(
-        options.get("force_separate_z", False), spacing, stage.configuration.spacing
-    )
-    if apart:
-        return resample_slices(part, shape, int(axis), normalise, device)
+    axis = slice_axis(spacing, stage.configuration.spacing, options.get("force_separate_z", False))
+    if axis is not None:
+        return resample_slices(part, shape, axis, normalise, device)
     return resample_cubic(part, shape, normalise, device)
 
 
