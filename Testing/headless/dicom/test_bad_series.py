@@ -6,11 +6,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 from pydicom.uid import UID, generate_uid
 
-from twintrack.dicom import read_series, write_ct_series
+from twintrack.dicom import read_series
 from twintrack.errors import InputError
 
 from .conftest import phantom
@@ -105,29 +104,6 @@ def test_a_dicomdir(series_folder: Path, edit) -> None:
     assert "DICOMDIR" in refusal(series_folder / "CT_0001.dcm")
 
 
-def test_two_series_are_both_named(series_folder: Path, tmp_path: Path) -> None:
-    for path in write_ct_series(phantom(), tmp_path / "other", description="second phase"):
-        shutil.copy(path, series_folder / f"other-{path.name}")
-    text = refusal(series_folder)
-    for folder, description in (("ct", "good series"), ("other", "second phase")):
-        uid = pydicom.dcmread(next((tmp_path / folder).glob("CT_*.dcm"))).SeriesInstanceUID
-        assert f"{uid} '{description}', CT, 6 files" in text
-
-
-def test_a_localizer_of_another_series_counts(series_folder: Path, edit) -> None:
-    def change(dataset) -> None:
-        dataset.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
-        dataset.SeriesDescription = "Topogram"
-        dataset.SeriesInstanceUID = generate_uid()
-        dataset.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
-
-    shutil.copy(series_folder / "CT_0001.dcm", series_folder / "scout.dcm")
-    edit(series_folder / "scout.dcm", change)
-    assert "'Topogram', CT, 1 file;" in refusal(series_folder) or "'Topogram', CT, 1 file)" in refusal(series_folder)
-    assert "single slice" in refusal(series_folder / "scout.dcm")
-    assert read_series(series_folder / "CT_0001.dcm").volume.geometry.size[2] == 6
-
-
 def test_missing_slices_are_located(series_folder: Path) -> None:
     (series_folder / "CT_0003.dcm").unlink()
     (series_folder / "CT_0004.dcm").unlink()
@@ -135,22 +111,6 @@ def test_missing_slices_are_located(series_folder: Path) -> None:
     assert "2 slices missing between CT_0002.dcm at -798.6" in text
     assert "CT_0005.dcm at -791.1" in text
     assert "usual distance 2.50 mm" in text
-
-
-def test_one_missing_slice_among_four_is_seen(series_folder: Path) -> None:
-    for number in (2, 5, 6):
-        (series_folder / f"CT_000{number}.dcm").unlink()
-    assert "1 slice missing between CT_0001.dcm" in refusal(series_folder)
-
-
-def test_uneven_distances_are_located(series_folder: Path, edit) -> None:
-    def shift(dataset) -> None:
-        dataset.ImagePositionPatient[2] = float(dataset.ImagePositionPatient[2]) + 0.8
-
-    edit(series_folder / "CT_0006.dcm", shift)
-    text = refusal(series_folder)
-    assert "uneven slice distance between CT_0005.dcm" in text
-    assert "CT_0006.dcm" in text
 
 
 @pytest.mark.parametrize("number", [2, 4, 5])
@@ -197,8 +157,8 @@ def test_a_slice_of_another_pixel_spacing(series_folder: Path, edit) -> None:
     assert "CT_0004.dcm: its pixel spacing" in refusal(series_folder)
 
 
-@pytest.mark.parametrize("tilt_deg", [3.0, -20.0])
-def test_a_tilted_gantry(series_folder: Path, edit, tilt_deg: float) -> None:
+@pytest.mark.parametrize("tilt_deg", [50.0, -60.0])
+def test_a_stack_sheared_more_than_a_gantry_tilts(series_folder: Path, edit, tilt_deg: float) -> None:
     for k, path in enumerate(sorted(series_folder.iterdir())):
 
         def shear(dataset, k=k) -> None:
@@ -206,8 +166,7 @@ def test_a_tilted_gantry(series_folder: Path, edit, tilt_deg: float) -> None:
             dataset.ImagePositionPatient[1] = round(moved, 6)
 
         edit(path, shear)
-    text = refusal(series_folder)
-    assert f"sheared by {abs(tilt_deg):.1f} degrees (gantry tilt)" in text
+    assert f"sheared by {abs(tilt_deg):.1f} degrees" in refusal(series_folder)
 
 
 def test_a_stated_tilt_that_the_positions_do_not_show_is_accepted(series_folder: Path, edit) -> None:

@@ -1,14 +1,21 @@
-"""Find the files of the one CT series that a folder or a file stands for."""
+"""Find the slices of the one CT series that a folder, a ZIP archive or a file stands for."""
 
 from __future__ import annotations
 
+import filecmp
 import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from twintrack.dicom.headers import ENHANCED_CT_STORAGE, Header, read_header
+from twintrack.dicom.archive import Unpacked, unpack
+from twintrack.dicom.choose import choose_series
+from twintrack.dicom.enhanced import frames_of, is_multi_frame
+from twintrack.dicom.headers import Header, is_zip, read_header
 from twintrack.errors import InputError
+from twintrack.progress import CancelToken, Progress, no_progress, part
 
-__all__ = ["find_series"]
+__all__ = ["Found", "find_series"]
 
 logger = logging.getLogger(__name__)
 
@@ -16,86 +23,127 @@ DIRECTORY_STORAGE = "1.2.840.10008.1.3.10"
 """SOP class of a DICOMDIR file."""
 
 
-def find_series(path: str | Path) -> list[Header]:
-    """Return the headers of all images of the one CT series at `path`, in no particular order.
+@dataclass(frozen=True)
+class Found:
+    """The slices of one series, in no particular order.
+
+    Attributes
+    ----------
+    slices : list of Header
+        One header for each slice: a file, or a frame of a multi-frame file.
+    unpacked : Unpacked, optional
+        What keeps the files of a ZIP archive in place.
+    """
+
+    slices: list[Header]
+    unpacked: Unpacked | None = None
+
+
+def find_series(
+    path: str | Path,
+    *,
+    series_uid: str | None = None,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Found:
+    """Return the slices of the CT series `series_uid` at `path`, or of the one CT series there.
 
     Parameters
     ----------
     path : str or Path
-        A folder that holds one image series (files of derived objects, DICOMDIR and files of other kinds are passed
+        A folder or ZIP archive (scouts, dose reports, derived objects, DICOMDIR and files of other kinds are passed
         over), or one file, which picks its own series from its folder. Folders are not searched recursively.
+    series_uid : str, optional
+        SeriesInstanceUID, to choose among several.
+    progress : callable
+        Told the fraction of files looked at.
+    cancel : CancelToken, optional
+        Checked before each file.
 
     Raises
     ------
     InputError
         If there is no such path, no DICOM image, more than one series, another modality than CT, or a file is damaged.
+    Cancelled
+        If `cancel` was triggered.
     """
-    path = Path(path)
+    path, cancel = Path(path), cancel or CancelToken()
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
+    unpacked = None
     if path.is_dir():
-        series = _only_series(path, _scan(path))
+        series = _chosen(path, _scan(_files_in(path), progress, cancel), series_uid)
+    elif is_zip(path):
+        unpacked = unpack(path, part(progress, 0.0, 0.5), cancel)
+        series = _chosen(path, _scan(unpacked.files.items(), part(progress, 0.5, 1.0), cancel), series_uid)
     else:
-        picked = read_header(path)
-        if picked is None:
-            raise InputError(f"{path}: not a DICOM file; give a folder with a CT series, or one file of it")
-        _check_ct(path, picked)
-        series = [header for header in _scan(path.parent) if header.is_image and header.series_uid == picked.series_uid]
+        series = _series_of_file(path, series_uid, progress, cancel)
     for header in series:
         _check_ct(path, header)
-        _check_grey_single_frame(header)
-    return series
+        if header.whole_number("SamplesPerPixel") > 1:
+            raise InputError(f"{header.place}: a colour picture, not a CT image; give the original series")
+    slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
+    return Found(_without_copies(slices), unpacked)
 
 
-def _scan(folder: Path) -> list[Header]:
-    """Return the headers of all DICOM files directly inside `folder`."""
+def _series_of_file(path: Path, series_uid: str | None, progress: Progress, cancel: CancelToken) -> list[Header]:
+    """Return the series that the file `path` belongs to, from its folder; a scout picks itself."""
+    picked = read_header(path)
+    if picked is None:
+        raise InputError(f"{path}: not a DICOM file; give a folder with a CT series, or one file of it")
+    _check_ct(path, picked)
+    if series_uid not in (None, picked.series_uid):
+        raise InputError(
+            f"{path}: belongs to the series '{picked.series_uid}', not to '{series_uid}'; leave out one of the two"
+        )
+    headers = _scan(_files_in(path.parent), progress, cancel)
+    return choose_series(path, [header for header in headers if header.is_image], picked.series_uid)
+
+
+def _files_in(folder: Path) -> list[tuple[Path, None]]:
+    """Return the files directly inside `folder`, which are called by their own path."""
     try:
-        files = sorted(item for item in folder.iterdir() if item.is_file())
+        return [(item, None) for item in sorted(folder.iterdir()) if item.is_file()]
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed; check the permissions of the folder") from error
-    headers = [header for header in map(read_header, files) if header is not None]
-    if len(headers) < len(files):
-        logger.info("passed over %d of %d files that are not DICOM", len(files) - len(headers), len(files))
+
+
+def _scan(files: Iterable[tuple[Path, Path | None]], progress: Progress, cancel: CancelToken) -> list[Header]:
+    """Return the headers of all DICOM files among `files`, pairs of a file and what to call it."""
+    listed = list(files)
+    headers = []
+    for number, (file, shown) in enumerate(listed):
+        cancel.check()
+        progress(number / len(listed), "looking for the series")
+        header = read_header(file, shown)
+        if header is not None:
+            headers.append(header)
+    if len(headers) < len(listed):
+        logger.info("passed over %d of %d files that are not DICOM", len(listed) - len(headers), len(listed))
     return headers
 
 
-def _only_series(folder: Path, headers: list[Header]) -> list[Header]:
-    """Return the images among `headers` if they form exactly one series."""
+def _chosen(place: Path, headers: list[Header], series_uid: str | None) -> list[Header]:
     images = [header for header in headers if header.is_image]
     if not images:
-        raise _no_images(folder, headers)
-    series: dict[str, list[Header]] = {}
-    for header in images:
-        series.setdefault(header.series_uid, []).append(header)
-    if len(series) > 1:
-        names = "; ".join(_series_name(members) for members in series.values())
-        raise InputError(
-            f"{folder}: holds {len(series)} series ({names}); "
-            "give one file of the series you mean, or a folder with that series alone"
-        )
+        raise _no_images(place, headers)
     if len(images) < len(headers):
         logger.info("passed over %d DICOM files that are not images", len(headers) - len(images))
-    return images
+    return choose_series(place, images, series_uid)
 
 
-def _no_images(folder: Path, headers: list[Header]) -> InputError:
-    """Say what a folder without images holds instead."""
+def _no_images(place: Path, headers: list[Header]) -> InputError:
+    """Say what a folder or archive without images holds instead."""
     if not headers:
-        inside = any(item.is_dir() for item in folder.iterdir())
+        if not place.is_dir():
+            return InputError(f"{place}: no DICOM files in this ZIP archive; give one that holds a CT series")
+        inside = any(item.is_dir() for item in place.iterdir())
         hint = "give the subfolder that holds the CT series" if inside else "give a folder with a CT series"
-        return InputError(f"{folder}: no DICOM files directly in this folder; {hint}")
+        return InputError(f"{place}: no DICOM files directly in this folder; {hint}")
     if all(header.sop_class_uid == DIRECTORY_STORAGE for header in headers):
-        return InputError(f"{folder}: holds a DICOMDIR index but no images; give the folder with the CT series")
+        return InputError(f"{place}: holds a DICOMDIR index but no images; give the folder with the CT series")
     kinds = sorted({header.text("Modality") or "unknown" for header in headers})
-    return InputError(f"{folder}: holds no images, only DICOM of modality {', '.join(kinds)}; a CT series is needed")
-
-
-def _series_name(members: list[Header]) -> str:
-    """Name a series by what a user can look up; never by its patient."""
-    first = members[0]
-    description = first.text("SeriesDescription") or "no description"
-    kind = first.text("Modality") or "unknown modality"
-    return f"{first.series_uid or 'no UID'} '{description}', {kind}, {len(members)} file{'s' * (len(members) > 1)}"
+    return InputError(f"{place}: holds no images, only DICOM of modality {', '.join(kinds)}; a CT series is needed")
 
 
 def _check_ct(path: Path, header: Header) -> None:
@@ -108,11 +156,15 @@ def _check_ct(path: Path, header: Header) -> None:
         raise InputError(f"{path}: a DICOM object without pixels; give a CT series")
 
 
-def _check_grey_single_frame(header: Header) -> None:
-    if header.sop_class_uid in ENHANCED_CT_STORAGE or int(header.dataset.get("NumberOfFrames") or 1) > 1:
-        raise InputError(
-            f"{header.path}: an enhanced (multi-frame) CT cannot be read; "
-            "export the series as single-frame CT images or convert it to NIfTI"
-        )
-    if int(header.dataset.get("SamplesPerPixel") or 1) != 1:
-        raise InputError(f"{header.path}: a colour picture, not a CT image; give the original series")
+def _without_copies(slices: list[Header]) -> list[Header]:
+    """Leave out files that are copies, byte for byte, of another one."""
+    first: dict[tuple[str, int | None], Header] = {}
+    kept = []
+    for header in slices:
+        original = first.setdefault((header.sop_instance_uid, header.frame), header)
+        # Without an instance UID, as after a strict de-identification, the whole files would all have to be compared.
+        if original is header or not header.sop_instance_uid or not filecmp.cmp(original.path, header.path, False):
+            kept.append(header)
+    if len(kept) < len(slices):
+        logger.info("passed over %d copies of slices", len(slices) - len(kept))
+    return kept

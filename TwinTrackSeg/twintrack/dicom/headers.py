@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import math
 import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +25,8 @@ __all__ = [
     "Header",
     "damaged",
     "is_dicom_input",
+    "is_zip",
+    "quiet_parser",
     "read_header",
 ]
 
@@ -35,32 +42,44 @@ ENHANCED_CT_STORAGE = ("1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2
 DERIVED_MODALITIES = frozenset({"SEG", "RTSTRUCT", "RTDOSE", "RTPLAN", "SR", "PR", "KO", "REG", "DOC"})
 """Objects made from images. They may lie beside the series that they describe, so they do not count as a series."""
 
+SECONDARY_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
+"""Start of the SOP classes of screen shots, the form of most dose reports."""
+
 HEADER_TAGS = [
-    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription"),
+    *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription", "ImageType"),
     *("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
-    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "RescaleIntercept"),
+    *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
+    *("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 """All that is read of a header: nothing that names the patient."""
 
-PARSE_ERRORS = (EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, struct.error)
+PARSE_ERRORS = (
+    *(EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, RecursionError, IndexError),
+    *(struct.error, zlib.error, OverflowError, LookupError),
+)
 """What the parser raises on a damaged file."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """The part of one DICOM file's header that places it in a series and in space.
+    """The part of a DICOM header that places one slice in a series and in space.
 
     Attributes
     ----------
     path : Path
         The file.
     dataset : pydicom.dataset.Dataset
-        The elements of `HEADER_TAGS` that the file has.
+        The elements of `HEADER_TAGS` that the file has; for a frame of a multi-frame file, those of the frame.
     sop_class_uid, sop_instance_uid : str
         From the data set or, where a de-identification emptied it, from the file meta information.
     transfer_syntax_uid : str
         How the pixels are encoded; empty for a file without file meta information.
+    frame : int or None
+        Number of the frame in a multi-frame file, from 1.
+    shown : Path or None
+        What to call the file in messages, where that is not `path`: its place inside a ZIP archive.
     """
 
     path: Path
@@ -68,6 +87,28 @@ class Header:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    frame: int | None = None
+    shown: Path | None = None
+
+    @property
+    def place(self) -> str:
+        """What to call the slice in a message: its whole path, and the frame in it."""
+        return f"{self.shown or self.path}{self._frame_text}"
+
+    @property
+    def name(self) -> str:
+        """What to call the slice where its folder was named already."""
+        return f"{self.path.name}{self._frame_text}"
+
+    @property
+    def folder(self) -> str:
+        """What to call the series' place: the folder, the ZIP archive, or the multi-frame file."""
+        shown = self.shown or self.path
+        return str(shown if self.frame is not None else shown.parent)
+
+    @property
+    def _frame_text(self) -> str:
+        return "" if self.frame is None else f" frame {self.frame}"
 
     def text(self, keyword: str) -> str:
         """Return the element `keyword` as text without surrounding blanks, empty where absent."""
@@ -82,12 +123,37 @@ class Header:
     @property
     def size(self) -> tuple[int, int]:
         """Number of (columns, rows)."""
-        return int(self.dataset.get("Columns") or 0), int(self.dataset.get("Rows") or 0)
+        return self.whole_number("Columns"), self.whole_number("Rows")
 
     @property
     def is_image(self) -> bool:
         """Whether the file is an acquired or reformatted image, not an object made from one."""
         return min(self.size) > 0 and self.text("Modality") not in DERIVED_MODALITIES
+
+    @property
+    def frames(self) -> int:
+        """NumberOfFrames of the file."""
+        return max(1, self.whole_number("NumberOfFrames"))
+
+    @property
+    def is_side_image(self) -> bool:
+        """Whether the image is a scout (localizer) or a screen shot, which lie beside the slices of a series."""
+        kind = self.dataset.get("ImageType")
+        values = [kind] if isinstance(kind, str) else list(kind or [])
+        return "LOCALIZER" in values or self.sop_class_uid.startswith(SECONDARY_CAPTURES)
+
+    def whole_number(self, keyword: str) -> int:
+        """Return the element `keyword` as a whole number, 0 where it is absent or no number.
+
+        A repeated element counts by its first value, as a viewer would take it.
+        """
+        value = self.dataset.get(keyword)
+        if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue":
+            value = value[0] if len(value) else 0
+        try:
+            return int(value or 0)
+        except (TypeError, ValueError, OverflowError):
+            return 0
 
     def numbers(self, keyword: str, count: int) -> tuple[float, ...]:
         """Return the `count` numbers of element `keyword`.
@@ -104,19 +170,19 @@ class Header:
             values = ()
         if len(values) != count or not all(math.isfinite(item) for item in values):
             raise InputError(
-                f"{self.path}: the DICOM header has no usable {keyword} ({count} numbers), "
+                f"{self.place}: the DICOM header has no usable {keyword} ({count} numbers), "
                 "so the slice cannot be placed in space; export the original axial series"
             )
         return values
 
 
 def is_dicom_input(path: str | Path) -> bool:
-    """Whether `path` is to be read with `read_series`: any folder, or a file that starts as DICOM files do.
+    """Whether `path` is to be read with `read_series`: any folder or ZIP, or a file that starts as DICOM files do.
 
-    A folder counts without a look inside, so that an empty one gets the message of `read_series`.
+    A folder or ZIP counts without a look inside, so that an empty one gets the message of `read_series`.
     """
     path = Path(path)
-    if path.is_dir():
+    if path.is_dir() or is_zip(path):
         return True
     try:
         with path.open("rb") as file:
@@ -126,8 +192,27 @@ def is_dicom_input(path: str | Path) -> bool:
     return start[PREAMBLE_BYTES:] == b"DICM" or (start[:2] in BARE_STARTS and read_header(path) is not None)
 
 
-def read_header(path: Path) -> Header | None:
-    """Read the header of one existing file.
+@contextmanager
+def quiet_parser() -> Iterator[None]:
+    """Pass over odd values in silence, because a warning about them would quote them."""
+    from pydicom.config import disable_value_validation
+
+    with disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def is_zip(path: Path) -> bool:
+    """Whether `path` is a ZIP archive, by its first bytes and its end."""
+    try:
+        with path.open("rb") as file:
+            return file.read(2) == b"PK" and zipfile.is_zipfile(file)
+    except OSError:
+        return False
+
+
+def read_header(path: Path, shown: Path | None = None) -> Header | None:
+    """Read the header of one existing file, which messages call `shown` where that is given.
 
     Returns
     -------
@@ -140,7 +225,6 @@ def read_header(path: Path) -> Header | None:
         If the file is DICOM but cut off or damaged, or cannot be opened.
     """
     import pydicom
-    from pydicom.config import disable_value_validation
 
     marked = False
     try:
@@ -149,30 +233,33 @@ def read_header(path: Path) -> Header | None:
         marked = start[PREAMBLE_BYTES:] == b"DICM"
         if not marked and start[:2] not in BARE_STARTS:
             return None
-        # Odd values are passed over in silence, because a warning about them would quote them.
-        with disable_value_validation():
+        with quiet_parser():
             found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=not marked)
-            header = _header(path, found)
+            found.decode()
+            # Values are decoded when first looked at; what cannot be decoded shall show here.
+            for _ in found.iterall():
+                pass
+            header = _header(path, found, shown)
         complete = not _is_cut_off(header)
     except OSError as error:
-        raise InputError(f"{path}: cannot be read; check the permissions of the file") from error
+        raise InputError(f"{shown or path}: cannot be read; check the permissions of the file") from error
     except PARSE_ERRORS as error:
         if marked:
-            raise damaged(path) from error
+            raise damaged(shown or path) from error
         return None
     if complete:
         return header
     if marked:
-        raise damaged(path)
+        raise damaged(shown or path)
     return None
 
 
-def damaged(path: Path) -> InputError:
+def damaged(place: Path | str) -> InputError:
     """Return the error for a file that is DICOM but not whole."""
-    return InputError(f"{path}: the DICOM file is cut off or damaged; copy or export it again")
+    return InputError(f"{place}: the DICOM file is cut off or damaged; copy or export it again")
 
 
-def _header(path: Path, found: FileDataset) -> Header:
+def _header(path: Path, found: FileDataset, shown: Path | None) -> Header:
     """Wrap what was read, with the file meta information standing in for emptied elements."""
     meta: Any = getattr(found, "file_meta", None) or {}
 
@@ -185,6 +272,7 @@ def _header(path: Path, found: FileDataset) -> Header:
         sop_class_uid=uid("SOPClassUID", "MediaStorageSOPClassUID"),
         sop_instance_uid=uid("SOPInstanceUID", "MediaStorageSOPInstanceUID"),
         transfer_syntax_uid=str(meta.get("TransferSyntaxUID") or ""),
+        shown=shown,
     )
 
 

@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.dicom.find import find_series
+from twintrack.dicom.archive import Unpacked
+from twintrack.dicom.find import Found, find_series
+from twintrack.dicom.grid import Grid, find_grid
 from twintrack.dicom.headers import Header
-from twintrack.dicom.stack import stack_slices
-from twintrack.errors import InputError
-from twintrack.progress import CancelToken, Progress, no_progress
+from twintrack.dicom.hounsfield import AIR_HU, stack_hu, to_hu
+from twintrack.dicom.layout import SliceLayout
+from twintrack.dicom.pixels import read_pixels
+from twintrack.dicom.stack import Stack, stack_slices
+from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.volume import Volume
 
 __all__ = ["DicomSeries", "read_series"]
 
 logger = logging.getLogger(__name__)
+
+Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -29,10 +35,10 @@ class DicomSeries:
     Attributes
     ----------
     volume : Volume
-        HU in (z, y, x) order; int16 where every value is whole and fits, else float32. Grid index k follows the slices
-        by ascending position along row direction x column direction.
+        HU in (z, y, x) order; int16 where every value is whole and fits, else float32. Grid index k runs by ascending
+        position along row direction x column direction.
     files : tuple of Path
-        The slices' files; ``files[k]`` holds ``volume.array[k]``.
+        The file of each slice by ascending position. Slice k is ``volume.array[k]`` unless there is a `layout`.
     sop_instance_uids : tuple of str
         SOPInstanceUID of each slice, in the same order.
     series_uid, study_uid, frame_of_reference_uid : str
@@ -41,6 +47,18 @@ class DicomSeries:
         Always ``CT``.
     description : str
         SeriesDescription, may be empty.
+    frames : tuple of int or None
+        Number of each slice's frame in its file, from 1; None for single-frame files.
+    sop_class_uids : tuple of str
+        SOPClassUID of each slice.
+    positions_mm : tuple of tuple of float
+        LPS position of the first pixel of each slice, as its header states it.
+    layout : SliceLayout or None
+        Where the slices lie on the grid, if they were resampled onto it.
+    notes : tuple of str
+        What a user must be told about the way from the files to the volume.
+    unpacked : Unpacked or None
+        Keeps the files of a ZIP archive in place as long as the series is in use.
     """
 
     volume: Volume
@@ -51,24 +69,53 @@ class DicomSeries:
     frame_of_reference_uid: str
     modality: str
     description: str
+    frames: tuple[int | None, ...]
+    sop_class_uids: tuple[str, ...]
+    positions_mm: tuple[Point, ...]
+    layout: SliceLayout | None = None
+    notes: tuple[str, ...] = ()
+    unpacked: Unpacked | None = None
+
+    @property
+    def slice_size(self) -> tuple[int, int]:
+        """(columns, rows) of a slice."""
+        return self.layout.size if self.layout is not None else self.volume.geometry.size[:2]
+
+    def on_slices(self, array: NDArray[Any]) -> NDArray[Any]:
+        """Return what lies on the volume's grid (z, y, x) as it lies on the slices: (slice, y, x).
+
+        Where slices were resampled, values are interpolated linearly; a mask (bool) holds where its interpolated value
+        is at least one half.
+        """
+        if self.layout is None:
+            return array
+        on_slices = self.layout.to_slices(array)
+        return on_slices >= np.float32(0.5) if array.dtype == bool else on_slices.astype(array.dtype)
 
 
 def read_series(
-    path: str | Path, *, progress: Progress = no_progress, cancel: CancelToken | None = None
+    path: str | Path,
+    *,
+    series_uid: str | None = None,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
 ) -> DicomSeries:
-    """Read the CT series in a folder, or the one that a file belongs to.
+    """Read the CT series in a folder or ZIP archive, or the one that a file belongs to.
 
-    The grid comes from the slices' positions and orientation alone. Compressed series are decoded by the GDCM library
-    inside SimpleITK: JPEG (lossless too), JPEG-LS, JPEG 2000 and RLE.
+    The grid comes from the slices' positions and orientation alone. Slices at uneven distances or sheared by a tilted
+    gantry are resampled onto a regular grid where that is sound, and the series says so in its `notes`.
 
     Parameters
     ----------
     path : str or Path
-        A folder with one series, or one file, which picks its own series from its folder.
+        A folder or ZIP archive, or one file, which picks its own series from its folder. Slices may be files or frames
+        of an enhanced CT.
+    series_uid : str, optional
+        SeriesInstanceUID, to choose among several series.
     progress : callable
-        Told the fraction of slices read.
+        Told the fraction done.
     cancel : CancelToken, optional
-        Checked before each slice.
+        Checked before each file.
 
     Returns
     -------
@@ -78,72 +125,73 @@ def read_series(
     Raises
     ------
     InputError
-        If there is nothing to read there, if it is not exactly one CT series, if the slices do not form a complete,
-        regular, unsheared stack, or if a file is damaged. The sentence names the file or folder and the remedy.
+        If there is nothing to read there, if it is not exactly one CT series, if no sound grid can be made of the
+        slices, or if a file is damaged. The sentence names the file or folder and the remedy.
     Cancelled
         If `cancel` was triggered.
     """
-    ordered, geometry = stack_slices(find_series(path))
-    slices = []
-    for index, header in enumerate(ordered):
-        if cancel is not None:
-            cancel.check()
-        progress(index / len(ordered), "reading DICOM")
-        slices.append(_read_hu(header))
+    cancel = cancel or CancelToken()
+    found = find_series(path, series_uid=series_uid, progress=part(progress, 0.0, 0.3), cancel=cancel)
+    stack = stack_slices(found.slices)
+    grid = find_grid(stack)
+    array = stack_hu(_read_slices(stack.slices, part(progress, 0.3, 1.0), cancel))
+    if grid.layout is not None:
+        array = _resampled(array, grid.layout)
     progress(1.0, "reading DICOM")
-    if any(header.dataset.get("RescaleIntercept") is None for header in ordered):
-        logger.warning("the series states no RescaleIntercept; its stored values are taken as HU")
-    first = ordered[0]
+    return _series(found, stack, grid, array)
+
+
+def _series(found: Found, stack: Stack, grid: Grid, array: NDArray[np.generic]) -> DicomSeries:
+    first = stack.slices[0]
+    for note in (notes := (*grid.notes, *_rescale_notes(stack.slices))):
+        logger.warning("%s", note)
     return DicomSeries(
-        volume=Volume(_stack_hu(slices), geometry),
-        files=tuple(header.path for header in ordered),
-        sop_instance_uids=tuple(header.sop_instance_uid for header in ordered),
+        volume=Volume(array, grid.geometry),
+        files=tuple(header.path for header in stack.slices),
+        sop_instance_uids=tuple(header.sop_instance_uid for header in stack.slices),
         series_uid=first.series_uid,
         study_uid=first.text("StudyInstanceUID"),
         frame_of_reference_uid=first.text("FrameOfReferenceUID"),
         modality=first.text("Modality"),
         description=first.text("SeriesDescription"),
+        frames=tuple(header.frame for header in stack.slices),
+        sop_class_uids=tuple(header.sop_class_uid for header in stack.slices),
+        positions_mm=tuple((float(x), float(y), float(z)) for x, y, z in stack.positions_mm),
+        layout=grid.layout,
+        notes=notes,
+        unpacked=found.unpacked,
     )
 
 
-def _read_hu(header: Header) -> NDArray[np.generic]:
-    """Decode one slice, (y, x), with its own rescale slope and intercept applied."""
-    import SimpleITK as sitk
-
-    try:
-        image = sitk.ReadImage(str(header.path), imageIO="GDCMImageIO")
-    except RuntimeError as error:
-        raise _undecodable(header) from error
-    array: NDArray[np.generic] = sitk.GetArrayFromImage(image)
-    columns, rows = header.size
-    if array.size != rows * columns:
-        raise _undecodable(header)
-    return array.reshape(rows, columns)
+def _rescale_notes(slices: list[Header]) -> list[str]:
+    """Say where the files do not state that their values are HU."""
+    notes = []
+    if any(header.dataset.get("RescaleIntercept") is None for header in slices):
+        notes.append("The series states no RescaleIntercept; its stored values are taken as HU.")
+    other = {header.text("RescaleType") for header in slices} - {"", "HU", "US"}
+    if other:
+        notes.append(f"The series states its values as {', '.join(sorted(other))}, not as HU; they are taken as HU.")
+    return notes
 
 
-def _undecodable(header: Header) -> InputError:
-    """Tell a damaged file from an encoding that the decoder does not know."""
-    from pydicom.uid import (
-        UID,
-        AllTransferSyntaxes,
-        JPEG2000TransferSyntaxes,
-        JPEGLSTransferSyntaxes,
-        JPEGTransferSyntaxes,
-        RLELossless,
-    )
+def _read_slices(slices: list[Header], progress: Progress, cancel: CancelToken) -> list[NDArray[np.generic]]:
+    """Return the HU of each slice, (y, x); a multi-frame file is decoded once."""
+    read = {}
+    multi: dict[Path, Any] = {}
+    # Frames of a file follow each other here, so that only one such file is held decoded.
+    order = sorted(range(len(slices)), key=lambda index: (str(slices[index].path), slices[index].frame or 0))
+    for number, index in enumerate(order):
+        cancel.check()
+        progress(number / len(order), "reading DICOM")
+        header = slices[index]
+        if header.path not in multi:
+            multi = {header.path: read_pixels(header)}
+        dataset, frames = multi[header.path]
+        read[index] = to_hu(frames[(header.frame or 1) - 1], header, dataset)
+    return [read[index] for index in range(len(slices))]
 
-    syntax = UID(header.transfer_syntax_uid)
-    compressed = [*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes, *JPEG2000TransferSyntaxes, RLELossless]
-    if syntax in AllTransferSyntaxes and syntax.is_compressed and not syntax.is_deflated and syntax not in compressed:
-        return InputError(f"{header.path}: encoded as {syntax.name}, which cannot be decoded; export it uncompressed")
-    return InputError(f"{header.path}: the pixels cannot be read, the file is cut off or damaged; export it again")
 
-
-def _stack_hu(slices: Sequence[NDArray[np.generic]]) -> NDArray[np.generic]:
-    """Stack slices to (z, y, x): int16 where this loses nothing, else float32."""
-    limits = np.iinfo(np.int16)
-    whole = all(item.dtype.kind in "iu" for item in slices)
-    fits = whole and all(int(item.min()) >= limits.min and int(item.max()) <= limits.max for item in slices)
-    kind = np.int16 if fits else np.float32
-    stacked: NDArray[np.generic] = np.stack([item.astype(kind, copy=False) for item in slices])
-    return stacked
+def _resampled(slices: NDArray[np.generic], layout: SliceLayout) -> NDArray[np.generic]:
+    """Return the slices on the grid, in their own type; whole HU stay whole."""
+    grid = layout.to_grid(slices, float(AIR_HU))
+    return np.rint(grid).astype(slices.dtype) if slices.dtype.kind == "i" else grid

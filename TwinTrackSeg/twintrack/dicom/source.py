@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twintrack.dicom.headers import CT_IMAGE_STORAGE, PARSE_ERRORS, damaged
+from twintrack.dicom.references import slice_uid
 from twintrack.dicom.series import DicomSeries
 from twintrack.errors import InputError
 
@@ -47,7 +49,16 @@ def source_images(series: DicomSeries) -> list[Dataset]:
     """
     if not series.study_uid or not series.series_uid:
         logger.warning("the source series has no study or series UID; the derived object gets new ones")
-    return [_source_image(series, index, path) for index, path in enumerate(series.files)]
+    read: dict[Path, Dataset] = {}
+    images = []
+    for index, path in enumerate(series.files):
+        if series.frames[index] is None:
+            images.append(_complete(_read(path), series, index))
+        else:
+            if path not in read:
+                read[path] = _without_frames(_read(path))
+            images.append(_placed(_complete(copy(read[path]), series, index), series, index))
+    return images
 
 
 def take_identity(images: Sequence[Dataset]) -> dict[str, str]:
@@ -70,10 +81,24 @@ def give_identity(derived: Dataset, held: Mapping[str, str]) -> None:
         setattr(derived, keyword, value)
 
 
-def _source_image(series: DicomSeries, index: int, path: Path) -> Dataset:
-    """Return the header of slice `index` with its UIDs complete."""
-    import pydicom
+def _complete(image: Dataset, series: DicomSeries, index: int) -> Dataset:
+    """Give the header of slice `index` all UIDs that a reference needs."""
     from pydicom.uid import generate_uid
+
+    # One per series: the frame of reference, or else the first slice, tells series apart.
+    origin = series.frame_of_reference_uid or series.sop_instance_uids[0]
+    image.SOPClassUID = CT_IMAGE_STORAGE
+    image.SOPInstanceUID = slice_uid(series, index)
+    image.StudyInstanceUID = series.study_uid or generate_uid(entropy_srcs=[origin, "study"])
+    image.SeriesInstanceUID = series.series_uid or generate_uid(
+        entropy_srcs=[series.sop_instance_uids[0] or origin, "series"]
+    )
+    image.FrameOfReferenceUID = series.frame_of_reference_uid or generate_uid(entropy_srcs=[origin, "frame"])
+    return image
+
+
+def _read(path: Path) -> Dataset:
+    import pydicom
 
     try:
         image = pydicom.dcmread(path, stop_before_pixels=True, force=True)
@@ -83,13 +108,24 @@ def _source_image(series: DicomSeries, index: int, path: Path) -> Dataset:
         raise InputError(f"{path}: cannot be read any more; keep the DICOM series until the export is done") from error
     except PARSE_ERRORS as error:
         raise damaged(path) from error
-    # One per series: the frame of reference, or else the first slice, tells series apart.
-    origin = series.frame_of_reference_uid or series.sop_instance_uids[0]
-    image.SOPClassUID = CT_IMAGE_STORAGE
-    image.SOPInstanceUID = series.sop_instance_uids[index] or generate_uid(entropy_srcs=[origin, "slice", str(index)])
-    image.StudyInstanceUID = series.study_uid or generate_uid(entropy_srcs=[origin, "study"])
-    image.SeriesInstanceUID = series.series_uid or generate_uid(
-        entropy_srcs=[series.sop_instance_uids[0] or origin, "series"]
-    )
-    image.FrameOfReferenceUID = series.frame_of_reference_uid or generate_uid(entropy_srcs=[origin, "frame"])
+    return image
+
+
+def _without_frames(image: Dataset) -> Dataset:
+    """Leave out what describes the frames of a multi-frame file."""
+    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "NumberOfFrames"):
+        if keyword in image:
+            delattr(image, keyword)
+    return image
+
+
+def _placed(image: Dataset, series: DicomSeries, index: int) -> Dataset:
+    """State the place of slice `index` as a single-frame image does."""
+    from pydicom.valuerep import DSfloat
+
+    cosines = series.volume.geometry.direction_matrix[:, :2].T.ravel()
+    column_mm, row_mm, _ = series.volume.geometry.spacing_mm
+    image.ImagePositionPatient = [DSfloat(value, auto_format=True) for value in series.positions_mm[index]]
+    image.ImageOrientationPatient = [DSfloat(float(value), auto_format=True) for value in cosines]
+    image.PixelSpacing = [DSfloat(value, auto_format=True) for value in (row_mm, column_mm)]
     return image

@@ -1,17 +1,18 @@
-"""Order the slices of a series and derive its voxel grid from where they lie."""
+"""Order the slices of a series by where they lie, and check that they can be one stack."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.dicom.headers import Header
 from twintrack.errors import InputError
-from twintrack.volume import Geometry
 
-__all__ = ["stack_slices"]
+__all__ = ["Stack", "stack_slices"]
 
 ORIENTATION_TOLERANCE = 1e-3
 """Largest difference between direction cosines, of slices of one series or from perpendicular axes."""
@@ -19,24 +20,51 @@ ORIENTATION_TOLERANCE = 1e-3
 PIXEL_SPACING_TOLERANCE = 1e-4
 """Largest relative difference of the pixel spacings of slices of one series."""
 
+SMALLEST_SPACING_MM, LARGEST_SPACING_MM = 0.01, 20.0
+"""Pixels of a CT are not smaller or larger than this."""
+
 SAME_POSITION_MM = 0.01
 """Slices closer than this lie at the same place."""
 
-OFF_GRID_TOLERANCE = 0.1
-"""Fraction of the slice distance by which a slice may lie off the regular grid."""
-
-SIDEWAYS_TOLERANCE = 0.1
-"""Fraction of the pixel spacing by which a slice may be shifted within its plane."""
-
-LARGE_GAP = 1.4
-"""A gap of more than this many slice distances is told at once."""
-
-WHOLE_GAP_TOLERANCE = 0.1
-"""A gap this close to a multiple of the slice distance (in slices) is told as missing slices."""
+FARTHEST_MM = 1e5
+"""No slice lies farther from the origin than this."""
 
 
-def stack_slices(headers: Sequence[Header]) -> tuple[list[Header], Geometry]:
-    """Sort slices along their common normal and return them with the grid they form.
+@dataclass(frozen=True)
+class Stack:
+    """Parallel slices of one size by ascending position along row direction x column direction.
+
+    Attributes
+    ----------
+    slices : list of Header
+        The slices in this order.
+    positions_mm : numpy.ndarray
+        (slice, 3): LPS position of the first pixel of each, as its header states it.
+    offsets_mm : numpy.ndarray
+        (slice, 3): the same from the first slice on, along the axes (i, j, k).
+    axes : numpy.ndarray
+        Direction matrix (LPS rows, columns i, j, k), right-handed: i runs along an image row, j down a column.
+    size : tuple of int
+        (columns, rows).
+    spacing_mm : tuple of float
+        Pixel edges along (i, j).
+    """
+
+    slices: list[Header]
+    positions_mm: NDArray[np.float64]
+    offsets_mm: NDArray[np.float64]
+    axes: NDArray[np.float64]
+    size: tuple[int, int]
+    spacing_mm: tuple[float, float]
+
+    @property
+    def along_mm(self) -> NDArray[np.float64]:
+        """(slice,): how far each slice lies from the first one, along the normal of the slices."""
+        return self.offsets_mm[:, 2]
+
+
+def stack_slices(headers: Sequence[Header]) -> Stack:
+    """Sort slices along their common normal.
 
     Only ImagePositionPatient, ImageOrientationPatient and PixelSpacing are used: slice thickness, instance numbers and
     SpacingBetweenSlices are often wrong.
@@ -46,40 +74,29 @@ def stack_slices(headers: Sequence[Header]) -> tuple[list[Header], Geometry]:
     headers : sequence of Header
         The slices of one series, in any order.
 
-    Returns
-    -------
-    ordered : list of Header
-        The slices by ascending position along row direction x column direction: array index z, grid index k.
-    geometry : Geometry
-        The grid in LPS mm: i runs along an image row, j down a column, k through the slices (right-handed).
-
     Raises
     ------
     InputError
-        If there are fewer than two slices, if they differ in size, orientation or pixel spacing, if two lie at one
-        place, if some are missing or unevenly spaced, or if the stack is sheared (gantry tilt).
+        If there are fewer than two slices, if they differ in size, orientation, pixel spacing or frame of reference,
+        or if two lie at one place.
     """
-    first = headers[0]
     if len(headers) < 2:
-        raise InputError(f"{first.path}: the series has a single slice; a volume needs at least 2")
+        raise InputError(f"{headers[0].place}: the series has a single slice; a volume needs at least 2")
+    first = _check_alike(headers)
     axes = _axes(first)
-    for header in headers[1:]:
-        _check_alike(first, header)
-    positions = np.array([header.numbers("ImagePositionPatient", 3) for header in headers])
-    along = positions @ axes[:, 2]
-    order = np.argsort(along, kind="stable")
-    ordered = [headers[index] for index in order]
-    positions, along = positions[order], along[order]
-    _check_gaps(ordered, along)
-    spacing = _spacing_mm(first)
-    _check_upright(ordered, positions, axes, spacing)
-    geometry = Geometry(
-        size=(*first.size, len(ordered)),
-        spacing_mm=(*spacing, float(along[-1] - along[0]) / (len(ordered) - 1)),
-        origin_mm=(float(positions[0, 0]), float(positions[0, 1]), float(positions[0, 2])),
-        direction=tuple(axes.ravel().tolist()),
-    )
-    return ordered, geometry
+    positions = np.array([_position_mm(header) for header in headers])
+    order = np.argsort(positions @ axes[:, 2], kind="stable")
+    slices, positions = [headers[index] for index in order], positions[order]
+    offsets = (positions - positions[0]) @ axes
+    _check_distinct(slices, offsets[:, 2])
+    return Stack(slices, positions, offsets, axes, first.size, _spacing_mm(first))
+
+
+def _position_mm(header: Header) -> tuple[float, ...]:
+    position = header.numbers("ImagePositionPatient", 3)
+    if max(abs(value) for value in position) > FARTHEST_MM:
+        raise InputError(f"{header.place}: ImagePositionPatient lies beyond any patient; export the series again")
+    return position
 
 
 def _axes(header: Header) -> NDArray[np.float64]:
@@ -87,7 +104,7 @@ def _axes(header: Header) -> NDArray[np.float64]:
     cosines = np.array(header.numbers("ImageOrientationPatient", 6)).reshape(2, 3)
     if not np.allclose(cosines @ cosines.T, np.eye(2), atol=ORIENTATION_TOLERANCE):
         raise InputError(
-            f"{header.path}: ImageOrientationPatient does not hold two perpendicular unit vectors; "
+            f"{header.place}: ImageOrientationPatient does not hold two perpendicular unit vectors; "
             "export the original series again"
         )
     normal = np.cross(cosines[0], cosines[1])
@@ -98,85 +115,70 @@ def _spacing_mm(header: Header) -> tuple[float, float]:
     """Return the in-plane voxel edges along (i, j); PixelSpacing lists the distance of rows first."""
     row_distance, column_distance = header.numbers("PixelSpacing", 2)
     if min(row_distance, column_distance) <= 0:
-        raise InputError(f"{header.path}: PixelSpacing must be positive; export the original series again")
+        raise InputError(f"{header.place}: PixelSpacing must be positive; export the original series again")
+    if (
+        not SMALLEST_SPACING_MM
+        <= min(row_distance, column_distance)
+        <= max(row_distance, column_distance)
+        <= LARGEST_SPACING_MM
+    ):
+        raise InputError(
+            f"{header.place}: PixelSpacing is {row_distance:g} x {column_distance:g} mm, which no CT has; "
+            "export the original series again"
+        )
     return column_distance, row_distance
 
 
-def _check_alike(first: Header, other: Header) -> None:
-    """Check that two slices can belong to one stack."""
+def _check_alike(headers: Sequence[Header]) -> Header:
+    """Check that slices can belong to one stack, and return one that stands for all.
 
-    def differs(what: str, one: object, two: object) -> InputError:
-        return InputError(
-            f"{other.path}: its {what} {two} differs from {one} of {first.path.name}; "
-            "the series is not one stack, export the reconstruction you mean as a series of its own"
-        )
-
-    if first.size != other.size:
-        raise differs("size", first.size, other.size)
-    turned = (first.numbers("ImageOrientationPatient", 6), other.numbers("ImageOrientationPatient", 6))
-    if not np.allclose(turned[0], turned[1], rtol=0, atol=ORIENTATION_TOLERANCE):
-        raise differs("orientation", *turned)
-    spacings = (_spacing_mm(first), _spacing_mm(other))
-    if not np.allclose(spacings[0], spacings[1], rtol=PIXEL_SPACING_TOLERANCE, atol=0):
-        raise differs("pixel spacing", *spacings)
-    frames = [header.text("FrameOfReferenceUID") for header in (first, other)]
-    if frames[0] != frames[1]:
-        raise differs("frame of reference", *frames)
-
-
-def _check_gaps(ordered: Sequence[Header], along_mm: NDArray[np.float64]) -> None:
-    """Check that the sorted slices are distinct and evenly spaced."""
-    gaps = np.diff(along_mm)
-    for k in np.flatnonzero(gaps < SAME_POSITION_MM).tolist():
-        raise InputError(
-            f"{ordered[k].path.parent}: {ordered[k].path.name} and {ordered[k + 1].path.name} lie at the same position "
-            f"({along_mm[k]:.2f} mm along the slice normal); keep one phase or copy of the series in the folder"
-        )
-    # The lower median is a true gap even where every second slice of three is missing.
-    usual = float(np.sort(gaps)[(len(gaps) - 1) // 2])
-    for k in np.flatnonzero(gaps > LARGE_GAP * usual).tolist():
-        missing = round(gaps[k] / usual) - 1
-        whole = missing >= 1 and abs(gaps[k] / usual - round(gaps[k] / usual)) <= WHOLE_GAP_TOLERANCE
-        what = f"{missing} slice{'s' * (missing > 1)} missing" if whole else "uneven slice distance"
-        raise _gap_error(what, ordered, along_mm, k, usual)
-    regular = np.linspace(along_mm[0], along_mm[-1], len(along_mm))
-    off = np.abs(along_mm - regular)
-    if off.max() > OFF_GRID_TOLERANCE * usual:
-        # Tell the gap that is furthest from the usual one.
-        raise _gap_error("uneven slice distance", ordered, along_mm, int(np.abs(gaps - usual).argmax()), usual)
+    The message names a slice that is unlike the most of them, and how many more are.
+    """
+    kinds: list[tuple[str, list[tuple[float, ...]], float, float]] = [
+        ("size", [header.size for header in headers], 0.0, 0.0),
+        (
+            "orientation",
+            [header.numbers("ImageOrientationPatient", 6) for header in headers],
+            0.0,
+            ORIENTATION_TOLERANCE,
+        ),
+        ("pixel spacing", [_spacing_mm(header) for header in headers], PIXEL_SPACING_TOLERANCE, 0.0),
+    ]
+    for what, values, relative, absolute in kinds:
+        array = np.array(values, dtype=float)
+        common = np.array(Counter(map(tuple, array.round(4).tolist())).most_common(1)[0][0])
+        like = int(np.abs(array - common).sum(axis=1).argmin())
+        unlike = ~np.isclose(array, array[like], rtol=relative, atol=absolute).all(axis=1)
+        _refuse_odd_ones(headers, what, [str(value) for value in values], unlike, like)
+    frames = [header.text("FrameOfReferenceUID") for header in headers]
+    common_frame = Counter(frames).most_common(1)[0][0]
+    odd = np.array([frame != common_frame for frame in frames])
+    _refuse_odd_ones(headers, "frame of reference", frames, odd, frames.index(common_frame))
+    return headers[0]
 
 
-def _gap_error(
-    what: str, ordered: Sequence[Header], along_mm: NDArray[np.float64], k: int, usual_mm: float
-) -> InputError:
-    return InputError(
-        f"{ordered[k].path.parent}: {what} between {ordered[k].path.name} at {along_mm[k]:.2f} mm and "
-        f"{ordered[k + 1].path.name} at {along_mm[k + 1]:.2f} mm along the slice normal (slices {k + 1} and {k + 2} of "
-        f"{len(ordered)}; usual distance {usual_mm:.2f} mm); export the complete series"
-    )
-
-
-def _check_upright(
-    ordered: Sequence[Header],
-    positions_mm: NDArray[np.float64],
-    axes: NDArray[np.float64],
-    spacing_mm: tuple[float, float],
+def _refuse_odd_ones(
+    headers: Sequence[Header], what: str, values: Sequence[str], unlike: NDArray[np.bool_], like: int
 ) -> None:
-    """Check that the slices lie straight above each other."""
-    offsets = (positions_mm - positions_mm[0]) @ axes
-    sideways = np.linalg.norm(offsets[:, :2], axis=1)
-    if sideways.max() <= SIDEWAYS_TOLERANCE * min(spacing_mm):
+    """Raise if any of the slices is `unlike` the one of index `like`."""
+    if not unlike.any():
         return
-    folder = ordered[0].path.parent
-    line = offsets[:, 2:] / offsets[-1, 2] * offsets[-1, :2]
-    if np.abs(offsets[:, :2] - line).max() <= SIDEWAYS_TOLERANCE * min(spacing_mm):
-        tilt_deg = float(np.degrees(np.arctan2(sideways[-1], offsets[-1, 2])))
-        raise InputError(
-            f"{folder}: the stack is sheared by {tilt_deg:.1f} degrees (gantry tilt), so its voxels are not "
-            "rectangular; resample the series to a regular grid first, for instance in 3D Slicer, and give that volume"
-        )
-    worst = int(sideways.argmax())
+    worst = int(np.flatnonzero(unlike)[0])
+    more = int(unlike.sum()) - 1
+    others = f" (and that of {more} more slice{'s' * (more > 1)})" if more else ""
     raise InputError(
-        f"{ordered[worst].path}: the slice is shifted sideways by {sideways[worst]:.2f} mm against the first one; "
-        "the series is not one stack, export the reconstruction you mean as a series of its own"
+        f"{headers[worst].place}: its {what} {values[worst]}{others} differs from {values[like]} of "
+        f"{headers[like].name}; the series is not one stack, export the reconstruction you mean as a series of its own"
     )
+
+
+def _check_distinct(slices: Sequence[Header], along_mm: NDArray[np.float64]) -> None:
+    """Check that no two slices lie at the same place."""
+    same = np.flatnonzero(np.diff(along_mm) < SAME_POSITION_MM)
+    if same.size:
+        k = int(same[0])
+        raise InputError(
+            f"{slices[k].folder}: {slices[k].name} and {slices[k + 1].name} lie at the same position "
+            f"({along_mm[k]:.2f} mm above the lowest slice; {same.size} such pair{'s' * (same.size > 1)}); "
+            "keep one phase or copy of the series"
+        )
