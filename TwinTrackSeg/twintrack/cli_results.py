@@ -33,9 +33,12 @@ def demo(out: OutFolder, device: DeviceOption = Device.AUTO, verbose: Verbose = 
 
 
 def segment(
-    ct: Annotated[Path, typer.Argument(help="NIfTI/NRRD/MHA file, DICOM folder, or one DICOM file of the series.")],
+    ct: Annotated[Path, typer.Argument(help="NIfTI/NRRD/MHA file, DICOM folder or ZIP, or one file of the series.")],
     bundle: Annotated[Path, typer.Option(help="Model bundle: a folder or a zip.")],
     out: OutFolder,
+    series: Annotated[
+        str | None, typer.Option("--series", "--series-uid", help="UID of the DICOM series, where there are several.")
+    ] = None,
     vessels: Annotated[Path | None, typer.Option(help="Vessel label map on the CT's grid.")] = None,
     vessel_names: Annotated[
         str | None, typer.Option(help="Values in --vessels. [default: PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5]")
@@ -66,6 +69,7 @@ def segment(
         calibrate=not no_calibration,
         keep_score=keep_score,
         dicom=dicom,
+        series=series,
         vessels=None if vessels is None else str(vessels),
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
     )

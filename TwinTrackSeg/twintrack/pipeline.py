@@ -106,8 +106,15 @@ class Segmentation:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def load_ct(path: str | Path) -> Ct:
-    """Read a CT from a volume file, a DICOM folder or one file of a DICOM series.
+def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
+    """Read a CT from a volume file, a DICOM folder or ZIP archive, or one file of a DICOM series.
+
+    Parameters
+    ----------
+    path : str or Path
+        The input.
+    series_uid : str, optional
+        SeriesInstanceUID, to choose among several series in the folder or archive.
 
     Raises
     ------
@@ -120,8 +127,10 @@ def load_ct(path: str | Path) -> Ct:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if is_dicom_input(path):
-        series = read_series(path)
+        series = read_series(path, series_uid=series_uid)
         ct = Ct(series.volume, "dicom", series)
+    elif series_uid is not None:
+        raise InputError(f"{path}: a volume file holds no DICOM series; leave out --series")
     else:
         ct = Ct(read_volume(path), "file")
     _check_hu(ct.volume, path)

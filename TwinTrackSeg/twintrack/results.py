@@ -55,7 +55,7 @@ def segment_file(
     Parameters
     ----------
     source : path
-        Volume file, DICOM folder or one file of a DICOM series.
+        Volume file, DICOM folder or ZIP archive, or one file of a DICOM series.
     bundle_path : path
         Bundle folder or zip.
     out : path
@@ -82,7 +82,7 @@ def segment_file(
     schedule = Schedule(progress, {"read": READ_S, **EXPECTED_S, "write": WRITE_S})
     with schedule.stage("read") as report:
         report(0.0, "reading the CT")
-        ct = load_ct(source)
+        ct = load_ct(source, settings.series)
     if settings.dicom and ct.series is None:
         raise InputError(f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file")
     schedule.expect("write", _expected_write_s(ct, settings))
@@ -112,14 +112,26 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "calibrator": None if calibrator is None else {"target": calibrator.target, "bins": calibrator.bins},
         "device": found.engine["device"],
         "engine": found.engine,
-        "input": {"spacing_mm": list(geometry.spacing_mm), "size": list(geometry.size), "source": ct.source},
+        "input": {"spacing_mm": list(geometry.spacing_mm), "size": list(geometry.size), **_origin(ct)},
         "roi": {"start": list(found.roi_start), "stop": list(found.roi_stop)},
         "threshold": settings.threshold,
         "settings": settings.to_json() | {"vessels": settings.vessels is not None},
         "volume_ml": found.volumes.to_json(),
         "lesions": [lesion.to_json() for lesion in found.lesions],
         "labels": found.label_names,
-        "warnings": list(found.warnings),
+        "warnings": [*(ct.series.notes if ct.series is not None else ()), *found.warnings],
+    }
+
+
+def _origin(ct: Ct) -> dict[str, Any]:
+    """Say what the CT was read from; of a DICOM series its UID, and whether it had to be resampled to be a volume."""
+    if ct.series is None:
+        return {"source": ct.source}
+    return {
+        "source": ct.source,
+        "series_uid": ct.series.series_uid,
+        "resampled": ct.series.layout is not None,
+        "notes": list(ct.series.notes),
     }
 
 

@@ -50,6 +50,8 @@ class SegmentSettings:
         Label map with the vessels, on the CT's grid; used instead of the vessels that the bundle predicts.
     vessel_names : mapping
         Value of each vessel in `vessels`.
+    series : str, optional
+        SeriesInstanceUID of the DICOM series that is meant, where the input holds several.
     """
 
     roi: str | Box = "auto"
@@ -62,6 +64,7 @@ class SegmentSettings:
     dicom: bool = False
     vessels: str | None = None
     vessel_names: Mapping[str, int] | None = None
+    series: str | None = None
 
     def __post_init__(self) -> None:
         if not 0.0 < self.threshold <= 1.0:
