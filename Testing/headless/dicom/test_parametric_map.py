@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +10,10 @@ import pytest
 
 from twintrack.dicom import Algorithm, DicomSeries, MapMeaning, read_series, write_ct_series, write_parametric_map
 from twintrack.errors import InputError, OutputError
-from twintrack.volume import Volume, read_volume
+from twintrack.volume import Volume
 
 from .conftest import oblique_direction, phantom, sign_directions
+from .other_readers import DCMQI_VERSIONS, from_highdicom, map_by_dcmqi, values_on_grid
 
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 DIRECTIONS = [*sign_directions(), oblique_direction(), np.eye(3)[:, [2, 0, 1]]]
@@ -33,34 +32,13 @@ def series_of(folder: Path, direction: np.ndarray | None = None) -> DicomSeries:
     return read_series(folder)
 
 
-def read_with_dcmqi(path: Path, folder: Path) -> Volume:
-    program = shutil.which("paramap2itkimage")
-    if program is None:
-        pytest.skip("paramap2itkimage (dcmqi) is not installed")
-    folder.mkdir()
-    command = [program, "--inputDICOM", str(path), "--outputDirectory", str(folder), "-t", "nrrd"]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    return read_volume(next(folder.glob("*.nrrd")))
-
-
-def values_at_their_places(found: Volume, series: DicomSeries) -> np.ndarray:
-    grid = series.volume.geometry
-    result = np.zeros(series.volume.array.shape, dtype=np.float64)
-    k, j, i = np.indices(found.array.shape).reshape(3, -1)
-    index = grid.to_index(found.geometry.to_lps_mm(np.stack([i, j, k], axis=-1)))
-    assert np.abs(index - np.rint(index)).max() < 1e-3
-    x, y, z = np.rint(index).astype(int).T
-    result[z, y, x] = found.array[k, j, i]
-    return result
-
-
+@pytest.mark.parametrize("version", DCMQI_VERSIONS)
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=[*(f"flip{n}" for n in range(8)), "oblique", "sagittal"])
-def test_dcmqi_finds_every_value_at_its_place(tmp_path: Path, direction: np.ndarray) -> None:
+def test_dcmqi_finds_every_value_at_its_place(tmp_path: Path, direction: np.ndarray, version: str) -> None:
     series = series_of(tmp_path / "ct", direction)
     probability = probability_like(series.volume)
     path = write_parametric_map(probability, series, tmp_path / "map.dcm", algorithm=ALGORITHM)
-    found = values_at_their_places(read_with_dcmqi(path, tmp_path / "dcmqi"), series)
+    found = values_on_grid(map_by_dcmqi(path, tmp_path / "dcmqi", version), series)
     assert np.allclose(found, probability.array, rtol=0, atol=1e-6)
 
 
@@ -73,13 +51,7 @@ def test_highdicom_finds_every_value_at_its_place(tmp_path: Path, direction: np.
     series = series_of(tmp_path / "ct", direction)
     probability = probability_like(series.volume)
     path = write_parametric_map(probability, series, tmp_path / "map.dcm", algorithm=ALGORITHM)
-    volume = hd.imread(str(path)).get_volume()
-    affine = volume.affine[:, [2, 1, 0, 3]]
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
-    size = volume.array.shape[::-1]
-    cosines = tuple((affine[:3, :3] / spacing).ravel())
-    geometry = type(series.volume.geometry)(size, tuple(spacing), tuple(affine[:3, 3]), cosines)
-    found = values_at_their_places(Volume(volume.array, geometry), series)
+    found = values_on_grid(from_highdicom(hd.imread(str(path)).get_volume()), series)
     assert np.array_equal(found.astype(np.float32), probability.array)
 
 
@@ -91,7 +63,7 @@ def test_a_map_on_the_flipped_grid_of_the_input_volume_is_placed_right(tmp_path:
     probability = probability_like(volume)
     path = write_parametric_map(probability, series, tmp_path / "map.dcm", algorithm=ALGORITHM)
     expected = probability.restored_to(series.volume.geometry).array
-    found = values_at_their_places(read_with_dcmqi(path, tmp_path / "dcmqi"), series)
+    found = values_on_grid(map_by_dcmqi(path, tmp_path / "dcmqi"), series)
     assert np.allclose(found, expected, rtol=0, atol=1e-6)
 
 
@@ -151,5 +123,5 @@ def test_the_real_series_gets_a_valid_map(test_data: Path, tmp_path: Path, dicom
     probability = probability_like(series.volume)
     path = write_parametric_map(probability, series, tmp_path / "map.dcm", algorithm=ALGORITHM)
     assert dicom_errors(path) == []
-    found = values_at_their_places(read_with_dcmqi(path, tmp_path / "dcmqi"), series)
+    found = values_on_grid(map_by_dcmqi(path, tmp_path / "dcmqi"), series)
     assert np.allclose(found, probability.array, rtol=0, atol=1e-6)

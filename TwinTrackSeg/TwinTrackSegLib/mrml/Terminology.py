@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from twintrack.dicom.terminology import TUMOR, SnomedCode, structure_of
+from twintrack.dicom.terminology import TUMOR, Concept, structure_of
 
 __all__ = ["SegmentMeaning", "meaningOf"]
 
@@ -40,5 +40,5 @@ def meaningOf(label: str) -> SegmentMeaning:
     )
 
 
-def _code(code: SnomedCode | None) -> str:
+def _code(code: Concept | None) -> str:
     return f"SCT^{code.value}^{code.meaning}" if code is not None else "^^"

@@ -4,21 +4,26 @@ Reading needs SimpleITK and pydicom, the export highdicom; all are imported when
 """
 
 from twintrack.dicom.derived import Algorithm, MapMeaning
+from twintrack.dicom.fractional import write_fractional
 from twintrack.dicom.headers import is_dicom_input
 from twintrack.dicom.parametric_map import write_parametric_map
-from twintrack.dicom.segmentation import segments_from_labels, tumor_label, write_segmentation
+from twintrack.dicom.segmentation import SegmentationKind, write_segmentation
+from twintrack.dicom.segments import ISO_LEVELS, segments_from_labels, tumor_label
 from twintrack.dicom.series import DicomSeries, read_series
 from twintrack.dicom.write_series import write_ct_series
 
 __all__ = [
+    "ISO_LEVELS",
     "Algorithm",
     "DicomSeries",
     "MapMeaning",
+    "SegmentationKind",
     "is_dicom_input",
     "read_series",
     "segments_from_labels",
     "tumor_label",
     "write_ct_series",
+    "write_fractional",
     "write_parametric_map",
     "write_segmentation",
 ]

@@ -91,14 +91,15 @@ def common_header(series: DicomSeries, *, number: int, description: str) -> dict
         SeriesNumber and SeriesDescription of the new series that the object forms.
     """
     import highdicom as hd
+    from pydicom.uid import generate_uid
 
     # A decimal string takes 16 characters, and positions read from such strings leave a longer tail.
     column_mm, row_mm, slice_mm = (round(edge, SPACING_DECIMALS) for edge in series.volume.geometry.spacing_mm)
     return {
-        "series_instance_uid": hd.UID(),
+        "series_instance_uid": generate_uid(),
         "series_number": number,
         "series_description": description,
-        "sop_instance_uid": hd.UID(),
+        "sop_instance_uid": generate_uid(),
         "instance_number": 1,
         "manufacturer": "TwinTrackSeg",
         "manufacturer_model_name": "TwinTrackSeg",

@@ -10,18 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.dicom.derived import RESEARCH_NOTE, Algorithm, MapMeaning, common_header, place_on, save_dataset
+from twintrack.dicom.references import refer_to_all, refer_to_frames
+from twintrack.dicom.segment_description import as_code, code_item
 from twintrack.dicom.series import DicomSeries
 from twintrack.dicom.source import give_identity, source_images, take_identity
-from twintrack.dicom.terminology import PANCREAS
+from twintrack.dicom.terminology import CODING_SCHEME, PANCREAS
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from highdicom.pm import RealWorldValueMapping
     from pydicom.dataset import Dataset
-    from pydicom.sr.coding import Code
 
-__all__ = ["write_parametric_map"]
+__all__ = ["QUANTITIES", "map_on_slices", "write_parametric_map"]
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +36,6 @@ QUANTITIES = {
     MapMeaning.SCORE: ("SCORE", "Uncalibrated tumour score"),
 }
 """Private codes (scheme 99TWINTRACK) of the quantities a map may hold; no standard code says "fraction of readers"."""
-
-CODING_SCHEME = "99TWINTRACK"
 
 
 def write_parametric_map(
@@ -76,12 +75,8 @@ def write_parametric_map(
         If no value is above 0 (nothing is written then), or the file cannot be written.
     """
     path = Path(path)
-    array = _on_series(probability, series)
-    used = np.flatnonzero(array.any(axis=(1, 2)))
-    if used.size == 0:
-        raise OutputError(f"{path}: not written, because the map is 0 everywhere; check the result")
-    slices = slice(int(used[0]), int(used[-1]) + 1)
-    dataset = _build(array[slices], series, slices, meaning)
+    frames, slices = map_on_slices(probability, series, path)
+    dataset = _build(frames, series, slices, meaning)
     dataset.DerivationDescription = (
         f"{algorithm.name} {algorithm.version}, bundle_sha256={algorithm.bundle_sha256}. {RESEARCH_NOTE}"
     )
@@ -90,12 +85,25 @@ def write_parametric_map(
     return path
 
 
-def _on_series(probability: Volume, series: DicomSeries) -> NDArray[np.float32]:
-    """Return the map, (z, y, x), on the grid of `series`."""
+def map_on_slices(probability: Volume, series: DicomSeries, path: Path) -> tuple[NDArray[np.float32], slice]:
+    """Return the map (slice, y, x) from the first to the last slice that holds a value above 0, and which these are.
+
+    Raises
+    ------
+    InputError
+        If it lies on another grid or holds values outside [0, 1].
+    OutputError
+        If no value is above 0, so that there is nothing to write to `path`.
+    """
     array = place_on(probability, series, "the probability map").array.astype(np.float32)
     if not np.all(np.isfinite(array)) or array.min() < 0 or array.max() > 1:
         raise InputError("a probability map must hold values from 0 to 1 only")
-    return array
+    on_slices = series.on_slices(array)
+    used = np.flatnonzero(on_slices.any(axis=(1, 2)))
+    if used.size == 0:
+        raise OutputError(f"{path}: not written, because the map is 0 everywhere; check the result")
+    slices = slice(int(used[0]), int(used[-1]) + 1)
+    return on_slices[slices], slices
 
 
 def _mapping(meaning: MapMeaning) -> RealWorldValueMapping:
@@ -123,8 +131,9 @@ def _build(frames: NDArray[np.float32], series: DicomSeries, slices: slice, mean
 
     # What the source holds is passed on as it is, and warnings about it could quote a name.
     with disable_value_validation():
-        sources = source_images(series)[slices]
-        identity = take_identity(sources)
+        every = source_images(series)
+        identity = take_identity(every)
+        sources = every[slices]
         dataset = hd.pm.ParametricMap(
             source_images=sources,
             pixel_array=frames,
@@ -138,6 +147,8 @@ def _build(frames: NDArray[np.float32], series: DicomSeries, slices: slice, mean
     _sort_frames_upwards(dataset, frames, series.volume.geometry.direction_matrix[:, 2])
     for group, source in zip(dataset.PerFrameFunctionalGroupsSequence, sources, strict=True):
         group.DerivationImageSequence = [_derived_from(source)]
+    refer_to_all(dataset, every)
+    refer_to_frames(dataset, series)
     return dataset
 
 
@@ -155,21 +166,11 @@ def _window() -> dict[str, Any]:
 def _add_frame_anatomy(dataset: Dataset) -> None:
     """State the pancreas as the anatomy of all frames; dcmqi and Slicer cannot read a map without it."""
     from pydicom.dataset import Dataset
-    from pydicom.sr.coding import Code
 
     anatomy = Dataset()
-    anatomy.AnatomicRegionSequence = [_coded(Code(PANCREAS.value, "SCT", PANCREAS.meaning))]
+    anatomy.AnatomicRegionSequence = [code_item(as_code(PANCREAS))]
     anatomy.FrameLaterality = "U"
     dataset.SharedFunctionalGroupsSequence[0].FrameAnatomySequence = [anatomy]
-
-
-def _coded(code: Code) -> Dataset:
-    """Return a code sequence item."""
-    from pydicom.dataset import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = code.value, code.scheme_designator, code.meaning
-    return item
 
 
 def _derived_from(source: Dataset) -> Dataset:
@@ -181,10 +182,10 @@ def _derived_from(source: Dataset) -> Dataset:
     image.ReferencedSOPClassUID = source.SOPClassUID
     image.ReferencedSOPInstanceUID = source.SOPInstanceUID
     image.SpatialLocationsPreserved = "YES"
-    image.PurposeOfReferenceCodeSequence = [_coded(codes.DCM.SourceImageForImageProcessingOperation)]
+    image.PurposeOfReferenceCodeSequence = [code_item(codes.DCM.SourceImageForImageProcessingOperation)]
     derivation = Dataset()
     derivation.SourceImageSequence = [image]
-    derivation.DerivationCodeSequence = [_coded(codes.DCM.UnspecifiedMethodOfCalculation)]
+    derivation.DerivationCodeSequence = [code_item(codes.DCM.UnspecifiedMethodOfCalculation)]
     return derivation
 
 

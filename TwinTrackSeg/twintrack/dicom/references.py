@@ -6,7 +6,7 @@ under identifiers of their own, which are replaced by the file's identifier and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from twintrack.dicom.series import DicomSeries
@@ -14,7 +14,7 @@ from twintrack.dicom.series import DicomSeries
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["refer_to_frames", "slice_uid"]
+__all__ = ["refer_to_all", "refer_to_frames", "slice_uid"]
 
 
 def slice_uid(series: DicomSeries, index: int) -> str:
@@ -26,6 +26,22 @@ def slice_uid(series: DicomSeries, index: int) -> str:
         return instance
     origin = instance or series.frame_of_reference_uid
     return str(generate_uid(entropy_srcs=[origin, "slice", str(index)]))
+
+
+def refer_to_all(derived: Dataset, sources: Sequence[Dataset]) -> None:
+    """Name every slice of the source series, also those that the object's frames leave out, so that viewers find it."""
+    from pydicom.dataset import Dataset
+
+    instances = []
+    for source in sources:
+        instance = Dataset()
+        instance.ReferencedSOPClassUID = source.SOPClassUID
+        instance.ReferencedSOPInstanceUID = source.SOPInstanceUID
+        instances.append(instance)
+    referenced = Dataset()
+    referenced.SeriesInstanceUID = sources[0].SeriesInstanceUID
+    referenced.ReferencedInstanceSequence = instances
+    derived.ReferencedSeriesSequence = [referenced]
 
 
 def refer_to_frames(derived: Dataset, series: DicomSeries) -> None:

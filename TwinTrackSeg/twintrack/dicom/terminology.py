@@ -1,4 +1,4 @@
-"""SNOMED CT codes, colours and names of the structures that a segmentation may hold.
+"""Codes, colours and names of the structures that a segmentation may hold: SNOMED CT, but for levels of the map.
 
 References
 ----------
@@ -10,15 +10,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["OTHER_VESSEL", "PANCREAS", "TUMOR", "SnomedCode", "Structure", "structure_of"]
+__all__ = [
+    "CODING_SCHEME",
+    "LEVEL_COLORS",
+    "OTHER_VESSEL",
+    "PANCREAS",
+    "TUMOR",
+    "Concept",
+    "Structure",
+    "structure_of",
+]
+
+CODING_SCHEME = "99TWINTRACK"
+"""Private coding scheme for what no standard code says: readers, levels, contact of tumour and vessel."""
 
 
 @dataclass(frozen=True)
-class SnomedCode:
-    """A SNOMED CT concept: its number and DICOM's name for it."""
+class Concept:
+    """A coded concept: its value and name in a coding scheme, SNOMED CT if not stated."""
 
     value: str
     meaning: str
+    scheme: str = "SCT"
 
 
 @dataclass(frozen=True)
@@ -29,46 +42,53 @@ class Structure:
     ----------
     label : str
         Name for people.
-    category, type : SnomedCode
+    category, type : Concept
         Segmented property category and type.
-    region : SnomedCode or None
-        Anatomic region, for findings; an anatomical structure is its own place.
+    region : Concept or None
+        Anatomic region.
     color : tuple of int
         Recommended display colour, sRGB from 0 to 255.
+    modifier : Concept or None
+        Modifier of the type: which level of the map.
     """
 
     label: str
-    category: SnomedCode
-    type: SnomedCode
-    region: SnomedCode | None
+    category: Concept
+    type: Concept
+    region: Concept | None
     color: tuple[int, int, int]
+    modifier: Concept | None = None
 
 
-ABNORMAL = SnomedCode("49755003", "Morphologically Abnormal Structure")
-ANATOMICAL = SnomedCode("91723000", "Anatomical Structure")
-PANCREAS = SnomedCode("15776009", "Pancreas")
+ABNORMAL = Concept("49755003", "Morphologically Abnormal Structure")
+ANATOMICAL = Concept("91723000", "Anatomical Structure")
+PANCREAS = Concept("15776009", "Pancreas")
+ABDOMEN = Concept("818981001", "Abdomen")
 
 # A segmentation shows where a tumour is, not its histology: the type stays at "primary neoplasm".
-TUMOR = Structure("Tumour", ABNORMAL, SnomedCode("372087000", "Neoplasm, Primary"), PANCREAS, (230, 159, 0))
+TUMOR = Structure("Tumour", ABNORMAL, Concept("372087000", "Neoplasm, Primary"), PANCREAS, (230, 159, 0))
 
-OTHER_VESSEL = Structure("Vessel", ANATOMICAL, SnomedCode("59820001", "Blood Vessel"), None, (204, 121, 167))
+LEVEL_COLORS = ((255, 237, 160), (254, 178, 76), (240, 59, 32), (128, 0, 38))
+"""Of the nested levels, from pale for few readers to dark for many."""
+
+OTHER_VESSEL = Structure("Vessel", ANATOMICAL, Concept("59820001", "Blood Vessel"), ABDOMEN, (204, 121, 167))
 
 VESSELS = {
-    "PORTA": Structure("Portal vein", ANATOMICAL, SnomedCode("32764006", "Portal vein"), None, (0, 114, 178)),
+    "PORTA": Structure("Portal vein", ANATOMICAL, Concept("32764006", "Portal vein"), ABDOMEN, (0, 114, 178)),
     "SMV": Structure(
         "Superior mesenteric vein",
         ANATOMICAL,
-        SnomedCode("90771006", "Superior Mesenteric Vein"),
-        None,
+        Concept("90771006", "Superior Mesenteric Vein"),
+        ABDOMEN,
         (86, 180, 233),
     ),
-    "AORTA": Structure("Aorta", ANATOMICAL, SnomedCode("15825003", "Aorta"), None, (178, 24, 43)),
-    "CELIAC": Structure("Celiac trunk", ANATOMICAL, SnomedCode("57850000", "Celiac Axis"), None, (213, 94, 0)),
+    "AORTA": Structure("Aorta", ANATOMICAL, Concept("15825003", "Aorta"), ABDOMEN, (178, 24, 43)),
+    "CELIAC": Structure("Celiac trunk", ANATOMICAL, Concept("57850000", "Celiac Axis"), ABDOMEN, (213, 94, 0)),
     "SMA": Structure(
         "Superior mesenteric artery",
         ANATOMICAL,
-        SnomedCode("42258001", "Superior mesenteric artery"),
-        None,
+        Concept("42258001", "Superior mesenteric artery"),
+        ABDOMEN,
         (240, 128, 128),
     ),
 }
