@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from twintrack.cli_shell import Device, DeviceOption, OutFolder, Verbose, progress_bar, start_log
+
+if TYPE_CHECKING:
+    from twintrack.calibration import Calibrator, ScoreSketch
 
 __all__ = ["apply", "calibrate", "evaluate", "phantom"]
 
@@ -22,39 +25,106 @@ class Target(str, Enum):
     HARD_LABEL = "hard-label"
 
 
+class Domain(str, Enum):
+    """The voxels a calibrator is fitted on."""
+
+    ROI = "roi"
+    ALL = "all"
+
+
+class Weights(str, Enum):
+    """What weighs the same in a fit."""
+
+    VOXEL = "voxel"
+    CASE = "case"
+
+
 def calibrate(
-    manifest: Annotated[Path, typer.Argument(help="CSV with case, score (or image) and annotation_1..N.")],
-    out: Annotated[Path, typer.Option(help="The calibrator.json to write.")],
+    manifest: Annotated[
+        list[Path],
+        typer.Argument(help="CSV with case, score (or image) and annotation_1..N; or sketches (.npz); also several."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="The calibrator.json to write.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Bundle that scores the column image.")] = None,
     target: Annotated[Target, typer.Option(help="What to fit.")] = Target.MHR,
     rater: Annotated[int | None, typer.Option(help="The rater of --target single-rater, from 1.")] = None,
-    bins: Annotated[int, typer.Option(help="Equal-mass bins.")] = 250,
+    bins: Annotated[int | None, typer.Option(help="Equal-mass bins. [default: 250]", show_default=False)] = None,
+    select_bins: Annotated[
+        bool, typer.Option("--select-bins", help="Choose the bins by leaving out each case in turn.")
+    ] = False,
+    domain: Annotated[Domain, typer.Option(help="Fit on voxels with a score above 0, or on all.")] = Domain.ROI,
+    weights: Annotated[Weights, typer.Option(help="Weigh every voxel the same, or every case.")] = Weights.VOXEL,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the cases for the band; 0 for none.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Reliability picture to write.")] = None,
+    sketch: Annotated[Path | None, typer.Option(help="Sketch of the cases to write (.npz), to be added up.")] = None,
     device: DeviceOption = Device.AUTO,
     verbose: Verbose = False,
 ) -> None:
     """Fit a calibrator on multi-rater cases."""
     start_log(verbose)
-    from twintrack.calibration import plot_reliability, reliability_curve, write_calibrator
-    from twintrack.fitting import fit_from_manifest
+    if out is None and (sketch is None or plot is not None):
+        raise typer.BadParameter("give the calibrator to write, or --sketch FILE.npz alone", param_hint="--out")
+    if select_bins and bins is not None:
+        raise typer.BadParameter("leave one of --bins and --select-bins out", param_hint="--select-bins")
+    if (target is Target.SINGLE_RATER) != (rater is not None):
+        raise typer.BadParameter("goes with --target single-rater, and that with --rater N", param_hint="--rater")
+    from twintrack.calibration import write_calibrator
+    from twintrack.fitting import fit_sketch, sketch_cases
+    from twintrack.progress import part
 
     with progress_bar() as progress:
-        calibrator, sketch = fit_from_manifest(
+        found = sketch_cases(
             manifest,
             bundle_path=bundle,
+            domain=domain.value,
+            weighting=weights.value,
+            device=device.value,
+            progress=part(progress, 0.0, 0.9),
+        )
+        if sketch is not None:
+            found.save(sketch)
+            typer.echo(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
+        if out is None:
+            return
+        calibrator = fit_sketch(
+            found,
             target=target.value,
             rater=rater,
-            bins=bins,
-            device=device.value,
-            progress=progress,
+            bins=None if select_bins else 250 if bins is None else bins,
+            resamples=bootstrap,
+            seed=seed,
+            where=", ".join(str(path) for path in manifest),
+            progress=part(progress, 0.9, 1.0),
         )
         write_calibrator(calibrator, out)
         if plot is not None:
-            curves = {"score": reliability_curve(sketch), "calibrated": reliability_curve(sketch, calibrator)}
-            plot_reliability(plot, curves, calibrator=calibrator)
+            _draw(plot, found, calibrator)
+    _tell(out, calibrator)
+
+
+def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator) -> None:
+    from twintrack.calibration import plot_reliability, reliability_curve
+
+    curves = {"score": reliability_curve(sketch), "calibrated": reliability_curve(sketch, calibrator)}
+    plot_reliability(plot, curves, calibrator=calibrator)
+
+
+def _tell(out: Path, calibrator: Calibrator) -> None:
+    """Say what was fitted, how the bins were chosen, and why the map may not be trusted."""
+    selection = calibrator.selection
+    if selection is not None:
+        typer.echo("bins  held-out Brier score  above the least  standard error")
+        rows = zip(selection.bins, selection.loss, selection.excess, selection.excess_error, strict=True)
+        for bins, loss, excess, error in rows:
+            mark = "  <- chosen" if bins == selection.chosen else ""
+            typer.echo(f"{bins:4d}  {loss:20.9f}  {excess:15.3e}  {error:14.3e}{mark}")
     for warning in calibrator.warnings:
         typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{out}: fitted to {calibrator.target} on {calibrator.cases} cases, {calibrator.voxels} voxels")
+    typer.echo(
+        f"{out}: fitted to {calibrator.target} on {calibrator.cases} cases, {calibrator.voxels} voxels, "
+        f"{calibrator.bins} bins"
+    )
 
 
 def apply(

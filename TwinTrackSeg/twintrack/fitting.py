@@ -1,15 +1,18 @@
-"""Fit a calibrator on the cases of a manifest."""
+"""Fit a calibrator on the cases of manifests, or on sketches of them, and apply one to a file."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twintrack.atomic import atomic_path
-from twintrack.errors import InputError
+from twintrack.errors import InputError, TwinTrackError
 from twintrack.manifest import ManifestRow, read_annotations, read_manifest
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.volume import FILE_ENDINGS, Volume, read_volume, write_volume
@@ -17,83 +20,127 @@ from twintrack.volume import FILE_ENDINGS, Volume, read_volume, write_volume
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
 
-__all__ = ["apply_to_file", "fit_from_manifest", "sketch_manifest"]
+__all__ = ["apply_to_file", "fit_sketch", "sketch_cases"]
+
+Scorer = Callable[[ManifestRow, Progress, CancelToken], Volume]
+"""Gives the pooled score of a row."""
 
 FEWEST_CASES = 2
 """One case says nothing about the next."""
 
 
-def fit_from_manifest(
-    manifest: str | Path,
+def sketch_cases(
+    sources: Sequence[str | Path],
     *,
     bundle_path: str | Path | None = None,
-    target: str = "mhr",
-    rater: int | None = None,
-    bins: int = 250,
-    device: str = "auto",
-    progress: Progress = no_progress,
-    cancel: CancelToken | None = None,
-) -> tuple[Calibrator, ScoreSketch]:
-    """Fit a calibrator; return it and the sketch it was fitted on.
-
-    Parameters
-    ----------
-    manifest : path
-        Rows with ``score`` (or, with `bundle_path`, ``image``) and ``annotation_1 ... annotation_N``.
-    bundle_path : path, optional
-        Bundle that scores the ``image`` of each row.
-    target, rater, bins
-        As in `twintrack.calibration.fit_calibrator`.
-
-    Raises
-    ------
-    InputError
-        If the manifest or a file in it cannot be used, or there are fewer than 2 cases.
-    """
-    from twintrack.calibration import fit_calibrator
-
-    sketch = sketch_manifest(
-        manifest, bundle_path=bundle_path, device=device, progress=part(progress, 0.0, 0.97), cancel=cancel
-    )
-    digest = hashlib.sha256(Path(manifest).read_bytes()).hexdigest()
-    progress(0.97, "fitting")
-    return fit_calibrator(sketch, target=target, rater=rater, bins=bins, manifest_sha256=digest), sketch
-
-
-def sketch_manifest(
-    manifest: str | Path,
-    *,
-    bundle_path: str | Path | None = None,
+    domain: str = "roi",
+    weighting: str = "voxel",
     device: str = "auto",
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> ScoreSketch:
-    """Add up the sketches of all cases, one case in memory at a time."""
-    from twintrack.bundle import Bundle
+    """Add up the sketches of all cases, one case in memory at a time.
+
+    Parameters
+    ----------
+    sources : sequence of path
+        Manifests, with rows of ``score`` (or, with `bundle_path`, ``image``) and ``annotation_1 ... annotation_N``;
+        and sketches of other cases (``.npz``), made with the same `domain` and `weighting`.
+    bundle_path : path, optional
+        Bundle that scores the ``image`` of each row.
+    domain, weighting : str
+        As in `twintrack.calibration.ScoreSketch`.
+    device : str
+        Where the bundle's networks run.
+
+    Raises
+    ------
+    InputError
+        If a manifest, a sketch or a file in a manifest cannot be used; the message names the row and the file.
+    """
     from twintrack.calibration import ScoreSketch
 
-    rows = read_manifest(manifest, needs=("image",) if bundle_path else ("score",), annotated=True)
-    if len(rows) < FEWEST_CASES:
-        raise InputError(f"{manifest}: holds {len(rows)} case; a calibrator needs at least {FEWEST_CASES}")
     cancel = cancel or CancelToken()
-    bundle = Bundle.open(bundle_path) if bundle_path else None
-    sketch = ScoreSketch.empty()
-    try:
+    sketch = ScoreSketch.empty(domain=domain, weighting=weighting)
+    manifests = [path for path in map(Path, sources) if path.suffix.lower() != ".npz"]
+    for path in map(Path, sources):
+        if path not in manifests:
+            stored = ScoreSketch.load(path)
+            with _named(str(path)):
+                sketch = sketch + stored
+    rows = [row for manifest in manifests for row in _rows(manifest, bundle_path)]
+    with _scorer(bundle_path, device) as score_of:
         for number, row in enumerate(rows):
             cancel.check()
-            progress(number / len(rows), f"reading {row.case}")
-            score = _score(row, bundle, device)
-            masks = read_annotations(row, score.geometry)
-            annotations = [masks[rater].array if rater in masks else None for rater in range(1, max(masks) + 1)]
-            sketch = sketch.add(score.array, annotations)
-    finally:
-        if bundle is not None:
-            bundle.close()
-    return sketch
+            step = part(progress, number / len(rows), (number + 1) / len(rows))
+            step(0.0, f"reading {row.case}")
+            _add(sketch, row, score_of(row, step, cancel))
+    digests = {hashlib.sha256(manifest.read_bytes()).hexdigest() for manifest in manifests}
+    return replace(sketch, manifests=sketch.manifests | digests)
+
+
+def fit_sketch(
+    sketch: ScoreSketch,
+    *,
+    target: str = "mhr",
+    rater: int | None = None,
+    bins: int | None = 250,
+    resamples: int = 1000,
+    seed: int = 0,
+    where: str = "the sketch",
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Calibrator:
+    """Fit a calibrator with its band.
+
+    Parameters
+    ----------
+    sketch : ScoreSketch
+        All calibration cases.
+    target, rater
+        As in `twintrack.calibration.fit_calibrator`.
+    bins : int or None
+        Number of bins; None chooses it by leave-case-out cross-validation.
+    resamples, seed
+        As in `twintrack.calibration.bootstrap_band`; without resamples there is no band.
+    where : str
+        Where the cases come from, for messages.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 cases, or nothing can be fitted on them.
+    """
+    from twintrack.calibration import bootstrap_band, fit_calibrator, select_bins
+
+    if sketch.cases < FEWEST_CASES:
+        raise InputError(f"{where}: holds {sketch.cases} case; a calibrator needs at least {FEWEST_CASES}")
+    choosing, resampling = part(progress, 0.0, 0.5), part(progress, 0.5, 1.0)
+    with _named(where):
+        selection = None
+        if bins is None:
+            selection = select_bins(sketch, target=target, rater=rater, progress=choosing, cancel=cancel)
+            bins = selection.chosen
+        calibrator = fit_calibrator(sketch, target=target, rater=rater, bins=bins)
+        band = None
+        if resamples > 0:
+            band = bootstrap_band(
+                sketch,
+                target=target,
+                rater=rater,
+                bins=bins,
+                resamples=resamples,
+                seed=seed,
+                progress=resampling,
+                cancel=cancel,
+            )
+    return replace(calibrator, selection=selection, band=band)
 
 
 def apply_to_file(score_path: str | Path, calibrator_path: str | Path, out: str | Path) -> None:
-    """Write the calibrated map of a score volume, on the score's grid; where the score is 0 the map is 0.
+    """Write the calibrated map of a score volume, on the score's grid.
+
+    Where the score is 0 the map is 0, unless the calibrator was fitted on all voxels.
 
     Raises
     ------
@@ -107,10 +154,63 @@ def apply_to_file(score_path: str | Path, calibrator_path: str | Path, out: str 
     calibrator = read_calibrator(calibrator_path)
     score = read_volume(score_path)
     _check_score(score, str(score_path))
-    values = score.array.astype(np.float32, copy=False)
+    mapped = calibrator(score.array.astype(np.float32, copy=False))
     with atomic_path(out) as partial:
-        # 0 marks what lies outside the ROI, where nothing was scored.
-        write_volume(score.with_array(np.where(values > 0, calibrator(values), np.float32(0))), partial)
+        write_volume(score.with_array(mapped), partial)
+
+
+def _rows(manifest: Path, bundle_path: str | Path | None) -> tuple[ManifestRow, ...]:
+    return read_manifest(manifest, needs=("image",) if bundle_path else ("score",), annotated=True)
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say in the message of an error what the trouble is with, unless it says so."""
+    try:
+        yield
+    except TwinTrackError as error:
+        if str(error).startswith(where):
+            raise
+        raise type(error)(f"{where}: {error}") from error
+
+
+@contextmanager
+def _scorer(bundle_path: str | Path | None, device: str) -> Iterator[Scorer]:
+    """Yield what gives the pooled score of a row: its file, or a bundle whose networks are kept for the next row."""
+    from twintrack.bundle import Bundle
+
+    if bundle_path is None:
+        yield _stored_score
+        return
+    from twintrack.inference import NetworkStore
+    from twintrack.pipeline import load_ct, segment
+    from twintrack.settings import SegmentSettings
+
+    settings = SegmentSettings(calibrate=False, device=device)
+    with Bundle.open(bundle_path) as bundle:
+        store = NetworkStore(settings.device, settings.backend)
+
+        def score_of(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Volume:
+            with _named(row.where):
+                ct = load_ct(row.files["image"]).volume
+                return segment(ct, bundle, settings, store=store, progress=progress, cancel=cancel).score
+
+        yield score_of
+
+
+def _stored_score(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Volume:  # noqa: ARG001
+    """Read the score of a row."""
+    path = row.files["score"]
+    with _named(row.where):
+        score = read_volume(path)
+        _check_score(score, str(path))
+    return Volume(score.array.astype(np.float32, copy=False), score.geometry)
+
+
+def _add(sketch: ScoreSketch, row: ManifestRow, score: Volume) -> None:
+    with _named(row.where):
+        masks = read_annotations(row, score.geometry)
+    sketch.add(score.array, [masks[rater].array if rater in masks else None for rater in range(1, max(masks) + 1)])
 
 
 def _check_score(score: Volume, where: str) -> None:
@@ -118,17 +218,3 @@ def _check_score(score: Volume, where: str) -> None:
         raise InputError(
             f"{where}: a score must lie between 0 and 1, got {score.array.min():g} to {score.array.max():g}"
         )
-
-
-def _score(row: ManifestRow, bundle: object, device: str) -> Volume:
-    """Read or compute the pooled score of a case."""
-    from twintrack.bundle import Bundle
-    from twintrack.pipeline import load_ct, segment
-    from twintrack.settings import SegmentSettings
-
-    if isinstance(bundle, Bundle):
-        ct = load_ct(row.files["image"]).volume
-        return segment(ct, bundle, SegmentSettings(calibrate=False, device=device)).score
-    score = read_volume(row.files["score"])
-    _check_score(score, f"{row.where}: {row.files['score']}")
-    return Volume(score.array.astype(np.float32, copy=False), score.geometry)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twintrack.errors import BundleError, InputError
 from twintrack.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
@@ -82,6 +83,8 @@ class Segmentation:
         Vessel readouts as in ``invasion.json``; none when no vessel is known.
     calibrator : Calibrator, optional
         The applied map; none when the score was left uncalibrated.
+    expected_volume_ml : tuple of float, optional
+        Interval of the expected volume over the choice of the calibration cases; none without a calibrator's band.
     engine : dict
         How the networks ran: ``device``, ``backend``, ``members``, ``tiles`` looked at, ``skipped_tiles`` and ``notes``
         on every step away from the first choice.
@@ -101,6 +104,7 @@ class Segmentation:
     lesions: tuple[Lesion, ...]
     invasion: dict[str, Any] | None
     calibrator: Calibrator | None
+    expected_volume_ml: tuple[float, float] | None
     engine: dict[str, Any]
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
@@ -217,6 +221,7 @@ def segment(
         lesions=find_lesions(map_on_grid, settings.threshold),
         invasion=invasion,
         calibrator=calibrator,
+        expected_volume_ml=_expected_volume_ml(calibrator, found.score[roi.mask], turned),
         engine=found.engine,
         warnings=_warnings(bundle, calibrator, settings),
         seconds=dict(schedule.seconds),
@@ -305,6 +310,16 @@ def _label_map(
             names[name] = value
     labels[probability.array >= np.float32(settings.threshold)] = names["tumor"]
     return ct.with_array(labels), names
+
+
+def _expected_volume_ml(
+    calibrator: Calibrator | None, score: NDArray[np.float32], ct: Volume
+) -> tuple[float, float] | None:
+    """Return the interval of the expected volume by the calibrator's band, from the scores inside the ROI."""
+    interval = None if calibrator is None else calibrator.sum_interval(score)
+    if interval is None:
+        return None
+    return interval[0] * ct.geometry.voxel_ml, interval[1] * ct.geometry.voxel_ml
 
 
 def _box_on(ct: Volume, turned: Volume, roi: Roi) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

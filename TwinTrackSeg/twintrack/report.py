@@ -100,7 +100,7 @@ def _content(
             (
                 "Expected volume",
                 with_unit(volume.get("expected"), "mL"),
-                "sum of the fraction of readers over all voxels",
+                "sum of the fraction of readers over all voxels" + _interval(result),
             ),
             (
                 "Volume at the threshold",
@@ -136,6 +136,15 @@ def _range(low: object, high: object) -> str:
     if number(low) is None or number(high) is None:
         return with_unit(None, "mL")
     return f"{number(low):.1f}–{number(high):.1f} mL"
+
+
+def _interval(result: Mapping[str, Any]) -> str:
+    """Say how far the expected volume would move with other calibration cases; nothing if that is not known."""
+    interval = _part(result, "expected_volume_ml")
+    level, text = number(interval.get("level")), _range(interval.get("low"), interval.get("high"))
+    if level is None or text == MISSING:
+        return ""
+    return f"; {text} with other calibration cases ({level:.0%} interval)"
 
 
 def _provenance(result: Mapping[str, Any], bundle: Mapping[str, Any]) -> list[tuple[str, str]]:

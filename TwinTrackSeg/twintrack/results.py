@@ -117,6 +117,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "threshold": settings.threshold,
         "settings": settings.to_json() | {"vessels": settings.vessels is not None},
         "volume_ml": found.volumes.to_json(),
+        "expected_volume_ml": _interval(found),
         "lesions": [lesion.to_json() for lesion in found.lesions],
         "labels": found.label_names,
         "warnings": [*(ct.series.notes if ct.series is not None else ()), *found.warnings],
@@ -133,6 +134,15 @@ def _origin(ct: Ct) -> dict[str, Any]:
         "resampled": ct.series.layout is not None,
         "notes": list(ct.series.notes),
     }
+
+
+def _interval(found: Segmentation) -> dict[str, float] | None:
+    """Return the expected volume with its interval over the choice of the calibration cases."""
+    calibrator, interval = found.calibrator, found.expected_volume_ml
+    if interval is None or calibrator is None or calibrator.band is None:
+        return None
+    low, high = interval
+    return {"value": found.volumes.expected, "low": low, "high": high, "level": calibrator.band.level}
 
 
 def _write_files(

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from twintrack.calibration import Calibrator, ScoreSketch, fit_calibrator, read_calibrator, write_calibrator
+from twintrack.calibration import (
+    BinSelection,
+    Calibrator,
+    ScoreSketch,
+    fit_calibrator,
+    read_calibrator,
+    write_calibrator,
+)
 from twintrack.errors import InputError, OutputError
 
 
@@ -142,3 +150,32 @@ def test_a_missing_file_and_a_place_that_cannot_be_written_are_named(calibrator,
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write_calibrator(calibrator, tmp_path / "file" / "calibrator.json")
+
+
+def test_files_of_older_versions_are_read_without_the_later_fields(calibrator):
+    data = calibrator.to_json()
+    for later in ("weighting", "tumour_voxels", "band", "selection"):
+        del data[later]
+    read = Calibrator.from_json(data)
+    assert (read.weighting, read.tumour_voxels, read.band, read.selection) == ("voxel", None, None, None)
+    assert read.knots_y == calibrator.knots_y
+
+
+def test_the_demo_bundles_calibrator_is_read_and_maps_monotonously():
+    from importlib.resources import files
+
+    path = files("twintrack") / "data" / "demo_bundle" / "calibrator.json"
+    demo = read_calibrator(str(path))
+    assert demo.domain == "score > 0"
+    assert demo.to_json()["knots"] == json.loads(path.read_text(encoding="utf-8"))["knots"]
+    assert np.all(np.diff(demo(np.linspace(0, 1, 500, dtype=np.float32))) >= 0)
+
+
+def test_a_selection_comes_back_and_a_wrong_one_is_refused(calibrator):
+    chosen = BinSelection((20, 60), (0.2, 0.1), (0.1, 0.0), (0.01, 0.0), 60, 5)
+    data = json.loads(json.dumps(replace(calibrator, selection=chosen).to_json()))
+    assert Calibrator.from_json(data).selection == chosen
+    for field, value in (("chosen", 30), ("loss", [0.1]), ("bins", "many"), ("folds", 0)):
+        wrong = data | {"selection": data["selection"] | {field: value}}
+        with pytest.raises(InputError, match="selection"):
+            Calibrator.from_json(wrong)

@@ -164,7 +164,7 @@ def test_a_fit_on_too_little_says_so():
             sketch_of(np.append(score, np.zeros(9)), *(np.append(m, np.ones(9)) for m in masks)), bins=5
         ).warnings
     )
-    for words in ("1 cases only", "tumour voxels only", "5 bins lie above score 0.05", "has score 0"):
+    for words in ("1 case only", "tumour voxels only", "5 bins of the calibrator lie above score 0.05", "has score 0"):
         assert words in warnings
 
 
@@ -198,3 +198,84 @@ def test_nothing_to_fit_on_is_refused():
         fit_calibrator(sketch_of([0.5, 0.7], [0, 0]))
     with pytest.raises(InputError, match="rater 2 marked no voxel"):
         fit_calibrator(sketch_of([0.5, 0.7], [0, 1], [0, 0]), target="single-rater", rater=2)
+
+
+def spread_case(voxels: int, share: float, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    random = np.random.default_rng(seed)
+    score = random.random(voxels).astype(np.float32)
+    return score, [random.random(voxels) < share * score]
+
+
+def test_a_large_case_outweighs_a_small_one_by_voxels_but_not_by_cases():
+    cases = [spread_case(40_000, 0.2, 0), spread_case(4_000, 1.0, 1)]
+    probe = np.float32([0.5])
+    mapped = {}
+    for weighting in ("voxel", "case"):
+        sketches = [ScoreSketch.of_case(*case, weighting=weighting) for case in cases]
+        calibrator = fit_calibrator(sketches[0] + sketches[1], bins=20)
+        assert (calibrator.weighting, calibrator.voxels) == (weighting, 44_000)
+        assert sum(calibrator.bin_counts) == 44_000
+        mapped[weighting] = float(calibrator(probe)[0])
+    assert mapped["voxel"] == pytest.approx(0.5 * (0.2 * 10 + 1.0) / 11, abs=0.02)
+    assert mapped["case"] == pytest.approx(0.5 * (0.2 + 1.0) / 2, abs=0.03)
+
+
+def test_cases_of_one_size_weigh_the_same_either_way():
+    cases = [spread_case(3000, share, seed) for seed, share in enumerate((0.3, 0.6, 0.9))]
+    by_voxel, by_case = (
+        sum((ScoreSketch.of_case(*case, weighting=weighting) for case in cases), ScoreSketch.empty(weighting=weighting))
+        for weighting in ("voxel", "case")
+    )
+    np.testing.assert_allclose(
+        fit_calibrator(by_case, bins=20).knots_y, fit_calibrator(by_voxel, bins=20).knots_y, atol=1e-9
+    )
+
+
+def test_exact_zeros_are_left_out_by_default_and_one_atom_when_all_voxels_are_fitted():
+    score = np.concatenate([np.zeros(900), np.linspace(0.1, 1, 100)]).astype(np.float32)
+    mask = np.concatenate([np.arange(900) % 90 == 0, score[900:] > 0.15])
+    roi = fit_calibrator(ScoreSketch.of_case(score, [mask]), bins=10)
+    everything = fit_calibrator(ScoreSketch.of_case(score, [mask], domain="all"), bins=10)
+    assert (roi.voxels, roi.domain) == (100, "score > 0")
+    assert (everything.voxels, everything.domain) == (1000, "all voxels")
+    assert (everything.knots_x[0], everything.bin_counts[0]) == (0.0, 900)
+    assert everything.knots_y[0] == pytest.approx(1 / 90)
+    assert roi(np.float32([0]))[0] == 0
+    assert everything(np.float32([0]))[0] == pytest.approx(1 / 90)
+
+
+@pytest.mark.parametrize("options", [{"domain": "liver"}, {"weighting": "age"}])
+def test_unknown_domains_and_weights_are_refused(options):
+    with pytest.raises(InputError, match="must"):
+        ScoreSketch.empty(**options)
+
+
+def test_sketches_of_different_domains_are_not_added():
+    with pytest.raises(InputError, match="cannot be added"):
+        ScoreSketch.empty() + ScoreSketch.empty(domain="all")
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.sampled_from(["voxel", "case"]))
+def test_any_fit_equals_scikit_learn_to_twelve_digits(seed, bins, weighting):
+    random = np.random.default_rng(seed)
+    cases = []
+    for _ in range(3):
+        score = (random.random(random.integers(20, 400)) ** random.integers(1, 6)).astype(np.float32)
+        cases.append((score, [random.random(score.size) < random.random() for _ in range(random.integers(1, 5))]))
+    sketch = sum(
+        (ScoreSketch.of_case(*case, weighting=weighting) for case in cases), ScoreSketch.empty(weighting=weighting)
+    )
+    binned = equal_mass_bins(sketch, bins)
+    reference = IsotonicRegression().fit(binned.score, binned.mhr, sample_weight=binned.mass).predict(binned.score)
+    np.testing.assert_allclose(fit_calibrator(sketch, bins=bins).knots_y, reference, atol=1e-12, rtol=0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_a_map_keeps_the_ranking_of_any_two_voxels(seed):
+    random = np.random.default_rng(seed)
+    score = (random.random(500) ** 3).astype(np.float32)
+    calibrator = fit_calibrator(sketch_of(score, random.random(500) < score, np.arange(500) < 5), bins=25)
+    order = np.argsort(score, kind="stable")
+    assert np.all(np.diff(calibrator(score)[order]) >= 0)

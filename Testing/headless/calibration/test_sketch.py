@@ -84,7 +84,7 @@ def test_a_rater_who_saw_no_tumour_counts_as_an_opinion():
     np.testing.assert_allclose(with_empty.mhr_sums, alone.mhr_sums / 2)
 
 
-def test_a_domain_mask_narrows_the_domain_and_never_adds_zeros():
+def test_a_roi_mask_narrows_the_domain_and_never_adds_zeros():
     score, masks = random_case(5)
     domain = np.zeros(SHAPE, bool)
     domain[0] = True
@@ -103,7 +103,7 @@ def test_bad_cases_are_refused_with_the_reason():
         ScoreSketch.of_case(score, [masks[0], masks[1] * 2])
     with pytest.raises(InputError, match="rater 1 has shape"):
         ScoreSketch.of_case(score, [masks[0][:1]])
-    with pytest.raises(InputError, match="domain mask has shape"):
+    with pytest.raises(InputError, match="ROI mask has shape"):
         ScoreSketch.of_case(score, masks, np.ones((1, 1, 1), bool))
     with pytest.raises(InputError, match="at least one rater"):
         ScoreSketch.of_case(score, [None, None])

@@ -1,24 +1,20 @@
-"""The monotone map from score to expected fraction of raters, as data and as JSON."""
+"""The monotone map from score to expected fraction of raters, as data."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.atomic import atomic_path
+from twintrack.calibration.band import CalibratorBand
+from twintrack.calibration.lookup import InterpolationTable
 from twintrack.errors import InputError
 
-__all__ = ["DOMAIN", "POOLING", "SCHEMA", "TARGETS", "Calibrator", "read_calibrator", "write_calibrator"]
-
-SCHEMA = 1
-"""Version of the JSON layout."""
+__all__ = ["DOMAINS", "POOLING", "TARGETS", "WEIGHTINGS", "BinSelection", "Calibrator"]
 
 TARGETS = ("mhr", "single-rater", "hard-label")
 """What a calibrator can be fitted to."""
@@ -26,11 +22,45 @@ TARGETS = ("mhr", "single-rater", "hard-label")
 POOLING = "mean-softmax"
 """How the members are pooled into the score that a calibrator is fitted on and applied to."""
 
-DOMAIN = "score > 0"
-"""The voxels a calibrator is fitted on."""
+DOMAINS = {"roi": "score > 0", "all": "all voxels"}
+"""The voxels a calibrator can be fitted on, and how ``calibrator.json`` calls them."""
+
+WEIGHTINGS = ("voxel", "case")
+"""What weighs the same in a fit: every voxel, as in the paper, or every case."""
 
 _BLOCK = 1 << 18
-"""Voxels mapped at a time: small enough for the cache, so float64 copies never leave it."""
+"""Voxels looked at together; blocks without any score above 0, most of a CT, are left 0 at once."""
+
+
+@dataclass(frozen=True)
+class BinSelection:
+    """How the number of bins was chosen.
+
+    Attributes
+    ----------
+    bins : tuple of int
+        The numbers tried.
+    loss : tuple of float
+        Held-out Brier score of each, averaged over the raters.
+    excess, excess_error : tuple of float
+        Loss above the least one, and its standard error over the folds.
+    chosen : int
+        The number of bins that was taken.
+    folds : int
+        Cases left out in turn; random groups of cases in a cohort above 256.
+    """
+
+    bins: tuple[int, ...]
+    loss: tuple[float, ...]
+    excess: tuple[float, ...]
+    excess_error: tuple[float, ...]
+    chosen: int
+    folds: int
+
+    def __post_init__(self) -> None:
+        columns = (self.loss, self.excess, self.excess_error)
+        if self.chosen not in self.bins or any(len(column) != len(self.bins) for column in columns):
+            raise InputError('"selection" must hold one loss, excess and error for each number of bins')
 
 
 @dataclass(frozen=True)
@@ -39,7 +69,8 @@ class Calibrator:
 
     Between two knots the map is linear. Below the first and above the last knot it is constant, as the mean score of
     an end bin is the farthest point for which there is evidence: a score of 1 does not mean that all readers agree.
-    Exactly 0, the score outside the ROI, maps to exactly 0.
+    Exactly 0, the score outside the ROI, maps to exactly 0, unless the calibrator was fitted on all voxels: then zeros
+    were data, and 0 is a score like any other.
 
     Attributes
     ----------
@@ -56,13 +87,21 @@ class Calibrator:
     cases, raters, voxels : int
         What it was fitted on.
     domain, pooling : str
-        Which voxels of which score it holds for.
+        Which voxels of which score it holds for; the domain is one of the values of `DOMAINS` or another text.
     versions : mapping
         Versions of the packages that fitted it.
     manifest_sha256 : str or None
-        Hash of the manifest that listed the cases.
+        SHA-256 of the manifest that listed the cases; of the sorted hashes, one a line, if there were several.
     warnings : tuple of str
         Why the map may not be trusted; empty if there is no reason known.
+    weighting : str
+        One of `WEIGHTINGS`.
+    tumour_voxels : float or None
+        Sum of the MHR over the voxels it was fitted on.
+    band : CalibratorBand or None
+        How far the map would move with other cases.
+    selection : BinSelection or None
+        How the number of bins was chosen, if it was.
     """
 
     target: str
@@ -74,14 +113,23 @@ class Calibrator:
     cases: int
     raters: int
     voxels: int
-    domain: str = DOMAIN
+    domain: str = DOMAINS["roi"]
     pooling: str = POOLING
     versions: Mapping[str, str] = field(default_factory=dict)
     manifest_sha256: str | None = None
     warnings: tuple[str, ...] = ()
+    weighting: str = "voxel"
+    tumour_voxels: float | None = None
+    band: CalibratorBand | None = None
+    selection: BinSelection | None = None
 
     def __post_init__(self) -> None:
         _check(self)
+
+    @property
+    def maps_zero(self) -> bool:
+        """Whether a score of exactly 0 is mapped like any other, instead of to 0."""
+        return self.domain == DOMAINS["all"]
 
     def __call__(self, score: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the calibrated map of `score`.
@@ -89,7 +137,7 @@ class Calibrator:
         Parameters
         ----------
         score : numpy.ndarray
-            Scores in [0, 1], any shape; float32 is mapped without a float64 copy of the whole.
+            Scores in [0, 1], any shape; read as float32.
 
         Returns
         -------
@@ -103,66 +151,46 @@ class Calibrator:
         """
         flat = np.ravel(score)
         mapped = np.zeros(flat.shape, np.float32)
-        x, y = np.asarray(self.knots_x), np.asarray(self.knots_y)
+        table = InterpolationTable(self.knots_x, self.knots_y)
         for start in range(0, flat.size, _BLOCK):
             block = flat[start : start + _BLOCK]
             low, high = block.min(), block.max()
             if not (low >= 0 and high <= 1):
                 raise InputError(f"the score to calibrate must lie in [0, 1] without NaN, got {low:g} to {high:g}")
-            if high > 0:  # most of a CT lies outside the ROI, where the map is 0
-                mapped[start : start + _BLOCK] = np.where(block > 0, np.interp(block, x, y), 0.0)
+            if high > 0 or self.maps_zero:
+                out = mapped[start : start + _BLOCK]
+                table(block.astype(np.float32, copy=False), out)
+                if low == 0 and not self.maps_zero:
+                    out[block == 0] = 0
         return mapped.reshape(np.shape(score))
+
+    def sum_interval(self, score: NDArray[np.floating]) -> tuple[float, float] | None:
+        """Return the interval, by the band, of the sum of the map over voxels; None without a band.
+
+        Parameters
+        ----------
+        score : numpy.ndarray
+            Scores in [0, 1] of the voxels that are mapped, any shape.
+        """
+        if self.band is None:
+            return None
+        mapped = score if self.maps_zero else score[score > 0]
+        middle = float(self(mapped).sum(dtype=np.float64))
+        low, high = self.band.sum_range(mapped, self.knots_x, self.knots_y)
+        return max(middle + low, 0.0), min(middle + high, float(mapped.size))
 
     def to_json(self) -> dict[str, Any]:
         """Return the calibrator as the JSON object of ``calibrator.json``."""
-        return {
-            "schema": SCHEMA,
-            "target": self.target,
-            "rater": self.rater,
-            "bins": self.bins,
-            "bins_used": len(self.knots_x),
-            "knots": {"score": list(self.knots_x), "mhr": list(self.knots_y)},
-            "domain": self.domain,
-            "pooling": self.pooling,
-            "cases": self.cases,
-            "raters": self.raters,
-            "voxels": self.voxels,
-            "bin_counts": list(self.bin_counts),
-            "versions": dict(self.versions),
-            "manifest_sha256": self.manifest_sha256,
-            "warnings": list(self.warnings),
-        }
+        from twintrack.calibration.calibrator_json import calibrator_to_json
+
+        return calibrator_to_json(self)
 
     @classmethod
     def from_json(cls, data: object) -> Calibrator:
         """Return the calibrator that `to_json` described; refuse anything else with an `InputError`."""
-        if not isinstance(data, dict):
-            raise InputError("a calibrator must be a JSON object")
-        if data.get("schema") != SCHEMA or isinstance(data["schema"], bool):
-            raise InputError(
-                f'"schema" must be {SCHEMA}, got {data.get("schema")!r}; update or fit the calibrator again'
-            )
-        missing = [name for name in _FIELDS if name not in data]
-        if missing:
-            raise InputError(f'"{missing[0]}" is missing')
-        knots = data["knots"]
-        if not isinstance(knots, dict) or "score" not in knots or "mhr" not in knots:
-            raise InputError('"knots" must hold the lists "score" and "mhr"')
-        calibrator = cls(
-            knots_x=_numbers("knots.score", knots["score"]),
-            knots_y=_numbers("knots.mhr", knots["mhr"]),
-            bin_counts=tuple(_whole("bin_counts", n) for n in _list("bin_counts", data["bin_counts"])),
-            versions=_mapping_of_text("versions", data["versions"]),
-            warnings=tuple(_text("warnings", line) for line in _list("warnings", data["warnings"])),
-            **{name: data[name] for name in _PLAIN},
-        )
-        if data["bins_used"] != len(calibrator.knots_x):
-            raise InputError(f'"bins_used" must be the number of knots, {len(calibrator.knots_x)}')
-        return calibrator
+        from twintrack.calibration.calibrator_json import calibrator_from_json
 
-
-_PLAIN = ("target", "rater", "bins", "cases", "raters", "voxels", "domain", "pooling", "manifest_sha256")
-_FIELDS = (*_PLAIN, "bins_used", "knots", "bin_counts", "versions", "warnings")
+        return calibrator_from_json(data)
 
 
 def _check(calibrator: Calibrator) -> None:
@@ -170,16 +198,12 @@ def _check(calibrator: Calibrator) -> None:
     x, y = calibrator.knots_x, calibrator.knots_y
     if calibrator.target not in TARGETS:
         raise InputError(f'"target" must be one of {", ".join(TARGETS)}, got {calibrator.target!r}')
-    for name in ("bins", "cases", "raters", "voxels"):
-        _whole(name, getattr(calibrator, name))
+    if calibrator.weighting not in WEIGHTINGS:
+        raise InputError(f'"weighting" must be one of {", ".join(WEIGHTINGS)}, got {calibrator.weighting!r}')
     if (calibrator.target == "single-rater") != (calibrator.rater is not None):
         raise InputError('"rater" must be a number for the target single-rater and null for any other')
-    if calibrator.rater is not None and _whole("rater", calibrator.rater) > calibrator.raters:
-        raise InputError(f'"rater" must be at most the number of raters, {calibrator.raters}, got {calibrator.rater}')
-    for name in ("domain", "pooling"):
-        _text(name, getattr(calibrator, name))
-    if calibrator.manifest_sha256 is not None:
-        _text("manifest_sha256", calibrator.manifest_sha256)
+    if calibrator.rater is not None and not 1 <= calibrator.rater <= calibrator.raters:
+        raise InputError(f'"rater" must be 1 to the number of raters, {calibrator.raters}, got {calibrator.rater}')
     if not 1 <= len(x) <= calibrator.bins:
         raise InputError(f'"knots.score" must have 1 to {calibrator.bins} values ("bins"), got {len(x)}')
     if len(y) != len(x) or len(calibrator.bin_counts) != len(x):
@@ -193,68 +217,3 @@ def _check(calibrator: Calibrator) -> None:
         raise InputError('"knots.mhr" must never fall')
     if sum(calibrator.bin_counts) != calibrator.voxels:
         raise InputError(f'"bin_counts" must add up to "voxels", {calibrator.voxels}')
-
-
-def _whole(name: str, value: object) -> int:
-    """Return a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InputError(f'"{name}" must be a whole number of at least 1, got {value!r}')
-    return value
-
-
-def _list(name: str, value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise InputError(f'"{name}" must be a list')
-    return value
-
-
-def _numbers(name: str, value: object) -> tuple[float, ...]:
-    numbers = _list(name, value)
-    for number in numbers:
-        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
-            raise InputError(f'"{name}" must be a list of numbers in [0, 1], got {number!r}')
-    return tuple(float(number) for number in numbers if isinstance(number, int | float))
-
-
-def _text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InputError(f'"{name}" must be text, got {value!r}')
-    return value
-
-
-def _mapping_of_text(name: str, value: object) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise InputError(f'"{name}" must be an object')
-    return {_text(name, key): _text(name, item) for key, item in value.items()}
-
-
-def read_calibrator(path: str | Path) -> Calibrator:
-    """Read ``calibrator.json``.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or not a valid calibrator; the message names the file and the field.
-    """
-    path = Path(path)
-    try:
-        return Calibrator.from_json(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; make one with `twintrack calibrate`") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON; make it again with `twintrack calibrate`") from error
-    except InputError as error:
-        raise InputError(f"{path}: not a valid calibrator: {error}") from error
-
-
-def write_calibrator(calibrator: Calibrator, path: str | Path) -> None:
-    """Write ``calibrator.json``; every number comes back exactly.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    text = json.dumps(calibrator.to_json(), indent=1, allow_nan=False)
-    with atomic_path(path) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")

@@ -19,7 +19,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CELLS", "FLOOR", "cell_bounds", "cell_of"]
+__all__ = ["CELLS", "FLOOR", "GRAINS", "cell_bounds", "cell_of"]
 
 FLOOR = 2.0**-16
 """Scores below this share the first cell."""
@@ -35,10 +35,10 @@ _LOWER = _HALF - _FIRST + 1
 _GRAIN = 2.0**-24
 """Distance of neighbouring float32 numbers between 0.5 and 1."""
 
-_GRAINS = round(FLOOR / _GRAIN)
+GRAINS = round(FLOOR / _GRAIN)
 """Distances to 1 below the floor, each a cell of its own: 0, 1, ... grains."""
 
-CELLS = _LOWER + (_HALF - _FIRST) + 1 + _GRAINS
+CELLS = _LOWER + (_HALF - _FIRST) + 1 + GRAINS
 """Number of cells; below 2**16, so that a cell number fits into uint16."""
 
 
@@ -60,8 +60,8 @@ def cell_of(score: NDArray[np.floating]) -> NDArray[np.uint16]:
     # 1 - s is exact in float32 for s of at least 0.5, so no two scores are merged by the subtraction.
     near = np.where(upper, np.float32(1.0) - score, score)
     octave_cell = np.maximum((near.view(np.uint32) >> _SHIFT).astype(np.int64) - _FIRST, -1)
-    grains = np.minimum((near / np.float32(_GRAIN)), _GRAINS).astype(np.int64)
-    high = np.where(octave_cell < 0, CELLS - 1 - grains, CELLS - 1 - _GRAINS - octave_cell)
+    grains = np.minimum((near / np.float32(_GRAIN)), GRAINS).astype(np.int64)
+    high = np.where(octave_cell < 0, CELLS - 1 - grains, CELLS - 1 - GRAINS - octave_cell)
     cell: NDArray[np.uint16] = np.where(upper, high, octave_cell + 1).astype(np.uint16)
     return cell
 
@@ -78,7 +78,7 @@ def cell_bounds() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     grains = np.ceil(edges.astype(float) / _GRAIN)
     # The first upper cell holds 0.5 itself, whose distance to 1 starts an octave of its own.
     farthest = np.append(grains[1:] - 1, grains[-1])[::-1]
-    single = 1.0 - np.arange(_GRAINS - 1, -1, -1) * _GRAIN
+    single = 1.0 - np.arange(GRAINS - 1, -1, -1) * _GRAIN
     low = np.concatenate([[0.0], edges[:-1].astype(float), 1.0 - farthest * _GRAIN, single])
     high = np.concatenate([below, 1.0 - grains[::-1] * _GRAIN, single])
     for bounds in (low, high):

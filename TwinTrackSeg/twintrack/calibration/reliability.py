@@ -36,19 +36,22 @@ class ReliabilityCurve:
         int64 (bin,): voxels.
     score, mhr : numpy.ndarray
         float64 (bin,): mean score and mean MHR; NaN in an empty bin.
+    mass : numpy.ndarray
+        float64 (bin,): weight of the voxels; their number, unless the sketch weighs cases equally.
     """
 
     edges: NDArray[np.float64]
     counts: NDArray[np.int64]
     score: NDArray[np.float64]
     mhr: NDArray[np.float64]
+    mass: NDArray[np.float64]
 
     @property
     def ece(self) -> float:
-        """Expected calibration error: gap of mean score and mean MHR, averaged by voxels."""
+        """Expected calibration error: gap of mean score and mean MHR, averaged by the bins' mass."""
         used = self.counts > 0
         gap = np.abs(self.score[used] - self.mhr[used])
-        return float(gap @ self.counts[used] / max(int(self.counts.sum()), 1))
+        return float(gap @ self.mass[used] / max(float(self.mass.sum()), 1.0))
 
 
 def reliability_curve(sketch: ScoreSketch, calibrator: Calibrator | None = None, *, bins: int = 50) -> ReliabilityCurve:
@@ -66,17 +69,18 @@ def reliability_curve(sketch: ScoreSketch, calibrator: Calibrator | None = None,
         Number of uniform bins on [0, 1]; 50 as in the CURVAS-PDACVI protocol.
     """
     used = np.flatnonzero(sketch.counts)
-    counts = sketch.counts[used]
-    score = np.minimum(sketch.score_sums[used] / counts, 1.0)
+    mass = sketch.mass[used].astype(float)
+    score = np.minimum(sketch.score_sums[used] / mass, 1.0)
     if calibrator is not None:
         score = calibrator(score).astype(float)
     number = np.minimum((score * bins).astype(int), bins - 1)
-    mass = np.bincount(number, weights=counts, minlength=bins)
-    score_sums = np.bincount(number, weights=score * counts, minlength=bins)
-    mhr_sums = np.bincount(number, weights=sketch.mhr_sums[used], minlength=bins)
-    mass[mass == 0] = np.nan
-    totals = np.nan_to_num(mass).astype(np.int64)
-    return ReliabilityCurve(np.linspace(0.0, 1.0, bins + 1), totals, score_sums / mass, mhr_sums / mass)
+    sums = np.zeros((4, bins))
+    for row, values in zip(sums, (sketch.counts[used], mass, score * mass, sketch.mhr_sums[used]), strict=True):
+        np.add.at(row, number, values)
+    counts, total, scores, mhr = sums
+    divisor = np.where(total > 0, total, np.nan)
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    return ReliabilityCurve(edges, counts.astype(np.int64), scores / divisor, mhr / divisor, total)
 
 
 def plot_reliability(
@@ -95,7 +99,7 @@ def plot_reliability(
     curves : mapping
         Name in the legend to curve, at most four.
     calibrator : Calibrator, optional
-        Its map is drawn as a line over the score.
+        Its map is drawn as a line over the score, with its band if it has one.
     title : str
         Title of the picture.
 
@@ -110,11 +114,7 @@ def plot_reliability(
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     upper.plot([0, 1], [0, 1], color="#777777", lw=1, ls=(0, (4, 3)), label="perfect agreement")
     if calibrator is not None:
-        # The map jumps from 0 outside the ROI to its first knot; constant beyond the last.
-        x, y = (0.0, *calibrator.knots_x, 1.0), (calibrator.knots_y[0], *calibrator.knots_y, calibrator.knots_y[-1])
-        upper.plot(
-            x, y, color="#222222", lw=1.6, label=f"calibrator ({calibrator.target}, {len(x) - 2} bins)", zorder=2.5
-        )
+        _draw_map(upper, calibrator)
     for (name, curve), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
         _draw_curve(upper, lower, name, curve, colour, marker)
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction of readers marking tumour (MHR)", title=title)
@@ -126,6 +126,18 @@ def plot_reliability(
         axes.spines[["top", "right"]].set_visible(False)
     with atomic_path(path) as partial:
         figure.savefig(partial, dpi=160, metadata={"Software": None} if partial.suffix == ".png" else None)
+
+
+def _draw_map(axes: Any, calibrator: Calibrator) -> None:
+    """Draw a calibrator's map and band into matplotlib axes."""
+    # The map jumps from 0 outside the ROI to its first knot; constant beyond the last.
+    x, y = (0.0, *calibrator.knots_x, 1.0), (calibrator.knots_y[0], *calibrator.knots_y, calibrator.knots_y[-1])
+    label = f"calibrator ({calibrator.target}, {len(calibrator.knots_x)} bins)"
+    axes.plot(x, y, color="#222222", lw=1.6, label=label, zorder=2.5)
+    band = calibrator.band
+    if band is not None:
+        label = f"{band.level:.0%} band over {band.units} cases or groups of cases"
+        axes.fill_between(band.score, band.low, band.high, color="#222222", alpha=0.18, lw=0, label=label, zorder=1.5)
 
 
 def _draw_curve(upper: Any, lower: Any, name: str, curve: ReliabilityCurve, colour: str, marker: str) -> None:

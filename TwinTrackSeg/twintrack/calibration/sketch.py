@@ -1,43 +1,69 @@
-"""What the fit needs to know of any number of cases, in a fixed size: one pass a case, and sketches add up."""
+"""What the fit needs to know of any number of cases, in a bounded size: one pass a case, and sketches add up."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
 from twintrack.calibration.cells import CELLS, cell_of
+from twintrack.calibration.units import Units, case_unit, content_key
 from twintrack.errors import InputError
 
-__all__ = ["ScoreSketch"]
+__all__ = ["CASE_MASS", "ScoreSketch"]
+
+CASE_MASS = 2**40
+"""Mass of a case when all cases weigh the same: masses stay whole numbers, whose sums know no order."""
+
+_BLOCK = 1 << 22
+"""Voxels sketched at a time, so that a whole volume needs no large temporary arrays."""
 
 
 @dataclass
 class ScoreSketch:
     """Sums over voxels, one for each of the `CELLS` cells of the score axis.
 
-    Sketches are added with ``+``, so cases can be sketched in any order and on any machine. The counts are integers and
-    so do not depend on that order at all; the sums are float64 and depend on it by rounding only. The bins of a fit
-    follow from the counts, hence they are the same for every order.
+    Sketches are added with ``+``, so cases can be sketched in any order and on any machine. Counts and masses are whole
+    numbers and so do not depend on that order at all; the other sums are float64 and depend on it by rounding only. The
+    bins of a fit follow from the masses, hence they are the same for every order.
 
-    The domain is the set of voxels whose score is above 0: outside the ROI the score is exactly 0, no reader was asked
-    about those voxels through the map, and a calibrator sends 0 to 0. Zeros inside the ROI (a softmax that underflowed)
-    are left out for the same reason. A domain mask can only narrow this.
+    The **domain** "roi" is the set of voxels whose score is above 0: outside the ROI the score is exactly 0, no reader
+    was asked about those voxels through the map, and a calibrator sends 0 to 0. Zeros inside the ROI (a softmax that
+    underflowed) are left out for the same reason. The domain "volume" takes every voxel; zeros then lie in the first
+    cell, with all other scores below 2**-16.
+
+    A mask of the ROI can narrow either.
+
+    The **weighting** "voxel" gives every voxel mass 1, as in the paper. "case" gives every case the same mass, shared
+    by its voxels, so that a large ROI counts no more than a small one.
 
     Attributes
     ----------
-    cases : int
-        Cases added.
-    missed_mhr : float
-        Sum of the MHR outside the domain: tumour that no calibrator of this score can recover.
+    cases, blank_cases : int
+        Cases added, and those among them without any voxel in the domain.
+    tumour_voxels, missed_mhr : float
+        Sum of the MHR inside and outside the domain; what lies outside no calibrator of this score can recover.
     counts : numpy.ndarray
         int64 (cell,): voxels.
+    mass : numpy.ndarray
+        int64 (cell,): voxels times their weight; with the weighting "voxel", `counts`.
     score_sums, mhr_sums : numpy.ndarray
-        float64 (cell,): sum of the score and of the MHR, the mean of the raters present in the voxel's case.
+        float64 (cell,): weighted sum of the score and of the MHR, the mean of the raters present in the voxel's case.
     rater_counts, rater_positives : numpy.ndarray
-        int64 (rater, cell): voxels in the cases that the rater drew, and those the rater marked as tumour.
+        int64 (rater, cell): mass in the cases that the rater drew, and the part the rater marked as tumour.
+    domain, weighting : str
+        One of `DOMAINS` and of `WEIGHTINGS`.
+    units : Units
+        Random groups of cases for resampling; single cases in a small cohort.
+    case_keys : tuple of int
+        A key of every case with voxels, made from its content.
+    manifests : frozenset of str
+        SHA-256 of the manifests that listed the cases.
     """
 
     cases: int
@@ -47,20 +73,32 @@ class ScoreSketch:
     mhr_sums: NDArray[np.float64]
     rater_counts: NDArray[np.int64]
     rater_positives: NDArray[np.int64]
+    mass: NDArray[np.int64]
+    tumour_voxels: float = 0.0
+    blank_cases: int = 0
+    domain: str = "roi"
+    weighting: str = "voxel"
+    units: Units = field(default_factory=Units)
+    case_keys: tuple[int, ...] = ()
+    manifests: frozenset[str] = frozenset()
 
     @classmethod
-    def empty(cls) -> ScoreSketch:
+    def empty(cls, *, domain: str = "roi", weighting: str = "voxel") -> ScoreSketch:
         """Return the sketch of no case, the neutral element of ``+``."""
+        _check_choices(domain, weighting)
         no_rater = np.zeros((0, CELLS), np.int64)
-        zeros = np.zeros(CELLS)
-        return cls(0, 0.0, np.zeros(CELLS, np.int64), zeros, zeros.copy(), no_rater, no_rater.copy())
+        zeros, none = np.zeros(CELLS), np.zeros(CELLS, np.int64)
+        return cls(0, 0.0, none, zeros, zeros.copy(), no_rater, no_rater.copy(), none.copy(), 0.0, 0, domain, weighting)
 
     @classmethod
     def of_case(
         cls,
         score: NDArray[np.floating],
         annotations: Sequence[NDArray[np.generic] | None],
-        domain: NDArray[np.bool_] | None = None,
+        roi: NDArray[np.bool_] | None = None,
+        *,
+        domain: str = "roi",
+        weighting: str = "voxel",
     ) -> ScoreSketch:
         """Sketch one case.
 
@@ -71,63 +109,99 @@ class ScoreSketch:
         annotations : sequence of numpy.ndarray or None
             One (z, y, x) mask of 0 and 1 for each rater, in a fixed order; None where a rater did not draw this case. A
             mask without tumour is an opinion and counts.
-        domain : numpy.ndarray, optional
-            (z, y, x) mask of the voxels to use; those with score 0 are left out in any case.
+        roi : numpy.ndarray, optional
+            (z, y, x) mask that narrows the domain, for a score that is not 0 outside the ROI.
+        domain, weighting : str
+            See the class.
 
         Raises
         ------
         InputError
             If no rater is present, shapes differ, scores are outside [0, 1] or labels are other than 0 and 1.
         """
+        _check_choices(domain, weighting)
         masks = [
             None if mask is None else _checked_mask(mask, rater, score) for rater, mask in enumerate(annotations, 1)
         ]
-        present = sum(mask is not None for mask in masks)
-        if present == 0:
+        present = np.array([mask is not None for mask in masks], dtype=bool)
+        if not present.any():
             raise InputError("a calibration case needs the annotation of at least one rater, got none")
-        inside = _checked_score(score) > 0
-        if domain is not None:
-            _check_shape("domain mask", domain, score)
-            inside &= np.asarray(domain, dtype=bool)
-        values = np.asarray(score[inside], dtype=np.float32)
-        cell = cell_of(values)
-        counts = np.bincount(cell, minlength=CELLS)
-        score_sums = np.asarray(np.bincount(cell, weights=values, minlength=CELLS), dtype=np.float64)
-        seen = np.zeros((len(masks), CELLS), np.int64)
-        positives = np.zeros((len(masks), CELLS), np.int64)
-        drawn = 0
-        for rater, mask in enumerate(masks):
-            if mask is not None:
-                seen[rater] = counts
-                positives[rater] = np.bincount(cell[mask[inside]], minlength=CELLS)
-                drawn += int(np.count_nonzero(mask))
-        mhr_sums: NDArray[np.float64] = positives.sum(axis=0) / present
-        missed = (drawn - int(positives.sum())) / present
-        return cls(1, missed, counts, score_sums, mhr_sums, seen, positives)
+        if roi is not None:
+            _check_shape("ROI mask", roi, score)
+        found = _count(_checked_score(score), masks, roi, everything=domain == "all")
+        raters, voxels = int(present.sum()), int(found.counts.sum())
+        seen = np.where(present[:, None], found.counts, 0)
+        key = content_key(found.counts, seen, found.positives, np.array([found.drawn]))
+        weight = 1.0 if weighting == "voxel" or voxels == 0 else CASE_MASS / voxels
+        mass, seen, positives = (_weighted(table, weight) for table in (found.counts, seen, found.positives))
+        mhr_sums: NDArray[np.float64] = positives.sum(axis=0) / raters
+        inside = int(found.positives.sum())
+        return cls(
+            cases=1,
+            missed_mhr=(found.drawn - inside) / raters,
+            counts=found.counts,
+            score_sums=found.score_sums * weight,
+            mhr_sums=mhr_sums,
+            rater_counts=seen,
+            rater_positives=positives,
+            mass=mass,
+            tumour_voxels=inside / raters,
+            blank_cases=int(voxels == 0),
+            domain=domain,
+            weighting=weighting,
+            units=case_unit(key, mass, mhr_sums, seen, positives) if voxels else Units(),
+            case_keys=(key,) if voxels else (),
+        )
 
     def add(
         self,
         score: NDArray[np.floating],
         annotations: Sequence[NDArray[np.generic] | None],
-        domain: NDArray[np.bool_] | None = None,
+        roi: NDArray[np.bool_] | None = None,
     ) -> ScoreSketch:
         """Add one case to this sketch, in place; see `of_case` for the arguments. Returns this sketch."""
-        merged = self + ScoreSketch.of_case(score, annotations, domain)
+        merged = self + ScoreSketch.of_case(score, annotations, roi, domain=self.domain, weighting=self.weighting)
         self.__dict__.update(merged.__dict__)
         return self
 
     def __add__(self, other: ScoreSketch) -> ScoreSketch:
         if not isinstance(other, ScoreSketch):
             return NotImplemented
+        if (self.domain, self.weighting) != (other.domain, other.weighting):
+            raise InputError(
+                f"sketches of the domain {self.domain} with weights by {self.weighting} and of the domain "
+                f"{other.domain} with weights by {other.weighting} cannot be added; make them in the same way"
+            )
         return ScoreSketch(
-            self.cases + other.cases,
-            self.missed_mhr + other.missed_mhr,
-            self.counts + other.counts,
-            self.score_sums + other.score_sums,
-            self.mhr_sums + other.mhr_sums,
-            _sum_of_raters(self.rater_counts, other.rater_counts),
-            _sum_of_raters(self.rater_positives, other.rater_positives),
+            cases=self.cases + other.cases,
+            missed_mhr=self.missed_mhr + other.missed_mhr,
+            counts=self.counts + other.counts,
+            score_sums=self.score_sums + other.score_sums,
+            mhr_sums=self.mhr_sums + other.mhr_sums,
+            rater_counts=_sum_of_raters(self.rater_counts, other.rater_counts),
+            rater_positives=_sum_of_raters(self.rater_positives, other.rater_positives),
+            mass=self.mass + other.mass,
+            tumour_voxels=self.tumour_voxels + other.tumour_voxels,
+            blank_cases=self.blank_cases + other.blank_cases,
+            domain=self.domain,
+            weighting=self.weighting,
+            units=self.units + other.units,
+            case_keys=self.case_keys + other.case_keys,
+            manifests=self.manifests | other.manifests,
         )
+
+    def save(self, path: str | Path) -> None:
+        """Write the sketch to a ``.npz`` file; see `twintrack.calibration.sketch_file.save_sketch`."""
+        from twintrack.calibration.sketch_file import save_sketch
+
+        save_sketch(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> ScoreSketch:
+        """Read what `save` wrote; see `twintrack.calibration.sketch_file.load_sketch`."""
+        from twintrack.calibration.sketch_file import load_sketch
+
+        return load_sketch(path)
 
     @property
     def voxels(self) -> int:
@@ -136,8 +210,54 @@ class ScoreSketch:
 
     @property
     def raters(self) -> int:
-        """Largest number of raters of any case."""
+        """Largest number of a rater of any case."""
         return len(self.rater_counts)
+
+    @property
+    def repeated_cases(self) -> int:
+        """Cases whose voxels equal those of an earlier one, one by one."""
+        return len(self.case_keys) - len(set(self.case_keys))
+
+
+class _Count(NamedTuple):
+    """Voxels of one case: per cell, per rater and cell, and drawn by all raters inside and outside the domain."""
+
+    counts: NDArray[np.int64]
+    score_sums: NDArray[np.float64]
+    positives: NDArray[np.int64]
+    drawn: int
+
+
+def _count(
+    score: NDArray[np.floating],
+    masks: Sequence[NDArray[np.bool_] | None],
+    roi: NDArray[np.bool_] | None,
+    *,
+    everything: bool,
+) -> _Count:
+    """Count the voxels of one case, a block at a time."""
+    counts, score_sums = np.zeros(CELLS, np.int64), np.zeros(CELLS)
+    positives = np.zeros((len(masks), CELLS), np.int64)
+    flat, within = np.ravel(score), None if roi is None else np.ravel(roi).astype(bool, copy=False)
+    drawn = [(rater, np.ravel(mask)) for rater, mask in enumerate(masks) if mask is not None]
+    for start in range(0, flat.size, _BLOCK):
+        block = slice(start, start + _BLOCK)
+        values = flat[block].astype(np.float32, copy=False)
+        inside = np.ones(values.shape, bool) if everything else values > 0
+        if within is not None:
+            inside &= within[block]
+        values = values[inside]
+        cell = cell_of(values)
+        counts += np.bincount(cell, minlength=CELLS)
+        score_sums += np.bincount(cell, weights=values, minlength=CELLS)
+        for rater, mask in drawn:
+            positives[rater] += np.bincount(cell[mask[block][inside]], minlength=CELLS)
+    return _Count(counts, score_sums, positives, sum(int(np.count_nonzero(mask)) for _, mask in drawn))
+
+
+def _weighted(voxels: NDArray[np.int64], weight: float) -> NDArray[np.int64]:
+    """Return whole-number masses; a part never outweighs the whole, since rounding keeps the order."""
+    return voxels if weight == 1.0 else np.rint(voxels * weight).astype(np.int64)
 
 
 def _sum_of_raters(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -146,6 +266,13 @@ def _sum_of_raters(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[
     total[: len(one)] += one
     total[: len(other)] += other
     return total
+
+
+def _check_choices(domain: str, weighting: str) -> None:
+    if domain not in DOMAINS:
+        raise InputError(f"the domain of a calibrator must be one of {', '.join(DOMAINS)}, got {domain!r}")
+    if weighting not in WEIGHTINGS:
+        raise InputError(f"the weights of the cases must go by {' or '.join(WEIGHTINGS)}, got {weighting!r}")
 
 
 def _check_shape(what: str, array: NDArray[np.generic], score: NDArray[np.floating]) -> None:

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from twintrack.calibration import Calibrator, ScoreSketch, bootstrap_band, fit_calibrator
+from twintrack.calibration.band import SCORE_GRID
+from twintrack.errors import Cancelled, InputError
+from twintrack.progress import CancelToken
+
+
+def case(seed: int, spread: float, voxels: int = 2000) -> ScoreSketch:
+    """A case whose raters mark a share of the score that differs from case to case by `spread`."""
+    random = np.random.default_rng(seed)
+    score = random.random(voxels).astype(np.float32)
+    share = 0.5 + spread * random.standard_normal()
+    return ScoreSketch.of_case(score, [random.random(voxels) < share * score for _ in range(3)])
+
+
+def cohort(cases: int, spread: float) -> ScoreSketch:
+    return sum((case(seed, spread) for seed in range(cases)), ScoreSketch.empty())
+
+
+@pytest.fixture(scope="module")
+def varied() -> ScoreSketch:
+    return cohort(12, 0.1)
+
+
+@pytest.fixture(scope="module")
+def calibrator(varied) -> Calibrator:
+    return replace(fit_calibrator(varied, bins=20), band=bootstrap_band(varied, bins=20, resamples=200))
+
+
+def test_the_band_holds_the_map_and_rises_with_it(calibrator):
+    band = calibrator.band
+    low, high = np.array(band.low), np.array(band.high)
+    assert np.all(np.diff(low) >= -1e-12)
+    assert np.all(np.diff(high) >= -1e-12)
+    mapped = np.interp(band.score, calibrator.knots_x, calibrator.knots_y)
+    inside = (low - 1e-9 <= mapped) & (mapped <= high + 1e-9)
+    assert inside.mean() > 0.95
+    assert (band.score, band.units, band.resamples) == (SCORE_GRID, 12, 200)
+
+
+def test_the_band_is_as_wide_as_the_cases_differ(varied):
+    """The mean of n cases' shares has standard deviation spread / sqrt(n), whatever the number of voxels."""
+    band = bootstrap_band(varied, bins=20, resamples=400)
+    at = SCORE_GRID.index(0.5)
+    width = band.high[at] - band.low[at]
+    shares = [float(case(seed, 0.1).mhr_sums.sum() / case(seed, 0.1).score_sums.sum()) for seed in range(12)]
+    expected = 2 * 1.96 * 0.5 * np.std(shares) / np.sqrt(12)  # at score 0.5
+    assert width == pytest.approx(expected, rel=0.3)
+    alike = bootstrap_band(cohort(12, 0.0), bins=20, resamples=200)
+    assert alike.high[at] - alike.low[at] < 0.6 * width
+
+
+def test_the_same_seed_gives_the_same_band_in_any_order_of_merging():
+    cases = [case(seed, 0.1, 200) for seed in range(6)]
+    one, other = (bootstrap_band(sum(order, ScoreSketch.empty()), resamples=30) for order in (cases, cases[::-1]))
+    np.testing.assert_allclose(one.low, other.low, atol=1e-12)
+    np.testing.assert_allclose(one.high, other.high, atol=1e-12)
+    other = bootstrap_band(sum(cases, ScoreSketch.empty()), resamples=30, seed=1)
+    assert one.low != other.low
+
+
+@pytest.mark.parametrize("options", [{"target": "single-rater", "rater": 2}, {"target": "hard-label"}])
+def test_every_target_has_a_band(varied, options):
+    band = bootstrap_band(varied, bins=20, resamples=30, **options)
+    fitted = fit_calibrator(varied, bins=20, **options)
+    at = SCORE_GRID.index(0.5)
+    assert band.low[at] <= float(fitted(np.float32([0.5]))[0]) <= band.high[at]
+
+
+def test_a_rater_of_few_cases_is_drawn_in_every_resample():
+    random = np.random.default_rng(0)
+    score = random.random(300).astype(np.float32)
+    drawn = [random.random(300) < score for _ in range(2)]
+    cases = [ScoreSketch.of_case(score[n:], [drawn[0][n:], None]) for n in range(5)]
+    sketch = sum(cases, ScoreSketch.of_case(score, drawn))
+    band = bootstrap_band(sketch, target="single-rater", rater=2, resamples=50, bins=10)
+    assert max(band.high) > 0.5
+
+
+def test_too_few_cases_give_no_band_and_a_run_can_be_cancelled(varied):
+    assert bootstrap_band(cohort(4, 0.1)) is None
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        bootstrap_band(varied, cancel=cancel)
+
+
+def test_the_interval_of_a_sum_is_that_of_the_resampled_maps(calibrator):
+    score = np.random.default_rng(5).random((10, 20, 20)).astype(np.float32)
+    low, high = calibrator.sum_interval(score)
+    sums = [np.interp(score, SCORE_GRID, np.array(curve) / 1e6).sum() for curve in calibrator.band.curves]
+    middle = float(calibrator(score).sum(dtype=float))
+    offset = middle - np.interp(score, SCORE_GRID, np.interp(SCORE_GRID, calibrator.knots_x, calibrator.knots_y)).sum()
+    assert low < middle < high
+    assert (low, high) == pytest.approx(np.quantile(sums, [0.025, 0.975]) + offset, rel=1e-3)
+
+
+def test_zeros_count_in_a_sum_only_if_the_map_was_fitted_on_them(calibrator):
+    score = np.random.default_rng(5).random(500).astype(np.float32)
+    padded = np.concatenate([score, np.zeros(10_000, np.float32)])
+    assert calibrator.sum_interval(padded) == pytest.approx(calibrator.sum_interval(score), rel=1e-12)
+    everywhere = replace(calibrator, domain="all voxels")
+    assert everywhere.maps_zero
+    assert everywhere.sum_interval(padded)[1] > calibrator.sum_interval(padded)[1]
+    assert replace(calibrator, band=None).sum_interval(score) is None
+    assert calibrator.sum_interval(np.zeros(5, np.float32)) == (0.0, 0.0)
+
+
+def test_the_band_comes_back_from_json_exactly(calibrator):
+    assert Calibrator.from_json(json.loads(json.dumps(calibrator.to_json()))) == calibrator
+
+
+def wrong(**fields):
+    return lambda band: band.update(fields)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        (wrong(level=1.5), "band.level"),
+        (wrong(score=[0.0, 0.5]), "band.score"),
+        (wrong(low=[0.1]), "band.low"),
+        (wrong(high=[0.0] * len(SCORE_GRID)), "band.low"),
+        (wrong(resamples=0), "band.resamples"),
+        (wrong(curves=[[1]]), "band.curves"),
+        (wrong(curves=[]), "band.curves"),
+        (wrong(curves=[[2_000_000] * len(SCORE_GRID)]), "band.curves"),
+        (wrong(curves=[[0.5] * len(SCORE_GRID)]), "band.curves"),
+        (lambda band: band.pop("seed"), "band.seed"),
+    ],
+)
+def test_a_wrong_band_is_refused_with_its_field(calibrator, change, field):
+    data = json.loads(json.dumps(calibrator.to_json()))
+    change(data["band"])
+    with pytest.raises(InputError, match=f'"{field}"'):
+        Calibrator.from_json(data)

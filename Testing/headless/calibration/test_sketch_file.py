@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+
+from twintrack.calibration import ScoreSketch, bootstrap_band, fit_calibrator
+from twintrack.errors import InputError, OutputError
+
+
+def case(seed: int, raters: int = 3, **options) -> ScoreSketch:
+    random = np.random.default_rng(seed)
+    score = random.random(3000).astype(np.float32)
+    masks = [random.random(score.size) < score for _ in range(raters)]
+    return ScoreSketch.of_case(score, masks, **options)
+
+
+@pytest.fixture(scope="module")
+def sketch() -> ScoreSketch:
+    return sum((case(seed) for seed in range(6)), ScoreSketch.empty())
+
+
+@pytest.fixture
+def stored(sketch, tmp_path) -> dict[str, np.ndarray]:
+    sketch.save(tmp_path / "stored.npz")
+    with np.load(tmp_path / "stored.npz") as file:
+        return dict(file)
+
+
+@pytest.mark.parametrize("options", [{}, {"domain": "all"}, {"weighting": "case"}])
+def test_a_sketch_comes_back_from_its_file_and_gives_the_same_calibrator(options, tmp_path):
+    made = sum((case(seed, **options) for seed in range(6)), ScoreSketch.empty(**options))
+    made.save(tmp_path / "made.npz")
+    back = ScoreSketch.load(tmp_path / "made.npz")
+    assert fit_calibrator(back, bins=20) == fit_calibrator(made, bins=20)
+    assert bootstrap_band(back, bins=20, resamples=20) == bootstrap_band(made, bins=20, resamples=20)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["made.npz"]
+
+
+def test_sketches_of_parts_add_up_to_the_sketch_of_all(tmp_path):
+    for name, seeds in (("a.npz", (0, 3)), ("b.npz", (1, 2))):
+        sum((case(seed) for seed in seeds), ScoreSketch.empty()).save(tmp_path / name)
+    parts = ScoreSketch.load(tmp_path / "b.npz") + ScoreSketch.load(tmp_path / "a.npz")
+    whole = sum((case(seed) for seed in range(4)), ScoreSketch.empty())
+    np.testing.assert_array_equal(parts.rater_positives, whole.rater_positives)
+    assert sorted(parts.case_keys) == sorted(whole.case_keys)
+    np.testing.assert_allclose(parts.units.table(3), whole.units.table(3), rtol=1e-14)
+
+
+def test_an_empty_sketch_can_be_stored(tmp_path):
+    ScoreSketch.empty().save(tmp_path / "empty.npz")
+    assert ScoreSketch.load(tmp_path / "empty.npz").cases == 0
+
+
+def about(**changes):
+    def change(arrays):
+        arrays["about"] = np.array(json.dumps(json.loads(str(arrays["about"])) | changes))
+
+    return change
+
+
+def cell(name, value, index=(..., 40)):
+    def change(arrays):
+        arrays[name][index] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (about(schema=9), "schema"),
+        (about(domain="liver"), "domain"),
+        (about(weighting="age"), "weighting"),
+        (about(cases=7), "case_keys"),
+        (about(cases=-1), "cases"),
+        (about(missed_mhr=float("nan")), "missed_mhr"),
+        (about(unit_bits=99), "unit_sums"),
+        (about(unit_bits=2), "unit_keys"),
+        (cell("counts", -1), "counts"),
+        (cell("score_sums", np.inf), "score_sums"),
+        (cell("rater_positives", 10**9), "marked more"),
+        (cell("unit_sums", np.nan), "unit_sums"),
+        (cell("unit_sums", 5e8), "add up"),
+        (lambda arrays: arrays.update(mhr_sums=arrays["mhr_sums"][:-1]), "mhr_sums"),
+        (lambda arrays: arrays.update(counts=arrays["counts"].astype(float)), "counts"),
+        (lambda arrays: arrays.update(rater_counts=arrays["rater_counts"][:2]), "unit_sums|differ"),
+        (lambda arrays: arrays.pop("mass"), "not readable"),
+        (lambda arrays: arrays.update(about=np.array("{")), "not readable"),
+    ],
+)
+def test_a_sketch_whose_numbers_are_wrong_is_refused_with_file_and_reason(stored, tmp_path, change, reason):
+    change(stored)
+    np.savez(tmp_path / "wrong.npz", **stored)
+    with pytest.raises(InputError, match=rf"wrong\.npz: .*({reason})"):
+        ScoreSketch.load(tmp_path / "wrong.npz")
+
+
+def _zip_of(name: str, content: bytes) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(name, content)
+    return stream.getvalue()
+
+
+def _array() -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.arange(3))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no zip", pickle.dumps([1]), _zip_of("about.npy", b"x"), _zip_of("a.txt", b"x"), b"\x93NUMPY", _array()],
+    ids=["empty", "text", "pickle", "bad member", "other zip", "cut npy", "npy"],
+)
+def test_files_that_are_no_sketch_are_refused(tmp_path, content):
+    (tmp_path / "broken.npz").write_bytes(content)
+    with pytest.raises(InputError, match=r"broken\.npz"):
+        ScoreSketch.load(tmp_path / "broken.npz")
+
+
+def test_a_cut_file_is_refused(sketch, tmp_path):
+    sketch.save(tmp_path / "whole.npz")
+    data = (tmp_path / "whole.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(data[: len(data) // 2])
+    with pytest.raises(InputError, match=r"cut\.npz"):
+        ScoreSketch.load(tmp_path / "cut.npz")
+
+
+def test_a_missing_file_and_a_wrong_name_are_named(sketch, tmp_path):
+    with pytest.raises(InputError, match=r"none\.npz: no such file"):
+        ScoreSketch.load(tmp_path / "none.npz")
+    with pytest.raises(InputError, match=r"sketch\.json: .*\.npz"):
+        sketch.save(tmp_path / "sketch.json")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        sketch.save(tmp_path / "file" / "sketch.npz")

@@ -1,0 +1,128 @@
+"""`twintrack calibrate`: its options, what it prints, and how far its band reaches into a result."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twintrack.cli import _run
+from twintrack.volume import Geometry, Volume, read_volume, write_volume
+
+GRID = Geometry((20, 20, 12), (1.0, 1.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory) -> Path:
+    """Six cases; at score s, two raters mark a share of s that differs from case to case."""
+    folder = tmp_path_factory.mktemp("cohort")
+    with (folder / "manifest.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["case", "score", "annotation_1", "annotation_2"])
+        for number in range(6):
+            random = np.random.default_rng(number)
+            score = random.uniform(0.01, 0.99, GRID.shape).astype(np.float32)
+            names = [f"{kind}{number}.nii.gz" for kind in ("s", "a", "b")]
+            write_volume(Volume(score, GRID), folder / names[0])
+            for name in names[1:]:
+                drawn = random.uniform(size=score.shape) < score * (0.5 + number / 10)
+                write_volume(Volume(drawn.astype(np.uint8), GRID), folder / name)
+            writer.writerow([f"c{number}", *names])
+    return folder / "manifest.csv"
+
+
+@pytest.fixture(scope="module")
+def fitted(manifest, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("fitted") / "calibrator.json"
+    run = ["calibrate", str(manifest), "--out", str(path), "--bins", "20", "--bootstrap", "60"]
+    assert _run([*run, "--plot", str(path.with_suffix(".png"))]) == 0
+    return path
+
+
+def assert_refused(arguments: list[object], capsys, *words: str) -> None:
+    """The command ends with code 2 and one error line that holds `words`."""
+    assert _run([str(argument) for argument in arguments]) == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+def test_the_file_records_what_the_calibrator_was_fitted_on(manifest, fitted):
+    import hashlib
+
+    content = json.loads(fitted.read_text())
+    assert content["manifest_sha256"] == hashlib.sha256(manifest.read_bytes()).hexdigest()
+    assert (content["cases"], content["raters"], content["voxels"]) == (6, 2, 6 * 4800)
+    assert (content["domain"], content["weighting"], content["target"]) == ("score > 0", "voxel", "mhr")
+    assert len(content["bin_counts"]) == content["bins_used"] == content["bins"] == 20
+    assert 0 < content["tumour_voxels"] < content["voxels"]
+    assert (content["band"]["units"], content["band"]["resamples"], content["band"]["seed"]) == (6, 60, 0)
+    assert any("6 cases only" in warning for warning in content["warnings"])
+    assert fitted.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_two_runs_write_the_same_file(manifest, fitted, tmp_path):
+    again = tmp_path / "again.json"
+    assert _run(["calibrate", str(manifest), "--out", str(again), "--bins", "20", "--bootstrap", "60"]) == 0
+    assert again.read_bytes() == fitted.read_bytes()
+
+
+def test_the_number_of_bins_is_chosen_and_the_curve_reported(manifest, tmp_path, capsys):
+    out = tmp_path / "c.json"
+    options = ["--target", "single-rater", "--rater", "2", "--weights", "case", "--domain", "all", "--bootstrap", "0"]
+    assert _run(["calibrate", str(manifest), "--out", str(out), "--select-bins", *options]) == 0
+    content = json.loads(out.read_text())
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if "<- chosen" in line] == [str(content["bins"])]
+    assert len(lines) == len(content["selection"]["bins"]) + 2
+    assert content["selection"]["chosen"] == content["bins"]
+    assert content["selection"]["loss"][content["selection"]["bins"].index(content["bins"])] < 0.25
+    assert (content["target"], content["rater"], content["weighting"]) == ("single-rater", 2, "case")
+    assert (content["domain"], content["band"]) == ("all voxels", None)
+
+
+def test_a_cohort_can_be_sketched_in_parts_and_fitted_from_the_sketches(manifest, fitted, tmp_path):
+    part, out = tmp_path / "part.npz", tmp_path / "c.json"
+    assert _run(["calibrate", str(manifest), "--sketch", str(part)]) == 0
+    assert [entry.name for entry in tmp_path.iterdir()] == ["part.npz"]
+    assert _run(["calibrate", str(part), "--out", str(out), "--bins", "20", "--bootstrap", "60"]) == 0
+    assert json.loads(out.read_text()) == json.loads(fitted.read_text())
+
+
+def test_options_that_contradict_each_other_are_refused(manifest, tmp_path, capsys):
+    out = tmp_path / "c.json"
+    run = ["calibrate", manifest, "--out", out]
+    assert_refused(["calibrate", manifest], capsys, "--out")
+    assert_refused(["calibrate", manifest, "--sketch", tmp_path / "s.npz", "--plot", "p.png"], capsys, "--out")
+    assert_refused([*run, "--bins", 20, "--select-bins"], capsys, "--select-bins")
+    assert_refused([*run, "--rater", 1], capsys, "--rater")
+    assert_refused([*run, "--target", "single-rater"], capsys, "--rater")
+    assert_refused([*run, "--target", "single-rater", "--rater", 7], capsys, "manifest.csv", "1 to 2")
+    assert_refused([*run, "--bins", 0], capsys, "at least 2 bins")
+    assert_refused([*run, "--sketch", tmp_path / "s.txt"], capsys, "s.txt", ".npz")
+    assert_refused(["calibrate", tmp_path / "none.npz", "--out", out], capsys, "none.npz", "no such file")
+    assert not out.exists()
+
+
+def test_the_band_reaches_the_expected_volume_of_a_result_and_its_report(fitted, make_bundle, tmp_path):
+    grid = Geometry((36, 30, 18), (1.5, 1.6, 3.0))
+    image = np.random.default_rng(4).normal(40, 30, grid.shape)
+    image[:3], image[:, :4], image[..., 28:] = -1000, -100, 120
+    write_volume(Volume(image.round().astype(np.int16), grid), tmp_path / "ct.nii.gz")
+    bundle, out = make_bundle(calibrator=fitted), tmp_path / "out"
+    run = ["segment", tmp_path / "ct.nii.gz", "--bundle", bundle, "--out", out, "--roi", "4,30,2,26,3,15"]
+    assert _run([str(argument) for argument in [*run, "--device", "cpu"]]) == 0
+    result = json.loads((out / "result.json").read_text())
+    interval = result["expected_volume_ml"]
+    probability = read_volume(out / "probability.nii.gz").array
+    assert interval["value"] == pytest.approx(probability.sum(dtype=float) * 1.5 * 1.6 * 3.0 / 1000, rel=1e-6)
+    assert interval["value"] == result["volume_ml"]["expected"]
+    assert interval["low"] < interval["value"] < interval["high"]
+    assert interval["level"] == 0.95
+    said = f"{interval['low']:.1f}–{interval['high']:.1f} mL with other calibration cases (95% interval)"
+    assert said in (out / "report.html").read_text(encoding="utf-8")

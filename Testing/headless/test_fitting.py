@@ -1,0 +1,204 @@
+"""Fitting on manifests and sketches: what is read, what is refused, and with which file and row."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twintrack.calibration import ScoreSketch, fit_calibrator, write_calibrator
+from twintrack.errors import Cancelled, InputError
+from twintrack.fitting import apply_to_file, fit_sketch, sketch_cases
+from twintrack.progress import CancelToken
+from twintrack.volume import Geometry, Volume, read_volume, write_volume
+
+GRID = Geometry((12, 10, 8), (1.0, 1.0, 2.0))
+
+
+def write_manifest(folder: Path, rows: list[dict[str, str]]) -> Path:
+    path = folder / "manifest.csv"
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, fieldnames=columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def make_case(folder: Path, number: int, raters: tuple[int, ...] = (1, 2)) -> dict[str, str]:
+    random = np.random.default_rng(number)
+    score = random.random(GRID.shape).astype(np.float32)
+    score[:2] = 0
+    row = {"case": f"c{number}", "score": f"s{number}.nii.gz"}
+    write_volume(Volume(score, GRID), folder / row["score"])
+    for rater in raters:
+        row[f"annotation_{rater}"] = f"a{number}_{rater}.nii.gz"
+        mask = (random.random(GRID.shape) < score).astype(np.uint8)
+        write_volume(Volume(mask, GRID), folder / row[f"annotation_{rater}"])
+    return row
+
+
+@pytest.fixture
+def rows(tmp_path) -> list[dict[str, str]]:
+    return [make_case(tmp_path, number) for number in range(3)]
+
+
+def volumes_of(folder: Path, row: dict[str, str]) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    masks = [
+        read_volume(folder / row[f"annotation_{n}"]).array if row.get(f"annotation_{n}") else None for n in (1, 2, 3)
+    ]
+    return read_volume(folder / row["score"]).array, masks
+
+
+def test_the_fit_is_that_of_the_volumes_in_the_manifest(tmp_path, rows):
+    manifest = write_manifest(tmp_path, rows)
+    calibrator = fit_sketch(sketch_cases([manifest]), bins=10, resamples=0)
+    sketch = ScoreSketch.empty()
+    for row in rows:
+        sketch.add(*volumes_of(tmp_path, row)[:1], volumes_of(tmp_path, row)[1][:2])
+    digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+    assert calibrator == fit_calibrator(sketch, bins=10, manifest_sha256=digest)
+    assert (calibrator.cases, calibrator.raters, calibrator.band, calibrator.selection) == (3, 2, None, None)
+
+
+def test_raters_may_be_missing_in_a_case_and_an_empty_reading_counts(tmp_path, rows):
+    rows[1]["annotation_2"] = ""
+    rows.append(make_case(tmp_path, 3, raters=(1, 3)))
+    write_volume(Volume(np.zeros(GRID.shape, np.uint8), GRID), tmp_path / rows[0]["annotation_1"])
+    sketch = sketch_cases([write_manifest(tmp_path, rows)])
+    expected = ScoreSketch.empty()
+    for row in rows:
+        expected.add(*volumes_of(tmp_path, row))
+    np.testing.assert_array_equal(sketch.rater_counts, expected.rater_counts)
+    np.testing.assert_allclose(sketch.mhr_sums, expected.mhr_sums)
+    assert sketch.raters == 3
+
+
+def test_sketches_of_parts_and_manifests_are_added_up(tmp_path, rows):
+    (tmp_path / "first").mkdir()
+    part = write_manifest(tmp_path, rows[:2])
+    sketch_cases([part]).save(tmp_path / "part.npz")
+    other = write_manifest(tmp_path, rows[2:])
+    together = fit_sketch(sketch_cases([tmp_path / "part.npz", other]), bins=10, resamples=0)
+    whole = fit_sketch(sketch_cases([write_manifest(tmp_path, rows)]), bins=10, resamples=0)
+    assert together.knots_y == pytest.approx(whole.knots_y, abs=1e-12)
+    assert together.bin_counts == whole.bin_counts
+    digests = sorted([sketch_cases([tmp_path / "part.npz"]).manifests, sketch_cases([other]).manifests], key=sorted)
+    assert together.manifest_sha256 not in (whole.manifest_sha256, *(next(iter(digest)) for digest in digests))
+
+
+def test_a_sketch_made_in_another_way_is_refused_with_its_name(tmp_path, rows):
+    sketch_cases([write_manifest(tmp_path, rows)], domain="all").save(tmp_path / "all.npz")
+    with pytest.raises(InputError, match=r"all\.npz: .*domain roi .*domain all"):
+        sketch_cases([tmp_path / "all.npz"])
+    assert sketch_cases([tmp_path / "all.npz"], domain="all").voxels == 3 * np.prod(GRID.shape)
+
+
+def test_bins_and_band_are_made_on_request(tmp_path):
+    rows = [make_case(tmp_path, number) for number in range(6)]
+    calibrator = fit_sketch(sketch_cases([write_manifest(tmp_path, rows)]), bins=None, resamples=25, seed=3)
+    assert calibrator.selection.chosen == calibrator.bins
+    assert (calibrator.band.resamples, calibrator.band.seed, calibrator.band.units) == (25, 3, 6)
+
+
+def spoil(folder: Path, name: str, array: np.ndarray, grid: Geometry = GRID) -> None:
+    write_volume(Volume(array, grid), folder / name)
+
+
+@pytest.mark.parametrize(
+    ("change", "file", "reason"),
+    [
+        (lambda folder: spoil(folder, "s1.nii.gz", np.full(GRID.shape, 1.5, np.float32)), "s1.nii.gz", "between 0 and"),
+        (lambda folder: spoil(folder, "s1.nii.gz", np.full(GRID.shape, np.nan, np.float32)), "s1.nii.gz", "not finite"),
+        (lambda folder: spoil(folder, "a1_2.nii.gz", np.full(GRID.shape, 2, np.uint8)), "a1_2.nii.gz", "0 and 1"),
+        (
+            lambda folder: spoil(
+                folder, "a1_2.nii.gz", np.zeros((8, 10, 11), np.uint8), Geometry((11, 10, 8), (1.0, 1.0, 2.0))
+            ),
+            "a1_2.nii.gz",
+            "grid",
+        ),
+        (lambda folder: (folder / "a1_2.nii.gz").unlink(), "a1_2.nii.gz", "no such file"),
+        (lambda folder: (folder / "s1.nii.gz").unlink(), "s1.nii.gz", "no such file"),
+        (lambda folder: (folder / "s1.nii.gz").write_bytes(b"broken"), "s1.nii.gz", "cannot be read"),
+        (lambda folder: (folder / "a1_2.nii.gz").write_bytes(b"broken"), "a1_2.nii.gz", "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_named_with_its_row(tmp_path, rows, change, file, reason):
+    manifest = write_manifest(tmp_path, rows)
+    change(tmp_path)
+    with pytest.raises(InputError) as caught:
+        sketch_cases([manifest])
+    message = str(caught.value)
+    assert message.startswith(f"{manifest}, line 3: ")
+    assert message.count("line 3") == 1
+    assert file in message
+    assert reason in message
+
+
+def test_too_few_cases_and_no_tumour_are_refused_with_the_manifest(tmp_path, rows):
+    single = sketch_cases([write_manifest(tmp_path, rows[:1])])
+    with pytest.raises(InputError, match=r"one\.csv: holds 1 case; .*at least 2"):
+        fit_sketch(single, where="one.csv")
+    for number in range(3):
+        for rater in (1, 2):
+            spoil(tmp_path, f"a{number}_{rater}.nii.gz", np.zeros(GRID.shape, np.uint8))
+    with pytest.raises(InputError, match=r"m\.csv: no rater marked any voxel"):
+        fit_sketch(sketch_cases([write_manifest(tmp_path, rows)]), where="m.csv")
+
+
+def test_a_case_without_any_score_is_fitted_around_and_said(tmp_path, rows):
+    spoil(tmp_path, "s1.nii.gz", np.zeros(GRID.shape, np.float32))
+    calibrator = fit_sketch(sketch_cases([write_manifest(tmp_path, rows)]), bins=10)
+    assert calibrator.cases == 3
+    assert any("1 calibration case without any score above 0" in warning for warning in calibrator.warnings)
+
+
+def test_reading_can_be_cancelled(tmp_path, rows):
+    cancel = CancelToken()
+    cancel.cancel()
+    with pytest.raises(Cancelled):
+        sketch_cases([write_manifest(tmp_path, rows)], cancel=cancel)
+
+
+def test_a_bundle_scores_the_images_with_networks_that_are_loaded_once(tmp_path, bundle_folder, monkeypatch):
+    from twintrack.inference import store
+
+    loaded = []
+    load = store.load_member
+    monkeypatch.setattr(
+        store, "load_member", lambda stage, fold, device: loaded.append(fold) or load(stage, fold, device)
+    )
+    monkeypatch.setattr(store, "openvino_present", lambda: False)
+    rows = []
+    for number in range(2):
+        random = np.random.default_rng(number)
+        image = random.normal(40, 30, (18, 30, 36)).round().astype(np.int16)
+        image[:3], image[:, :4], image[..., 28:] = -1000, -100, 120
+        grid = Geometry((36, 30, 18), (1.5, 1.6, 3.0))
+        row = {"case": f"c{number}", "image": f"i{number}.nii.gz", "annotation_1": f"a{number}.nii.gz"}
+        spoil(tmp_path, row["image"], image, grid)
+        spoil(tmp_path, row["annotation_1"], (random.random(grid.shape) < 0.5).astype(np.uint8), grid)
+        rows.append(row)
+    sketch = sketch_cases([write_manifest(tmp_path, rows)], bundle_path=bundle_folder, device="cpu")
+    assert sketch.cases == 2
+    assert sketch.voxels > 0
+    assert len(loaded) == len(set(loaded)) + 1 == 4  # three fine folds and the coarse one, once for both cases
+
+
+def test_zero_stays_zero_in_a_file_unless_zeros_were_fitted(tmp_path, rows):
+    manifest = write_manifest(tmp_path, rows)
+    for domain in ("roi", "all"):
+        calibrator = fit_sketch(sketch_cases([manifest], domain=domain), bins=10, resamples=0)
+        write_calibrator(calibrator, tmp_path / "c.json")
+        apply_to_file(tmp_path / "s0.nii.gz", tmp_path / "c.json", tmp_path / f"{domain}.nii.gz")
+    score = read_volume(tmp_path / "s0.nii.gz").array
+    roi, everywhere = (read_volume(tmp_path / f"{domain}.nii.gz").array for domain in ("roi", "all"))
+    assert np.all(roi[score == 0] == 0)
+    assert np.all(roi[score > 0] > 0)
+    low = np.unique(everywhere[score == 0])
+    assert low.size == 1
+    assert low[0] <= everywhere[score > 0].min()

@@ -1,0 +1,119 @@
+"""How far a calibrator would move if other patients had been drawn: the band around the map, and sums within it.
+
+References
+----------
+Efron, Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall, 1993, chapter 13 (percentile intervals).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.calibration.cells import cell_bounds, cell_of
+from twintrack.errors import InputError
+
+__all__ = ["LEVEL", "SCORE_GRID", "STEPS", "CalibratorBand"]
+
+LEVEL = 0.95
+"""Share of the resampled maps between the edges of a band, at every score."""
+
+STEPS = 1_000_000
+"""Resampled maps are kept as whole numbers of this fraction of 1."""
+
+_OCTAVES = 2.0 ** np.arange(-16, -1, 0.25)
+
+SCORE_GRID: tuple[float, ...] = tuple(np.concatenate([[0.0], _OCTAVES, [0.5], 1.0 - _OCTAVES[::-1], [1.0]]).tolist())
+"""The scores at which a band is given: four an octave from both ends, as scores of a softmax crowd there."""
+
+
+@dataclass(frozen=True)
+class CalibratorBand:
+    """Percentile band of a calibrator over bootstrap resamples of its cases.
+
+    Attributes
+    ----------
+    score : tuple of float
+        Strictly rising scores from 0 to 1; between two of them the edges are linear.
+    low, high : tuple of float
+        Lower and upper edge at these scores.
+    level : float
+        Share of the resampled maps between the edges.
+    resamples, seed : int
+        How many resamples were drawn, and from which seed.
+    units : int
+        Cases, or random groups of cases in a large cohort, that were resampled.
+    curves : tuple of tuple of int
+        Some of the resampled maps at `score`, in steps of 1 / `STEPS`. A sum over voxels needs whole maps: its interval
+        is not the sum of the edges, which would take all scores for wrong in the same direction at once.
+    """
+
+    score: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    level: float
+    resamples: int
+    seed: int
+    units: int
+    curves: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        _check(self)
+
+    def sum_range(
+        self, score: NDArray[np.floating], knots_x: Sequence[float], knots_y: Sequence[float]
+    ) -> tuple[float, float]:
+        """Return how far the sum of the map over voxels may lie from what the knots give: (lower, upper) difference.
+
+        Parameters
+        ----------
+        score : numpy.ndarray
+            Scores of the voxels that are mapped, any shape.
+        knots_x, knots_y : sequence of float
+            The calibrator's knots.
+
+        Returns
+        -------
+        tuple of float
+            Percentiles, over the resampled maps, of their sum less the calibrator's, both taken at the band's scores.
+        """
+        weight = self._weights(score)
+        sums = np.asarray(self.curves) / STEPS @ weight
+        middle = float(np.interp(self.score, knots_x, knots_y) @ weight)
+        low, high = np.quantile(sums, [(1 - self.level) / 2, (1 + self.level) / 2]) - middle
+        return float(low), float(high)
+
+    def _weights(self, score: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Return the weight of each grid score in a sum of linearly interpolated values at `score`."""
+        low, high = cell_bounds()
+        counts = np.bincount(cell_of(np.ravel(score)), minlength=len(low))
+        used = np.flatnonzero(counts)
+        grid, centre = np.asarray(self.score), (low[used] + high[used]) / 2
+        left = np.clip(np.searchsorted(grid, centre, side="right") - 1, 0, grid.size - 2)
+        share = (centre - grid[left]) / (grid[left + 1] - grid[left])
+        weight = np.zeros(grid.size)
+        np.add.at(weight, left, counts[used] * (1 - share))
+        np.add.at(weight, left + 1, counts[used] * share)
+        return weight
+
+
+def _check(band: CalibratorBand) -> None:
+    """Refuse a band whose numbers contradict each other."""
+    if not 0 < band.level < 1:
+        raise InputError(f'"band.level" must lie between 0 and 1, got {band.level}')
+    score, low, high = band.score, band.low, band.high
+    if len(score) < 2 or score[0] != 0 or score[-1] != 1 or any(b <= a for a, b in pairwise(score)):
+        raise InputError('"band.score" must rise strictly from 0 to 1')
+    for name, values in (("low", low), ("high", high)):
+        if len(values) != len(score) or not all(0 <= value <= 1 for value in values):
+            raise InputError(f'"band.{name}" must hold a number in [0, 1] for each of "band.score"')
+    if any(b < a for a, b in zip(low, high, strict=True)):
+        raise InputError('"band.low" must not lie above "band.high"')
+    if not band.curves or any(len(curve) != len(score) for curve in band.curves):
+        raise InputError('"band.curves" must hold lists of as many numbers as "band.score"')
+    if any(not 0 <= value <= STEPS for curve in band.curves for value in curve):
+        raise InputError(f'"band.curves" must hold whole numbers from 0 to {STEPS}')

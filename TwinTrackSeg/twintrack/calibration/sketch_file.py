@@ -1,0 +1,178 @@
+"""Sketches as ``.npz`` files, to be made on many machines and added up on one."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.atomic import atomic_path
+from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
+from twintrack.calibration.cells import CELLS
+from twintrack.calibration.sketch import ScoreSketch
+from twintrack.calibration.units import COARSE_CELLS, KEY_BITS, MOST_UNITS, Units
+from twintrack.errors import InputError
+
+__all__ = ["load_sketch", "save_sketch"]
+
+SCHEMA = 1
+"""Version of the layout; cells are part of it, so that a change of `CELLS` or `COARSE_CELLS` raises it."""
+
+_DAMAGED = (
+    *(OSError, EOFError, MemoryError),
+    *(AttributeError, KeyError, TypeError, ValueError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What numpy, zipfile and json raise on files that are something else, cut or altered."""
+
+_TABLES = {
+    "counts": ("i", 1),
+    "mass": ("i", 1),
+    "score_sums": ("f", 1),
+    "mhr_sums": ("f", 1),
+    "rater_counts": ("i", 2),
+    "rater_positives": ("i", 2),
+}
+"""Kind of number and of shape, (cell,) or (rater, cell), of the sums over cells."""
+
+
+def save_sketch(sketch: ScoreSketch, path: str | Path) -> None:
+    """Write `sketch` to a ``.npz`` file; every number comes back exactly.
+
+    Raises
+    ------
+    InputError
+        If the name does not end with ``.npz``.
+    OutputError
+        If the file cannot be written.
+    """
+    if Path(path).suffix.lower() != ".npz":
+        raise InputError(f"{path}: not a sketch file name; use one that ends with .npz")
+    about = {
+        "schema": SCHEMA,
+        "cases": sketch.cases,
+        "blank_cases": sketch.blank_cases,
+        "missed_mhr": sketch.missed_mhr,
+        "tumour_voxels": sketch.tumour_voxels,
+        "domain": sketch.domain,
+        "weighting": sketch.weighting,
+        "manifests": sorted(sketch.manifests),
+        "unit_bits": sketch.units.bits,
+    }
+    units = sorted(sketch.units.sums)
+    arrays: dict[str, Any] = {name: getattr(sketch, name) for name in _TABLES}
+    arrays |= {
+        "about": np.array(json.dumps(about)),
+        "case_keys": np.array(sorted(sketch.case_keys), np.uint64),
+        "unit_keys": np.array(units, np.uint64),
+        "unit_sums": sketch.units.table(sketch.raters),
+    }
+    with atomic_path(path) as partial, partial.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def load_sketch(path: str | Path) -> ScoreSketch:
+    """Read what `save_sketch` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no sketch, damaged, or its numbers contradict each other; the message names the file.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+            return _sketch({name: stored[name] for name in stored.files})
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; make one with `twintrack calibrate --sketch`") from None
+    except InputError as error:
+        raise InputError(f"{path}: not a valid sketch: {error}; make it again") from error
+    except _DAMAGED as error:
+        raise InputError(
+            f"{path}: not readable as a sketch; make it again with `twintrack calibrate --sketch`"
+        ) from error
+
+
+def _sketch(stored: dict[str, NDArray[Any]]) -> ScoreSketch:
+    """Return the sketch of the arrays of a file; refuse arrays that contradict each other."""
+    about = json.loads(str(stored["about"]))
+    if about.get("schema") != SCHEMA:
+        _refuse(f"its schema is {about.get('schema')!r}, this version reads {SCHEMA}")
+    if about["domain"] not in DOMAINS or about["weighting"] not in WEIGHTINGS:
+        _refuse(f"unknown domain {about['domain']!r} or weighting {about['weighting']!r}")
+    tables = {name: _table(name, stored[name]) for name in _TABLES}
+    keys = tuple(int(key) for key in stored["case_keys"])
+    cases, blank = _whole(about, "cases"), _whole(about, "blank_cases")
+    if len(keys) + blank != cases:
+        _refuse('"case_keys" and "blank_cases" do not add up to "cases"')
+    sketch = ScoreSketch(
+        cases=cases,
+        blank_cases=blank,
+        missed_mhr=_amount(about, "missed_mhr"),
+        tumour_voxels=_amount(about, "tumour_voxels"),
+        domain=about["domain"],
+        weighting=about["weighting"],
+        manifests=frozenset(str(digest) for digest in about["manifests"]),
+        case_keys=keys,
+        units=_units(stored, _whole(about, "unit_bits"), len(tables["rater_counts"])),
+        **tables,
+    )
+    _check_sums(sketch)
+    return sketch
+
+
+def _table(name: str, found: NDArray[Any]) -> NDArray[Any]:
+    """Return one array of sums; refuse another shape, another kind of number, and what cannot be a sum."""
+    kind, dimensions = _TABLES[name]
+    if found.dtype.kind != kind or found.ndim != dimensions or found.shape[-1] != CELLS:
+        _refuse(f'"{name}" has the wrong shape or kind, {found.shape} {found.dtype}')
+    if not (np.isfinite(found).all() and (found >= 0).all()):
+        _refuse(f'"{name}" holds numbers that are no sums')
+    return found.astype(np.int64 if kind == "i" else np.float64, copy=False)
+
+
+def _units(stored: dict[str, NDArray[Any]], bits: int, raters: int) -> Units:
+    keys, sums = [int(key) for key in stored["unit_keys"]], stored["unit_sums"].astype(np.float64, copy=False)
+    if sums.shape != (len(keys), 2 + 2 * raters, COARSE_CELLS) or not 0 <= bits <= KEY_BITS:
+        _refuse(f'"unit_sums" has the wrong shape, {sums.shape}')
+    if len(set(keys)) != len(keys) or len(keys) > MOST_UNITS or any(key >> bits for key in keys):
+        _refuse('"unit_keys" holds wrong keys')
+    if not (np.isfinite(sums).all() and (sums >= 0).all()):
+        _refuse('"unit_sums" holds numbers that are no sums')
+    return Units(bits, dict(zip(keys, sums, strict=True)))
+
+
+def _check_sums(sketch: ScoreSketch) -> None:
+    """Refuse sums over cells that cannot come from the same voxels."""
+    if sketch.rater_counts.shape != sketch.rater_positives.shape:
+        _refuse('"rater_counts" and "rater_positives" differ in their raters')
+    if (sketch.rater_positives > sketch.rater_counts).any() or (sketch.rater_counts > sketch.mass).any():
+        _refuse("a rater marked more voxels than were seen")
+    if ((sketch.counts == 0) & (sketch.mass > 0)).any():
+        _refuse('"mass" lies in cells without voxels')
+    mass = sum(float(unit[0].sum()) for unit in sketch.units.sums.values())
+    if not np.isclose(mass, float(sketch.mass.sum()), rtol=1e-9):
+        _refuse('"unit_sums" do not add up to "mass"')
+
+
+def _whole(about: dict[str, Any], name: str) -> int:
+    value = about[name]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        _refuse(f'"{name}" must be a whole number, got {value!r}')
+    return value
+
+
+def _amount(about: dict[str, Any], name: str) -> float:
+    value = about[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e300:
+        _refuse(f'"{name}" must be a number of voxels, got {value!r}')
+    return float(value)
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise InputError(reason)
