@@ -11,9 +11,7 @@ knot = st.floats(0, 1, width=64)
 
 
 def mapped(x, y, scores) -> np.ndarray:
-    out = np.empty(np.shape(scores), np.float32)
-    InterpolationTable(x, y)(np.asarray(scores, np.float32), out)
-    return out
+    return InterpolationTable(x, y)(np.asarray(scores, np.float32))
 
 
 @settings(deadline=None, max_examples=150)
@@ -35,7 +33,7 @@ def test_scores_below_the_first_and_above_the_last_knot_take_their_values_exactl
     np.testing.assert_array_equal(values, np.float32([0.1, 0.1, 0.1, 0.1, 0.1, 0.7, 0.7, 0.7]))
 
 
-@pytest.mark.parametrize("size", [0, 1, (1 << 14) - 1, 1 << 14, (1 << 14) + 1, 50_000])
+@pytest.mark.parametrize("size", [0, 1, (1 << 13) - 1, 1 << 13, (1 << 13) + 1, 50_000])
 def test_every_length_is_mapped_to_its_end(size):
     scores = np.random.default_rng(size).random(size, dtype=np.float32)
     np.testing.assert_allclose(

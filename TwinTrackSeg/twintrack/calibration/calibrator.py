@@ -28,8 +28,8 @@ DOMAINS = {"roi": "score > 0", "all": "all voxels"}
 WEIGHTINGS = ("voxel", "case")
 """What weighs the same in a fit: every voxel, as in the paper, or every case."""
 
-_BLOCK = 1 << 18
-"""Voxels looked at together; blocks without any score above 0, most of a CT, are left 0 at once."""
+_BLOCK = 1 << 16
+"""Voxels mapped together, in a core's cache; blocks without any score above 0, most of a CT, are left 0 at once."""
 
 
 @dataclass(frozen=True)
@@ -153,15 +153,15 @@ class Calibrator:
         mapped = np.zeros(flat.shape, np.float32)
         table = InterpolationTable(self.knots_x, self.knots_y)
         for start in range(0, flat.size, _BLOCK):
-            block = flat[start : start + _BLOCK]
-            low, high = block.min(), block.max()
+            values, out = flat[start : start + _BLOCK].astype(np.float32, copy=False), mapped[start : start + _BLOCK]
+            low, high = values.min(), values.max()
             if not (low >= 0 and high <= 1):
                 raise InputError(f"the score to calibrate must lie in [0, 1] without NaN, got {low:g} to {high:g}")
-            if high > 0 or self.maps_zero:
-                out = mapped[start : start + _BLOCK]
-                table(block.astype(np.float32, copy=False), out)
-                if low == 0 and not self.maps_zero:
-                    out[block == 0] = 0
+            if low > 0 or self.maps_zero:
+                out[:] = table(values)
+            elif high > 0:
+                scored = values > 0
+                out[scored] = table(values[scored])
         return mapped.reshape(np.shape(score))
 
     def sum_interval(self, score: NDArray[np.floating]) -> tuple[float, float] | None:

@@ -21,9 +21,6 @@ _SHIFT = np.uint32(12)
 _SMALLEST = int(np.float32(1e-30).view(np.uint32)) >> int(_SHIFT)
 """Row of the least score that is told from 0; it keeps the table short."""
 
-_BLOCK = 1 << 14
-"""Scores looked up at a time: their temporary arrays stay in a core's cache."""
-
 
 class InterpolationTable:
     """The map through knots, constant beyond the first and the last one, as `numpy.interp` draws it.
@@ -51,25 +48,17 @@ class InterpolationTable:
         self._value = np.interp(low, self._x, self._y)
         self._value[right > left] = np.nan
 
-    def __call__(self, scores: NDArray[np.float32], out: NDArray[np.float32]) -> None:
-        """Write the map of `scores`, one-dimensional and in [0, 1], to `out`."""
-        size = min(_BLOCK, scores.size)
-        clipped, part = np.empty(size, np.float32), np.empty(size, np.float32)
-        row, edge = np.empty(size, np.uint32), np.empty(size, np.uint32)
-        value, step = np.empty(size), np.empty(size)
-        for start in range(0, scores.size, _BLOCK):
-            block, target = scores[start : start + _BLOCK], out[start : start + _BLOCK]
-            n = block.size
-            np.maximum(block, self._least, out=clipped[:n])
-            np.right_shift(clipped[:n].view(np.uint32), _SHIFT, out=row[:n])
-            np.left_shift(row[:n], _SHIFT, out=edge[:n])
-            np.subtract(clipped[:n], edge[:n].view(np.float32), out=part[:n])
-            np.subtract(row[:n], self._base, out=row[:n])
-            np.take(self._slope, row[:n], out=step[:n], mode="clip")
-            np.take(self._value, row[:n], out=value[:n], mode="clip")
-            np.multiply(step[:n], part[:n], out=step[:n])
-            np.add(value[:n], step[:n], out=value[:n])
-            target[:] = value[:n]
-            if np.isnan(target.sum()):
-                bent = np.flatnonzero(np.isnan(target))
-                target[bent] = np.interp(clipped[bent], self._x, self._y)
+    def __call__(self, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the map of `scores`, one-dimensional and in [0, 1]."""
+        scores = np.maximum(scores, self._least)
+        row = scores.view(np.uint32) >> _SHIFT
+        part = scores - (row << _SHIFT).view(np.float32)
+        place = (row - self._base).astype(np.intp)
+        value = self._slope.take(place, mode="clip")
+        value *= part
+        value += self._value.take(place, mode="clip")
+        mapped: NDArray[np.float32] = value.astype(np.float32)
+        if np.isnan(mapped.sum()):
+            bent = np.isnan(mapped)
+            mapped[bent] = np.interp(scores[bent], self._x, self._y)
+        return mapped
