@@ -48,7 +48,7 @@ def calibrate(
     bundle: Annotated[Path | None, typer.Option(help="Bundle that scores the column image.")] = None,
     target: Annotated[Target, typer.Option(help="What to fit.")] = Target.MHR,
     rater: Annotated[int | None, typer.Option(help="The rater of --target single-rater, from 1.")] = None,
-    bins: Annotated[int | None, typer.Option(help="Equal-mass bins. [default: 250]", show_default=False)] = None,
+    bins: Annotated[int | None, typer.Option(help="Equal-mass bins.", show_default="250")] = None,
     select_bins: Annotated[
         bool, typer.Option("--select-bins", help="Choose the bins by leaving out each case in turn.")
     ] = False,
@@ -137,7 +137,8 @@ def apply(
     start_log(verbose)
     from twintrack.fitting import apply_to_file
 
-    apply_to_file(score, calibrator, out)
+    for warning in apply_to_file(score, calibrator, out).warnings:
+        typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{out}: written")
 
 

@@ -137,8 +137,8 @@ def fit_sketch(
     return replace(calibrator, selection=selection, band=band)
 
 
-def apply_to_file(score_path: str | Path, calibrator_path: str | Path, out: str | Path) -> None:
-    """Write the calibrated map of a score volume, on the score's grid.
+def apply_to_file(score_path: str | Path, calibrator_path: str | Path, out: str | Path) -> Calibrator:
+    """Write the calibrated map of a score volume, on the score's grid; return the calibrator.
 
     Where the score is 0 the map is 0, unless the calibrator was fitted on all voxels.
 
@@ -157,6 +157,7 @@ def apply_to_file(score_path: str | Path, calibrator_path: str | Path, out: str 
     mapped = calibrator(score.array.astype(np.float32, copy=False))
     with atomic_path(out) as partial:
         write_volume(score.with_array(mapped), partial)
+    return calibrator
 
 
 def _rows(manifest: Path, bundle_path: str | Path | None) -> tuple[ManifestRow, ...]:

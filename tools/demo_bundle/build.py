@@ -21,7 +21,8 @@ import numpy as np
 
 from twintrack.bundle import Bundle
 from twintrack.bundle_create import BundleCard, StageSource, create_bundle
-from twintrack.calibration import Calibrator, ScoreSketch, fit_calibrator, write_calibrator
+from twintrack.calibration import Calibrator, ScoreSketch, write_calibrator
+from twintrack.fitting import fit_sketch
 from twintrack.inference import localize, score_ensemble
 from twintrack.phantom import PhantomCase, make_phantom
 
@@ -89,7 +90,7 @@ def fit(config: dict[str, Any], bundle: Bundle) -> Calibrator:
         score = score_ensemble(case.ct, roi, bundle, device="cpu").score_volume(case.ct.geometry)
         sketch = sketch.add(score.array, [mask.array for mask in case.annotations])
         print(f"calibration phantom {seed} scored", flush=True)
-    calibrator = fit_calibrator(sketch, bins=250)
+    calibrator = fit_sketch(sketch)
     print("calibrator:", calibrator.warnings or "no warning", flush=True)
     return calibrator
 

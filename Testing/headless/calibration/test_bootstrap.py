@@ -129,6 +129,7 @@ def wrong(**fields):
         (wrong(low=[0.1]), "band.low"),
         (wrong(high=[0.0] * len(SCORE_GRID)), "band.low"),
         (wrong(resamples=0), "band.resamples"),
+        (wrong(curve_steps=10), "band.curve_steps"),
         (wrong(curves=[[1]]), "band.curves"),
         (wrong(curves=[]), "band.curves"),
         (wrong(curves=[[2_000_000] * len(SCORE_GRID)]), "band.curves"),

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from twintrack.calibration import ScoreSketch, fit_calibrator, plot_reliability, reliability_curve
+from twintrack.calibration import CalibratorBand, ScoreSketch, fit_calibrator, plot_reliability, reliability_curve
+from twintrack.errors import InputError
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +34,29 @@ def test_calibration_brings_the_curve_to_the_diagonal(overconfident):
     calibrated = reliability_curve(overconfident, fit_calibrator(overconfident))
     assert raw.ece == pytest.approx(0.2, abs=0.01)  # the mean of 0.4 s over the unit interval
     assert calibrated.ece < 0.01
+
+
+def test_a_map_has_its_band_and_other_endings_are_refused(overconfident, tmp_path):
+    calibrator = fit_calibrator(overconfident)
+    edges = {"low": tuple(0.5 * s for s in (0.0, 0.5, 1.0)), "high": (0.2, 0.6, 0.9)}
+    band = CalibratorBand((0.0, 0.5, 1.0), **edges, level=0.95, resamples=1, seed=0, units=5, curves=((0, 1, 2),))
+    for name, drawn in (("plain.png", calibrator), ("band.png", replace(calibrator, band=band))):
+        plot_reliability(tmp_path / name, {"score": reliability_curve(overconfident)}, calibrator=drawn)
+    assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "band.png").read_bytes()
+    with pytest.raises(InputError, match=r"picture\.docx"):
+        plot_reliability(tmp_path / "picture.docx", {})
+
+
+def test_cases_that_weigh_the_same_are_averaged_by_case():
+    large = (np.full(900, 0.55, np.float32), [np.zeros(900)])
+    small = (np.full(100, 0.55, np.float32), [np.ones(100)])
+    for weighting, mean in (("voxel", 0.1), ("case", 0.5)):
+        curve = reliability_curve(
+            ScoreSketch.of_case(*large, weighting=weighting) + ScoreSketch.of_case(*small, weighting=weighting)
+        )
+        assert curve.counts[27] == 1000
+        assert curve.mhr[27] == pytest.approx(mean)
+        assert curve.score[27] == pytest.approx(0.55, rel=1e-6)
 
 
 def test_the_picture_is_written_under_its_final_name_only(overconfident, tmp_path):

@@ -4,7 +4,7 @@ from twintrack.calibration.band import CalibratorBand
 from twintrack.calibration.bootstrap import bootstrap_band
 from twintrack.calibration.calibrator import BinSelection, Calibrator
 from twintrack.calibration.calibrator_json import read_calibrator, write_calibrator
-from twintrack.calibration.isotonic import check_options, fit_calibrator
+from twintrack.calibration.isotonic import fit_calibrator
 from twintrack.calibration.reliability import ReliabilityCurve, plot_reliability, reliability_curve
 from twintrack.calibration.selection import select_bins
 from twintrack.calibration.sketch import ScoreSketch
@@ -16,7 +16,6 @@ __all__ = [
     "ReliabilityCurve",
     "ScoreSketch",
     "bootstrap_band",
-    "check_options",
     "fit_calibrator",
     "plot_reliability",
     "read_calibrator",

@@ -103,9 +103,9 @@ def _later(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _band(data: Mapping[str, Any]) -> CalibratorBand:
-    if data.get("curve_steps") != STEPS:
-        raise InputError(f'"band.curve_steps" must be {STEPS}')
     curves = _list("band.curves", data.get("curves"))
+    if data.get("curve_steps") != STEPS:
+        raise InputError(f'"band.curve_steps" must be {STEPS}, got {data.get("curve_steps")!r}')
     return CalibratorBand(
         score=_numbers("band.score", data.get("score")),
         low=_numbers("band.low", data.get("low")),

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.atomic import atomic_path
+from twintrack.errors import InputError
 
 if TYPE_CHECKING:
     from twintrack.calibration.calibrator import Calibrator
@@ -20,6 +21,8 @@ __all__ = ["ReliabilityCurve", "plot_reliability", "reliability_curve"]
 
 COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
 """Okabe and Ito's palette, told apart with any kind of colour vision; curves differ in their marker as well."""
+
+PICTURES = (".png", ".svg", ".pdf")
 
 MARKERS = ("o", "s", "^", "D")
 
@@ -105,11 +108,15 @@ def plot_reliability(
 
     Raises
     ------
+    InputError
+        If the ending is none of a picture.
     OutputError
         If the file cannot be written.
     """
     from matplotlib.figure import Figure
 
+    if Path(path).suffix.lower() not in PICTURES:
+        raise InputError(f"{path}: not a picture file name; use one that ends with .png")
     figure = Figure(figsize=(5.6, 7.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     upper.plot([0, 1], [0, 1], color="#777777", lw=1, ls=(0, (4, 3)), label="perfect agreement")
@@ -136,7 +143,8 @@ def _draw_map(axes: Any, calibrator: Calibrator) -> None:
     axes.plot(x, y, color="#222222", lw=1.6, label=label, zorder=2.5)
     band = calibrator.band
     if band is not None:
-        label = f"{band.level:.0%} band over {band.units} cases or groups of cases"
+        over = "cases" if band.units == calibrator.cases else "groups of cases"
+        label = f"{band.level:.0%} band over {band.units} {over}"
         axes.fill_between(band.score, band.low, band.high, color="#222222", alpha=0.18, lw=0, label=label, zorder=1.5)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
-from twintrack.calibration.cells import CELLS, cell_of
+from twintrack.calibration.cells import CELLS
+from twintrack.calibration.counting import checked_mask, count_voxels
 from twintrack.calibration.units import Units, case_unit, content_key
 from twintrack.errors import InputError
 
@@ -19,9 +19,6 @@ __all__ = ["CASE_MASS", "ScoreSketch"]
 
 CASE_MASS = 2**40
 """Mass of a case when all cases weigh the same: masses stay whole numbers, whose sums know no order."""
-
-_BLOCK = 1 << 22
-"""Voxels sketched at a time, so that a whole volume needs no large temporary arrays."""
 
 
 @dataclass
@@ -121,14 +118,12 @@ class ScoreSketch:
         """
         _check_choices(domain, weighting)
         masks = [
-            None if mask is None else _checked_mask(mask, rater, score) for rater, mask in enumerate(annotations, 1)
+            None if mask is None else checked_mask(mask, rater, score) for rater, mask in enumerate(annotations, 1)
         ]
         present = np.array([mask is not None for mask in masks], dtype=bool)
         if not present.any():
             raise InputError("a calibration case needs the annotation of at least one rater, got none")
-        if roi is not None:
-            _check_shape("ROI mask", roi, score)
-        found = _count(_checked_score(score), masks, roi, everything=domain == "all")
+        found = count_voxels(score, masks, roi, everything=domain == "all")
         raters, voxels = int(present.sum()), int(found.counts.sum())
         seen = np.where(present[:, None], found.counts, 0)
         key = content_key(found.counts, seen, found.positives, np.array([found.drawn]))
@@ -219,42 +214,6 @@ class ScoreSketch:
         return len(self.case_keys) - len(set(self.case_keys))
 
 
-class _Count(NamedTuple):
-    """Voxels of one case: per cell, per rater and cell, and drawn by all raters inside and outside the domain."""
-
-    counts: NDArray[np.int64]
-    score_sums: NDArray[np.float64]
-    positives: NDArray[np.int64]
-    drawn: int
-
-
-def _count(
-    score: NDArray[np.floating],
-    masks: Sequence[NDArray[np.bool_] | None],
-    roi: NDArray[np.bool_] | None,
-    *,
-    everything: bool,
-) -> _Count:
-    """Count the voxels of one case, a block at a time."""
-    counts, score_sums = np.zeros(CELLS, np.int64), np.zeros(CELLS)
-    positives = np.zeros((len(masks), CELLS), np.int64)
-    flat, within = np.ravel(score), None if roi is None else np.ravel(roi).astype(bool, copy=False)
-    drawn = [(rater, np.ravel(mask)) for rater, mask in enumerate(masks) if mask is not None]
-    for start in range(0, flat.size, _BLOCK):
-        block = slice(start, start + _BLOCK)
-        values = flat[block].astype(np.float32, copy=False)
-        inside = np.ones(values.shape, bool) if everything else values > 0
-        if within is not None:
-            inside &= within[block]
-        values = values[inside]
-        cell = cell_of(values)
-        counts += np.bincount(cell, minlength=CELLS)
-        score_sums += np.bincount(cell, weights=values, minlength=CELLS)
-        for rater, mask in drawn:
-            positives[rater] += np.bincount(cell[mask[block][inside]], minlength=CELLS)
-    return _Count(counts, score_sums, positives, sum(int(np.count_nonzero(mask)) for _, mask in drawn))
-
-
 def _weighted(voxels: NDArray[np.int64], weight: float) -> NDArray[np.int64]:
     """Return whole-number masses; a part never outweighs the whole, since rounding keeps the order."""
     return voxels if weight == 1.0 else np.rint(voxels * weight).astype(np.int64)
@@ -273,29 +232,3 @@ def _check_choices(domain: str, weighting: str) -> None:
         raise InputError(f"the domain of a calibrator must be one of {', '.join(DOMAINS)}, got {domain!r}")
     if weighting not in WEIGHTINGS:
         raise InputError(f"the weights of the cases must go by {' or '.join(WEIGHTINGS)}, got {weighting!r}")
-
-
-def _check_shape(what: str, array: NDArray[np.generic], score: NDArray[np.floating]) -> None:
-    """Refuse an array that is not on the score's grid."""
-    if np.shape(array) != np.shape(score):
-        raise InputError(
-            f"the {what} has shape {np.shape(array)}, the score {np.shape(score)}; both need the same grid"
-        )
-
-
-def _checked_mask(mask: NDArray[np.generic], rater: int, score: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return an annotation as booleans; refuse other shapes and labels."""
-    _check_shape(f"annotation of rater {rater}", mask, score)
-    mask = np.asarray(mask)
-    marked: NDArray[np.bool_] = mask == 1
-    if mask.dtype != bool and np.count_nonzero(mask) != np.count_nonzero(marked):
-        raise InputError(f"the annotation of rater {rater} has labels other than 0 and 1; make it a binary tumour mask")
-    return marked
-
-
-def _checked_score(score: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the score; refuse what is not a probability (NaN fails both comparisons)."""
-    score = np.asarray(score)
-    if score.size and not (score.min() >= 0 and score.max() <= 1):
-        raise InputError(f"the score must lie in [0, 1] without NaN, got {score.min():g} to {score.max():g}")
-    return score
