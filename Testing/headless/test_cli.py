@@ -275,8 +275,9 @@ def test_given_vessels_are_measured_under_their_names(ct_file, bundle, tmp_path,
     assert {name: vessel["present"] for name, vessel in measured.items()} == {"CHA": True, "IVC": False}
 
 
-def test_vessels_on_another_grid_are_refused(ct_file, bundle, tmp_path, capsys):
-    write_volume(Volume(np.ones((4, 4, 4), np.uint8), Geometry((4, 4, 4), (1.0, 1.0, 1.0))), tmp_path / "v.nii.gz")
+def test_vessels_in_another_place_are_refused(ct_file, bundle, tmp_path, capsys):
+    elsewhere = Geometry((4, 4, 4), (1.0, 1.0, 1.0), (900.0, 0.0, 0.0))
+    write_volume(Volume(np.ones((4, 4, 4), np.uint8), elsewhere), tmp_path / "v.nii.gz")
     run = [
         "segment",
         ct_file,
@@ -289,7 +290,7 @@ def test_vessels_on_another_grid_are_refused(ct_file, bundle, tmp_path, capsys):
         "--vessels",
         tmp_path / "v.nii.gz",
     ]
-    assert_refused(run, capsys, "v.nii.gz", "another grid", out=tmp_path / "o")
+    assert_refused(run, capsys, "v.nii.gz", "same place", out=tmp_path / "o")
 
 
 def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, bundle, tmp_path, capsys):

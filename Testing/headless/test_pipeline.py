@@ -135,6 +135,6 @@ def test_a_demo_result_says_what_it_is(phantom_run):
 
 def test_all_five_vessels_are_measured(phantom_run):
     _, found, _ = phantom_run
-    assert set(found.invasion["vessels"]) == {"PORTA", "SMV", "AORTA", "CELIAC", "SMA"}
-    assert all(vessel["present"] for vessel in found.invasion["vessels"].values())
+    assert set(found.invasion.vessels) == {"PORTA", "SMV", "AORTA", "CELIAC", "SMA"}
+    assert all(vessel.present for vessel in found.invasion.vessels.values())
     assert list(found.label_names.values()) == [1, 2, 3, 4, 5, 6]

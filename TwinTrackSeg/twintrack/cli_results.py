@@ -21,6 +21,8 @@ from twintrack.cli_shell import (
 
 __all__ = ["demo", "export", "invasion", "segment"]
 
+RulesOption = Annotated[str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")]
+
 
 def demo(out: OutFolder, device: DeviceOption = Device.AUTO, verbose: Verbose = False) -> None:
     """Run the main job on a generated phantom CT (a DICOM series) with the shipped demo bundle."""
@@ -39,10 +41,11 @@ def segment(
     series: Annotated[
         str | None, typer.Option("--series", "--series-uid", help="UID of the DICOM series, where there are several.")
     ] = None,
-    vessels: Annotated[Path | None, typer.Option(help="Vessel label map on the CT's grid.")] = None,
+    vessels: Annotated[Path | None, typer.Option(help="Vessel label map of the CT.")] = None,
     vessel_names: Annotated[
         str | None, typer.Option(help="Values in --vessels. [default: PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5]")
     ] = None,
+    rules: RulesOption = "nccn",
     roi: Annotated[str, typer.Option(help="auto, full, or i0,i1,j0,j1,k0,k1 (voxel index, end exclusive).")] = "auto",
     threshold: Annotated[float, typer.Option(help="Fraction of readers at which the outline is drawn.")] = 0.5,
     device: DeviceOption = Device.AUTO,
@@ -72,6 +75,7 @@ def segment(
         series=series,
         vessels=None if vessels is None else str(vessels),
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
+        rules=rules,
     )
     with progress_bar() as progress:
         result = segment_file(ct, bundle, out, settings, progress=progress)
@@ -80,9 +84,10 @@ def segment(
 
 def invasion(
     probability: Annotated[Path, typer.Argument(help="Probability map.")],
-    vessels: Annotated[Path, typer.Option(help="Vessel label map on the same grid.")],
+    vessels: Annotated[Path, typer.Option(help="Vessel label map of the same patient space.")],
     out: Annotated[Path, typer.Option(help="The .json to write; a .csv comes beside it.")],
     vessel_names: Annotated[str, typer.Option(help="Values in --vessels.")] = "PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5",
+    rules: RulesOption = "nccn",
     verbose: Verbose = False,
 ) -> None:
     """Measure how far the tumour wraps around each vessel."""
@@ -91,7 +96,14 @@ def invasion(
     from twintrack.settings import parse_vessel_names
 
     with progress_bar() as progress:
-        measure_files(probability, vessels, parse_vessel_names(vessel_names), out, progress=progress)
+        found = measure_files(
+            probability, vessels, parse_vessel_names(vessel_names), out, rules=rules, progress=progress
+        )
+    for warning in found["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
+    for name, vessel in found["vessels"].items():
+        if vessel["reason"] is not None:
+            typer.echo(f"{name}: {vessel['reason']}", err=True)
     typer.echo(f"{out}: written")
 
 

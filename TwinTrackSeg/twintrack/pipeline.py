@@ -19,6 +19,7 @@ from twintrack.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
 from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.schedule import Schedule
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.vessel_map import fitted_to
 from twintrack.volume import Volume, read_volume
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from twintrack.calibration import Calibrator
     from twintrack.dicom import DicomSeries
     from twintrack.inference import NetworkStore, Roi
+    from twintrack.invasion import InvasionResult
 
 __all__ = ["EXPECTED_S", "Ct", "Segmentation", "load_ct", "segment"]
 
@@ -79,8 +81,8 @@ class Segmentation:
         The ROI's box on the input's grid, (x, y, z) voxel index, end exclusive.
     volumes, lesions
         Readouts at the working threshold.
-    invasion : dict, optional
-        Vessel readouts as in ``invasion.json``; none when no vessel is known.
+    invasion : InvasionResult, optional
+        Vessel readouts; none when no vessel is known.
     calibrator : Calibrator, optional
         The applied map; none when the score was left uncalibrated.
     expected_volume_ml : tuple of float, optional
@@ -102,7 +104,7 @@ class Segmentation:
     roi_stop: tuple[int, int, int]
     volumes: VolumeReadout
     lesions: tuple[Lesion, ...]
-    invasion: dict[str, Any] | None
+    invasion: InvasionResult | None
     calibrator: Calibrator | None
     expected_volume_ml: tuple[float, float] | None
     engine: dict[str, Any]
@@ -160,7 +162,7 @@ def segment(
     bundle : Bundle
         The opened model bundle.
     settings : SegmentSettings, optional
-        Options; vessels given there must lie on the CT's grid.
+        Options; vessels given there must lie in the CT's place.
     store : NetworkStore, optional
         Keeps the networks for the next run.
     progress, cancel
@@ -204,8 +206,8 @@ def segment(
     cancel.check()
     with schedule.stage("measure") as report:
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
-        vessels, names = given_vessels or predicted
-        invasion = _measure_vessels(probability, vessels, names, report, cancel)
+        vessels, names, notes = given_vessels or (*predicted, ())
+        invasion = _measure_vessels(probability, vessels, names, settings, progress=report, cancel=cancel)
         map_on_grid = probability.restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
     cancel.check()
@@ -223,7 +225,7 @@ def segment(
         calibrator=calibrator,
         expected_volume_ml=_expected_volume_ml(calibrator, found.score[roi.mask], turned),
         engine=found.engine,
-        warnings=_warnings(bundle, calibrator, settings),
+        warnings=_warnings(bundle, calibrator, settings) + notes,
         seconds=dict(schedule.seconds),
     )
 
@@ -276,26 +278,37 @@ def _calibrator(bundle: Bundle) -> Calibrator:
     return calibrator
 
 
-def _read_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mapping[str, int]] | None:
-    """Read the given vessel map, turned to LPS axes."""
+def _read_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mapping[str, int], tuple[str, ...]] | None:
+    """Read the given vessel map on the CT's grid, turned to LPS axes; with its names and what was done to it."""
+    from twintrack.invasion import check_rules
+
+    check_rules(settings.rules)
     if settings.vessels is None:
         return None
     vessels = read_volume(settings.vessels)
-    if not vessels.geometry.same_grid(ct.geometry):
-        raise InputError(f"{settings.vessels}: the vessel map lies on another grid than the CT; resample it")
     if not np.array_equal(vessels.array, np.rint(vessels.array)):
         raise InputError(f"{settings.vessels}: a vessel map needs whole-number labels")
-    return Volume(vessels.array.astype(np.int32), ct.geometry).to_lps(), settings.vessel_names or DEFAULT_VESSEL_NAMES
+    try:
+        fitted, warning = fitted_to(vessels.with_array(vessels.array.astype(np.int32)), ct.geometry)
+    except InputError as error:
+        raise InputError(f"{settings.vessels}: {error}") from error
+    return fitted.to_lps(), settings.vessel_names or DEFAULT_VESSEL_NAMES, () if warning is None else (warning,)
 
 
 def _measure_vessels(
-    probability: Volume, vessels: Volume | None, names: Mapping[str, int], progress: Progress, cancel: CancelToken
-) -> dict[str, Any] | None:
+    probability: Volume,
+    vessels: Volume | None,
+    names: Mapping[str, int],
+    settings: SegmentSettings,
+    *,
+    progress: Progress,
+    cancel: CancelToken,
+) -> InvasionResult | None:
     from twintrack.invasion import measure_invasion
 
     if vessels is None:
         return None
-    return measure_invasion(probability, vessels, names, progress=progress, cancel=cancel).to_json()
+    return measure_invasion(probability, vessels, names, rules=settings.rules, progress=progress, cancel=cancel)
 
 
 def _label_map(

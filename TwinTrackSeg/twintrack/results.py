@@ -165,8 +165,9 @@ def _write_files(
     if settings.keep_score:
         write_volume(found.score, folder / "score.nii.gz")
     if found.invasion is not None:
-        _save_json(folder / "invasion.json", found.invasion)
-        write_invasion_csv(found.invasion, folder / "invasion.csv")
+        readouts = found.invasion.to_json()
+        _save_json(folder / "invasion.json", readouts)
+        write_invasion_csv(readouts, folder / "invasion.csv")
     dicom = settings.dicom and ct.series is not None
     report(0.1, "drawing the overview")
     write_overview(
@@ -193,7 +194,8 @@ def _expected_write_s(ct: Ct, settings: SegmentSettings) -> float:
 def _write_report(folder: Path, result: dict[str, Any], found: Segmentation) -> None:
     from twintrack.report import write_report
 
-    write_report(folder / "report.html", result, found.invasion, folder / "overview.png")
+    invasion = None if found.invasion is None else found.invasion.to_json()
+    write_report(folder / "report.html", result, invasion, folder / "overview.png")
 
 
 def _save_json(path: Path, content: object) -> None:
@@ -206,15 +208,17 @@ def measure_files(
     names: Mapping[str, int],
     out: str | Path,
     *,
+    rules: str = "nccn",
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
-) -> None:
-    """Measure vessel contact of a map and write it as JSON to `out`, and as CSV beside it.
+) -> dict[str, Any]:
+    """Measure vessel contact of a map and write it as JSON to `out`, and as CSV beside it; return the JSON's content.
 
     Raises
     ------
     InputError
-        If the map is not in [0, 1], the vessels lie on another grid, or `out` does not end with .json.
+        If the map is not in [0, 1], the vessels lie in another place, there is no such rule set, or `out` does not end
+        with .json.
     """
     from twintrack.invasion import measure_invasion, write_invasion_csv
 
@@ -222,11 +226,12 @@ def measure_files(
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: not a JSON file name; use one that ends with .json")
     probability, vessels = read_volume(probability_path), read_volume(vessels_path)
-    if not vessels.geometry.same_grid(probability.geometry):
-        raise InputError(f"{vessels_path}: lies on another grid than {probability_path}; resample it")
-    # Files store the geometry rounded in different ways; it is the same grid.
-    vessels = probability.with_array(vessels.array)
-    found = measure_invasion(probability.to_lps(), vessels.to_lps(), names, progress=progress, cancel=cancel).to_json()
+    try:
+        measured = measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
+    except InputError as error:
+        raise InputError(f"{probability_path} with {vessels_path}: {error}") from error
+    found = measured.to_json()
     with atomic_path(out.with_suffix(".csv")) as table, atomic_path(out) as partial:
         write_invasion_csv(found, table)
         _save_json(partial, found)
+    return found

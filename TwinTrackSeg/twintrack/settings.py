@@ -47,11 +47,13 @@ class SegmentSettings:
     dicom : bool
         Whether DICOM objects are written too; needs a DICOM input.
     vessels : str, optional
-        Label map with the vessels, on the CT's grid; used instead of the vessels that the bundle predicts.
+        Label map with the vessels, in the CT's place; used instead of the vessels that the bundle predicts.
     vessel_names : mapping
         Value of each vessel in `vessels`.
     series : str, optional
         SeriesInstanceUID of the DICOM series that is meant, where the input holds several.
+    rules : str
+        Rule set for the anatomic contact pattern, one of `twintrack.invasion.rule_names`.
     """
 
     roi: str | Box = "auto"
@@ -65,6 +67,7 @@ class SegmentSettings:
     vessels: str | None = None
     vessel_names: Mapping[str, int] | None = None
     series: str | None = None
+    rules: str = "nccn"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.threshold <= 1.0:

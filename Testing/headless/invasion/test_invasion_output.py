@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from twintrack.errors import Cancelled, InputError, OutputError
-from twintrack.invasion import Category, measure_invasion, write_invasion_csv
-from twintrack.invasion.readers import ReaderView, category_of
+from twintrack.invasion import Category, VesselWall, measure_invasion, rule_names, write_invasion_csv
+from twintrack.invasion.readers import category_of, reader_view
 from twintrack.invasion.resectability import contact_pattern
 from twintrack.progress import CancelToken
 from twintrack.volume import Geometry, Volume
@@ -74,7 +74,8 @@ def test_the_table_holds_one_row_a_vessel(content: dict[str, Any], tmp_path: Pat
     assert rows[0]["category"] == "encasement"
     at_half = content["vessels"]["SMA"]["angle_deg"][content["thresholds"].index(0.5)]
     assert float(rows[0]["angle_deg_at_0.5"]) == pytest.approx(at_half, abs=0.05)
-    assert float(rows[1]["p_contact"]) == 0
+    assert (rows[1]["category"], rows[1]["p_contact"], rows[1]["angle_deg_at_0.5"]) == ("", "", "")
+    assert rows[1]["reason"] == "the vessel map does not hold this vessel"
 
 
 def test_the_table_into_a_missing_folder_is_one_clear_error(content: dict[str, Any], tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_a_table_without_the_half_threshold_leaves_its_columns_empty(tmp_path: P
     content = measure_invasion(flat(1), labels(), {"SMA": 1}, thresholds=[0.2, 0.8]).to_json()
     write_invasion_csv(content, tmp_path / "invasion.csv")
     row = (tmp_path / "invasion.csv").read_text(encoding="utf-8").splitlines()[1]
-    assert row == "SMA,true,encasement,,360.0,1.000,1.000,"
+    assert row.startswith("SMA,true,encasement,,360.0,1.000,1.000,,")
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.2, float("nan"), float("inf")])
@@ -97,10 +98,21 @@ def test_a_map_that_is_no_probability_is_refused(value: float) -> None:
         measure_invasion(probability, labels(), {"SMA": 1})
 
 
-def test_a_vessel_map_on_another_grid_is_refused_with_both_geometries() -> None:
-    moved = Volume(labels().array, Geometry(GRID.size, GRID.spacing_mm, (0.0, 0.0, 1.0)))
-    with pytest.raises(InputError, match=r"not on the probability map's grid.*origin \(0, 0, 1\) mm"):
+def test_a_vessel_map_from_another_place_is_refused_with_both_geometries() -> None:
+    moved = Volume(labels().array, Geometry(GRID.size, GRID.spacing_mm, (0.0, 0.0, 101.0)))
+    with pytest.raises(InputError, match=r"same place.*origin \(0, 0, 0\) mm.*origin \(0, 0, 101\) mm"):
         measure_invasion(flat(0.5), moved, {"SMA": 1})
+
+
+def test_a_vessel_map_on_another_grid_in_the_same_place_is_resampled_with_a_warning() -> None:
+    array = np.kron(labels().array, np.ones((2, 2, 2), dtype=np.uint8))
+    finer = Volume(array, Geometry((24, 24, 24), (0.5, 0.5, 0.5), (-0.25, -0.25, -0.25)))
+    plain, resampled = (measure_invasion(flat(0.5), vessels, {"SMA": 1}) for vessels in (labels(), finer))
+    assert resampled.vessels == plain.vessels
+    assert plain.warnings == ()
+    assert "resampled" in resampled.warnings[0]
+    part = Volume(labels().array, Geometry(GRID.size, GRID.spacing_mm, (0.0, 0.0, -4.0)))
+    assert "25 % of what is labelled lies outside" in measure_invasion(flat(0.5), part, {"SMA": 1}).warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -147,9 +159,16 @@ def test_progress_rises_to_one_and_a_cancelled_token_stops_the_run() -> None:
         measure_invasion(flat(0.9), labels(), names, cancel=token)
 
 
-def view(p_contact: float, p_encased: float) -> ReaderView:
-    angle = 200.0 if p_encased >= 0.5 else 90.0 if p_contact >= 0.5 else 0.0
-    return ReaderView(0.0, p_contact, p_encased, category_of(angle))
+def wall(*levels: float) -> VesselWall:
+    """One section of a tube with a quarter of its directions touched at each of four levels."""
+    row = np.repeat(np.array([*levels, *[0.0] * (4 - len(levels))]), 90)[None]
+    point = np.zeros((1, 3))
+    one = np.ones((1, 360))
+    return VesselWall(row, one, one, point, point, point, point, np.ones(1), np.zeros(1, dtype=np.int64))
+
+
+def view(p_contact: float, p_encased: float) -> VesselWall:
+    return wall(p_contact, p_encased, p_encased)
 
 
 def test_exactly_half_a_turn_is_still_abutment() -> None:
@@ -167,10 +186,13 @@ def test_exactly_half_a_turn_is_still_abutment() -> None:
         ({"SMA": view(0.7, 0), "PORTA": view(0, 0)}, "arterial abutment, venous encasement or caval contact"),
         ({"SMA": view(0.7, 0.5), "PORTA": view(0, 0)}, "arterial encasement or aortic contact"),
         ({"AORTA": view(0.5, 0.0)}, "arterial encasement or aortic contact"),
-        ({"SPLENIC": view(1.0, 1.0)}, "no contact"),
+        ({"SPLENIC_VEIN": view(1.0, 1.0)}, None),
+        ({"celiac trunk": view(0.6, 0.2)}, "arterial abutment, venous encasement or caval contact"),
+        ({}, None),
+        ({"SMA": None, "PORTA": None}, None),
     ],
 )
-def test_the_rule_table_orders_the_patterns(views: dict[str, ReaderView], pattern: str) -> None:
+def test_the_rule_table_orders_the_patterns(views: dict[str, VesselWall | None], pattern: str | None) -> None:
     assert contact_pattern(views).pattern == pattern
 
 
@@ -178,3 +200,67 @@ def test_pattern_probabilities_are_shares_of_nested_readers() -> None:
     shares = contact_pattern({"SMA": view(0.7, 0.2), "PORTA": view(0.9, 0.5), "SMV": None}).probability
     assert list(shares.values()) == pytest.approx([0.2, 0.5, 0.2, 0.1])
     assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_without_any_assessed_vessel_the_pattern_is_unknown_and_says_why() -> None:
+    pattern = measure_invasion(flat(0.9), labels(7), {"SMA": 1, "PORTA": 2}).to_json()["resectability"]
+    assert pattern["pattern"] is None
+    assert set(pattern["probability"].values()) == {None}
+    assert pattern["reason"].startswith("not assessed")
+    assert not pattern["complete"]
+
+
+def test_an_incomplete_pattern_names_what_it_does_not_cover() -> None:
+    pattern = contact_pattern({"SMA": view(0, 0), "AORTA": view(0, 0), "CELIAC": view(0, 0), "PV": view(0, 0)})
+    assert (pattern.pattern, pattern.complete) == ("no contact", False)
+    assert pattern.reason is not None
+    assert "SMV" in pattern.reason
+    assert "SMA" not in pattern.reason
+    whole = contact_pattern(dict.fromkeys(("SMA", "AORTA", "CELIAC", "PORTA", "SMV"), view(0, 0)))
+    assert (whole.complete, whole.reason) == (True, None)
+    assert whole.not_assessed == ("CHA", "IVC")
+
+
+@pytest.mark.parametrize(
+    ("rules", "quarters", "levels"),
+    [
+        ("nccn", {"SMA": (0.9, 0.6)}, [0.0, 0.9, 0.9, 1.0]),
+        ("alliance", {"SMA": (0.9, 0.6)}, [0.6, 0.9, 0.9, 1.0]),
+        ("dpcg", {"SMA": (0.9, 0.6)}, [0.6, 0.9, 0.9, 1.0]),
+        ("ahpba", {"SMA": (0.9, 0.6)}, [0.0, 0.9, 1.0]),
+        ("ahpba", {"CELIAC": (0.3,)}, [0.3, 0.3, 1.0]),
+        ("dpcg", {"PORTA": (0.9, 0.7, 0.5, 0.2)}, [0.2, 0.7, 0.9, 1.0]),
+        ("nccn", {"PORTA": (0.9, 0.7, 0.5, 0.2)}, [0.0, 0.5, 0.9, 1.0]),
+        ("alliance", {"PORTA": (0.9, 0.7, 0.5, 0.2)}, [0.0, 0.7, 0.9, 1.0]),
+        ("alliance", {"CHA": (0.8, 0.8, 0.8, 0.8)}, [0.0, 0.8, 0.8, 1.0]),
+    ],
+)
+def test_each_rule_set_has_its_own_angles(
+    rules: str, quarters: dict[str, tuple[float, ...]], levels: list[float]
+) -> None:
+    found = contact_pattern({name: wall(*part) for name, part in quarters.items()}, rules)
+    assert np.cumsum(list(found.probability.values())) == pytest.approx(levels)
+    assert found.version
+    assert "own paraphrase" in found.source.lower()
+
+
+def test_an_unknown_rule_set_is_one_clear_error() -> None:
+    assert set(rule_names()) == {"nccn", "ahpba", "alliance", "dpcg"}
+    with pytest.raises(InputError, match=r"iap: no such rule set; known are nccn"):
+        measure_invasion(flat(0.5), labels(), {"SMA": 1}, rules="iap")
+
+
+def test_the_readers_percentiles_are_the_angles_at_a_tenth_and_nine_tenths() -> None:
+    found = reader_view(wall(0.95, 0.8, 0.5, 0.05))
+    assert (found.angle_p10_deg, found.angle_p90_deg) == (90.0, 270.0)
+    assert found.expected_angle_deg == pytest.approx(90 * (0.95 + 0.8 + 0.5 + 0.05), abs=1)
+    assert found.category_probability == pytest.approx({"none": 0.05, "abutment": 0.45, "encasement": 0.5})
+
+
+def test_the_enclosing_arc_spans_what_the_union_leaves_out() -> None:
+    apart = wall(0.9, 0.0, 0.6)
+    curve = apart.curve(np.array([0.5, 0.8, 0.95]))
+    assert curve.angle_deg == pytest.approx([180, 90, 0])
+    assert curve.arc_deg == pytest.approx([270, 90, 0])
+    across_zero = wall(0.9, 0.0, 0.0, 0.9).curve(np.array([0.5]))
+    assert (across_zero.angle_deg[0], across_zero.arc_deg[0]) == (180, 180)

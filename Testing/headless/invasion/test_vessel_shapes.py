@@ -32,14 +32,14 @@ def empty() -> np.ndarray:
     return np.zeros(GRID.shape, dtype=bool)
 
 
-def test_an_absent_vessel_is_reported_as_absent_with_zeros() -> None:
+def test_an_absent_vessel_is_reported_as_absent_without_a_single_number() -> None:
     result = measure(np.ones(GRID.shape), empty())
     assert not result.present
-    assert result.angle_deg == result.contact_length_mm == (0.0,)
-    assert (result.p_contact, result.p_encased, result.expected_angle_deg) == (0.0, 0.0, 0.0)
-    assert result.category.value == "none"
-    assert result.worst_position_lps_mm is None
-    assert result.protocol_deg == {"axial": [0.0], "coronal": [0.0], "sagittal": [0.0]}
+    assert result.reason == "the vessel map does not hold this vessel"
+    assert result.angle_deg == result.arc_deg == result.contact_length_mm == result.contact_area_mm2 == (None,)
+    assert (result.p_contact, result.p_encased, result.expected_angle_deg) == (None, None, None)
+    assert (result.category, result.category_probability, result.worst) == (None, None, None)
+    assert result.protocol_deg == {"axial": [None], "coronal": [None], "sagittal": [None]}
 
 
 def test_an_empty_map_touches_nothing_but_the_vessel_is_present() -> None:
@@ -151,7 +151,11 @@ def test_tumour_at_the_blind_end_of_a_vessel_is_not_passed_over_in_silence() -> 
     z, y, x = np.indices(GRID.shape) * np.array([1.0, 0.8, 0.8])[:, None, None, None]
     vessel = (np.hypot(y - 16, x - 16) < 4) & (z < 20)
     result = measure((np.hypot(y - 16, x - 16) < 3) & (z >= 20) & (z < 30), vessel)
-    assert result.category.value == "none"
+    assert result.category is None
+    assert result.angle_deg == (None,)
+    assert result.p_contact == 1.0
+    assert result.p_encased is None
+    assert result.reason is not None
     assert any("vessel's end" in note for note in result.notes)
 
 

@@ -7,15 +7,20 @@ runs through the slices.
 
 from twintrack.invasion.measure import DEFAULT_THRESHOLDS, measure_invasion
 from twintrack.invasion.readers import Category
-from twintrack.invasion.resectability import ContactPattern
+from twintrack.invasion.resectability import DEFAULT_RULES, ContactPattern, check_rules, rule_names
 from twintrack.invasion.result import InvasionResult, VesselInvasion, write_invasion_csv
+from twintrack.invasion.wall import VesselWall
 
 __all__ = [
+    "DEFAULT_RULES",
     "DEFAULT_THRESHOLDS",
     "Category",
     "ContactPattern",
     "InvasionResult",
     "VesselInvasion",
+    "VesselWall",
+    "check_rules",
     "measure_invasion",
+    "rule_names",
     "write_invasion_csv",
 ]

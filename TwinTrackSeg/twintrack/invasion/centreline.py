@@ -25,6 +25,12 @@ STEP_MM = 0.5
 CUBE_MM = (0.6, 1.0)
 """Smallest and largest edge of the cubic voxels the skeleton is made on."""
 
+MOST_CUBES = 4_000_000
+"""A piece that would need more cubic voxels than this gets larger ones."""
+
+GRID_SHIFTS = (0.0, 0.37, 0.71)
+"""Places of the cubic grid, in voxels, that are tried: thinning erases a tube that lies symmetrically on the grid."""
+
 SIDE_BRANCH_MM = 4.0
 """A side branch is kept if it leads this far out of its parent's lumen; shorter ones are bumps of the wall."""
 
@@ -70,6 +76,7 @@ def centre_lines(near: Neighbourhood, piece: NDArray[np.bool_]) -> list[CentreLi
     padded_mm = ndimage.distance_transform_edt(np.pad(piece, 1), sampling=near.spacing_mm[::-1])
     depth_mm = np.asarray(padded_mm, dtype=np.float32)[1:-1, 1:-1, 1:-1]
     edge_mm = float(np.clip(near.spacing_mm.min(), *CUBE_MM))
+    edge_mm = max(edge_mm, float(np.prod(near.spacing_mm * piece.shape[::-1]) / MOST_CUBES) ** (1 / 3))
     skeleton = _skeleton_points(near, piece, edge_mm)
     paths = _paths(skeleton, _spanning_tree(skeleton, edge_mm), near.sample(depth_mm, skeleton))
     lines: list[CentreLine] = []
@@ -119,15 +126,26 @@ def _skeleton_points(near: Neighbourhood, piece: NDArray[np.bool_], edge_mm: flo
     """Return the points of the piece's skeleton, made on cubic voxels with edges of `edge_mm`."""
     from skimage.morphology import skeletonize
 
-    extent_mm = (np.asarray(piece.shape[::-1]) - 1) * near.spacing_mm
-    axes = [np.arange(0, length + edge_mm, edge_mm) for length in extent_mm]
-    zyx = np.meshgrid(axes[2], axes[1], axes[0], indexing="ij")
-    cubic = near.sample(piece.astype(np.float32), np.stack(zyx[::-1], axis=-1))
+    for shift in GRID_SHIFTS:
+        solid = _cubic(near, piece, edge_mm, shift)
+        skeleton: NDArray[np.bool_] = skeletonize(np.pad(solid, 1))
+        # Thinning keeps what is connected connected: more parts than before, or none, are what it erased by mistake.
+        _, parts = ndimage.label(skeleton, structure=np.ones((3, 3, 3)))
+        if parts == ndimage.label(solid, structure=np.ones((3, 3, 3)))[1]:
+            break
+    return np.asarray(((np.argwhere(skeleton) - 1)[:, ::-1] + shift) * edge_mm, dtype=np.float64)
+
+
+def _cubic(near: Neighbourhood, piece: NDArray[np.bool_], edge_mm: float, shift: float) -> NDArray[np.bool_]:
+    """Return the piece on cubic voxels, the first of them `shift` voxels from the box's first voxel on each axis."""
+    scale = edge_mm / near.spacing_mm[::-1]
+    shape = tuple(int(n) for n in np.ceil((np.asarray(piece.shape) - 1) / scale) + 1)
+    mask = piece.astype(np.float32)
+    cubic = ndimage.affine_transform(mask, scale, shift * scale, output_shape=shape, order=1, output=np.float32)
     rounded = ndimage.gaussian_filter(cubic, 1.0) >= 0.5
+    solid: NDArray[np.bool_] = cubic >= 0.5
     # Rounding keeps bumps from growing branches, but would erase a vessel one or two voxels thin.
-    solid = rounded if rounded.sum() >= 0.85 * (cubic >= 0.5).sum() else cubic >= 0.5
-    skeleton: NDArray[np.bool_] = skeletonize(np.pad(solid, 1))
-    return np.asarray((np.argwhere(skeleton) - 1)[:, ::-1] * edge_mm, dtype=np.float64)
+    return rounded if rounded.sum() >= 0.85 * solid.sum() else solid
 
 
 def _paths(points: Points, tree: sparse.csr_array, depth_at_mm: NDArray[np.float64]) -> list[tuple[Points, bool]]:

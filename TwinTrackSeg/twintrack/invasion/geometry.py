@@ -47,24 +47,21 @@ class Neighbourhood:
     geometry: Geometry
 
     @classmethod
-    def cut(
+    def around(
         cls,
         probability: NDArray[np.generic],
         vessel: NDArray[np.bool_],
         geometry: Geometry,
         start: NDArray[np.int64],
-        stop: NDArray[np.int64],
     ) -> Neighbourhood:
-        """Cut the box from index `start` to `stop` (exclusive; (z, y, x), may leave the volume) out of both arrays."""
-        ranges = [np.arange(a, b) for a, b in zip(start, stop, strict=True)]
-        clamped = [np.clip(r, 0, n - 1) for r, n in zip(ranges, vessel.shape, strict=True)]
-        inside = [(r == c).astype(np.float32) for r, c in zip(ranges, clamped, strict=True)]
-        known = inside[0][:, None, None] * inside[1][None, :, None] * inside[2][None, None, :]
-        grid = np.ix_(*clamped)
+        """Put a mask of the box that begins at index `start` ((z, y, x), may leave the volume) beside its map."""
+        low, high = np.maximum(start, 0), np.minimum(start + vessel.shape, probability.shape)
+        pads = np.stack([low - start, start + vessel.shape - high], axis=1)
+        part = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float32)
         return cls(
-            vessel=vessel[grid].astype(np.float32),
-            probability=probability[grid].astype(np.float32) * known,
-            known=known,
+            vessel=vessel.astype(np.float32),
+            probability=np.pad(part, pads),
+            known=np.pad(np.ones(part.shape, dtype=np.float32), pads),
             start=(int(start[2]), int(start[1]), int(start[0])),
             geometry=geometry,
         )

@@ -1,9 +1,10 @@
-"""From a contact curve to how many readers would call it what.
+"""From a vessel's wall to how many readers would call it what.
 
 The map's value is the expected fraction of readers who mark a voxel. If the readers are nested, so that a more generous
 one marks all that a tighter one marks, the set ``map >= t`` is what the reader at quantile ``t`` of tightness draws,
-and a share ``t`` of the readers is at least as generous. An integral over ``t`` is then a mean over readers. Readers
-are only roughly nested and a map is only as good as its calibration, so these are expectations, not counts.
+and a share ``t`` of the readers is at least as generous. An integral over ``t`` is then a mean over readers, and the
+angle at ``t = 0.9`` the one that a tenth of the readers stay below. Readers are only roughly nested and a map is only
+as good as its calibration, so these are expectations, not counts.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from enum import Enum
 
 import numpy as np
 
-from twintrack.invasion.contact import WallContact
+from twintrack.invasion.wall import VesselWall
 
 __all__ = ["CATEGORY_THRESHOLD", "ENCASEMENT_DEG", "Category", "ReaderView", "category_of", "reader_view"]
 
@@ -43,6 +44,8 @@ class ReaderView:
     ----------
     expected_angle_deg : float
         Mean over readers of the contact angle at the worst section.
+    angle_p10_deg, angle_p90_deg : float
+        Angles that a tenth of the readers stay below and that a tenth exceed.
     p_contact : float
         Largest probability level with contact: the expected fraction of readers who see contact.
     p_encased : float
@@ -52,9 +55,20 @@ class ReaderView:
     """
 
     expected_angle_deg: float
+    angle_p10_deg: float
+    angle_p90_deg: float
     p_contact: float
     p_encased: float
     category: Category
+
+    @property
+    def category_probability(self) -> dict[str, float]:
+        """Expected fraction of readers who give each category; sums to 1."""
+        return {
+            Category.NONE.value: 1 - self.p_contact,
+            Category.ABUTMENT.value: self.p_contact - self.p_encased,
+            Category.ENCASEMENT.value: self.p_encased,
+        }
 
 
 def category_of(angle_deg: float) -> Category:
@@ -64,13 +78,15 @@ def category_of(angle_deg: float) -> Category:
     return Category.ENCASEMENT if angle_deg > ENCASEMENT_DEG else Category.ABUTMENT
 
 
-def reader_view(contact: WallContact) -> ReaderView:
+def reader_view(wall: VesselWall) -> ReaderView:
     """Turn the touch levels of a vessel into the distribution over readers."""
     levels = (np.arange(QUADRATURE_LEVELS) + 0.5) / QUADRATURE_LEVELS
-    at_half = contact.curve(np.array([CATEGORY_THRESHOLD])).angle_deg[0]
+    at_half, p10, p90 = wall.angles_deg(np.array([CATEGORY_THRESHOLD, 0.9, 0.1]))
     return ReaderView(
-        expected_angle_deg=float(contact.curve(levels).angle_deg.mean()),
-        p_contact=contact.p_contact,
-        p_encased=contact.p_encased,
+        expected_angle_deg=float(wall.angles_deg(levels).mean()),
+        angle_p10_deg=float(p10),
+        angle_p90_deg=float(p90),
+        p_contact=wall.level_over(0.0),
+        p_encased=wall.level_over(ENCASEMENT_DEG),
         category=category_of(float(at_half)),
     )

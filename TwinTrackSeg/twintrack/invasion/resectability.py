@@ -1,22 +1,35 @@
 """The anatomic contact pattern of all vessels together, by a versioned table of rules.
 
-The table is data (``twintrack/data/vascular_contact_rules.json``) and names patterns of contact, never operability.
+The tables are data (``twintrack/data/vascular_contact_rules.json``) and name patterns of contact, never operability.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from twintrack.invasion.readers import Category, ReaderView
+from twintrack.errors import InputError
+from twintrack.invasion.readers import CATEGORY_THRESHOLD
+from twintrack.invasion.wall import LEVEL_TOLERANCE, VesselWall
 
-__all__ = ["ContactPattern", "contact_pattern"]
+__all__ = [
+    "DEFAULT_RULES",
+    "ContactPattern",
+    "check_rules",
+    "contact_pattern",
+    "known_vessel",
+    "rule_names",
+    "vessel_title",
+]
 
 RULES_FILE = "vascular_contact_rules.json"
+
+DEFAULT_RULES = "nccn"
 
 
 @dataclass(frozen=True)
@@ -25,77 +38,147 @@ class ContactPattern:
 
     Attributes
     ----------
-    rule_set, version, statement : str
-        The table, and what its patterns do not say.
-    pattern : str
-        The table's first pattern that holds at probability level 0.5.
-    probability : dict of str to float
+    rules, rule_set, version, source, statement : str
+        The table, where it comes from, and what its patterns do not say.
+    pattern : str or None
+        The table's first pattern that holds at probability level 0.5; None if none of its vessels was assessed.
+    probability : dict of str to float or None
         Expected fraction of readers who would see each pattern; sums to 1.
     not_assessed : tuple of str
         Vessels of the table that were not given or not found.
+    complete : bool
+        Whether all vessels without which the table says little were assessed.
+    reason : str or None
+        Why there is no pattern, or what an incomplete one does not cover.
     """
 
+    rules: str
     rule_set: str
     version: str
+    source: str
     statement: str
-    pattern: str
-    probability: dict[str, float]
+    pattern: str | None
+    probability: dict[str, float | None]
     not_assessed: tuple[str, ...]
+    complete: bool
+    reason: str | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the ``resectability`` part of ``invasion.json``."""
         return {
             "label": "anatomic contact pattern",
+            "rules": self.rules,
             "rule_set": self.rule_set,
             "version": self.version,
+            "source": self.source,
             "pattern": self.pattern,
             "probability": dict(self.probability),
             "not_assessed": list(self.not_assessed),
+            "complete": self.complete,
+            "reason": self.reason,
             "statement": self.statement,
         }
 
 
-@lru_cache(maxsize=1)
-def _rules() -> Any:
-    """Return the rule table."""
-    return json.loads(resources.files("twintrack").joinpath("data").joinpath(RULES_FILE).read_text(encoding="utf-8"))
+def rule_names() -> tuple[str, ...]:
+    """Return the names of the rule tables."""
+    return tuple(_file()["rule_sets"])
 
 
-def contact_pattern(views: Mapping[str, ReaderView | None]) -> ContactPattern:
-    """Apply the rule table to the vessels by name; None marks a vessel that was not found."""
-    rules = _rules()
-    kinds = {name: rules["vessels"][name] for name, view in views.items() if view and name in rules["vessels"]}
-    holding: list[str] = []
-    probability: dict[str, float] = {}
-    worse = 0.0
-    for rule in rules["patterns"]:
-        relevant = [
-            (views[name], Category(part["at_least"]))
-            for part in rule["any_of"]
-            for name, kind in kinds.items()
-            if kind == part["kind"]
-        ]
-        if not rule["any_of"] or any(_at_least(view, least) for view, least in relevant):
-            holding.append(rule["pattern"])
-        # The readers who see this pattern or a worse one are nested too: their share is that of the worst vessel.
-        level = max([worse, *(_share(view, least) for view, least in relevant)]) if rule["any_of"] else 1.0
-        probability[rule["pattern"]] = level - worse
-        worse = level
-    missing = tuple(name for name in rules["vessels"] if name not in kinds)
+def check_rules(rules: str) -> None:
+    """Refuse the name of a rule table that there is not.
+
+    Raises
+    ------
+    InputError
+        With the names that there are.
+    """
+    if rules not in rule_names():
+        raise InputError(f"{rules}: no such rule set; known are {', '.join(rule_names())}")
+
+
+def known_vessel(name: str) -> str | None:
+    """Return the tables' name of a vessel that may be spelled in another way; None if they do not know it."""
+    plain = _plain(name)
+    for known, vessel in _file()["vessels"].items():
+        if plain in (_plain(known), *(_plain(other) for other in vessel["also"])):
+            return str(known)
+    return None
+
+
+def vessel_title(name: str) -> str:
+    """Return a vessel's name in words, as a radiologist writes it; unknown names stay as they are."""
+    known = known_vessel(name)
+    return str(_file()["vessels"][known]["title"]) if known else name
+
+
+def contact_pattern(walls: Mapping[str, VesselWall | None], rules: str = DEFAULT_RULES) -> ContactPattern:
+    """Apply a rule table to the vessels by name; None marks a vessel that could not be assessed.
+
+    Raises
+    ------
+    InputError
+        If there is no such table.
+    """
+    check_rules(rules)
+    table = _file()["rule_sets"][rules]
+    assessed: dict[str, list[VesselWall]] = {}
+    for name, wall in walls.items():
+        known = known_vessel(name)
+        if wall is not None and known is not None:
+            assessed.setdefault(known, []).append(wall)
+    levels = _levels(table, assessed)
+    used = list(dict.fromkeys(vessel for rule in table["patterns"] for part in rule["any_of"] for vessel in part["of"]))
+    missing = tuple(name for name in used if name not in assessed)
+    lacking = [name for name in table["needs"] if name in missing]
+    any_assessed = len(missing) < len(used)
+    reason = f"not assessed: {', '.join(lacking)}; the pattern holds for the other vessels only" if lacking else None
     return ContactPattern(
-        rules["rule_set"], rules["version"], rules["statement"], holding[0], probability, not_assessed=missing
+        rules=rules,
+        rule_set=table["rule_set"],
+        version=table["version"],
+        source=table["source"],
+        statement=_file()["statement"],
+        pattern=next(p for p, level in levels.items() if level >= CATEGORY_THRESHOLD - LEVEL_TOLERANCE)
+        if any_assessed
+        else None,
+        probability=_shares(levels) if any_assessed else dict.fromkeys(levels),
+        not_assessed=missing,
+        complete=not lacking,
+        reason=reason if any_assessed else "not assessed: none of the rule set's vessels was found in the vessel map",
     )
 
 
-def _share(view: ReaderView | None, least: Category) -> float:
-    """Return the expected fraction of readers who see contact of at least this category."""
-    if view is None:
-        return 0.0
-    return view.p_encased if least is Category.ENCASEMENT else view.p_contact
+def _levels(table: Any, assessed: Mapping[str, list[VesselWall]]) -> dict[str, float]:
+    """Return the largest level at which each pattern, or a worse one, holds; worst pattern first."""
+    levels: dict[str, float] = {}
+    worse = 0.0
+    for rule in table["patterns"]:
+        found = [
+            wall.level_over(part["over_deg"]) if "over_deg" in part else wall.level_from(part["from_deg"])
+            for part in rule["any_of"]
+            for vessel in part["of"]
+            for wall in assessed.get(vessel, [])
+        ]
+        worse = max([worse, *found]) if rule["any_of"] else 1.0
+        levels[rule["pattern"]] = worse
+    return levels
 
 
-def _at_least(view: ReaderView | None, least: Category) -> bool:
-    """Tell whether a vessel's category is `least` or worse."""
-    if view is None:
-        return False
-    return view.category is Category.ENCASEMENT or (least is Category.ABUTMENT and view.category is Category.ABUTMENT)
+def _shares(levels: dict[str, float]) -> dict[str, float | None]:
+    """Return the share of readers for each pattern: those who see it or worse, less those who see worse.
+
+    The readers who see a pattern or a worse one are nested too, so that their share is that of the worst vessel.
+    """
+    values = list(levels.values())
+    return {name: level - worse for name, level, worse in zip(levels, values, [0.0, *values], strict=False)}
+
+
+def _plain(name: str) -> str:
+    return re.sub("[^a-z0-9]", "", name.lower())
+
+
+@lru_cache(maxsize=1)
+def _file() -> Any:
+    """Return the rule file."""
+    return json.loads(resources.files("twintrack").joinpath("data").joinpath(RULES_FILE).read_text(encoding="utf-8"))

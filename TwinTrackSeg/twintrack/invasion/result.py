@@ -4,78 +4,93 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from twintrack.errors import OutputError
 from twintrack.invasion.readers import CATEGORY_THRESHOLD, Category
-from twintrack.invasion.resectability import ContactPattern
+from twintrack.invasion.resectability import ContactPattern, vessel_title
+from twintrack.invasion.wall import VesselWall
+from twintrack.invasion.worst import WorstSection
 
 __all__ = ["SCHEMA", "InvasionResult", "VesselInvasion", "write_invasion_csv"]
 
 SCHEMA = 1
 """Version of ``invasion.json``."""
 
-COLUMNS = (
-    "vessel",
-    "present",
-    "category",
-    "angle_deg_at_0.5",
-    "expected_angle_deg",
-    "p_contact",
-    "p_encased",
-    "contact_length_mm_at_0.5",
-)
+Curve = tuple[float | None, ...]
 
 
 @dataclass(frozen=True)
 class VesselInvasion:
-    """The contact of the tumour with one vessel.
+    """The contact of the tumour with one vessel. None stands for what could not be measured; `reason` says why.
 
     Attributes
     ----------
     present : bool
-        Whether the vessel map holds the vessel at all; without it all numbers are 0.
-    angle_deg, contact_length_mm : tuple of float
-        Contact angle at the worst cross-section and length of vessel in contact, one value a threshold.
-    expected_angle_deg, p_contact, p_encased : float
-        See `twintrack.invasion.readers.ReaderView`.
-    category : Category
-        At probability level 0.5.
+        Whether the vessel map holds the vessel at all.
+    angle_deg, arc_deg, contact_length_mm, contact_area_mm2 : tuple of float or None
+        See `twintrack.invasion.wall.ContactCurve`; one value a threshold.
     protocol_deg : dict of str to list of float
         CURVAS-PDACVI degrees per plane ("axial", "coronal", "sagittal"), one value a threshold.
-    worst_position_lps_mm : tuple of float or None
-        Middle of the vessel in the worst section at level 0.5 or, without contact there, at the highest level with
-        contact; None without any contact.
+    expected_angle_deg, angle_p10_deg, angle_p90_deg, p_contact, p_encased, category_probability
+        See `twintrack.invasion.readers.ReaderView`.
+    category : Category or None
+        At probability level 0.5.
+    worst : WorstSection or None
+        None without any contact.
+    reason : str or None
+        Why numbers are missing.
     notes : tuple of str
         What a reader of the numbers must know, for instance that the volume cuts the vessel.
+    wall : VesselWall or None
+        The table that all numbers were read from, for pictures; not part of ``invasion.json``.
     """
 
     present: bool
-    angle_deg: tuple[float, ...]
-    contact_length_mm: tuple[float, ...]
-    expected_angle_deg: float
-    p_contact: float
-    p_encased: float
-    category: Category
-    protocol_deg: dict[str, list[float]]
-    worst_position_lps_mm: tuple[float, float, float] | None
-    notes: tuple[str, ...]
+    angle_deg: Curve
+    arc_deg: Curve
+    contact_length_mm: Curve
+    contact_area_mm2: Curve
+    protocol_deg: Mapping[str, Sequence[float | None]]
+    expected_angle_deg: float | None = None
+    angle_p10_deg: float | None = None
+    angle_p90_deg: float | None = None
+    p_contact: float | None = None
+    p_encased: float | None = None
+    category_probability: dict[str, float] | None = None
+    category: Category | None = None
+    worst: WorstSection | None = None
+    reason: str | None = None
+    notes: tuple[str, ...] = ()
+    wall: VesselWall | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def worst_position_lps_mm(self) -> tuple[float, float, float] | None:
+        """Middle of the vessel in the worst section, in LPS patient coordinates."""
+        return None if self.worst is None else self.worst.position_lps_mm
 
     def to_json(self) -> dict[str, Any]:
         """Return the vessel's part of ``invasion.json``."""
         return {
             "present": self.present,
             "angle_deg": list(self.angle_deg),
+            "arc_deg": list(self.arc_deg),
             "contact_length_mm": list(self.contact_length_mm),
+            "contact_area_mm2": list(self.contact_area_mm2),
             "expected_angle_deg": self.expected_angle_deg,
+            "angle_p10_deg": self.angle_p10_deg,
+            "angle_p90_deg": self.angle_p90_deg,
             "p_contact": self.p_contact,
             "p_encased": self.p_encased,
-            "category": self.category.value,
+            "category": None if self.category is None else self.category.value,
+            "category_probability": self.category_probability,
             "protocol_deg": {plane: list(values) for plane, values in self.protocol_deg.items()},
             "worst_position_lps_mm": list(self.worst_position_lps_mm) if self.worst_position_lps_mm else None,
+            "worst_section": None if self.worst is None else self.worst.to_json(),
+            "reason": self.reason,
             "notes": list(self.notes),
         }
 
@@ -94,28 +109,33 @@ class InvasionResult:
         By name.
     resectability : ContactPattern
         The anatomic contact pattern of all vessels.
+    warnings : tuple of str
+        What was done to the input.
     """
 
     thresholds: tuple[float, ...]
     contact_mm: float | None
     vessels: dict[str, VesselInvasion]
     resectability: ContactPattern
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``invasion.json``: plain numbers, strings, lists and dicts."""
+        vessels = {name: {"title": vessel_title(name)} | vessel.to_json() for name, vessel in self.vessels.items()}
         return {
             "schema": SCHEMA,
             "thresholds": list(self.thresholds),
             "contact_mm": self.contact_mm,
-            "vessels": {name: vessel.to_json() for name, vessel in self.vessels.items()},
+            "vessels": vessels,
             "resectability": self.resectability.to_json(),
+            "warnings": list(self.warnings),
         }
 
 
 def write_invasion_csv(content: Mapping[str, Any], path: str | Path) -> None:
     """Write one row a vessel from the content of ``invasion.json``.
 
-    The two columns at level 0.5 stay empty if 0.5 is not among the thresholds.
+    What is not known stays empty, and so do the columns at level 0.5 if that is not among the thresholds.
 
     Raises
     ------
@@ -125,15 +145,40 @@ def write_invasion_csv(content: Mapping[str, Any], path: str | Path) -> None:
     levels = [abs(level - CATEGORY_THRESHOLD) < 1e-9 for level in content["thresholds"]]
     half = levels.index(True) if any(levels) else None
     text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for name, vessel in content["vessels"].items():
-        angle_deg = "" if half is None else f"{vessel['angle_deg'][half]:.1f}"
-        length_mm = "" if half is None else f"{vessel['contact_length_mm'][half]:.1f}"
-        row = [name, str(vessel["present"]).lower(), vessel["category"], angle_deg]
-        row += [f"{vessel['expected_angle_deg']:.1f}", f"{vessel['p_contact']:.3f}", f"{vessel['p_encased']:.3f}"]
-        table.writerow([*row, length_mm])
+    rows = [_row(name, vessel, half) for name, vessel in content["vessels"].items()]
+    table = csv.DictWriter(text, list(_row("", {}, None)), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
     try:
         Path(path).write_text(text.getvalue(), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written; check the folder, its permissions and the free space") from error
+
+
+def _row(name: str, vessel: Mapping[str, Any], half: int | None) -> dict[str, str]:
+    """Return a vessel's row of the table."""
+
+    def text(key: str, digits: int, part: Mapping[str, Any] = vessel) -> str:
+        value = part.get(key)
+        return "" if value is None else f"{value:.{digits}f}"
+
+    def at_half(key: str) -> str:
+        return "" if half is None else text("value", 1, {"value": vessel[key][half]})
+
+    worst = vessel.get("worst_section") or {}
+    return {
+        "vessel": name,
+        "present": str(vessel.get("present", False)).lower(),
+        "category": vessel.get("category") or "",
+        "angle_deg_at_0.5": at_half("angle_deg"),
+        "expected_angle_deg": text("expected_angle_deg", 1),
+        "p_contact": text("p_contact", 3),
+        "p_encased": text("p_encased", 3),
+        "contact_length_mm_at_0.5": at_half("contact_length_mm"),
+        "arc_deg_at_0.5": at_half("arc_deg"),
+        "contact_area_mm2_at_0.5": at_half("contact_area_mm2"),
+        "angle_p10_deg": text("angle_p10_deg", 1),
+        "angle_p90_deg": text("angle_p90_deg", 1),
+        "lumen_ratio": text("lumen_ratio", 2, worst),
+        "reason": vessel.get("reason") or "",
+    }

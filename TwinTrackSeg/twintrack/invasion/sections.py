@@ -13,8 +13,8 @@ from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smooth
 
 __all__ = ["DIRECTIONS", "Sections", "cross_sections"]
 
-DIRECTIONS = 120
-"""Directions in which the wall is looked at in each section, 3 degrees apart."""
+DIRECTIONS = 360
+"""Directions in which the wall is looked at in each section, one degree apart."""
 
 CENTRING_DIRECTIONS = 40
 """Directions that suffice to find the middle of a section."""
@@ -33,6 +33,12 @@ OPEN_RATIO = 2.5
 
 CENTRE_SMOOTHING_MM = 1.5
 """Gaussian width with which the recentred line is smoothed, against the steps of the voxels."""
+
+HALVINGS = 2
+"""Times the stretch of one voxel in which a direction leaves the vessel is halved, before interpolating in it."""
+
+ROWS = 32
+"""Sections looked at at a time, which bounds the memory."""
 
 WALL_SMOOTHING_MM = 0.75
 """Gaussian width with which the wall radius is smoothed along the vessel, against the steps of the voxels."""
@@ -68,22 +74,31 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
     points = line.points_mm
     for _ in range(0 if line.from_axis else RECENTRINGS):
         _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-        wall_mm = _wall(near, points, direction, reach_mm)
+        wall_mm = _wall(near, points, direction, np.full(len(points), reach_mm))
         shift = _towards_middle(wall_mm, direction, line.radius_mm)
         whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
         # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
         kept = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
         points = resampled(smoothed(points[kept] + shift[kept], CENTRE_SMOOTHING_MM / STEP_MM), STEP_MM)
     points = resampled(continued(replace(line, points_mm=points), near, piece), STEP_MM)
+    wall_mm = _open_wall(near, points, reach_mm)
     tangent, direction = _tangent_and_fan(points, DIRECTIONS)
-    wall_mm = _wall(near, points, direction, reach_mm)
-    # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
-    wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
-    wall_mm = ndimage.gaussian_filter1d(wall_mm, WALL_SMOOTHING_MM / STEP_MM, axis=0, mode="nearest")
-    wall_mm[wall_mm > OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True)] = np.nan
     inside = near.in_volume(points)
     step_mm = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
     return Sections(points[inside], tangent[inside], direction[inside], wall_mm[inside], step_mm)
+
+
+def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[np.float64]:
+    """Return the wall in all `DIRECTIONS`, smooth along the vessel; NaN where a direction runs into a branch."""
+    _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
+    median_mm = np.median(_wall(near, points, direction, np.full(len(points), reach_mm)), axis=1)
+    far_mm = np.minimum((OPEN_RATIO + 0.5) * median_mm + float(near.spacing_mm.max()), reach_mm)
+    _, direction = _tangent_and_fan(points, DIRECTIONS)
+    # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
+    wall_mm = np.maximum(_wall(near, points, direction, far_mm), 0.5 * near.spacing_mm.min())
+    wall_mm = ndimage.gaussian_filter1d(wall_mm, WALL_SMOOTHING_MM / STEP_MM, axis=0, mode="nearest")
+    wall_mm[wall_mm > OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True)] = np.nan
+    return wall_mm
 
 
 def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.float64]]:
@@ -94,26 +109,34 @@ def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.flo
 
 
 def _wall(
-    near: Neighbourhood, centre_mm: Points, direction: NDArray[np.float64], reach_mm: float
+    near: Neighbourhood, centre_mm: Points, direction: NDArray[np.float64], reach_mm: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Return how far from each middle the interpolated mask first falls below one half; shape (n, d).
 
-    Directions that do not leave the vessel get `reach_mm`.
+    Directions that do not leave the vessel within the section's `reach_mm` (n,) get that.
     """
-    step_mm = 0.5 * float(near.spacing_mm.min())
-    along_mm = np.arange(0.0, reach_mm + step_mm, step_mm)
+    step_mm = float(near.spacing_mm.min())
     wall_mm = np.empty(direction.shape[:2])
-    for rows in np.array_split(np.arange(len(centre_mm)), max(len(centre_mm) // 32, 1)):
-        points = centre_mm[rows, None, None, :] + along_mm[:, None] * direction[rows, :, None, :]
-        inside = near.sample(near.vessel, points)
+    for first_row in range(0, len(centre_mm), ROWS):
+        rows = slice(first_row, first_row + ROWS)
+        centre, ray = centre_mm[rows, None, :], direction[rows]
+        along_mm = np.arange(0.0, reach_mm[rows].max() + step_mm, step_mm)
+        inside = near.sample(near.vessel, centre[:, :, None, :] + along_mm[:, None] * ray[:, :, None, :])
         outside = inside < 0.5
         first = np.where(outside.any(axis=2), np.argmax(outside, axis=2), len(along_mm) - 1)
         last = np.maximum(first - 1, 0)
         high = np.take_along_axis(inside, last[..., None], axis=2)[..., 0]
         low = np.take_along_axis(inside, first[..., None], axis=2)[..., 0]
+        start_mm, width_mm = along_mm[last], step_mm * (first > 0)
+        for _ in range(HALVINGS):
+            width_mm = width_mm / 2
+            middle = near.sample(near.vessel, centre + (start_mm + width_mm)[..., None] * ray)
+            further = middle >= 0.5
+            start_mm = start_mm + width_mm * further
+            high, low = np.where(further, middle, high), np.where(further, low, middle)
         part = np.divide(high - 0.5, high - low, out=np.zeros_like(high), where=high > low)
-        wall_mm[rows] = along_mm[last] + np.clip(part, 0.0, 1.0) * step_mm * (first > 0)
-    return np.minimum(wall_mm, reach_mm)
+        wall_mm[rows] = start_mm + np.clip(part, 0.0, 1.0) * width_mm
+    return np.minimum(wall_mm, reach_mm[:, None])
 
 
 def _towards_middle(wall_mm: NDArray[np.float64], direction: NDArray[np.float64], radius_mm: float) -> Points:

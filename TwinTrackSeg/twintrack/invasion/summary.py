@@ -1,0 +1,69 @@
+"""From the wall of a vessel to what is reported of it; what could not be measured is None, with a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.invasion.pieces import MeasuredVessel
+from twintrack.invasion.readers import CATEGORY_THRESHOLD, reader_view
+from twintrack.invasion.result import VesselInvasion
+from twintrack.invasion.wall import LEVEL_TOLERANCE
+from twintrack.invasion.worst import worst_section
+from twintrack.plane_contact import PLANE_AXES
+
+__all__ = ["ABSENT", "absent_vessel", "summarise"]
+
+ABSENT = "the vessel map does not hold this vessel"
+
+
+def absent_vessel(thresholds: int) -> VesselInvasion:
+    """Return what is reported of a vessel that is not in the vessel map: nothing, and why."""
+    nothing: tuple[None, ...] = (None,) * thresholds
+    return VesselInvasion(
+        present=False,
+        angle_deg=nothing,
+        arc_deg=nothing,
+        contact_length_mm=nothing,
+        contact_area_mm2=nothing,
+        protocol_deg={plane: list(nothing) for plane in PLANE_AXES},
+        reason=ABSENT,
+        notes=(ABSENT,),
+    )
+
+
+def summarise(found: MeasuredVessel, levels: list[float], protocol_deg: dict[str, list[float]]) -> VesselInvasion:
+    """Report a vessel that is there.
+
+    Where tumour touches the mask but no cross-section shows it, for instance beyond the end of the mask, there is
+    contact of an unknown angle: the numbers that would read 0 are None there.
+    """
+    wall = found.wall
+    curve = wall.curve(np.asarray(levels))
+    view = reader_view(wall)
+    unknown = (curve.angle_deg == 0) & (np.asarray(levels) <= found.unseen_level + LEVEL_TOLERANCE)
+    hidden = found.unseen_level > 0
+    at_half = hidden and found.unseen_level >= CATEGORY_THRESHOLD and view.p_contact < CATEGORY_THRESHOLD
+    return VesselInvasion(
+        present=True,
+        angle_deg=_known(curve.angle_deg, unknown),
+        arc_deg=_known(curve.arc_deg, unknown),
+        contact_length_mm=_known(curve.length_mm, unknown),
+        contact_area_mm2=_known(curve.area_mm2, unknown),
+        protocol_deg={plane: list(values) for plane, values in protocol_deg.items()},
+        expected_angle_deg=None if hidden else view.expected_angle_deg,
+        angle_p10_deg=None if hidden else view.angle_p10_deg,
+        angle_p90_deg=None if hidden else view.angle_p90_deg,
+        p_contact=max(view.p_contact, found.unseen_level),
+        p_encased=None if hidden else view.p_encased,
+        category_probability=None if hidden else view.category_probability,
+        category=None if at_half else view.category,
+        worst=worst_section(wall),
+        reason="the tumour touches the vessel where no cross-section can be measured" if hidden else None,
+        notes=found.notes,
+        wall=wall,
+    )
+
+
+def _known(values: NDArray[np.float64], unknown: NDArray[np.bool_]) -> tuple[float | None, ...]:
+    return tuple(None if hide else float(value) for value, hide in zip(values, unknown, strict=True))
