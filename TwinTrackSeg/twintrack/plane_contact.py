@@ -75,10 +75,18 @@ def plane_contact_curves_deg(
     box = bounding_box(vessel, REACH)
     if box is None:
         return degrees
-    near = np.pad(probability[box].astype(np.float64), REACH)
+    # A little below the lowest threshold, as single-precision numbers round: this only says where to look.
+    zone = bounding_box(np.greater(probability[box], 0.999 * min(thresholds, default=0.0) - 1e-6), REACH)
+    if zone is None:
+        return degrees
+    padded = _padded(zone)
+    near = np.pad(probability[box][zone].astype(np.float64), REACH)
     inside = np.pad(vessel[box], REACH)
-    edges = [_edge(inside, axis) for axis in range(3)]
-    edge_counts = [np.count_nonzero(edges[axis], axis=_others(axis)) for axis in range(3)]
+    edges, edge_counts = [], []
+    for axis in range(3):
+        edge = _edge(inside, axis)
+        edge_counts.append(np.count_nonzero(edge, axis=_others(axis))[padded[axis]])
+        edges.append(edge[padded])
     for column, threshold in enumerate(thresholds):
         tumour = near > threshold
         around = bounding_box(tumour, REACH)
@@ -102,6 +110,12 @@ def bounding_box(mask: NDArray[np.bool_], margin: int = 0) -> Box | None:
             return None
         slices.append(slice(max(int(hits[0]) - margin, 0), min(int(hits[-1]) + 1 + margin, mask.shape[axis])))
     return slices[0], slices[1], slices[2]
+
+
+def _padded(box: Box) -> Box:
+    """Return where a box and `REACH` voxels around it lie in the array padded by as many."""
+    z, y, x = (slice(s.start, s.stop + 2 * REACH) for s in box)
+    return z, y, x
 
 
 def _others(axis: int) -> tuple[int, int]:

@@ -1,89 +1,18 @@
-"""Tubes with a tumour around a known part of the wall: the cases whose answer is known."""
+"""The analytic tubes, for every test of this folder."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
-from scipy import ndimage
 
-from twintrack.volume import Geometry, Volume
+TESTING = str(Path(__file__).resolve().parent.parent.parent)
+if TESTING not in sys.path:
+    sys.path.insert(0, TESTING)
 
-SUBDIVISIONS = 3
-
-
-@dataclass(frozen=True)
-class TubeCase:
-    """A vessel mask, a tumour map and what must be measured."""
-
-    probability: Volume
-    vessel: Volume
-    angle_deg: float
-    length_mm: float
-
-
-def make_tube(
-    *,
-    radius_mm: float,
-    angle_deg: float,
-    spacing_mm: tuple[float, float, float],
-    axis: tuple[float, float, float] = (0.0, 0.0, 1.0),
-    length_mm: float = 16.0,
-    bend_radius_mm: float | None = None,
-    gap_mm: float = 0.0,
-    thickness_mm: float = 12.0,
-    blur_mm: float = 0.0,
-    level: float = 1.0,
-    size_mm: float = 44.0,
-    seed: int = 0,
-) -> TubeCase:
-    """Draw a tube through the middle of a cube (at a random sub-voxel place) and a tumour sector of known angle.
-
-    The tube runs along `axis` or, with a bend, on an arc that leaves the middle along `axis`. The vessel is the mask of
-    voxels at least half inside; the tumour's edges are soft because a voxel holds the share of it that is tumour.
-    """
-    rng = np.random.default_rng(seed)
-    spacing = np.asarray(spacing_mm)
-    size = np.ceil(size_mm / spacing).astype(int)
-    middle = (size - 1) * spacing / 2 + (rng.random(3) - 0.5) * spacing
-    along = np.asarray(axis, dtype=float) / np.linalg.norm(axis)
-    across = np.cross(along, rng.normal(size=3))
-    across /= np.linalg.norm(across)
-    parts = (np.arange(SUBDIVISIONS) + 0.5) / SUBDIVISIONS - 0.5
-    x, y, z = np.meshgrid(
-        *(
-            (np.add.outer(np.arange(n), parts).ravel() * d - m).astype(np.float32)
-            for n, d, m in zip(size, spacing, middle, strict=True)
-        ),
-        indexing="ij",
-        sparse=True,
-    )
-
-    def project(unit: NDArray[np.float64]) -> NDArray[np.float32]:
-        return (x * np.float32(unit[0]) + y * np.float32(unit[1]) + z * np.float32(unit[2])).transpose(2, 1, 0)
-
-    s, u, v = project(along), project(across), project(np.cross(along, across))
-    if bend_radius_mm:
-        turned = np.arctan2(s, u + bend_radius_mm)
-        u, s = np.hypot(u + bend_radius_mm, s) - bend_radius_mm, turned * bend_radius_mm
-    r = np.hypot(u, v)
-    sector = np.abs((np.arctan2(v, u) - rng.uniform(0, 2 * np.pi) + np.pi) % (2 * np.pi) - np.pi)
-    tumour = (r >= radius_mm + gap_mm) & (r < radius_mm + gap_mm + thickness_mm)
-    tumour &= (sector <= np.deg2rad(angle_deg) / 2) & (np.abs(s) <= length_mm / 2) & (angle_deg > 0)
-
-    def share(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-        n = SUBDIVISIONS
-        return mask.reshape(size[2], n, size[1], n, size[0], n).mean(axis=(1, 3, 5), dtype=np.float32)
-
-    probability = share(tumour) * np.float32(level)
-    if blur_mm:
-        probability = ndimage.gaussian_filter(probability, blur_mm / spacing[::-1])
-    geometry = Geometry(tuple(int(n) for n in size), spacing_mm, origin_mm=(-12.5, 40.0, 7.25))
-    vessel = (share(r < radius_mm) >= 0.5).astype(np.uint8)
-    return TubeCase(Volume(probability, geometry), Volume(vessel, geometry), angle_deg, length_mm if angle_deg else 0.0)
+from analytic_vessels import TubeCase, make_tube  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -73,8 +73,9 @@ def _levels(
 ) -> NDArray[np.float64]:
     """Return the touch levels of one branch; shape (n, d)."""
     level = np.zeros(sections.wall_mm.shape)
-    for first in range(0, len(level), ROWS):
-        rows = slice(first, first + ROWS)
+    farthest_mm = np.nan_to_num(sections.wall_mm).max(axis=1) + (contact_mm or 0.0)
+    near_tumour = np.flatnonzero(near.touchable(sections.centre_mm, farthest_mm))
+    for rows in np.array_split(near_tumour, len(near_tumour) // ROWS + 1):
         direction, wall_mm = sections.direction[rows], np.nan_to_num(sections.wall_mm[rows])
         voxel_mm = directional_voxel_mm(direction, near.spacing_mm)
         depth_mm = voxel_mm / 2 if contact_mm is None else np.maximum(contact_mm - voxel_mm / 2, voxel_mm / 2)
@@ -82,7 +83,7 @@ def _levels(
         inside = [(fields[1], -part * voxel_mm / 2) for part in (0.0, 1.0)]
         for (kind, value), offset_mm in outside + inside:
             radius_mm = np.maximum(wall_mm + offset_mm, 0.0)
-            points = sections.centre_mm[rows, None, :] + radius_mm[..., None] * direction
+            points = sections.centre_mm[rows][:, None, :] + radius_mm[..., None] * direction
             weight = near.sample(kind, points)
             found = near.sample(value, points) / np.maximum(weight, MIN_WEIGHT)
             level[rows] = np.maximum(level[rows], np.where(weight >= MIN_WEIGHT, found, 0.0))

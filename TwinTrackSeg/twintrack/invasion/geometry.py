@@ -13,9 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from twintrack.plane_contact import bounding_box
 from twintrack.volume import Geometry
 
-__all__ = ["Neighbourhood", "directional_voxel_mm", "resampled", "smoothed", "transported_frames"]
+__all__ = ["FLOOR", "Neighbourhood", "directional_voxel_mm", "resampled", "smoothed", "transported_frames"]
+
+FLOOR = 0.01
+"""Probability below which a voxel cannot matter: not one reader in a hundred would mark it."""
 
 Points = NDArray[np.float64]
 
@@ -76,6 +80,17 @@ class Neighbourhood:
         index = points_mm / self.spacing_mm
         coordinates = np.stack([index[..., 2], index[..., 1], index[..., 0]])
         return ndimage.map_coordinates(field, coordinates, output=np.float64, order=1, mode="constant", cval=0.0)
+
+    def touchable(self, points_mm: Points, reach_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which local points (n, 3) lie within `reach_mm` (n,), and two voxels more, of the tumour's box."""
+        box = bounding_box(self.probability >= FLOOR)
+        if box is None:
+            return np.zeros(len(points_mm), dtype=bool)
+        low = np.array([s.start for s in box][::-1]) * self.spacing_mm
+        high = np.array([s.stop - 1 for s in box][::-1]) * self.spacing_mm
+        gap_mm = np.linalg.norm(np.maximum(np.maximum(low - points_mm, points_mm - high), 0.0), axis=1)
+        result: NDArray[np.bool_] = gap_mm <= reach_mm + 2 * self.spacing_mm.max()
+        return result
 
     def to_lps_mm(self, points_mm: Points) -> Points:
         """Map local points (..., 3) to LPS patient coordinates."""

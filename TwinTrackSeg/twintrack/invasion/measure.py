@@ -15,6 +15,7 @@ from twintrack.invasion.checks import (
     checked_labels,
     checked_thresholds,
 )
+from twintrack.invasion.geometry import FLOOR
 from twintrack.invasion.pieces import measure_wall
 from twintrack.invasion.protocol import protocol_degrees
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
@@ -30,9 +31,6 @@ __all__ = ["DEFAULT_THRESHOLDS", "measure_invasion"]
 
 DEFAULT_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """0.05, 0.10 ... 0.95."""
-
-FLOOR = 0.01
-"""Probability below which a voxel cannot matter: not one reader in a hundred would mark it."""
 
 MOST_LABELS = 4096
 """Largest label value up to which the boxes of all labels are found in one pass."""

@@ -37,8 +37,11 @@ CENTRE_SMOOTHING_MM = 1.5
 HALVINGS = 2
 """Times the stretch of one voxel in which a direction leaves the vessel is halved, before interpolating in it."""
 
-ROWS = 32
-"""Sections looked at at a time, which bounds the memory."""
+GUESS_VOXELS = 1.5
+"""Where the wall is already known in neighbouring directions, it is first looked for this far around."""
+
+RAYS = 16384
+"""Directions looked at at a time, which bounds the memory."""
 
 WALL_SMOOTHING_MM = 0.75
 """Gaussian width with which the wall radius is smoothed along the vessel, against the steps of the voxels."""
@@ -74,7 +77,7 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
     points = line.points_mm
     for _ in range(0 if line.from_axis else RECENTRINGS):
         _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-        wall_mm = _wall(near, points, direction, np.full(len(points), reach_mm))
+        wall_mm = _wall(near, points, direction, reach_mm)
         shift = _towards_middle(wall_mm, direction, line.radius_mm)
         whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
         # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
@@ -89,13 +92,20 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
 
 
 def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[np.float64]:
-    """Return the wall in all `DIRECTIONS`, smooth along the vessel; NaN where a direction runs into a branch."""
-    _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-    median_mm = np.median(_wall(near, points, direction, np.full(len(points), reach_mm)), axis=1)
-    far_mm = np.minimum((OPEN_RATIO + 0.5) * median_mm + float(near.spacing_mm.max()), reach_mm)
-    _, direction = _tangent_and_fan(points, DIRECTIONS)
+    """Return the wall in all `DIRECTIONS`, smooth along the vessel; NaN where a direction runs into a branch.
+
+    Sections that the tumour cannot touch are looked at in `CENTRING_DIRECTIONS` only.
+    """
+    _, fan = _tangent_and_fan(points, CENTRING_DIRECTIONS)
+    rough_mm = _wall(near, points, fan, reach_mm)
+    step = DIRECTIONS // CENTRING_DIRECTIONS
+    wall_mm = np.repeat(rough_mm, step, axis=1)
+    wall_mm = np.roll(wall_mm, -(step // 2), axis=1)
+    rows = near.touchable(points, rough_mm.max(axis=1))
+    _, fan = _tangent_and_fan(points, DIRECTIONS)
+    wall_mm[rows] = _wall(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows])
     # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
-    wall_mm = np.maximum(_wall(near, points, direction, far_mm), 0.5 * near.spacing_mm.min())
+    wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
     wall_mm = ndimage.gaussian_filter1d(wall_mm, WALL_SMOOTHING_MM / STEP_MM, axis=0, mode="nearest")
     wall_mm[wall_mm > OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True)] = np.nan
     return wall_mm
@@ -109,34 +119,62 @@ def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.flo
 
 
 def _wall(
-    near: Neighbourhood, centre_mm: Points, direction: NDArray[np.float64], reach_mm: NDArray[np.float64]
+    near: Neighbourhood,
+    centre_mm: Points,
+    direction: NDArray[np.float64],
+    reach_mm: float,
+    guess_mm: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Return how far from each middle the interpolated mask first falls below one half; shape (n, d).
 
-    Directions that do not leave the vessel within the section's `reach_mm` (n,) get that.
+    Directions that do not leave the vessel get `reach_mm`. With a guess the wall is first looked for around it.
+    """
+    wall_mm = np.full(direction.shape[0] * direction.shape[1], np.nan)
+    centres = np.repeat(centre_mm, direction.shape[1], axis=0)
+    rays = direction.reshape(-1, 3)
+    if guess_mm is not None:
+        window_mm = GUESS_VOXELS * float(near.spacing_mm.min())
+        start_mm = np.maximum(guess_mm.ravel() - window_mm, 0.0)
+        wall_mm = _crossing(near, centres, rays, start_mm, 2 * window_mm)
+    left = np.flatnonzero(np.isnan(wall_mm))
+    wall_mm[left] = _crossing(near, centres[left], rays[left], np.zeros(len(left)), reach_mm)
+    # No crossing from a middle that lies outside means no wall at all.
+    outside = near.sample(near.vessel, centre_mm) < 0.5
+    missing = np.where(np.repeat(outside, direction.shape[1]), 0.0, reach_mm)
+    wall_mm = np.where(np.isnan(wall_mm), missing, np.minimum(wall_mm, reach_mm))
+    return wall_mm.reshape(direction.shape[:2])
+
+
+def _crossing(
+    near: Neighbourhood, centre_mm: Points, ray: Points, start_mm: NDArray[np.float64], length_mm: float
+) -> NDArray[np.float64]:
+    """Return where single rays (m, 3) first leave the vessel, looking from `start_mm` over `length_mm`.
+
+    NaN where a ray starts outside or does not leave the vessel.
     """
     step_mm = float(near.spacing_mm.min())
-    wall_mm = np.empty(direction.shape[:2])
-    for first_row in range(0, len(centre_mm), ROWS):
-        rows = slice(first_row, first_row + ROWS)
-        centre, ray = centre_mm[rows, None, :], direction[rows]
-        along_mm = np.arange(0.0, reach_mm[rows].max() + step_mm, step_mm)
-        inside = near.sample(near.vessel, centre[:, :, None, :] + along_mm[:, None] * ray[:, :, None, :])
+    along_mm = np.arange(0.0, length_mm + step_mm, step_mm)
+    wall_mm = np.full(len(ray), np.nan)
+    for first_row in range(0, len(ray), RAYS):
+        rows = slice(first_row, first_row + RAYS)
+        centre, unit = centre_mm[rows], ray[rows]
+        from_mm = start_mm[rows, None] + along_mm
+        inside = near.sample(near.vessel, centre[:, None, :] + from_mm[..., None] * unit[:, None, :])
         outside = inside < 0.5
-        first = np.where(outside.any(axis=2), np.argmax(outside, axis=2), len(along_mm) - 1)
-        last = np.maximum(first - 1, 0)
-        high = np.take_along_axis(inside, last[..., None], axis=2)[..., 0]
-        low = np.take_along_axis(inside, first[..., None], axis=2)[..., 0]
-        start_mm, width_mm = along_mm[last], step_mm * (first > 0)
+        found = outside.any(axis=1) & ~outside[:, 0]
+        centre, unit, inside = centre[found], unit[found], inside[found]
+        first = np.argmax(outside[found], axis=1)[:, None]
+        low = np.take_along_axis(inside, first, axis=1)[:, 0]
+        high = np.take_along_axis(inside, first - 1, axis=1)[:, 0]
+        at_mm, width_mm = np.take_along_axis(from_mm[found], first - 1, axis=1)[:, 0], step_mm
         for _ in range(HALVINGS):
-            width_mm = width_mm / 2
-            middle = near.sample(near.vessel, centre + (start_mm + width_mm)[..., None] * ray)
+            width_mm /= 2
+            middle = near.sample(near.vessel, centre + (at_mm + width_mm)[:, None] * unit)
             further = middle >= 0.5
-            start_mm = start_mm + width_mm * further
+            at_mm = at_mm + width_mm * further
             high, low = np.where(further, middle, high), np.where(further, low, middle)
-        part = np.divide(high - 0.5, high - low, out=np.zeros_like(high), where=high > low)
-        wall_mm[rows] = start_mm + np.clip(part, 0.0, 1.0) * width_mm
-    return np.minimum(wall_mm, reach_mm[:, None])
+        wall_mm[first_row + np.flatnonzero(found)] = at_mm + width_mm * (high - 0.5) / (high - low)
+    return wall_mm
 
 
 def _towards_middle(wall_mm: NDArray[np.float64], direction: NDArray[np.float64], radius_mm: float) -> Points:
