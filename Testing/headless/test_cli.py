@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from twintrack.cli import _run
-from twintrack.dicom import read_series, write_ct_series
+from twintrack.dicom import ISO_LEVELS, read_series, write_ct_series
 from twintrack.volume import Geometry, Volume, read_volume, write_volume
 
 COMMANDS = [
@@ -319,7 +319,9 @@ def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, b
         assert pydicom.dcmread(folder / "probability.dcm").StudyInstanceUID == segmentation.StudyInstanceUID
         assert segmentation.StudyInstanceUID == series.study_uid
     labels = read_volume(out / "segmentation.nii.gz").array
-    assert segmentation.number_of_segments == len(set(np.unique(labels)) - {0})
+    highest = read_volume(out / "probability.nii.gz").array.max()
+    levels = sum(highest >= np.float32(level) for level in ISO_LEVELS)
+    assert segmentation.number_of_segments == len(set(np.unique(labels)) - {0}) + levels
 
 
 def test_dicom_is_refused_for_a_volume_file(ct_file, bundle, tmp_path, capsys):

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from twintrack import __version__, cli_results, cli_study
+from twintrack import __version__, cli_export, cli_results, cli_study
 from twintrack.cli_bundle import bundle_app
 from twintrack.errors import Cancelled, TwinTrackError
 
@@ -26,7 +26,7 @@ for command in (
     cli_study.apply,
     cli_study.evaluate,
     cli_results.invasion,
-    cli_results.export,
+    cli_export.export,
     cli_study.phantom,
 ):
     app.command()(command)

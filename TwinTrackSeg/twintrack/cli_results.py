@@ -1,4 +1,4 @@
-"""Sub-commands that make and use one result: demo, segment, invasion, export."""
+"""Sub-commands that make and use one result: demo, segment, invasion."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from twintrack.cli_shell import (
     start_log,
 )
 
-__all__ = ["demo", "export", "invasion", "segment"]
+__all__ = ["demo", "invasion", "segment"]
 
 RulesOption = Annotated[str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")]
 
@@ -105,20 +105,6 @@ def invasion(
         if vessel["reason"] is not None:
             typer.echo(f"{name}: {vessel['reason']}", err=True)
     typer.echo(f"{out}: written")
-
-
-def export(
-    result: Annotated[Path, typer.Argument(help="Result folder of twintrack segment.")],
-    series: Annotated[Path, typer.Option(help="Folder (or one file) of the CT's DICOM series.")],
-    out: OutFolder,
-    verbose: Verbose = False,
-) -> None:
-    """Write the DICOM segmentation and parametric map of a result."""
-    start_log(verbose)
-    from twintrack.export import export_result
-
-    for path in export_result(result, series, out):
-        typer.echo(str(path))
 
 
 def _summarise(folder: Path) -> None:

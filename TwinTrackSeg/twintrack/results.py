@@ -84,7 +84,10 @@ def segment_file(
         report(0.0, "reading the CT")
         ct = load_ct(source, settings.series)
     if settings.dicom and ct.series is None:
-        raise InputError(f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file")
+        raise InputError(
+            f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
+            "from the result with twintrack export --make-series"
+        )
     schedule.expect("write", _expected_write_s(ct, settings))
     with Bundle.open(bundle_path) as bundle:
         found = segment(ct.volume, bundle, settings, store=store, cancel=cancel, schedule=schedule)
@@ -164,8 +167,8 @@ def _write_files(
     write_volume(found.labels, folder / "segmentation.nii.gz")
     if settings.keep_score:
         write_volume(found.score, folder / "score.nii.gz")
-    if found.invasion is not None:
-        readouts = found.invasion.to_json()
+    readouts = None if found.invasion is None else found.invasion.to_json()
+    if readouts is not None:
         _save_json(folder / "invasion.json", readouts)
         write_invasion_csv(readouts, folder / "invasion.csv")
     dicom = settings.dicom and ct.series is not None
@@ -183,7 +186,7 @@ def _write_files(
     )
     if dicom and ct.series is not None:
         report(0.5, "writing DICOM objects")
-        write_objects(folder / "dicom", ct.series, found.labels, found.probability, result)
+        write_objects(folder / "dicom", ct.series, found.labels, found.probability, result, readouts)
 
 
 def _expected_write_s(ct: Ct, settings: SegmentSettings) -> float:

@@ -19,6 +19,9 @@ from twintrack.volume import Geometry, Volume
 SIZE = (24, 20, 6)
 SPACING_MM = (0.7, 0.9, 2.5)
 
+KINDS = ("CTImage", "Segmentation", "ParametricMap", "Comprehensive3DSR")
+"""What dciodvfy calls the kinds of objects that are written."""
+
 
 def phantom(direction: np.ndarray | None = None) -> Volume:
     """Noise with a bright corner, an edge and a ramp: no flip or permutation maps it onto itself."""
@@ -83,7 +86,7 @@ def dicom_errors() -> Callable[[Path], list[str]]:
         run = subprocess.run([program, str(path)], capture_output=True, text=True, errors="replace", check=False)
         lines = (run.stdout + run.stderr).splitlines()
         # It names the kind of object that it checked the file as.
-        assert any(line.strip() in ("CTImage", "Segmentation", "ParametricMap") for line in lines), lines
+        assert any(line.strip() in KINDS for line in lines), lines
         return [line for line in lines if line.startswith("Error") or "Abort" in line]
 
     return check

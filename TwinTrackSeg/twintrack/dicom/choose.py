@@ -14,8 +14,10 @@ __all__ = ["choose_series", "list_series"]
 logger = logging.getLogger(__name__)
 
 
-def choose_series(place: Path, images: Sequence[Header], series_uid: str | None) -> list[Header]:
-    """Return the slices of the series `series_uid`, or of the only one that there is.
+def choose_series(
+    place: Path, images: Sequence[Header], series_uid: str | None, preferred_uid: str | None = None
+) -> list[Header]:
+    """Return the slices of the series `series_uid`, or of the only one that there is, or else of the preferred one.
 
     Scouts, screen shots and series that do not lie in space (patient protocols, dose reports) do not count as long as
     another series is there, and are never mixed into the slices of one.
@@ -33,6 +35,8 @@ def choose_series(place: Path, images: Sequence[Header], series_uid: str | None)
             )
         return _slices(every[series_uid])
     candidates = {uid: _slices(members) for uid, members in every.items() if _lies_in_space(members)} or every
+    if len(candidates) > 1 and preferred_uid in candidates:
+        return candidates[str(preferred_uid)]
     if len(candidates) > 1:
         raise InputError(
             f"{place}: holds {len(candidates)} series ({_names(list(candidates.values()))}); "

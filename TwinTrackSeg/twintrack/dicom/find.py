@@ -43,6 +43,7 @@ def find_series(
     path: str | Path,
     *,
     series_uid: str | None = None,
+    preferred_uid: str | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Found:
@@ -55,6 +56,8 @@ def find_series(
         over), or one file, which picks its own series from its folder. Folders are not searched recursively.
     series_uid : str, optional
         SeriesInstanceUID, to choose among several.
+    preferred_uid : str, optional
+        The one to take where there are several and none is chosen.
     progress : callable
         Told the fraction of files looked at.
     cancel : CancelToken, optional
@@ -72,10 +75,11 @@ def find_series(
         raise InputError(f"{path}: no such file or folder")
     unpacked = None
     if path.is_dir():
-        series = _chosen(path, _scan(_files_in(path), progress, cancel), series_uid)
+        series = _chosen(path, _scan(_files_in(path), progress, cancel), series_uid, preferred_uid)
     elif is_zip(path):
         unpacked = unpack(path, part(progress, 0.0, 0.5), cancel)
-        series = _chosen(path, _scan(unpacked.files.items(), part(progress, 0.5, 1.0), cancel), series_uid)
+        headers = _scan(unpacked.files.items(), part(progress, 0.5, 1.0), cancel)
+        series = _chosen(path, headers, series_uid, preferred_uid)
     else:
         series = _series_of_file(path, series_uid, progress, cancel)
     for header in series:
@@ -123,13 +127,13 @@ def _scan(files: Iterable[tuple[Path, Path | None]], progress: Progress, cancel:
     return headers
 
 
-def _chosen(place: Path, headers: list[Header], series_uid: str | None) -> list[Header]:
+def _chosen(place: Path, headers: list[Header], series_uid: str | None, preferred_uid: str | None) -> list[Header]:
     images = [header for header in headers if header.is_image]
     if not images:
         raise _no_images(place, headers)
     if len(images) < len(headers):
         logger.info("passed over %d DICOM files that are not images", len(headers) - len(images))
-    return choose_series(place, images, series_uid)
+    return choose_series(place, images, series_uid, preferred_uid)
 
 
 def _no_images(place: Path, headers: list[Header]) -> InputError:

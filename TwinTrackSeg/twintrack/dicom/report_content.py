@@ -8,7 +8,7 @@ from typing import Any
 
 from twintrack.dicom.derived import MapMeaning
 from twintrack.dicom.segments import level_text
-from twintrack.dicom.terminology import CODING_SCHEME, PANCREAS, TUMOR, Concept, structure_of
+from twintrack.dicom.terminology import CODING_SCHEME, PANCREAS, Concept, structure_of
 
 __all__ = ["Evaluation", "Group", "Quantity", "report_groups"]
 

@@ -97,6 +97,7 @@ def read_series(
     path: str | Path,
     *,
     series_uid: str | None = None,
+    preferred_uid: str | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> DicomSeries:
@@ -112,6 +113,8 @@ def read_series(
         of an enhanced CT.
     series_uid : str, optional
         SeriesInstanceUID, to choose among several series.
+    preferred_uid : str, optional
+        The series to take where there are several and none is chosen.
     progress : callable
         Told the fraction done.
     cancel : CancelToken, optional
@@ -131,7 +134,13 @@ def read_series(
         If `cancel` was triggered.
     """
     cancel = cancel or CancelToken()
-    found = find_series(path, series_uid=series_uid, progress=part(progress, 0.0, 0.3), cancel=cancel)
+    found = find_series(
+        path,
+        series_uid=series_uid,
+        preferred_uid=preferred_uid,
+        progress=part(progress, 0.0, 0.3),
+        cancel=cancel,
+    )
     stack = stack_slices(found.slices)
     grid = find_grid(stack)
     array = stack_hu(_read_slices(stack.slices, part(progress, 0.3, 1.0), cancel))

@@ -110,7 +110,7 @@ def _document(content: MeasurementReport, evidence: list[Dataset]) -> Dataset:
     import highdicom as hd
     from pydicom.uid import generate_uid
 
-    document = hd.sr.Comprehensive3DSR(
+    return hd.sr.Comprehensive3DSR(
         evidence=evidence,
         content=content,
         series_number=SERIES_NUMBER,
@@ -126,7 +126,6 @@ def _document(content: MeasurementReport, evidence: list[Dataset]) -> Dataset:
         software_versions=__version__,
         device_serial_number="0",
     )
-    return document
 
 
 def _content(groups: list[Group], segments: Dataset, source: Dataset, algorithm: Algorithm) -> MeasurementReport:

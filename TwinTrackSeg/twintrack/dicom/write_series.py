@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import shutil
 import uuid
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +21,38 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
     from pydicom.uid import UID
 
-__all__ = ["write_ct_series"]
+__all__ = ["Origin", "write_ct_series"]
 
-SYNTHETIC_NOTE = "Synthetic images, not of a patient. For research use only."
+
+class Origin(Enum):
+    """Where the voxels of a written series come from, as its headers tell it."""
+
+    SYNTHETIC = (
+        "Synthetic images, not of a patient. For research use only.",
+        "Synthetic images, there is no patient",
+        "TwinTrackSeg synthetic study (research use only)",
+    )
+    VOLUME_FILE = (
+        "Made from a volume file: the patient data are placeholders, not of a person. For research use only.",
+        "Made from a volume file, without any patient data",
+        "TwinTrackSeg study made from a file (research use only)",
+    )
+
+    @property
+    def note(self) -> str:
+        """Comment on patient and images."""
+        return self.value[0]
+
+    @property
+    def method(self) -> str:
+        """Why there is nobody's identity in the headers."""
+        return self.value[1]
+
+    @property
+    def study(self) -> str:
+        """StudyDescription."""
+        return self.value[2]
+
 
 LONG_STRING_LIMIT = 64
 """Longest text, in characters, that the value representations LO and PN take."""
@@ -40,6 +70,7 @@ def write_ct_series(
     patient_id: str = "TWINTRACK-PHANTOM",
     series_number: int = 1,
     uid_seed: str | None = None,
+    origin: Origin = Origin.SYNTHETIC,
 ) -> tuple[Path, ...]:
     """Write a CT series (CT Image Storage, explicit VR little endian, int16 HU) of a synthetic patient.
 
@@ -57,6 +88,8 @@ def write_ct_series(
         SeriesNumber, 1 or more.
     uid_seed : str, optional
         Equal seeds give equal UIDs, so that a demo is repeatable; without it the UIDs are new each time.
+    origin : Origin
+        Where the voxels come from, which the headers tell.
 
     Returns
     -------
@@ -76,7 +109,7 @@ def write_ct_series(
         if len(text) > LONG_STRING_LIMIT or "\\" in text:
             raise InputError(f"'{text}': DICOM takes at most {LONG_STRING_LIMIT} characters and no backslash here")
     slices = [_slice(volume.geometry, index, plane, uid_seed) for index, plane in enumerate(pixels)]
-    common = _common(volume.geometry, uid_seed)
+    common = _common(volume.geometry, uid_seed, origin)
     common.SeriesDescription = description
     common.PatientName = patient_name
     common.PatientID = patient_id
@@ -102,7 +135,7 @@ def _new_uid(seed: str | None, *parts: object) -> UID:
     return generate_uid(entropy_srcs=None if seed is None else ["twintrack", seed, *map(str, parts)])
 
 
-def _common(geometry: Geometry, uid_seed: str | None) -> Dataset:
+def _common(geometry: Geometry, uid_seed: str | None, origin: Origin) -> Dataset:
     """Return what all slices of the series share: patient, study, series, equipment, image encoding."""
     from pydicom.dataset import Dataset
 
@@ -112,9 +145,9 @@ def _common(geometry: Geometry, uid_seed: str | None) -> Dataset:
     dataset.SpecificCharacterSet = "ISO_IR 192"
     dataset.PatientBirthDate = ""
     dataset.PatientSex = "O"
-    dataset.PatientComments = SYNTHETIC_NOTE
+    dataset.PatientComments = origin.note
     dataset.PatientIdentityRemoved = "YES"
-    dataset.DeidentificationMethod = "Synthetic images, there is no patient"
+    dataset.DeidentificationMethod = origin.method
     dataset.StudyInstanceUID = _new_uid(uid_seed, "study")
     dataset.SeriesInstanceUID = _new_uid(uid_seed, "series")
     dataset.FrameOfReferenceUID = _new_uid(uid_seed, "frame of reference")
@@ -122,7 +155,7 @@ def _common(geometry: Geometry, uid_seed: str | None) -> Dataset:
         setattr(dataset, f"{event}Date", day)
         setattr(dataset, f"{event}Time", clock)
     dataset.StudyID = "1"
-    dataset.StudyDescription = "TwinTrackSeg synthetic study (research use only)"
+    dataset.StudyDescription = origin.study
     dataset.AccessionNumber = ""
     dataset.ReferringPhysicianName = ""
     dataset.Modality = "CT"
@@ -133,7 +166,7 @@ def _common(geometry: Geometry, uid_seed: str | None) -> Dataset:
     dataset.ManufacturerModelName = "TwinTrackSeg phantom"
     dataset.SoftwareVersions = __version__
     dataset.BurnedInAnnotation = "NO"
-    dataset.ImageComments = SYNTHETIC_NOTE
+    dataset.ImageComments = origin.note
     _describe_pixels(dataset, geometry)
     return dataset
 
