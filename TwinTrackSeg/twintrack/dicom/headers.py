@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 __all__ = [
     "CT_IMAGE_STORAGE",
     "ENHANCED_CT_STORAGE",
-    "PARSE_ERRORS",
     "Header",
     "damaged",
     "is_dicom_input",
     "is_zip",
+    "parse_errors",
     "quiet_parser",
     "read_header",
 ]
@@ -54,12 +54,6 @@ HEADER_TAGS = [
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
 ]
 """All that is read of a header: nothing that names the patient."""
-
-PARSE_ERRORS = (
-    *(EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, RecursionError, IndexError),
-    *(struct.error, zlib.error, OverflowError, LookupError),
-)
-"""What the parser raises on a damaged file."""
 
 
 @dataclass(frozen=True)
@@ -192,6 +186,16 @@ def is_dicom_input(path: str | Path) -> bool:
     return start[PREAMBLE_BYTES:] == b"DICM" or (start[:2] in BARE_STARTS and read_header(path) is not None)
 
 
+def parse_errors() -> tuple[type[Exception], ...]:
+    """Return what the parser raises on a damaged file."""
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (
+        *(EOFError, ValueError, KeyError, TypeError, AttributeError, NotImplementedError, RecursionError, IndexError),
+        *(struct.error, zlib.error, OverflowError, LookupError, InvalidDicomError, BytesLengthException),
+    )
+
+
 @contextmanager
 def quiet_parser() -> Iterator[None]:
     """Pass over odd values in silence, because a warning about them would quote them."""
@@ -243,7 +247,7 @@ def read_header(path: Path, shown: Path | None = None) -> Header | None:
         complete = not _is_cut_off(header)
     except OSError as error:
         raise InputError(f"{shown or path}: cannot be read; check the permissions of the file") from error
-    except PARSE_ERRORS as error:
+    except parse_errors() as error:
         if marked:
             raise damaged(shown or path) from error
         return None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.dicom.headers import PARSE_ERRORS, Header, quiet_parser
+from twintrack.dicom.headers import Header, parse_errors, quiet_parser
 from twintrack.errors import InputError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def read_pixels(header: Header) -> tuple[Dataset, StoredPixels]:
             stored = _stored(dataset, place)
     except OSError as error:
         raise InputError(f"{place}: cannot be read any more; keep the series until the run is done") from error
-    except PARSE_ERRORS as error:
+    except parse_errors() as error:
         raise _unreadable(place) from error
     columns, rows = header.size
     if stored.shape[1:] != (rows, columns):

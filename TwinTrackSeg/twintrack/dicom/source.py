@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from copy import copy
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twintrack.dicom.headers import CT_IMAGE_STORAGE, PARSE_ERRORS, damaged
+from twintrack.dicom.headers import CT_IMAGE_STORAGE, damaged, parse_errors
 from twintrack.dicom.references import slice_uid
 from twintrack.dicom.series import DicomSeries
 from twintrack.errors import InputError
@@ -57,7 +57,7 @@ def source_images(series: DicomSeries) -> list[Dataset]:
         else:
             if path not in read:
                 read[path] = _without_frames(_read(path))
-            images.append(_placed(_complete(copy(read[path]), series, index), series, index))
+            images.append(_placed(_complete(deepcopy(read[path]), series, index), series, index))
     return images
 
 
@@ -106,7 +106,7 @@ def _read(path: Path) -> Dataset:
         image.SpecificCharacterSet = UTF8
     except OSError as error:
         raise InputError(f"{path}: cannot be read any more; keep the DICOM series until the export is done") from error
-    except PARSE_ERRORS as error:
+    except parse_errors() as error:
         raise damaged(path) from error
     return image
 
