@@ -4,6 +4,10 @@ Usage, after ``train.py`` has trained the coarse model and the three fine member
 
     python tools/demo_bundle/build.py --coarse FIRST --fine SECOND
 
+or, with the networks of the present bundle, when something after them has changed::
+
+    python tools/demo_bundle/build.py --again
+
 It scores the calibration phantoms, fits the calibrator, writes the bundle below ``TwinTrackSeg/twintrack/data`` and
 prints the table of held-out results, which it also keeps as ``tools/demo_bundle/held_out.json``.
 """
@@ -13,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +28,7 @@ from twintrack.bundle import Bundle
 from twintrack.bundle_create import BundleCard, StageSource, create_bundle
 from twintrack.calibration import Calibrator, ScoreSketch, write_calibrator
 from twintrack.fitting import fit_sketch
-from twintrack.inference import localize, score_ensemble
+from twintrack.inference import NetworkStore, localize, score_ensemble
 from twintrack.phantom import PhantomCase, make_phantom
 
 HERE = Path(__file__).resolve().parent
@@ -41,28 +46,36 @@ DESCRIPTION = (
 def main() -> None:
     """Fit, write and evaluate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--coarse", type=Path, required=True, help="the folder in which the coarse model was trained")
-    parser.add_argument("--fine", type=Path, required=True, help="the folder in which the fine members were trained")
+    parser.add_argument("--coarse", type=Path, help="the folder in which the coarse model was trained")
+    parser.add_argument("--fine", type=Path, help="the folder in which the fine members were trained")
+    parser.add_argument("--again", action="store_true", help="take the networks of the present bundle")
     arguments = parser.parse_args()
-    work, stages = arguments.fine, {"coarse": arguments.coarse, "fine": arguments.fine}
+    if arguments.again == bool(arguments.coarse and arguments.fine):
+        parser.error("give --coarse and --fine, or --again")
     config = json.loads((HERE / "config.json").read_text(encoding="utf-8"))
-    raw = work / "uncalibrated_bundle"
-    shutil.rmtree(raw, ignore_errors=True)
-    make_bundle(config, stages, raw, None)
-    with Bundle.open(raw) as bundle:
-        calibrator = fit(config, bundle)
-        rows = [evaluate(seed, config, bundle, calibrator) for seed in range(*config["test_seeds"])]
-    write_calibrator(calibrator, work / "calibrator.json")
-    shutil.rmtree(TARGET, ignore_errors=True)
-    make_bundle(config, stages, TARGET, work / "calibrator.json")
+    with tempfile.TemporaryDirectory() as scratch:
+        work = Path(scratch)
+        if arguments.again:
+            shutil.copytree(TARGET, work / "present")
+            results = {stage: work / "present" / stage for stage in RESULTS}
+        else:
+            results = {stage: getattr(arguments, stage) / "results" / RESULTS[stage] for stage in RESULTS}
+        make_bundle(config, results, work / "raw", None)
+        store = NetworkStore("cpu")
+        with Bundle.open(work / "raw") as bundle:
+            calibrator = fit(config, bundle, store)
+            rows = [evaluate(seed, config, bundle, store, calibrator) for seed in range(*config["test_seeds"])]
+        write_calibrator(calibrator, work / "calibrator.json")
+        shutil.rmtree(TARGET, ignore_errors=True)
+        make_bundle(config, results, TARGET, work / "calibrator.json")
     report(rows)
 
 
-def make_bundle(config: dict[str, Any], stages: dict[str, Path], out: Path, calibrator: Path | None) -> None:
+def make_bundle(config: dict[str, Any], results: dict[str, Path], out: Path, calibrator: Path | None) -> None:
     """Write the bundle to `out`."""
-    folders = {stage: stages[stage] / "results" / RESULTS[stage] for stage in ("coarse", "fine")}
     card = BundleCard(
         name="twintrack-demo",
+        version="1.1",
         license="Apache-2.0",
         description=DESCRIPTION,
         intended_use="Trying and testing the software on phantoms. Research use only, not a medical device.",
@@ -70,10 +83,11 @@ def make_bundle(config: dict[str, Any], stages: dict[str, Path], out: Path, cali
         raters=config["raters"],
         vessel_labels={"PORTA": "portal_vein", "SMV": "smv", "AORTA": "aorta", "CELIAC": "celiac", "SMA": "sma"},
         roi_margin_mm=config["roi_margin_mm"],
+        roi_probability=config["roi_probability"],
     )
     create_bundle(
-        StageSource(folders["coarse"], ("0",)),
-        StageSource(folders["fine"], tuple(str(fold) for fold in config["fine"]["folds"])),
+        StageSource(results["coarse"], ("0",)),
+        StageSource(results["fine"], tuple(str(fold) for fold in config["fine"]["folds"])),
         card,
         out=out,
         calibrator=calibrator,
@@ -81,25 +95,27 @@ def make_bundle(config: dict[str, Any], stages: dict[str, Path], out: Path, cali
     )
 
 
-def fit(config: dict[str, Any], bundle: Bundle) -> Calibrator:
+def fit(config: dict[str, Any], bundle: Bundle, store: NetworkStore) -> Calibrator:
     """Score the calibration phantoms and fit the map to their raters."""
     sketch = ScoreSketch.empty()
     for seed in range(*config["calibration_seeds"]):
         case = make_phantom(seed, raters=config["raters"])
-        roi = localize(case.ct, bundle, device="cpu")
-        score = score_ensemble(case.ct, roi, bundle, device="cpu").score_volume(case.ct.geometry)
-        sketch = sketch.add(score.array, [mask.array for mask in case.annotations])
+        roi = localize(case.ct, bundle, store=store)
+        score = score_ensemble(case.ct, roi, bundle, store=store).score_volume(case.ct.geometry)
+        sketch.add(score.array, [mask.array for mask in case.annotations])
         print(f"calibration phantom {seed} scored", flush=True)
     calibrator = fit_sketch(sketch)
     print("calibrator:", calibrator.warnings or "no warning", flush=True)
     return calibrator
 
 
-def evaluate(seed: int, config: dict[str, Any], bundle: Bundle, calibrator: Calibrator) -> dict[str, Any]:
+def evaluate(
+    seed: int, config: dict[str, Any], bundle: Bundle, store: NetworkStore, calibrator: Calibrator
+) -> dict[str, Any]:
     """Score one held-out phantom."""
     case = make_phantom(seed, raters=config["raters"])
-    roi = localize(case.ct, bundle, device="cpu")
-    found = score_ensemble(case.ct, roi, bundle, device="cpu")
+    roi = localize(case.ct, bundle, store=store)
+    found = score_ensemble(case.ct, roi, bundle, store=store)
     drawn = np.sum([mask.array for mask in case.annotations], axis=0)
     truth = case.true_mhr.array[roi.slices]
     calibrated = np.where(roi.mask, calibrator(found.score), 0)
