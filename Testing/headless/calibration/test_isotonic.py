@@ -175,6 +175,20 @@ def test_a_fit_on_enough_has_no_warnings():
     assert fit_calibrator(enough).warnings == ()
 
 
+def test_a_rater_who_drew_few_of_many_cases_is_warned_of_where_fitted_alone():
+    cases = [simulated(5000, 2, lambda s: s, seed) for seed in range(12)]
+    sketches = [
+        ScoreSketch.of_case(score, [first, second if number < 3 else None, None])
+        for number, (score, (first, second)) in enumerate(cases)
+    ]
+    enough = sum(sketches, ScoreSketch.empty())
+    warned = ("rater 2 drew 3 calibration cases only; at least 10 are advised",)
+    assert fit_calibrator(enough).warnings == ()
+    assert fit_calibrator(enough, target="single-rater", rater=1).warnings == ()
+    assert fit_calibrator(enough, target="single-rater", rater=2).warnings == warned
+    assert fit_calibrator(enough, target="hard-label").warnings == warned
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

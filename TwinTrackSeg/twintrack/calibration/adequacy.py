@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +28,18 @@ MISSED_SHARE = 0.02
 """Share of the readers' tumour outside the domain above which a calibrator says so."""
 
 
-def fit_warnings(sketch: ScoreSketch, binned: Bins) -> tuple[str, ...]:
+def fit_warnings(sketch: ScoreSketch, binned: Bins, target: str, rater: int | None) -> tuple[str, ...]:
     """Say in words why a fit on `sketch` may not be trusted; empty if there is no reason known."""
-    return tuple(_warnings(sketch, binned))
+    alone = [rater] if rater is not None else range(1, sketch.raters + 1) if target == "hard-label" else ()
+    return (*_warnings(sketch, binned), *_rater_warnings(sketch, alone))
+
+
+def _rater_warnings(sketch: ScoreSketch, raters: Sequence[int]) -> Iterator[str]:
+    """Warn of raters who are fitted on their own and drew few of enough cases; those who drew none are not fitted."""
+    for rater in raters if sketch.cases >= FEW_CASES else ():
+        drawn = sketch.units.drawn_by(rater)
+        if 0 < drawn < FEW_CASES:
+            yield f"rater {rater} drew {_number(drawn, 'calibration case')} only; at least {FEW_CASES} are advised"
 
 
 def _warnings(sketch: ScoreSketch, binned: Bins) -> Iterator[str]:

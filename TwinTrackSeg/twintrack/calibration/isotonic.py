@@ -85,7 +85,7 @@ def fit_calibrator(
         pooling=pooling,
         versions=_versions(),
         manifest_sha256=manifest_sha256 or _manifest_sha256(sketch),
-        warnings=fit_warnings(sketch, binned),
+        warnings=fit_warnings(sketch, binned, target, rater),
     )
 
 

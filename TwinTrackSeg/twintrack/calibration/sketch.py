@@ -31,10 +31,8 @@ class ScoreSketch:
 
     The **domain** "roi" is the set of voxels whose score is above 0: outside the ROI the score is exactly 0, no reader
     was asked about those voxels through the map, and a calibrator sends 0 to 0. Zeros inside the ROI (a softmax that
-    underflowed) are left out for the same reason. The domain "volume" takes every voxel; zeros then lie in the first
-    cell, with all other scores below 2**-16.
-
-    A mask of the ROI can narrow either.
+    underflowed) are left out for the same reason. The domain "all" takes every voxel; zeros then lie in the first
+    cell, with all other scores below 2**-16. A mask of the ROI can narrow either.
 
     The **weighting** "voxel" gives every voxel mass 1, as in the paper. "case" gives every case the same mass, shared
     by its voxels, so that a large ROI counts no more than a small one.

@@ -153,6 +153,11 @@ def _check_sums(sketch: ScoreSketch) -> None:
         _refuse('"rater_counts" and "rater_positives" differ in their raters')
     if (sketch.rater_positives > sketch.rater_counts).any() or (sketch.rater_counts > sketch.mass).any():
         _refuse("a rater marked more voxels than were seen")
+    limit = sketch.mass * (1 + 1e-9)
+    if (sketch.mhr_sums > limit).any() or (sketch.score_sums > limit).any():
+        _refuse("a mean score or response lies above 1")
+    if bool(sketch.mhr_sums.any()) != (sketch.tumour_voxels > 0):
+        _refuse('"tumour_voxels" contradicts "mhr_sums"')
     if ((sketch.counts == 0) & (sketch.mass > 0)).any():
         _refuse('"mass" lies in cells without voxels')
     mass = sum(float(unit[0].sum()) for unit in sketch.units.sums.values())

@@ -107,6 +107,10 @@ class Units:
             merged = _regrouped(merged, 1)
         return Units(bits, merged)
 
+    def drawn_by(self, rater: int) -> int:
+        """Return the number of units with a case that the rater, counted from 1, drew."""
+        return sum(2 * rater < len(sums) and bool(sums[2 * rater].any()) for sums in self.sums.values())
+
     def table(self, raters: int) -> NDArray[np.float64]:
         """Return the sums of all units in the order of their keys: (unit, 2 + 2 x raters, coarse cell)."""
         table = np.zeros((len(self.sums), 2 + 2 * raters, COARSE_CELLS))
