@@ -30,6 +30,8 @@ COMMANDS = [
     ["bundle", "create"],
     ["bundle", "verify"],
     ["bundle", "show"],
+    ["experiment"],
+    ["experiment", "table1"],
 ]
 ROI = "4,30,2,26,3,15"
 FILES = {

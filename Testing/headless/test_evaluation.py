@@ -110,6 +110,42 @@ def test_the_tables_show_the_paper_s_columns_with_the_summary_s_numbers(evaluate
     assert f"{metrics['crps']['bootstrap_mean']:.1f}" in latex
 
 
+def test_cases_are_also_summarised_by_the_size_of_their_tumour(evaluated):
+    _, out = evaluated
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    (part,) = summary["strata"]["parts"]
+    # Balls of 4 to 5.5 mm radius.
+    assert (part["name"], part["cases"], part["names"]) == ("up to 20 mm", 4, ["c0", "c1", "c2", "c3"])
+    assert part["metrics"] == summary["metrics"]
+    text = (out / "summary.md").read_text(encoding="utf-8")
+    assert f"| up to 20 mm (4) | {summary['metrics']['tdsc']['bootstrap_mean']:.3f} |" in text
+
+
+def test_every_stratum_has_the_means_of_its_own_cases(tmp_path):
+    cases = [case_volumes(0), case_volumes(1), case_volumes(2)]
+    wide = Geometry(GRID.size, (2.4, 2.4, 6.0), GRID.origin_mm)
+    for column, volume in cases[2].items():
+        cases[2][column] = Volume(volume.array, wide)
+    out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
+    small, large = json.loads((out / "summary.json").read_text(encoding="utf-8"))["strata"]["parts"]
+    rows = read_metrics(out / "metrics.csv")
+    assert (small["names"], large["names"]) == (["c0", "c1"], ["c2"])
+    assert large["name"] == "20 to 40 mm"
+    assert small["metrics"]["crps"]["mean"] == pytest.approx((float(rows[0]["crps"]) + float(rows[1]["crps"])) / 2)
+    assert large["metrics"]["crps"]["mean"] == pytest.approx(float(rows[2]["crps"]))
+    assert large["metrics"]["crps"]["low"] is None
+
+
+def test_lesions_of_all_cases_together_have_one_calibration_error(evaluated):
+    _, out = evaluated
+    found = json.loads((out / "summary.json").read_text(encoding="utf-8"))["detection"]
+    # One ball a case, with a peak of 0.97, which matches the shifted balls of all three raters.
+    assert found["candidates"] == 4
+    assert found["d_ece"]["mean"] == pytest.approx(0.03, abs=1e-6)
+    assert (found["d_ece"]["low"], found["d_ece"]["high"]) == pytest.approx((0.03, 0.03), abs=1e-6)
+    assert [float(row["d_ece"]) for row in read_metrics(out / "metrics.csv")] == pytest.approx([0.03] * 4, abs=1e-6)
+
+
 def test_a_second_run_gives_the_same_files(evaluated, tmp_path):
     manifest, out = evaluated
     again = evaluate_manifest(manifest, tmp_path / "out", bootstrap=400, seed=3)
@@ -148,6 +184,9 @@ def test_a_worse_method_is_marked_where_the_paired_interval_excludes_zero(evalua
     ours_line, theirs_line = (next(x for x in lines if x.startswith(f"| {n}")) for n in ("evaluated", "compared with"))
     assert theirs_line.split("|")[2].endswith("† ")
     assert not ours_line.split("|")[2].endswith("† ")
+    assert ours_line.split("|")[2].strip().startswith("**")
+    assert theirs_line.split("|")[2].strip().startswith("*")
+    assert not theirs_line.split("|")[2].strip().startswith("**")
 
 
 def test_cases_of_the_compared_manifest_are_matched_by_name_and_not_by_order(evaluated, tmp_path):
@@ -215,6 +254,18 @@ def test_one_rater_has_scores_but_the_volume_score_says_nothing(tmp_path):
     assert all(float(row["crps_corrected"]) > 0 for row in rows)
     (warning,) = json.loads((out / "summary.json").read_text(encoding="utf-8"))["warnings"]
     assert warning.startswith("one rater only in c0, c1")
+
+
+def test_maps_that_are_empty_are_scored_as_such(tmp_path):
+    cases = [case_volumes(number) for number in (0, 1)]
+    for volumes in cases:
+        volumes["probability"] = Volume(np.zeros(GRID.shape, np.float32), GRID)
+        del volumes["score"]
+    out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
+    assert [float(row["tdsc"]) for row in read_metrics(out / "metrics.csv")] == [0, 0]
+    assert (out / "reliability.png").exists()
+    detection = json.loads((out / "summary.json").read_text(encoding="utf-8"))["detection"]
+    assert detection == {"candidates": 0, "d_ece": None}
 
 
 def test_a_cohort_without_any_tumour_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import typer
 
 from twintrack import __version__, cli_export, cli_results, cli_study
 from twintrack.cli_bundle import bundle_app
+from twintrack.cli_experiment import experiment_app
 from twintrack.errors import Cancelled, TwinTrackError
 
 __all__ = ["app", "main"]
@@ -31,6 +32,7 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(bundle_app, name="bundle")
+app.add_typer(experiment_app, name="experiment")
 
 # Typer brings its own copy of click from 0.26 on; older versions use the package.
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

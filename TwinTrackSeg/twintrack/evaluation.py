@@ -3,66 +3,27 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from twintrack import __version__
 from twintrack.atomic import atomic_folder
 from twintrack.errors import InputError
+from twintrack.evaluation_summary import CohortScores, summarise_cohort
 from twintrack.evaluation_tables import latex_summary, markdown_summary
-from twintrack.manifest import ManifestRow, read_annotations, read_manifest
+from twintrack.manifest import ManifestRow, located, read_annotations, read_manifest
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.volume import Volume, read_volume
 
 if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch
+    from twintrack.metrics import CaseMetrics
 
-__all__ = ["CohortScores", "evaluate_manifest", "score_cohort"]
+__all__ = ["CohortScores", "evaluate_manifest", "score_cohort", "write_metrics"]
 
 FILES = ("metrics.csv", "metrics_compare.csv", "summary.json", "summary.md", "summary.tex", "reliability.png")
-
-
-@dataclass(frozen=True)
-class CohortScores:
-    """The metrics of all cases of a manifest.
-
-    Attributes
-    ----------
-    manifest : Path
-        Where the cases stand.
-    cases : tuple of str
-        Their names in the manifest's order.
-    rows : tuple of dict
-        The metrics of each case by column; None where one is undefined.
-    sketches : dict
-        Sketch of ``probability`` over all cases and, where every case has one, of ``score``.
-    warnings : tuple of str
-        What a reader of the numbers has to know.
-    """
-
-    manifest: Path
-    cases: tuple[str, ...]
-    rows: tuple[dict[str, float | None], ...]
-    sketches: dict[str, ScoreSketch]
-    warnings: tuple[str, ...]
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the metrics."""
-        return tuple(self.rows[0])
-
-    def values(self, cases: Sequence[str]) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the metrics as float64 (case, metric) in the order of `cases`; NaN where one is undefined."""
-        by_case = dict(zip(self.cases, self.rows, strict=True))
-        return np.array([[np.nan if v is None else v for v in by_case[case].values()] for case in cases], dtype=float)
 
 
 def evaluate_manifest(
@@ -110,11 +71,11 @@ def evaluate_manifest(
             raise InputError(f"{compare}: has other cases than {manifest} ({odd}); a paired comparison needs the same")
         other = score_cohort(compare, progress=part(progress, span, 0.96), cancel=cancel)
     progress(0.96, "resampling cases")
-    summary = _summarise(ours, other, bootstrap, seed)
+    summary = summarise_cohort(ours, other, bootstrap, seed)
     with atomic_folder(out, owned=FILES, last="summary.json") as folder:
-        _write_metrics(folder / "metrics.csv", ours)
+        write_metrics(folder / "metrics.csv", ours.cases, ours.rows)
         if other is not None:
-            _write_metrics(folder / "metrics_compare.csv", other)
+            write_metrics(folder / "metrics_compare.csv", other.cases, other.rows)
         (folder / "summary.md").write_text(markdown_summary(summary), encoding="utf-8")
         (folder / "summary.tex").write_text(latex_summary(summary), encoding="utf-8")
         _draw(folder / "reliability.png", ours, other)
@@ -129,7 +90,7 @@ def score_cohort(
     """Compute the metrics of all cases of a manifest, one case in memory at a time."""
     rows = read_manifest(manifest, needs=("probability",), annotated=True)
     cancel = cancel or CancelToken()
-    metrics: list[dict[str, float | None]] = []
+    metrics: list[CaseMetrics] = []
     sketches: dict[str, ScoreSketch] = {}
     drawn = [column for column in ("probability", "score") if all(column in row.files for row in rows)]
     untouched, lonely = [], []
@@ -148,7 +109,8 @@ def score_cohort(
     return CohortScores(
         Path(manifest),
         tuple(row.case for row in rows),
-        tuple(metrics),
+        tuple(case.row(tuple(DEFAULT_VESSEL_NAMES)) for case in metrics),
+        tuple(case.candidates for case in metrics),
         sketches,
         tuple(_warnings(len(rows), untouched, lonely)),
     )
@@ -159,7 +121,7 @@ def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], di
     volumes: dict[str, Volume] = {}
     for column in ("probability", "vessels", "binary", *(name for name in drawn if name == "score")):
         if column in row.files:
-            with _located(row, column):
+            with located(row, column):
                 volumes[column] = read_volume(row.files[column])
                 if not volumes[column].geometry.same_grid(volumes["probability"].geometry):
                     raise InputError(
@@ -172,12 +134,11 @@ def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], di
         raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
 
 
-def _score(row: ManifestRow, volumes: dict[str, Volume], masks: dict[int, Volume]) -> dict[str, float | None]:
+def _score(row: ManifestRow, volumes: dict[str, Volume], masks: dict[int, Volume]) -> CaseMetrics:
     from twintrack.metrics import evaluate_case
 
-    with _located(row, "probability"):
-        case = evaluate_case(volumes["probability"], masks, volumes.get("vessels"), volumes.get("binary"))
-    return case.row(tuple(DEFAULT_VESSEL_NAMES))
+    with located(row, "probability"):
+        return evaluate_case(volumes["probability"], masks, volumes.get("vessels"), volumes.get("binary"))
 
 
 def _sketch(
@@ -192,21 +153,9 @@ def _sketch(
 
     annotations = [masks[rater].array if rater in masks else None for rater in range(1, max(masks) + 1)]
     for column in drawn:
-        with _located(row, column):
+        with located(row, column):
             sketch = ScoreSketch.of_case(volumes[column].array, annotations)
         sketches[column] = sketches[column] + sketch if column in sketches else sketch
-
-
-@contextmanager
-def _located(row: ManifestRow, column: str) -> Iterator[None]:
-    """Add the row and the file to the message of an `InputError`, which may begin with the column it is about."""
-    try:
-        yield
-    except InputError as error:
-        about = str(error).split(" ", 1)[0]
-        file = row.files.get(about) or row.files[column]
-        message = str(error).removeprefix(f"{file}: ")
-        raise InputError(f"{row.where}: {file}: {message}") from error
 
 
 def _warnings(cases: int, untouched: list[str], lonely: list[str]) -> Iterator[str]:
@@ -219,52 +168,20 @@ def _warnings(cases: int, untouched: list[str], lonely: list[str]) -> Iterator[s
         yield f"one rater only in {', '.join(lonely)}: the protocol's CRPS is 0 there, whatever was predicted"
 
 
-def _summarise(ours: CohortScores, other: CohortScores | None, resamples: int, seed: int) -> dict[str, Any]:
-    """Return the content of ``summary.json``."""
-    from twintrack.metrics import bootstrap_means
-
-    def means(values: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, dict[str, Any] | None]:
-        found = bootstrap_means(values, resamples=resamples, seed=seed)
-        named = zip(ours.columns, found, strict=True)
-        return {
-            name: None if mean is None else asdict(mean) | {"excludes_zero": mean.excludes_zero} for name, mean in named
-        }
-
-    values = ours.values(ours.cases)
-    summary = {
-        "schema": 1,
-        "version": __version__,
-        "manifest": _source(ours),
-        "cases": len(ours.cases),
-        "bootstrap": resamples,
-        "seed": seed,
-        "metrics": means(values),
-        "warnings": list(ours.warnings),
-    }
-    if other is not None:
-        others = other.values(ours.cases)
-        difference = means(values - others)
-        summary["compare"] = {"manifest": _source(other), "metrics": means(others), "difference": difference}
-    return summary
-
-
-def _source(scores: CohortScores) -> dict[str, str]:
-    return {"name": scores.manifest.name, "sha256": hashlib.sha256(scores.manifest.read_bytes()).hexdigest()}
-
-
-def _write_metrics(path: Path, scores: CohortScores) -> None:
+def write_metrics(path: Path, cases: Sequence[str], rows: Sequence[Mapping[str, float | None]]) -> None:
+    """Write ``metrics.csv``: numbers in full precision, nothing where one is undefined."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow(("case", *scores.columns))
-        for case, row in zip(scores.cases, scores.rows, strict=True):
+        writer.writerow(("case", *rows[0]))
+        for case, row in zip(cases, rows, strict=True):
             writer.writerow((case, *("" if value is None else repr(value) for value in row.values())))
 
 
 def _draw(path: Path, ours: CohortScores, other: CohortScores | None) -> None:
-    """Draw the reliability of every sketched map against the MHR."""
+    """Draw the reliability of every sketched map against the MHR; one that is 0 everywhere has no curve."""
     from twintrack.calibration import plot_reliability, reliability_curve
 
-    curves = {name: reliability_curve(sketch) for name, sketch in ours.sketches.items()}
+    sketches = dict(ours.sketches)
     if other is not None:
-        curves["compared probability"] = reliability_curve(other.sketches["probability"])
-    plot_reliability(path, curves)
+        sketches["compared probability"] = other.sketches["probability"]
+    plot_reliability(path, {name: reliability_curve(sketch) for name, sketch in sketches.items() if sketch.voxels})

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from twintrack.errors import InputError
 from twintrack.volume import Geometry, Volume, read_volume
 
-__all__ = ["ManifestRow", "read_annotations", "read_manifest"]
+__all__ = ["ManifestRow", "located", "read_annotations", "read_manifest"]
 
 ANNOTATION = re.compile(r"annotation_(\d+)")
 
@@ -30,15 +31,20 @@ class ManifestRow:
         Path of each rater's mask by the rater's number; raters may be missing.
     where : str
         Manifest and line, for messages.
+    cells : dict
+        Text of each column that names no file.
     """
 
     case: str
     files: dict[str, Path]
     annotations: dict[int, Path]
     where: str
+    cells: dict[str, str] = field(default_factory=dict)
 
 
-def read_manifest(path: str | Path, *, needs: Sequence[str] = (), annotated: bool = False) -> tuple[ManifestRow, ...]:
+def read_manifest(
+    path: str | Path, *, needs: Sequence[str] = (), annotated: bool = False, texts: Sequence[str] = ()
+) -> tuple[ManifestRow, ...]:
     """Read a manifest; paths in it are relative to its folder.
 
     Parameters
@@ -49,6 +55,8 @@ def read_manifest(path: str | Path, *, needs: Sequence[str] = (), annotated: boo
         Columns that every row must fill.
     annotated : bool
         Whether every row needs at least one annotation.
+    texts : sequence of str
+        Columns that hold text and name no file.
 
     Raises
     ------
@@ -71,7 +79,7 @@ def read_manifest(path: str | Path, *, needs: Sequence[str] = (), annotated: boo
         raise InputError(f"{path}: needs the column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
     if not lines:
         raise InputError(f"{path}: holds no case")
-    rows = tuple(_row(path, number, line, needs, annotated) for number, line in enumerate(lines, start=2))
+    rows = tuple(_row(path, number, line, needs, annotated, texts) for number, line in enumerate(lines, start=2))
     seen: dict[str, str] = {}
     for row in rows:
         if row.case in seen:
@@ -100,7 +108,21 @@ def read_annotations(row: ManifestRow, grid: Geometry) -> dict[int, Volume]:
     return masks
 
 
-def _row(path: Path, number: int, line: dict[str, str], needs: Sequence[str], annotated: bool) -> ManifestRow:
+@contextmanager
+def located(row: ManifestRow, column: str) -> Iterator[None]:
+    """Add the row and the file to the message of an `InputError`, which may begin with the column it is about."""
+    try:
+        yield
+    except InputError as error:
+        about = str(error).split(" ", 1)[0]
+        file = row.files.get(about) or row.files[column]
+        message = str(error).removeprefix(f"{file}: ")
+        raise InputError(f"{row.where}: {file}: {message}") from error
+
+
+def _row(
+    path: Path, number: int, line: dict[str, str], needs: Sequence[str], annotated: bool, texts: Sequence[str]
+) -> ManifestRow:
     where = f"{path}, line {number}"
     if None in line or None in line.values():
         raise InputError(f"{where}: has more or fewer cells than the header")
@@ -109,8 +131,9 @@ def _row(path: Path, number: int, line: dict[str, str], needs: Sequence[str], an
         raise InputError(f"{where}: the case has no name")
     files: dict[str, Path] = {}
     annotations: dict[int, Path] = {}
+    cells = {column: line[column].strip() for column in texts if line.get(column, "").strip()}
     for column, cell in line.items():
-        if column == "case" or not cell.strip():
+        if column == "case" or column in texts or not cell.strip():
             continue
         file = path.parent / cell.strip()
         rater = ANNOTATION.fullmatch(column)
@@ -120,7 +143,7 @@ def _row(path: Path, number: int, line: dict[str, str], needs: Sequence[str], an
             annotations[int(rater.group(1))] = file
         else:
             files[column] = file
-    empty = [column for column in needs if column not in files]
+    empty = [column for column in needs if column not in files and column not in cells]
     if empty or (annotated and not annotations):
         raise InputError(f"{where}: case {case!r} needs {', '.join(empty) or 'at least one annotation'}")
-    return ManifestRow(case, files, annotations, where)
+    return ManifestRow(case, files, annotations, where, cells)

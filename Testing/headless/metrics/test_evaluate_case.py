@@ -72,6 +72,8 @@ def test_a_perfect_map_of_a_single_reader_has_no_error(on_grid):
     row = score((mask.astype(np.float32), {1: mask}, vessels), on_grid).row(list(NAMES))
     for name in ("tdsc", "dsc", "soft_dice", "dice_max", "dice_match", "surface_dice"):
         assert row.pop(name) == pytest.approx(1, abs=1e-6), name
+    for name in ("raters_ml", "predicted_ml"):
+        assert row.pop(name) == pytest.approx(mask.sum() / 1000), name
     for name, value in row.items():
         assert value == pytest.approx(0, abs=1e-6), name
 
@@ -95,6 +97,7 @@ def test_nothing_predicted_and_nothing_drawn_is_agreement(on_grid):
     empty = np.zeros(SHAPE, dtype=np.uint8)
     row = score((empty.astype(np.float32), {1: empty, 2: empty}, empty), on_grid).row(list(NAMES))
     assert (row["tdsc"], row["dsc"], row["ece"], row["hd95_mm"]) == (1, 0, pytest.approx(0, abs=1e-7), 0)
+    assert (row["d_ece"], row["raters_ml"], row["predicted_ml"]) == (None, 0, 0)
 
 
 def test_other_grids_are_refused_by_name(arrays, on_grid):

@@ -1,7 +1,18 @@
 """Metrics of a probability map against several raters: the CURVAS-PDACVI protocol, further ones, and the bootstrap."""
 
 from twintrack.metrics.bootstrap import BootstrapMean, bootstrap_means
+from twintrack.metrics.detection import LesionCandidate
 from twintrack.metrics.protocol import CaseMetrics, evaluate_case
+from twintrack.metrics.strata import STRATA, SizeStratum
 from twintrack.metrics.vascular import VesselContact
 
-__all__ = ["BootstrapMean", "CaseMetrics", "VesselContact", "bootstrap_means", "evaluate_case"]
+__all__ = [
+    "STRATA",
+    "BootstrapMean",
+    "CaseMetrics",
+    "LesionCandidate",
+    "SizeStratum",
+    "VesselContact",
+    "bootstrap_means",
+    "evaluate_case",
+]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BootstrapMean", "bootstrap_means"]
+__all__ = ["BootstrapMean", "bootstrap_means", "case_weights", "summarise"]
 
 LEVEL = 0.95
 """Coverage of the intervals."""
@@ -69,22 +70,27 @@ def bootstrap_means(values: NDArray[np.float64], *, resamples: int, seed: int) -
     cases, metrics = values.shape
     present = np.isfinite(values)
     filled = np.where(present, values, 0.0)
-    random = np.random.default_rng(seed)
     means = np.empty((resamples, metrics))
+    for rows, weights in case_weights(cases, resamples=resamples, seed=seed):
+        drawn = weights @ present
+        means[rows] = np.divide(weights @ filled, drawn, out=np.full_like(drawn, np.nan), where=drawn > 0)
+    columns = [values[present[:, m], m] for m in range(metrics)]
+    return [summarise(float(c.mean()), means[:, m], c.size) if c.size else None for m, c in enumerate(columns)]
+
+
+def case_weights(cases: int, *, resamples: int, seed: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield how often each case is drawn, as (which resamples, float64 (resample, case)), a chunk at a time."""
+    random = np.random.default_rng(seed)
     step = max(CHUNK // max(cases, 1), 1)
     for start in range(0, resamples, step):
         stop = min(start + step, resamples)
-        weights = random.multinomial(cases, np.full(cases, 1 / cases), size=stop - start).astype(float)
-        drawn = weights @ present
-        means[start:stop] = np.divide(weights @ filled, drawn, out=np.full_like(drawn, np.nan), where=drawn > 0)
-    return [_summary(values[present[:, m], m], means[:, m]) for m in range(metrics)]
+        drawn = random.multinomial(cases, np.full(cases, 1 / cases), size=stop - start)
+        yield slice(start, stop), drawn.astype(float)
 
 
-def _summary(values: NDArray[np.float64], means: NDArray[np.float64]) -> BootstrapMean | None:
-    if values.size == 0:
-        return None
-    mean = float(values.mean())
-    if values.size == 1:
-        return BootstrapMean(mean, mean, None, None, 1)
-    low, high = np.nanpercentile(means, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return BootstrapMean(mean, float(np.nanmean(means)), float(low), float(high), values.size)
+def summarise(value: float, resampled: NDArray[np.float64], cases: int) -> BootstrapMean:
+    """Return `value` of all cases with the interval of its `resampled` values."""
+    if cases == 1:
+        return BootstrapMean(value, value, None, None, 1)
+    low, high = np.nanpercentile(resampled, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return BootstrapMean(value, float(np.nanmean(resampled)), float(low), float(high), cases)

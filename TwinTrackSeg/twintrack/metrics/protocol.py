@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from twintrack.errors import InputError
 from twintrack.metrics.agreement import THRESHOLDS, AgreementTable
 from twintrack.metrics.boxes import box_from, union
+from twintrack.metrics.detection import LesionCandidate, detection_ece, detection_gaps, find_candidates
 from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, threshold_dice
 from twintrack.metrics.ece import corrected_box, corrected_ece, protocol_box, protocol_ece
 from twintrack.metrics.outlines import outline_distance
@@ -43,6 +44,8 @@ class CaseMetrics:
         Contact with each vessel by its name; empty without a vessel map.
     further : mapping
         The project's own metrics by column name; None where one is undefined.
+    candidates : tuple of LesionCandidate
+        What the detection error of several cases is made from.
     """
 
     tdsc: float
@@ -51,6 +54,7 @@ class CaseMetrics:
     ece_raters: Mapping[int, float]
     vessels: Mapping[str, VesselContact]
     further: Mapping[str, float | None] = field(default_factory=dict)
+    candidates: tuple[LesionCandidate, ...] = ()
 
     @property
     def ece(self) -> float:
@@ -121,6 +125,12 @@ def evaluate_case(
     }
     further |= _calibration(p, masks, annotated) | _agreement(table)
     further |= _outlines(inside, drawn, probability.geometry.spacing_mm)
+    candidates = find_candidates(inside, dict(zip(annotations, drawn, strict=True)), voxel_mm3 / 1000)
+    further |= {
+        "d_ece": _detection(candidates, tuple(annotations)),
+        "raters_ml": float(np.mean(volumes_mm3)) / 1000,
+        "predicted_ml": total * voxel_mm3 / 1000,
+    }
     return CaseMetrics(
         tdsc=threshold_dice(table),
         dsc=consensus_dice(table, staple_rows(table)),
@@ -128,6 +138,7 @@ def evaluate_case(
         ece_raters=dict(zip(annotations, errors, strict=True)),
         vessels={} if vessels is None else measure_vessels(p, masks, _labels(vessels), names),
         further=further,
+        candidates=candidates,
     )
 
 
@@ -192,6 +203,11 @@ def _calibration(
 def _agreement(table: AgreementTable) -> dict[str, float | None]:
     samples = sample_agreement(table)
     return {"ged": samples.ged, "dice_max": samples.dice_max, "dice_match": samples.dice_match}
+
+
+def _detection(candidates: Sequence[LesionCandidate], raters: Sequence[int]) -> float | None:
+    error = float(detection_ece(*detection_gaps(candidates, raters)))
+    return error if np.isfinite(error) else None
 
 
 def _outlines(

@@ -33,7 +33,7 @@ class SampleAgreement:
     References
     ----------
     S. A. A. Kohl et al., NeurIPS 2018, arXiv:1806.05034 (generalized energy distance, after Székely and Rizzo 2013);
-    A. Rahman et al., CVPR 2023, arXiv:2304.04745 (maximum Dice matching); H. W. Kuhn, 1955,
+    Y. Wu et al., D-Persona, CVPR 2024, arXiv:2403.13417 (Dice_max and Dice_match); H. W. Kuhn, 1955,
     doi:10.1002/nav.3800020109 (assignment).
     """
 

@@ -1,0 +1,141 @@
+"""The numbers of an evaluation: means over cases with intervals, by tumour size, and of all lesions together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack import __version__
+
+if TYPE_CHECKING:
+    from twintrack.calibration import ScoreSketch
+    from twintrack.metrics import BootstrapMean, LesionCandidate
+
+__all__ = ["CohortScores", "metric_means", "summarise_cohort"]
+
+STRATA_NOTE = (
+    "A tumour's size is the diameter of the ball with the mean volume of the raters' masks; ranges as in the T "
+    "categories of pancreatic cancer (AJCC, 8th edition): 20 mm are 4.19 mL, 40 mm are 33.51 mL."
+)
+
+
+@dataclass(frozen=True)
+class CohortScores:
+    """The metrics of all cases of a manifest.
+
+    Attributes
+    ----------
+    manifest : Path
+        Where the cases stand.
+    cases : tuple of str
+        Their names in the manifest's order.
+    rows : tuple of dict
+        The metrics of each case by column; None where one is undefined.
+    candidates : tuple
+        The lesion candidates of each case.
+    sketches : dict
+        Sketch of ``probability`` over all cases and, where every case has one, of ``score``.
+    warnings : tuple of str
+        What a reader of the numbers has to know.
+    """
+
+    manifest: Path
+    cases: tuple[str, ...]
+    rows: tuple[dict[str, float | None], ...]
+    candidates: tuple[tuple[LesionCandidate, ...], ...]
+    sketches: dict[str, ScoreSketch]
+    warnings: tuple[str, ...]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the metrics."""
+        return tuple(self.rows[0])
+
+    def values(self, cases: Sequence[str]) -> NDArray[np.float64]:
+        """Return the metrics as float64 (case, metric) in the order of `cases`; NaN where one is undefined."""
+        by_case = dict(zip(self.cases, self.rows, strict=True))
+        return np.array([[np.nan if v is None else v for v in by_case[case].values()] for case in cases], dtype=float)
+
+
+def _mean_json(mean: BootstrapMean | None) -> dict[str, Any] | None:
+    """Return a mean as JSON values."""
+    return None if mean is None else asdict(mean) | {"excludes_zero": mean.excludes_zero}
+
+
+def summarise_cohort(ours: CohortScores, other: CohortScores | None, resamples: int, seed: int) -> dict[str, Any]:
+    """Return the content of ``summary.json``."""
+    values = ours.values(ours.cases)
+    summary = {
+        "schema": 1,
+        "version": __version__,
+        "manifest": _source(ours),
+        "cases": len(ours.cases),
+        "bootstrap": resamples,
+        "seed": seed,
+        "metrics": metric_means(ours.columns, values, resamples, seed),
+        "strata": _strata(ours, values, resamples, seed),
+        "detection": _detection(ours, resamples, seed),
+        "warnings": list(ours.warnings),
+    }
+    if other is not None:
+        others = other.values(ours.cases)
+        summary["compare"] = {
+            "manifest": _source(other),
+            "metrics": metric_means(ours.columns, others, resamples, seed),
+            "difference": metric_means(ours.columns, values - others, resamples, seed),
+            "detection": _detection(other, resamples, seed),
+        }
+    return summary
+
+
+def metric_means(
+    columns: Sequence[str], values: NDArray[np.float64], resamples: int, seed: int
+) -> dict[str, dict[str, Any] | None]:
+    """Return the bootstrap mean of every column of float64 (case, metric) as JSON values; None where no case has it."""
+    from twintrack.metrics import bootstrap_means
+
+    found = bootstrap_means(values, resamples=resamples, seed=seed)
+    return {name: _mean_json(mean) for name, mean in zip(columns, found, strict=True)}
+
+
+def _strata(scores: CohortScores, values: NDArray[np.float64], resamples: int, seed: int) -> dict[str, Any]:
+    """Return the means of each range of tumour sizes that has a case."""
+    from twintrack.metrics import STRATA
+
+    sizes_ml = values[:, scores.columns.index("raters_ml")]
+    parts = []
+    for stratum in STRATA:
+        chosen = np.array([stratum.holds(size) for size in sizes_ml])
+        if chosen.any():
+            means = metric_means(scores.columns, values[chosen], resamples, seed)
+            cases = [case for case, there in zip(scores.cases, chosen, strict=True) if there]
+            parts.append({"name": stratum.name, "cases": len(cases), "names": cases, "metrics": means})
+    return {"note": STRATA_NOTE, "parts": parts}
+
+
+def _detection(scores: CohortScores, resamples: int, seed: int) -> dict[str, Any]:
+    """Return the detection calibration error of the candidates of all cases together."""
+    from twintrack.metrics.bootstrap import case_weights, summarise
+    from twintrack.metrics.detection import detection_ece, detection_gaps
+
+    number = sum(len(candidates) for candidates in scores.candidates)
+    if number == 0:
+        return {"candidates": 0, "d_ece": None}
+    raters = sorted({rater for case in scores.candidates for candidate in case for rater in candidate.matched})
+    sums = [detection_gaps(candidates, raters) for candidates in scores.candidates]
+    gaps, counts = np.stack([gap for gap, _ in sums]), np.stack([count for _, count in sums])
+    resampled = np.empty(resamples)
+    for rows, weights in case_weights(len(sums), resamples=resamples, seed=seed):
+        resampled[rows] = detection_ece(np.einsum("rc,cib->rib", weights, gaps), weights @ counts)
+    error = float(detection_ece(gaps.sum(axis=0), counts.sum(axis=0)))
+    return {"candidates": number, "d_ece": _mean_json(summarise(error, resampled, len(sums)))}
+
+
+def _source(scores: CohortScores) -> dict[str, str]:
+    return {"name": scores.manifest.name, "sha256": hashlib.sha256(scores.manifest.read_bytes()).hexdigest()}

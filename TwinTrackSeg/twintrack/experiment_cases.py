@@ -1,0 +1,184 @@
+"""The cases of an experiment: phantoms drawn from their seeds, or the rows of manifests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from twintrack.errors import InputError
+from twintrack.manifest import ManifestRow, located, read_annotations, read_manifest
+from twintrack.volume import Volume, read_volume
+
+__all__ = ["CaseVolumes", "StudyCase", "manifest_cases", "phantom_cases"]
+
+FIRST_SEED = 1_000_000
+"""Far above all seeds whose phantoms the demo bundle was trained, calibrated or tested on (see its config.json)."""
+
+SEEDS_A_RUN = 10_000
+"""Phantoms of one run: the first half for calibration, the second half for the test."""
+
+RATERS = 5
+"""Readers of every phantom, as many as in CURVAS-PDACVI."""
+
+FEWEST_CASES = 2
+"""One case says nothing about the next."""
+
+SPLITS = ("calibration", "test")
+
+
+@dataclass(frozen=True)
+class CaseVolumes:
+    """The volumes of a case, all on the CT's grid.
+
+    Attributes
+    ----------
+    ct : Volume
+        HU.
+    annotations : mapping
+        Mask of each rater by the rater's number.
+    vessels : Volume, optional
+        Label map; values as in `twintrack.settings.DEFAULT_VESSEL_NAMES`.
+    """
+
+    ct: Volume
+    annotations: Mapping[int, Volume]
+    vessels: Volume | None
+
+
+@dataclass(frozen=True)
+class StudyCase:
+    """A case that is read when it is needed.
+
+    Attributes
+    ----------
+    name : str
+        Unique among the cases of its split.
+    where : str
+        For messages: manifest and line, or the phantom's seed.
+    content : str
+        Differs whenever the volumes differ; stored results are found by it.
+    read : callable
+        Returns the volumes.
+    raters : frozenset of int
+        Numbers of the raters who drew it.
+    """
+
+    name: str
+    where: str
+    content: str
+    read: Callable[[], CaseVolumes]
+    raters: frozenset[int]
+
+
+def phantom_cases(calibration: int, test: int, *, seed: int = 0) -> tuple[tuple[StudyCase, ...], tuple[StudyCase, ...]]:
+    """Return phantoms that no part of the demo bundle has seen; `seed` chooses among disjoint sets of them.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 cases of either kind, or more than a set holds.
+    """
+    half = SEEDS_A_RUN // 2
+    for count, split in ((calibration, "calibration"), (test, "test")):
+        if not FEWEST_CASES <= count <= half:
+            raise InputError(f"the number of {split} cases must be {FEWEST_CASES} to {half}, got {count}")
+    start = FIRST_SEED + SEEDS_A_RUN * seed
+    first = tuple(_phantom(start + number) for number in range(calibration))
+    return first, tuple(_phantom(start + half + number) for number in range(test))
+
+
+def manifest_cases(manifest: str | Path) -> tuple[tuple[StudyCase, ...], tuple[StudyCase, ...]]:
+    """Return the calibration and the test cases of a manifest, told apart by its column ``split``.
+
+    The manifest needs ``case``, ``image``, ``split`` and ``annotation_1 ... annotation_N``; ``vessels`` is optional.
+
+    Raises
+    ------
+    InputError
+        If the manifest cannot be used, holds fewer than 2 cases of a split, a split is neither ``calibration`` nor
+        ``test``, or a test image also calibrates; the row is named.
+    """
+    rows = _rows(manifest)
+    for row in rows:
+        if row.cells["split"] not in SPLITS:
+            raise InputError(f"{row.where}: the split must be {' or '.join(SPLITS)}, got {row.cells['split']!r}")
+    calibration, test = ([row for row in rows if row.cells["split"] == split] for split in SPLITS)
+    _check_counts(manifest, calibration, test)
+    used = {row.files["image"].resolve(): row.where for row in calibration}
+    for row in test:
+        image = row.files["image"]
+        if image.resolve() in used:
+            raise InputError(f"{row.where}: {image}: also calibrates ({used[image.resolve()]}); a test case must not")
+    return tuple(map(_study_case, calibration)), tuple(map(_study_case, test))
+
+
+def _rows(manifest: str | Path) -> tuple[ManifestRow, ...]:
+    rows = read_manifest(manifest, needs=("image", "split"), annotated=True, texts=("split",))
+    for row in rows:
+        if "vessels" in row.files and not row.files["vessels"].exists():
+            raise InputError(f"{row.where}: vessels: {row.files['vessels']}: no such file")
+    return rows
+
+
+def _check_counts(manifest: str | Path, *splits: Sequence[ManifestRow]) -> None:
+    """Refuse a split with too few cases."""
+    for name, rows in zip(SPLITS, splits, strict=True):
+        if len(rows) < FEWEST_CASES:
+            raise InputError(
+                f"{manifest}: holds {len(rows)} {name} cases (column split); at least {FEWEST_CASES} are needed"
+            )
+
+
+def _study_case(row: ManifestRow) -> StudyCase:
+    return StudyCase(row.case, row.where, _content(row), _reader(row), frozenset(row.annotations))
+
+
+def _phantom(seed: int) -> StudyCase:
+    def read() -> CaseVolumes:
+        from twintrack.phantom import make_phantom
+
+        case = make_phantom(seed, raters=RATERS)
+        return CaseVolumes(case.ct, dict(enumerate(case.annotations, start=1)), case.vessels)
+
+    raters = frozenset(range(1, RATERS + 1))
+    return StudyCase(f"phantom_{seed}", f"phantom of seed {seed}", f"phantom {seed}, {RATERS} raters", read, raters)
+
+
+def _reader(row: ManifestRow) -> Callable[[], CaseVolumes]:
+    def read() -> CaseVolumes:
+        from twintrack.pipeline import load_ct
+
+        with located(row, "image"):
+            ct = load_ct(row.files["image"]).volume
+        annotations = _annotations(row, ct)
+        vessels = None
+        if "vessels" in row.files:
+            with located(row, "vessels"):
+                vessels = read_volume(row.files["vessels"])
+                if not vessels.geometry.same_grid(ct.geometry):
+                    raise InputError("vessels lies on another grid than the image; resample it to that grid")
+        return CaseVolumes(ct, annotations, vessels)
+
+    return read
+
+
+def _annotations(row: ManifestRow, ct: Volume) -> dict[int, Volume]:
+    try:
+        return read_annotations(row, ct.geometry)
+    except InputError as error:
+        raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
+
+
+def _content(row: ManifestRow) -> str:
+    """Describe the row's files by path, size and time of their last change."""
+    named = {"image": row.files["image"], **{f"annotation_{n}": path for n, path in row.annotations.items()}}
+    if "vessels" in row.files:
+        named["vessels"] = row.files["vessels"]
+    lines = []
+    for column, path in sorted(named.items()):
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            about = file.stat()
+            lines.append(f"{column} {file.resolve()} {about.st_size} {about.st_mtime_ns}")
+    return "\n".join(lines)
