@@ -147,10 +147,11 @@ def _curve(parts: Sequence[Mapping[str, Sequence[float]]]) -> ReliabilityCurve:
     from twintrack.calibration import ReliabilityCurve
 
     counts, score, mhr = (np.sum([part[name] for part in parts], axis=0) for name in ("counts", "score", "mhr"))
-    mass = np.where(counts > 0, counts, np.nan)
+    divisor = np.where(counts > 0, counts, np.nan)
     return ReliabilityCurve(
         edges=np.linspace(0.0, 1.0, len(counts) + 1),
         counts=counts.astype(np.int64),
-        score=score / mass,
-        mhr=mhr / mass,
+        score=score / divisor,
+        mhr=mhr / divisor,
+        mass=counts.astype(float),
     )
