@@ -93,3 +93,24 @@ def test_seconds_are_kept_for_each_stage_and_a_failed_one_raises_on():
     with pytest.raises(KeyError), schedule.stage("b"):
         raise KeyError("trouble")
     assert schedule.seconds == {"a": 1.25}
+
+
+def test_stages_of_the_same_kind_share_their_pace():
+    """Reading took three times what was expected, so writing will; looking is another matter."""
+    clock, fractions = Clock(), []
+    expected = {"read": 2.0, "look": 4.0, "write": 2.0}
+    schedule = Schedule(
+        lambda fraction, _message: fractions.append(fraction), expected, alike=("read", "write"), clock=clock
+    )
+    with schedule.stage("read"):
+        clock.now += 6.0
+    with schedule.stage("look") as report:
+        clock.now += 4.0
+        report(1.0, "")
+        before = fractions[-1]
+    with schedule.stage("write") as report:
+        clock.now += 3.0
+        report(0.5, "")
+    # Half of what was left has gone by.
+    assert 1 - fractions[-1] == pytest.approx((1 - before) / 2, rel=0.05)
+    assert before < 0.8

@@ -37,10 +37,10 @@ SOFT_HU = -30
 LEAST_SHARE = 0.001
 """Least share of the voxels on each side of `SOFT_HU`."""
 
-EXPECTED_S = {"localize": 1.5, "ensemble": 6.0, "calibrate": 0.02, "measure": 1.0}
+EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 0.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
 
-ENSEMBLE_TO_LOCALIZE = 4.0
+ENSEMBLE_TO_LOCALIZE = 3.0
 """How many times longer the ensemble takes than stage 1 did."""
 
 

@@ -35,8 +35,8 @@ RESULT_FILES = (
 )
 """Everything that a run may leave in its result folder."""
 
-READ_S, WRITE_S, WRITE_S_PER_MEGAVOXEL = 0.5, 1.5, 0.02
-DICOM_S, DICOM_S_PER_SLICE = 0.5, 0.03
+READ_S, WRITE_S, SECONDS_PER_MEGAVOXEL = 0.25, 1.0, 0.015
+DICOM_S, DICOM_S_PER_SLICE = 0.3, 0.02
 """Expected wall seconds of reading, and of writing files and DICOM objects, for the progress bar."""
 
 
@@ -79,7 +79,8 @@ def segment_file(
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
-    schedule = Schedule(progress, {"read": READ_S, **EXPECTED_S, "write": WRITE_S})
+    expected = {"read": READ_S, **EXPECTED_S, "write": WRITE_S}
+    schedule = Schedule(progress, expected, alike=("read", "measure", "write"))
     with schedule.stage("read") as report:
         report(0.0, "reading the CT")
         ct = load_ct(source, settings.series)
@@ -88,7 +89,9 @@ def segment_file(
             f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
             "from the result with twintrack export --make-series"
         )
-    schedule.expect("write", _expected_write_s(ct, settings))
+    each_s = SECONDS_PER_MEGAVOXEL * ct.volume.array.size / 1e6
+    schedule.expect("read", READ_S + each_s)
+    schedule.expect("write", WRITE_S + each_s + (_dicom_s(ct) if settings.dicom else 0.0))
     with Bundle.open(bundle_path) as bundle:
         found = segment(ct.volume, bundle, settings, store=store, cancel=cancel, schedule=schedule)
         cancel.check()
@@ -189,9 +192,8 @@ def _write_files(
         write_objects(folder / "dicom", ct.series, found.labels, found.probability, result, readouts)
 
 
-def _expected_write_s(ct: Ct, settings: SegmentSettings) -> float:
-    files = WRITE_S + WRITE_S_PER_MEGAVOXEL * ct.volume.array.size / 1e6
-    return files + (DICOM_S + DICOM_S_PER_SLICE * ct.volume.array.shape[0] if settings.dicom else 0.0)
+def _dicom_s(ct: Ct) -> float:
+    return DICOM_S + DICOM_S_PER_SLICE * ct.volume.array.shape[0]
 
 
 def _write_report(folder: Path, result: dict[str, Any], found: Segmentation) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 
 from twintrack.progress import Progress, no_progress
@@ -12,6 +12,9 @@ __all__ = ["Schedule"]
 
 TRUST = 3
 """How fast a stage's own rate takes over from what was expected of it: its first steps are often not like others."""
+
+PACE_S, MOST_PACE = 0.1, 5.0
+"""The pace counts from stages of more than these seconds; no stage is taken to be more than so many times slower."""
 
 
 class Schedule:
@@ -24,12 +27,17 @@ class Schedule:
     What is left of a stage follows its expected time at first, and the more the rate of its own progress, the further
     it is.
 
+    Stages of the same kind share their pace: when those that have ended took twice what was expected, so will the
+    others.
+
     Parameters
     ----------
     progress : Progress
         Told of the fraction done of the run.
     expected_s : mapping of str to float
         Expected wall seconds of each stage.
+    alike : collection of str
+        Stages of the same kind.
     clock : callable
         Seconds that never run back.
 
@@ -46,24 +54,28 @@ class Schedule:
         progress: Progress = no_progress,
         expected_s: Mapping[str, float] | None = None,
         *,
+        alike: Collection[str] = (),
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.fraction = 0.0
         self.seconds: dict[str, float] = {}
         self._progress = progress
         self._clock = clock
-        self._ahead_s = dict(expected_s or {})
+        self._expected_s = dict(expected_s or {})
+        self._ahead = list(self._expected_s)
+        self._alike = frozenset(alike)
         self._told = clock()
 
     def expect(self, stage: str, seconds: float) -> None:
-        """Correct the expectation of a stage that has not begun; one that the run has no more is worth 0."""
-        if stage in self._ahead_s:
-            self._ahead_s[stage] = max(float(seconds), 0.0)
+        """Correct the expectation of a stage; for one that has ended, that tells the pace."""
+        if stage in self._expected_s:
+            self._expected_s[stage] = max(float(seconds), 0.0)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Progress]:
         """Begin a stage; yields what its own progress, 0 to 1, is reported to. It ends with the block."""
-        expected = self._ahead_s.pop(name, 0.0)
+        expected = self._expected(name)
+        self._ahead = [other for other in self._ahead if other != name]
         begun = self._clock()
         furthest = 0.0
 
@@ -85,10 +97,20 @@ class Schedule:
     def _advance(self, stage_left_s: float) -> None:
         """Let the fraction follow the time since the last call, with so much of the stage left."""
         now = self._clock()
-        gone, left = now - self._told, stage_left_s + sum(self._ahead_s.values())
+        gone, left = now - self._told, stage_left_s + sum(self._expected(name) for name in self._ahead)
         self._told = now
         if gone > 0:
             self.fraction = min(max(self.fraction, 1.0 - (1.0 - self.fraction) * left / (left + gone)), 1.0)
+
+    def _expected(self, name: str) -> float:
+        """Seconds that a stage is expected to take at the pace of this run."""
+        expected = self._expected_s.get(name, 0.0)
+        if name not in self._alike:
+            return expected
+        ended = [other for other in self._alike if other in self.seconds and other in self._expected_s]
+        took = PACE_S + sum(self.seconds[other] for other in ended)
+        pace = took / (PACE_S + sum(self._expected_s[other] for other in ended))
+        return expected * min(max(pace, 1 / MOST_PACE), MOST_PACE)
 
 
 def _left_s(fraction: float, took_s: float, expected_s: float) -> float:

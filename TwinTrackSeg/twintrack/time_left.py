@@ -9,13 +9,13 @@ from collections.abc import Callable
 
 __all__ = ["TimeLeft", "round_time"]
 
-LEAST_FRACTION = 0.1
+LEAST_FRACTION = 0.15
 """Nothing is said before this much is done: what a run costs shows only once its networks are at work."""
 
 LEAST_S = 1.0
 """Nothing is said before this time."""
 
-CALM = 0.2
+CALM = 0.1
 """A new estimate takes over within this share of the time left, so that what is said does not jump."""
 
 
