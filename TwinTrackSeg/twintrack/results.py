@@ -35,7 +35,7 @@ RESULT_FILES = (
 )
 """Everything that a run may leave in its result folder."""
 
-READ_S, WRITE_S, SECONDS_PER_MEGAVOXEL = 0.25, 1.0, 0.015
+READ_S, WRITE_S, SECONDS_PER_MEGAVOXEL = 0.25, 1.4, 0.015
 DICOM_S, DICOM_S_PER_SLICE = 0.3, 0.02
 """Expected wall seconds of reading, and of writing files and DICOM objects, for the progress bar."""
 
