@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("slicer")
 import slicer
-from twintrack.dicom import read_series, write_ct_series
+from twintrack.dicom import ISO_LEVELS, read_series, write_ct_series
 from twintrack.errors import InputError, OutputError
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
@@ -69,6 +69,9 @@ def test_exported_masks_are_the_segments_in_the_scene(logic, series, database, t
     result.setThreshold(0.3)
     path = logic.exportDicomSeg(tmp_path / "out.dcm")
     masks = exportedMasks(path, series)
+    mhr = volumeFromNode(result.mhrNode).array
+    for level in ISO_LEVELS:
+        np.testing.assert_array_equal(masks.pop(f"tumor-{level}"), mhr >= np.float32(level))
     assert set(masks) == {"tumor", "SMA"}
     for name, mask in masks.items():
         np.testing.assert_array_equal(mask, segmentMask(result.segmentationNode, name, result.volumeNode), name)
@@ -78,6 +81,22 @@ def test_exported_masks_are_the_segments_in_the_scene(logic, series, database, t
 def test_the_series_can_be_named_where_there_is_no_database(logic, series, tmp_path):
     path = logic.exportDicomSeg(tmp_path / "out.dcm", series=series)
     assert exportedMasks(path, series)["tumor"].any()
+
+
+def test_map_and_report_are_written_beside_the_segmentation(logic, series, tmp_path):
+    import highdicom as hd
+    import pydicom
+
+    logic.result.setThreshold(0.3)
+    path = logic.exportDicomSeg(tmp_path / "out.dcm", series=series)
+    mhr = volumeFromNode(logic.result.mhrNode).array
+    frames = pydicom.dcmread(tmp_path / "out-map.dcm").pixel_array
+    assert frames.sum() == pytest.approx(mhr.sum(), rel=1e-5)
+    report = hd.sr.srread(tmp_path / "out-report.dcm")
+    assert pydicom.dcmread(path).SOPInstanceUID in str(report.CurrentRequestedProcedureEvidenceSequence)
+    tumor = report.content.get_volumetric_roi_measurement_groups()[0]
+    volume = tumor.get_measurements()[0].value
+    assert volume == pytest.approx(logic.result.volumeMl, abs=1e-4)
 
 
 def test_the_export_names_bundle_and_threshold(logic, series, tmp_path):

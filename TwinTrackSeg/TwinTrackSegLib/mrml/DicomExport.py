@@ -1,4 +1,4 @@
-"""Export a result as DICOM-SEG that refers to the CT series from which the volume was loaded."""
+"""Export a result as DICOM objects that refer to the CT series from which the volume was loaded."""
 
 from __future__ import annotations
 
@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from twintrack.dicom import Algorithm, MapMeaning, read_series, write_segmentation
+from twintrack.dicom import (
+    Algorithm,
+    MapMeaning,
+    read_series,
+    write_parametric_map,
+    write_segmentation,
+    write_structured_report,
+)
 from twintrack.errors import InputError
+from twintrack.lesions import find_lesions, read_volumes
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
 
 __all__ = ["exportDicomSeg", "sourceFile"]
 
@@ -39,43 +47,76 @@ def sourceFile(volumeNode: Any) -> Path:
 
 
 def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | None = None) -> Path:
-    """Write the segments of `result`, as they are in the scene now, to the DICOM-SEG file `path`.
+    """Write `result`, as it is in the scene now, as DICOM objects: the segmentation `path`, and two files beside it.
+
+    The segmentation holds the segments of the scene and nested levels of the map. Beside ``NAME.dcm`` are written the
+    parametric map ``NAME-map.dcm`` and, where there is a tumour, the structured report ``NAME-report.dcm``.
 
     Parameters
     ----------
     result : SceneResult
         The result to export.
     path : str or Path
-        The file to write.
+        The segmentation file to write.
     series : str or Path, optional
         Folder or file of the source series; without it, Slicer's DICOM database is asked.
+
+    Returns
+    -------
+    Path
+        The segmentation file.
 
     Raises
     ------
     InputError
         If there is no DICOM series, or it is not the one that was segmented.
     OutputError
-        If no segment holds a voxel or the file cannot be written.
+        If no segment holds a voxel or a file cannot be written.
     """
-    volumeNode = result.volumeNode
+    path, volumeNode = Path(path), result.volumeNode
     if volumeNode is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
     source = read_series(sourceFile(volumeNode) if series is None else series)
+    probability = volumeFromNode(result.mhrNode)
+    masks = _masks(result.segmentationNode, volumeNode)
+    anything = any(mask.array.any() for mask in masks.values())
+    bundle = result.record.get("result", {}).get("bundle", {})
+    stated = _stated(result)
+    drawn = stated | {"raters": bundle.get("raters")}
+    written = write_segmentation(
+        masks, source, path, threshold=result.threshold, probability=probability if anything else None, **drawn
+    )
+    if probability.array.any():
+        write_parametric_map(probability, source, path.with_name(f"{path.stem}-map.dcm"), **stated)
+    if "tumor" in masks and masks["tumor"].array.any():
+        report = path.with_name(f"{path.stem}-report.dcm")
+        invasion = result.record.get("invasion")
+        write_structured_report(_measured(probability, result.threshold), invasion, source, written, report, **drawn)
+    return written
+
+
+def _stated(result: SceneResult) -> dict[str, Any]:
+    """Return what all objects state: the algorithm, and what the map means."""
     record = result.record.get("result", {})
     bundle = record.get("bundle", {})
     target = (record.get("calibrator") or {}).get("target")
-    return write_segmentation(
-        _masks(result.segmentationNode, volumeNode),
-        source,
-        path,
-        algorithm=Algorithm(
+    return {
+        "algorithm": Algorithm(
             name=str(bundle.get("name", "unknown bundle")),
             version=str(bundle.get("version") or record.get("version", "")),
             bundle_sha256=str(bundle.get("sha256", "")),
         ),
-        threshold=result.threshold,
-        meaning=MapMeaning(target) if target else MapMeaning.SCORE,
-    )
+        "meaning": MapMeaning(target) if target else MapMeaning.SCORE,
+    }
+
+
+def _measured(probability: Volume, threshold: float) -> dict[str, Any]:
+    """Return volumes and lesions at the threshold of the scene, which need not be the engine's."""
+    return {
+        "threshold": threshold,
+        "volume_ml": read_volumes(probability, threshold).to_json(),
+        "lesions": [lesion.to_json() for lesion in find_lesions(probability, threshold)],
+    }
 
 
 def _masks(segmentationNode: Any, volumeNode: Any) -> dict[str, Volume]:
