@@ -221,7 +221,7 @@ def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
 
 def test_tables_have_captions_and_heads_with_scope(read):
     source, reader, _ = read()
-    assert reader.names.count("caption") == reader.names.count("table") == 2
+    assert reader.names.count("caption") == reader.names.count("table") == 3
     assert all("scope=" in head for head in re.findall(r"<th\b[^>]*>", source))
     assert '<html lang="en">' in source
     assert re.search(r'<img [^>]*alt="[^"]+"', source)

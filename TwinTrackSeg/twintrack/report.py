@@ -12,6 +12,7 @@ from twintrack.atomic import atomic_path
 from twintrack.errors import InputError
 from twintrack.overview import DEMO_NOTICE, RESEARCH_NOTICE
 from twintrack.readings import MISSING, contact_pattern, lesion_table, number, plain_text, vessel_readings, with_unit
+from twintrack.vessel_report import HUMAN_ITEMS, structured_vessels
 
 __all__ = ["write_report"]
 
@@ -33,6 +34,7 @@ def write_report(
     invasion: Mapping[str, Any] | None,
     overview_png: str | Path | None,
     bundle_description: str = "",
+    vessel_pictures: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write ``report.html``.
 
@@ -51,6 +53,8 @@ def write_report(
         The picture, which is embedded.
     bundle_description : str
         What the model is, if ``result["bundle"]`` does not say so.
+    vessel_pictures : mapping of str to bytes, optional
+        A PNG for vessels by their name in `invasion`, which are embedded.
 
     Raises
     ------
@@ -66,7 +70,10 @@ def write_report(
     )
     source = files("twintrack") / "data" / "report.html.j2"
     template = environment.from_string(source.read_text(encoding="utf-8"))
-    html = template.render(_content(result, invasion, _picture(overview_png), bundle_description))
+    content = _content(result, invasion, _picture(overview_png), bundle_description)
+    pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
+    structured = {"structured_vessels": structured_vessels(invasion), "human_items": HUMAN_ITEMS}
+    html = template.render(content | structured | {"vessel_pictures": pictures})
     with atomic_path(path) as partial:
         partial.write_text(html, encoding="utf-8")
 

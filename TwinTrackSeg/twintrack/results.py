@@ -14,7 +14,7 @@ from twintrack.pipeline import EXPECTED_S, Ct, Segmentation, load_ct, segment
 from twintrack.progress import CancelToken, Progress, checked, no_progress
 from twintrack.schedule import Schedule
 from twintrack.settings import SegmentSettings
-from twintrack.volume import read_volume, write_volume
+from twintrack.volume import Volume, read_volume, write_volume
 
 if TYPE_CHECKING:
     from twintrack.bundle import Bundle
@@ -100,7 +100,7 @@ def segment_file(
                 result = describe(ct, found, bundle, settings)
                 _write_files(folder, ct, found, bundle, settings, result, checked(report, cancel))
             result["seconds"] = dict(schedule.seconds)
-            _write_report(folder, result, found)
+            _write_report(folder, ct.volume, result, found)
             _save_json(folder / "result.json", result)
             cancel.check()
     schedule.finish("done")
@@ -196,11 +196,17 @@ def _dicom_s(ct: Ct) -> float:
     return DICOM_S + DICOM_S_PER_SLICE * ct.volume.array.shape[0]
 
 
-def _write_report(folder: Path, result: dict[str, Any], found: Segmentation) -> None:
+def _write_report(folder: Path, ct: Volume, result: dict[str, Any], found: Segmentation) -> None:
     from twintrack.report import write_report
 
-    invasion = None if found.invasion is None else found.invasion.to_json()
-    write_report(folder / "report.html", result, invasion, folder / "overview.png")
+    if found.invasion is None:
+        write_report(folder / "report.html", result, None, folder / "overview.png")
+        return
+    from twintrack.invasion.pictures import vessel_pictures
+
+    pictures = vessel_pictures(ct, found.probability, found.invasion)
+    readouts = found.invasion.to_json()
+    write_report(folder / "report.html", result, readouts, folder / "overview.png", vessel_pictures=pictures)
 
 
 def _save_json(path: Path, content: object) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from twintrack.invasion.branches import without_other_branches
 from twintrack.invasion.centreline import centre_lines
 from twintrack.invasion.contact import vessel_wall
 from twintrack.invasion.geometry import Neighbourhood
-from twintrack.invasion.sections import Sections, cross_sections
+from twintrack.invasion.sections import cross_sections
 from twintrack.invasion.wall import VesselWall
 from twintrack.plane_contact import Box, bounding_box
 from twintrack.volume import Volume
@@ -110,7 +111,7 @@ class _Piece:
 def _measure_piece(near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float | None) -> _Piece:
     """Measure one connected piece of a vessel."""
     lines = centre_lines(near, piece)
-    branches: list[Sections] = [cross_sections(near, line, piece) for line in lines]
+    branches = without_other_branches([cross_sections(near, line, piece) for line in lines])
     return _Piece(
         wall=vessel_wall(near, branches, contact_mm),
         voxels=int(np.count_nonzero(piece & (near.known > 0))),
