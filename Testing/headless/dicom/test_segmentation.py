@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -71,6 +72,21 @@ def test_masks_on_the_flipped_grid_of_the_input_volume_are_placed_right(tmp_path
         value = list(LABELS.values())[number - 1]
         expected = labels.with_array((labels.array == value).astype(np.uint8)).restored_to(series.volume.geometry)
         assert np.array_equal(values_on_grid(found, series), expected.array == 1)
+
+
+@pytest.mark.parametrize("size", [(23, 19, 5), (22, 19, 5), (20, 19, 5)], ids=["1", "2", "4"])
+def test_frames_that_do_not_fill_whole_bytes_follow_each_other_bit_by_bit(tmp_path: Path, size, dicom_errors) -> None:
+    geometry = dataclasses.replace(phantom().geometry, size=size)
+    array = np.random.default_rng(5).integers(-900, 900, geometry.shape).astype(np.int16)
+    write_ct_series(Volume(array, geometry), tmp_path / "ct", description="odd size")
+    series = read_series(tmp_path / "ct")
+    masks = {name: series.volume.with_array(array > value) for name, value in (("tumor", 500), ("SMA", 0))}
+    masks["SMA"].array[2] = False
+    path = export(masks, series, tmp_path / "seg.dcm")
+    assert dicom_errors(path) == []
+    for found in (segments_by_highdicom(path), segments_by_dcmqi(path, tmp_path / "dcmqi")):
+        for number, mask in enumerate(masks.values(), start=1):
+            assert np.array_equal(values_on_grid(found[number], series), mask.array)
 
 
 def test_overlapping_segments_keep_all_their_voxels(tmp_path: Path) -> None:

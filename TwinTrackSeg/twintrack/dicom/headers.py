@@ -105,9 +105,10 @@ class Header:
         return "" if self.frame is None else f" frame {self.frame}"
 
     def text(self, keyword: str) -> str:
-        """Return the element `keyword` as text without surrounding blanks, empty where absent."""
+        """Return the element `keyword` as text on one line, empty where absent."""
         value = self.dataset.get(keyword)
-        return "" if value is None else str(value).strip()
+        text = "" if value is None else str(value)
+        return "".join(letter if letter.isprintable() else " " for letter in text).strip()
 
     @property
     def series_uid(self) -> str:

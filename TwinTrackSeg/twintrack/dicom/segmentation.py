@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.dicom.binary_frames import fill_frames, held_frames
 from twintrack.dicom.derived import Algorithm, MapMeaning, common_header, place_on, save_dataset
 from twintrack.dicom.references import refer_to_all, refer_to_frames
 from twintrack.dicom.segment_description import describe
@@ -106,13 +107,13 @@ def write_segmentation(
         )
     descriptions = [describe(number, segment, algorithm) for number, (segment, _) in enumerate(found, start=1)]
     number, text = SERIES[kind]
-    dataset = build_segmentation(
-        *_frames([mask for _, mask in found], kind),
-        series,
-        descriptions,
-        segmentation_type=kind.name,
-        header=common_header(series, number=number, description=text),
-    )
+    header = common_header(series, number=number, description=text)
+    masks = [mask for _, mask in found]
+    stated: dict[str, Any] = {"header": header, "segmentation_type": kind.name}
+    if kind is SegmentationKind.BINARY:
+        dataset = build_segmentation(held_frames(masks), slice(None), series, descriptions, masks=masks, **stated)
+    else:
+        dataset = build_segmentation(*_label_frames(masks), series, descriptions, **stated)
     save_dataset(dataset, path)
     logger.info("wrote %d segments in %d frames", len(found), int(dataset.NumberOfFrames))
     return path
@@ -125,9 +126,14 @@ def build_segmentation(
     descriptions: Sequence[SegmentDescription],
     *,
     header: Mapping[str, Any],
+    masks: Sequence[NDArray[np.bool_]] | None = None,
     **options: Any,
 ) -> Dataset:
-    """Make the data set of a segmentation from `frames` (z, y, x) or (z, y, x, segment) on `slices` of the series."""
+    """Make the data set of a segmentation from `frames` (z, y, x) or (z, y, x, segment) on `slices` of the series.
+
+    The library wants all masks of a binary object in one large array and goes over it several times. With `masks`
+    (slice, y, x) it is given frames of one pixel (`held_frames`), and the frames that it lists are filled here.
+    """
     import highdicom as hd
     from pydicom.config import disable_value_validation
 
@@ -135,6 +141,9 @@ def build_segmentation(
     with disable_value_validation():
         sources = source_images(series)
         identity = take_identity(sources)
+        if masks is not None:
+            for source in sources:
+                source.Rows = source.Columns = 1
         dataset = hd.seg.Segmentation(
             source_images=sources[slices],
             pixel_array=frames,
@@ -143,6 +152,8 @@ def build_segmentation(
             **header,
             **options,
         )
+        if masks is not None:
+            fill_frames(dataset, masks, [source.SOPInstanceUID for source in sources])
         give_identity(dataset, identity)
         refer_to_all(dataset, sources)
         refer_to_frames(dataset, series)
@@ -173,16 +184,14 @@ def _levels_on_slices(
     return [(segment, mask) for segment, mask in zip(levels, masks, strict=True) if mask.any()]
 
 
-def _frames(masks: Sequence[NDArray[np.bool_]], kind: SegmentationKind) -> tuple[NDArray[np.uint8], slice]:
-    """Return the used slices: labels (z, y, x) numbered in the order of `masks`, or stacked masks if they overlap."""
+def _label_frames(masks: Sequence[NDArray[np.bool_]]) -> tuple[NDArray[np.uint8], slice]:
+    """Return labels (z, y, x) numbered in the order of `masks`, on the slices that hold any."""
     used = np.flatnonzero(np.any([mask.any(axis=(1, 2)) for mask in masks], axis=0))
     slices = slice(int(used[0]), int(used[-1]) + 1)
     labels = np.zeros(masks[0][slices].shape, dtype=np.uint8)
     for number, mask in enumerate(masks, start=1):
         part = mask[slices]
         if labels[part].any():
-            if kind is SegmentationKind.LABELMAP:
-                raise InputError("segments overlap, which a label map cannot hold; write a binary segmentation")
-            return np.stack([mask[slices] for mask in masks], axis=-1).astype(np.uint8), slices
+            raise InputError("segments overlap, which a label map cannot hold; write a binary segmentation")
         labels[part] = number
     return labels, slices
