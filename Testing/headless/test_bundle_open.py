@@ -62,8 +62,6 @@ def test_what_a_bundle_may_leave_out_has_defaults(copied: Path) -> None:
     bundle = Bundle.open(copied)
     assert (bundle.roi_component_fraction, bundle.roi_probability, bundle.fingerprints) == (0.1, None, {})
     assert bundle.describe()["stages"]["fine"]["fingerprint"] is None
-    demo = json.loads((demo_bundle_path() / "bundle.json").read_text())
-    assert not {"roi_component_fraction", "roi_probability", "fingerprint"} & set(demo)
 
 
 def test_options_of_the_region_are_kept(make_bundle, tmp_path: Path) -> None:

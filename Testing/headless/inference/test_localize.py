@@ -15,11 +15,11 @@ from twintrack.bundle import Bundle
 from twintrack.bundle_weights import read_checkpoint
 from twintrack.errors import Cancelled, InputError, RoiError
 from twintrack.inference.device import select_device
-from twintrack.inference.localize import localize
+from twintrack.inference.localize import localize, predict_organ
 from twintrack.inference.network import load_member, open_stage
 from twintrack.inference.organ import main_parts
 from twintrack.inference.store import NetworkStore
-from twintrack.progress import CancelToken
+from twintrack.progress import CancelToken, no_progress
 from twintrack.volume import Volume
 
 MakeCt = Callable[..., Volume]
@@ -122,6 +122,36 @@ def test_the_margin_reaches_every_voxel_within_it_and_none_beyond(
     outside = ~organ.paste(organ.mask, ct.geometry)
     distance = ndimage.distance_transform_edt(outside, sampling=ct.geometry.spacing_mm[::-1])
     assert np.array_equal(wide.paste(wide.mask, ct.geometry), distance <= 4.5 + 1e-6)
+
+
+def test_a_least_probability_widens_the_region_but_not_what_is_believed(
+    make_ct: MakeCt, make_bundle: Any, tmp_path: Path
+) -> None:
+    ct = make_ct((60, 50, 30), (1.0, 1.0, 1.5))
+    store = NetworkStore("cpu", "torch")
+    with Bundle.open(make_bundle(roi_margin_mm=0, roi_component_fraction=0, out=tmp_path / "b")) as bundle:
+        rois = {least: localize(ct, bundle, store=store, organ_probability=least) for least in (None, 0.2, 0.9, 0.9999)}
+        organ = predict_organ(ct, bundle, store, progress=no_progress, cancel=CancelToken()).organ(0.2)
+    likeliest, wide, narrow, none = (roi.paste(roi.mask, ct.geometry) for roi in rois.values())
+    assert np.count_nonzero(organ.mask) == np.count_nonzero(wide)
+    assert wide[likeliest].all()
+    assert likeliest[narrow].all()
+    assert wide.sum() > likeliest.sum() > narrow.sum() > 0
+    assert np.array_equal(none, likeliest)  # nowhere that probable: what is likeliest
+    assert len({roi.organ_ml for roi in rois.values()}) == 1
+
+
+def test_a_low_probability_does_not_make_an_organ_of_nothing(
+    make_ct: MakeCt, make_bundle: Any, coarse_results: Path, tmp_path: Path
+) -> None:
+    # Everywhere the organ has a probability of 0.12, which is not the likeliest.
+    results = biased(coarse_results, tmp_path / "t__p__3d_fullres", [1.0, -1.0])
+    ct = make_ct((60, 50, 30), (1.0, 1.0, 1.5))
+    with (
+        Bundle.open(make_bundle(coarse=results, roi_probability=0.1, out=tmp_path / "b")) as bundle,
+        pytest.raises(RoiError, match="stage 1 found no pancreas"),
+    ):
+        localize(ct, bundle, device="cpu")
 
 
 def test_a_ct_without_the_organ_is_answered_with_the_way_out(

@@ -48,9 +48,10 @@ def localize(
     """Find the organ with the bundle's coarse model and return the dilated region of interest.
 
     Logits are averaged over the coarse members, nnU-Net's way, and resampled linearly to the CT grid, where the largest
-    wins; or the organ's probability is, and the organ is where it reaches a level. Parts that are much smaller than the
-    largest part are dropped; the rest is dilated. Not the largest part alone is kept: a tumour that the organ label
-    leaves out can cut the pancreas in two, and both parts must stay in the region.
+    wins. Parts that are much smaller than the largest part are dropped. What is left must have the size of a pancreas;
+    it is dilated, or, where a least probability is given, what reaches that probability is. Not the largest part alone
+    is kept: a tumour that the organ label leaves out can cut the pancreas in two, and both parts must stay in the
+    region.
 
     Parameters
     ----------
@@ -68,7 +69,8 @@ def localize(
         Connected parts below this fraction of the largest one are dropped: 0 keeps all, 1 the largest alone. By default
         the bundle's.
     organ_probability : float, optional
-        Least probability of the organ; by default the bundle's, and where it has none, the likeliest class wins.
+        Least probability with which a voxel counts for the region; by default the bundle's, and where it has none, the
+        likeliest class counts.
     margin_mm : float, optional
         Dilation; by default the bundle's.
 
@@ -85,11 +87,17 @@ def localize(
     found = predict_organ(ct, bundle, store, progress=part(progress, 0.0, 0.9), cancel=cancel)
     cancel.check()
     progress(0.9, "Marking the region of interest")
-    organ = found.organ(bundle.roi_probability if organ_probability is None else organ_probability)
     fraction = bundle.roi_component_fraction if component_fraction is None else component_fraction
+    least = bundle.roi_probability if organ_probability is None else organ_probability
+    organ = found.organ(None)
     mask = main_parts(organ.mask, fraction)
+    # Believed or not by what is likeliest: at a low probability something is found in any CT.
     organ_ml = _believable_ml(mask, ct)
     cancel.check()
+    if least is not None:
+        wider = found.organ(least)
+        if wider.mask.any():
+            organ, mask = wider, main_parts(wider.mask, fraction)
     margin = bundle.roi_margin_mm if margin_mm is None else margin_mm
     roi = dilated_roi(mask, organ.offset, ct.geometry, margin, organ_ml)
     _log.info("organ of %.1f mL, region from %s to %s", organ_ml, roi.start, roi.stop)
