@@ -19,10 +19,10 @@ experiment_app = typer.Typer(help="Repeat a published experiment, on phantoms or
 def table1(
     out: OutFolder,
     cases: Annotated[
-        int | None, typer.Option(min=2, help="Phantoms to calibrate on. [default: 40]", show_default=False)
+        int | None, typer.Option(min=2, help="Phantoms to calibrate on (default 40).", show_default=False)
     ] = None,
     tests: Annotated[
-        int | None, typer.Option(min=2, help="Phantoms to test on. [default: 64]", show_default=False)
+        int | None, typer.Option(min=2, help="Phantoms to test on (default 64).", show_default=False)
     ] = None,
     manifest: Annotated[
         Path | None,
@@ -31,7 +31,8 @@ def table1(
         ),
     ] = None,
     bundle: Annotated[
-        Path | None, typer.Option(help="Segmenter. [default: the demo bundle, phantoms only]", show_default=False)
+        Path | None,
+        typer.Option(help="Segmenter (default: the demo bundle, which knows phantoms only).", show_default=False),
     ] = None,
     bins: Annotated[int, typer.Option(min=2, help="Equal-mass bins of every calibrator.")] = 250,
     rater: Annotated[int, typer.Option(min=1, help="The rater of the row single-rater.")] = 1,
