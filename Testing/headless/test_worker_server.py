@@ -231,6 +231,21 @@ def test_a_cancel_that_comes_late_does_not_touch_the_next_request(request_json):
     assert conversation.finals() == ["done", "done"]
 
 
+def test_a_step_that_does_not_heed_a_cancel_is_ended_with_the_process_and_said_to_be_cancelled():
+    """The process would otherwise sleep on: the main thread has no way to hear of the cancel."""
+    script = (
+        "import sys, threading, time\n"
+        "from twintrack import worker_server\n"
+        "from twintrack.worker_run import Events\n"
+        "worker_server.PATIENCE_S = 0.1\n"
+        "worker_server.end_hard_unless(threading.Event(), Events(sys.stdout))\n"
+        "time.sleep(600)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert json.loads(done.stdout) == {"event": "cancelled"}
+
+
 def test_cancel_also_reaches_requests_that_wait(request_json):
     conversation = Conversation()
 

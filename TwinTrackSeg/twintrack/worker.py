@@ -32,9 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # whatever the locale
         return serve(sys.stdin, events)
-    cancel = CancelToken()
-    threading.Thread(target=_listen, args=(cancel,), daemon=True).start()
-    return answer(_read_request(arguments), events, cancel)
+    cancel, ended = CancelToken(), threading.Event()
+    threading.Thread(target=_listen, args=(cancel, ended, events), daemon=True).start()
+    code = answer(_read_request(arguments), events, cancel)
+    ended.set()
+    return code
 
 
 def _read_request(arguments: list[str]) -> object:
@@ -53,13 +55,13 @@ def _private_channel() -> Events:
     return Events(stream)
 
 
-def _listen(cancel: CancelToken) -> None:
+def _listen(cancel: CancelToken, ended: threading.Event, events: Events) -> None:
     """Wait for a line ``cancel`` or the end of standard input."""
     for line in sys.stdin:
         if line.strip() == "cancel":
             break
     cancel.cancel()
-    end_hard_unless(threading.Event())
+    end_hard_unless(ended, events)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class _Job:
 def serve(lines: Iterable[str], events: Events) -> int:
     """Answer requests until `lines` end; return the exit code."""
     jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(lines, jobs), daemon=True).start()
+    threading.Thread(target=_listen, args=(lines, jobs, events), daemon=True).start()
     _import_ahead()
     events.say(event="ready")
     kept = KeptNetworks()
@@ -67,17 +67,19 @@ def serve(lines: Iterable[str], events: Events) -> int:
         _return_memory()
 
 
-def end_hard_unless(ended: threading.Event) -> None:
-    """End the process some time from now, unless `ended` is set by then."""
+def end_hard_unless(ended: threading.Event, events: Events) -> None:
+    """Say that the run is cancelled and end the process some time from now, unless `ended` is set by then."""
 
     def end() -> None:
         if not ended.wait(PATIENCE_S):
+            with suppress(OSError):  # nobody listens any more
+                events.say(event="cancelled")
             os._exit(130)
 
     threading.Thread(target=end, daemon=True).start()
 
 
-def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None]) -> None:
+def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: Events) -> None:
     """Turn lines into jobs, and cancel at once; at the end of the lines cancel what is left."""
     open_jobs: list[_Job] = []
     for line in lines:
@@ -85,12 +87,12 @@ def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None]) -> None:
         if request is None:
             continue
         if request == "cancel" or (isinstance(request, dict) and request.get("cancel") is True):
-            _cancel(open_jobs)
+            _cancel(open_jobs, events)
             continue
         open_jobs = [job for job in open_jobs if not job.ended.is_set()]
         open_jobs.append(_Job(request))
         jobs.put(open_jobs[-1])
-    _cancel(open_jobs)
+    _cancel(open_jobs, events)
     jobs.put(None)
 
 
@@ -105,11 +107,11 @@ def _read(line: str) -> object:
         return error
 
 
-def _cancel(jobs: list[_Job]) -> None:
+def _cancel(jobs: list[_Job], events: Events) -> None:
     for job in jobs:
         if not job.ended.is_set():
             job.cancel.cancel()
-            end_hard_unless(job.ended)
+            end_hard_unless(job.ended, events)
 
 
 def _import_ahead() -> None:
