@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -36,10 +37,11 @@ CODES = {
 }
 
 
-def timed(what: Callable[[], object]) -> float:
-    start = time.perf_counter()
+def timed(what: Callable[[], object]) -> tuple[float, float]:
+    """Return the wall seconds of a call, and the CPU seconds of it and the programs that it starts."""
+    start, spent = time.perf_counter(), sum(os.times()[:4])
     what()
-    return time.perf_counter() - start
+    return time.perf_counter() - start, sum(os.times()[:4]) - spent
 
 
 def make_case(folder: Path, slices: int) -> list[Path]:
@@ -114,15 +116,15 @@ def main() -> None:
             ("dcmqi", lambda: write_theirs(folder, masks, writer)),
         ):
             path = folder / ("ours.dcm" if who == "twintrack" else "theirs.dcm")
-            write_s, read_s = timed(write), timed(lambda path=path: read_again(path, masks))
-            dcmqi_s = timed(lambda path=path: read_by_dcmqi(path, folder / "out", reader))
-            rows[who] = (write_s, read_s, dcmqi_s, path.stat().st_size / 1e6)
+            written, read = timed(write), timed(lambda path=path: read_again(path, masks))
+            by_dcmqi = timed(lambda path=path: read_by_dcmqi(path, folder / "out", reader))
+            rows[who] = (*written, *read, *by_dcmqi, path.stat().st_size / 1e6)
     print(f"{SEGMENTS} segments on {PLANE} x {PLANE} x {slices}")
-    print(f"{'':10} {'write s':>9} {'highdicom reads s':>18} {'dcmqi reads s':>14} {'MB':>8}")
+    columns = ("write s", "(CPU)", "highdicom reads", "(CPU)", "dcmqi reads", "(CPU)", "MB")
+    print(" " * 10 + "".join(f"{column:>17}" for column in columns))
+    rows["ratio"] = tuple(ours / theirs for ours, theirs in zip(rows["twintrack"], rows["dcmqi"], strict=True))
     for who, row in rows.items():
-        print(f"{who:10} {row[0]:9.2f} {row[1]:18.2f} {row[2]:14.2f} {row[3]:8.2f}")
-    ratios = [ours / theirs for ours, theirs in zip(rows["twintrack"], rows["dcmqi"], strict=True)]
-    print(f"{'ratio':10} {ratios[0]:9.2f} {ratios[1]:18.2f} {ratios[2]:14.2f} {ratios[3]:8.3f}")
+        print(f"{who:10}" + "".join(f"{value:17.3f}" for value in row))
 
 
 if __name__ == "__main__":

@@ -314,6 +314,8 @@ def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, b
     assert _run(run) == 0
     series = read_series(ct_series)
     assert read_volume(out / "probability.nii.gz").geometry.same_grid(series.volume.geometry)
+    origin = json.loads((out / "result.json").read_text())["input"]
+    assert (origin["source"], origin["series_uid"], origin["resampled"]) == ("dicom", series.series_uid, False)
     assert _run(["export", str(out), "--series", str(ct_series), "--out", str(tmp_path / "again")]) == 0
     for folder in (out / "dicom", tmp_path / "again"):
         assert sorted(path.name for path in folder.iterdir()) == ["probability.dcm", "segmentation.dcm"]
