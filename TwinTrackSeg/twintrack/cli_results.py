@@ -43,7 +43,7 @@ def segment(
     ] = None,
     vessels: Annotated[Path | None, typer.Option(help="Vessel label map of the CT.")] = None,
     vessel_names: Annotated[
-        str | None, typer.Option(help="Values in --vessels. [default: PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5]")
+        str | None, typer.Option(help="Values in --vessels.", show_default="PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5")
     ] = None,
     rules: RulesOption = "nccn",
     roi: Annotated[str, typer.Option(help="auto, full, or i0,i1,j0,j1,k0,k1 (voxel index, end exclusive).")] = "auto",

@@ -49,7 +49,7 @@ Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and sh
 OutFolder = Annotated[Path, typer.Option("--out", help="Result folder.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
 BackendOption = Annotated[
-    Backend, typer.Option(help="What runs them on a CPU. [default: OpenVINO where it is installed]", show_default=False)
+    Backend, typer.Option(help="What runs them on a CPU.", show_default="auto: OpenVINO where it is installed")
 ]
 
 
