@@ -151,27 +151,30 @@ def test_the_next_run_tries_the_first_choice_again(bundle: Bundle, fine: Stage) 
     assert store.notes == []
 
 
-def test_too_little_memory_for_one_tile_is_an_input_error(
-    monkeypatch: pytest.MonkeyPatch, make_ct: MakeCt, bundle: Bundle
-) -> None:
-    def full(*_: object, **__: object) -> torch.Tensor:
-        raise RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: not enough memory")
-
-    store = NetworkStore("cpu", "torch")
-    monkeypatch.setattr(torch.nn.Conv3d, "forward", full)
-    ct = make_ct((32, 32, 16))
-    with pytest.raises(InputError, match="too little memory for one tile"):
-        score_ensemble(ct, roi_full(ct.geometry), bundle, store=store)
-
-
-def test_a_fault_that_is_not_about_memory_is_not_hidden(
-    monkeypatch: pytest.MonkeyPatch, make_ct: MakeCt, bundle: Bundle
+@pytest.mark.parametrize(
+    ("message", "kind", "words"),
+    [
+        (
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: not enough memory",
+            InputError,
+            "too little memory for one tile",
+        ),
+        ("expected scalar type Float", RuntimeError, "expected scalar type"),  # a fault is not hidden
+    ],
+)
+def test_only_a_lack_of_memory_is_the_computers_fault(
+    monkeypatch: pytest.MonkeyPatch,
+    make_ct: MakeCt,
+    bundle: Bundle,
+    message: str,
+    kind: type[Exception],
+    words: str,
 ) -> None:
     def broken(*_: object, **__: object) -> torch.Tensor:
-        raise RuntimeError("expected scalar type Float")
+        raise RuntimeError(message)
 
     store = NetworkStore("cpu", "torch")
     monkeypatch.setattr(torch.nn.Conv3d, "forward", broken)
     ct = make_ct((32, 32, 16))
-    with pytest.raises(RuntimeError, match="expected scalar type"):
+    with pytest.raises(kind, match=words):
         score_ensemble(ct, roi_full(ct.geometry), bundle, store=store)

@@ -85,11 +85,25 @@ def member_logits(
     InputError
         If there is too little memory on every device.
     """
+    import torch
+
     begun = meter.done
     while True:
         meter.before()
         try:
-            return _finite_logits(canvas, tiles, bundle, stage, name, fold, store, meter)
+            # The member has no name here: it must be gone before the next one is loaded.
+            logits, covered = sliding_logits(
+                store.member(bundle, stage, name, fold),
+                canvas,
+                tiles,
+                stage,
+                meter,
+                batch=store.batch,
+                sums=store.sums,
+            )
+            if not bool(torch.isfinite(logits).all()):
+                raise BundleError(f"{stage.folder}: member fold_{fold} gives values that are not finite on this CT")
+            return logits, covered
         except RuntimeError as error:
             if store.backend == "torch" and not _out_of_memory(error):
                 raise
@@ -97,25 +111,6 @@ def member_logits(
         # Outside of the handler and without traceback: its frames hold what filled the memory.
         store.ease(trouble.with_traceback(None))
         meter.done = begun
-
-
-def _finite_logits(
-    canvas: Canvas,
-    tiles: Sequence[Tile],
-    bundle: Bundle,
-    stage: Stage,
-    name: str,
-    fold: str,
-    store: NetworkStore,
-    meter: TileMeter,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    import torch
-
-    member = store.member(bundle, stage, name, fold)
-    logits, covered = sliding_logits(member, canvas, tiles, stage, meter, batch=store.batch, sums=store.sums)
-    if not bool(torch.isfinite(logits).all()):
-        raise BundleError(f"{stage.folder}: member {member.name} gives values that are not finite on this CT")
-    return logits, covered
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
