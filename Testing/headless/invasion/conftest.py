@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,3 +20,12 @@ from analytic_vessels import TubeCase, make_tube  # noqa: E402
 def tube() -> Callable[..., TubeCase]:
     """The maker of tube cases."""
     return make_tube
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures go: a temporary folder, or the one named by TWINTRACK_PICTURES to look at them."""
+    kept = os.environ.get("TWINTRACK_PICTURES")
+    folder = Path(kept) if kept else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
