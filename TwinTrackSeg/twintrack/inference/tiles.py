@@ -68,7 +68,8 @@ def plan_tiles(
 
     Without a mask the tiles are nnU-Net's. With one, the volume is tiled axis after axis, each time between the ends of
     the mask in the layer of tiles reached so far: a slanting organ needs fewer tiles than the box around it, and
-    neighbouring tiles still overlap by half a patch. Of the orders of axes, the one with fewest tiles is taken.
+    neighbouring tiles still overlap by half a patch. Tiles without any of the mask are left out. Of the orders of axes,
+    and the tiling of the mask's box, the one with fewest tiles is taken.
 
     Parameters
     ----------
@@ -83,8 +84,11 @@ def plan_tiles(
         return _place(shape, patch, None, (0, 1, 2))
     if not mask.any():
         return []
+    box = np.zeros_like(mask)
+    box[tuple(slice(*(_extent(mask, axis) or (0, 0))) for axis in range(3))] = True
     plans = [_place(shape, patch, mask, order) for order in itertools.permutations(range(3))]
-    return min(plans, key=len)
+    plans.append(_place(shape, patch, box, (0, 1, 2)))
+    return min(([tile for tile in plan if mask[tile].any()] for plan in plans), key=len)
 
 
 def tiles_near(tiles: Sequence[Tile], hot: Sequence[bool]) -> list[Tile]:
