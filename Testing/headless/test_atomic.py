@@ -1,4 +1,4 @@
-"""Whatever happens while writing, a final name holds a complete result or none."""
+"""Whatever happens while writing, a final name holds a complete result or none, and what was there before stays."""
 
 from __future__ import annotations
 

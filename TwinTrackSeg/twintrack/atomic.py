@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import errno
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from twintrack.errors import OutputError
+from twintrack.folder_lock import folder_lock
+from twintrack.private_folder import PrivateFolder
+from twintrack.publish import finish_or_undo, publish
 
 __all__ = ["STAGING_PREFIX", "atomic_folder", "atomic_path"]
 
@@ -18,9 +20,7 @@ STAGING_PREFIX = ".twintrack-partial-"
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on any failure.
-
-    The temporary name keeps the ending, because writers choose the format by it.
+    """Yield a temporary path of the same name; rename it to `path` on success, remove it on any failure.
 
     Raises
     ------
@@ -28,22 +28,21 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         If the file cannot be written there.
     """
     path = Path(path)
-    partial = path.with_name(f".partial-{path.name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        partial.replace(path)
+        with _staging(path.parent) as staging:
+            partial = staging / path.name
+            yield partial
+            partial.replace(path)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written ({reason}); choose a writable place with free space") from error
-    finally:
-        with suppress(OSError):  # already renamed, or the folder is the reason of the failure
-            partial.unlink()
+        raise OutputError(f"{path}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
 
 
 @contextmanager
 def atomic_folder(out: str | Path, *, owned: tuple[str, ...], last: str) -> Iterator[Path]:
     """Yield a private folder inside `out`; on success move its content to `out`, on any error remove it.
+
+    Of several runs at once with one `out`, the last to end leaves its files there, all of them, and none of the others.
 
     Parameters
     ----------
@@ -58,38 +57,38 @@ def atomic_folder(out: str | Path, *, owned: tuple[str, ...], last: str) -> Iter
     Raises
     ------
     OutputError
-        If the folder cannot be made or written to.
+        If the folder cannot be made or written to; what an earlier run left there is intact.
     """
     out = Path(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for left_over in out.glob(f"{STAGING_PREFIX}*"):
-            shutil.rmtree(left_over, ignore_errors=True)
-        staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=out))
+        staging = _staging(out)
     except OSError as error:
-        raise OutputError(f"{out}: cannot be used as result folder ({error.strerror}); choose another one") from error
+        raise OutputError(f"{out}: cannot be used as result folder ({_reason(error)}); choose another one") from error
     try:
-        yield staging
-        _publish(staging, out, owned, last)
+        yield staging.path
+        with folder_lock(out):
+            publish(staging.path, out, owned, last)
     except OSError as error:
-        raise OutputError(f"{out}: results could not be written ({error.strerror}); check the free space") from error
+        raise OutputError(f"{out}: results could not be written ({_reason(error)}); {_remedy(error)}") from error
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        staging.close()
 
 
-def _publish(staging: Path, out: Path, owned: tuple[str, ...], last: str) -> None:
-    """Replace what an earlier run left in `out` by the content of `staging`, `last` at the end."""
-    _remove(out / last)
-    for name in owned:
-        _remove(out / name)
-    made = sorted(path.name for path in staging.iterdir())
-    for name in [name for name in made if name != last] + [last]:
-        _remove(out / name)
-        (staging / name).replace(out / name)
+def _staging(out: Path) -> PrivateFolder:
+    """Make a private folder in `out`, after bringing into order what killed runs left there."""
+    with folder_lock(out):
+        return PrivateFolder(STAGING_PREFIX, out, rescue=lambda abandoned: finish_or_undo(abandoned, out))
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__
+
+
+def _remedy(error: OSError) -> str:
+    """Say what to do about an error of the file system."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return "free some space there or choose another place"
+    if error.errno == errno.ENOENT:
+        return "the folder was removed or renamed meanwhile; run again"
+    return "choose a writable place with free space, and close programs that show these files"

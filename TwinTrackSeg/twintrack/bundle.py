@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -16,7 +15,8 @@ from twintrack.bundle_fingerprint import Fingerprint, plans_intensities
 from twintrack.bundle_json import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGES, parse_bundle_json
 from twintrack.bundle_plans import architecture_name, check_dataset, check_plans, label_channels
 from twintrack.bundle_zip import extract_bundle_zip
-from twintrack.errors import BundleError
+from twintrack.errors import BundleError, OutputError
+from twintrack.private_folder import PrivateFolder
 
 __all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "VESSELS", "Bundle", "demo_bundle_path", "file_sha256"]
 
@@ -96,7 +96,7 @@ class Bundle:
     roi_probability: float | None = None
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
-    _unpacked: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False, compare=False)
+    _unpacked: PrivateFolder | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
@@ -112,19 +112,28 @@ class Bundle:
             return cls._from_folder(path, None)
         if not path.is_file():
             raise BundleError(f"{path}: no such bundle; give a bundle folder or a zip file of one")
-        unpacked = tempfile.TemporaryDirectory(prefix="twintrack-bundle-")
         try:
-            extract_bundle_zip(path, Path(unpacked.name))
-            return cls._from_folder(Path(unpacked.name), unpacked)
+            unpacked = PrivateFolder("twintrack-bundle-")
+            folder = unpacked.path / "bundle"
+            folder.mkdir()
+        except OSError as error:
+            raise OutputError(f"{path}: no temporary folder can be made to unpack it ({error.strerror})") from error
+        try:
+            extract_bundle_zip(path, folder)
+            return cls._from_folder(folder, unpacked)
         except BundleError as error:
-            unpacked.cleanup()
-            raise BundleError(str(error).replace(unpacked.name, str(path))) from error
+            unpacked.close()
+            raise BundleError(str(error).replace(str(folder), str(path))) from error
+        except OSError as error:
+            unpacked.close()
+            reason = f"cannot be unpacked into the temporary folder ({error.strerror}); make room there"
+            raise OutputError(f"{path}: {reason}") from error
         except BaseException:
-            unpacked.cleanup()
+            unpacked.close()
             raise
 
     @classmethod
-    def _from_folder(cls, folder: Path, unpacked: tempfile.TemporaryDirectory[str] | None) -> Bundle:
+    def _from_folder(cls, folder: Path, unpacked: PrivateFolder | None) -> Bundle:
         document = folder / "bundle.json"
         if not document.is_file():
             raise BundleError(f"{folder}: not a bundle, because it has no bundle.json")
@@ -147,7 +156,7 @@ class Bundle:
     def close(self) -> None:
         """Remove the temporary files of a zipped bundle; nothing for a folder."""
         if self._unpacked is not None:
-            self._unpacked.cleanup()
+            self._unpacked.close()
 
     @property
     def calibrator_path(self) -> Path | None:

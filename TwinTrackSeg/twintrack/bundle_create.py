@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +13,7 @@ from twintrack.bundle_card import BundleCard
 from twintrack.bundle_check import check_bundle
 from twintrack.bundle_results import StageModel, StageSource, take_over
 from twintrack.errors import BundleError, InputError, OutputError
+from twintrack.private_folder import PrivateFolder
 
 __all__ = ["BundleCard", "StageSource", "create_bundle"]
 
@@ -59,9 +58,12 @@ def create_bundle(
     if out.exists():
         raise OutputError(f"{out}: exists already; choose another name or remove it")
     # Beside the final place, so that the last step is one rename.
-    draft = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}.partial"
+    private: PrivateFolder | None = None
     try:
-        draft.mkdir(parents=True)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        private = PrivateFolder(".twintrack-bundle-", out.parent)
+        draft = private.path / "bundle"
+        draft.mkdir()
         if calibrator is not None:
             _copy_calibrator(Path(calibrator), draft / "calibrator.json")
         models = {
@@ -81,7 +83,8 @@ def create_bundle(
             f"{out}: cannot be written ({error.strerror}); check the folder and its free space"
         ) from error
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        if private is not None:
+            private.close()
     return out
 
 
@@ -122,13 +125,10 @@ def _finish(draft: Path, out: Path) -> None:
     if out.suffix.lower() != ".zip":
         draft.rename(out)
         return
-    packed = draft.with_suffix(".zip.partial")
-    try:
-        # Weights shrink by some 7 % only, and uncompressed they are written and opened much faster.
-        with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-            for path in sorted(draft.rglob("*")):
-                if path.is_file():
-                    archive.write(path, path.relative_to(draft).as_posix())
-        packed.replace(out)
-    finally:
-        packed.unlink(missing_ok=True)
+    packed = draft.with_suffix(".zip")
+    # Weights shrink by some 7 % only, and uncompressed they are written and opened much faster.
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(draft.rglob("*")):
+            if path.is_file():
+                archive.write(path, path.relative_to(draft).as_posix())
+    packed.replace(out)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import slicer
-from twintrack.errors import TwinTrackError
+from twintrack.errors import OutputError, TwinTrackError
+from twintrack.private_folder import PrivateFolder
 from TwinTrackSegLib.mrml.VolumeConversion import checkCt, volumeFromNode, writeNrrd
 from TwinTrackSegLib.mrml.WorkerProcess import WorkerProcess
 
@@ -63,21 +63,22 @@ class SegmentationRun:
         self.node = node
         self.settings = settings
         self.remainingSec: float | None = None
-        self._temporary = tempfile.TemporaryDirectory(
-            prefix="TwinTrackSeg-", dir=_temporaryRoot(), ignore_cleanup_errors=True
-        )
+        try:
+            self._temporary = PrivateFolder("TwinTrackSeg-", _temporaryRoot())
+        except OSError as error:
+            raise OutputError(f"no temporary folder can be made for the run ({error.strerror}); make room") from error
         try:
             writeNrrd(volumeFromNode(self.node), self.folder / CT_FILE)
             self._worker = takeWorker()
             self._worker.submit(self._request())
         except BaseException:
-            self._temporary.cleanup()
+            self._temporary.close()
             raise
 
     @property
     def folder(self) -> Path:
         """The run's private folder; gone after `close`."""
-        return Path(self._temporary.name)
+        return self._temporary.path
 
     @property
     def log(self) -> list[str]:
@@ -116,7 +117,7 @@ class SegmentationRun:
         _events, running = self._worker.poll()
         if running:
             self._worker.kill()
-        self._temporary.cleanup()
+        self._temporary.close()
 
     def _request(self) -> dict[str, Any]:
         return {

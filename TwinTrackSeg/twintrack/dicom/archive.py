@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
-import weakref
 import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from twintrack.errors import InputError
+from twintrack.private_folder import PrivateFolder
 from twintrack.progress import CancelToken, Progress
 
 __all__ = ["Unpacked", "unpack"]
@@ -39,15 +38,7 @@ class Unpacked:
     """
 
     files: dict[Path, Path]
-    _folder: _Folder = field(repr=False)
-
-
-class _Folder:
-    """A temporary folder that disappears with this object, at the latest when Python ends."""
-
-    def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="twintrack-zip-"))
-        self.remove = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+    _folder: PrivateFolder = field(repr=False)
 
 
 def unpack(path: Path, progress: Progress, cancel: CancelToken) -> Unpacked:
@@ -62,9 +53,9 @@ def unpack(path: Path, progress: Progress, cancel: CancelToken) -> Unpacked:
     Cancelled
         If `cancel` was triggered.
     """
-    folder = _Folder()
     files: dict[Path, Path] = {}
     try:
+        folder = PrivateFolder("twintrack-zip-")
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             _check_size(path, entries)

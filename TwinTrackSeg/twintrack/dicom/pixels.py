@@ -6,9 +6,7 @@ library inside SimpleITK and, where that does not know the encoding, by the plug
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 
 from twintrack.dicom.headers import Header, parse_errors, quiet_parser
 from twintrack.errors import InputError
+from twintrack.private_folder import PrivateFolder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -142,8 +141,8 @@ def _single_frame(dataset: Dataset, frame: bytes, syntax: UID) -> FileDataset:
 def _decode_by_gdcm(dataset: Dataset, frame: bytes, syntax: UID) -> NDArray[np.integer[Any]]:
     import SimpleITK as sitk
 
-    with tempfile.TemporaryDirectory(prefix="twintrack-frame-") as folder:
-        path = Path(folder) / "frame.dcm"
+    with PrivateFolder("twintrack-frame-") as folder:
+        path = folder / "frame.dcm"
         _single_frame(dataset, frame, syntax).save_as(path, enforce_file_format=True)
         return sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
 

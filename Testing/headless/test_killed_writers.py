@@ -1,0 +1,196 @@
+"""Runs that are killed while they write: the earlier result stays whole, and the next run clears up."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from twintrack.atomic import STAGING_PREFIX, atomic_folder, atomic_path
+from twintrack.errors import OutputError
+from twintrack.private_folder import PrivateFolder
+
+OWNED = ("a.txt", "b", "gone.txt", "result.json")
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills processes by signal")
+
+
+def write(out: Path, word: str) -> None:
+    with atomic_folder(out, owned=OWNED, last="result.json") as folder:
+        (folder / "a.txt").write_text(word)
+        (folder / "b").mkdir()
+        (folder / "b" / "c.txt").write_text(word)
+        (folder / "result.json").write_text(word)
+
+
+def words(out: Path) -> set[str]:
+    """Return what stands in the files of a result, all of which must be there."""
+    return {(out / name).read_text() for name in ("a.txt", "b/c.txt", "result.json")}
+
+
+def names(out: Path) -> set[str]:
+    return {path.name for path in out.iterdir()}
+
+
+def _killed_at(out: Path, moves: int) -> None:
+    """Publish in this process, which kills itself before the given number of renames."""
+    left = [moves]
+
+    def counted(real):
+        def move(self, target):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return real(self, target)
+
+        return move
+
+    Path.rename = counted(Path.rename)
+    Path.replace = counted(Path.replace)
+    write(out, "new")
+
+
+def test_a_run_killed_at_any_rename_leaves_one_whole_result_for_the_next_run_to_find(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    seen = set()
+    for moves in range(12):
+        out = tmp_path / str(moves)
+        write(out, "old")
+        (out / "gone.txt").write_text("old")
+        (out / "mine.txt").write_text("mine")
+        process = fork.Process(target=_killed_at, args=(out, moves))
+        process.start()
+        process.join(30)
+        assert all(path.read_text() in ("old", "new", "mine") for path in out.glob("*.*") if path.is_file())
+        if (out / "result.json").exists():
+            assert len(words(out)) == 1
+        with atomic_path(out / "other.txt") as partial:
+            partial.write_text("other")
+        (word,) = words(out)
+        seen.add((word, process.exitcode))
+        assert (out / "gone.txt").exists() == (word == "old")
+        assert names(out) - {"gone.txt"} == {"a.txt", "b", "result.json", "mine.txt", "other.txt"}
+    assert seen == {("old", -signal.SIGKILL), ("new", -signal.SIGKILL), ("new", 0)}
+
+
+@pytest.mark.parametrize("moves", range(9))
+def test_a_rename_that_fails_puts_everything_back(tmp_path, monkeypatch, moves):
+    write(tmp_path, "old")
+    left = [moves]
+
+    def failing(real):
+        def move(self, target):
+            left[0] -= 1
+            if left[0] == -1:
+                raise PermissionError(13, "the file is open in another program")
+            return real(self, target)
+
+        return move
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", failing(Path.rename))
+        patch.setattr(Path, "replace", failing(Path.replace))
+        if moves < 7:
+            with pytest.raises(OutputError, match="open in another program"):
+                write(tmp_path, "new")
+        else:
+            write(tmp_path, "new")
+    assert words(tmp_path) == {"old" if moves < 7 else "new"}
+    assert names(tmp_path) == {"a.txt", "b", "result.json"}
+
+
+def test_two_runs_into_one_folder_do_not_mix(tmp_path):
+    write(tmp_path, "first")
+    inside, go = threading.Barrier(3), threading.Event()
+
+    def run(word: str) -> None:
+        with atomic_folder(tmp_path, owned=OWNED, last="result.json") as folder:
+            inside.wait(10)
+            (folder / "a.txt").write_text(word)
+            (folder / "b").mkdir()
+            go.wait(10)
+            (folder / "b" / "c.txt").write_text(word)
+            (folder / "result.json").write_text(word)
+
+    runs = [threading.Thread(target=run, args=(word,)) for word in ("second", "third")]
+    for thread in runs:
+        thread.start()
+    inside.wait(10)
+    assert len(list(tmp_path.glob(f"{STAGING_PREFIX}*"))) == 2
+    go.set()
+    for thread in runs:
+        thread.join(10)
+    assert words(tmp_path) in ({"second"}, {"third"})
+    assert names(tmp_path) == {"a.txt", "b", "result.json"}
+
+
+def test_many_processes_into_one_folder_leave_one_whole_result(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    processes = [fork.Process(target=write, args=(tmp_path, str(n))) for n in range(8)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(30)
+    assert {process.exitcode for process in processes} == {0}
+    assert len(words(tmp_path)) == 1
+    assert names(tmp_path) == {"a.txt", "b", "result.json"}
+
+
+def test_a_folder_removed_during_the_run_is_told(tmp_path):
+    out = tmp_path / "out"
+
+    def run() -> None:
+        with atomic_folder(out, owned=OWNED, last="a") as folder:
+            (folder / "a").write_text("a")
+            out.rename(tmp_path / "elsewhere")
+
+    with pytest.raises(OutputError, match="removed or renamed"):
+        run()
+    assert names(tmp_path) <= {"elsewhere", "out"}
+
+
+def test_file_names_as_long_as_the_system_allows_can_be_written(tmp_path):
+    path = tmp_path / ("Müller 膵臓 " + "x" * 220 + ".nii.gz")
+    with atomic_path(path) as partial:
+        assert partial.name.endswith(".nii.gz")
+        partial.write_text("whole")
+    assert names(tmp_path) == {path.name}
+
+
+def _hold(parent: Path, ready) -> None:
+    folder = PrivateFolder("twintrack-test-", parent)
+    (folder.path / "ct.nrrd").write_text("pixels")
+    ready.set()
+    time.sleep(60)
+
+
+def test_private_folders_are_private_and_those_of_killed_runs_are_removed_by_the_next(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    ready = fork.Event()
+    process = fork.Process(target=_hold, args=(tmp_path, ready))
+    process.start()
+    assert ready.wait(20)
+    (other,) = tmp_path.iterdir()
+    assert stat.S_IMODE(other.stat().st_mode) == 0o700
+    with PrivateFolder("twintrack-test-", tmp_path) as mine:
+        assert names(tmp_path) == {other.name, mine.name}
+    assert (other / "ct.nrrd").exists()
+    process.kill()
+    process.join(20)
+    (tmp_path / "twintrack-test-link").symlink_to(tmp_path.parent)
+    with PrivateFolder("twintrack-test-", tmp_path) as mine:
+        assert names(tmp_path) == {mine.name, "twintrack-test-link"}
+    assert tmp_path.parent.exists()
+
+
+def test_a_private_folder_is_removed_with_its_last_user(tmp_path):
+    folder = PrivateFolder("twintrack-test-", tmp_path)
+    assert folder.path.is_dir()
+    del folder
+    assert names(tmp_path) == set()
