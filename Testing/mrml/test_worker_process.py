@@ -169,6 +169,30 @@ def test_a_worker_that_floods_both_pipes_does_not_block(scene, scriptedWorker, t
     assert str(failure(scene, scriptedWorker(body), errors.RoiError)) == "the end"
 
 
+def test_garbage_and_lines_without_end_are_ignored_and_not_kept(scene, scriptedWorker, temporaryRoot):
+    body = (
+        "print('x' * 10_000_000); print('[' * 200_000); print('{\"event\": ' * 50_000)\n"
+        "print('x' * 10_000_000, file=sys.stderr)\n"
+        'print(\'{"event": "progress", "fraction": NaN}\')\n'
+        "say(event='progress', fraction=0.5, message='half', remaining_s=10 ** 400)\n"
+        "say(event='error', kind='RoiError', message='the end')\n"
+    )
+    seen = []
+    logic = TwinTrackSegLogic(scriptedWorker(body))
+    with pytest.raises(errors.RoiError, match="the end"):
+        logic.segment(makeExampleCt(), SETTINGS, lambda *event: seen.append(event))
+    assert seen == [(0.5, "half")]
+    assert sum(len(line) for line in logic.log) < 1_000_000
+    assert list(temporaryRoot.iterdir()) == []
+
+
+def test_what_a_slicer_that_crashed_left_behind_is_removed_by_the_next_run(scene, scriptedWorker, temporaryRoot):
+    (temporaryRoot / "TwinTrackSeg-crashed").mkdir()
+    (temporaryRoot / "TwinTrackSeg-crashed" / "ct.nrrd").write_text("a patient's CT")
+    failure(scene, scriptedWorker("say(event='error', kind='RoiError', message='the end')\n"), errors.RoiError)
+    assert list(temporaryRoot.iterdir()) == []
+
+
 def test_cancel_is_obeyed_by_a_worker_that_listens(scene, scriptedWorker, temporaryRoot):
     body = (
         "say(event='progress', fraction=0.1, message='working')\n"

@@ -14,8 +14,9 @@ from typing import Any
 from twintrack.bundle_fingerprint import Fingerprint, plans_intensities
 from twintrack.bundle_json import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGES, parse_bundle_json
 from twintrack.bundle_plans import architecture_name, check_dataset, check_plans, label_channels
-from twintrack.bundle_zip import extract_bundle_zip
-from twintrack.errors import BundleError, OutputError
+from twintrack.bundle_zip import UNPACKED, unpack_bundle_zip
+from twintrack.errors import BundleError
+from twintrack.input_range import InputRange
 from twintrack.private_folder import PrivateFolder
 
 __all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "VESSELS", "Bundle", "demo_bundle_path", "file_sha256"]
@@ -72,6 +73,8 @@ class Bundle:
         By stage, the ``trainer`` and the ``checkpoint`` that the weights come from, where known.
     fingerprints : mapping of str to Fingerprint
         By stage, numbers of the training images, where known.
+    inputs : InputRange or None
+        What the CTs looked like that the bundle was made with, where known.
     """
 
     path: Path
@@ -96,6 +99,7 @@ class Bundle:
     roi_probability: float | None = None
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
+    inputs: InputRange | None = None
     _unpacked: PrivateFolder | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -112,22 +116,13 @@ class Bundle:
             return cls._from_folder(path, None)
         if not path.is_file():
             raise BundleError(f"{path}: no such bundle; give a bundle folder or a zip file of one")
+        unpacked = unpack_bundle_zip(path)
+        folder = unpacked.path / UNPACKED
         try:
-            unpacked = PrivateFolder("twintrack-bundle-")
-            folder = unpacked.path / "bundle"
-            folder.mkdir()
-        except OSError as error:
-            raise OutputError(f"{path}: no temporary folder can be made to unpack it ({error.strerror})") from error
-        try:
-            extract_bundle_zip(path, folder)
             return cls._from_folder(folder, unpacked)
         except BundleError as error:
             unpacked.close()
             raise BundleError(str(error).replace(str(folder), str(path))) from error
-        except OSError as error:
-            unpacked.close()
-            reason = f"cannot be unpacked into the temporary folder ({error.strerror}); make room there"
-            raise OutputError(f"{path}: {reason}") from error
         except BaseException:
             unpacked.close()
             raise
@@ -236,6 +231,7 @@ class Bundle:
             "roi_component_fraction": self.roi_component_fraction,
             "roi_probability": self.roi_probability,
             "mirroring": self.mirroring,
+            "inputs": None if self.inputs is None else self.inputs.to_json(),
             "pooling": self.pooling,
             "size_mb": round(sum((self.path / name).stat().st_size for name in self.files) / 1e6, 2),
             "stages": {stage: self._describe_stage(stage) for stage in STAGES},

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from twintrack.bundle_json import POOLING, ROI_COMPONENT_FRACTION
+from twintrack.input_range import InputRange
 
 __all__ = ["RESEARCH_USE", "BundleCard"]
 
@@ -37,6 +38,8 @@ class BundleCard:
         The organ is where its probability is at least this; None: where no other class of stage 1 is likelier.
     mirroring : bool
         Whether predictions are averaged over mirrored inputs, as far as the networks were trained for it.
+    inputs : InputRange or None
+        What the CTs look like that the networks were made with; other CTs then get a warning.
     """
 
     name: str
@@ -53,8 +56,10 @@ class BundleCard:
     roi_component_fraction: float = ROI_COMPONENT_FRACTION
     roi_probability: float | None = None
     mirroring: bool = False
+    inputs: InputRange | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries as ``bundle.json`` holds them."""
         entries = asdict(self) | {"vessel_labels": dict(self.vessel_labels)}
+        entries["inputs"] = None if self.inputs is None else self.inputs.to_json()
         return entries | {"pooling": POOLING}

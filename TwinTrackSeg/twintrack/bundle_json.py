@@ -8,6 +8,7 @@ from typing import Any
 
 from twintrack.bundle_fingerprint import Fingerprint
 from twintrack.errors import BundleError
+from twintrack.input_range import InputRange
 
 __all__ = ["FOLD", "POOLING", "ROI_COMPONENT_FRACTION", "SCHEMA", "STAGES", "parse_bundle_json"]
 
@@ -70,6 +71,7 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
         "folds": {stage: reader.folds(stage) for stage in STAGES},
         "origins": {stage: reader.origin(stage) for stage in STAGES},
         "fingerprints": reader.fingerprints(),
+        "inputs": None if document.get("inputs") is None else InputRange.from_json(document["inputs"], where),
         "files": reader.files(),
     }
 

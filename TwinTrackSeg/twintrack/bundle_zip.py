@@ -7,9 +7,10 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
-from twintrack.errors import BundleError
+from twintrack.errors import BundleError, OutputError
+from twintrack.private_folder import PrivateFolder
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "extract_bundle_zip"]
+__all__ = ["MAX_BYTES", "MAX_FILES", "UNPACKED", "extract_bundle_zip", "unpack_bundle_zip"]
 
 MAX_FILES = 256
 """Most files a zipped bundle may hold; a real one has about a dozen."""
@@ -17,7 +18,35 @@ MAX_FILES = 256
 MAX_BYTES = 16 * 1024**3
 """Largest unpacked size of a zipped bundle; ten full-size members take about 1.5 GB."""
 
+UNPACKED = "bundle"
+"""Name of the folder with the bundle's files inside its private folder."""
+
 _CHUNK = 1 << 20
+
+
+def unpack_bundle_zip(path: Path) -> PrivateFolder:
+    """Unpack a zipped bundle into a private folder, below `UNPACKED`.
+
+    Raises
+    ------
+    BundleError
+        As `extract_bundle_zip`.
+    OutputError
+        If there is no room for it.
+    """
+    unpacked = None
+    try:
+        unpacked = PrivateFolder("twintrack-bundle-")
+        (unpacked.path / UNPACKED).mkdir()
+        extract_bundle_zip(path, unpacked.path / UNPACKED)
+    except BaseException as error:
+        if unpacked is not None:
+            unpacked.close()
+        if isinstance(error, OSError):
+            reason = f"cannot be unpacked into the temporary folder ({error.strerror}); make room there"
+            raise OutputError(f"{path}: {reason}") from error
+        raise
+    return unpacked
 
 
 def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:

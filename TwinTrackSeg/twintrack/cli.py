@@ -10,6 +10,7 @@ from twintrack import __version__, cli_export, cli_results, cli_study
 from twintrack.cli_bundle import bundle_app
 from twintrack.cli_experiment import experiment_app
 from twintrack.errors import Cancelled, TwinTrackError
+from twintrack.preflight import NO_MEMORY, is_out_of_memory
 
 __all__ = ["app", "main"]
 
@@ -59,6 +60,8 @@ def _run(arguments: list[str]) -> int:
     except TwinTrackError as error:
         return _fail(str(error), 2, verbose)
     except Exception as error:
+        if is_out_of_memory(error):
+            return _fail(NO_MEMORY, 1, verbose)
         return _fail(f"unexpected: {error or type(error).__name__} (run again with -v and report it)", 1, verbose)
 
 

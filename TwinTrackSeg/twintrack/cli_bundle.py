@@ -60,6 +60,9 @@ def bundle_create(
         Path | None, typer.Option(help="dataset_fingerprint.json of the fine model, if not in its folder.")
     ] = None,
     coarse_fingerprint: Annotated[Path | None, typer.Option(help="The same for the coarse model.")] = None,
+    inputs: Annotated[
+        Path | None, typer.Option(help="Manifest of training CTs (column image); other CTs then get a warning.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
     verbose: Verbose = False,
 ) -> None:
@@ -67,6 +70,7 @@ def bundle_create(
     start_log(verbose)
     from twintrack.bundle_card import RESEARCH_USE
     from twintrack.bundle_create import BundleCard, StageSource, create_bundle
+    from twintrack.suitability import measure_inputs
 
     card = BundleCard(
         name=name or out.stem,
@@ -82,6 +86,7 @@ def bundle_create(
         roi_component_fraction=roi_component_fraction,
         roi_probability=roi_probability,
         mirroring=mirroring,
+        inputs=None if inputs is None else measure_inputs(inputs),
     )
     create_bundle(
         StageSource(coarse, _listed(coarse_folds), coarse_checkpoint, coarse_fingerprint),

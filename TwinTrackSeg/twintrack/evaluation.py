@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from twintrack.atomic import atomic_folder
+from twintrack.csv_cells import harmless
 from twintrack.errors import InputError
 from twintrack.evaluation_summary import CohortScores, summarise_cohort
 from twintrack.evaluation_tables import latex_summary, markdown_summary
@@ -174,7 +175,7 @@ def write_metrics(path: Path, cases: Sequence[str], rows: Sequence[Mapping[str, 
         writer = csv.writer(stream)
         writer.writerow(("case", *rows[0]))
         for case, row in zip(cases, rows, strict=True):
-            writer.writerow((case, *("" if value is None else repr(value) for value in row.values())))
+            writer.writerow((harmless(case), *("" if value is None else repr(value) for value in row.values())))
 
 
 def _draw(path: Path, ours: CohortScores, other: CohortScores | None) -> None:

@@ -1,4 +1,4 @@
-"""The outcome of the experiment as files: metrics of every case, tables beside the paper's, maps and reliability."""
+"""The outcome of the eperiment as files: metrics of every case, tables beside the paper's, maps and reliability."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.csv_cells import harmless
 from twintrack.evaluation_summary import metric_means
 from twintrack.experiment_tables import latex_report, markdown_report
 
@@ -132,7 +133,9 @@ def _write_metrics(path: Path, cases: Sequence[TestCase]) -> None:
         for name in cases[0].rows:
             for case in cases:
                 values = case.rows[name].values()
-                writer.writerow((name, case.name, *("" if value is None else repr(value) for value in values)))
+                writer.writerow(
+                    (name, harmless(case.name), *("" if value is None else repr(value) for value in values))
+                )
 
 
 def _draw(path: Path, cases: Sequence[TestCase]) -> None:

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 
 from twintrack.errors import BundleError, InputError
 from twintrack.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
+from twintrack.preflight import WORK_BYTES
 from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.schedule import Schedule
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.suitability import assess
 from twintrack.vessel_map import fitted_to
 from twintrack.volume import Volume, read_volume
 
@@ -90,6 +92,8 @@ class Segmentation:
     engine : dict
         How the networks ran: ``device``, ``backend``, ``members``, ``tiles`` looked at, ``skipped_tiles`` and ``notes``
         on every step away from the first choice.
+    suitability : dict
+        How the CT compares with those that the bundle was made with: see `twintrack.suitability`.
     warnings : tuple of str
         What the reader of the result must know.
     seconds : dict
@@ -108,6 +112,7 @@ class Segmentation:
     calibrator: Calibrator | None
     expected_volume_ml: tuple[float, float] | None
     engine: dict[str, Any]
+    suitability: dict[str, Any]
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -138,7 +143,7 @@ def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
     elif series_uid is not None:
         raise InputError(f"{path}: a volume file holds no DICOM series; leave out --series")
     else:
-        ct = Ct(read_volume(path), "file")
+        ct = Ct(read_volume(path, work_bytes=WORK_BYTES), "file")
     _check_hu(ct.volume, path)
     return ct
 
@@ -210,6 +215,7 @@ def segment(
         invasion = _measure_vessels(probability, vessels, names, settings, progress=report, cancel=cancel)
         map_on_grid = probability.restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
+        suitability = assess(turned, bundle, vessels, names)
     cancel.check()
     start, stop = _box_on(ct, turned, roi)
     return Segmentation(
@@ -225,7 +231,8 @@ def segment(
         calibrator=calibrator,
         expected_volume_ml=_expected_volume_ml(calibrator, found.score[roi.mask], turned),
         engine=found.engine,
-        warnings=_warnings(bundle, calibrator, settings) + notes,
+        suitability=suitability.to_json(),
+        warnings=suitability.warnings + _warnings(bundle, calibrator, settings) + notes,
         seconds=dict(schedule.seconds),
     )
 

@@ -11,6 +11,7 @@ from twintrack import __version__
 from twintrack.atomic import atomic_folder, atomic_path
 from twintrack.errors import InputError
 from twintrack.pipeline import EXPECTED_S, Ct, Segmentation, load_ct, segment
+from twintrack.preflight import check_output
 from twintrack.progress import CancelToken, Progress, checked, no_progress
 from twintrack.schedule import Schedule
 from twintrack.settings import SegmentSettings
@@ -81,6 +82,7 @@ def segment_file(
     cancel = cancel or CancelToken()
     expected = {"read": READ_S, **EXPECTED_S, "write": WRITE_S}
     schedule = Schedule(progress, expected, alike=("read", "measure", "write"))
+    check_output(out)
     with schedule.stage("read") as report:
         report(0.0, "reading the CT")
         ct = load_ct(source, settings.series)
@@ -89,6 +91,7 @@ def segment_file(
             f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
             "from the result with twintrack export --make-series"
         )
+    check_output(out, ct.volume.array.size)
     each_s = SECONDS_PER_MEGAVOXEL * ct.volume.array.size / 1e6
     schedule.expect("read", READ_S + each_s)
     schedule.expect("write", WRITE_S + each_s + (_dicom_s(ct) if settings.dicom else 0.0))
@@ -126,6 +129,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "expected_volume_ml": _interval(found),
         "lesions": [lesion.to_json() for lesion in found.lesions],
         "labels": found.label_names,
+        "suitability": found.suitability,
         "warnings": [*(ct.series.notes if ct.series is not None else ()), *found.warnings],
     }
 

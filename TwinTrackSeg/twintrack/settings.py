@@ -93,9 +93,31 @@ class SegmentSettings:
         if unknown:
             raise InputError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         values = dict(content)
-        if not isinstance(values.get("roi", "auto"), str):
-            values["roi"] = _box([str(edge) for edge in values["roi"]])
+        roi = values.get("roi", "auto")
+        if isinstance(roi, list | tuple):
+            values["roi"] = _box([str(edge) for edge in roi])
+        for key, value in values.items():
+            _check_type(key, value)
         return cls(**values)
+
+
+_TYPES: dict[str, tuple[type, ...]] = {
+    "roi": (str, tuple),
+    "threshold": (int, float),
+    **dict.fromkeys(("every_tile", "calibrate", "keep_score", "dicom"), (bool,)),
+    **dict.fromkeys(("device", "backend", "rules"), (str,)),
+    **dict.fromkeys(("vessels", "series"), (str, type(None))),
+    "vessel_names": (dict, type(None)),
+}
+
+
+def _check_type(key: str, value: object) -> None:
+    """Refuse a JSON value of another kind than the setting has."""
+    right = isinstance(value, _TYPES[key]) and not (key == "threshold" and isinstance(value, bool))
+    if right and isinstance(value, dict):
+        right = all(isinstance(number, int) and number > 0 for number in value.values())
+    if not right:
+        raise InputError(f"the setting {key!r} cannot be {value!r}")
 
 
 def parse_roi(text: str) -> str | Box:

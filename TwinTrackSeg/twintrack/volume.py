@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError, OutputError
+from twintrack.preflight import check_memory, is_out_of_memory
 
 if TYPE_CHECKING:
     import SimpleITK as sitk
@@ -125,11 +126,7 @@ class Volume:
         """Take over a three-dimensional SimpleITK image."""
         import SimpleITK as sitk
 
-        if image.GetDimension() != 3 or image.GetNumberOfComponentsPerPixel() != 1:
-            raise InputError(
-                f"a volume must have 3 dimensions and one value a voxel, got {image.GetDimension()} dimensions and "
-                f"{image.GetNumberOfComponentsPerPixel()} values"
-            )
+        _check_kind(image.GetDimension(), image.GetNumberOfComponentsPerPixel())
         geometry = Geometry(image.GetSize(), image.GetSpacing(), image.GetOrigin(), image.GetDirection())
         return cls(sitk.GetArrayFromImage(image), geometry)
 
@@ -172,13 +169,23 @@ class Volume:
         return Volume(turned.array.astype(self.array.dtype, copy=False), geometry)
 
 
-def read_volume(path: str | Path) -> Volume:
+def read_volume(path: str | Path, *, work_bytes: int = 0) -> Volume:
     """Read a NIfTI, NRRD or MetaImage file.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    work_bytes : int
+        Memory that the caller will take for each voxel; the header is asked whether that is there.
 
     Raises
     ------
     InputError
-        If the file is missing, not such an image, not three-dimensional or holds values that are not finite.
+        If the file is missing, not such an image, not three-dimensional, holds values that are not finite, or does not
+        fit into memory.
+    MemoryError
+        If memory is short all the same.
     """
     import SimpleITK as sitk
 
@@ -188,14 +195,37 @@ def read_volume(path: str | Path) -> Volume:
     if not path.name.lower().endswith(FILE_ENDINGS):
         raise InputError(f"{path}: not a volume file; expected one of {', '.join(FILE_ENDINGS)}")
     try:
+        size, stored = _header(path)
+        # The image and its array are in memory at once.
+        check_memory(size, 2 * stored + work_bytes, "the volume")
         volume = Volume.from_sitk(sitk.ReadImage(str(path)))
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(f"{path}: too large for the free memory") from error
         raise InputError(f"{path}: cannot be read as an image; the file may be damaged or of another kind") from error
     if volume.array.dtype.kind == "f" and not _all_finite(volume, path):
         raise InputError(f"{path}: holds voxels that are not finite (NaN or infinity); replace them and try again")
     return volume
+
+
+def _check_kind(dimensions: int, values: int) -> None:
+    if dimensions != 3 or values != 1:
+        raise InputError(
+            f"a volume must have 3 dimensions and one value a voxel, got {dimensions} dimensions and {values} values"
+        )
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], int]:
+    """Return the size (x, y, z) of a file's volume, and the bytes of one voxel; refuse what is no volume."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.ReadImageInformation()
+    _check_kind(reader.GetDimension(), reader.GetNumberOfComponents())
+    return reader.GetSize(), sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
 
 
 def _all_finite(volume: Volume, path: Path) -> bool:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from twintrack.progress import CancelToken
 from twintrack.worker_run import Events, answer
-from twintrack.worker_server import end_hard_unless, serve
+from twintrack.worker_server import ORPHAN_PATIENCE_S, PATIENCE_S, end_hard_unless, serve
 
 __all__ = ["main"]
 
@@ -44,7 +44,7 @@ def _read_request(arguments: list[str]) -> object:
         if len(arguments) != 1:
             raise ValueError("the worker takes one argument, the request file, or --serve")
         return json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return error
 
 
@@ -57,11 +57,13 @@ def _private_channel() -> Events:
 
 def _listen(cancel: CancelToken, ended: threading.Event, events: Events) -> None:
     """Wait for a line ``cancel`` or the end of standard input."""
+    patience_s = ORPHAN_PATIENCE_S
     for line in sys.stdin:
         if line.strip() == "cancel":
+            patience_s = PATIENCE_S
             break
     cancel.cancel()
-    end_hard_unless(ended, events)
+    end_hard_unless(ended, events, patience_s)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from twintrack.errors import Cancelled, InputError, TwinTrackError
+from twintrack.preflight import NO_MEMORY, is_out_of_memory
 from twintrack.progress import CancelToken
 from twintrack.time_left import TimeLeft
 
@@ -88,13 +89,14 @@ def answer(request: object, events: Events, cancel: CancelToken, kept: KeptNetwo
     except TwinTrackError as error:
         events.say(event="error", kind=type(error).__name__, message=str(error))
         return 2
-    except MemoryError:
-        trouble = ("MemoryError", "not enough memory; close other programs, or give an ROI")
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        trouble = (type(error).__name__, f"unexpected: {error}")
+        if is_out_of_memory(error):
+            trouble = ("MemoryError", NO_MEMORY)
+        else:
+            trouble = (type(error).__name__, f"unexpected: {error}")
     if kept is not None:
         kept.drop()  # nobody knows what state they are in
     kind, message = trouble
@@ -118,6 +120,8 @@ def _run(request: object, events: Events, cancel: CancelToken, kept: KeptNetwork
         source, bundle, out = (values.pop(key) for key in ("input", "bundle", "out"))
     except KeyError as error:
         raise InputError(f"the request lacks {error}") from error
+    if not all(isinstance(path, str) and path and "\0" not in path for path in (source, bundle, out)):
+        raise InputError("'input', 'bundle' and 'out' of a request must be paths")
     settings = SegmentSettings.from_json(values)
     cancel.check()
     left = TimeLeft()

@@ -25,11 +25,14 @@ from dataclasses import dataclass, field
 from twintrack.progress import CancelToken
 from twintrack.worker_run import Events, KeptNetworks, answer
 
-__all__ = ["PATIENCE_S", "end_hard_unless", "serve"]
+__all__ = ["ORPHAN_PATIENCE_S", "PATIENCE_S", "end_hard_unless", "serve"]
 
 PATIENCE_S = 20.0
 """A cancelled request that has not ended by itself after this time is ended with the process (a step without a check
 hangs)."""
+
+ORPHAN_PATIENCE_S = 3.0
+"""The same for the end of standard input: nobody waits for the result any more."""
 
 IDLE_S = 900.0
 """After this time without a request the networks' memory is given back; packages stay imported."""
@@ -67,11 +70,11 @@ def serve(lines: Iterable[str], events: Events) -> int:
         _return_memory()
 
 
-def end_hard_unless(ended: threading.Event, events: Events) -> None:
+def end_hard_unless(ended: threading.Event, events: Events, patience_s: float = PATIENCE_S) -> None:
     """Say that the run is cancelled and end the process some time from now, unless `ended` is set by then."""
 
     def end() -> None:
-        if not ended.wait(PATIENCE_S):
+        if not ended.wait(patience_s):
             with suppress(OSError):  # nobody listens any more
                 events.say(event="cancelled")
             os._exit(130)
@@ -94,6 +97,7 @@ def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: 
         jobs.put(open_jobs[-1])
     _cancel(open_jobs, events)
     jobs.put(None)
+    end_hard_unless(threading.Event(), events, ORPHAN_PATIENCE_S)
 
 
 def _read(line: str) -> object:
@@ -103,7 +107,7 @@ def _read(line: str) -> object:
         return text or None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         return error
 
 

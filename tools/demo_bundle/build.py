@@ -29,6 +29,7 @@ from twintrack.bundle_create import BundleCard, StageSource, create_bundle
 from twintrack.calibration import Calibrator, ScoreSketch, write_calibrator
 from twintrack.fitting import fit_sketch
 from twintrack.inference import NetworkStore, localize, score_ensemble
+from twintrack.input_range import InputRange, features_of
 from twintrack.phantom import PhantomCase, make_phantom
 
 HERE = Path(__file__).resolve().parent
@@ -60,18 +61,23 @@ def main() -> None:
             results = {stage: work / "present" / stage for stage in RESULTS}
         else:
             results = {stage: getattr(arguments, stage) / "results" / RESULTS[stage] for stage in RESULTS}
-        make_bundle(config, results, work / "raw", None)
+        inputs = InputRange.over(
+            features_of(make_phantom(seed, raters=1).ct.to_lps()) for seed in range(*config["calibration_seeds"])
+        )
+        make_bundle(config, results, work / "raw", None, inputs)
         store = NetworkStore("cpu")
         with Bundle.open(work / "raw") as bundle:
             calibrator = fit(config, bundle, store)
             rows = [evaluate(seed, config, bundle, store, calibrator) for seed in range(*config["test_seeds"])]
         write_calibrator(calibrator, work / "calibrator.json")
         shutil.rmtree(TARGET, ignore_errors=True)
-        make_bundle(config, results, TARGET, work / "calibrator.json")
+        make_bundle(config, results, TARGET, work / "calibrator.json", inputs)
     report(rows)
 
 
-def make_bundle(config: dict[str, Any], results: dict[str, Path], out: Path, calibrator: Path | None) -> None:
+def make_bundle(
+    config: dict[str, Any], results: dict[str, Path], out: Path, calibrator: Path | None, inputs: InputRange
+) -> None:
     """Write the bundle to `out`."""
     card = BundleCard(
         name="twintrack-demo",
@@ -84,6 +90,7 @@ def make_bundle(config: dict[str, Any], results: dict[str, Path], out: Path, cal
         vessel_labels={"PORTA": "portal_vein", "SMV": "smv", "AORTA": "aorta", "CELIAC": "celiac", "SMA": "sma"},
         roi_margin_mm=config["roi_margin_mm"],
         roi_probability=config["roi_probability"],
+        inputs=inputs,
     )
     create_bundle(
         StageSource(results["coarse"], ("0",)),

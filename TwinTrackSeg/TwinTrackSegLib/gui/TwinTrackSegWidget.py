@@ -282,7 +282,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         expected = self._result.expectedVolumeMl
         if expected is not None:
             text = _("{text}, {expected:.1f} mL expected over the readers").format(text=text, expected=expected)
-        self.ui.volumeLabel.text = text
+        self.ui.volumeLabel.text = "\n".join([text, *self._result.warnings])
 
     @contextlib.contextmanager
     def _shownErrors(self):

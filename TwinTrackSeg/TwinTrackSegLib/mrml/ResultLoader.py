@@ -131,7 +131,7 @@ def _readJson(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: missing in the result folder; run the segmentation again") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON; run the segmentation again") from error
     if not isinstance(content, dict) or content.get("schema") != 1:
         raise InputError(f"{path}: is not of schema 1; it was made by another version of TwinTrackSeg")

@@ -77,6 +77,12 @@ class SceneResult:
         return [self.mhrNode, *(node for node in others if node is not None)]
 
     @property
+    def warnings(self) -> list[str]:
+        """What the reader of the result must know."""
+        found = self.record.get("result", {}).get("warnings")
+        return [str(line) for line in found] if isinstance(found, list) else []
+
+    @property
     def record(self) -> dict[str, Any]:
         """The engine's own account, ``{"result": ..., "invasion": ...}``."""
         if self._record is None:

@@ -95,7 +95,7 @@ class SegmentationRun:
         events, running = self._worker.poll()
         for event in events:
             remaining = event.get("remaining_s")
-            self.remainingSec = float(remaining) if isinstance(remaining, (int, float)) else None
+            self.remainingSec = float(remaining) if _isSeconds(remaining) else None
             onProgress(float(event["fraction"]), str(event.get("message", "")))
         return running
 
@@ -131,6 +131,10 @@ class SegmentationRun:
             "dicom": False,
             **asdict(self.settings),
         }
+
+
+def _isSeconds(value: object) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value < 1e9
 
 
 def _temporaryRoot() -> str | None:

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 FINAL_EVENTS = ("done", "error", "cancelled")
 STDERR_LINES_KEPT = 200
+LONGEST_LINE = 65536
+"""No event has more letters; of a longer line the rest is dropped."""
 PIPE_GRACE_SEC = 2.0
 """How long to wait for the pipes to close once the process is gone (a grandchild may hold them open)."""
 
@@ -205,7 +207,11 @@ def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Po
 
 
 def _pump(stream: IO[str], name: str, lines: queue.SimpleQueue[tuple[str, str]]) -> None:
-    for line in stream:
+    """Pass on lines; of one that is longer than any event, its start."""
+    while line := stream.readline(LONGEST_LINE):
+        rest = line
+        while rest and not rest.endswith("\n"):
+            rest = stream.readline(LONGEST_LINE)
         lines.put((name, line.rstrip("\r\n")))
 
 
@@ -213,7 +219,7 @@ def _parse(line: str) -> dict[str, Any] | None:
     """Return the event that a line of output carries, or None if it carries none (a library's chatter)."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict):
         return None

@@ -44,6 +44,8 @@ CATEGORIES = {
 THRESHOLD = _own("THRESHOLD", "Working threshold")
 INTENDED_USE = _own("INTENDED-USE", "Intended use")
 RESEARCH_ONLY = _own("RESEARCH-ONLY", "For research use only, not for diagnosis or treatment")
+INPUT_CHECK = _own("INPUT-CHECK", "Input compared with the model's training images")
+UNLIKE_TRAINING = _own("INPUT-UNLIKE-TRAINING", "CT is unlike the training images; result is doubtful")
 
 SAME_THRESHOLD = 1e-6
 """Thresholds this close are the same."""
@@ -108,10 +110,12 @@ def report_groups(
     """Return the groups of a report on ``result.json`` and ``invasion.json``; what they do not state is left out."""
     threshold = float(result["threshold"])
     text = level_text(threshold, meaning, raters)
-    stated = (
+    stated: tuple[Evaluation, ...] = (
         Evaluation(THRESHOLD, _own(f"THRESHOLD-{round(1000 * threshold):04d}", text[0].upper() + text[1:])),
         Evaluation(INTENDED_USE, RESEARCH_ONLY),
     )
+    if (result.get("suitability") or {}).get("outside"):
+        stated = (*stated, Evaluation(INPUT_CHECK, UNLIKE_TRAINING))
     groups = [Group("tumor", PANCREAS, _volumes(result.get("volume_ml") or {}, meaning), stated)]
     for number, lesion in enumerate(result.get("lesions") or [], start=1):
         groups.append(Group(f"lesion {number}", PANCREAS, _lesion(lesion), stated))

@@ -18,6 +18,7 @@ from twintrack.dicom.hounsfield import AIR_HU, stack_hu, to_hu
 from twintrack.dicom.layout import SliceLayout
 from twintrack.dicom.pixels import read_pixels
 from twintrack.dicom.stack import Stack, stack_slices
+from twintrack.preflight import WORK_BYTES, check_memory
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.volume import Volume
 
@@ -143,6 +144,7 @@ def read_series(
     )
     stack = stack_slices(found.slices)
     grid = find_grid(stack)
+    check_memory(grid.geometry.size, WORK_BYTES, f"{path}: the series")
     array = stack_hu(_read_slices(stack.slices, part(progress, 0.3, 1.0), cancel))
     if grid.layout is not None:
         array = _resampled(array, grid.layout)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from twintrack.csv_cells import harmless
 from twintrack.errors import OutputError
 from twintrack.invasion.readers import CATEGORY_THRESHOLD, Category
 from twintrack.invasion.resectability import ContactPattern, vessel_title
@@ -167,7 +168,7 @@ def _row(name: str, vessel: Mapping[str, Any], half: int | None) -> dict[str, st
 
     worst = vessel.get("worst_section") or {}
     return {
-        "vessel": name,
+        "vessel": harmless(name),
         "present": str(vessel.get("present", False)).lower(),
         "category": vessel.get("category") or "",
         "angle_deg_at_0.5": at_half("angle_deg"),
@@ -180,5 +181,5 @@ def _row(name: str, vessel: Mapping[str, Any], half: int | None) -> dict[str, st
         "angle_p10_deg": text("angle_p10_deg", 1),
         "angle_p90_deg": text("angle_p90_deg", 1),
         "lumen_ratio": text("lumen_ratio", 2, worst),
-        "reason": vessel.get("reason") or "",
+        "reason": harmless(vessel.get("reason") or ""),
     }

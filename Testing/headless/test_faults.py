@@ -1,0 +1,283 @@
+"""Whatever happens to a run: no half file under a final name, the earlier result whole, and a sentence that helps."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faults import assert_whole, at, ct_file, finish, request, run, start, state
+from twintrack.errors import Cancelled
+from twintrack.progress import CancelToken
+from twintrack.results import segment_file
+from twintrack.settings import SegmentSettings
+from twintrack.volume import Geometry, Volume, write_volume
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="injects faults by Linux means")
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def ct(tmp_path_factory) -> Path:
+    return ct_file(tmp_path_factory.mktemp("ct"))
+
+
+@pytest.fixture(scope="module")
+def earlier(ct, bundle_folder, tmp_path_factory) -> Path:
+    """A finished result; each test takes a copy."""
+    import torch
+
+    torch.set_num_threads(1)  # children are forked
+    out = tmp_path_factory.mktemp("earlier") / "out"
+    values = request(ct, bundle_folder, out)
+    settings = {key: values[key] for key in ("roi", "calibrate", "backend", "device")}
+    segment_file(ct, bundle_folder, out, SegmentSettings.from_json(settings))
+    assert_whole(out)
+    return out
+
+
+@pytest.fixture
+def out(earlier, tmp_path) -> Path:
+    shutil.copytree(earlier, tmp_path / "out")
+    return tmp_path / "out"
+
+
+@pytest.fixture(scope="module")
+def messages(ct, earlier, bundle_folder, tmp_path_factory) -> list[str]:
+    """What a run says on its way, once each: one message for each stage or part of one."""
+    folder = tmp_path_factory.mktemp("messages")
+    ended = run(request(ct, bundle_folder, folder / "out", threshold=0.4), folder / "log")
+    assert ended.code == 0
+    heard = dict.fromkeys(event["message"] for event in ended.events if event["event"] == "progress")
+    return [message for message in heard if message != "done"]
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_killed_at_any_stage_leaves_the_earlier_result_and_the_next_run_clears_up(
+    messages, ct, bundle_folder, out, tmp_path
+):
+    before = state(out)
+    assert len(messages) >= 5
+    for message in messages:
+        ended = run(request(ct, bundle_folder, out, threshold=0.4), tmp_path / "log", at(message, kill))
+        assert ended.code == -signal.SIGKILL, message
+        assert {name: digest for name, digest in state(out).items() if not name.startswith(".")} == before, message
+    assert run(request(ct, bundle_folder, out, threshold=0.4), tmp_path / "log").code == 0
+    assert assert_whole(out)["threshold"] == 0.4
+
+
+def limit_memory() -> None:
+    """Leave this process almost nothing beyond what it has."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    size = pages * resource.getpagesize() + MIB // 4
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+
+
+def test_out_of_memory_at_any_stage_is_said_and_leaves_the_earlier_result(messages, bundle_folder, out, tmp_path):
+    geometry = Geometry((150, 140, 80), (0.8, 0.8, 3.0))
+    array = np.random.default_rng(1).normal(0, 60, geometry.shape).astype(np.int16)
+    write_volume(Volume(array, geometry), tmp_path / "ct.nrrd")
+    before = state(out)
+    sentences = set()
+    for message in messages:
+        ended = run(request(tmp_path / "ct.nrrd", bundle_folder, out), tmp_path / "log", at(message, limit_memory))
+        assert ended.code in (1, 2, -signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV), message
+        assert {name: digest for name, digest in state(out).items() if not name.startswith(".")} == before, message
+        if ended.code > 0:
+            sentences.add(ended.sentence)
+    assert any("memory" in sentence for sentence in sentences)
+    assert all("memory" in sentence or "free space" in sentence for sentence in sentences), sentences
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 6 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only an administrator can mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def fill(place: Path, left: int) -> None:
+    with (place / "filler").open("wb") as stream:
+        stream.write(b"x" * (shutil.disk_usage(place).free - left))
+
+
+@pytest.mark.parametrize("left", [0, 20_000, 120_000])
+@pytest.mark.parametrize("message", ["writing volumes", "drawing the overview"])
+def test_a_disk_that_fills_up_while_writing_leaves_the_earlier_result(
+    earlier, ct, bundle_folder, small_disk, tmp_path, message, left
+):
+    out = small_disk / "out"
+    shutil.copytree(earlier, out)
+    before = state(out)
+    content = request(ct, bundle_folder, out, threshold=0.4)
+    ended = run(content, tmp_path / "log", at(message, lambda: fill(small_disk, left)))
+    assert (ended.code, ended.events[-1]["kind"]) == (2, "OutputError")
+    assert "space" in ended.sentence
+    assert str(out) in ended.sentence
+    assert state(out) == before
+    (small_disk / "filler").unlink()
+    assert run(content, tmp_path / "log").code == 0
+    assert assert_whole(out)["threshold"] == 0.4
+
+
+def test_a_disk_without_room_is_refused_before_the_work_with_numbers(ct, bundle_folder, small_disk, tmp_path):
+    fill(small_disk, 2 * MIB)
+    ended = run(request(ct, bundle_folder, small_disk / "out"), tmp_path / "log")
+    assert ended.code == 2
+    assert "needs at least 4 MB of disk space, and 2 MB are free" in ended.sentence
+    assert not (small_disk / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(ct, bundle_folder, small_disk, tmp_path):
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    ended = run(request(ct, bundle_folder, small_disk / "new" / "out"), tmp_path / "log")
+    assert (ended.code, len(ended.events)) == (2, 1)
+    assert "no permission to write" in ended.sentence
+
+
+@pytest.mark.parametrize("message", ["reading the CT", "writing volumes", "drawing the overview"])
+def test_a_result_folder_removed_during_the_run_is_told_or_made_again(ct, bundle_folder, out, tmp_path, message):
+    ended = run(request(ct, bundle_folder, out), tmp_path / "log", at(message, lambda: shutil.rmtree(out)))
+    if message == "reading the CT":
+        assert ended.code == 0
+        assert_whole(out)
+    else:
+        assert (ended.code, ended.events[-1]["kind"]) == (2, "OutputError")
+        assert not out.exists() or not list(out.iterdir())
+
+
+def test_cancel_at_twenty_random_moments_changes_nothing(ct, bundle_folder, out):
+    before, rng = state(out), np.random.default_rng(8)
+    values = request(ct, bundle_folder, out)
+    settings = SegmentSettings.from_json({key: values[key] for key in ("roi", "calibrate", "backend", "device")})
+    begun = time.perf_counter()
+    segment_file(ct, bundle_folder, out.parent / "other", settings)
+    usual_s = time.perf_counter() - begun
+    cancelled = 0
+    for moment_s in rng.uniform(0, 0.9 * usual_s, 20):
+        cancel = CancelToken()
+        timer = threading.Timer(moment_s, cancel.cancel)
+        timer.start()
+        try:
+            segment_file(ct, bundle_folder, out, settings, cancel=cancel)
+        except Cancelled:
+            cancelled += 1
+            assert state(out) == before
+        else:
+            assert_whole(out)
+            before = state(out)
+        timer.cancel()
+    assert cancelled >= 5
+
+
+def test_two_runs_into_one_folder_leave_the_whole_result_of_one(ct, bundle_folder, out, tmp_path):
+    logs = [tmp_path / "log 1", tmp_path / "log 2"]
+    runs = [
+        start(request(ct, bundle_folder, out, threshold=value), log)
+        for value, log in zip((0.3, 0.7), logs, strict=True)
+    ]
+    assert [finish(process, log).code for process, log in zip(runs, logs, strict=True)] == [0, 0]
+    threshold = assert_whole(out)["threshold"]
+    assert threshold in (0.3, 0.7)
+    assert f"{threshold:g}" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["Müller 膵臓 ct", "a 'quoted' & $(odd) name", "x" * 200, "-v", "%s{0}"])
+def test_odd_paths_are_paths_like_others(earlier, ct, bundle_folder, tmp_path, name):
+    folder = tmp_path / name / name
+    folder.mkdir(parents=True)
+    shutil.copy(ct, folder / f"{name}.nrrd")
+    shutil.copytree(bundle_folder, folder / "bundle")
+    ended = run(request(folder / f"{name}.nrrd", folder / "bundle", folder / "out"), tmp_path / "log")
+    assert ended.events[-1] == {"event": "done", "out": str(folder / "out")}
+    assert_whole(folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("size", "spacing_mm"),
+    [((30, 30, 2000), (1.5, 1.5, 0.5)), ((60, 60, 30), (0.3, 0.3, 0.3)), ((40, 40, 6), (10.0, 10.0, 10.0))],
+)
+def test_volumes_of_odd_shape_and_spacing_are_segmented(earlier, bundle_folder, tmp_path, size, spacing_mm):
+    geometry = Geometry(size, spacing_mm)
+    array = np.random.default_rng(1).normal(0, 60, geometry.shape).astype(np.int16)
+    write_volume(Volume(array, geometry), tmp_path / "ct.nrrd")
+    roi = [2, 28, 2, 28, 1, min(20, size[2])]
+    ended = run(request(tmp_path / "ct.nrrd", bundle_folder, tmp_path / "out", roi=roi), tmp_path / "log")
+    assert ended.events[-1]["event"] == "done", ended.sentence
+    assert_whole(tmp_path / "out", geometry)
+
+
+def test_a_single_slice_is_refused_with_its_size(earlier, bundle_folder, tmp_path):
+    geometry = Geometry((40, 40, 1), (1.0, 1.0, 1.0))
+    write_volume(Volume(np.zeros(geometry.shape, np.int16), geometry), tmp_path / "ct.nrrd")
+    ended = run(request(tmp_path / "ct.nrrd", bundle_folder, tmp_path / "out"), tmp_path / "log")
+    assert (ended.code, "single slice" in ended.sentence) == (2, True)
+
+
+def test_clocks_that_jump_do_no_harm(ct, bundle_folder, out, tmp_path):
+    def jump(message: str) -> None:
+        moment = np.random.default_rng(len(message)).choice([0.0, 4e9])
+        time.time = lambda: moment
+
+    ended = run(request(ct, bundle_folder, out, threshold=0.4), tmp_path / "log", jump)
+    assert ended.code == 0
+    result = assert_whole(out)
+    assert all(0 <= seconds < 1000 for seconds in result["seconds"].values())
+
+
+def test_the_same_input_gives_bit_identical_maps_also_when_runs_go_in_parallel(ct, bundle_folder, earlier, tmp_path):
+    logs = [tmp_path / f"log {n}" for n in range(4)]
+    runs = [start(request(ct, bundle_folder, tmp_path / str(n)), log) for n, log in enumerate(logs)]
+    assert {finish(process, log).code for process, log in zip(runs, logs, strict=True)} == {0}
+    for n in range(4):
+        for name in ("probability.nii.gz", "segmentation.nii.gz"):
+            assert state(tmp_path / str(n))[name] == state(earlier)[name]
+
+
+PARENT = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-m", "twintrack.worker", "--serve"], stdin=subprocess.PIPE,
+                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def test_no_worker_outlives_its_parent_by_five_seconds():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    pid = int(parent.stdout.readline())
+    time.sleep(1)
+    assert Path(f"/proc/{pid}").exists()
+    parent.kill()
+    parent.wait()
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline and _alive(pid):
+        time.sleep(0.1)
+    assert not _alive(pid)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,152 @@
+"""Whether there is room for a run, asked of headers before memory is taken or time is spent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from math import prod
+from pathlib import Path
+
+from twintrack.errors import InputError, OutputError
+
+__all__ = ["NO_MEMORY", "WORK_BYTES", "available_memory", "check_memory", "check_output", "is_out_of_memory"]
+
+WORK_BYTES = 30
+"""Memory that a segmentation takes for each voxel of the CT at its peak, beside the voxels as they are stored: the CT
+in two orientations, map and score in float32, labels, and copies on the way to files."""
+
+LEAST_OUTPUT_BYTES = 4e6
+"""Pictures, report, tables and, with little found, the compressed maps."""
+
+OUTPUT_BYTES = 0.1
+"""Least size of the compressed maps for each voxel."""
+
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "failed to allocate", "bad_alloc", "out of memory")
+"""What SimpleITK, torch and OpenVINO say, in small letters, when memory is short; they raise RuntimeError."""
+
+NO_MEMORY = "the memory was not enough; close other programs, give a smaller region, or use a computer with more memory"
+"""What a user is told when memory ran out during a run."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def check_memory(size_xyz: Sequence[int], bytes_per_voxel: float, what: str) -> None:
+    """Refuse a volume that does not fit into memory.
+
+    Parameters
+    ----------
+    size_xyz : sequence of int
+        Its size in voxels, as its header tells.
+    bytes_per_voxel : float
+        What is needed for each voxel.
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    InputError
+        With the memory that is needed and the memory that is free. Nothing where the latter is unknown.
+    """
+    needed, free = prod(size_xyz) * bytes_per_voxel, available_memory()
+    if free is not None and needed > free:
+        size = " x ".join(str(n) for n in size_xyz)
+        raise InputError(
+            f"{what} of {size} voxels needs about {_gb(needed)} of memory, and {_gb(free)} are free; crop or resample "
+            "the volume, close other programs, or use a computer with more memory"
+        )
+
+
+def check_output(out: str | Path, voxels: int = 0) -> None:
+    """Refuse a result folder that cannot be written to, or whose disk has no room for the result of that many voxels.
+
+    Raises
+    ------
+    OutputError
+        With the space that is needed and the space that is free.
+    """
+    out = Path(out)
+    place = next((p for p in (out.absolute(), *out.absolute().parents) if os.path.lexists(p)), Path())
+    if not place.is_dir():
+        raise OutputError(f"{out}: cannot be used as result folder, because {place} is a file; choose another one")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{out}: cannot be used as result folder (no permission to write to {place}); choose another")
+    needed = LEAST_OUTPUT_BYTES + OUTPUT_BYTES * voxels
+    with suppress(OSError):  # a file system that does not tell
+        free = shutil.disk_usage(place).free
+        if free < needed:
+            raise OutputError(
+                f"{out}: the result needs at least {_gb(needed)} of disk space, and {_gb(free)} are free; free some or "
+                "choose another place"
+            )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says, in whatever words, that memory is short."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in str(error).lower() for words in OUT_OF_MEMORY)
+    )
+
+
+def available_memory() -> int | None:
+    """Return how many bytes this process can still take without harm; None if that is not known."""
+    known = [found for found in (_system_memory(), _cgroup_memory(), _address_space()) if found is not None]
+    return max(0, min(known)) if known else None
+
+
+def _system_memory() -> int | None:
+    if sys.platform == "win32":
+        return _windows_memory()
+    with suppress(OSError, ValueError, KeyError):
+        lines = (line.split() for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+        kilobytes = {words[0]: int(words[1]) for words in lines}
+        return 1024 * (kilobytes["MemAvailable:"] + kilobytes["SwapFree:"])
+    with suppress(OSError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")  # macOS: all there is
+    return None
+
+
+def _cgroup_memory() -> int | None:
+    """Return what a container or a batch system leaves (control groups, version 2)."""
+    with suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines()
+        group = next(line.removeprefix("0::/") for line in lines if line.startswith("0::/"))
+        folder = _CGROUP / group if (_CGROUP / group / "memory.max").exists() else _CGROUP
+        limit = int((folder / "memory.max").read_text())  # "max" is no number: no limit
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return limit - int((folder / "memory.current").read_text()) + int(stat.get("inactive_file", 0))
+    return None
+
+
+def _address_space() -> int | None:
+    """Return what a limit such as ``ulimit -v`` leaves."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit == resource.RLIM_INFINITY:
+        return None
+    with suppress(OSError, ValueError):
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        return limit - pages * os.sysconf("SC_PAGE_SIZE")
+    return limit
+
+
+def _windows_memory() -> int | None:
+    if sys.platform == "win32":
+        import ctypes
+
+        # MEMORYSTATUSEX: two 32-bit and seven 64-bit numbers; the fifth of those is the memory that can still be had.
+        status = (ctypes.c_uint64 * 8)()
+        status[0] = ctypes.sizeof(status)
+        if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
+            return int(status[4])
+    return None
+
+
+def _gb(number: float) -> str:
+    """Write bytes for people."""
+    return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"
