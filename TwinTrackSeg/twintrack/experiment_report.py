@@ -1,4 +1,4 @@
-"""The outcome of the eperiment as files: metrics of every case, tables beside the paper's, maps and reliability."""
+"""The outcome of the experiment as files: metrics of every case, tables beside the paper's, maps and reliability."""
 
 from __future__ import annotations
 
