@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,11 +44,12 @@ DICOM_S, DICOM_S_PER_SLICE = 0.3, 0.02
 
 def segment_file(
     source: str | Path,
-    bundle_path: str | Path,
+    bundle: str | Path | Bundle,
     out: str | Path,
     settings: SegmentSettings | None = None,
     *,
     store: NetworkStore | None = None,
+    turn: AbstractContextManager[object] | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
@@ -57,14 +59,17 @@ def segment_file(
     ----------
     source : path
         Volume file, DICOM folder or ZIP archive, or one file of a DICOM series.
-    bundle_path : path
-        Bundle folder or zip.
+    bundle : path or Bundle
+        Bundle folder or zip, or one that is already open.
     out : path
         Result folder; files of an earlier run in it are replaced when the new ones are complete.
     settings : SegmentSettings, optional
         Options.
     store : NetworkStore, optional
         Keeps the networks for the next run.
+    turn : context manager, optional
+        Entered for the time in which the networks run: a lock lets runs that share a `store` take turns, so that one
+        reads or writes while the networks work for another.
 
     Returns
     -------
@@ -95,13 +100,14 @@ def segment_file(
     each_s = SECONDS_PER_MEGAVOXEL * ct.volume.array.size / 1e6
     schedule.expect("read", READ_S + each_s)
     schedule.expect("write", WRITE_S + each_s + (_dicom_s(ct) if settings.dicom else 0.0))
-    with Bundle.open(bundle_path) as bundle:
-        found = segment(ct.volume, bundle, settings, store=store, cancel=cancel, schedule=schedule)
+    with nullcontext(bundle) if isinstance(bundle, Bundle) else Bundle.open(bundle) as opened:
+        with turn or nullcontext():
+            found = segment(ct.volume, opened, settings, store=store, cancel=cancel, schedule=schedule)
         cancel.check()
         with atomic_folder(out, owned=RESULT_FILES, last="result.json") as folder:
             with schedule.stage("write") as report:
-                result = describe(ct, found, bundle, settings)
-                _write_files(folder, ct, found, bundle, settings, result, checked(report, cancel))
+                result = describe(ct, found, opened, settings)
+                _write_files(folder, ct, found, opened, settings, result, checked(report, cancel))
             result["seconds"] = dict(schedule.seconds)
             _write_report(folder, ct.volume, result, found)
             _save_json(folder / "result.json", result)

@@ -1,0 +1,101 @@
+"""Sub-command for many cases: cohort."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twintrack.cli_shell import (
+    Backend,
+    BackendOption,
+    Device,
+    DeviceOption,
+    OutFolder,
+    Verbose,
+    progress_bar,
+    start_log,
+)
+from twintrack.errors import InputError
+
+__all__ = ["SchedulerOption", "cohort"]
+
+SchedulerOption = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler, e.g. tcp://host:8786; its workers do the work.")
+]
+
+
+class Region(str, Enum):
+    """Where the networks look."""
+
+    AUTO = "auto"
+    FULL = "full"
+
+
+def cohort(
+    manifest: Annotated[Path, typer.Argument(help="CSV with case and image; optional vessels.")],
+    bundle: Annotated[Path, typer.Option(help="Model bundle: a folder or a zip, visible from all workers.")],
+    out: OutFolder,
+    scheduler: SchedulerOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes on this machine. [default: one a GPU, or what the CPU allows]")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try cases again that failed before.")] = False,
+    vessel_names: Annotated[
+        str | None, typer.Option(help="Values in the column vessels. [default: PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5]")
+    ] = None,
+    rules: Annotated[
+        str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")
+    ] = "nccn",
+    roi: Annotated[Region, typer.Option(help="Look around the organ, or everywhere.")] = Region.AUTO,
+    threshold: Annotated[float, typer.Option(help="Fraction of readers at which the outline is drawn.")] = 0.5,
+    device: DeviceOption = Device.AUTO,
+    backend: BackendOption = Backend.AUTO,
+    every_tile: Annotated[
+        bool, typer.Option("--every-tile", help="All networks look everywhere, also where the first sees no tumour.")
+    ] = False,
+    keep_score: Annotated[bool, typer.Option("--keep-score", help="Also write the uncalibrated score.")] = False,
+    dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (all images must be DICOM).")] = False,
+    no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
+    verbose: Verbose = False,
+) -> None:
+    """Segment many CTs, on this machine or a Dask cluster. Run it again to go on where it stopped."""
+    start_log(verbose)
+    if scheduler is not None and workers is not None:
+        raise typer.BadParameter("a running scheduler has its own workers; leave one out", param_hint="--workers")
+    from twintrack.cohort import run_cohort
+    from twintrack.settings import SegmentSettings, parse_vessel_names
+
+    settings = SegmentSettings(
+        roi=roi.value,
+        threshold=threshold,
+        device=device.value,
+        backend=backend.value,
+        every_tile=every_tile,
+        calibrate=not no_calibration,
+        keep_score=keep_score,
+        dicom=dicom,
+        vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
+        rules=rules,
+    )
+    with progress_bar() as progress:
+        found = run_cohort(
+            manifest,
+            bundle,
+            out,
+            settings,
+            scheduler=scheduler,
+            workers=workers,
+            retry_failed=retry_failed,
+            announce=lambda line: typer.echo(line, err=True),
+            progress=progress,
+        )
+    if found.failed:
+        typer.echo(f"warning: {found.failed} of {found.cases} cases failed; see {out / 'failures.csv'}", err=True)
+    if not found.done:
+        raise InputError(f"{out / 'failures.csv'}: no case has a result; read why there, then use --retry-failed")
+    kept = f" ({found.kept} cases as they were)" if found.kept else ""
+    typer.echo(f"{found.done} of {found.cases} cases have a result{kept}")
+    typer.echo(f"overview: {out / 'index.html'}")

@@ -1,0 +1,207 @@
+"""Where the work is done: a cluster on this machine, or a running Dask scheduler; checked before anything starts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from twintrack import __version__
+from twintrack.errors import InputError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["GPU", "WORKER_PATIENCE_S", "cluster_client", "slots"]
+
+GPU = "GPU"
+"""Dask resource of workers that run networks."""
+
+CONNECT_S = 10
+"""A scheduler that has not answered after this time is taken for unreachable."""
+
+WORKER_PATIENCE_S = 300
+"""A cluster that starts its workers when there is work has this time for the first one."""
+
+CORES_PER_WORKER = 4
+BYTES_PER_WORKER = 6 << 30
+"""What one worker of the local cluster should have where the networks run on the CPU."""
+
+NO_SPILLING = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
+"""A case is a task without data: nothing to spill, and a worker that paused would never go on."""
+
+SAME_VERSIONS = ("python", "distributed", "dask", "msgpack", "cloudpickle", "numpy", "twintrack")
+"""Packages whose versions have to be the same here and on the workers; of Python and numpy the first two numbers."""
+
+
+@contextmanager
+def cluster_client(
+    scheduler: str | None = None,
+    *,
+    workers: int | None = None,
+    device: str = "auto",
+    networks: bool = True,
+    announce: Callable[[str], None] | None = None,
+) -> Iterator[Client]:
+    """Yield a client of a running scheduler, or of a cluster of processes on this machine.
+
+    Parameters
+    ----------
+    scheduler : str, optional
+        Address, such as ``tcp://host:8786``; without it a local cluster is started, and ended with the block.
+    workers : int, optional
+        Processes of the local cluster; by default one a GPU, or what cores and memory allow on the CPU.
+    device : str
+        Where the networks run, to count the GPUs of this machine.
+    networks : bool
+        Whether workers need the resource `GPU`.
+    announce : callable, optional
+        Told the dashboard's address.
+
+    Raises
+    ------
+    InputError
+        If the scheduler cannot be reached, gets no workers, or runs other versions than this process.
+    """
+    import distributed  # noqa: F401  (sets the level of its log when it is imported)
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes back as an exception
+    with _local(workers, device, networks) if scheduler is None else _remote(scheduler, networks) as client:
+        if announce is not None:
+            announce(f"dashboard: {_dashboard(client)}")
+        yield client
+
+
+def slots(client: Client, resource: str | None = None) -> int:
+    """Return how many tasks the workers can have in hand at the same time."""
+    infos = client.scheduler_info(n_workers=-1)["workers"].values()
+    return sum(info["nthreads"] for info in infos if resource is None or resource in (info.get("resources") or {}))
+
+
+@contextmanager
+def _local(workers: int | None, device: str, networks: bool) -> Iterator[Client]:
+    import dask
+    from dask.system import CPU_COUNT
+    from distributed import Client, LocalCluster
+
+    gpus = _gpu_count() if networks and device in ("auto", "cuda") else 0
+    workers = workers or gpus or _cpu_workers(networks)
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(CPU_COUNT // workers, 1) if networks else 1)
+    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    with warnings.catch_warnings(), dask.config.set(NO_SPILLING):
+        warnings.simplefilter("ignore")  # a dashboard's port that is in use
+        cluster = LocalCluster(
+            n_workers=workers,
+            threads_per_worker=2 if gpus else 1,  # with two, one case is read or written while another is on the GPU
+            processes=True,
+            dashboard_address="127.0.0.1:8787",
+            silence_logs=logging.CRITICAL,
+            resources={GPU: 1},
+            env=environment,
+        )
+    with cluster, Client(cluster) as client:
+        if gpus > 1:
+            client.register_plugin(_gpu_plugin(gpus))
+        yield client
+
+
+@contextmanager
+def _remote(address: str, networks: bool) -> Iterator[Client]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=CONNECT_S)
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{address}: no Dask scheduler can be reached there ({_reason(error)}); check the address, and that "
+            "`dask scheduler` runs"
+        ) from error
+    with client:
+        _check_versions(address, client.get_versions(packages=["twintrack"]))
+        _wait_for_worker(address, client)
+        _check_versions(address, client.get_versions(packages=["twintrack"]))
+        if networks and not slots(client, GPU):
+            raise InputError(
+                f'{address}: none of its workers may run networks; start them with --resources "{GPU}=1" --nthreads 2'
+            )
+        yield client
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _wait_for_worker(address: str, client: Client) -> None:
+    """Wait for the first worker; the task that it gets makes a cluster that grows by need start one."""
+    if client.scheduler_info(n_workers=-1)["workers"]:
+        return
+    call = client.submit(os.getpid, pure=False)
+    try:
+        call.result(timeout=WORKER_PATIENCE_S)
+    except TimeoutError as error:
+        raise InputError(
+            f"{address}: has no workers, and none came within {WORKER_PATIENCE_S} s; start some with "
+            f'`dask worker {address} --resources "{GPU}=1" --nthreads 2`'
+        ) from error
+
+
+def _check_versions(address: str, versions: Any) -> None:
+    """Refuse a cluster whose packages differ from those of this process; workers and versions are named."""
+    here = versions["client"]["packages"] | {"twintrack": __version__}
+    places = {"its scheduler": versions["scheduler"]} if versions.get("scheduler") else {}
+    places |= {f"its worker {worker}": found for worker, found in sorted(versions["workers"].items())}
+    for place, found in places.items():
+        for package in SAME_VERSIONS:
+            if place == "its scheduler" and package in ("numpy", "twintrack"):
+                continue
+            there = found["packages"].get(package)
+            if _relevant(package, there) != _relevant(package, here.get(package)):
+                raise InputError(
+                    f"{address}: {place} has {package} {there or '(missing)'}, this machine {here.get(package)}; "
+                    "install the same versions everywhere"
+                )
+
+
+def _relevant(package: str, version: str | None) -> str | None:
+    if version is None or package not in ("python", "numpy"):
+        return version
+    return ".".join(version.split(".")[:2])
+
+
+def _dashboard(client: Client) -> str:
+    """Return the address of the dashboard; without bokeh Dask has plain pages only."""
+    from importlib.util import find_spec
+
+    link = str(client.dashboard_link)
+    return link if find_spec("bokeh") else link.removesuffix("/status") + "/info/main/workers.html"
+
+
+def _gpu_count() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _cpu_workers(networks: bool) -> int:
+    from dask.system import CPU_COUNT
+    from distributed.system import MEMORY_LIMIT
+
+    if not networks:
+        return max(CPU_COUNT, 1)
+    return max(min(CPU_COUNT // CORES_PER_WORKER, MEMORY_LIMIT // BYTES_PER_WORKER), 1)
+
+
+def _gpu_plugin(gpus: int) -> Any:
+    """Return what gives each process of the local cluster a GPU of its own, before it touches one."""
+    from distributed import WorkerPlugin
+
+    class OwnGpu(WorkerPlugin):  # type: ignore[misc,unused-ignore]
+        name = "twintrack-own-gpu"
+
+        def setup(self, worker: Any) -> None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(int(worker.name) % gpus)
+
+    return OwnGpu()

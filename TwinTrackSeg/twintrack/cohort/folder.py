@@ -1,0 +1,105 @@
+"""The folder of one case: it appears as a whole, together with a record that says what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from twintrack.atomic import STAGING_PREFIX
+from twintrack.errors import OutputError
+
+__all__ = ["RECORD", "folder_name", "private_folder", "publish", "read_record", "remove_left_overs", "write_record"]
+
+RECORD = "case.json"
+"""The record's file name; a folder without it is no result."""
+
+SCHEMA = 1
+"""Version of the record."""
+
+ATTEMPTS = 5
+"""How often a folder is moved into place while another process does the same."""
+
+_SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}(?<![.])")
+
+
+def folder_name(case: str) -> str:
+    """Return a name for a case's folder that every file system takes; that of a plain name is the name itself."""
+    if _SAFE.fullmatch(case):
+        return case
+    digest = hashlib.sha256(case.encode()).hexdigest()[:10]
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", case).strip("_")[:60]
+    return f"{plain or 'case'}-{digest}"
+
+
+@contextmanager
+def private_folder(folder: Path) -> Iterator[Path]:
+    """Yield a new folder beside `folder` that nobody else writes to; what is still there at the end is removed.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to.
+    """
+    work = folder.parent / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
+    try:
+        work.mkdir(parents=True)
+        yield work
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{folder}: cannot be written ({reason}); check rights and free space") from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def publish(work: Path, folder: Path) -> None:
+    """Move `work` to `folder` in one step; what was there goes.
+
+    Of two workers that publish the same case at the same time the last one wins, with all of its files.
+    """
+    for attempt in range(ATTEMPTS):
+        old = work.with_name(f"{work.name}-old-{attempt}")
+        with suppress(FileNotFoundError):
+            folder.replace(old)
+        try:
+            work.replace(folder)
+        except OSError:
+            if attempt + 1 == ATTEMPTS:
+                raise
+        else:
+            return
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the record of a complete folder, with the size of every file in it."""
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    content = {"schema": SCHEMA, **record, "files": dict(sorted(sizes.items()))}
+    text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+    (folder / RECORD).write_text(text, encoding="utf-8")
+
+
+def read_record(folder: Path, key: str | None = None) -> dict[str, Any] | None:
+    """Return the record of a folder; None if it has none, it is not of `key`, or a file is missing, cut or longer."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        valid = record["schema"] == SCHEMA and (key is None or record["key"] == key)
+        if not valid or record["status"] not in ("done", "failed"):
+            return None
+        whole = all((folder / name).stat().st_size == size for name, size in record["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return record if whole else None
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Remove what killed runs left beside the case folders."""
+    for left_over in folder.glob(f"{STAGING_PREFIX}*"):
+        shutil.rmtree(left_over, ignore_errors=True)

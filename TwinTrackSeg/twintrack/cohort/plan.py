@@ -1,0 +1,190 @@
+"""Which cases a run is about, where each one goes, and what its result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from twintrack import __version__
+from twintrack.bundle import Bundle
+from twintrack.cohort.case import CaseTask
+from twintrack.cohort.folder import folder_name, read_record
+from twintrack.errors import InputError
+from twintrack.manifest import ManifestRow, read_manifest
+from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.volume import FILE_ENDINGS
+
+__all__ = ["CASES", "CohortPlan", "make_plan"]
+
+CASES = "cases"
+"""Folder of the case folders."""
+
+WHERE_NOT_WHAT = ("device", "backend")
+"""Settings that say where the networks run; changing them makes no result out of date."""
+
+READERS = 16
+"""Records read at the same time: file shares answer slowly, but many at once."""
+
+
+class _Case(NamedTuple):
+    """A row of the manifest, as small as can be: there may be a hundred thousand."""
+
+    case: str
+    source: str
+    vessels: str | None
+
+
+@dataclass(frozen=True)
+class CohortPlan:
+    """The cases of a run in the manifest's order.
+
+    Attributes
+    ----------
+    cases : tuple
+        Name, CT and vessel map of each.
+    out : Path
+        The run's folder, absolute.
+    bundle_path : Path
+        Absolute.
+    bundle_sha256 : str
+        Identifies the bundle.
+    settings : SegmentSettings
+        Options of all cases.
+    vessels : tuple of str
+        Names of the vessels that may be measured.
+    """
+
+    cases: tuple[_Case, ...]
+    out: Path
+    bundle_path: Path
+    bundle_sha256: str
+    settings: SegmentSettings
+    vessels: tuple[str, ...]
+
+    def folder(self, number: int) -> Path:
+        """Return the folder of a case."""
+        return self.out / CASES / folder_name(self.cases[number].case)
+
+    def task(self, number: int) -> CaseTask:
+        """Return the task of a case; its key says what the files are like now."""
+        row = self.cases[number]
+        settings = self.settings.to_json() | {"vessels": row.vessels}
+        relevant = {name: value for name, value in settings.items() if name not in (*WHERE_NOT_WHAT, "vessels")}
+        key = {
+            "version": __version__,
+            "bundle": self.bundle_sha256,
+            "settings": relevant,
+            "case": row.case,
+            "image": _fingerprint(Path(row.source)),
+            "vessels": None if row.vessels is None else _fingerprint(Path(row.vessels)),
+        }
+        return CaseTask(
+            case=row.case,
+            key=hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest(),
+            source=row.source,
+            folder=str(self.folder(number)),
+            bundle=str(self.bundle_path),
+            bundle_sha256=self.bundle_sha256,
+            settings=settings,
+        )
+
+    def states(self) -> Iterator[str]:
+        """Yield ``done``, ``failed`` or ``open`` for each case, as its folder says."""
+
+        def state(number: int) -> str:
+            record = read_record(self.folder(number), self.task(number).key)
+            return "open" if record is None else str(record["status"])
+
+        yield from _in_threads(state, len(self.cases))
+
+    def records(self) -> Iterator[dict[str, Any] | None]:
+        """Yield the record of each case, None where there is none; one after the other, never all at once."""
+
+        def record(number: int) -> dict[str, Any] | None:
+            return read_record(self.folder(number))
+
+        yield from _in_threads(record, len(self.cases))
+
+
+def make_plan(
+    manifest: str | Path, bundle_path: str | Path, out: str | Path, settings: SegmentSettings | None = None
+) -> CohortPlan:
+    """Read a manifest with the columns ``case``, ``image`` and, if there is one, ``vessels``.
+
+    Raises
+    ------
+    InputError
+        If the manifest cannot be used; the line is named.
+    BundleError
+        If the bundle cannot be used.
+    """
+    rows = read_manifest(manifest, needs=("image",))
+    _check_names(rows)
+    settings = settings or SegmentSettings()
+    given = settings.vessel_names or DEFAULT_VESSEL_NAMES if any("vessels" in row.files for row in rows) else {}
+    with Bundle.open(bundle_path) as bundle:
+        _check_use(bundle, settings)
+        sha256, predicted = bundle.sha256, bundle.vessel_values
+    return CohortPlan(
+        cases=tuple(_Case(row.case, _absolute(row.files["image"]), _vessels(row)) for row in rows),
+        out=Path(out).expanduser().absolute(),
+        bundle_path=Path(bundle_path).expanduser().absolute(),
+        bundle_sha256=sha256,
+        settings=replace(settings, vessels=None),
+        vessels=tuple(dict.fromkeys([*given, *predicted])),
+    )
+
+
+def _vessels(row: ManifestRow) -> str | None:
+    return _absolute(row.files["vessels"]) if "vessels" in row.files else None
+
+
+def _absolute(path: Path) -> str:
+    return str(path.expanduser().absolute())
+
+
+def _check_names(rows: tuple[ManifestRow, ...]) -> None:
+    """Refuse names whose folders would be one on a file system that does not tell upper from lower case."""
+    seen: dict[str, str] = {}
+    for row in rows:
+        name = folder_name(row.case).casefold()
+        if name in seen:
+            raise InputError(f"{row.where}: case {row.case!r} and case {seen[name]!r} would share a folder; rename one")
+        seen[name] = row.case
+
+
+def _check_use(bundle: Bundle, settings: SegmentSettings) -> None:
+    """Refuse now what every single case would be refused for."""
+    if settings.calibrate and bundle.calibrator_path is None:
+        raise InputError(f"{bundle.path}: holds no calibrator; fit one, or ask for the raw score with --no-calibration")
+
+
+def _fingerprint(path: Path) -> list[Any]:
+    """Return what tells that an input was exchanged: names, sizes and times of its files."""
+    whole_folder = path.is_dir() or not path.name.lower().endswith((*FILE_ENDINGS, ".zip"))
+    try:
+        if not whole_folder:
+            return _sizes({"": path})
+        folder = path if path.is_dir() else path.parent  # one file of a DICOM series stands for all beside it
+        return _sizes({file.relative_to(folder).as_posix(): file for file in folder.rglob("*") if file.is_file()})
+    except OSError as error:
+        return [error.strerror]
+
+
+def _sizes(files: Mapping[str, Path]) -> list[Any]:
+    stats = {name: path.stat() for name, path in sorted(files.items())}
+    return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()]
+
+
+def _in_threads(work: Any, count: int) -> Iterator[Any]:
+    """Yield ``work(0), work(1), ...`` in order, a few ahead at a time."""
+    numbers = iter(range(count))
+    with ThreadPoolExecutor(READERS) as pool:
+        while block := list(islice(numbers, 32 * READERS)):
+            yield from pool.map(work, block)

@@ -1,0 +1,234 @@
+"""The run over a cohort: what is done stays, what is missing is computed, tables at the end."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twintrack import __version__
+from twintrack.atomic import atomic_path
+from twintrack.cohort.case import CaseTask, process_case, publish_failure
+from twintrack.cohort.cluster import GPU, cluster_client, slots
+from twintrack.cohort.flow import through_cluster
+from twintrack.cohort.folder import folder_name, remove_left_overs
+from twintrack.cohort.index import write_index
+from twintrack.cohort.plan import CASES, CohortPlan, make_plan
+from twintrack.cohort.seen import check_seen
+from twintrack.cohort.tables import TABLES, write_tables
+from twintrack.errors import InputError, OutputError
+from twintrack.progress import CancelToken, Progress, no_progress
+from twintrack.settings import SegmentSettings
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+__all__ = ["CohortSummary", "run_cohort"]
+
+RUN = "cohort.json"
+"""What the folder is about."""
+
+LOCK = ".twintrack-run"
+"""Locked while a run uses the folder."""
+
+SHARE_OF_GPU = 0.5
+"""A case takes half of a worker's GPU resource: while the networks work for one, another is read or written. The
+networks themselves work for one case at a time."""
+
+LEAST_WINDOW = 64
+"""Cases handed to the scheduler ahead of time, at least: a cluster that grows by need grows by what waits."""
+
+WINDOW_PER_SLOT = 4
+
+
+@dataclass(frozen=True)
+class CohortSummary:
+    """How a run ended.
+
+    Attributes
+    ----------
+    out : Path
+        Where everything lies.
+    cases, done, failed : int
+        All cases of the manifest, and how many of them have a result or a reason why not.
+    kept : int
+        Cases that were there already.
+    """
+
+    out: Path
+    cases: int
+    done: int
+    failed: int
+    kept: int
+
+
+def run_cohort(
+    manifest: str | Path,
+    bundle_path: str | Path,
+    out: str | Path,
+    settings: SegmentSettings | None = None,
+    *,
+    scheduler: str | None = None,
+    workers: int | None = None,
+    retry_failed: bool = False,
+    announce: Callable[[str], None] | None = None,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> CohortSummary:
+    """Segment every case of a manifest that has no valid result in `out`, and write the tables.
+
+    Parameters
+    ----------
+    manifest : path
+        CSV with ``case`` and ``image``; ``vessels`` if vessel maps are given.
+    bundle_path : path
+        Bundle folder or zip, at the same place for all workers.
+    out : path
+        The run's folder, at the same place for all workers; what an earlier run finished there is kept.
+    settings : SegmentSettings, optional
+        Options of all cases.
+    scheduler, workers, announce
+        See `twintrack.cohort.cluster.cluster_client`.
+    retry_failed : bool
+        Whether cases that failed before are tried again.
+
+    Raises
+    ------
+    InputError, BundleError
+        Before anything is computed, if manifest, bundle, folder or cluster cannot be used.
+    OutputError
+        If results cannot be written.
+    Cancelled
+        If `cancel` was triggered; finished cases stay.
+    """
+    cancel = cancel or CancelToken()
+    plan = make_plan(manifest, bundle_path, out, settings)
+    _check_folder(plan, Path(manifest))
+    with _locked(plan.out):
+        progress(0.0, "looking for finished cases")
+        states = list(plan.states())
+        redo = ("open", "failed") if retry_failed else ("open",)
+        todo = [number for number, state in enumerate(states) if state in redo]
+        if todo:
+            with cluster_client(scheduler, workers=workers, device=plan.settings.device, announce=announce) as client:
+                check_seen(client, plan)
+                _begin(plan, Path(manifest))
+                _compute(client, plan, todo, progress, cancel)
+        else:
+            _begin(plan, Path(manifest))
+        progress(1.0, "writing tables")
+        done, failed = write_tables(plan)
+        write_index(plan)
+    return CohortSummary(plan.out, len(plan.cases), done, failed, len(plan.cases) - len(todo))
+
+
+def _compute(client: Client, plan: CohortPlan, todo: list[int], progress: Progress, cancel: CancelToken) -> None:
+    """Let the cluster work on the open cases; write down those that no worker survives."""
+    from distributed import KilledWorker
+
+    window = max(LEAST_WINDOW, WINDOW_PER_SLOT * slots(client, GPU))
+    tasks = (plan.task(number) for number in todo)
+    started, failed = time.monotonic(), 0
+    running = through_cluster(client, process_case, tasks, window=window, resources={GPU: SHARE_OF_GPU})
+    for number, (task, future) in enumerate(running, start=1):
+        cancel.check()
+        error = future.exception()
+        if error is None:
+            failed += future.result() == "failed"
+        elif isinstance(error, KilledWorker):
+            failed += 1
+            _note_killer(task)
+        else:
+            raise error
+        rate = 3600 * number / (time.monotonic() - started)
+        trouble = f", {failed} failed" if failed else ""
+        progress(number / len(todo), f"{number} of {len(todo)} cases{trouble}, {rate:.0f} an hour")
+
+
+def _note_killer(task: CaseTask) -> None:
+    publish_failure(
+        task,
+        "KilledWorker",
+        "several workers died in the middle of this case; too little memory? try it with twintrack segment",
+    )
+
+
+def _check_folder(plan: CohortPlan, manifest: Path) -> None:
+    """Refuse a folder that holds something else, or the cases of another manifest."""
+    out = plan.out
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; give a folder for the results")
+    if not out.is_dir() or not any(path.name != LOCK for path in out.iterdir()):
+        return
+    run = out / RUN
+    if not run.is_file():
+        raise InputError(f"{out}: holds other files than a cohort's results; choose a new folder, or empty it")
+    try:
+        other = Path(json.loads(run.read_text(encoding="utf-8"))["manifest"]["path"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{run}: cannot be read; choose another folder, or remove that file to go on here") from error
+    names = {folder_name(row.case) for row in plan.cases}
+    strangers = sorted(path.name for path in (out / CASES).glob("[!.]*") if path.name not in names)
+    if strangers and other != manifest.expanduser().absolute():
+        raise InputError(
+            f"{out}: holds another run, of {other}, with cases that {manifest} has not ({', '.join(strangers[:3])}); "
+            "choose another folder"
+        )
+
+
+def _begin(plan: CohortPlan, manifest: Path) -> None:
+    """Say what the folder is about; take tables away that are about to be out of date, and what killed runs left."""
+    about: dict[str, Any] = {
+        "schema": 1,
+        "version": __version__,
+        "manifest": {
+            "path": str(manifest.expanduser().absolute()),
+            "sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+        },
+        "cases": len(plan.cases),
+        "bundle": {"path": str(plan.bundle_path), "sha256": plan.bundle_sha256},
+        "settings": plan.settings.to_json(),
+    }
+    with atomic_path(plan.out / RUN) as partial:
+        partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    for name in TABLES:
+        (plan.out / name).unlink(missing_ok=True)
+    (plan.out / CASES).mkdir(exist_ok=True)
+    remove_left_overs(plan.out / CASES)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep a second run out of the folder; the lock ends with the process, however that ends."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stream = (out / LOCK).open("w")
+    except OSError as error:
+        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
+    with stream:
+        if not _lock(stream.fileno()):
+            raise InputError(f"{out}: another run is writing to this folder; wait for it, or choose another folder")
+        yield
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        return os.name != "nt" or error.errno is None  # a share without locks; Windows says so for a lock that is held
+    return True

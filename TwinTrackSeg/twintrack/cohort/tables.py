@@ -1,0 +1,94 @@
+"""Tables of a cohort, one row a case in the manifest's order, written from the case folders one after the other.
+
+`COHORT` and `FAILURES` depend on the cases, the bundle and the settings alone: a run that was killed and started again
+gives the same bytes as one that was not. Times are in a table of their own.
+"""
+
+from __future__ import annotations
+
+import csv
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twintrack.atomic import atomic_path
+from twintrack.cohort.folder import folder_name
+from twintrack.cohort.plan import CASES, CohortPlan
+from twintrack.cohort.row import STAGES, case_columns
+
+if TYPE_CHECKING:
+    from _csv import Writer
+
+__all__ = ["COHORT", "FAILURES", "PARQUET", "TABLES", "TIMINGS", "write_tables"]
+
+COHORT, FAILURES, TIMINGS, PARQUET = "cohort.csv", "failures.csv", "timings.csv", "cohort.parquet"
+TABLES = (COHORT, FAILURES, TIMINGS, PARQUET, "index.html")
+"""All that is made from the case folders."""
+
+NUMBERS = ("_ml", "_deg", "_s", "p_contact", "p_encased", "lesions")
+"""Endings of the columns that hold numbers."""
+
+ROWS_AT_A_TIME = 4096
+
+
+def write_tables(plan: CohortPlan) -> tuple[int, int]:
+    """Write the CSV tables, and `PARQUET` where pyarrow is installed; return the numbers of done and failed cases."""
+    columns = case_columns(plan.vessels)
+    done = failed = 0
+    with ExitStack() as stack:
+        cohort, failures, timings = (_writer(stack, plan.out / name) for name in (COHORT, FAILURES, TIMINGS))
+        cohort.writerow(columns)
+        failures.writerow(("case", "kind", "reason"))
+        timings.writerow(("case", *(f"{stage}_s" for stage in STAGES), "worker"))
+        for case, record in zip(plan.cases, plan.records(), strict=True):
+            if record is None:
+                continue
+            timings.writerow((case.case, *(record["seconds"].get(stage, "") for stage in STAGES), record["worker"]))
+            if record["status"] == "failed":
+                failed += 1
+                failures.writerow((case.case, record["kind"], record["reason"]))
+                continue
+            done += 1
+            known = {"case": case.case, "key": record["key"], "folder": f"{CASES}/{folder_name(case.case)}"}
+            row = record["row"] | known
+            cohort.writerow(["" if row.get(column) is None else row[column] for column in columns])
+    if find_spec("pyarrow"):
+        _write_parquet(plan.out / COHORT, plan.out / TIMINGS, plan.out / PARQUET)
+    return done, failed
+
+
+def _writer(stack: ExitStack, path: Path) -> Writer:
+    partial = stack.enter_context(atomic_path(path))
+    return csv.writer(stack.enter_context(partial.open("w", newline="", encoding="utf-8")))
+
+
+def _write_parquet(cohort: Path, timings: Path, path: Path) -> None:
+    """Write the table with the times of its cases, some thousand rows at a time."""
+    import pyarrow
+    import pyarrow.parquet
+
+    with (
+        cohort.open(newline="", encoding="utf-8") as rows,
+        timings.open(newline="", encoding="utf-8") as times,
+        atomic_path(path) as partial,
+    ):
+        table, timed = csv.DictReader(rows), csv.DictReader(times)
+        names = [*(table.fieldnames or ()), *(timed.fieldnames or ())[1:]]
+        types = [(name, pyarrow.float64() if name.endswith(NUMBERS) else pyarrow.string()) for name in names]
+        schema = pyarrow.schema(types)
+        with pyarrow.parquet.ParquetWriter(partial, schema) as writer:
+            block: list[dict[str, Any]] = []
+            for row in table:
+                time = next(other for other in timed if other["case"] == row["case"])  # failed cases have times too
+                block.append({name: _value(name, (row | time)[name]) for name in names})
+                if len(block) == ROWS_AT_A_TIME:
+                    writer.write_table(pyarrow.Table.from_pylist(block, schema))
+                    block = []
+            writer.write_table(pyarrow.Table.from_pylist(block, schema))
+
+
+def _value(name: str, text: str) -> float | str | None:
+    if text == "":
+        return None
+    return float(text) if name.endswith(NUMBERS) else text

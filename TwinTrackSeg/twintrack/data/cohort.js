@@ -1,0 +1,126 @@
+"use strict";
+(function () {
+  const PAGE = 100;
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const byId = (id) => document.getElementById(id);
+  const fields = ["case", "folder", "state", "expected", "atThreshold", "lesions", "pattern", "words", "seconds"];
+  const cases = data.rows.map((row, index) => {
+    const one = { index };
+    fields.forEach((name, place) => { one[name] = row[place]; });
+    one.vessels = row[fields.length] || [];
+    one.text = [one.case, one.words, one.pattern].join(" ").toLowerCase();
+    return one;
+  });
+  const columns = [
+    { title: "", value: null },
+    { title: "Case", value: (one) => one.case },
+    { title: "Expected mL", value: (one) => one.expected },
+    { title: "At threshold mL", value: (one) => one.atThreshold },
+    { title: "Lesions", value: (one) => one.lesions },
+    ...data.vessels.map((name, place) => ({ title: name, value: (one) => (one.vessels[place] || [null])[0] })),
+    { title: "Contact pattern", value: (one) => one.pattern },
+    { title: "Seconds", value: (one) => one.seconds },
+    { title: "Warnings", value: (one) => one.words },
+  ];
+  let sorted = { column: null, down: false };
+  let page = 0;
+
+  function element(tag, text, className) {
+    const made = document.createElement(tag);
+    if (text !== undefined && text !== null) made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  }
+  const fixed = (value, digits) => (value === null || value === undefined ? "" : value.toFixed(digits));
+  const missing = (value) => value === null || value === undefined || value === "";
+
+  function compare(one, other, value) {
+    const a = value(one), b = value(other);
+    if (missing(a) || missing(b)) return missing(a) - missing(b);
+    const order = typeof a === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
+    return sorted.down ? -order : order;
+  }
+
+  function chosen() {
+    const words = byId("find").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const state = byId("state").value, pattern = byId("pattern").value;
+    const found = cases.filter((one) =>
+      words.every((word) => one.text.includes(word)) && (!pattern || one.pattern === pattern) &&
+      (!state || one.state === state || (state === "lesion" && one.lesions > 0) || (state === "none" && one.lesions === 0)));
+    if (sorted.column !== null) {
+      const value = columns[sorted.column].value;
+      found.sort((one, other) => compare(one, other, value) || one.index - other.index);
+    }
+    return found;
+  }
+
+  function row(one) {
+    const line = element("tr", null, one.state);
+    const picture = element("td");
+    const name = element("td");
+    if (one.state === "done") {
+      const address = one.folder.split("/").map(encodeURIComponent).join("/");
+      const image = element("img");
+      image.loading = "lazy";
+      image.alt = "";
+      image.src = address + "/thumbnail.jpg";
+      const link = element("a", one.case);
+      link.href = address + "/report.html";
+      picture.append(image);
+      name.append(link);
+    } else {
+      name.append(element("span", one.case), element("small", "failed"));
+    }
+    line.append(picture, name, element("td", fixed(one.expected, 1), "number"));
+    line.append(element("td", fixed(one.atThreshold, 1), "number"), element("td", one.lesions, "number"));
+    data.vessels.forEach((_, place) => {
+      const [angle, contact, encased] = one.vessels[place] || [null, null, null];
+      const cell = element("td", missing(angle) ? "" : fixed(angle, 0) + "°", "number");
+      if (!missing(contact)) cell.append(element("small", "c " + fixed(contact, 2) + " · e " + fixed(encased, 2)));
+      line.append(cell);
+    });
+    line.append(element("td", one.pattern), element("td", fixed(one.seconds, 1), "number"), element("td", one.words, "words"));
+    return line;
+  }
+
+  function show() {
+    const found = chosen();
+    const pages = Math.max(Math.ceil(found.length / PAGE), 1);
+    page = Math.min(page, pages - 1);
+    byId("body").replaceChildren(...found.slice(page * PAGE, (page + 1) * PAGE).map(row));
+    byId("where").textContent = found.length + " of " + cases.length + " cases, page " + (page + 1) + " of " + pages;
+    byId("back").disabled = page === 0;
+    byId("on").disabled = page + 1 >= pages;
+    [...byId("head").children].forEach((cell, place) => {
+      const mine = place === sorted.column;
+      cell.setAttribute("aria-sort", mine ? (sorted.down ? "descending" : "ascending") : "none");
+      if (cell.firstChild) cell.firstChild.textContent = columns[place].title + (mine ? (sorted.down ? " ▼" : " ▲") : "");
+    });
+  }
+
+  columns.forEach((column, place) => {
+    const cell = element("th");
+    cell.scope = "col";
+    if (column.value) {
+      const button = element("button", column.title);
+      button.type = "button";
+      button.addEventListener("click", () => {
+        sorted = { column: place, down: sorted.column === place ? !sorted.down : false };
+        page = 0;
+        show();
+      });
+      cell.append(button);
+    }
+    byId("head").append(cell);
+  });
+  [...new Set(cases.map((one) => one.pattern).filter(Boolean))].sort().forEach((pattern) => {
+    const option = element("option", pattern);
+    option.value = pattern;
+    byId("pattern").append(option);
+  });
+  ["find", "state", "pattern"].forEach((id) => byId(id).addEventListener("input", () => { page = 0; show(); }));
+  byId("filters").addEventListener("submit", (event) => event.preventDefault());
+  byId("back").addEventListener("click", () => { page -= 1; show(); });
+  byId("on").addEventListener("click", () => { page += 1; show(); });
+  show();
+})();
