@@ -15,7 +15,7 @@ from twintrack.errors import InputError
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["GPU", "WORKER_PATIENCE_S", "cluster_client", "slots"]
+__all__ = ["GPU", "WORKER_PATIENCE_S", "check_versions", "cluster_client", "slots"]
 
 GPU = "GPU"
 """Dask resource of workers that run networks."""
@@ -120,9 +120,9 @@ def _remote(address: str, networks: bool) -> Iterator[Client]:
             "`dask scheduler` runs"
         ) from error
     with client:
-        _check_versions(address, client.get_versions(packages=["twintrack"]))
+        check_versions(address, client.get_versions(packages=["twintrack"]))
         _wait_for_worker(address, client)
-        _check_versions(address, client.get_versions(packages=["twintrack"]))
+        check_versions(address, client.get_versions(packages=["twintrack"]))
         if networks and not slots(client, GPU):
             raise InputError(
                 f'{address}: none of its workers may run networks; start them with --resources "{GPU}=1" --nthreads 2'
@@ -148,7 +148,7 @@ def _wait_for_worker(address: str, client: Client) -> None:
         ) from error
 
 
-def _check_versions(address: str, versions: Any) -> None:
+def check_versions(address: str, versions: Any) -> None:
     """Refuse a cluster whose packages differ from those of this process; workers and versions are named."""
     here = versions["client"]["packages"] | {"twintrack": __version__}
     places = {"its scheduler": versions["scheduler"]} if versions.get("scheduler") else {}

@@ -1,0 +1,174 @@
+"""What a cohort costs beside the cases themselves: Dask, tables and memory, and against a shell loop over `segment`.
+
+First simulated cases, which sleep and write as many files as a real one, of a hundredth of their size: time a case
+beyond the sleep, the memory of client and scheduler (one process here) at a tenth of the cases and at all, and the
+time of resuming and of the tables. Then real cases with the demo bundle: a shell loop over `twintrack segment`, and
+`twintrack cohort` with one and two workers, all on the same phantoms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+
+from twintrack.bundle import demo_bundle_path
+from twintrack.cohort.case import CaseTask
+from twintrack.cohort.cluster import GPU, cluster_client
+from twintrack.cohort.flow import through_cluster
+from twintrack.cohort.folder import private_folder, publish, write_record
+from twintrack.cohort.index import write_index
+from twintrack.cohort.plan import CohortPlan, make_plan
+from twintrack.cohort.tables import write_tables
+from twintrack.phantom import write_cohort
+
+FILES = {"probability.nii.gz": 1200, "segmentation.nii.gz": 50, "overview.png": 4400, "report.html": 6000}
+FILES |= {"result.json": 50, "invasion.json": 200, "invasion.csv": 5, "thumbnail.jpg": 120}
+"""A hundredth of the bytes of each file of a demo case."""
+
+ROW = {"volume_expected_ml": 3.2, "volume_at_threshold_ml": 1.9, "lesions": 1, "warnings": "simulated"}
+
+
+def simulated(task: CaseTask, sleep_s: float) -> str:
+    """Do all that a worker does with a case but for the case."""
+    folder = Path(task.folder)
+    time.sleep(sleep_s)
+    with private_folder(folder) as work:
+        for name, size in FILES.items():
+            (work / name).write_bytes(b"0" * size)
+        record = {"case": task.case, "key": task.key, "status": "done", "row": ROW, "seconds": {}, "worker": ""}
+        write_record(work, record)
+        publish(work, folder)
+    return "done"
+
+
+def many_cases(folder: Path, cases: int) -> CohortPlan:
+    """Return the plan of a cohort whose cases share one CT."""
+    (folder / "ct.nii.gz").write_bytes(b"never read")
+    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([["case", "image"], *([f"case{n:06d}", "ct.nii.gz"] for n in range(cases))])
+    plan = make_plan(folder / "manifest.csv", demo_bundle_path(), folder / "out")
+    (plan.out / "cases").mkdir(parents=True)
+    return plan
+
+
+def memory_mb() -> float:
+    return psutil.Process().memory_info().rss / 1e6
+
+
+def simulate(cases: int, workers: int, sleep_s: float) -> None:
+    """Print what simulated cases cost."""
+
+    def work(task: CaseTask) -> str:
+        return simulated(task, sleep_s)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        plan = many_cases(Path(temporary), cases)
+        start = time.perf_counter()
+        for number in range(min(cases, 500)):
+            simulated(plan.task(number), 0.0)
+        plain = (time.perf_counter() - start) / min(cases, 500)
+        with cluster_client(workers=workers, device="cpu") as client:
+            tasks: Iterator[CaseTask] = (plan.task(number) for number in range(cases))
+            held, start = {}, time.perf_counter()
+            flow = through_cluster(client, work, tasks, window=64, resources={GPU: 0.5})
+            for number, (_, future) in enumerate(flow, start=1):
+                future.result()
+                if number in (cases // 10, cases):
+                    held[number] = memory_mb()
+            took = time.perf_counter() - start
+        busy = took * workers / cases
+        over_ms = 1000 * (busy - sleep_s - plain)
+        print(f"{cases} simulated cases of {sum(FILES.values())} bytes, {workers} workers, sleep {1000 * sleep_s:g} ms")
+        print(f"  a case and worker: {1000 * busy:.1f} ms, beyond sleep and writing {over_ms:.1f} ms")
+        print(f"  (written without Dask: {1000 * plain:.1f} ms); {cases / took:.0f} cases a second")
+        few, many = held[cases // 10], held[cases]
+        print(f"  client and scheduler: {few:.0f} MB after {cases // 10} cases, {many:.0f} MB after {cases}")
+        for name, step in (("states", lambda: list(plan.states())), ("tables", lambda: write_tables(plan))):
+            start = time.perf_counter()
+            step()
+            print(f"  {name}: {time.perf_counter() - start:.1f} s")
+        start = time.perf_counter()
+        write_index(plan)
+        size = (plan.out / "index.html").stat().st_size
+        print(
+            f"  index: {time.perf_counter() - start:.1f} s, {size / 1e6:.1f} MB; memory after all {memory_mb():.0f} MB"
+        )
+
+
+def processor_s() -> float:
+    """Processor seconds of all processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def compare(cases: int) -> None:
+    """Print cases an hour of the shell loop and of the cohort."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        manifest, bundle = write_cohort(folder / "study", cases=cases, raters=1, seed=70000), str(demo_bundle_path())
+        with manifest.open(newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream))
+        command = [sys.executable, "-m", "twintrack"]
+
+        def loop() -> None:
+            for row in rows:
+                study = folder / "study"
+                options = ["--vessels", str(study / row["vessels"]), "--out", str(folder / "loop" / row["case"])]
+                run([*command, "segment", str(study / row["image"]), "--bundle", bundle, *options])
+
+        def cohort(workers: int) -> None:
+            out = str(folder / f"cohort{workers}")
+            run([*command, "cohort", str(manifest), "--bundle", bundle, "--out", out, "--workers", str(workers)])
+
+        run(
+            [
+                *command,
+                "segment",
+                str(folder / "study" / rows[0]["image"]),
+                "--bundle",
+                bundle,
+                "--out",
+                str(folder / "w"),
+            ]
+        )
+        print(f"{cases} phantoms, demo bundle\n{'':32}{'seconds':>9}{'cases/h':>9}{'CPU s a case':>14}{'ratio':>8}")
+        first = 0.0
+        for name, work in (
+            ("loop over twintrack segment", loop),
+            ("twintrack cohort --workers 1", lambda: cohort(1)),
+            ("twintrack cohort --workers 2", lambda: cohort(2)),
+        ):
+            start, used = time.perf_counter(), processor_s()
+            work()
+            took, used = time.perf_counter() - start, processor_s() - used
+            first = first or took
+            print(f"{name:32}{took:9.1f}{3600 * cases / took:9.0f}{used / cases:14.1f}{first / took:8.2f}", flush=True)
+
+
+def run(command: list[str]) -> None:
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def main() -> None:
+    """Measure both."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--simulated", type=int, default=2000, help="simulated cases")
+    parser.add_argument("--sleep-s", type=float, default=0.0, help="how long a simulated case sleeps")
+    parser.add_argument("--cases", type=int, default=4, help="real cases; 0 for none")
+    options = parser.parse_args()
+    simulate(options.simulated, 2, options.sleep_s)
+    if options.cases:
+        compare(options.cases)
+
+
+if __name__ == "__main__":
+    main()

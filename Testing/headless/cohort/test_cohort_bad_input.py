@@ -1,0 +1,155 @@
+"""What cannot work is said in one line, with exit code 2, before anything is computed."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from twintrack.cohort import cluster, run_cohort
+from twintrack.cohort.plan import make_plan
+from twintrack.cohort.seen import trouble
+from twintrack.errors import BundleError, InputError
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_scheduler_that_does_not_answer_is_one_line_and_exit_code_2(make_cohort, bundle_folder, tmp_path):
+    manifest, address = make_cohort(["p1"]), f"tcp://127.0.0.1:{free_port()}"
+    command = ["cohort", str(manifest), "--bundle", str(bundle_folder), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-m", "twintrack", *command, "--no-calibration", "--scheduler", address],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {address}: no Dask scheduler can be reached")
+    assert not (tmp_path / "out" / "cases").exists()
+
+
+@pytest.mark.parametrize("address", ["nonsense://host:1", "tcp://127.0.0.1", "tcp://nowhere.invalid:8786"])
+def test_an_address_that_is_none_is_refused(make_cohort, bundle_folder, settings, tmp_path, address):
+    with pytest.raises(InputError, match="no Dask scheduler can be reached"):
+        run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=address)
+
+
+def test_other_versions_on_a_worker_are_named():
+    here = {"python": "3.11.7.final.0", "distributed": "2026.8.0", "dask": "2026.8.0", "msgpack": "1.2.4"}
+    here |= {"cloudpickle": "3.1.2", "numpy": "2.4.6", "twintrack": cluster.__version__}
+
+    def versions(**other: str | None) -> dict:
+        return {
+            "client": {"packages": here},
+            "scheduler": {"packages": here | {"twintrack": None}},  # the scheduler needs no engine
+            "workers": {"tcp://w:1": {"packages": here}, "tcp://w:2": {"packages": here | other}},
+        }
+
+    cluster.check_versions("tcp://s:1", versions(python="3.11.9.final.0", numpy="2.4.1"))
+    for package, version in (("distributed", "2025.4.0"), ("python", "3.12.1.final.0"), ("twintrack", None)):
+        with pytest.raises(InputError, match=rf"tcp://s:1: its worker tcp://w:2 has {package} ") as raised:
+            cluster.check_versions("tcp://s:1", versions(**{package: version}))
+        assert (version or "(missing)") in str(raised.value)
+
+
+def test_a_real_cluster_tells_all_versions_that_are_compared(cluster):
+    from distributed import Client
+
+    from twintrack.cohort.cluster import SAME_VERSIONS
+
+    with Client(cluster) as client:
+        versions = client.get_versions(packages=["twintrack"])
+    assert len(versions["workers"]) == 2
+    for found in versions["workers"].values():
+        assert all(found["packages"][package] for package in SAME_VERSIONS)
+
+
+def test_workers_that_do_not_see_the_bundle_or_the_folder_say_so(make_cohort, bundle_folder, settings, tmp_path):
+    plan = make_plan(make_cohort(["p1"]), bundle_folder, tmp_path, settings)
+    probe = tmp_path / "probe"
+    probe.touch()
+    assert trouble(str(bundle_folder), plan.bundle_sha256, str(probe)) is None
+    assert "bundle is not visible" in str(trouble(str(tmp_path / "elsewhere"), plan.bundle_sha256, str(probe)))
+    assert "another bundle" in str(trouble(str(bundle_folder), "0" * 64, str(probe)))
+    missing = trouble(str(bundle_folder), plan.bundle_sha256, str(tmp_path / "gone" / "probe"))
+    assert "result folder is not visible" in str(missing)
+
+
+def test_workers_without_the_resource_are_refused_with_the_remedy(make_cohort, bundle_folder, settings, tmp_path):
+    from distributed import LocalCluster
+
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+    with (
+        LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **options) as plain,
+        pytest.raises(InputError, match='--resources "GPU=1"'),
+    ):
+        run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=plain.scheduler_address)
+
+
+def test_a_scheduler_without_workers_is_refused_after_a_while(
+    make_cohort, bundle_folder, settings, tmp_path, monkeypatch
+):
+    from distributed import LocalCluster
+
+    monkeypatch.setattr(cluster, "WORKER_PATIENCE_S", 0.3)
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+    with (
+        LocalCluster(n_workers=0, processes=False, **options) as empty,
+        pytest.raises(InputError, match="has no workers, and none came"),
+    ):
+        run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=empty.scheduler_address)
+
+
+def refused(manifest: Path, bundle: Path, out: Path, settings, match: str) -> None:
+    """No cluster may be looked for: the address leads nowhere."""
+    with pytest.raises((InputError, BundleError), match=match):
+        run_cohort(manifest, bundle, out, settings, scheduler="tcp://127.0.0.1:1")
+    assert not (out / "cases").exists()
+
+
+def test_manifests_with_doubles_or_missing_files_are_refused(make_cohort, bundle_folder, settings, tmp_path):
+    out = tmp_path / "out"
+    refused(make_cohort(["p1", "p1"]), bundle_folder, out, settings, "line 3: case 'p1' stands twice")
+    refused(make_cohort(["p1", "P1"]), bundle_folder, out, settings, "would share a folder")
+    manifest = make_cohort(["p1", "p2"])
+    (manifest.parent / "ct1.nii.gz").unlink()
+    refused(manifest, bundle_folder, out, settings, "line 3: image: .*no such file")
+    refused(make_cohort(["p1"]), tmp_path / "no bundle", out, settings, "no such bundle")
+
+
+def test_folders_of_something_else_are_refused(make_cohort, bundle_folder, settings, tmp_path):
+    manifest = make_cohort(["p1"])
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine", encoding="utf-8")
+    refused(manifest, bundle_folder, other, settings, "holds other files")
+    with pytest.raises(InputError, match="is a file"):
+        run_cohort(manifest, bundle_folder, other / "thesis.txt", settings)
+
+
+def test_the_folder_of_another_manifest_is_refused(make_cohort, bundle_folder, address, settings, tmp_path):
+    out = tmp_path / "out"
+    run_cohort(make_cohort(["p1"]), bundle_folder, out, settings, scheduler=address)
+    other = make_cohort(["q1"], folder=tmp_path / "another study")
+    with pytest.raises(InputError, match="holds another run"):
+        run_cohort(other, bundle_folder, out, settings, scheduler=address)
+    longer = make_cohort(["p1", "p2"])
+    assert run_cohort(longer, bundle_folder, out, settings, scheduler=address).done == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="holds the lock the POSIX way")
+def test_a_folder_in_use_by_another_run_is_refused(make_cohort, bundle_folder, settings, tmp_path):
+    import fcntl
+
+    (tmp_path / "out").mkdir()
+    with (tmp_path / "out" / ".twintrack-run").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another run is writing"):
+            run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings)
