@@ -9,14 +9,16 @@ endif
 STAMP := $(VENV)/.installed
 INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
 
-.PHONY: help demo test lint types bench clean
+.PHONY: help demo test fuzz lint types bench sbom clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the main job into demo-output/"
 	@echo "make test   install into $(VENV) and run the tests"
+	@echo "make fuzz   10,000 damaged inputs for every reader (hours)"
 	@echo "make lint   ruff: lint and format"
 	@echo "make types  mypy"
 	@echo "make bench  the benchmarks"
+	@echo "make sbom   sbom.json: what is installed in $(VENV), as CycloneDX"
 	@echo "make clean  remove $(VENV) and demo-output/"
 
 $(STAMP): $(INPUTS)
@@ -35,6 +37,10 @@ test: $(STAMP)
 	@echo "== running the tests"
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
+fuzz: $(STAMP)
+	@echo "== damaged inputs"
+	TWINTRACK_FUZZ=10000 $(BIN)/python -m pytest Testing/headless/fuzz $(PYTEST_OPTIONS)
+
 lint: $(STAMP)
 	@echo "== ruff"
 	$(BIN)/python -m ruff check .
@@ -46,6 +52,13 @@ types: $(STAMP)
 
 bench: $(STAMP)
 	@for file in Testing/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
+
+# The tool lives in an environment of its own, so that it does not list itself.
+sbom: $(STAMP)
+	@echo "== software bill of materials"
+	"$(PYTHON)" -m venv $(VENV)/sbom
+	$(VENV)/sbom/$(notdir $(BIN))/python -m pip install --disable-pip-version-check --quiet "cyclonedx-bom>=7,<8"
+	$(VENV)/sbom/$(notdir $(BIN))/python -m cyclonedx_py environment --pyproject pyproject.toml --output-file sbom.json $(BIN)/python
 
 clean:
 	rm -rf $(VENV) demo-output

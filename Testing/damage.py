@@ -33,16 +33,16 @@ def bent(draw: st.DrawFn, content: Any) -> Any:
             holder, key = spot, draw(st.sampled_from(keys))
             spot = holder[key]
         if holder is None or key is None:
-            return draw(json_values)
+            return copy.deepcopy(draw(json_values))
         action = draw(st.sampled_from(["odd", "any", "remove", "more"]))
         if action == "remove":
             del holder[key]
         elif action == "more" and isinstance(holder, list):
-            holder.append(draw(st.sampled_from(ODD)))
+            holder.append(copy.deepcopy(draw(st.sampled_from(ODD))))
         elif action == "more":
-            holder[draw(st.text(max_size=6))] = draw(st.sampled_from(ODD))
+            holder[draw(st.text(max_size=6))] = copy.deepcopy(draw(st.sampled_from(ODD)))
         else:
-            holder[key] = draw(st.sampled_from(ODD) if action == "odd" else json_values)
+            holder[key] = copy.deepcopy(draw(st.sampled_from(ODD) if action == "odd" else json_values))
     return content
 
 

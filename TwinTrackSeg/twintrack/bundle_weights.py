@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -23,7 +24,7 @@ _REFUSED_NAME = re.compile(r"GLOBAL (\S+)|but got <class '([^']+)'>")
 
 _DAMAGE = (
     *(RuntimeError, EOFError, ValueError, OSError),
-    *(AttributeError, KeyError, IndexError, TypeError, AssertionError),
+    *(AttributeError, KeyError, IndexError, TypeError, AssertionError, OverflowError, struct.error),
 )
 """What torch raises for files that are no checkpoint, or only a part of one."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import stat
 import zipfile
 import zlib
@@ -70,7 +71,9 @@ def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, 
             left = max_bytes
             for entry, target in zip(entries, targets, strict=True):
                 left -= _extract(archive, entry, folder / target.relative_to(prefix), left, path)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the start of the file
+            raise
         raise BundleError(f"{path}: not a readable zip file; it may be damaged, encrypted or incomplete") from error
 
 

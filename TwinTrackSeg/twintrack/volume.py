@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,11 @@ __all__ = ["FILE_ENDINGS", "Geometry", "Volume", "read_volume", "write_volume"]
 
 FILE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 """Endings of the volume files that `read_volume` accepts."""
+
+UNREADABLE = "cannot be read as an image; the file may be damaged or of another kind"
+
+_NIBABEL_DAMAGE = (OSError, EOFError, ValueError, OverflowError, TypeError, zlib.error)
+"""What nibabel raises for damaged files, beside its own errors."""
 
 GRID_TOLERANCE = 1e-3
 """Grids whose corners differ by less than this fraction of the smallest voxel edge are the same grid."""
@@ -204,7 +210,7 @@ def read_volume(path: str | Path, *, work_bytes: int = 0) -> Volume:
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise MemoryError(f"{path}: too large for the free memory") from error
-        raise InputError(f"{path}: cannot be read as an image; the file may be damaged or of another kind") from error
+        raise InputError(f"{path}: {UNREADABLE}") from error
     if volume.array.dtype.kind == "f" and not _all_finite(volume, path):
         raise InputError(f"{path}: holds voxels that are not finite (NaN or infinity); replace them and try again")
     return volume
@@ -233,8 +239,12 @@ def _all_finite(volume: Volume, path: Path) -> bool:
     if path.name.lower().endswith((".nii", ".nii.gz")):
         import nibabel
 
-        stored: Any = nibabel.load(path)
-        return bool(np.isfinite(np.asanyarray(stored.dataobj)).all())
+        damage = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, *_NIBABEL_DAMAGE)
+        try:
+            stored: Any = nibabel.load(path)
+            return bool(np.isfinite(np.asanyarray(stored.dataobj)).all())
+        except damage as error:
+            raise InputError(f"{path}: {UNREADABLE}") from error
     return bool(np.isfinite(volume.array).all())
 
 

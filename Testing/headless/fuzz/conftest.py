@@ -10,7 +10,7 @@ NIGHTLY = int(os.environ.get("TWINTRACK_FUZZ", "0"))
 
 settings.register_profile(
     "readers",
-    max_examples=NIGHTLY or 150,
+    max_examples=NIGHTLY or 100,
     deadline=None,
     derandomize=not NIGHTLY,
     database=None,
