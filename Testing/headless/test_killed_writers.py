@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
 import stat
 import threading
@@ -152,6 +153,19 @@ def test_a_folder_removed_during_the_run_is_told(tmp_path):
 
     with pytest.raises(OutputError, match="removed or renamed"):
         run()
+
+
+def test_a_folder_removed_and_made_anew_during_the_run_holds_no_half_result(tmp_path):
+    def run() -> None:
+        with atomic_folder(tmp_path / "out", owned=OWNED, last="result.json") as folder:
+            (folder / "a.txt").write_text("a")
+            shutil.rmtree(tmp_path / "out")
+            with atomic_path(folder / "result.json") as partial:
+                partial.write_text("half")
+
+    with pytest.raises(OutputError, match="removed or renamed"):
+        run()
+    assert names(tmp_path / "out") == set()
     assert names(tmp_path) <= {"elsewhere", "out"}
 
 

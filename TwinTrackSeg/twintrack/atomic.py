@@ -68,6 +68,7 @@ def atomic_folder(out: str | Path, *, owned: tuple[str, ...], last: str) -> Iter
     try:
         yield staging.path
         with folder_lock(out):
+            staging.check()
             publish(staging.path, out, owned, last)
     except OSError as error:
         raise OutputError(f"{out}: results could not be written ({_reason(error)}); {_remedy(error)}") from error

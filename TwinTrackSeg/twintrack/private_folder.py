@@ -54,6 +54,16 @@ class PrivateFolder:
         self.path, lock = _make(prefix, parent)
         self._finalizer = weakref.finalize(self, _remove, self.path, lock)
 
+    def check(self) -> None:
+        """Make sure that it is the folder that was made: one that was removed meanwhile can have been made anew.
+
+        Raises
+        ------
+        FileNotFoundError
+            If it was removed.
+        """
+        (self.path / LOCK).stat()
+
     def __enter__(self) -> Path:
         return self.path
 

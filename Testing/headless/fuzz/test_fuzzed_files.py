@@ -98,8 +98,8 @@ def test_manifests(tmp_path: Path, content: bytes) -> None:
 def _zip(folder: Path) -> bytes:
     path = folder / "whole.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("bundle.json", "fine/plans.json"):
-            archive.write(DEMO / name, name)
+        archive.write(DEMO / "bundle.json", "bundle.json")
+        archive.writestr("fine/plans.json", "{}")
     return path.read_bytes()
 
 
@@ -143,8 +143,11 @@ def test_names_in_zip_archives_stay_inside(tmp_path_factory, names: list[str]) -
 
 
 def test_checkpoints(tmp_path: Path) -> None:
-    whole = (DEMO / "coarse/fold_0/checkpoint_final.pth").read_bytes()
+    import torch
+
     path = tmp_path / "checkpoint_final.pth"
+    torch.save({"network_weights": {"a": torch.zeros(3), "b": torch.ones(2, 2)}, "trainer_name": "x"}, path)
+    whole = path.read_bytes()
 
     @readers
     @given(broken(whole) | st.binary(max_size=100))

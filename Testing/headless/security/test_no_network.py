@@ -17,9 +17,9 @@ PLANTED = ("Plantedname", "PLANTED-ID-4711", "19010203", "Plantedward")
 WATCHED = """
 import logging, os, sys
 def watch(event, arguments):
-    if event.startswith(("socket.connect", "socket.getaddrinfo", "socket.gethostby", "socket.sendto", "socket.bind",
-                         "socket.sendmsg", "urllib.Request", "http.client.connect", "smtplib.", "ftplib.")):
-        os.write(2, b"TOUCHED the network\\n")  # seen from child processes too
+    if event.startswith(("socket.connect", "socket.getaddrinfo", "socket.gethostby", "socket.sendto", "socket.sendmsg",
+                         "urllib.Request", "http.client.connect", "smtplib.", "ftplib.")):
+        os.write(2, f"TOUCHED the network: {event}\\n".encode())  # seen from child processes too
         raise PermissionError("no network: " + event)
     if event == "open" and isinstance(arguments[0], str) and arguments[1] and set(arguments[1]) & set("wax+"):
         NAMES.append(arguments[0])
@@ -114,7 +114,7 @@ def test_no_identifier_is_in_logs_reports_or_names_of_temporary_files(ended):
 
 
 def test_dicom_objects_keep_the_patient_they_belong_to(ended):
-    (path,) = list((ended[0] / "out" / "dicom").glob("*map*"))
+    path = next((ended[0] / "out" / "dicom").iterdir())
     assert str(pydicom.dcmread(path).PatientID) == PLANTED[1]
 
 
