@@ -28,10 +28,8 @@ def huge(folder: Path, ending: str) -> Path:
         header[42:48] = np.array([SIDE] * 3, "<i2").tobytes()
     elif ending == ".mha":
         kind = b"ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
-        header = (
-            kind
-            + f"CompressedData = False\nDimSize = {SIDE} {SIDE} {SIDE}\nElementType = MET_SHORT\nElementDataFile = LOCAL\n".encode()
-        )
+        size = f"CompressedData = False\nDimSize = {SIDE} {SIDE} {SIDE}\n".encode()
+        header = kind + size + b"ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
     else:
         fields = "type: short\ndimension: 3\nspace: left-posterior-superior\nencoding: raw\nendian: little\n"
         space = "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n\n"
