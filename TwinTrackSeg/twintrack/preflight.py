@@ -16,8 +16,8 @@ __all__ = ["NO_MEMORY", "WORK_BYTES", "available_memory", "check_memory", "check
 
 WORK_BYTES = 14
 """Memory that a segmentation takes for each voxel of the CT, beside the file's voxels and their copy: map and score in
-float32, labels, copies on the way to files. With 16-bit voxels 17.5 bytes in all were measured at the peak, with a small region;
-a large region takes more."""
+float32, labels, copies on the way to files. With 16-bit voxels 17.5 bytes in all were measured at the peak, with a
+small region; a large region takes more."""
 
 LEAST_OUTPUT_BYTES = 4e6
 """Pictures, report, tables and, with little found, the compressed maps."""
