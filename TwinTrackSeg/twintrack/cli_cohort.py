@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,11 +22,30 @@ from twintrack.cli_shell import (
 )
 from twintrack.errors import InputError
 
-__all__ = ["SchedulerOption", "cohort"]
+if TYPE_CHECKING:
+    from twintrack.spreading import Spread
+
+__all__ = ["SchedulerOption", "cluster", "cohort"]
 
 SchedulerOption = Annotated[
     str | None, typer.Option(help="Address of a Dask scheduler, e.g. tcp://host:8786; its workers do the work.")
 ]
+
+
+@contextmanager
+def cluster(scheduler: str | None, *, networks: bool = False) -> Iterator[Spread | None]:
+    """Yield what spreads work over the workers of a scheduler; None without one."""
+    if scheduler is None:
+        yield None
+        return
+    from twintrack.cohort.cluster import cluster_client
+    from twintrack.cohort.reduce import spread_over
+
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
+
+    with cluster_client(scheduler, networks=networks, announce=tell) as client:
+        yield spread_over(client, networks=networks)
 
 
 class Region(str, Enum):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twintrack.cli_cohort import SchedulerOption, cluster
 from twintrack.cli_shell import Device, DeviceOption, OutFolder, Verbose, progress_bar, start_log
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def calibrate(
     plot: Annotated[Path | None, typer.Option(help="Reliability picture to write.")] = None,
     sketch: Annotated[Path | None, typer.Option(help="Sketch of the cases to write (.npz), to be added up.")] = None,
     device: DeviceOption = Device.AUTO,
+    scheduler: SchedulerOption = None,
     verbose: Verbose = False,
 ) -> None:
     """Fit a calibrator on multi-rater cases."""
@@ -73,13 +75,14 @@ def calibrate(
     from twintrack.fitting import fit_sketch, sketch_cases
     from twintrack.progress import part
 
-    with progress_bar() as progress:
+    with progress_bar() as progress, cluster(scheduler, networks=bundle is not None) as spread:
         found = sketch_cases(
             manifest,
             bundle_path=bundle,
             domain=domain.value,
             weighting=weights.value,
             device=device.value,
+            spread=spread,
             progress=part(progress, 0.0, 0.9),
         )
         if sketch is not None:
@@ -148,14 +151,24 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the cases for the intervals.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
+    scheduler: SchedulerOption = None,
     verbose: Verbose = False,
 ) -> None:
     """Score maps with the CURVAS-PDACVI protocol and further metrics."""
     start_log(verbose)
     from twintrack.evaluation import evaluate_manifest
+    from twintrack.spreading import one_by_one
 
-    with progress_bar() as progress:
-        evaluate_manifest(manifest, out, bootstrap=bootstrap, seed=seed, compare=compare, progress=progress)
+    with progress_bar() as progress, cluster(scheduler) as spread:
+        evaluate_manifest(
+            manifest,
+            out,
+            bootstrap=bootstrap,
+            seed=seed,
+            compare=compare,
+            spread=spread or one_by_one,
+            progress=progress,
+        )
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     for warning in summary["warnings"]:
         typer.echo(f"warning: {warning}", err=True)

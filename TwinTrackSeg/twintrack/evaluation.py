@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +18,14 @@ from twintrack.evaluation_tables import latex_summary, markdown_summary
 from twintrack.manifest import ManifestRow, located, read_annotations, read_manifest
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.settings import DEFAULT_VESSEL_NAMES
+from twintrack.spreading import Spread, one_by_one
 from twintrack.volume import Volume, read_volume
 
 if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch
     from twintrack.metrics import CaseMetrics
 
-__all__ = ["CohortScores", "evaluate_manifest", "score_cohort", "write_metrics"]
+__all__ = ["CohortScores", "ScoredRows", "evaluate_manifest", "score_cohort", "score_rows", "write_metrics"]
 
 FILES = ("metrics.csv", "metrics_compare.csv", "summary.json", "summary.md", "summary.tex", "reliability.png")
 
@@ -34,6 +37,7 @@ def evaluate_manifest(
     bootstrap: int = 5000,
     seed: int = 0,
     compare: str | Path | None = None,
+    spread: Spread = one_by_one,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
@@ -54,6 +58,8 @@ def evaluate_manifest(
         Resamples of the cases for the 95 % intervals.
     compare : path, optional
         A manifest with the same cases and another method's probability: adds the paired difference to it.
+    spread : Spread
+        Shares the cases out; by default one after the other in this process.
 
     Raises
     ------
@@ -63,14 +69,14 @@ def evaluate_manifest(
     if bootstrap < 1:
         raise InputError(f"the number of bootstrap resamples must be at least 1, got {bootstrap}")
     span = 0.48 if compare else 0.96
-    ours = score_cohort(manifest, progress=part(progress, 0.0, span), cancel=cancel)
+    ours = score_cohort(manifest, spread=spread, progress=part(progress, 0.0, span), cancel=cancel)
     other = None
     if compare is not None:
         names = {row.case for row in read_manifest(compare, needs=("probability",), annotated=True)}
         if names != set(ours.cases):
             odd = ", ".join(sorted(names ^ set(ours.cases))[:5])
             raise InputError(f"{compare}: has other cases than {manifest} ({odd}); a paired comparison needs the same")
-        other = score_cohort(compare, progress=part(progress, span, 0.96), cancel=cancel)
+        other = score_cohort(compare, spread=spread, progress=part(progress, span, 0.96), cancel=cancel)
     progress(0.96, "resampling cases")
     summary = summarise_cohort(ours, other, bootstrap, seed)
     with atomic_folder(out, owned=FILES, last="summary.json") as folder:
@@ -86,35 +92,68 @@ def evaluate_manifest(
 
 
 def score_cohort(
-    manifest: str | Path, *, progress: Progress = no_progress, cancel: CancelToken | None = None
+    manifest: str | Path,
+    *,
+    spread: Spread = one_by_one,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
 ) -> CohortScores:
-    """Compute the metrics of all cases of a manifest, one case in memory at a time."""
+    """Compute the metrics of all cases of a manifest, as `spread` shares them out; by default one after the other."""
     rows = read_manifest(manifest, needs=("probability",), annotated=True)
-    cancel = cancel or CancelToken()
-    metrics: list[CaseMetrics] = []
-    sketches: dict[str, ScoreSketch] = {}
-    drawn = [column for column in ("probability", "score") if all(column in row.files for row in rows)]
-    untouched, lonely = [], []
-    for number, row in enumerate(rows):
-        cancel.check()
-        progress(number / len(rows), f"scoring {row.case}")
-        volumes, masks = _read(row, drawn)
-        metrics.append(_score(row, volumes, masks))
-        _sketch(row, volumes, masks, drawn, sketches)
-        if not any(mask.array.any() for mask in masks.values()):
-            untouched.append(row.case)
-        if len(masks) == 1:
-            lonely.append(row.case)
-    if len(untouched) == len(rows):
+    drawn = tuple(column for column in ("probability", "score") if all(column in row.files for row in rows))
+    found: ScoredRows = spread(partial(score_rows, drawn=drawn), rows, progress, cancel or CancelToken())
+    if len(found.untouched) == len(rows):
         raise InputError(f"{manifest}: no annotation of any case holds tumour, so there is nothing to compare with")
     return CohortScores(
         Path(manifest),
         tuple(row.case for row in rows),
-        tuple(case.row(tuple(DEFAULT_VESSEL_NAMES)) for case in metrics),
-        tuple(case.candidates for case in metrics),
-        sketches,
-        tuple(_warnings(len(rows), untouched, lonely)),
+        tuple(case.row(tuple(DEFAULT_VESSEL_NAMES)) for case in found.metrics),
+        tuple(case.candidates for case in found.metrics),
+        found.sketches,
+        tuple(_warnings(len(rows), found.untouched, found.lonely)),
     )
+
+
+@dataclass(frozen=True)
+class ScoredRows:
+    """What scoring some rows of a manifest gave; the sum is that of all of them.
+
+    Attributes
+    ----------
+    metrics : list of CaseMetrics
+        Of each case, in order.
+    sketches : dict
+        By drawn column.
+    untouched, lonely : list of str
+        Cases without a marked voxel, and with one rater.
+    """
+
+    metrics: list[CaseMetrics]
+    sketches: dict[str, ScoreSketch]
+    untouched: list[str]
+    lonely: list[str]
+
+    def __add__(self, other: ScoredRows) -> ScoredRows:
+        return ScoredRows(
+            self.metrics + other.metrics,
+            {column: sketch + other.sketches[column] for column, sketch in self.sketches.items()},
+            self.untouched + other.untouched,
+            self.lonely + other.lonely,
+        )
+
+
+def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> ScoredRows:
+    """Compute the metrics of some rows, one case in memory at a time, and sketch the columns `drawn`."""
+    found = ScoredRows([], {}, [], [])
+    for row in rows:
+        volumes, masks = _read(row, drawn)
+        found.metrics.append(_score(row, volumes, masks))
+        _sketch(row, volumes, masks, drawn, found.sketches)
+        if not any(mask.array.any() for mask in masks.values()):
+            found.untouched.append(row.case)
+        if len(masks) == 1:
+            found.lonely.append(row.case)
+    return found
 
 
 def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], dict[int, Volume]]:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,10 @@ from twintrack.volume import FILE_ENDINGS, Volume, read_volume, write_volume
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
+    from twintrack.inference import NetworkStore
+    from twintrack.spreading import Spread
 
-__all__ = ["apply_to_file", "fit_sketch", "sketch_cases"]
+__all__ = ["apply_to_file", "fit_sketch", "sketch_cases", "sketch_rows"]
 
 Scorer = Callable[[ManifestRow, Progress, CancelToken], Volume]
 """Gives the pooled score of a row."""
@@ -36,6 +39,7 @@ def sketch_cases(
     domain: str = "roi",
     weighting: str = "voxel",
     device: str = "auto",
+    spread: Spread | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> ScoreSketch:
@@ -52,6 +56,8 @@ def sketch_cases(
         As in `twintrack.calibration.ScoreSketch`.
     device : str
         Where the bundle's networks run.
+    spread : Spread
+        Shares the cases out; by default one after the other in this process.
 
     Raises
     ------
@@ -69,7 +75,11 @@ def sketch_cases(
             with _named(str(path)):
                 sketch = sketch + stored
     rows = [row for manifest in manifests for row in _rows(manifest, bundle_path)]
-    with _scorer(bundle_path, device) as score_of:
+    if spread is not None and rows:
+        bundle = None if bundle_path is None else str(Path(bundle_path).expanduser().absolute())
+        work = partial(sketch_rows, bundle_path=bundle, domain=domain, weighting=weighting, device=device)
+        sketch, rows = sketch + spread(work, rows, progress, cancel), []
+    with _scorer(bundle_path if rows else None, device) as score_of:
         for number, row in enumerate(rows):
             cancel.check()
             step = part(progress, number / len(rows), (number + 1) / len(rows))
@@ -77,6 +87,19 @@ def sketch_cases(
             _add(sketch, row, score_of(row, step, cancel))
     digests = {hashlib.sha256(manifest.read_bytes()).hexdigest() for manifest in manifests}
     return replace(sketch, manifests=sketch.manifests | digests)
+
+
+def sketch_rows(
+    rows: Sequence[ManifestRow], *, bundle_path: str | Path | None, domain: str, weighting: str, device: str
+) -> ScoreSketch:
+    """Add up the sketches of some rows; the networks stay in the process for the next ones. See `sketch_cases`."""
+    from twintrack.calibration import ScoreSketch
+
+    sketch = ScoreSketch.empty(domain=domain, weighting=weighting)
+    with _scorer(bundle_path, device, keep=True) as score_of:
+        for row in rows:
+            _add(sketch, row, score_of(row, no_progress, CancelToken()))
+    return sketch
 
 
 def fit_sketch(
@@ -176,8 +199,11 @@ def _named(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def _scorer(bundle_path: str | Path | None, device: str) -> Iterator[Scorer]:
-    """Yield what gives the pooled score of a row: its file, or a bundle whose networks are kept for the next row."""
+def _scorer(bundle_path: str | Path | None, device: str, *, keep: bool = False) -> Iterator[Scorer]:
+    """Yield what gives the pooled score of a row: its file, or a bundle whose networks are kept for the next row.
+
+    With `keep` the process keeps them for later rows too.
+    """
     from twintrack.bundle import Bundle
 
     if bundle_path is None:
@@ -189,7 +215,7 @@ def _scorer(bundle_path: str | Path | None, device: str) -> Iterator[Scorer]:
 
     settings = SegmentSettings(calibrate=False, device=device)
     with Bundle.open(bundle_path) as bundle:
-        store = NetworkStore(settings.device, settings.backend)
+        store = _kept_store(device) if keep else NetworkStore(settings.device, settings.backend)
 
         def score_of(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Volume:
             with _named(row.where):
@@ -197,6 +223,13 @@ def _scorer(bundle_path: str | Path | None, device: str) -> Iterator[Scorer]:
                 return segment(ct, bundle, settings, store=store, progress=progress, cancel=cancel).score
 
         yield score_of
+
+
+@lru_cache(maxsize=1)
+def _kept_store(device: str) -> NetworkStore:
+    from twintrack.inference import NetworkStore
+
+    return NetworkStore(device)
 
 
 def _stored_score(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Volume:  # noqa: ARG001

@@ -112,13 +112,15 @@ def _segment(task: CaseTask, folder: Path) -> None:
     started = time.perf_counter()
     settings = SegmentSettings.from_json(task.settings)
     model = kept_model(task.bundle, task.bundle_sha256)
+    with model.making:
+        store = model.networks.store(settings)
     with private_folder(folder) as work:
         try:
-            segment_file(task.source, model.bundle, work, settings, store=model.store(settings), turn=model.turn)
+            segment_file(task.source, model.bundle, work, settings, store=store, turn=model.turn)
         except TwinTrackError as error:
             raise type(error)(str(error).replace(str(work), str(folder))) from error
         except Exception:
-            model.drop_networks()  # nobody knows what state they are in
+            model.networks.drop()  # nobody knows what state they are in
             raise
         _draw_thumbnail(work)
         row, seconds = case_row(work)

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from twintrack.bundle import Bundle
 from twintrack.errors import BundleError
 from twintrack.worker_run import KeptNetworks
-
-if TYPE_CHECKING:
-    from twintrack.inference import NetworkStore
-    from twintrack.settings import SegmentSettings
 
 __all__ = ["KeptModel", "kept_model"]
 
@@ -24,24 +19,19 @@ class KeptModel:
     ----------
     bundle : Bundle
         Opened, and so verified, once.
+    networks : KeptNetworks
+        Loaded at the first case, and kept.
+    making : threading.Lock
+        Held while `networks` is asked for its store. It is not `turn`: a case is read while another has its turn.
     turn : threading.Lock
         Held while the networks run: one case at a time, whatever the number of a worker's threads.
     """
 
     def __init__(self, bundle: Bundle) -> None:
         self.bundle = bundle
+        self.networks = KeptNetworks()
+        self.making = threading.Lock()
         self.turn = threading.Lock()
-        self._networks = KeptNetworks()
-
-    def store(self, settings: SegmentSettings) -> NetworkStore:
-        """Return the networks' store, made at the first call."""
-        with self.turn:
-            return self._networks.store(settings)
-
-    def drop_networks(self) -> None:
-        """Let go of the networks; the next case loads them again."""
-        with self.turn:
-            self._networks.drop()
 
 
 _models: dict[str, KeptModel] = {}

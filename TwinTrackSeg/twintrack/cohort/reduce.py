@@ -1,4 +1,4 @@
-"""Sums over many cases on a cluster: parts are added where they are made, pairwise up a tree; one sum comes back.
+"""Sums over many cases on a cluster: added up where they are made, up a tree, so that one sum comes back.
 
 The tree depends on the number of items alone, never on which part is ready first nor on the number of workers, so that
 every cluster gives the same bits.

@@ -23,6 +23,7 @@ from twintrack.cohort.plan import CASES, CohortPlan, make_plan
 from twintrack.cohort.seen import check_seen
 from twintrack.cohort.tables import TABLES, write_tables
 from twintrack.errors import InputError, OutputError
+from twintrack.folder_lock import HELD_ELSEWHERE, try_lock
 from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.settings import SegmentSettings
 
@@ -208,27 +209,17 @@ def _locked(out: Path) -> Iterator[None]:
     """Keep a second run out of the folder; the lock ends with the process, however that ends."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        stream = (out / LOCK).open("w")
+        descriptor = try_lock(out / LOCK)
     except OSError as error:
-        raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
-    with stream:
-        if not _lock(stream.fileno()):
-            raise InputError(f"{out}: another run is writing to this folder; wait for it, or choose another folder")
-        yield
-
-
-def _lock(descriptor: int) -> bool:
+        if error.errno in HELD_ELSEWHERE:
+            raise InputError(
+                f"{out}: another run is writing to this folder; wait for it, or choose another folder"
+            ) from error
+        if not (out / LOCK).exists():
+            raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
+        descriptor = None  # a share without locks
     try:
-        if os.name == "nt":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        return os.name != "nt" or error.errno is None  # a share without locks; Windows says so for a lock that is held
-    return True
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)

@@ -16,6 +16,7 @@ from twintrack.atomic import atomic_path
 from twintrack.cohort.folder import folder_name
 from twintrack.cohort.plan import CASES, CohortPlan
 from twintrack.cohort.row import STAGES, case_columns
+from twintrack.csv_cells import harmless
 
 if TYPE_CHECKING:
     from _csv import Writer
@@ -44,13 +45,15 @@ def write_tables(plan: CohortPlan) -> tuple[int, int]:
         for case, record in zip(plan.cases, plan.records(), strict=True):
             if record is None:
                 continue
-            timings.writerow((case.case, *(record["seconds"].get(stage, "") for stage in STAGES), record["worker"]))
+            timings.writerow(
+                (harmless(case.case), *(record["seconds"].get(stage, "") for stage in STAGES), record["worker"])
+            )
             if record["status"] == "failed":
                 failed += 1
-                failures.writerow((case.case, record["kind"], record["reason"]))
+                failures.writerow((harmless(case.case), record["kind"], harmless(record["reason"])))
                 continue
             done += 1
-            known = {"case": case.case, "key": record["key"], "folder": f"{CASES}/{folder_name(case.case)}"}
+            known = {"case": harmless(case.case), "key": record["key"], "folder": f"{CASES}/{folder_name(case.case)}"}
             row = record["row"] | known
             cohort.writerow(["" if row.get(column) is None else row[column] for column in columns])
     if find_spec("pyarrow"):
