@@ -123,7 +123,7 @@ def segmented(panel, ct, bundle, worker, tmp_path, threshold: float = 0.5):
     panel.ui.segmentButton.click()
     waitFor(lambda: not panel.logic.running)
     assert panel.ui.statusLabel.text == "Done."
-    return panel._result
+    return panel.results.result
 
 
 def save(panel, path) -> None:
@@ -251,8 +251,8 @@ def test_nothing_starts_ahead_while_packages_are_missing(panel, ct, bundle, work
 
 def test_a_finished_run_shows_table_volume_and_slider(panel, ct, bundle, worker, tmp_path, pictures):
     segmented(panel, ct, bundle, worker, tmp_path)
-    assert cells(panel)[0][:4] == ["SMA", "120", "10.0", "abutment"]
-    assert cells(panel)[1][3] == "not seen"
+    assert cells(panel)[0][:5] == ["SMA", "◐ abutment", "120", "0 – 240", "10.0"]
+    assert cells(panel)[1][1] == "not seen"
     assert panel.ui.volumeLabel.text.startswith("1.8 mL at the threshold")
     assert panel.ui.resultsCollapsibleButton.enabled
     save(panel, pictures / "panel_result.png")
@@ -279,7 +279,7 @@ def test_dragging_the_slider_moves_everything(panel, ct, bundle, worker, tmp_pat
         volumes.append(float(panel.ui.volumeLabel.text.split()[0]))
     assert volumes == sorted(volumes)
     assert volumes[-1] > 2 * volumes[0]
-    assert cells(panel)[0][1:4] == ["220", "18.0", "encasement"]
+    assert cells(panel)[0][1:3] == ["● encasement", "220"]
 
 
 def test_the_models_error_is_shown_as_its_sentence(panel, ct, bundle, worker, shown):
@@ -354,7 +354,7 @@ def test_closing_the_scene_during_a_run_ends_it(panel, ct, bundle, worker, scene
 def test_closing_the_scene_with_a_result_empties_the_panel(panel, ct, bundle, worker, tmp_path, scene):
     segmented(panel, ct, bundle, worker, tmp_path)
     scene.Clear(False)
-    assert panel.ui.vesselTable.mrmlTableNode() is None
+    assert panel.ui.vesselTable.rowCount == 0
     assert not panel.ui.resultsCollapsibleButton.enabled
     assert panel.ui.volumeLabel.text == ""
     panel.ui.thresholdSlider.value = 0.7  # nothing to move, nothing to break
@@ -367,7 +367,7 @@ def test_a_run_goes_on_while_another_module_is_open(panel, ct, bundle, worker, t
     panel.parent.exit()
     waitFor(lambda: not panel.logic.running)
     panel.parent.enter()
-    assert cells(panel)[0][1] == "120"
+    assert cells(panel)[0][2] == "120"
     assert panel.ui.resultsCollapsibleButton.enabled
 
 
@@ -390,9 +390,9 @@ def test_a_saved_scene_opens_with_its_result_and_a_live_slider(panel, ct, bundle
     assert scene.ReadFromMRB(path, True)
     assert panel.ui.thresholdSlider.value == 0.4
     assert panel.ui.inputSelector.currentNode().GetName() == "Example CT"
-    assert cells(panel)[0][1] == "160"
+    assert cells(panel)[0][2] == "160"
     panel.ui.thresholdSlider.value = 0.2
-    assert cells(panel)[0][1] == "220"
+    assert cells(panel)[0][2] == "220"
 
 
 def test_export_of_a_volume_that_is_no_dicom_is_refused_with_the_remedy(
@@ -400,7 +400,7 @@ def test_export_of_a_volume_that_is_no_dicom_is_refused_with_the_remedy(
 ):
     segmented(panel, ct, bundle, worker, tmp_path)
     target = tmp_path / "out.dcm"
-    monkeypatch.setattr(panel, "askExportPath", lambda: str(target))
+    monkeypatch.setattr(panel.export, "askDicomPath", lambda: str(target))
     panel.ui.exportButton.click()
     assert len(shown) == 1
     assert "was not loaded from DICOM" in shown[0]
@@ -409,7 +409,7 @@ def test_export_of_a_volume_that_is_no_dicom_is_refused_with_the_remedy(
 
 def test_an_export_that_the_user_cancels_does_nothing(panel, ct, bundle, worker, tmp_path, shown, monkeypatch):
     segmented(panel, ct, bundle, worker, tmp_path)
-    monkeypatch.setattr(panel, "askExportPath", lambda: "")
+    monkeypatch.setattr(panel.export, "askDicomPath", lambda: "")
     panel.ui.exportButton.click()
     assert shown == []
 

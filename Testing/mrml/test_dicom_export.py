@@ -106,7 +106,7 @@ def test_the_export_names_bundle_and_threshold(logic, series, tmp_path):
     dataset = pydicom.dcmread(logic.exportDicomSeg(tmp_path / "out.dcm", series=series))
     first = dataset.SegmentSequence[0]
     assert first.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "example"
-    assert "40 % of readers" in first.SegmentLabel
+    assert "at least 2 of 5 readers" in first.SegmentLabel
 
 
 def test_a_volume_that_was_not_loaded_from_dicom_is_refused(scene, tmp_path):

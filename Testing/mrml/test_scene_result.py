@@ -12,9 +12,9 @@ pytest.importorskip("slicer")
 import slicer
 from twintrack.errors import InputError
 from twintrack.volume import Volume, read_volume, write_volume
-from TwinTrackSegLib.mrml.IsoContours import LEVELS
 from TwinTrackSegLib.mrml.MhrColors import _labToSrgb, mhrColors
 from TwinTrackSegLib.mrml.MhrDisplay import OVERLAY_OPACITY
+from TwinTrackSegLib.mrml.ReaderScale import DEFAULT_LEVELS as LEVELS
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SceneResult import SceneResult, resultsOf
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, exampleCenterMm, makeExampleCt, writeExampleResult
@@ -82,10 +82,15 @@ def test_the_map_becomes_the_foreground_of_all_slice_views(scene, tmp_path):
         assert composite.GetForegroundOpacity() == OVERLAY_OPACITY
 
 
-def test_the_map_has_a_colour_legend(loaded):
-    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(loaded.mhrNode)
-    assert legend is not None
-    assert "readers" in legend.GetTitleText()
+def test_the_legend_counts_readers(loaded):
+    (first, *others) = loaded.contourNodes
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(first)
+    assert legend.GetTitleText() == "Readers"
+    assert legend.GetLabelFormat() % 3.0 == "3 of 5"
+    assert legend.GetNumberOfLabels() == 6
+    assert first.GetDisplayNode().GetScalarRange() == (0.0, 5.0)
+    assert first.GetDisplayNode().GetColorNodeID() == loaded.mhrNode.GetDisplayNode().GetColorNodeID()
+    assert not any(slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node) for node in others)
 
 
 def test_all_nodes_lie_in_one_folder_beside_the_ct(scene, tmp_path):
@@ -213,19 +218,25 @@ def test_segments_carry_snomed_codes(loaded):
     assert segmentation.GetSegment("SMA").GetTerminology().split("~")[2].startswith("SCT^42258001^")
 
 
-def test_the_table_follows_the_threshold(loaded):
-    def row(name: str) -> list[str]:
-        table = loaded.tableNode.GetTable()
-        rows = [[table.GetValue(r, c).ToString() for c in range(7)] for r in range(table.GetNumberOfRows())]
-        return next(cells for cells in rows if cells[0] == name)
+def rows(result) -> dict[str, list[str]]:
+    """Return the cells of the vessel table by vessel."""
+    table = result.tableNode.GetTable()
+    texts = [
+        [table.GetValue(r, c).ToString() for c in range(table.GetNumberOfColumns())]
+        for r in range(table.GetNumberOfRows())
+    ]
+    return {cells[0]: cells for cells in texts}
 
+
+def test_the_table_follows_the_threshold(loaded):
     artery = "SMA"
-    assert row(artery)[:6] == [artery, "120", "10.0", "abutment", "80", "35"]
+    assert rows(loaded)[artery][1:7] == ["◐ abutment", "120", "0 – 240", "10.0", "80", "35"]
     loaded.setThreshold(0.2)  # half way between the measured 0.1 (240) and 0.3 (200)
-    assert row(artery)[1:4] == ["220", "18.0", "encasement"]
+    assert rows(loaded)[artery][1:3] == ["● encasement", "220"]
+    assert rows(loaded)[artery][4] == "18.0"
     loaded.setThreshold(0.95)  # beyond the last measured level the last value holds
-    assert row(artery)[1:4] == ["0", "0.0", "none"]
-    assert row("Celiac trunk")[3] == "not seen"
+    assert rows(loaded)[artery][1:3] == ["○ no contact", "0"]
+    assert rows(loaded)["Celiac trunk"][1] == "not seen"
 
 
 def test_a_result_without_vessels_gives_an_empty_table(scene, tmp_path):

@@ -21,11 +21,11 @@ def main():
     widget.ui.thresholdSlider.value = 0.3
     if abs(result.threshold - 0.3) > 1e-6:
         raise RuntimeError(f"the slider did not move the result: its threshold is {result.threshold}")
-    if widget.ui.vesselTable.mrmlTableNode() is not result.tableNode:
+    if widget.ui.vesselTable.rowCount != len(result.readouts):
         raise RuntimeError("the panel does not show the vessel table of the result")
 
     slicer.mrmlScene.Clear(0)
-    if widget.ui.vesselTable.mrmlTableNode() is not None:
+    if widget.ui.vesselTable.rowCount != 0:
         raise RuntimeError("the panel still shows a table after the scene was closed")
 
 

@@ -190,7 +190,7 @@ def segment(
     cancel = cancel or CancelToken()
     schedule = schedule or Schedule(progress, EXPECTED_S)
     given_vessels = _read_vessels(ct, settings)
-    calibrator = _calibrator(bundle) if settings.calibrate else None
+    calibrator = _calibrator(bundle, settings.calibrator) if settings.calibrate else None
     if store is None:
         store = NetworkStore(settings.device, settings.backend, keep=False)
     else:
@@ -269,18 +269,21 @@ def _roi(
     return roi_box(turned.geometry, settings.roi, given_on=ct.geometry)
 
 
-def _calibrator(bundle: Bundle) -> Calibrator:
+def _calibrator(bundle: Bundle, own: str | None) -> Calibrator:
+    """Return the calibrator in the file `own`, or else the bundle's."""
     from twintrack.calibration import read_calibrator
 
-    if bundle.calibrator_path is None:
+    path = bundle.calibrator_path if own is None else Path(own)
+    if path is None:
         raise BundleError(
             f"{bundle.path}: holds no calibrator; fit one, or ask for the raw score with --no-calibration"
         )
-    calibrator = read_calibrator(bundle.calibrator_path)
+    calibrator = read_calibrator(path)
     if calibrator.pooling != bundle.pooling:
-        raise BundleError(
-            f"{bundle.path}: its calibrator was fitted on scores pooled by {calibrator.pooling}, the bundle pools by "
-            f"{bundle.pooling}; fit a new one"
+        where = f"{bundle.path}: its calibrator" if own is None else f"{own}: this calibrator"
+        raise (BundleError if own is None else InputError)(
+            f"{where} was fitted on scores pooled by {calibrator.pooling}, the bundle pools by {bundle.pooling}; fit a "
+            "new one"
         )
     return calibrator
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -20,6 +21,7 @@ from twintrack.volume import Volume, read_volume, write_volume
 
 if TYPE_CHECKING:
     from twintrack.bundle import Bundle
+    from twintrack.calibration import Calibrator
     from twintrack.inference import NetworkStore
 
 __all__ = ["RESULT_FILES", "measure_files", "segment_file"]
@@ -124,13 +126,14 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "version": __version__,
         "research_use_only": True,
         "bundle": bundle.describe() | {"sha256": bundle.sha256},
-        "calibrator": None if calibrator is None else {"target": calibrator.target, "bins": calibrator.bins},
+        "calibrator": None if calibrator is None else _calibrator(calibrator, settings),
         "device": found.engine["device"],
         "engine": found.engine,
         "input": {"spacing_mm": list(geometry.spacing_mm), "size": list(geometry.size), **_origin(ct)},
         "roi": {"start": list(found.roi_start), "stop": list(found.roi_stop)},
         "threshold": settings.threshold,
-        "settings": settings.to_json() | {"vessels": settings.vessels is not None},
+        "settings": settings.to_json()
+        | {"vessels": settings.vessels is not None, "calibrator": bool(settings.calibrator)},
         "volume_ml": found.volumes.to_json(),
         "expected_volume_ml": _interval(found),
         "lesions": [lesion.to_json() for lesion in found.lesions],
@@ -138,6 +141,16 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "suitability": found.suitability,
         "warnings": [*(ct.series.notes if ct.series is not None else ()), *found.warnings],
     }
+
+
+def _calibrator(calibrator: Calibrator, settings: SegmentSettings) -> dict[str, Any]:
+    """Say what the calibrator was fitted to, and of one that is not the bundle's which it was."""
+    stated = {"target": calibrator.target, "bins": calibrator.bins}
+    if settings.calibrator is None:
+        return stated
+    content = Path(settings.calibrator).read_bytes()
+    own = {"file": Path(settings.calibrator).name, "sha256": hashlib.sha256(content).hexdigest()}
+    return {**stated, **own, "cases": calibrator.cases, "raters": calibrator.raters}
 
 
 def _origin(ct: Ct) -> dict[str, Any]:

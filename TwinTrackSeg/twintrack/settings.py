@@ -42,6 +42,8 @@ class SegmentSettings:
         Whether all members look at every tile, also where the first one sees no tumour anywhere near.
     calibrate : bool
         Whether the bundle's calibrator is applied to the score.
+    calibrator : str, optional
+        Calibrator file that is applied in place of the bundle's, for instance one fitted on a site's own readers.
     keep_score : bool
         Whether the uncalibrated score is written too.
     dicom : bool
@@ -62,6 +64,7 @@ class SegmentSettings:
     backend: str = "auto"
     every_tile: bool = False
     calibrate: bool = True
+    calibrator: str | None = None
     keep_score: bool = False
     dicom: bool = False
     vessels: str | None = None

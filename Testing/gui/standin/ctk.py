@@ -24,9 +24,10 @@ def parentOf(arguments):
 
 @registerCustomWidget
 class ctkCollapsibleButton(qt.QWidget):
-    """A titled box; here it is always open."""
+    """A titled box that can be closed."""
 
     HEADER_PX = 24
+    contentsCollapsed = Signal(bool)
 
     def __init__(self, *args):
         super().__init__(parentOf(args))
@@ -38,13 +39,26 @@ class ctkCollapsibleButton(qt.QWidget):
         self.update()
 
     text = Property(str, lambda self: self._text, setText)
-    collapsed = stored(bool, "_collapsed", False)
+
+    def setCollapsed(self, collapsed):
+        self._collapsed = collapsed
+        self.setMaximumHeight(self.HEADER_PX if collapsed else 16777215)
+        self.update()
+        self.contentsCollapsed.emit(collapsed)
+
+    collapsed = Property(bool, lambda self: getattr(self, "_collapsed", False), setCollapsed)
+
+    def mousePressEvent(self, event):
+        if event.position().y() < self.HEADER_PX:
+            self.setCollapsed(not self.collapsed)
 
     def paintEvent(self, event):
         painter = qt.QPainter(self)
         header = qt.QRect(0, 0, self.width, self.HEADER_PX - 2)
         painter.fillRect(header, self.palette.button())
-        painter.drawText(header.adjusted(6, 0, 0, 0), qt.Qt.AlignVCenter, "▾ " + self._text)
+        painter.drawText(
+            header.adjusted(6, 0, 0, 0), qt.Qt.AlignVCenter, ("▸ " if self.collapsed else "▾ ") + self._text
+        )
         painter.end()
 
 

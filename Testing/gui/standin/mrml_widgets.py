@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 
 import qt
-import vtk
 from ctk import NotStoodIn, parentOf, stored
 from qt import Property, Signal, registerCustomWidget
 
@@ -113,41 +112,6 @@ class qMRMLNodeComboBox(qt.QWidget):
     removeEnabled = stored(bool, "_removeEnabled", True)
 
 
-@registerCustomWidget
-class qMRMLTableView(qt.QTableWidget):
-    """Shows a table node, read only."""
-
-    def __init__(self, *args):
-        super().__init__(parentOf(args))
-        self._node, self._tag, self._scene = None, None, None
-
-    def setMRMLScene(self, scene):
-        self._scene = scene
-
-    def mrmlTableNode(self):
-        return self._node
-
-    def setMRMLTableNode(self, node):
-        if self._node is not None:
-            self._node.RemoveObserver(self._tag)
-        self._node = node
-        if node is None:
-            self.setRowCount(0)
-            self.setColumnCount(0)
-            return
-        self._tag = node.AddObserver(vtk.vtkCommand.ModifiedEvent, lambda *_unused: self._fill())
-        self._fill()
-
-    def _fill(self):
-        table = self._node.GetTable()
-        self.setRowCount(table.GetNumberOfRows())
-        self.setColumnCount(table.GetNumberOfColumns())
-        self.setHorizontalHeaderLabels([table.GetColumnName(c) for c in range(table.GetNumberOfColumns())])
-        for row in range(table.GetNumberOfRows()):
-            for column in range(table.GetNumberOfColumns()):
-                self.setItem(row, column, qt.QTableWidgetItem(table.GetValue(row, column).ToString()))
-
-
 class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
     """What Slicer gives a scripted module's widget class as its parent."""
 
@@ -172,8 +136,8 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
 
 def install() -> None:
     """Put the stand-ins where modules look for them; others that Slicer's own files name exist by name only."""
-    for cls in (qMRMLWidget, qMRMLNodeComboBox, qMRMLTableView, qSlicerScriptedLoadableModuleWidget):
+    for cls in (qMRMLWidget, qMRMLNodeComboBox, qSlicerScriptedLoadableModuleWidget):
         setattr(slicer, cls.__name__, cls)
     slicer.qSlicerWidget = qMRMLWidget
-    for name in ("qMRMLRangeWidget", "qMRMLSliderWidget", "qMRMLSpinBox"):
+    for name in ("qMRMLRangeWidget", "qMRMLSliderWidget", "qMRMLSpinBox", "qMRMLTableView"):
         setattr(slicer, name, type(name, (NotStoodIn,), {}))

@@ -35,6 +35,7 @@ class SlicerApplication(qt.QApplication):
         self._folder = tempfile.TemporaryDirectory(prefix="slicer-stand-in-")
         self.temporaryPath = self._folder.name
         self._manager = ModuleManager()
+        self.setOrganizationName("TwinTrackSeg stand-in")
         qt.QSettings.setPath(qt.QSettings.NativeFormat, qt.QSettings.UserScope, self.temporaryPath)
 
     def moduleManager(self):

@@ -2,7 +2,11 @@
 
 import importlib.metadata
 import importlib.util
+import json
 import pathlib
+import subprocess
+import sys
+import sysconfig
 import tempfile
 
 from packaging.requirements import Requirement
@@ -11,12 +15,36 @@ from slicer.i18n import tr as _
 import slicer
 from twintrack.errors import TwinTrackError
 
-__all__ = ["DependencyError", "ensureDependencies", "missingRequirements"]
+__all__ = [
+    "DependencyError",
+    "brokenPackages",
+    "ensureDependencies",
+    "missingRequirements",
+    "offlineHelp",
+    "repairPackages",
+]
 
 SHIPPED_WITH_SLICER = ("numpy", "scipy", "vtk", "SimpleITK", "requests", "pydicom")
 """Packages that are Slicer's own: never installed, upgraded or replaced from here."""
 
 TORCH = "torch"
+
+IMPORT_NAMES = {"scikit-learn": "sklearn", "scikit-image": "skimage"}
+"""What is imported of packages whose module has another name."""
+
+IMPORT_TIMEOUT_SEC = 300
+TRY_IMPORTS = """
+import importlib, json, sys
+broken = []
+for name in sys.argv[1:]:
+    try:
+        if importlib.import_module(name).__file__ is None:
+            raise ImportError("an empty folder is all that is left")
+    except BaseException:
+        broken.append(name)
+print(json.dumps(broken))
+"""
+"""Half-installed packages are often empty folders, which Python imports without a word."""
 
 
 class DependencyError(TwinTrackError):
@@ -25,10 +53,7 @@ class DependencyError(TwinTrackError):
 
 def missingRequirements(path: str | pathlib.Path) -> list[Requirement]:
     """Return the requirements in the file at `path` that are not met, leaving out Slicer's own packages."""
-    lines = [line.split("#")[0].strip() for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
-    wanted = [Requirement(line) for line in lines if line]
-    own = {name.lower() for name in SHIPPED_WITH_SLICER}
-    return [r for r in wanted if r.name.lower() not in own and not _isMet(r)]
+    return [requirement for requirement in _requirements(path) if not _isMet(requirement)]
 
 
 def ensureDependencies(path: str | pathlib.Path) -> None:
@@ -50,7 +75,84 @@ def ensureDependencies(path: str | pathlib.Path) -> None:
     still = missingRequirements(path)
     if still:
         names = ", ".join(str(requirement) for requirement in still)
-        raise DependencyError(_("Python packages are missing: {names}; install them and try again").format(names=names))
+        raise DependencyError(
+            _("Python packages are missing: {names}; install them and try again").format(names=names)
+            + "\n\n"
+            + offlineHelp(still)
+        )
+
+
+def offlineHelp(requirements: list[Requirement]) -> str:
+    """Return what to do on a machine without a network: the command that collects exactly the wheels it needs."""
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+    wanted = " ".join(f'"{requirement}"' for requirement in requirements)
+    pins = " ".join(f'"{name}=={v}"' for name in SHIPPED_WITH_SLICER if (v := _versionOf(name)))
+    return _(
+        "Without a network: on another machine run\n"
+        "pip download --dest wheels --only-binary=:all: --python-version {version} --platform {tag} {wanted} {pins}\n"
+        "copy the folder, and in Slicer's Python console run\n"
+        "slicer.util.pip_install('--no-index --find-links wheels {names}')"
+    ).format(
+        version=version,
+        tag=tag,
+        wanted=wanted,
+        pins=pins,
+        names=" ".join(requirement.name for requirement in requirements),
+    )
+
+
+def brokenPackages(python: list[str], path: str | pathlib.Path) -> list[str]:
+    """Return the packages of the requirements file at `path` that a child of `python` cannot import.
+
+    The child imports them, not this process: a damaged package may take its interpreter down.
+
+    Raises
+    ------
+    DependencyError
+        If the interpreter cannot be run.
+    """
+    wanted = {IMPORT_NAMES.get(name, name): name for name in (r.name for r in _requirements(path))}
+    try:
+        done = subprocess.run(
+            [*python, "-c", TRY_IMPORTS, *wanted],
+            capture_output=True,
+            text=True,
+            timeout=IMPORT_TIMEOUT_SEC,
+            check=False,
+        )
+        return [wanted[name] for name in json.loads(done.stdout.splitlines()[-1])]
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
+        raise DependencyError(
+            _("{python}: cannot be used as Python ({reason}); choose another one").format(
+                python=python[0], reason=error
+            )
+        ) from error
+
+
+def repairPackages(names: list[str], path: str | pathlib.Path) -> None:
+    """Install the named packages of the requirements file again, over what is left of them.
+
+    Raises
+    ------
+    DependencyError
+        If the installation fails.
+    """
+    texts = [str(requirement) for requirement in _requirements(path) if requirement.name in names]
+    if not texts:
+        return
+    try:
+        slicer.util.pip_install(["--force-reinstall", "--no-deps", *texts])
+    except Exception as error:
+        raise DependencyError(_("The repair failed: {reason}").format(reason=error)) from error
+
+
+def _requirements(path: str | pathlib.Path) -> list[Requirement]:
+    """Return what is asked for on this kind of machine, without Slicer's own packages."""
+    lines = [line.split("#")[0].strip() for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
+    wanted = [Requirement(line) for line in lines if line]
+    own = {name.lower() for name in SHIPPED_WITH_SLICER}
+    return [r for r in wanted if r.name.lower() not in own and (r.marker is None or r.marker.evaluate())]
 
 
 def _isMet(requirement: Requirement) -> bool:

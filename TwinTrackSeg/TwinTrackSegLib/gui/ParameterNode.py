@@ -5,7 +5,7 @@ from typing import Annotated
 
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
-from slicer import vtkMRMLScalarVolumeNode
+from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
 __all__ = ["TwinTrackSegParameterNode"]
 
@@ -20,6 +20,12 @@ class TwinTrackSegParameterNode:
         The CT.
     bundlePath : pathlib.Path
         The model bundle, a folder or zip file.
+    vesselSegmentation : vtkMRMLSegmentationNode
+        Vessels to be measured in place of the bundle's.
+    vesselMapping : str
+        Which of its segments is which vessel, as JSON.
+    regionOfInterest : vtkMRMLMarkupsROINode
+        Where to look, in place of the region that the model finds.
     threshold : float
         MHR of the working outline.
     resultVolume : vtkMRMLScalarVolumeNode
@@ -28,5 +34,8 @@ class TwinTrackSegParameterNode:
 
     inputVolume: vtkMRMLScalarVolumeNode
     bundlePath: pathlib.Path
+    vesselSegmentation: vtkMRMLSegmentationNode
+    vesselMapping: str = ""
+    regionOfInterest: vtkMRMLMarkupsROINode
     threshold: Annotated[float, WithinRange(0.01, 0.99)] = 0.5
     resultVolume: vtkMRMLScalarVolumeNode

@@ -12,17 +12,36 @@ from twintrack.errors import BundleError
 __all__ = ["BundleInfo", "readBundleInfo"]
 
 DOCUMENT = "bundle.json"
+CALIBRATOR = "calibrator.json"
 
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """Name, version and licence of a bundle, and whether it knows synthetic phantoms only."""
+    """What a bundle says about itself.
+
+    Attributes
+    ----------
+    name, version, license, description : str
+        As its author states them.
+    demo : bool
+        Whether it knows synthetic phantoms only.
+    tumor, vessels : tuple of str
+        Labels that sum to tumour, and names of the vessels that it finds.
+    calibrated : bool
+        Whether it holds a calibrator.
+    readers : int or None
+        Number of readers behind the calibrator, if it says.
+    """
 
     name: str
     version: str
     license: str
     description: str
     demo: bool
+    tumor: tuple[str, ...] = ()
+    vessels: tuple[str, ...] = ()
+    calibrated: bool = True
+    readers: int | None = None
 
 
 def readBundleInfo(path: str | Path) -> BundleInfo:
@@ -41,7 +60,13 @@ def readBundleInfo(path: str | Path) -> BundleInfo:
     else:
         raise BundleError(f"{path}: not a model bundle; choose a bundle folder (with {DOCUMENT}) or a zip file of one")
     values = parse_bundle_json(content, str(path))
-    return BundleInfo(**{key: values[key] for key in ("name", "version", "license", "description", "demo")})
+    return BundleInfo(
+        **{key: values[key] for key in ("name", "version", "license", "description", "demo")},
+        tumor=tuple(values["tumor_labels"]),
+        vessels=tuple(values["vessel_labels"]),
+        calibrated=CALIBRATOR in values["files"],
+        readers=values["raters"],
+    )
 
 
 def _fromZip(path: Path) -> bytes:

@@ -15,8 +15,8 @@ from twintrack.dicom import (
     write_structured_report,
 )
 from twintrack.errors import InputError
-from twintrack.lesions import find_lesions, read_volumes
 from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.ResultFiles import currentRecord
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
@@ -76,6 +76,7 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     path, volumeNode = Path(path), result.volumeNode
     if volumeNode is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
+    result.settle()
     source = read_series(sourceFile(volumeNode) if series is None else series)
     probability = volumeFromNode(result.mhrNode)
     masks = _masks(result.segmentationNode, volumeNode)
@@ -90,8 +91,8 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
         write_parametric_map(probability, source, path.with_name(f"{path.stem}-map.dcm"), **stated)
     if "tumor" in masks and masks["tumor"].array.any():
         report = path.with_name(f"{path.stem}-report.dcm")
-        invasion = result.record.get("invasion")
-        write_structured_report(_measured(probability, result.threshold), invasion, source, written, report, **drawn)
+        record, invasion = currentRecord(result)
+        write_structured_report(record, invasion, source, written, report, **drawn)
     return written
 
 
@@ -105,17 +106,9 @@ def _stated(result: SceneResult) -> dict[str, Any]:
             name=str(bundle.get("name", "unknown bundle")),
             version=str(bundle.get("version") or record.get("version", "")),
             bundle_sha256=str(bundle.get("sha256", "")),
+            parameters={"outline": "edited by hand"} if result.edited else {},
         ),
         "meaning": MapMeaning(target) if target else MapMeaning.SCORE,
-    }
-
-
-def _measured(probability: Volume, threshold: float) -> dict[str, Any]:
-    """Return volumes and lesions at the threshold of the scene, which need not be the engine's."""
-    return {
-        "threshold": threshold,
-        "volume_ml": read_volumes(probability, threshold).to_json(),
-        "lesions": [lesion.to_json() for lesion in find_lesions(probability, threshold)],
     }
 
 

@@ -14,10 +14,7 @@ from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Boxes import Box, boundingBox, grown
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS
 
-__all__ = ["LEVELS", "contourNode", "isoSurface"]
-
-LEVELS = (0.2, 0.4, 0.6, 0.8)
-"""MHR levels that are drawn."""
+__all__ = ["contourNode", "isoSurface"]
 
 LINE_THICKNESS_PX = 2
 OPACITY_3D = 0.25
@@ -36,25 +33,28 @@ def isoSurface(volume: Volume, level: float) -> vtk.vtkPolyData:
     flying = vtk.vtkFlyingEdges3D()
     flying.SetInputData(image)
     flying.SetValue(0, level)
-    flying.ComputeNormalsOff()
+    flying.ComputeNormalsOn()  # from the gradient: they point outward, to lower values, on every grid
     flying.ComputeScalarsOff()
     flying.ComputeGradientsOff()
     place = vtk.vtkTransformPolyDataFilter()
     place.SetInputConnection(flying.GetOutputPort())
-    place.SetTransform(_indexToRas(volume))
-    normals = vtk.vtkPolyDataNormals()
-    normals.SetInputConnection(place.GetOutputPort())
-    normals.SplittingOff()
-    normals.AutoOrientNormalsOn()  # an index-to-RAS matrix that mirrors turns the triangles inside out
-    normals.Update()
+    transform = _indexToRas(volume)
+    place.SetTransform(transform)
+    last = place
+    if transform.GetMatrix().Determinant() < 0:  # a mirror turns the triangles inside out
+        last = vtk.vtkReverseSense()
+        last.SetInputConnection(place.GetOutputPort())
+        last.ReverseNormalsOff()
+        last.ReverseCellsOn()
+    last.Update()
     surface = vtk.vtkPolyData()
-    surface.ShallowCopy(normals.GetOutput())
+    surface.ShallowCopy(last.GetOutput())
     return surface
 
 
 def contourNode(surface: vtk.vtkPolyData, level: float) -> Any:
     """Add a model node for `surface`: a white line in slices, a translucent shell in 3D."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", f"MHR {level:.1f}")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLModelNode", f"MHR {level:.2g}")
     node.SetAndObservePolyData(surface)
     node.CreateDefaultDisplayNodes()
     node.SetAttribute("TwinTrackSeg.level", f"{level:g}")

@@ -1,4 +1,4 @@
-"""How the MHR volume looks: colour overlay on the CT, fixed scale, transparent below the threshold, legend."""
+"""How the MHR volume looks: overlay in colour, fixed scale, transparent below the threshold, legend in readers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import Any
 
 import slicer
 from TwinTrackSegLib.mrml.MhrColors import colorNode
+from TwinTrackSegLib.mrml.ReaderScale import MOST_READERS
 
-__all__ = ["OVERLAY_OPACITY", "jumpToPoint", "setOverlayThreshold", "showOverlay", "styleMhrVolume"]
+__all__ = ["OVERLAY_OPACITY", "addLegend", "jumpToPoint", "setOverlayThreshold", "showOverlay", "styleMhrVolume"]
 
 OVERLAY_OPACITY = 0.5
 """One opacity for the whole overlay: the value is in the colour alone."""
@@ -20,7 +21,7 @@ ABOVE_SCALE = 2.0
 
 
 def styleMhrVolume(mhrNode: Any, threshold: float) -> None:
-    """Give `mhrNode` the MHR colours on a fixed 0 to 1 scale, transparent below `threshold`, and a legend."""
+    """Give `mhrNode` the MHR colours on a fixed 0 to 1 scale, transparent below `threshold`."""
     mhrNode.CreateDefaultDisplayNodes()
     display = mhrNode.GetDisplayNode()
     display.SetAndObserveColorNodeID(colorNode().GetID())
@@ -29,13 +30,27 @@ def styleMhrVolume(mhrNode: Any, threshold: float) -> None:
     display.AutoThresholdOff()
     setOverlayThreshold(mhrNode, threshold)
     display.ApplyThresholdOn()
-    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(mhrNode)
-    if legend is not None:
-        legend.SetTitleText("Fraction\nof readers")
-        legend.SetSize(*LEGEND_SIZE)
-        legend.SetLabelFormat("%.1f")
-        legend.SetNumberOfLabels(6)
-        legend.SetVisibility(True)
+
+
+def addLegend(contourNode: Any, readers: int | None) -> None:
+    """Add a colour legend in the words of readers, "3 of 5", to the views that show `contourNode`.
+
+    A volume's legend counts in the volume's own values, 0 to 1; a model's counts in any range. The contours are drawn
+    in white all the same: the colours are for the legend alone.
+    """
+    display = contourNode.GetDisplayNode()
+    display.SetAndObserveColorNodeID(colorNode().GetID())
+    display.SetScalarRangeFlag(display.UseManualScalarRange)
+    display.SetScalarRange(0.0, float(readers or 100))
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(contourNode)
+    if legend is None:
+        return
+    legend.SetTitleText("Readers")
+    legend.SetSize(*LEGEND_SIZE)
+    legend.SetLabelFormat(f"%.0f of {readers}" if readers else "%.0f %%")
+    few = readers is not None and readers <= MOST_READERS
+    legend.SetNumberOfLabels(readers + 1 if readers is not None and few else 6)
+    legend.SetVisibility(True)
 
 
 def setOverlayThreshold(mhrNode: Any, threshold: float) -> None:

@@ -13,20 +13,34 @@ import slicer
 from twintrack.errors import InputError
 from twintrack.volume import Geometry, Volume, read_volume
 from TwinTrackSegLib.mrml import SceneResult as roles
-from TwinTrackSegLib.mrml.IsoContours import LEVELS, contourNode, isoSurface
-from TwinTrackSegLib.mrml.MhrDisplay import styleMhrVolume
+from TwinTrackSegLib.mrml.IsoContours import contourNode, isoSurface
+from TwinTrackSegLib.mrml.LesionTable import newLesionTable
+from TwinTrackSegLib.mrml.MhrDisplay import addLegend, styleMhrVolume
+from TwinTrackSegLib.mrml.ReaderScale import readerLevels, readersOf
 from TwinTrackSegLib.mrml.ResultSegmentation import addVessels, newSegmentation
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.ScoreVolume import loadScore
+from TwinTrackSegLib.mrml.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.VesselTable import newVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, setNodeGeometry, volumeFromNode
 
 __all__ = ["loadResult"]
 
 TUMOR_LABEL = "tumor"
+SCORE_FILE = "score.nii.gz"
 
 
-def loadResult(folder: Path, volumeNode: Any) -> SceneResult:
+def loadResult(folder: Path, volumeNode: Any, vessels: VesselChoice | None = None) -> SceneResult:
     """Put the results in `folder` into the scene beside `volumeNode` and show them.
+
+    Parameters
+    ----------
+    folder : Path
+        The result folder.
+    volumeNode : vtkMRMLScalarVolumeNode
+        The CT that was segmented.
+    vessels : VesselChoice, optional
+        The segments that were measured; the result then shows these instead of the bundle's own vessels.
 
     Raises
     ------
@@ -38,10 +52,15 @@ def loadResult(folder: Path, volumeNode: Any) -> SceneResult:
         record["invasion"] = _readJson(folder / "invasion.json")
     grid = geometryFromNode(volumeNode)
     labels = _readOnGrid(folder / "segmentation.nii.gz", grid, volumeNode)
+    names = {k: v for k, v in record["result"].get("labels", {}).items() if k != TUMOR_LABEL}
+    if vessels is not None:
+        labels, names = vessels.labels(volumeNode)
     mhrNode = _loadMhr(folder / "probability.nii.gz", grid, volumeNode)
     made = [mhrNode]
     try:
-        result = _buildNodes(mhrNode, volumeNode, labels, record, made)
+        result = _buildNodes(mhrNode, volumeNode, (labels, names), record, made)
+        if (folder / SCORE_FILE).exists():
+            made.append(loadScore(folder / SCORE_FILE, result))
     except BaseException:
         _remove(made)
         raise
@@ -49,7 +68,13 @@ def loadResult(folder: Path, volumeNode: Any) -> SceneResult:
     return result
 
 
-def _buildNodes(mhrNode: Any, volumeNode: Any, labels: Volume, record: dict[str, Any], made: list[Any]) -> SceneResult:
+def _buildNodes(
+    mhrNode: Any,
+    volumeNode: Any,
+    vessels: tuple[Volume, dict[str, int]],
+    record: dict[str, Any],
+    made: list[Any],
+) -> SceneResult:
     """Make the nodes of the result, listing each in `made` as soon as it is in the scene."""
     name = volumeNode.GetName()
     threshold = float(record["result"].get("threshold", 0.5))
@@ -63,21 +88,16 @@ def _buildNodes(mhrNode: Any, volumeNode: Any, labels: Volume, record: dict[str,
 
     segmentation = newSegmentation(volumeNode, f"{name} tumour and vessels")
     made.append(segmentation)
-    values = record["result"].get("labels", {})
-    addVessels(segmentation, volumeNode, labels.array, {k: v for k, v in values.items() if k != TUMOR_LABEL})
+    addVessels(segmentation, volumeNode, vessels[0].array, vessels[1])
     mhrNode.SetNodeReferenceID(roles.ROLE_SEGMENTATION, segmentation.GetID())
 
-    mhr = volumeFromNode(mhrNode)
-    for level in LEVELS:
-        surface = isoSurface(mhr, level)
-        if surface.GetNumberOfPoints():
-            made.append(contourNode(surface, level))
-            mhrNode.AddNodeReferenceID(roles.ROLE_CONTOUR, made[-1].GetID())
-
-    table = newVesselTable(f"{name} vessel contact")
-    made.append(table)
-    mhrNode.SetNodeReferenceID(roles.ROLE_TABLE, table.GetID())
-
+    _addContours(mhrNode, readersOf(record), made)
+    for role, table in (
+        (roles.ROLE_TABLE, newVesselTable(f"{name} vessel contact")),
+        (roles.ROLE_LESIONS, newLesionTable(f"{name} lesions")),
+    ):
+        made.append(table)
+        mhrNode.SetNodeReferenceID(role, table.GetID())
     for node in made:
         if node.IsA("vtkMRMLTransformableNode"):
             node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
@@ -85,6 +105,18 @@ def _buildNodes(mhrNode: Any, volumeNode: Any, labels: Volume, record: dict[str,
     result = SceneResult(mhrNode)
     result.setThreshold(threshold)
     return result
+
+
+def _addContours(mhrNode: Any, readers: int | None, made: list[Any]) -> None:
+    """Add the iso-surfaces, and the legend to the first of them: it comes and goes with the contours."""
+    mhr = volumeFromNode(mhrNode)
+    for level in readerLevels(readers):
+        surface = isoSurface(mhr, level)
+        if surface.GetNumberOfPoints():
+            made.append(contourNode(surface, level))
+            mhrNode.AddNodeReferenceID(roles.ROLE_CONTOUR, made[-1].GetID())
+            if mhrNode.GetNumberOfNodeReferences(roles.ROLE_CONTOUR) == 1:
+                addLegend(made[-1], readers)
 
 
 def _loadMhr(path: Path, grid: Geometry, volumeNode: Any) -> Any:

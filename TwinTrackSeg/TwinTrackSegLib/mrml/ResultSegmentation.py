@@ -15,7 +15,7 @@ from TwinTrackSegLib.mrml.Boxes import Box, boundingBox
 from TwinTrackSegLib.mrml.Terminology import SegmentMeaning, meaningOf
 from TwinTrackSegLib.mrml.VolumeConversion import ijkToRas
 
-__all__ = ["TUMOR_SEGMENT_ID", "addVessels", "newSegmentation", "segmentMask", "setTumorMask"]
+__all__ = ["TUMOR_SEGMENT_ID", "addVessels", "newSegmentation", "segmentMask", "setTumorMask", "setTumorSurface"]
 
 TUMOR_SEGMENT_ID = "tumor"
 BINARY = "Binary labelmap"
@@ -47,12 +47,20 @@ def addVessels(node: Any, volumeNode: Any, labels: NDArray[np.generic], values: 
     node.CreateClosedSurfaceRepresentation()
 
 
-def setTumorMask(node: Any, volumeNode: Any, mask: NDArray[np.bool_], box: Box, surface: vtk.vtkPolyData) -> None:
-    """Replace the tumour segment's voxels by `mask`, which lies in `box`, and its surface by `surface`, unconverted."""
+def setTumorMask(node: Any, volumeNode: Any, mask: NDArray[np.bool_], box: Box) -> None:
+    """Replace the tumour segment's voxels by `mask`, which lies in `box`; its surface stays as it is."""
     segment = node.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID)
+    _replace(node, BINARY, _labelmap(mask, box, volumeNode), segment)
+
+
+def setTumorSurface(node: Any, surface: vtk.vtkPolyData) -> None:
+    """Replace the tumour segment's surface, which the views show; its voxels stay as they are."""
+    _replace(node, SURFACE, surface, node.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID))
+
+
+def _replace(node: Any, name: str, representation: Any, segment: Any) -> None:
     wasModifying = node.StartModify()
-    segment.AddRepresentation(BINARY, _labelmap(mask, box, volumeNode))
-    segment.AddRepresentation(SURFACE, surface)
+    segment.AddRepresentation(name, representation)
     node.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.RepresentationModified, TUMOR_SEGMENT_ID)
     node.EndModify(wasModifying)
 

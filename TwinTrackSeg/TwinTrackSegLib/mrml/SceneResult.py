@@ -6,14 +6,17 @@ import json
 from typing import Any
 
 import numpy as np
+import vtk
 
 import slicer
-from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.Boxes import Box, boundingBox, cropped, grown
+from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.IsoContours import isoSurface
+from TwinTrackSegLib.mrml.LesionTable import updateLesionTable
 from TwinTrackSegLib.mrml.MhrDisplay import jumpToPoint, setOverlayThreshold, showOverlay
-from TwinTrackSegLib.mrml.ResultSegmentation import setTumorMask
-from TwinTrackSegLib.mrml.VesselTable import VesselReadout, readoutsAt, updateVesselTable
+from TwinTrackSegLib.mrml.ReaderScale import readersOf
+from TwinTrackSegLib.mrml.ResultSegmentation import setTumorMask, setTumorSurface
+from TwinTrackSegLib.mrml.ThresholdPart import ThresholdPart
+from TwinTrackSegLib.mrml.VesselTable import VesselReadout, bySeverity, readoutsAt, updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
 
 __all__ = ["SceneResult", "firstCandidate", "resultsOf"]
@@ -21,7 +24,10 @@ __all__ = ["SceneResult", "firstCandidate", "resultsOf"]
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
 ROLE_TABLE = "TwinTrackSeg.vesselTable"
+ROLE_LESIONS = "TwinTrackSeg.lesionTable"
+ROLE_CHART = "TwinTrackSeg.chart"
 ROLE_CONTOUR = "TwinTrackSeg.contour"
+ROLE_SCORE = "TwinTrackSeg.score"
 ROLE_RECORD = "TwinTrackSeg.record"
 ATTRIBUTE_THRESHOLD = "TwinTrackSeg.threshold"
 
@@ -41,7 +47,8 @@ class SceneResult:
     def __init__(self, mhrNode: Any) -> None:
         self.mhrNode = mhrNode
         self._record: dict[str, Any] | None = None
-        self._part: tuple[Box, Volume] | None = None
+        self._part: ThresholdPart | None = None
+        self._settled = True
 
     @property
     def volumeNode(self) -> Any:
@@ -59,6 +66,11 @@ class SceneResult:
         return self.mhrNode.GetNodeReference(ROLE_TABLE)
 
     @property
+    def lesionsNode(self) -> Any:
+        """The table of lesions."""
+        return self.mhrNode.GetNodeReference(ROLE_LESIONS)
+
+    @property
     def contourNodes(self) -> list[Any]:
         """The iso-contour models, lowest level first."""
         number = self.mhrNode.GetNumberOfNodeReferences(ROLE_CONTOUR)
@@ -73,7 +85,7 @@ class SceneResult:
     @property
     def nodes(self) -> list[Any]:
         """All nodes of the result that are in the scene."""
-        others = [self.segmentationNode, self.tableNode, self.recordNode, *self.contourNodes]
+        others = [self.segmentationNode, self.tableNode, self.lesionsNode, self.recordNode, *self.contourNodes]
         return [self.mhrNode, *(node for node in others if node is not None)]
 
     @property
@@ -95,10 +107,19 @@ class SceneResult:
         return float(self.mhrNode.GetAttribute(ATTRIBUTE_THRESHOLD) or 0.5)
 
     @property
+    def readers(self) -> int | None:
+        """How many readers the calibrator stands for, if it says."""
+        return readersOf(self.record)
+
+    @property
+    def edited(self) -> dict[str, Any] | None:
+        """What was measured of an outline that was edited by hand; None while the outline is the map's."""
+        return self.record.get("edited")
+
+    @property
     def volumeMl(self) -> float:
-        """Volume of the tumour at the threshold, in mL."""
-        _box, mhr = self._tumorPart()
-        return float(np.count_nonzero(mhr.array >= self.threshold)) * mhr.geometry.voxel_ml
+        """Volume of the tumour at the threshold, or of the edited outline, in mL."""
+        return float(self.edited["volume_ml"]) if self.edited else self._tumorPart().volumeMl(self.threshold)
 
     @property
     def expectedVolumeMl(self) -> float | None:
@@ -108,40 +129,68 @@ class SceneResult:
 
     @property
     def readouts(self) -> list[VesselReadout]:
-        """The vessel readouts at the threshold."""
-        return readoutsAt(self.record.get("invasion") or {}, self.threshold)
+        """The vessel readouts at the threshold or of the edited outline, the most severe first."""
+        edited = self.edited["invasion"] if self.edited else None
+        return bySeverity(readoutsAt(self.record.get("invasion") or {}, self.threshold, edited))
 
-    def setThreshold(self, threshold: float) -> None:
-        """Move the working outline: tumour segment, overlay and table follow; the model is not needed.
+    def setThreshold(self, threshold: float, settled: bool = True) -> None:
+        """Move the working outline: overlay, contour, volume and table follow; the model is not needed.
+
+        Parameters
+        ----------
+        threshold : float
+            The MHR of the outline.
+        settled : bool
+            Whether the segment's voxels and the list of lesions follow at once. While the user drags they need not:
+            nobody looks at them, and `settle` brings them along.
 
         Raises
         ------
         ValueError
             If `threshold` is not between 0.01 and 1.
+        InputError
+            If the outline was edited by hand, which a new threshold would overwrite.
         """
         if not LOWEST_THRESHOLD <= threshold <= HIGHEST_THRESHOLD:
             raise ValueError(f"threshold must be from {LOWEST_THRESHOLD} to {HIGHEST_THRESHOLD}, got {threshold}")
+        if self.edited:
+            raise InputError("the outline was edited by hand; go back to the map's outline before moving the threshold")
         self.mhrNode.SetAttribute(ATTRIBUTE_THRESHOLD, f"{threshold:g}")
         setOverlayThreshold(self.mhrNode, threshold)
-        box, mhr = self._tumorPart()
         if self.segmentationNode is not None:
-            surface = isoSurface(mhr, threshold)
-            setTumorMask(self.segmentationNode, self.mhrNode, mhr.array >= threshold, box, surface)
+            part = self._tumorPart().at(threshold)
+            setTumorSurface(self.segmentationNode, vtk.vtkPolyData() if part is None else isoSurface(part, threshold))
         if self.tableNode is not None:
             updateVesselTable(self.tableNode, self.readouts)
+        self._settled = False
+        if settled:
+            self.settle()
 
-    def _tumorPart(self) -> tuple[Box, Volume]:
-        """Return the part of the map that any threshold can select and a voxel around it: all that the slider needs."""
+    def settle(self) -> None:
+        """Bring the segment's voxels and the list of lesions to the threshold, if they are not there yet."""
+        if self._settled:
+            return
+        self._settled = True
+        part = self._tumorPart()
+        if self.segmentationNode is not None:
+            setTumorMask(self.segmentationNode, self.mhrNode, part.voxels >= self.threshold, part.box)
+        if self.lesionsNode is not None:
+            updateLesionTable(self.lesionsNode, part.volume, self.threshold)
+
+    def setRecord(self, **parts: Any) -> None:
+        """Change parts of the record (None removes one); it is saved with the scene."""
+        record = {**self.record, **parts}
+        self._record = {key: value for key, value in record.items() if value is not None or key == "invasion"}
+        self.recordNode.SetText(json.dumps(self._record))
+
+    def _tumorPart(self) -> ThresholdPart:
         if self._part is None:
-            whole = volumeFromNode(self.mhrNode)
-            found = boundingBox(whole.array >= LOWEST_THRESHOLD)
-            box = (slice(0, 1), slice(0, 1), slice(0, 1)) if found is None else grown(found, whole.array.shape)
-            self._part = (box, cropped(whole, box))
+            self._part = ThresholdPart(volumeFromNode(self.mhrNode), LOWEST_THRESHOLD)
         return self._part
 
     def center(self) -> tuple[float, float, float] | None:
         """Return the map's centre of mass in RAS mm, without the node's transform; None for an empty map."""
-        _box, mhr = self._tumorPart()
+        mhr = self._tumorPart().volume
         weight = np.asarray(mhr.array, dtype=float)
         if weight.sum() <= 0:
             return None
@@ -156,6 +205,10 @@ class SceneResult:
             other.setVisibility(other.mhrNode is self.mhrNode)
         if self.volumeNode is not None:
             showOverlay(self.volumeNode, self.mhrNode)
+        self.jumpToTumor()
+
+    def jumpToTumor(self) -> None:
+        """Centre every view on the tumour."""
         center = self.center()
         if center is not None:
             jumpToPoint(self.mhrNode, center)

@@ -10,12 +10,14 @@ from typing import Any
 import slicer
 from twintrack.errors import OutputError, TwinTrackError
 from twintrack.private_folder import PrivateFolder
+from TwinTrackSegLib.mrml.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.VolumeConversion import checkCt, volumeFromNode, writeNrrd
 from TwinTrackSegLib.mrml.WorkerProcess import WorkerProcess
 
 __all__ = ["RunSettings", "SegmentationRun"]
 
 CT_FILE = "ct.nrrd"
+VESSEL_FILE = "vessels.nrrd"
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,18 @@ class RunSettings:
         ``"auto"``, ``"full"`` or a voxel index box (i0, i1, j0, j1, k0, k1), ends exclusive.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    calibrator : str or None
+        Calibrator file to be used in place of the bundle's.
+    keep_score : bool
+        Whether the uncalibrated score comes with the result, to fit a calibrator on.
     """
 
     bundle: str
     threshold: float = 0.5
     roi: str | tuple[int, int, int, int, int, int] = "auto"
     device: str = "auto"
+    calibrator: str | None = None
+    keep_score: bool = False
 
 
 class SegmentationRun:
@@ -51,6 +59,8 @@ class SegmentationRun:
         What is asked for.
     takeWorker : callable
         Returns the worker that carries out the run; called once the input is ready.
+    vessels : VesselChoice, optional
+        Segments to be used as vessels.
 
     Raises
     ------
@@ -58,10 +68,17 @@ class SegmentationRun:
         If the node is no CT, the files cannot be written or the process cannot be started; nothing is left behind.
     """
 
-    def __init__(self, node: Any, settings: RunSettings, takeWorker: Callable[[], WorkerProcess]) -> None:
+    def __init__(
+        self,
+        node: Any,
+        settings: RunSettings,
+        takeWorker: Callable[[], WorkerProcess],
+        vessels: VesselChoice | None = None,
+    ) -> None:
         checkCt(node)
         self.node = node
         self.settings = settings
+        self.vessels = vessels
         self.remainingSec: float | None = None
         try:
             self._temporary = PrivateFolder("TwinTrackSeg-", _temporaryRoot())
@@ -69,8 +86,9 @@ class SegmentationRun:
             raise OutputError(f"no temporary folder can be made for the run ({error.strerror}); make room") from error
         try:
             writeNrrd(volumeFromNode(self.node), self.folder / CT_FILE)
+            names = vessels.write(node, self.folder / VESSEL_FILE) if vessels is not None else None
             self._worker = takeWorker()
-            self._worker.submit(self._request())
+            self._worker.submit(self._request(names))
         except BaseException:
             self._temporary.close()
             raise
@@ -119,15 +137,14 @@ class SegmentationRun:
             self._worker.kill()
         self._temporary.close()
 
-    def _request(self) -> dict[str, Any]:
+    def _request(self, vessels: dict[str, int] | None) -> dict[str, Any]:
         return {
             "schema": 1,
             "input": str(self.folder / CT_FILE),
             "out": str(self.folder / "result"),
-            "vessels": None,
-            "vessel_names": None,
+            "vessels": None if vessels is None else str(self.folder / VESSEL_FILE),
+            "vessel_names": vessels,
             "calibrate": True,
-            "keep_score": False,
             "dicom": False,
             **asdict(self.settings),
         }

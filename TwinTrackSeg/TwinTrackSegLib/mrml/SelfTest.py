@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import slicer
 from twintrack.volume import Volume, write_volume
-from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
 
 __all__ = [
     "ANGLE_AT_LEVELS",
@@ -74,7 +74,7 @@ def writeExampleResult(folder: Path, volumeNode: Any, threshold: float = 0.5) ->
     write_volume(ct.with_array(mhr), folder / "probability.nii.gz")
     write_volume(ct.with_array(labels), folder / "segmentation.nii.gz")
     (folder / "result.json").write_text(json.dumps(_resultJson(mhr, ct, threshold)), encoding="utf-8")
-    (folder / "invasion.json").write_text(json.dumps(_invasionJson()), encoding="utf-8")
+    (folder / "invasion.json").write_text(json.dumps(_invasionJson(ct)), encoding="utf-8")
     return folder
 
 
@@ -100,7 +100,7 @@ def _resultJson(mhr: NDArray[np.float32], ct: Volume, threshold: float) -> dict[
     return {
         "schema": 1,
         "version": "0",
-        "bundle": {"name": "example", "version": "0", "sha256": "0" * 64, "demo": True},
+        "bundle": {"name": "example", "version": "0", "sha256": "0" * 64, "demo": True, "raters": 5},
         "calibrator": {"target": "mhr", "bins": 250},
         "device": "none",
         "input": {"spacing_mm": list(ct.geometry.spacing_mm), "size": list(ct.geometry.size), "source": "file"},
@@ -113,7 +113,7 @@ def _resultJson(mhr: NDArray[np.float32], ct: Volume, threshold: float) -> dict[
     }
 
 
-def _invasionJson() -> dict[str, Any]:
+def _invasionJson(ct: Volume) -> dict[str, Any]:
     sma = {
         "present": True,
         "angle_deg": list(ANGLE_AT_LEVELS),
@@ -121,10 +121,26 @@ def _invasionJson() -> dict[str, Any]:
         "expected_angle_deg": 120.0,
         "p_contact": 0.8,
         "p_encased": 0.35,
+        "angle_p10_deg": 0.0,
+        "angle_p90_deg": 240.0,
         "category": "abutment",
+        "worst_section": _section(ct),
         "protocol_deg": {"axial": [0.0] * 5, "coronal": [0.0] * 5, "sagittal": [0.0] * 5},
     }
     return {"schema": 1, "thresholds": list(LEVELS), "vessels": {"SMA": sma, "CELIAC": {"present": False}}}
+
+
+def _section(ct: Volume) -> dict[str, Any]:
+    """Return the section through the middle of the vessel."""
+    axes = ct.geometry.direction_matrix
+    middle = exampleCenterMm(ct) + axes @ VESSEL_OFFSET_MM
+    return {
+        "level": 0.5,
+        "angle_deg": 120.0,
+        "position_lps_mm": middle.tolist(),
+        "position_ras_mm": (middle * LPS_SIGNS).tolist(),
+        "direction_ras": (axes[:, 2] * LPS_SIGNS).tolist(),
+    }
 
 
 def checkExampleResult(logic: Any) -> None:

@@ -14,6 +14,7 @@ from twintrack.progress import no_progress
 from TwinTrackSegLib.mrml.ResultLoader import loadResult
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings, SegmentationRun
+from TwinTrackSegLib.mrml.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.WorkerKeeper import WorkerKeeper, defaultWorkerCommand
 
 __all__ = ["TwinTrackSegLogic"]
@@ -89,9 +90,13 @@ class TwinTrackSegLogic:
         return worker is not None and worker.ready
 
     def start(
-        self, volumeNode: Any, settings: RunSettings, onProgress: Callable[[float, str], None] = no_progress
+        self,
+        volumeNode: Any,
+        settings: RunSettings,
+        onProgress: Callable[[float, str], None] = no_progress,
+        vessels: VesselChoice | None = None,
     ) -> None:
-        """Start the model on `volumeNode`; returns at once.
+        """Start the model on `volumeNode`, with the segments `vessels` as vessels if given; returns at once.
 
         Raises
         ------
@@ -100,7 +105,9 @@ class TwinTrackSegLogic:
         """
         if self.running:
             raise InputError("a segmentation is running already; wait for it or cancel it")
-        self._run = SegmentationRun(volumeNode, settings, lambda: self._keeper.take(self.workerCommand, self.graceSec))
+        self._run = SegmentationRun(
+            volumeNode, settings, lambda: self._keeper.take(self.workerCommand, self.graceSec), vessels
+        )
         self._onProgress = onProgress
 
     def poll(self) -> bool:
@@ -122,7 +129,7 @@ class TwinTrackSegLogic:
             folder = run.resultFolder()
             if not slicer.mrmlScene.IsNodePresent(run.node):
                 raise InputError("the CT was removed from the scene during the run; the result is dropped")
-            self.result = loadResult(folder, run.node)
+            self.result = loadResult(folder, run.node, run.vessels)
         finally:
             self.abort()
         return False
@@ -139,10 +146,14 @@ class TwinTrackSegLogic:
         return self.result
 
     def segment(
-        self, volumeNode: Any, settings: RunSettings, onProgress: Callable[[float, str], None] = no_progress
+        self,
+        volumeNode: Any,
+        settings: RunSettings,
+        onProgress: Callable[[float, str], None] = no_progress,
+        vessels: VesselChoice | None = None,
     ) -> SceneResult:
         """Run the model on `volumeNode` and return the result; blocks. For scripts and tests."""
-        self.start(volumeNode, settings, onProgress)
+        self.start(volumeNode, settings, onProgress, vessels)
         return self.wait()
 
     def cancel(self) -> None:

@@ -11,20 +11,30 @@ import vtk
 
 import slicer
 
-__all__ = ["COLUMNS", "VesselReadout", "newVesselTable", "readoutsAt", "updateVesselTable"]
+__all__ = ["COLUMNS", "TITLES", "VesselReadout", "bySeverity", "newVesselTable", "readoutsAt", "updateVesselTable"]
 
 COLUMNS = (
     "Vessel",
-    "Angle (°)",
-    "Length (mm)",
     "Category",
+    "Angle (°)",
+    "10–90 % (°)",
+    "Length (mm)",
     "Contact (% readers)",
     "Encased (% readers)",
     "Mean angle (°)",
 )
-SHORT_NAMES = {"PORTA": "Portal vein", "SMV": "SMV", "AORTA": "Aorta", "CELIAC": "Celiac trunk", "SMA": "SMA"}
+TITLES = {"PORTA": "Portal vein", "SMV": "SMV", "AORTA": "Aorta", "CELIAC": "Celiac trunk", "SMA": "SMA"}
+"""The vessels' names for people, short enough for a table."""
+
 ENCASEMENT_ABOVE_DEG = 180.0
 MISSING = "–"
+NOT_SEEN = "not seen"
+
+SYMBOLS = {"encasement": "● encasement", "abutment": "◐ abutment", "none": "○ no contact", NOT_SEEN: NOT_SEEN}
+"""What the table says of a category: a sign that needs no colour, and the word."""
+
+SEVERITY = ("encasement", "abutment", "", "none")
+"""From the worst on; what could not be measured stands above what is known to be free."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,8 @@ class VesselReadout:
         Whether the vessel is in the vessel segmentation at all.
     angle_deg, length_mm : float or None
         Largest contact angle and contact length at the threshold.
+    angle_p10_deg, angle_p90_deg : float or None
+        Range of the contact angle over the readers.
     p_contact, p_encased : float or None
         Expected fraction of readers who see contact, and encasement (more than 180 degrees).
     expected_angle_deg : float or None
@@ -49,9 +61,16 @@ class VesselReadout:
     present: bool
     angle_deg: float | None = None
     length_mm: float | None = None
+    angle_p10_deg: float | None = None
+    angle_p90_deg: float | None = None
     p_contact: float | None = None
     p_encased: float | None = None
     expected_angle_deg: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The vessel's name for people."""
+        return TITLES.get(self.name, self.name)
 
     @property
     def category(self) -> str:
@@ -64,40 +83,61 @@ class VesselReadout:
 
     def cells(self) -> tuple[str, ...]:
         """Return the row's texts, in the order of `COLUMNS`."""
-        name = SHORT_NAMES.get(self.name, self.name)
         if not self.present:
-            return (name, MISSING, MISSING, "not seen", MISSING, MISSING, MISSING)
+            return (self.title, NOT_SEEN, *[MISSING] * (len(COLUMNS) - 2))
         return (
-            name,
+            self.title,
+            SYMBOLS.get(self.category, MISSING),
             _text(self.angle_deg, "{:.0f}"),
+            _range(self.angle_p10_deg, self.angle_p90_deg),
             _text(self.length_mm, "{:.1f}"),
-            self.category or MISSING,
             _text(self.p_contact, "{:.0%}").rstrip("%"),
             _text(self.p_encased, "{:.0%}").rstrip("%"),
             _text(self.expected_angle_deg, "{:.0f}"),
         )
 
 
-def readoutsAt(invasion: Mapping[str, Any], threshold: float) -> list[VesselReadout]:
-    """Look up every vessel of an ``invasion.json`` at `threshold` (MHR), linearly between measured thresholds."""
-    levels = invasion.get("thresholds", [])
+def readoutsAt(
+    invasion: Mapping[str, Any], threshold: float, edited: Mapping[str, Any] | None = None
+) -> list[VesselReadout]:
+    """Look up every vessel of an ``invasion.json`` at `threshold` (MHR), linearly between measured thresholds.
+
+    With `edited`, the content of another ``invasion.json`` that was measured of an outline drawn by hand, angle and
+    length are that outline's; what is said of the readers stays the map's.
+    """
     readouts = []
-    for name, vessel in invasion.get("vessels", {}).items():
-        if not vessel.get("present"):
+    names = list(dict.fromkeys([*invasion.get("vessels", {}), *(edited or {}).get("vessels", {})]))
+    for name in names:
+        vessel = invasion.get("vessels", {}).get(name, {})
+        drawn = vessel if edited is None else edited.get("vessels", {}).get(name, {})
+        levels = (invasion if edited is None else edited).get("thresholds", [])
+        if not drawn.get("present"):
             readouts.append(VesselReadout(name, present=False))
             continue
         readouts.append(
             VesselReadout(
                 name,
                 present=True,
-                angle_deg=_curveAt(levels, vessel.get("angle_deg"), threshold),
-                length_mm=_curveAt(levels, vessel.get("contact_length_mm"), threshold),
+                angle_deg=_curveAt(levels, drawn.get("angle_deg"), threshold),
+                length_mm=_curveAt(levels, drawn.get("contact_length_mm"), threshold),
+                angle_p10_deg=vessel.get("angle_p10_deg"),
+                angle_p90_deg=vessel.get("angle_p90_deg"),
                 p_contact=vessel.get("p_contact"),
                 p_encased=vessel.get("p_encased"),
                 expected_angle_deg=vessel.get("expected_angle_deg"),
             )
         )
     return readouts
+
+
+def bySeverity(readouts: Sequence[VesselReadout]) -> list[VesselReadout]:
+    """Return `readouts` with the most severe first; vessels that are not there come last."""
+
+    def key(readout: VesselReadout) -> tuple[float, ...]:
+        numbers = (readout.angle_deg, readout.p_encased, readout.p_contact)
+        return (not readout.present, SEVERITY.index(readout.category), *(-(n or 0.0) for n in numbers))
+
+    return sorted(readouts, key=key)
 
 
 def newVesselTable(name: str) -> Any:
@@ -132,6 +172,10 @@ def _curveAt(levels: Sequence[float], values: Sequence[float | None] | None, thr
     curve = np.array([np.nan if v is None else float(v) for v in values])[order]
     value = float(np.interp(threshold, np.asarray(levels, dtype=float)[order], curve))
     return value if np.isfinite(value) else None
+
+
+def _range(low: float | None, high: float | None) -> str:
+    return MISSING if low is None or high is None else f"{low:.0f} – {high:.0f}"
 
 
 def _text(value: float | None, form: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import twintrack
 from TwinTrackSegLib.mrml.WorkerProcess import WorkerProcess
 
-__all__ = ["WorkerKeeper", "defaultWorkerCommand", "workerEnvironment"]
+__all__ = ["WorkerKeeper", "defaultWorkerCommand", "workerCommandOf", "workerEnvironment"]
 
 
 class WorkerKeeper:
@@ -50,7 +50,12 @@ class WorkerKeeper:
 
 def defaultWorkerCommand() -> list[str]:
     """Return the command of the engine's worker: Slicer's Python where there is one, else this interpreter."""
-    return [shutil.which("PythonSlicer") or sys.executable, "-m", "twintrack.worker", "--serve"]
+    return workerCommandOf(shutil.which("PythonSlicer") or sys.executable)
+
+
+def workerCommandOf(python: str) -> list[str]:
+    """Return the command of the engine's worker, run by the interpreter `python`."""
+    return [python, "-m", "twintrack.worker", "--serve"]
 
 
 def workerEnvironment() -> dict[str, str]:

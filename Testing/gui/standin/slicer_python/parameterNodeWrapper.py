@@ -57,7 +57,11 @@ class _TextKind:
 def _kindOf(datatype):
     if isinstance(datatype, type) and issubclass(datatype, slicer.vtkMRMLNode):
         return _NodeKind()
-    return {float: _TextKind(float, 0.0), pathlib.Path: _TextKind(pathlib.Path, pathlib.Path())}[datatype]
+    return {
+        float: _TextKind(float, 0.0),
+        str: _TextKind(str, ""),
+        pathlib.Path: _TextKind(pathlib.Path, pathlib.Path()),
+    }[datatype]
 
 
 class _Parameter:

@@ -1,0 +1,163 @@
+"""Upper part of the panel: bundle, vessels, region, processor."""
+
+import json
+from pathlib import Path
+
+from slicer.i18n import tr as _
+
+from twintrack.bundle import demo_bundle_path
+from twintrack.errors import BundleError, InputError, TwinTrackError
+from TwinTrackSegLib.gui.Choices import recall, remember
+from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.mrml.BundleInfo import readBundleInfo
+from TwinTrackSegLib.mrml.RoiBox import roiBox
+from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
+from TwinTrackSegLib.mrml.VesselChoice import VesselChoice, matchVessels
+from TwinTrackSegLib.mrml.VesselTable import TITLES
+
+__all__ = ["InputsPanel"]
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+class InputsPanel:
+    """What is to be segmented, by which model, with which vessels, where and on what.
+
+    Parameters
+    ----------
+    ui : namespace
+        The panel's widgets.
+    """
+
+    def __init__(self, ui) -> None:
+        self.ui = ui
+        self._node = None
+        self._mapped = None
+        self._vesselCombos = {name: getattr(ui, f"vessel{name.capitalize()}ComboBox") for name in TITLES}
+        for combo in self._vesselCombos.values():
+            combo.connect("activated(int)", self._onMapping)
+        titles = (_("Automatic"), _("CPU"), _("Graphics card (CUDA)"), _("Apple graphics (MPS)"))
+        for device, title in zip(DEVICES, titles, strict=True):
+            ui.deviceComboBox.addItem(title, device)
+        ui.deviceComboBox.setCurrentIndex(max(ui.deviceComboBox.findData(recall("device")), 0))
+        ui.deviceComboBox.connect("activated(int)", self._onDevice)
+        ui.calibratorPathEdit.currentPath = recall("calibrator", exists=True)
+        ui.calibratorPathEdit.connect("currentPathChanged(QString)", self._onCalibrator)
+        ui.demoBundleButton.connect("clicked()", self.onDemoBundle)
+
+    def setNode(self, node) -> None:
+        """Take up the wrapped parameter node, or none; choose a bundle where none is chosen."""
+        self._node = node
+        if node is not None and node.bundlePath == Path():
+            try:
+                node.bundlePath = Path(recall("bundle", exists=True) or demo_bundle_path())
+            except BundleError:  # an installation without one: the user chooses
+                self.ui.bundleLabel.text = _("Choose a model bundle.")
+
+    def update(self) -> None:
+        """Follow the parameters."""
+        self._showBundle(self._node.bundlePath)
+        self._showVessels(self._node.vesselSegmentation)
+
+    def showDevices(self, devices) -> None:
+        """Show the processors that the model's process found, with their memory."""
+        self.ui.deviceLabel.text = _("Found: {devices}").format(devices=", ".join(devices)) if devices else ""
+
+    def settings(self) -> RunSettings:
+        """Return what a run is asked for.
+
+        Raises
+        ------
+        InputError
+            If the region lies outside the input volume.
+        """
+        node = self._node
+        region = node.regionOfInterest
+        if region is not None and node.inputVolume is None:
+            raise InputError(_("choose an input volume first"))
+        return RunSettings(
+            bundle=str(node.bundlePath),
+            threshold=node.threshold,
+            roi="auto" if region is None else roiBox(region, node.inputVolume),
+            device=self.device,
+            calibrator=self.ui.calibratorPathEdit.currentPath or None,
+            keep_score=self.ui.keepScoreCheckBox.checked,
+        )
+
+    @property
+    def device(self) -> str:
+        """The chosen device."""
+        return DEVICES[max(self.ui.deviceComboBox.currentIndex, 0)]
+
+    def vessels(self) -> VesselChoice | None:
+        """Return the chosen vessel segmentation with its mapping, or None."""
+        segmentation = self._node.vesselSegmentation
+        return None if segmentation is None else VesselChoice(segmentation, self._mapping())
+
+    def onDemoBundle(self) -> None:
+        """Go back to the demo bundle."""
+        with shownErrors():
+            self._node.bundlePath = demo_bundle_path()
+
+    def _onDevice(self, _index: int) -> None:
+        remember("device", self.device)
+
+    def _onCalibrator(self, path: str) -> None:
+        if not path or Path(path).is_file():
+            remember("calibrator", path)
+
+    def _mapping(self) -> dict[str, str]:
+        """Return the segment ID of each vessel as the user sees it."""
+        return {name: combo.itemData(combo.currentIndex) or "" for name, combo in self._vesselCombos.items()}
+
+    def _onMapping(self, _index: int) -> None:
+        self._node.vesselMapping = json.dumps(self._mapping())
+
+    def _showVessels(self, segmentation) -> None:
+        """Offer the segments of the chosen segmentation; guess which is which when it is new."""
+        visible = segmentation is not None
+        for name, combo in self._vesselCombos.items():
+            combo.visible = visible
+            getattr(self.ui, f"vessel{name.capitalize()}ComboBoxLabel").visible = visible
+        if not visible:
+            self._mapped = None
+            return
+        identifiers = list(segmentation.GetSegmentation().GetSegmentIDs())
+        key = (segmentation.GetID(), tuple(identifiers))
+        if key == self._mapped:
+            return
+        self._mapped = key
+        kept = json.loads(self._node.vesselMapping or "{}")
+        usable = kept and all(not i or i in identifiers for i in kept.values())
+        mapping = kept if usable else matchVessels(segmentation)
+        for name, combo in self._vesselCombos.items():
+            combo.clear()
+            combo.addItem(_("none"), "")
+            for identifier in identifiers:
+                combo.addItem(segmentation.GetSegmentation().GetSegment(identifier).GetName(), identifier)
+            combo.setCurrentIndex(max(combo.findData(mapping.get(name, "")), 0))
+
+    def _showBundle(self, path) -> None:
+        """Say which model is chosen, and loudly if it knows phantoms only."""
+        ui = self.ui
+        try:
+            info = readBundleInfo(path)
+        except (TwinTrackError, OSError) as error:
+            ui.bundleLabel.text = str(error)
+            ui.demoBadge.visible = False
+            return
+        remember("bundle", path)
+        lines = [
+            _("{name} {version}, licence {license}").format(name=info.name, version=info.version, license=info.license)
+        ]
+        vessels = ", ".join(TITLES.get(name, name) for name in info.vessels) or _("none")
+        lines.append(_("Tumour: {labels}. Vessels: {vessels}.").format(labels=", ".join(info.tumor), vessels=vessels))
+        if not info.calibrated:
+            lines.append(_("No calibrator: gives scores, not fractions of readers."))
+        elif info.readers:
+            lines.append(_("Calibrated on {number} readers.").format(number=info.readers))
+        else:
+            lines.append(_("Calibrated; the number of readers is not stated."))
+        ui.bundleLabel.text = "\n".join(lines)
+        ui.bundleLabel.toolTip = info.description
+        ui.demoBadge.visible = info.demo

@@ -1,0 +1,192 @@
+"""Lower part of the panel: slider, readouts, vessels, corrections."""
+
+import qt
+import slicer.util
+from slicer.i18n import tr as _
+
+import slicer
+from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.VesselTableView import VesselTableView
+from TwinTrackSegLib.mrml.Correction import measureOutline, restoreOutline
+from TwinTrackSegLib.mrml.ReaderScale import readerLevels, readersAt
+from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID
+from TwinTrackSegLib.mrml.VesselFocus import focusVessel, leaveVessel
+from TwinTrackSegLib.mrml.VesselPlot import moveThresholdMark
+from TwinTrackSegLib.mrml.ViewLayout import showLayout, showTable
+
+__all__ = ["SETTLE_MSEC", "ResultPanel"]
+
+SETTLE_MSEC = 200
+"""This long after the slider's last move the drag is over, and the segment's voxels follow."""
+
+
+class ResultPanel:
+    """Shows a result and moves its threshold.
+
+    Parameters
+    ----------
+    ui : namespace
+        The panel's widgets.
+    """
+
+    def __init__(self, ui) -> None:
+        self.ui = ui
+        self.result = None
+        self._table = VesselTableView(ui.vesselTable, self._onVessel)
+        self._settle = qt.QTimer()
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(SETTLE_MSEC)
+        self._settle.connect("timeout()", self.settle)
+        ui.thresholdSlider.connect("valueChanged(double)", self.onThreshold)
+        ui.jumpButton.connect("clicked()", self.onJump)
+        ui.layoutButton.connect("clicked()", self.onLayout)
+        ui.editButton.connect("clicked()", self.onEdit)
+        ui.recomputeButton.connect("clicked()", self.onRecompute)
+        ui.restoreButton.connect("clicked()", self.onRestore)
+        self.show(None)
+
+    def show(self, result) -> None:
+        """Show `result`, or nothing."""
+        self._settle.stop()
+        self.result = result
+        self.ui.resultsCollapsibleButton.enabled = result is not None
+        self.ui.exportCollapsibleButton.enabled = result is not None
+        self._showTicks()
+        if result is not None:
+            self.ui.thresholdSlider.value = result.threshold
+            showTable(result.tableNode)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show the numbers of the result as they are now."""
+        edited = self.result is not None and self.result.edited is not None
+        self.ui.thresholdSlider.enabled = not edited
+        self.ui.readerTicks.enabled = not edited
+        self.ui.restoreButton.enabled = edited
+        self._showVolume()
+        self._showNotes()
+        self._table.show(self.result.readouts if self.result is not None else [])
+
+    def onThreshold(self, threshold: float) -> None:
+        """Move the working outline; called while the slider is dragged."""
+        if not self._isLive() or self.result.edited:
+            return
+        with shownErrors():
+            self.result.setThreshold(threshold, settled=False)
+            moveThresholdMark(self.result)
+            self._showVolume()
+            self._table.show(self.result.readouts)
+            self._settle.start()
+
+    def settle(self) -> None:
+        """Bring everything to the threshold that the drag left behind: its end, an export, a save."""
+        self._settle.stop()
+        if self._isLive():
+            with shownErrors():
+                self.result.settle()
+
+    def onJump(self) -> None:
+        """Go back to the tumour, in the usual orientations."""
+        if self._isLive():
+            leaveVessel()
+            self.result.jumpToTumor()
+            self.ui.vesselTable.clearSelection()
+
+    def onLayout(self) -> None:
+        """Put slices, 3D, table and curve side by side."""
+        showLayout()
+        if self._isLive():
+            showTable(self.result.tableNode)
+
+    def onEdit(self) -> None:
+        """Open the tumour segment in Segment Editor."""
+        with shownErrors():
+            self.settle()
+            self.openEditor()
+
+    def openEditor(self) -> None:
+        """Switch to Slicer's Segment Editor with the tumour segment selected."""
+        slicer.util.selectModule("SegmentEditor")
+        editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
+        editor.setSegmentationNode(self.result.segmentationNode)
+        editor.setSourceVolumeNode(self.result.volumeNode)
+        editor.setCurrentSegmentID(TUMOR_SEGMENT_ID)
+
+    def onRecompute(self) -> None:
+        """Measure the segment as it is now."""
+        if not self._isLive():
+            return
+        with shownErrors():
+            with slicer.util.WaitCursor():
+                measureOutline(self.result)
+            self.refresh()
+
+    def onRestore(self) -> None:
+        """Go back to the map's outline."""
+        if not self._isLive():
+            return
+        with shownErrors():
+            restoreOutline(self.result)
+            self.refresh()
+
+    def _onVessel(self, name: str) -> None:
+        """Show the chosen vessel in the views."""
+        if self._isLive():
+            with shownErrors():
+                focusVessel(self.result, name)
+
+    def _isLive(self) -> bool:
+        return self.result is not None and bool(slicer.mrmlScene.IsNodePresent(self.result.mhrNode))
+
+    def _showTicks(self) -> None:
+        """Put a button for every reader below the slider: at least 1 of 5, 2 of 5 ..."""
+        layout = self.ui.readerTicks.layout()
+        while layout.count():
+            layout.takeAt(0).widget().deleteLater()
+        readers = self.result.readers if self.result is not None else None
+        for level in readerLevels(readers):
+            text = _("{k} of {n}").format(k=readersAt(level, readers), n=readers) if readers else f"{level:.1f}"
+            button = qt.QToolButton()
+            button.text = text
+            button.toolTip = _("Outline of what at least this many readers would mark")
+            button.connect("clicked()", lambda level=level: self._setSlider(level))
+            button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+            layout.addWidget(button)
+
+    def _setSlider(self, level: float) -> None:
+        self.ui.thresholdSlider.value = level
+
+    def _showVolume(self) -> None:
+        result = self.result
+        if result is None:
+            self.ui.volumeLabel.text = ""
+            return
+        if result.edited:
+            text = _("{volume:.1f} mL, outline edited by hand").format(volume=result.volumeMl)
+        elif result.readers:
+            text = _("{volume:.1f} mL at the threshold, at least {k} of {n} readers").format(
+                volume=result.volumeMl, k=readersAt(result.threshold, result.readers), n=result.readers
+            )
+        else:
+            text = _("{volume:.1f} mL at the threshold").format(volume=result.volumeMl)
+        if result.expectedVolumeMl is not None:
+            text = _("{text}; {expected:.1f} mL expected over the readers").format(
+                text=text, expected=result.expectedVolumeMl
+            )
+        self.ui.volumeLabel.text = text
+
+    def _showNotes(self) -> None:
+        """Say what the user must know: how the networks ran, warnings, and that the outline is edited."""
+        record = self.result.record.get("result", {}) if self.result is not None else {}
+        edited = self.result.edited if self.result is not None else None
+        self.ui.editedLabel.visible = edited is not None
+        if edited is not None:
+            self.ui.editedLabel.text = _(
+                "EDITED BY HAND: {added:.1f} mL added, {removed:.1f} mL removed. Angle and length are the outline's; "
+                "fractions of readers stay the map's."
+            ).format(added=edited["added_ml"], removed=edited["removed_ml"])
+        lines = [*record.get("engine", {}).get("notes", []), *record.get("warnings", [])]
+        if record.get("device"):
+            lines.insert(0, _("Computed on: {device}").format(device=record["device"]))
+        self.ui.notesLabel.text = "\n".join(lines)
+        self.ui.notesLabel.visible = bool(lines)

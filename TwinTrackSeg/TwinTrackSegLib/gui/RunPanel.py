@@ -1,0 +1,151 @@
+"""Middle part of the panel: Segment turns into Cancel; progress, time, log."""
+
+import time
+
+import qt
+import slicer.util
+from slicer.i18n import tr as _
+
+from twintrack.errors import Cancelled
+from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.TimeLeft import withTimeLeft
+
+__all__ = ["RunPanel"]
+
+POLL_INTERVAL_MSEC = 100
+PROGRESS_STEPS = 1000
+
+
+class RunPanel:
+    """Starts, shows and ends a run.
+
+    Parameters
+    ----------
+    ui : namespace
+        The panel's widgets.
+    logic : TwinTrackSegLogic
+        Runs the model.
+    begin : callable
+        Starts a run with the panel's choices; may raise.
+    finished : callable
+        Called with the result of a run that ended well.
+    parent : QWidget
+        The panel itself.
+    """
+
+    def __init__(self, ui, logic, begin, finished, parent) -> None:
+        self.ui, self.logic, self._begin, self._finished, self._parent = ui, logic, begin, finished, parent
+        self._startedAt = 0.0
+        self._ready = False
+        self._escape = None
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_INTERVAL_MSEC)
+        self._timer.connect("timeout()", self.onPoll)
+        ui.progressBar.setRange(0, PROGRESS_STEPS)
+        ui.segmentButton.connect("clicked()", self.onSegmentOrCancel)
+        ui.logButton.connect("toggled(bool)", self._onLog)
+        ui.logText.visible = False
+        self._showRunning(False)
+
+    def setReady(self, ready: bool) -> None:
+        """Whether there is something to segment."""
+        self._ready = ready
+        if not self.logic.running:
+            self.ui.segmentButton.enabled = ready
+            self.ui.segmentButton.toolTip = (
+                _("Run the model on the input volume") if ready else _("Choose an input volume first")
+            )
+
+    def enter(self) -> None:
+        """Let the Escape key cancel while the module is open."""
+        if self._escape is None:
+            self._escape = qt.QShortcut(slicer.util.mainWindow() or self._parent)
+            self._escape.setKey(qt.QKeySequence("Esc"))
+            self._escape.connect("activated()", self.onEscape)
+        self._escape.setEnabled(self.logic.running)
+
+    def exit(self) -> None:
+        """Give the Escape key back."""
+        if self._escape is not None:
+            self._escape.setEnabled(False)
+            self._escape.deleteLater()
+            self._escape = None
+
+    def onEscape(self) -> None:
+        """Cancel the run that is going on."""
+        if self.logic.running and self.ui.segmentButton.enabled:
+            self.onSegmentOrCancel()
+
+    def onSegmentOrCancel(self) -> None:
+        """Start a run, or cancel the one that is going on."""
+        if self.logic.running:
+            self.ui.statusLabel.text = _("Cancelling...")
+            self.ui.segmentButton.enabled = False
+            self.logic.cancel()
+            return
+        with shownErrors():
+            self._begin(self.onProgress)
+            self._startedAt = time.monotonic()
+            self.ui.statusLabel.text = _("Starting the model...")
+            self._showRunning(True)
+            self._timer.start()
+
+    def onProgress(self, fraction: float, message: str) -> None:
+        """Show how far the model is."""
+        self.ui.progressBar.value = round(fraction * PROGRESS_STEPS)
+        self.ui.statusLabel.text = withTimeLeft(message, self.logic.remainingSec)
+
+    def onPoll(self) -> None:
+        """Ask the logic for news; called by the timer during a run."""
+        status = ""
+        with shownErrors():
+            try:
+                if self.logic.poll():
+                    self._showElapsed()
+                    return
+                self._finished(self.logic.result)
+                status = _("Done.")
+            except Cancelled:
+                status = _("Cancelled.")
+        self._timer.stop()
+        self._showRunning(False)
+        self._showLog()
+        self.ui.statusLabel.text = status or _("Failed.")
+
+    def end(self) -> None:
+        """End the run, if there is one, and the model's process."""
+        wasRunning = self.logic.running
+        self.logic.close()
+        self._timer.stop()
+        if wasRunning:
+            self._showRunning(False)
+            self.ui.statusLabel.text = _("Cancelled.")
+
+    def _showRunning(self, running: bool) -> None:
+        self.ui.segmentButton.text = _("Cancel") if running else _("Segment")
+        self.ui.segmentButton.enabled = running or self._ready
+        self.ui.segmentButton.toolTip = (
+            _("Stop the run; the Escape key does it too") if running else _("Run the model on the input volume")
+        )
+        self.ui.progressBar.visible = running
+        self.ui.progressBar.value = 0
+        self.ui.inputsCollapsibleButton.enabled = not running
+        self.ui.optionsCollapsibleButton.enabled = not running
+        if self._escape is not None:
+            self._escape.setEnabled(running)
+
+    def _showElapsed(self) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - self._startedAt), 60)
+        self.ui.progressBar.format = _("%p % after {minutes}:{seconds:02d}").format(minutes=minutes, seconds=seconds)
+        self._showLog()
+
+    def _onLog(self, shown: bool) -> None:
+        self.ui.logText.visible = shown
+        self._showLog()
+
+    def _showLog(self) -> None:
+        """Show the log, if it is asked for; the same text is left alone, so that it can be read and copied."""
+        if self.ui.logText.visible:
+            text = "\n".join(self.logic.log) or _("The model's process has written nothing.")
+            if text != self.ui.logText.plainText:
+                self.ui.logText.setPlainText(text)
