@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from twintrack.errors import InputError
@@ -39,3 +41,7 @@ def test_thresholds_outside_zero_to_one_are_refused(threshold):
 def test_settings_survive_json():
     settings = SegmentSettings(roi=(1, 2, 3, 4, 5, 6), threshold=0.4, vessel_names={"CHA": 3})
     assert SegmentSettings.from_json(settings.to_json()) == settings
+
+
+def test_all_settings_come_back_from_json():
+    assert SegmentSettings.from_json(json.loads(json.dumps(SegmentSettings().to_json()))) == SegmentSettings()

@@ -109,7 +109,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "threshold": (int, float),
     **dict.fromkeys(("every_tile", "calibrate", "keep_score", "dicom"), (bool,)),
     **dict.fromkeys(("device", "backend", "rules"), (str,)),
-    **dict.fromkeys(("vessels", "series"), (str, type(None))),
+    **dict.fromkeys(("vessels", "series", "calibrator"), (str, type(None))),
     "vessel_names": (dict, type(None)),
 }
 
