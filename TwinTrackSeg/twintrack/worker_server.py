@@ -52,9 +52,18 @@ class _Job:
 def serve(lines: Iterable[str], events: Events) -> int:
     """Answer requests until `lines` end; return the exit code."""
     jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(lines, jobs, events), daemon=True).start()
+    over = threading.Event()
+    threading.Thread(target=_listen, args=(lines, jobs, events, over), daemon=True).start()
     _import_ahead()
     events.say(event="ready")
+    try:
+        return _answer_all(jobs, events)
+    finally:
+        over.set()
+
+
+def _answer_all(jobs: queue.SimpleQueue[_Job | None], events: Events) -> int:
+    """Answer jobs until there are no more."""
     kept = KeptNetworks()
     while True:
         try:
@@ -82,8 +91,8 @@ def end_hard_unless(ended: threading.Event, events: Events, patience_s: float = 
     threading.Thread(target=end, daemon=True).start()
 
 
-def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: Events) -> None:
-    """Turn lines into jobs, and cancel at once; at the end of the lines cancel what is left."""
+def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: Events, over: threading.Event) -> None:
+    """Turn lines into jobs, and cancel at once; at the end of the lines cancel what is left, and see that it ends."""
     open_jobs: list[_Job] = []
     for line in lines:
         request = _read(line)
@@ -97,7 +106,7 @@ def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: 
         jobs.put(open_jobs[-1])
     _cancel(open_jobs, events)
     jobs.put(None)
-    end_hard_unless(threading.Event(), events, ORPHAN_PATIENCE_S)
+    end_hard_unless(over, events, ORPHAN_PATIENCE_S)
 
 
 def _read(line: str) -> object:
