@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
 HERE = Path(__file__).resolve().parent
 MODULE = HERE.parent.parent / "TwinTrackSeg"
-for folder in (HERE / "standin", HERE.parent / "mrml", MODULE):
+for folder in (HERE, HERE / "standin", HERE.parent / "mrml", MODULE):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
@@ -57,6 +58,67 @@ def panel(module, scene):
         widget.exit()
     widget.pythonWidget.cleanup()
     widget.deleteLater()
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """The sentences that the panel shows as errors."""
+    import slicer
+
+    sentences = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *_a, **_k: sentences.append(text))
+    return sentences
+
+
+@pytest.fixture
+def ct(scene):
+    from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
+
+    return makeExampleCt()
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    """A demo bundle's document, all that the panel itself reads of a bundle."""
+    folder = tmp_path / "bundle ä"
+    folder.mkdir()
+    document = {
+        "schema": 1,
+        "name": "phantom-demo",
+        "version": "1.2",
+        "license": "Apache-2.0",
+        "description": "Knows phantoms only",
+        "intended_use": "demonstration",
+        "demo": True,
+        "tumor_labels": ["tumor"],
+        "vessel_labels": {},
+        "organ_labels": ["pancreas"],
+        "roi_margin_mm": 20.0,
+        "mirroring": False,
+        "pooling": "mean-softmax",
+        "coarse": {"folds": ["0"]},
+        "fine": {"folds": ["0", "1", "2"]},
+        "configuration": {"coarse": "3d_fullres", "fine": "3d_fullres"},
+        "raters": 5,
+        "files": {"coarse/plans.json": "0" * 64},
+    }
+    (folder / "bundle.json").write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def worker(panel, tmp_path):
+    """Return a function that makes the panel run the given statements instead of the model."""
+
+    def use(body: str) -> None:
+        from panel_steps import HEAD
+
+        script = tmp_path / "panel_worker.py"
+        script.write_text(HEAD + body, encoding="utf-8")
+        panel.logic.workerCommand = [sys.executable, str(script)]
+        panel.logic.graceSec = 0.3
+
+    return use
 
 
 @pytest.fixture

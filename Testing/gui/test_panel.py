@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -17,123 +16,7 @@ import pytest
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 
-TIMEOUT_SEC = 30
-HEAD = "import json, os, shutil, sys, time\nrequest = json.loads(sys.stdin.readline())\n" + (
-    "def say(**event):\n    print(json.dumps(event), flush=True)\n"
-)
-GOES_ON = "say(event='progress', fraction=0.3, message='member 1 of 3')\ntime.sleep(600)\n"
-
-
-@pytest.fixture
-def shown(monkeypatch):
-    """The sentences that the panel shows as errors."""
-    import slicer
-
-    sentences = []
-    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *_a, **_k: sentences.append(text))
-    return sentences
-
-
-@pytest.fixture
-def ct(scene):
-    from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
-
-    return makeExampleCt()
-
-
-@pytest.fixture
-def bundle(tmp_path):
-    """A demo bundle's document, all that the panel itself reads of a bundle."""
-    folder = tmp_path / "bundle ä"
-    folder.mkdir()
-    document = {
-        "schema": 1,
-        "name": "phantom-demo",
-        "version": "1.2",
-        "license": "Apache-2.0",
-        "description": "Knows phantoms only",
-        "intended_use": "demonstration",
-        "demo": True,
-        "tumor_labels": ["tumor"],
-        "vessel_labels": {},
-        "organ_labels": ["pancreas"],
-        "roi_margin_mm": 20.0,
-        "mirroring": False,
-        "pooling": "mean-softmax",
-        "coarse": {"folds": ["0"]},
-        "fine": {"folds": ["0", "1", "2"]},
-        "configuration": {"coarse": "3d_fullres", "fine": "3d_fullres"},
-        "raters": 5,
-        "files": {"coarse/plans.json": "0" * 64},
-    }
-    (folder / "bundle.json").write_text(json.dumps(document), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture
-def worker(panel, tmp_path):
-    """Return a function that makes the panel run the given statements instead of the model."""
-
-    def use(body: str) -> None:
-        script = tmp_path / "panel_worker.py"
-        script.write_text(HEAD + body, encoding="utf-8")
-        panel.logic.workerCommand = [sys.executable, str(script)]
-        panel.logic.graceSec = 0.3
-
-    return use
-
-
-def finishes(tmp_path, ct, threshold: float = 0.5) -> str:
-    """Return statements of a run that ends well, with the example result for `ct`."""
-    from TwinTrackSegLib.mrml.SelfTest import writeExampleResult
-
-    ready = writeExampleResult(tmp_path / "ready", ct, threshold)
-    return (
-        "say(event='progress', fraction=0.25, message='localizing')\n"
-        f"shutil.copytree({str(ready)!r}, request['out'])\n"
-        "say(event='done', out=request['out'])\n"
-    )
-
-
-def waitFor(condition) -> None:
-    import slicer
-
-    deadline = time.monotonic() + TIMEOUT_SEC
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        slicer.app.processEvents()
-        time.sleep(0.01)
-
-
-def cells(panel) -> list[list[str]]:
-    table = panel.ui.vesselTable
-    return [[table.item(r, c).text() for c in range(table.columnCount)] for r in range(table.rowCount)]
-
-
-def chosen(panel, ct, bundle) -> None:
-    panel.ui.inputSelector.setCurrentNode(ct)
-    panel.ui.bundlePathEdit.currentPath = str(bundle)
-
-
-def segmented(panel, ct, bundle, worker, tmp_path, threshold: float = 0.5):
-    """Press Segment and wait for the result."""
-    chosen(panel, ct, bundle)
-    panel.ui.thresholdSlider.value = threshold
-    worker(finishes(tmp_path, ct, threshold))
-    panel.ui.segmentButton.click()
-    waitFor(lambda: not panel.logic.running)
-    assert panel.ui.statusLabel.text == "Done."
-    return panel.results.result
-
-
-def save(panel, path) -> None:
-    import slicer
-
-    widget = panel.parent
-    widget.resize(460, 700)
-    widget.show()
-    slicer.app.processEvents()
-    assert widget.grab().save(str(path))
+from panel_steps import GOES_ON, TIMEOUT_SEC, cells, chosen, finishes, save, segmented, waitFor
 
 
 def test_module_says_what_it_is(module):

@@ -145,7 +145,7 @@ class RunPanel:
 
     def _showLog(self) -> None:
         """Show the log, if it is asked for; the same text is left alone, so that it can be read and copied."""
-        if self.ui.logText.visible:
+        if self.ui.logButton.checked:
             text = "\n".join(self.logic.log) or _("The model's process has written nothing.")
             if text != self.ui.logText.plainText:
                 self.ui.logText.setPlainText(text)
