@@ -66,9 +66,9 @@ def _scene():
     import json
     import tempfile
 
-    import slicer
     from mrml_environment import preparedScene
 
+    import slicer
     from twintrack.invasion import measure_invasion
     from twintrack.volume import Geometry, Volume, write_volume
     from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 pytest.importorskip("slicer")
-import slicer
 import vtk
 import vtk.util.numpy_support
 from mrml_environment import applicationLogic
 from offscreen_slice import savePng
 
+import slicer
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, exampleCenterMm, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
