@@ -1,9 +1,12 @@
 """TwinTrackSeg: calibrated multi-rater tumour probability maps on CT, in 3D Slicer. Research use only."""
 
+import importlib.util
+
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
 
+import slicer
 from TwinTrackSegLib.gui import TwinTrackSegWidget as _widget
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
@@ -28,6 +31,14 @@ class TwinTrackSeg(ScriptedLoadableModule):
             "Builds on nnU-Net (F. Isensee et al.), the TwinTrack and CURVAS-PDACVI work on calibrated multi-rater "
             "segmentation, highdicom and 3D Slicer."
         )
+        slicer.app.connect("startupCompleted()", self.registerDicomPlugin)
+
+    def registerDicomPlugin(self):
+        """Let Slicer's DICOM export offer results, where Slicer has its DICOM module."""
+        if importlib.util.find_spec("DICOMLib") is not None:
+            from TwinTrackSegLib.gui.DicomPlugin import register
+
+            register()
 
 
 class TwinTrackSegWidget(_widget.TwinTrackSegWidget):
@@ -38,8 +49,6 @@ class TwinTrackSegTest(ScriptedLoadableModuleTest):
     """Self test inside Slicer; see `TwinTrackSegLib.mrml.SelfTest`."""
 
     def setUp(self):
-        import slicer
-
         slicer.mrmlScene.Clear(0)
 
     def runTest(self):

@@ -85,14 +85,14 @@ def _scene():
         labels[np.hypot(x - middle_x, y - middle_y) < 5] = value
     names = {name: value for value, name in enumerate(VESSELS, start=2)}
     ct = nodeFromVolume(Volume(np.zeros(SHAPE, np.int16), geometry), "CT")
-    _probability, _vessels = Volume(mhr, geometry), Volume(labels, geometry)
+    probability, vessels = Volume(mhr, geometry), Volume(labels, geometry)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        write_volume(_probability, folder / "probability.nii.gz")
-        write_volume(_vessels, folder / "segmentation.nii.gz")
+        write_volume(probability, folder / "probability.nii.gz")
+        write_volume(vessels, folder / "segmentation.nii.gz")
         record = {"schema": 1, "threshold": 0.5, "labels": {"tumor": 1, **names}, "bundle": {"raters": 5}}
         (folder / "result.json").write_text(json.dumps(record), encoding="utf-8")
-        measured = measure_invasion(_probability, _vessels, names).to_json()
+        measured = measure_invasion(probability, vessels, names).to_json()
         (folder / "invasion.json").write_text(json.dumps(measured), encoding="utf-8")
         result = TwinTrackSegLogic(["unused"]).loadResult(folder, ct)
     volumes = slicer.vtkSlicerVolumesLogic()
@@ -102,7 +102,7 @@ def _scene():
         volumes=types.SimpleNamespace(logic=lambda: volumes),
         segmentations=types.SimpleNamespace(logic=lambda: segmentations),
     )
-    result.usual = (_vessels, names)
+    result.usual = (vessels, names)
     return result
 
 

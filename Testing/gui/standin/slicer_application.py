@@ -29,6 +29,7 @@ class SlicerApplication(qt.QApplication):
     """`slicer.app`, as far as the module and `slicer.util` ask for it."""
 
     applicationName = "Slicer"
+    startupCompleted = qt.Signal()
 
     def __init__(self):
         super().__init__(["Slicer"])

@@ -19,7 +19,7 @@ from TwinTrackSegLib.mrml.ThresholdPart import ThresholdPart
 from TwinTrackSegLib.mrml.VesselTable import VesselReadout, bySeverity, readoutsAt, updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
 
-__all__ = ["SceneResult", "firstCandidate", "resultsOf"]
+__all__ = ["SceneResult", "firstCandidate", "resultWith", "resultsOf"]
 
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
@@ -229,6 +229,16 @@ def resultsOf(volumeNode: Any) -> list[SceneResult]:
         and volumeNode is not None
         and node.GetNodeReference(ROLE_INPUT) is volumeNode
     ]
+
+
+def resultWith(node: Any) -> SceneResult | None:
+    """Return the result whose map or segmentation is `node`; None if there is none."""
+    for mhrNode in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if mhrNode.GetNodeReferenceID(ROLE_RECORD) and node is not None:
+            result = SceneResult(mhrNode)
+            if node is mhrNode or node is result.segmentationNode:
+                return result
+    return None
 
 
 def firstCandidate() -> Any:

@@ -1,0 +1,67 @@
+"""Slicer's own dialog "Export to DICOM" offers a result: segmentation, map and report on the source series."""
+
+from pathlib import Path
+
+from DICOMLib import DICOMPlugin
+from slicer.i18n import tr as _
+
+import slicer
+from twintrack.errors import TwinTrackError
+from TwinTrackSegLib.mrml.DicomExport import exportDicomSeg
+from TwinTrackSegLib.mrml.SceneResult import resultWith
+
+__all__ = ["TwinTrackSegDicomPlugin", "register"]
+
+CONFIDENCE = 0.9
+"""Above the plug-ins that know nothing of readers and vessels; the user can choose another."""
+
+
+class TwinTrackSegDicomPlugin(DICOMPlugin):
+    """Exports results; importing is left to Slicer's own plug-ins, which read the objects."""
+
+    def __init__(self):
+        super().__init__()
+        self.loadType = _("TwinTrackSeg result")
+
+    def examineForImport(self, _fileLists):
+        """Offer nothing."""
+        return []
+
+    def examineForExport(self, subjectHierarchyItemID):
+        """Offer the map or the segmentation of a result."""
+        result = resultWith(_nodeOf(subjectHierarchyItemID))
+        if result is None:
+            return []
+        exportable = slicer.qSlicerDICOMExportable()
+        exportable.name = self.loadType
+        exportable.tooltip = _("Segmentation with nested levels, parametric map and structured report")
+        exportable.subjectHierarchyItemID = subjectHierarchyItemID
+        exportable.pluginClass = self.__module__
+        exportable.confidence = CONFIDENCE
+        exportable.setTag("Modality", "SEG")
+        return [exportable]
+
+    def export(self, exportables):
+        """Write the objects of every exportable into its folder; return an error text, empty if all went well."""
+        for number, exportable in enumerate(exportables):
+            result = resultWith(_nodeOf(exportable.subjectHierarchyItemID))
+            if result is None:
+                return _("the result is not in the scene any more")
+            name = "segmentation.dcm" if number == 0 else f"segmentation-{number + 1}.dcm"
+            try:
+                exportDicomSeg(result, Path(exportable.directory) / name)
+            except TwinTrackError as error:
+                return str(error)
+        return ""
+
+
+def register() -> None:
+    """Make the plug-in known to Slicer's DICOM module."""
+    if not hasattr(slicer.modules, "dicomPlugins"):
+        slicer.modules.dicomPlugins = {}
+    slicer.modules.dicomPlugins[TwinTrackSegDicomPlugin.__module__] = TwinTrackSegDicomPlugin
+
+
+def _nodeOf(item):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    return hierarchy.GetItemDataNode(item)
