@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
@@ -26,6 +27,7 @@ from twintrack.volume import Geometry, Volume, write_volume
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="injects faults by Linux means")
 
 MIB = 1 << 20
+M_MMAP_THRESHOLD = -3  # from malloc.h
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,8 @@ def test_a_worker_killed_at_any_stage_leaves_the_earlier_result_and_the_next_run
 
 
 def limit_memory() -> None:
-    """Leave this process almost nothing beyond what it has."""
+    """Leave this process almost nothing beyond what it has; not even what it has freed, for larger arrays."""
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 16)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     size = pages * resource.getpagesize() + MIB // 4
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
