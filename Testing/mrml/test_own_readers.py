@@ -117,6 +117,7 @@ def test_the_difference_is_predicted_minus_drawn_in_linked_views(loaded, scene):
     assert composite.GetLinkedControl()
     display = node.GetDisplayNode()
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1.0, 1.0)
+    scene.RemoveNode(composite)  # a singleton, which survives the clearing of the scene
 
 
 def test_the_kept_score_comes_back_on_the_cts_grid_also_after_reload(loaded, scene, tmp_path):
