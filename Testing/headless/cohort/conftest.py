@@ -60,3 +60,14 @@ def make_cohort(tmp_path: Path) -> MakeCohort:
         return folder / "manifest.csv"
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_a_worker() -> Iterator[None]:
+    """Workers compute with one thread each; with two the last bits of a sum may differ."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
