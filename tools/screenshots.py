@@ -16,7 +16,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = ROOT / "Resources" / "screenshots"
 SHOWN = (
-    "panel_empty",
     "panel_running",
     "panel_result",
     "panel_dragging",

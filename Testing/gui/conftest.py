@@ -78,10 +78,11 @@ def ct(scene):
 
 
 @pytest.fixture
-def bundle(tmp_path):
-    """A demo bundle's document, all that the panel itself reads of a bundle."""
-    folder = tmp_path / "bundle ä"
-    folder.mkdir()
+def bundle(tmp_path, monkeypatch):
+    """A demo bundle's document, all that the panel itself reads of a bundle; a short path, for the pictures."""
+    monkeypatch.chdir(tmp_path)
+    folder = Path("models") / "phäntom-demo"
+    folder.mkdir(parents=True)
     document = {
         "schema": 1,
         "name": "phantom-demo",
@@ -100,7 +101,7 @@ def bundle(tmp_path):
         "fine": {"folds": ["0", "1", "2"]},
         "configuration": {"coarse": "3d_fullres", "fine": "3d_fullres"},
         "raters": 5,
-        "files": {"coarse/plans.json": "0" * 64},
+        "files": {"coarse/plans.json": "0" * 64, "calibrator.json": "0" * 64},
     }
     (folder / "bundle.json").write_text(json.dumps(document), encoding="utf-8")
     return folder
