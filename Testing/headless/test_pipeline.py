@@ -15,7 +15,7 @@ from twintrack.phantom import make_phantom
 from twintrack.pipeline import segment
 from twintrack.progress import CancelToken
 from twintrack.settings import SegmentSettings
-from twintrack.volume import Geometry, Volume
+from twintrack.volume import Geometry, Volume, write_volume
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,17 @@ def test_a_roi_box_counts_the_voxels_of_the_file(bundle, flips):
     filled = np.argwhere(found.score.array)[:, ::-1]
     assert filled.min(axis=0).tolist() == [2, 5, 3]
     assert filled.max(axis=0).tolist() == [19, 24, 11]
+
+
+def test_a_given_vessel_outside_the_region_is_not_assessed_rather_than_free(bundle, tmp_path):
+    ct = lps_ct()
+    vessels = np.zeros(ct.array.shape, dtype=np.uint8)
+    vessels[4:10, 8:11, 4:7], vessels[4:10, 8:11, 19:22] = 5, 3
+    write_volume(ct.with_array(vessels), tmp_path / "vessels.nii.gz")
+    settings = SegmentSettings(roi=(2, 12, 5, 25, 3, 12), calibrate=False, vessels=tmp_path / "vessels.nii.gz")
+    found = segment(ct, bundle, settings).invasion.vessels
+    assert found["SMA"].searched == 1
+    assert (found["AORTA"].present, found["AORTA"].category, found["AORTA"].p_contact) == (True, None, None)
 
 
 def test_cancel_stops_the_run(bundle):

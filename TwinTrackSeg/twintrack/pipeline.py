@@ -212,7 +212,8 @@ def segment(
     with schedule.stage("measure") as report:
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names, notes = given_vessels or (*predicted, ())
-        invasion = _measure_vessels(probability, vessels, names, settings, progress=report, cancel=cancel)
+        searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
+        invasion = _measure_vessels(probability, searched, vessels, names, settings, progress=report, cancel=cancel)
         map_on_grid = probability.restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
         suitability = assess(turned, bundle, vessels, names)
@@ -307,6 +308,7 @@ def _read_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mappin
 
 def _measure_vessels(
     probability: Volume,
+    searched: Volume,
     vessels: Volume | None,
     names: Mapping[str, int],
     settings: SegmentSettings,
@@ -318,7 +320,9 @@ def _measure_vessels(
 
     if vessels is None:
         return None
-    return measure_invasion(probability, vessels, names, rules=settings.rules, progress=progress, cancel=cancel)
+    return measure_invasion(
+        probability, vessels, names, rules=settings.rules, searched=searched, progress=progress, cancel=cancel
+    )
 
 
 def _label_map(

@@ -73,6 +73,8 @@ def _row(title: str, is_artery: bool, vessel: object, levels: object) -> Structu
         return StructuredVessel(title, f"not assessed: {reason}", "", "", "", human)
     category = vessel.get("category")
     share = percent(vessel.get("p_contact"))
+    if category is None and share == MISSING and isinstance(vessel.get("reason"), str):
+        return StructuredVessel(title, f"not assessed: {vessel['reason']}", "", "", "", human)
     seen = {"none": "absent", "abutment": "present", "encasement": "present"}.get(str(category), MISSING)
     contact = seen if share == MISSING else f"{seen} ({share} of readers expected to see contact)"
     if seen != "present":

@@ -6,8 +6,10 @@ import logging
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import ndimage
 
+from twintrack.errors import InputError
 from twintrack.invasion.checks import (
     check_names,
     check_probability,
@@ -20,7 +22,7 @@ from twintrack.invasion.pieces import measure_wall
 from twintrack.invasion.protocol import protocol_degrees
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
-from twintrack.invasion.summary import absent_vessel, summarise
+from twintrack.invasion.summary import absent_vessel, summarise, unsearched_vessel
 from twintrack.invasion.wall import VesselWall
 from twintrack.plane_contact import REACH, Box, bounding_box
 from twintrack.progress import CancelToken, Progress, no_progress
@@ -46,6 +48,7 @@ def measure_invasion(
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
     contact_mm: float | None = None,
     rules: str = DEFAULT_RULES,
+    searched: Volume | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
@@ -67,6 +70,9 @@ def measure_invasion(
         not given (see `twintrack.invasion.contact.vessel_wall`).
     rules : str
         The rule table for the pattern of all vessels, one of `twintrack.invasion.rule_names`.
+    searched : Volume, optional
+        Not 0 where tumour was looked for, on the map's grid. A vessel that lies wholly elsewhere is not assessed: the
+        map's 0 there says nothing. Everywhere, if not given.
     progress, cancel
         Reported to and checked once a vessel.
 
@@ -78,7 +84,7 @@ def measure_invasion(
     Raises
     ------
     InputError
-        If the two volumes do not lie in the same place or a value is not allowed.
+        If the volumes do not lie in the same place or a value is not allowed.
     """
     levels = checked_thresholds(thresholds)
     contact_mm = checked_contact_mm(contact_mm)
@@ -86,14 +92,17 @@ def measure_invasion(
     check_probability(probability)
     check_names(names)
     vessels, warning = fitted_to(checked_labels(vessels), probability.geometry)
+    if searched is not None and not searched.geometry.same_grid(probability.geometry):
+        raise InputError("the region that was searched does not lie on the map's grid")
     probability, vessels = _in_lps(probability), _in_lps(vessels)
+    region = None if searched is None else _in_lps(searched).array != 0
     boxes = _boxes(vessels, names)
     measured: dict[str, VesselInvasion] = {}
     for number, (name, value) in enumerate(names.items()):
         if cancel is not None:
             cancel.check()
         progress(number / len(names), f"measuring contact with {name}")
-        measured[name] = _measure_vessel(probability, vessels, value, boxes[name], levels, contact_mm)
+        measured[name] = _measure_vessel(probability, vessels, value, boxes[name], levels, contact_mm, region)
         logger.debug("%s: %s, notes %s", name, measured[name].category, measured[name].notes)
     progress(1.0, "measured vessel contact")
     walls: dict[str, VesselWall | None] = {
@@ -104,16 +113,25 @@ def measure_invasion(
 
 
 def _measure_vessel(
-    probability: Volume, vessels: Volume, value: int, box: Box | None, levels: list[float], contact_mm: float | None
+    probability: Volume,
+    vessels: Volume,
+    value: int,
+    box: Box | None,
+    levels: list[float],
+    contact_mm: float | None,
+    region: NDArray[np.bool_] | None,
 ) -> VesselInvasion:
     """Measure one vessel in its own box."""
     if box is None:
         return absent_vessel(len(levels))
     mask = np.equal(vessels.array[box], value)
+    searched = None if region is None else np.count_nonzero(mask & region[box]) / np.count_nonzero(mask)
+    if searched == 0:
+        return unsearched_vessel(len(levels))
     found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]))
     outer = _with_margin(box, vessels.array.shape)
     protocol = protocol_degrees(probability.array[outer], np.equal(vessels.array[outer], value), levels)
-    return summarise(found, levels, protocol)
+    return summarise(found, levels, protocol, searched)
 
 
 def _boxes(vessels: Volume, names: Mapping[str, int]) -> dict[str, Box | None]:

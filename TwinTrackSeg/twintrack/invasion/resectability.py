@@ -145,7 +145,7 @@ def contact_pattern(walls: Mapping[str, VesselWall | None], rules: str = DEFAULT
         probability=_shares(levels) if any_assessed else dict.fromkeys(levels),
         not_assessed=missing,
         complete=not lacking,
-        reason=reason if any_assessed else "not assessed: none of the rule set's vessels was found in the vessel map",
+        reason=reason if any_assessed else "not assessed: none of the rule set's vessels could be measured",
     )
 
 

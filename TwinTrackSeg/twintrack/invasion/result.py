@@ -44,6 +44,9 @@ class VesselInvasion:
         None without any contact.
     reason : str or None
         Why numbers are missing.
+    searched : float or None
+        Fraction of the vessel, in [0, 1], that lies in the region where tumour was looked for; None if that region is
+        not known.
     notes : tuple of str
         What a reader of the numbers must know, for instance that the volume cuts the vessel.
     wall : VesselWall or None
@@ -65,6 +68,7 @@ class VesselInvasion:
     category: Category | None = None
     worst: WorstSection | None = None
     reason: str | None = None
+    searched: float | None = None
     notes: tuple[str, ...] = ()
     wall: VesselWall | None = field(default=None, repr=False, compare=False)
 
@@ -92,6 +96,7 @@ class VesselInvasion:
             "worst_position_lps_mm": list(self.worst_position_lps_mm) if self.worst_position_lps_mm else None,
             "worst_section": None if self.worst is None else self.worst.to_json(),
             "reason": self.reason,
+            "searched": self.searched,
             "notes": list(self.notes),
         }
 

@@ -12,28 +12,29 @@ from twintrack.invasion.wall import LEVEL_TOLERANCE
 from twintrack.invasion.worst import worst_section
 from twintrack.plane_contact import PLANE_AXES
 
-__all__ = ["ABSENT", "absent_vessel", "summarise"]
+__all__ = ["ABSENT", "UNSEARCHED", "absent_vessel", "summarise", "unsearched_vessel"]
+
+WHOLE = 0.995
+"""Fraction of a vessel above which it counts as searched from end to end."""
 
 ABSENT = "the vessel map does not hold this vessel"
+UNSEARCHED = "the vessel lies outside the region that was searched for tumour"
 
 
 def absent_vessel(thresholds: int) -> VesselInvasion:
     """Return what is reported of a vessel that is not in the vessel map: nothing, and why."""
-    nothing: tuple[None, ...] = (None,) * thresholds
-    return VesselInvasion(
-        present=False,
-        angle_deg=nothing,
-        arc_deg=nothing,
-        contact_length_mm=nothing,
-        contact_area_mm2=nothing,
-        protocol_deg={plane: list(nothing) for plane in PLANE_AXES},
-        reason=ABSENT,
-        notes=(ABSENT,),
-    )
+    return _nothing_known(thresholds, ABSENT, present=False)
 
 
-def summarise(found: MeasuredVessel, levels: list[float], protocol_deg: dict[str, list[float]]) -> VesselInvasion:
-    """Report a vessel that is there.
+def unsearched_vessel(thresholds: int) -> VesselInvasion:
+    """Return what is reported of a vessel that is there, but where nobody looked for tumour: nothing, and why."""
+    return _nothing_known(thresholds, UNSEARCHED, present=True)
+
+
+def summarise(
+    found: MeasuredVessel, levels: list[float], protocol_deg: dict[str, list[float]], searched: float | None = None
+) -> VesselInvasion:
+    """Report a vessel that is there, of which the fraction `searched` lies where tumour was looked for.
 
     Where tumour touches the mask but no cross-section shows it, for instance beyond the end of the mask, there is
     contact of an unknown angle: the numbers that would read 0 are None there.
@@ -60,9 +61,29 @@ def summarise(found: MeasuredVessel, levels: list[float], protocol_deg: dict[str
         category=None if at_half else view.category,
         worst=worst_section(wall),
         reason="the tumour touches the vessel where no cross-section can be measured" if hidden else None,
-        notes=found.notes,
+        searched=searched,
+        notes=found.notes if searched is None or searched >= WHOLE else (*found.notes, _partly_searched(searched)),
         wall=wall,
     )
+
+
+def _nothing_known(thresholds: int, reason: str, *, present: bool) -> VesselInvasion:
+    nothing: tuple[None, ...] = (None,) * thresholds
+    return VesselInvasion(
+        present=present,
+        angle_deg=nothing,
+        arc_deg=nothing,
+        contact_length_mm=nothing,
+        contact_area_mm2=nothing,
+        protocol_deg={plane: list(nothing) for plane in PLANE_AXES},
+        reason=reason,
+        searched=0.0 if present else None,
+        notes=(reason,),
+    )
+
+
+def _partly_searched(searched: float) -> str:
+    return f"tumour was looked for along {max(100 * searched, 1):.0f} % of this vessel; nothing is known of the rest"
 
 
 def _known(values: NDArray[np.float64], unknown: NDArray[np.bool_]) -> tuple[float | None, ...]:
