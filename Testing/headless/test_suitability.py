@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from twintrack.bundle import Bundle, demo_bundle_path
+from twintrack.ct import load_ct
 from twintrack.errors import BundleError
 from twintrack.input_range import FEATURES, Contrast, InputRange, contrast_of, features_of
 from twintrack.phantom import make_phantom
-from twintrack.pipeline import load_ct
 from twintrack.suitability import assess, measure_inputs
 from twintrack.volume import Geometry, Volume, write_volume
 

@@ -147,7 +147,7 @@ def _phantom(seed: int) -> StudyCase:
 
 def _reader(row: ManifestRow) -> Callable[[], CaseVolumes]:
     def read() -> CaseVolumes:
-        from twintrack.pipeline import load_ct
+        from twintrack.ct import load_ct
 
         with located(row, "image"):
             ct = load_ct(row.files["image"]).volume

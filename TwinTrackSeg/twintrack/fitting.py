@@ -209,8 +209,9 @@ def _scorer(bundle_path: str | Path | None, device: str, *, keep: bool = False) 
     if bundle_path is None:
         yield _stored_score
         return
+    from twintrack.ct import load_ct
     from twintrack.inference import NetworkStore
-    from twintrack.pipeline import load_ct, segment
+    from twintrack.pipeline import segment
     from twintrack.settings import SegmentSettings
 
     settings = SegmentSettings(calibrate=False, device=device)

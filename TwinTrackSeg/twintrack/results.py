@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
 from twintrack.atomic import atomic_folder, atomic_path
+from twintrack.ct import Ct, load_ct
 from twintrack.errors import InputError
-from twintrack.pipeline import EXPECTED_S, Ct, Segmentation, load_ct, segment
+from twintrack.pipeline import EXPECTED_S, Segmentation, segment
 from twintrack.preflight import check_output
 from twintrack.progress import CancelToken, Progress, checked, no_progress
 from twintrack.schedule import Schedule

@@ -101,7 +101,7 @@ def measure_inputs(manifest: str | Path) -> InputRange:
     InputError
         If the manifest or a CT cannot be read.
     """
-    from twintrack.pipeline import load_ct
+    from twintrack.ct import load_ct
 
     rows = read_manifest(manifest, needs=("image",))
     return InputRange.over(features_of(load_ct(row.files["image"]).volume.to_lps()) for row in rows)
