@@ -1,6 +1,8 @@
 # The two commands of the README, and what CI adds to them. GNU make; Linux, macOS and Windows (Git Bash).
 PYTHON ?= python3
 VENV := .venv
+# Two test processes: each takes up to 3 GB. A file stays in one process, with what it prepares.
+PYTEST_OPTIONS ?= --numprocesses 2 --dist loadfile
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 else
