@@ -1,0 +1,126 @@
+"""Files and fields of a run."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from command_line import FILES, ROI, assert_refused
+from twintrack.cli import _run
+from twintrack.dicom import read_series
+from twintrack.volume import read_volume, write_volume
+
+
+def test_a_run_writes_the_files_of_the_contract(result):
+    assert {path.name for path in result.iterdir()} == FILES | {"score.nii.gz"}
+
+
+def test_maps_lie_on_the_ct_s_own_grid_and_are_zero_outside_the_roi(result, ct_file):
+    ct = read_volume(ct_file)
+    i0, i1, j0, j1, k0, k1 = (int(edge) for edge in ROI.split(","))
+    inside = np.zeros(ct.array.shape, bool)
+    inside[k0:k1, j0:j1, i0:i1] = True
+    for name, kind in (("probability", np.float32), ("score", np.float32), ("segmentation", np.uint8)):
+        volume = read_volume(result / f"{name}.nii.gz")
+        assert volume.geometry.same_grid(ct.geometry)
+        assert volume.array.dtype == kind
+        assert not volume.array[~inside].any()
+    score = read_volume(result / "score.nii.gz").array
+    assert (score[inside] > 0).all()
+    assert score.max() <= 1
+
+
+def test_the_map_is_the_calibrated_score(result, calibrator_file):
+    from twintrack.calibration import read_calibrator
+
+    score, mapped = (read_volume(result / f"{name}.nii.gz").array for name in ("score", "probability"))
+    expected = np.where(score > 0, read_calibrator(calibrator_file)(score), 0)
+    assert mapped == pytest.approx(expected, abs=1e-6)
+
+
+def test_result_json_has_the_fields_of_the_contract(result, bundle):
+    content = json.loads((result / "result.json").read_text())
+    assert content["schema"] == 1
+    assert content["bundle"]["name"] == "tiny"
+    assert len(content["bundle"]["sha256"]) == 64
+    assert content["calibrator"] == {"target": "mhr", "bins": 20}
+    assert content["device"] == "cpu"
+    assert content["input"] == {"spacing_mm": [1.5, pytest.approx(1.6), 3.0], "size": [36, 30, 18], "source": "file"}
+    assert content["roi"] == {"start": [4, 2, 3], "stop": [30, 26, 15]}
+    assert content["threshold"] == 0.5
+    assert set(content["volume_ml"]) == {"expected", "at_threshold", "p10", "p90"}
+    assert set(content["seconds"]) == {"read", "localize", "ensemble", "calibrate", "measure", "write"}
+    assert content["labels"] == {"tumor": 1, "PORTA": 2, "SMA": 3}
+    probability = read_volume(result / "probability.nii.gz")
+    assert content["volume_ml"]["expected"] == pytest.approx(
+        probability.array.sum() * probability.geometry.voxel_ml, 1e-4
+    )
+
+
+def test_the_tumour_in_the_label_map_is_the_map_at_the_threshold(result):
+    probability, labels = (read_volume(result / f"{name}.nii.gz").array for name in ("probability", "segmentation"))
+    assert np.array_equal(labels == 1, probability >= np.float32(0.5))
+
+
+def test_invasion_json_has_the_fields_of_the_contract(result):
+    content = json.loads((result / "invasion.json").read_text())
+    steps = len(content["thresholds"])
+    assert set(content["vessels"]) == {"PORTA", "SMA"}
+    for vessel in content["vessels"].values():
+        assert len(vessel["angle_deg"]) == len(vessel["contact_length_mm"]) == steps
+        assert vessel["category"] in ("none", "abutment", "encasement")
+        assert all(len(vessel["protocol_deg"][plane]) == steps for plane in ("axial", "coronal", "sagittal"))
+        assert 0 <= vessel["p_encased"] <= vessel["p_contact"] <= 1
+    assert "resectability" in content
+
+
+def test_a_second_run_replaces_the_first_and_leaves_foreign_files_alone(ct_file, bundle, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]
+    assert _run([*run, "--keep-score"]) == 0
+    assert _run([*run, "--threshold", "0.3"]) == 0
+    assert {path.name for path in out.iterdir()} == FILES | {"notes.txt"}
+    assert json.loads((out / "result.json").read_text())["threshold"] == 0.3
+
+
+def test_without_calibration_the_score_is_given_and_said_to_be_one(ct_file, bundle, tmp_path, capsys):
+    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
+    assert _run([*run, "--no-calibration", "--keep-score"]) == 0
+    assert "Not calibrated" in capsys.readouterr().err
+    score, mapped = (read_volume(tmp_path / "o" / f"{name}.nii.gz").array for name in ("score", "probability"))
+    assert np.array_equal(score, mapped)
+    assert json.loads((tmp_path / "o" / "result.json").read_text())["calibrator"] is None
+
+
+def test_given_vessels_are_measured_under_their_names(ct_file, bundle, tmp_path, capsys):
+    ct = read_volume(ct_file)
+    vessels = np.zeros(ct.array.shape, np.uint8)
+    vessels[2:16, 12:16, 14:18] = 7
+    write_volume(ct.with_array(vessels), tmp_path / "vessels.nii.gz")
+    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
+    run += ["--vessels", str(tmp_path / "vessels.nii.gz"), "--vessel-names", "CHA=7,IVC=9"]
+    assert _run(run) == 0
+    measured = json.loads((tmp_path / "o" / "invasion.json").read_text())["vessels"]
+    assert {name: vessel["present"] for name, vessel in measured.items()} == {"CHA": True, "IVC": False}
+
+
+@pytest.mark.parametrize(
+    ("source", "roi"), [("ct_3mm.nii.gz", "40,80,30,70,60,90"), ("ct_dicom", "200,280,200,260,4,16")]
+)
+def test_the_demo_bundle_on_real_cts_writes_all_files_with_a_roi_and_names_it_without(
+    source, roi, test_data, tmp_path, capsys
+):
+    from twintrack.bundle import demo_bundle_path
+
+    ct = test_data / "data" / source
+    run = ["segment", str(ct), "--bundle", str(demo_bundle_path()), "--out", str(tmp_path / "o")]
+    assert _run([*run, "--roi", roi]) == 0
+    assert "phantoms only" in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "o").iterdir()} == FILES
+    grid = read_series(ct).volume.geometry if ct.is_dir() else read_volume(ct).geometry
+    assert read_volume(tmp_path / "o" / "probability.nii.gz").geometry.same_grid(grid)
+    assert_refused([*run[:-1], str(tmp_path / "none")], capsys, "--roi", "no pancreas", out=tmp_path / "none")

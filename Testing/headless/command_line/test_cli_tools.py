@@ -1,0 +1,115 @@
+"""The commands beside `segment`."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from command_line import ROI, assert_refused
+from twintrack.cli import _run
+from twintrack.dicom import ISO_LEVELS, read_series
+from twintrack.volume import Geometry, Volume, read_volume, write_volume
+
+
+def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_path, capsys):
+    out = tmp_path / "made.zip"
+    make = ["bundle", "create", "--coarse", coarse_results, "--fine", fine_results, "--out", out]
+    make += ["--folds", "0,1,2", "--vessel-labels", "SMA=sma", "--license", "CC0-1.0", "--name", "made"]
+    assert _run([str(argument) for argument in make]) == 0
+    assert _run(["bundle", "verify", str(out)]) == 0
+    capsys.readouterr()
+    assert _run(["bundle", "show", str(out)]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["name"] == "made"
+    assert shown["vessel_labels"] == {"SMA": "sma"}
+    assert_refused([str(argument) for argument in make], capsys, "exists already")
+
+
+def test_calibrate_finds_the_curve_of_the_raters_and_draws_it(manifest, tmp_path, capsys):
+    out, plot = tmp_path / "c.json", tmp_path / "plot.png"
+    assert _run(["calibrate", str(manifest), "--out", str(out), "--bins", "20", "--plot", str(plot)]) == 0
+    knots = json.loads(out.read_text())["knots"]
+    assert knots["mhr"] == pytest.approx(
+        np.square(knots["score"]), abs=0.05
+    )  # the raters mark a share of score squared
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
+def test_apply_maps_a_score_volume_on_its_own_grid(manifest, calibrator_file, tmp_path):
+    from twintrack.calibration import read_calibrator
+
+    score = manifest.parent / "s1.nii.gz"
+    out = tmp_path / "map.nii.gz"
+    assert _run(["apply", str(score), "--calibrator", str(calibrator_file), "--out", str(out)]) == 0
+    given, mapped = read_volume(score), read_volume(out)
+    assert mapped.geometry.same_grid(given.geometry)
+    assert mapped.array == pytest.approx(read_calibrator(calibrator_file)(given.array), abs=1e-6)
+
+
+def test_apply_refuses_what_is_no_score(ct_file, calibrator_file, tmp_path, capsys):
+    run = ["apply", ct_file, "--calibrator", calibrator_file, "--out", tmp_path / "m.nii.gz"]
+    assert_refused(run, capsys, ct_file, "between 0 and 1")
+    assert_refused([*run[:-1], tmp_path / "m.txt"], capsys, "m.txt")
+    assert not (tmp_path / "m.nii.gz").exists()
+
+
+def test_invasion_measures_files_and_writes_json_and_csv(tmp_path):
+    geometry = Geometry((40, 40, 40), (1.0, 1.0, 1.0))
+    z, y, x = np.indices(geometry.shape)
+    vessel = np.hypot(y - 20, x - 20) < 5
+    tumour = (np.hypot(y - 20, x - 20) < 14) & (x > 20) & ~vessel & (abs(z - 20) < 8)
+    write_volume(Volume((5 * vessel).astype(np.uint8), geometry), tmp_path / "v.nii.gz")
+    write_volume(Volume(0.8 * tumour.astype(np.float32), geometry), tmp_path / "p.nii.gz")
+    run = ["invasion", str(tmp_path / "p.nii.gz"), "--vessels", str(tmp_path / "v.nii.gz")]
+    assert _run([*run, "--out", str(tmp_path / "i.json")]) == 0
+    sma = json.loads((tmp_path / "i.json").read_text())["vessels"]["SMA"]
+    assert sma["present"]
+    assert sma["p_contact"] == pytest.approx(0.8, abs=0.02)
+    assert sma["expected_angle_deg"] == pytest.approx(0.8 * 180, abs=15)  # half the wall, up to a level of 0.8
+    assert (tmp_path / "i.csv").read_text().startswith("vessel,")
+
+
+def test_phantom_writes_cases_that_segment_can_read(tmp_path, capsys):
+    assert _run(["phantom", "--cases", "1", "--raters", "2", "--seed", "5", "--out", str(tmp_path / "p")]) == 0
+    assert (tmp_path / "p" / "manifest.csv").read_text().startswith("case,image,")
+    assert (tmp_path / "p" / "phantom_00005" / "annotation_2.nii.gz").exists()
+
+
+def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, bundle, tmp_path, capsys):
+    import highdicom
+    import pydicom
+
+    out = tmp_path / "o"
+    run = [
+        "segment",
+        str(next(ct_series.iterdir())),
+        "--bundle",
+        str(bundle),
+        "--out",
+        str(out),
+        "--roi",
+        ROI,
+        "--dicom",
+    ]
+    assert _run(run) == 0
+    series = read_series(ct_series)
+    assert read_volume(out / "probability.nii.gz").geometry.same_grid(series.volume.geometry)
+    origin = json.loads((out / "result.json").read_text())["input"]
+    assert (origin["source"], origin["series_uid"], origin["resampled"]) == ("dicom", series.series_uid, False)
+    assert _run(["export", str(out), "--series", str(ct_series), "--out", str(tmp_path / "again")]) == 0
+    for folder in (out / "dicom", tmp_path / "again"):
+        assert sorted(path.name for path in folder.iterdir()) == ["probability.dcm", "segmentation.dcm"]
+        segmentation = highdicom.seg.segread(folder / "segmentation.dcm")
+        assert pydicom.dcmread(folder / "probability.dcm").StudyInstanceUID == segmentation.StudyInstanceUID
+        assert segmentation.StudyInstanceUID == series.study_uid
+    labels = read_volume(out / "segmentation.nii.gz").array
+    highest = read_volume(out / "probability.nii.gz").array.max()
+    levels = sum(highest >= np.float32(level) for level in ISO_LEVELS)
+    assert segmentation.number_of_segments == len(set(np.unique(labels)) - {0}) + levels
+
+
+def test_export_refuses_another_series_and_a_folder_without_result(result, ct_series, tmp_path, capsys):
+    assert_refused(["export", tmp_path, "--series", ct_series, "--out", tmp_path / "d"], capsys, "result.json")
+    assert_refused(["export", result, "--series", ct_series, "--out", tmp_path / "d"], capsys, "another grid")

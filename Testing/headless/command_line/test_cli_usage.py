@@ -1,0 +1,84 @@
+"""How every command explains itself and ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from command_line import assert_refused
+from twintrack.cli import _run
+
+COMMANDS = [
+    [],
+    ["demo"],
+    ["segment"],
+    ["calibrate"],
+    ["apply"],
+    ["evaluate"],
+    ["invasion"],
+    ["export"],
+    ["phantom"],
+    ["bundle"],
+    ["bundle", "create"],
+    ["bundle", "verify"],
+    ["bundle", "show"],
+    ["cohort"],
+    ["experiment"],
+    ["experiment", "table1"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(command, capsys):
+    assert _run([*command, "--help"]) == 0
+    assert "Usage" in capsys.readouterr().out
+
+
+def test_help_imports_nothing_heavy_and_runs_as_a_module():
+    code = (
+        "import sys\nfrom twintrack.cli import _run\n_run(['segment', '--help'])\n"
+        "heavy = {'torch', 'nnunetv2', 'highdicom', 'SimpleITK', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "-m", "twintrack", "--help"], check=True, capture_output=True, text=True)
+    assert "segment" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["bundle"],
+        ["no-such-command"],
+        ["segment"],
+        ["segment", "x.nii.gz", "--bundle", "b", "--out", "o", "--no-such-option"],
+        ["segment", "x.nii.gz", "--bundle", "b", "--out", "o", "--device", "abacus"],
+        ["phantom", "--cases", "many", "--out", "o"],
+        ["phantom", "--cases", "0", "--out", "o"],
+    ],
+)
+def test_wrong_usage_is_one_error_line(arguments, capsys):
+    assert_refused(arguments, capsys)
+
+
+def test_the_process_ends_with_code_2_and_no_traceback(tmp_path):
+    command = [sys.executable, "-m", "twintrack", "segment", "gone.nii.gz", "--bundle", "b", "--out", "o"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "error: gone.nii.gz: no such file or folder\n"
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_is_code_130(monkeypatch, ct_file, bundle, tmp_path, capsys):
+    import twintrack.results
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(twintrack.results, "load_ct", interrupted)
+    assert _run(["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o")]) == 130
+    assert not (tmp_path / "o").exists()
