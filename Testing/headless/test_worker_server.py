@@ -147,6 +147,28 @@ def test_a_second_request_finds_its_networks_loaded_and_another_bundle_is_loaded
     assert json.loads((tmp_path / "other" / "result.json").read_text())["bundle"]["name"] == "other"
 
 
+def test_where_it_runs_is_said_once_in_a_run_unless_it_changes(request_json):
+    events = converse([request_json, request_json]).events
+    told = [event for event in events if "device" in event]
+    assert len(told) == 2  # once in each run
+    assert {(event["event"], event["device"]["device"], *event["notes"]) for event in told} == {("progress", "cpu")}
+    assert "device" in events[1]  # with the first thing that is said of a run
+
+
+def test_a_step_down_for_lack_of_memory_is_said_with_the_next_progress():
+    from twintrack.inference import NetworkStore
+    from twintrack.worker_run import _Whereabouts
+
+    store = NetworkStore("cpu", "torch")
+    where = _Whereabouts(store)
+    assert where.news()["notes"] == []
+    assert where.news() == {}
+    store.batch = 4
+    store.ease(RuntimeError("out of memory"))
+    assert where.news()["notes"] == ["the GPU ran out of memory; 2 tiles at a time"]
+    assert where.news() == {}
+
+
 def test_the_same_request_gives_the_same_map_warm_and_cold(request_json, tmp_path):
     outs = [str(tmp_path / name) for name in ("cold", "warm")]
     assert converse([request_json | {"out": out} for out in outs]).finals() == ["done", "done"]
@@ -274,7 +296,10 @@ def test_progress_tells_the_time_left_late_and_never_falls(request_json):
 
 
 def test_the_process_says_ready_answers_and_ends_with_its_input(worker, request_json):
-    assert json.loads(worker.stdout.readline()) == {"event": "ready"}
+    ready = json.loads(worker.stdout.readline())
+    assert ready["event"] == "ready"
+    assert ready["devices"][-1]["device"] == "cpu"
+    assert 0 < ready["devices"][-1]["free_bytes"] <= ready["devices"][-1]["total_bytes"]
     ask(worker, request_json)
     assert answered(worker) == {"event": "done", "out": request_json["out"]}
     worker.stdin.close()

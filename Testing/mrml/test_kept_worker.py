@@ -19,6 +19,7 @@ pytest.importorskip("slicer")
 import twintrack
 from twintrack import errors
 from twintrack.phantom import make_phantom
+from TwinTrackSegLib.mrml.Processor import processorFor
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
@@ -29,9 +30,10 @@ DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 SETTINGS = RunSettings(bundle="somewhere")
 TIMEOUT_SEC = 120
 STAYS = """
-say(event='ready')
+say(event='ready', devices=[dict(device='cuda:0', title='Card', total_bytes=8e9, free_bytes=6e9), dict(device='cpu')])
 while request:
-    say(event='progress', fraction=0.5, message=str(os.getpid()), remaining_s=7.5)
+    say(event='progress', fraction=0.5, message=str(os.getpid()), remaining_s=7.5,
+        device=dict(device='cpu', total_bytes=4e9, free_bytes='much'), notes=['the CPU runs it'])
     if request['bundle'] == 'waits':
         assert sys.stdin.readline() == 'cancel\\n'
         say(event='cancelled')
@@ -130,6 +132,30 @@ def test_the_time_left_is_known_during_the_run_only(logic):
         logic.wait(TIMEOUT_SEC)
     assert seen == [7.5]
     assert logic.remainingSec is None
+
+
+def test_what_there_is_to_run_on_is_known_before_a_run_and_what_it_runs_on_during_it(logic):
+    assert logic.processors == ()
+    script, read = Path(logic.workerCommand[-1]), "request = json.loads(sys.stdin.readline())\n"
+    early = script.read_text(encoding="utf-8").replace(read, "").replace("while request:", read + "while request:")
+    script.write_text(early, encoding="utf-8")  # ready before a request comes
+    logic.prepare()
+    deadline = time.monotonic() + TIMEOUT_SEC
+    while not logic.prepared:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    card, cpu = logic.processors
+    assert (card.kind, card.title, card.totalBytes, card.freeBytes) == ("cuda", "Card", 8_000_000_000, 6_000_000_000)
+    assert (cpu.device, cpu.totalBytes) == ("cpu", None)
+    assert [processorFor(choice, logic.processors) for choice in ("auto", "cpu", "mps")] == [card, cpu, None]
+    assert logic.processor is None
+    seen = []
+    logic.start(makeExampleCt(), SETTINGS, lambda *_: seen.append((logic.processor, logic.notes)))
+    with pytest.raises(errors.RoiError):
+        logic.wait(TIMEOUT_SEC)
+    ((processor, notes),) = seen
+    assert (processor.device, processor.totalBytes, processor.freeBytes) == ("cpu", 4_000_000_000, None)
+    assert notes == ["the CPU runs it"]
 
 
 def test_the_log_is_that_of_the_last_run(scene, scriptedWorker):

@@ -12,7 +12,15 @@ from pathlib import Path
 
 from twintrack.errors import InputError, OutputError
 
-__all__ = ["NO_MEMORY", "WORK_BYTES", "available_memory", "check_memory", "check_output", "is_out_of_memory"]
+__all__ = [
+    "NO_MEMORY",
+    "WORK_BYTES",
+    "available_memory",
+    "check_memory",
+    "check_output",
+    "is_out_of_memory",
+    "total_memory",
+]
 
 WORK_BYTES = 14
 """Memory that a segmentation takes for each voxel of the CT, beside the file's voxels and their copy: map and score in
@@ -97,6 +105,15 @@ def available_memory() -> int | None:
     return max(0, min(known)) if known else None
 
 
+def total_memory() -> int | None:
+    """Return how many bytes of main memory this computer has; None if that is not known."""
+    if sys.platform == "win32":
+        return _windows_memory(1)
+    with suppress(OSError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return None
+
+
 def _system_memory() -> int | None:
     if sys.platform == "win32":
         return _windows_memory()
@@ -136,15 +153,16 @@ def _address_space() -> int | None:
     return limit
 
 
-def _windows_memory() -> int | None:
+def _windows_memory(field: int = 4) -> int | None:
+    """Return a field of MEMORYSTATUSEX: 1 is all the main memory, 4 what can still be had."""
     if sys.platform == "win32":
         import ctypes
 
-        # MEMORYSTATUSEX: two 32-bit and seven 64-bit numbers; the fifth of those is the memory that can still be had.
+        # Two 32-bit numbers, together one here, then seven of 64 bits.
         status = (ctypes.c_uint64 * 8)()
         status[0] = ctypes.sizeof(status)
         if ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status)):
-            return int(status[4])
+            return int(status[field])
     return None
 
 

@@ -58,6 +58,8 @@ class KeptNetworks:
 
         if self._store is None:
             self._store = NetworkStore(settings.device, settings.backend)
+        else:
+            self._store.start(settings.device, settings.backend)
         return self._store
 
     def drop(self) -> None:
@@ -125,6 +127,8 @@ def _run(request: object, events: Events, cancel: CancelToken, kept: KeptNetwork
     settings = SegmentSettings.from_json(values)
     cancel.check()
     left = TimeLeft()
+    store = None if kept is None else kept.store(settings)
+    where = _Whereabouts(store)
 
     def report(fraction: float, message: str) -> None:
         seconds = left.update(fraction)
@@ -133,7 +137,30 @@ def _run(request: object, events: Events, cancel: CancelToken, kept: KeptNetwork
             fraction=round(fraction, 4),
             message=message,
             remaining_s=None if seconds is None else round(seconds, 1),
+            **where.news(),
         )
 
-    store = None if kept is None else kept.store(settings)
     return segment_file(source, bundle, out, settings, store=store, progress=report, cancel=cancel)
+
+
+class _Whereabouts:
+    """Where the networks run, told when it is new.
+
+    Parameters
+    ----------
+    store : NetworkStore or None
+        The networks; without them nothing is told.
+    """
+
+    def __init__(self, store: NetworkStore | None) -> None:
+        self._store = store
+        self._told: list[str] = []
+
+    def news(self) -> dict[str, Any]:
+        """Return device and notes as fields of an event, if they are not those of the last call; else nothing."""
+        from twintrack.inference import describe_processor
+
+        if self._store is None or self._told == [str(self._store.device), *self._store.notes]:
+            return {}
+        self._told = [str(self._store.device), *self._store.notes]
+        return {"device": describe_processor(self._told[0]).to_json(), "notes": self._told[1:]}

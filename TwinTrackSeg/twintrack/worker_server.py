@@ -4,9 +4,13 @@ Standard input carries one request a line, the same JSON as in a request file. A
 cancels the requests that came before it and have not ended; the worker stays. The end of standard input ends the
 worker, and a request that is being carried out with it.
 
-Once the packages that the networks need are imported, ``{"event": "ready"}`` is said; requests may come before that.
-Each request is answered, in order, as a worker for one request does: ``progress`` events, then exactly one of ``done``,
-``error`` and ``cancelled``. Whichever it is, the worker is ready for the next one.
+Once the packages that the networks need are imported, ``ready`` is said, with the processors that ``auto`` would try,
+in that order: ``{"event": "ready", "devices": [{"device": "cuda:0", "title": "...", "total_bytes": ..., "free_bytes":
+...}, ...]}`` (see `twintrack.inference.Processor`). Requests may come before that. Each request is answered, in order,
+as a worker for one request does: ``progress`` events, then exactly one of ``done``, ``error`` and ``cancelled``.
+Whichever it is, the worker is ready for the next one. The first ``progress`` has also ``device``, the processor that
+was taken, and ``notes``; so has the next one after a smaller step had to be taken for lack of memory, and ``notes``
+then says in words every such step.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from twintrack.progress import CancelToken
 from twintrack.worker_run import Events, KeptNetworks, answer
@@ -55,7 +60,7 @@ def serve(lines: Iterable[str], events: Events) -> int:
     over = threading.Event()
     threading.Thread(target=_listen, args=(lines, jobs, events, over), daemon=True).start()
     _import_ahead()
-    events.say(event="ready")
+    events.say(event="ready", devices=_devices())
     try:
         return _answer_all(jobs, events)
     finally:
@@ -135,6 +140,16 @@ def _import_ahead() -> None:
         import_ahead()
     except ImportError as error:
         _log.warning("a package of the engine is missing: %s", error)
+
+
+def _devices() -> list[dict[str, Any]]:
+    """Return the processors with their memory; none where torch is missing."""
+    from twintrack.inference import find_processors
+
+    try:
+        return [processor.to_json() for processor in find_processors()]
+    except ImportError:
+        return []
 
 
 def return_memory() -> None:

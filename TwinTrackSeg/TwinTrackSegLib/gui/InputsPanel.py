@@ -59,10 +59,6 @@ class InputsPanel:
         self._showBundle(self._node.bundlePath)
         self._showVessels(self._node.vesselSegmentation)
 
-    def showDevices(self, devices) -> None:
-        """Show the processors that the model's process found, with their memory."""
-        self.ui.deviceLabel.text = _("Found: {devices}").format(devices=", ".join(devices)) if devices else ""
-
     def settings(self) -> RunSettings:
         """Return what a run is asked for.
 

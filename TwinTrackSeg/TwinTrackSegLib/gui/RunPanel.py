@@ -31,10 +31,13 @@ class RunPanel:
         Called with the result of a run that ended well.
     parent : QWidget
         The panel itself.
+    processor : ProcessorLine
+        Says where the model runs.
     """
 
-    def __init__(self, ui, logic, begin, finished, parent) -> None:
+    def __init__(self, ui, logic, begin, finished, parent, processor) -> None:
         self.ui, self.logic, self._begin, self._finished, self._parent = ui, logic, begin, finished, parent
+        self._processor = processor
         self._startedAt = 0.0
         self._ready = False
         self._escape = None
@@ -104,7 +107,7 @@ class RunPanel:
                     self._showElapsed()
                     return
                 self._finished(self.logic.result)
-                status = _("Done.")
+                status = self._doneText(self.logic.result)
             except Cancelled:
                 status = _("Cancelled.")
         self._timer.stop()
@@ -131,10 +134,17 @@ class RunPanel:
         self.ui.progressBar.value = 0
         self.ui.inputsCollapsibleButton.enabled = not running
         self.ui.optionsCollapsibleButton.enabled = not running
+        self._processor.update()
         if self._escape is not None:
             self._escape.setEnabled(running)
 
+    def _doneText(self, result) -> str:
+        """Return that it is done, and where, if it was not where it began."""
+        notes = result.record.get("result", {}).get("engine", {}).get("notes", [])
+        return _("Done; {notes}.").format(notes="; ".join(notes)) if notes else _("Done.")
+
     def _showElapsed(self) -> None:
+        self._processor.update()
         minutes, seconds = divmod(int(time.monotonic() - self._startedAt), 60)
         self.ui.progressBar.format = _("%p % after {minutes}:{seconds:02d}").format(minutes=minutes, seconds=seconds)
         self._showLog()

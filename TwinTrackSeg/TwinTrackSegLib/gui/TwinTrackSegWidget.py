@@ -11,6 +11,7 @@ from TwinTrackSegLib.gui.HeadStart import HeadStart
 from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
 from TwinTrackSegLib.gui.ParameterNode import TwinTrackSegParameterNode
+from TwinTrackSegLib.gui.ProcessorLine import ProcessorLine
 from TwinTrackSegLib.gui.ReadersPanel import ReadersPanel
 from TwinTrackSegLib.gui.ResultPanel import ResultPanel
 from TwinTrackSegLib.gui.RunPanel import RunPanel
@@ -42,13 +43,15 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.logic = TwinTrackSegLogic()
         self._requirements = self.resourcePath("requirements.txt")
-        self._headStart = HeadStart(self.logic, self._requirements)
         self.inputs = InputsPanel(self.ui)
+        self._processorLine = ProcessorLine(self.ui.deviceLabel, self.logic, self.inputs)
+        self._headStart = HeadStart(self.logic, self._requirements, self._processorLine.update)
+        self.ui.deviceComboBox.connect("activated(int)", self._processorLine.update)
         self.install = InstallPanel(self.ui, self.logic, self._requirements)
         self.results = ResultPanel(self.ui)
         self.export = ExportPanel(self.ui, self.logic, self.results)
         self.readers = ReadersPanel(self.ui, self.results)
-        self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget)
+        self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget, self._processorLine)
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)

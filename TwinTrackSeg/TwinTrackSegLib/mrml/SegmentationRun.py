@@ -10,6 +10,7 @@ from typing import Any
 import slicer
 from twintrack.errors import OutputError, TwinTrackError
 from twintrack.private_folder import PrivateFolder
+from TwinTrackSegLib.mrml.Processor import Processor, processorOf
 from TwinTrackSegLib.mrml.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.VolumeConversion import checkCt, volumeFromNode, writeNrrd
 from TwinTrackSegLib.mrml.WorkerProcess import WorkerProcess
@@ -80,6 +81,8 @@ class SegmentationRun:
         self.settings = settings
         self.vessels = vessels
         self.remainingSec: float | None = None
+        self.processor: Processor | None = None
+        self.notes: list[str] = []
         try:
             self._temporary = PrivateFolder("TwinTrackSeg-", _temporaryRoot())
         except OSError as error:
@@ -114,6 +117,8 @@ class SegmentationRun:
         for event in events:
             remaining = event.get("remaining_s")
             self.remainingSec = float(remaining) if _isSeconds(remaining) else None
+            self.processor = processorOf(event.get("device")) or self.processor
+            self.notes = _lines(event.get("notes"), self.notes)
             onProgress(float(event["fraction"]), str(event.get("message", "")))
         return running
 
@@ -148,6 +153,11 @@ class SegmentationRun:
             "dicom": False,
             **asdict(self.settings),
         }
+
+
+def _lines(value: object, before: list[str]) -> list[str]:
+    """Return the lines that an event holds, or those of the event before."""
+    return [str(line) for line in value] if isinstance(value, list) else before
 
 
 def _isSeconds(value: object) -> bool:

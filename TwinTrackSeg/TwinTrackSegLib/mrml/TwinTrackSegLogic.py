@@ -11,6 +11,7 @@ from typing import Any
 import slicer
 from twintrack.errors import InputError
 from twintrack.progress import no_progress
+from TwinTrackSegLib.mrml.Processor import Processor
 from TwinTrackSegLib.mrml.ResultLoader import loadResult
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings, SegmentationRun
@@ -72,6 +73,22 @@ class TwinTrackSegLogic:
         """Seconds that the run will still take, as the model tells; None as long as it is too early to tell."""
         return self._run.remainingSec if self._run is not None else None
 
+    @property
+    def processors(self) -> tuple[Processor, ...]:
+        """What the worker found to run on, in the order in which ``auto`` tries them; empty until it said so."""
+        worker = self._keeper.worker
+        return worker.processors if worker is not None else ()
+
+    @property
+    def processor(self) -> Processor | None:
+        """What the current run runs on; None until the worker said so."""
+        return self._run.processor if self._run is not None else None
+
+    @property
+    def notes(self) -> list[str]:
+        """What the current run had to do for lack of memory, in the worker's words."""
+        return self._run.notes if self._run is not None else []
+
     def prepare(self) -> None:
         """Start the worker, if there is none, so that it has imported what it needs when a run is asked for.
 
@@ -82,6 +99,11 @@ class TwinTrackSegLogic:
         """
         if not self.running:
             self._keeper.take(self.workerCommand, self.graceSec)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a worker, ready or not."""
+        return self._keeper.worker is not None
 
     @property
     def prepared(self) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import IO, Any
 
 from twintrack import errors
+from TwinTrackSegLib.mrml.Processor import Processor, processorsOf
 
 __all__ = ["WorkerCrash", "WorkerProcess"]
 
@@ -55,6 +56,7 @@ class WorkerProcess:
         self._final: dict[str, Any] | None = None
         self._cancelled = False
         self._ready = False
+        self._processors: tuple[Processor, ...] = ()
         self._lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._process = _start(command, environment)
         self._readers = [
@@ -79,6 +81,11 @@ class WorkerProcess:
         """Whether the child said that it has imported what the model needs."""
         self._drain()
         return self._ready
+
+    @property
+    def processors(self) -> tuple[Processor, ...]:
+        """What the child found to run on, in the order in which ``auto`` tries them; known after `ready` or `poll`."""
+        return self._processors
 
     def submit(self, request: dict[str, Any]) -> None:
         """Begin a run; the one before must have ended. A child that is gone shows in `poll` and `outcome`."""
@@ -160,6 +167,7 @@ class WorkerProcess:
                 events.append(event)
             elif event["event"] == "ready":
                 self._ready = True
+                self._processors = processorsOf(event.get("devices"))
             else:
                 self._final = event
         return events

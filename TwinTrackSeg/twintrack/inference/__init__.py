@@ -5,6 +5,7 @@ from twintrack.inference.device import DEVICES, select_device
 from twintrack.inference.ensemble import SKIP_BELOW, EnsembleResult, score_ensemble
 from twintrack.inference.localize import localize
 from twintrack.inference.network import check_weights
+from twintrack.inference.processors import Processor, describe_processor, find_processors
 from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
 from twintrack.inference.store import NetworkStore
 
@@ -13,8 +14,11 @@ __all__ = [
     "SKIP_BELOW",
     "EnsembleResult",
     "NetworkStore",
+    "Processor",
     "Roi",
     "check_weights",
+    "describe_processor",
+    "find_processors",
     "import_ahead",
     "localize",
     "map_box",
