@@ -12,6 +12,7 @@ import pytest
 
 from twintrack.dicom import (
     Algorithm,
+    AlgorithmType,
     DicomSeries,
     read_series,
     segments_from_labels,
@@ -285,3 +286,22 @@ def test_the_real_series_gets_a_valid_segmentation_though_its_uids_were_removed(
     again = pydicom.dcmread(export(masks, series, tmp_path / "again.dcm"))
     assert again.StudyInstanceUID == dataset.StudyInstanceUID
     assert again.SOPInstanceUID != dataset.SOPInstanceUID
+
+
+def test_who_drew_a_segment_is_said_of_each(tmp_path: Path, dicom_errors) -> None:
+    series = series_of(tmp_path / "ct")
+    masks = segments_from_labels(label_volume(series.volume), LABELS)
+    drawn_by = {"tumor": AlgorithmType.SEMIAUTOMATIC, "SMA": AlgorithmType.MANUAL}
+    probability = series.volume.with_array((label_volume(series.volume).array == 1).astype(np.float32))
+    path = export(masks, series, tmp_path / "seg.dcm", drawn_by=drawn_by, probability=probability)
+    found = {item.TrackingID: item for item in pydicom.dcmread(path).SegmentSequence}
+    types = {name: item.SegmentAlgorithmType for name, item in found.items()}
+    levels = {name for name in types if name.startswith("tumor-")}
+    assert types == {"tumor": "SEMIAUTOMATIC", "PORTA": "AUTOMATIC", "SMA": "MANUAL"} | dict.fromkeys(
+        levels, "AUTOMATIC"
+    )
+    assert len(levels) == 4
+    assert found["tumor"].SegmentLabel == "Tumour, edited by hand"
+    assert "SegmentationAlgorithmIdentificationSequence" not in found["SMA"]
+    assert "SegmentationAlgorithmIdentificationSequence" in found["tumor"]
+    assert dicom_errors(path) == []

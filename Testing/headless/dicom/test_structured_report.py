@@ -166,3 +166,13 @@ def test_without_a_tumour_there_is_no_report(tmp_path: Path, report: Path) -> No
     with pytest.raises(OutputError, match="no tumour"):
         write_structured_report(RESULT, None, series, tmp_path / "v.dcm", tmp_path / "none.dcm", algorithm=ALGORITHM)
     assert not (tmp_path / "none.dcm").exists()
+
+
+def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_path: Path, report: Path) -> None:
+    series = read_series(tmp_path / "ct")
+    edited = RESULT | {"edited": {"added_ml": 1.0}}
+    path = write_structured_report(
+        edited, INVASION, series, tmp_path / "seg.dcm", tmp_path / "edited.dcm", algorithm=ALGORITHM, raters=5
+    )
+    counts = [str(pydicom.dcmread(each)).count("'Edited by hand after the model had run'") for each in (report, path)]
+    assert counts == [0, 4]  # tumour, two lesions, SMA

@@ -83,6 +83,7 @@ class ExportPanel:
         with shownErrors():
             with slicer.util.WaitCursor():
                 written = write()
+            self.results.refresh()  # writing notices an outline that was edited by hand
             self.ui.statusLabel.text = _("Exported {name}.").format(name=written)
 
 

@@ -7,7 +7,7 @@ from slicer.i18n import tr as _
 import slicer
 from TwinTrackSegLib.gui.Errors import shownErrors
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
-from TwinTrackSegLib.mrml.Correction import measureOutline, restoreOutline
+from TwinTrackSegLib.mrml.Correction import measureOutline, noticeEdit, restoreOutline
 from TwinTrackSegLib.mrml.ReaderScale import readerLevels, readersAt
 from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.VesselFocus import focusVessel, leaveVessel
@@ -15,6 +15,9 @@ from TwinTrackSegLib.mrml.VesselPlot import moveThresholdMark
 from TwinTrackSegLib.mrml.ViewLayout import showLayout, showTable
 
 __all__ = ["SETTLE_MSEC", "ResultPanel"]
+
+SAME_THRESHOLD = 1e-6
+"""Thresholds this close are the same."""
 
 SETTLE_MSEC = 200
 """This long after the slider's last move the drag is over, and the segment's voxels follow."""
@@ -62,14 +65,17 @@ class ResultPanel:
         edited = self.result is not None and self.result.edited is not None
         self.ui.thresholdSlider.enabled = not edited
         self.ui.readerTicks.enabled = not edited
-        self.ui.restoreButton.enabled = edited
+        self.ui.restoreButton.enabled = self.result is not None
         self._showVolume()
         self._showNotes()
         self._table.show(self.result.readouts if self.result is not None else [])
 
     def onThreshold(self, threshold: float) -> None:
         """Move the working outline; called while the slider is dragged."""
-        if not self._isLive() or self.result.edited:
+        if not self._isLive() or self.result.edited or abs(threshold - self.result.threshold) < SAME_THRESHOLD:
+            return
+        if self.result.outlineChanged(quick=True):
+            self.takeUpEdit()
             return
         with shownErrors():
             self.result.setThreshold(threshold, settled=False)
@@ -77,6 +83,24 @@ class ResultPanel:
             self._showVolume()
             self._table.show(self.result.readouts)
             self._settle.start()
+
+    def takeUpEdit(self) -> None:
+        """Measure and mark an outline that was edited since it was drawn; the slider goes back to where it was.
+
+        Called when the module is entered, and before the slider would overwrite what was drawn.
+        """
+        if not self._isLive() or not self.result.outlineChanged(quick=True):
+            return
+        with shownErrors():
+            with slicer.util.WaitCursor():
+                edited = noticeEdit(self.result)
+            if edited:
+                self.ui.statusLabel.text = _(
+                    "The outline was edited by hand and has been measured. The threshold moves again after Undo edits, "
+                    "which keeps the edited outline as a segmentation of its own."
+                )
+        self.ui.thresholdSlider.value = self.result.threshold
+        self.refresh()
 
     def settle(self) -> None:
         """Bring everything to the threshold that the drag left behind: its end, an export, a save."""

@@ -74,6 +74,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Take up the scene's parameters when the user opens the module."""
         self.initializeParameterNode()
         self.run.enter()
+        self.results.takeUpEdit()
         self.readers.update()
 
     def exit(self):

@@ -1,4 +1,4 @@
-"""An outline that was edited by hand: found, measured, marked, and given up again."""
+"""An outline that was edited by hand: noticed, measured, marked, and given up again without being lost."""
 
 from __future__ import annotations
 
@@ -7,19 +7,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import slicer
 from twintrack.errors import InputError
 from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Boxes import boundingBox, cropped, grown
-from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
-from TwinTrackSegLib.mrml.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.OutlineContent import digestOf
+from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
+from TwinTrackSegLib.mrml.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID, ensureTumor, segmentMask
+from TwinTrackSegLib.mrml.SceneResult import ROLE_KEPT, SceneResult
 from TwinTrackSegLib.mrml.VesselTable import updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
 
-__all__ = ["measureOutline", "restoreOutline"]
+__all__ = ["drawnBy", "measureOutline", "noticeEdit", "restoreOutline"]
 
-MANUAL = "SEMIAUTOMATIC"
-AUTOMATIC = "AUTOMATIC"
+AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
+"""Who drew the outline, in DICOM's words: the model, a human on top of it, a human alone."""
+
 ALGORITHM_TAG = "DICOM.SegmentAlgorithmType"
 EDITED_SUFFIX = " (edited)"
 
@@ -28,6 +32,26 @@ MARGIN_VOXELS = 8
 
 LEVEL = 0.5
 """An outline by hand is 0 or 1: every level gives the same numbers."""
+
+
+def noticeEdit(result: SceneResult) -> bool:
+    """Measure and mark the outline if it was edited since it was drawn or measured; return whether it is edited now.
+
+    Called before anything leaves the scene, so that no edit goes out under the model's name and numbers.
+
+    Raises
+    ------
+    InputError
+        As `measureOutline` does.
+    """
+    if result.volumeNode is not None and result.outlineChanged():
+        measureOutline(result)
+    return result.edited is not None
+
+
+def drawnBy(result: SceneResult) -> str:
+    """Return who drew the tumour's outline, as the attribute Segment Algorithm Type has it."""
+    return str(result.edited.get("drawn_by", SEMIAUTOMATIC)) if result.edited else AUTOMATIC
 
 
 def measureOutline(result: SceneResult) -> bool:
@@ -62,6 +86,8 @@ def measureOutline(result: SceneResult) -> bool:
             "added_ml": added * voxel_ml,
             "removed_ml": removed * voxel_ml,
             "threshold": result.threshold,
+            "drawn_by": SEMIAUTOMATIC if np.any(mask & drawn) else MANUAL,
+            "sha256": digestOf(mask),
             "invasion": _measured(result, mask),
         },
     )
@@ -69,9 +95,41 @@ def measureOutline(result: SceneResult) -> bool:
 
 
 def restoreOutline(result: SceneResult) -> None:
-    """Give up the edited outline: the tumour is the map at the threshold again."""
+    """Make the tumour the map at the threshold again; an edited outline is kept in a segmentation of its own."""
+    segmentation, ct = result.segmentationNode, result.volumeNode
+    if ct is None or segmentation is None:
+        raise InputError("the CT or the segmentation is not in the scene any more; segment the CT again")
+    if result.edited or result.outlineChanged():
+        _keep(result)
+    ensureTumor(segmentation, ct)
     _mark(result, None)
-    result.setThreshold(result.threshold)
+    result.drawOutline(result.threshold)
+
+
+def _keep(result: SceneResult) -> None:
+    """Copy the outline, if there is any, into the result's segmentation of kept outlines, which is hidden."""
+    segmentation, name = result.segmentationNode, result.volumeNode.GetName()
+    image = slicer.vtkOrientedImageData()
+    segment = segmentation.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID)
+    if segment is None or not segmentation.GetBinaryLabelmapRepresentation(TUMOR_SEGMENT_ID, image) or image.IsEmpty():
+        return
+    node = result.mhrNode.GetNodeReference(ROLE_KEPT)
+    if node is None:
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{name} edited outlines")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(result.volumeNode)
+        node.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        node.SetDisplayVisibility(False)
+        result.mhrNode.SetNodeReferenceID(ROLE_KEPT, node.GetID())
+        addToFolderOf(result.mhrNode, node)
+    number = node.GetSegmentation().GetNumberOfSegments() + 1
+    kept = slicer.vtkSegment()
+    kept.SetName(f"{segment.GetName().removesuffix(EDITED_SUFFIX)} (edited {number})")
+    kept.SetColor(*segment.GetColor())
+    kept.SetTerminology(segment.GetTerminology())
+    kept.SetTag(ALGORITHM_TAG, drawnBy(result) if result.edited else SEMIAUTOMATIC)
+    kept.AddRepresentation(BINARY, image)
+    node.GetSegmentation().AddSegment(kept, f"edited-{number}")
 
 
 def _mark(result: SceneResult, edited: dict[str, Any] | None) -> None:
@@ -80,8 +138,9 @@ def _mark(result: SceneResult, edited: dict[str, Any] | None) -> None:
     segment = result.segmentationNode.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID)
     name = segment.GetName().removesuffix(EDITED_SUFFIX)
     segment.SetName(name + EDITED_SUFFIX if edited else name)
-    segment.SetTag(ALGORITHM_TAG, MANUAL if edited else AUTOMATIC)
-    updateVesselTable(result.tableNode, result.readouts)
+    segment.SetTag(ALGORITHM_TAG, drawnBy(result))
+    if result.tableNode is not None:
+        updateVesselTable(result.tableNode, result.readouts)
 
 
 def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:

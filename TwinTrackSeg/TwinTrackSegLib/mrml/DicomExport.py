@@ -8,6 +8,7 @@ from typing import Any
 import slicer
 from twintrack.dicom import (
     Algorithm,
+    AlgorithmType,
     MapMeaning,
     read_series,
     write_parametric_map,
@@ -16,8 +17,9 @@ from twintrack.dicom import (
 )
 from twintrack.errors import InputError
 from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.Correction import drawnBy, noticeEdit
 from TwinTrackSegLib.mrml.ResultFiles import currentRecord
-from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
 
@@ -49,6 +51,7 @@ def sourceFile(volumeNode: Any) -> Path:
 def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | None = None) -> Path:
     """Write `result`, as it is in the scene now, as DICOM objects: the segmentation `path`, and two files beside it.
 
+    An outline that was edited by hand is measured first, and marked as such in all objects.
     The segmentation holds the segments of the scene and nested levels of the map. Beside ``NAME.dcm`` are written the
     parametric map ``NAME-map.dcm`` and, where there is a tumour, the structured report ``NAME-report.dcm``.
 
@@ -77,6 +80,7 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     if volumeNode is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
     result.settle()
+    noticeEdit(result)
     source = read_series(sourceFile(volumeNode) if series is None else series)
     probability = volumeFromNode(result.mhrNode)
     masks = _masks(result.segmentationNode, volumeNode)
@@ -85,15 +89,34 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     stated = _stated(result)
     drawn = stated | {"raters": bundle.get("raters")}
     written = write_segmentation(
-        masks, source, path, threshold=result.threshold, probability=probability if anything else None, **drawn
+        masks,
+        source,
+        path,
+        threshold=result.threshold,
+        probability=probability if anything else None,
+        drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawnBy(result))},
+        **drawn,
     )
     if probability.array.any():
         write_parametric_map(probability, source, path.with_name(f"{path.stem}-map.dcm"), **stated)
     if "tumor" in masks and masks["tumor"].array.any():
         report = path.with_name(f"{path.stem}-report.dcm")
-        record, invasion = currentRecord(result)
-        write_structured_report(record, invasion, source, written, report, **drawn)
+        record, _ = currentRecord(result)
+        write_structured_report(record, _invasionNow(result), source, written, report, **drawn)
     return written
+
+
+def _invasionNow(result: SceneResult) -> dict[str, Any] | None:
+    """Return ``invasion.json`` with the one threshold of the scene, which the engine need not have listed."""
+    invasion = result.record.get("invasion")
+    if invasion is None:
+        return None
+    vessels = {}
+    for readout in result.readouts:
+        now = {"angle_deg": [readout.angle_deg], "contact_length_mm": [readout.length_mm]}
+        known = invasion.get("vessels", {}).get(readout.name, {})
+        vessels[readout.name] = {**known, "present": readout.present, **now, "category": readout.category or None}
+    return {**invasion, "thresholds": [result.threshold], "vessels": vessels}
 
 
 def _stated(result: SceneResult) -> dict[str, Any]:
@@ -106,7 +129,6 @@ def _stated(result: SceneResult) -> dict[str, Any]:
             name=str(bundle.get("name", "unknown bundle")),
             version=str(bundle.get("version") or record.get("version", "")),
             bundle_sha256=str(bundle.get("sha256", "")),
-            parameters={"outline": "edited by hand"} if result.edited else {},
         ),
         "meaning": MapMeaning(target) if target else MapMeaning.SCORE,
     }

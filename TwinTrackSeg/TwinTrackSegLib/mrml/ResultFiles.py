@@ -11,6 +11,7 @@ import numpy as np
 from twintrack.errors import InputError
 from twintrack.lesions import find_lesions, read_volumes
 from twintrack.volume import Volume, write_volume
+from TwinTrackSegLib.mrml.Correction import noticeEdit
 from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
@@ -57,6 +58,7 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     if ending not in ENDINGS:
         raise InputError(f"volumes are written as {' or '.join(ENDINGS)}, not as {ending}")
     result.settle()
+    noticeEdit(result)
     labels, names = _labels(result)
     folder = Path(folder)
     stem = _safe(result.mhrNode.GetName())
@@ -64,7 +66,9 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     write_volume(volumeFromNode(result.mhrNode), files[0])
     write_volume(labels, files[1])
     listed = folder / f"{stem} segments.txt"
-    listed.write_text("".join(f"{value} {name}\n" for name, value in names.items()), encoding="utf-8")
+    marks = {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.edited else {}
+    lines = [f"{value} {name}{marks.get(name, '')}\n" for name, value in names.items()]
+    listed.write_text("".join(lines), encoding="utf-8")
     return [*files, listed]
 
 
@@ -85,6 +89,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
     if path.suffix.lower() not in (".html", ".pdf"):
         raise InputError(f"{path}: a report ends with .html or .pdf")
     result.settle()
+    noticeEdit(result)
     labels, names = _labels(result)
     record, invasion = currentRecord(result)
     bundle = record.get("bundle", {})

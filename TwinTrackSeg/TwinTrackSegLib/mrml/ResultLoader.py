@@ -17,6 +17,7 @@ from TwinTrackSegLib.mrml.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.LesionTable import newLesionTable
 from TwinTrackSegLib.mrml.MhrDisplay import addLegend, styleMhrVolume
 from TwinTrackSegLib.mrml.ReaderScale import readerLevels, readersOf
+from TwinTrackSegLib.mrml.ResultFolder import groupUnderFolder
 from TwinTrackSegLib.mrml.ResultSegmentation import addVessels, newSegmentation
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.ScoreVolume import loadScore
@@ -101,9 +102,9 @@ def _buildNodes(
     for node in made:
         if node.IsA("vtkMRMLTransformableNode"):
             node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
-    _groupUnderFolder(made, volumeNode)
+    groupUnderFolder(made, volumeNode)
     result = SceneResult(mhrNode)
-    result.setThreshold(threshold)
+    result.drawOutline(threshold)
     return result
 
 
@@ -168,22 +169,6 @@ def _readJson(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != 1:
         raise InputError(f"{path}: is not of schema 1; it was made by another version of TwinTrackSeg")
     return content
-
-
-def _groupUnderFolder(nodes: list[Any], volumeNode: Any) -> None:
-    """Put `nodes` into a subject hierarchy folder beside the CT (in its study, if it has one)."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    if hierarchy is None:
-        return
-    volumeItem = hierarchy.GetItemByDataNode(volumeNode)
-    parent = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
-    folder = hierarchy.CreateFolderItem(parent or hierarchy.GetSceneItemID(), f"{volumeNode.GetName()} TwinTrackSeg")
-    for node in nodes:
-        item = hierarchy.GetItemByDataNode(node)
-        if item:
-            hierarchy.SetItemParent(item, folder)
-        else:
-            hierarchy.CreateItem(folder, node)
 
 
 def _remove(nodes: list[Any]) -> None:

@@ -15,7 +15,16 @@ from TwinTrackSegLib.mrml.Boxes import Box, boundingBox
 from TwinTrackSegLib.mrml.Terminology import SegmentMeaning, meaningOf
 from TwinTrackSegLib.mrml.VolumeConversion import ijkToRas
 
-__all__ = ["TUMOR_SEGMENT_ID", "addVessels", "newSegmentation", "segmentMask", "setTumorMask", "setTumorSurface"]
+__all__ = [
+    "BINARY",
+    "TUMOR_SEGMENT_ID",
+    "addVessels",
+    "ensureTumor",
+    "newSegmentation",
+    "segmentMask",
+    "setTumorMask",
+    "setTumorSurface",
+]
 
 TUMOR_SEGMENT_ID = "tumor"
 BINARY = "Binary labelmap"
@@ -37,6 +46,13 @@ def newSegmentation(volumeNode: Any, name: str) -> Any:
     return node
 
 
+def ensureTumor(node: Any, volumeNode: Any) -> None:
+    """Add an empty tumour segment if the user removed it."""
+    if node.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID) is None:
+        _addSegment(node, TUMOR_SEGMENT_ID, meaningOf("tumor"), _emptyLabelmap(volumeNode))
+        node.GetDisplayNode().SetSegmentVisibility3D(TUMOR_SEGMENT_ID, False)
+
+
 def addVessels(node: Any, volumeNode: Any, labels: NDArray[np.generic], values: Mapping[str, int]) -> None:
     """Add a segment with its surface for every vessel of `values` (name to value) that occurs in `labels` (z, y, x)."""
     for name, value in values.items():
@@ -50,6 +66,7 @@ def addVessels(node: Any, volumeNode: Any, labels: NDArray[np.generic], values: 
 def setTumorMask(node: Any, volumeNode: Any, mask: NDArray[np.bool_], box: Box) -> None:
     """Replace the tumour segment's voxels by `mask`, which lies in `box`; its surface stays as it is."""
     segment = node.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID)
+    segment.SetLabelValue(1)  # a scene that was opened may have shared one label map among segments
     _replace(node, BINARY, _labelmap(mask, box, volumeNode), segment)
 
 

@@ -13,8 +13,9 @@ from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.IsoContours import isoSurface
 from TwinTrackSegLib.mrml.LesionTable import updateLesionTable
 from TwinTrackSegLib.mrml.MhrDisplay import jumpToPoint, setOverlayThreshold, showOverlay
+from TwinTrackSegLib.mrml.OutlineContent import contentTime, digestOf, holdsLevel
 from TwinTrackSegLib.mrml.ReaderScale import readersOf
-from TwinTrackSegLib.mrml.ResultSegmentation import setTumorMask, setTumorSurface
+from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask, setTumorMask, setTumorSurface
 from TwinTrackSegLib.mrml.ThresholdPart import ThresholdPart
 from TwinTrackSegLib.mrml.VesselTable import VesselReadout, bySeverity, readoutsAt, updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
@@ -29,7 +30,10 @@ ROLE_CHART = "TwinTrackSeg.chart"
 ROLE_CONTOUR = "TwinTrackSeg.contour"
 ROLE_SCORE = "TwinTrackSeg.score"
 ROLE_RECORD = "TwinTrackSeg.record"
+ROLE_KEPT = "TwinTrackSeg.keptOutlines"
 ATTRIBUTE_THRESHOLD = "TwinTrackSeg.threshold"
+ATTRIBUTE_DRAWN_AT = "TwinTrackSeg.drawnAt"
+"""Threshold of the segment's voxels: another one while they have not followed a drag yet."""
 
 LOWEST_THRESHOLD = 0.01
 HIGHEST_THRESHOLD = 1.0
@@ -48,7 +52,7 @@ class SceneResult:
         self.mhrNode = mhrNode
         self._record: dict[str, Any] | None = None
         self._part: ThresholdPart | None = None
-        self._settled = True
+        self._seenTime: int | None = None
 
     @property
     def volumeNode(self) -> Any:
@@ -85,7 +89,9 @@ class SceneResult:
     @property
     def nodes(self) -> list[Any]:
         """All nodes of the result that are in the scene."""
+        roles = (ROLE_SCORE, ROLE_KEPT)
         others = [self.segmentationNode, self.tableNode, self.lesionsNode, self.recordNode, *self.contourNodes]
+        others += [self.mhrNode.GetNodeReference(role) for role in roles]
         return [self.mhrNode, *(node for node in others if node is not None)]
 
     @property
@@ -133,6 +139,34 @@ class SceneResult:
         edited = self.edited["invasion"] if self.edited else None
         return bySeverity(readoutsAt(self.record.get("invasion") or {}, self.threshold, edited))
 
+    @property
+    def settled(self) -> bool:
+        """Whether the segment's voxels have followed the threshold."""
+        return self._drawnAt == self.threshold
+
+    @property
+    def _drawnAt(self) -> float:
+        return float(self.mhrNode.GetAttribute(ATTRIBUTE_DRAWN_AT) or self.threshold)
+
+    def outlineChanged(self, quick: bool = False) -> bool:
+        """Whether the tumour segment is another than was drawn from the map, or measured after an edit.
+
+        Parameters
+        ----------
+        quick : bool
+            Whether to trust that voxels without a new time of change did not change, as while the slider moves.
+        """
+        node = self.segmentationNode
+        if node is None or (quick and self._seenTime == contentTime(node)):
+            return False
+        if self.edited:
+            same = self.edited.get("sha256") == digestOf(segmentMask(node, TUMOR_SEGMENT_ID, self.mhrNode))
+        else:
+            same = holdsLevel(node, self.mhrNode, self._tumorPart(), self._drawnAt)
+        if same:
+            self._seenTime = contentTime(node)
+        return not same
+
     def setThreshold(self, threshold: float, settled: bool = True) -> None:
         """Move the working outline: overlay, contour, volume and table follow; the model is not needed.
 
@@ -151,10 +185,16 @@ class SceneResult:
         InputError
             If the outline was edited by hand, which a new threshold would overwrite.
         """
+        if self.edited or self.outlineChanged(quick=True):
+            raise InputError("the outline was edited by hand; go back to the map's outline before moving the threshold")
+        self.drawOutline(threshold, settled)
+
+    def drawOutline(self, threshold: float, settled: bool = True) -> None:
+        """Draw the map's outline at `threshold` over whatever there is; see `setThreshold`, which looks first."""
         if not LOWEST_THRESHOLD <= threshold <= HIGHEST_THRESHOLD:
             raise ValueError(f"threshold must be from {LOWEST_THRESHOLD} to {HIGHEST_THRESHOLD}, got {threshold}")
-        if self.edited:
-            raise InputError("the outline was edited by hand; go back to the map's outline before moving the threshold")
+        if self.settled:
+            self.mhrNode.SetAttribute(ATTRIBUTE_DRAWN_AT, f"{self.threshold:g}")
         self.mhrNode.SetAttribute(ATTRIBUTE_THRESHOLD, f"{threshold:g}")
         setOverlayThreshold(self.mhrNode, threshold)
         if self.segmentationNode is not None:
@@ -162,18 +202,24 @@ class SceneResult:
             setTumorSurface(self.segmentationNode, vtk.vtkPolyData() if part is None else isoSurface(part, threshold))
         if self.tableNode is not None:
             updateVesselTable(self.tableNode, self.readouts)
-        self._settled = False
         if settled:
-            self.settle()
+            self._writeVoxels()
 
     def settle(self) -> None:
         """Bring the segment's voxels and the list of lesions to the threshold, if they are not there yet."""
-        if self._settled:
+        if self.settled:
             return
-        self._settled = True
+        if self.outlineChanged(quick=True):  # between the drag and now; what was drawn by hand stays
+            self.mhrNode.SetAttribute(ATTRIBUTE_DRAWN_AT, f"{self.threshold:g}")
+        else:
+            self._writeVoxels()
+
+    def _writeVoxels(self) -> None:
+        self.mhrNode.SetAttribute(ATTRIBUTE_DRAWN_AT, f"{self.threshold:g}")
         part = self._tumorPart()
         if self.segmentationNode is not None:
             setTumorMask(self.segmentationNode, self.mhrNode, part.voxels >= self.threshold, part.box)
+            self._seenTime = contentTime(self.segmentationNode)
         if self.lesionsNode is not None:
             updateLesionTable(self.lesionsNode, part.volume, self.threshold)
 

@@ -9,7 +9,7 @@ from twintrack.dicom.fractional import write_fractional
 from twintrack.dicom.headers import is_dicom_input
 from twintrack.dicom.parametric_map import write_parametric_map
 from twintrack.dicom.segmentation import SegmentationKind, write_segmentation
-from twintrack.dicom.segments import ISO_LEVELS, segments_from_labels, tumor_label
+from twintrack.dicom.segments import ISO_LEVELS, AlgorithmType, segments_from_labels, tumor_label
 from twintrack.dicom.send_dimse import DimseTarget, send_dimse
 from twintrack.dicom.send_stow import check_url, send_stow
 from twintrack.dicom.series import DicomSeries, read_series
@@ -19,6 +19,7 @@ from twintrack.dicom.write_series import Origin, write_ct_series
 __all__ = [
     "ISO_LEVELS",
     "Algorithm",
+    "AlgorithmType",
     "DicomSeries",
     "DimseTarget",
     "MapMeaning",

@@ -47,6 +47,9 @@ RESEARCH_ONLY = _own("RESEARCH-ONLY", "For research use only, not for diagnosis 
 INPUT_CHECK = _own("INPUT-CHECK", "Input compared with the model's training images")
 UNLIKE_TRAINING = _own("INPUT-UNLIKE-TRAINING", "CT is unlike the training images; result is doubtful")
 
+OUTLINE = _own("OUTLINE", "Working outline")
+EDITED_OUTLINE = _own("OUTLINE-EDITED", "Edited by hand after the model had run")
+
 SAME_THRESHOLD = 1e-6
 """Thresholds this close are the same."""
 
@@ -116,6 +119,8 @@ def report_groups(
     )
     if (result.get("suitability") or {}).get("outside"):
         stated = (*stated, Evaluation(INPUT_CHECK, UNLIKE_TRAINING))
+    if result.get("edited"):
+        stated = (*stated, Evaluation(OUTLINE, EDITED_OUTLINE))
     groups = [Group("tumor", PANCREAS, _volumes(result.get("volume_ml") or {}, meaning), stated)]
     for number, lesion in enumerate(result.get("lesions") or [], start=1):
         groups.append(Group(f"lesion {number}", PANCREAS, _lesion(lesion), stated))

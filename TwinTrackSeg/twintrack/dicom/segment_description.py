@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twintrack.dicom.derived import RESEARCH_NOTE, TEXT_LIMIT, Algorithm
-from twintrack.dicom.segments import Segment
+from twintrack.dicom.segments import AlgorithmType, Segment
 from twintrack.dicom.terminology import Concept
 
 if TYPE_CHECKING:
@@ -59,14 +59,15 @@ def describe(number: int, segment: Segment, algorithm: Algorithm) -> SegmentDesc
     import highdicom as hd
     from pydicom.uid import generate_uid
 
-    structure = segment.structure
+    structure, kind = segment.structure, segment.algorithm_type
     description = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=structure.label[:TEXT_LIMIT],
         segmented_property_category=as_code(structure.category),
         segmented_property_type=as_code(structure.type),
-        algorithm_type=hd.seg.SegmentAlgorithmTypeValues.AUTOMATIC,
-        algorithm_identification=identify(algorithm),
+        algorithm_type=hd.seg.SegmentAlgorithmTypeValues(kind.value),
+        # The standard names an algorithm only where one took part.
+        algorithm_identification=None if kind is AlgorithmType.MANUAL else identify(algorithm),
         tracking_uid=generate_uid(),
         tracking_id=segment.name[:TEXT_LIMIT],
         anatomic_regions=None if structure.region is None else [as_code(structure.region)],

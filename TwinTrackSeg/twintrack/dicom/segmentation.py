@@ -15,7 +15,7 @@ from twintrack.dicom.binary_frames import fill_frames, held_frames
 from twintrack.dicom.derived import Algorithm, MapMeaning, common_header, place_on, save_dataset
 from twintrack.dicom.references import refer_to_all, refer_to_frames
 from twintrack.dicom.segment_description import describe
-from twintrack.dicom.segments import Segment, iso_segments, named_segments
+from twintrack.dicom.segments import AlgorithmType, Segment, iso_segments, named_segments
 from twintrack.dicom.series import DicomSeries
 from twintrack.dicom.source import give_identity, source_images, take_identity
 from twintrack.errors import InputError, OutputError
@@ -58,6 +58,7 @@ def write_segmentation(
     raters: int | None = None,
     probability: Volume | None = None,
     kind: SegmentationKind = SegmentationKind.BINARY,
+    drawn_by: Mapping[str, AlgorithmType] | None = None,
 ) -> Path:
     """Write a DICOM-SEG, explicit VR little endian, that refers to the source slices frame by frame.
 
@@ -83,6 +84,8 @@ def write_segmentation(
         The map, (z, y, x) in [0, 1], whose nested levels `ISO_LEVELS` become further segments of a binary object.
     kind : SegmentationKind
         How segments are stored.
+    drawn_by : mapping of str to AlgorithmType, optional
+        Names of segments that the algorithm did not draw alone, such as an outline that was edited by hand.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def write_segmentation(
         If no segment holds a voxel (nothing is written then), or the file cannot be written.
     """
     path = Path(path)
-    found = _on_slices(named_segments(segments, threshold, meaning, raters), series)
+    found = _on_slices(named_segments(segments, threshold, meaning, raters, drawn_by), series)
     if probability is not None and kind is SegmentationKind.BINARY:
         found += _levels_on_slices(probability, series, meaning, raters)
     if not found:

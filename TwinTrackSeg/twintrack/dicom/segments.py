@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import Enum
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from twintrack.volume import Volume
 
 __all__ = [
     "ISO_LEVELS",
+    "AlgorithmType",
     "Segment",
     "iso_segments",
     "level_text",
@@ -26,6 +28,23 @@ ISO_LEVELS = (0.2, 0.4, 0.6, 0.8)
 
 WHOLE_READERS = 1e-6
 """A level this close to a whole number of readers is told as that number."""
+
+
+EDITED = "edited by hand"
+"""What the label says of an outline that is not the algorithm's alone."""
+
+
+class AlgorithmType(str, Enum):
+    """Who drew a segment (DICOM PS3.3 C.8.20.2, Segment Algorithm Type)."""
+
+    AUTOMATIC = "AUTOMATIC"
+    """The algorithm alone."""
+
+    SEMIAUTOMATIC = "SEMIAUTOMATIC"
+    """The algorithm, and a human who changed the outline."""
+
+    MANUAL = "MANUAL"
+    """A human alone."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +61,15 @@ class Segment:
         Codes, colour and the label for people.
     level : float or None
         Least value of the map inside, for a nested level.
+    algorithm_type : AlgorithmType
+        Who drew it.
     """
 
     name: str
     mask: Volume
     structure: Structure
     level: float | None = None
+    algorithm_type: AlgorithmType = AlgorithmType.AUTOMATIC
 
 
 def segments_from_labels(segmentation: Volume, labels: Mapping[str, int]) -> dict[str, Volume]:
@@ -76,15 +98,24 @@ def tumor_label(threshold: float, meaning: MapMeaning = MapMeaning.MHR, raters: 
 
 
 def named_segments(
-    masks: Mapping[str, Volume], threshold: float, meaning: MapMeaning, raters: int | None
+    masks: Mapping[str, Volume],
+    threshold: float,
+    meaning: MapMeaning,
+    raters: int | None,
+    drawn_by: Mapping[str, AlgorithmType] | None = None,
 ) -> list[Segment]:
-    """Return the segments of `masks`, by their names; the tumour's label states where the map was cut."""
+    """Return the segments of `masks`, by their names; the tumour's label states where the map was cut.
+
+    `drawn_by` names those that the algorithm did not draw alone; their label says so instead.
+    """
     segments = []
     for name, mask in masks.items():
-        structure = structure_of(name)
-        if structure is TUMOR:
+        structure, kind = structure_of(name), (drawn_by or {}).get(name, AlgorithmType.AUTOMATIC)
+        if kind is not AlgorithmType.AUTOMATIC:
+            structure = replace(structure, label=f"{structure.label}, {EDITED}")
+        elif structure is TUMOR:
             structure = replace(TUMOR, label=f"{tumor_label(threshold, meaning, raters)} (working outline)")
-        segments.append(Segment(name, mask, structure))
+        segments.append(Segment(name, mask, structure, algorithm_type=kind))
     return segments
 
 
