@@ -144,13 +144,14 @@ def write_objects(
     algorithm = dicom.Algorithm(bundle["name"], bundle["version"], bundle["sha256"], parameters)
     out.mkdir(parents=True, exist_ok=True)
     stated: dict[str, Any] = {"algorithm": algorithm, "meaning": meaning}
-    drawn = stated | {"threshold": result["threshold"], "raters": raters}
+    shown = stated | {"remarks": dicom.Remarks.of(result)}
+    drawn = shown | {"threshold": result["threshold"], "raters": raters}
     masks = dicom.segments_from_labels(labels, result["labels"])
     tumor = "tumor" in masks and bool(masks["tumor"].array.any())
     if not probability.array.any():
         logger.warning("the map is 0 everywhere, so that no DICOM object is written")
         return ()
-    paths = [dicom.write_parametric_map(probability, series, out / MAP, **stated)]
+    paths = [dicom.write_parametric_map(probability, series, out / MAP, **shown)]
     if labels.array.any() or probability.array.max() >= np.float32(dicom.ISO_LEVELS[0]):
         paths.append(dicom.write_segmentation(masks, series, out / SEGMENTATION, probability=probability, **drawn))
     if tumor:
@@ -161,7 +162,7 @@ def write_objects(
     else:
         logger.warning("no voxel reaches the threshold, so that no structured report is written")
     if fractional:
-        paths.append(dicom.write_fractional(probability, series, out / FRACTIONAL, **stated))
+        paths.append(dicom.write_fractional(probability, series, out / FRACTIONAL, **shown))
     if labelmap and labels.array.any():
         kind = dicom.SegmentationKind.LABELMAP
         paths.append(dicom.write_segmentation(masks, series, out / LABELMAP, kind=kind, **drawn))

@@ -10,6 +10,7 @@ from twintrack.dicom import (
     Algorithm,
     AlgorithmType,
     MapMeaning,
+    Remarks,
     read_series,
     write_parametric_map,
     write_segmentation,
@@ -86,8 +87,8 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     masks = _masks(result.segmentationNode, volumeNode)
     anything = any(mask.array.any() for mask in masks.values())
     bundle = result.record.get("result", {}).get("bundle", {})
-    stated = _stated(result)
-    drawn = stated | {"raters": bundle.get("raters")}
+    stated, raters = _stated(result), bundle.get("raters")
+    shown = stated | {"remarks": Remarks.of(result.record.get("result", {}))}
     written = write_segmentation(
         masks,
         source,
@@ -95,14 +96,16 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
         threshold=result.threshold,
         probability=probability if anything else None,
         drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawnBy(result))},
-        **drawn,
+        raters=raters,
+        **shown,
     )
     if probability.array.any():
-        write_parametric_map(probability, source, path.with_name(f"{path.stem}-map.dcm"), **stated)
+        write_parametric_map(probability, source, path.with_name(f"{path.stem}-map.dcm"), **shown)
     if "tumor" in masks and masks["tumor"].array.any():
         report = path.with_name(f"{path.stem}-report.dcm")
         record, _ = currentRecord(result)
-        write_structured_report(record, _invasionNow(result), source, written, report, **drawn)
+        invasion = _invasionNow(result)
+        write_structured_report(record, invasion, source, written, report, raters=raters, **stated)
     return written
 
 

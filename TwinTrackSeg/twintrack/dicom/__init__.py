@@ -8,6 +8,7 @@ from twintrack.dicom.derived import Algorithm, MapMeaning
 from twintrack.dicom.fractional import write_fractional
 from twintrack.dicom.headers import is_dicom_input
 from twintrack.dicom.parametric_map import write_parametric_map
+from twintrack.dicom.remarks import Remarks
 from twintrack.dicom.segmentation import SegmentationKind, write_segmentation
 from twintrack.dicom.segments import ISO_LEVELS, AlgorithmType, segments_from_labels, tumor_label
 from twintrack.dicom.send_dimse import DimseTarget, send_dimse
@@ -24,6 +25,7 @@ __all__ = [
     "DimseTarget",
     "MapMeaning",
     "Origin",
+    "Remarks",
     "SegmentationKind",
     "check_arrived",
     "check_url",

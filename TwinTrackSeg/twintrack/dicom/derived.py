@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twintrack import __version__
+from twintrack.dicom.remarks import Remarks
 from twintrack.dicom.series import DicomSeries
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
@@ -19,16 +20,10 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["RESEARCH_NOTE", "TEXT_LIMIT", "Algorithm", "MapMeaning", "common_header", "place_on", "save_dataset"]
-
-RESEARCH_NOTE = "For research use only, not for diagnosis or treatment."
-CONTENT_DESCRIPTION = "For research use only: made by an algorithm"
+__all__ = ["Algorithm", "MapMeaning", "common_header", "place_on", "save_dataset"]
 
 SPACING_DECIMALS = 9
 """Decimals of voxel edges in mm that are written."""
-
-TEXT_LIMIT = 64
-"""Longest text, in characters, that the value representation LO takes."""
 
 
 class MapMeaning(str, Enum):
@@ -80,7 +75,7 @@ def place_on(volume: Volume, series: DicomSeries, what: str) -> Volume:
         ) from error
 
 
-def common_header(series: DicomSeries, *, number: int, description: str) -> dict[str, Any]:
+def common_header(series: DicomSeries, *, number: int, description: str, remarks: Remarks) -> dict[str, Any]:
     """Return the keyword arguments of highdicom's constructors that all derived objects share.
 
     Parameters
@@ -89,6 +84,8 @@ def common_header(series: DicomSeries, *, number: int, description: str) -> dict
         The source; its checked grid gives the pixel measures, because its headers may lack or misstate them.
     number, description
         SeriesNumber and SeriesDescription of the new series that the object forms.
+    remarks : Remarks
+        Stated in front of the latter, and as the description of the content.
     """
     import highdicom as hd
     from pydicom.uid import generate_uid
@@ -98,14 +95,14 @@ def common_header(series: DicomSeries, *, number: int, description: str) -> dict
     return {
         "series_instance_uid": generate_uid(),
         "series_number": number,
-        "series_description": description,
+        "series_description": remarks.series_description(description),
         "sop_instance_uid": generate_uid(),
         "instance_number": 1,
         "manufacturer": "TwinTrackSeg",
         "manufacturer_model_name": "TwinTrackSeg",
         "software_versions": __version__,
         "device_serial_number": "0",
-        "content_description": CONTENT_DESCRIPTION,
+        "content_description": remarks.content_description,
         "content_label": "TWINTRACK",
         "content_creator_name": "TwinTrackSeg^",
         "pixel_measures": hd.PixelMeasuresSequence((row_mm, column_mm), slice_mm, slice_mm),

@@ -10,6 +10,7 @@ import numpy as np
 
 from twintrack.dicom.derived import Algorithm, MapMeaning, common_header, save_dataset
 from twintrack.dicom.parametric_map import QUANTITIES, map_on_slices
+from twintrack.dicom.remarks import NO_REMARKS, Remarks
 from twintrack.dicom.segment_description import describe
 from twintrack.dicom.segmentation import build_segmentation
 from twintrack.dicom.segments import Segment
@@ -22,7 +23,7 @@ __all__ = ["write_fractional"]
 logger = logging.getLogger(__name__)
 
 SERIES_NUMBER = 902
-SERIES_DESCRIPTION = "TwinTrackSeg fractional, not for Slicer/OHIF (research use only)"
+SERIES_DESCRIPTION = "TwinTrackSeg fractional (research use only), not for Slicer/OHIF"
 READERS_NOTE = "Weasis and highdicom read it; 3D Slicer, dcmqi and OHIF do not."
 
 FULL_SCALE = 255
@@ -36,6 +37,7 @@ def write_fractional(
     *,
     algorithm: Algorithm,
     meaning: MapMeaning = MapMeaning.MHR,
+    remarks: Remarks = NO_REMARKS,
 ) -> Path:
     """Write a fractional DICOM-SEG of one segment, the tumour, with the map as its fractions.
 
@@ -45,7 +47,7 @@ def write_fractional(
     ----------
     probability : Volume
         Values in [0, 1], (z, y, x) order, on the grid of `series` or a permuted or flipped form of it.
-    series, path, algorithm, meaning
+    series, path, algorithm, meaning, remarks
         As in `write_parametric_map`.
 
     Raises
@@ -59,14 +61,14 @@ def write_fractional(
     frames, slices = map_on_slices(probability, series, path)
     label = f"{TUMOR.label}: {QUANTITIES[meaning][1]}"
     segment = Segment("tumor-fraction", probability, replace(TUMOR, label=label))
-    description = describe(1, segment, algorithm)
-    description.SegmentDescription = f"{description.SegmentDescription} {READERS_NOTE}"
+    description = describe(1, segment, algorithm, remarks)
+    description.SegmentDescription = remarks.sentences(f"{label}. {READERS_NOTE}")
     dataset = build_segmentation(
         frames,
         slices,
         series,
         [description],
-        header=common_header(series, number=SERIES_NUMBER, description=SERIES_DESCRIPTION),
+        header=common_header(series, number=SERIES_NUMBER, description=SERIES_DESCRIPTION, remarks=remarks),
         segmentation_type="FRACTIONAL",
         fractional_type="PROBABILITY",
         max_fractional_value=FULL_SCALE,

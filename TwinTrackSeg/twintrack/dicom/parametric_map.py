@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.dicom.derived import RESEARCH_NOTE, Algorithm, MapMeaning, common_header, place_on, save_dataset
+from twintrack.dicom.derived import Algorithm, MapMeaning, common_header, place_on, save_dataset
 from twintrack.dicom.references import refer_to_all, refer_to_frames
+from twintrack.dicom.remarks import NO_REMARKS, Remarks
 from twintrack.dicom.segment_description import as_code, code_item
 from twintrack.dicom.series import DicomSeries
 from twintrack.dicom.source import give_identity, source_images, take_identity
@@ -45,6 +46,7 @@ def write_parametric_map(
     *,
     algorithm: Algorithm,
     meaning: MapMeaning = MapMeaning.MHR,
+    remarks: Remarks = NO_REMARKS,
 ) -> Path:
     """Write a float32 parametric map, explicit VR little endian, that refers to the source slices frame by frame.
 
@@ -61,6 +63,8 @@ def write_parametric_map(
         Stated in the derivation description.
     meaning : MapMeaning
         What the values state.
+    remarks : Remarks
+        Stated in the descriptions of series, content and derivation.
 
     Returns
     -------
@@ -76,9 +80,9 @@ def write_parametric_map(
     """
     path = Path(path)
     frames, slices = map_on_slices(probability, series, path)
-    dataset = _build(frames, series, slices, meaning)
-    dataset.DerivationDescription = (
-        f"{algorithm.name} {algorithm.version}, bundle_sha256={algorithm.bundle_sha256}. {RESEARCH_NOTE}"
+    dataset = _build(frames, series, slices, meaning, remarks)
+    dataset.DerivationDescription = remarks.sentences(
+        f"{algorithm.name} {algorithm.version}, bundle_sha256={algorithm.bundle_sha256}."
     )
     save_dataset(dataset, path)
     logger.info("wrote a map of %d frames", int(dataset.NumberOfFrames))
@@ -124,7 +128,9 @@ def _mapping(meaning: MapMeaning) -> RealWorldValueMapping:
     )
 
 
-def _build(frames: NDArray[np.float32], series: DicomSeries, slices: slice, meaning: MapMeaning) -> Dataset:
+def _build(
+    frames: NDArray[np.float32], series: DicomSeries, slices: slice, meaning: MapMeaning, remarks: Remarks
+) -> Dataset:
     """Make the data set of the whole object from `frames` (z, y, x), which lie on `slices` of the series."""
     import highdicom as hd
     from pydicom.config import disable_value_validation
@@ -140,7 +146,7 @@ def _build(frames: NDArray[np.float32], series: DicomSeries, slices: slice, mean
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[_mapping(meaning)],
             **_window(),
-            **common_header(series, number=SERIES_NUMBER, description=SERIES_DESCRIPTION),
+            **common_header(series, number=SERIES_NUMBER, description=SERIES_DESCRIPTION, remarks=remarks),
         )
         give_identity(dataset, identity)
     _add_frame_anatomy(dataset)

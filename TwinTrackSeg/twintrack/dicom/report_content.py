@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twintrack.dicom.derived import MapMeaning
+from twintrack.dicom.remarks import NO_REMARKS, Remarks
 from twintrack.dicom.segments import level_text
 from twintrack.dicom.terminology import CODING_SCHEME, PANCREAS, Concept, structure_of
 
@@ -45,6 +46,8 @@ THRESHOLD = _own("THRESHOLD", "Working threshold")
 INTENDED_USE = _own("INTENDED-USE", "Intended use")
 RESEARCH_ONLY = _own("RESEARCH-ONLY", "For research use only, not for diagnosis or treatment")
 INPUT_CHECK = _own("INPUT-CHECK", "Input compared with the model's training images")
+MODEL_KIND = _own("MODEL-KIND", "Kind of model")
+DEMO_MODEL = _own("DEMO-MODEL", "Demo: knows phantoms only, means nothing on a patient's CT")
 UNLIKE_TRAINING = _own("INPUT-UNLIKE-TRAINING", "CT is unlike the training images; result is doubtful")
 
 OUTLINE = _own("OUTLINE", "Working outline")
@@ -98,6 +101,8 @@ class Group:
         Name of the segment that was measured.
     quantities, evaluations
         What is said.
+    comment : str
+        What speaks against believing it, in whole sentences.
     """
 
     name: str
@@ -105,6 +110,7 @@ class Group:
     quantities: tuple[Quantity, ...]
     evaluations: tuple[Evaluation, ...] = field(default=())
     segment: str = "tumor"
+    comment: str = ""
 
 
 def report_groups(
@@ -117,11 +123,15 @@ def report_groups(
         Evaluation(THRESHOLD, _own(f"THRESHOLD-{round(1000 * threshold):04d}", text[0].upper() + text[1:])),
         Evaluation(INTENDED_USE, RESEARCH_ONLY),
     )
-    if (result.get("suitability") or {}).get("outside"):
+    remarks = Remarks.of(result)
+    if remarks.demo:
+        stated = (*stated, Evaluation(MODEL_KIND, DEMO_MODEL))
+    if remarks.unlike:
         stated = (*stated, Evaluation(INPUT_CHECK, UNLIKE_TRAINING))
     if result.get("edited"):
         stated = (*stated, Evaluation(OUTLINE, EDITED_OUTLINE))
-    groups = [Group("tumor", PANCREAS, _volumes(result.get("volume_ml") or {}, meaning), stated)]
+    comment = remarks.sentences("") if remarks != NO_REMARKS else ""
+    groups = [Group("tumor", PANCREAS, _volumes(result.get("volume_ml") or {}, meaning), stated, comment=comment)]
     for number, lesion in enumerate(result.get("lesions") or [], start=1):
         groups.append(Group(f"lesion {number}", PANCREAS, _lesion(lesion), stated))
     for name, vessel in ((invasion or {}).get("vessels") or {}).items():

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twintrack.dicom.derived import RESEARCH_NOTE, TEXT_LIMIT, Algorithm
+from twintrack.dicom.derived import Algorithm
+from twintrack.dicom.remarks import TEXT_LIMIT, Remarks
 from twintrack.dicom.segments import AlgorithmType, Segment
 from twintrack.dicom.terminology import Concept
 
@@ -54,7 +55,7 @@ def identify(algorithm: Algorithm) -> AlgorithmIdentificationSequence:
     )
 
 
-def describe(number: int, segment: Segment, algorithm: Algorithm) -> SegmentDescription:
+def describe(number: int, segment: Segment, algorithm: Algorithm, remarks: Remarks) -> SegmentDescription:
     """Return the description of segment `number`, 1 or more."""
     import highdicom as hd
     from pydicom.uid import generate_uid
@@ -76,7 +77,7 @@ def describe(number: int, segment: Segment, algorithm: Algorithm) -> SegmentDesc
     if structure.modifier is not None:
         modifier = code_item(as_code(structure.modifier))
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [modifier]
-    description.SegmentDescription = f"{structure.label}. {RESEARCH_NOTE}"
+    description.SegmentDescription = remarks.sentences(f"{structure.label}.")
     return description
 
 

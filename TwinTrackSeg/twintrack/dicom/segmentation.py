@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from twintrack.dicom.binary_frames import fill_frames, held_frames
 from twintrack.dicom.derived import Algorithm, MapMeaning, common_header, place_on, save_dataset
 from twintrack.dicom.references import refer_to_all, refer_to_frames
+from twintrack.dicom.remarks import NO_REMARKS, Remarks
 from twintrack.dicom.segment_description import describe
 from twintrack.dicom.segments import AlgorithmType, Segment, iso_segments, named_segments
 from twintrack.dicom.series import DicomSeries
@@ -59,6 +60,7 @@ def write_segmentation(
     probability: Volume | None = None,
     kind: SegmentationKind = SegmentationKind.BINARY,
     drawn_by: Mapping[str, AlgorithmType] | None = None,
+    remarks: Remarks = NO_REMARKS,
 ) -> Path:
     """Write a DICOM-SEG, explicit VR little endian, that refers to the source slices frame by frame.
 
@@ -86,6 +88,8 @@ def write_segmentation(
         How segments are stored.
     drawn_by : mapping of str to AlgorithmType, optional
         Names of segments that the algorithm did not draw alone, such as an outline that was edited by hand.
+    remarks : Remarks
+        Stated in the descriptions of series, content and each segment.
 
     Returns
     -------
@@ -108,9 +112,9 @@ def write_segmentation(
         raise OutputError(
             f"{path}: not written, because no segment holds a voxel; lower the threshold or check the result"
         )
-    descriptions = [describe(number, segment, algorithm) for number, (segment, _) in enumerate(found, start=1)]
+    descriptions = [describe(number, segment, algorithm, remarks) for number, (segment, _) in enumerate(found, start=1)]
     number, text = SERIES[kind]
-    header = common_header(series, number=number, description=text)
+    header = common_header(series, number=number, description=text, remarks=remarks)
     masks = [mask for _, mask in found]
     stated: dict[str, Any] = {"header": header, "segmentation_type": kind.name}
     if kind is SegmentationKind.BINARY:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
-from twintrack.dicom.derived import TEXT_LIMIT, Algorithm, MapMeaning, save_dataset
+from twintrack.dicom.derived import Algorithm, MapMeaning, save_dataset
 from twintrack.dicom.references import refer_to_frames
+from twintrack.dicom.remarks import TEXT_LIMIT, Remarks
 from twintrack.dicom.report_content import Group, report_groups
 from twintrack.dicom.segment_description import MANUFACTURER, as_code
 from twintrack.dicom.series import DicomSeries
@@ -84,7 +85,7 @@ def write_structured_report(
         identity = take_identity(sources)
         _blank_patient(segments)
         content = _content(groups, segments, sources[0], algorithm)
-        dataset = _document(content, [segments, *sources])
+        dataset = _document(content, [segments, *sources], Remarks.of(result))
         give_identity(dataset, identity)
         refer_to_frames(dataset, series)
     save_dataset(dataset, path)
@@ -105,7 +106,7 @@ def _number_of(name: str, segments: Dataset) -> int | None:
     return None
 
 
-def _document(content: MeasurementReport, evidence: list[Dataset]) -> Dataset:
+def _document(content: MeasurementReport, evidence: list[Dataset], remarks: Remarks) -> Dataset:
     """Wrap the content as a document that nobody has verified."""
     import highdicom as hd
     from pydicom.uid import generate_uid
@@ -121,7 +122,7 @@ def _document(content: MeasurementReport, evidence: list[Dataset]) -> Dataset:
         is_complete=True,
         is_final=False,
         is_verified=False,
-        series_description=SERIES_DESCRIPTION,
+        series_description=remarks.series_description(SERIES_DESCRIPTION),
         manufacturer_model_name=MANUFACTURER,
         software_versions=__version__,
         device_serial_number="0",
@@ -152,11 +153,12 @@ def _content(groups: list[Group], segments: Dataset, source: Dataset, algorithm:
 def _group(group: Group, segments: Dataset, source: Dataset, algorithm: Algorithm) -> Any:
     """Return one measurement group on the tumour's segment."""
     import highdicom as hd
+    from pydicom.sr.codedict import codes
     from pydicom.uid import generate_uid
 
     number = _number_of(group.segment, segments)
     tracked = segments.SegmentSequence[(number or 1) - 1].TrackingUID if group.name == group.segment else generate_uid()
-    return hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+    made = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=tracked, identifier=group.name),
         referenced_segment=_segment_reference(segments, number or 1, source),
         finding_type=as_code(TUMOR.type),
@@ -181,6 +183,10 @@ def _group(group: Group, segments: Dataset, source: Dataset, algorithm: Algorith
             for item in group.evaluations
         ],
     )
+    if group.comment:
+        contains = hd.sr.RelationshipTypeValues.CONTAINS
+        made[0].ContentSequence.append(hd.sr.TextContentItem(codes.DCM.Comment, group.comment, contains))
+    return made
 
 
 def _segment_reference(segments: Dataset, number: int, source: Dataset) -> ReferencedSegment:
