@@ -164,6 +164,10 @@ def _provenance(result: Mapping[str, Any], bundle: Mapping[str, Any]) -> list[tu
         ("Bundle licence", bundle.get("license")),
         ("Calibrator", plain_text(calibrator) if calibrator else None),
         ("Device", result.get("device")),
+        (
+            "Steps away from the first choice",
+            "; ".join(str(note) for note in _part(result, "engine").get("notes") or ()),
+        ),
         ("CT size (voxels)", _by(grid.get("size"))),
         ("CT voxel (mm)", _by(grid.get("spacing_mm"))),
         ("Region of interest", f"{plain_text(roi.get('start'))} to {plain_text(roi.get('stop'))}" if roi else None),

@@ -129,7 +129,7 @@ class NetworkStore:
             self._compiles = False
         elif self.batch > 1:
             self.batch //= 2
-            self._step(f"the GPU ran out of memory; {self.batch} tiles at a time")
+            self._step(f"the GPU ran out of memory; {self.batch} tile{'s' * (self.batch > 1)} at a time")
         elif self.sums.type != "cpu":
             self.sums = torch.device("cpu")
             self._step("the GPU ran out of memory; tiles are summed in main memory")
