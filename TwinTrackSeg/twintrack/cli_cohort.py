@@ -13,10 +13,12 @@ import typer
 from twintrack.cli_shell import (
     Backend,
     BackendOption,
+    CalibratorOption,
     Device,
     DeviceOption,
     OutFolder,
     Verbose,
+    own_calibrator,
     progress_bar,
     start_log,
 )
@@ -79,6 +81,7 @@ def cohort(
     ] = False,
     keep_score: Annotated[bool, typer.Option("--keep-score", help="Also write the uncalibrated score.")] = False,
     dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (all images must be DICOM).")] = False,
+    calibrator: CalibratorOption = None,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
     verbose: Verbose = False,
 ) -> None:
@@ -96,6 +99,7 @@ def cohort(
         backend=backend.value,
         every_tile=every_tile,
         calibrate=not no_calibration,
+        calibrator=own_calibrator(calibrator, no_calibration),
         keep_score=keep_score,
         dicom=dicom,
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),

@@ -11,10 +11,12 @@ import typer
 from twintrack.cli_shell import (
     Backend,
     BackendOption,
+    CalibratorOption,
     Device,
     DeviceOption,
     OutFolder,
     Verbose,
+    own_calibrator,
     progress_bar,
     start_log,
 )
@@ -55,6 +57,7 @@ def segment(
     ] = False,
     keep_score: Annotated[bool, typer.Option("--keep-score", help="Also write the uncalibrated score.")] = False,
     dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (the input must be DICOM).")] = False,
+    calibrator: CalibratorOption = None,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
     verbose: Verbose = False,
 ) -> None:
@@ -70,6 +73,7 @@ def segment(
         backend=backend.value,
         every_tile=every_tile,
         calibrate=not no_calibration,
+        calibrator=own_calibrator(calibrator, no_calibration),
         keep_score=keep_score,
         dicom=dicom,
         series=series,

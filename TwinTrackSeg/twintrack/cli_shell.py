@@ -18,10 +18,12 @@ from twintrack.progress import Progress, no_progress
 __all__ = [
     "Backend",
     "BackendOption",
+    "CalibratorOption",
     "Device",
     "DeviceOption",
     "OutFolder",
     "Verbose",
+    "own_calibrator",
     "parse_pair",
     "progress_bar",
     "start_log",
@@ -51,6 +53,17 @@ DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
 BackendOption = Annotated[
     Backend, typer.Option(help="What runs them on a CPU.", show_default="auto: OpenVINO where it is installed")
 ]
+CalibratorOption = Annotated[
+    Path | None,
+    typer.Option(help="Calibrator file (of twintrack calibrate) in place of the bundle's.", show_default=False),
+]
+
+
+def own_calibrator(path: Path | None, no_calibration: bool) -> str | None:
+    """Return the setting for ``--calibrator``, which says the opposite of ``--no-calibration``."""
+    if path is not None and no_calibration:
+        raise InputError("--calibrator and --no-calibration say the opposite; leave one out")
+    return None if path is None else str(path)
 
 
 def start_log(verbose: bool) -> None:

@@ -138,7 +138,7 @@ def write_objects(
     from twintrack import dicom
 
     bundle, calibrator = result["bundle"], result["calibrator"]
-    raters = bundle.get("raters")
+    raters = (calibrator or {}).get("raters") or bundle.get("raters")
     meaning = dicom.MapMeaning.SCORE if calibrator is None else dicom.MapMeaning(calibrator["target"])
     parameters = {"device": str(result["device"]), "threshold": str(result["threshold"])}
     algorithm = dicom.Algorithm(bundle["name"], bundle["version"], bundle["sha256"], parameters)

@@ -86,8 +86,7 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     probability = volumeFromNode(result.mhrNode)
     masks = _masks(result.segmentationNode, volumeNode)
     anything = any(mask.array.any() for mask in masks.values())
-    bundle = result.record.get("result", {}).get("bundle", {})
-    stated, raters = _stated(result), bundle.get("raters")
+    stated, raters = _stated(result), result.readers
     shown = stated | {"remarks": Remarks.of(result.record.get("result", {}))}
     written = write_segmentation(
         masks,

@@ -58,6 +58,8 @@ class CohortPlan:
         Options of all cases.
     vessels : tuple of str
         Names of the vessels that may be measured.
+    calibrator_sha256 : str or None
+        Identifies the calibrator in place of the bundle's.
     """
 
     cases: tuple[_Case, ...]
@@ -66,6 +68,7 @@ class CohortPlan:
     bundle_sha256: str
     settings: SegmentSettings
     vessels: tuple[str, ...]
+    calibrator_sha256: str | None = None
 
     def folder(self, number: int) -> Path:
         """Return the folder of a case."""
@@ -79,7 +82,7 @@ class CohortPlan:
         key = {
             "version": __version__,
             "bundle": self.bundle_sha256,
-            "settings": relevant,
+            "settings": relevant | {"calibrator": self.calibrator_sha256},
             "case": row.case,
             "image": _fingerprint(Path(row.source)),
             "vessels": None if row.vessels is None else _fingerprint(Path(row.vessels)),
@@ -129,15 +132,16 @@ def make_plan(
     settings = settings or SegmentSettings()
     given = settings.vessel_names or DEFAULT_VESSEL_NAMES if any("vessels" in row.files for row in rows) else {}
     with Bundle.open(bundle_path) as bundle:
-        _check_use(bundle, settings)
+        own = _own_calibrator(bundle, settings)
         sha256, predicted = bundle.sha256, bundle.vessel_values
     return CohortPlan(
         cases=tuple(_Case(row.case, _absolute(row.files["image"]), _vessels(row)) for row in rows),
         out=Path(out).expanduser().absolute(),
         bundle_path=Path(bundle_path).expanduser().absolute(),
         bundle_sha256=sha256,
-        settings=replace(settings, vessels=None),
+        settings=replace(settings, vessels=None, calibrator=None if own is None else str(own)),
         vessels=tuple(dict.fromkeys([*given, *predicted])),
+        calibrator_sha256=None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
     )
 
 
@@ -159,10 +163,18 @@ def _check_names(rows: tuple[ManifestRow, ...]) -> None:
         seen[name] = row.case
 
 
-def _check_use(bundle: Bundle, settings: SegmentSettings) -> None:
-    """Refuse now what every single case would be refused for."""
-    if settings.calibrate and bundle.calibrator_path is None:
+def _own_calibrator(bundle: Bundle, settings: SegmentSettings) -> Path | None:
+    """Return the calibrator in place of the bundle's, if any; refuse what every single case would be refused for."""
+    if not settings.calibrate:
+        return None
+    if settings.calibrator is not None:
+        from twintrack.calibration import read_calibrator
+
+        read_calibrator(settings.calibrator)
+        return Path(settings.calibrator).expanduser().absolute()
+    if bundle.calibrator_path is None:
         raise InputError(f"{bundle.path}: holds no calibrator; fit one, or ask for the raw score with --no-calibration")
+    return None
 
 
 def _fingerprint(path: Path) -> list[Any]:
