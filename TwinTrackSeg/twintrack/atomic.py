@@ -1,4 +1,4 @@
-"""Results appear under their final names only when they are complete, whatever kills the run."""
+"""Results appear under their final names only when they are complete, whatever kills the run or the computer."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from twintrack.durable import force_to_disk
 from twintrack.errors import OutputError
 from twintrack.folder_lock import folder_lock
 from twintrack.private_folder import PrivateFolder
@@ -33,7 +34,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         with _staging(path.parent) as staging:
             partial = staging / path.name
             yield partial
+            force_to_disk(partial)
             partial.replace(path)
+            force_to_disk(path.parent, deep=False)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
 
@@ -67,9 +70,11 @@ def atomic_folder(out: str | Path, *, owned: tuple[str, ...], last: str) -> Iter
         raise OutputError(f"{out}: cannot be used as result folder ({_reason(error)}); choose another one") from error
     try:
         yield staging.path
+        force_to_disk(staging.path)
         with folder_lock(out):
             staging.check()
             publish(staging.path, out, owned, last)
+            force_to_disk(out, deep=False)
     except OSError as error:
         raise OutputError(f"{out}: results could not be written ({_reason(error)}); {_remedy(error)}") from error
     finally:
