@@ -12,9 +12,9 @@ import slicer
 from twintrack.calibration import read_calibrator
 from twintrack.errors import InputError
 from twintrack.volume import read_volume, write_volume
-from TwinTrackSegLib.mrml.Evaluation import METRIC_TITLES, evaluateReaders, showDifference
+from TwinTrackSegLib.mrml.Evaluation import METRIC_TITLES, ROLE_RELIABILITY, evaluateReaders, showDifference
 from TwinTrackSegLib.mrml.Readers import makeMhr, readersInScene
-from TwinTrackSegLib.mrml.SceneResult import resultsOf
+from TwinTrackSegLib.mrml.SceneResult import ROLE_SCORE, resultsOf
 from TwinTrackSegLib.mrml.ScoreVolume import scoreOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.SiteCalibrator import SiteCases
@@ -118,6 +118,37 @@ def test_the_difference_is_predicted_minus_drawn_in_linked_views(loaded, scene):
     display = node.GetDisplayNode()
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (-1.0, 1.0)
     scene.RemoveNode(composite)  # a singleton, which survives the clearing of the scene
+
+
+def test_evaluating_again_reuses_what_the_first_time_made(loaded, scene):
+    readers = addReaders(loaded)
+    before = 0
+    for press in range(3):
+        evaluateReaders(loaded, readers)
+        drawn = makeMhr(readers, loaded.volumeNode)
+        difference = showDifference(loaded, drawn)
+        numbers = scene.GetNumberOfNodes()
+        if press:
+            assert numbers == before
+        before = numbers
+    made = (makeMhr(readers[:2], loaded.volumeNode), makeMhr(readers[:2], loaded.volumeNode))
+    assert made[0] is made[1] is not drawn
+    showDifference(loaded, made[0])  # of other readers: the same node, other values
+    expected = volumeFromNode(loaded.mhrNode).array - volumeFromNode(made[0]).array
+    np.testing.assert_allclose(volumeFromNode(difference).array, expected, atol=1e-6)
+
+
+def test_score_difference_and_chart_lie_in_the_results_folder(loaded, scene):
+    readers = addReaders(loaded)
+    evaluateReaders(loaded, readers)
+    difference = showDifference(loaded, makeMhr(readers, loaded.volumeNode))
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(loaded.mhrNode))
+    chart = loaded.mhrNode.GetNodeReference(ROLE_RELIABILITY)
+    score = loaded.mhrNode.GetNodeReference(ROLE_SCORE)
+    assert score in loaded.nodes
+    for node in (score, difference, chart):
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder, node.GetName()
 
 
 def test_the_kept_score_comes_back_on_the_cts_grid_also_after_reload(loaded, scene, tmp_path):

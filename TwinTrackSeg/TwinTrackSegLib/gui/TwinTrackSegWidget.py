@@ -15,7 +15,8 @@ from TwinTrackSegLib.gui.ProcessorLine import ProcessorLine
 from TwinTrackSegLib.gui.ReadersPanel import ReadersPanel
 from TwinTrackSegLib.gui.ResultPanel import ResultPanel
 from TwinTrackSegLib.gui.RunPanel import RunPanel
-from TwinTrackSegLib.mrml.SceneResult import SceneResult, firstCandidate
+from TwinTrackSegLib.mrml.InputGuess import firstCandidate
+from TwinTrackSegLib.mrml.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSegWidget"]
@@ -57,7 +58,6 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
-        self.addObserver(scene, scene.StartSaveEvent, self.onSceneStartSave)
         self.initializeParameterNode()
 
     def cleanup(self):
@@ -109,10 +109,6 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.parent.isEntered:
             self.setParameterNode(None)
             self.initializeParameterNode()
-
-    def onSceneStartSave(self, _caller=None, _event=None):
-        """Let what is saved be what is seen."""
-        self.results.settle()
 
     # -- parameters
 

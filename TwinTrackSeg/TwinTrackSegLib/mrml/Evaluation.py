@@ -12,6 +12,7 @@ from twintrack.errors import InputError
 from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Readers import Reader, readerMasks
+from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SceneResult import ROLE_INPUT, SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, volumeFromNode
@@ -40,6 +41,11 @@ METRIC_TITLES = {
 """Rows of the table: the CURVAS-PDACVI protocol's metrics first, then the project's own."""
 
 DIFFERENCE_NAME = "MHR difference"
+ROLE_DIFFERENCE = "TwinTrackSeg.difference"
+ROLE_RELIABILITY = "TwinTrackSeg.reliability"
+SERIES = (("Map", (0.0, 0.45, 0.70)), ("Perfect agreement", (0.5, 0.5, 0.5)))
+"""Names and colours of the reliability plot's series."""
+
 BLUE, WHITE, RED = np.array([33, 102, 172]) / 255, np.ones(3), np.array([178, 24, 43]) / 255
 NUMBER_OF_COLORS = 201
 SMALLEST_DIFFERENCE = 0.05
@@ -64,15 +70,18 @@ def evaluateReaders(result: SceneResult, readers: Sequence[Reader]) -> list[tupl
         raise InputError(f"metrics need the package {error.name}; press Segment once to install it") from error
     probability = Volume(volumeFromNode(result.mhrNode).array, geometryFromNode(ct))
     row = evaluate_case(probability, masks, _vessels(result)).row(tuple(DEFAULT_VESSEL_NAMES))
-    _plotReliability(probability, masks, result.mhrNode.GetName())
+    _plotReliability(probability, masks, result.mhrNode)
     return [(title, float(row[key])) for key, title in METRIC_TITLES.items() if row.get(key) is not None]  # type: ignore[arg-type]
 
 
 def showDifference(result: SceneResult, mhrNode: Any) -> Any:
-    """Add the predicted minus the readers' map as a volume node and show it over the CT, all slice views linked."""
+    """Show the predicted minus the readers' map over the CT, all slice views linked; one volume node for a result."""
     ct = result.volumeNode
     predicted, drawn = volumeFromNode(result.mhrNode), volumeFromNode(mhrNode)
-    node = nodeFromVolume(Volume(predicted.array - drawn.array, geometryFromNode(ct)), DIFFERENCE_NAME)
+    difference = Volume(predicted.array - drawn.array, geometryFromNode(ct))
+    node = nodeFromVolume(difference, DIFFERENCE_NAME, result.mhrNode.GetNodeReference(ROLE_DIFFERENCE))
+    result.mhrNode.SetNodeReferenceID(ROLE_DIFFERENCE, node.GetID())
+    addToFolderOf(result.mhrNode, node)
     node.SetAndObserveTransformNodeID(ct.GetTransformNodeID())
     node.SetNodeReferenceID(ROLE_INPUT, ct.GetID())
     display = node.GetDisplayNode()
@@ -100,19 +109,30 @@ def _vessels(result: SceneResult) -> Volume | None:
     return Volume(labels, grid)
 
 
-def _plotReliability(probability: Volume, masks: dict[int, Volume], name: str) -> Any:
-    """Show the reliability of the map in the plot views."""
+def _plotReliability(probability: Volume, masks: dict[int, Volume], mhrNode: Any) -> Any:
+    """Show the reliability of the map in the plot views; one chart for a result."""
     from twintrack.calibration import ScoreSketch, reliability_curve
 
     curve = reliability_curve(ScoreSketch.of_case(probability.array, [mask.array for mask in masks.values()]), bins=20)
     used = curve.counts > 0
-    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{name} reliability")
-    for title, x, y, color in (
-        ("Map", curve.score[used], curve.mhr[used], (0.0, 0.45, 0.70)),
-        ("Perfect agreement", [0.0, 1.0], [0.0, 1.0], (0.5, 0.5, 0.5)),
-    ):
-        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{title} (plot)")
+    chart = mhrNode.GetNodeReference(ROLE_RELIABILITY) or _newChart(mhrNode)
+    points = ((curve.score[used], curve.mhr[used]), ([0.0, 1.0], [0.0, 1.0]))
+    for number, (x, y) in enumerate(points):
+        table = chart.GetNthPlotSeriesNode(number).GetTableNode()
         slicer.util.updateTableFromArray(table, [np.asarray(x, float), np.asarray(y, float)], ["Predicted", "Readers"])
+    for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
+        view.SetPlotChartNodeID(chart.GetID())
+    return chart
+
+
+def _newChart(mhrNode: Any) -> Any:
+    """Add the chart with its series and their tables, which a scene's lists do not show."""
+    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{mhrNode.GetName()} reliability")
+    mhrNode.SetNodeReferenceID(ROLE_RELIABILITY, chart.GetID())
+    addToFolderOf(mhrNode, chart)
+    for title, color in SERIES:
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{title} (plot)")
+        table.SetHideFromEditors(True)
         series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
         series.SetAndObserveTableNodeID(table.GetID())
         series.SetXColumnName("Predicted")
@@ -131,8 +151,6 @@ def _plotReliability(probability: Volume, masks: dict[int, Volume], name: str) -
     ):
         setAuto(False)
         setRange(0.0, 1.0)
-    for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
-        view.SetPlotChartNodeID(chart.GetID())
     return chart
 
 

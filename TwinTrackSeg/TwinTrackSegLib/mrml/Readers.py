@@ -19,6 +19,9 @@ from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolu
 
 __all__ = ["Reader", "makeMhr", "readerMasks", "readersInScene"]
 
+ATTRIBUTE_READERS = "TwinTrackSeg.readers"
+"""Of a map that was made of readers: which they were."""
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -99,16 +102,29 @@ def readerMasks(readers: Sequence[Reader], volumeNode: Any) -> dict[int, Volume]
 
 
 def makeMhr(readers: Sequence[Reader], volumeNode: Any, threshold: float = 0.5) -> Any:
-    """Add the fraction of `readers` who marked each voxel as a volume node in the MHR colours, and show it."""
+    """Show the fraction of `readers` who marked each voxel as a volume node in the MHR colours.
+
+    The node is a new one for readers who were not put together before; else it is brought up to date.
+    """
     masks = readerMasks(readers, volumeNode)
     votes = np.zeros(geometryFromNode(volumeNode).shape, dtype=np.float32)
     for mask in masks.values():
         votes += mask.array
     votes /= len(masks)
-    grid = geometryFromNode(volumeNode)
-    node = nodeFromVolume(Volume(votes, grid), f"{volumeNode.GetName()} MHR of {len(masks)} readers")
+    grid, who = geometryFromNode(volumeNode), " ".join(reader.key for reader in readers)
+    name = f"{volumeNode.GetName()} MHR of {len(masks)} readers"
+    node = nodeFromVolume(Volume(votes, grid), name, _madeBefore(who, volumeNode))
+    node.SetAttribute(ATTRIBUTE_READERS, who)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     node.SetNodeReferenceID(ROLE_INPUT, volumeNode.GetID())
     styleMhrVolume(node, min(threshold, 1 / len(masks)))
     showOverlay(volumeNode, node)
     return node
+
+
+def _madeBefore(who: str, volumeNode: Any) -> Any:
+    """Return the map of the same readers on the same CT, or None."""
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        if node.GetAttribute(ATTRIBUTE_READERS) == who and node.GetNodeReference(ROLE_INPUT) is volumeNode:
+            return node
+    return None

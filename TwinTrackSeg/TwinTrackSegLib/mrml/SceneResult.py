@@ -10,6 +10,7 @@ import vtk
 
 import slicer
 from twintrack.errors import InputError
+from TwinTrackSegLib.mrml.BeforeSave import BeforeSave
 from TwinTrackSegLib.mrml.IsoContours import isoSurface
 from TwinTrackSegLib.mrml.LesionTable import updateLesionTable
 from TwinTrackSegLib.mrml.MhrDisplay import jumpToPoint, setOverlayThreshold, showOverlay
@@ -20,7 +21,7 @@ from TwinTrackSegLib.mrml.ThresholdPart import ThresholdPart
 from TwinTrackSegLib.mrml.VesselTable import VesselReadout, bySeverity, readoutsAt, updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
 
-__all__ = ["SceneResult", "firstCandidate", "resultWith", "resultsOf"]
+__all__ = ["SceneResult", "allResults", "resultWith", "resultsOf"]
 
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
@@ -53,6 +54,7 @@ class SceneResult:
         self._record: dict[str, Any] | None = None
         self._part: ThresholdPart | None = None
         self._seenTime: int | None = None
+        self._beforeSave: BeforeSave | None = None
 
     @property
     def volumeNode(self) -> Any:
@@ -148,6 +150,12 @@ class SceneResult:
     def _drawnAt(self) -> float:
         return float(self.mhrNode.GetAttribute(ATTRIBUTE_DRAWN_AT) or self.threshold)
 
+    @property
+    def pattern(self) -> dict[str, Any]:
+        """The anatomic contact pattern of all vessels together, of the edited outline if there is one; may be empty."""
+        measured = self.edited["invasion"] if self.edited else self.record.get("invasion")
+        return (measured or {}).get("resectability") or {}
+
     def outlineChanged(self, quick: bool = False) -> bool:
         """Whether the tumour segment is another than was drawn from the map, or measured after an edit.
 
@@ -204,9 +212,14 @@ class SceneResult:
             updateVesselTable(self.tableNode, self.readouts)
         if settled:
             self._writeVoxels()
+        elif self._beforeSave is None:
+            self._beforeSave = BeforeSave(self.mhrNode, self.settle)
 
     def settle(self) -> None:
         """Bring the segment's voxels and the list of lesions to the threshold, if they are not there yet."""
+        if self._beforeSave is not None:
+            self._beforeSave.drop()
+            self._beforeSave = None
         if self.settled:
             return
         if self.outlineChanged(quick=True):  # between the drag and now; what was drawn by hand stays
@@ -266,30 +279,19 @@ class SceneResult:
                 node.SetDisplayVisibility(visible)
 
 
+def allResults() -> list[SceneResult]:
+    """Return the results in the scene, in the order in which they were made."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [SceneResult(node) for node in nodes if node.GetNodeReferenceID(ROLE_RECORD)]
+
+
 def resultsOf(volumeNode: Any) -> list[SceneResult]:
     """Return the results in the scene that were made from `volumeNode`, in the order in which they were made."""
-    return [
-        SceneResult(node)
-        for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-        if node.GetNodeReferenceID(ROLE_RECORD)
-        and volumeNode is not None
-        and node.GetNodeReference(ROLE_INPUT) is volumeNode
-    ]
+    return [] if volumeNode is None else [result for result in allResults() if result.volumeNode is volumeNode]
 
 
 def resultWith(node: Any) -> SceneResult | None:
     """Return the result whose map or segmentation is `node`; None if there is none."""
-    for mhrNode in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if mhrNode.GetNodeReferenceID(ROLE_RECORD) and node is not None:
-            result = SceneResult(mhrNode)
-            if node is mhrNode or node is result.segmentationNode:
-                return result
-    return None
-
-
-def firstCandidate() -> Any:
-    """Return the first scalar volume in the scene that is no result of ours, or None: a first guess at the CT."""
-    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetNodeReferenceID(ROLE_RECORD):
-            return node
-    return None
+    if node is None:
+        return None
+    return next((result for result in allResults() if node in (result.mhrNode, result.segmentationNode)), None)

@@ -9,6 +9,7 @@ import numpy as np
 
 from twintrack.volume import Volume, read_volume
 from TwinTrackSegLib.mrml.Boxes import boundingBox, cropped
+from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.SceneResult import ROLE_SCORE, SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, volumeFromNode
 
@@ -22,7 +23,9 @@ def loadScore(path: Path, result: SceneResult) -> Any:
     box = boundingBox(whole.array > 0) or (slice(0, 1), slice(0, 1), slice(0, 1))
     node = nodeFromVolume(cropped(whole, box), f"{result.mhrNode.GetName()} score (not calibrated)")
     node.SetAttribute("TwinTrackSeg.start", " ".join(str(side.start) for side in box))
+    node.SetAndObserveTransformNodeID(result.mhrNode.GetTransformNodeID())
     result.mhrNode.SetNodeReferenceID(ROLE_SCORE, node.GetID())
+    addToFolderOf(result.mhrNode, node)
     return node
 
 

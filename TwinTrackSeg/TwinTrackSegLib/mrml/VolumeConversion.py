@@ -79,9 +79,9 @@ def volumeFromNode(node: Any) -> Volume:
     return Volume(slicer.util.arrayFromVolume(node), geometryFromNode(node))
 
 
-def nodeFromVolume(volume: Volume, name: str) -> Any:
-    """Add a scalar volume node with a copy of the voxels of `volume`, at the same place."""
-    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
+def nodeFromVolume(volume: Volume, name: str, node: Any = None) -> Any:
+    """Add a scalar volume node with a copy of the voxels of `volume`, at the same place; or fill `node`, if given."""
+    node = node or slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", name)
     slicer.util.updateVolumeFromArray(node, np.ascontiguousarray(volume.array))
     setNodeGeometry(node, volume.geometry)
     node.CreateDefaultDisplayNodes()
