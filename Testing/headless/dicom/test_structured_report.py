@@ -168,6 +168,25 @@ def test_without_a_tumour_there_is_no_report(tmp_path: Path, report: Path) -> No
     assert not (tmp_path / "none.dcm").exists()
 
 
+def test_a_vessel_without_readings_is_told_with_the_reason(tmp_path: Path, report: Path, dicom_errors) -> None:
+    series = read_series(tmp_path / "ct")
+    reasons = {"AORTA": "the vessel map does not hold this vessel", "PORTA": "nobody knows " * 9}
+    absent = {name: {"present": False, "reason": reason} for name, reason in reasons.items()}
+    touched = INVASION["vessels"]["SMA"] | {
+        "angle_deg": [None] * 3,
+        "reason": "the tumour touches the vessel where no cross-section can be measured",
+    }
+    invasion = INVASION | {"vessels": absent | {"SMA": touched}}
+    path = write_structured_report(
+        RESULT, invasion, series, tmp_path / "seg.dcm", tmp_path / "why.dcm", algorithm=ALGORITHM, raters=5
+    )
+    text = str(pydicom.dcmread(path))
+    for meaning in ("The vessel map does not hold this vessel", "Contact where no cross-section can be measured"):
+        assert f"'{meaning}'" in text
+    assert text.count("'Why a reading is missing'") == 3
+    assert dicom_errors(path) == []
+
+
 def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_path: Path, report: Path) -> None:
     series = read_series(tmp_path / "ct")
     edited = RESULT | {"edited": {"added_ml": 1.0}}
@@ -176,3 +195,11 @@ def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_pa
     )
     counts = [str(pydicom.dcmread(each)).count("'Edited by hand after the model had run'") for each in (report, path)]
     assert counts == [0, 4]  # tumour, two lesions, SMA
+
+
+def test_every_sentence_of_the_engine_on_a_missing_reading_has_a_code():
+    from twintrack.dicom.report_content import REASONS
+    from twintrack.invasion.summary import ABSENT, HIDDEN, UNSEARCHED
+
+    assert set(REASONS) == {ABSENT, HIDDEN, UNSEARCHED}
+    assert all(len(code.meaning) <= 64 for code in REASONS.values())

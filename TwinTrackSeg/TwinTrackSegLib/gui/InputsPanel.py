@@ -18,6 +18,13 @@ from TwinTrackSegLib.mrml.VesselTable import TITLES
 __all__ = ["InputsPanel"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
+RULES = {
+    "nccn": "NCCN (180°)",
+    "ahpba": "AHPBA/SSO/SSAT 2009",
+    "alliance": "Alliance A021101",
+    "dpcg": "Dutch Pancreatic Cancer Group (90°/270°)",
+}
+"""The engine's rule sets; names of committees are the same in every language."""
 
 
 class InputsPanel:
@@ -41,6 +48,9 @@ class InputsPanel:
             ui.deviceComboBox.addItem(title, device)
         ui.deviceComboBox.setCurrentIndex(max(ui.deviceComboBox.findData(recall("device")), 0))
         ui.deviceComboBox.connect("activated(int)", self._onDevice)
+        for rules, title in RULES.items():
+            ui.rulesComboBox.addItem(title, rules)
+        ui.rulesComboBox.connect("activated(int)", self._onRules)
         ui.calibratorPathEdit.currentPath = recall("calibrator", exists=True)
         ui.calibratorPathEdit.connect("currentPathChanged(QString)", self._onCalibrator)
         ui.demoBundleButton.connect("clicked()", self.onDemoBundle)
@@ -58,6 +68,7 @@ class InputsPanel:
         """Follow the parameters."""
         self._showBundle(self._node.bundlePath)
         self._showVessels(self._node.vesselSegmentation)
+        self.ui.rulesComboBox.setCurrentIndex(max(self.ui.rulesComboBox.findData(self._node.rules), 0))
 
     def settings(self) -> RunSettings:
         """Return what a run is asked for.
@@ -78,6 +89,7 @@ class InputsPanel:
             device=self.device,
             calibrator=self.ui.calibratorPathEdit.currentPath or None,
             keep_score=self.ui.keepScoreCheckBox.checked,
+            rules=node.rules,
         )
 
     @property
@@ -97,6 +109,10 @@ class InputsPanel:
 
     def _onDevice(self, _index: int) -> None:
         remember("device", self.device)
+
+    def _onRules(self, index: int) -> None:
+        if self._node is not None:
+            self._node.rules = self.ui.rulesComboBox.itemData(index)
 
     def _onCalibrator(self, path: str) -> None:
         if not path or Path(path).is_file():

@@ -26,6 +26,8 @@ class TwinTrackSegParameterNode:
         Which of its segments is which vessel, as JSON.
     regionOfInterest : vtkMRMLMarkupsROINode
         Where to look, in place of the region that the model finds.
+    rules : str
+        Rule set for the contact pattern of all vessels together.
     threshold : float
         MHR of the working outline.
     resultVolume : vtkMRMLScalarVolumeNode
@@ -37,5 +39,6 @@ class TwinTrackSegParameterNode:
     vesselSegmentation: vtkMRMLSegmentationNode
     vesselMapping: str = ""
     regionOfInterest: vtkMRMLMarkupsROINode
+    rules: str = "nccn"
     threshold: Annotated[float, WithinRange(0.01, 0.99)] = 0.5
     resultVolume: vtkMRMLScalarVolumeNode

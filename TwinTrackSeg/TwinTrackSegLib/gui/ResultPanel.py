@@ -56,6 +56,7 @@ class ResultPanel:
         self.ui.exportCollapsibleButton.enabled = result is not None
         self._showTicks()
         if result is not None:
+            result.settle()  # a scene that was saved in the middle of a drag
             self.ui.thresholdSlider.value = result.threshold
             showTable(result.tableNode)
         self.refresh()
@@ -199,6 +200,16 @@ class ResultPanel:
             )
         self.ui.volumeLabel.text = text
 
+    def _patternLines(self):
+        """Say the anatomic contact pattern of all vessels together, and by which rules."""
+        pattern = self.result.pattern if self.result is not None else {}
+        if not pattern:
+            return []
+        line = _("Contact pattern by {rules}: {pattern}").format(
+            rules=pattern.get("rule_set", ""), pattern=pattern.get("pattern") or _("not assessed")
+        )
+        return [f"{line} ({pattern['reason']})" if pattern.get("reason") else line]
+
     def _showNotes(self) -> None:
         """Say what the user must know: how the networks ran, warnings, and that the outline is edited."""
         record = self.result.record.get("result", {}) if self.result is not None else {}
@@ -210,6 +221,7 @@ class ResultPanel:
                 "fractions of readers stay the map's."
             ).format(added=edited["added_ml"], removed=edited["removed_ml"])
         lines = [*record.get("engine", {}).get("notes", []), *record.get("warnings", [])]
+        lines = [*self._patternLines(), *lines]
         if record.get("device"):
             lines.insert(0, _("Computed on: {device}").format(device=record["device"]))
         self.ui.notesLabel.text = "\n".join(lines)

@@ -21,6 +21,7 @@ COLUMN_TIPS = (
     "Readers expected to see contact",
     "Readers expected to see more than 180°",
     "Contact angle averaged over the readers",
+    "Why a reading is missing",
 )
 
 
@@ -56,6 +57,7 @@ class VesselTableView:
         for row, readout in enumerate(readouts):
             for column, text in enumerate(readout.cells()):
                 item = qt.QTableWidgetItem(text)
+                item.setToolTip("\n".join(line for line in (readout.fullTitle or readout.title, readout.note) if line))
                 if column == CATEGORY_COLUMN:
                     item.setIcon(_square(COLORS[readout.category]))
                 widget.setItem(row, column, item)

@@ -155,7 +155,7 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
     if not names:
         return {"schema": 1, "thresholds": [], "vessels": {}}
     try:
-        from twintrack.invasion import measure_invasion
+        from twintrack.invasion import DEFAULT_RULES, measure_invasion
     except ImportError as error:
         raise InputError(
             f"measuring needs the package {error.name}; press Segment once to install what is missing"
@@ -166,7 +166,8 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
     grid = geometryFromNode(ct)
     part = cropped(Volume(labels, grid), box)
     outline = Volume(mask[box].astype(np.float32), part.geometry)
-    found = measure_invasion(outline, part, names, thresholds=(LEVEL,)).to_json()
+    rules = str((result.record.get("invasion") or {}).get("resectability", {}).get("rules") or DEFAULT_RULES)
+    found = measure_invasion(outline, part, names, thresholds=(LEVEL,), rules=rules).to_json()
     absent = {name: {"present": False} for name in (result.record.get("invasion") or {}).get("vessels", {})}
     found["vessels"] = absent | found["vessels"]
     return found

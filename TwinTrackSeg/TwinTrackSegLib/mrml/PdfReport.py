@@ -10,6 +10,9 @@ from twintrack.atomic import atomic_path
 from twintrack.overview import DEMO_NOTICE, RESEARCH_NOTICE
 from TwinTrackSegLib.mrml.VesselTable import COLUMNS, VesselReadout
 
+NUMBERS = COLUMNS[:-1]
+"""The columns on paper; what the last one notes stands below the table."""
+
 __all__ = ["writePdf"]
 
 A4_INCH = (8.27, 11.69)
@@ -43,8 +46,7 @@ def writePdf(path: Path, record: Mapping[str, Any], readouts: Sequence[VesselRea
     top -= 0.02 * (len(_lines(record)) + 1)
     if readouts:
         _draw(figure, top, readouts)
-    notes = "\n".join(str(line) for line in record.get("warnings", []))
-    figure.text(LEFT, 0.10, notes, fontsize=7.5, va="top", wrap=True)
+    figure.text(LEFT, 0.10, "\n".join(_notes(record, readouts)), fontsize=7.5, va="top", wrap=True)
     with atomic_path(path) as partial:
         figure.savefig(partial, format="pdf", metadata={"Title": "TwinTrackSeg report", "Creator": "TwinTrackSeg"})
 
@@ -66,15 +68,21 @@ def _lines(record: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _notes(record: Mapping[str, Any], readouts: Sequence[VesselReadout]) -> list[str]:
+    """Return why readings are missing, and what the reader must know."""
+    missing = [f"{readout.title}: {readout.note}" for readout in readouts if readout.note]
+    return [*missing, *(str(line) for line in record.get("warnings", []))]
+
+
 def _draw(figure: Any, top: float, readouts: Sequence[VesselReadout]) -> None:
     """Draw the vessel table below `top`."""
     height = 0.026 * (len(readouts) + 1)
     axes = figure.add_axes((LEFT, top - height, RIGHT - LEFT, height))
     axes.axis("off")
     table = axes.table(
-        cellText=[readout.cells() for readout in readouts],
-        colLabels=[title.replace(" (", "\n(") for title in COLUMNS],
-        colWidths=[0.14, 0.18, *[0.68 / (len(COLUMNS) - 2)] * (len(COLUMNS) - 2)],
+        cellText=[readout.cells()[: len(NUMBERS)] for readout in readouts],
+        colLabels=[title.replace(" (", "\n(") for title in NUMBERS],
+        colWidths=[0.14, 0.18, *[0.68 / (len(NUMBERS) - 2)] * (len(NUMBERS) - 2)],
         cellLoc="left",
         bbox=(0, 0, 1, 1),
     )

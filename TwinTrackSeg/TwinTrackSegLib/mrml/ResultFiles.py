@@ -142,7 +142,10 @@ def _withOutline(invasion: dict[str, Any] | None, result: SceneResult) -> dict[s
             key: [drawn[key][0]] * len(levels) for key in ("angle_deg", "contact_length_mm") if drawn.get("present")
         }
         vessels[name] = {**vessel, **flat, "category": drawn.get("category") if flat else vessel.get("category")}
-    return {**invasion, "vessels": vessels}
+    pattern = (result.edited or {}).get("invasion", {}).get("resectability", {})
+    # What readers are expected to see stays the map's.
+    drawn = {key: pattern[key] for key in ("pattern", "not_assessed", "complete", "reason") if key in pattern}
+    return {**invasion, "vessels": vessels, "resectability": {**invasion.get("resectability", {}), **drawn}}
 
 
 def _safe(name: str) -> str:

@@ -39,6 +39,8 @@ class RunSettings:
         Calibrator file to be used in place of the bundle's.
     keep_score : bool
         Whether the uncalibrated score comes with the result, to fit a calibrator on.
+    rules : str
+        Rule set that names the anatomic contact pattern of all vessels together.
     """
 
     bundle: str
@@ -47,6 +49,7 @@ class RunSettings:
     device: str = "auto"
     calibrator: str | None = None
     keep_score: bool = False
+    rules: str = "nccn"
 
 
 class SegmentationRun:

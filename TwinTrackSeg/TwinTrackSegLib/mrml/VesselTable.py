@@ -22,6 +22,7 @@ COLUMNS = (
     "Contact (% readers)",
     "Encased (% readers)",
     "Mean angle (°)",
+    "Note",
 )
 TITLES = {"PORTA": "Portal vein", "SMV": "SMV", "AORTA": "Aorta", "CELIAC": "Celiac trunk", "SMA": "SMA"}
 """The vessels' names for people, short enough for a table."""
@@ -29,6 +30,7 @@ TITLES = {"PORTA": "Portal vein", "SMV": "SMV", "AORTA": "Aorta", "CELIAC": "Cel
 ENCASEMENT_ABOVE_DEG = 180.0
 MISSING = "–"
 NOT_SEEN = "not seen"
+NOT_MEASURED = "not measured"
 
 SYMBOLS = {"encasement": "● encasement", "abutment": "◐ abutment", "none": "○ no contact", NOT_SEEN: NOT_SEEN}
 """What the table says of a category: a sign that needs no colour, and the word."""
@@ -55,6 +57,10 @@ class VesselReadout:
         Expected fraction of readers who see contact, and encasement (more than 180 degrees).
     expected_angle_deg : float or None
         Contact angle averaged over the thresholds.
+    fullTitle : str
+        The vessel's name as the engine writes it; empty where it does not say.
+    reason : str
+        Why a reading is missing; empty where none is, or where nobody says.
     """
 
     name: str
@@ -66,11 +72,19 @@ class VesselReadout:
     p_contact: float | None = None
     p_encased: float | None = None
     expected_angle_deg: float | None = None
+    fullTitle: str = ""
+    reason: str = ""
 
     @property
     def title(self) -> str:
         """The vessel's name for people."""
-        return TITLES.get(self.name, self.name)
+        return TITLES.get(self.name, self.fullTitle or self.name)
+
+    @property
+    def note(self) -> str:
+        """Why something is missing in the row; empty where nothing is."""
+        readings = (self.angle_deg, self.length_mm, self.angle_p10_deg, self.p_contact, self.p_encased)
+        return self.reason if not self.present or None in (*readings, self.expected_angle_deg) else ""
 
     @property
     def category(self) -> str:
@@ -84,16 +98,17 @@ class VesselReadout:
     def cells(self) -> tuple[str, ...]:
         """Return the row's texts, in the order of `COLUMNS`."""
         if not self.present:
-            return (self.title, NOT_SEEN, *[MISSING] * (len(COLUMNS) - 2))
+            return (self.title, NOT_SEEN, *[MISSING] * (len(COLUMNS) - 3), self.note)
         return (
             self.title,
-            SYMBOLS.get(self.category, MISSING),
+            SYMBOLS.get(self.category, NOT_MEASURED),
             _text(self.angle_deg, "{:.0f}"),
             _range(self.angle_p10_deg, self.angle_p90_deg),
             _text(self.length_mm, "{:.1f}"),
             _text(self.p_contact, "{:.0%}").rstrip("%"),
             _text(self.p_encased, "{:.0%}").rstrip("%"),
             _text(self.expected_angle_deg, "{:.0f}"),
+            self.note,
         )
 
 
@@ -111,8 +126,12 @@ def readoutsAt(
         vessel = invasion.get("vessels", {}).get(name, {})
         drawn = vessel if edited is None else edited.get("vessels", {}).get(name, {})
         levels = (invasion if edited is None else edited).get("thresholds", [])
+        said = {
+            "fullTitle": str(vessel.get("title") or drawn.get("title") or ""),
+            "reason": str(drawn.get("reason") or vessel.get("reason") or ""),
+        }
         if not drawn.get("present"):
-            readouts.append(VesselReadout(name, present=False))
+            readouts.append(VesselReadout(name, present=False, **said))
             continue
         readouts.append(
             VesselReadout(
@@ -125,6 +144,7 @@ def readoutsAt(
                 p_contact=vessel.get("p_contact"),
                 p_encased=vessel.get("p_encased"),
                 expected_angle_deg=vessel.get("expected_angle_deg"),
+                **said,
             )
         )
     return readouts
@@ -144,10 +164,7 @@ def newVesselTable(name: str) -> Any:
     """Add an empty table node with the readouts' columns."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", name)
     node.SetUseColumnTitleAsColumnHeader(True)
-    for title in COLUMNS:
-        column = vtk.vtkStringArray()
-        column.SetName(title)
-        node.AddColumn(column)
+    _addColumns(node)
     return node
 
 
@@ -156,6 +173,7 @@ def updateVesselTable(node: Any, readouts: Sequence[VesselReadout]) -> None:
     rows = [readout.cells() for readout in readouts]
     table = node.GetTable()
     wasModifying = node.StartModify()
+    _addColumns(node)  # a scene of an earlier version has fewer
     table.SetNumberOfRows(len(rows))
     for index, row in enumerate(rows):
         for column, text in enumerate(row):
@@ -163,6 +181,14 @@ def updateVesselTable(node: Any, readouts: Sequence[VesselReadout]) -> None:
     table.Modified()
     node.Modified()
     node.EndModify(wasModifying)
+
+
+def _addColumns(node: Any) -> None:
+    for title in COLUMNS[node.GetNumberOfColumns() :]:
+        column = vtk.vtkStringArray()
+        column.SetName(title)
+        column.SetNumberOfValues(node.GetNumberOfRows())
+        node.AddColumn(column)
 
 
 def _curveAt(levels: Sequence[float], values: Sequence[float | None] | None, threshold: float) -> float | None:

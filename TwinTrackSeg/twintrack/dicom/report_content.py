@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twintrack.dicom.derived import MapMeaning
-from twintrack.dicom.remarks import NO_REMARKS, Remarks
+from twintrack.dicom.remarks import NO_REMARKS, TEXT_LIMIT, Remarks
 from twintrack.dicom.segments import level_text
 from twintrack.dicom.terminology import CODING_SCHEME, PANCREAS, Concept, structure_of
 
@@ -52,6 +52,18 @@ UNLIKE_TRAINING = _own("INPUT-UNLIKE-TRAINING", "CT is unlike the training image
 
 OUTLINE = _own("OUTLINE", "Working outline")
 EDITED_OUTLINE = _own("OUTLINE-EDITED", "Edited by hand after the model had run")
+
+NOT_MEASURED = _own("NOT-MEASURED", "Why a reading is missing")
+REASONS = {
+    "the vessel map does not hold this vessel": _own("NOT-IN-VESSEL-MAP", "The vessel map does not hold this vessel"),
+    "the tumour touches the vessel where no cross-section can be measured": _own(
+        "NO-CROSS-SECTION", "Contact where no cross-section can be measured"
+    ),
+    "the vessel lies outside the region that was searched for tumour": _own(
+        "NOT-SEARCHED", "Vessel outside the region that was searched"
+    ),
+}
+"""The engine's sentences as codes, whose meaning must be short; any other sentence is cut."""
 
 SAME_THRESHOLD = 1e-6
 """Thresholds this close are the same."""
@@ -134,13 +146,23 @@ def report_groups(
     groups = [Group("tumor", PANCREAS, _volumes(result.get("volume_ml") or {}, meaning), stated, comment=comment)]
     for number, lesion in enumerate(result.get("lesions") or [], start=1):
         groups.append(Group(f"lesion {number}", PANCREAS, _lesion(lesion), stated))
+    groups = [group for group in groups if group.quantities]
     for name, vessel in ((invasion or {}).get("vessels") or {}).items():
-        if vessel.get("present"):
-            found = _vessel(vessel, _index(invasion or {}, threshold))
-            category = CATEGORIES.get(str(vessel.get("category")))
-            told = (*stated, Evaluation(CATEGORY, category)) if category is not None else stated
-            groups.append(Group(f"{name} contact", structure_of(name).type, found, told))
-    return [group for group in groups if group.quantities]
+        found = _vessel(vessel, _index(invasion or {}, threshold)) if vessel.get("present") else ()
+        category = CATEGORIES.get(str(vessel.get("category"))) if found else None
+        told = (*stated, Evaluation(CATEGORY, category)) if category is not None else stated
+        why = _missing(vessel)
+        if found or why:
+            groups.append(Group(f"{name} contact", structure_of(name).type, found, (*told, *why)))
+    return groups
+
+
+def _missing(vessel: Mapping[str, Any]) -> tuple[Evaluation, ...]:
+    """Say why readings of a vessel are missing, if the engine does."""
+    reason = vessel.get("reason")
+    if not isinstance(reason, str) or not reason:
+        return ()
+    return (Evaluation(NOT_MEASURED, REASONS.get(reason) or _own("OTHER-REASON", reason[:TEXT_LIMIT])),)
 
 
 def _quantities(*rows: tuple[Concept, Any, Concept, Concept | None]) -> tuple[Quantity, ...]:

@@ -12,12 +12,13 @@ from twintrack.invasion.wall import LEVEL_TOLERANCE
 from twintrack.invasion.worst import worst_section
 from twintrack.plane_contact import PLANE_AXES
 
-__all__ = ["ABSENT", "UNSEARCHED", "absent_vessel", "summarise", "unsearched_vessel"]
+__all__ = ["ABSENT", "HIDDEN", "UNSEARCHED", "absent_vessel", "summarise", "unsearched_vessel"]
 
 WHOLE = 0.995
 """Fraction of a vessel above which it counts as searched from end to end."""
 
 ABSENT = "the vessel map does not hold this vessel"
+HIDDEN = "the tumour touches the vessel where no cross-section can be measured"
 UNSEARCHED = "the vessel lies outside the region that was searched for tumour"
 
 
@@ -60,7 +61,7 @@ def summarise(
         category_probability=None if hidden else view.category_probability,
         category=None if at_half else view.category,
         worst=worst_section(wall),
-        reason="the tumour touches the vessel where no cross-section can be measured" if hidden else None,
+        reason=HIDDEN if hidden else None,
         searched=searched,
         notes=found.notes if searched is None or searched >= WHOLE else (*found.notes, _partly_searched(searched)),
         wall=wall,
