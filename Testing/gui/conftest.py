@@ -122,13 +122,27 @@ def worker(panel, tmp_path):
     return use
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """Where pictures go: a temporary folder, or the one named by TWINTRACK_PICTURES to look at them."""
-    kept = os.environ.get("TWINTRACK_PICTURES")
-    folder = Path(kept) if kept else tmp_path
-    folder.mkdir(parents=True, exist_ok=True)
+@pytest.fixture(scope="session")
+def readyResult(application, tmp_path_factory):
+    """A result folder of the example CT, written once."""
+    from mrml_environment import preparedScene
+
+    from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
+
+    scene = preparedScene()
+    folder = writeExampleResult(tmp_path_factory.mktemp("example") / "result", makeExampleCt())
+    scene.Clear(False)
     return folder
+
+
+@pytest.fixture
+def done(panel, ct, bundle, readyResult):
+    """The example result, shown in the panel as after a run."""
+    from panel_steps import chosen
+
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(readyResult, ct))
+    return panel.results.result
 
 
 @pytest.fixture(autouse=True)

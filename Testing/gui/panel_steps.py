@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+import numpy as np
+
 TIMEOUT_SEC = 30
 HEAD = "import json, os, shutil, sys, time\nrequest = json.loads(sys.stdin.readline())\n" + (
     "def say(**event):\n    print(json.dumps(event), flush=True)\n"
@@ -54,11 +56,18 @@ def segmented(panel, ct, bundle, worker, tmp_path, threshold: float = 0.5):
     return panel.results.result
 
 
-def save(panel, path) -> None:
-    import slicer
+def addSegments(volumeNode, names):
+    """Return a segmentation node with one cubic segment for each name."""
+    from segment_drawing import drawSegment
 
-    widget = panel.parent
-    widget.show()
-    widget.resize(460, max(700, widget.layout().totalHeightForWidth(460)))
-    slicer.app.processEvents()
-    assert widget.grab().save(str(path))
+    import slicer
+    from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Drawn")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    for number, name in enumerate(names):
+        identifier = node.GetSegmentation().AddEmptySegment(f"s{number}", name)
+        mask = np.zeros(volumeFromNode(volumeNode).array.shape, dtype=bool)
+        mask[8:16, 18:30, 20 + number : 32 + number] = True
+        drawSegment(node, identifier, mask, volumeNode)
+    return node

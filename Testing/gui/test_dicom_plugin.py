@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
+from dicom_series import dicomCt
 
 
 @pytest.fixture
@@ -31,20 +30,10 @@ def test_a_result_from_dicom_is_offered_and_written(plugin, scene, tmp_path, mon
     import pydicom
 
     import slicer
-    from twintrack.dicom import read_series, write_ct_series
     from TwinTrackSegLib.mrml.ResultLoader import loadResult
-    from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
-    from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
+    from TwinTrackSegLib.mrml.SelfTest import writeExampleResult
 
-    write_ct_series(volumeFromNode(makeExampleCt()), tmp_path / "ct", description="Example")
-    scene.Clear(False)
-    series = read_series(tmp_path / "ct")
-    node = nodeFromVolume(series.volume, "CT")
-    node.SetAttribute("DICOM.instanceUIDs", " ".join(series.sop_instance_uids))
-    files = dict(zip(series.sop_instance_uids, map(str, series.files), strict=True))
-    monkeypatch.setattr(
-        slicer, "dicomDatabase", SimpleNamespace(fileForInstance=lambda uid: files.get(uid, "")), raising=False
-    )
+    node, _database = dicomCt(scene, tmp_path, monkeypatch)
     result = loadResult(writeExampleResult(tmp_path / "r", node), node)
     assert plugin.examineForExport(itemOf(node)) == []
     (offered,) = plugin.examineForExport(itemOf(result.segmentationNode))

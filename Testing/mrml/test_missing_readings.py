@@ -39,7 +39,7 @@ NOTE = COLUMNS.index("Note")
 
 def test_a_missing_reading_brings_its_reason_and_an_unknown_vessel_its_title(scene):
     sma, cha, smv = readoutsAt(INVASION, 0.2)
-    assert (sma.cells()[1], sma.cells()[NOTE]) == ("not measured", WHY)
+    assert (sma.cells()[1], sma.cells()[NOTE]) == ("? not measured", WHY)
     assert (cha.cells()[0], cha.cells()[1], cha.cells()[NOTE]) == ("common hepatic artery", "not seen", ABSENT)
     assert smv.cells()[NOTE] == ""
     assert {len(readout.cells()) for readout in (sma, cha, smv)} == {len(COLUMNS)}

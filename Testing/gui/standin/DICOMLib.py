@@ -22,3 +22,12 @@ class qSlicerDICOMExportable:
 
 
 slicer.qSlicerDICOMExportable = qSlicerDICOMExportable
+
+
+class DICOMUtils:
+    """In Slicer a module of its own; here its one function that the panel calls."""
+
+    @staticmethod
+    def importDicom(dicomDataDir, dicomDatabase=None, copyFiles=False):
+        (dicomDatabase or slicer.dicomDatabase).insertFolder(dicomDataDir, copyFiles)
+        return True

@@ -23,42 +23,39 @@ def parentOf(arguments):
 
 
 @registerCustomWidget
-class ctkCollapsibleButton(qt.QWidget):
-    """A titled box that can be closed."""
+class ctkCollapsibleButton(qt.QAbstractButton):
+    """A titled box that can be closed, by the mouse on its title or by the space bar."""
 
     HEADER_PX = 24
     contentsCollapsed = Signal(bool)
 
     def __init__(self, *args):
         super().__init__(parentOf(args))
-        self._text = ""
         self.setContentsMargins(0, self.HEADER_PX, 0, 0)
+        self.setSizePolicy(qt.QSizePolicy.Preferred, qt.QSizePolicy.Preferred)
+        self.setFocusPolicy(qt.Qt.StrongFocus)
+        self.setCheckable(True)
+        self.setChecked(True)
+        self.toggled.connect(self._onToggled)
 
-    def setText(self, text):
-        self._text = text
-        self.update()
+    def _onToggled(self, opened):
+        self.setMaximumHeight(16777215 if opened else self.HEADER_PX)
+        self.contentsCollapsed.emit(not opened)
 
-    text = Property(str, lambda self: self._text, setText)
+    collapsed = Property(bool, lambda self: not self.checked, lambda self, value: self.setChecked(not value))
 
-    def setCollapsed(self, collapsed):
-        self._collapsed = collapsed
-        self.setMaximumHeight(self.HEADER_PX if collapsed else 16777215)
-        self.update()
-        self.contentsCollapsed.emit(collapsed)
-
-    collapsed = Property(bool, lambda self: getattr(self, "_collapsed", False), setCollapsed)
-
-    def mousePressEvent(self, event):
-        if event.position().y() < self.HEADER_PX:
-            self.setCollapsed(not self.collapsed)
+    def hitButton(self, position):
+        return position.y() < self.HEADER_PX
 
     def paintEvent(self, event):
         painter = qt.QPainter(self)
         header = qt.QRect(0, 0, self.width, self.HEADER_PX - 2)
-        painter.fillRect(header, self.palette.button())
-        painter.drawText(
-            header.adjusted(6, 0, 0, 0), qt.Qt.AlignVCenter, ("▸ " if self.collapsed else "▾ ") + self._text
-        )
+        painter.fillRect(header, self.palette.midlight() if self.enabled else self.palette.button())
+        painter.setPen(self.palette.color(qt.QPalette.ButtonText))
+        title = ("▾ " if self.checked else "▸ ") + self.text
+        painter.drawText(header.adjusted(6, 0, 0, 0), qt.Qt.AlignVCenter | qt.Qt.TextShowMnemonic, title)
+        if self.hasFocus():
+            painter.drawRect(header.adjusted(0, 0, -1, -1))
         painter.end()
 
 

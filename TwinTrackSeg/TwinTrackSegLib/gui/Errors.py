@@ -16,15 +16,21 @@ logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def shownErrors():
-    """Show errors: a known one by its sentence, any other with its traceback for the report."""
+def shownErrors(told=None):
+    """Show errors: a known one by its sentence, any other with its traceback for the report.
+
+    `told`, if given, is called with the sentence: the panel keeps it after the box is closed.
+    """
     try:
         yield
     except TwinTrackError as error:
         logger.info("%s: %s", type(error).__name__, error)
+        if told is not None:
+            told(str(error))
         slicer.util.errorDisplay(str(error), "TwinTrackSeg")
     except Exception as error:
         logger.exception("unexpected error in the panel")
-        slicer.util.errorDisplay(
-            _("Unexpected error: {error}").format(error=error), "TwinTrackSeg", detailedText=traceback.format_exc()
-        )
+        sentence = _("Unexpected error: {error}").format(error=error)
+        if told is not None:
+            told(sentence)
+        slicer.util.errorDisplay(sentence, "TwinTrackSeg", detailedText=traceback.format_exc())

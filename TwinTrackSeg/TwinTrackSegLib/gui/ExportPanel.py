@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 
 import slicer
 from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.Styles import sayStatus
 from TwinTrackSegLib.mrml.ResultFiles import ENDINGS, saveReport, saveVolumes
 
 __all__ = ["ExportPanel", "addToDatabase"]
@@ -80,11 +81,13 @@ class ExportPanel:
     def _write(self, write) -> None:
         """Bring the scene up to date, write, and say what was written."""
         self.results.settle()
-        with shownErrors():
+        with shownErrors(
+            lambda sentence: sayStatus(self.ui, _("Not exported: {reason}").format(reason=sentence), True)
+        ):
             with slicer.util.WaitCursor():
                 written = write()
             self.results.refresh()  # writing notices an outline that was edited by hand
-            self.ui.statusLabel.text = _("Exported {name}.").format(name=written)
+            sayStatus(self.ui, _("Exported {name}.").format(name=written))
 
 
 def addToDatabase(folder: str) -> int:

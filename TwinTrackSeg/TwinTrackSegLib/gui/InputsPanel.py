@@ -49,7 +49,7 @@ class InputsPanel:
         ui.deviceComboBox.setCurrentIndex(max(ui.deviceComboBox.findData(recall("device")), 0))
         ui.deviceComboBox.connect("activated(int)", self._onDevice)
         for rules, title in RULES.items():
-            ui.rulesComboBox.addItem(title, rules)
+            ui.rulesComboBox.addItem(_(title), rules)
         ui.rulesComboBox.connect("activated(int)", self._onRules)
         ui.calibratorPathEdit.currentPath = recall("calibrator", exists=True)
         ui.calibratorPathEdit.connect("currentPathChanged(QString)", self._onCalibrator)
@@ -77,11 +77,14 @@ class InputsPanel:
         ------
         InputError
             If the region lies outside the input volume.
+        BundleError
+            If there is no bundle where one is named: said at once, not after a process was started for it.
         """
         node = self._node
         region = node.regionOfInterest
         if region is not None and node.inputVolume is None:
             raise InputError(_("choose an input volume first"))
+        readBundleInfo(node.bundlePath)
         return RunSettings(
             bundle=str(node.bundlePath),
             threshold=node.threshold,
@@ -163,7 +166,11 @@ class InputsPanel:
             _("{name} {version}, licence {license}").format(name=info.name, version=info.version, license=info.license)
         ]
         vessels = ", ".join(TITLES.get(name, name) for name in info.vessels) or _("none")
-        lines.append(_("Tumour: {labels}. Vessels: {vessels}.").format(labels=", ".join(info.tumor), vessels=vessels))
+        lines.append(
+            _("Tumour labels: {labels}. Finds vessels: {vessels}.").format(
+                labels=", ".join(info.tumor), vessels=vessels
+            )
+        )
         if not info.calibrated:
             lines.append(_("No calibrator: gives scores, not fractions of readers."))
         elif info.readers:

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from TwinTrackSegLib.gui.Choices import recall, remember
 from TwinTrackSegLib.gui.Dependencies import brokenPackages, repairPackages
 from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.Styles import sayStatus
 from TwinTrackSegLib.mrml.WorkerKeeper import defaultWorkerCommand, workerCommandOf
 
 __all__ = ["InstallPanel"]
@@ -46,20 +47,19 @@ class InstallPanel:
             with slicer.util.WaitCursor():
                 broken = brokenPackages(command, self._requirements)
             if not broken:
-                self.ui.statusLabel.text = _("All packages of the model can be imported.")
+                sayStatus(self.ui, _("All packages of the model can be imported."))
                 return
             names = ", ".join(broken)
             if self.external:
-                self.ui.statusLabel.text = _("Cannot be imported by the chosen Python: {names}").format(names=names)
+                sayStatus(self.ui, _("Cannot be imported by the chosen Python: {names}").format(names=names), True)
                 return
             question = _("These packages cannot be imported: {names}. Install them again?").format(names=names)
             if slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
                 with slicer.util.WaitCursor():
                     repairPackages(broken, self._requirements)
                     left = brokenPackages(command, self._requirements)
-                self.ui.statusLabel.text = (
-                    _("Still not working: {names}").format(names=", ".join(left)) if left else _("Repaired.")
-                )
+                still = _("Still not working: {names}").format(names=", ".join(left))
+                sayStatus(self.ui, still if left else _("Repaired."), failed=bool(left))
 
     def _onPython(self, path: str) -> None:
         if path and not Path(path).is_file():

@@ -9,11 +9,19 @@ from slicer.i18n import tr as _
 import slicer
 from TwinTrackSegLib.gui.Choices import remember
 from TwinTrackSegLib.gui.Errors import shownErrors
-from TwinTrackSegLib.mrml.Evaluation import evaluateReaders, showDifference
+from TwinTrackSegLib.mrml.Evaluation import (
+    HIGHER_IS_BETTER,
+    NEITHER_IS_BETTER,
+    evaluateReaders,
+    showDifference,
+)
 from TwinTrackSegLib.mrml.Readers import makeMhr, readersInScene
 from TwinTrackSegLib.mrml.SiteCalibrator import SiteCases
 
 __all__ = ["ReadersPanel"]
+
+
+ROW_MARGIN_PX = 8
 
 
 class ReadersPanel:
@@ -34,8 +42,9 @@ class ReadersPanel:
         folder = qt.QStandardPaths.writableLocation(qt.QStandardPaths.AppDataLocation)
         self.cases = SiteCases(Path(folder) / "TwinTrackSeg" / "site-cases.npz")
         ui.metricsTable.setColumnCount(2)
-        ui.metricsTable.setHorizontalHeaderLabels([_("Metric"), _("Value")])
+        ui.metricsTable.setHorizontalHeaderLabels([_("Metric (better: ↑ higher, ↓ lower)"), _("Value")])
         ui.metricsTable.verticalHeader().setVisible(False)
+        ui.metricsTable.verticalHeader().setDefaultSectionSize(ui.metricsTable.fontMetrics().height() + ROW_MARGIN_PX)
         ui.metricsTable.visible = False
         ui.readersList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
         ui.makeMhrButton.connect("clicked()", self.onMakeMhr)
@@ -131,8 +140,9 @@ class ReadersPanel:
         table = self.ui.metricsTable
         table.setRowCount(len(metrics))
         for row, (title, value) in enumerate(metrics):
-            table.setItem(row, 0, qt.QTableWidgetItem(title))
-            table.setItem(row, 1, qt.QTableWidgetItem(f"{value:.4g}"))
+            better = "" if title in NEITHER_IS_BETTER else "↑" if title in HIGHER_IS_BETTER else "↓"
+            table.setItem(row, 0, qt.QTableWidgetItem(_(title)))
+            table.setItem(row, 1, qt.QTableWidgetItem(f"{value:.4g} {better}"))
         table.resizeColumnsToContents()
         table.visible = True
 

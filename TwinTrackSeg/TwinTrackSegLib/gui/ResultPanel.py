@@ -6,18 +6,23 @@ from slicer.i18n import tr as _
 
 import slicer
 from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.ResultNotes import ResultNotes
+from TwinTrackSegLib.gui.Styles import dressTick, sayStatus
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
 from TwinTrackSegLib.mrml.Correction import measureOutline, noticeEdit, restoreOutline
 from TwinTrackSegLib.mrml.ReaderScale import readerLevels, readersAt
 from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.VesselFocus import focusVessel, leaveVessel
-from TwinTrackSegLib.mrml.VesselPlot import moveThresholdMark
+from TwinTrackSegLib.mrml.VesselPlot import moveThresholdMark, plotVessel
 from TwinTrackSegLib.mrml.ViewLayout import showLayout, showTable
 
 __all__ = ["SETTLE_MSEC", "ResultPanel"]
 
 SAME_THRESHOLD = 1e-6
 """Thresholds this close are the same."""
+
+SAME_LEVEL = 1e-3
+"""Levels nearer than this are the same on the slider."""
 
 SETTLE_MSEC = 200
 """This long after the slider's last move the drag is over, and the segment's voxels follow."""
@@ -35,7 +40,12 @@ class ResultPanel:
     def __init__(self, ui) -> None:
         self.ui = ui
         self.result = None
+        self._ticks = []
+        self._notes = ResultNotes(ui)
         self._table = VesselTableView(ui.vesselTable, self._onVessel)
+        ui.tableLegend.text = _(
+            "● encasement > 180°   ◐ abutment ≤ 180°   ○ no contact\n% rd.: percentage of readers expected to see it"
+        )
         self._settle = qt.QTimer()
         self._settle.setSingleShot(True)
         self._settle.setInterval(SETTLE_MSEC)
@@ -52,14 +62,22 @@ class ResultPanel:
         """Show `result`, or nothing."""
         self._settle.stop()
         self.result = result
-        self.ui.resultsCollapsibleButton.enabled = result is not None
-        self.ui.exportCollapsibleButton.enabled = result is not None
+        for section in (self.ui.resultsCollapsibleButton, self.ui.exportCollapsibleButton):
+            section.enabled = result is not None
+            section.collapsed = result is None  # nothing to see and nothing to press
         self._showTicks()
         if result is not None:
             result.settle()  # a scene that was saved in the middle of a drag
             self.ui.thresholdSlider.value = result.threshold
             showTable(result.tableNode)
+            self._plotWorst()
         self.refresh()
+
+    def _plotWorst(self) -> None:
+        """Draw the curve of the most severe vessel until the user chooses one: an empty view says nothing."""
+        measured = [readout for readout in self.result.readouts if readout.category]
+        if measured:
+            plotVessel(self.result, measured[0].name)
 
     def refresh(self) -> None:
         """Show the numbers of the result as they are now."""
@@ -68,7 +86,8 @@ class ResultPanel:
         self.ui.readerTicks.enabled = not edited
         self.ui.restoreButton.enabled = self.result is not None
         self._showVolume()
-        self._showNotes()
+        self._markTick()
+        self._notes.show(self.result)
         self._table.show(self.result.readouts if self.result is not None else [])
 
     def onThreshold(self, threshold: float) -> None:
@@ -82,6 +101,7 @@ class ResultPanel:
             self.result.setThreshold(threshold, settled=False)
             moveThresholdMark(self.result)
             self._showVolume()
+            self._markTick()
             self._table.show(self.result.readouts)
             self._settle.start()
 
@@ -96,9 +116,12 @@ class ResultPanel:
             with slicer.util.WaitCursor():
                 edited = noticeEdit(self.result)
             if edited:
-                self.ui.statusLabel.text = _(
-                    "The outline was edited by hand and has been measured. The threshold moves again after Undo edits, "
-                    "which keeps the edited outline as a segmentation of its own."
+                sayStatus(
+                    self.ui,
+                    _(
+                        "The outline was edited by hand and has been measured. The threshold moves again after Undo "
+                        "edits, which keeps the edited outline as a segmentation of its own."
+                    ),
                 )
         self.ui.thresholdSlider.value = self.result.threshold
         self.refresh()
@@ -111,10 +134,10 @@ class ResultPanel:
                 self.result.settle()
 
     def onJump(self) -> None:
-        """Go back to the tumour, in the usual orientations."""
+        """Go back to the tumour and its map, in the usual orientations."""
         if self._isLive():
             leaveVessel()
-            self.result.jumpToTumor()
+            self.result.show()
             self.ui.vesselTable.clearSelection()
 
     def onLayout(self) -> None:
@@ -169,17 +192,28 @@ class ResultPanel:
         while layout.count():
             layout.takeAt(0).widget().deleteLater()
         readers = self.result.readers if self.result is not None else None
-        for level in readerLevels(readers):
+        self._ticks = []
+        for level in readerLevels(readers) if self.result is not None else ():
             text = _("{k} of {n}").format(k=readersAt(level, readers), n=readers) if readers else f"{level:.1f}"
             button = qt.QToolButton()
             button.text = text
             button.toolTip = _("Outline of what at least this many readers would mark")
             button.connect("clicked()", lambda level=level: self._setSlider(level))
+            button.checkable = True
             button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
             layout.addWidget(button)
+            self._ticks.append((level, button))
 
     def _setSlider(self, level: float) -> None:
         self.ui.thresholdSlider.value = level
+        self._markTick()
+
+    def _markTick(self) -> None:
+        """Press the tick that says how many readers the threshold stands for."""
+        for level, button in self._ticks:
+            readers = self.result.readers
+            at = readersAt(self.result.threshold, readers) / readers if readers else self.result.threshold
+            dressTick(button, abs(level - at) < SAME_LEVEL)
 
     def _showVolume(self) -> None:
         result = self.result
@@ -189,40 +223,23 @@ class ResultPanel:
         if result.edited:
             text = _("{volume:.1f} mL, outline edited by hand").format(volume=result.volumeMl)
         elif result.readers:
-            text = _("{volume:.1f} mL at the threshold, at least {k} of {n} readers").format(
+            text = _("{volume:.1f} mL at the threshold: at least {k} of {n} readers").format(
                 volume=result.volumeMl, k=readersAt(result.threshold, result.readers), n=result.readers
             )
         else:
             text = _("{volume:.1f} mL at the threshold").format(volume=result.volumeMl)
-        if result.expectedVolumeMl is not None:
-            text = _("{text}; {expected:.1f} mL expected over the readers").format(
-                text=text, expected=result.expectedVolumeMl
-            )
-        self.ui.volumeLabel.text = text
+        self.ui.volumeLabel.text = "\n".join([text, *self._expectedVolume(result)])
 
-    def _patternLines(self):
-        """Say the anatomic contact pattern of all vessels together, and by which rules."""
-        pattern = self.result.pattern if self.result is not None else {}
-        if not pattern:
+    def _expectedVolume(self, result) -> list[str]:
+        """Return the mean over the readers, with the range that most of them fall into where that is known."""
+        if result.expectedVolumeMl is None:
             return []
-        line = _("Contact pattern by {rules}: {pattern}").format(
-            rules=pattern.get("rule_set", ""), pattern=pattern.get("pattern") or _("not assessed")
-        )
-        return [f"{line} ({pattern['reason']})" if pattern.get("reason") else line]
-
-    def _showNotes(self) -> None:
-        """Say what the user must know: how the networks ran, warnings, and that the outline is edited."""
-        record = self.result.record.get("result", {}) if self.result is not None else {}
-        edited = self.result.edited if self.result is not None else None
-        self.ui.editedLabel.visible = edited is not None
-        if edited is not None:
-            self.ui.editedLabel.text = _(
-                "EDITED BY HAND: {added:.1f} mL added, {removed:.1f} mL removed. Angle and length are the outline's; "
-                "fractions of readers stay the map's."
-            ).format(added=edited["added_ml"], removed=edited["removed_ml"])
-        lines = [*record.get("engine", {}).get("notes", []), *record.get("warnings", [])]
-        lines = [*self._patternLines(), *lines]
-        if record.get("device"):
-            lines.insert(0, _("Computed on: {device}").format(device=record["device"]))
-        self.ui.notesLabel.text = "\n".join(lines)
-        self.ui.notesLabel.visible = bool(lines)
+        volumes = result.record.get("result", {}).get("volume_ml", {})
+        low, high = volumes.get("p10"), volumes.get("p90")
+        if low is None or high is None:
+            return [_("{expected:.1f} mL expected").format(expected=result.expectedVolumeMl)]
+        return [
+            _("{expected:.1f} mL expected (10–90 %: {low:.1f} – {high:.1f} mL)").format(
+                expected=result.expectedVolumeMl, low=low, high=high
+            )
+        ]

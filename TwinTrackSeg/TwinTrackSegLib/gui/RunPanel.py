@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 from twintrack.errors import Cancelled
 from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.Styles import sayStatus
 from TwinTrackSegLib.gui.TimeLeft import withTimeLeft
 
 __all__ = ["RunPanel"]
@@ -48,6 +49,7 @@ class RunPanel:
         ui.segmentButton.connect("clicked()", self.onSegmentOrCancel)
         ui.logButton.connect("toggled(bool)", self._onLog)
         ui.logText.visible = False
+        ui.logButton.visible = False
         self._showRunning(False)
 
     def setReady(self, ready: bool) -> None:
@@ -82,26 +84,27 @@ class RunPanel:
     def onSegmentOrCancel(self) -> None:
         """Start a run, or cancel the one that is going on."""
         if self.logic.running:
-            self.ui.statusLabel.text = _("Cancelling...")
+            sayStatus(self.ui, _("Cancelling..."))
             self.ui.segmentButton.enabled = False
             self.logic.cancel()
             return
-        with shownErrors():
+        with shownErrors(self._onFailure):
             self._begin(self.onProgress)
             self._startedAt = time.monotonic()
-            self.ui.statusLabel.text = _("Starting the model...")
+            sayStatus(self.ui, _("Starting the model..."))
+            self.ui.logButton.visible = True
             self._showRunning(True)
             self._timer.start()
 
     def onProgress(self, fraction: float, message: str) -> None:
         """Show how far the model is."""
         self.ui.progressBar.value = round(fraction * PROGRESS_STEPS)
-        self.ui.statusLabel.text = withTimeLeft(message, self.logic.remainingSec)
+        sayStatus(self.ui, withTimeLeft(message, self.logic.remainingSec))
 
     def onPoll(self) -> None:
         """Ask the logic for news; called by the timer during a run."""
         status = ""
-        with shownErrors():
+        with shownErrors(self._onFailure):
             try:
                 if self.logic.poll():
                     self._showElapsed()
@@ -113,7 +116,8 @@ class RunPanel:
         self._timer.stop()
         self._showRunning(False)
         self._showLog()
-        self.ui.statusLabel.text = status or _("Failed.")
+        if status:
+            sayStatus(self.ui, status)
 
     def end(self) -> None:
         """End the run, if there is one, and the model's process."""
@@ -122,10 +126,15 @@ class RunPanel:
         self._timer.stop()
         if wasRunning:
             self._showRunning(False)
-            self.ui.statusLabel.text = _("Cancelled.")
+            sayStatus(self.ui, _("Cancelled."))
+
+    def _onFailure(self, sentence: str) -> None:
+        """Keep the sentence in the panel: a box is closed quickly and forgotten."""
+        sayStatus(self.ui, _("Failed: {reason}").format(reason=sentence), failed=True)
 
     def _showRunning(self, running: bool) -> None:
         self.ui.segmentButton.text = _("Cancel") if running else _("Segment")
+        self.ui.segmentButton.setShortcut(qt.QKeySequence("Alt+S"))  # a new text takes it away
         self.ui.segmentButton.enabled = running or self._ready
         self.ui.segmentButton.toolTip = (
             _("Stop the run; the Escape key does it too") if running else _("Run the model on the input volume")

@@ -1,28 +1,35 @@
 """The table of vessels in the panel: severity by order, sign, word and colour; a chosen row names its vessel."""
 
 import qt
+from slicer.i18n import tr as _
 
+from TwinTrackSegLib.gui.Styles import CATEGORY_COLORS
 from TwinTrackSegLib.mrml.VesselTable import COLUMNS
 
 __all__ = ["VesselTableView"]
 
-CATEGORY_COLUMN = 1
-COLORS = {"encasement": (213, 94, 0), "abutment": (230, 159, 0), "none": (0, 158, 115), "": (128, 128, 128)}
-"""Vermilion, orange, green, grey: apart for every kind of colour vision; a square beside the word, which any theme
-leaves readable."""
-
+CATEGORY_COLUMN, LENGTH_COLUMN, ENCASED_COLUMN = 1, 4, 6
 SQUARE_PX = 12
-COLUMN_TIPS = (
-    "",
-    "None, abutment (up to 180°) or encasement (more than 180°) at the threshold",
-    "Largest contact angle in the sections across the vessel, at the threshold",
-    "Between the 10th and the 90th percentile of the readers",
-    "Contact along the vessel at the threshold",
-    "Readers expected to see contact",
-    "Readers expected to see more than 180°",
-    "Contact angle averaged over the readers",
-    "Why a reading is missing",
-)
+ROW_MARGIN_PX = 8
+FEWEST_ROWS, MOST_ROWS = 2, 8
+"""The table is as high as its vessels, within these limits."""
+
+
+def _headers():
+    """Return title and tooltip of every column, in the order of `COLUMNS`: two lines, so that all fit into a panel."""
+    headers = (
+        (_("Vessel"), _("The most severe contact first")),
+        (_("Category"), _("None, abutment (up to 180°) or encasement (more than 180°) at the threshold")),
+        (_("Angle\n(°)"), _("Largest contact angle in the sections across the vessel, at the threshold")),
+        (_("10–90 %\n(°)"), _("Contact angle between the 10th and the 90th percentile of the readers")),
+        (_("Length\n(mm)"), _("Contact along the vessel at the threshold")),
+        (_("Contact\n(% rd.)"), _("Percentage of readers expected to see contact")),
+        (_("Encased\n(% rd.)"), _("Percentage of readers expected to see more than 180°")),
+        (_("Mean\n(°)"), _("Contact angle averaged over the readers")),
+        (_("Note"), _("Why a reading is missing")),
+    )
+    assert len(headers) == len(COLUMNS)
+    return headers
 
 
 class VesselTableView:
@@ -42,10 +49,18 @@ class VesselTableView:
         self._name = None
         self._filling = False
         widget.setColumnCount(len(COLUMNS))
-        widget.setHorizontalHeaderLabels(list(COLUMNS))
-        for column, tip in enumerate(COLUMN_TIPS):
-            widget.horizontalHeaderItem(column).setToolTip(tip)
+        for column, (title, tip) in enumerate(_headers()):
+            header = qt.QTableWidgetItem(title)
+            header.setToolTip(tip)
+            widget.setHorizontalHeaderItem(column, header)
+        widget.horizontalHeader().moveSection(LENGTH_COLUMN, ENCASED_COLUMN)  # what readers say is never scrolled away
+        widget.horizontalHeader().setHighlightSections(False)
         widget.verticalHeader().setVisible(False)
+        line = widget.fontMetrics().height()
+        self._rowPx, self._headerPx = line + ROW_MARGIN_PX, 2 * line + ROW_MARGIN_PX
+        widget.verticalHeader().setDefaultSectionSize(self._rowPx)
+        widget.horizontalHeader().setFixedHeight(self._headerPx)
+        widget.horizontalHeader().setMinimumSectionSize(self._rowPx)
         widget.connect("itemSelectionChanged()", self._onSelection)
 
     def show(self, readouts) -> None:
@@ -56,10 +71,11 @@ class VesselTableView:
         widget.setRowCount(len(readouts))
         for row, readout in enumerate(readouts):
             for column, text in enumerate(readout.cells()):
-                item = qt.QTableWidgetItem(text)
-                item.setToolTip("\n".join(line for line in (readout.fullTitle or readout.title, readout.note) if line))
+                item = qt.QTableWidgetItem(_(text) if column <= CATEGORY_COLUMN else text)
+                lines = (_(readout.fullTitle or readout.title), _(readout.note) if readout.note else "")
+                item.setToolTip("\n".join(line for line in lines if line))
                 if column == CATEGORY_COLUMN:
-                    item.setIcon(_square(COLORS[readout.category]))
+                    item.setIcon(_square(CATEGORY_COLORS[readout.category]))
                 widget.setItem(row, column, item)
         if self._name in self._names:
             widget.selectRow(self._names.index(self._name))
@@ -67,6 +83,8 @@ class VesselTableView:
             self._name = None
         self._filling = False
         widget.resizeColumnsToContents()
+        rows = min(max(len(readouts), FEWEST_ROWS), MOST_ROWS)
+        widget.setFixedHeight(self._headerPx + (rows + 1) * self._rowPx)  # one more for a bar to scroll sideways
 
     def _onSelection(self) -> None:
         if self._filling:
@@ -80,4 +98,7 @@ class VesselTableView:
 def _square(color):
     picture = qt.QPixmap(SQUARE_PX, SQUARE_PX)
     picture.fill(qt.QColor(*color))
-    return qt.QIcon(picture)
+    icon = qt.QIcon()
+    for mode in (qt.QIcon.Normal, qt.QIcon.Selected):  # else a chosen row tints it
+        icon.addPixmap(picture, mode)
+    return icon

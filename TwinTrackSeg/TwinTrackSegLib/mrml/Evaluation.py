@@ -11,13 +11,14 @@ import slicer
 from twintrack.errors import InputError
 from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.MhrDisplay import LEGEND_SIZE
 from TwinTrackSegLib.mrml.Readers import Reader, readerMasks
 from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SceneResult import ROLE_INPUT, SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, volumeFromNode
 
-__all__ = ["METRIC_TITLES", "evaluateReaders", "showDifference"]
+__all__ = ["HIGHER_IS_BETTER", "METRIC_TITLES", "NEITHER_IS_BETTER", "evaluateReaders", "showDifference"]
 
 METRIC_TITLES = {
     "tdsc": "Dice over thresholds (TDSC)",
@@ -39,6 +40,9 @@ METRIC_TITLES = {
     "predicted_ml": "Expected volume of the map (mL)",
 }
 """Rows of the table: the CURVAS-PDACVI protocol's metrics first, then the project's own."""
+
+HIGHER_IS_BETTER = {METRIC_TITLES[key] for key in ("tdsc", "dsc", "soft_dice", "surface_dice")}
+NEITHER_IS_BETTER = {METRIC_TITLES[key] for key in ("raters_ml", "predicted_ml")}
 
 DIFFERENCE_NAME = "MHR difference"
 ROLE_DIFFERENCE = "TwinTrackSeg.difference"
@@ -93,7 +97,20 @@ def showDifference(result: SceneResult, mhrNode: Any) -> Any:
         composite.SetBackgroundVolumeID(ct.GetID())
         composite.SetForegroundVolumeID(node.GetID())
         composite.SetForegroundOpacity(0.6)
+    _addLegend(node)
+    result.showLegend(False)  # it explains other colours
     return node
+
+
+def _addLegend(node: Any) -> None:
+    """Say what the colours of the difference mean; the views show it while the difference is in front."""
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    if legend is not None:
+        legend.SetTitleText("Map - readers")
+        legend.SetSize(*LEGEND_SIZE)
+        legend.SetLabelFormat("%+.1f")
+        legend.SetNumberOfLabels(5)
+        legend.SetVisibility(True)
 
 
 def _vessels(result: SceneResult) -> Volume | None:

@@ -8,12 +8,21 @@ import slicer
 from TwinTrackSegLib.mrml.MhrColors import colorNode
 from TwinTrackSegLib.mrml.ReaderScale import MOST_READERS
 
-__all__ = ["OVERLAY_OPACITY", "addLegend", "jumpToPoint", "setOverlayThreshold", "showOverlay", "styleMhrVolume"]
+__all__ = [
+    "LEGEND_SIZE",
+    "OVERLAY_OPACITY",
+    "addLegend",
+    "jumpToPoint",
+    "setOverlayThreshold",
+    "showLegend",
+    "showOverlay",
+    "styleMhrVolume",
+]
 
 OVERLAY_OPACITY = 0.5
 """One opacity for the whole overlay: the value is in the colour alone."""
 
-LEGEND_SIZE = (0.08, 0.3)
+LEGEND_SIZE = (0.14, 0.4)
 """Width and height of the colour legend, as fractions of the view."""
 
 ABOVE_SCALE = 2.0
@@ -51,6 +60,13 @@ def addLegend(contourNode: Any, readers: int | None) -> None:
     few = readers is not None and readers <= MOST_READERS
     legend.SetNumberOfLabels(readers + 1 if readers is not None and few else 6)
     legend.SetVisibility(True)
+
+
+def showLegend(node: Any, visible: bool) -> None:
+    """Show or hide the legend of `node`, if it has one: no view must show the legend of other colours than its own."""
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
+    if legend is not None:
+        legend.SetVisibility(visible)
 
 
 def setOverlayThreshold(mhrNode: Any, threshold: float) -> None:

@@ -13,7 +13,7 @@ from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.BeforeSave import BeforeSave
 from TwinTrackSegLib.mrml.IsoContours import isoSurface
 from TwinTrackSegLib.mrml.LesionTable import updateLesionTable
-from TwinTrackSegLib.mrml.MhrDisplay import jumpToPoint, setOverlayThreshold, showOverlay
+from TwinTrackSegLib.mrml.MhrDisplay import jumpToPoint, setOverlayThreshold, showLegend, showOverlay
 from TwinTrackSegLib.mrml.OutlineContent import contentTime, digestOf, holdsLevel
 from TwinTrackSegLib.mrml.ReaderScale import readersOf
 from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask, setTumorMask, setTumorSurface
@@ -264,7 +264,13 @@ class SceneResult:
             other.setVisibility(other.mhrNode is self.mhrNode)
         if self.volumeNode is not None:
             showOverlay(self.volumeNode, self.mhrNode)
+            self.showLegend(True)
         self.jumpToTumor()
+
+    def showLegend(self, visible: bool) -> None:
+        """Show or hide the legend of the map's colours."""
+        for node in self.contourNodes:
+            showLegend(node, visible)
 
     def jumpToTumor(self) -> None:
         """Centre every view on the tumour."""

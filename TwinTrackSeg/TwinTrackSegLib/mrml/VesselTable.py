@@ -30,9 +30,8 @@ TITLES = {"PORTA": "Portal vein", "SMV": "SMV", "AORTA": "Aorta", "CELIAC": "Cel
 ENCASEMENT_ABOVE_DEG = 180.0
 MISSING = "–"
 NOT_SEEN = "not seen"
-NOT_MEASURED = "not measured"
 
-SYMBOLS = {"encasement": "● encasement", "abutment": "◐ abutment", "none": "○ no contact", NOT_SEEN: NOT_SEEN}
+SYMBOLS = {"encasement": "● encasement", "abutment": "◐ abutment", "none": "○ no contact", "": "? not measured"}
 """What the table says of a category: a sign that needs no colour, and the word."""
 
 SEVERITY = ("encasement", "abutment", "", "none")
@@ -101,7 +100,7 @@ class VesselReadout:
             return (self.title, NOT_SEEN, *[MISSING] * (len(COLUMNS) - 3), self.note)
         return (
             self.title,
-            SYMBOLS.get(self.category, NOT_MEASURED),
+            SYMBOLS[self.category],
             _text(self.angle_deg, "{:.0f}"),
             _range(self.angle_p10_deg, self.angle_p90_deg),
             _text(self.length_mm, "{:.1f}"),

@@ -31,10 +31,10 @@ LAYOUT_XML = (
     + _slice("Green", "Coronal", "G", "#6EB04B")
     + _slice("Yellow", "Sagittal", "Y", "#EDD54C")
     + "</layout></item></layout></item>"
-    '<item splitSize="300"><layout type="horizontal">'
-    '<item><view class="vtkMRMLTableViewNode" singletontag="TableView1">'
+    '<item splitSize="300"><layout type="horizontal" split="true">'
+    '<item splitSize="580"><view class="vtkMRMLTableViewNode" singletontag="TableView1">'
     '<property name="viewlabel" action="default">T</property></view></item>'
-    '<item><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
+    '<item splitSize="420"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
     '<property name="viewlabel" action="default">P</property></view></item>'
     "</layout></item></layout>"
 )

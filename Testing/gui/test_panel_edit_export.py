@@ -1,0 +1,101 @@
+"""Corrections by hand, and what leaves the scene."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer")
+pytest.importorskip("PySide6")
+from dicom_series import dicomCt
+from panel_steps import cells, chosen
+
+
+def test_an_edited_outline_is_measured_marked_and_given_up(panel, done):
+    from segment_drawing import drawSegment
+
+    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+
+    vessel = segmentMask(done.segmentationNode, "SMA", done.volumeNode)
+    _z, y, x = np.indices(vessel.shape)
+    middle = np.argwhere(vessel).mean(axis=0)
+    ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
+    drawSegment(done.segmentationNode, "tumor", ring, done.volumeNode)
+    panel.ui.recomputeButton.click()
+    assert cells(panel)[0][1] == "● encasement"
+    assert "edited by hand" in panel.ui.volumeLabel.text
+    assert panel.ui.editedLabel.text.startswith("EDITED BY HAND")
+    assert not panel.ui.thresholdSlider.enabled
+    panel.ui.restoreButton.click()
+    assert cells(panel)[0][1] == "◐ abutment"
+    assert panel.ui.thresholdSlider.enabled
+    assert not panel.ui.editedLabel.isVisibleTo(panel.parent)
+
+
+def test_volumes_and_report_are_saved_where_the_user_says(panel, done, tmp_path, monkeypatch, shown):
+    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(tmp_path), ".nrrd"))
+    monkeypatch.setattr(panel.export, "askReportPath", lambda: str(tmp_path / "report.pdf"))
+    panel.ui.saveButton.click()
+    panel.ui.reportButton.click()
+    assert shown == []
+    assert (tmp_path / "Example CT MHR.nrrd").is_file()
+    assert (tmp_path / "report.pdf").is_file()
+    assert panel.ui.statusLabel.text == "Exported report.pdf."
+
+
+def test_export_of_a_volume_that_is_no_dicom_is_refused_with_the_remedy(panel, done, tmp_path, shown, monkeypatch):
+    target = tmp_path / "out.dcm"
+    monkeypatch.setattr(panel.export, "askDicomPath", lambda: str(target))
+    panel.ui.exportButton.click()
+    assert len(shown) == 1
+    assert "was not loaded from DICOM" in shown[0]
+    assert not target.exists()
+
+
+def test_an_export_that_the_user_cancels_does_nothing(panel, done, tmp_path, shown, monkeypatch):
+    monkeypatch.setattr(panel.export, "askDicomPath", lambda: "")
+    panel.ui.exportButton.click()
+    assert shown == []
+
+
+def test_edit_opens_segment_editor_on_the_tumour_at_the_threshold_of_the_slider(panel, done, monkeypatch):
+    import segment_editor
+
+    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+
+    editor = segment_editor.install(monkeypatch)
+    before = segmentMask(done.segmentationNode, "tumor", done.volumeNode).sum()
+    panel.ui.thresholdSlider.value = 0.2
+    panel.ui.editButton.click()
+    assert editor.opened == "SegmentEditor"
+    assert (editor.segmentation, editor.volume, editor.segment) == (done.segmentationNode, done.volumeNode, "tumor")
+    assert segmentMask(done.segmentationNode, "tumor", done.volumeNode).sum() > before  # the drag is over
+    panel.ui.recomputeButton.click()
+    assert done.edited is None  # nothing was drawn
+
+
+def test_dicom_objects_go_to_a_file_and_to_the_database(panel, bundle, scene, tmp_path, monkeypatch, shown):
+    import pydicom
+
+    from TwinTrackSegLib.mrml.SelfTest import writeExampleResult
+
+    ct, database = dicomCt(scene, tmp_path, monkeypatch)
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(writeExampleResult(tmp_path / "r", ct), ct))
+    monkeypatch.setattr(panel.export, "askDicomPath", lambda: str(tmp_path / "out.dcm"))
+    panel.ui.exportButton.click()
+    assert panel.ui.statusLabel.text == "Exported out.dcm."
+    assert pydicom.dcmread(tmp_path / "out.dcm").Modality == "SEG"
+    panel.ui.databaseButton.click()
+    assert shown == []
+    kinds = sorted(pydicom.dcmread(path).Modality for path in database.folder.iterdir())
+    assert "SEG" in kinds
+    assert panel.ui.statusLabel.text == f"Exported {len(kinds)} objects to the DICOM database."
+
+
+def test_an_export_that_fails_says_so_where_it_was_asked_for(panel, done, tmp_path, monkeypatch, shown):
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(tmp_path / "file"), ".nrrd"))
+    panel.ui.saveButton.click()
+    assert len(shown) == 1
+    assert panel.ui.statusLabel.text == f"Not exported: {shown[0]}"

@@ -1,0 +1,104 @@
+"""Vessels, region, processor and calibrator of the user's choice, and the installation."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+pytest.importorskip("slicer")
+pytest.importorskip("PySide6")
+from panel_steps import addSegments, chosen, waitFor
+
+
+def test_the_vessels_of_the_scene_are_matched_shown_editable_and_remembered(panel, ct):
+    node = addSegments(ct, ["SMA", "Pancreas", "Aorta"])
+    panel.ui.optionsCollapsibleButton.collapsed = False
+    panel.ui.inputSelector.setCurrentNode(ct)
+    assert not panel.ui.vesselSmaComboBox.isVisibleTo(panel.parent)
+    panel.ui.vesselSelector.setCurrentNode(node)
+    assert panel.ui.vesselSmaComboBox.isVisibleTo(panel.parent)
+    assert panel.ui.vesselSmaComboBox.currentText == "SMA"
+    assert panel.ui.vesselAortaComboBox.currentText == "Aorta"
+    assert panel.ui.vesselSmvComboBox.currentText == "none"
+    combo = panel.ui.vesselSmvComboBox
+    combo.setCurrentIndex(combo.findText("Pancreas"))
+    combo.activated.emit(combo.currentIndex)
+    panel.parent.exit()
+    panel.parent.enter()
+    assert panel.ui.vesselSmvComboBox.currentText == "Pancreas"
+    assert panel.inputs.vessels().segments == {"PORTA": "", "SMV": "s1", "AORTA": "s2", "CELIAC": "", "SMA": "s0"}
+
+
+def test_region_processor_calibrator_and_score_are_asked_of_the_model(panel, ct, bundle, worker, tmp_path, scene):
+    roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
+    roi.SetSize(10, 6, 8)
+    roi.SetCenter(-20, -15, 20)
+    chosen(panel, ct, bundle)
+    panel.ui.roiSelector.setCurrentNode(roi)
+    panel.ui.deviceComboBox.setCurrentIndex(1)
+    own = tmp_path / "calibrator.json"
+    own.write_text("{}")
+    panel.ui.calibratorPathEdit.currentPath = str(own)
+    panel.ui.keepScoreCheckBox.checked = True
+    note = tmp_path / "asked.json"
+    worker(f"json.dump(request, open({str(note)!r}, 'w'))\nsay(event='cancelled')\n")
+    panel.ui.segmentButton.click()
+    waitFor(lambda: not panel.logic.running)
+    request = json.loads(note.read_text(encoding="utf-8"))
+    assert request["roi"] == [15, 26, 12, 19, 8, 13]
+    assert request["device"] == "cpu"
+    assert request["calibrator"] == str(own)
+    assert request["keep_score"] is True
+    panel.ui.calibratorPathEdit.currentPath = ""
+
+
+def test_the_last_bundle_is_chosen_again_in_a_new_scene(panel, bundle, scene):
+    panel.ui.bundlePathEdit.currentPath = str(bundle)
+    scene.Clear(False)
+    assert panel.ui.bundlePathEdit.currentPath == str(bundle)
+
+
+def test_an_interpreter_of_ones_own_runs_the_model_and_nothing_is_installed(
+    panel, ct, bundle, tmp_path, monkeypatch, shown
+):
+    from TwinTrackSegLib.gui import TwinTrackSegWidget as widgetModule
+
+    monkeypatch.setattr(widgetModule, "ensureDependencies", lambda _path: pytest.fail("asked to install"))
+    panel.ui.pythonPathEdit.currentPath = sys.executable
+    assert panel.logic.workerCommand == [sys.executable, "-m", "twintrack.worker", "--serve"]
+    assert panel.install.external
+    chosen(panel, ct, bundle)
+    panel.logic.graceSec = 0.1
+    panel.ui.segmentButton.click()
+    assert panel.logic.running
+    panel.ui.segmentButton.click()
+    waitFor(lambda: not panel.logic.running)
+    panel.ui.pythonPathEdit.currentPath = ""
+    assert not panel.install.external
+
+
+def test_half_installed_packages_are_found_by_a_child_and_installed_again(panel, tmp_path, monkeypatch, shown):
+    import slicer
+
+    (tmp_path / "site" / "halfinstalled").mkdir(parents=True)  # an empty folder: Python imports it without a word
+    list_ = tmp_path / "requirements.txt"
+    list_.write_text("packaging>=20\nhalfinstalled>=5.0\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    panel.install._requirements = str(list_)
+    panel.logic.workerCommand = [sys.executable]
+    installed = []
+
+    def repair(arguments):
+        installed.append(arguments)
+        (tmp_path / "site" / "halfinstalled" / "__init__.py").write_text("")
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_a, **_k: True)
+    monkeypatch.setattr(slicer.util, "pip_install", repair, raising=False)
+    panel.ui.repairButton.click()
+    assert installed == [["--force-reinstall", "--no-deps", "halfinstalled>=5.0"]]
+    assert panel.ui.statusLabel.text == "Repaired."
+    panel.ui.repairButton.click()
+    assert panel.ui.statusLabel.text == "All packages of the model can be imported."
+    assert shown == []

@@ -1,0 +1,90 @@
+"""A result from the user's side: read, drag, choose a vessel, save, open again."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("slicer")
+pytest.importorskip("PySide6")
+from panel_steps import cells, waitFor
+
+
+def test_dragging_the_slider_moves_everything(panel, done, tmp_path):
+    volumes = []
+    for threshold in (0.5, 0.4, 0.3, 0.2):
+        panel.ui.thresholdSlider.value = threshold
+        assert done.mhrNode.GetDisplayNode().GetLowerThreshold() == pytest.approx(threshold)
+        volumes.append(float(panel.ui.volumeLabel.text.split()[0]))
+    assert volumes == sorted(volumes)
+    assert volumes[-1] > 2 * volumes[0]
+    assert cells(panel)[0][1:3] == ["● encasement", "220"]
+
+
+def test_closing_the_scene_with_a_result_empties_the_panel(panel, done, tmp_path, scene):
+    scene.Clear(False)
+    assert panel.ui.vesselTable.rowCount == 0
+    assert not panel.ui.resultsCollapsibleButton.enabled
+    assert panel.ui.volumeLabel.text == ""
+    panel.ui.thresholdSlider.value = 0.7  # nothing to move, nothing to break
+
+
+def test_removing_the_result_empties_the_panel(panel, done, tmp_path, scene):
+    for node in done.nodes:
+        scene.RemoveNode(node)
+    panel.ui.thresholdSlider.value = 0.6
+    panel.parent.exit()
+    panel.parent.enter()
+    assert not panel.ui.resultsCollapsibleButton.enabled
+
+
+def test_a_saved_scene_opens_with_its_result_and_a_live_slider(panel, done, tmp_path, scene):
+    panel.ui.thresholdSlider.value = 0.4
+    path = str(tmp_path / "saved.mrb")
+    assert scene.WriteToMRB(path, None)
+    scene.Clear(False)
+    assert scene.ReadFromMRB(path, True)
+    assert panel.ui.thresholdSlider.value == 0.4
+    assert panel.ui.inputSelector.currentNode().GetName() == "Example CT"
+    assert cells(panel)[0][2] == "160"
+    panel.ui.thresholdSlider.value = 0.2
+    assert cells(panel)[0][2] == "220"
+
+
+def test_reader_ticks_set_the_threshold(panel, done):
+    layout = panel.ui.readerTicks.layout()
+    buttons = [layout.itemAt(n).widget() for n in range(layout.count())]
+    assert [button.text for button in buttons] == ["1 of 5", "2 of 5", "3 of 5", "4 of 5"]
+    buttons[0].click()
+    assert panel.ui.thresholdSlider.value == 0.2
+    assert "at least 1 of 5 readers" in panel.ui.volumeLabel.text
+    assert cells(panel)[0][1] == "● encasement"
+
+
+def test_voxels_follow_when_the_drag_is_over_or_the_module_is_left(panel, done):
+    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+
+    def voxels() -> int:
+        return int(segmentMask(done.segmentationNode, "tumor", done.volumeNode).sum())
+
+    before = voxels()
+    panel.ui.thresholdSlider.value = 0.3
+    assert voxels() == before
+    waitFor(lambda: voxels() > before)
+    after = voxels()
+    panel.ui.thresholdSlider.value = 0.2
+    panel.parent.exit()
+    assert voxels() > after
+
+
+def test_choosing_a_row_shows_the_vessel_and_the_jump_button_leaves_it(panel, done, scene):
+    import slicer
+
+    view = scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
+    panel.ui.vesselTable.selectRow(0)
+    assert view.GetPlotChartNode().GetTitle() == "SMA: contact angle"
+    panel.ui.thresholdSlider.value = 0.3
+    table = view.GetPlotChartNode().GetNthPlotSeriesNode(1).GetTableNode()
+    assert slicer.util.arrayFromTableColumn(table, "Threshold")[0] == pytest.approx(0.3)
+    assert panel.ui.vesselTable.selectionModel().selectedRows()[0].row() == 0
+    panel.ui.jumpButton.click()
+    assert not panel.ui.vesselTable.selectionModel().selectedRows()

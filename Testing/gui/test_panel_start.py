@@ -1,0 +1,95 @@
+"""Opening the module: what it says, what can be chosen, what is got ready."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+pytest.importorskip("slicer")
+pytest.importorskip("PySide6")
+from panel_steps import GOES_ON, chosen, waitFor
+
+
+def test_module_says_what_it_is(module):
+    assert module.title == "TwinTrackSeg"
+    assert module.categories == ["Segmentation"]
+    assert "research use only" in module.helpText.lower()
+    assert module.acknowledgementText
+    assert not module.icon.isNull()
+
+
+def test_an_empty_scene_leaves_nothing_to_press(panel):
+    assert not panel.ui.segmentButton.enabled
+    assert not panel.ui.resultsCollapsibleButton.enabled
+    assert "input volume" in panel.ui.segmentButton.toolTip
+
+
+def test_choosing_a_ct_enables_segment(panel, ct):
+    panel.ui.inputSelector.setCurrentNode(ct)
+    assert panel.ui.segmentButton.enabled
+
+
+def test_a_demo_bundle_gets_its_badge_and_a_missing_one_a_sentence(panel, bundle, tmp_path):
+    panel.ui.bundlePathEdit.currentPath = str(bundle)
+    assert panel.ui.demoBadge.isVisibleTo(panel.parent)
+    assert panel.ui.demoBadge.text == "DEMO MODEL: phantoms only"
+    assert "phantom-demo 1.2" in panel.ui.bundleLabel.text
+    panel.ui.bundlePathEdit.currentPath = str(tmp_path / "nothing")
+    assert not panel.ui.demoBadge.isVisibleTo(panel.parent)
+    assert "not a model bundle" in panel.ui.bundleLabel.text
+
+
+def test_a_bundle_that_is_no_demo_gets_no_badge(panel, bundle):
+    document = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    (bundle / "bundle.json").write_text(json.dumps({**document, "demo": False}), encoding="utf-8")
+    panel.ui.bundlePathEdit.currentPath = str(bundle)
+    assert not panel.ui.demoBadge.isVisibleTo(panel.parent)
+
+
+def test_a_zipped_bundle_is_described_without_unpacking(panel, bundle, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "bundle"), "zip", bundle.parent, bundle.name)
+    panel.ui.bundlePathEdit.currentPath = archive
+    assert "phantom-demo 1.2" in panel.ui.bundleLabel.text
+    assert panel.ui.demoBadge.isVisibleTo(panel.parent)
+
+
+def test_the_models_process_starts_ahead_once_a_ct_is_chosen_and_ends_with_the_scene(
+    panel, ct, bundle, worker, scene, monkeypatch
+):
+    from TwinTrackSegLib.gui import HeadStart as headStart
+
+    worker(GOES_ON)
+    monkeypatch.setattr(headStart, "missingRequirements", lambda _path: [])
+    chosen(panel, ct, bundle)
+    assert panel.logic._keeper.worker is None  # not while the user is still choosing
+    panel._headStart.schedule(0)
+    waitFor(lambda: panel.logic._keeper.worker is not None)
+    assert not panel.logic.running
+    scene.Clear(False)
+    assert panel.logic._keeper.worker is None
+
+
+def test_nothing_starts_ahead_while_packages_are_missing(panel, ct, bundle, worker, monkeypatch):
+    import slicer
+    from TwinTrackSegLib.gui import HeadStart as headStart
+
+    asked = []
+    monkeypatch.setattr(headStart, "missingRequirements", lambda path: asked.append(path) or ["torch"])
+    worker(GOES_ON)
+    chosen(panel, ct, bundle)
+    panel._headStart.schedule(0)
+    waitFor(lambda: asked)
+    slicer.app.processEvents()
+    assert panel.logic._keeper.worker is None
+
+
+def test_the_modules_own_self_test_passes(module, scene):
+    import unittest
+
+    names = [n for n in dir(module.pythonModule.TwinTrackSegTest) if n.startswith("test_")]
+    outcome = unittest.TestResult()
+    unittest.TestSuite(module.pythonModule.TwinTrackSegTest(name) for name in names).run(outcome)
+    assert outcome.testsRun == len(names) > 0
+    assert not outcome.failures + outcome.errors

@@ -1,0 +1,174 @@
+"""The panel can be read in Slicer's light and dark theme, and what must not be missed stands where the numbers are."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer")
+pytest.importorskip("PySide6")
+from panel_steps import chosen
+
+TEXT_CONTRAST, GRAPHICS_CONTRAST = 4.5, 3.0
+"""WCAG 2.2, success criteria 1.4.3 and 1.4.11, level AA."""
+
+FAR_APART = 20.0
+"""In CIELAB; about ten times the smallest difference that is seen."""
+
+COLOR_VISION = {
+    "normal": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]],
+}
+"""How the complete forms see linear sRGB; Machado, Oliveira and Fernandes 2009, doi:10.1109/TVCG.2009.113."""
+
+LINEAR_SRGB_TO_XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def linear(color) -> np.ndarray:
+    """Return linear sRGB of an (R, G, B) of 0 to 255 or a ``#rrggbb``."""
+    if isinstance(color, str):
+        color = [int(color[n : n + 2], 16) for n in (1, 3, 5)]
+    share = np.asarray(color, dtype=float) / 255
+    return np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one, other) -> float:
+    lights = sorted(float(linear(color) @ [0.2126, 0.7152, 0.0722]) for color in (one, other))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def lab(color, vision: str) -> np.ndarray:
+    seen = np.clip(np.asarray(COLOR_VISION[vision]) @ linear(color), 0, 1)
+    x = LINEAR_SRGB_TO_XYZ @ seen / np.array([0.9505, 1.0, 1.089])
+    f = np.where(x > (6 / 29) ** 3, np.cbrt(x), x / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+def tables():
+    """Backgrounds of table cells in both themes."""
+    from themes import THEMES
+
+    return [colors[place] for colors in THEMES.values() for place in (2, 3)]
+
+
+def test_contrast_is_computed_as_wcag_says():
+    assert contrast("#ffffff", "#000000") == pytest.approx(21)
+    assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
+
+
+def test_the_colours_of_categories_stand_out_from_tables_in_both_themes(module):
+    from TwinTrackSegLib.gui.Styles import CATEGORY_COLORS
+
+    for category, color in CATEGORY_COLORS.items():
+        for background in tables():
+            assert contrast(color, background) >= GRAPHICS_CONTRAST, (category, background)
+
+
+@pytest.mark.parametrize("vision", COLOR_VISION)
+def test_the_colours_of_categories_are_told_apart_by_every_kind_of_colour_vision(module, vision):
+    from TwinTrackSegLib.gui.Styles import CATEGORY_COLORS
+
+    colors = [CATEGORY_COLORS[name] for name in ("encasement", "abutment", "none")]
+    for one, other in itertools.combinations(colors, 2):
+        assert np.linalg.norm(lab(one, vision) - lab(other, vision)) > FAR_APART
+
+
+def test_badges_warnings_and_marks_bring_colours_of_their_own_that_can_be_read(panel, done):
+    import qt
+
+    from TwinTrackSegLib.gui.Styles import sayStatus
+
+    sayStatus(panel.ui, "no", failed=True)
+    sheets = {w.objectName: w.styleSheet for w in panel.parent.findChildren(qt.QWidget) if w.styleSheet}
+    assert {"demoBadge", "resultBadge", "warningsLabel", "editedLabel", "statusLabel"} <= set(sheets)
+    for name, sheet in sheets.items():
+        text = re.search(r"[{;]\s*color:\s*(\S+?);", sheet)[1]
+        background = re.search(r"background-color:\s*(\S+?);", sheet)[1]
+        pair = [qt.QColor(color).getRgb()[:3] for color in (text, background)]
+        assert contrast(*pair) >= TEXT_CONTRAST, name
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_all_other_texts_wear_the_theme(panel, done, theme):
+    import qt
+    from themes import paletteOf
+
+    palette = paletteOf(theme)
+    roles = (("WindowText", "Window"), ("ButtonText", "Button"), ("Text", "Base"), ("Text", "AlternateBase"))
+    for names in roles:
+        pair = [palette.color(getattr(qt.QPalette, name)).getRgb()[:3] for name in names]
+        assert contrast(*pair) >= TEXT_CONTRAST
+
+
+def load(panel, ct, bundle, readyResult, folder, changes):
+    """Load the example result with another record."""
+    shutil.copytree(readyResult, folder)
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    (folder / "result.json").write_text(json.dumps(record | changes), encoding="utf-8")
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(folder, ct))
+
+
+def test_the_demo_badge_stands_above_the_numbers_and_stays_with_the_result(panel, done, bundle):
+    document = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
+    (bundle / "bundle.json").write_text(json.dumps({**document, "demo": False}), encoding="utf-8")
+    panel.ui.bundlePathEdit.currentPath = ""
+    panel.ui.bundlePathEdit.currentPath = str(bundle)  # another bundle is chosen for the next run
+    assert not panel.ui.demoBadge.isVisibleTo(panel.parent)
+    assert panel.ui.resultBadge.isVisibleTo(panel.parent)
+    assert "DEMO MODEL" in panel.ui.resultBadge.text
+    panel.parent.show()
+    assert panel.ui.resultBadge.y < panel.ui.thresholdSlider.y < panel.ui.vesselTable.y
+
+
+def test_a_result_of_a_real_bundle_says_research_use_only(panel, ct, bundle, readyResult, tmp_path):
+    about = {"name": "real", "version": "2", "demo": False, "raters": 5}
+    load(panel, ct, bundle, readyResult, tmp_path / "real", {"bundle": about})
+    assert "Research use only" in panel.ui.resultBadge.text
+    assert not panel.ui.resultBadge.styleSheet
+    assert "Made by real 2" in panel.ui.notesLabel.text
+
+
+def test_warnings_of_a_ct_unlike_the_training_stand_above_the_numbers(panel, ct, bundle, readyResult, tmp_path):
+    warnings = ["Demo bundle: it knows phantoms only.", "The CT is unlike the training's: slices of 8 mm."]
+    load(panel, ct, bundle, readyResult, tmp_path / "odd", {"warnings": warnings})
+    assert panel.ui.warningsLabel.isVisibleTo(panel.parent)
+    assert panel.ui.warningsLabel.text == "⚠ The CT is unlike the training's: slices of 8 mm."
+    panel.parent.show()
+    assert panel.ui.warningsLabel.y < panel.ui.volumeLabel.y
+
+
+def test_a_vessel_that_could_not_be_measured_says_so_and_why(panel, ct, bundle, readyResult, tmp_path):
+    folder = shutil.copytree(readyResult, tmp_path / "ends")
+    invasion = json.loads((folder / "invasion.json").read_text(encoding="utf-8"))
+    invasion["vessels"]["PORTA"] = {"present": True, "angle_deg": [None] * 5, "reason": "the tumour lies at its end"}
+    (folder / "invasion.json").write_text(json.dumps(invasion), encoding="utf-8")
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(folder, ct))
+    cell = panel.ui.vesselTable.item(1, 1)
+    assert cell.text() == "? not measured"
+    assert cell.toolTip().splitlines() == ["Portal vein", "the tumour lies at its end"]
+
+
+def test_no_column_of_what_readers_say_is_scrolled_away(panel, done):
+    table = panel.ui.vesselTable
+    panel.parent.show()
+    panel.parent.resize(500, 900)
+    last = [n for n in range(table.columnCount) if "% rd." in table.horizontalHeaderItem(n).text()]
+    assert len(last) == 2
+    for column in last:
+        right = table.horizontalHeader().sectionViewportPosition(column) + table.columnWidth(column)
+        assert right <= table.viewport().width
+
+
+def test_without_a_result_the_sections_that_need_one_are_closed(panel, ct):
+    for section in (panel.ui.resultsCollapsibleButton, panel.ui.exportCollapsibleButton):
+        assert section.collapsed
+        assert not section.enabled
