@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import vtk
-import vtk.util.numpy_support
 from mrml_environment import applicationLogic
+from offscreen_window import grabPixels, newWindow, savePng
 
 import slicer
+
+__all__ = ["OffscreenSliceView", "savePng"]
 
 MANAGERS = (
     "vtkMRMLModelSliceDisplayableManager",
@@ -19,12 +19,14 @@ MANAGERS = (
 
 
 class OffscreenSliceView:
-    """One slice view of the scene, `size` pixels wide and high."""
+    """One slice view of the scene, `size` pixels wide and, without `height`, as high; there may be several."""
 
-    def __init__(self, scene, size: int = 400, name: str = "Offscreen", orientation: str = "Axial") -> None:
+    def __init__(
+        self, scene, size: int = 400, name: str = "Offscreen", orientation: str = "Axial", height: int | None = None
+    ) -> None:
         self._scene = scene
         self._application = applicationLogic()
-        self._logics = vtk.vtkCollection()
+        self._logics = self._application.GetSliceLogics() or vtk.vtkCollection()
         self.logic = slicer.vtkMRMLSliceLogic()
         self.logic.SetMRMLApplicationLogic(self._application)
         self._logics.AddItem(self.logic)
@@ -32,8 +34,9 @@ class OffscreenSliceView:
         self.logic.SetMRMLScene(scene)
         self.node = self.logic.AddSliceNode(name)
         self.node.SetOrientation(orientation)
-        self.node.SetDimensions(size, size, 1)
-        self._makeWindow(size)
+        self.node.SetDefaultOrientation(orientation)
+        self.node.SetDimensions(size, height or size, 1)
+        self._makeWindow(size, height or size)
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(self._application)
         for manager in MANAGERS:
@@ -42,12 +45,9 @@ class OffscreenSliceView:
         self._managers = factory.InstantiateDisplayableManagers(self._front)
         self._managers.SetMRMLDisplayableNode(self.node)
 
-    def _makeWindow(self, size: int) -> None:
+    def _makeWindow(self, width: int, height: int) -> None:
         """The image of the slice logic lies behind, what the displayable managers draw in front."""
-        self.window = vtk.vtkRenderWindow()
-        self.window.SetOffScreenRendering(1)
-        self.window.SetMultiSamples(0)
-        self.window.SetSize(size, size)
+        self.window = newWindow(width, height)
         self.window.SetNumberOfLayers(2)
         back, self._front = vtk.vtkRenderer(), vtk.vtkRenderer()
         for layer, renderer in enumerate((back, self._front)):
@@ -63,22 +63,15 @@ class OffscreenSliceView:
         back.AddViewProp(actor)
 
     def lookAt(self, ras, fieldOfViewMm: float) -> None:
-        """Centre the view on a point, with the given width and height of what is seen."""
+        """Centre the view on a point, with the given width of what is seen."""
+        width, height, _ = self.node.GetDimensions()
         self.node.JumpSliceByCentering(*ras)
-        self.node.SetFieldOfView(fieldOfViewMm, fieldOfViewMm, 1.0)
+        self.node.SetFieldOfView(fieldOfViewMm, fieldOfViewMm * height / width, 1.0)
 
     def pixels(self) -> np.ndarray:
         """Render and return the picture, (row, column, RGB), first row on top."""
         self._mapper.SetInputConnection(self.logic.GetImageDataConnection())  # another one for every set of layers
-        self.window.Render()
-        grab = vtk.vtkWindowToImageFilter()
-        grab.SetInput(self.window)
-        grab.ReadFrontBufferOff()
-        grab.Update()
-        image = grab.GetOutput()
-        width, height, _ = image.GetDimensions()
-        array = vtk.util.numpy_support.vtk_to_numpy(image.GetPointData().GetScalars())
-        return array.reshape(height, width, -1)[::-1, :, :3].copy()
+        return grabPixels(self.window)
 
     def pixelOf(self, ras) -> tuple[int, int]:
         """Return (row, column) of the pixel that shows the point `ras`."""
@@ -94,18 +87,5 @@ class OffscreenSliceView:
         for node in (self.node, self.logic.GetSliceCompositeNode()):
             self._scene.RemoveNode(node)
         self.logic.SetMRMLScene(None)
-        self._application.SetSliceLogics(vtk.vtkCollection())
+        self._logics.RemoveItem(self.logic)
         self.window.Finalize()
-
-
-def savePng(pixels: np.ndarray, path: Path) -> Path:
-    """Write (row, column, RGB) to a PNG file."""
-    image = vtk.vtkImageData()
-    image.SetDimensions(pixels.shape[1], pixels.shape[0], 1)
-    flat = np.ascontiguousarray(pixels[::-1]).reshape(-1, 3)
-    image.GetPointData().SetScalars(vtk.util.numpy_support.numpy_to_vtk(flat, deep=True))
-    writer = vtk.vtkPNGWriter()
-    writer.SetFileName(str(path))
-    writer.SetInputData(image)
-    writer.Write()
-    return path

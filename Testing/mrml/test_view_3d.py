@@ -6,19 +6,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("slicer")
-import vtk
-import vtk.util.numpy_support
-from mrml_environment import applicationLogic
-from offscreen_slice import savePng
+from offscreen_3d import Offscreen3DView
+from offscreen_window import savePng
 
-import slicer
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, exampleCenterMm, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
 
 SIZE_PX = 400
 HEIGHT_MM = 50.0
-MANAGERS = ("vtkMRMLModelDisplayableManager", "vtkMRMLSegmentationsDisplayableManager3D")
 
 
 @pytest.fixture
@@ -27,39 +23,12 @@ def rendered(scene, tmp_path, pictures):
     node = makeExampleCt()
     result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
     center = exampleCenterMm(volumeFromNode(node)) * [-1, -1, 1]
-    view = scene.AddNewNodeByClass("vtkMRMLViewNode")
-    window, renderer = vtk.vtkRenderWindow(), vtk.vtkRenderer()
-    window.SetOffScreenRendering(1)
-    window.SetSize(SIZE_PX, SIZE_PX)
-    window.AddRenderer(renderer)
-    interactor = vtk.vtkRenderWindowInteractor()
-    interactor.SetRenderWindow(window)
-    factory = slicer.vtkMRMLThreeDViewDisplayableManagerFactory.GetInstance()
-    factory.SetMRMLApplicationLogic(applicationLogic())
-    for manager in MANAGERS:
-        if not factory.IsDisplayableManagerRegistered(manager):
-            factory.RegisterDisplayableManager(manager)
-    managers = factory.InstantiateDisplayableManagers(renderer)
-    managers.SetMRMLDisplayableNode(view)
-    camera = renderer.GetActiveCamera()
-    camera.ParallelProjectionOn()
-    camera.SetParallelScale(HEIGHT_MM / 2)
-    camera.SetFocalPoint(*center)
-    camera.SetPosition(center[0], center[1] + 300, center[2])
-    camera.SetViewUp(0, 0, 1)
-    renderer.ResetCameraClippingRange()
-    window.Render()
-    grab = vtk.vtkWindowToImageFilter()
-    grab.SetInput(window)
-    grab.ReadFrontBufferOff()
-    grab.Update()
-    array = vtk.util.numpy_support.vtk_to_numpy(grab.GetOutput().GetPointData().GetScalars())
-    pixels = array.reshape(SIZE_PX, SIZE_PX, -1)[::-1, :, :3].astype(int)
+    view = Offscreen3DView(scene, SIZE_PX)
+    view.lookAt(center, HEIGHT_MM)
+    pixels = view.pixels().astype(int)
     savePng(pixels.astype(np.uint8), pictures / "view_3d.png")
     yield result, pixels
-    managers.SetMRMLDisplayableNode(None)
-    scene.RemoveNode(view)
-    window.Finalize()
+    view.close()
 
 
 def test_shells_are_nested_and_each_shows_through_the_one_around_it(rendered):

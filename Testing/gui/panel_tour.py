@@ -1,0 +1,174 @@
+"""A user's way through the module with the demo bundle and a phantom, photographed in both themes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import qt
+from mrml_environment import preparedScene
+from slicer_application import loadModule, start
+from themes import THEMES, useTheme
+from window_picture import ViewArea, grabPanel, savePicture, sideBySide
+
+import slicer
+
+__all__ = ["Tour"]
+
+MODULE = Path(__file__).resolve().parent.parent.parent / "TwinTrackSeg" / "TwinTrackSeg.py"
+SEED = 50007
+"""A phantom that the demo networks have not seen."""
+
+READERS = 5
+VIEWS_PX = (900, 880)
+FIELD_MM, NEAR_FIELD_MM = 110.0, 95.0
+TIMEOUT_SEC = 900
+
+
+class Tour:
+    """A user's way through the module, with a camera.
+
+    Parameters
+    ----------
+    target : Path
+        Where the pictures go.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.scene = preparedScene()
+        start()
+        useTheme("light")
+        self.widget = loadModule(MODULE).makeWidget()
+        self.widget.enter()
+        self.panel = self.widget.pythonWidget
+        self.ui = self.panel.ui
+        self.views = None
+
+    def go(self) -> None:
+        """Take every picture."""
+        from twintrack.phantom import make_phantom
+
+        self.ui.bundlePathEdit.currentPath = "demo_bundle"
+        self.take("empty")
+        self.phantom = make_phantom(SEED, raters=READERS)
+        self.load()
+        self.fail()
+        self.segment()
+        self.read()
+        self.compare()
+        self.correct()
+
+    def take(self, name: str, views: bool = False) -> None:
+        """Save the panel in both themes and, if asked for, beside the views."""
+        for theme in THEMES:
+            panel = grabPanel(self.panel, theme, VIEWS_PX[1] if views else 300)
+            ending = "" if theme == "light" else "_dark"
+            if views:
+                savePicture(sideBySide(panel, self.views.paint(theme)), self.target / f"window_{name}{ending}.png")
+            else:
+                savePicture(panel, self.target / f"panel_{name}{ending}.png")
+
+    def load(self) -> None:
+        """Bring the phantom into the scene."""
+        from TwinTrackSegLib.mrml.ViewLayout import LAYOUT_XML
+        from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
+
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene)
+        self.views = ViewArea(self.scene, LAYOUT_XML, *VIEWS_PX)
+        self.ct = nodeFromVolume(self.phantom.ct, "Phantom")
+        self.ct.GetDisplayNode().AutoWindowLevelOff()
+        self.ct.GetDisplayNode().SetWindowLevel(400, 60)
+        self.ui.inputSelector.setCurrentNode(self.ct)
+
+    def fail(self) -> None:
+        """Ask for a region that lies outside the CT."""
+        region = self.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
+        region.SetSize(40, 40, 40)
+        region.SetCenter(900, 0, 0)
+        self.ui.roiSelector.setCurrentNode(region)
+        self.ui.segmentButton.click()
+        self.take("error")
+        self.ui.roiSelector.setCurrentNode(None)
+        self.scene.RemoveNode(region)
+        self.ui.optionsCollapsibleButton.collapsed = False
+        self.take("options")
+        self.ui.optionsCollapsibleButton.collapsed = True
+
+    def segment(self) -> None:
+        """Press Segment and wait."""
+        self.ui.keepScoreCheckBox.checked = True
+        self.ui.segmentButton.click()
+        self.wait(lambda: self.ui.progressBar.value > 300 or not self.panel.logic.running)
+        self.take("running")
+        self.wait(lambda: not self.panel.logic.running)
+
+    def read(self) -> None:
+        """Look at the result, move its threshold, choose a vessel."""
+        result = self.panel.results.result
+        center = result.center()
+        for view in self.views.slices.values():
+            view.lookAt(center, FIELD_MM)
+        self.views.view3d.lookAt(center, FIELD_MM, (0.45, 1.0, 0.25))
+        self.panel.results.onLayout()
+        self.take("result")
+        self.take("result", views=True)
+        self.ui.thresholdSlider.value = 0.2
+        self.take("dragging")
+        self.take("dragging", views=True)
+        self.ui.thresholdSlider.value = 0.5
+        self.ui.vesselTable.selectRow(0)
+        for view in self.views.slices.values():
+            width, height, _ = view.node.GetDimensions()
+            view.node.SetFieldOfView(NEAR_FIELD_MM, NEAR_FIELD_MM * height / width, 1.0)
+        self.take("vessel")
+        self.take("vessel", views=True)
+        self.ui.jumpButton.click()
+
+    def compare(self) -> None:
+        """Tick the phantom's readers and evaluate."""
+        from segment_drawing import drawSegment
+
+        node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Site")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(self.ct)
+        for number, reader in enumerate(self.phantom.annotations, start=1):
+            identifier = node.GetSegmentation().AddEmptySegment(f"reader{number}", f"Reader {number}")
+            drawSegment(node, identifier, reader.array > 0, self.ct)
+        self.ui.readersCollapsibleButton.collapsed = False
+        self.panel.readers.update()
+        for row in range(self.ui.readersList.count):
+            self.ui.readersList.item(row).setCheckState(qt.Qt.Checked)
+        self.ui.evaluateButton.click()
+        self.ui.addCaseButton.click()
+        self.take("readers")
+        self.take("readers", views=True)
+        self.ui.readersCollapsibleButton.collapsed = True
+        slicer.mrmlScene.RemoveNode(node)
+        self.ui.jumpButton.click()
+
+    def correct(self) -> None:
+        """Add a rim to the tumour by hand and measure it."""
+        from scipy.ndimage import binary_dilation
+        from segment_drawing import drawSegment
+
+        from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+
+        result = self.panel.results.result
+        mask = segmentMask(result.segmentationNode, "tumor", self.ct)
+        drawSegment(result.segmentationNode, "tumor", binary_dilation(mask, iterations=2), self.ct)
+        self.ui.recomputeButton.click()
+        self.take("edited")
+
+    def wait(self, condition) -> None:
+        """Let Slicer's stand-in go on until `condition` holds."""
+        deadline = time.monotonic() + TIMEOUT_SEC
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError("the model is not done")
+            slicer.app.processEvents()
+            time.sleep(0.05)
+
+    def end(self) -> None:
+        """Leave the module."""
+        self.widget.exit()
+        self.panel.cleanup()
