@@ -104,6 +104,7 @@ def test_request_says_what_was_asked_and_the_ct_lies_in_a_folder_only_the_user_c
         "calibrate": True,
         "calibrator": None,
         "keep_score": False,
+        "rules": "nccn",
         "dicom": False,
     }
 
