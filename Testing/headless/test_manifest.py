@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twintrack.errors import InputError
-from twintrack.manifest import read_annotations, read_manifest
+from twintrack.manifest import read_annotations, read_manifest, scan_manifest
 from twintrack.volume import Geometry, Volume, write_volume
 
 GRID = Geometry((4, 5, 6), (1.0, 1.0, 2.0))
@@ -68,6 +68,29 @@ def test_a_missing_manifest_and_one_that_is_no_text_are_refused(tmp_path):
     (tmp_path / "m.csv").write_bytes(b"\xff\xfe\x00case")
     with pytest.raises(InputError, match="cannot be read as a CSV"):
         read_manifest(tmp_path / "m.csv")
+
+
+def test_scanned_rows_are_those_that_are_read_whatever_becomes_of_the_file(folder):
+    path = manifest(folder, 'case,score,annotation_1\n"c,\n1",s.nii.gz,a1.nii.gz\nc2,s.nii.gz,a3.nii.gz\n')
+    read, scanned = read_manifest(path, annotated=True), scan_manifest(path, annotated=True)
+    path.write_text("case\nanother\n", encoding="utf-8")
+    assert len(scanned) == 2
+    assert tuple(scanned) == tuple(scanned) == read
+    assert read[0].case == "c,\n1"
+
+
+def test_a_series_is_text_and_no_file(folder):
+    path = manifest(folder, "case,image,series\nc,s.nii.gz, 1.2.3 \nd,s.nii.gz,\n")
+    with_uid, without = read_manifest(path, needs=("image",))
+    assert (with_uid.series, without.series) == ("1.2.3", None)
+    assert set(with_uid.files) == {"image"}
+
+
+def test_a_file_that_may_be_left_out_must_be_there_if_named(folder):
+    path = manifest(folder, "case,score,vessels\nc,s.nii.gz,\nd,s.nii.gz,gone.nii.gz\n")
+    assert len(read_manifest(path, needs=("score",))) == 2
+    with pytest.raises(InputError, match=r"line 3: vessels: .*gone\.nii\.gz: no such file"):
+        read_manifest(path, needs=("score",), optional=("vessels",))
 
 
 @pytest.mark.parametrize(("other", "message"), [("grid", "another grid"), ("labels", "other than 0 and 1")])

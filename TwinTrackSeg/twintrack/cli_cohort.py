@@ -35,8 +35,8 @@ SchedulerOption = Annotated[
 
 
 @contextmanager
-def cluster(scheduler: str | None, *, networks: bool = False) -> Iterator[Spread | None]:
-    """Yield what spreads work over the workers of a scheduler; None without one."""
+def cluster(scheduler: str | None, *, bundle: Path | None = None) -> Iterator[Spread | None]:
+    """Yield what spreads work, or the networks of a bundle, over the workers of a scheduler; None without one."""
     if scheduler is None:
         yield None
         return
@@ -46,8 +46,8 @@ def cluster(scheduler: str | None, *, networks: bool = False) -> Iterator[Spread
     def tell(line: str) -> None:
         typer.echo(line, err=True)
 
-    with cluster_client(scheduler, networks=networks, announce=tell) as client:
-        yield spread_over(client, networks=networks)
+    with cluster_client(scheduler, networks=bundle is not None) as client:
+        yield spread_over(client, bundle=bundle, announce=tell)
 
 
 class Region(str, Enum):
@@ -124,3 +124,5 @@ def cohort(
     kept = f" ({found.kept} cases as they were)" if found.kept else ""
     typer.echo(f"{found.done} of {found.cases} cases have a result{kept}")
     typer.echo(f"overview: {out / 'index.html'}")
+    if not (out / "cohort.parquet").exists():
+        typer.echo("cohort.parquet is left out: it needs pyarrow (pip install 'twintrack[parquet]')")

@@ -75,9 +75,9 @@ def calibrate(
     from twintrack.fitting import fit_sketch, sketch_cases
     from twintrack.progress import part
 
-    with progress_bar() as progress, cluster(scheduler, networks=bundle is not None) as spread:
+    with progress_bar() as progress, cluster(scheduler, bundle=bundle) as spread:
         found = sketch_cases(
-            manifest,
+            [_as_workers_see_it(path, scheduler) for path in manifest],
             bundle_path=bundle,
             domain=domain.value,
             weighting=weights.value,
@@ -104,6 +104,11 @@ def calibrate(
         if plot is not None:
             _draw(plot, found, calibrator)
     _tell(out, calibrator)
+
+
+def _as_workers_see_it(manifest: Path, scheduler: str | None) -> Path:
+    """Return a path that also leads there from a worker, whose working folder is another."""
+    return manifest if scheduler is None else manifest.absolute()
 
 
 def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator) -> None:
@@ -161,11 +166,11 @@ def evaluate(
 
     with progress_bar() as progress, cluster(scheduler) as spread:
         evaluate_manifest(
-            manifest,
+            _as_workers_see_it(manifest, scheduler),
             out,
             bootstrap=bootstrap,
             seed=seed,
-            compare=compare,
+            compare=None if compare is None else _as_workers_see_it(compare, scheduler),
             spread=spread or one_by_one,
             progress=progress,
         )

@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
+
+import numpy as np
 
 from twintrack.atomic import atomic_folder
 from twintrack.csv_cells import harmless
 from twintrack.errors import InputError
+from twintrack.evaluation_cases import DrawnSketches, ScoredCase, score_rows
 from twintrack.evaluation_summary import CohortScores, summarise_cohort
 from twintrack.evaluation_tables import latex_summary, markdown_summary
-from twintrack.manifest import ManifestRow, located, read_annotations, read_manifest
+from twintrack.manifest import ManifestRows, scan_manifest
 from twintrack.progress import CancelToken, Progress, no_progress, part
-from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.spreading import Spread, one_by_one
-from twintrack.volume import Volume, read_volume
 
 if TYPE_CHECKING:
-    from twintrack.calibration import ScoreSketch
-    from twintrack.metrics import CaseMetrics
+    from twintrack.metrics import LesionCandidate
 
-__all__ = ["CohortScores", "ScoredRows", "evaluate_manifest", "score_cohort", "score_rows", "write_metrics"]
+__all__ = ["CohortScores", "evaluate_manifest", "score_cohort"]
 
 FILES = ("metrics.csv", "metrics_compare.csv", "summary.json", "summary.md", "summary.tex", "reliability.png")
 
@@ -44,7 +46,7 @@ def evaluate_manifest(
     """Write the metrics of every case and their summary into a folder; return the folder.
 
     `FILES` names what is written: the metrics of every case, the summary as JSON, Markdown and LaTeX, and a reliability
-    picture. One case is in memory at a time.
+    picture. One case is in memory at a time, and its metrics are written as soon as they are there.
 
     Parameters
     ----------
@@ -68,21 +70,18 @@ def evaluate_manifest(
     """
     if bootstrap < 1:
         raise InputError(f"the number of bootstrap resamples must be at least 1, got {bootstrap}")
-    span = 0.48 if compare else 0.96
-    ours = score_cohort(manifest, spread=spread, progress=part(progress, 0.0, span), cancel=cancel)
-    other = None
-    if compare is not None:
-        names = {row.case for row in read_manifest(compare, needs=("probability",), annotated=True)}
-        if names != set(ours.cases):
-            odd = ", ".join(sorted(names ^ set(ours.cases))[:5])
-            raise InputError(f"{compare}: has other cases than {manifest} ({odd}); a paired comparison needs the same")
-        other = score_cohort(compare, spread=spread, progress=part(progress, span, 0.96), cancel=cancel)
-    progress(0.96, "resampling cases")
-    summary = summarise_cohort(ours, other, bootstrap, seed)
-    with atomic_folder(out, owned=FILES, last="summary.json") as folder:
-        write_metrics(folder / "metrics.csv", ours.cases, ours.rows)
-        if other is not None:
-            write_metrics(folder / "metrics_compare.csv", other.cases, other.rows)
+    rows = _rows(manifest)
+    others = None if compare is None else _rows(compare)
+    if others is not None:
+        _check_pairs(rows, others)
+    span = 0.96 if others is None else 0.48
+    with _new_or_kept(Path(out)), atomic_folder(out, owned=FILES, last="summary.json") as folder:
+        ours = score_cohort(rows, folder / "metrics.csv", spread, part(progress, 0.0, span), cancel)
+        other = None
+        if others is not None:
+            other = score_cohort(others, folder / "metrics_compare.csv", spread, part(progress, span, 0.96), cancel)
+        progress(0.96, "resampling cases")
+        summary = summarise_cohort(ours, other, bootstrap, seed)
         (folder / "summary.md").write_text(markdown_summary(summary), encoding="utf-8")
         (folder / "summary.tex").write_text(latex_summary(summary), encoding="utf-8")
         _draw(folder / "reliability.png", ours, other)
@@ -91,111 +90,90 @@ def evaluate_manifest(
     return Path(out)
 
 
+def _rows(manifest: str | Path) -> ManifestRows:
+    return scan_manifest(manifest, needs=("probability",), annotated=True, optional=("vessels", "binary"))
+
+
+def _check_pairs(ours: ManifestRows, others: ManifestRows) -> None:
+    """Refuse manifests of different cases."""
+    odd = {row.case for row in ours} ^ {row.case for row in others}
+    if odd:
+        names = ", ".join(sorted(odd)[:5])
+        raise InputError(
+            f"{others.path}: has other cases than {ours.path} ({names}); a paired comparison needs the same"
+        )
+
+
+@contextmanager
+def _new_or_kept(out: Path) -> Iterator[None]:
+    """Leave no empty folder behind where there was none."""
+    there = out.exists()
+    try:
+        yield
+    except BaseException:
+        if not there:
+            with suppress(OSError):
+                out.rmdir()
+        raise
+
+
 def score_cohort(
-    manifest: str | Path,
-    *,
+    rows: ManifestRows,
+    metrics: Path,
     spread: Spread = one_by_one,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> CohortScores:
-    """Compute the metrics of all cases of a manifest, as `spread` shares them out; by default one after the other."""
-    rows = read_manifest(manifest, needs=("probability",), annotated=True)
+    """Write the metrics of all cases to the file `metrics` as they come, and return what a summary needs of them."""
     drawn = tuple(column for column in ("probability", "score") if all(column in row.files for row in rows))
-    found: ScoredRows = spread(partial(score_rows, drawn=drawn), rows, progress, cancel or CancelToken())
-    if len(found.untouched) == len(rows):
-        raise InputError(f"{manifest}: no annotation of any case holds tumour, so there is nothing to compare with")
+    with metrics.open("w", newline="", encoding="utf-8") as stream:
+        table = _Table(stream)
+        work = partial(score_rows, drawn=drawn)
+        found: DrawnSketches = spread(work, rows, progress, cancel or CancelToken(), table.add)
+    if len(table.untouched) == len(rows):
+        raise InputError(f"{rows.path}: no annotation of any case holds tumour, so there is nothing to compare with")
     return CohortScores(
-        Path(manifest),
-        tuple(row.case for row in rows),
-        tuple(case.row(tuple(DEFAULT_VESSEL_NAMES)) for case in found.metrics),
-        tuple(case.candidates for case in found.metrics),
-        found.sketches,
-        tuple(_warnings(len(rows), found.untouched, found.lonely)),
+        rows.path,
+        tuple(table.cases),
+        table.columns,
+        np.frombuffer(table.values).reshape(len(table.cases), len(table.columns)),
+        tuple(table.candidates),
+        found.by_column,
+        tuple(_warnings(len(rows), table.untouched, table.lonely)),
     )
 
 
-@dataclass(frozen=True)
-class ScoredRows:
-    """What scoring some rows of a manifest gave; the sum is that of all of them.
+@dataclass
+class _Table:
+    """Writes ``metrics.csv`` case by case, numbers in full precision, nothing where one is undefined.
 
-    Attributes
-    ----------
-    metrics : list of CaseMetrics
-        Of each case, in order.
-    sketches : dict
-        By drawn column.
-    untouched, lonely : list of str
-        Cases without a marked voxel, and with one rater.
+    The rows are not kept, but their numbers: resampling the cases needs them all.
     """
 
-    metrics: list[CaseMetrics]
-    sketches: dict[str, ScoreSketch]
-    untouched: list[str]
-    lonely: list[str]
+    stream: TextIO
+    cases: list[str] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    values: array[float] = field(default_factory=lambda: array("d"))
+    candidates: list[tuple[LesionCandidate, ...]] = field(default_factory=list)
+    untouched: list[str] = field(default_factory=list)
+    lonely: list[str] = field(default_factory=list)
 
-    def __add__(self, other: ScoredRows) -> ScoredRows:
-        return ScoredRows(
-            self.metrics + other.metrics,
-            {column: sketch + other.sketches[column] for column, sketch in self.sketches.items()},
-            self.untouched + other.untouched,
-            self.lonely + other.lonely,
-        )
-
-
-def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> ScoredRows:
-    """Compute the metrics of some rows, one case in memory at a time, and sketch the columns `drawn`."""
-    found = ScoredRows([], {}, [], [])
-    for row in rows:
-        volumes, masks = _read(row, drawn)
-        found.metrics.append(_score(row, volumes, masks))
-        _sketch(row, volumes, masks, drawn, found.sketches)
-        if not any(mask.array.any() for mask in masks.values()):
-            found.untouched.append(row.case)
-        if len(masks) == 1:
-            found.lonely.append(row.case)
-    return found
-
-
-def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], dict[int, Volume]]:
-    """Read the volumes and the raters' masks of a case."""
-    volumes: dict[str, Volume] = {}
-    for column in ("probability", "vessels", "binary", *(name for name in drawn if name == "score")):
-        if column in row.files:
-            with located(row, column):
-                volumes[column] = read_volume(row.files[column])
-                if not volumes[column].geometry.same_grid(volumes["probability"].geometry):
-                    raise InputError(
-                        f"{column} lies on another grid than the probability map; resample it to that grid"
-                    )
-    grid = volumes["probability"].geometry
-    try:
-        return volumes, read_annotations(row, grid)
-    except InputError as error:
-        raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
-
-
-def _score(row: ManifestRow, volumes: dict[str, Volume], masks: dict[int, Volume]) -> CaseMetrics:
-    from twintrack.metrics import evaluate_case
-
-    with located(row, "probability"):
-        return evaluate_case(volumes["probability"], masks, volumes.get("vessels"), volumes.get("binary"))
-
-
-def _sketch(
-    row: ManifestRow,
-    volumes: dict[str, Volume],
-    masks: dict[int, Volume],
-    drawn: Sequence[str],
-    sketches: dict[str, ScoreSketch],
-) -> None:
-    """Add the case to the sketches that the reliability picture is drawn from."""
-    from twintrack.calibration import ScoreSketch
-
-    annotations = [masks[rater].array if rater in masks else None for rater in range(1, max(masks) + 1)]
-    for column in drawn:
-        with located(row, column):
-            sketch = ScoreSketch.of_case(volumes[column].array, annotations)
-        sketches[column] = sketches[column] + sketch if column in sketches else sketch
+    def add(self, scored: Sequence[ScoredCase]) -> None:
+        """Take the next cases."""
+        writer = csv.writer(self.stream)
+        for one in scored:
+            if not self.columns:
+                self.columns = tuple(one.metrics)
+                writer.writerow(("case", *self.columns))
+            numbers = [one.metrics[column] for column in self.columns]
+            writer.writerow((harmless(one.case), *("" if value is None else repr(value) for value in numbers)))
+            self.values.extend(np.nan if value is None else value for value in numbers)
+            self.cases.append(one.case)
+            self.candidates.append(one.candidates)
+            if one.untouched:
+                self.untouched.append(one.case)
+            if one.lonely:
+                self.lonely.append(one.case)
 
 
 def _warnings(cases: int, untouched: list[str], lonely: list[str]) -> Iterator[str]:
@@ -206,15 +184,6 @@ def _warnings(cases: int, untouched: list[str], lonely: list[str]) -> Iterator[s
         yield f"no rater marked tumour in {names}: ECE over the whole volume, CRPS 0 by the protocol's rule"
     if lonely:
         yield f"one rater only in {', '.join(lonely)}: the protocol's CRPS is 0 there, whatever was predicted"
-
-
-def write_metrics(path: Path, cases: Sequence[str], rows: Sequence[Mapping[str, float | None]]) -> None:
-    """Write ``metrics.csv``: numbers in full precision, nothing where one is undefined."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("case", *rows[0]))
-        for case, row in zip(cases, rows, strict=True):
-            writer.writerow((harmless(case), *("" if value is None else repr(value) for value in row.values())))
 
 
 def _draw(path: Path, ours: CohortScores, other: CohortScores | None) -> None:

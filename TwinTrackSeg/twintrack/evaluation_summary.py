@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack import __version__
+from twintrack.bundle import file_sha256
 
 if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch
@@ -35,8 +35,10 @@ class CohortScores:
         Where the cases stand.
     cases : tuple of str
         Their names in the manifest's order.
-    rows : tuple of dict
-        The metrics of each case by column; None where one is undefined.
+    columns : tuple of str
+        Names of the metrics.
+    table : numpy.ndarray
+        float64 (case, metric); NaN where a metric is undefined.
     candidates : tuple
         The lesion candidates of each case.
     sketches : dict
@@ -47,20 +49,18 @@ class CohortScores:
 
     manifest: Path
     cases: tuple[str, ...]
-    rows: tuple[dict[str, float | None], ...]
+    columns: tuple[str, ...]
+    table: NDArray[np.float64]
     candidates: tuple[tuple[LesionCandidate, ...], ...]
     sketches: dict[str, ScoreSketch]
     warnings: tuple[str, ...]
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the metrics."""
-        return tuple(self.rows[0])
-
     def values(self, cases: Sequence[str]) -> NDArray[np.float64]:
         """Return the metrics as float64 (case, metric) in the order of `cases`; NaN where one is undefined."""
-        by_case = dict(zip(self.cases, self.rows, strict=True))
-        return np.array([[np.nan if v is None else v for v in by_case[case].values()] for case in cases], dtype=float)
+        if cases == self.cases:
+            return self.table
+        places = {case: place for place, case in enumerate(self.cases)}
+        return self.table[[places[case] for case in cases]]
 
 
 def _mean_json(mean: BootstrapMean | None) -> dict[str, Any] | None:
@@ -138,4 +138,4 @@ def _detection(scores: CohortScores, resamples: int, seed: int) -> dict[str, Any
 
 
 def _source(scores: CohortScores) -> dict[str, str]:
-    return {"name": scores.manifest.name, "sha256": hashlib.sha256(scores.manifest.read_bytes()).hexdigest()}
+    return {"name": scores.manifest.name, "sha256": file_sha256(scores.manifest)}

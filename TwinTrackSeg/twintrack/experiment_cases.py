@@ -150,7 +150,7 @@ def _reader(row: ManifestRow) -> Callable[[], CaseVolumes]:
         from twintrack.ct import load_ct
 
         with located(row, "image"):
-            ct = load_ct(row.files["image"]).volume
+            ct = load_ct(row.files["image"], row.series).volume
         annotations = _annotations(row, ct)
         vessels = None
         if "vessels" in row.files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twintrack.atomic import atomic_path
+from twintrack.bundle import file_sha256
 from twintrack.errors import InputError, TwinTrackError
-from twintrack.manifest import ManifestRow, read_annotations, read_manifest
+from twintrack.manifest import ManifestRow, ManifestRows, read_annotations, scan_manifest
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.volume import FILE_ENDINGS, Volume, read_volume, write_volume
 
@@ -74,19 +74,31 @@ def sketch_cases(
             stored = ScoreSketch.load(path)
             with _named(str(path)):
                 sketch = sketch + stored
-    rows = [row for manifest in manifests for row in _rows(manifest, bundle_path)]
-    if spread is not None and rows:
-        bundle = None if bundle_path is None else str(Path(bundle_path).expanduser().absolute())
-        work = partial(sketch_rows, bundle_path=bundle, domain=domain, weighting=weighting, device=device)
-        sketch, rows = sketch + spread(work, rows, progress, cancel), []
-    with _scorer(bundle_path if rows else None, device) as score_of:
-        for number, row in enumerate(rows):
-            cancel.check()
-            step = part(progress, number / len(rows), (number + 1) / len(rows))
-            step(0.0, f"reading {row.case}")
-            _add(sketch, row, score_of(row, step, cancel))
-    digests = {hashlib.sha256(manifest.read_bytes()).hexdigest() for manifest in manifests}
+    studies = [_rows(manifest, bundle_path) for manifest in manifests]
+    cases, done = sum(map(len, studies)), 0
+    with _scorer(bundle_path if studies and spread is None else None, device) as score_of:
+        for rows in studies:
+            share = part(progress, done / cases, (done + len(rows)) / cases)
+            if spread is None:
+                _add_rows(sketch, rows, score_of, share, cancel)
+            else:
+                bundle = None if bundle_path is None else str(Path(bundle_path).expanduser().absolute())
+                work = partial(sketch_rows, bundle_path=bundle, domain=domain, weighting=weighting, device=device)
+                sketch = sketch + spread(work, rows, share, cancel)
+            done += len(rows)
+    digests = {file_sha256(manifest) for manifest in manifests}
     return replace(sketch, manifests=sketch.manifests | digests)
+
+
+def _add_rows(
+    sketch: ScoreSketch, rows: ManifestRows, score_of: Scorer, progress: Progress, cancel: CancelToken
+) -> None:
+    """Add the cases of a manifest to a sketch, one after the other."""
+    for number, row in enumerate(rows):
+        cancel.check()
+        step = part(progress, number / len(rows), (number + 1) / len(rows))
+        step(0.0, f"reading {row.case}")
+        _add(sketch, row, score_of(row, step, cancel))
 
 
 def sketch_rows(
@@ -183,8 +195,8 @@ def apply_to_file(score_path: str | Path, calibrator_path: str | Path, out: str 
     return calibrator
 
 
-def _rows(manifest: Path, bundle_path: str | Path | None) -> tuple[ManifestRow, ...]:
-    return read_manifest(manifest, needs=("image",) if bundle_path else ("score",), annotated=True)
+def _rows(manifest: Path, bundle_path: str | Path | None) -> ManifestRows:
+    return scan_manifest(manifest, needs=("image",) if bundle_path else ("score",), annotated=True)
 
 
 @contextmanager
@@ -220,7 +232,7 @@ def _scorer(bundle_path: str | Path | None, device: str, *, keep: bool = False) 
 
         def score_of(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Volume:
             with _named(row.where):
-                ct = load_ct(row.files["image"]).volume
+                ct = load_ct(row.files["image"], row.series).volume
                 return segment(ct, bundle, settings, store=store, progress=progress, cancel=cancel).score
 
         yield score_of

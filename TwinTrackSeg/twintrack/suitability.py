@@ -104,7 +104,7 @@ def measure_inputs(manifest: str | Path) -> InputRange:
     from twintrack.ct import load_ct
 
     rows = read_manifest(manifest, needs=("image",))
-    return InputRange.over(features_of(load_ct(row.files["image"]).volume.to_lps()) for row in rows)
+    return InputRange.over(features_of(load_ct(row.files["image"], row.series).volume.to_lps()) for row in rows)
 
 
 def _spacing_outside(ct: Volume, bundle: Bundle) -> tuple[str, ...]:

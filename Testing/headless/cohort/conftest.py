@@ -12,7 +12,7 @@ import pytest
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume, write_volume
 
-MakeCohort = Callable[..., Path]
+MakeCohort = WriteStudy = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +38,11 @@ def settings() -> SegmentSettings:
     return SegmentSettings(roi="full", calibrate=False, device="cpu", backend="torch")
 
 
-@pytest.fixture
-def make_cohort(tmp_path: Path) -> MakeCohort:
+@pytest.fixture(scope="session")
+def write_study() -> WriteStudy:
     """Return a function that writes tiny CTs, vessels for some of them, and their manifest."""
 
-    def make(names: list[str], *, broken: tuple[str, ...] = (), folder: Path = tmp_path / "study") -> Path:
+    def write(names: list[str], folder: Path, broken: tuple[str, ...] = ()) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         geometry = Geometry((26, 30, 14), (1.4, 1.3, 3.1), (-10.0, 20.0, -50.0))
         rows = [["case", "image", "vessels"]]
@@ -58,6 +58,16 @@ def make_cohort(tmp_path: Path) -> MakeCohort:
         with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream).writerows(rows)
         return folder / "manifest.csv"
+
+    return write
+
+
+@pytest.fixture
+def make_cohort(write_study, tmp_path: Path) -> MakeCohort:
+    """Return `write_study` with a folder of the test's own."""
+
+    def make(names: list[str], *, broken: tuple[str, ...] = (), folder: Path = tmp_path / "study") -> Path:
+        return write_study(names, folder, broken)
 
     return make
 

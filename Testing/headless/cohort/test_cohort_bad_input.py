@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import twintrack
 from twintrack.cohort import cluster, run_cohort
 from twintrack.cohort.plan import make_plan
 from twintrack.cohort.seen import trouble
@@ -59,26 +60,33 @@ def test_other_versions_on_a_worker_are_named():
         assert (version or "(missing)") in str(raised.value)
 
 
-def test_a_real_cluster_tells_all_versions_that_are_compared(cluster):
-    from distributed import Client
+def test_a_worker_with_another_twintrack_is_named_with_both_versions(address, monkeypatch):
+    monkeypatch.setattr(cluster, "__version__", "0.0.9")
+    message = rf"{address}: its worker tcp://\S+ has twintrack {twintrack.__version__}, this machine 0\.0\.9;"
+    with pytest.raises(InputError, match=message), cluster.cluster_client(address):
+        pass
 
-    from twintrack.cohort.cluster import SAME_VERSIONS
 
-    with Client(cluster) as client:
-        versions = client.get_versions(packages=["twintrack"])
+def test_a_real_cluster_tells_all_versions_that_are_compared(address):
+    with cluster.cluster_client(address) as client:
+        versions = cluster._versions(client)
     assert len(versions["workers"]) == 2
     for found in versions["workers"].values():
-        assert all(found["packages"][package] for package in SAME_VERSIONS)
+        assert all(found["packages"][package] for package in cluster.SAME_VERSIONS)
 
 
-def test_workers_that_do_not_see_the_bundle_or_the_folder_say_so(make_cohort, bundle_folder, settings, tmp_path):
+def test_workers_that_do_not_see_a_file_say_which(make_cohort, bundle_folder, settings, tmp_path):
     plan = make_plan(make_cohort(["p1"]), bundle_folder, tmp_path, settings)
-    probe = tmp_path / "probe"
+    probe, files = tmp_path / "probe", {"CT": next(plan.cases()).source}
     probe.touch()
-    assert trouble(str(bundle_folder), plan.bundle_sha256, str(probe)) is None
-    assert "bundle is not visible" in str(trouble(str(tmp_path / "elsewhere"), plan.bundle_sha256, str(probe)))
-    assert "another bundle" in str(trouble(str(bundle_folder), "0" * 64, str(probe)))
-    missing = trouble(str(bundle_folder), plan.bundle_sha256, str(tmp_path / "gone" / "probe"))
+    bundle = (str(bundle_folder), plan.bundle_sha256)
+    assert trouble(*bundle, files, str(probe)) is None
+    assert trouble(None, None, files, None) is None
+    gone = str(tmp_path / "elsewhere")
+    assert "bundle is not visible" in str(trouble(gone, plan.bundle_sha256, files, str(probe)))
+    assert "another bundle" in str(trouble(str(bundle_folder), "0" * 64, files, str(probe)))
+    assert trouble(*bundle, {"CT": gone}, str(probe)) == f"{gone}: the CT is not visible from the workers"
+    missing = trouble(*bundle, files, str(tmp_path / "gone" / "probe"))
     assert "result folder is not visible" in str(missing)
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from twintrack.calibration import ScoreSketch
+from twintrack.cli import main
 from twintrack.cohort.reduce import spread_over
 from twintrack.errors import InputError, RoiError
 from twintrack.evaluation import evaluate_manifest
 from twintrack.fitting import fit_sketch, sketch_cases
 from twintrack.progress import CancelToken, no_progress
+from twintrack.spreading import one_by_one
 from twintrack.volume import Geometry, Volume, write_volume
 
 
@@ -49,6 +53,20 @@ def test_a_sum_over_a_cluster_keeps_the_order_of_the_items(client):
     spread = spread_over(client)
     for count in (1, 7, 9, 700):
         assert spread(list, list(range(count)), no_progress, CancelToken()) == list(range(count))
+
+
+def halves(items: Sequence[int]) -> tuple[list[int], int]:
+    """What belongs to the items alone, and what is added up."""
+    return [item * 2 for item in items], sum(items)
+
+
+def test_what_belongs_to_single_items_comes_in_their_order_beside_the_sum(client):
+    for count in (1, 9, 700):
+        for spread in (spread_over(client), one_by_one):
+            kept: list[int] = []
+            total = spread(halves, range(count), no_progress, CancelToken(), kept.extend)
+            assert kept == list(range(0, 2 * count, 2))
+            assert total == sum(range(count))
 
 
 def test_a_calibrator_fitted_on_a_cluster_is_that_of_one_process(client, manifest):
@@ -89,7 +107,15 @@ def test_networks_on_a_cluster_score_as_in_one_process(client, make_cohort, bund
         except RoiError as error:
             return str(error)
 
-    assert outcome() == outcome(spread=spread_over(client, networks=True))
+    assert outcome() == outcome(spread=spread_over(client, bundle=bundle_folder))
+
+
+def test_workers_that_work_elsewhere_find_the_files_of_a_relative_manifest(address, manifest, tmp_path, monkeypatch):
+    monkeypatch.chdir(manifest.parent)
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", "manifest.csv", "--sketch", str(tmp_path / "s.npz"), "--scheduler", address])
+    assert ended.value.code == 0
+    assert ScoreSketch.load(tmp_path / "s.npz").cases == 10
 
 
 def test_the_error_of_the_first_bad_row_comes_back_as_it_is(client, manifest, tmp_path):

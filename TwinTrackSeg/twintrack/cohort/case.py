@@ -13,6 +13,7 @@ from twintrack.cohort.folder import private_folder, publish, read_record, write_
 from twintrack.cohort.kept import kept_model
 from twintrack.cohort.row import case_row
 from twintrack.errors import OutputError, TwinTrackError
+from twintrack.worker_server import return_memory
 
 __all__ = ["CaseTask", "failure_record", "process_case", "publish_failure"]
 
@@ -79,6 +80,8 @@ def process_case(task: CaseTask) -> str:
     except Exception as error:
         _log.exception("unexpected trouble with a case")
         kind, reason = type(error).__name__, f"unexpected: {error or type(error).__name__}"
+    finally:
+        return_memory()
     publish_failure(task, kind, reason, time.perf_counter() - started)
     return "failed"
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
+from twintrack.cohort.gpus import gpu_count, gpu_plugin
 from twintrack.errors import InputError
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["GPU", "WORKER_PATIENCE_S", "check_versions", "cluster_client", "slots"]
+__all__ = ["GPU", "WORKER_PATIENCE_S", "check_versions", "cluster_client", "dashboard", "slots"]
 
 GPU = "GPU"
 """Dask resource of workers that run networks."""
@@ -44,7 +45,6 @@ def cluster_client(
     workers: int | None = None,
     device: str = "auto",
     networks: bool = True,
-    announce: Callable[[str], None] | None = None,
 ) -> Iterator[Client]:
     """Yield a client of a running scheduler, or of a cluster of processes on this machine.
 
@@ -58,8 +58,6 @@ def cluster_client(
         Where the networks run, to count the GPUs of this machine.
     networks : bool
         Whether workers need the resource `GPU`.
-    announce : callable, optional
-        Told the dashboard's address.
 
     Raises
     ------
@@ -70,8 +68,6 @@ def cluster_client(
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes back as an exception
     with _local(workers, device, networks) if scheduler is None else _remote(scheduler, networks) as client:
-        if announce is not None:
-            announce(f"dashboard: {_dashboard(client)}")
         yield client
 
 
@@ -87,7 +83,7 @@ def _local(workers: int | None, device: str, networks: bool) -> Iterator[Client]
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
-    gpus = _gpu_count() if networks and device in ("auto", "cuda") else 0
+    gpus = gpu_count() if networks and device in ("auto", "cuda") else 0
     workers = workers or gpus or _cpu_workers(networks)
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(CPU_COUNT // workers, 1) if networks else 1)
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
@@ -104,7 +100,7 @@ def _local(workers: int | None, device: str, networks: bool) -> Iterator[Client]
         )
     with cluster, Client(cluster) as client:
         if gpus > 1:
-            client.register_plugin(_gpu_plugin(gpus))
+            client.register_plugin(gpu_plugin(gpus))
         yield client
 
 
@@ -120,9 +116,9 @@ def _remote(address: str, networks: bool) -> Iterator[Client]:
             "`dask scheduler` runs"
         ) from error
     with client:
-        check_versions(address, client.get_versions(packages=["twintrack"]))
+        check_versions(address, _versions(client))
         _wait_for_worker(address, client)
-        check_versions(address, client.get_versions(packages=["twintrack"]))
+        check_versions(address, _versions(client))
         if networks and not slots(client, GPU):
             raise InputError(
                 f'{address}: none of its workers may run networks; start them with --resources "{GPU}=1" --nthreads 2'
@@ -148,6 +144,20 @@ def _wait_for_worker(address: str, client: Client) -> None:
         ) from error
 
 
+def _versions(client: Client) -> Any:
+    """Return what Dask knows of the packages everywhere, and of workers the version of the TwinTrack that they import.
+
+    Dask looks at what was installed, which need not be what is imported; and a worker of another version need not have
+    a function of ours to ask.
+    """
+    versions: Any = client.get_versions()
+    engines = client.run(eval, "__import__('twintrack').__version__", on_error="return")
+    versions["workers"] = {worker: found for worker, found in versions["workers"].items() if worker in engines}
+    for worker, found in versions["workers"].items():
+        found["packages"]["twintrack"] = engines[worker] if isinstance(engines[worker], str) else None
+    return versions
+
+
 def check_versions(address: str, versions: Any) -> None:
     """Refuse a cluster whose packages differ from those of this process; workers and versions are named."""
     here = versions["client"]["packages"] | {"twintrack": __version__}
@@ -171,18 +181,12 @@ def _relevant(package: str, version: str | None) -> str | None:
     return ".".join(version.split(".")[:2])
 
 
-def _dashboard(client: Client) -> str:
+def dashboard(client: Client) -> str:
     """Return the address of the dashboard; without bokeh Dask has plain pages only."""
     from importlib.util import find_spec
 
     link = str(client.dashboard_link)
     return link if find_spec("bokeh") else link.removesuffix("/status") + "/info/main/workers.html"
-
-
-def _gpu_count() -> int:
-    import torch
-
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def _cpu_workers(networks: bool) -> int:
@@ -192,16 +196,3 @@ def _cpu_workers(networks: bool) -> int:
     if not networks:
         return max(CPU_COUNT, 1)
     return max(min(CPU_COUNT // CORES_PER_WORKER, MEMORY_LIMIT // BYTES_PER_WORKER), 1)
-
-
-def _gpu_plugin(gpus: int) -> Any:
-    """Return what gives each process of the local cluster a GPU of its own, before it touches one."""
-    from distributed import WorkerPlugin
-
-    class OwnGpu(WorkerPlugin):  # type: ignore[misc,unused-ignore]
-        name = "twintrack-own-gpu"
-
-        def setup(self, worker: Any) -> None:
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(int(worker.name) % gpus)
-
-    return OwnGpu()

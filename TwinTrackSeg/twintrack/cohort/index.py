@@ -36,7 +36,7 @@ def write_index(plan: CohortPlan) -> None:
     )
     values = {
         "SCRIPT_HASH": f"'sha256-{digest}'",
-        "CASES": str(len(plan.cases)),
+        "CASES": str(len(plan)),
         "ABOUT": html.escape(about),
         "SCRIPT": script,
     }
@@ -64,9 +64,7 @@ def _json(content: object) -> str:
 
 def _rows(plan: CohortPlan) -> Iterator[list[Any]]:
     """Yield what the page shows of each case, in the order that its script expects."""
-    for case, record in zip(plan.cases, plan.records(), strict=True):
-        if record is None:
-            continue
+    for case, record in plan.records():
         row = record.get("row", {})
         yield [
             case.case,

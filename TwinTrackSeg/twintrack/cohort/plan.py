@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from twintrack import __version__
 from twintrack.bundle import Bundle
 from twintrack.cohort.case import CaseTask
 from twintrack.cohort.folder import folder_name, read_record
 from twintrack.errors import InputError
-from twintrack.manifest import ManifestRow, read_manifest
+from twintrack.manifest import ManifestRow, ManifestRows, scan_manifest
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
 from twintrack.volume import FILE_ENDINGS
 
-__all__ = ["CASES", "CohortPlan", "make_plan"]
+__all__ = ["CASES", "Case", "CohortPlan", "make_plan"]
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 CASES = "cases"
 """Folder of the case folders."""
@@ -32,22 +35,23 @@ READERS = 16
 """Records read at the same time: file shares answer slowly, but many at once."""
 
 
-class _Case(NamedTuple):
-    """A row of the manifest, as small as can be: there may be a hundred thousand."""
+class Case(NamedTuple):
+    """A row of the manifest: name, CT, vessel map, and the DICOM series that is meant if there are several."""
 
     case: str
     source: str
     vessels: str | None
+    series: str | None
 
 
 @dataclass(frozen=True)
 class CohortPlan:
-    """The cases of a run in the manifest's order.
+    """The cases of a run in the manifest's order; none of them is kept in memory, there may be a hundred thousand.
 
     Attributes
     ----------
-    cases : tuple
-        Name, CT and vessel map of each.
+    rows : ManifestRows
+        Of the manifest.
     out : Path
         The run's folder, absolute.
     bundle_path : Path
@@ -62,7 +66,7 @@ class CohortPlan:
         Identifies the calibrator in place of the bundle's.
     """
 
-    cases: tuple[_Case, ...]
+    rows: ManifestRows
     out: Path
     bundle_path: Path
     bundle_sha256: str
@@ -70,28 +74,36 @@ class CohortPlan:
     vessels: tuple[str, ...]
     calibrator_sha256: str | None = None
 
-    def folder(self, number: int) -> Path:
-        """Return the folder of a case."""
-        return self.out / CASES / folder_name(self.cases[number].case)
+    def __len__(self) -> int:
+        return len(self.rows)
 
-    def task(self, number: int) -> CaseTask:
+    def cases(self) -> Iterator[Case]:
+        """Yield the cases."""
+        for row in self.rows:
+            vessels = _absolute(row.files["vessels"]) if "vessels" in row.files else None
+            yield Case(row.case, _absolute(row.files["image"]), vessels, row.series)
+
+    def folder(self, case: Case) -> Path:
+        """Return the folder of a case."""
+        return self.out / CASES / folder_name(case.case)
+
+    def task(self, case: Case) -> CaseTask:
         """Return the task of a case; its key says what the files are like now."""
-        row = self.cases[number]
-        settings = self.settings.to_json() | {"vessels": row.vessels}
+        settings = self.settings.to_json() | {"vessels": case.vessels, "series": case.series}
         relevant = {name: value for name, value in settings.items() if name not in (*WHERE_NOT_WHAT, "vessels")}
         key = {
             "version": __version__,
             "bundle": self.bundle_sha256,
             "settings": relevant | {"calibrator": self.calibrator_sha256},
-            "case": row.case,
-            "image": _fingerprint(Path(row.source)),
-            "vessels": None if row.vessels is None else _fingerprint(Path(row.vessels)),
+            "case": case.case,
+            "image": _fingerprint(Path(case.source)),
+            "vessels": None if case.vessels is None else _fingerprint(Path(case.vessels)),
         }
         return CaseTask(
-            case=row.case,
+            case=case.case,
             key=hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest(),
-            source=row.source,
-            folder=str(self.folder(number)),
+            source=case.source,
+            folder=str(self.folder(case)),
             bundle=str(self.bundle_path),
             bundle_sha256=self.bundle_sha256,
             settings=settings,
@@ -100,25 +112,27 @@ class CohortPlan:
     def states(self) -> Iterator[str]:
         """Yield ``done``, ``failed`` or ``open`` for each case, as its folder says."""
 
-        def state(number: int) -> str:
-            record = read_record(self.folder(number), self.task(number).key)
+        def state(case: Case) -> str:
+            record = read_record(self.folder(case), self.task(case).key)
             return "open" if record is None else str(record["status"])
 
-        yield from _in_threads(state, len(self.cases))
+        yield from _in_threads(state, self.cases())
 
-    def records(self) -> Iterator[dict[str, Any] | None]:
-        """Yield the record of each case, None where there is none; one after the other, never all at once."""
+    def records(self) -> Iterator[tuple[Case, dict[str, Any]]]:
+        """Yield the cases that have a record with it; one after the other, never all at once."""
 
-        def record(number: int) -> dict[str, Any] | None:
-            return read_record(self.folder(number))
+        def record(case: Case) -> tuple[Case, dict[str, Any] | None]:
+            return case, read_record(self.folder(case))
 
-        yield from _in_threads(record, len(self.cases))
+        for case, found in _in_threads(record, self.cases()):
+            if found is not None:
+                yield case, found
 
 
 def make_plan(
     manifest: str | Path, bundle_path: str | Path, out: str | Path, settings: SegmentSettings | None = None
 ) -> CohortPlan:
-    """Read a manifest with the columns ``case``, ``image`` and, if there is one, ``vessels``.
+    """Read a manifest with the columns ``case``, ``image`` and, if there are such, ``vessels`` and ``series``.
 
     Raises
     ------
@@ -127,40 +141,39 @@ def make_plan(
     BundleError
         If the bundle cannot be used.
     """
-    rows = read_manifest(manifest, needs=("image",))
-    _check_names(rows)
+    rows = scan_manifest(manifest, needs=("image",), optional=("vessels",))
+    _check_rows(rows)
     settings = settings or SegmentSettings()
     given = settings.vessel_names or DEFAULT_VESSEL_NAMES if any("vessels" in row.files for row in rows) else {}
     with Bundle.open(bundle_path) as bundle:
         own = _own_calibrator(bundle, settings)
         sha256, predicted = bundle.sha256, bundle.vessel_values
     return CohortPlan(
-        cases=tuple(_Case(row.case, _absolute(row.files["image"]), _vessels(row)) for row in rows),
+        rows=rows,
         out=Path(out).expanduser().absolute(),
         bundle_path=Path(bundle_path).expanduser().absolute(),
         bundle_sha256=sha256,
-        settings=replace(settings, vessels=None, calibrator=None if own is None else str(own)),
+        settings=replace(settings, vessels=None, series=None, calibrator=None if own is None else str(own)),
         vessels=tuple(dict.fromkeys([*given, *predicted])),
         calibrator_sha256=None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
     )
-
-
-def _vessels(row: ManifestRow) -> str | None:
-    return _absolute(row.files["vessels"]) if "vessels" in row.files else None
 
 
 def _absolute(path: Path) -> str:
     return str(path.expanduser().absolute())
 
 
-def _check_names(rows: tuple[ManifestRow, ...]) -> None:
-    """Refuse names whose folders would be one on a file system that does not tell upper from lower case."""
+def _check_rows(rows: Iterable[ManifestRow]) -> None:
+    """Refuse a series in a file that has none, and names that would share a folder where case does not count."""
     seen: dict[str, str] = {}
     for row in rows:
         name = folder_name(row.case).casefold()
         if name in seen:
             raise InputError(f"{row.where}: case {row.case!r} and case {seen[name]!r} would share a folder; rename one")
         seen[name] = row.case
+        image = row.files["image"]
+        if row.series is not None and image.name.lower().endswith(FILE_ENDINGS):
+            raise InputError(f"{row.where}: series: {image} is a volume file, which holds none; leave the cell empty")
 
 
 def _own_calibrator(bundle: Bundle, settings: SegmentSettings) -> Path | None:
@@ -194,9 +207,9 @@ def _sizes(files: Mapping[str, Path]) -> list[Any]:
     return [[name, stat.st_size, stat.st_mtime_ns] for name, stat in stats.items()]
 
 
-def _in_threads(work: Any, count: int) -> Iterator[Any]:
-    """Yield ``work(0), work(1), ...`` in order, a few ahead at a time."""
-    numbers = iter(range(count))
+def _in_threads(work: Callable[[Given], Made], items: Iterable[Given]) -> Iterator[Made]:
+    """Yield what `work` makes of the items, in their order, a few ahead at a time."""
+    left = iter(items)
     with ThreadPoolExecutor(READERS) as pool:
-        while block := list(islice(numbers, 32 * READERS)):
+        while block := list(islice(left, 32 * READERS)):
             yield from pool.map(work, block)

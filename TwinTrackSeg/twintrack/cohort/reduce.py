@@ -9,17 +9,22 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import reduce
-from operator import add
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from operator import add, itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twintrack.cohort.cluster import GPU, slots
+from twintrack.cohort.cluster import GPU, dashboard, slots
 from twintrack.cohort.flow import lost_scheduler
+from twintrack.cohort.seen import check_row_seen
+from twintrack.manifest import ManifestRow
 from twintrack.progress import CancelToken, Progress
+from twintrack.worker_server import return_memory
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from twintrack.spreading import Spread
+    from twintrack.spreading import Items, Spread
 
 __all__ = ["spread_over"]
 
@@ -34,38 +39,60 @@ BATCHES_PER_SLOT = 4
 """Batches in hand for each processor."""
 
 
-def spread_over(client: Client, *, networks: bool = False) -> Spread:
+def spread_over(client: Client, *, bundle: Path | None = None, announce: Callable[[str], None] | None = None) -> Spread:
     """Return what carries out work on the workers of a cluster.
 
     Parameters
     ----------
     client : distributed.Client
         Connected to the cluster.
-    networks : bool
-        Whether the work needs the resource `GPU`.
+    bundle : Path, optional
+        Bundle whose networks the work needs, and with them the resource `GPU`.
+    announce : callable, optional
+        Told the dashboard's address when work begins.
     """
-    places = max(slots(client, GPU if networks else None), 1)
-    resources = {GPU: 1} if networks else None
+    places = max(slots(client, None if bundle is None else GPU), 1)
+    resources = None if bundle is None else {GPU: 1}
 
     def spread(
-        work: Callable[[Sequence[Any]], Any], items: Sequence[Any], progress: Progress, cancel: CancelToken
+        work: Callable[[Sequence[Any]], Any],
+        items: Items[Any],
+        progress: Progress,
+        cancel: CancelToken,
+        keep: Callable[[Any], None] | None = None,
     ) -> Any:
+        first = next(iter(items))
+        if isinstance(first, ManifestRow):
+            check_row_seen(client, first, bundle)
+        if announce is not None:
+            announce(f"dashboard: {dashboard(client)}")
         size = min(max(len(items) // CASES_PER_STEP, 1), MOST_IN_BATCH)
+        left, number = iter(items), 0
         tree = _Tree(client)
-        running: deque[tuple[int, Future[Any]]] = deque()
-        for start in range(0, len(items), size):
+        running: deque[_Batch] = deque()
+        while batch := list(islice(left, size)):
             cancel.check()
-            leaf = client.submit(work, items[start : start + size], pure=False, resources=resources)
-            tree.push(leaf)
-            running.append((min(start + size, len(items)), leaf))
+            number += len(batch)
+            leaf = client.submit(_tidily, work, batch, pure=False, resources=resources)
+            own = None if keep is None else client.submit(itemgetter(0), leaf, pure=False)
+            tree.push(leaf if keep is None else client.submit(itemgetter(1), leaf, pure=False))
+            running.append(_Batch(number, leaf, own))
             if len(running) >= BATCHES_PER_SLOT * places:
-                _wait(client, running, len(items), progress)
+                _wait(client, running, len(items), progress, keep)
         while running:
             cancel.check()
-            _wait(client, running, len(items), progress)
+            _wait(client, running, len(items), progress, keep)
         return tree.total().result()
 
     return spread
+
+
+class _Batch(NamedTuple):
+    """Work on some items: how many there are up to its last one, the work, and what of it is for the client alone."""
+
+    number: int
+    leaf: Future[Any]
+    own: Future[Any] | None
 
 
 class _Tree:
@@ -96,15 +123,32 @@ def _added(parts: Sequence[Any]) -> Any:
     return reduce(add, parts)
 
 
-def _wait(client: Client, running: deque[tuple[int, Future[Any]]], items: int, progress: Progress) -> None:
-    """Wait for the oldest batch; raise what it raised."""
+def _tidily(work: Callable[[Sequence[Any]], Any], items: Sequence[Any]) -> Any:
+    """Carry out work on a worker, and give the memory back that it needed."""
+    try:
+        return work(items)
+    finally:
+        return_memory()
+
+
+def _wait(
+    client: Client,
+    running: deque[_Batch],
+    items: int,
+    progress: Progress,
+    keep: Callable[[Any], None] | None,
+) -> None:
+    """Wait for the oldest batch; raise what it raised, or hand on what is for the client."""
     from distributed import wait
 
-    number, leaf = running.popleft()
-    wait([leaf])
-    if leaf.status in ("cancelled", "lost"):
+    batch = running.popleft()
+    last = batch.leaf if batch.own is None else batch.own
+    wait([last])
+    if last.status in ("cancelled", "lost"):
         raise lost_scheduler(client)
-    error = leaf.exception()
+    error = last.exception()
     if error is not None:
         raise error
-    progress(number / items, f"{number} of {items} cases")
+    if keep is not None:
+        keep(last.result())
+    progress(batch.number / items, f"{batch.number} of {items} cases")

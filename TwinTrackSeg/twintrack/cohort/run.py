@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
 from twintrack.atomic import atomic_path
+from twintrack.bundle import file_sha256
 from twintrack.cohort.case import CaseTask, process_case, publish_failure
-from twintrack.cohort.cluster import GPU, cluster_client, slots
+from twintrack.cohort.cluster import GPU, cluster_client, dashboard, slots
 from twintrack.cohort.flow import through_cluster
 from twintrack.cohort.folder import folder_name, remove_left_overs
 from twintrack.cohort.index import write_index
@@ -87,15 +88,17 @@ def run_cohort(
     Parameters
     ----------
     manifest : path
-        CSV with ``case`` and ``image``; ``vessels`` if vessel maps are given.
+        CSV with ``case`` and ``image``; ``vessels`` if vessel maps are given, ``series`` if a folder holds several.
     bundle_path : path
         Bundle folder or zip, at the same place for all workers.
     out : path
         The run's folder, at the same place for all workers; what an earlier run finished there is kept.
     settings : SegmentSettings, optional
         Options of all cases.
-    scheduler, workers, announce
+    scheduler, workers
         See `twintrack.cohort.cluster.cluster_client`.
+    announce : callable, optional
+        Told the dashboard's address when the work begins.
     retry_failed : bool
         Whether cases that failed before are tried again.
 
@@ -113,28 +116,30 @@ def run_cohort(
     _check_folder(plan, Path(manifest))
     with _locked(plan.out):
         progress(0.0, "looking for finished cases")
-        states = list(plan.states())
         redo = ("open", "failed") if retry_failed else ("open",)
-        todo = [number for number, state in enumerate(states) if state in redo]
+        chosen = bytes(state in redo for state in plan.states())
+        todo = sum(chosen)
         if todo:
-            with cluster_client(scheduler, workers=workers, device=plan.settings.device, announce=announce) as client:
+            with cluster_client(scheduler, workers=workers, device=plan.settings.device) as client:
                 check_seen(client, plan)
                 _begin(plan, Path(manifest))
-                _compute(client, plan, todo, progress, cancel)
+                if announce is not None:
+                    announce(f"dashboard: {dashboard(client)}")
+                tasks = map(plan.task, compress(plan.cases(), chosen))
+                _compute(client, tasks, todo, progress, cancel)
         else:
             _begin(plan, Path(manifest))
         progress(1.0, "writing tables")
         done, failed = write_tables(plan)
         write_index(plan)
-    return CohortSummary(plan.out, len(plan.cases), done, failed, len(plan.cases) - len(todo))
+    return CohortSummary(plan.out, len(plan), done, failed, len(plan) - todo)
 
 
-def _compute(client: Client, plan: CohortPlan, todo: list[int], progress: Progress, cancel: CancelToken) -> None:
+def _compute(client: Client, tasks: Iterator[CaseTask], todo: int, progress: Progress, cancel: CancelToken) -> None:
     """Let the cluster work on the open cases; write down those that no worker survives."""
     from distributed import KilledWorker
 
     window = max(LEAST_WINDOW, WINDOW_PER_SLOT * slots(client, GPU))
-    tasks = (plan.task(number) for number in todo)
     started, failed = time.monotonic(), 0
     running = through_cluster(client, process_case, tasks, window=window, resources={GPU: SHARE_OF_GPU})
     for number, (task, future) in enumerate(running, start=1):
@@ -149,7 +154,7 @@ def _compute(client: Client, plan: CohortPlan, todo: list[int], progress: Progre
             raise error
         rate = 3600 * number / (time.monotonic() - started)
         trouble = f", {failed} failed" if failed else ""
-        progress(number / len(todo), f"{number} of {len(todo)} cases{trouble}, {rate:.0f} an hour")
+        progress(number / todo, f"{number} of {todo} cases{trouble}, {rate:.0f} an hour")
 
 
 def _note_killer(task: CaseTask) -> None:
@@ -174,7 +179,7 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
         other = Path(json.loads(run.read_text(encoding="utf-8"))["manifest"]["path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run}: cannot be read; choose another folder, or remove that file to go on here") from error
-    names = {folder_name(row.case) for row in plan.cases}
+    names = {folder_name(row.case) for row in plan.rows}
     strangers = sorted(path.name for path in (out / CASES).glob("[!.]*") if path.name not in names)
     if strangers and other != manifest.expanduser().absolute():
         raise InputError(
@@ -190,9 +195,9 @@ def _begin(plan: CohortPlan, manifest: Path) -> None:
         "version": __version__,
         "manifest": {
             "path": str(manifest.expanduser().absolute()),
-            "sha256": hashlib.sha256(manifest.read_bytes()).hexdigest(),
+            "sha256": file_sha256(manifest),
         },
-        "cases": len(plan.cases),
+        "cases": len(plan),
         "bundle": {"path": str(plan.bundle_path), "sha256": plan.bundle_sha256},
         "settings": plan.settings.to_json(),
     }

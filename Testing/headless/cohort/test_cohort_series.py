@@ -1,0 +1,78 @@
+"""The column `series` of a manifest picks one of several DICOM series in a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twintrack.cohort.case import process_case
+from twintrack.cohort.plan import make_plan
+from twintrack.dicom import read_series, write_ct_series
+from twintrack.errors import InputError
+from twintrack.fitting import sketch_cases
+from twintrack.volume import Geometry, Volume, write_volume
+
+GEOMETRY = Geometry((26, 30, 14), (1.4, 1.3, 3.1), (-10.0, 20.0, -50.0))
+
+
+@pytest.fixture(scope="module")
+def uids(tmp_path_factory) -> tuple[Path, list[str]]:
+    """A folder with an early and a late series, and their UIDs."""
+    folder, uids = tmp_path_factory.mktemp("study"), []
+    study = folder / "both"
+    study.mkdir()
+    for number, name in enumerate(("early", "late")):
+        array = np.random.default_rng(number).normal(0, 80, GEOMETRY.shape).astype(np.int16)
+        files = write_ct_series(Volume(array, GEOMETRY), folder / name, description=name, series_number=number + 1)
+        uids.append(read_series(folder / name).series_uid)
+        for file in files:
+            file.rename(study / f"{name}_{file.name}")
+    return study, uids
+
+
+def manifest(folder: Path, header: list[str], *rows: list[str]) -> Path:
+    path = folder / "manifest.csv"
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    return path
+
+
+def test_each_case_gets_the_series_that_its_row_names(uids, bundle_folder, settings, tmp_path):
+    study, (early, late) = uids
+    rows = (["p1", str(study), late], ["p2", str(study), ""], ["p3", str(study), early])
+    path = manifest(tmp_path, ["case", "image", "series"], *rows)
+    plan = make_plan(path, bundle_folder, tmp_path / "out", settings)
+    assert [process_case(plan.task(case)) for case in plan.cases()] == ["done", "failed", "done"]
+    results = {name: tmp_path / "out" / "cases" / name for name in ("p1", "p2", "p3")}
+    for name, uid in (("p1", late), ("p3", early)):
+        assert json.loads((results[name] / "result.json").read_text(encoding="utf-8"))["input"]["series_uid"] == uid
+    assert "holds 2 series" in json.loads((results["p2"] / "case.json").read_text(encoding="utf-8"))["reason"]
+
+
+def test_another_series_is_another_case_to_do(uids, bundle_folder, settings, tmp_path):
+    study, keys = uids[0], set()
+    for uid in (*uids[1], ""):
+        path = manifest(tmp_path, ["case", "image", "series"], ["p1", str(study), uid])
+        plan = make_plan(path, bundle_folder, tmp_path / "out", settings)
+        keys |= {plan.task(case).key for case in plan.cases()}
+    assert len(keys) == 3
+
+
+def test_a_series_of_a_volume_file_is_refused_before_anything_runs(bundle_folder, settings, tmp_path):
+    write_volume(Volume(np.zeros(GEOMETRY.shape, np.int16), GEOMETRY), tmp_path / "ct.nii.gz")
+    path = manifest(tmp_path, ["case", "image", "series"], ["p1", "ct.nii.gz", "1.2.3"])
+    with pytest.raises(InputError, match=r"line 2: series: .*ct\.nii\.gz is a volume file"):
+        make_plan(path, bundle_folder, tmp_path / "out", settings)
+
+
+def test_calibrate_looks_for_the_series_that_is_named(uids, bundle_folder, tmp_path):
+    study, (_, late) = uids
+    geometry = read_series(study, series_uid=late).volume.geometry
+    write_volume(Volume(np.zeros(geometry.shape, np.uint8), geometry), tmp_path / "mask.nii.gz")
+    path = manifest(tmp_path, ["case", "image", "series", "annotation_1"], ["p1", str(study), "1.2.3", "mask.nii.gz"])
+    with pytest.raises(InputError, match=r"line 2: .*no series with the UID '1\.2\.3'.*" + late.replace(".", r"\.")):
+        sketch_cases([path], bundle_path=bundle_folder, device="cpu")

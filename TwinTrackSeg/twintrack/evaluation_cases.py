@@ -1,0 +1,107 @@
+"""What scoring some rows of a manifest gives: the metrics of each case, and sketches that are added up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from twintrack.errors import InputError
+from twintrack.manifest import ManifestRow, located, read_annotations
+from twintrack.settings import DEFAULT_VESSEL_NAMES
+from twintrack.volume import Volume, read_volume
+
+if TYPE_CHECKING:
+    from twintrack.calibration import ScoreSketch
+    from twintrack.metrics import CaseMetrics, LesionCandidate
+
+__all__ = ["DrawnSketches", "ScoredCase", "score_rows"]
+
+
+@dataclass(frozen=True)
+class ScoredCase:
+    """The metrics of one case.
+
+    Attributes
+    ----------
+    case : str
+        Its name.
+    metrics : dict
+        By column; None where one is undefined.
+    candidates : tuple
+        Its lesion candidates.
+    untouched, lonely : bool
+        Whether no rater marked a voxel, and whether there is one rater only.
+    """
+
+    case: str
+    metrics: dict[str, float | None]
+    candidates: tuple[LesionCandidate, ...]
+    untouched: bool
+    lonely: bool
+
+
+@dataclass(frozen=True)
+class DrawnSketches:
+    """Sketches of the columns that are drawn; the sum is that of all their cases."""
+
+    by_column: dict[str, ScoreSketch]
+
+    def __add__(self, other: DrawnSketches) -> DrawnSketches:
+        return DrawnSketches({name: sketch + other.by_column[name] for name, sketch in self.by_column.items()})
+
+
+def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> tuple[list[ScoredCase], DrawnSketches]:
+    """Compute the metrics of some rows, one case in memory at a time, and sketch the columns `drawn`."""
+    scored: list[ScoredCase] = []
+    sketches: dict[str, ScoreSketch] = {}
+    for row in rows:
+        volumes, masks = _read(row, drawn)
+        found = _score(row, volumes, masks)
+        _sketch(row, volumes, masks, drawn, sketches)
+        untouched = not any(mask.array.any() for mask in masks.values())
+        metrics = found.row(tuple(DEFAULT_VESSEL_NAMES))
+        scored.append(ScoredCase(row.case, metrics, found.candidates, untouched, len(masks) == 1))
+    return scored, DrawnSketches(sketches)
+
+
+def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], dict[int, Volume]]:
+    """Read the volumes and the raters' masks of a case."""
+    volumes: dict[str, Volume] = {}
+    for column in ("probability", "vessels", "binary", *(name for name in drawn if name == "score")):
+        if column in row.files:
+            with located(row, column):
+                volumes[column] = read_volume(row.files[column])
+                if not volumes[column].geometry.same_grid(volumes["probability"].geometry):
+                    raise InputError(
+                        f"{column} lies on another grid than the probability map; resample it to that grid"
+                    )
+    grid = volumes["probability"].geometry
+    try:
+        return volumes, read_annotations(row, grid)
+    except InputError as error:
+        raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
+
+
+def _score(row: ManifestRow, volumes: dict[str, Volume], masks: dict[int, Volume]) -> CaseMetrics:
+    from twintrack.metrics import evaluate_case
+
+    with located(row, "probability"):
+        return evaluate_case(volumes["probability"], masks, volumes.get("vessels"), volumes.get("binary"))
+
+
+def _sketch(
+    row: ManifestRow,
+    volumes: dict[str, Volume],
+    masks: dict[int, Volume],
+    drawn: Sequence[str],
+    sketches: dict[str, ScoreSketch],
+) -> None:
+    """Add the case to the sketches that the reliability picture is drawn from."""
+    from twintrack.calibration import ScoreSketch
+
+    annotations = [masks[rater].array if rater in masks else None for rater in range(1, max(masks) + 1)]
+    for column in drawn:
+        with located(row, column):
+            sketch = ScoreSketch.of_case(volumes[column].array, annotations)
+        sketches[column] = sketches[column] + sketch if column in sketches else sketch
