@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,17 +18,97 @@ from twintrack.atomic import STAGING_PREFIX
 from twintrack.cohort import run_cohort
 
 CASES = [f"p{number}" for number in range(4)]
-KILLS = 2
+KILLS = 5
+PATIENCE_S = 240
+"""For anything that takes a second or two on an idle computer."""
+
+FACTORY = """
+import os, sys, warnings
+import torch, nnunetv2, distributed
+import twintrack.results, twintrack.inference
+from twintrack.cohort import run_cohort
+from twintrack.settings import SegmentSettings
+warnings.simplefilter("ignore")
+for _ in sys.stdin:
+    child = os.fork()
+    if child:
+        print(child, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        continue
+    settings = SegmentSettings(roi="full", calibrate=False, device="cpu", backend="torch")
+    options = {"processes": False, "resources": {"GPU": 1}, "dashboard_address": ":0", "silence_logs": 50}
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, **options) as cluster:
+        run_cohort(*sys.argv[1:], settings, scheduler=cluster.scheduler_address)
+    os._exit(0)
+"""
+"""Starts a run for each line that it reads: client, scheduler and worker in one process that is there at once, because
+the packages are imported before it splits off. Says its number, and in the end how it ended."""
 
 
-def start(manifest: Path, bundle: Path, out: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "twintrack", "cohort", str(manifest), "--bundle", str(bundle), "--out", str(out)]
-    options = ["--workers", "1", "--roi", "full", "--no-calibration", "--device", "cpu", "--backend", "torch"]
-    return subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True, start_new_session=True)
+def records(out: Path) -> dict[str, int]:
+    """When each case that is complete was written."""
+    found = {}
+    for path in (out / "cases").glob("[!.]*/case.json"):
+        found[path.parent.name] = path.stat().st_mtime_ns
+    return found
 
 
-def records(out: Path) -> set[Path]:
-    return set((out / "cases").glob("*/case.json"))
+def half_written(out: Path) -> set[str]:
+    """Folders of cases that are being written, or that a killed run left."""
+    return {path.name for path in out.glob(f"cases/{STAGING_PREFIX}*")}
+
+
+def wait_for(something: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not something():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(write_study, bundle_folder, address, settings, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+    """The manifest, and the tables of a run over it that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("kill")
+    manifest, out = write_study(CASES, folder / "study", broken=("p2",)), folder / "undisturbed"
+    run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    return manifest, tables(out)
+
+
+def tables(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in ("cohort.csv", "failures.csv")}
+
+
+@pytest.fixture
+def start(undisturbed, bundle_folder, tmp_path) -> Iterator[Callable[[], Callable[[], int]]]:
+    """Return what starts a run and gives its process number, and later how it ended."""
+    command = [sys.executable, "-c", FACTORY, str(undisturbed[0]), str(bundle_folder), str(tmp_path / "killed")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    with subprocess.Popen(command, **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"}) as factory:
+
+        def once() -> tuple[int, Callable[[], int]]:
+            factory.stdin.write("go\n")
+            return int(factory.stdout.readline()), lambda: int(factory.stdout.readline())
+
+        yield once
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="splits processes")
+def test_a_run_killed_at_random_moments_ends_with_the_same_tables(start, undisturbed, tmp_path):
+    out, moments = tmp_path / "killed", random.Random(5)
+    whole: dict[str, int] = {}
+    for _ in range(KILLS):
+        before = half_written(out)
+        process, ended = start()
+        wait_for(lambda before=before: half_written(out) - before or len(records(out)) == len(CASES), "no case begun")
+        time.sleep(moments.uniform(0.0, 0.8))  # in mid-case, while a folder is moved into place, or between two
+        with suppress(ProcessLookupError):  # it was faster
+            os.kill(process, signal.SIGKILL)
+        assert ended() in (-signal.SIGKILL, 0)
+        whole |= records(out)
+    assert start()[1]() == 0
+    assert tables(out) == undisturbed[1]
+    assert {name: stamp for name, stamp in records(out).items() if name in whole} == whole, "a finished case was lost"
+    assert not list(out.rglob(f"{STAGING_PREFIX}*"))
 
 
 def children_of(session: int) -> list[int]:
@@ -44,28 +126,18 @@ def children_of(session: int) -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for left-over processes in /proc")
-def test_a_run_killed_at_random_moments_ends_with_the_same_tables(
-    make_cohort, bundle_folder, address, settings, tmp_path
+def test_when_the_command_is_killed_its_workers_end_and_another_run_goes_on(
+    undisturbed, bundle_folder, address, settings, tmp_path
 ):
-    manifest, out, moments = make_cohort(CASES, broken=("p2",)), tmp_path / "killed", random.Random(5)
-    for kill in range(KILLS):
-        before = len(records(out))
-        process = start(manifest, bundle_folder, out)
-        with process:
-            deadline = time.monotonic() + 120
-            while len(records(out)) <= before and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.02)
-            time.sleep(moments.uniform(0.0, 0.6))
-            os.kill(process.pid, signal.SIGKILL)  # the command alone: what it started has to end by itself
-            while children_of(process.pid) and time.monotonic() < deadline:
-                time.sleep(0.1)
-        assert not children_of(process.pid), "the workers outlive the command"
-        assert len(records(out)) > before, f"the start after kill {kill} finished no case"
-    with start(manifest, bundle_folder, out) as process:
-        said = process.communicate(timeout=180)[1]
-    assert process.returncode == 0, said
-    undisturbed = tmp_path / "undisturbed"
-    run_cohort(manifest, bundle_folder, undisturbed, settings, scheduler=address)
-    for name in ("cohort.csv", "failures.csv"):
-        assert (out / name).read_bytes() == (undisturbed / name).read_bytes()
-    assert not list(out.rglob(f"{STAGING_PREFIX}*"))
+    (manifest, expected), out = undisturbed, tmp_path / "killed"
+    command = [sys.executable, "-m", "twintrack", "cohort", str(manifest), "--bundle", str(bundle_folder)]
+    options = ["--workers", "1", "--roi", "full", "--no-calibration", "--device", "cpu", "--backend", "torch"]
+    with subprocess.Popen([*command, "--out", str(out), *options], start_new_session=True) as process:
+        wait_for(lambda: records(out) or process.poll() is not None, "no case was finished")
+        os.kill(process.pid, signal.SIGKILL)  # the command alone: what it started has to end by itself
+        wait_for(lambda: not children_of(process.pid), "the workers outlive the command")
+    whole = records(out)
+    assert whole
+    assert run_cohort(manifest, bundle_folder, out, settings, scheduler=address).kept >= len(whole)
+    assert tables(out) == expected
+    assert whole.items() <= records(out).items(), "a finished case was done again"
