@@ -54,29 +54,38 @@
     return found;
   }
 
+  function thumbnail(address) {
+    const image = element("img");
+    image.loading = "lazy";
+    image.alt = "";
+    image.addEventListener("error", () => image.replaceWith(element("small", "no picture")));
+    image.src = address + "/thumbnail.jpg";
+    return image;
+  }
+
   function row(one) {
     const line = element("tr", null, one.state);
     const picture = element("td");
-    const name = element("td");
-    if (one.state === "done") {
-      const address = one.folder.split("/").map(encodeURIComponent).join("/");
-      const image = element("img");
-      image.loading = "lazy";
-      image.alt = "";
-      image.src = address + "/thumbnail.jpg";
-      const link = element("a", one.case);
-      link.href = address + "/report.html";
-      picture.append(image);
-      name.append(link);
-    } else {
+    const name = element("td", null, "name");
+    line.append(picture, name);
+    if (one.state !== "done") {
+      const reason = element("td", one.words, "words");
+      reason.colSpan = columns.length - 2;
       name.append(element("span", one.case), element("small", "failed"));
+      line.append(reason);
+      return line;
     }
-    line.append(picture, name, element("td", fixed(one.expected, 1), "number"));
+    const address = one.folder.split("/").map(encodeURIComponent).join("/");
+    const link = element("a", one.case);
+    link.href = address + "/report.html";
+    picture.append(thumbnail(address));
+    name.append(link);
+    line.append(element("td", fixed(one.expected, 1), "number"));
     line.append(element("td", fixed(one.atThreshold, 1), "number"), element("td", one.lesions, "number"));
     data.vessels.forEach((_, place) => {
       const [angle, contact, encased] = one.vessels[place] || [null, null, null];
       const cell = element("td", missing(angle) ? "" : fixed(angle, 0) + "°", "number");
-      if (!missing(contact)) cell.append(element("small", "c " + fixed(contact, 2) + " · e " + fixed(encased, 2)));
+      if (!missing(contact)) cell.append(element("small", "c " + fixed(contact, 2)), element("small", "e " + fixed(encased, 2)));
       line.append(cell);
     });
     line.append(element("td", one.pattern), element("td", fixed(one.seconds, 1), "number"), element("td", one.words, "words"));

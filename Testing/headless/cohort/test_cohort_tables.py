@@ -1,0 +1,107 @@
+"""Tables and overview page of a cohort, made from case folders as workers leave them; networks are not needed."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from twintrack.cohort import tables
+from twintrack.cohort.case import failure_record
+from twintrack.cohort.folder import private_folder, publish, write_record
+from twintrack.cohort.index import write_index
+from twintrack.cohort.plan import CohortPlan, make_plan
+
+CASES = ["p1", "=2+3", "p3", 'a "b", </script><b>c', "p5"]
+BROKEN = ("p3",)
+
+
+def row(number: int) -> dict[str, Any]:
+    return {
+        "volume_expected_ml": 1 / (number + 3),
+        "volume_at_threshold_ml": 1.5,
+        "lesions": number,
+        "largest_lesion_ml": None,
+        "contact_pattern": "no contact",
+        "sma_expected_angle_deg": 120.25,
+        "sma_p_contact": 1e-17,
+        "sma_category": "abutment",
+        "warnings": 'thick slices, "5 mm" | cut',
+        "size": "26 30 14",
+    }
+
+
+@pytest.fixture
+def plan(make_cohort, bundle_folder, settings, tmp_path) -> CohortPlan:
+    """A cohort with results, of which one is a failure."""
+    made = make_plan(make_cohort(CASES), bundle_folder, tmp_path / "out", settings)
+    for number, case in enumerate(made.cases()):
+        task = made.task(case)
+        record = {"case": case.case, "key": task.key, "status": "done", "row": row(number), "worker": "w"}
+        if case.case in BROKEN:
+            record = failure_record(task, "InputError", "no CT", 0.25)
+        record["seconds"] = {"read": 0.1 * number, "total": 1.0 + number}
+        with private_folder(Path(task.folder)) as work:
+            write_record(work, record)
+            publish(work, Path(task.folder))
+    return made
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(tables, "ROWS_AT_A_TIME", 2)  # several blocks
+    assert tables.write_tables(plan) == (4, 1)
+    times = {line["case"]: line for line in read(plan.out / "timings.csv")}
+    found = parquet.read_table(plan.out / "cohort.parquet").to_pylist()
+    expected = [line | times[line["case"]] for line in read(plan.out / "cohort.csv")]
+    assert [line["case"] for line in found] == ["p1", "'=2+3", 'a "b", </script><b>c', "p5"]
+    assert [list(line) for line in found] == [list(line) for line in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        for name, value in ours.items():
+            assert value == (theirs[name] or None) if not isinstance(value, float) else value == float(theirs[name])
+    assert [line["volume_expected_ml"] for line in found] == [
+        row(number)["volume_expected_ml"] for number in (0, 1, 3, 4)
+    ]
+    assert [line["lesions"] for line in found] == [0, 1, 3, 4]
+    assert found[0]["largest_lesion_ml"] is None
+    assert found[1]["sma_p_contact"] == 1e-17
+    assert found[3]["total_s"] == 5.0
+
+
+def test_without_pyarrow_the_csv_tables_are_all(plan, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert tables.write_tables(plan) == (4, 1)
+    assert not (plan.out / "cohort.parquet").exists()
+    assert [line["case"] for line in read(plan.out / "cohort.csv")] == ["p1", "'=2+3", 'a "b", </script><b>c', "p5"]
+    assert read(plan.out / "failures.csv") == [{"case": "p3", "kind": "InputError", "reason": "no CT"}]
+
+
+def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
+    write_index(plan)
+    page = (plan.out / "index.html").read_text(encoding="utf-8")
+    data, script = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
+    assert page.count("</script>") == page.count("<script") == 2
+    shown = json.loads(data)
+    assert [line[0] for line in shown["rows"]] == CASES
+    assert [line[2] for line in shown["rows"]] == ["done", "done", "failed", "done", "done"]
+    assert shown["rows"][2][7] == "no CT"
+    assert shown["rows"][1][7] == 'thick slices, "5 mm" | cut'
+    sma = shown["vessels"].index("SMA")
+    assert shown["rows"][0][9][sma] == [120.25, 0.0, None]
+    allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{allowed}'" in page
+    assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
+    for line in shown["rows"]:
+        assert (plan.out / line[1] / "case.json").is_file()
