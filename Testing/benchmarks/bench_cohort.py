@@ -1,21 +1,17 @@
-"""What a cohort costs beside the cases themselves: Dask, tables and memory, and against a shell loop over `segment`.
+"""What a cohort costs beside the cases themselves: Dask, tables and memory.
 
-First simulated cases, which sleep and write as many files as a real one, of a hundredth of their size: time a case
-beyond the sleep, the memory of client and scheduler (one process here) at a tenth of the cases and at all, and the
-time of resuming and of the tables. Then real cases with the demo bundle: a shell loop over `twintrack segment`, and
-`twintrack cohort` with one and two workers, all on the same phantoms.
+Simulated cases sleep and write as many files as a real one, of a hundredth of their size: time a case beyond the
+sleep, the memory of client and scheduler (one process here) at a tenth of the cases and at all, and the time of
+resuming and of the tables. `bench_cohort_memory.py` and `bench_cohort_peers.py` measure the rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import resource
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -28,7 +24,6 @@ from twintrack.cohort.folder import private_folder, publish, write_record
 from twintrack.cohort.index import write_index
 from twintrack.cohort.plan import CohortPlan, make_plan
 from twintrack.cohort.tables import write_tables
-from twintrack.phantom import write_cohort
 
 FILES = {"probability.nii.gz": 1200, "segmentation.nii.gz": 50, "overview.png": 4400, "report.html": 6000}
 FILES |= {"result.json": 50, "invasion.json": 200, "invasion.csv": 5, "thumbnail.jpg": 120}
@@ -37,7 +32,7 @@ FILES |= {"result.json": 50, "invasion.json": 200, "invasion.csv": 5, "thumbnail
 ROW = {"volume_expected_ml": 3.2, "volume_at_threshold_ml": 1.9, "lesions": 1, "warnings": "simulated"}
 
 
-def simulated(task: CaseTask, sleep_s: float) -> str:
+def simulated(task: CaseTask, sleep_s: float = 0.0) -> str:
     """Do all that a worker does with a case but for the case."""
     folder = Path(task.folder)
     time.sleep(sleep_s)
@@ -73,11 +68,11 @@ def simulate(cases: int, workers: int, sleep_s: float) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         plan = many_cases(Path(temporary), cases)
         start = time.perf_counter()
-        for number in range(min(cases, 500)):
-            simulated(plan.task(number), 0.0)
+        for case in islice(plan.cases(), 500):
+            simulated(plan.task(case))
         plain = (time.perf_counter() - start) / min(cases, 500)
         with cluster_client(workers=workers, device="cpu") as client:
-            tasks: Iterator[CaseTask] = (plan.task(number) for number in range(cases))
+            tasks = map(plan.task, plan.cases())
             held, start = {}, time.perf_counter()
             flow = through_cluster(client, work, tasks, window=64, resources={GPU: 0.5})
             for number, (_, future) in enumerate(flow, start=1):
@@ -104,70 +99,13 @@ def simulate(cases: int, workers: int, sleep_s: float) -> None:
         )
 
 
-def processor_s() -> float:
-    """Processor seconds of all processes that were started and have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def compare(cases: int) -> None:
-    """Print cases an hour of the shell loop and of the cohort."""
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        manifest, bundle = write_cohort(folder / "study", cases=cases, raters=1, seed=70000), str(demo_bundle_path())
-        with manifest.open(newline="", encoding="utf-8") as stream:
-            rows = list(csv.DictReader(stream))
-        command = [sys.executable, "-m", "twintrack"]
-
-        def loop() -> None:
-            for row in rows:
-                study = folder / "study"
-                options = ["--vessels", str(study / row["vessels"]), "--out", str(folder / "loop" / row["case"])]
-                run([*command, "segment", str(study / row["image"]), "--bundle", bundle, *options])
-
-        def cohort(workers: int) -> None:
-            out = str(folder / f"cohort{workers}")
-            run([*command, "cohort", str(manifest), "--bundle", bundle, "--out", out, "--workers", str(workers)])
-
-        run(
-            [
-                *command,
-                "segment",
-                str(folder / "study" / rows[0]["image"]),
-                "--bundle",
-                bundle,
-                "--out",
-                str(folder / "w"),
-            ]
-        )
-        print(f"{cases} phantoms, demo bundle\n{'':32}{'seconds':>9}{'cases/h':>9}{'CPU s a case':>14}{'ratio':>8}")
-        first = 0.0
-        for name, work in (
-            ("loop over twintrack segment", loop),
-            ("twintrack cohort --workers 1", lambda: cohort(1)),
-            ("twintrack cohort --workers 2", lambda: cohort(2)),
-        ):
-            start, used = time.perf_counter(), processor_s()
-            work()
-            took, used = time.perf_counter() - start, processor_s() - used
-            first = first or took
-            print(f"{name:32}{took:9.1f}{3600 * cases / took:9.0f}{used / cases:14.1f}{first / took:8.2f}", flush=True)
-
-
-def run(command: list[str]) -> None:
-    subprocess.run(command, check=True, capture_output=True)
-
-
 def main() -> None:
-    """Measure both."""
+    """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulated", type=int, default=2000, help="simulated cases")
     parser.add_argument("--sleep-s", type=float, default=0.0, help="how long a simulated case sleeps")
-    parser.add_argument("--cases", type=int, default=4, help="real cases; 0 for none")
     options = parser.parse_args()
     simulate(options.simulated, 2, options.sleep_s)
-    if options.cases:
-        compare(options.cases)
 
 
 if __name__ == "__main__":
