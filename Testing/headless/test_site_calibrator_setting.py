@@ -101,7 +101,8 @@ def test_the_cases_of_a_cohort_are_done_again_with_another_calibrator(bundle_fol
 
     def key() -> str:
         settings = SegmentSettings(calibrator=str(site))
-        return make_plan(tmp_path / "manifest.csv", bundle_folder, tmp_path / "out", settings).task(0).key
+        plan = make_plan(tmp_path / "manifest.csv", bundle_folder, tmp_path / "out", settings)
+        return plan.task(next(plan.cases())).key
 
     first = key()
     assert key() == first
