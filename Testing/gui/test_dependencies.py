@@ -22,7 +22,8 @@ def dependencies(module):
 
 @pytest.fixture
 def requirements(tmp_path):
-    """Return a function that writes a requirements file."""
+    """Return a function that writes a requirements file, beside a list of wheels."""
+    (tmp_path / "wheels.txt").write_text(f"{ABSENT}==1.0\n", encoding="utf-8")
 
     def write(*lines: str) -> str:
         path = tmp_path / "requirements.txt"
@@ -87,8 +88,9 @@ def test_an_installation_pins_what_must_not_change_and_is_checked_afterwards(dep
 
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_a, **_k: True)
     monkeypatch.setattr(slicer.util, "pip_install", install, raising=False)
-    with pytest.raises(dependencies.DependencyError, match=f"missing: {ABSENT}"):
+    with pytest.raises(dependencies.DependencyError, match=f"missing: {ABSENT}") as raised:
         dependencies.ensureDependencies(requirements(ABSENT))
+    assert raised.value.details.splitlines()[-1] == f"{ABSENT}==1.0"
     ((flag, pins, wanted),) = asked
     assert flag == "-c"
     assert wanted == [ABSENT]

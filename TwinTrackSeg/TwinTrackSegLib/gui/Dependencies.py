@@ -5,8 +5,6 @@ import importlib.util
 import json
 import pathlib
 import subprocess
-import sys
-import sysconfig
 import tempfile
 
 from packaging.requirements import Requirement
@@ -14,13 +12,13 @@ from slicer.i18n import tr as _
 
 import slicer
 from twintrack.errors import TwinTrackError
+from TwinTrackSegLib.gui.OfflineHelp import offlineHelp
 
 __all__ = [
     "DependencyError",
     "brokenPackages",
     "ensureDependencies",
     "missingRequirements",
-    "offlineHelp",
     "repairPackages",
 ]
 
@@ -48,7 +46,19 @@ print(json.dumps(broken))
 
 
 class DependencyError(TwinTrackError):
-    """A package that the model needs is missing and was not installed."""
+    """A package that the model needs is missing and was not installed.
+
+    Parameters
+    ----------
+    sentence : str
+        What is the matter.
+    details : str
+        What can be done without a network.
+    """
+
+    def __init__(self, sentence: str, details: str = "") -> None:
+        super().__init__(sentence)
+        self.details = details
 
 
 def missingRequirements(path: str | pathlib.Path) -> list[Requirement]:
@@ -67,39 +77,21 @@ def ensureDependencies(path: str | pathlib.Path) -> None:
     missing = missingRequirements(path)
     if not missing:
         return
-    if any(requirement.name == TORCH for requirement in missing):
-        _installTorch(next(r for r in missing if r.name == TORCH))
-    rest = [requirement for requirement in missing if requirement.name != TORCH]
-    if rest:
-        _install(rest)
+    try:
+        if any(requirement.name == TORCH for requirement in missing):
+            _installTorch(next(r for r in missing if r.name == TORCH))
+        rest = [requirement for requirement in missing if requirement.name != TORCH]
+        if rest:
+            _install(rest)
+    except DependencyError as error:
+        raise DependencyError(str(error), offlineHelp(path, missingRequirements(path))) from error
     still = missingRequirements(path)
     if still:
         names = ", ".join(str(requirement) for requirement in still)
         raise DependencyError(
-            _("Python packages are missing: {names}; install them and try again").format(names=names)
-            + "\n\n"
-            + offlineHelp(still)
+            _("Python packages are missing: {names}; install them and try again").format(names=names),
+            offlineHelp(path, still),
         )
-
-
-def offlineHelp(requirements: list[Requirement]) -> str:
-    """Return what to do on a machine without a network: the command that collects exactly the wheels it needs."""
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    tag = sysconfig.get_platform().replace("-", "_").replace(".", "_")
-    wanted = " ".join(f'"{requirement}"' for requirement in requirements)
-    pins = " ".join(f'"{name}=={v}"' for name in SHIPPED_WITH_SLICER if (v := _versionOf(name)))
-    return _(
-        "Without a network: on another machine run\n"
-        "pip download --dest wheels --only-binary=:all: --python-version {version} --platform {tag} {wanted} {pins}\n"
-        "copy the folder, and in Slicer's Python console run\n"
-        "slicer.util.pip_install('--no-index --find-links wheels {names}')"
-    ).format(
-        version=version,
-        tag=tag,
-        wanted=wanted,
-        pins=pins,
-        names=" ".join(requirement.name for requirement in requirements),
-    )
 
 
 def brokenPackages(python: list[str], path: str | pathlib.Path) -> list[str]:

@@ -27,7 +27,8 @@ def shownErrors(told=None):
         logger.info("%s: %s", type(error).__name__, error)
         if told is not None:
             told(str(error))
-        slicer.util.errorDisplay(str(error), "TwinTrackSeg")
+        more = {"detailedText": error.details} if getattr(error, "details", "") else {}
+        slicer.util.errorDisplay(str(error), "TwinTrackSeg", **more)
     except Exception as error:
         logger.exception("unexpected error in the panel")
         sentence = _("Unexpected error: {error}").format(error=error)
