@@ -89,23 +89,19 @@ def test_request_says_what_was_asked_and_the_ct_lies_in_a_folder_only_the_user_c
         assert folder.stat().st_mode & 0o077 == 0
     assert (folder / "ct.nrrd").is_file()
     logic.abort()
-
     request = json.loads(copy.read_text())
     assert request == {
         "schema": 1,
         "input": str(folder / "ct.nrrd"),
         "bundle": "b",
         "out": str(folder / "result"),
-        "vessels": None,
-        "vessel_names": None,
         "roi": [1, 9, 2, 8, 3, 7],
         "threshold": 0.4,
         "device": "cpu",
         "calibrate": True,
-        "calibrator": None,
-        "keep_score": False,
         "rules": "nccn",
-        "dicom": False,
+        **dict.fromkeys(("vessels", "vessel_names", "calibrator")),
+        **dict.fromkeys(("keep_score", "dicom"), False),
     }
 
 
