@@ -15,7 +15,7 @@ from twintrack.bundle import Bundle
 from twintrack.calibration import read_calibrator, write_calibrator
 from twintrack.cli import _run
 from twintrack.errors import InputError
-from twintrack.pipeline import _calibrator
+from twintrack.pipeline import chosen_calibrator
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume, read_volume, write_volume
 
@@ -32,13 +32,13 @@ def test_an_own_calibrator_is_taken_in_place_of_the_bundles(tmp_path):
     own = replace(shipped, knots_y=tuple(value / 2 for value in shipped.knots_y), band=None)
     write_calibrator(own, tmp_path / "site.json")
     with Bundle.open(DEMO) as bundle:
-        assert _calibrator(bundle, None).knots_y == pytest.approx(shipped.knots_y)
-        assert _calibrator(bundle, str(tmp_path / "site.json")).knots_y == pytest.approx(own.knots_y)
+        assert chosen_calibrator(bundle, None).knots_y == pytest.approx(shipped.knots_y)
+        assert chosen_calibrator(bundle, str(tmp_path / "site.json")).knots_y == pytest.approx(own.knots_y)
 
 
 def test_a_missing_calibrator_is_named(tmp_path):
     with Bundle.open(DEMO) as bundle, pytest.raises(InputError, match=r"nothing\.json"):
-        _calibrator(bundle, str(tmp_path / "nothing.json"))
+        chosen_calibrator(bundle, str(tmp_path / "nothing.json"))
 
 
 def small_ct(path: Path) -> Path:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from twintrack.inference import NetworkStore, Roi
     from twintrack.invasion import InvasionResult
 
-__all__ = ["EXPECTED_S", "Segmentation", "segment"]
+__all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "segment"]
 
 EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 0.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
@@ -132,7 +132,7 @@ def segment(
     cancel = cancel or CancelToken()
     schedule = schedule or Schedule(progress, EXPECTED_S)
     given_vessels = _read_vessels(ct, settings)
-    calibrator = _calibrator(bundle, settings.calibrator) if settings.calibrate else None
+    calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
     if store is None:
         store = NetworkStore(settings.device, settings.backend, keep=False)
     else:
@@ -199,8 +199,14 @@ def _roi(
     return roi_box(turned.geometry, settings.roi, given_on=ct.geometry)
 
 
-def _calibrator(bundle: Bundle, own: str | None) -> Calibrator:
-    """Return the calibrator in the file `own`, or else the bundle's."""
+def chosen_calibrator(bundle: Bundle, own: str | None) -> Calibrator:
+    """Return the calibrator in the file `own`, or else the bundle's.
+
+    Raises
+    ------
+    InputError, BundleError
+        If there is none, it cannot be read, or it was fitted on scores that were pooled in another way.
+    """
     from twintrack.calibration import read_calibrator
 
     path = bundle.calibrator_path if own is None else Path(own)

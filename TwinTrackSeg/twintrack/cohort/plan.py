@@ -17,6 +17,7 @@ from twintrack.cohort.case import CaseTask
 from twintrack.cohort.folder import folder_name, read_record
 from twintrack.errors import InputError
 from twintrack.manifest import ManifestRow, ManifestRows, scan_manifest
+from twintrack.pipeline import chosen_calibrator
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
 from twintrack.volume import FILE_ENDINGS
 
@@ -181,9 +182,7 @@ def _own_calibrator(bundle: Bundle, settings: SegmentSettings) -> Path | None:
     if not settings.calibrate:
         return None
     if settings.calibrator is not None:
-        from twintrack.calibration import read_calibrator
-
-        read_calibrator(settings.calibrator)
+        chosen_calibrator(bundle, settings.calibrator)
         return Path(settings.calibrator).expanduser().absolute()
     if bundle.calibrator_path is None:
         raise InputError(f"{bundle.path}: holds no calibrator; fit one, or ask for the raw score with --no-calibration")
