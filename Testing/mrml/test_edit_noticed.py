@@ -16,7 +16,7 @@ from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.Correction import drawnBy, measureOutline, noticeEdit, restoreOutline
 from TwinTrackSegLib.mrml.DicomExport import exportDicomSeg
 from TwinTrackSegLib.mrml.Readers import readersInScene
-from TwinTrackSegLib.mrml.ResultFiles import EDITED_NOTE, saveReport, saveVolumes
+from TwinTrackSegLib.mrml.ResultFiles import EDITED_NOTE, currentRecord, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SceneResult import ROLE_KEPT, SceneResult, resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
@@ -127,6 +127,20 @@ def test_a_second_edit_after_the_first_was_measured_is_measured_too(loaded):
     assert noticeEdit(loaded)
     assert loaded.volumeMl < first
     assert not loaded.outlineChanged()
+
+
+def test_the_lesions_are_those_of_the_edited_outline_with_the_maps_values(loaded):
+    mask = edit(loaded, slice(11, 13))  # cuts the sphere in two, without its centre
+    mask[2:5, 4:9, 4:9] = True  # and where the map is 0
+    drawSegment(loaded.segmentationNode, "tumor", mask, loaded.volumeNode)
+    assert noticeEdit(loaded)
+    lesions = currentRecord(loaded)[0]["lesions"]
+    assert sum(lesion["volume_ml"] for lesion in lesions) == pytest.approx(loaded.volumeMl)
+    highest = volumeFromNode(loaded.mhrNode).array[mask].max()
+    assert [round(lesion["max_probability"], 4) for lesion in lesions] == [round(float(highest), 4)] * 2 + [0.0]
+    assert loaded.lesionsNode.GetTable().GetNumberOfRows() == 3
+    restoreOutline(loaded)
+    assert loaded.lesionsNode.GetTable().GetNumberOfRows() == 1
 
 
 def test_in_dicom_only_the_edited_segment_is_not_the_algorithms_alone(scene, tmp_path):

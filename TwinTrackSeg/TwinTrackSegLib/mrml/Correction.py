@@ -12,6 +12,7 @@ from twintrack.errors import InputError
 from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Boxes import boundingBox, cropped, grown
+from TwinTrackSegLib.mrml.LesionTable import updateLesionTable
 from TwinTrackSegLib.mrml.OutlineContent import digestOf
 from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID, ensureTumor, segmentMask
@@ -19,13 +20,16 @@ from TwinTrackSegLib.mrml.SceneResult import ROLE_KEPT, SceneResult
 from TwinTrackSegLib.mrml.VesselTable import updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
 
-__all__ = ["drawnBy", "measureOutline", "noticeEdit", "restoreOutline"]
+__all__ = ["drawnBy", "drawnMap", "measureOutline", "noticeEdit", "restoreOutline"]
 
 AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
 """Who drew the outline, in DICOM's words: the model, a human on top of it, a human alone."""
 
 ALGORITHM_TAG = "DICOM.SegmentAlgorithmType"
 EDITED_SUFFIX = " (edited)"
+
+LEAST = 1e-6
+"""Stands for a map of 0 inside an outline, which belongs to a lesion all the same."""
 
 MARGIN_VOXELS = 8
 """Kept around tumour and vessels, so that no wall lies at the border of what is measured."""
@@ -94,6 +98,16 @@ def measureOutline(result: SceneResult) -> bool:
     return True
 
 
+def drawnMap(result: SceneResult) -> tuple[Volume, float]:
+    """Return the map inside the drawn outline, 0 elsewhere, and a level below all of it, to list lesions from."""
+    mask = segmentMask(result.segmentationNode, TUMOR_SEGMENT_ID, result.mhrNode)
+    box = boundingBox(mask)
+    assert box is not None, "an outline without a voxel is never marked as edited"
+    part = cropped(volumeFromNode(result.mhrNode), grown(box, mask.shape))
+    inside = mask[grown(box, mask.shape)]
+    return part.with_array(np.where(inside, np.maximum(part.array, LEAST), 0).astype(np.float32)), LEAST
+
+
 def restoreOutline(result: SceneResult) -> None:
     """Make the tumour the map at the threshold again; an edited outline is kept in a segmentation of its own."""
     segmentation, ct = result.segmentationNode, result.volumeNode
@@ -139,6 +153,8 @@ def _mark(result: SceneResult, edited: dict[str, Any] | None) -> None:
     name = segment.GetName().removesuffix(EDITED_SUFFIX)
     segment.SetName(name + EDITED_SUFFIX if edited else name)
     segment.SetTag(ALGORITHM_TAG, drawnBy(result))
+    if edited and result.lesionsNode is not None:
+        updateLesionTable(result.lesionsNode, *drawnMap(result))
     if result.tableNode is not None:
         updateVesselTable(result.tableNode, result.readouts)
 

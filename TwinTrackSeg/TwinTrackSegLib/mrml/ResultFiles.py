@@ -11,7 +11,7 @@ import numpy as np
 from twintrack.errors import InputError
 from twintrack.lesions import find_lesions, read_volumes
 from twintrack.volume import Volume, write_volume
-from TwinTrackSegLib.mrml.Correction import noticeEdit
+from TwinTrackSegLib.mrml.Correction import drawnMap, noticeEdit
 from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
@@ -39,6 +39,7 @@ def currentRecord(result: SceneResult) -> tuple[dict[str, Any], dict[str, Any] |
     }
     invasion = result.record.get("invasion")
     if result.edited:
+        record["lesions"] = [lesion.to_json() for lesion in find_lesions(*drawnMap(result))]
         record["edited"] = {key: result.edited[key] for key in ("added_ml", "removed_ml", "threshold")}
         record["warnings"] = [EDITED_NOTE, *record.get("warnings", [])]
         invasion = _withOutline(invasion, result)
