@@ -25,10 +25,10 @@ def finishes(tmp_path, ct, threshold: float = 0.5) -> str:
     )
 
 
-def waitFor(condition) -> None:
+def waitFor(condition, seconds: float = TIMEOUT_SEC) -> None:
     import slicer
 
-    deadline = time.monotonic() + TIMEOUT_SEC
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited too long"
         slicer.app.processEvents()

@@ -53,6 +53,7 @@ class Tour:
         self.take("empty")
         self.phantom = make_phantom(SEED, raters=READERS)
         self.load()
+        self.choose()
         self.fail()
         self.segment()
         self.read()
@@ -81,6 +82,24 @@ class Tour:
         self.ct.GetDisplayNode().SetWindowLevel(400, 60)
         self.ui.inputSelector.setCurrentNode(self.ct)
 
+    def choose(self) -> None:
+        """Look at the options, with vessels of the scene."""
+        from segment_drawing import drawSegment
+
+        from twintrack.phantom import VESSELS
+
+        node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Vessels drawn before")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(self.ct)
+        for name, value in VESSELS.items():
+            identifier = node.GetSegmentation().AddEmptySegment(name, name)
+            drawSegment(node, identifier, self.phantom.vessels.array == value, self.ct)
+        self.ui.optionsCollapsibleButton.collapsed = False
+        self.ui.vesselSelector.setCurrentNode(node)
+        self.take("options")
+        self.ui.vesselSelector.setCurrentNode(None)
+        self.ui.optionsCollapsibleButton.collapsed = True
+        self.scene.RemoveNode(node)
+
     def fail(self) -> None:
         """Ask for a region that lies outside the CT."""
         region = self.scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Region")
@@ -91,9 +110,6 @@ class Tour:
         self.take("error")
         self.ui.roiSelector.setCurrentNode(None)
         self.scene.RemoveNode(region)
-        self.ui.optionsCollapsibleButton.collapsed = False
-        self.take("options")
-        self.ui.optionsCollapsibleButton.collapsed = True
 
     def segment(self) -> None:
         """Press Segment and wait."""

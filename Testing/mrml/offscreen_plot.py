@@ -89,6 +89,7 @@ def _lineType(series) -> int:
     return {
         series.LineStyleNone: vtk.vtkPen.NO_PEN,
         series.LineStyleDash: vtk.vtkPen.DASH_LINE,
+        series.LineStyleDashDot: vtk.vtkPen.DASH_DOT_LINE,
     }.get(series.GetLineStyle(), vtk.vtkPen.SOLID_LINE)
 
 

@@ -10,20 +10,16 @@ import pytest
 
 pytest.importorskip("slicer")
 from offscreen_slice import OffscreenSliceView, savePng
+from phantom_case import boxAround, phantomCase
 
 import twintrack
 from twintrack.errors import Cancelled, RoiError
-from twintrack.phantom import make_phantom
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
 
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
-SEED = 50007
-"""A phantom that the demo networks have not seen."""
-
-MARGIN_VOXELS = 12
 TIMEOUT_SEC = 300
 
 pytestmark = [
@@ -34,16 +30,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def phantom():
-    return make_phantom(SEED, raters=1)
-
-
-def boxAround(phantom) -> tuple[int, int, int, int, int, int]:
-    """Return a small region around the phantom's tumour, (i0, i1, j0, j1, k0, k1), to spend seconds, not minutes."""
-    found = np.argwhere(phantom.true_mhr.array > 0.05)
-    low = np.maximum(found.min(axis=0) - MARGIN_VOXELS, 0)
-    high = np.minimum(found.max(axis=0) + 1 + MARGIN_VOXELS, phantom.true_mhr.array.shape)
-    (k0, j0, i0), (k1, j1, i1) = low.tolist(), high.tolist()
-    return (i0, i1, j0, j1, k0, k1)
+    return phantomCase()
 
 
 @pytest.fixture

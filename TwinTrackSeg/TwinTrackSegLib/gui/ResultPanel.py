@@ -213,7 +213,7 @@ class ResultPanel:
         for level, button in self._ticks:
             readers = self.result.readers
             at = readersAt(self.result.threshold, readers) / readers if readers else self.result.threshold
-            dressTick(button, abs(level - at) < SAME_LEVEL)
+            dressTick(button, not self.result.edited and abs(level - at) < SAME_LEVEL)
 
     def _showVolume(self) -> None:
         result = self.result
@@ -236,10 +236,9 @@ class ResultPanel:
             return []
         volumes = result.record.get("result", {}).get("volume_ml", {})
         low, high = volumes.get("p10"), volumes.get("p90")
-        if low is None or high is None:
-            return [_("{expected:.1f} mL expected").format(expected=result.expectedVolumeMl)]
-        return [
-            _("{expected:.1f} mL expected (10–90 %: {low:.1f} – {high:.1f} mL)").format(
-                expected=result.expectedVolumeMl, low=low, high=high
-            )
-        ]
+        text = (
+            _("{expected:.1f} mL expected")
+            if low is None or high is None
+            else _("{expected:.1f} mL expected (10–90 %: {low:.1f} – {high:.1f} mL)")
+        ).format(expected=result.expectedVolumeMl, low=low, high=high)
+        return [_("Map, before the edit: {text}").format(text=text) if result.edited else text]

@@ -8,7 +8,7 @@ from TwinTrackSegLib.mrml.VesselTable import COLUMNS
 
 __all__ = ["VesselTableView"]
 
-CATEGORY_COLUMN, LENGTH_COLUMN, ENCASED_COLUMN = 1, 4, 6
+CATEGORY_COLUMN, LENGTH_COLUMN, ENCASED_COLUMN, MEAN_COLUMN = 1, 4, 6, 7
 SQUARE_PX = 12
 ROW_MARGIN_PX = 8
 FEWEST_ROWS, MOST_ROWS = 2, 8
@@ -54,6 +54,8 @@ class VesselTableView:
             header.setToolTip(tip)
             widget.setHorizontalHeaderItem(column, header)
         widget.horizontalHeader().moveSection(LENGTH_COLUMN, ENCASED_COLUMN)  # what readers say is never scrolled away
+        widget.setColumnHidden(MEAN_COLUMN, True)  # a panel is narrow; the table view and the report have it
+        widget.setIconSize(qt.QSize(SQUARE_PX, SQUARE_PX))
         widget.horizontalHeader().setHighlightSections(False)
         widget.verticalHeader().setVisible(False)
         line = widget.fontMetrics().height()

@@ -11,7 +11,7 @@ import slicer
 from twintrack.errors import InputError
 from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.MhrDisplay import LEGEND_SIZE
+from TwinTrackSegLib.mrml.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
 from TwinTrackSegLib.mrml.Readers import Reader, readerMasks
 from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
@@ -108,6 +108,7 @@ def _addLegend(node: Any) -> None:
     if legend is not None:
         legend.SetTitleText("Map - readers")
         legend.SetSize(*LEGEND_SIZE)
+        legend.SetPosition(*LEGEND_PLACE)
         legend.SetLabelFormat("%+.1f")
         legend.SetNumberOfLabels(5)
         legend.SetVisibility(True)

@@ -9,6 +9,7 @@ from TwinTrackSegLib.mrml.MhrColors import colorNode
 from TwinTrackSegLib.mrml.ReaderScale import MOST_READERS
 
 __all__ = [
+    "LEGEND_PLACE",
     "LEGEND_SIZE",
     "OVERLAY_OPACITY",
     "addLegend",
@@ -21,6 +22,9 @@ __all__ = [
 
 OVERLAY_OPACITY = 0.5
 """One opacity for the whole overlay: the value is in the colour alone."""
+
+LEGEND_PLACE = (0.97, 0.78)
+"""In the upper right corner of a view: what one looks at stands in its middle."""
 
 LEGEND_SIZE = (0.14, 0.4)
 """Width and height of the colour legend, as fractions of the view."""
@@ -56,6 +60,7 @@ def addLegend(contourNode: Any, readers: int | None) -> None:
         return
     legend.SetTitleText("Readers")
     legend.SetSize(*LEGEND_SIZE)
+    legend.SetPosition(*LEGEND_PLACE)
     legend.SetLabelFormat(f"%.0f of {readers}" if readers else "%.0f %%")
     few = readers is not None and readers <= MOST_READERS
     legend.SetNumberOfLabels(readers + 1 if readers is not None and few else 6)

@@ -58,6 +58,7 @@ def _newChart(result: SceneResult) -> Any:
     _fill(chart.GetNthPlotSeriesNode(2), [(0.0, ENCASEMENT_ABOVE_DEG), (1.0, ENCASEMENT_ABOVE_DEG)])
     series = slicer.vtkMRMLPlotSeriesNode
     chart.GetNthPlotSeriesNode(0).SetMarkerStyle(series.MarkerStyleCircle)
+    chart.GetNthPlotSeriesNode(1).SetLineStyle(series.LineStyleDashDot)  # told apart without colour, too
     chart.GetNthPlotSeriesNode(2).SetLineStyle(series.LineStyleDash)
     chart.SetXAxisTitle("Threshold (fraction of readers)")
     chart.SetYAxisTitle("Contact angle (°)")

@@ -1,0 +1,117 @@
+"""A user's whole way through the panel with the real worker and the demo bundle: from a CT to report and calibrator."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer")
+pytest.importorskip("PySide6")
+from panel_steps import cells, waitFor
+from phantom_case import boxAround, phantomCase
+
+import twintrack
+
+DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
+RUN_SEC = 300
+
+pytestmark = [
+    pytest.mark.skipif(not (DEMO_BUNDLE / "bundle.json").exists(), reason="the demo bundle is not there"),
+    pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="nnunetv2 is not installed"),
+]
+
+
+def tickReaders(panel, names) -> None:
+    import qt
+
+    panel.readers.update()
+    for row in range(panel.ui.readersList.count):
+        item = panel.ui.readersList.item(row)
+        item.setCheckState(qt.Qt.Checked if item.text().endswith(tuple(names)) else qt.Qt.Unchecked)
+
+
+def addReaders(ct, phantom):
+    """Put the phantom's readers into the scene."""
+    from segment_drawing import drawSegment
+
+    import slicer
+
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Site")
+    node.SetReferenceImageGeometryParameterFromVolumeNode(ct)
+    for number, reader in enumerate(phantom.annotations, start=1):
+        identifier = node.GetSegmentation().AddEmptySegment(f"r{number}", f"Reader {number}")
+        drawSegment(node, identifier, reader.array > 0, ct)
+    return node
+
+
+def segment(panel, ct, scene, phantom):
+    """Choose CT, demo bundle and region, press Segment, wait."""
+    import slicer
+    from TwinTrackSegLib.mrml.VolumeConversion import ijkToRas
+
+    box = np.array(boxAround(phantom)).reshape(3, 2)
+    corners = np.stack([box[:, 0] - 0.5, box[:, 1] - 0.5])
+    matrix = slicer.util.arrayFromVTKMatrix(ijkToRas(ct))
+    ras = corners @ matrix[:3, :3].T + matrix[:3, 3]
+    region = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Around the tumour")
+    region.SetCenter(*ras.mean(axis=0))
+    region.SetSize(*np.abs(np.diff(ras, axis=0))[0])
+    panel.ui.inputSelector.setCurrentNode(ct)
+    panel.ui.demoBundleButton.click()
+    assert panel.ui.demoBadge.isVisibleTo(panel.parent)
+    panel.ui.roiSelector.setCurrentNode(region)
+    panel.ui.keepScoreCheckBox.checked = True
+    panel.ui.deviceComboBox.setCurrentIndex(1)
+    panel.ui.segmentButton.click()
+    waitFor(lambda: not panel.logic.running, RUN_SEC)
+    assert panel.ui.statusLabel.text.startswith("Done")
+    return panel.results.result
+
+
+def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch, shown):
+    import slicer
+    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.SiteCalibrator import SiteCases
+    from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
+
+    phantom = phantomCase()
+    ct = nodeFromVolume(phantom.ct, "Phantom")
+    result = segment(panel, ct, scene, phantom)
+    assert "DEMO MODEL" in panel.ui.resultBadge.text
+    assert "of 5 readers" in panel.ui.volumeLabel.text
+    assert {row[0] for row in cells(panel)} == {"Portal vein", "SMV", "Aorta", "Celiac trunk", "SMA"}
+
+    panel.ui.readerTicks.layout().itemAt(0).widget().click()
+    atOne = result.volumeMl
+    panel.ui.readerTicks.layout().itemAt(3).widget().click()
+    assert result.volumeMl < atOne
+    panel.ui.vesselTable.selectRow(0)
+    assert slicer.util.getNodesByClass("vtkMRMLPlotChartNode")[0].GetTitle().startswith(cells(panel)[0][0])
+    panel.ui.jumpButton.click()
+
+    panel.readers.cases = SiteCases(tmp_path / "cases.npz")
+    addReaders(ct, phantom)
+    tickReaders(panel, ["1", "2", "3"])
+    panel.ui.evaluateButton.click()
+    assert panel.ui.metricsTable.rowCount > 10
+    for readers in (["1", "2"], ["2", "3"]):
+        tickReaders(panel, readers)
+        panel.ui.addCaseButton.click()
+    own = tmp_path / "site.json"
+    monkeypatch.setattr(panel.readers, "askCalibratorPath", lambda: str(own))
+    panel.ui.fitButton.click()
+    assert own.is_file()
+
+    panel.results.settle()
+    assert segmentMask(result.segmentationNode, "tumor", ct).sum() > 0
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(folder), ".nrrd"))
+    panel.ui.saveButton.click()
+    assert shown == []
+    assert list(folder.glob("*MHR*.nrrd"))
+    panel.ui.calibratorPathEdit.currentPath = ""
+    panel.ui.deviceComboBox.setCurrentIndex(0)
