@@ -6,13 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from twintrack.cli_shell import Verbose, parse_pair, start_log
+from twintrack.cli_shell import Verbose, parse_pair, progress_bar, start_log
 from twintrack.errors import InputError, TwinTrackError
 
 __all__ = ["bundle_app"]
@@ -63,14 +63,22 @@ def bundle_create(
     inputs: Annotated[
         Path | None, typer.Option(help="Manifest of training CTs (column image); other CTs then get a warning.")
     ] = None,
+    disagreement: Annotated[
+        Path | None,
+        typer.Option(
+            help="Manifest of CTs not trained on; the networks run on them, and more disagreement is warned of."
+        ),
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
     verbose: Verbose = False,
 ) -> None:
     """Make a bundle from nnU-Net results folders. Checkpoints are read without running code that they may hold."""
     start_log(verbose)
+    from twintrack.bundle import Bundle
     from twintrack.bundle_card import RESEARCH_USE
     from twintrack.bundle_create import BundleCard, StageSource, create_bundle
-    from twintrack.suitability import measure_inputs
+    from twintrack.private_folder import PrivateFolder
+    from twintrack.suitability import measure_disagreement, measure_inputs
 
     card = BundleCard(
         name=name or out.stem,
@@ -88,14 +96,17 @@ def bundle_create(
         mirroring=mirroring,
         inputs=None if inputs is None else measure_inputs(inputs),
     )
-    create_bundle(
+    sources = (
         StageSource(coarse, _listed(coarse_folds), coarse_checkpoint, coarse_fingerprint),
         StageSource(fine, _listed(folds), checkpoint, fingerprint),
-        card,
-        out=out,
-        calibrator=calibrator,
-        half=half,
     )
+    if disagreement is not None:
+        with PrivateFolder("twintrack-bundle-") as scratch:
+            raw = create_bundle(*sources, card, out=scratch / "bundle", half=half)
+            with Bundle.open(raw) as bundle, progress_bar() as progress:
+                apart = measure_disagreement(disagreement, bundle, progress=progress)
+        card = replace(card, inputs=apart if card.inputs is None else card.inputs.joined(apart))
+    create_bundle(*sources, card, out=out, calibrator=calibrator, half=half)
     typer.echo(str(out))
 
 

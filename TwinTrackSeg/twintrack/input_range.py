@@ -53,8 +53,9 @@ FEATURES: dict[str, _Feature] = {
     "dense_share": _Feature("share of bone in the body", slack=0.03),
     "soft_median_hu": _Feature("median of soft tissue in HU", slack=15.0),
     "soft_p95_hu": _Feature("95th percentile of soft tissue in HU", slack=25.0),
+    "disagreement_ml": _Feature("volume on which the networks disagree in mL", share=0.5),
 }
-"""What is compared, in the order of the warning."""
+"""What is compared, in the order of the warning. The last is not the CT's but the ensemble's on it."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class InputRange:
     Attributes
     ----------
     ranges : mapping of str to tuple of float
-        Low and high by the names of `FEATURES`; names that are missing are not compared.
+        Low and high by the names of `FEATURES`; names that are missing, here or of a CT, are not compared.
     cases : int
         Number of CTs.
     """
@@ -80,9 +81,14 @@ class InputRange:
             {
                 name: (round(min(row[name] for row in rows), 4), round(max(row[name] for row in rows), 4))
                 for name in FEATURES
+                if all(name in row for row in rows)
             },
             len(rows),
         )
+
+    def joined(self, other: InputRange) -> InputRange:
+        """Return this range with the names of `other` added."""
+        return InputRange({**self.ranges, **other.ranges}, self.cases)
 
     @classmethod
     def from_json(cls, entry: object, where: str) -> InputRange:
@@ -112,7 +118,7 @@ class InputRange:
         """Return in words what lies outside: further than half the range, and the feature's slack, from the range."""
         found = []
         for name, feature in FEATURES.items():
-            if name not in self.ranges:
+            if name not in self.ranges or name not in features:
                 continue
             (low, high), value = self.ranges[name], features[name]
             margin = 0.5 * (high - low) + feature.slack
@@ -122,7 +128,7 @@ class InputRange:
 
 
 def features_of(ct: Volume) -> dict[str, float]:
-    """Measure a CT (HU, LPS-oriented); the numbers are those of `FEATURES`."""
+    """Measure a CT (HU, LPS-oriented); the numbers are those of `FEATURES` but for the disagreement."""
     x, y, z = ct.geometry.spacing_mm
     width, depth, height = (n * mm for n, mm in zip(ct.geometry.size, ct.geometry.spacing_mm, strict=True))
     values = _sample(ct.array)

@@ -158,7 +158,7 @@ def segment(
         invasion = _measure_vessels(probability, searched, vessels, names, settings, progress=report, cancel=cancel)
         map_on_grid = probability.restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
-        suitability = assess(turned, bundle, vessels, names)
+        suitability = assess(turned, bundle, vessels, names, disagreement_ml=found.disagreement_ml)
     cancel.check()
     start, stop = _box_on(ct, turned, roi)
     return Segmentation(

@@ -9,11 +9,13 @@ from typing import Any
 
 from twintrack.bundle import Bundle
 from twintrack.bundle_fingerprint import Fingerprint
+from twintrack.errors import InputError
 from twintrack.input_range import Contrast, InputRange, contrast_of, features_of
 from twintrack.manifest import read_manifest
+from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.volume import Volume
 
-__all__ = ["Suitability", "assess", "measure_inputs"]
+__all__ = ["Suitability", "assess", "measure_disagreement", "measure_inputs"]
 
 SPACING_FACTOR = 2.0
 """A voxel edge this many times outside the range of the training images is named."""
@@ -72,7 +74,12 @@ class Suitability:
 
 
 def assess(
-    ct: Volume, bundle: Bundle, vessels: Volume | None = None, names: Mapping[str, int] | None = None
+    ct: Volume,
+    bundle: Bundle,
+    vessels: Volume | None = None,
+    names: Mapping[str, int] | None = None,
+    *,
+    disagreement_ml: float | None = None,
 ) -> Suitability:
     """Compare a CT with what its bundle declares.
 
@@ -86,9 +93,13 @@ def assess(
         Labels on the CT's grid, given or predicted.
     names : mapping of str to int, optional
         Value of each vessel.
+    disagreement_ml : float, optional
+        Of the ensemble on this CT: see `twintrack.inference.EnsembleResult`.
     """
-    features = features_of(ct)
-    outside = _spacing_outside(ct, bundle) if bundle.inputs is None else bundle.inputs.outside(features)
+    features = features_of(ct) | ({} if disagreement_ml is None else {"disagreement_ml": disagreement_ml})
+    outside = () if bundle.inputs is None else bundle.inputs.outside(features)
+    if bundle.inputs is None or "slice_mm" not in bundle.inputs.ranges:
+        outside = _spacing_outside(ct, bundle) + outside
     contrast = None if vessels is None else contrast_of(ct, vessels, names or {})
     return Suitability(features, outside, contrast, bundle.inputs is not None or bool(bundle.fingerprints))
 
@@ -105,6 +116,41 @@ def measure_inputs(manifest: str | Path) -> InputRange:
 
     rows = read_manifest(manifest, needs=("image",))
     return InputRange.over(features_of(load_ct(row.files["image"], row.series).volume.to_lps()) for row in rows)
+
+
+def measure_disagreement(
+    manifest: str | Path,
+    bundle: Bundle,
+    *,
+    device: str = "auto",
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> InputRange:
+    """Run a bundle's networks over the CTs of a manifest (column ``image``) and return how far they disagree there.
+
+    CTs that the networks were not trained on tell what to expect; on their own they agree more.
+
+    Raises
+    ------
+    InputError
+        If the manifest or a CT cannot be read, or the ensemble has one member.
+    RoiError
+        If there is no organ in a CT.
+    """
+    from twintrack.inference import NetworkStore, localize, score_ensemble
+    from twintrack.pipeline import load_ct
+
+    rows, store = read_manifest(manifest, needs=("image",)), NetworkStore(device)
+    if len(bundle.folds["fine"]) == 1:
+        raise InputError(f"{bundle.path}: has one fine network, which cannot disagree with others")
+    found = []
+    for number, row in enumerate(rows):
+        step = part(progress, number / len(rows), (number + 1) / len(rows))
+        ct = load_ct(row.files["image"]).volume.to_lps()
+        roi = localize(ct, bundle, store=store, progress=part(step, 0.0, 0.3), cancel=cancel)
+        scored = score_ensemble(ct, roi, bundle, store=store, progress=part(step, 0.3, 1.0), cancel=cancel)
+        found.append({"disagreement_ml": scored.disagreement_ml or 0.0})
+    return InputRange.over(found)
 
 
 def _spacing_outside(ct: Volume, bundle: Bundle) -> tuple[str, ...]:

@@ -67,11 +67,11 @@ def main() -> None:
         make_bundle(config, results, work / "raw", None, inputs)
         store = NetworkStore("cpu")
         with Bundle.open(work / "raw") as bundle:
-            calibrator = fit(config, bundle, store)
+            calibrator, apart = fit(config, bundle, store)
             rows = [evaluate(seed, config, bundle, store, calibrator) for seed in range(*config["test_seeds"])]
         write_calibrator(calibrator, work / "calibrator.json")
         shutil.rmtree(TARGET, ignore_errors=True)
-        make_bundle(config, results, TARGET, work / "calibrator.json", inputs)
+        make_bundle(config, results, TARGET, work / "calibrator.json", inputs.joined(apart))
     report(rows)
 
 
@@ -102,18 +102,20 @@ def make_bundle(
     )
 
 
-def fit(config: dict[str, Any], bundle: Bundle, store: NetworkStore) -> Calibrator:
-    """Score the calibration phantoms and fit the map to their raters."""
-    sketch = ScoreSketch.empty()
+def fit(config: dict[str, Any], bundle: Bundle, store: NetworkStore) -> tuple[Calibrator, InputRange]:
+    """Score the calibration phantoms and fit the map to their raters; return it and how far the members disagreed."""
+    sketch, apart = ScoreSketch.empty(), []
     for seed in range(*config["calibration_seeds"]):
         case = make_phantom(seed, raters=config["raters"])
         roi = localize(case.ct, bundle, store=store)
-        score = score_ensemble(case.ct, roi, bundle, store=store).score_volume(case.ct.geometry)
+        found = score_ensemble(case.ct, roi, bundle, store=store)
+        apart.append({"disagreement_ml": found.disagreement_ml or 0.0})
+        score = found.score_volume(case.ct.geometry)
         sketch.add(score.array, [mask.array for mask in case.annotations])
         print(f"calibration phantom {seed} scored", flush=True)
     calibrator = fit_sketch(sketch)
     print("calibrator:", calibrator.warnings or "no warning", flush=True)
-    return calibrator
+    return calibrator, InputRange.over(apart)
 
 
 def evaluate(

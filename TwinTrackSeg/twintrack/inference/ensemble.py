@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from twintrack.bundle import Bundle
 from twintrack.errors import RoiError
+from twintrack.inference.disagreement import Disagreement
 from twintrack.inference.network import Stage, open_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
 from twintrack.inference.resample import Range, true_box
@@ -56,6 +58,8 @@ class EnsembleResult:
         Number of patches predicted, over all members.
     skipped : int
         Number of patches that later members did not look at, because the first one saw no tumour near them.
+    disagreement_ml : float or None
+        Standard deviation of the tumour probability over the members, added up over the region; None for one member.
     device : str
         Where the networks ran.
     backend : str
@@ -73,6 +77,7 @@ class EnsembleResult:
     members: int
     tiles: int
     skipped: int
+    disagreement_ml: float | None
     device: str
     backend: str
     network_s: float
@@ -87,6 +92,7 @@ class EnsembleResult:
             "members": self.members,
             "tiles": self.tiles,
             "skipped_tiles": self.skipped,
+            "disagreement_ml": self.disagreement_ml,
             "network_s": self.network_s,
             "notes": list(self.notes),
         }
@@ -156,7 +162,8 @@ def score_ensemble(
     stage = open_stage(bundle, "fine")
     progress(0.0, "Preparing the region of interest")
     case, window = _crop(ct, roi, stage, store)
-    canvas = Canvas.of(case.data, stage, None if roi.mask.all() else case.from_grid(roi.mask, window))
+    region = case.from_grid(roi.mask, window)
+    canvas = Canvas.of(case.data, stage, None if roi.mask.all() else region)
     folds = bundle.folds["fine"]
     meter = TileMeter(
         len(canvas.tiles) * len(folds),
@@ -164,7 +171,8 @@ def score_ensemble(
         part(progress, 0.05, 0.95),
         cancel,
     )
-    pooled = _pool(canvas, bundle, stage, store, meter, skip_below)
+    spread = Disagreement()
+    pooled = _pool(canvas, bundle, stage, store, meter, spread, skip_below)
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
     tumour = _tumour(pooled, bundle, stage)[None]
@@ -175,6 +183,7 @@ def score_ensemble(
     vessels = _vessel_map(case, pooled, window, channels, bool(stage.labels.has_regions)) if channels else None
     progress(1.0, "Tumour score ready")
     skipped = len(canvas.tiles) * len(folds) - meter.total
+    apart_ml = spread.volume_ml(region, math.prod(stage.configuration.spacing) / 1000)
     _log.info("%d members, %d tiles (%d skipped) on %s", len(folds), meter.total, skipped, store.device)
     return EnsembleResult(
         roi,
@@ -184,6 +193,7 @@ def score_ensemble(
         members=len(folds),
         tiles=meter.total,
         skipped=skipped,
+        disagreement_ml=None if apart_ml is None else round(apart_ml, 3),
         device=str(store.device),
         backend=store.backend,
         network_s=round(meter.network_s, 3),
@@ -206,7 +216,13 @@ def _crop(ct: Volume, roi: Roi, stage: Stage, store: NetworkStore) -> tuple[Prep
 
 
 def _pool(
-    canvas: Canvas, bundle: Bundle, stage: Stage, store: NetworkStore, meter: TileMeter, skip_below: float
+    canvas: Canvas,
+    bundle: Bundle,
+    stage: Stage,
+    store: NetworkStore,
+    meter: TileMeter,
+    spread: Disagreement,
+    skip_below: float,
 ) -> torch.Tensor:
     """Mean of the class probabilities over the members that looked, float32, (channel, a, b, c); 0 where none did."""
     folds = bundle.folds["fine"]
@@ -218,6 +234,7 @@ def _pool(
         for start in range(0, logits.shape[1], _SLAB):
             slab = slice(start, start + _SLAB)
             logits[:, slab] = stage.labels.apply_inference_nonlin(logits[:, slab]) * covered[slab]
+        spread.add(_tumour(logits, bundle, stage), covered)
         if total is None or looked is None:
             total, looked = logits, covered.float()
             if skip_below > 0 and len(folds) > 1:
