@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -43,11 +44,13 @@ def cluster(scheduler: str | None, *, bundle: Path | None = None) -> Iterator[Sp
     from twintrack.cohort.cluster import cluster_client
     from twintrack.cohort.reduce import spread_over
 
-    def tell(line: str) -> None:
-        typer.echo(line, err=True)
-
     with cluster_client(scheduler, networks=bundle is not None) as client:
-        yield spread_over(client, bundle=bundle, announce=tell)
+        yield spread_over(client, bundle=bundle, announce=_tell)
+
+
+def _tell(line: str) -> None:
+    """Say something above the progress bar, which has put itself between us and standard error."""
+    typer.echo(line, file=sys.stderr)
 
 
 class Region(str, Enum):
@@ -114,7 +117,7 @@ def cohort(
             scheduler=scheduler,
             workers=workers,
             retry_failed=retry_failed,
-            announce=lambda line: typer.echo(line, err=True),
+            announce=_tell,
             progress=progress,
         )
     if found.failed:

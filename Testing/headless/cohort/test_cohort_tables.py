@@ -8,16 +8,18 @@ import hashlib
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from twintrack.cohort import tables
-from twintrack.cohort.case import failure_record
+from twintrack.cohort import run, tables
+from twintrack.cohort.case import CaseTask, failure_record
 from twintrack.cohort.folder import private_folder, publish, write_record
 from twintrack.cohort.index import write_index
 from twintrack.cohort.plan import CohortPlan, make_plan
+from twintrack.progress import CancelToken
 
 CASES = ["p1", "=2+3", "p3", 'a "b", </script><b>c', "p5"]
 BROKEN = ("p3",)
@@ -105,3 +107,35 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     for line in shown["rows"]:
         assert (plan.out / line[1] / "case.json").is_file()
+
+
+class Ended:
+    """What a run asks the future of a task that has ended."""
+
+    def __init__(self, error: Exception | None) -> None:
+        self.error = error
+
+    def exception(self) -> Exception | None:
+        return self.error
+
+    def result(self) -> str:
+        return "done"
+
+
+def test_a_case_that_no_worker_survives_is_a_failure_and_the_run_goes_on(plan, monkeypatch):
+    from distributed import KilledWorker
+
+    def ended(client: object, function: object, tasks: Iterator[CaseTask], **how: object) -> Iterator[Any]:
+        for task in tasks:
+            yield task, Ended(KilledWorker(task.case, None, 3) if task.case == "p1" else None)
+
+    said: list[str] = []
+    monkeypatch.setattr(run, "through_cluster", ended)
+    monkeypatch.setattr(run, "slots", lambda *_: 1)
+    tasks = map(plan.task, plan.cases())
+    run._compute(None, tasks, len(plan), lambda _, message: said.append(message), CancelToken())
+    assert said[-1].startswith("5 of 5 cases, 1 failed, ")
+    assert tables.write_tables(plan) == (3, 2)
+    first, second = read(plan.out / "failures.csv")
+    assert (first["case"], first["kind"], second["case"]) == ("p1", "KilledWorker", "p3")
+    assert "several workers died in the middle of this case" in first["reason"]
