@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 MODULE = Path(__file__).resolve().parents[2] / "TwinTrackSeg"
-ENGINE_PACKAGES = ("inference", "calibration", "invasion", "metrics", "dicom", "cohort", "phantom")
+ENGINE_PACKAGES = ("inference", "calibration", "invasion", "metrics", "dicom", "cohort", "phantom", "service")
 QT = {"qt", "ctk", "PythonQt", "PySide6", "PyQt5"}
 SLICER = {"slicer", "vtk", "vtkmodules", "mrml", "TwinTrackSegLib", "TwinTrackSeg"}
 HEAVY = {"torch", "nnunetv2", "highdicom", "pydicom", "matplotlib", "sklearn", "skimage", "SimpleITK", "dask"}

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from twintrack import __version__, cli_cohort, cli_export, cli_results, cli_study
+from twintrack import __version__, cli_cohort, cli_export, cli_results, cli_serve, cli_study
 from twintrack.cli_bundle import bundle_app
 from twintrack.cli_experiment import experiment_app
 from twintrack.errors import Cancelled, TwinTrackError
@@ -31,6 +31,8 @@ for command in (
     cli_export.export,
     cli_study.phantom,
     cli_cohort.cohort,
+    cli_serve.serve,
+    cli_serve.certificates,
 ):
     app.command()(command)
 app.add_typer(bundle_app, name="bundle")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,10 @@ from twintrack.cli_shell import (
     progress_bar,
     start_log,
 )
+
+if TYPE_CHECKING:
+    from twintrack.progress import Progress
+    from twintrack.settings import SegmentSettings
 
 __all__ = ["demo", "invasion", "segment"]
 
@@ -38,8 +42,8 @@ def demo(out: OutFolder, device: DeviceOption = Device.AUTO, verbose: Verbose = 
 
 def segment(
     ct: Annotated[Path, typer.Argument(help="NIfTI/NRRD/MHA file, DICOM folder or ZIP, or one file of the series.")],
-    bundle: Annotated[Path, typer.Option(help="Model bundle: a folder or a zip.")],
     out: OutFolder,
+    bundle: Annotated[Path | None, typer.Option(help="Model bundle: a folder or a zip.")] = None,
     series: Annotated[
         str | None, typer.Option("--series", "--series-uid", help="UID of the DICOM series, where there are several.")
     ] = None,
@@ -59,11 +63,16 @@ def segment(
     dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (the input must be DICOM).")] = False,
     calibrator: CalibratorOption = None,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
+    run_on: Annotated[
+        str | None, typer.Option(help="Address of a server (twintrack serve) that does it with its own bundle.")
+    ] = None,
+    tls: Annotated[Path | None, typer.Option("--tls", help="Folder with the certificates for --run-on.")] = None,
     verbose: Verbose = False,
 ) -> None:
     """Segment one CT: calibrated map, vessel readouts, pictures and report."""
     start_log(verbose)
-    from twintrack.results import segment_file
+    if bundle is None and run_on is None:
+        raise typer.BadParameter("give a bundle, or --run-on and the address of a server", param_hint="--bundle")
     from twintrack.settings import SegmentSettings, parse_roi, parse_vessel_names
 
     settings = SegmentSettings(
@@ -82,8 +91,31 @@ def segment(
         rules=rules,
     )
     with progress_bar() as progress:
-        result = segment_file(ct, bundle, out, settings, progress=progress)
+        result = _segment(ct, bundle, out, settings, run_on, tls, progress)
     _summarise(result)
+
+
+def _segment(
+    ct: Path,
+    bundle: Path | None,
+    out: Path,
+    settings: SegmentSettings,
+    run_on: str | None,
+    tls: Path | None,
+    progress: Progress,
+) -> Path:
+    """Segment here, or on a server."""
+    if run_on is None and bundle is not None:
+        from twintrack.results import segment_file
+
+        return segment_file(ct, bundle, out, settings, progress=progress)
+    from twintrack.service.client import segment_there
+
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
+
+    address = run_on or ""
+    return segment_there(ct, bundle, out, settings, address=address, certificates=tls, announce=tell, progress=progress)
 
 
 def invasion(

@@ -138,7 +138,7 @@ def measure_disagreement(
         If there is no organ in a CT.
     """
     from twintrack.inference import NetworkStore, localize, score_ensemble
-    from twintrack.pipeline import load_ct
+    from twintrack.ct import load_ct
 
     rows, store = read_manifest(manifest, needs=("image",)), NetworkStore(device)
     if len(bundle.folds["fine"]) == 1:

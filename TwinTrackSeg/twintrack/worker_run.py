@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from twintrack.errors import Cancelled, InputError, TwinTrackError
 from twintrack.preflight import NO_MEMORY, is_out_of_memory
-from twintrack.progress import CancelToken
+from twintrack.progress import CancelToken, Progress
 from twintrack.time_left import TimeLeft
 
 if TYPE_CHECKING:
+    from twintrack.bundle import Bundle
     from twintrack.inference import NetworkStore
     from twintrack.settings import SegmentSettings
 
@@ -61,6 +63,10 @@ class KeptNetworks:
         else:
             self._store.start(settings.device, settings.backend)
         return self._store
+
+    def bundle(self, path: str) -> str | Bundle:
+        """Return the bundle at `path`, to be opened by the run or opened already."""
+        return path
 
     def drop(self) -> None:
         """Let go of all networks."""
@@ -122,12 +128,16 @@ def _run(request: object, events: Events, cancel: CancelToken, kept: KeptNetwork
         source, bundle, out = (values.pop(key) for key in ("input", "bundle", "out"))
     except KeyError as error:
         raise InputError(f"the request lacks {error}") from error
-    if not all(isinstance(path, str) and path and "\0" not in path for path in (source, bundle, out)):
+    address, certificates = values.pop("run_on", None), values.pop("tls", None)
+    if not all(text is None or isinstance(text, str) for text in (address, certificates)):
+        raise InputError("'run_on' and 'tls' of a request must be an address and a folder")
+    paths = (source, bundle or source, out) if address else (source, bundle, out)
+    if not all(isinstance(path, str) and path and "\0" not in path for path in paths):
         raise InputError("'input', 'bundle' and 'out' of a request must be paths")
     settings = SegmentSettings.from_json(values)
     cancel.check()
     left = TimeLeft()
-    store = None if kept is None else kept.store(settings)
+    store = None if kept is None or address else kept.store(settings)
     where = _Whereabouts(store)
 
     def report(fraction: float, message: str) -> None:
@@ -140,7 +150,39 @@ def _run(request: object, events: Events, cancel: CancelToken, kept: KeptNetwork
             **where.news(),
         )
 
-    return segment_file(source, bundle, out, settings, store=store, progress=report, cancel=cancel)
+    if address:
+        return _segment_there(source, bundle, out, settings, address, certificates, report, cancel)
+    opened = bundle if kept is None else kept.bundle(bundle)
+    return segment_file(source, opened, out, settings, store=store, progress=report, cancel=cancel)
+
+
+def _segment_there(
+    source: str,
+    bundle: str | None,
+    out: str,
+    settings: SegmentSettings,
+    address: str,
+    certificates: str | None,
+    progress: Progress,
+    cancel: CancelToken,
+) -> Path:
+    """Let a server do it, and note which bundle it has in what the worker writes beside its events."""
+    from twintrack.service.client import segment_there
+
+    def note(line: str) -> None:
+        sys.stderr.write(f"{line}\n")
+
+    return segment_there(
+        source,
+        bundle,
+        out,
+        settings,
+        address=address,
+        certificates=certificates or None,
+        announce=note,
+        progress=progress,
+        cancel=cancel,
+    )
 
 
 class _Whereabouts:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import twintrack
+from twintrack import __version__, dask_shared
 from twintrack.cohort import cluster, run_cohort
 from twintrack.cohort.plan import make_plan
 from twintrack.cohort.seen import trouble
@@ -44,7 +44,7 @@ def test_an_address_that_is_none_is_refused(make_cohort, bundle_folder, settings
 
 def test_other_versions_on_a_worker_are_named():
     here = {"python": "3.11.7.final.0", "distributed": "2026.8.0", "dask": "2026.8.0", "msgpack": "1.2.4"}
-    here |= {"cloudpickle": "3.1.2", "numpy": "2.4.6", "twintrack": cluster.__version__}
+    here |= {"cloudpickle": "3.1.2", "numpy": "2.4.6", "twintrack": __version__}
 
     def versions(**other: str | None) -> dict:
         return {
@@ -61,8 +61,8 @@ def test_other_versions_on_a_worker_are_named():
 
 
 def test_a_worker_with_another_twintrack_is_named_with_both_versions(address, monkeypatch):
-    monkeypatch.setattr(cluster, "__version__", "0.0.9")
-    message = rf"{address}: its worker tcp://\S+ has twintrack {twintrack.__version__}, this machine 0\.0\.9;"
+    monkeypatch.setattr(dask_shared, "__version__", "0.0.9")
+    message = rf"{address}: its worker tcp://\S+ has twintrack {__version__}, this machine 0\.0\.9;"
     with pytest.raises(InputError, match=message), cluster.cluster_client(address):
         pass
 
@@ -72,7 +72,7 @@ def test_a_real_cluster_tells_all_versions_that_are_compared(address):
         versions = cluster._versions(client)
     assert len(versions["workers"]) == 2
     for found in versions["workers"].values():
-        assert all(found["packages"][package] for package in cluster.SAME_VERSIONS)
+        assert all(found["packages"][package] for package in dask_shared.SAME_VERSIONS)
 
 
 def test_workers_that_do_not_see_a_file_say_which(make_cohort, bundle_folder, settings, tmp_path):

@@ -6,7 +6,8 @@ import os
 
 import pytest
 
-from twintrack.cohort import case, cluster, gpus
+from twintrack import worker_gpus as gpus
+from twintrack.cohort import case, cluster
 from twintrack.cohort.case import CaseTask
 
 

@@ -61,20 +61,20 @@ class DependencyError(TwinTrackError):
         self.details = details
 
 
-def missingRequirements(path: str | pathlib.Path) -> list[Requirement]:
-    """Return the requirements in the file at `path` that are not met, leaving out Slicer's own packages."""
-    return [requirement for requirement in _requirements(path) if not _isMet(requirement)]
+def missingRequirements(path: str | pathlib.Path, *only: str) -> list[Requirement]:
+    """Return the requirements in the file at `path`, or `only` some, that are not met, leaving out Slicer's own."""
+    return [r for r in _requirements(path) if (not only or r.name in only) and not _isMet(r)]
 
 
-def ensureDependencies(path: str | pathlib.Path) -> None:
-    """Install what is missing of the requirements file at `path`, after asking the user.
+def ensureDependencies(path: str | pathlib.Path, *only: str) -> None:
+    """Install what is missing of the requirements file at `path`, or of `only` some of it, after asking the user.
 
     Raises
     ------
     DependencyError
         If something is still missing: the user declined, or the installation failed.
     """
-    missing = missingRequirements(path)
+    missing = missingRequirements(path, *only)
     if not missing:
         return
     try:
@@ -84,8 +84,8 @@ def ensureDependencies(path: str | pathlib.Path) -> None:
         if rest:
             _install(rest)
     except DependencyError as error:
-        raise DependencyError(str(error), offlineHelp(path, missingRequirements(path))) from error
-    still = missingRequirements(path)
+        raise DependencyError(str(error), offlineHelp(path, missingRequirements(path, *only))) from error
+    still = missingRequirements(path, *only)
     if still:
         names = ", ".join(str(requirement) for requirement in still)
         raise DependencyError(

@@ -9,6 +9,7 @@ from twintrack.bundle import demo_bundle_path
 from twintrack.errors import BundleError, InputError, TwinTrackError
 from TwinTrackSegLib.gui.Choices import recall, remember
 from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
 from TwinTrackSegLib.mrml.BundleInfo import readBundleInfo
 from TwinTrackSegLib.mrml.RoiBox import roiBox
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
@@ -54,6 +55,7 @@ class InputsPanel:
         ui.calibratorPathEdit.currentPath = recall("calibrator", exists=True)
         ui.calibratorPathEdit.connect("currentPathChanged(QString)", self._onCalibrator)
         ui.demoBundleButton.connect("clicked()", self.onDemoBundle)
+        self.runOn = RunOnPanel(ui, self._onRunOn)
 
     def setNode(self, node) -> None:
         """Take up the wrapped parameter node, or none; choose a bundle where none is chosen."""
@@ -76,7 +78,7 @@ class InputsPanel:
         Raises
         ------
         InputError
-            If the region lies outside the input volume.
+            If the region lies outside the input volume, or the server has no address.
         BundleError
             If there is no bundle where one is named: said at once, not after a process was started for it.
         """
@@ -84,15 +86,20 @@ class InputsPanel:
         region = node.regionOfInterest
         if region is not None and node.inputVolume is None:
             raise InputError(_("choose an input volume first"))
-        readBundleInfo(node.bundlePath)
+        if self.runOn.address == "":
+            raise InputError(_("give the server's address, or run on this computer"))
+        if not self.runOn.remote:
+            readBundleInfo(node.bundlePath)
         return RunSettings(
-            bundle=str(node.bundlePath),
+            bundle="" if self.runOn.remote else str(node.bundlePath),
             threshold=node.threshold,
             roi="auto" if region is None else roiBox(region, node.inputVolume),
             device=self.device,
             calibrator=self.ui.calibratorPathEdit.currentPath or None,
             keep_score=self.ui.keepScoreCheckBox.checked,
             rules=node.rules,
+            run_on=self.runOn.address,
+            tls=self.runOn.certificates,
         )
 
     @property
@@ -109,6 +116,10 @@ class InputsPanel:
         """Go back to the demo bundle."""
         with shownErrors():
             self._node.bundlePath = demo_bundle_path()
+
+    def _onRunOn(self) -> None:
+        if self._node is not None:
+            self._showBundle(self._node.bundlePath)
 
     def _onDevice(self, _index: int) -> None:
         remember("device", self.device)
@@ -155,6 +166,13 @@ class InputsPanel:
     def _showBundle(self, path) -> None:
         """Say which model is chosen, and loudly if it knows phantoms only."""
         ui = self.ui
+        for widget in (ui.bundlePathEdit, ui.demoBundleButton):
+            widget.enabled = not self.runOn.remote
+        if self.runOn.remote:
+            ui.bundleLabel.text = _("The server's own model is used; the log and the result say which one it is.")
+            ui.bundleLabel.toolTip = ""
+            ui.demoBadge.visible = False
+            return
         try:
             info = readBundleInfo(path)
         except (TwinTrackError, OSError) as error:

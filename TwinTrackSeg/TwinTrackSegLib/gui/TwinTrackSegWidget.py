@@ -151,7 +151,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Start a run with the choices of the panel."""
         self._headStart.drop()
         if not self.install.external:
-            ensureDependencies(self._requirements)
+            ensureDependencies(self._requirements, *self.inputs.runOn.packages)
         settings = self.inputs.settings()
         self.logic.start(self._parameterNode.inputVolume, settings, onProgress, self.inputs.vessels())
 

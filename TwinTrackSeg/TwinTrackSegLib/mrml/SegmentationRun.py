@@ -28,7 +28,7 @@ class RunSettings:
     Attributes
     ----------
     bundle : str
-        Path of the model bundle (folder or zip).
+        Path of the model bundle (folder or zip); empty for a server's own.
     threshold : float
         MHR at which the working outline is drawn.
     roi : str or tuple of int
@@ -41,6 +41,10 @@ class RunSettings:
         Whether the uncalibrated score comes with the result, to fit a calibrator on.
     rules : str
         Rule set that names the anatomic contact pattern of all vessels together.
+    run_on : str or None
+        Address of a server (``twintrack serve``) that runs the model; None for this computer.
+    tls : str or None
+        Folder with the certificates for it.
     """
 
     bundle: str
@@ -50,6 +54,8 @@ class RunSettings:
     calibrator: str | None = None
     keep_score: bool = False
     rules: str = "nccn"
+    run_on: str | None = None
+    tls: str | None = None
 
 
 class SegmentationRun:

@@ -9,17 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from twintrack import __version__
-from twintrack.cohort.gpus import gpu_count, gpu_plugin
+from twintrack.dask_shared import GPU, check_versions
 from twintrack.errors import InputError
+from twintrack.worker_gpus import gpu_count, gpu_plugin
 
 if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["GPU", "WORKER_PATIENCE_S", "check_versions", "cluster_client", "dashboard", "slots"]
-
-GPU = "GPU"
-"""Dask resource of workers that run networks."""
 
 CONNECT_S = 10
 """A scheduler that has not answered after this time is taken for unreachable."""
@@ -33,9 +30,6 @@ BYTES_PER_WORKER = 6 << 30
 
 NO_SPILLING = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
 """A case is a task without data: nothing to spill, and a worker that paused would never go on."""
-
-SAME_VERSIONS = ("python", "distributed", "dask", "msgpack", "cloudpickle", "numpy", "twintrack")
-"""Packages whose versions have to be the same here and on the workers; of Python and numpy the first two numbers."""
 
 
 @contextmanager
@@ -156,29 +150,6 @@ def _versions(client: Client) -> Any:
     for worker, found in versions["workers"].items():
         found["packages"]["twintrack"] = engines[worker] if isinstance(engines[worker], str) else None
     return versions
-
-
-def check_versions(address: str, versions: Any) -> None:
-    """Refuse a cluster whose packages differ from those of this process; workers and versions are named."""
-    here = versions["client"]["packages"] | {"twintrack": __version__}
-    places = {"its scheduler": versions["scheduler"]} if versions.get("scheduler") else {}
-    places |= {f"its worker {worker}": found for worker, found in sorted(versions["workers"].items())}
-    for place, found in places.items():
-        for package in SAME_VERSIONS:
-            if place == "its scheduler" and package in ("numpy", "twintrack"):
-                continue
-            there = found["packages"].get(package)
-            if _relevant(package, there) != _relevant(package, here.get(package)):
-                raise InputError(
-                    f"{address}: {place} has {package} {there or '(missing)'}, this machine {here.get(package)}; "
-                    "install the same versions everywhere"
-                )
-
-
-def _relevant(package: str, version: str | None) -> str | None:
-    if version is None or package not in ("python", "numpy"):
-        return version
-    return ".".join(version.split(".")[:2])
 
 
 def dashboard(client: Client) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import logging
 
-from twintrack.bundle import CHECKPOINT_NAME, Bundle
+from twintrack.bundle import CHECKPOINT_NAME, STAGES, Bundle
 from twintrack.errors import InputError
 from twintrack.inference.compiled import CompilationError, compile_network, openvino_present
 from twintrack.inference.device import select_device
-from twintrack.inference.network import Member, Stage, load_member, load_network, member_axes
+from twintrack.inference.network import Member, Stage, load_member, load_network, member_axes, open_stage
 from twintrack.settings import BACKENDS
 
 __all__ = ["NetworkStore"]
@@ -100,6 +100,19 @@ class NetworkStore:
                 del self._members[other]
             self._members[key] = self._load(bundle, stage, name, fold)
         return self._members[key]
+
+    def load_all(self, bundle: Bundle) -> None:
+        """Load every member of the bundle ahead of the first run.
+
+        Raises
+        ------
+        BundleError
+            If its weights cannot be used.
+        """
+        for name in STAGES:
+            stage = open_stage(bundle, name)
+            for fold in bundle.folds[name]:
+                self.member(bundle, stage, name, fold)
 
     def _load(self, bundle: Bundle, stage: Stage, name: str, fold: str) -> Member:
         if self._compiles:

@@ -1,0 +1,126 @@
+"""A real server, started as its owner does, that readers on this machine speak to by TLS."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from twintrack.progress import CancelToken
+from twintrack.service.certificates import make_certificates
+from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.worker_run import Events, answer
+
+
+@dataclass
+class Server:
+    """A running server: its address, its readers' certificates, where CTs lie, and what it wrote."""
+
+    address: str
+    client: Path
+    temporary: Path
+    process: subprocess.Popen
+    log: Path
+
+    def folders(self) -> list[Path]:
+        """Return the folders of the runs that have not ended."""
+        return [path for root in self.temporary.glob("twintrack-serve-*") for path in root.glob("[!.]*")]
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory) -> Path:
+    """The folder that `twintrack certificates` makes."""
+    return make_certificates(tmp_path_factory.mktemp("tls") / "made", "gpu.example")
+
+
+@pytest.fixture(scope="session")
+def server(make_bundle, certificates, tmp_path_factory) -> Iterator[Server]:
+    """A server that other computers could reach, with the tiny bundle."""
+    temporary, log = tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("log") / "stderr.txt"
+    options = ["--host", "0.0.0.0", "--port", "0", "--tls", certificates / "server", "--device", "cpu"]
+    command = [sys.executable, "-m", "twintrack", "serve", "--bundle", make_bundle(), *options, "--backend", "torch"]
+    environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(
+            [str(word) for word in command], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+        ) as process,
+    ):
+        ready = next((line for line in process.stdout if line.startswith("ready at ")), None)
+        assert ready is not None, log.read_text()
+        port = ready.strip().rsplit(":", 1)[1]
+        yield Server(f"tls://127.0.0.1:{port}", certificates / "client", temporary, process, log)
+        process.terminate()
+        assert process.wait(30) == 0
+        assert not list(temporary.iterdir())
+
+
+@pytest.fixture(scope="session")
+def ct(tmp_path_factory) -> Path:
+    """A CT that takes the tiny networks some seconds where they look everywhere; its name tells whose it is."""
+    path = tmp_path_factory.mktemp("cts") / "DOE_JANE.nrrd"
+    array = np.random.default_rng(1).normal(0, 60, (40, 60, 60)).astype(np.int16)
+    write_volume(Volume(array, Geometry((60, 60, 40), (1.5, 1.5, 3.0))), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def vessels(ct) -> Path:
+    """A vessel map of that CT: measuring what the tiny networks take for vessels would take long."""
+    array = np.zeros((40, 60, 60), np.uint8)
+    array[:, 10:16, 10:14] = 5
+    write_volume(Volume(array, Geometry((60, 60, 40), (1.5, 1.5, 3.0))), ct.with_name("vessels.nii.gz"))
+    return ct.with_name("vessels.nii.gz")
+
+
+@pytest.fixture(scope="session")
+def slow() -> dict:
+    """What to ask for to have time for something else meanwhile."""
+    return {"roi": "full", "every_tile": True}
+
+
+@pytest.fixture
+def request_there(server, ct, vessels, tmp_path) -> Callable[..., dict]:
+    """Return a function that makes a request to the server; quick, unless told to look everywhere."""
+
+    def make(**changes: object) -> dict:
+        there = {"run_on": server.address, "tls": str(server.client), "bundle": None}
+        quick = {"roi": [5, 25, 5, 25, 5, 15], "calibrate": False, "device": "cpu", "backend": "torch"}
+        own = {"vessels": str(vessels), "vessel_names": {"SMA": 5}}
+        return {"schema": 1, "input": str(ct), "out": str(tmp_path / "out"), **there, **quick, **own, **changes}
+
+    return make
+
+
+class Answer:
+    """What a worker says to a request, as its parent hears it."""
+
+    def __init__(self, request: dict, cancel: CancelToken | None = None, hear: Callable[[dict], None] | None = None):
+        self.events: list[dict] = []
+        self._hear = hear
+        self.code = answer(request, self, cancel or CancelToken())
+
+    def say(self, **event: object) -> None:
+        stream = io.StringIO()
+        Events(stream).say(**event)
+        self.events.append(json.loads(stream.getvalue()))
+        if self._hear is not None:
+            self._hear(self.events[-1])
+
+    @property
+    def last(self) -> dict:
+        return self.events[-1]
+
+
+@pytest.fixture
+def ask() -> type[Answer]:
+    """`Answer`."""
+    return Answer

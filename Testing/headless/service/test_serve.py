@@ -1,0 +1,257 @@
+"""A server does what a worker on this machine does, and keeps nothing of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from twintrack import dask_shared
+from twintrack.progress import CancelToken
+from twintrack.service import address
+from twintrack.service.case import ServedCase
+from twintrack.service.certificates import make_certificates
+from twintrack.service.connection import connected
+from twintrack.volume import Geometry, Volume, read_volume, write_volume
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_the_server():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def soon(condition, within_s: float = 20.0) -> bool:
+    """Whether a condition comes true within some seconds."""
+    deadline = time.monotonic() + within_s
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return bool(condition())
+
+
+def local(request: dict, bundle: Path, out: Path) -> dict:
+    """Return the same request for this machine."""
+    here = {key: value for key, value in request.items() if key not in ("run_on", "tls")}
+    return here | {"bundle": str(bundle), "out": str(out)}
+
+
+def test_the_result_is_that_of_a_run_here(server, request_there, ask, bundle_folder, tmp_path):
+    request = request_there(keep_score=True)
+    there, here = ask(request), ask(local(request, bundle_folder, tmp_path / "here"))
+    assert there.last == {"event": "done", "out": request["out"]}
+    assert there.code == here.code == 0
+    fractions = [event["fraction"] for event in there.events[:-1]]
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1
+    words = {event["message"] for event in here.events[:-1]} - {"done"}
+    assert words <= {event["message"] for event in there.events[:-1]}
+    out, own = Path(request["out"]), tmp_path / "here"
+    assert {path.name for path in out.iterdir()} == {path.name for path in own.iterdir()}
+    for name in ("probability.nii.gz", "score.nii.gz", "segmentation.nii.gz"):
+        ours, theirs = read_volume(own / name), read_volume(out / name)
+        np.testing.assert_array_equal(ours.array, theirs.array)
+        assert ours.geometry == theirs.geometry
+    results = [json.loads((folder / "result.json").read_text()) for folder in (out, own)]
+    for result in results:
+        del result["seconds"], result["engine"]["network_s"]
+    assert results[0] == results[1]
+    assert (out / "invasion.json").read_bytes() == (own / "invasion.json").read_bytes()
+    assert not server.folders()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"roi": [50, 90, 5, 25, 5, 15]},
+        {"input": "/nowhere/ct.nii.gz"},
+        {"calibrate": True, "calibrator": "/nowhere/calibrator.json"},
+        {"threshold": 4},
+        {"dicom": True},
+        {"input": "flat"},
+    ],
+    ids=lambda changes: "-".join(changes),
+)
+def test_trouble_has_the_kind_and_the_sentence_of_a_run_here(
+    server, request_there, ask, bundle_folder, tmp_path, changes
+):
+    if changes.get("input") == "flat":  # no CT in HU
+        changes = {"input": str(tmp_path / "flat.nii.gz")}
+        write_volume(Volume(np.zeros((9, 9, 9), np.int16), Geometry((9, 9, 9), (1, 1, 1))), changes["input"])
+    request = request_there(**changes)
+    there, here = ask(request), ask(local(request, bundle_folder, request["out"]))
+    assert here.last["event"] == "error"
+    assert there.last == here.last
+    assert there.code == here.code
+    assert not server.folders()
+    assert not list(Path(request["out"]).glob("*"))
+
+
+@pytest.mark.parametrize("kind", ["ZeroDivisionError", "OwnError"])
+def test_what_nobody_foresaw_is_told_as_here(request_there, ask, monkeypatch, kind):
+    from twintrack.service import client
+
+    def fail(*_arguments, **_keywords):
+        client._raise(
+            {"event": "error", "kind": kind, "message": "unexpected: at /f/ct"}, lambda s: s.replace("/f", "/u")
+        )
+
+    monkeypatch.setattr(client, "connected", fail)
+    told = ask(request_there())
+    assert told.last == {"event": "error", "kind": kind, "message": "unexpected: at /u/ct"}
+    assert told.code == 1
+
+
+def test_cancel_ends_the_run_here_and_there(server, request_there, ask, slow):
+    cancel, at = CancelToken(), []
+
+    def stop(event: dict) -> None:
+        if event["event"] == "progress" and event["fraction"] > 0.15 and not at:
+            assert server.folders()
+            assert all(path.stat().st_mode & 0o777 == 0o700 for path in server.folders())
+            at.append(time.monotonic())
+            cancel.cancel()
+
+    told = ask(request_there(**slow), cancel, stop)
+    assert told.last == {"event": "cancelled"}
+    assert time.monotonic() - at[0] < 10  # on a busy computer
+    assert not server.folders()
+
+
+def test_a_reader_who_vanishes_leaves_nothing(server, request_there, slow, tmp_path):
+    path = tmp_path / "request.json"
+    path.write_text(json.dumps(request_there(**slow)))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "twintrack.worker", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if json.loads(line).get("fraction", 0) > 0.15:
+            break
+    assert server.folders()
+    process.kill()
+    process.communicate()
+    assert soon(lambda: not server.folders())
+    time.sleep(0.5)  # the worker may have been writing
+    assert not server.folders()
+
+
+def test_one_case_at_a_time_and_the_next_knows_that_it_waits(server, request_there, ask, slow, tmp_path):
+    first: list = []
+    began = threading.Event()
+
+    def hear(event: dict) -> None:
+        if event.get("fraction", 0) > 0.11:
+            began.set()
+
+    request = request_there(**slow)
+    thread = threading.Thread(target=lambda: first.append(ask(request, None, hear)))
+    thread.start()
+    assert began.wait(30)
+    second = ask(request_there(out=str(tmp_path / "second")))
+    thread.join()
+    assert [told.last["event"] for told in (first[0], second)] == ["done", "done"]
+    assert any(event.get("message") == "waiting for the server, 1 before this one" for event in second.events)
+
+
+def test_only_the_scheduler_can_be_reached_from_other_computers(server):
+    processes = [psutil.Process(server.process.pid), *psutil.Process(server.process.pid).children(recursive=True)]
+    ports = {
+        (c.laddr.ip, c.laddr.port)
+        for process in processes
+        for c in process.net_connections()
+        if c.status == psutil.CONN_LISTEN and not c.laddr.ip.startswith("127.")
+    }
+    assert ports == {("0.0.0.0", int(server.address.rsplit(":", 1)[1]))}
+
+
+def test_another_bundle_is_refused_before_anything_is_sent(request_there, ask, make_bundle, server):
+    other = make_bundle(version="9.9")
+    told = ask(request_there(bundle=str(other)))
+    assert told.last["kind"] == "InputError"
+    assert "is another bundle" in told.last["message"]
+    assert "offers tiny" in told.last["message"]
+    assert not any("sending" in event.get("message", "") for event in told.events)
+
+
+@pytest.mark.parametrize("whose", ["another authority's", "none", "over tcp"])
+def test_who_has_not_the_certificate_is_told_so(request_there, ask, tmp_path, server, whose, monkeypatch):
+    monkeypatch.setattr(address, "PROBE_S", 1.0)
+    changes: dict = {"tls": None}
+    if whose == "another authority's":
+        changes = {"tls": str(make_certificates(tmp_path / "other", "gpu.example") / "client")}
+    elif whose == "over tcp":
+        changes["run_on"] = server.address.replace("tls", "tcp")
+    told = ask(request_there(**changes))
+    assert told.last["kind"] == "InputError"
+    expected = {"another authority's": "not one of your authority's", "none": "needs a folder with certificates"}
+    assert expected.get(whose, "or is it to be spoken to with tls://") in told.last["message"]
+
+
+def test_a_certificate_that_the_server_does_not_know_is_refused(server, certificates, tmp_path, request_there, ask):
+    other = make_certificates(tmp_path / "other", "gpu.example") / "client"
+    (other / "ca.pem").write_bytes((certificates / "client" / "ca.pem").read_bytes())  # trusts the server, in vain
+    told = ask(request_there(tls=str(other)))
+    assert "does not accept your certificate" in told.last["message"]
+
+
+def test_another_version_here_is_named(request_there, ask, monkeypatch, server):
+    monkeypatch.setattr(dask_shared, "__version__", "0.0.1")
+    told = ask(request_there())
+    assert told.last["kind"] == "InputError"
+    assert "has twintrack" in told.last["message"]
+    assert "this machine 0.0.1" in told.last["message"]
+
+
+def test_a_server_that_is_not_there_is_one_sentence(request_there, ask):
+    told = ask(request_there(run_on="tls://127.0.0.1:1"))
+    assert told.last["kind"] == "InputError"
+    assert "no server can be reached there (Connection refused)" in told.last["message"]
+
+
+def test_nothing_tells_whose_ct_it_was(server, request_there, ask):
+    assert ask(request_there()).code == 0
+    with connected(server.address, server.client) as connection:
+        seen = connection.ask(_all_that_dask_keeps)
+    assert "twintrack-" in seen
+    assert "DOE" not in seen
+    assert "DOE" not in server.log.read_text()
+
+
+def _all_that_dask_keeps(dask_scheduler=None) -> str:
+    return repr(dask_scheduler.get_events()) + repr(dask_scheduler.get_logs()) + repr(list(dask_scheduler.tasks))
+
+
+def test_a_worker_that_dies_is_one_sentence(server, request_there, ask, slow):
+    """The last test: the server takes some seconds to start another worker."""
+    root = psutil.Process(server.process.pid)
+
+    def kill(event: dict) -> None:
+        if event.get("fraction", 0) > 0.15 and server.folders():
+            for child in root.children(recursive=True):
+                if "spawn_main" in " ".join(child.cmdline()):
+                    os.kill(child.pid, signal.SIGKILL)
+
+    told = ask(request_there(**slow), None, kill)
+    assert told.last["kind"] == "TwinTrackError"
+    assert "the server's process died in the middle of the run" in told.last["message"]
+    assert soon(lambda: not server.folders())
+
+
+def test_a_case_says_nothing_of_the_patient(ct, tmp_path):
+    from twintrack.service.parcel import pack
+    from twintrack.settings import SegmentSettings
+
+    parcel = pack(ct, tmp_path / "DOE_out", SegmentSettings())
+    case = ServedCase("1", "/f", f"/f/{parcel.source}", parcel.settings_in("/f"))
+    assert "DOE" not in repr(case) + repr(list(parcel.files))

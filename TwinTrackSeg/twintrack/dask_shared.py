@@ -1,0 +1,62 @@
+"""What every use of Dask here shares: the resource of workers with networks, and equal versions."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from twintrack import __version__
+from twintrack.errors import InputError
+
+__all__ = ["GPU", "SAME_VERSIONS", "check_versions"]
+
+GPU = "GPU"
+"""Dask resource of workers that run networks."""
+
+SAME_VERSIONS = ("python", "distributed", "dask", "msgpack", "cloudpickle", "numpy", "twintrack")
+"""Packages whose versions have to be the same here and on the workers; of Python and numpy the first two numbers."""
+
+
+def check_versions(
+    address: str,
+    versions: Any,
+    same: Collection[str] = SAME_VERSIONS,
+    on_workers_only: Collection[str] = ("numpy", "twintrack"),
+) -> None:
+    """Refuse a cluster whose packages differ from those of this process; workers and versions are named.
+
+    Parameters
+    ----------
+    address : str
+        The scheduler's.
+    versions : dict
+        What `Client.get_versions` gives for the package twintrack.
+    same : collection of str
+        Packages that are compared.
+    on_workers_only : collection of str
+        Those of them that the scheduler does not need.
+
+    Raises
+    ------
+    InputError
+        Names the first difference.
+    """
+    here = versions["client"]["packages"] | {"twintrack": __version__}
+    places = {"its scheduler": versions["scheduler"]} if versions.get("scheduler") else {}
+    places |= {f"its worker {worker}": found for worker, found in sorted(versions["workers"].items())}
+    for place, found in places.items():
+        for package in same:
+            if place == "its scheduler" and package in on_workers_only:
+                continue
+            there = found["packages"].get(package)
+            if _relevant(package, there) != _relevant(package, here.get(package)):
+                raise InputError(
+                    f"{address}: {place} has {package} {there or '(missing)'}, this machine {here.get(package)}; "
+                    "install the same versions everywhere"
+                )
+
+
+def _relevant(package: str, version: str | None) -> str | None:
+    if version is None or package not in ("python", "numpy"):
+        return version
+    return ".".join(version.split(".")[:2])

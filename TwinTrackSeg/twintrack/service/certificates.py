@@ -1,0 +1,121 @@
+"""Certificates for one server and its readers: an authority that signs twice and is then forgotten.
+
+The authority's key is never kept, so that nobody can make a third certificate; who has to be kept out from now on is
+kept out by making a new folder. Made by the program ``openssl``, which every server has.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from twintrack.errors import InputError, OutputError
+
+__all__ = ["DAYS", "make_certificates"]
+
+DAYS = 730
+"""How long certificates are valid."""
+
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,250}[A-Za-z0-9])?")
+
+# A client's certificate may not be used as a server's: a reader cannot pose as the server to another one.
+USES = {"server": "serverAuth,clientAuth", "client": "clientAuth"}
+
+CONFIGURATION = """
+[req]
+distinguished_name = none
+prompt = no
+[none]
+[authority]
+basicConstraints = critical,CA:TRUE,pathlen:0
+keyUsage = critical,keyCertSign
+subjectKeyIdentifier = hash
+[{role}]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = {use}
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = {alternative}
+"""
+
+
+def make_certificates(folder: str | Path, name: str) -> Path:
+    """Make the folders ``server`` and ``client`` in a new folder, for `serve` and for readers; return it.
+
+    Parameters
+    ----------
+    folder : path
+        New, or empty.
+    name : str
+        Of the server's computer, for people who look at the certificate.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something, the name is none, or there is no ``openssl``.
+    OutputError
+        If the folder cannot be written.
+    """
+    folder = Path(folder).expanduser()
+    if not NAME.fullmatch(name):
+        raise InputError(f"{name}: not the name of a computer; give one like gpu.hospital.example")
+    if shutil.which("openssl") is None:
+        raise InputError("the program openssl is missing, which makes the certificates; install it")
+    try:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: is there already; choose a new folder, so that no certificate gets lost")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".twintrack-", dir=folder.parent) as temporary:
+            made = Path(temporary) / "made"  # the temporary folder is private, and takes the authority's key with it
+            made.mkdir(mode=0o700)
+            _make_authority(Path(temporary))
+            for role in USES:
+                _make_role(Path(temporary), made / role, role, name)
+            made.replace(folder)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+    return folder
+
+
+def _make_authority(work: Path) -> None:
+    request = _configuration(work, "server", "DNS:none")
+    _openssl(work, *request, "-x509", "-days", str(DAYS), "-set_serial", _serial(), "-extensions", "authority",
+             "-subj", "/CN=TwinTrackSeg authority", "-keyout", "authority.key", "-out", "ca.pem")  # fmt: skip
+
+
+def _make_role(work: Path, folder: Path, role: str, name: str) -> None:
+    """Make a key and a signed certificate."""
+    folder.mkdir(mode=0o700)
+    alternative = "IP" if ":" in name or re.fullmatch(r"[0-9.]+", name) else "DNS"
+    request = _configuration(work, role, f"{alternative}:{name}")
+    _openssl(work, *request, "-subj", f"/CN=TwinTrackSeg {role}", "-keyout", f"{role}.key", "-out", "request.pem")
+    _openssl(work, "x509", "-req", "-sha256", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "authority.key",
+             "-set_serial", _serial(), "-days", str(DAYS), "-extfile", "openssl.cnf", "-extensions", role,
+             "-out", f"{role}.pem")  # fmt: skip
+    for source, target in (("ca.pem", "ca.pem"), (f"{role}.pem", "cert.pem"), (f"{role}.key", "key.pem")):
+        shutil.copyfile(work / source, folder / target)
+        (folder / target).chmod(0o600)
+
+
+def _configuration(work: Path, role: str, alternative: str) -> list[str]:
+    """Write openssl's configuration; return the start of a command that makes a key and a request."""
+    text = CONFIGURATION.format(role=role, use=USES[role], alternative=alternative)
+    (work / "openssl.cnf").write_text(text, encoding="ascii")
+    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256"]
+    return ["req", "-config", "openssl.cnf", *curve]
+
+
+def _serial() -> str:
+    return f"0x{secrets.token_hex(16)}"
+
+
+def _openssl(work: Path, *arguments: str) -> None:
+    done = subprocess.run(["openssl", *arguments], cwd=work, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = " ".join(done.stderr.split())[-300:]
+        raise InputError(f"openssl cannot make the certificates ({reason}); use OpenSSL 1.1.1 or newer")

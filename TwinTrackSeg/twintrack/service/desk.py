@@ -1,0 +1,163 @@
+"""The server's reception: takes CTs in, hands results out, and lets nothing lie when a reader has left.
+
+It lives in the scheduler's process. Readers call the functions of this module there through Dask; each run has a
+private folder, and a run whose folder is gone is over: that is also how the worker learns that it was cancelled.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from twintrack.errors import InputError, OutputError
+
+__all__ = ["CHUNK_BYTES", "DESK", "Desk", "about", "begin", "end", "fetch", "listing", "queue", "send"]
+
+DESK = "twintrack-desk"
+"""Name of the scheduler's plugin that holds the desk."""
+
+CHUNK_BYTES = 8 << 20
+"""How much is sent at a time: little beside the memory of anybody, much beside the cost of a message."""
+
+RESULT = "result"
+"""The result's folder in a run's folder."""
+
+
+@dataclass
+class _Run:
+    """A run that has not ended: whose it is, and whether it waits for a worker or has one."""
+
+    client: str
+    queued: bool = False
+
+
+class Desk:
+    """All that the server knows of its readers' runs.
+
+    Parameters
+    ----------
+    root : path
+        A private folder, for the runs' folders.
+    about : dict
+        What a reader is told of the server: the bundle above all.
+    """
+
+    def __init__(self, root: Path, about: dict[str, Any]) -> None:
+        self.about = about
+        self._root = Path(root)
+        self._runs: dict[str, _Run] = {}
+
+    def begin(self, client: str, run: str) -> str:
+        """Make a run's folder; return its path."""
+        for path in self._root.iterdir():  # of a worker that died after the reader had left
+            if path.is_dir() and path.name not in self._runs and not path.name.startswith("."):
+                shutil.rmtree(path, ignore_errors=True)
+        folder = self._root / run
+        try:
+            folder.mkdir(mode=0o700)
+        except OSError as error:
+            raise OutputError(_no_room(error)) from error
+        self._runs[run] = _Run(client)
+        return str(folder)
+
+    def send(self, run: str, name: str, offset: int, data: bytes) -> None:
+        """Take in a part of a file; its parts come in order."""
+        path = self._path(run, name)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with path.open("r+b" if offset else "xb") as stream:
+                stream.seek(offset)
+                stream.write(data)
+        except OSError as error:
+            raise OutputError(_no_room(error)) from error
+
+    def queue(self, run: str) -> int:
+        """Note that the run is to be carried out; return how many others were here before and have not ended."""
+        self._of(run).queued = True
+        names = list(self._runs)
+        return sum(self._runs[name].queued for name in names[: names.index(run)])
+
+    def listing(self, run: str) -> list[tuple[str, int]]:
+        """Return names and sizes of the result's files."""
+        self._of(run)
+        folder = self._root / run / RESULT
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in files]
+
+    def fetch(self, run: str, name: str, offset: int) -> bytes:
+        """Hand out a part of a file of the result."""
+        with self._path(run, f"{RESULT}/{name}").open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(CHUNK_BYTES)
+
+    def end(self, run: str) -> None:
+        """Remove all that there is of a run."""
+        if self._runs.pop(run, None) is not None:
+            shutil.rmtree(self._root / run, ignore_errors=True)
+
+    def leave(self, client: str) -> None:
+        """Remove all runs of a reader whose connection has ended."""
+        for run in [name for name, found in self._runs.items() if found.client == client]:
+            self.end(run)
+
+    def _of(self, run: str) -> _Run:
+        if run not in self._runs:
+            raise InputError("the server does not know this run any more; start it again")
+        return self._runs[run]
+
+    def _path(self, run: str, name: str) -> Path:
+        self._of(run)
+        path = PurePosixPath(name)
+        if path.is_absolute() or not path.parts or ".." in path.parts:
+            raise InputError("a file's name leads out of its run's folder")
+        return self._root / run / path
+
+
+def _no_room(error: OSError) -> str:
+    return f"the server cannot take the CT in ({error.strerror}); tell the one who runs it"
+
+
+def _desk(dask_scheduler: Any) -> Desk:
+    try:
+        return dask_scheduler.plugins[DESK].desk
+    except KeyError:
+        raise InputError(
+            "what answers at this address is a Dask scheduler but no server for readers; start it by `twintrack serve`"
+        ) from None
+
+
+def about(dask_scheduler: Any = None) -> dict[str, Any]:
+    """Return what readers are told of the server."""
+    return _desk(dask_scheduler).about
+
+
+def begin(client: str, run: str, dask_scheduler: Any = None) -> str:
+    """See `Desk.begin`."""
+    return _desk(dask_scheduler).begin(client, run)
+
+
+def send(run: str, name: str, offset: int, data: bytes, dask_scheduler: Any = None) -> None:
+    """See `Desk.send`."""
+    _desk(dask_scheduler).send(run, name, offset, data)
+
+
+def queue(run: str, dask_scheduler: Any = None) -> int:
+    """See `Desk.queue`."""
+    return _desk(dask_scheduler).queue(run)
+
+
+def listing(run: str, dask_scheduler: Any = None) -> list[tuple[str, int]]:
+    """See `Desk.listing`."""
+    return _desk(dask_scheduler).listing(run)
+
+
+def fetch(run: str, name: str, offset: int, dask_scheduler: Any = None) -> bytes:
+    """See `Desk.fetch`."""
+    return _desk(dask_scheduler).fetch(run, name, offset)
+
+
+def end(run: str, dask_scheduler: Any = None) -> None:
+    """See `Desk.end`."""
+    _desk(dask_scheduler).end(run)

@@ -1,0 +1,207 @@
+"""The server: a Dask scheduler that readers speak to, and workers on the same machine that keep a bundle loaded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twintrack import __version__
+from twintrack.bundle import Bundle
+from twintrack.dask_shared import GPU
+from twintrack.errors import InputError, OutputError
+from twintrack.private_folder import PrivateFolder
+from twintrack.service.address import check_host, check_pair, security_of
+from twintrack.service.case import Model, load_model
+from twintrack.service.desk import DESK, Desk
+from twintrack.worker_gpus import gpu_count, gpu_plugin
+
+if TYPE_CHECKING:
+    from distributed import Client, SpecCluster
+    from distributed.security import Security
+
+__all__ = ["running_server"]
+
+LOOPBACK = "127.0.0.1"
+
+NEEDS_TLS = (
+    "other computers can reach that, and a server for them needs certificates; make some with `twintrack certificates` "
+    "and give them with --tls"
+)
+
+SCRATCH = ".dask"
+"""Dask's own folder for temporary files, beside the runs' folders."""
+
+SETTINGS = {
+    "distributed.scheduler.http.routes": [],  # no pages: whatever is told goes over TLS
+    "distributed.worker.http.routes": [],
+    **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")},
+}
+
+
+@contextmanager
+def running_server(
+    model: Model,
+    *,
+    host: str = LOOPBACK,
+    port: int = 8786,
+    certificates: str | Path | None = None,
+    workers: int = 1,
+    announce: Callable[[str], None] | None = None,
+) -> Iterator[str]:
+    """Serve a bundle as long as the block lasts; yield the address, once all workers have the bundle loaded.
+
+    Parameters
+    ----------
+    model : Model
+        Bundle and device; its hash is filled in here.
+    host, port
+        Where to listen; port 0 takes any that is free.
+    certificates : path, optional
+        Folder for mutual TLS; needed for any host but this computer's loopback.
+    workers : int
+        Processes that work on a case each.
+    announce : callable, optional
+        Told what happens until the server is ready.
+
+    Raises
+    ------
+    InputError, BundleError
+        If the host, the certificates or the bundle cannot be used.
+    OutputError
+        If there is no place for the readers' CTs.
+    """
+    check_host(host, certificates, f"{host}: {NEEDS_TLS}")
+    security = security_of(certificates)
+    if security is not None:
+        check_pair(security, str(certificates))
+    _check_free(host, port)
+    announce = announce or _say_nothing
+    with Bundle.open(model.bundle) as opened, _private_root() as root:
+        announce(f"loading {opened.name} {opened.version} (sha256 {opened.sha256})")
+        offered = replace(model, bundle=str(opened.path.absolute()), sha256=opened.sha256)
+        with _cluster(host, port, security, workers, model.device, root) as cluster, _client(cluster) as client:
+            about = {"version": __version__, "bundle": opened.describe(), "workers": workers}
+            client.run_on_scheduler(_open_desk, str(root), about)
+            client.register_plugin(_warm_plugin(offered))
+            yield str(cluster.scheduler_address)
+
+
+def _say_nothing(line: str) -> None:
+    """Announce to nobody."""
+
+
+@contextmanager
+def _private_root() -> Iterator[Path]:
+    try:
+        folder = PrivateFolder("twintrack-serve-")
+    except OSError as error:
+        raise OutputError(f"no temporary folder can be made for the CTs ({error.strerror}); set TMPDIR") from error
+    with folder as root:
+        yield root
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port that cannot be listened on; Dask would take another one, or say it at length."""
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as trial:
+            if sys.platform != "win32":
+                trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind(place)
+    except OSError as error:
+        raise InputError(
+            f"{host}:{port}: cannot be listened on ({error.strerror}); choose another host or port"
+        ) from error
+
+
+@contextmanager
+def _cluster(
+    host: str, port: int, security: Security | None, workers: int, device: str, root: Path
+) -> Iterator[SpecCluster]:
+    """Start the scheduler in this process, and workers that nobody but it can reach."""
+    import dask
+    from distributed import Nanny, Scheduler, SpecCluster
+    from distributed.security import Security
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # its messages quote what they could not handle
+    common = {
+        "protocol": "tcp://" if security is None else "tls://",
+        "security": security or Security(),
+        "dashboard": False,
+        "dashboard_address": f"{LOOPBACK}:0",
+    }
+    options = {
+        **common,
+        "host": LOOPBACK,
+        "nthreads": 1,
+        "resources": {GPU: 1},
+        "memory_limit": None,
+        "env": _threads(workers),
+        "silence_logs": logging.CRITICAL + 1,
+    }
+    scheduler = {"cls": Scheduler, "options": {**common, "host": host, "port": port, "allowed_failures": 0}}
+    with warnings.catch_warnings(), dask.config.set({**SETTINGS, "temporary-directory": str(root / SCRATCH)}):
+        warnings.simplefilter("ignore")
+        cluster = SpecCluster(
+            workers={number: {"cls": Nanny, "options": options} for number in range(workers)},
+            scheduler=scheduler,
+            security=security,
+            silence_logs=logging.CRITICAL + 1,
+        )
+    with cluster:
+        gpus = gpu_count() if device in ("auto", "cuda") and workers > 1 else 0
+        if gpus:
+            with _client(cluster) as client:
+                client.register_plugin(gpu_plugin(gpus))
+        yield cluster
+
+
+def _client(cluster: SpecCluster) -> Client:
+    from distributed import Client
+
+    return Client(cluster, set_as_default=False)
+
+
+def _threads(workers: int) -> dict[str, str]:
+    """Return how many threads a worker's libraries may use, as environment variables."""
+    from dask.system import CPU_COUNT
+
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(CPU_COUNT // workers, 1))
+    return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+
+
+def _open_desk(root: str, about: dict[str, Any], dask_scheduler: Any = None) -> None:
+    """Put the desk into the scheduler, where it is told when a reader's connection ends, however that happens."""
+    from distributed import SchedulerPlugin
+
+    class Reception(SchedulerPlugin):  # type: ignore[misc,unused-ignore]
+        def __init__(self) -> None:
+            self.desk = Desk(Path(root), about)
+
+        def remove_client(self, scheduler: Any, client: str) -> None:  # noqa: ARG002
+            self.desk.leave(client)
+
+    dask_scheduler.add_plugin(Reception(), name=DESK)
+
+
+def _warm_plugin(model: Model) -> Any:
+    """Return what lets each worker, also one that takes a dead one's place, load the bundle before it gets a case."""
+    from distributed import WorkerPlugin
+
+    class Warm(WorkerPlugin):  # type: ignore[misc,unused-ignore]
+        name = "twintrack-model"
+
+        async def setup(self, worker: Any) -> None:  # noqa: ARG002
+            import asyncio
+
+            await asyncio.to_thread(load_model, model)
+
+    return Warm()
