@@ -73,6 +73,8 @@ def segment(
     start_log(verbose)
     if bundle is None and run_on is None:
         raise typer.BadParameter("give a bundle, or --run-on and the address of a server", param_hint="--bundle")
+    if tls is not None and run_on is None:
+        raise typer.BadParameter("certificates are for a server; give its address too", param_hint="--tls")
     from twintrack.settings import SegmentSettings, parse_roi, parse_vessel_names
 
     settings = SegmentSettings(

@@ -137,8 +137,8 @@ def measure_disagreement(
     RoiError
         If there is no organ in a CT.
     """
-    from twintrack.inference import NetworkStore, localize, score_ensemble
     from twintrack.ct import load_ct
+    from twintrack.inference import NetworkStore, localize, score_ensemble
 
     rows, store = read_manifest(manifest, needs=("image",)), NetworkStore(device)
     if len(bundle.folds["fine"]) == 1:

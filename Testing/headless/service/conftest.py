@@ -41,7 +41,7 @@ def certificates(tmp_path_factory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("tls") / "made", "gpu.example")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def server(make_bundle, certificates, tmp_path_factory) -> Iterator[Server]:
     """A server that other computers could reach, with the tiny bundle."""
     temporary, log = tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("log") / "stderr.txt"
@@ -59,7 +59,7 @@ def server(make_bundle, certificates, tmp_path_factory) -> Iterator[Server]:
         port = ready.strip().rsplit(":", 1)[1]
         yield Server(f"tls://127.0.0.1:{port}", certificates / "client", temporary, process, log)
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert not list(temporary.iterdir())
 
 
@@ -87,17 +87,19 @@ def slow() -> dict:
     return {"roi": "full", "every_tile": True}
 
 
+@pytest.fixture(scope="module")
+def whole_request(server, ct, vessels, tmp_path_factory) -> dict:
+    """A request to the server that is quickly done."""
+    there = {"run_on": server.address, "tls": str(server.client), "bundle": None, "keep_score": True}
+    quick = {"roi": [5, 25, 5, 25, 5, 15], "calibrate": False, "device": "cpu", "backend": "torch"}
+    own = {"input": str(ct), "vessels": str(vessels), "vessel_names": {"SMA": 5}}
+    return {"schema": 1, "out": str(tmp_path_factory.mktemp("whole") / "out"), **own, **there, **quick}
+
+
 @pytest.fixture
-def request_there(server, ct, vessels, tmp_path) -> Callable[..., dict]:
-    """Return a function that makes a request to the server; quick, unless told to look everywhere."""
-
-    def make(**changes: object) -> dict:
-        there = {"run_on": server.address, "tls": str(server.client), "bundle": None}
-        quick = {"roi": [5, 25, 5, 25, 5, 15], "calibrate": False, "device": "cpu", "backend": "torch"}
-        own = {"vessels": str(vessels), "vessel_names": {"SMA": 5}}
-        return {"schema": 1, "input": str(ct), "out": str(tmp_path / "out"), **there, **quick, **own, **changes}
-
-    return make
+def request_there(whole_request, tmp_path) -> Callable[..., dict]:
+    """Return a function that changes that request."""
+    return lambda **changes: {**whole_request, "out": str(tmp_path / "out"), **changes}
 
 
 class Answer:
@@ -120,7 +122,7 @@ class Answer:
         return self.events[-1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def ask() -> type[Answer]:
     """`Answer`."""
     return Answer

@@ -47,9 +47,15 @@ def local(request: dict, bundle: Path, out: Path) -> dict:
     return here | {"bundle": str(bundle), "out": str(out)}
 
 
-def test_the_result_is_that_of_a_run_here(server, request_there, ask, bundle_folder, tmp_path):
-    request = request_there(keep_score=True)
-    there, here = ask(request), ask(local(request, bundle_folder, tmp_path / "here"))
+@pytest.fixture(scope="module")
+def done(server, whole_request, ask):
+    """A run on the server that ended well."""
+    return ask(whole_request)
+
+
+def test_the_result_is_that_of_a_run_here(server, done, whole_request, ask, bundle_folder, tmp_path):
+    request, there = whole_request, done
+    here = ask(local(request, bundle_folder, tmp_path / "here"))
     assert there.last == {"event": "done", "out": request["out"]}
     assert there.code == here.code == 0
     fractions = [event["fraction"] for event in there.events[:-1]]
@@ -147,21 +153,25 @@ def test_a_reader_who_vanishes_leaves_nothing(server, request_there, slow, tmp_p
 
 
 def test_one_case_at_a_time_and_the_next_knows_that_it_waits(server, request_there, ask, slow, tmp_path):
-    first: list = []
-    began = threading.Event()
+    began, cancel, first = threading.Event(), CancelToken(), []
 
-    def hear(event: dict) -> None:
-        if event.get("fraction", 0) > 0.11:
+    def hear_first(event: dict) -> None:
+        if event.get("fraction", 0) > 0.15:
             began.set()
 
+    def hear_second(event: dict) -> None:
+        if event.get("message") == "waiting for the server, 1 before this one":
+            cancel.cancel()
+
     request = request_there(**slow)
-    thread = threading.Thread(target=lambda: first.append(ask(request, None, hear)))
+    thread = threading.Thread(target=lambda: first.append(ask(request, cancel, hear_first)))
     thread.start()
-    assert began.wait(30)
-    second = ask(request_there(out=str(tmp_path / "second")))
+    assert began.wait(60)
+    second = ask(request_there(out=str(tmp_path / "second"), roi=[50, 90, 5, 25, 5, 15]), None, hear_second)
     thread.join()
-    assert [told.last["event"] for told in (first[0], second)] == ["done", "done"]
-    assert any(event.get("message") == "waiting for the server, 1 before this one" for event in second.events)
+    assert first[0].last == {"event": "cancelled"}
+    assert second.last["kind"] == "RoiError"  # it had its turn
+    assert not server.folders()
 
 
 def test_only_the_scheduler_can_be_reached_from_other_computers(server):
@@ -219,8 +229,9 @@ def test_a_server_that_is_not_there_is_one_sentence(request_there, ask):
     assert "no server can be reached there (Connection refused)" in told.last["message"]
 
 
-def test_nothing_tells_whose_ct_it_was(server, request_there, ask):
-    assert ask(request_there()).code == 0
+def test_nothing_tells_whose_ct_it_was(server, done, whole_request):
+    assert done.code == 0
+    assert "DOE" in whole_request["input"]
     with connected(server.address, server.client) as connection:
         seen = connection.ask(_all_that_dask_keeps)
     assert "twintrack-" in seen

@@ -138,5 +138,14 @@ def connected(address: str, certificates: str | Path | None) -> Iterator[Server]
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(f"{address}: what answers there is no server of TwinTrack ({reason})") from error
         with client:
-            check_versions(address, client.get_versions(packages=["twintrack"]), NO_ARRAYS, on_workers_only=())
+            _check_versions(address, client)
             yield Server(address, client)
+
+
+def _check_versions(address: str, client: Client) -> None:
+    """Refuse a server with other versions of what the two speak with."""
+    try:
+        versions = client.get_versions(packages=["twintrack"])
+    except (OSError, TimeoutError) as error:  # a worker that dies at this moment
+        raise InputError(f"{address}: does not say its versions; try again") from error
+    check_versions(address, versions, NO_ARRAYS, on_workers_only=())

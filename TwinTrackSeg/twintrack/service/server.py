@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["running_server"]
 
 LOOPBACK = "127.0.0.1"
+
+STOP_S = 10.0
+"""How long the end waits for workers to end by themselves."""
 
 NEEDS_TLS = (
     "other computers can reach that, and a server for them needs certificates; make some with `twintrack certificates` "
@@ -156,12 +160,15 @@ def _cluster(
             security=security,
             silence_logs=logging.CRITICAL + 1,
         )
-    with cluster:
+    try:
         gpus = gpu_count() if device in ("auto", "cuda") and workers > 1 else 0
         if gpus:
             with _client(cluster) as client:
                 client.register_plugin(gpu_plugin(gpus))
         yield cluster
+    finally:
+        with suppress(TimeoutError, asyncio.TimeoutError):  # a worker that is being started: it ends with this process
+            cluster.close(timeout=STOP_S)
 
 
 def _client(cluster: SpecCluster) -> Client:
@@ -200,8 +207,6 @@ def _warm_plugin(model: Model) -> Any:
         name = "twintrack-model"
 
         async def setup(self, worker: Any) -> None:  # noqa: ARG002
-            import asyncio
-
             await asyncio.to_thread(load_model, model)
 
     return Warm()
