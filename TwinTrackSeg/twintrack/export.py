@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 
 from twintrack.atomic import atomic_folder
 from twintrack.errors import InputError, OutputError
+from twintrack.result_json import read_invasion_json, read_result_json
 from twintrack.volume import Volume, read_volume
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ def export_result(
         If there is nothing to export or `out` cannot be written.
     """
     folder = Path(result_folder)
-    result, invasion = _read_json(folder / "result.json"), None
+    result, invasion = read_result_json(folder / "result.json"), None
     if (folder / "invasion.json").exists():
-        invasion = _read_json(folder / "invasion.json")
+        invasion = read_invasion_json(folder / "invasion.json")
     labels, probability = (read_volume(folder / f"{name}.nii.gz") for name in ("segmentation", "probability"))
-    segmented = str(result.get("input", {}).get("series_uid") or "")
+    segmented = str((result.get("input") or {}).get("series_uid") or "")
     _check_choice(folder, result, series_path, make_series)
     with atomic_folder(out, owned=OBJECTS, last=MAP) as partial:
         if make_series is not None:
@@ -169,16 +169,6 @@ def write_objects(
     return tuple(paths)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{path.parent}: holds no {path.name}; give the result folder of a finished run") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    return content
-
-
 def _check_choice(
     folder: Path, result: Mapping[str, Any], series_path: str | Path | None, make_series: str | Path | None
 ) -> None:
@@ -186,7 +176,7 @@ def _check_choice(
     if series_path is not None and make_series is not None:
         raise InputError("give either --series or --make-series, not both")
     if series_path is None and make_series is None:
-        if result.get("input", {}).get("source") == "file":
+        if (result.get("input") or {}).get("source") == "file":
             raise InputError(
                 f"{folder}: was made from a volume file, so that there is no DICOM series to refer to; "
                 "--make-series CT (the same file) makes one with new UIDs and placeholder patient data"

@@ -153,14 +153,46 @@ RESULT: dict[str, Any] = {
 }
 
 
+INVASION: dict[str, Any] = {
+    **{"schema": 1, "thresholds": [0.2, 0.5], "resectability": None},
+    "vessels": {
+        "SMA": {
+            **{"present": True, "angle_deg": [90.0, None], "contact_length_mm": [5.0, 0.0], "category": "abutment"},
+            **{"expected_angle_deg": 40.0, "p_contact": 0.7, "p_encased": None},
+        },
+        "AORTA": {"present": False},
+    },
+}
+
+
 @readers
-@given(content=bent(RESULT) | json_values, text=broken(as_json(RESULT)))
-def test_result_json_for_export(tmp_path: Path, content: Any, text: bytes) -> None:
+@given(result=bent(RESULT) | json_values | st.just("deep"), invasion=bent(INVASION) | json_values)
+def test_result_json_for_export(tmp_path: Path, result: Any, invasion: Any) -> None:
+    from twintrack.dicom import MapMeaning, Remarks, tumor_label
+    from twintrack.dicom.report_content import report_groups
+    from twintrack.result_json import read_invasion_json, read_result_json
+
+    (tmp_path / "result.json").write_bytes(b"[" * 100_000 if result == "deep" else as_json(result))
+    (tmp_path / "invasion.json").write_bytes(as_json(invasion))
+    try:
+        found = read_result_json(tmp_path / "result.json")
+        readouts = read_invasion_json(tmp_path / "invasion.json")
+    except InputError as error:
+        assert str(tmp_path) in str(error)
+        return
+    raters = found["bundle"].get("raters")
+    assert tumor_label(found["threshold"], MapMeaning.MHR, raters)
+    assert len(Remarks.of(found).content_description) <= 64
+    for group in report_groups(found, readouts, MapMeaning.MHR, raters):
+        assert all(abs(quantity.value) < 1e12 for quantity in group.quantities)
+
+
+@readers
+@given(text=broken(as_json(RESULT)))
+def test_damaged_result_folders_are_refused_before_anything_is_written(tmp_path: Path, text: bytes) -> None:
     from twintrack.export import export_result
 
-    path = tmp_path / "result.json"
-    for stored in (as_json(content), text):
-        path.write_bytes(stored)
-        with pytest.raises(TwinTrackError):
-            export_result(tmp_path, tmp_path / "no series", tmp_path / "out")
+    (tmp_path / "result.json").write_bytes(text)
+    with pytest.raises(TwinTrackError):
+        export_result(tmp_path, tmp_path / "no series", tmp_path / "out")
     assert not (tmp_path / "out" / "map.dcm").exists()

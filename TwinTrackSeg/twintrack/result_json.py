@@ -1,0 +1,124 @@
+"""``result.json`` and ``invasion.json`` of a result folder, read as the files of strangers: checked field by field."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from twintrack.errors import InputError
+
+__all__ = ["read_invasion_json", "read_result_json"]
+
+LARGEST = 1e12
+"""No number of a result comes near it."""
+
+TARGETS = ("mhr", "single-rater", "hard-label")
+
+Check = Callable[[Any], bool]
+
+
+def read_result_json(path: Path) -> dict[str, Any]:
+    """Read a ``result.json``; what an export needs has the right form.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or was not written by this program.
+    """
+    content = _read(path)
+    checks = {"bundle": _is_object, "labels": _is_labels, "device": _is_text, "threshold": _is_threshold}
+    _require(content, path, {**checks, "calibrator": _maybe(_is_calibrator)})
+    objects = _maybe(lambda value: _is_list(value) and all(map(_is_object, value)))
+    optional = {**dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object)), "lesions": objects}
+    _require({name: content.get(name) for name in optional}, path, optional)
+    bundle, suitability = content["bundle"], content.get("suitability") or {}
+    _require(bundle, path, dict.fromkeys(("name", "version", "sha256"), _is_text))
+    _require({"raters": bundle.get("raters")}, path, {"raters": _maybe(_is_count)})
+    parts = {"outside": _maybe(_is_list), "contrast": _maybe(_is_object)}
+    _require({name: suitability.get(name) for name in parts}, path, parts)
+    return content
+
+
+def read_invasion_json(path: Path) -> dict[str, Any]:
+    """Read an ``invasion.json``; what an export needs has the right form.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or was not written by this program.
+    """
+    content = _read(path)
+    _require(content, path, {"thresholds": lambda value: _is_list(value) and all(map(_is_number, value))})
+    _require(content, path, {"vessels": lambda value: _is_object(value) and all(map(_is_object, value.values()))})
+    for vessel in content["vessels"].values():
+        curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm")}
+        _require(curves, path, dict.fromkeys(curves, _maybe(_is_list)))
+    return content
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        sane = _is_object(content) and _numbers_are_sane(content)
+    except FileNotFoundError:
+        raise InputError(f"{path.parent}: holds no {path.name}; give the result folder of a finished run") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if not sane:
+        raise InputError(f"{path}: is no result of twintrack segment; run it again")
+    return dict(content)
+
+
+def _require(holder: dict[str, Any], path: Path, checks: dict[str, Check]) -> None:
+    for name, check in checks.items():
+        if name not in holder or not check(holder[name]):
+            raise InputError(f"{path}: {name!r} is missing or malformed; run the segmentation again")
+
+
+def _numbers_are_sane(value: Any) -> bool:
+    """Whether every number is finite and of a size that a measurement can have."""
+    if isinstance(value, dict):
+        return all(map(_numbers_are_sane, value.values()))
+    if isinstance(value, list):
+        return all(map(_numbers_are_sane, value))
+    return not isinstance(value, (int, float)) or (abs(value) < LARGEST and isfinite(value))
+
+
+def _maybe(check: Check) -> Check:
+    return lambda value: value is None or check(value)
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_calibrator(value: Any) -> bool:
+    return isinstance(value, dict) and value.get("target") in TARGETS
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_threshold(value: Any) -> bool:
+    return _is_number(value) and 0 < value <= 1
+
+
+def _is_labels(value: Any) -> bool:
+    numbers = value.values() if isinstance(value, dict) else ()
+    return isinstance(value, dict) and all(_is_count(number) for number in numbers) and all(map(_is_text, value))
