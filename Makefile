@@ -61,6 +61,7 @@ sbom: $(STAMP)
 	"$(PYTHON)" -m venv $(VENV)/sbom
 	$(VENV)/sbom/$(notdir $(BIN))/python -m pip install --disable-pip-version-check --quiet "cyclonedx-bom>=7,<8"
 	$(VENV)/sbom/$(notdir $(BIN))/python -m cyclonedx_py environment --pyproject pyproject.toml --output-file sbom.json $(BIN)/python
+	$(BIN)/python tools/portable_sbom.py sbom.json
 
 clean:
 	rm -rf $(VENV) demo-output
