@@ -16,6 +16,7 @@ from twintrack.bundle_json import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGE
 from twintrack.bundle_plans import architecture_name, check_dataset, check_plans, label_channels
 from twintrack.bundle_zip import UNPACKED, unpack_bundle_zip
 from twintrack.errors import BundleError
+from twintrack.given_paths import is_there
 from twintrack.input_range import InputRange
 from twintrack.private_folder import PrivateFolder
 
@@ -111,10 +112,9 @@ class Bundle:
         BundleError
             If anything is missing, altered, malformed or not supported.
         """
-        path = Path(path).expanduser()
-        if path.is_dir():
+        if is_there(path := Path(path).expanduser()) and path.is_dir():
             return cls._from_folder(path, None)
-        if not path.is_file():
+        if not (is_there(path) and path.is_file()):
             raise BundleError(f"{path}: no such bundle; give a bundle folder or a zip file of one")
         unpacked = unpack_bundle_zip(path)
         folder = unpacked.path / UNPACKED

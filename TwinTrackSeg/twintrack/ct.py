@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twintrack.errors import InputError
+from twintrack.given_paths import is_there
 from twintrack.preflight import WORK_BYTES
 from twintrack.volume import Volume, read_volume
 
@@ -61,7 +62,7 @@ def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
     from twintrack.dicom import is_dicom_input, read_series
 
     path = Path(path)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{path}: no such file or folder")
     if is_dicom_input(path):
         series = read_series(path, series_uid=series_uid)

@@ -12,6 +12,7 @@ import numpy as np
 
 from twintrack.atomic import atomic_folder
 from twintrack.errors import InputError, OutputError
+from twintrack.given_paths import is_there
 from twintrack.result_json import read_invasion_json, read_result_json
 from twintrack.volume import Volume, read_volume
 
@@ -187,7 +188,7 @@ def _check_choice(
 def _read_series(path: Path, series_uid: str | None, segmented: str) -> DicomSeries:
     from twintrack.dicom import is_dicom_input, read_series
 
-    if path.exists() and not is_dicom_input(path):
+    if is_there(path) and not is_dicom_input(path):
         raise InputError(
             f"{path}: not a DICOM series; give the folder of the segmented series, or --make-series {path.name} to "
             "make one with new UIDs and placeholder patient data"

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twintrack.errors import InputError
+from twintrack.given_paths import is_there
 from twintrack.volume import Geometry, Volume, read_volume
 
 __all__ = ["ManifestRow", "ManifestRows", "located", "read_annotations", "read_manifest", "scan_manifest"]
@@ -213,7 +214,7 @@ def _row(path: Path, number: int, line: dict[str, str], columns: _Columns, look:
             continue
         file = path.parent / cell.strip()
         rater = ANNOTATION.fullmatch(column)
-        if look and (column in columns.needs or column in columns.optional or rater) and not file.exists():
+        if look and (column in columns.needs or column in columns.optional or rater) and not is_there(file):
             raise InputError(f"{where}: {column}: {file}: no such file")
         if rater:
             annotations[int(rater.group(1))] = file

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from twintrack.errors import InputError
+from twintrack.given_paths import is_there
 
 __all__ = ["BACKENDS", "DEFAULT_VESSEL_NAMES", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
 
@@ -81,7 +81,7 @@ class SegmentSettings:
             raise InputError(f"the backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
         if isinstance(self.roi, str) and self.roi not in ("auto", "full"):
             raise InputError(f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}")
-        if self.vessels is not None and not Path(self.vessels).exists():
+        if self.vessels is not None and not is_there(self.vessels):
             raise InputError(f"{self.vessels}: no such file (vessel label map)")
 
     def to_json(self) -> dict[str, Any]:

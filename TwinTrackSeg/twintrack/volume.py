@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError, OutputError
+from twintrack.given_paths import is_there
 from twintrack.preflight import check_memory, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def read_volume(path: str | Path, *, work_bytes: int = 0) -> Volume:
     import SimpleITK as sitk
 
     path = Path(path)
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{path}: no such file")
     if not path.name.lower().endswith(FILE_ENDINGS):
         raise InputError(f"{path}: not a volume file; expected one of {', '.join(FILE_ENDINGS)}")
