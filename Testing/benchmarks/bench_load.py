@@ -56,7 +56,8 @@ def sequential(ct: Path, bundle: Path, folder: Path, cases: int) -> str:
     slope = np.polyfit(half, np.array(memory)[half], 1)[0] if len(half) > 2 else float("nan")
     print(f"cases {cases}: {np.median(seconds):.2f} s each, the first {seconds[0]:.2f} s")
     print(f"memory after case 1, middle, end: {memory[0]}, {memory[cases // 2]}, {memory[-1]} kB")
-    print(f"slope over the second half: {slope:.1f} kB a case ({'flat' if slope < FLAT_KB_PER_CASE else 'GROWS'})")
+    verdict = "too few cases to tell" if np.isnan(slope) else "flat" if slope < FLAT_KB_PER_CASE else "GROWS"
+    print(f"slope over the second half: {slope:.1f} kB a case ({verdict})")
     print(f"different maps: {len(hashes)} (1 expected)")
     return hashes.pop()
 
