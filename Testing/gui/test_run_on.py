@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 
-from panel_steps import chosen, save, waitFor
+from panel_steps import chosen, waitFor
 
 ADDRESS = "tls://gpu.hospital.example:8786"
 NOTE = "json.dump(request, open({path!r}, 'w'))\nsay(event='cancelled')\n"
@@ -52,11 +52,10 @@ def test_this_computer_runs_the_model_unless_a_server_is_chosen(panel, ct, bundl
     assert request["bundle"] == str(bundle)
 
 
-def test_a_server_is_asked_with_its_own_model(server, ct, bundle, worker, tmp_path, pictures):
+def test_a_server_is_asked_with_its_own_model(server, ct, bundle, worker, tmp_path):
     chosen(server, ct, bundle)
     server.ui.optionsCollapsibleButton.collapsed = False
     assert server.ui.serverLineEdit.isVisibleTo(server.parent)
-    save(server, pictures / "panel_run_on.png")
     request = asked(server, worker, tmp_path)
     assert request["run_on"] == ADDRESS
     assert request["tls"] == str(tmp_path)

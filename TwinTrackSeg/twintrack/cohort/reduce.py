@@ -31,6 +31,9 @@ __all__ = ["spread_over"]
 FAN = 8
 """Sums that are added up by one task."""
 
+HEIGHT = 2
+"""Levels of sums that the cluster adds up."""
+
 MOST_IN_BATCH = 8
 CASES_PER_STEP = 64
 """Cases that one task adds up: one of up to 127, two of up to 191, and so on; the number of workers plays no part."""
@@ -79,10 +82,11 @@ def spread_over(client: Client, *, bundle: Path | None = None, announce: Callabl
             running.append(_Batch(number, leaf, own))
             if len(running) >= BATCHES_PER_SLOT * places:
                 _wait(client, running, len(items), progress, keep)
+                tree.collect()
         while running:
             cancel.check()
             _wait(client, running, len(items), progress, keep)
-        return tree.total().result()
+        return tree.total()
 
     return spread
 
@@ -96,24 +100,46 @@ class _Batch(NamedTuple):
 
 
 class _Tree:
-    """Sums of sums, as the digits of a number to the base `FAN`: memory grows with its number of digits."""
+    """Sums of sums, as the digits of a number to the base `FAN`; those of `HEIGHT` levels are added up here.
+
+    Dask remembers how to make a sum again, with all that it was made of, as long as there is the sum: a tree that stays
+    on the cluster would let the scheduler's memory grow with the cohort.
+    """
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._levels: list[list[Future[Any]]] = []
+        self._levels: list[list[Future[Any]]] = [[] for _ in range(HEIGHT)]
+        self._whole: deque[Future[Any]] = deque()
+        self._total: Any = None
 
     def push(self, part: Future[Any], level: int = 0) -> None:
-        if level == len(self._levels):
-            self._levels.append([])
+        """Add a part; what came before it is on the left."""
+        if level == HEIGHT:
+            self._whole.append(part)
+            return
         self._levels[level].append(part)
         if len(self._levels[level]) == FAN:
             total = self._sum(self._levels[level])
             self._levels[level] = []
             self.push(total, level + 1)
 
-    def total(self) -> Future[Any]:
-        """Return the sum of all parts, the earlier ones first."""
-        return self._sum([part for level in reversed(self._levels) for part in level])
+    def collect(self) -> None:
+        """Take the sums that are ready, without waiting for any."""
+        while self._whole and self._whole[0].status == "finished":
+            self._take()
+
+    def total(self) -> Any:
+        """Return the sum of all parts."""
+        rest = [part for level in reversed(self._levels) for part in level]
+        if rest:
+            self._whole.append(self._sum(rest))
+        while self._whole:
+            self._take()
+        return self._total
+
+    def _take(self) -> None:
+        found = self._whole.popleft().result()
+        self._total = found if self._total is None else self._total + found
 
     def _sum(self, parts: list[Future[Any]]) -> Future[Any]:
         return self._client.submit(_added, parts, pure=False)
