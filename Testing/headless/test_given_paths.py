@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from twintrack.bundle import Bundle
+from twintrack.ct import load_ct
 from twintrack.errors import TwinTrackError
 from twintrack.given_paths import is_there
 from twintrack.manifest import read_manifest
-from twintrack.pipeline import load_ct
 from twintrack.progress import CancelToken
 from twintrack.settings import SegmentSettings
 from twintrack.volume import read_volume

@@ -15,6 +15,7 @@ from TwinTrackSegLib.mrml.ResultFiles import EDITED_NOTE, currentRecord, saveRep
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SceneResult import resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
+from TwinTrackSegLib.mrml.TemporaryFolder import temporaryFolder
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
 
@@ -122,6 +123,21 @@ def test_reports_are_written_as_html_and_pdf_and_nothing_else(loaded, tmp_path):
     assert saveReport(loaded, tmp_path / "r.pdf").read_bytes().startswith(b"%PDF")
     with pytest.raises(InputError, match=r"\.html or \.pdf"):
         saveReport(loaded, tmp_path / "r.doc")
+
+
+def test_another_slicer_that_starts_meanwhile_leaves_the_report_s_folder_alone(loaded, tmp_path, monkeypatch):
+    import twintrack.overview
+
+    write, made = twintrack.overview.write_overview, []
+
+    def whileAnotherStarts(path, *arguments, **options):
+        write(path, *arguments, **options)
+        with temporaryFolder() as other:  # clears up what it takes for abandoned
+            made.append(other.parent == path.parent.parent)
+
+    monkeypatch.setattr(twintrack.overview, "write_overview", whileAnotherStarts)
+    assert saveReport(loaded, tmp_path / "r.html").stat().st_size > 10_000
+    assert made == [True]
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("slicer")
 from twintrack import errors
-from TwinTrackSegLib.mrml import SegmentationRun as runModule
+from TwinTrackSegLib.mrml import TemporaryFolder
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
@@ -32,7 +32,7 @@ def temporaryRoot(tmp_path, monkeypatch):
     """The folder in which runs make their private folders."""
     root = tmp_path / "private root"
     root.mkdir()
-    monkeypatch.setattr(runModule, "_temporaryRoot", lambda: str(root))
+    monkeypatch.setattr(TemporaryFolder, "_root", lambda: str(root))
     return root
 
 

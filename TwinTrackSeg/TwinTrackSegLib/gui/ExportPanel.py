@@ -1,6 +1,5 @@
 """Export: DICOM objects to a folder or the database, volumes, report."""
 
-import tempfile
 from pathlib import Path
 
 import qt
@@ -11,6 +10,7 @@ import slicer
 from TwinTrackSegLib.gui.Errors import shownErrors
 from TwinTrackSegLib.gui.Styles import sayStatus
 from TwinTrackSegLib.mrml.ResultFiles import ENDINGS, saveReport, saveVolumes
+from TwinTrackSegLib.mrml.TemporaryFolder import temporaryFolder
 
 __all__ = ["ExportPanel", "addToDatabase"]
 
@@ -45,9 +45,11 @@ class ExportPanel:
         """Write DICOM objects into Slicer's database."""
 
         def write() -> str:
-            with tempfile.TemporaryDirectory(prefix="TwinTrackSeg-") as folder:
-                self.logic.exportDicomSeg(Path(folder) / "segmentation.dcm", result=self.results.result)
-                return _("{number} objects to the DICOM database").format(number=addToDatabase(folder))
+            with temporaryFolder() as folder:
+                objects = folder / "dicom"
+                objects.mkdir()
+                self.logic.exportDicomSeg(objects / "segmentation.dcm", result=self.results.result)
+                return _("{number} objects to the DICOM database").format(number=addToDatabase(str(objects)))
 
         self._write(write)
 

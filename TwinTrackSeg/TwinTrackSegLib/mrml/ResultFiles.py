@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from twintrack.volume import Volume, write_volume
 from TwinTrackSegLib.mrml.Correction import drawnMap, noticeEdit
 from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
 from TwinTrackSegLib.mrml.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.TemporaryFolder import temporaryFolder
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
 
 __all__ = ["EDITED_NOTE", "ENDINGS", "currentRecord", "saveReport", "saveVolumes"]
@@ -94,8 +94,8 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
     labels, names = _labels(result)
     record, invasion = currentRecord(result)
     bundle = record.get("bundle", {})
-    with tempfile.TemporaryDirectory(prefix="TwinTrackSeg-") as folder:
-        picture = Path(folder) / "overview.png"
+    with temporaryFolder() as folder:
+        picture = folder / "overview.png"
         write_overview(
             picture,
             volumeFromNode(result.volumeNode),

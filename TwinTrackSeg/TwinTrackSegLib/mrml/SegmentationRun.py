@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import slicer
-from twintrack.errors import OutputError, TwinTrackError
-from twintrack.private_folder import PrivateFolder
+from twintrack.errors import TwinTrackError
 from TwinTrackSegLib.mrml.Processor import Processor, processorOf
+from TwinTrackSegLib.mrml.TemporaryFolder import temporaryFolder
 from TwinTrackSegLib.mrml.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.VolumeConversion import checkCt, volumeFromNode, writeNrrd
 from TwinTrackSegLib.mrml.WorkerProcess import WorkerProcess
@@ -92,10 +91,7 @@ class SegmentationRun:
         self.remainingSec: float | None = None
         self.processor: Processor | None = None
         self.notes: list[str] = []
-        try:
-            self._temporary = PrivateFolder("TwinTrackSeg-", _temporaryRoot())
-        except OSError as error:
-            raise OutputError(f"no temporary folder can be made for the run ({error.strerror}); make room") from error
+        self._temporary = temporaryFolder()
         try:
             writeNrrd(volumeFromNode(self.node), self.folder / CT_FILE)
             names = vessels.write(node, self.folder / VESSEL_FILE) if vessels is not None else None
@@ -171,9 +167,3 @@ def _lines(value: object, before: list[str]) -> list[str]:
 
 def _isSeconds(value: object) -> bool:
     return isinstance(value, (int, float)) and 0 <= value < 1e9
-
-
-def _temporaryRoot() -> str | None:
-    """Return Slicer's own temporary folder, or None for the system's."""
-    app = getattr(slicer, "app", None)
-    return str(app.temporaryPath) if app is not None else None
