@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -36,22 +37,11 @@ def test_names_that_no_file_can_have_are_refused(name, tmp_path):
         read_manifest(tmp_path / "m.csv", needs=("image",))
 
 
-class Said:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def write(self, line: str) -> None:
-        self.lines.append(line)
-
-    def flush(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("key", ["input", "bundle", "out", "vessels", "calibrator"])
 def test_a_worker_refuses_a_request_with_a_path_that_is_too_long(key, bundle_folder, tmp_path):
     from faults import ct_file
 
     request = {"schema": 1, "input": str(ct_file(tmp_path)), "bundle": str(bundle_folder), "out": str(tmp_path / "out")}
-    said = Said()
+    said = io.StringIO()
     assert answer({**request, key: str(Path("/") / ("x" * 5000))}, Events(said), CancelToken()) == 2
-    assert json.loads(said.lines[-1])["event"] == "error"
+    assert json.loads(said.getvalue().splitlines()[-1])["event"] == "error"

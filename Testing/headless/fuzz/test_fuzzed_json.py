@@ -3,6 +3,7 @@
 # ruff: noqa: PT017 - an error that need not come cannot be awaited by pytest.raises
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -120,25 +121,14 @@ def test_settings_of_a_request(content: Any) -> None:
         assert 0 < settings.threshold <= 1
 
 
-class _Said:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def write(self, line: str) -> None:
-        self.lines.append(line)
-
-    def flush(self) -> None:
-        pass
-
-
 @readers
 @given(bent({"schema": 1, "input": "/nowhere/ct.nrrd", "bundle": "/nowhere", "out": "/dev/null/out"}) | json_values)
 def test_requests_of_a_worker(content: Any) -> None:
     from twintrack.progress import CancelToken
 
-    said = _Said()
+    said = io.StringIO()
     code = answer(content, Events(said), CancelToken())  # type: ignore[arg-type]
-    last = json.loads(said.lines[-1])
+    last = json.loads(said.getvalue().splitlines()[-1])
     assert (code, last["event"]) == (2, "error"), last
     assert issubclass(getattr(__import__("twintrack.errors").errors, last["kind"]), TwinTrackError)
 

@@ -111,3 +111,12 @@ def test_what_a_bundle_s_networks_do_on_some_cts_becomes_a_range(
         pytest.raises(InputError, match="one fine network"),
     ):
         measure_disagreement(tmp_path / "m.csv", single, device="cpu")
+
+
+def test_the_series_that_a_manifest_names_is_the_one_that_is_read(
+    make_ct: Callable[..., Volume], bundle: Bundle, tmp_path: Path
+) -> None:
+    write_volume(make_ct((40, 36, 20), seed=1), tmp_path / "1.nrrd")
+    (tmp_path / "m.csv").write_text("case,image,series\na,1.nrrd,1.2.3\n")
+    with pytest.raises(InputError, match="holds no DICOM series"):
+        measure_disagreement(tmp_path / "m.csv", bundle, device="cpu")
