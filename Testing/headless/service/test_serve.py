@@ -16,9 +16,9 @@ import psutil
 import pytest
 import torch
 
-from twintrack import dask_shared
+from twintrack import __version__, dask_shared
 from twintrack.progress import CancelToken
-from twintrack.service import address
+from twintrack.service import address, client
 from twintrack.service.case import ServedCase
 from twintrack.service.certificates import make_certificates
 from twintrack.service.connection import connected
@@ -106,8 +106,6 @@ def test_trouble_has_the_kind_and_the_sentence_of_a_run_here(
 
 @pytest.mark.parametrize("kind", ["ZeroDivisionError", "OwnError"])
 def test_what_nobody_foresaw_is_told_as_here(request_there, ask, monkeypatch, kind):
-    from twintrack.service import client
-
     def fail(*_arguments, **_keywords):
         client._raise(
             {"event": "error", "kind": kind, "message": "unexpected: at /f/ct"}, lambda s: s.replace("/f", "/u")
@@ -213,6 +211,13 @@ def test_a_certificate_that_the_server_does_not_know_is_refused(server, certific
     (other / "ca.pem").write_bytes((certificates / "client" / "ca.pem").read_bytes())  # trusts the server, in vain
     told = ask(request_there(tls=str(other)))
     assert "does not accept your certificate" in told.last["message"]
+
+
+def test_another_version_than_was_installed_here_is_named(request_there, ask, monkeypatch, server):
+    monkeypatch.setattr(client, "__version__", "0.0.1")
+    told = ask(request_there())
+    assert told.last["kind"] == "InputError"
+    assert f"has twintrack {__version__}, this computer 0.0.1" in told.last["message"]
 
 
 def test_another_version_here_is_named(request_there, ask, monkeypatch, server):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from twintrack import errors
+from twintrack import __version__, errors
 from twintrack.atomic import atomic_folder
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
 from twintrack.preflight import check_output
@@ -77,7 +77,12 @@ def segment_there(
     progress(0.0, "looking for the server")
     with connected(address, certificates) as server:
         cancel.check()
-        offered = server.ask(desk.about)["bundle"]
+        about = server.ask(desk.about)
+        if about["version"] != __version__:  # Dask compares what was installed, which need not be what is imported
+            raise InputError(
+                f"{address}: has twintrack {about['version']}, this computer {__version__}; install the same version"
+            )
+        offered = about["bundle"]
         title = f"{offered['name']} {offered['version']}"
         _check_bundle(bundle, offered["sha256"], f"{address} offers {title}")
         if announce is not None:
