@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 import numpy as np
 
@@ -21,15 +21,16 @@ from twintrack.evaluation_cases import DrawnSketches, ScoredCase, score_rows
 from twintrack.evaluation_summary import CohortScores, summarise_cohort
 from twintrack.evaluation_tables import latex_summary, markdown_summary
 from twintrack.manifest import ManifestRows, scan_manifest
+from twintrack.metrics import CandidatePool
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.spreading import Spread, one_by_one
-
-if TYPE_CHECKING:
-    from twintrack.metrics import LesionCandidate
 
 __all__ = ["CohortScores", "evaluate_manifest", "score_cohort"]
 
 FILES = ("metrics.csv", "metrics_compare.csv", "summary.json", "summary.md", "summary.tex", "reliability.png")
+
+MOST_NAMED = 20
+"""Cases that a warning names."""
 
 
 def evaluate_manifest(
@@ -137,7 +138,7 @@ def score_cohort(
         tuple(table.cases),
         table.columns,
         np.frombuffer(table.values).reshape(len(table.cases), len(table.columns)),
-        tuple(table.candidates),
+        table.candidates,
         found.by_column,
         tuple(_warnings(len(rows), table.untouched, table.lonely)),
     )
@@ -154,7 +155,7 @@ class _Table:
     cases: list[str] = field(default_factory=list)
     columns: tuple[str, ...] = ()
     values: array[float] = field(default_factory=lambda: array("d"))
-    candidates: list[tuple[LesionCandidate, ...]] = field(default_factory=list)
+    candidates: CandidatePool = field(default_factory=CandidatePool)
     untouched: list[str] = field(default_factory=list)
     lonely: list[str] = field(default_factory=list)
 
@@ -169,7 +170,7 @@ class _Table:
             writer.writerow((harmless(one.case), *("" if value is None else repr(value) for value in numbers)))
             self.values.extend(np.nan if value is None else value for value in numbers)
             self.cases.append(one.case)
-            self.candidates.append(one.candidates)
+            self.candidates.add(one.candidates)
             if one.untouched:
                 self.untouched.append(one.case)
             if one.lonely:
@@ -180,10 +181,15 @@ def _warnings(cases: int, untouched: list[str], lonely: list[str]) -> Iterator[s
     if cases == 1:
         yield "one case only: no interval over cases can be given"
     if untouched:
-        names = ", ".join(untouched)
-        yield f"no rater marked tumour in {names}: ECE over the whole volume, CRPS 0 by the protocol's rule"
+        yield f"no rater marked tumour in {_some(untouched)}: ECE over the whole volume, CRPS 0 by the protocol's rule"
     if lonely:
-        yield f"one rater only in {', '.join(lonely)}: the protocol's CRPS is 0 there, whatever was predicted"
+        yield f"one rater only in {_some(lonely)}: the protocol's CRPS is 0 there, whatever was predicted"
+
+
+def _some(cases: list[str]) -> str:
+    """Name some cases, and say how many more there are."""
+    more = len(cases) - MOST_NAMED
+    return ", ".join(cases[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _draw(path: Path, ours: CohortScores, other: CohortScores | None) -> None:

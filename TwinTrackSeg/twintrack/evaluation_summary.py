@@ -15,7 +15,7 @@ from twintrack.bundle import file_sha256
 
 if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch
-    from twintrack.metrics import BootstrapMean, LesionCandidate
+    from twintrack.metrics import BootstrapMean, CandidatePool
 
 __all__ = ["CohortScores", "metric_means", "summarise_cohort"]
 
@@ -39,7 +39,7 @@ class CohortScores:
         Names of the metrics.
     table : numpy.ndarray
         float64 (case, metric); NaN where a metric is undefined.
-    candidates : tuple
+    candidates : CandidatePool
         The lesion candidates of each case.
     sketches : dict
         Sketch of ``probability`` over all cases and, where every case has one, of ``score``.
@@ -51,7 +51,7 @@ class CohortScores:
     cases: tuple[str, ...]
     columns: tuple[str, ...]
     table: NDArray[np.float64]
-    candidates: tuple[tuple[LesionCandidate, ...], ...]
+    candidates: CandidatePool
     sketches: dict[str, ScoreSketch]
     warnings: tuple[str, ...]
 
@@ -122,19 +122,23 @@ def _strata(scores: CohortScores, values: NDArray[np.float64], resamples: int, s
 def _detection(scores: CohortScores, resamples: int, seed: int) -> dict[str, Any]:
     """Return the detection calibration error of the candidates of all cases together."""
     from twintrack.metrics.bootstrap import case_weights, summarise
-    from twintrack.metrics.detection import detection_ece, detection_gaps
+    from twintrack.metrics.detection import BINS, detection_ece
 
-    number = sum(len(candidates) for candidates in scores.candidates)
-    if number == 0:
+    pool = scores.candidates
+    if pool.candidates == 0:
         return {"candidates": 0, "d_ece": None}
-    raters = sorted({rater for case in scores.candidates for candidate in case for rater in candidate.matched})
-    sums = [detection_gaps(candidates, raters) for candidates in scores.candidates]
-    gaps, counts = np.stack([gap for gap, _ in sums]), np.stack([count for _, count in sums])
-    resampled = np.empty(resamples)
-    for rows, weights in case_weights(len(sums), resamples=resamples, seed=seed):
-        resampled[rows] = detection_ece(np.einsum("rc,cib->rib", weights, gaps), weights @ counts)
-    error = float(detection_ece(gaps.sum(axis=0), counts.sum(axis=0)))
-    return {"candidates": number, "d_ece": _mean_json(summarise(error, resampled, len(sums)))}
+    raters = pool.raters
+    gaps, counts = np.zeros((resamples, len(raters), BINS)), np.zeros((resamples, len(raters)))
+    for rows, block, weights in case_weights(pool.cases, resamples=resamples, seed=seed):
+        of_cases, in_cases = pool.sums(block, raters)
+        gaps[rows] += np.tensordot(weights, of_cases, axes=1)
+        counts[rows] += weights @ in_cases
+    all_gaps, all_counts = pool.sums(slice(0, pool.cases), raters)
+    error = float(detection_ece(all_gaps.sum(axis=0), all_counts.sum(axis=0)))
+    return {
+        "candidates": pool.candidates,
+        "d_ece": _mean_json(summarise(error, detection_ece(gaps, counts), pool.cases)),
+    }
 
 
 def _source(scores: CohortScores) -> dict[str, str]:

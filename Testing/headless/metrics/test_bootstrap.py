@@ -27,6 +27,28 @@ def test_seeds_repeat_and_chunks_do_not_matter(monkeypatch):
     assert bootstrap_means(values, resamples=500, seed=8) != once
 
 
+def test_cases_that_are_drawn_in_blocks_have_the_same_mean_interval_and_number(monkeypatch):
+    values = np.random.default_rng(3).normal(10, 2, size=(300, 1))
+    values[::3] = np.nan
+    (whole,) = bootstrap_means(values, resamples=4000, seed=0)
+    monkeypatch.setattr(bootstrap, "BLOCK", 64)
+    (blocks,) = bootstrap_means(values, resamples=4000, seed=0)
+    assert (blocks.mean, blocks.cases) == (whole.mean, 200)
+    assert blocks.bootstrap_mean == pytest.approx(whole.bootstrap_mean, abs=0.01)
+    assert (blocks.low, blocks.high) == pytest.approx((whole.low, whole.high), abs=0.03)
+    for weights in gathered(300, resamples=50):
+        assert weights.sum() == 300
+        assert set(np.unique(weights)) <= set(range(12))
+
+
+def gathered(cases: int, *, resamples: int) -> np.ndarray:
+    """All weights in one array."""
+    together = np.full((resamples, cases), np.nan)
+    for rows, block, weights in bootstrap.case_weights(cases, resamples=resamples, seed=1):
+        together[rows, block] = weights
+    return together
+
+
 def test_pairs_share_their_resamples_so_that_a_constant_gap_has_no_spread():
     values = np.random.default_rng(1).random((12, 1))
     (gap,) = bootstrap_means(values - (values + 0.25), resamples=300, seed=0)

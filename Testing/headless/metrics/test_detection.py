@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twintrack.metrics.detection import LesionCandidate, detection_ece, detection_gaps, find_candidates
+from twintrack.metrics.detection import CandidatePool, LesionCandidate, detection_ece, find_candidates
 
 SHAPE = (4, 10, 40)
 
@@ -62,7 +62,15 @@ def test_an_empty_rater_matches_nothing():
 
 
 def error(*found: LesionCandidate, raters=(1, 2)) -> float:
-    return float(detection_ece(*detection_gaps(found, raters)))
+    (value,) = detection_ece(*pooled(found).sums(slice(0, 1), raters))
+    return float(value)
+
+
+def pooled(*cases: tuple[LesionCandidate, ...]) -> CandidatePool:
+    pool = CandidatePool()
+    for case in cases:
+        pool.add(case)
+    return pool
 
 
 def test_confidence_equal_to_the_precision_in_every_bin_is_no_error():
@@ -93,6 +101,27 @@ def test_without_a_candidate_the_error_is_undefined():
 
 def test_sums_of_cases_give_the_error_of_all_candidates_together():
     one, other = LesionCandidate(0.9, {1: True, 2: True}), LesionCandidate(0.9, {1: False, 2: True})
-    gaps, counts = zip(*(detection_gaps([candidate], (1, 2)) for candidate in (one, other)), strict=True)
-    pooled = detection_ece(np.sum(gaps, axis=0), np.sum(counts, axis=0))
-    assert pooled == pytest.approx(error(one, other)) == pytest.approx((0.4 + 0.1) / 2)
+    gaps, counts = pooled((one,), (other,)).sums(slice(0, 2), (1, 2))
+    together = detection_ece(gaps.sum(axis=0), counts.sum(axis=0))
+    assert together == pytest.approx(error(one, other)) == pytest.approx((0.4 + 0.1) / 2)
+
+
+def test_any_cases_of_a_pool_have_the_sums_that_they_have_alone():
+    random = np.random.default_rng(4)
+    cases = [
+        tuple(
+            LesionCandidate(float(random.random()), {rater: bool(random.random() < 0.5) for rater in raters})
+            for _ in range(random.integers(0, 4))
+        )
+        for raters in [(1, 3), (3,), (1, 2, 3), (2,), (1, 2), (3, 1)]
+    ]
+    pool, raters = pooled(*cases), [1, 2, 3]
+    assert (pool.cases, pool.candidates) == (6, sum(map(len, cases)))
+    assert pool.raters == raters
+    for part in (slice(0, 6), slice(1, 4), slice(5, 6)):
+        gaps, counts = pool.sums(part, raters)
+        for case, gap, count in zip(cases[part], gaps, counts, strict=True):
+            for place, rater in enumerate(raters):
+                seen = [one for one in case if rater in one.matched]
+                assert count[place] == len(seen)
+                assert gap[place].sum() == pytest.approx(sum(one.confidence - one.matched[rater] for one in seen))

@@ -1,7 +1,7 @@
 """Metrics of a probability map against several raters: the CURVAS-PDACVI protocol, further ones, and the bootstrap."""
 
 from twintrack.metrics.bootstrap import BootstrapMean, bootstrap_means
-from twintrack.metrics.detection import LesionCandidate
+from twintrack.metrics.detection import CandidatePool, LesionCandidate
 from twintrack.metrics.protocol import CaseMetrics, evaluate_case
 from twintrack.metrics.strata import STRATA, SizeStratum
 from twintrack.metrics.vascular import VesselContact
@@ -9,6 +9,7 @@ from twintrack.metrics.vascular import VesselContact
 __all__ = [
     "STRATA",
     "BootstrapMean",
+    "CandidatePool",
     "CaseMetrics",
     "LesionCandidate",
     "SizeStratum",

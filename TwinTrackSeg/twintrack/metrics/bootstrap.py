@@ -13,8 +13,11 @@ __all__ = ["BootstrapMean", "bootstrap_means", "case_weights", "summarise"]
 LEVEL = 0.95
 """Coverage of the intervals."""
 
-CHUNK = 1 << 22
-"""Case weights held at once, so that thousands of cases need no more memory."""
+CHUNK = 1 << 18
+"""Case weights held at once, so that more cases need no more memory."""
+
+BLOCK = 1 << 12
+"""Cases that are drawn together; of more, the number drawn from each block is drawn first, which is the same."""
 
 
 @dataclass(frozen=True)
@@ -68,24 +71,32 @@ def bootstrap_means(values: NDArray[np.float64], *, resamples: int, seed: int) -
     B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
     """
     cases, metrics = values.shape
-    present = np.isfinite(values)
-    filled = np.where(present, values, 0.0)
-    means = np.empty((resamples, metrics))
-    for rows, weights in case_weights(cases, resamples=resamples, seed=seed):
-        drawn = weights @ present
-        means[rows] = np.divide(weights @ filled, drawn, out=np.full_like(drawn, np.nan), where=drawn > 0)
-    columns = [values[present[:, m], m] for m in range(metrics)]
+    totals, drawn = np.zeros((resamples, metrics)), np.zeros((resamples, metrics))
+    for rows, block, weights in case_weights(cases, resamples=resamples, seed=seed):
+        present = np.isfinite(values[block])
+        drawn[rows] += weights @ present
+        totals[rows] += weights @ np.where(present, values[block], 0.0)
+    means = np.divide(totals, drawn, out=np.full_like(drawn, np.nan), where=drawn > 0)
+    columns = (values[np.isfinite(values[:, m]), m] for m in range(metrics))
     return [summarise(float(c.mean()), means[:, m], c.size) if c.size else None for m, c in enumerate(columns)]
 
 
-def case_weights(cases: int, *, resamples: int, seed: int) -> Iterator[tuple[slice, NDArray[np.float64]]]:
-    """Yield how often each case is drawn, as (which resamples, float64 (resample, case)), a chunk at a time."""
+def case_weights(cases: int, *, resamples: int, seed: int) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
+    """Yield how often each case is drawn, piece by piece: which resamples, which cases, float64 (resample, case)."""
     random = np.random.default_rng(seed)
-    step = max(CHUNK // max(cases, 1), 1)
+    blocks = [slice(start, min(start + BLOCK, cases)) for start in range(0, cases, BLOCK)]
+    sizes = np.array([block.stop - block.start for block in blocks])
+    step = max(CHUNK // min(BLOCK, cases), 1)
     for start in range(0, resamples, step):
-        stop = min(start + step, resamples)
-        drawn = random.multinomial(cases, np.full(cases, 1 / cases), size=stop - start)
-        yield slice(start, stop), drawn.astype(float)
+        rows = slice(start, min(start + step, resamples))
+        count = rows.stop - rows.start
+        if len(blocks) == 1:
+            shares = np.full((count, 1), cases)
+        else:
+            shares = random.multinomial(cases, sizes / cases, size=count)
+        for number, block in enumerate(blocks):
+            drawn = random.multinomial(shares[:, number], np.full(sizes[number], 1 / sizes[number]))
+            yield rows, block, drawn.astype(float)
 
 
 def summarise(value: float, resampled: NDArray[np.float64], cases: int) -> BootstrapMean:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from twintrack.lesions import SMALLEST_LESION_ML
 from twintrack.metrics.agreement import THRESHOLDS
 
-__all__ = ["IOU", "LesionCandidate", "detection_ece", "detection_gaps", "find_candidates"]
+__all__ = ["IOU", "CandidatePool", "LesionCandidate", "detection_ece", "find_candidates"]
 
 IOU = 0.5
 """A candidate matches a drawn lesion above this intersection over union; then no lesion matches two candidates."""
@@ -59,26 +60,53 @@ def find_candidates(
     return tuple(candidates)
 
 
-def detection_gaps(
-    candidates: Sequence[LesionCandidate], raters: Sequence[int]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the sums over the candidates of a case that the detection error of any set of cases is made from.
+class CandidatePool:
+    """The candidates of many cases as bare numbers, some ten bytes a candidate and rater.
 
-    Returns
-    -------
-    gaps : numpy.ndarray
-        float64 (rater, bin): sum of the confidences less the number of matched candidates.
-    counts : numpy.ndarray
-        float64 (rater,): candidates of the case; 0 for a rater who did not draw it.
+    Attributes
+    ----------
+    cases, candidates : int
+        How many have been added.
     """
-    gaps, counts = np.zeros((len(raters), BINS)), np.zeros(len(raters))
-    for candidate in candidates:
-        number = min(int(candidate.confidence * BINS), BINS - 1)
-        for place, rater in enumerate(raters):
-            if rater in candidate.matched:
-                gaps[place, number] += candidate.confidence - candidate.matched[rater]
-                counts[place] += 1
-    return gaps, counts
+
+    def __init__(self) -> None:
+        self.cases = self.candidates = 0
+        self._cases, self._raters, self._bins, self._gaps = array("q"), array("q"), array("b"), array("d")
+
+    def add(self, candidates: Sequence[LesionCandidate]) -> None:
+        """Add the next case."""
+        for candidate in candidates:
+            for rater, matched in candidate.matched.items():
+                self._cases.append(self.cases)
+                self._raters.append(rater)
+                self._bins.append(min(int(candidate.confidence * BINS), BINS - 1))
+                self._gaps.append(candidate.confidence - matched)
+        self.cases += 1
+        self.candidates += len(candidates)
+
+    @property
+    def raters(self) -> list[int]:
+        """Numbers of the raters who were compared with any candidate."""
+        return sorted(set(self._raters))
+
+    def sums(self, cases: slice, raters: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return the sums over each case's candidates that the detection error of any set of cases is made from.
+
+        Returns
+        -------
+        gaps : numpy.ndarray
+            float64 (case, rater, bin): sum of the confidences less the number of matched candidates.
+        counts : numpy.ndarray
+            float64 (case, rater): candidates of the case; 0 for a rater who did not draw it.
+        """
+        begin, end = np.searchsorted(np.asarray(self._cases), (cases.start, cases.stop))
+        number = cases.stop - cases.start
+        gaps, counts = np.zeros((number, len(raters), BINS)), np.zeros((number, len(raters)))
+        case = np.asarray(self._cases)[begin:end] - cases.start
+        rater = np.searchsorted(raters, np.asarray(self._raters)[begin:end])
+        np.add.at(gaps, (case, rater, np.asarray(self._bins)[begin:end]), np.asarray(self._gaps)[begin:end])
+        np.add.at(counts, (case, rater), 1)
+        return gaps, counts
 
 
 def detection_ece(gaps: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -94,7 +122,7 @@ def detection_ece(gaps: NDArray[np.float64], counts: NDArray[np.float64]) -> NDA
     Parameters
     ----------
     gaps, counts : numpy.ndarray
-        Sums of `detection_gaps` over cases, (..., rater, bin) and (..., rater).
+        Sums of `CandidatePool.sums` over cases, (..., rater, bin) and (..., rater).
 
     References
     ----------

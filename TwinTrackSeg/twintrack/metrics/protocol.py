@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from twintrack.errors import InputError
 from twintrack.metrics.agreement import THRESHOLDS, AgreementTable
 from twintrack.metrics.boxes import box_from, union
-from twintrack.metrics.detection import LesionCandidate, detection_ece, detection_gaps, find_candidates
+from twintrack.metrics.detection import CandidatePool, LesionCandidate, detection_ece, find_candidates
 from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, threshold_dice
 from twintrack.metrics.ece import corrected_box, corrected_ece, protocol_box, protocol_ece
 from twintrack.metrics.outlines import outline_distance
@@ -206,7 +206,9 @@ def _agreement(table: AgreementTable) -> dict[str, float | None]:
 
 
 def _detection(candidates: Sequence[LesionCandidate], raters: Sequence[int]) -> float | None:
-    error = float(detection_ece(*detection_gaps(candidates, raters)))
+    pool = CandidatePool()
+    pool.add(candidates)
+    error = float(detection_ece(*pool.sums(slice(0, 1), sorted(raters)))[0])
     return error if np.isfinite(error) else None
 
 
