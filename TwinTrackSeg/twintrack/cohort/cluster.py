@@ -31,6 +31,9 @@ BYTES_PER_WORKER = 6 << 30
 NO_SPILLING = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
 """A case is a task without data: nothing to spill, and a worker that paused would never go on."""
 
+SHORT_LOG = {"distributed.admin.low-level-log-length": 50}
+"""Dask keeps the last messages of every connection, by default 1,000, which is some 10 MB where each holds tasks."""
+
 
 @contextmanager
 def cluster_client(
@@ -58,10 +61,14 @@ def cluster_client(
     InputError
         If the scheduler cannot be reached, gets no workers, or runs other versions than this process.
     """
+    import dask
     import distributed  # noqa: F401  (sets the level of its log when it is imported)
 
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes back as an exception
-    with _local(workers, device, networks) if scheduler is None else _remote(scheduler, networks) as client:
+    with (
+        dask.config.set(SHORT_LOG),
+        _local(workers, device, networks) if scheduler is None else _remote(scheduler, networks) as client,
+    ):
         yield client
 
 

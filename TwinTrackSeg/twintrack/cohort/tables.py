@@ -30,7 +30,8 @@ TABLES = (COHORT, FAILURES, TIMINGS, PARQUET, "index.html")
 NUMBERS = ("_ml", "_deg", "_s", "p_contact", "p_encased", "lesions")
 """Endings of the columns that hold numbers."""
 
-ROWS_AT_A_TIME = 4096
+ROWS_AT_A_TIME = 1000
+"""Of `PARQUET`: a row is tens of strings until it is written."""
 
 
 def write_tables(plan: CohortPlan) -> tuple[int, int]:
@@ -65,7 +66,7 @@ def _writer(stack: ExitStack, path: Path) -> Writer:
 
 
 def _write_parquet(cohort: Path, timings: Path, path: Path) -> None:
-    """Write the table with the times of its cases, some thousand rows at a time."""
+    """Write the table with the times of its cases, `ROWS_AT_A_TIME`."""
     import pyarrow
     import pyarrow.parquet
 
