@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
 import pytest
 
 from twintrack.atomic import atomic_folder, atomic_path
+from twintrack.cohort.folder import private_folder, publish, write_record
 from twintrack.errors import OutputError
 
 
@@ -69,6 +71,22 @@ def test_a_single_file_is_on_the_disk_before_it_is_renamed(tmp_path, log):
     kinds = [what for what, _ in log]
     assert kinds == ["forced", "moved", "forced"]
     assert log[0][1] == ("a.json", "whole")
+
+
+@linux
+def test_a_case_of_a_cohort_is_on_the_disk_before_its_folder_gets_its_name(tmp_path, log):
+    for word in ("old", "new"):
+        log.clear()
+        with private_folder(tmp_path / "p1") as work:
+            (work / "report.html").write_text(word)
+            write_record(work, {"case": "p1", "status": "done"})
+            publish(work, tmp_path / "p1")
+    first = next(number for number, (what, _) in enumerate(log) if what == "moved")
+    forced = dict(found for what, found in log[:first] if what == "forced")
+    assert forced["report.html"] == "new"
+    assert json.loads(forced["case.json"])["files"] == {"report.html": 3}
+    assert forced[work.name] == ["case.json", "report.html"]
+    assert log[-1] == ("forced", (tmp_path.name, [f"{work.name}-old-0", "p1"]))  # the old one goes after that
 
 
 def refuse(number: int):

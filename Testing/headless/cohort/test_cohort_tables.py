@@ -112,13 +112,18 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
 class Ended:
     """What a run asks the future of a task that has ended."""
 
+    status = "finished"
+
     def __init__(self, error: Exception | None) -> None:
         self.error = error
+
+    def done(self) -> bool:
+        return True
 
     def exception(self) -> Exception | None:
         return self.error
 
-    def result(self) -> str:
+    def result(self, timeout: float) -> str:
         return "done"
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from twintrack.errors import InputError
+from twintrack.cohort.packed import submit_packed
+from twintrack.cohort.patience import Patience
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["lost_scheduler", "through_cluster"]
+__all__ = ["through_cluster"]
 
 Task = TypeVar("Task")
 
@@ -23,35 +26,37 @@ def through_cluster(
     *,
     window: int,
     resources: Mapping[str, float] | None = None,
+    patience: Patience | None = None,
 ) -> Iterator[tuple[Task, Future[Any]]]:
     """Carry out `function` on each task, at most `window` at a time; yield tasks with their futures as they end.
 
     Raises
     ------
     InputError
-        If the scheduler is lost on the way.
+        If the scheduler, or for too long every worker, is lost on the way.
     """
-    from distributed import as_completed
-
+    patience = patience or Patience(client)
     left = iter(tasks)
-    waiting: dict[Any, Task] = {}
+    waiting: dict[Any, tuple[Task, Future[Any]]] = {}
+    ended: deque[Future[Any]] = deque()
+    number_ended = threading.Semaphore(0)
 
-    def submit(task: Task) -> Future[Any]:
-        future = client.submit(function, task, pure=False, resources=resources)
-        waiting[future.key] = task
-        return future
+    def end(future: Future[Any]) -> None:
+        ended.append(future)
+        number_ended.release()
 
-    ended = as_completed([submit(task) for task in islice(left, window)])
-    for future in ended:
-        if future.status in ("cancelled", "lost"):
-            raise lost_scheduler(client)
-        yield waiting.pop(future.key), future
+    def submit(task: Task) -> None:
+        future = submit_packed(client, function.__name__, function, task, resources=resources)
+        waiting[future.key] = task, future
+        future.add_done_callback(end)
+
+    for task in islice(left, window):
+        submit(task)
+    while waiting:
+        patience.wait(lambda seconds: number_ended.acquire(timeout=seconds))
+        future = ended.popleft()
+        patience.check(future)
+        yield waiting.pop(future.key)
         future.release()
         for task in islice(left, 1):
-            ended.add(submit(task))
-
-
-def lost_scheduler(client: Client) -> InputError:
-    """Return the error of a scheduler that went away."""
-    address = client.scheduler.address if client.scheduler is not None else "the scheduler"
-    return InputError(f"{address}: the scheduler went away; run the same command again, it goes on where it stopped")
+            submit(task)

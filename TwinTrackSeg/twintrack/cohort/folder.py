@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.atomic import STAGING_PREFIX
+from twintrack.durable import force_to_disk
 from twintrack.errors import OutputError
 
 __all__ = ["RECORD", "folder_name", "private_folder", "publish", "read_record", "remove_left_overs", "write_record"]
@@ -59,10 +60,11 @@ def private_folder(folder: Path) -> Iterator[Path]:
 
 
 def publish(work: Path, folder: Path) -> None:
-    """Move `work` to `folder` in one step; what was there goes.
+    """Move `work` to `folder` in one step, once all of it has reached the disk; what was there goes.
 
     Of two workers that publish the same case at the same time the last one wins, with all of its files.
     """
+    force_to_disk(work)
     for attempt in range(ATTEMPTS):
         old = work.with_name(f"{work.name}-old-{attempt}")
         with suppress(FileNotFoundError):
@@ -73,6 +75,7 @@ def publish(work: Path, folder: Path) -> None:
             if attempt + 1 == ATTEMPTS:
                 raise
         else:
+            force_to_disk(folder.parent, deep=False)
             return
         finally:
             shutil.rmtree(old, ignore_errors=True)

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twintrack.cohort.cluster import GPU, dashboard, slots
-from twintrack.cohort.flow import lost_scheduler
+from twintrack.cohort.packed import submit_packed
+from twintrack.cohort.patience import Patience
 from twintrack.cohort.seen import check_row_seen
 from twintrack.manifest import ManifestRow
 from twintrack.progress import CancelToken, Progress
@@ -40,6 +41,8 @@ CASES_PER_STEP = 64
 
 BATCHES_PER_SLOT = 4
 """Batches in hand for each processor."""
+
+ANEW = "run the same command again"
 
 
 def spread_over(client: Client, *, bundle: Path | None = None, announce: Callable[[str], None] | None = None) -> Spread:
@@ -71,21 +74,23 @@ def spread_over(client: Client, *, bundle: Path | None = None, announce: Callabl
             announce(f"dashboard: {dashboard(client)}")
         size = min(max(len(items) // CASES_PER_STEP, 1), MOST_IN_BATCH)
         left, number = iter(items), 0
-        tree = _Tree(client)
+        resource = None if bundle is None else GPU
+        patience = Patience(client, resource=resource, again=ANEW, progress=progress, announce=announce, cancel=cancel)
+        tree = _Tree(client, patience)
         running: deque[_Batch] = deque()
         while batch := list(islice(left, size)):
             cancel.check()
             number += len(batch)
-            leaf = client.submit(_tidily, work, batch, pure=False, resources=resources)
+            leaf = submit_packed(client, "batch", _tidily, work, batch, resources=resources)
             own = None if keep is None else client.submit(itemgetter(0), leaf, pure=False)
             tree.push(leaf if keep is None else client.submit(itemgetter(1), leaf, pure=False))
             running.append(_Batch(number, leaf, own))
             if len(running) >= BATCHES_PER_SLOT * places:
-                _wait(client, running, len(items), progress, keep)
+                _wait(running, len(items), patience, keep)
                 tree.collect()
         while running:
             cancel.check()
-            _wait(client, running, len(items), progress, keep)
+            _wait(running, len(items), patience, keep)
         return tree.total()
 
     return spread
@@ -106,8 +111,8 @@ class _Tree:
     on the cluster would let the scheduler's memory grow with the cohort.
     """
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    def __init__(self, client: Client, patience: Patience) -> None:
+        self._client, self._patience = client, patience
         self._levels: list[list[Future[Any]]] = [[] for _ in range(HEIGHT)]
         self._whole: deque[Future[Any]] = deque()
         self._total: Any = None
@@ -138,7 +143,7 @@ class _Tree:
         return self._total
 
     def _take(self) -> None:
-        found = self._whole.popleft().result()
+        found = self._patience.result(self._whole.popleft())
         self._total = found if self._total is None else self._total + found
 
     def _sum(self, parts: list[Future[Any]]) -> Future[Any]:
@@ -157,24 +162,16 @@ def _tidily(work: Callable[[Sequence[Any]], Any], items: Sequence[Any]) -> Any:
         return_memory()
 
 
-def _wait(
-    client: Client,
-    running: deque[_Batch],
-    items: int,
-    progress: Progress,
-    keep: Callable[[Any], None] | None,
-) -> None:
+def _wait(running: deque[_Batch], items: int, patience: Patience, keep: Callable[[Any], None] | None) -> None:
     """Wait for the oldest batch; raise what it raised, or hand on what is for the client."""
-    from distributed import wait
+    from distributed import KilledWorker
 
     batch = running.popleft()
-    last = batch.leaf if batch.own is None else batch.own
-    wait([last])
-    if last.status in ("cancelled", "lost"):
-        raise lost_scheduler(client)
-    error = last.exception()
-    if error is not None:
-        raise error
-    if keep is not None:
-        keep(last.result())
-    progress(batch.number / items, f"{batch.number} of {items} cases")
+    try:
+        if keep is None or batch.own is None:
+            patience.end(batch.leaf)
+        else:
+            keep(patience.result(batch.own))
+    except KilledWorker as error:
+        raise patience.error("several workers died with the same cases; give them more memory and") from error
+    patience.report(batch.number / items, f"{batch.number} of {items} cases")

@@ -20,6 +20,7 @@ from twintrack.cohort.cluster import GPU, cluster_client, dashboard, slots
 from twintrack.cohort.flow import through_cluster
 from twintrack.cohort.folder import folder_name, remove_left_overs
 from twintrack.cohort.index import write_index
+from twintrack.cohort.patience import Patience
 from twintrack.cohort.plan import CASES, CohortPlan, make_plan
 from twintrack.cohort.seen import check_seen
 from twintrack.cohort.tables import TABLES, write_tables
@@ -126,7 +127,7 @@ def run_cohort(
                 if announce is not None:
                     announce(f"dashboard: {dashboard(client)}")
                 tasks = map(plan.task, compress(plan.cases(), chosen))
-                _compute(client, tasks, todo, progress, cancel)
+                _compute(client, tasks, todo, progress, cancel, announce)
         else:
             _begin(plan, Path(manifest))
         progress(1.0, "writing tables")
@@ -135,26 +136,33 @@ def run_cohort(
     return CohortSummary(plan.out, len(plan), done, failed, len(plan) - todo)
 
 
-def _compute(client: Client, tasks: Iterator[CaseTask], todo: int, progress: Progress, cancel: CancelToken) -> None:
+def _compute(
+    client: Client,
+    tasks: Iterator[CaseTask],
+    todo: int,
+    progress: Progress,
+    cancel: CancelToken,
+    announce: Callable[[str], None] | None = None,
+) -> None:
     """Let the cluster work on the open cases; write down those that no worker survives."""
     from distributed import KilledWorker
 
     window = max(LEAST_WINDOW, WINDOW_PER_SLOT * slots(client, GPU))
     started, failed = time.monotonic(), 0
-    running = through_cluster(client, process_case, tasks, window=window, resources={GPU: SHARE_OF_GPU})
+    patience = Patience(client, resource=GPU, progress=progress, announce=announce, cancel=cancel)
+    running = through_cluster(
+        client, process_case, tasks, window=window, resources={GPU: SHARE_OF_GPU}, patience=patience
+    )
     for number, (task, future) in enumerate(running, start=1):
         cancel.check()
-        error = future.exception()
-        if error is None:
-            failed += future.result() == "failed"
-        elif isinstance(error, KilledWorker):
+        try:
+            failed += patience.result(future) == "failed"
+        except KilledWorker:
             failed += 1
             _note_killer(task)
-        else:
-            raise error
         rate = 3600 * number / (time.monotonic() - started)
         trouble = f", {failed} failed" if failed else ""
-        progress(number / todo, f"{number} of {todo} cases{trouble}, {rate:.0f} an hour")
+        patience.report(number / todo, f"{number} of {todo} cases{trouble}, {rate:.0f} an hour")
 
 
 def _note_killer(task: CaseTask) -> None:

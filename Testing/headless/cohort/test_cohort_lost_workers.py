@@ -1,0 +1,120 @@
+"""A cluster that loses all of its workers: the command says that it waits, and ends if none come back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from twintrack.cohort import cluster, patience, run_cohort
+from twintrack.cohort.flow import through_cluster
+from twintrack.cohort.reduce import spread_over
+from twintrack.errors import Cancelled, InputError
+from twintrack.progress import CancelToken, no_progress
+
+StartWorker = Callable[[], subprocess.Popen[bytes]]
+
+
+@pytest.fixture(scope="module")
+def lonely() -> Iterator[str]:
+    """The address of a scheduler without workers."""
+    from distributed import LocalCluster
+
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+    with LocalCluster(n_workers=0, processes=False, protocol="tcp", **options) as scheduler:
+        yield scheduler.scheduler_address
+
+
+@pytest.fixture
+def start_worker(lonely) -> Iterator[StartWorker]:
+    """Return what starts a worker that nobody starts again when it dies."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        options = ["--no-nanny", "--nthreads", "1", "--resources", "GPU=1", "--no-dashboard", "--memory-limit", "0"]
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", lonely, *options]
+        started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_run_whose_workers_all_died_says_that_it_waits_and_ends_when_none_come(
+    make_cohort, bundle_folder, lonely, start_worker, settings, tmp_path, monkeypatch
+):
+    manifest, worker = make_cohort(["p1", "p2"]), start_worker()
+    said: list[str] = []
+    shown: list[str] = []
+
+    def kill(line: str) -> None:  # what is announced first is the dashboard, when the work begins
+        said.append(line)
+        monkeypatch.setattr(cluster, "WORKER_PATIENCE_S", 2)
+        worker.kill()
+        worker.wait()
+
+    def show(fraction: float, message: str) -> None:
+        shown.append(message)
+
+    out = tmp_path / "out"
+    with pytest.raises(InputError) as ended:
+        run_cohort(manifest, bundle_folder, out, settings, scheduler=lonely, announce=kill, progress=show)
+    assert str(ended.value) == (
+        f"{lonely}: the cluster lost all of its workers, and none came within 2 s; "
+        "start some and run the same command again, it goes on where it stopped"
+    )
+    assert said[1:] == ["the cluster has no workers left; waiting 2 s for new ones"]
+    assert any("waiting for workers" in message for message in shown)
+    assert not list((out / "cases").iterdir())
+
+
+def test_work_goes_on_with_workers_that_come_in_time(lonely, start_worker, monkeypatch):
+    from distributed import Client
+
+    monkeypatch.setattr(patience, "LOOK_EVERY_S", 0.1)
+    workers, said = [start_worker()], []
+
+    def announce(line: str) -> None:
+        said.append(line)
+        if "no workers left" in line:
+            workers.append(start_worker())  # as a queue does, in its own time
+
+    def slow(number: int) -> int:
+        time.sleep(0.05)
+        return number
+
+    with Client(lonely) as client:
+        client.wait_for_workers(1)
+        waiting, found = patience.Patience(client, resource="GPU", announce=announce), []
+        for number, future in through_cluster(
+            client, slow, range(12), window=4, resources={"GPU": 1}, patience=waiting
+        ):
+            found.append((number, waiting.result(future)))
+            if len(found) == 2:  # the next ones are in the worker's hands
+                workers[0].kill()
+                workers[0].wait()
+    assert sorted(found) == [(number, number) for number in range(12)]
+    assert said == ["the cluster has no workers left; waiting 300 s for new ones", "the cluster has workers again"]
+
+
+def test_sums_over_a_cluster_without_workers_can_be_cancelled_and_end_after_a_while(lonely, monkeypatch):
+    from distributed import Client
+
+    monkeypatch.setattr(patience, "LOOK_EVERY_S", 0.1)
+    cancel = CancelToken()
+
+    def cancel_while_waiting(fraction: float, message: str) -> None:
+        if "waiting for workers" in message:
+            cancel.cancel()
+
+    with Client(lonely) as client:
+        with pytest.raises(Cancelled):
+            spread_over(client)(list, range(3), cancel_while_waiting, cancel)
+        monkeypatch.setattr(cluster, "WORKER_PATIENCE_S", 0.5)
+        with pytest.raises(InputError, match=r"none came within 0\.5 s; start some and run the same command again$"):
+            spread_over(client)(list, range(3), no_progress, CancelToken())
