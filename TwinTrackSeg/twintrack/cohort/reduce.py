@@ -145,6 +145,8 @@ class _Tree:
     def _take(self) -> None:
         found = self._patience.result(self._whole.popleft())
         self._total = found if self._total is None else self._total + found
+        del found
+        return_memory()  # a sum can be large, and lies between all the small things that came meanwhile
 
     def _sum(self, parts: list[Future[Any]]) -> Future[Any]:
         return self._client.submit(_added, parts, pure=False)
