@@ -14,6 +14,9 @@ from twintrack.cli_shell import Backend, BackendOption, Device, DeviceOption, Ve
 
 __all__ = ["certificates", "serve"]
 
+WATCH_S = 4.0
+"""How often a server looks whether it has all its processes."""
+
 
 def serve(
     bundle: Annotated[Path, typer.Option(help="Model bundle that is kept loaded: a folder or a zip.")],
@@ -37,10 +40,17 @@ def serve(
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     model = Model(str(bundle), "", device.value, backend.value)
-    with running_server(model, host=host, port=port, certificates=tls, workers=workers, announce=typer.echo) as address:
-        typer.echo(f"ready at {address}")
-        stop.wait()
+    with running_server(
+        model, host=host, port=port, certificates=tls, workers=workers, announce=typer.echo, warn=_warn
+    ) as running:
+        typer.echo(f"ready at {running.address}")
+        while not stop.wait(WATCH_S):
+            running.watch()
     typer.echo("stopped")
+
+
+def _warn(sentence: str) -> None:
+    typer.echo(f"warning: {sentence}", err=True)
 
 
 def certificates(

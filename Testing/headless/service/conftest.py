@@ -8,10 +8,12 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from twintrack.progress import CancelToken
@@ -30,6 +32,15 @@ class Server:
     process: subprocess.Popen
     log: Path
 
+    def workers(self) -> list[psutil.Process]:
+        """Return the processes that do the work."""
+        found = []
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # has just ended, or is a zombie
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
+
     def folders(self) -> list[Path]:
         """Return the folders of the runs that have not ended."""
         return [path for root in self.temporary.glob("twintrack-serve-*") for path in root.glob("[!.]*")]
@@ -41,26 +52,38 @@ def certificates(tmp_path_factory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("tls") / "made", "gpu.example")
 
 
+@pytest.fixture(scope="session")
+def start_server(certificates, tmp_path_factory) -> Callable[..., AbstractContextManager[Server]]:
+    """Return a function that runs a server, which other computers could reach, with a bundle and further options."""
+
+    @contextmanager
+    def start(bundle: Path, *more: str) -> Iterator[Server]:
+        temporary, log = tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("log") / "stderr.txt"
+        options = ["--host", "0.0.0.0", "--port", "0", "--tls", certificates / "server", "--device", "cpu", *more]
+        command = [sys.executable, "-m", "twintrack", "serve", "--bundle", bundle, *options, "--backend", "torch"]
+        environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        with (
+            log.open("w") as errors,
+            subprocess.Popen(
+                [str(word) for word in command], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
+            ) as process,
+        ):
+            ready = next((line for line in process.stdout if line.startswith("ready at ")), None)
+            assert ready is not None, log.read_text()
+            port = ready.strip().rsplit(":", 1)[1]
+            yield Server(f"tls://127.0.0.1:{port}", certificates / "client", temporary, process, log)
+            process.terminate()
+            assert process.wait(60) == 0
+            assert not list(temporary.iterdir())
+
+    return start
+
+
 @pytest.fixture(scope="module")
-def server(make_bundle, certificates, tmp_path_factory) -> Iterator[Server]:
-    """A server that other computers could reach, with the tiny bundle."""
-    temporary, log = tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("log") / "stderr.txt"
-    options = ["--host", "0.0.0.0", "--port", "0", "--tls", certificates / "server", "--device", "cpu"]
-    command = [sys.executable, "-m", "twintrack", "serve", "--bundle", make_bundle(), *options, "--backend", "torch"]
-    environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    with (
-        log.open("w") as errors,
-        subprocess.Popen(
-            [str(word) for word in command], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-        ) as process,
-    ):
-        ready = next((line for line in process.stdout if line.startswith("ready at ")), None)
-        assert ready is not None, log.read_text()
-        port = ready.strip().rsplit(":", 1)[1]
-        yield Server(f"tls://127.0.0.1:{port}", certificates / "client", temporary, process, log)
-        process.terminate()
-        assert process.wait(60) == 0
-        assert not list(temporary.iterdir())
+def server(start_server, make_bundle) -> Iterator[Server]:
+    """A server with the tiny bundle."""
+    with start_server(make_bundle()) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

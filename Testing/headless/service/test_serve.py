@@ -249,14 +249,12 @@ def _all_that_dask_keeps(dask_scheduler=None) -> str:
 
 def test_a_worker_that_dies_is_one_sentence(server, request_there, ask, slow):
     """The last test: the server takes some seconds to start another worker."""
-    root = psutil.Process(server.process.pid)
 
     def kill(event: dict) -> None:
         if event.get("fraction", 0) > 0.15 and server.folders():
-            for child in root.children(recursive=True):
-                with suppress(psutil.NoSuchProcess):  # ended by the kill of an earlier event, or a zombie
-                    if "spawn_main" in " ".join(child.cmdline()):
-                        child.kill()
+            for worker in server.workers():
+                with suppress(psutil.NoSuchProcess):  # ended by the kill of an earlier event
+                    worker.kill()
 
     told = ask(request_there(**slow), None, kill)
     assert told.last["kind"] == "TwinTrackError"

@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import importlib
+import json
+import os
 import shutil
 import threading
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twintrack.bundle import Bundle
-from twintrack.errors import BundleError
+from twintrack.errors import BundleError, TwinTrackError
 from twintrack.progress import CancelToken
+from twintrack.service.desk import BEGUN, DIED, ENDED, TROUBLE, no_room
 from twintrack.settings import SegmentSettings
 from twintrack.worker_run import Events, KeptNetworks, answer
 from twintrack.worker_server import PATIENCE_S, end_hard_unless, return_memory
 
-__all__ = ["PROGRESS", "Model", "ServedCase", "carry_out", "load_model"]
+if TYPE_CHECKING:
+    from distributed import Worker
+
+__all__ = ["PROGRESS", "Model", "ServedCase", "carry_out", "load_model", "loading_trouble"]
 
 PROGRESS = "twintrack-progress"
 """Dask's topic for the progress of all runs: one, because a scheduler never forgets a topic."""
 
 LOOK_S = 0.2
 """How often the worker looks whether the reader still wants the result."""
+
+TOLD_S = 10.0
+"""How long a process that is to end waits until the reader has heard how the run ended."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,7 @@ class _Loaded(KeptNetworks):
         return self._bundle
 
 
+_offered: Model | None = None
 _loaded: _Loaded | None = None
 
 
@@ -91,9 +103,10 @@ def load_model(model: Model) -> None:
     Raises
     ------
     BundleError, InputError
-        If that cannot be done here.
+        If that cannot be done here; the next case tries again.
     """
-    global _loaded
+    global _offered, _loaded
+    _offered = model
     for name in ("matplotlib.figure", "matplotlib.font_manager"):  # slow, and otherwise the first reader's to wait for
         importlib.import_module(name)
     loaded = _Loaded(model)
@@ -101,11 +114,67 @@ def load_model(model: Model) -> None:
     _loaded = loaded
 
 
+def loading_trouble(error: Exception) -> str:
+    """Say that the bundle cannot be loaded, to readers and to the one who runs the server."""
+    reason = str(error) if isinstance(error, TwinTrackError) else f"{type(error).__name__}: {error}"
+    return f"the server cannot load its model ({reason}); tell the one who runs it"
+
+
 def carry_out(case: ServedCase) -> dict[str, Any]:
-    """Segment a CT that was sent; return the last event of a worker: ``done``, ``error`` or ``cancelled``."""
-    assert _loaded is not None  # the server gives out its address only then
-    cancel, ended, folder = CancelToken(), threading.Event(), Path(case.folder)
-    events = _Forwarded(_teller(case.run))
+    """Segment a CT that was sent; return the last event of a worker: ``done``, ``error`` or ``cancelled``.
+
+    Dask calls it again if the process has died; a run that was begun is not begun a second time, however.
+    """
+    from distributed import get_worker
+
+    worker, folder = get_worker(), Path(case.folder)
+    last = _earlier(folder, worker.address)
+    if last is None:
+        last = _model_missing(worker) or _segment(case, worker)
+        with suppress(OSError):  # the reader has left, or the disk is full
+            (folder / ENDED).write_text(json.dumps(last), encoding="utf-8")
+    if not Path(case.source).exists():
+        shutil.rmtree(folder, ignore_errors=True)  # what was written after the desk had removed it
+    return last
+
+
+def _earlier(folder: Path, process: str) -> dict[str, Any] | None:
+    """Return how a process that is no more left the run; None, and note that this one begins with it, if it is new."""
+    with suppress(FileNotFoundError):
+        return dict(json.loads((folder / ENDED).read_text(encoding="utf-8")))
+    try:
+        with (folder / BEGUN).open("x", encoding="utf-8") as stream:
+            stream.write(process)
+    except FileExistsError:
+        return _error("TwinTrackError", DIED)
+    except FileNotFoundError:
+        return {"event": "cancelled"}
+    except OSError as error:
+        return _error("OutputError", no_room(error))
+    return None
+
+
+def _error(kind: str, message: str) -> dict[str, Any]:
+    return {"event": "error", "kind": kind, "message": message}
+
+
+def _model_missing(worker: Worker) -> dict[str, Any] | None:
+    """Return None if the model is loaded, if need be now; it is not after a death whose cause has not been mended."""
+    if _loaded is None:
+        assert _offered is not None  # the server gives out its address only then
+        try:
+            load_model(_offered)
+        except Exception as error:
+            worker.log_event(TROUBLE, loading_trouble(error))
+            return _error("TwinTrackError", loading_trouble(error))
+    return None
+
+
+def _segment(case: ServedCase, worker: Worker) -> dict[str, Any]:
+    """Let the loaded model work."""
+    assert _loaded is not None
+    cancel, ended = CancelToken(), threading.Event()
+    events = _Forwarded(lambda event: worker.log_event(PROGRESS, {**event, "run": case.run}))
     threading.Thread(target=_watch, args=(Path(case.source), cancel, ended, events), daemon=True).start()
     model = _loaded.model
     request = {
@@ -113,7 +182,7 @@ def carry_out(case: ServedCase) -> dict[str, Any]:
         "schema": 1,
         "input": case.source,
         "bundle": model.bundle,
-        "out": str(folder / "result"),
+        "out": str(Path(case.folder) / "result"),
         "device": model.device,
         "backend": model.backend,
     }
@@ -121,10 +190,36 @@ def carry_out(case: ServedCase) -> dict[str, Any]:
         answer(request, events, cancel, _loaded)
     finally:
         ended.set()
-        if not Path(case.source).exists():
-            shutil.rmtree(folder, ignore_errors=True)  # what was written after the desk had removed it
         return_memory()
+    if str(events.last.get("message", "")).startswith("unexpected: "):
+        _end_process(worker, str(events.last["kind"]))
     return events.last
+
+
+def _end_process(worker: Worker, kind: str) -> None:
+    """End this process when the reader has heard of an error that nobody foresaw; until then take no other case.
+
+    Nobody knows what state it is in: after an error on a GPU, for one, nothing works there any more in this process.
+    It is started anew, and cases that wait here are carried out then, or by another worker.
+    """
+    from distributed.core import Status
+
+    key, paused = worker.get_current_task(), threading.Event()
+    worker.log_event(TROUBLE, f"a run met an error that nobody foresaw ({kind}); its process is started anew")
+
+    def pause() -> None:
+        worker.status = Status.paused
+        paused.set()
+
+    def end() -> None:
+        deadline = time.monotonic() + TOLD_S
+        while key in worker.state.tasks and time.monotonic() < deadline:
+            time.sleep(LOOK_S)
+        os._exit(1)
+
+    worker.loop.add_callback(pause)
+    paused.wait(TOLD_S)
+    threading.Thread(target=end, daemon=True).start()
 
 
 class _Forwarded(Events):
@@ -140,13 +235,6 @@ class _Forwarded(Events):
             self._tell(event)
         else:
             self.last = event
-
-
-def _teller(run: str) -> Callable[[dict[str, object]], None]:
-    from distributed import get_worker
-
-    worker = get_worker()  # known to the task's own thread only
-    return lambda event: worker.log_event(PROGRESS, {**event, "run": run})
 
 
 def _watch(source: Path, cancel: CancelToken, ended: threading.Event, events: Events) -> None:

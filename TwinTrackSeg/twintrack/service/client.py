@@ -30,7 +30,7 @@ POLL_S = 0.05
 """How often cancel and the run's end are looked for."""
 
 ASK_S = 2.0
-"""How often a run that waits for its turn asks how many are before it."""
+"""How often a run asks how many are before it, and whether all is well with it."""
 
 SENT, COMPUTED = 0.1, 0.95
 """Fractions of the run at which the CT is sent and the result is computed."""
@@ -148,10 +148,11 @@ def _compute(server: Server, run: str, parcel: Parcel, folder: str, progress: Pr
                 event, waiting = events.get(), False
                 progress(float(event["fraction"]), str(event["message"]))
             cancel.check()
-            if waiting and not ended and time.monotonic() >= ask_at:
+            if not ended and time.monotonic() >= ask_at:
                 ask_at = time.monotonic() + ASK_S
-                before = server.ask(desk.queue, run)
-                progress(0.0, "waiting for the server" + (f", {before} before this one" if before else ""))
+                before = server.ask(desk.queue, run)  # also asked during the work: the process may have died
+                if waiting:
+                    progress(0.0, "waiting for the server" + (f", {before} before this one" if before else ""))
             time.sleep(0.0 if ended else POLL_S)
         final = server.result(future)
     if final["event"] != "done":

@@ -90,7 +90,7 @@ class Server:
         InputError
             If the connection was lost meanwhile.
         TwinTrackError
-            If the worker died.
+            If one process after the other has died.
         """
         from distributed import KilledWorker
 
@@ -100,8 +100,7 @@ class Server:
             return dict(future.result(timeout=CONNECT_S))
         except KilledWorker as error:
             raise TwinTrackError(
-                f"{self.address}: the server's process died in the middle of the run, most often for lack of memory; "
-                "give a smaller region, or tell the one who runs it"
+                f"{self.address}: the server's processes die one after the other; tell the one who runs it"
             ) from error
         except (OSError, TimeoutError) as error:
             raise self._lost() from error
@@ -144,8 +143,16 @@ def connected(address: str, certificates: str | Path | None) -> Iterator[Server]
 
 def _check_versions(address: str, client: Client) -> None:
     """Refuse a server with other versions of what the two speak with."""
+    from distributed.versions import get_versions
+
+    packages = ["twintrack"]
     try:
-        versions = client.get_versions(packages=["twintrack"])
-    except (OSError, TimeoutError) as error:  # a worker that dies at this moment
+        there = client.sync(client.scheduler.versions, packages=packages)
+    except (OSError, TimeoutError) as error:
         raise InputError(f"{address}: does not say its versions; try again") from error
+    versions = {
+        "client": get_versions(packages),
+        "scheduler": there,
+        "workers": {},
+    }  # those have the scheduler's Python
     check_versions(address, versions, NO_ARRAYS, on_workers_only=())

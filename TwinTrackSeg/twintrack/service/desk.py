@@ -7,13 +7,32 @@ private folder, and a run whose folder is gone is over: that is also how the wor
 from __future__ import annotations
 
 import shutil
+import time
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from twintrack.errors import InputError, OutputError
+from twintrack.errors import InputError, OutputError, TwinTrackError
 
-__all__ = ["CHUNK_BYTES", "DESK", "Desk", "about", "begin", "end", "fetch", "listing", "queue", "send"]
+__all__ = [
+    "BEGUN",
+    "CHUNK_BYTES",
+    "DESK",
+    "DIED",
+    "ENDED",
+    "TROUBLE",
+    "Desk",
+    "about",
+    "begin",
+    "end",
+    "fetch",
+    "listing",
+    "no_room",
+    "queue",
+    "send",
+]
 
 DESK = "twintrack-desk"
 """Name of the scheduler's plugin that holds the desk."""
@@ -23,6 +42,20 @@ CHUNK_BYTES = 8 << 20
 
 RESULT = "result"
 """The result's folder in a run's folder."""
+
+BEGUN, ENDED = "begun", "end.json"
+"""Files in a run's folder that say which process has begun with it, and how it ended."""
+
+TROUBLE = "twintrack-trouble"
+"""Dask's topic for what the one who runs the server has to know."""
+
+DIED = (
+    "the server's process died in the middle of the run, most often for lack of memory; give a smaller region, or tell "
+    "the one who runs it"
+)
+
+NO_WORKER_S = 60.0
+"""A worker process that has died is replaced sooner than this, if it can be."""
 
 
 @dataclass
@@ -48,6 +81,27 @@ class Desk:
         self.about = about
         self._root = Path(root)
         self._runs: dict[str, _Run] = {}
+        self._alone_since: float | None = None
+
+    def count(self, workers: int) -> None:
+        """Note how many worker processes there are."""
+        if workers:
+            self._alone_since = None
+        elif self._alone_since is None:
+            self._alone_since = time.monotonic()
+
+    def check(self) -> None:
+        """Make sure that there are worker processes, or were until just now.
+
+        Raises
+        ------
+        TwinTrackError
+            If the last one has died and no other came.
+        """
+        if self._alone_since is not None and time.monotonic() - self._alone_since > NO_WORKER_S:
+            raise TwinTrackError(
+                "the server has no process that does the work, and cannot start one; tell the one who runs it"
+            )
 
     def begin(self, client: str, run: str) -> str:
         """Make a run's folder; return its path."""
@@ -58,7 +112,7 @@ class Desk:
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
-            raise OutputError(_no_room(error)) from error
+            raise OutputError(no_room(error)) from error
         self._runs[run] = _Run(client)
         return str(folder)
 
@@ -71,13 +125,21 @@ class Desk:
                 stream.seek(offset)
                 stream.write(data)
         except OSError as error:
-            raise OutputError(_no_room(error)) from error
+            raise OutputError(no_room(error)) from error
 
     def queue(self, run: str) -> int:
         """Note that the run is to be carried out; return how many others were here before and have not ended."""
         self._of(run).queued = True
         names = list(self._runs)
         return sum(self._runs[name].queued for name in names[: names.index(run)])
+
+    def has_died(self, run: str, workers: Collection[str]) -> bool:
+        """Whether a run was begun by a process that is none of `workers` any more, and had not ended."""
+        self._of(run)
+        with suppress(FileNotFoundError):
+            process = (self._root / run / BEGUN).read_text(encoding="utf-8")  # empty in the moment of its writing
+            return bool(process) and process not in workers and not (self._root / run / ENDED).exists()
+        return False
 
     def listing(self, run: str) -> list[tuple[str, int]]:
         """Return names and sizes of the result's files."""
@@ -115,7 +177,8 @@ class Desk:
         return self._root / run / path
 
 
-def _no_room(error: OSError) -> str:
+def no_room(error: OSError) -> str:
+    """Say that the server's disk is full, or cannot be written."""
     return f"the server cannot take the CT in ({error.strerror}); tell the one who runs it"
 
 
@@ -144,8 +207,12 @@ def send(run: str, name: str, offset: int, data: bytes, dask_scheduler: Any = No
 
 
 def queue(run: str, dask_scheduler: Any = None) -> int:
-    """See `Desk.queue`."""
-    return _desk(dask_scheduler).queue(run)
+    """See `Desk.queue`; a run whose worker process has died, or that none will come for, is told so."""
+    found = _desk(dask_scheduler)
+    found.check()
+    if found.has_died(run, dask_scheduler.workers):
+        raise TwinTrackError(DIED)
+    return found.queue(run)
 
 
 def listing(run: str, dask_scheduler: Any = None) -> list[tuple[str, int]]:

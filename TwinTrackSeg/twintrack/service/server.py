@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +20,16 @@ from twintrack.dask_shared import GPU
 from twintrack.errors import InputError, OutputError
 from twintrack.private_folder import PrivateFolder
 from twintrack.service.address import check_host, check_pair, security_of
-from twintrack.service.case import Model, load_model
-from twintrack.service.desk import DESK, Desk
+from twintrack.service.case import Model, load_model, loading_trouble
+from twintrack.service.desk import DESK, TROUBLE, Desk
+from twintrack.service.watch import Watch
 from twintrack.worker_gpus import gpu_count, gpu_plugin
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
     from distributed.security import Security
 
-__all__ = ["running_server"]
+__all__ = ["Running", "running_server"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -43,11 +44,32 @@ NEEDS_TLS = (
 SCRATCH = ".dask"
 """Dask's own folder for temporary files, beside the runs' folders."""
 
+DEATHS = 5
+"""How many processes may die before a case that waits there is given up. One that was begun is not begun a second time
+(see `twintrack.service.case.carry_out`); the others had nothing to do with it."""
+
 SETTINGS = {
+    "distributed.deploy.lost-worker-timeout": "3650 days",  # see `twintrack.service.watch` instead
     "distributed.scheduler.http.routes": [],  # no pages: whatever is told goes over TLS
     "distributed.worker.http.routes": [],
     **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")},
 }
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that is ready.
+
+    Attributes
+    ----------
+    address : str
+        Where readers reach it.
+    watch : callable
+        To be called every few seconds; see `twintrack.service.watch.Watch`.
+    """
+
+    address: str
+    watch: Callable[[], None]
 
 
 @contextmanager
@@ -59,8 +81,9 @@ def running_server(
     certificates: str | Path | None = None,
     workers: int = 1,
     announce: Callable[[str], None] | None = None,
-) -> Iterator[str]:
-    """Serve a bundle as long as the block lasts; yield the address, once all workers have the bundle loaded.
+    warn: Callable[[str], None] | None = None,
+) -> Iterator[Running]:
+    """Serve a bundle as long as the block lasts; yield once all workers have the bundle loaded.
 
     Parameters
     ----------
@@ -74,6 +97,8 @@ def running_server(
         Processes that work on a case each.
     announce : callable, optional
         Told what happens until the server is ready.
+    warn : callable, optional
+        Told of trouble from then on.
 
     Raises
     ------
@@ -95,7 +120,9 @@ def running_server(
             about = {"version": __version__, "bundle": opened.describe(), "workers": workers}
             client.run_on_scheduler(_open_desk, str(root), about)
             client.register_plugin(_warm_plugin(offered))
-            yield str(cluster.scheduler_address)
+            warn = warn or _say_nothing
+            client.subscribe_topic(TROUBLE, lambda event: warn(str(event[1])))
+            yield Running(str(cluster.scheduler_address), Watch(cluster, warn).look)
 
 
 def _say_nothing(line: str) -> None:
@@ -151,24 +178,25 @@ def _cluster(
         "env": _threads(workers),
         "silence_logs": logging.CRITICAL + 1,
     }
-    scheduler = {"cls": Scheduler, "options": {**common, "host": host, "port": port, "allowed_failures": 0}}
-    with warnings.catch_warnings(), dask.config.set({**SETTINGS, "temporary-directory": str(root / SCRATCH)}):
-        warnings.simplefilter("ignore")
-        cluster = SpecCluster(
-            workers={number: {"cls": Nanny, "options": options} for number in range(workers)},
-            scheduler=scheduler,
-            security=security,
-            silence_logs=logging.CRITICAL + 1,
-        )
-    try:
-        gpus = gpu_count() if device in ("auto", "cuda") and workers > 1 else 0
-        if gpus:
-            with _client(cluster) as client:
-                client.register_plugin(gpu_plugin(gpus))
-        yield cluster
-    finally:
-        with suppress(TimeoutError, asyncio.TimeoutError):  # a worker that is being started: it ends with this process
-            cluster.close(timeout=STOP_S)
+    scheduler = {"cls": Scheduler, "options": {**common, "host": host, "port": port, "allowed_failures": DEATHS}}
+    with dask.config.set({**SETTINGS, "temporary-directory": str(root / SCRATCH)}):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            cluster = SpecCluster(
+                workers={number: {"cls": Nanny, "options": options} for number in range(workers)},
+                scheduler=scheduler,
+                security=security,
+                silence_logs=logging.CRITICAL + 1,
+            )
+        try:
+            gpus = gpu_count() if device in ("auto", "cuda") and workers > 1 else 0
+            if gpus:
+                with _client(cluster) as client:
+                    client.register_plugin(gpu_plugin(gpus))
+            yield cluster
+        finally:
+            with suppress(TimeoutError, asyncio.TimeoutError):  # a worker that is being started ends with this process
+                cluster.close(timeout=STOP_S)
 
 
 def _client(cluster: SpecCluster) -> Client:
@@ -193,6 +221,12 @@ def _open_desk(root: str, about: dict[str, Any], dask_scheduler: Any = None) -> 
         def __init__(self) -> None:
             self.desk = Desk(Path(root), about)
 
+        def add_worker(self, scheduler: Any, worker: str) -> None:  # noqa: ARG002
+            self.desk.count(len(scheduler.workers))
+
+        def remove_worker(self, scheduler: Any, worker: str, **_keywords: Any) -> None:  # noqa: ARG002
+            self.desk.count(len(scheduler.workers))
+
         def remove_client(self, scheduler: Any, client: str) -> None:  # noqa: ARG002
             self.desk.leave(client)
 
@@ -206,7 +240,11 @@ def _warm_plugin(model: Model) -> Any:
     class Warm(WorkerPlugin):  # type: ignore[misc,unused-ignore]
         name = "twintrack-model"
 
-        async def setup(self, worker: Any) -> None:  # noqa: ARG002
-            await asyncio.to_thread(load_model, model)
+        async def setup(self, worker: Any) -> None:
+            try:
+                await asyncio.to_thread(load_model, model)
+            except Exception as error:
+                worker.log_event(TROUBLE, loading_trouble(error))
+                raise  # ends the start of the server; later, Dask lets the worker go on, and each case tries again
 
     return Warm()

@@ -1,0 +1,195 @@
+"""A server with two processes: readers side by side, and what becomes of them when a process dies or cannot load."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+
+from twintrack.progress import CancelToken
+from twintrack.service.address import security_of
+from twintrack.volume import read_volume
+
+WITHIN_S = 120
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_the_server():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def bundle(bundle_folder, tmp_path_factory) -> Path:
+    """A bundle that tests may take away."""
+    return Path(shutil.copytree(bundle_folder, tmp_path_factory.mktemp("own") / "bundle"))
+
+
+@pytest.fixture(scope="module")
+def server(start_server, bundle):
+    with start_server(bundle, "--workers", "2") as running:
+        yield running
+
+
+class Reader(threading.Thread):
+    """A reader who asks for something, and whose program is told to go on, or to give up."""
+
+    def __init__(self, ask, request):
+        super().__init__(daemon=True)
+        self.cancel, self.events, self.told, self.out = CancelToken(), [], None, Path(request["out"])
+        self._ask, self._request = ask, request
+        self.start()
+
+    def run(self):
+        self.told = self._ask(self._request, self.cancel, self.events.append)
+
+    def has(self, words):
+        """Whether that was said within some time."""
+        return soon(lambda: any(words in event.get("message", "") for event in self.events))
+
+    def works(self):
+        """Whether a process works on the CT within some time."""
+        return self.has("Scoring")
+
+    def end(self):
+        """Return the last event."""
+        self.join(WITHIN_S)
+        assert self.told is not None
+        return self.told.last
+
+
+def soon(condition) -> bool:
+    deadline = time.monotonic() + WITHIN_S
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return bool(condition())
+
+
+@pytest.fixture
+def reader(request_there, ask, tmp_path):
+    """Return a function that has another reader ask for something."""
+    number = iter(range(100))
+    return lambda **changes: Reader(ask, request_there(out=str(tmp_path / f"{next(number)}"), **changes))
+
+
+def kill_all(processes) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+@contextmanager
+def daskclient(server):
+    """Dask's own way to the server's processes."""
+    from distributed import Client
+
+    security = security_of(server.client)
+    with Client(server.address, security=security, set_as_default=False, direct_to_workers=False) as client:
+        yield client
+
+
+def test_two_readers_at_a_time_and_a_third_who_waits(server, reader, slow, ask, bundle, whole_request, tmp_path):
+    one = reader(**slow)
+    assert one.works()
+    request = tmp_path / "two.json"
+    two = _own_program(request, whole_request | slow | {"out": str(tmp_path / "two")})
+    assert any("Scoring" in line for line in two.stdout)
+    assert one.is_alive()  # both at the same time
+    third = reader()
+    assert third.has("waiting for the server, 2 before this one")
+    two.kill()  # his process has room for the third
+    two.communicate()
+    assert third.end()["event"] == "done"
+    assert one.is_alive()
+    one.cancel.cancel()
+    assert one.end() == {"event": "cancelled"}
+    assert soon(lambda: not server.folders())
+    here = {key: value for key, value in whole_request.items() if key not in ("run_on", "tls")}
+    assert ask(here | {"bundle": str(bundle), "out": str(tmp_path / "here")}).code == 0
+    for name in ("probability.nii.gz", "score.nii.gz", "segmentation.nii.gz"):
+        np.testing.assert_array_equal(read_volume(third.out / name).array, read_volume(tmp_path / "here" / name).array)
+
+
+def _own_program(path: Path, request: dict) -> subprocess.Popen:
+    import json
+
+    path.write_text(json.dumps(request))
+    command = [sys.executable, "-m", "twintrack.worker", str(path)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_case_that_waits_outlives_the_processes_that_die(server, reader, slow):
+    busy = [reader(**slow), reader(**slow)]
+    assert all(each.works() for each in busy)
+    third = reader()
+    assert third.has("2 before this one")
+    kill_all(server.workers())
+    for each in busy:
+        assert "the server's process died in the middle of the run" in each.end()["message"]
+    assert third.end()["event"] == "done"
+    assert soon(lambda: not server.folders())
+
+
+def _spoil() -> int:
+    """Make each run of this process fail as on a GPU that an earlier run has left unusable; return the process."""
+    import twintrack.results
+
+    def fail(*_arguments, **_keywords):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    twintrack.results.segment_file = fail
+    return os.getpid()
+
+
+def test_a_process_that_met_what_nobody_foresaw_takes_no_other_case(server, reader):
+    with daskclient(server) as client:
+        spoilt = set(client.run(_spoil).values())
+    assert len(spoilt) == 2
+    readers = [reader() for _ in range(4)]
+    told = [each.end() for each in readers]
+    failed = [event for event in told if event["event"] == "error"]
+    assert len(failed) == 2
+    for event in failed:
+        assert event["kind"] == "RuntimeError"
+        assert event["message"] == "unexpected: CUDA error: an illegal memory access was encountered"
+    assert sum(event["event"] == "done" for event in told) == 2
+    assert spoilt.isdisjoint(worker.pid for worker in server.workers())
+    assert (
+        "a run met an error that nobody foresaw (RuntimeError); its process is started anew" in server.log.read_text()
+    )
+
+
+def test_a_bundle_that_is_gone_is_told_until_it_is_back(server, reader, bundle):
+    away = bundle.rename(bundle.with_name("away"))
+    kill_all(server.workers())
+    told = reader().end()
+    assert told["kind"] == "TwinTrackError"
+    assert told["message"].startswith(f"the server cannot load its model ({bundle}: no such bundle")
+    assert told["message"].endswith("tell the one who runs it")
+    assert f"warning: {told['message']}" in server.log.read_text()
+    away.rename(bundle)
+    assert reader().end()["event"] == "done"
+
+
+def test_processes_that_cannot_be_started_are_started_when_they_can(server, reader):
+    """Dask's parent of a process gives up for good if there is no room for the process's own files."""
+    (scratch,) = server.temporary.glob("twintrack-serve-*/.dask")
+    away = scratch.rename(scratch.with_name(".away"))
+    scratch.write_text("no folder")
+    kill_all(server.workers())
+    assert soon(lambda: "has ended and has not come back; another one is started" in server.log.read_text())
+    scratch.unlink()
+    away.rename(scratch)
+    assert reader().end()["event"] == "done"
