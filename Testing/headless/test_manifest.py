@@ -102,3 +102,10 @@ def test_annotations_must_fit(folder, other, message):
     (row,) = read_manifest(manifest(folder, "case,score,annotation_1\nc,s.nii.gz,a1.nii.gz\n"), annotated=True)
     with pytest.raises(InputError, match=f"line 2: .*a1.nii.gz: annotation_1 .*{message}"):
         read_annotations(row, GRID)
+
+
+def test_a_column_that_stands_twice_is_refused_and_blank_lines_do_not_shift_the_line_that_is_named(folder):
+    with pytest.raises(InputError, match=r"m\.csv: has two columns score"):
+        read_manifest(manifest(folder, "case,score,score\nc,s.nii.gz,a1.nii.gz\n"), needs=("score",))
+    with pytest.raises(InputError, match=r"line 5: score: .* no such file"):
+        read_manifest(manifest(folder, "case,score\n\nc,s.nii.gz\n\nd,none.nii.gz\n"), needs=("score",))

@@ -93,8 +93,10 @@ def cohort(
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("a running scheduler has its own workers; leave one out", param_hint="--workers")
     from twintrack.cohort import run_cohort
+    from twintrack.invasion import check_rules
     from twintrack.settings import SegmentSettings, parse_vessel_names
 
+    check_rules(rules)
     settings = SegmentSettings(
         roi=roi.value,
         threshold=threshold,

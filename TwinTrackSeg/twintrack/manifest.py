@@ -64,12 +64,15 @@ class _Columns:
     optional: Sequence[str]
 
     def check(self, path: Path, header: Sequence[str]) -> None:
-        """Refuse a header without a column that is needed."""
+        """Refuse a header without a column that is needed, or with one twice."""
         missing = [column for column in ("case", *self.needs) if column not in header]
         if self.annotated and not any(ANNOTATION.fullmatch(column) for column in header):
             missing.append("annotation_1")
         if missing:
             raise InputError(f"{path}: needs the column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
+        twice = next((column for column in header if column and header.count(column) > 1), None)
+        if twice is not None:
+            raise InputError(f"{path}: has two columns {twice}; leave one")
 
 
 @dataclass(frozen=True)
@@ -193,8 +196,8 @@ def _rows(path: Path, packed: bytes, columns: _Columns, *, look: bool) -> Iterat
     try:
         reader = csv.DictReader(text)
         columns.check(path, list(reader.fieldnames or []))
-        for number, line in enumerate(reader, start=2):
-            yield _row(path, number, line, columns, look)
+        for line in reader:
+            yield _row(path, reader.line_num, line, columns, look)
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: cannot be read as a CSV manifest ({error})") from error
 

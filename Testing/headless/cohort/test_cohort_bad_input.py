@@ -5,11 +5,15 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
+from dataclasses import replace
+from http.server import HTTPServer, SimpleHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from twintrack import __version__, dask_shared
+from twintrack.cli import main
 from twintrack.cohort import cluster, run_cohort
 from twintrack.cohort.plan import make_plan
 from twintrack.cohort.seen import trouble
@@ -37,9 +41,30 @@ def test_a_scheduler_that_does_not_answer_is_one_line_and_exit_code_2(make_cohor
 
 
 @pytest.mark.parametrize("address", ["nonsense://host:1", "tcp://127.0.0.1", "tcp://nowhere.invalid:8786"])
-def test_an_address_that_is_none_is_refused(make_cohort, bundle_folder, settings, tmp_path, address):
+def test_an_address_that_is_none_is_refused(make_cohort, bundle_folder, settings, tmp_path, address, monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_S", 1)
     with pytest.raises(InputError, match="no Dask scheduler can be reached"):
         run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=address)
+
+
+def test_a_server_that_is_no_scheduler_is_not_waited_for_without_end(monkeypatch):
+    monkeypatch.setattr(cluster, "CONNECT_S", 0.5)
+    with HTTPServer(("127.0.0.1", 0), SimpleHTTPRequestHandler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        address = f"tcp://127.0.0.1:{server.server_port}"
+        with pytest.raises(InputError, match="what answers is no Dask scheduler"), cluster.cluster_client(address):
+            pass
+        server.shutdown()
+        thread.join()
+
+
+def test_tls_without_certificates_says_where_dask_looks_for_them():
+    with (
+        pytest.raises(InputError, match=r"distributed\.comm\.tls\.ca-file"),
+        cluster.cluster_client("tls://127.0.0.1:1"),
+    ):
+        pass
 
 
 def test_other_versions_on_a_worker_are_named():
@@ -115,6 +140,16 @@ def test_a_scheduler_without_workers_is_refused_after_a_while(
         run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=empty.scheduler_address)
 
 
+def test_a_device_that_workers_do_not_have_is_refused(make_cohort, bundle_folder, address, settings, tmp_path):
+    if sys.platform == "darwin":
+        pytest.skip("has the device")
+    with pytest.raises(InputError, match=r"device 'mps' cannot be used, .* \(worker tcp://"):
+        run_cohort(
+            make_cohort(["p1"]), bundle_folder, tmp_path / "out", replace(settings, device="mps"), scheduler=address
+        )
+    assert not (tmp_path / "out" / "cases").exists()
+
+
 def refused(manifest: Path, bundle: Path, out: Path, settings, match: str) -> None:
     """No cluster may be looked for: the address leads nowhere."""
     with pytest.raises((InputError, BundleError), match=match):
@@ -130,6 +165,19 @@ def test_manifests_with_doubles_or_missing_files_are_refused(make_cohort, bundle
     (manifest.parent / "ct1.nii.gz").unlink()
     refused(manifest, bundle_folder, out, settings, "line 3: image: .*no such file")
     refused(make_cohort(["p1"]), tmp_path / "no bundle", out, settings, "no such bundle")
+
+
+def test_what_every_case_would_be_refused_for_is_refused_at_once(
+    make_cohort, bundle_folder, settings, tmp_path, capsys
+):
+    manifest, out = make_cohort(["p1"]), tmp_path / "out"
+    refused(manifest, bundle_folder, out, replace(settings, dicom=True), "line 2: image: .* no DICOM series")
+    with pytest.raises(SystemExit) as ended:
+        main(["cohort", str(manifest), "--bundle", str(bundle_folder), "--out", str(out), "--rules", "mine"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: mine: no such rule set")
+    assert not out.exists()
 
 
 def test_folders_of_something_else_are_refused(make_cohort, bundle_folder, settings, tmp_path):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -110,6 +112,7 @@ def _remote(address: str, networks: bool) -> Iterator[Client]:
     from distributed import Client
 
     try:
+        _check_answer(address)
         client = Client(address, timeout=CONNECT_S)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
@@ -125,6 +128,40 @@ def _remote(address: str, networks: bool) -> Iterator[Client]:
                 f'{address}: none of its workers may run networks; start them with --resources "{GPU}=1" --nthreads 2'
             )
         yield client
+
+
+def _check_answer(address: str) -> None:
+    """Make sure that a scheduler answers: in front of any other server Dask waits without end.
+
+    Raises
+    ------
+    InputError
+        If TLS is asked for without certificates.
+    OSError, ValueError, TypeError
+        If nothing answers, or it is no scheduler.
+    """
+    from distributed import Security
+    from distributed.comm.core import connect
+
+    options = Security().get_connection_args("client")
+    if address.startswith("tls:") and options.get("ssl_context") is None:
+        raise InputError(
+            f"{address}: TLS needs certificates; name them in Dask's settings distributed.comm.tls.ca-file, "
+            ".client.cert and .client.key"
+        )
+
+    async def greet() -> None:
+        comm = await connect(address, timeout=CONNECT_S, **options)
+        await comm.close()
+
+    async def greet_in_time() -> None:
+        try:
+            await asyncio.wait_for(greet(), CONNECT_S + 1)
+        except asyncio.TimeoutError as error:
+            raise OSError("what answers is no Dask scheduler, or too busy") from error
+
+    with ThreadPoolExecutor(1) as thread:  # a loop of its own, also where one runs already
+        thread.submit(asyncio.run, greet_in_time()).result()
 
 
 def _reason(error: Exception) -> str:

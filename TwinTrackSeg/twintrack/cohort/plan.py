@@ -143,8 +143,8 @@ def make_plan(
         If the bundle cannot be used.
     """
     rows = scan_manifest(manifest, needs=("image",), optional=("vessels",))
-    _check_rows(rows)
     settings = settings or SegmentSettings()
+    _check_rows(rows, dicom=settings.dicom)
     given = settings.vessel_names or DEFAULT_VESSEL_NAMES if any("vessels" in row.files for row in rows) else {}
     with Bundle.open(bundle_path) as bundle:
         own = _own_calibrator(bundle, settings)
@@ -164,8 +164,11 @@ def _absolute(path: Path) -> str:
     return str(path.expanduser().absolute())
 
 
-def _check_rows(rows: Iterable[ManifestRow]) -> None:
-    """Refuse a series in a file that has none, and names that would share a folder where case does not count."""
+def _check_rows(rows: Iterable[ManifestRow], *, dicom: bool) -> None:
+    """Refuse files that cannot hold the series that is asked for, and names that would share a folder.
+
+    That is looked at as where upper and lower case are the same.
+    """
     seen: dict[str, str] = {}
     for row in rows:
         name = folder_name(row.case).casefold()
@@ -173,8 +176,12 @@ def _check_rows(rows: Iterable[ManifestRow]) -> None:
             raise InputError(f"{row.where}: case {row.case!r} and case {seen[name]!r} would share a folder; rename one")
         seen[name] = row.case
         image = row.files["image"]
-        if row.series is not None and image.name.lower().endswith(FILE_ENDINGS):
+        if not image.name.lower().endswith(FILE_ENDINGS):
+            continue
+        if row.series is not None:
             raise InputError(f"{row.where}: series: {image} is a volume file, which holds none; leave the cell empty")
+        if dicom:
+            raise InputError(f"{row.where}: image: {image} is no DICOM series, which --dicom needs; leave --dicom out")
 
 
 def _own_calibrator(bundle: Bundle, settings: SegmentSettings) -> Path | None:

@@ -10,22 +10,27 @@ from typing import TYPE_CHECKING
 from twintrack.atomic import STAGING_PREFIX
 from twintrack.bundle import file_sha256
 from twintrack.cohort.plan import CohortPlan
-from twintrack.errors import InputError
+from twintrack.dask_shared import GPU
+from twintrack.errors import InputError, TwinTrackError
 from twintrack.manifest import ManifestRow
+from twintrack.settings import SegmentSettings
 
 if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["check_row_seen", "check_seen"]
 
+ANYWHERE = (("auto", "auto"), ("auto", "torch"), ("cpu", "auto"), ("cpu", "torch"))
+"""Devices and backends that every machine has."""
+
 
 def check_seen(client: Client, plan: CohortPlan) -> None:
-    """Make sure that every worker sees the bundle, the first CT and the run's folder, and may write there.
+    """Make sure that every worker sees the bundle, the first CT and the run's folder, and can write and compute there.
 
     Raises
     ------
     InputError
-        Names the worker and the path that it does not see.
+        Names the worker, and the path that it does not see or the device that it has not.
     """
     first = next(plan.cases())
     probe = plan.out / f"{STAGING_PREFIX}probe-{uuid.uuid4().hex}"
@@ -35,6 +40,12 @@ def check_seen(client: Client, plan: CohortPlan) -> None:
         _refuse(client.run(trouble, str(plan.bundle_path), plan.bundle_sha256, files, str(probe)))
     finally:
         probe.unlink(missing_ok=True)
+    if (plan.settings.device, plan.settings.backend) not in ANYWHERE:
+        infos = client.scheduler_info(n_workers=-1)["workers"]
+        workers = [worker for worker, info in infos.items() if GPU in (info.get("resources") or {})]
+        for worker, problem in sorted(client.run(_trouble_computing, plan.settings, workers=workers).items()):
+            if problem is not None:
+                raise InputError(f"{problem} (worker {worker})")
 
 
 def check_row_seen(client: Client, row: ManifestRow, bundle: Path | None = None) -> None:
@@ -71,6 +82,17 @@ def trouble(bundle: str | None, sha256: str | None, files: Mapping[str, str], pr
         if not Path(file).exists():
             return f"{file}: the {what} is not visible from the workers"
     return None if probe is None else _trouble_writing(Path(probe))
+
+
+def _trouble_computing(settings: SegmentSettings) -> str | None:
+    """Say why the networks cannot run here as the settings want it."""
+    from twintrack.worker_run import KeptNetworks
+
+    try:
+        KeptNetworks().store(settings)
+    except TwinTrackError as error:
+        return str(error)
+    return None
 
 
 def _trouble_writing(probe: Path) -> str | None:
