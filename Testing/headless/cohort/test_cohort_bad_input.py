@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import socket
 import subprocess
 import sys
@@ -14,10 +16,10 @@ import pytest
 
 from twintrack import __version__, dask_shared
 from twintrack.cli import main
-from twintrack.cohort import cluster, run_cohort
+from twintrack.cohort import cluster, run_cohort, seen
 from twintrack.cohort.plan import make_plan
 from twintrack.cohort.seen import trouble
-from twintrack.errors import BundleError, InputError
+from twintrack.errors import BundleError, InputError, OutputError
 
 
 def free_port() -> int:
@@ -95,6 +97,10 @@ def test_a_worker_with_another_twintrack_is_named_with_both_versions(address, mo
 def test_a_real_cluster_tells_all_versions_that_are_compared(address):
     with cluster.cluster_client(address) as client:
         versions = cluster._versions(client)
+        quiet = [
+            not logging.getLogger(name).isEnabledFor(logging.ERROR) for name in ("distributed.client", "distributed")
+        ]
+    assert all(quiet), "the traceback of a lost scheduler would stand before the one line that says so"
     assert len(versions["workers"]) == 2
     for found in versions["workers"].values():
         assert all(found["packages"][package] for package in dask_shared.SAME_VERSIONS)
@@ -198,6 +204,20 @@ def test_the_folder_of_another_manifest_is_refused(make_cohort, bundle_folder, a
         run_cohort(other, bundle_folder, out, settings, scheduler=address)
     longer = make_cohort(["p1", "p2"])
     assert run_cohort(longer, bundle_folder, out, settings, scheduler=address).done == 2
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(
+    make_cohort, bundle_folder, address, settings, tmp_path, monkeypatch
+):
+    manifest, out = make_cohort(["p1"]), tmp_path / "out"
+    out.mkdir()
+    (out / "cohort.json").write_text(json.dumps({"manifest": {"path": str(manifest)}}), encoding="utf-8")
+    (out / "cases").write_text("a file where a folder should be", encoding="utf-8")
+    with pytest.raises(OutputError, match="out: cannot be written"):
+        run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    monkeypatch.setattr(seen, "STAGING_PREFIX", "too long a name " * 20)
+    with pytest.raises(OutputError, match="out: cannot be written"):
+        run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="holds the lock the POSIX way")

@@ -16,7 +16,7 @@ import pytest
 
 from twintrack.cohort import run, tables
 from twintrack.cohort.case import CaseTask, failure_record
-from twintrack.cohort.folder import private_folder, publish, write_record
+from twintrack.cohort.folder import folder_name, private_folder, publish, write_record
 from twintrack.cohort.index import write_index
 from twintrack.cohort.plan import CohortPlan, make_plan
 from twintrack.progress import CancelToken
@@ -54,6 +54,14 @@ def plan(make_cohort, bundle_folder, settings, tmp_path) -> CohortPlan:
             write_record(work, record)
             publish(work, Path(task.folder))
     return made
+
+
+def test_a_folder_has_a_name_that_every_file_system_takes():
+    taken = [folder_name(name) for name in ("CON", "nul", "aux.1", "COM1", "lpt9.x", "../x", ".x", "x.", "ä" * 300)]
+    assert len(set(taken)) == len(taken)
+    for name in taken:
+        assert re.fullmatch(r"[A-Za-z0-9_]+-[0-9a-f]{10}", name)
+    assert [folder_name(name) for name in ("p1", "con-1", "comet", "p.1")] == ["p1", "con-1", "comet", "p.1"]
 
 
 def read(path: Path) -> list[dict[str, str]]:

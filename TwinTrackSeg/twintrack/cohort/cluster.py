@@ -66,7 +66,8 @@ def cluster_client(
     import dask
     import distributed  # noqa: F401  (sets the level of its log when it is imported)
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters comes back as an exception
+    for name in ("distributed", "distributed.client"):  # Dask gives the second a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters comes back as an exception
     with (
         dask.config.set(SHORT_LOG),
         _local(workers, device, networks) if scheduler is None else _remote(scheduler, networks) as client,

@@ -16,7 +16,16 @@ from twintrack.atomic import STAGING_PREFIX
 from twintrack.durable import force_to_disk
 from twintrack.errors import OutputError
 
-__all__ = ["RECORD", "folder_name", "private_folder", "publish", "read_record", "remove_left_overs", "write_record"]
+__all__ = [
+    "RECORD",
+    "folder_name",
+    "private_folder",
+    "publish",
+    "read_record",
+    "remove_left_overs",
+    "write_record",
+    "writing",
+]
 
 RECORD = "case.json"
 """The record's file name; a folder without it is no result."""
@@ -29,14 +38,33 @@ ATTEMPTS = 5
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}(?<![.])")
 
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])([.].*)?", re.IGNORECASE)
+"""Names that Windows has taken, with any ending."""
+
 
 def folder_name(case: str) -> str:
     """Return a name for a case's folder that every file system takes; that of a plain name is the name itself."""
-    if _SAFE.fullmatch(case):
+    if _SAFE.fullmatch(case) and not _DEVICE.fullmatch(case):
         return case
     digest = hashlib.sha256(case.encode()).hexdigest()[:10]
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", case).strip("_")[:60]
     return f"{plain or 'case'}-{digest}"
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the file system says within the block into one sentence about `folder`.
+
+    Raises
+    ------
+    OutputError
+        If something cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{folder}: cannot be written ({reason}); check rights and free space") from error
 
 
 @contextmanager
@@ -50,11 +78,9 @@ def private_folder(folder: Path) -> Iterator[Path]:
     """
     work = folder.parent / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
     try:
-        work.mkdir(parents=True)
-        yield work
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{folder}: cannot be written ({reason}); check rights and free space") from error
+        with writing(folder):
+            work.mkdir(parents=True)
+            yield work
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

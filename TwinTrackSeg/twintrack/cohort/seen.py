@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from twintrack.atomic import STAGING_PREFIX
 from twintrack.bundle import file_sha256
+from twintrack.cohort.folder import writing
 from twintrack.cohort.plan import CohortPlan
 from twintrack.dask_shared import GPU
 from twintrack.errors import InputError, TwinTrackError
@@ -34,7 +35,8 @@ def check_seen(client: Client, plan: CohortPlan) -> None:
     """
     first = next(plan.cases())
     probe = plan.out / f"{STAGING_PREFIX}probe-{uuid.uuid4().hex}"
-    probe.write_text("", encoding="utf-8")
+    with writing(plan.out):
+        probe.write_text("", encoding="utf-8")
     try:
         files = {"CT": first.source} if first.vessels is None else {"CT": first.source, "vessel map": first.vessels}
         _refuse(client.run(trouble, str(plan.bundle_path), plan.bundle_sha256, files, str(probe)))
