@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from twintrack.atomic import atomic_folder
 from twintrack.cohort import cluster, patience, run_cohort
 from twintrack.cohort.flow import through_cluster
 from twintrack.cohort.reduce import spread_over
@@ -100,6 +102,27 @@ def test_work_goes_on_with_workers_that_come_in_time(lonely, start_worker, monke
                 workers[0].wait()
     assert sorted(found) == [(number, number) for number in range(12)]
     assert said == ["the cluster has no workers left; waiting 300 s for new ones", "the cluster has workers again"]
+
+
+def test_a_scheduler_that_goes_away_is_named_and_no_folder_is_blamed(tmp_path, monkeypatch):
+    from distributed import Client, LocalCluster
+
+    options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", **options) as doomed:
+        address = doomed.scheduler_address
+        with Client(address) as client:
+            ready, waiting = client.submit(list, range(3)), patience.Patience(client, again="run it again")
+            waiting.end(ready)
+            doomed.close()
+            with (
+                pytest.raises(InputError) as ended,
+                atomic_folder(tmp_path / "out", owned=("a",), last="a"),  # takes any trouble of the system for its own
+            ):
+                waiting.result(ready)
+            assert str(ended.value) == f"{address}: the scheduler went away; run it again"
+            monkeypatch.setattr(patience, "LOOK_EVERY_S", 0.1)
+            with pytest.raises(InputError, match="the scheduler went away"):
+                waiting.wait(threading.Event().wait)
 
 
 def test_sums_over_a_cluster_without_workers_can_be_cancelled_and_end_after_a_while(lonely, monkeypatch):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twintrack.cohort import cluster
@@ -19,6 +18,8 @@ __all__ = ["GOES_ON", "Patience"]
 
 LOOK_EVERY_S = 1.0
 """How often a wait looks for workers."""
+
+GONE = "the scheduler went away;"
 
 GOES_ON = "run the same command again, it goes on where it stopped"
 
@@ -73,13 +74,15 @@ class Patience:
         Raises
         ------
         InputError
-            If for too long there was no worker.
+            If for too long there was no worker, or the scheduler is gone.
         Cancelled
             If the user cancelled meanwhile.
         """
         alone_since: float | None = None
         while not arrived(LOOK_EVERY_S):
             self._cancel.check()
+            if self._client.status != "running":
+                raise self.error(GONE)
             if cluster.slots(self._client, self._resource):
                 if alone_since is not None:
                     self._tell("the cluster has workers again")
@@ -118,17 +121,22 @@ class Patience:
 
     def result(self, future: Future[Any]) -> Any:
         """Return what a task gives; see `end`."""
+        from distributed import CancelledError
         from distributed import TimeoutError as TooLong
 
         while True:
             self.end(future)
-            with suppress(TooLong):  # its worker died before the result was fetched: it is made once more
+            try:
                 return future.result(timeout=cluster.WORKER_PATIENCE_S)
+            except TooLong:
+                continue  # its worker died before the result was fetched: it is made once more
+            except (OSError, CancelledError) as error:  # the task has succeeded, so this is the connection
+                raise self.error(GONE) from error
 
     def check(self, future: Future[Any]) -> None:
         """Raise `InputError` if a task has ended because the scheduler is gone."""
         if future.status in ("cancelled", "lost"):
-            raise self.error("the scheduler went away;")
+            raise self.error(GONE)
 
     def error(self, what: str) -> InputError:
         """Return an error that says what happened, where, and what to do."""
