@@ -202,8 +202,19 @@ def test_the_folder_of_another_manifest_is_refused(make_cohort, bundle_folder, a
     other = make_cohort(["q1"], folder=tmp_path / "another study")
     with pytest.raises(InputError, match="holds another run"):
         run_cohort(other, bundle_folder, out, settings, scheduler=address)
+    record = out / "cases" / "p1" / "case.json"
+    before = record.read_bytes()
+    namesake = make_cohort(["p0", "p1"], folder=tmp_path / "namesake")
+    lines = namesake.read_text(encoding="utf-8").splitlines()
+    namesake.write_text("\n".join([lines[0], lines[2]]) + "\n", encoding="utf-8")  # p1 alone, with a CT of its own
+    with pytest.raises(InputError, match="with none of the results"):
+        run_cohort(namesake, bundle_folder, out, settings, scheduler=address)
+    assert record.read_bytes() == before
     longer = make_cohort(["p1", "p2"])
     assert run_cohort(longer, bundle_folder, out, settings, scheduler=address).done == 2
+    moved = longer.with_name("moved.csv")
+    moved.write_bytes(longer.read_bytes())
+    assert run_cohort(moved, bundle_folder, out, settings, scheduler=address).kept == 2
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(

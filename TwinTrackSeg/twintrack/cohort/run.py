@@ -187,13 +187,17 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
         other = Path(json.loads(run.read_text(encoding="utf-8"))["manifest"]["path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run}: cannot be read; choose another folder, or remove that file to go on here") from error
+    if other == manifest.expanduser().absolute():
+        return
     names = {folder_name(row.case) for row in plan.rows}
-    strangers = sorted(path.name for path in (out / CASES).glob("[!.]*") if path.name not in names)
-    if strangers and other != manifest.expanduser().absolute():
-        raise InputError(
-            f"{out}: holds another run, of {other}, with cases that {manifest} has not ({', '.join(strangers[:3])}); "
-            "choose another folder"
-        )
+    there = {path.name for path in (out / CASES).glob("[!.]*")}
+    if strangers := sorted(there - names):
+        why = f"with cases that {manifest} has not ({', '.join(strangers[:3])})"
+    elif there and all(state == "open" for state in plan.states()):
+        why = f"with none of the results that {manifest} asks for"  # another study may give its cases the same names
+    else:
+        return
+    raise InputError(f"{out}: holds another run, of {other}, {why}; choose another folder")
 
 
 def _begin(plan: CohortPlan, manifest: Path) -> None:
