@@ -28,15 +28,22 @@ from twintrack.errors import InputError
 if TYPE_CHECKING:
     from twintrack.spreading import Spread
 
-__all__ = ["SchedulerOption", "cluster", "cohort"]
+__all__ = ["SchedulerOption", "WaitOption", "cluster", "cohort"]
 
 SchedulerOption = Annotated[
     str | None, typer.Option(help="Address of a Dask scheduler, e.g. tcp://host:8786; its workers do the work.")
 ]
 
+WaitOption = Annotated[
+    int,
+    typer.Option(
+        min=1, max=10_000_000, help="Seconds to wait while the scheduler has no workers, e.g. for jobs in a queue."
+    ),
+]
+
 
 @contextmanager
-def cluster(scheduler: str | None, *, bundle: Path | None = None) -> Iterator[Spread | None]:
+def cluster(scheduler: str | None, wait_s: int, *, bundle: Path | None = None) -> Iterator[Spread | None]:
     """Yield what spreads work, or the networks of a bundle, over the workers of a scheduler; None without one."""
     if scheduler is None:
         yield None
@@ -44,8 +51,8 @@ def cluster(scheduler: str | None, *, bundle: Path | None = None) -> Iterator[Sp
     from twintrack.cohort.cluster import cluster_client
     from twintrack.cohort.reduce import spread_over
 
-    with cluster_client(scheduler, networks=bundle is not None) as client:
-        yield spread_over(client, bundle=bundle, announce=_tell)
+    with cluster_client(scheduler, networks=bundle is not None, patience_s=wait_s, announce=_tell) as client:
+        yield spread_over(client, bundle=bundle, announce=_tell, patience_s=wait_s)
 
 
 def _tell(line: str) -> None:
@@ -65,6 +72,7 @@ def cohort(
     bundle: Annotated[Path, typer.Option(help="Model bundle: a folder or a zip, visible from all workers.")],
     out: OutFolder,
     scheduler: SchedulerOption = None,
+    wait_s: WaitOption = 300,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Processes on this machine. [default: one a GPU, or what the CPU allows]")
     ] = None,
@@ -118,6 +126,7 @@ def cohort(
             settings,
             scheduler=scheduler,
             workers=workers,
+            patience_s=wait_s,
             retry_failed=retry_failed,
             announce=_tell,
             progress=progress,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twintrack.cli_cohort import SchedulerOption, cluster
+from twintrack.cli_cohort import SchedulerOption, WaitOption, cluster
 from twintrack.cli_shell import Device, DeviceOption, OutFolder, Verbose, progress_bar, start_log
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def calibrate(
     sketch: Annotated[Path | None, typer.Option(help="Sketch of the cases to write (.npz), to be added up.")] = None,
     device: DeviceOption = Device.AUTO,
     scheduler: SchedulerOption = None,
+    wait_s: WaitOption = 300,
     verbose: Verbose = False,
 ) -> None:
     """Fit a calibrator on multi-rater cases."""
@@ -75,7 +76,7 @@ def calibrate(
     from twintrack.fitting import fit_sketch, sketch_cases
     from twintrack.progress import part
 
-    with progress_bar() as progress, cluster(scheduler, bundle=bundle) as spread:
+    with progress_bar() as progress, cluster(scheduler, wait_s, bundle=bundle) as spread:
         found = sketch_cases(
             [_as_workers_see_it(path, scheduler) for path in manifest],
             bundle_path=bundle,
@@ -157,6 +158,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
     scheduler: SchedulerOption = None,
+    wait_s: WaitOption = 300,
     verbose: Verbose = False,
 ) -> None:
     """Score maps with the CURVAS-PDACVI protocol and further metrics."""
@@ -164,7 +166,7 @@ def evaluate(
     from twintrack.evaluation import evaluate_manifest
     from twintrack.spreading import one_by_one
 
-    with progress_bar() as progress, cluster(scheduler) as spread:
+    with progress_bar() as progress, cluster(scheduler, wait_s) as spread:
         evaluate_manifest(
             _as_workers_see_it(manifest, scheduler),
             out,

@@ -132,18 +132,22 @@ def test_workers_without_the_resource_are_refused_with_the_remedy(make_cohort, b
         run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=plain.scheduler_address)
 
 
-def test_a_scheduler_without_workers_is_refused_after_a_while(
-    make_cohort, bundle_folder, settings, tmp_path, monkeypatch
+def test_a_scheduler_without_workers_is_waited_for_as_long_as_the_user_says(
+    make_cohort, bundle_folder, tmp_path, capsys
 ):
     from distributed import LocalCluster
 
-    monkeypatch.setattr(cluster, "WORKER_PATIENCE_S", 0.3)
     options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
-    with (
-        LocalCluster(n_workers=0, processes=False, **options) as empty,
-        pytest.raises(InputError, match="has no workers, and none came"),
-    ):
-        run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=empty.scheduler_address)
+    with LocalCluster(n_workers=0, processes=False, protocol="tcp", **options) as empty:
+        address, manifest = empty.scheduler_address, make_cohort(["p1"])
+        command = ["cohort", str(manifest), "--bundle", str(bundle_folder), "--out", str(tmp_path / "out")]
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--no-calibration", "--scheduler", address, "--wait-s", "1"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == "the cluster has no workers; waiting 1 s for the first"
+    assert said[1].startswith(f"error: {address}: has no workers, and none came within 1 s; start some")
+    assert not (tmp_path / "out" / "cases").exists()
 
 
 def test_a_device_that_workers_do_not_have_is_refused(make_cohort, bundle_folder, address, settings, tmp_path):

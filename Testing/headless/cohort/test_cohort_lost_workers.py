@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from twintrack.atomic import atomic_folder
-from twintrack.cohort import cluster, patience, run_cohort
+from twintrack.cohort import patience, run_cohort
 from twintrack.cohort.flow import through_cluster
 from twintrack.cohort.reduce import spread_over
 from twintrack.errors import Cancelled, InputError
@@ -48,15 +48,18 @@ def start_worker(lonely) -> Iterator[StartWorker]:
 
 
 def test_a_run_whose_workers_all_died_says_that_it_waits_and_ends_when_none_come(
-    make_cohort, bundle_folder, lonely, start_worker, settings, tmp_path, monkeypatch
+    make_cohort, bundle_folder, lonely, start_worker, settings, tmp_path
 ):
+    from distributed import Client
+
     manifest, worker = make_cohort(["p1", "p2"]), start_worker()
+    with Client(lonely) as client:
+        client.wait_for_workers(1)
     said: list[str] = []
     shown: list[str] = []
 
     def kill(line: str) -> None:  # what is announced first is the dashboard, when the work begins
         said.append(line)
-        monkeypatch.setattr(cluster, "WORKER_PATIENCE_S", 2)
         worker.kill()
         worker.wait()
 
@@ -65,7 +68,7 @@ def test_a_run_whose_workers_all_died_says_that_it_waits_and_ends_when_none_come
 
     out = tmp_path / "out"
     with pytest.raises(InputError) as ended:
-        run_cohort(manifest, bundle_folder, out, settings, scheduler=lonely, announce=kill, progress=show)
+        run_cohort(manifest, bundle_folder, out, settings, scheduler=lonely, patience_s=2, announce=kill, progress=show)
     assert str(ended.value) == (
         f"{lonely}: the cluster lost all of its workers, and none came within 2 s; "
         "start some and run the same command again, it goes on where it stopped"
@@ -138,6 +141,5 @@ def test_sums_over_a_cluster_without_workers_can_be_cancelled_and_end_after_a_wh
     with Client(lonely) as client:
         with pytest.raises(Cancelled):
             spread_over(client)(list, range(3), cancel_while_waiting, cancel)
-        monkeypatch.setattr(cluster, "WORKER_PATIENCE_S", 0.5)
         with pytest.raises(InputError, match=r"none came within 0\.5 s; start some and run the same command again$"):
-            spread_over(client)(list, range(3), no_progress, CancelToken())
+            spread_over(client, patience_s=0.5)(list, range(3), no_progress, CancelToken())

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,8 @@ __all__ = ["GPU", "WORKER_PATIENCE_S", "check_versions", "cluster_client", "dash
 CONNECT_S = 10
 """A scheduler that has not answered after this time is taken for unreachable."""
 
-WORKER_PATIENCE_S = 300
-"""A cluster that starts its workers when there is work has this time for the first one."""
+WORKER_PATIENCE_S = 300.0
+"""A cluster that starts its workers when there is work has this time for the first one, unless the user says more."""
 
 CORES_PER_WORKER = 4
 BYTES_PER_WORKER = 6 << 30
@@ -44,6 +44,8 @@ def cluster_client(
     workers: int | None = None,
     device: str = "auto",
     networks: bool = True,
+    patience_s: float = WORKER_PATIENCE_S,
+    announce: Callable[[str], None] | None = None,
 ) -> Iterator[Client]:
     """Yield a client of a running scheduler, or of a cluster of processes on this machine.
 
@@ -57,6 +59,10 @@ def cluster_client(
         Where the networks run, to count the GPUs of this machine.
     networks : bool
         Whether workers need the resource `GPU`.
+    patience_s : float
+        How long a scheduler without workers is waited for to get the first one.
+    announce : callable, optional
+        Told that it is waited for.
 
     Raises
     ------
@@ -70,7 +76,9 @@ def cluster_client(
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters comes back as an exception
     with (
         dask.config.set(SHORT_LOG),
-        _local(workers, device, networks) if scheduler is None else _remote(scheduler, networks) as client,
+        _local(workers, device, networks)
+        if scheduler is None
+        else _remote(scheduler, networks, patience_s, announce) as client,
     ):
         yield client
 
@@ -109,7 +117,9 @@ def _local(workers: int | None, device: str, networks: bool) -> Iterator[Client]
 
 
 @contextmanager
-def _remote(address: str, networks: bool) -> Iterator[Client]:
+def _remote(
+    address: str, networks: bool, patience_s: float, announce: Callable[[str], None] | None
+) -> Iterator[Client]:
     from distributed import Client
 
     try:
@@ -122,7 +132,7 @@ def _remote(address: str, networks: bool) -> Iterator[Client]:
         ) from error
     with client:
         check_versions(address, _versions(client))
-        _wait_for_worker(address, client)
+        _wait_for_worker(address, client, patience_s, announce)
         check_versions(address, _versions(client))
         if networks and not slots(client, GPU):
             raise InputError(
@@ -169,16 +179,18 @@ def _reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _wait_for_worker(address: str, client: Client) -> None:
+def _wait_for_worker(address: str, client: Client, patience_s: float, announce: Callable[[str], None] | None) -> None:
     """Wait for the first worker; the task that it gets makes a cluster that grows by need start one."""
     if client.scheduler_info(n_workers=-1)["workers"]:
         return
+    if announce is not None:
+        announce(f"the cluster has no workers; waiting {patience_s:g} s for the first")
     call = client.submit(os.getpid, pure=False)
     try:
-        call.result(timeout=WORKER_PATIENCE_S)
+        call.result(timeout=patience_s)
     except TimeoutError as error:
         raise InputError(
-            f"{address}: has no workers, and none came within {WORKER_PATIENCE_S} s; start some with "
+            f"{address}: has no workers, and none came within {patience_s:g} s; start some with "
             f'`dask worker {address} --resources "{GPU}=1" --nthreads 2`'
         ) from error
 

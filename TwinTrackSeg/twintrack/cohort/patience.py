@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twintrack.cohort import cluster
+from twintrack.cohort.cluster import WORKER_PATIENCE_S, slots
 from twintrack.errors import InputError
 from twintrack.progress import CancelToken, Progress, no_progress
 
@@ -27,13 +27,15 @@ GOES_ON = "run the same command again, it goes on where it stopped"
 class Patience:
     """Waits for the work of a cluster, and says so when there is nobody to do it.
 
-    A cluster without workers may start some when it needs them: it has `cluster.WORKER_PATIENCE_S` for that, anew in
-    every wait, since whatever was waited for and came has shown that there are workers.
+    A cluster without workers may start some when it needs them: it has a while for that, anew in every wait, since
+    whatever was waited for and came has shown that there are workers.
 
     Parameters
     ----------
     client : distributed.Client
         Connected to the cluster.
+    patience_s : float
+        How long a cluster without workers is waited for.
     resource : str, optional
         What a worker has to offer to be of use.
     again : str
@@ -48,13 +50,14 @@ class Patience:
         self,
         client: Client,
         *,
+        patience_s: float = WORKER_PATIENCE_S,
         resource: str | None = None,
         again: str = GOES_ON,
         progress: Progress = no_progress,
         announce: Callable[[str], None] | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
-        self._client, self._resource, self._again = client, resource, again
+        self._client, self._patience_s, self._resource, self._again = client, patience_s, resource, again
         self._progress, self._announce, self._cancel = progress, announce, cancel or CancelToken()
         self._last = 0.0, "waiting for the first case"
 
@@ -83,7 +86,7 @@ class Patience:
             self._cancel.check()
             if self._client.status != "running":
                 raise self.error(GONE)
-            if cluster.slots(self._client, self._resource):
+            if slots(self._client, self._resource):
                 if alone_since is not None:
                     self._tell("the cluster has workers again")
                     self._progress(*self._last)
@@ -91,12 +94,11 @@ class Patience:
                 continue
             if alone_since is None:
                 alone_since = time.monotonic()
-                self._tell(f"the cluster has no workers left; waiting {cluster.WORKER_PATIENCE_S:g} s for new ones")
-            left = cluster.WORKER_PATIENCE_S - (time.monotonic() - alone_since)
+                self._tell(f"the cluster has no workers left; waiting {self._patience_s:g} s for new ones")
+            left = self._patience_s - (time.monotonic() - alone_since)
             if left <= 0:
                 raise self.error(
-                    f"the cluster lost all of its workers, and none came within {cluster.WORKER_PATIENCE_S:g} s; "
-                    "start some and"
+                    f"the cluster lost all of its workers, and none came within {self._patience_s:g} s; start some and"
                 )
             self._progress(self._last[0], f"{self._last[1]}, waiting for workers ({left:.0f} s left)")
 
@@ -127,7 +129,7 @@ class Patience:
         while True:
             self.end(future)
             try:
-                return future.result(timeout=cluster.WORKER_PATIENCE_S)
+                return future.result(timeout=self._patience_s)
             except TooLong:
                 continue  # its worker died before the result was fetched: it is made once more
             except (OSError, CancelledError) as error:  # the task has succeeded, so this is the connection

@@ -14,7 +14,7 @@ from operator import add, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twintrack.cohort.cluster import GPU, dashboard, slots
+from twintrack.cohort.cluster import GPU, WORKER_PATIENCE_S, dashboard, slots
 from twintrack.cohort.packed import submit_packed
 from twintrack.cohort.patience import Patience
 from twintrack.cohort.seen import check_row_seen
@@ -45,7 +45,13 @@ BATCHES_PER_SLOT = 4
 ANEW = "run the same command again"
 
 
-def spread_over(client: Client, *, bundle: Path | None = None, announce: Callable[[str], None] | None = None) -> Spread:
+def spread_over(
+    client: Client,
+    *,
+    bundle: Path | None = None,
+    announce: Callable[[str], None] | None = None,
+    patience_s: float = WORKER_PATIENCE_S,
+) -> Spread:
     """Return what carries out work on the workers of a cluster.
 
     Parameters
@@ -56,6 +62,8 @@ def spread_over(client: Client, *, bundle: Path | None = None, announce: Callabl
         Bundle whose networks the work needs, and with them the resource `GPU`.
     announce : callable, optional
         Told the dashboard's address when work begins.
+    patience_s : float
+        How long a cluster that has lost all of its workers is waited for.
     """
     places = max(slots(client, None if bundle is None else GPU), 1)
     resources = None if bundle is None else {GPU: 1}
@@ -75,7 +83,15 @@ def spread_over(client: Client, *, bundle: Path | None = None, announce: Callabl
         size = min(max(len(items) // CASES_PER_STEP, 1), MOST_IN_BATCH)
         left, number = iter(items), 0
         resource = None if bundle is None else GPU
-        patience = Patience(client, resource=resource, again=ANEW, progress=progress, announce=announce, cancel=cancel)
+        patience = Patience(
+            client,
+            patience_s=patience_s,
+            resource=resource,
+            again=ANEW,
+            progress=progress,
+            announce=announce,
+            cancel=cancel,
+        )
         tree = _Tree(client, patience)
         running: deque[_Batch] = deque()
         while batch := list(islice(left, size)):

@@ -16,7 +16,7 @@ from twintrack import __version__
 from twintrack.atomic import atomic_path
 from twintrack.bundle import file_sha256
 from twintrack.cohort.case import CaseTask, process_case, publish_failure
-from twintrack.cohort.cluster import GPU, cluster_client, dashboard, slots
+from twintrack.cohort.cluster import GPU, WORKER_PATIENCE_S, cluster_client, dashboard, slots
 from twintrack.cohort.flow import through_cluster
 from twintrack.cohort.folder import folder_name, remove_left_overs, writing
 from twintrack.cohort.index import write_index
@@ -79,6 +79,7 @@ def run_cohort(
     *,
     scheduler: str | None = None,
     workers: int | None = None,
+    patience_s: float = WORKER_PATIENCE_S,
     retry_failed: bool = False,
     announce: Callable[[str], None] | None = None,
     progress: Progress = no_progress,
@@ -98,6 +99,8 @@ def run_cohort(
         Options of all cases.
     scheduler, workers
         See `twintrack.cohort.cluster.cluster_client`.
+    patience_s : float
+        How long a cluster without workers is waited for, at the beginning and later.
     announce : callable, optional
         Told the dashboard's address when the work begins.
     retry_failed : bool
@@ -121,13 +124,18 @@ def run_cohort(
         chosen = bytes(state in redo for state in plan.states())
         todo = sum(chosen)
         if todo:
-            with cluster_client(scheduler, workers=workers, device=plan.settings.device) as client:
+            with cluster_client(
+                scheduler, workers=workers, device=plan.settings.device, patience_s=patience_s, announce=announce
+            ) as client:
                 check_seen(client, plan)
                 _begin(plan, Path(manifest))
                 if announce is not None:
                     announce(f"dashboard: {dashboard(client)}")
                 tasks = map(plan.task, compress(plan.cases(), chosen))
-                _compute(client, tasks, todo, progress, cancel, announce)
+                patience = Patience(
+                    client, patience_s=patience_s, resource=GPU, progress=progress, announce=announce, cancel=cancel
+                )
+                _compute(client, tasks, todo, patience, cancel)
         else:
             _begin(plan, Path(manifest))
         progress(1.0, "writing tables")
@@ -136,20 +144,12 @@ def run_cohort(
     return CohortSummary(plan.out, len(plan), done, failed, len(plan) - todo)
 
 
-def _compute(
-    client: Client,
-    tasks: Iterator[CaseTask],
-    todo: int,
-    progress: Progress,
-    cancel: CancelToken,
-    announce: Callable[[str], None] | None = None,
-) -> None:
+def _compute(client: Client, tasks: Iterator[CaseTask], todo: int, patience: Patience, cancel: CancelToken) -> None:
     """Let the cluster work on the open cases; write down those that no worker survives."""
     from distributed import KilledWorker
 
     window = max(LEAST_WINDOW, WINDOW_PER_SLOT * slots(client, GPU))
     started, failed = time.monotonic(), 0
-    patience = Patience(client, resource=GPU, progress=progress, announce=announce, cancel=cancel)
     running = through_cluster(
         client, process_case, tasks, window=window, resources={GPU: SHARE_OF_GPU}, patience=patience
     )
