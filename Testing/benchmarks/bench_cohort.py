@@ -1,8 +1,8 @@
 """What a cohort costs beside the cases themselves: Dask, tables and memory.
 
-Simulated cases sleep and write as many files as a real one, of a hundredth of their size: time a case beyond the
-sleep, the memory of client and scheduler (one process here) at a tenth of the cases and at all, and the time of
-resuming and of the tables. `bench_cohort_memory.py` and `bench_cohort_peers.py` measure the rest.
+Simulated cases sleep and write the files of a real one, of the same size (12 GB for 10,000 cases) or a part of it:
+time a case beyond the sleep, the memory of client and scheduler (one process here) at a tenth of the cases and at all,
+and the time of resuming and of the tables. `bench_cohort_memory.py` and `bench_cohort_peers.py` measure the rest.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from twintrack.cohort.index import write_index
 from twintrack.cohort.plan import CohortPlan, make_plan
 from twintrack.cohort.tables import write_tables
 
-FILES = {"probability.nii.gz": 1200, "segmentation.nii.gz": 50, "overview.png": 4400, "report.html": 6000}
-FILES |= {"result.json": 50, "invasion.json": 200, "invasion.csv": 5, "thumbnail.jpg": 120}
-"""A hundredth of the bytes of each file of a demo case."""
+FILES = {"probability.nii.gz": 120_000, "segmentation.nii.gz": 5_000, "overview.png": 440_000, "report.html": 600_000}
+FILES |= {"result.json": 5_000, "invasion.json": 20_000, "invasion.csv": 500, "thumbnail.jpg": 12_000}
+"""Bytes of each file of a demo case."""
 
 ROW = {"volume_expected_ml": 3.2, "volume_at_threshold_ml": 1.9, "lesions": 1, "warnings": "simulated"}
 
 
-def simulated(task: CaseTask, sleep_s: float = 0.0) -> str:
+def simulated(task: CaseTask, sleep_s: float = 0.0, share: float = 0.01) -> str:
     """Do all that a worker does with a case but for the case."""
     folder = Path(task.folder)
     time.sleep(sleep_s)
     with private_folder(folder) as work:
         for name, size in FILES.items():
-            (work / name).write_bytes(b"0" * size)
+            (work / name).write_bytes(bytes(int(size * share)))
         record = {"case": task.case, "key": task.key, "status": "done", "row": ROW, "seconds": {}, "worker": ""}
         write_record(work, record)
         publish(work, folder)
@@ -59,17 +59,17 @@ def memory_mb() -> float:
     return psutil.Process().memory_info().rss / 1e6
 
 
-def simulate(cases: int, workers: int, sleep_s: float) -> None:
+def simulate(cases: int, workers: int, sleep_s: float, share: float) -> None:
     """Print what simulated cases cost."""
 
     def work(task: CaseTask) -> str:
-        return simulated(task, sleep_s)
+        return simulated(task, sleep_s, share)
 
     with tempfile.TemporaryDirectory() as temporary:
         plan = many_cases(Path(temporary), cases)
         start = time.perf_counter()
         for case in islice(plan.cases(), 500):
-            simulated(plan.task(case))
+            simulated(plan.task(case), 0.0, share)
         plain = (time.perf_counter() - start) / min(cases, 500)
         with cluster_client(workers=workers, device="cpu") as client:
             tasks = map(plan.task, plan.cases())
@@ -82,7 +82,8 @@ def simulate(cases: int, workers: int, sleep_s: float) -> None:
             took = time.perf_counter() - start
         busy = took * workers / cases
         over_ms = 1000 * (busy - sleep_s - plain)
-        print(f"{cases} simulated cases of {sum(FILES.values())} bytes, {workers} workers, sleep {1000 * sleep_s:g} ms")
+        size = share * sum(FILES.values()) / 1e6
+        print(f"{cases} simulated cases of {size:.3f} MB, {workers} workers, sleep {1000 * sleep_s:g} ms")
         print(f"  a case and worker: {1000 * busy:.1f} ms, beyond sleep and writing {over_ms:.1f} ms")
         print(f"  (written without Dask: {1000 * plain:.1f} ms); {cases / took:.0f} cases a second")
         few, many = held[cases // 10], held[cases]
@@ -104,8 +105,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--simulated", type=int, default=2000, help="simulated cases")
     parser.add_argument("--sleep-s", type=float, default=0.0, help="how long a simulated case sleeps")
+    parser.add_argument("--share", type=float, default=0.01, help="part of a real case's bytes that one writes")
     options = parser.parse_args()
-    simulate(options.simulated, 2, options.sleep_s)
+    simulate(options.simulated, 2, options.sleep_s, options.share)
 
 
 if __name__ == "__main__":
