@@ -37,15 +37,26 @@ def serve(
     from twintrack.service.case import Model
     from twintrack.service.server import running_server
 
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    stop, ready = threading.Event(), threading.Event()
+
+    def end(*_arguments: object) -> None:
+        stop.set()
+        if not ready.is_set():  # loading takes its time: break it off
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)
     model = Model(str(bundle), "", device.value, backend.value)
-    with running_server(
-        model, host=host, port=port, certificates=tls, workers=workers, announce=typer.echo, warn=_warn
-    ) as running:
-        typer.echo(f"ready at {running.address}")
-        while not stop.wait(WATCH_S):
-            running.watch()
+    try:
+        with running_server(
+            model, host=host, port=port, certificates=tls, workers=workers, announce=typer.echo, warn=_warn
+        ) as running:
+            ready.set()
+            typer.echo(f"ready at {running.address}")
+            while not stop.wait(WATCH_S):
+                running.watch()
+    except KeyboardInterrupt:
+        if not stop.is_set():
+            raise
     typer.echo("stopped")
 
 
@@ -55,7 +66,7 @@ def _warn(sentence: str) -> None:
 
 def certificates(
     folder: Annotated[Path, typer.Argument(help="New folder; gets the folders server and client.")],
-    name: Annotated[str | None, typer.Option(help="Name of the server's computer. [default: this one's]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the server's computer (by default this one's).")] = None,
     verbose: Verbose = False,
 ) -> None:
     """Make the certificates of a server and of its readers."""

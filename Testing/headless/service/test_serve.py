@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from twintrack import __version__, dask_shared
+from twintrack.errors import OutputError
 from twintrack.progress import CancelToken
 from twintrack.service import address, client
 from twintrack.service.case import ServedCase
@@ -114,6 +115,15 @@ def test_what_nobody_foresaw_is_told_as_here(request_there, ask, monkeypatch, ki
     told = ask(request_there())
     assert told.last == {"event": "error", "kind": kind, "message": "unexpected: at /u/ct"}
     assert told.code == 1
+
+
+def test_a_server_without_room_for_the_result_is_not_taken_for_the_readers_disk():
+    final = {"event": "error", "kind": "OutputError", "message": "/f/result: the result needs 4 MB, and 1 MB are free"}
+    with pytest.raises(OutputError) as caught:
+        client._raise(final, lambda sentence: sentence.replace("/f/result", "/home/me/out"))
+    assert str(caught.value) == (
+        "the server cannot write the result (the result needs 4 MB, and 1 MB are free); tell the one who runs it"
+    )
 
 
 def test_cancel_ends_the_run_here_and_there(server, request_there, ask, slow):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -20,7 +21,7 @@ from twintrack.progress import CancelToken
 from twintrack.service.address import security_of
 from twintrack.volume import read_volume
 
-WITHIN_S = 120
+WITHIN_S = 300
 
 
 @pytest.fixture(autouse=True)
@@ -130,18 +131,6 @@ def _own_program(path: Path, request: dict) -> subprocess.Popen:
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_case_that_waits_outlives_the_processes_that_die(server, reader, slow):
-    busy = [reader(**slow), reader(**slow)]
-    assert all(each.works() for each in busy)
-    third = reader()
-    assert third.has("2 before this one")
-    kill_all(server.workers())
-    for each in busy:
-        assert "the server's process died in the middle of the run" in each.end()["message"]
-    assert third.end()["event"] == "done"
-    assert soon(lambda: not server.folders())
-
-
 def _spoil() -> int:
     """Make each run of this process fail as on a GPU that an earlier run has left unusable; return the process."""
     import twintrack.results
@@ -171,16 +160,23 @@ def test_a_process_that_met_what_nobody_foresaw_takes_no_other_case(server, read
     )
 
 
-def test_a_bundle_that_is_gone_is_told_until_it_is_back(server, reader, bundle):
+def test_a_bundle_that_is_gone_is_told_until_it_is_back(server, reader, slow, bundle):
+    busy = [reader(**slow), reader(**slow)]
+    assert all(each.works() for each in busy)
+    third = reader()
+    assert third.has("2 before this one")
     away = bundle.rename(bundle.with_name("away"))
     kill_all(server.workers())
-    told = reader().end()
+    for each in busy:
+        assert "the server's process died in the middle of the run" in each.end()["message"]
+    told = third.end()
     assert told["kind"] == "TwinTrackError"
     assert told["message"].startswith(f"the server cannot load its model ({bundle}: no such bundle")
     assert told["message"].endswith("tell the one who runs it")
     assert f"warning: {told['message']}" in server.log.read_text()
     away.rename(bundle)
     assert reader().end()["event"] == "done"
+    assert soon(lambda: not server.folders())
 
 
 def test_processes_that_cannot_be_started_are_started_when_they_can(server, reader):
@@ -193,3 +189,28 @@ def test_processes_that_cannot_be_started_are_started_when_they_can(server, read
     scratch.unlink()
     away.rename(scratch)
     assert reader().end()["event"] == "done"
+
+
+def test_a_server_that_is_silent_is_given_up_and_who_cancels_meanwhile_is_no_error(server, reader, slow):
+    one, two = reader(**slow), reader(**slow)
+    assert one.works()
+    assert two.works()
+    server.process.send_signal(signal.SIGSTOP)  # as after a cut of the network: nobody answers, nobody hangs up
+    try:
+        two.cancel.cancel()
+        assert "the connection to the server was lost" in one.end()["message"]
+        assert two.end() == {"event": "cancelled"}
+    finally:
+        server.process.send_signal(signal.SIGCONT)
+    assert soon(lambda: not server.folders())
+
+
+def test_readers_are_told_that_the_server_was_stopped(server, reader, slow):
+    """The last test."""
+    one = reader(**slow)
+    assert one.works()
+    server.process.terminate()
+    told = one.end()
+    assert told["kind"] == "InputError"
+    stopped = "the server has been stopped; start the run again when it is back"
+    assert told["message"] in (stopped, f"{server.address}: the connection to the server was lost; start the run again")

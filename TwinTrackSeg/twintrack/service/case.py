@@ -150,7 +150,7 @@ def _earlier(folder: Path, process: str) -> dict[str, Any] | None:
     except FileNotFoundError:
         return {"event": "cancelled"}
     except OSError as error:
-        return _error("OutputError", no_room(error))
+        return _error("TwinTrackError", no_room(error))
     return None
 
 

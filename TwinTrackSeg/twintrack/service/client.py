@@ -93,6 +93,9 @@ def segment_there(
             _send(server, run, parcel, lambda done: progress(SENT * done, f"sending the CT to {title}"), cancel)
             _compute(server, run, parcel, folder, part(progress, SENT, COMPUTED), cancel)
             _fetch(server, run, Path(out), part(progress, COMPUTED, 1.0), cancel)
+        except InputError:
+            cancel.check()  # who cancelled while the connection broke need not hear of it
+            raise
         finally:
             with suppress(TwinTrackError):  # when the connection ends, the server ends the run by itself
                 server.ask(desk.end, run)
@@ -164,6 +167,9 @@ def _raise(final: dict[str, Any], said_here: Callable[[str], str]) -> NoReturn:
     if final["event"] == "cancelled":
         raise InputError("the server gave the run up; start it again")
     kind, sentence = str(final["kind"]), said_here(str(final["message"]))
+    if kind == "OutputError":  # it is the server's disk, which the user cannot see
+        reason = str(final["message"]).split(": ", 1)[-1]
+        raise OutputError(f"the server cannot write the result ({reason}); tell the one who runs it")
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, TwinTrackError):
         raise known(sentence)

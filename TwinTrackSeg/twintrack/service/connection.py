@@ -23,6 +23,9 @@ __all__ = ["Server", "connected"]
 CONNECT_S = 10
 """A server that has not answered after this time is taken for unreachable."""
 
+ANSWER_S = 60
+"""A server that has not answered a question after this time is taken for lost; one of them carries 8 MiB."""
+
 NO_ARRAYS = tuple(package for package in SAME_VERSIONS if package != "numpy")
 """Packages that must be the same here and there: nothing of numpy's is sent."""
 
@@ -59,7 +62,7 @@ class Server:
         if self._is_lost:
             raise self._lost()  # at once: Dask would try to connect anew
         try:
-            return self._client.run_on_scheduler(function, *arguments)
+            return self._client.run_on_scheduler(function, *arguments, callback_timeout=ANSWER_S)
         except (OSError, TimeoutError) as error:
             raise self._lost() from error
 
@@ -147,7 +150,7 @@ def _check_versions(address: str, client: Client) -> None:
 
     packages = ["twintrack"]
     try:
-        there = client.sync(client.scheduler.versions, packages=packages)
+        there = client.sync(lambda: client.scheduler.versions(packages=packages))  # type: ignore[union-attr,unused-ignore]
     except (OSError, TimeoutError) as error:
         raise InputError(f"{address}: does not say its versions; try again") from error
     versions = {

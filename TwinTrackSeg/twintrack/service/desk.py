@@ -54,8 +54,8 @@ DIED = (
     "the one who runs it"
 )
 
-NO_WORKER_S = 60.0
-"""A worker process that has died is replaced sooner than this, if it can be."""
+NO_WORKER_S = 180.0
+"""A process that has died is replaced much sooner than this, if it can be; on a busy machine it takes a minute."""
 
 
 @dataclass
@@ -82,6 +82,11 @@ class Desk:
         self._root = Path(root)
         self._runs: dict[str, _Run] = {}
         self._alone_since: float | None = None
+        self._is_closed = False
+
+    def close(self) -> None:
+        """Note that the server is being stopped."""
+        self._is_closed = True
 
     def count(self, workers: int) -> None:
         """Note how many worker processes there are."""
@@ -95,9 +100,13 @@ class Desk:
 
         Raises
         ------
+        InputError
+            If the server is being stopped.
         TwinTrackError
             If the last one has died and no other came.
         """
+        if self._is_closed:
+            raise InputError("the server has been stopped; start the run again when it is back")
         if self._alone_since is not None and time.monotonic() - self._alone_since > NO_WORKER_S:
             raise TwinTrackError(
                 "the server has no process that does the work, and cannot start one; tell the one who runs it"

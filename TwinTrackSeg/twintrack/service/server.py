@@ -122,7 +122,10 @@ def running_server(
             client.register_plugin(_warm_plugin(offered))
             warn = warn or _say_nothing
             client.subscribe_topic(TROUBLE, lambda event: warn(str(event[1])))
-            yield Running(str(cluster.scheduler_address), Watch(cluster, warn).look)
+            try:
+                yield Running(str(cluster.scheduler_address), Watch(cluster, warn).look)
+            finally:
+                client.run_on_scheduler(_close_desk)
 
 
 def _say_nothing(line: str) -> None:
@@ -162,7 +165,8 @@ def _cluster(
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.security import Security
 
-    logging.getLogger("distributed").setLevel(logging.CRITICAL + 1)  # its messages quote what they could not handle
+    for name in ("distributed", "tornado.application"):  # their messages quote what they could not handle
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     common = {
         "protocol": "tcp://" if security is None else "tls://",
         "security": security or Security(),
@@ -231,6 +235,10 @@ def _open_desk(root: str, about: dict[str, Any], dask_scheduler: Any = None) -> 
             self.desk.leave(client)
 
     dask_scheduler.add_plugin(Reception(), name=DESK)
+
+
+def _close_desk(dask_scheduler: Any = None) -> None:
+    dask_scheduler.plugins[DESK].desk.close()
 
 
 def _warm_plugin(model: Model) -> Any:

@@ -43,6 +43,6 @@ class Watch:
             self._closing.add(closing)
             closing.add_done_callback(self._closing.discard)
             self._warn(NOT_BACK)
-        if lost:
-            self._ended -= lost
-            self._cluster.scale(len(self._cluster.worker_spec))  # as many as before: starts those that lack
+        self._ended -= lost
+        if set(self._cluster.worker_spec) - set(workers):  # those, and any that could not be started the last time
+            self._cluster.scale(len(self._cluster.worker_spec))  # as many as before: does nothing for what is starting
