@@ -47,8 +47,8 @@ def addReaders(ct, phantom):
     return node
 
 
-def segment(panel, ct, scene, phantom):
-    """Choose CT, demo bundle and region, press Segment, wait."""
+def regionAround(ct, scene, phantom):
+    """Return a region around the phantom's tumour."""
     import slicer
     from TwinTrackSegLib.mrml.VolumeConversion import ijkToRas
 
@@ -59,6 +59,12 @@ def segment(panel, ct, scene, phantom):
     region = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "Around the tumour")
     region.SetCenter(*ras.mean(axis=0))
     region.SetSize(*np.abs(np.diff(ras, axis=0))[0])
+    return region
+
+
+def segment(panel, ct, scene, phantom):
+    """Choose CT, demo bundle and region, press Segment, wait."""
+    region = regionAround(ct, scene, phantom)
     panel.ui.inputSelector.setCurrentNode(ct)
     panel.ui.demoBundleButton.click()
     assert panel.ui.demoBadge.isVisibleTo(panel.parent)

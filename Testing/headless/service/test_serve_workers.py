@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from twintrack.progress import CancelToken
+from twintrack.service import connection
 from twintrack.service.address import security_of
 from twintrack.volume import read_volume
 
@@ -191,7 +192,8 @@ def test_processes_that_cannot_be_started_are_started_when_they_can(server, read
     assert reader().end()["event"] == "done"
 
 
-def test_a_server_that_is_silent_is_given_up_and_who_cancels_meanwhile_is_no_error(server, reader, slow):
+def test_a_server_that_is_silent_is_given_up_and_who_cancels_meanwhile_is_no_error(server, reader, slow, monkeypatch):
+    monkeypatch.setattr(connection, "ANSWER_S", 10)
     one, two = reader(**slow), reader(**slow)
     assert one.works()
     assert two.works()

@@ -52,6 +52,7 @@ SETTINGS = {
     "distributed.deploy.lost-worker-timeout": "3650 days",  # see `twintrack.service.watch` instead
     "distributed.scheduler.http.routes": [],  # no pages: whatever is told goes over TLS
     "distributed.worker.http.routes": [],
+    "distributed.worker.profile.enabled": False,  # it would look on a hundred times a second and keep what it saw
     **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")},
 }
 
