@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 
 import numpy as np
@@ -148,3 +149,37 @@ def test_the_real_ct_is_turned_without_loss(test_data):
     turned = ct.to_lps()
     assert np.array_equal(turned.array, ct.array[:, ::-1, ::-1])
     assert turned.restored_to(ct.geometry).geometry == ct.geometry
+
+
+@pytest.mark.parametrize("name", ["ct.nii", "ct.nii.gz"])
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float32])
+def test_a_nifti_file_that_is_cut_off_is_refused_and_not_filled_up(tmp_path, name, dtype):
+    array = np.random.default_rng(0).integers(1, 200, (20, 30, 40)).astype(dtype)
+    path = tmp_path / name
+    write_volume(Volume(array, Geometry((40, 30, 20), (1.0, 1.0, 2.0))), path)
+    np.testing.assert_array_equal(read_volume(path).array, array)
+    whole = path.read_bytes()
+    for kept in (0.4, 0.999):
+        path.write_bytes(whole[: int(kept * len(whole))])
+        with pytest.raises(InputError, match=r"is cut off, [\d,]+ of [\d,]+ bytes are there; copy it again$"):
+            read_volume(path)
+
+
+def test_a_compressed_file_with_a_wrong_checksum_is_refused(tmp_path):
+    array = np.random.default_rng(0).integers(1, 200, (80, 90, 100)).astype(np.int16)
+    path = tmp_path / "ct.nii.gz"
+    write_volume(Volume(array, Geometry((100, 90, 80), (1.0, 1.0, 2.0))), path)
+    whole = bytearray(path.read_bytes())
+    whole[-8] ^= 1  # of the checksum
+    path.write_bytes(whole)
+    with pytest.raises(InputError, match="does not fit its checksum; copy it again"):
+        read_volume(path)
+
+
+def test_a_file_compressed_in_several_parts_is_whole(tmp_path):
+    array = np.random.default_rng(0).integers(1, 200, (20, 30, 40)).astype(np.int16)
+    path = tmp_path / "ct.nii.gz"
+    write_volume(Volume(array, Geometry((40, 30, 20), (1.0, 1.0, 2.0))), path)
+    plain = gzip.decompress(path.read_bytes())
+    path.write_bytes(gzip.compress(plain[:10_000]) + gzip.compress(plain[10_000:]) + gzip.compress(b""))
+    np.testing.assert_array_equal(read_volume(path).array, array)

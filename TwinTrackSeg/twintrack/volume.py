@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from twintrack.errors import InputError, OutputError
 from twintrack.given_paths import is_there
+from twintrack.nifti_length import check_length
 from twintrack.preflight import check_memory, is_out_of_memory
 
 if TYPE_CHECKING:
@@ -225,13 +226,14 @@ def _check_kind(dimensions: int, values: int) -> None:
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], int]:
-    """Return the size (x, y, z) of a file's volume, and the bytes of one voxel; refuse what is no volume."""
+    """Return the size (x, y, z) of a file's volume, and the bytes of one voxel; refuse what is no whole volume."""
     import SimpleITK as sitk
 
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     _check_kind(reader.GetDimension(), reader.GetNumberOfComponents())
+    check_length(path, reader)
     return reader.GetSize(), sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
 
 

@@ -18,6 +18,7 @@ from twintrack.cohort import run, tables
 from twintrack.cohort.case import CaseTask, failure_record
 from twintrack.cohort.folder import folder_name, private_folder, publish, write_record
 from twintrack.cohort.index import write_index
+from twintrack.cohort.patience import Patience
 from twintrack.cohort.plan import CohortPlan, make_plan
 from twintrack.progress import CancelToken
 
@@ -146,7 +147,8 @@ def test_a_case_that_no_worker_survives_is_a_failure_and_the_run_goes_on(plan, m
     monkeypatch.setattr(run, "through_cluster", ended)
     monkeypatch.setattr(run, "slots", lambda *_: 1)
     tasks = map(plan.task, plan.cases())
-    run._compute(None, tasks, len(plan), lambda _, message: said.append(message), CancelToken())
+    patience = Patience(None, progress=lambda _, message: said.append(message))
+    run._compute(None, tasks, len(plan), patience, CancelToken())
     assert said[-1].startswith("5 of 5 cases, 1 failed, ")
     assert tables.write_tables(plan) == (3, 2)
     first, second = read(plan.out / "failures.csv")
