@@ -74,11 +74,12 @@ def cohort(
     scheduler: SchedulerOption = None,
     wait_s: WaitOption = 300,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes on this machine. [default: one a GPU, or what the CPU allows]")
+        int | None,
+        typer.Option(min=1, help="Processes on this machine (by default one a GPU, or what the CPU allows)."),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try cases again that failed before.")] = False,
     vessel_names: Annotated[
-        str | None, typer.Option(help="Values in the column vessels. [default: PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5]")
+        str | None, typer.Option(help="Values in the column vessels (by default PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5).")
     ] = None,
     rules: Annotated[
         str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")

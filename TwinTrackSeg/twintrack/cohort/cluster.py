@@ -30,11 +30,17 @@ CORES_PER_WORKER = 4
 BYTES_PER_WORKER = 6 << 30
 """What one worker of the local cluster should have where the networks run on the CPU."""
 
-NO_SPILLING = {f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")}
-"""A case is a task without data: nothing to spill, and a worker that paused would never go on."""
-
-SHORT_LOG = {"distributed.admin.low-level-log-length": 50}
-"""Dask keeps the last messages of every connection, by default 1,000, which is some 10 MB where each holds tasks."""
+DASK = {
+    # A case is a task without data: nothing to spill, and a worker that paused would never go on.
+    **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")},
+    # The last messages of every connection are kept, by default 1,000, which is some 10 MB where each holds tasks.
+    "distributed.admin.low-level-log-length": 50,
+    # A worker would look on at its own work a hundred times a second, and keep what it saw: some 2 MB a case.
+    "distributed.worker.profile.enabled": False,
+    # A local worker that died would be given up for good after 15 s, and starting it again can take longer.
+    "distributed.deploy.lost-worker-timeout": f"{WORKER_PATIENCE_S:g}s",
+}
+"""Dask's settings, for this process and the workers that it starts."""
 
 
 @contextmanager
@@ -75,7 +81,7 @@ def cluster_client(
     for name in ("distributed", "distributed.client"):  # Dask gives the second a level of its own
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters comes back as an exception
     with (
-        dask.config.set(SHORT_LOG),
+        dask.config.set(DASK),
         _local(workers, device, networks)
         if scheduler is None
         else _remote(scheduler, networks, patience_s, announce) as client,
@@ -91,7 +97,6 @@ def slots(client: Client, resource: str | None = None) -> int:
 
 @contextmanager
 def _local(workers: int | None, device: str, networks: bool) -> Iterator[Client]:
-    import dask
     from dask.system import CPU_COUNT
     from distributed import Client, LocalCluster
 
@@ -99,7 +104,7 @@ def _local(workers: int | None, device: str, networks: bool) -> Iterator[Client]
     workers = workers or gpus or _cpu_workers(networks)
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(CPU_COUNT // workers, 1) if networks else 1)
     environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    with warnings.catch_warnings(), dask.config.set(NO_SPILLING):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a dashboard's port that is in use
         cluster = LocalCluster(
             n_workers=workers,
