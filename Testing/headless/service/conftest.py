@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from twintrack.progress import CancelToken
 from twintrack.service.certificates import make_certificates
@@ -44,6 +45,15 @@ class Server:
     def folders(self) -> list[Path]:
         """Return the folders of the runs that have not ended."""
         return [path for root in self.temporary.glob("twintrack-serve-*") for path in root.glob("[!.]*")]
+
+
+@pytest.fixture(autouse=True)
+def as_many_threads_as_the_server():
+    """Compare bit by bit: sums of floating-point numbers depend on the number of threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

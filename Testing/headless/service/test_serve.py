@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import torch
 
 from twintrack import __version__, dask_shared
 from twintrack.errors import OutputError
@@ -24,14 +23,6 @@ from twintrack.service.case import ServedCase
 from twintrack.service.certificates import make_certificates
 from twintrack.service.connection import connected
 from twintrack.volume import Geometry, Volume, read_volume, write_volume
-
-
-@pytest.fixture(autouse=True)
-def as_many_threads_as_the_server():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def soon(condition, within_s: float = 20.0) -> bool:

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import torch
 
 from twintrack.progress import CancelToken
 from twintrack.service import connection
@@ -23,14 +22,6 @@ from twintrack.service.address import security_of
 from twintrack.volume import read_volume
 
 WITHIN_S = 300
-
-
-@pytest.fixture(autouse=True)
-def as_many_threads_as_the_server():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
