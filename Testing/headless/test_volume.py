@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -161,8 +162,11 @@ def test_a_nifti_file_that_is_cut_off_is_refused_and_not_filled_up(tmp_path, nam
     whole = path.read_bytes()
     for kept in (0.4, 0.999):
         path.write_bytes(whole[: int(kept * len(whole))])
-        with pytest.raises(InputError, match=r"is cut off, [\d,]+ of [\d,]+ bytes are there; copy it again$"):
+        with pytest.raises(InputError, match=r"is cut off, [\d,]+ of [\d,]+ bytes are there; copy it again$") as said:
             read_volume(path)
+        there, needed = (int(number.replace(",", "")) for number in re.findall(r"(?<= )\d[\d,]*(?= )", str(said.value)))
+        assert needed == 352 + array.nbytes
+        assert there / needed == pytest.approx(kept, abs=0.05)
 
 
 def test_a_compressed_file_with_a_wrong_checksum_is_refused(tmp_path):

@@ -50,7 +50,7 @@ def _length(path: Path) -> int:
     length = 0
     with gzip.open(path) as stream:
         try:
-            while block := stream.read(BLOCK_BYTES):  # up to the end, where the checksum is compared
+            while block := stream.read1(BLOCK_BYTES):  # up to the end, where the checksum is compared
                 length += len(block)
         except EOFError:
             return length
