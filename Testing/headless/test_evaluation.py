@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twintrack import evaluation
 from twintrack.errors import Cancelled, InputError
 from twintrack.evaluation import FILES, evaluate_manifest
 from twintrack.metrics import evaluate_case
@@ -352,3 +353,12 @@ def test_the_command_evaluates_and_explains_what_it_cannot(evaluated, tmp_path, 
         main(["evaluate", str(tmp_path / "absent.csv"), "--out", str(tmp_path / "none")])
     assert done.value.code == 2
     assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_a_warning_about_many_cases_names_some_and_counts_the_rest():
+    lonely = [f"c{number}" for number in range(23)]
+    (warning,) = evaluation._warnings(23, [], lonely)
+    assert "c19 and 3 more" in warning
+    assert "c20" not in warning
+    (few,) = evaluation._warnings(23, [], lonely[:20])
+    assert "c18, c19:" in few

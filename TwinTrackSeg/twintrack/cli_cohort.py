@@ -23,6 +23,7 @@ from twintrack.cli_shell import (
     progress_bar,
     start_log,
 )
+from twintrack.dask_shared import WORKER_PATIENCE_S
 from twintrack.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def cohort(
     bundle: Annotated[Path, typer.Option(help="Model bundle: a folder or a zip, visible from all workers.")],
     out: OutFolder,
     scheduler: SchedulerOption = None,
-    wait_s: WaitOption = 300,
+    wait_s: WaitOption = WORKER_PATIENCE_S,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes on this machine (by default one a GPU, or what the CPU allows)."),

@@ -11,6 +11,7 @@ import typer
 
 from twintrack.cli_cohort import SchedulerOption, WaitOption, cluster
 from twintrack.cli_shell import Device, DeviceOption, OutFolder, Verbose, progress_bar, start_log
+from twintrack.dask_shared import WORKER_PATIENCE_S
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
@@ -61,7 +62,7 @@ def calibrate(
     sketch: Annotated[Path | None, typer.Option(help="Sketch of the cases to write (.npz), to be added up.")] = None,
     device: DeviceOption = Device.AUTO,
     scheduler: SchedulerOption = None,
-    wait_s: WaitOption = 300,
+    wait_s: WaitOption = WORKER_PATIENCE_S,
     verbose: Verbose = False,
 ) -> None:
     """Fit a calibrator on multi-rater cases."""
@@ -158,7 +159,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
     scheduler: SchedulerOption = None,
-    wait_s: WaitOption = 300,
+    wait_s: WaitOption = WORKER_PATIENCE_S,
     verbose: Verbose = False,
 ) -> None:
     """Score maps with the CURVAS-PDACVI protocol and further metrics."""

@@ -11,20 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from twintrack.dask_shared import GPU, check_versions
+from twintrack.dask_shared import GPU, WORKER_PATIENCE_S, check_versions
 from twintrack.errors import InputError
 from twintrack.worker_gpus import gpu_count, gpu_plugin
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["GPU", "WORKER_PATIENCE_S", "check_versions", "cluster_client", "dashboard", "slots"]
+__all__ = ["GPU", "check_versions", "cluster_client", "dashboard", "slots"]
 
 CONNECT_S = 10
 """A scheduler that has not answered after this time is taken for unreachable."""
-
-WORKER_PATIENCE_S = 300.0
-"""A cluster that starts its workers when there is work has this time for the first one, unless the user says more."""
 
 CORES_PER_WORKER = 4
 BYTES_PER_WORKER = 6 << 30
@@ -35,7 +32,7 @@ DASK = {
     **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause")},
     # The last messages of every connection are kept, by default 1,000, which is some 10 MB where each holds tasks.
     "distributed.admin.low-level-log-length": 50,
-    # A worker would look on at its own work a hundred times a second, and keep what it saw: some 2 MB a case.
+    # A worker would look on at its own work a hundred times a second, and keep what it saw: 2 MB a run in `serve`.
     "distributed.worker.profile.enabled": False,
     # A local worker that died would be given up for good after 15 s, and starting it again can take longer.
     "distributed.deploy.lost-worker-timeout": f"{WORKER_PATIENCE_S:g}s",

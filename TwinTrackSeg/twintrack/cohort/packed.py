@@ -21,8 +21,7 @@ def submit_packed(
 ) -> Future[Any]:
     """Let a worker call `function`; the scheduler sees a name and some bytes.
 
-    The paths of a case take ten times as much memory as their text, and a scheduler remembers the last 1,000 messages
-    of every connection.
+    A scheduler makes Python objects of what it is sent, and remembers the last 1,000 messages of every connection.
     """
     from distributed.protocol.pickle import dumps
 

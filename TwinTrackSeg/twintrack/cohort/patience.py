@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twintrack.cohort.cluster import WORKER_PATIENCE_S, slots
+from twintrack.cohort.cluster import slots
+from twintrack.dask_shared import WORKER_PATIENCE_S
 from twintrack.errors import InputError
 from twintrack.progress import CancelToken, Progress, no_progress
 
@@ -18,6 +19,9 @@ __all__ = ["GOES_ON", "Patience"]
 
 LOOK_EVERY_S = 1.0
 """How often a wait looks for workers."""
+
+FETCH_S = 300.0
+"""How long one result may be on its way; when its worker dies meanwhile, it is made once more."""
 
 GONE = "the scheduler went away;"
 
@@ -129,9 +133,9 @@ class Patience:
         while True:
             self.end(future)
             try:
-                return future.result(timeout=self._patience_s)
+                return future.result(timeout=FETCH_S)
             except TooLong:
-                continue  # its worker died before the result was fetched: it is made once more
+                continue
             except (OSError, CancelledError) as error:  # the task has succeeded, so this is the connection
                 raise self.error(GONE) from error
 

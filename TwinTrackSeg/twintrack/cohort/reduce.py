@@ -14,10 +14,11 @@ from operator import add, itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twintrack.cohort.cluster import GPU, WORKER_PATIENCE_S, dashboard, slots
+from twintrack.cohort.cluster import GPU, dashboard, slots
 from twintrack.cohort.packed import submit_packed
 from twintrack.cohort.patience import Patience
 from twintrack.cohort.seen import check_row_seen
+from twintrack.dask_shared import WORKER_PATIENCE_S
 from twintrack.manifest import ManifestRow
 from twintrack.progress import CancelToken, Progress
 from twintrack.worker_server import return_memory

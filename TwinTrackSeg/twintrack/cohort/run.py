@@ -16,7 +16,7 @@ from twintrack import __version__
 from twintrack.atomic import atomic_path
 from twintrack.bundle import file_sha256
 from twintrack.cohort.case import CaseTask, process_case, publish_failure
-from twintrack.cohort.cluster import GPU, WORKER_PATIENCE_S, cluster_client, dashboard, slots
+from twintrack.cohort.cluster import GPU, cluster_client, dashboard, slots
 from twintrack.cohort.flow import through_cluster
 from twintrack.cohort.folder import folder_name, remove_left_overs, writing
 from twintrack.cohort.index import write_index
@@ -24,6 +24,7 @@ from twintrack.cohort.patience import Patience
 from twintrack.cohort.plan import CASES, CohortPlan, make_plan
 from twintrack.cohort.seen import check_seen
 from twintrack.cohort.tables import TABLES, write_tables
+from twintrack.dask_shared import WORKER_PATIENCE_S
 from twintrack.errors import InputError, OutputError
 from twintrack.folder_lock import HELD_ELSEWHERE, try_lock
 from twintrack.progress import CancelToken, Progress, no_progress
