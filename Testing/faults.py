@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress import CancelToken
 from twintrack.results import RESULT_FILES
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 from twintrack.worker_run import Events, answer
 
 GEOMETRY = Geometry((48, 44, 24), (1.5, 1.5, 3.0), (-30.0, 12.0, 5.0))

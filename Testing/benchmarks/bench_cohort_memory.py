@@ -25,7 +25,8 @@ import numpy as np
 import psutil
 
 from twintrack.bundle import demo_bundle_path
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.io.volumes import write_volume
+from twintrack.volume import Geometry, Volume
 
 SHAPE = (12, 12, 12)
 RATERS = (1, 2)

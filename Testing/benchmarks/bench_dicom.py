@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from twintrack.dicom import Algorithm, read_series, write_ct_series, write_segmentation
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 PLANE, SEGMENTS = 512, 10
 CODES = {

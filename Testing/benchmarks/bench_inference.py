@@ -189,7 +189,7 @@ WARM = """
 import json, sys, time, resource
 from twintrack.bundle import Bundle
 from twintrack.inference import NetworkStore, roi_full, localize, score_ensemble
-from twintrack.ct import load_ct
+from twintrack.io.ct import load_ct
 bundle = Bundle.open(sys.argv[1])
 ct = load_ct(sys.argv[2]).volume.to_lps()
 for backend in sys.argv[3].split(","):

@@ -21,9 +21,10 @@ import numpy as np
 
 from twintrack.bundle import demo_bundle_path
 from twintrack.inference import NetworkStore
+from twintrack.io.volumes import write_volume
 from twintrack.results import segment_file
 from twintrack.settings import SegmentSettings
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.volume import Geometry, Volume
 from twintrack.worker_server import return_memory
 
 GEOMETRY = Geometry((80, 70, 40), (1.5, 1.5, 3.0))

@@ -29,7 +29,8 @@ def main() -> int:
     from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
     imported = time.perf_counter() - start
-    from twintrack.volume import Geometry, Volume, write_volume
+    from twintrack.io.volumes import write_volume
+    from twintrack.volume import Geometry, Volume
     from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
 
     # As Slicer loads a CT from DICOM: i to the left, j to the back, k upwards.

@@ -70,7 +70,8 @@ def _scene():
 
     import slicer
     from twintrack.invasion import measure_invasion
-    from twintrack.volume import Geometry, Volume, write_volume
+    from twintrack.io.volumes import write_volume
+    from twintrack.volume import Geometry, Volume
     from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
     from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
 

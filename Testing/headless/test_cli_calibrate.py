@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from twintrack.cli import _run
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((20, 20, 12), (1.0, 1.0, 2.0))
 

@@ -13,10 +13,10 @@ from twintrack.bundle import demo_bundle_path
 from twintrack.cli import _run
 from twintrack.errors import InputError
 from twintrack.inference import NetworkStore
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.phantom import make_phantom
 from twintrack.results import segment_file
 from twintrack.settings import SegmentSettings
-from twintrack.volume import read_volume, write_volume
 
 SEED = 43000
 Segment = Callable[..., tuple[dict, np.ndarray]]

@@ -12,9 +12,10 @@ import pytest
 from twintrack import evaluation
 from twintrack.errors import Cancelled, InputError
 from twintrack.evaluation import FILES, evaluate_manifest
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.metrics import evaluate_case
 from twintrack.progress import CancelToken
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((26, 24, 20), (0.8, 0.8, 2.0), (10.0, -20.0, 5.0))
 PROTOCOL = ["case", "tdsc", "dsc", "ece", "crps", "vi_porta", "vi_smv", "vi_aorta", "vi_celiac", "vi_sma"]

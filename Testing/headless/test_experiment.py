@@ -19,11 +19,12 @@ from twintrack.experiment_report import FILES
 from twintrack.experiment_run import ExperimentRun
 from twintrack.experiment_store import ExperimentStore
 from twintrack.inference import NetworkStore
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.metrics import evaluate_case
 from twintrack.pipeline import segment
 from twintrack.progress import CancelToken, no_progress
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 ROWS = ["none", "single-rater", "hard-label", "mhr"]
 SETTINGS = Table1Settings(bins=40, bootstrap=100, rater=2, device="cpu")

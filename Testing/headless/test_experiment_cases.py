@@ -12,7 +12,8 @@ import pytest
 from twintrack.demo import DEMO_SEED
 from twintrack.errors import InputError
 from twintrack.experiment_cases import SEEDS_A_RUN, manifest_cases, phantom_cases
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.io.volumes import write_volume
+from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((12, 10, 8), (1.5, 1.5, 3.0))
 ROOT = Path(__file__).resolve().parents[2]

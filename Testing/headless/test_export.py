@@ -14,7 +14,8 @@ import pytest
 from twintrack.cli import _run
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.export import export_result
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 SIZE = (20, 18, 12)
 

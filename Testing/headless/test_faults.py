@@ -20,10 +20,11 @@ import pytest
 from faults import GEOMETRY, assert_whole, at, ct_file, finish, request, run, start, state
 from twintrack.errors import Cancelled
 from twintrack.inference import NetworkStore
+from twintrack.io.volumes import write_volume
 from twintrack.progress import CancelToken
 from twintrack.results import segment_file
 from twintrack.settings import SegmentSettings
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="injects faults by Linux means")
 

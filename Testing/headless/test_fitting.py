@@ -12,8 +12,9 @@ import pytest
 from twintrack.calibration import ScoreSketch, fit_calibrator, write_calibrator
 from twintrack.errors import Cancelled, InputError
 from twintrack.fitting import apply_to_file, fit_sketch, sketch_cases
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress import CancelToken
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((12, 10, 8), (1.0, 1.0, 2.0))
 

@@ -11,11 +11,12 @@ import pytest
 
 from twintrack.bundle import Bundle, demo_bundle_path
 from twintrack.errors import BundleError, Cancelled
+from twintrack.io.volumes import write_volume
 from twintrack.phantom import make_phantom
 from twintrack.pipeline import segment
 from twintrack.progress import CancelToken
 from twintrack.settings import SegmentSettings
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 
 @pytest.fixture(scope="module")

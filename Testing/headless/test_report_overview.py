@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from twintrack.errors import InputError
+from twintrack.io.volumes import read_volume
 from twintrack.overview import write_overview
 from twintrack.planes import VIEWS, Section, find_focus
-from twintrack.volume import Geometry, Volume, read_volume
+from twintrack.volume import Geometry, Volume
 
 SIZE = (60, 50, 40)
 SPACING = (2.0, 2.5, 3.0)

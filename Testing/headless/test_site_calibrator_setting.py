@@ -15,9 +15,10 @@ from twintrack.bundle import Bundle
 from twintrack.calibration import read_calibrator, write_calibrator
 from twintrack.cli import _run
 from twintrack.errors import InputError
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.pipeline import chosen_calibrator
 from twintrack.settings import SegmentSettings
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 DEMO = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 

@@ -11,7 +11,7 @@ import pytest
 
 from faults import assert_whole, at, ct_file, request, run
 from small_gpu import use_small_gpu
-from twintrack.volume import read_volume
+from twintrack.io.volumes import read_volume
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks the process")
 

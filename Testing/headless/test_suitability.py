@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from twintrack.bundle import Bundle, demo_bundle_path
-from twintrack.ct import load_ct
 from twintrack.errors import BundleError
 from twintrack.input_range import FEATURES, Contrast, InputRange, contrast_of, features_of
+from twintrack.io.ct import load_ct
+from twintrack.io.volumes import write_volume
 from twintrack.phantom import make_phantom
 from twintrack.suitability import assess, measure_inputs
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.atomic import STAGING_PREFIX
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.io.volumes import write_volume
+from twintrack.system.atomic import STAGING_PREFIX
+from twintrack.volume import Geometry, Volume
 
 
 @pytest.fixture(scope="module")

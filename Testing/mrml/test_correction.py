@@ -142,7 +142,7 @@ def test_another_slicer_that_starts_meanwhile_leaves_the_report_s_folder_alone(l
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nrrd"])
 def test_saved_volumes_are_the_scenes(loaded, tmp_path, ending):
-    from twintrack.volume import read_volume
+    from twintrack.io.volumes import read_volume
 
     loaded.setThreshold(0.3, settled=False)
     probability, segments, listed = saveVolumes(loaded, tmp_path, ending)

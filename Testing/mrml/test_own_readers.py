@@ -11,7 +11,7 @@ from segment_drawing import drawSegment
 import slicer
 from twintrack.calibration import read_calibrator
 from twintrack.errors import InputError
-from twintrack.volume import read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
 from TwinTrackSegLib.mrml.Evaluation import METRIC_TITLES, ROLE_RELIABILITY, evaluateReaders, showDifference
 from TwinTrackSegLib.mrml.Readers import makeMhr, readersInScene
 from TwinTrackSegLib.mrml.SceneResult import ROLE_SCORE, resultsOf

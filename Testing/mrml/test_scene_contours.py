@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("slicer")
 import slicer
-from twintrack.volume import read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
 from TwinTrackSegLib.mrml.MhrColors import _labToSrgb, mhrColors
 from TwinTrackSegLib.mrml.ReaderScale import DEFAULT_LEVELS as LEVELS
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, exampleCenterMm, makeExampleCt, writeExampleResult

@@ -11,7 +11,8 @@ import pytest
 pytest.importorskip("slicer")
 import slicer
 from twintrack.errors import InputError
-from twintrack.volume import Volume, read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.MhrDisplay import OVERLAY_OPACITY
 from TwinTrackSegLib.mrml.SceneResult import SceneResult, resultsOf
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, makeExampleCt, writeExampleResult

@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("slicer")
 import slicer
-from twintrack.volume import read_volume
+from twintrack.io.volumes import read_volume
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SceneResult import resultsOf
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, makeExampleCt, writeExampleResult

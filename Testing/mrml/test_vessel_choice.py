@@ -12,7 +12,7 @@ from segment_drawing import drawSegment
 
 import slicer
 from twintrack.errors import InputError
-from twintrack.volume import read_volume
+from twintrack.io.volumes import read_volume
 from TwinTrackSegLib.mrml.RoiBox import roiBox
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult

@@ -10,7 +10,8 @@ import vtk
 
 import slicer
 from twintrack.errors import InputError
-from twintrack.volume import Geometry, read_volume
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Geometry
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
 from TwinTrackSegLib.mrml.VolumeConversion import (
     checkCt,

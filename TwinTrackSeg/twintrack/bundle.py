@@ -16,9 +16,9 @@ from twintrack.bundle_json import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGE
 from twintrack.bundle_plans import architecture_name, check_dataset, check_plans, label_channels
 from twintrack.bundle_zip import UNPACKED, unpack_bundle_zip
 from twintrack.errors import BundleError
-from twintrack.given_paths import is_there
 from twintrack.input_range import InputRange
-from twintrack.private_folder import PrivateFolder
+from twintrack.system.paths import is_there
+from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "VESSELS", "Bundle", "demo_bundle_path", "file_sha256"]
 

@@ -13,7 +13,7 @@ from twintrack.bundle_card import BundleCard
 from twintrack.bundle_check import check_bundle
 from twintrack.bundle_results import StageModel, StageSource, take_over
 from twintrack.errors import BundleError, InputError, OutputError
-from twintrack.private_folder import PrivateFolder
+from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["BundleCard", "StageSource", "create_bundle"]
 

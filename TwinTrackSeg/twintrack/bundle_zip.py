@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path, PurePosixPath
 
 from twintrack.errors import BundleError, OutputError
-from twintrack.private_folder import PrivateFolder
+from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "UNPACKED", "extract_bundle_zip", "unpack_bundle_zip"]
 

@@ -10,7 +10,7 @@ from twintrack import __version__, cli_cohort, cli_export, cli_results, cli_serv
 from twintrack.cli_bundle import bundle_app
 from twintrack.cli_experiment import experiment_app
 from twintrack.errors import Cancelled, TwinTrackError
-from twintrack.preflight import NO_MEMORY, is_out_of_memory
+from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
 
 __all__ = ["app", "main"]
 

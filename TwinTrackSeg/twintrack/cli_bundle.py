@@ -77,8 +77,8 @@ def bundle_create(
     from twintrack.bundle import Bundle
     from twintrack.bundle_card import RESEARCH_USE
     from twintrack.bundle_create import BundleCard, StageSource, create_bundle
-    from twintrack.private_folder import PrivateFolder
     from twintrack.suitability import measure_disagreement, measure_inputs
+    from twintrack.system.private_folder import PrivateFolder
 
     card = BundleCard(
         name=name or out.stem,

@@ -22,12 +22,12 @@ def run_demo(
     TwinTrackError
         As `twintrack.results.segment_file`.
     """
-    from twintrack.atomic import atomic_folder
     from twintrack.bundle import demo_bundle_path
     from twintrack.dicom import write_ct_series
     from twintrack.phantom import make_phantom
     from twintrack.results import segment_file
     from twintrack.settings import SegmentSettings
+    from twintrack.system.atomic import atomic_folder
 
     out = Path(out)
     progress(0.0, "drawing a phantom CT")

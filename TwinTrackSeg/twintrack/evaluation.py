@@ -14,16 +14,16 @@ from typing import TextIO
 
 import numpy as np
 
-from twintrack.atomic import atomic_folder
-from twintrack.csv_cells import harmless
 from twintrack.errors import InputError
 from twintrack.evaluation_cases import DrawnSketches, ScoredCase, score_rows
 from twintrack.evaluation_summary import CohortScores, summarise_cohort
 from twintrack.evaluation_tables import latex_summary, markdown_summary
-from twintrack.manifest import ManifestRows, scan_manifest
+from twintrack.io.manifest import ManifestRows, scan_manifest
 from twintrack.metrics import CandidatePool
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.spreading import Spread, one_by_one
+from twintrack.system.atomic import atomic_folder
+from twintrack.system.csv_cells import harmless
 
 __all__ = ["CohortScores", "evaluate_manifest", "score_cohort"]
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twintrack.errors import InputError
-from twintrack.manifest import ManifestRow, located, read_annotations
+from twintrack.io.manifest import ManifestRow, located, read_annotations
+from twintrack.io.volumes import read_volume
 from twintrack.settings import DEFAULT_VESSEL_NAMES
-from twintrack.volume import Volume, read_volume
+from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch

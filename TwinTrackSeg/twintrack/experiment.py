@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
-from twintrack.atomic import atomic_folder
 from twintrack.errors import InputError
 from twintrack.experiment_cases import StudyCase, manifest_cases, phantom_cases
 from twintrack.experiment_report import FILES, UNCALIBRATED, write_report
 from twintrack.experiment_run import ExperimentRun, file_sha256
 from twintrack.experiment_store import ExperimentStore
 from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.system.atomic import atomic_folder
 
 if TYPE_CHECKING:
     from twintrack.bundle import Bundle

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twintrack.errors import InputError
-from twintrack.manifest import ManifestRow, located, read_annotations, read_manifest
-from twintrack.volume import Volume, read_volume
+from twintrack.io.manifest import ManifestRow, located, read_annotations, read_manifest
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Volume
 
 __all__ = ["CaseVolumes", "StudyCase", "manifest_cases", "phantom_cases"]
 
@@ -147,7 +148,7 @@ def _phantom(seed: int) -> StudyCase:
 
 def _reader(row: ManifestRow) -> Callable[[], CaseVolumes]:
     def read() -> CaseVolumes:
-        from twintrack.ct import load_ct
+        from twintrack.io.ct import load_ct
 
         with located(row, "image"):
             ct = load_ct(row.files["image"], row.series).volume

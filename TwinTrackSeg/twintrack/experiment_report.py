@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.csv_cells import harmless
 from twintrack.evaluation_summary import metric_means
 from twintrack.experiment_tables import latex_report, markdown_report
+from twintrack.system.csv_cells import harmless
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ReliabilityCurve

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.atomic import atomic_path
 from twintrack.errors import InputError, OutputError
-from twintrack.volume import Volume, read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.system.atomic import atomic_path
+from twintrack.volume import Volume
 
 __all__ = ["CaseSample", "ExperimentStore", "content_key"]
 

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from twintrack.atomic import atomic_folder
 from twintrack.errors import InputError, OutputError
-from twintrack.given_paths import is_there
+from twintrack.io.volumes import read_volume
 from twintrack.result_json import read_invasion_json, read_result_json
-from twintrack.volume import Volume, read_volume
+from twintrack.system.atomic import atomic_folder
+from twintrack.system.paths import is_there
+from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.dicom import DicomSeries

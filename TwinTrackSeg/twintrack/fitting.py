@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twintrack.atomic import atomic_path
 from twintrack.bundle import file_sha256
 from twintrack.errors import InputError, TwinTrackError
-from twintrack.manifest import ManifestRow, ManifestRows, read_annotations, scan_manifest
+from twintrack.io.manifest import ManifestRow, ManifestRows, read_annotations, scan_manifest
+from twintrack.io.volumes import FILE_ENDINGS, read_volume, write_volume
 from twintrack.progress import CancelToken, Progress, no_progress, part
-from twintrack.volume import FILE_ENDINGS, Volume, read_volume, write_volume
+from twintrack.system.atomic import atomic_path
+from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
@@ -221,8 +222,8 @@ def _scorer(bundle_path: str | Path | None, device: str, *, keep: bool = False) 
     if bundle_path is None:
         yield _stored_score
         return
-    from twintrack.ct import load_ct
     from twintrack.inference import NetworkStore
+    from twintrack.io.ct import load_ct
     from twintrack.pipeline import segment
     from twintrack.settings import SegmentSettings
 

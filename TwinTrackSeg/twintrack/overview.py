@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.atomic import atomic_path
 from twintrack.errors import InputError
 from twintrack.planes import SHOWN, VIEWS, Focus, Section, View, find_focus
+from twintrack.system.atomic import atomic_path
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import BundleError, InputError
+from twintrack.io.volumes import read_volume
 from twintrack.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
 from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.schedule import Schedule
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
 from twintrack.suitability import assess
 from twintrack.vessel_map import fitted_to
-from twintrack.volume import Volume, read_volume
+from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.bundle import Bundle

@@ -8,10 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from twintrack.atomic import atomic_path
 from twintrack.errors import InputError
 from twintrack.overview import DEMO_NOTICE, RESEARCH_NOTICE
 from twintrack.readings import MISSING, contact_pattern, lesion_table, number, plain_text, vessel_readings, with_unit
+from twintrack.system.atomic import atomic_path
 from twintrack.vessel_report import HUMAN_ITEMS, structured_vessels
 
 __all__ = ["write_report"]

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
-from twintrack.atomic import atomic_folder, atomic_path
-from twintrack.ct import Ct, load_ct
 from twintrack.errors import InputError
+from twintrack.io.ct import Ct, load_ct
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.pipeline import EXPECTED_S, Segmentation, segment
-from twintrack.preflight import check_output
 from twintrack.progress import CancelToken, Progress, checked, no_progress
 from twintrack.schedule import Schedule
 from twintrack.settings import SegmentSettings
-from twintrack.volume import Volume, read_volume, write_volume
+from twintrack.system.atomic import atomic_folder, atomic_path
+from twintrack.system.capacity import check_output
+from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.bundle import Bundle

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from twintrack.errors import InputError
-from twintrack.given_paths import is_there
+from twintrack.system.paths import is_there
 
 __all__ = ["BACKENDS", "DEFAULT_VESSEL_NAMES", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
 

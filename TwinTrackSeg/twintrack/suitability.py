@@ -11,7 +11,7 @@ from twintrack.bundle import Bundle
 from twintrack.bundle_fingerprint import Fingerprint
 from twintrack.errors import InputError
 from twintrack.input_range import Contrast, InputRange, contrast_of, features_of
-from twintrack.manifest import read_manifest
+from twintrack.io.manifest import read_manifest
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.volume import Volume
 
@@ -112,7 +112,7 @@ def measure_inputs(manifest: str | Path) -> InputRange:
     InputError
         If the manifest or a CT cannot be read.
     """
-    from twintrack.ct import load_ct
+    from twintrack.io.ct import load_ct
 
     rows = read_manifest(manifest, needs=("image",))
     return InputRange.over(features_of(load_ct(row.files["image"], row.series).volume.to_lps()) for row in rows)
@@ -137,8 +137,8 @@ def measure_disagreement(
     RoiError
         If there is no organ in a CT.
     """
-    from twintrack.ct import load_ct
     from twintrack.inference import NetworkStore, localize, score_ensemble
+    from twintrack.io.ct import load_ct
 
     rows, store = read_manifest(manifest, needs=("image",)), NetworkStore(device)
     if len(bundle.folds["fine"]) == 1:

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from twintrack.errors import Cancelled, InputError, TwinTrackError
-from twintrack.preflight import NO_MEMORY, is_out_of_memory
 from twintrack.progress import CancelToken, Progress
+from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
 from twintrack.time_left import TimeLeft
 
 if TYPE_CHECKING:

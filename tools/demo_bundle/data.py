@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from twintrack.io.volumes import write_volume
 from twintrack.phantom import LABELS, PhantomCase, make_phantom
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 DATASETS = {"coarse": "Dataset801_PhantomCoarse", "fine": "Dataset802_PhantomFine"}
 STAGE_LABELS: dict[str, dict[str, int]] = {"coarse": {"background": 0, "pancreas": 1}, "fine": LABELS}

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twintrack.io.volumes import write_volume
 from twintrack.settings import SegmentSettings
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 MakeCohort = WriteStudy = Callable[..., Path]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.atomic import STAGING_PREFIX
 from twintrack.cohort import run_cohort
+from twintrack.system.atomic import STAGING_PREFIX
 
 CASES = [f"p{number}" for number in range(4)]
 KILLS = 5

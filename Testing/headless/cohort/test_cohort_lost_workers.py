@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from twintrack.atomic import atomic_folder
 from twintrack.cohort import patience, run_cohort
 from twintrack.cohort.flow import through_cluster
 from twintrack.cohort.reduce import spread_over
 from twintrack.errors import Cancelled, InputError
 from twintrack.progress import CancelToken, no_progress
+from twintrack.system.atomic import atomic_folder
 
 StartWorker = Callable[[], subprocess.Popen[bytes]]
 

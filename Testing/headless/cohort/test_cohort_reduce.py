@@ -16,9 +16,10 @@ from twintrack.cohort.reduce import spread_over
 from twintrack.errors import InputError, RoiError
 from twintrack.evaluation import evaluate_manifest
 from twintrack.fitting import fit_sketch, sketch_cases
+from twintrack.io.volumes import write_volume
 from twintrack.progress import CancelToken, no_progress
 from twintrack.spreading import one_by_one
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ import pytest
 
 from twintrack.cohort import run_cohort
 from twintrack.errors import Cancelled
+from twintrack.io.volumes import read_volume
 from twintrack.progress import CancelToken
 from twintrack.results import segment_file
-from twintrack.volume import read_volume
 
 
 def rows(path: Path) -> list[dict[str, str]]:

@@ -11,7 +11,8 @@ import pytest
 from command_line import ROI, small_ct
 from twintrack.cli import _run
 from twintrack.dicom import write_ct_series
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.io.volumes import write_volume
+from twintrack.volume import Geometry, Volume
 
 
 @pytest.fixture(scope="session")

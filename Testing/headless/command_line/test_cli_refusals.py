@@ -10,7 +10,8 @@ import SimpleITK as sitk
 from command_line import ROI, assert_refused, small_ct
 from twintrack.cli import _run
 from twintrack.dicom import read_series, write_ct_series
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.io.volumes import write_volume
+from twintrack.volume import Geometry, Volume
 
 
 def test_vessels_in_another_place_are_refused(ct_file, bundle, tmp_path, capsys):

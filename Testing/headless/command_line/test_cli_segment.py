@@ -10,7 +10,7 @@ import pytest
 from command_line import FILES, ROI, assert_refused
 from twintrack.cli import _run
 from twintrack.dicom import read_series
-from twintrack.volume import read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
 
 
 def test_a_run_writes_the_files_of_the_contract(result):

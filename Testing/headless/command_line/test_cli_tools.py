@@ -10,7 +10,8 @@ import pytest
 from command_line import ROI, assert_refused
 from twintrack.cli import _run
 from twintrack.dicom import ISO_LEVELS, read_series
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 
 def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_path, capsys):

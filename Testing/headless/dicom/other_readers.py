@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from twintrack.dicom import DicomSeries
-from twintrack.volume import Geometry, Volume, read_volume
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Geometry, Volume
 
 DCMQI_VERSIONS = ("current", "old")
 """The version of the test environment, and the one that 3D Slicer pins, in the folder TWINTRACK_OLD_DCMQI."""

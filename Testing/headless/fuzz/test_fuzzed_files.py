@@ -19,9 +19,10 @@ from twintrack.bundle_zip import extract_bundle_zip
 from twintrack.calibration import ScoreSketch
 from twintrack.calibration.sketch_file import load_sketch, save_sketch
 from twintrack.errors import BundleError, InputError
-from twintrack.manifest import read_manifest
+from twintrack.io.manifest import read_manifest
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.vessel_map import fitted_to
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 readers = settings.get_profile("readers")
 DEMO = demo_bundle_path()

@@ -21,9 +21,10 @@ from twintrack.inference.roi import roi_box, roi_full
 from twintrack.inference.sliding import Canvas, sliding_logits
 from twintrack.inference.store import NetworkStore
 from twintrack.inference.tiles import TileMeter
+from twintrack.io.volumes import write_volume
 from twintrack.progress import CancelToken, no_progress
 from twintrack.suitability import measure_disagreement
-from twintrack.volume import Volume, write_volume
+from twintrack.volume import Volume
 
 SHAPE = (4, 5, 6)
 

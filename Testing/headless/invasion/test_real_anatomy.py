@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from twintrack.invasion import InvasionResult, measure_invasion
 from twintrack.invasion.pictures import vessel_pictures
-from twintrack.volume import Volume, read_volume
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Volume
 
 FILES = {"AORTA": "aorta", "CELIAC": "celiac_trunk", "SMA": "superior_mesenteric_artery"}
 STRAIGHT = slice(16, 33)

@@ -11,7 +11,8 @@ import pytest
 from scipy import ndimage
 
 from twintrack.invasion import InvasionResult, VesselInvasion, measure_invasion
-from twintrack.volume import Geometry, Volume, read_volume
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Geometry, Volume
 
 TubeMaker = Callable[..., Any]
 GRID = Geometry((40, 40, 40), (0.8, 0.8, 1.0))

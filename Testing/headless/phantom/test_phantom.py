@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from twintrack.errors import Cancelled, InputError
+from twintrack.io.volumes import read_volume
 from twintrack.phantom import LABELS, VESSELS, make_phantom, write_cohort
 from twintrack.phantom.lesion import LesionField, draw_lesion
 from twintrack.phantom.readers import ReaderModel, draw_reader, expected_response
 from twintrack.phantom.shapes import Tube, smooth_noise
 from twintrack.progress import CancelToken
-from twintrack.volume import read_volume
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twintrack.csv_cells import harmless
 from twintrack.invasion import write_invasion_csv
 from twintrack.report import write_report
+from twintrack.system.csv_cells import harmless
 
 EVIL = [
     '=HYPERLINK("http://example.org","click")',

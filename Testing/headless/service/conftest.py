@@ -17,9 +17,10 @@ import psutil
 import pytest
 import torch
 
+from twintrack.io.volumes import write_volume
 from twintrack.progress import CancelToken
 from twintrack.service.certificates import make_certificates
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.volume import Geometry, Volume
 from twintrack.worker_run import Events, answer
 
 

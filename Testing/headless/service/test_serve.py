@@ -17,12 +17,13 @@ import pytest
 
 from twintrack import __version__, dask_shared
 from twintrack.errors import OutputError
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress import CancelToken
 from twintrack.service import address, client
 from twintrack.service.case import ServedCase
 from twintrack.service.certificates import make_certificates
 from twintrack.service.connection import connected
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 
 def soon(condition, within_s: float = 20.0) -> bool:

@@ -16,10 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
+from twintrack.io.volumes import read_volume
 from twintrack.progress import CancelToken
 from twintrack.service import connection
 from twintrack.service.address import security_of
-from twintrack.volume import read_volume
 
 WITHIN_S = 300
 

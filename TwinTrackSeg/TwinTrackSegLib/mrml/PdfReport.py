@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twintrack.atomic import atomic_path
 from twintrack.overview import DEMO_NOTICE, RESEARCH_NOTICE
+from twintrack.system.atomic import atomic_path
 from TwinTrackSegLib.mrml.VesselTable import COLUMNS, VesselReadout
 
 NUMBERS = COLUMNS[:-1]

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from twintrack.errors import InputError
+from twintrack.io.volumes import write_volume
 from twintrack.lesions import find_lesions, read_volumes
-from twintrack.volume import Volume, write_volume
+from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Correction import drawnMap, noticeEdit
 from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
 from TwinTrackSegLib.mrml.SceneResult import SceneResult

@@ -11,7 +11,8 @@ import vtk
 
 import slicer
 from twintrack.errors import InputError
-from twintrack.volume import Geometry, Volume, read_volume
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Geometry, Volume
 from TwinTrackSegLib.mrml import SceneResult as roles
 from TwinTrackSegLib.mrml.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.LesionTable import newLesionTable

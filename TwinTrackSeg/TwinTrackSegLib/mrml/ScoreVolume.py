@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from twintrack.volume import Volume, read_volume
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Boxes import boundingBox, cropped
 from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.SceneResult import ROLE_SCORE, SceneResult

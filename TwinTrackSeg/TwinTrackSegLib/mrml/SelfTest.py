@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import slicer
-from twintrack.volume import Volume, write_volume
+from twintrack.io.volumes import write_volume
+from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
 
 __all__ = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 from twintrack.errors import OutputError
-from twintrack.private_folder import PrivateFolder
+from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["temporaryFolder"]
 

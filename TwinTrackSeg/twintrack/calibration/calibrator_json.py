@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from twintrack.atomic import atomic_path
 from twintrack.calibration.band import STEPS, CalibratorBand
 from twintrack.calibration.calibrator import BinSelection, Calibrator
 from twintrack.errors import InputError
+from twintrack.system.atomic import atomic_path
 
 __all__ = ["SCHEMA", "calibrator_from_json", "calibrator_to_json", "read_calibrator", "write_calibrator"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.atomic import atomic_path
 from twintrack.errors import InputError
+from twintrack.system.atomic import atomic_path
 
 if TYPE_CHECKING:
     from twintrack.calibration.calibrator import Calibrator

@@ -11,12 +11,12 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.atomic import atomic_path
 from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
 from twintrack.calibration.cells import CELLS
 from twintrack.calibration.sketch import ScoreSketch
 from twintrack.calibration.units import COARSE_CELLS, KEY_BITS, MOST_UNITS, Units
 from twintrack.errors import InputError
+from twintrack.system.atomic import atomic_path
 
 __all__ = ["load_sketch", "save_sketch"]
 

@@ -12,9 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from twintrack.atomic import STAGING_PREFIX
-from twintrack.durable import force_to_disk
 from twintrack.errors import OutputError
+from twintrack.system.atomic import STAGING_PREFIX
+from twintrack.system.durable import force_to_disk
 
 __all__ = [
     "RECORD",

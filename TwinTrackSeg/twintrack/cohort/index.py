@@ -11,9 +11,9 @@ from importlib.resources import files
 from typing import Any
 
 from twintrack import __version__
-from twintrack.atomic import atomic_path
 from twintrack.cohort.folder import folder_name
 from twintrack.cohort.plan import CASES, CohortPlan
+from twintrack.system.atomic import atomic_path
 
 __all__ = ["write_index"]
 

@@ -16,10 +16,10 @@ from twintrack.bundle import Bundle
 from twintrack.cohort.case import CaseTask
 from twintrack.cohort.folder import folder_name, read_record
 from twintrack.errors import InputError
-from twintrack.manifest import ManifestRow, ManifestRows, scan_manifest
+from twintrack.io.manifest import ManifestRow, ManifestRows, scan_manifest
+from twintrack.io.volumes import FILE_ENDINGS
 from twintrack.pipeline import chosen_calibrator
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
-from twintrack.volume import FILE_ENDINGS
 
 __all__ = ["CASES", "Case", "CohortPlan", "make_plan"]
 

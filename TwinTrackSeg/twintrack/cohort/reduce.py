@@ -19,7 +19,7 @@ from twintrack.cohort.packed import submit_packed
 from twintrack.cohort.patience import Patience
 from twintrack.cohort.seen import check_row_seen
 from twintrack.dask_shared import WORKER_PATIENCE_S
-from twintrack.manifest import ManifestRow
+from twintrack.io.manifest import ManifestRow
 from twintrack.progress import CancelToken, Progress
 from twintrack.worker_server import return_memory
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
-from twintrack.atomic import atomic_path
 from twintrack.bundle import file_sha256
 from twintrack.cohort.case import CaseTask, process_case, publish_failure
 from twintrack.cohort.cluster import GPU, cluster_client, dashboard, slots
@@ -26,9 +25,10 @@ from twintrack.cohort.seen import check_seen
 from twintrack.cohort.tables import TABLES, write_tables
 from twintrack.dask_shared import WORKER_PATIENCE_S
 from twintrack.errors import InputError, OutputError
-from twintrack.folder_lock import HELD_ELSEWHERE, try_lock
 from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.settings import SegmentSettings
+from twintrack.system.atomic import atomic_path
+from twintrack.system.locks import HELD_ELSEWHERE, try_lock
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twintrack.atomic import STAGING_PREFIX
 from twintrack.bundle import file_sha256
 from twintrack.cohort.folder import writing
 from twintrack.cohort.plan import CohortPlan
 from twintrack.dask_shared import GPU
 from twintrack.errors import InputError, TwinTrackError
-from twintrack.manifest import ManifestRow
+from twintrack.io.manifest import ManifestRow
 from twintrack.settings import SegmentSettings
+from twintrack.system.atomic import STAGING_PREFIX
 
 if TYPE_CHECKING:
     from distributed import Client

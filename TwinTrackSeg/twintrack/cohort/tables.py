@@ -12,11 +12,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twintrack.atomic import atomic_path
 from twintrack.cohort.folder import folder_name
 from twintrack.cohort.plan import CASES, CohortPlan
 from twintrack.cohort.row import STAGES, case_columns
-from twintrack.csv_cells import harmless
+from twintrack.system.atomic import atomic_path
+from twintrack.system.csv_cells import harmless
 
 if TYPE_CHECKING:
     from _csv import Writer

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from twintrack.errors import InputError
-from twintrack.private_folder import PrivateFolder
 from twintrack.progress import CancelToken, Progress
+from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["Unpacked", "unpack"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twintrack.dicom.headers import Header, parse_errors, quiet_parser
 from twintrack.errors import InputError
-from twintrack.private_folder import PrivateFolder
+from twintrack.system.private_folder import PrivateFolder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset

@@ -18,8 +18,8 @@ from twintrack.dicom.hounsfield import AIR_HU, stack_hu, to_hu
 from twintrack.dicom.layout import SliceLayout
 from twintrack.dicom.pixels import read_pixels
 from twintrack.dicom.stack import Stack, stack_slices
-from twintrack.preflight import WORK_BYTES, check_memory
 from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.system.capacity import WORK_BYTES, check_memory
 from twintrack.volume import Volume
 
 __all__ = ["DicomSeries", "read_series"]

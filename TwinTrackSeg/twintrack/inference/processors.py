@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from twintrack.preflight import available_memory, total_memory
+from twintrack.system.capacity import available_memory, total_memory
 
 __all__ = ["Processor", "describe_processor", "find_processors"]
 

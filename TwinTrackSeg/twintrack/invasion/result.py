@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from twintrack.csv_cells import harmless
 from twintrack.errors import OutputError
 from twintrack.invasion.readers import CATEGORY_THRESHOLD, Category
 from twintrack.invasion.resectability import ContactPattern, vessel_title
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst import WorstSection
+from twintrack.system.csv_cells import harmless
 
 __all__ = ["SCHEMA", "InvasionResult", "VesselInvasion", "write_invasion_csv"]
 

@@ -7,9 +7,9 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
+from twintrack.io.volumes import write_volume
 from twintrack.phantom.case import PhantomCase, make_phantom
 from twintrack.progress import CancelToken, Progress, no_progress
-from twintrack.volume import write_volume
 
 __all__ = ["write_case", "write_cohort"]
 

@@ -12,9 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from twintrack import __version__, errors
-from twintrack.atomic import atomic_folder
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
-from twintrack.preflight import check_output
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.results import RESULT_FILES
 from twintrack.service import desk
@@ -23,6 +21,8 @@ from twintrack.service.case import ServedCase
 from twintrack.service.connection import Server, connected
 from twintrack.service.parcel import Parcel, pack
 from twintrack.settings import SegmentSettings
+from twintrack.system.atomic import atomic_folder
+from twintrack.system.capacity import check_output
 
 __all__ = ["segment_there"]
 

@@ -18,11 +18,11 @@ from twintrack import __version__
 from twintrack.bundle import Bundle
 from twintrack.dask_shared import GPU
 from twintrack.errors import InputError, OutputError
-from twintrack.private_folder import PrivateFolder
 from twintrack.service.address import check_host, check_pair, security_of
 from twintrack.service.case import Model, load_model, loading_trouble
 from twintrack.service.desk import DESK, TROUBLE, Desk
 from twintrack.service.watch import Watch
+from twintrack.system.private_folder import PrivateFolder
 from twintrack.worker_gpus import gpu_count, gpu_plugin
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.atomic import STAGING_PREFIX, atomic_folder, atomic_path
 from twintrack.errors import OutputError
-from twintrack.private_folder import PrivateFolder
+from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path
+from twintrack.system.private_folder import PrivateFolder
 
 OWNED = ("a.txt", "b", "gone.txt", "result.json")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from twintrack.bundle import Bundle
-from twintrack.ct import load_ct
 from twintrack.errors import TwinTrackError
-from twintrack.given_paths import is_there
-from twintrack.manifest import read_manifest
+from twintrack.io.ct import load_ct
+from twintrack.io.manifest import read_manifest
+from twintrack.io.volumes import read_volume
 from twintrack.progress import CancelToken
 from twintrack.settings import SegmentSettings
-from twintrack.volume import read_volume
+from twintrack.system.paths import is_there
 from twintrack.worker_run import Events, answer
 
 ODD = ["x" * 5000, "a\0b", "a/" * 3000 + "ct.nii.gz"]

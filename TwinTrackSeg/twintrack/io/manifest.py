@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twintrack.errors import InputError
-from twintrack.given_paths import is_there
-from twintrack.volume import Geometry, Volume, read_volume
+from twintrack.io.volumes import read_volume
+from twintrack.system.paths import is_there
+from twintrack.volume import Geometry, Volume
 
 __all__ = ["ManifestRow", "ManifestRows", "located", "read_annotations", "read_manifest", "scan_manifest"]
 

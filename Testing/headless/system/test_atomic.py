@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from twintrack.atomic import STAGING_PREFIX, atomic_folder, atomic_path
 from twintrack.errors import OutputError
+from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path
 
 OWNED = ("result.json", "a.txt", "b")
 

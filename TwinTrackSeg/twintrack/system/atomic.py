@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from twintrack.durable import force_to_disk
 from twintrack.errors import OutputError
-from twintrack.folder_lock import folder_lock
-from twintrack.private_folder import PrivateFolder
-from twintrack.publish import finish_or_undo, publish
+from twintrack.system.durable import force_to_disk
+from twintrack.system.locks import folder_lock
+from twintrack.system.private_folder import PrivateFolder
+from twintrack.system.publish import finish_or_undo, publish
 
 __all__ = ["STAGING_PREFIX", "atomic_folder", "atomic_path"]
 

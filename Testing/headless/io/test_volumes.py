@@ -11,7 +11,8 @@ import pytest
 import SimpleITK as sitk
 
 from twintrack.errors import InputError, OutputError
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 
 def oblique(permutation=(0, 1, 2), signs=(1, 1, 1), angle_deg=12.0) -> Geometry:

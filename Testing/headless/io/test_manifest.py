@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from twintrack.errors import InputError
-from twintrack.manifest import read_annotations, read_manifest, scan_manifest
-from twintrack.volume import Geometry, Volume, write_volume
+from twintrack.io.manifest import read_annotations, read_manifest, scan_manifest
+from twintrack.io.volumes import write_volume
+from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((4, 5, 6), (1.0, 1.0, 2.0))
 

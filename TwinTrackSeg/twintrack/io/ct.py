@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twintrack.errors import InputError
-from twintrack.given_paths import is_there
-from twintrack.preflight import WORK_BYTES
-from twintrack.volume import Volume, read_volume
+from twintrack.io.volumes import read_volume
+from twintrack.system.capacity import WORK_BYTES
+from twintrack.system.paths import is_there
+from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.dicom import DicomSeries

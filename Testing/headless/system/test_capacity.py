@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from twintrack.errors import InputError, OutputError
-from twintrack.preflight import available_memory, check_memory, check_output, is_out_of_memory
-from twintrack.volume import Geometry, Volume, read_volume, write_volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.system.capacity import available_memory, check_memory, check_output, is_out_of_memory
+from twintrack.volume import Geometry, Volume
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="measures memory by POSIX means")
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.atomic import atomic_folder, atomic_path
 from twintrack.cohort.folder import private_folder, publish, write_record
 from twintrack.errors import OutputError
+from twintrack.system.atomic import atomic_folder, atomic_path
 
 
 def write(out: Path, word: str) -> None:

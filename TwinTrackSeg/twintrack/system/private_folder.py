@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from twintrack.folder_lock import HELD_ELSEWHERE, try_lock
+from twintrack.system.locks import HELD_ELSEWHERE, try_lock
 
 __all__ = ["LOCK", "PrivateFolder", "remove_abandoned"]
 

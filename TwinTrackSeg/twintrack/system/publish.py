@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from twintrack.private_folder import LOCK
+from twintrack.system.private_folder import LOCK
 
 __all__ = ["finish_or_undo", "publish"]
 
