@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +15,7 @@ from twintrack.bundle_card import BundleCard
 from twintrack.bundle_check import check_bundle
 from twintrack.bundle_results import StageModel, StageSource, take_over
 from twintrack.errors import BundleError, InputError, OutputError
-from twintrack.system.private_folder import PrivateFolder
+from twintrack.system.atomic import atomic_paths
 
 __all__ = ["BundleCard", "StageSource", "create_bundle"]
 
@@ -26,6 +28,7 @@ def create_bundle(
     out: str | Path,
     calibrator: str | Path | None = None,
     half: bool = False,
+    overwrite: bool = False,
 ) -> Path:
     """Write a bundle from two nnU-Net results folders; checkpoints are read without running code.
 
@@ -36,11 +39,13 @@ def create_bundle(
     card : BundleCard
         What the bundle shall say about itself.
     out : path
-        The new bundle; a name that ends with ``.zip`` makes a zip file. It must not exist yet.
+        The new bundle; a name that ends with ``.zip`` makes a zip file. It must not exist yet, but see `overwrite`.
     calibrator : path, optional
         ``calibrator.json``; a bundle without one gives uncalibrated scores only.
     half : bool
         Store weights as float16, half the size.
+    overwrite : bool
+        Whether a bundle, or an empty folder, that is there already is replaced.
 
     Returns
     -------
@@ -55,37 +60,60 @@ def create_bundle(
         If `out` exists already or cannot be written.
     """
     out = Path(out)
-    if out.exists():
-        raise OutputError(f"{out}: exists already; choose another name or remove it")
-    # Beside the final place, so that the last step is one rename.
-    private: PrivateFolder | None = None
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        private = PrivateFolder(".twintrack-bundle-", out.parent)
-        draft = private.path / "bundle"
-        draft.mkdir()
-        if calibrator is not None:
-            _copy_calibrator(Path(calibrator), draft / "calibrator.json")
-        models = {
-            "coarse": take_over(coarse, draft / "coarse", labels=card.organ_labels, half=half),
-            "fine": take_over(
-                fine, draft / "fine", labels=[*card.tumor_labels, *card.vessel_labels.values()], half=half
-            ),
-        }
-        if card.mirroring and not models["fine"].mirrored:
-            raise InputError(f"{fine.folder}: was trained without mirroring, so leave mirroring out")
-        entries = card.to_json() | _stage_entries({"coarse": coarse, "fine": fine}, models)
-        _write_manifest(draft, entries)
-        _check(draft, out)
-        _finish(draft, out)
-    except OSError as error:
-        raise OutputError(
-            f"{out}: cannot be written ({error.strerror}); check the folder and its free space"
-        ) from error
-    finally:
-        if private is not None:
-            private.close()
+    given = (coarse.folder, fine.folder, calibrator, coarse.fingerprint, fine.fingerprint)
+    inputs = [path for path in given if path is not None]
+    if overwrite and os.path.lexists(out):
+        _check_replaceable(out)
+    with atomic_paths(out, inputs=inputs, overwrite=overwrite, proof=_never) as (partial,):
+        try:
+            _write(partial, out, coarse, fine, card, calibrator, half=half)
+        except OSError as error:
+            raise OutputError(
+                f"{out}: cannot be written ({error.strerror}); check the folder and its free space"
+            ) from error
     return out
+
+
+def _never(path: Path) -> bool:  # noqa: ARG001
+    """Say that a bundle is replaced only when the user says so: training took days."""
+    return False
+
+
+def _check_replaceable(out: Path) -> None:
+    """Refuse to replace anything but a bundle or an empty folder."""
+    is_bundle = (out / "bundle.json").is_file() or not any(out.iterdir()) if out.is_dir() else out.suffix == ".zip"
+    if not is_bundle or out.is_symlink():
+        raise OutputError(f"{out}: is no bundle, and only a bundle is replaced; choose another name")
+
+
+def _write(
+    partial: Path,
+    out: Path,
+    coarse: StageSource,
+    fine: StageSource,
+    card: BundleCard,
+    calibrator: str | Path | None,
+    *,
+    half: bool,
+) -> None:
+    """Write the bundle to `partial`, a temporary name in a private folder."""
+    packed = out.suffix.lower() == ".zip"
+    draft = partial.with_name("unpacked") if packed else partial
+    draft.mkdir()
+    if calibrator is not None:
+        _copy_calibrator(Path(calibrator), draft / "calibrator.json")
+    models = {
+        "coarse": take_over(coarse, draft / "coarse", labels=card.organ_labels, half=half),
+        "fine": take_over(fine, draft / "fine", labels=[*card.tumor_labels, *card.vessel_labels.values()], half=half),
+    }
+    if card.mirroring and not models["fine"].mirrored:
+        raise InputError(f"{fine.folder}: was trained without mirroring, so leave mirroring out")
+    entries = card.to_json() | _stage_entries({"coarse": coarse, "fine": fine}, models)
+    _write_manifest(draft, entries)
+    _check(draft, out)
+    if packed:
+        _pack(draft, partial)
+        shutil.rmtree(draft)
 
 
 def _stage_entries(sources: Mapping[str, StageSource], models: Mapping[str, StageModel]) -> dict[str, Any]:
@@ -121,14 +149,9 @@ def _check(draft: Path, out: Path) -> None:
         raise type(error)(str(error).replace(str(draft), str(out))) from error
 
 
-def _finish(draft: Path, out: Path) -> None:
-    if out.suffix.lower() != ".zip":
-        draft.rename(out)
-        return
-    packed = draft.with_suffix(".zip")
+def _pack(draft: Path, packed: Path) -> None:
     # Weights shrink by some 7 % only, and uncompressed they are written and opened much faster.
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(draft.rglob("*")):
             if path.is_file():
                 archive.write(path, path.relative_to(draft).as_posix())
-    packed.replace(out)

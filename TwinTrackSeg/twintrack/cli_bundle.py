@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twintrack.cli_shell import Verbose, parse_pair, progress_bar, start_log
+from twintrack.cli_shell import Overwrite, Verbose, parse_pair, progress_bar, start_log
 from twintrack.errors import InputError, TwinTrackError
 
 __all__ = ["bundle_app"]
@@ -70,6 +70,7 @@ def bundle_create(
         ),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store weights as float16: half the size.")] = False,
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Make a bundle from nnU-Net results folders. Checkpoints are read without running code that they may hold."""
@@ -106,7 +107,7 @@ def bundle_create(
             with Bundle.open(raw) as bundle, progress_bar() as progress:
                 apart = measure_disagreement(disagreement, bundle, progress=progress)
         card = replace(card, inputs=apart if card.inputs is None else card.inputs.joined(apart))
-    create_bundle(*sources, card, out=out, calibrator=calibrator, half=half)
+    create_bundle(*sources, card, out=out, calibrator=calibrator, half=half, overwrite=overwrite)
     typer.echo(str(out))
 
 

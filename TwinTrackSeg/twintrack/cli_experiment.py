@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from twintrack.cli_shell import Device, DeviceOption, OutFolder, Verbose, progress_bar, start_log
+from twintrack.cli_shell import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
 from twintrack.errors import InputError
 
 __all__ = ["experiment_app"]
@@ -39,6 +39,7 @@ def table1(
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the test cases for the intervals.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling; also chooses the phantoms.")] = 0,
     device: DeviceOption = Device.AUTO,
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Repeat table 1 of the TwinTrack paper: four calibration targets, eight metrics. Run it again to go on."""
@@ -57,5 +58,5 @@ def table1(
         device=device.value,
     )
     with progress_bar() as progress:
-        run_table1(out, settings, bundle_path=bundle, manifest=manifest, progress=progress)
+        run_table1(out, settings, bundle_path=bundle, manifest=manifest, overwrite=overwrite, progress=progress)
     typer.echo(str(out / "table1.md"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twintrack.cli_shell import OutFolder, Verbose, progress_bar, start_log
+from twintrack.cli_shell import OutFolder, Overwrite, Verbose, progress_bar, start_log
 from twintrack.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def export(
         str | None,
         typer.Option(metavar="URL", help="Send by DICOMweb; credentials from TWINTRACK_STOW_* or netrc only."),
     ] = None,
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Write the DICOM objects of a result: segmentation, parametric map, structured report; send them if asked to."""
@@ -62,6 +63,7 @@ def export(
         make_series=make_series,
         fractional=fractional,
         labelmap=labelmap,
+        overwrite=overwrite,
     )
     for warning in made.warnings:
         typer.echo(f"warning: {warning}", err=True)

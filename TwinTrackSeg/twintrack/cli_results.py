@@ -15,6 +15,7 @@ from twintrack.cli_shell import (
     Device,
     DeviceOption,
     OutFolder,
+    Overwrite,
     Verbose,
     own_calibrator,
     progress_bar,
@@ -30,13 +31,15 @@ __all__ = ["demo", "invasion", "segment"]
 RulesOption = Annotated[str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")]
 
 
-def demo(out: OutFolder, device: DeviceOption = Device.AUTO, verbose: Verbose = False) -> None:
+def demo(
+    out: OutFolder, device: DeviceOption = Device.AUTO, overwrite: Overwrite = False, verbose: Verbose = False
+) -> None:
     """Run the main job on a generated phantom CT (a DICOM series) with the shipped demo bundle."""
     start_log(verbose)
     from twintrack.demo import run_demo
 
     with progress_bar() as progress:
-        result = run_demo(out, device=device.value, progress=progress)
+        result = run_demo(out, device=device.value, overwrite=overwrite, progress=progress)
     _summarise(result)
 
 
@@ -67,6 +70,7 @@ def segment(
         str | None, typer.Option(help="Address of a server (twintrack serve) that does it with its own bundle.")
     ] = None,
     tls: Annotated[Path | None, typer.Option("--tls", help="Folder with the certificates for --run-on.")] = None,
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Segment one CT: calibrated map, vessel readouts, pictures and report."""
@@ -93,7 +97,7 @@ def segment(
         rules=rules,
     )
     with progress_bar() as progress:
-        result = _segment(ct, bundle, out, settings, run_on, tls, progress)
+        result = _segment(ct, bundle, out, settings, run_on, tls, overwrite, progress)
     _summarise(result)
 
 
@@ -104,20 +108,31 @@ def _segment(
     settings: SegmentSettings,
     run_on: str | None,
     tls: Path | None,
+    overwrite: bool,
     progress: Progress,
 ) -> Path:
     """Segment here, or on a server."""
     if run_on is None and bundle is not None:
         from twintrack.results import segment_file
 
-        return segment_file(ct, bundle, out, settings, progress=progress)
+        return segment_file(ct, bundle, out, settings, overwrite=overwrite, progress=progress)
     from twintrack.service.client import segment_there
 
     def tell(line: str) -> None:
         typer.echo(line, err=True)
 
     address = run_on or ""
-    return segment_there(ct, bundle, out, settings, address=address, certificates=tls, announce=tell, progress=progress)
+    return segment_there(
+        ct,
+        bundle,
+        out,
+        settings,
+        address=address,
+        certificates=tls,
+        announce=tell,
+        overwrite=overwrite,
+        progress=progress,
+    )
 
 
 def invasion(
@@ -126,6 +141,7 @@ def invasion(
     out: Annotated[Path, typer.Option(help="The .json to write; a .csv comes beside it.")],
     vessel_names: Annotated[str, typer.Option(help="Values in --vessels.")] = "PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5",
     rules: RulesOption = "nccn",
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure how far the tumour wraps around each vessel."""
@@ -135,7 +151,13 @@ def invasion(
 
     with progress_bar() as progress:
         found = measure_files(
-            probability, vessels, parse_vessel_names(vessel_names), out, rules=rules, progress=progress
+            probability,
+            vessels,
+            parse_vessel_names(vessel_names),
+            out,
+            rules=rules,
+            overwrite=overwrite,
+            progress=progress,
         )
     for warning in found["warnings"]:
         typer.echo(f"warning: {warning}", err=True)

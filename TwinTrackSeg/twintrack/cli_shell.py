@@ -22,6 +22,7 @@ __all__ = [
     "Device",
     "DeviceOption",
     "OutFolder",
+    "Overwrite",
     "Verbose",
     "own_calibrator",
     "parse_pair",
@@ -48,6 +49,10 @@ class Backend(str, Enum):
 
 
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and show the traceback of an error.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace other files at the places of the results; never an input."),
+]
 OutFolder = Annotated[Path, typer.Option("--out", help="Result folder.")]
 DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
 BackendOption = Annotated[

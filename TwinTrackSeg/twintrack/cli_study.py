@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twintrack.cli_cohort import SchedulerOption, WaitOption, cluster
-from twintrack.cli_shell import Device, DeviceOption, OutFolder, Verbose, progress_bar, start_log
+from twintrack.cli_shell import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
 from twintrack.dask_shared import WORKER_PATIENCE_S
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
+    from twintrack.system.ownership import Inputs
 
 __all__ = ["apply", "calibrate", "evaluate", "phantom"]
 
@@ -63,6 +64,7 @@ def calibrate(
     device: DeviceOption = Device.AUTO,
     scheduler: SchedulerOption = None,
     wait_s: WaitOption = WORKER_PATIENCE_S,
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Fit a calibrator on multi-rater cases."""
@@ -74,9 +76,15 @@ def calibrate(
     if (target is Target.SINGLE_RATER) != (rater is not None):
         raise typer.BadParameter("goes with --target single-rater, and that with --rater N", param_hint="--rater")
     from twintrack.calibration import write_calibrator
-    from twintrack.fitting import fit_sketch, sketch_cases
+    from twintrack.fitting import calibration_inputs, fit_sketch, sketch_cases
     from twintrack.progress import part
+    from twintrack.system.atomic import check_output_files
 
+    inputs = calibration_inputs(manifest, bundle)
+    outputs = [path for path in (sketch, out, plot) if path is not None]
+    if len({path.absolute() for path in outputs}) < len(outputs):
+        raise typer.BadParameter("two of the files to write have the same name; give each its own", param_hint="--out")
+    check_output_files(*outputs, inputs=inputs, overwrite=overwrite)
     with progress_bar() as progress, cluster(scheduler, wait_s, bundle=bundle) as spread:
         found = sketch_cases(
             [_as_workers_see_it(path, scheduler) for path in manifest],
@@ -88,7 +96,7 @@ def calibrate(
             progress=part(progress, 0.0, 0.9),
         )
         if sketch is not None:
-            found.save(sketch)
+            found.save(sketch, inputs=inputs, overwrite=overwrite)
             typer.echo(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
         if out is None:
             return
@@ -102,9 +110,9 @@ def calibrate(
             where=", ".join(str(path) for path in manifest),
             progress=part(progress, 0.9, 1.0),
         )
-        write_calibrator(calibrator, out)
+        write_calibrator(calibrator, out, inputs=inputs, overwrite=overwrite)
         if plot is not None:
-            _draw(plot, found, calibrator)
+            _draw(plot, found, calibrator, inputs, overwrite)
     _tell(out, calibrator)
 
 
@@ -113,11 +121,11 @@ def _as_workers_see_it(manifest: Path, scheduler: str | None) -> Path:
     return manifest if scheduler is None else manifest.absolute()
 
 
-def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator) -> None:
+def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator, inputs: Inputs, overwrite: bool) -> None:
     from twintrack.calibration import plot_reliability, reliability_curve
 
     curves = {"score": reliability_curve(sketch), "calibrated": reliability_curve(sketch, calibrator)}
-    plot_reliability(plot, curves, calibrator=calibrator)
+    plot_reliability(plot, curves, calibrator=calibrator, inputs=inputs, overwrite=overwrite)
 
 
 def _tell(out: Path, calibrator: Calibrator) -> None:
@@ -141,13 +149,14 @@ def apply(
     score: Annotated[Path, typer.Argument(help="Volume with a pooled score in [0, 1].")],
     calibrator: Annotated[Path, typer.Option(help="calibrator.json")],
     out: Annotated[Path, typer.Option(help="The map to write (.nii.gz).")],
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Calibrate a score volume."""
     start_log(verbose)
     from twintrack.fitting import apply_to_file
 
-    for warning in apply_to_file(score, calibrator, out).warnings:
+    for warning in apply_to_file(score, calibrator, out, overwrite=overwrite).warnings:
         typer.echo(f"warning: {warning}", err=True)
     typer.echo(f"{out}: written")
 
@@ -160,6 +169,7 @@ def evaluate(
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
     scheduler: SchedulerOption = None,
     wait_s: WaitOption = WORKER_PATIENCE_S,
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Score maps with the CURVAS-PDACVI protocol and further metrics."""
@@ -175,6 +185,7 @@ def evaluate(
             seed=seed,
             compare=None if compare is None else _as_workers_see_it(compare, scheduler),
             spread=spread or one_by_one,
+            overwrite=overwrite,
             progress=progress,
         )
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
@@ -188,6 +199,7 @@ def phantom(
     out: OutFolder,
     raters: Annotated[int, typer.Option(min=1, help="Readers a case.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first case; the next ones count on.")] = 0,
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Draw synthetic multi-rater cases with a manifest.csv."""
@@ -195,5 +207,5 @@ def phantom(
     from twintrack.phantom import write_cohort
 
     with progress_bar() as progress:
-        manifest = write_cohort(out, cases=cases, raters=raters, seed=seed, progress=progress)
+        manifest = write_cohort(out, cases=cases, raters=raters, seed=seed, overwrite=overwrite, progress=progress)
     typer.echo(str(manifest))

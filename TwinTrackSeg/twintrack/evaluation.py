@@ -6,7 +6,6 @@ import csv
 import json
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,15 +17,16 @@ from twintrack.errors import InputError
 from twintrack.evaluation_cases import DrawnSketches, ScoredCase, score_rows
 from twintrack.evaluation_summary import CohortScores, summarise_cohort
 from twintrack.evaluation_tables import latex_summary, markdown_summary
-from twintrack.io.manifest import ManifestRows, scan_manifest
+from twintrack.io.manifest import ManifestInputs, ManifestRows, scan_manifest
 from twintrack.metrics import CandidatePool
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.spreading import Spread, one_by_one
-from twintrack.system.atomic import atomic_folder
+from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.csv_cells import harmless
 
 __all__ = ["CohortScores", "evaluate_manifest", "score_cohort"]
 
+COMMAND = "evaluate"
 FILES = ("metrics.csv", "metrics_compare.csv", "summary.json", "summary.md", "summary.tex", "reliability.png")
 
 MOST_NAMED = 20
@@ -41,6 +41,7 @@ def evaluate_manifest(
     seed: int = 0,
     compare: str | Path | None = None,
     spread: Spread = one_by_one,
+    overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
@@ -63,6 +64,8 @@ def evaluate_manifest(
         A manifest with the same cases and another method's probability: adds the paired difference to it.
     spread : Spread
         Shares the cases out; by default one after the other in this process.
+    overwrite : bool
+        Whether other files at the places of `FILES` are replaced; never those that are read.
 
     Raises
     ------
@@ -76,7 +79,9 @@ def evaluate_manifest(
     if others is not None:
         _check_pairs(rows, others)
     span = 0.96 if others is None else 0.48
-    with _new_or_kept(Path(out)), atomic_folder(out, owned=FILES, last="summary.json") as folder:
+    inputs = ManifestInputs((rows,) if others is None else (rows, others))
+    check_output_folder(out, FILES, command=COMMAND, inputs=inputs, overwrite=overwrite)
+    with atomic_folder(out, command=COMMAND, last="summary.json", inputs=inputs, overwrite=overwrite) as folder:
         ours = score_cohort(rows, folder / "metrics.csv", spread, part(progress, 0.0, span), cancel)
         other = None
         if others is not None:
@@ -103,19 +108,6 @@ def _check_pairs(ours: ManifestRows, others: ManifestRows) -> None:
         raise InputError(
             f"{others.path}: has other cases than {ours.path} ({names}); a paired comparison needs the same"
         )
-
-
-@contextmanager
-def _new_or_kept(out: Path) -> Iterator[None]:
-    """Leave no empty folder behind where there was none."""
-    there = out.exists()
-    try:
-        yield
-    except BaseException:
-        if not there:
-            with suppress(OSError):
-                out.rmdir()
-        raise
 
 
 def score_cohort(

@@ -14,7 +14,7 @@ from twintrack.experiment_report import FILES, UNCALIBRATED, write_report
 from twintrack.experiment_run import ExperimentRun, file_sha256
 from twintrack.experiment_store import ExperimentStore
 from twintrack.progress import CancelToken, Progress, no_progress, part
-from twintrack.system.atomic import atomic_folder
+from twintrack.system.atomic import atomic_folder, check_output_folder
 
 if TYPE_CHECKING:
     from twintrack.bundle import Bundle
@@ -25,6 +25,7 @@ __all__ = ["CASES", "TESTS", "Table1Settings", "run_table1"]
 CASES, TESTS = 40, 64
 """Calibration and test cases of the paper."""
 
+COMMAND = "table1"
 CASE_FOLDER = "cases"
 """Folder in the result folder with what is kept of every case."""
 
@@ -68,6 +69,7 @@ def run_table1(
     *,
     bundle_path: str | Path | None = None,
     manifest: str | Path | None = None,
+    overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
@@ -86,6 +88,8 @@ def run_table1(
         The segmenter; the demo bundle by default, which knows phantoms only.
     manifest : path, optional
         Real cases instead of phantoms, see `twintrack.experiment_cases.manifest_cases`.
+    overwrite : bool
+        Whether other files at the places of the result's are replaced; never those that are read.
 
     Raises
     ------
@@ -105,6 +109,9 @@ def run_table1(
     else:
         first, second = manifest_cases(manifest)
     where = manifest or "phantoms"
+    given = [Path(path) for path in (manifest, bundle_path) if path is not None]
+    inputs = (*given, *(path for case in (*first, *second) for path in case.files))
+    check_output_folder(out, FILES, command=COMMAND, inputs=inputs, overwrite=overwrite)
     if not any(settings.rater in case.raters for case in first):
         raise InputError(f"{where}: rater {settings.rater} drew no calibration case; choose another one")
     share = 0.98 * len(first) / (len(first) + len(second))
@@ -113,7 +120,7 @@ def run_table1(
         run = ExperimentRun(
             bundle,
             NetworkStore(settings.device),
-            ExperimentStore(Path(out) / CASE_FOLDER),
+            ExperimentStore(Path(out) / CASE_FOLDER, inputs),
             device=settings.device,
             cancel=cancel or CancelToken(),
         )
@@ -126,7 +133,7 @@ def run_table1(
     if not any(case.rows[UNCALIBRATED]["raters_ml"] for case in found):
         raise InputError(f"{where}: no annotation of any test case holds tumour, so there is nothing to compare with")
     progress(0.98, "resampling cases")
-    with atomic_folder(out, owned=FILES, last="summary.json") as folder:
+    with atomic_folder(out, command=COMMAND, last="summary.json", inputs=inputs, overwrite=overwrite) as folder:
         write_report(folder, found, calibrators, about)
     progress(1.0, "experiment written")
     return Path(out)

@@ -61,6 +61,8 @@ class StudyCase:
         Differs whenever the volumes differ; stored results are found by it.
     read : callable
         Returns the volumes.
+    files : tuple of Path
+        What it reads.
     raters : frozenset of int
         Numbers of the raters who drew it.
     """
@@ -70,6 +72,7 @@ class StudyCase:
     content: str
     read: Callable[[], CaseVolumes]
     raters: frozenset[int]
+    files: tuple[Path, ...] = ()
 
 
 def phantom_cases(calibration: int, test: int, *, seed: int = 0) -> tuple[tuple[StudyCase, ...], tuple[StudyCase, ...]]:
@@ -132,7 +135,8 @@ def _check_counts(manifest: str | Path, *splits: Sequence[ManifestRow]) -> None:
 
 
 def _study_case(row: ManifestRow) -> StudyCase:
-    return StudyCase(row.case, row.where, _content(row), _reader(row), frozenset(row.annotations))
+    files = (*row.files.values(), *row.annotations.values())
+    return StudyCase(row.case, row.where, _content(row), _reader(row), frozenset(row.annotations), files)
 
 
 def _phantom(seed: int) -> StudyCase:

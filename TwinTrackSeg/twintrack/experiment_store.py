@@ -7,6 +7,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from twintrack.errors import InputError, OutputError
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.atomic import atomic_path
+from twintrack.system.ownership import Inputs
 from twintrack.volume import Volume
 
 __all__ = ["CaseSample", "ExperimentStore", "content_key"]
@@ -70,10 +72,13 @@ class ExperimentStore:
     ----------
     folder : Path
         Where they lie; made when missing. May be deleted when an experiment is done.
+    inputs : Inputs
+        What the experiment reads, which is never replaced. Anything else under the name of a result is: the name holds
+        a hash of all that the result depends on.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, inputs: Inputs = ()) -> None:
+        self._folder, self._inputs = folder, inputs
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -87,7 +92,7 @@ class ExperimentStore:
         """Keep what a fit needs of a case."""
         raters = list(sample.marks)
         packed = np.stack([np.packbits(marks) for marks in sample.marks.values()])
-        with atomic_path(self._path(name, key, ".npz")) as partial:
+        with self._written(name, key, ".npz") as partial:
             np.savez_compressed(partial, score=sample.score, raters=np.array(raters), marks=packed)
 
     def score(self, name: str, key: str) -> Volume | None:
@@ -96,7 +101,7 @@ class ExperimentStore:
 
     def keep_score(self, name: str, key: str, score: Volume) -> None:
         """Keep the score of a case."""
-        with atomic_path(self._path(name, key, ".nii.gz")) as partial:
+        with self._written(name, key, ".nii.gz") as partial:
             write_volume(score, partial)
 
     def record(self, name: str, key: str) -> dict[str, Any] | None:
@@ -105,8 +110,11 @@ class ExperimentStore:
 
     def keep_record(self, name: str, key: str, record: Mapping[str, Any]) -> None:
         """Keep the numbers of a case."""
-        with atomic_path(self._path(name, key, ".json")) as partial:
+        with self._written(name, key, ".json") as partial:
             partial.write_text(json.dumps(record), encoding="utf-8")
+
+    def _written(self, name: str, key: str, ending: str) -> AbstractContextManager[Path]:
+        return atomic_path(self._path(name, key, ending), inputs=self._inputs, overwrite=True)
 
     def _path(self, name: str, key: str, ending: str) -> Path:
         return self._folder / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:60]}.{key}{ending}"

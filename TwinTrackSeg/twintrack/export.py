@@ -13,7 +13,7 @@ import numpy as np
 from twintrack.errors import InputError, OutputError
 from twintrack.io.volumes import read_volume
 from twintrack.result_json import read_invasion_json, read_result_json
-from twintrack.system.atomic import atomic_folder
+from twintrack.system.atomic import atomic_folder, check_output_folder, put_in_order
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 MAP, SEGMENTATION, REPORT = "probability.dcm", "segmentation.dcm", "report.dcm"
 FRACTIONAL, LABELMAP = "fractional.dcm", "labelmap.dcm"
 MADE_SERIES = "ct"
+COMMAND = "export"
 OBJECTS = (MAP, SEGMENTATION, REPORT, FRACTIONAL, LABELMAP, MADE_SERIES)
 """Everything that an export may write, with the series that was made for a volume file."""
 
@@ -59,6 +60,7 @@ def export_result(
     make_series: str | Path | None = None,
     fractional: bool = False,
     labelmap: bool = False,
+    overwrite: bool = False,
 ) -> Exported:
     """Write the DICOM objects of a result folder.
 
@@ -76,6 +78,8 @@ def export_result(
         Instead of `series_path`: the volume file that was segmented, from which a series is made.
     fractional, labelmap : bool
         Whether a fractional segmentation and a label map are written too, which few viewers read.
+    overwrite : bool
+        Whether other files at the places of the objects are replaced; never the result or the series.
 
     Raises
     ------
@@ -85,13 +89,18 @@ def export_result(
         If there is nothing to export or `out` cannot be written.
     """
     folder = Path(result_folder)
+    put_in_order(folder)
     result, invasion = read_result_json(folder / "result.json"), None
     if (folder / "invasion.json").exists():
         invasion = read_invasion_json(folder / "invasion.json")
     labels, probability = (read_volume(folder / f"{name}.nii.gz") for name in ("segmentation", "probability"))
     segmented = str((result.get("input") or {}).get("series_uid") or "")
     _check_choice(folder, result, series_path, make_series)
-    with atomic_folder(out, owned=OBJECTS, last=MAP) as partial:
+    inputs = [path for path in (*_read_files(folder), series_path, make_series) if path is not None]
+    unasked = {FRACTIONAL: fractional, LABELMAP: labelmap, MADE_SERIES: make_series is not None}
+    entries = [name for name in OBJECTS if unasked.get(name, True)]
+    check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
+    with atomic_folder(out, command=COMMAND, last=MAP, inputs=inputs, overwrite=overwrite) as partial:
         if make_series is not None:
             series = _made_series(Path(make_series), partial / MADE_SERIES)
         else:
@@ -114,6 +123,11 @@ def export_result(
     return Exported(
         tuple(final / path.name for path in made), tuple(final / MADE_SERIES / name for name in slices), warnings
     )
+
+
+def _read_files(folder: Path) -> list[Path]:
+    """Return the files of a result that an export reads."""
+    return [folder / name for name in ("result.json", "invasion.json", "segmentation.nii.gz", "probability.nii.gz")]
 
 
 def write_objects(

@@ -13,10 +13,11 @@ import numpy as np
 
 from twintrack.bundle import file_sha256
 from twintrack.errors import InputError, TwinTrackError
-from twintrack.io.manifest import ManifestRow, ManifestRows, read_annotations, scan_manifest
-from twintrack.io.volumes import FILE_ENDINGS, read_volume, write_volume
+from twintrack.io.manifest import ManifestInputs, ManifestRow, ManifestRows, read_annotations, scan_manifest
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress import CancelToken, Progress, no_progress, part
-from twintrack.system.atomic import atomic_path
+from twintrack.system.atomic import atomic_path, check_output_files
+from twintrack.system.ownership import Inputs
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -24,13 +25,29 @@ if TYPE_CHECKING:
     from twintrack.inference import NetworkStore
     from twintrack.spreading import Spread
 
-__all__ = ["apply_to_file", "fit_sketch", "sketch_cases", "sketch_rows"]
+__all__ = ["apply_to_file", "calibration_inputs", "fit_sketch", "sketch_cases", "sketch_rows"]
 
 Scorer = Callable[[ManifestRow, Progress, CancelToken], Volume]
 """Gives the pooled score of a row."""
 
+ONE_FILE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
+"""Endings of volume files that keep their voxels with the header."""
+
 FEWEST_CASES = 2
 """One case says nothing about the next."""
+
+
+def calibration_inputs(sources: Sequence[str | Path], bundle_path: str | Path | None) -> Inputs:
+    """Return all files that a calibration reads: manifests, what they name, sketches and the bundle.
+
+    Raises
+    ------
+    InputError
+        If a manifest cannot be used.
+    """
+    manifests = [path for path in map(Path, sources) if path.suffix.lower() != ".npz"]
+    further = [*map(Path, sources), *(() if bundle_path is None else (Path(bundle_path),))]
+    return ManifestInputs(tuple(_rows(manifest, bundle_path) for manifest in manifests), tuple(further))
 
 
 def sketch_cases(
@@ -173,7 +190,9 @@ def fit_sketch(
     return replace(calibrator, selection=selection, band=band)
 
 
-def apply_to_file(score_path: str | Path, calibrator_path: str | Path, out: str | Path) -> Calibrator:
+def apply_to_file(
+    score_path: str | Path, calibrator_path: str | Path, out: str | Path, *, overwrite: bool = False
+) -> Calibrator:
     """Write the calibrated map of a score volume, on the score's grid; return the calibrator.
 
     Where the score is 0 the map is 0, unless the calibrator was fitted on all voxels.
@@ -181,17 +200,21 @@ def apply_to_file(score_path: str | Path, calibrator_path: str | Path, out: str 
     Raises
     ------
     InputError
-        If the score is no volume in [0, 1], the calibrator is invalid, or `out` is no volume file name.
+        If the score is no volume in [0, 1], the calibrator is invalid, or `out` is no name of a volume in one file.
+    OutputError
+        If another file lies there (unless `overwrite`), or it is the score or the calibrator.
     """
     from twintrack.calibration import read_calibrator
 
-    if not str(out).lower().endswith(FILE_ENDINGS):
-        raise InputError(f"{out}: not a volume file name; use one that ends with .nii.gz")
+    if not str(out).lower().endswith(ONE_FILE_ENDINGS):
+        raise InputError(f"{out}: not the name of a volume in one file; use one that ends with .nii.gz")
+    inputs = (score_path, calibrator_path)
+    check_output_files(out, inputs=inputs, overwrite=overwrite)
     calibrator = read_calibrator(calibrator_path)
     score = read_volume(score_path)
     _check_score(score, str(score_path))
     mapped = calibrator(score.array.astype(np.float32, copy=False))
-    with atomic_path(out) as partial:
+    with atomic_path(out, inputs=inputs, overwrite=overwrite) as partial:
         write_volume(score.with_array(mapped), partial)
     return calibrator
 

@@ -35,6 +35,8 @@ def write_report(
     overview_png: str | Path | None,
     bundle_description: str = "",
     vessel_pictures: Mapping[str, bytes] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> None:
     """Write ``report.html``.
 
@@ -55,6 +57,8 @@ def write_report(
         What the model is, if ``result["bundle"]`` does not say so.
     vessel_pictures : mapping of str to bytes, optional
         A PNG for vessels by their name in `invasion`, which are embedded.
+    overwrite : bool
+        Whether another file at that place is replaced.
 
     Raises
     ------
@@ -74,7 +78,7 @@ def write_report(
     pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
     structured = {"structured_vessels": structured_vessels(invasion), "human_items": HUMAN_ITEMS}
     html = template.render(content | structured | {"vessel_pictures": pictures})
-    with atomic_path(path) as partial:
+    with atomic_path(path, overwrite=overwrite) as partial:
         partial.write_text(html, encoding="utf-8")
 
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
-from twintrack.errors import InputError
+from twintrack.errors import InputError, OutputError
 from twintrack.io.ct import Ct, load_ct
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.pipeline import EXPECTED_S, Segmentation, segment
 from twintrack.progress import CancelToken, Progress, checked, no_progress
 from twintrack.schedule import Schedule
 from twintrack.settings import SegmentSettings
-from twintrack.system.atomic import atomic_folder, atomic_path
+from twintrack.system.atomic import atomic_folder, atomic_paths, check_output_files, check_output_folder
 from twintrack.system.capacity import check_output
+from twintrack.system.marks import is_marked
+from twintrack.system.ownership import is_below, sha256_of
+from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -26,7 +29,10 @@ if TYPE_CHECKING:
     from twintrack.calibration import Calibrator
     from twintrack.inference import NetworkStore
 
-__all__ = ["RESULT_FILES", "measure_files", "segment_file"]
+__all__ = ["COMMAND", "RESULT_FILES", "check_result_folder", "measure_files", "run_inputs", "segment_file"]
+
+COMMAND = "segment"
+"""What the list of files in a result folder calls a segmentation, on this computer or a server."""
 
 RESULT_FILES = (
     "result.json",
@@ -54,6 +60,8 @@ def segment_file(
     *,
     store: NetworkStore | None = None,
     turn: AbstractContextManager[object] | None = None,
+    overwrite: bool = False,
+    private: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
@@ -66,7 +74,7 @@ def segment_file(
     bundle : path or Bundle
         Bundle folder or zip, or one that is already open.
     out : path
-        Result folder; files of an earlier run in it are replaced when the new ones are complete.
+        Result folder; files that an earlier run wrote in it are replaced when the new ones are complete.
     settings : SegmentSettings, optional
         Options.
     store : NetworkStore, optional
@@ -74,6 +82,10 @@ def segment_file(
     turn : context manager, optional
         Entered for the time in which the networks run: a lock lets runs that share a `store` take turns, so that one
         reads or writes while the networks work for another.
+    overwrite : bool
+        Whether other files at the places of the result's are replaced; never the run's own inputs.
+    private : bool
+        Whether nobody else looks into `out` before the caller hands it on: files are then written straight into it.
 
     Returns
     -------
@@ -92,9 +104,13 @@ def segment_file(
     expected = {"read": READ_S, **EXPECTED_S, "write": WRITE_S}
     schedule = Schedule(progress, expected, alike=("read", "measure", "write"))
     check_output(out)
+    inputs = run_inputs(source, bundle, settings)
+    if not private:
+        check_result_folder(out, settings, inputs, overwrite=overwrite)
     with schedule.stage("read") as report:
         report(0.0, "reading the CT")
         ct = load_ct(source, settings.series)
+    inputs += ct.series.files if ct.series is not None else ()
     if settings.dicom and ct.series is None:
         raise InputError(
             f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
@@ -108,7 +124,8 @@ def segment_file(
         with turn or nullcontext():
             found = segment(ct.volume, opened, settings, store=store, cancel=cancel, schedule=schedule)
         cancel.check()
-        with atomic_folder(out, owned=RESULT_FILES, last="result.json") as folder:
+        place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
+        with nullcontext(Path(out)) if private else place as folder:
             with schedule.stage("write") as report:
                 result = describe(ct, found, opened, settings)
                 _write_files(folder, ct, found, opened, settings, result, checked(report, cancel))
@@ -118,6 +135,39 @@ def segment_file(
             cancel.check()
     schedule.finish("done")
     return Path(out)
+
+
+def run_inputs(source: str | Path, bundle: str | Path | Bundle | None, settings: SegmentSettings) -> list[Path]:
+    """Return what a run reads, as far as that is known before it begins; around one DICOM file also its folder."""
+    from twintrack.bundle import Bundle
+    from twintrack.dicom import is_dicom_input
+
+    given = [source, bundle.path if isinstance(bundle, Bundle) else bundle, settings.vessels, settings.calibrator]
+    inputs = [Path(path) for path in given if path is not None]
+    ct = Path(source)
+    if is_there(ct) and ct.is_file() and is_dicom_input(ct):
+        inputs.append(ct.parent)
+    return inputs
+
+
+def check_result_folder(
+    out: str | Path, settings: SegmentSettings, inputs: Sequence[Path], *, overwrite: bool = False
+) -> None:
+    """Refuse a result folder in which something would be lost, before anything is computed.
+
+    Raises
+    ------
+    OutputError
+        Names the file that is in the way, or the input.
+    """
+    for path in inputs:
+        if is_there(path / "bundle.json") and is_below(Path(out), path):
+            raise OutputError(
+                f"{out}: lies in the bundle {path}, which a further file makes invalid; choose another folder"
+            )
+    unasked = {"score.nii.gz": settings.keep_score, "dicom": settings.dicom}
+    entries = [name for name in RESULT_FILES if unasked.get(name, True)]
+    check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
 
 
 def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSettings) -> dict[str, Any]:
@@ -245,29 +295,51 @@ def measure_files(
     out: str | Path,
     *,
     rules: str = "nccn",
+    overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> dict[str, Any]:
     """Measure vessel contact of a map and write it as JSON to `out`, and as CSV beside it; return the JSON's content.
+
+    A CSV has no room for a mark, so the JSON keeps its hash: both are replaced by a later run as long as both are as
+    they were written, and other files only with `overwrite`.
 
     Raises
     ------
     InputError
         If the map is not in [0, 1], the vessels lie in another place, there is no such rule set, or `out` does not end
         with .json.
+    OutputError
+        If another file lies at one of the two places, or they cannot be written.
     """
     from twintrack.invasion import measure_invasion, write_invasion_csv
 
     out = Path(out)
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: not a JSON file name; use one that ends with .json")
+    table = out.with_suffix(".csv")
+    options: dict[str, Any] = {
+        "inputs": (probability_path, vessels_path),
+        "overwrite": overwrite,
+        "proof": lambda path: _is_table_of(out, path) if path == table else is_marked(path),
+    }
+    check_output_files(table, out, **options)
     probability, vessels = read_volume(probability_path), read_volume(vessels_path)
     try:
         measured = measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
     except InputError as error:
         raise InputError(f"{probability_path} with {vessels_path}: {error}") from error
     found = measured.to_json()
-    with atomic_path(out.with_suffix(".csv")) as table, atomic_path(out) as partial:
-        write_invasion_csv(found, table)
-        _save_json(partial, found)
+    with atomic_paths(table, out, **options) as (partial_table, partial):
+        write_invasion_csv(found, partial_table)
+        _save_json(partial, found | {"table_sha256": sha256_of(partial_table)})
     return found
+
+
+def _is_table_of(document: Path, table: Path) -> bool:
+    """Whether a table is the one that was written with `document`."""
+    try:
+        stated = json.loads(document.read_text(encoding="utf-8"))["table_sha256"] if is_marked(document) else None
+        return stated is not None and not table.is_symlink() and sha256_of(table) == stated
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -6,8 +6,15 @@ import pytest
 
 from twintrack.errors import OutputError
 from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path
+from twintrack.system.ownership import RECORD
 
-OWNED = ("result.json", "a.txt", "b")
+
+def write(out, files: dict[str, str], **options) -> None:
+    options = {"command": "test", "last": "result.json", **options}
+    with atomic_folder(out, **options) as partial:
+        for name, text in files.items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_text(text)
 
 
 def names(folder) -> set[str]:
@@ -15,18 +22,18 @@ def names(folder) -> set[str]:
 
 
 def test_a_folder_is_filled_only_at_the_end(tmp_path):
-    with atomic_folder(tmp_path / "o", owned=OWNED, last="result.json") as partial:
+    with atomic_folder(tmp_path / "o", command="test", last="result.json") as partial:
         (partial / "a.txt").write_text("a")
         (partial / "result.json").write_text("{}")
         assert names(tmp_path / "o") == {partial.name}
-    assert names(tmp_path / "o") == {"a.txt", "result.json"}
+    assert names(tmp_path / "o") == {"a.txt", "result.json", RECORD}
 
 
 def test_an_error_leaves_the_earlier_files(tmp_path):
     (tmp_path / "a.txt").write_text("earlier")
 
     def failing() -> None:
-        with atomic_folder(tmp_path, owned=OWNED, last="result.json") as partial:
+        with atomic_folder(tmp_path, command="test", last="result.json") as partial:
             (partial / "a.txt").write_text("new")
             raise RuntimeError
 
@@ -37,13 +44,18 @@ def test_an_error_leaves_the_earlier_files(tmp_path):
 
 
 def test_what_the_new_run_does_not_make_is_removed_and_foreign_files_stay(tmp_path):
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "old").write_text("old")
+    write(tmp_path, {"b/old": "old", "result.json": "{}"})
     (tmp_path / "mine").write_text("mine")
     (tmp_path / f"{STAGING_PREFIX}killed").mkdir()
-    with atomic_folder(tmp_path, owned=OWNED, last="result.json") as partial:
-        (partial / "result.json").write_text("{}")
-    assert names(tmp_path) == {"mine", "result.json"}
+    write(tmp_path, {"result.json": "{}"})
+    assert names(tmp_path) == {"mine", "result.json", RECORD}
+
+
+def test_files_of_another_command_stay(tmp_path):
+    write(tmp_path, {"ct/slice": "ct"}, command="demo", last="ct")
+    write(tmp_path, {"result.json": "1"})
+    write(tmp_path, {"result.json": "2"})
+    assert (tmp_path / "ct" / "slice").read_text() == "ct"
 
 
 def test_a_file_appears_only_when_complete(tmp_path):
@@ -65,7 +77,7 @@ def test_a_file_appears_only_when_complete(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="file"), atomic_folder(tmp_path / "file", owned=OWNED, last="result.json"):
+    with pytest.raises(OutputError, match="file"), atomic_folder(tmp_path / "file", command="test", last="result.json"):
         pass
     with pytest.raises(OutputError, match="file"), atomic_path(tmp_path / "file" / "x.json") as partial:
         partial.write_text("x")
@@ -73,8 +85,8 @@ def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
 
 def test_a_folder_in_the_last_place_is_replaced_by_the_next_run(tmp_path):
     for text in ("first", "second"):
-        with atomic_folder(tmp_path, owned=("ct",), last="ct") as partial:
+        with atomic_folder(tmp_path, command="test", last="ct") as partial:
             (partial / "ct").mkdir()
             (partial / "ct" / "slice").write_text(text)
-    assert names(tmp_path) == {"ct"}
+    assert names(tmp_path) == {"ct", RECORD}
     assert (tmp_path / "ct" / "slice").read_text() == "second"

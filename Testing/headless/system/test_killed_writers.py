@@ -6,28 +6,32 @@ import multiprocessing
 import os
 import shutil
 import signal
-import stat
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
 from twintrack.errors import OutputError
 from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path
-from twintrack.system.private_folder import PrivateFolder
-
-OWNED = ("a.txt", "b", "gone.txt", "result.json")
+from twintrack.system.ownership import RECORD
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills processes by signal")
 
 
 def write(out: Path, word: str) -> None:
-    with atomic_folder(out, owned=OWNED, last="result.json") as folder:
+    with atomic_folder(out, command="test", last="result.json") as folder:
         (folder / "a.txt").write_text(word)
         (folder / "b").mkdir()
         (folder / "b" / "c.txt").write_text(word)
         (folder / "result.json").write_text(word)
+
+
+def write_old(out: Path) -> None:
+    """Write what `write` writes, and a file that the next run does not make."""
+    with atomic_folder(out, command="test", last="result.json") as folder:
+        for name in ("a.txt", "b/c.txt", "gone.txt", "result.json"):
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text("old")
 
 
 def words(out: Path) -> set[str]:
@@ -36,7 +40,8 @@ def words(out: Path) -> set[str]:
 
 
 def names(out: Path) -> set[str]:
-    return {path.name for path in out.iterdir()}
+    """Return what a user sees there."""
+    return {path.name for path in out.iterdir()} - {RECORD}
 
 
 def _killed_at(out: Path, moves: int) -> None:
@@ -60,15 +65,14 @@ def _killed_at(out: Path, moves: int) -> None:
 def test_a_run_killed_at_any_rename_leaves_one_whole_result_for_the_next_run_to_find(tmp_path):
     fork = multiprocessing.get_context("fork")
     seen = set()
-    for moves in range(12):
+    for moves in range(15):
         out = tmp_path / str(moves)
-        write(out, "old")
-        (out / "gone.txt").write_text("old")
+        write_old(out)
         (out / "mine.txt").write_text("mine")
         process = fork.Process(target=_killed_at, args=(out, moves))
         process.start()
         process.join(30)
-        assert all(path.read_text() in ("old", "new", "mine") for path in out.glob("*.*") if path.is_file())
+        assert all(path.read_text() in ("old", "new", "mine") for path in out.glob("[!.]*.*"))
         if (out / "result.json").exists():
             assert len(words(out)) == 1
         with atomic_path(out / "other.txt") as partial:
@@ -80,7 +84,7 @@ def test_a_run_killed_at_any_rename_leaves_one_whole_result_for_the_next_run_to_
     assert seen == {("old", -signal.SIGKILL), ("new", -signal.SIGKILL), ("new", 0)}
 
 
-@pytest.mark.parametrize("moves", range(9))
+@pytest.mark.parametrize("moves", range(12))
 def test_a_rename_that_fails_puts_everything_back(tmp_path, monkeypatch, moves):
     write(tmp_path, "old")
     left = [moves]
@@ -97,12 +101,12 @@ def test_a_rename_that_fails_puts_everything_back(tmp_path, monkeypatch, moves):
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", failing(Path.rename))
         patch.setattr(Path, "replace", failing(Path.replace))
-        if moves < 7:
+        if moves < 9:
             with pytest.raises(OutputError, match="open in another program"):
                 write(tmp_path, "new")
         else:
             write(tmp_path, "new")
-    assert words(tmp_path) == {"old" if moves < 7 else "new"}
+    assert words(tmp_path) == {"old" if moves < 9 else "new"}
     assert names(tmp_path) == {"a.txt", "b", "result.json"}
 
 
@@ -111,7 +115,7 @@ def test_two_runs_into_one_folder_do_not_mix(tmp_path):
     inside, go = threading.Barrier(3), threading.Event()
 
     def run(word: str) -> None:
-        with atomic_folder(tmp_path, owned=OWNED, last="result.json") as folder:
+        with atomic_folder(tmp_path, command="test", last="result.json") as folder:
             inside.wait(10)
             (folder / "a.txt").write_text(word)
             (folder / "b").mkdir()
@@ -147,7 +151,7 @@ def test_a_folder_removed_during_the_run_is_told(tmp_path):
     out = tmp_path / "out"
 
     def run() -> None:
-        with atomic_folder(out, owned=OWNED, last="a") as folder:
+        with atomic_folder(out, command="test", last="a") as folder:
             (folder / "a").write_text("a")
             out.rename(tmp_path / "elsewhere")
 
@@ -157,7 +161,7 @@ def test_a_folder_removed_during_the_run_is_told(tmp_path):
 
 def test_a_folder_removed_and_made_anew_during_the_run_holds_no_half_result(tmp_path):
     def run() -> None:
-        with atomic_folder(tmp_path / "out", owned=OWNED, last="result.json") as folder:
+        with atomic_folder(tmp_path / "out", command="test", last="result.json") as folder:
             (folder / "a.txt").write_text("a")
             shutil.rmtree(tmp_path / "out")
             with atomic_path(folder / "result.json") as partial:
@@ -165,8 +169,7 @@ def test_a_folder_removed_and_made_anew_during_the_run_holds_no_half_result(tmp_
 
     with pytest.raises(OutputError, match="removed or renamed"):
         run()
-    assert names(tmp_path / "out") == set()
-    assert names(tmp_path) <= {"elsewhere", "out"}
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_file_names_as_long_as_the_system_allows_can_be_written(tmp_path):
@@ -175,36 +178,3 @@ def test_file_names_as_long_as_the_system_allows_can_be_written(tmp_path):
         assert partial.name.endswith(".nii.gz")
         partial.write_text("whole")
     assert names(tmp_path) == {path.name}
-
-
-def _hold(parent: Path, ready) -> None:
-    folder = PrivateFolder("twintrack-test-", parent)
-    (folder.path / "ct.nrrd").write_text("pixels")
-    ready.set()
-    time.sleep(60)
-
-
-def test_private_folders_are_private_and_those_of_killed_runs_are_removed_by_the_next(tmp_path):
-    fork = multiprocessing.get_context("fork")
-    ready = fork.Event()
-    process = fork.Process(target=_hold, args=(tmp_path, ready))
-    process.start()
-    assert ready.wait(20)
-    (other,) = tmp_path.iterdir()
-    assert stat.S_IMODE(other.stat().st_mode) == 0o700
-    with PrivateFolder("twintrack-test-", tmp_path) as mine:
-        assert names(tmp_path) == {other.name, mine.name}
-    assert (other / "ct.nrrd").exists()
-    process.kill()
-    process.join(20)
-    (tmp_path / "twintrack-test-link").symlink_to(tmp_path.parent)
-    with PrivateFolder("twintrack-test-", tmp_path) as mine:
-        assert names(tmp_path) == {mine.name, "twintrack-test-link"}
-    assert tmp_path.parent.exists()
-
-
-def test_a_private_folder_is_removed_with_its_last_user(tmp_path):
-    folder = PrivateFolder("twintrack-test-", tmp_path)
-    assert folder.path.is_dir()
-    del folder
-    assert names(tmp_path) == set()

@@ -47,7 +47,7 @@ def writePdf(path: Path, record: Mapping[str, Any], readouts: Sequence[VesselRea
     if readouts:
         _draw(figure, top, readouts)
     figure.text(LEFT, 0.10, "\n".join(_notes(record, readouts)), fontsize=7.5, va="top", wrap=True)
-    with atomic_path(path) as partial:
+    with atomic_path(path, overwrite=True) as partial:  # the user was asked
         figure.savefig(partial, format="pdf", metadata={"Title": "TwinTrackSeg report", "Creator": "TwinTrackSeg"})
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from twintrack.errors import InputError
 from twintrack.io.volumes import write_volume
 from twintrack.lesions import find_lesions, read_volumes
+from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Correction import drawnMap, noticeEdit
 from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
@@ -55,7 +56,7 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     InputError
         If the CT is not in the scene any more, or the ending is none of `ENDINGS`.
     OutputError
-        If a file cannot be written.
+        If a file cannot be written, or one of that name is there that was not written by the module.
     """
     if ending not in ENDINGS:
         raise InputError(f"volumes are written as {' or '.join(ENDINGS)}, not as {ending}")
@@ -65,13 +66,14 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     folder = Path(folder)
     stem = _safe(result.mhrNode.GetName())
     files = [folder / f"{stem}{ending}", folder / f"{stem} segments{ending}"]
-    write_volume(volumeFromNode(result.mhrNode), files[0])
-    write_volume(labels, files[1])
-    listed = folder / f"{stem} segments.txt"
+    files.append(folder / f"{stem} segments.txt")
     marks = {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.edited else {}
     lines = [f"{value} {name}{marks.get(name, '')}\n" for name, value in names.items()]
-    listed.write_text("".join(lines), encoding="utf-8")
-    return [*files, listed]
+    with atomic_paths(*files) as (mapFile, segmentsFile, listed):
+        write_volume(volumeFromNode(result.mhrNode), mapFile)
+        write_volume(labels, segmentsFile)
+        listed.write_text("".join(lines), encoding="utf-8")
+    return files
 
 
 def saveReport(result: SceneResult, path: str | Path) -> Path:
@@ -109,7 +111,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
             demo=bool(bundle.get("demo")),
         )
         if path.suffix.lower() == ".html":
-            write_report(path, record, invasion, picture)
+            write_report(path, record, invasion, picture, overwrite=True)  # the user was asked
         else:
             from TwinTrackSegLib.mrml.PdfReport import writePdf
 

@@ -66,7 +66,7 @@ class SiteCases:
             if sketch.repeated_cases > before.repeated_cases:
                 raise InputError("this case was added before; add another one")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        sketch.save(self.path)
+        sketch.save(self.path, overwrite=True)  # the module's own file, of earlier versions too
         return sketch.cases
 
     def fit(self, out: str | Path) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from twintrack.calibration.band import STEPS, CalibratorBand
 from twintrack.calibration.calibrator import BinSelection, Calibrator
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_path
+from twintrack.system.ownership import Inputs
 
 __all__ = ["SCHEMA", "calibrator_from_json", "calibrator_to_json", "read_calibrator", "write_calibrator"]
 
@@ -204,16 +205,23 @@ def read_calibrator(path: str | Path) -> Calibrator:
         raise InputError(f"{path}: not a valid calibrator: {error}") from error
 
 
-def write_calibrator(calibrator: Calibrator, path: str | Path) -> None:
+def write_calibrator(calibrator: Calibrator, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:
     """Write ``calibrator.json``; every number comes back exactly.
+
+    Parameters
+    ----------
+    calibrator, path
+        What, and where.
+    inputs, overwrite
+        See `twintrack.system.atomic.atomic_paths`.
 
     Raises
     ------
     OutputError
-        If the file cannot be written.
+        If another file lies there, or the file cannot be written.
     """
     text = _one_row_a_line(calibrator.to_json())
-    with atomic_path(path) as partial:
+    with atomic_path(path, inputs=inputs, overwrite=overwrite) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_path
+from twintrack.system.ownership import Inputs
 
 if TYPE_CHECKING:
     from twintrack.calibration.calibrator import Calibrator
@@ -92,6 +93,8 @@ def plot_reliability(
     *,
     calibrator: Calibrator | None = None,
     title: str = "Reliability against the mean human response",
+    inputs: Inputs = (),
+    overwrite: bool = False,
 ) -> None:
     """Draw reliability curves, with the voxels per bin below, to an image file.
 
@@ -131,7 +134,7 @@ def plot_reliability(
         axes.grid(color="#dddddd", lw=0.6)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    with atomic_path(path) as partial:
+    with atomic_path(path, inputs=inputs, overwrite=overwrite) as partial:
         figure.savefig(partial, dpi=160, metadata={"Software": None} if partial.suffix == ".png" else None)
 
 

@@ -14,6 +14,7 @@ from twintrack.calibration.cells import CELLS
 from twintrack.calibration.counting import checked_mask, count_voxels
 from twintrack.calibration.units import Units, case_unit, content_key
 from twintrack.errors import InputError
+from twintrack.system.ownership import Inputs
 
 __all__ = ["CASE_MASS", "ScoreSketch"]
 
@@ -183,11 +184,11 @@ class ScoreSketch:
             manifests=self.manifests | other.manifests,
         )
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:
         """Write the sketch to a ``.npz`` file; see `twintrack.calibration.sketch_file.save_sketch`."""
         from twintrack.calibration.sketch_file import save_sketch
 
-        save_sketch(self, path)
+        save_sketch(self, path, inputs=inputs, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> ScoreSketch:

@@ -17,6 +17,7 @@ from twintrack.calibration.sketch import ScoreSketch
 from twintrack.calibration.units import COARSE_CELLS, KEY_BITS, MOST_UNITS, Units
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_path
+from twintrack.system.ownership import Inputs
 
 __all__ = ["load_sketch", "save_sketch"]
 
@@ -41,8 +42,15 @@ _TABLES = {
 """Kind of number and of shape, (cell,) or (rater, cell), of the sums over cells."""
 
 
-def save_sketch(sketch: ScoreSketch, path: str | Path) -> None:
+def save_sketch(sketch: ScoreSketch, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:
     """Write `sketch` to a ``.npz`` file; every number comes back exactly.
+
+    Parameters
+    ----------
+    sketch, path
+        What, and where.
+    inputs, overwrite
+        See `twintrack.system.atomic.atomic_paths`.
 
     Raises
     ------
@@ -72,7 +80,7 @@ def save_sketch(sketch: ScoreSketch, path: str | Path) -> None:
         "unit_keys": np.array(units, np.uint64),
         "unit_sums": sketch.units.table(sketch.raters),
     }
-    with atomic_path(path) as partial, partial.open("wb") as stream:
+    with atomic_path(path, inputs=inputs, overwrite=overwrite) as partial, partial.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 
 

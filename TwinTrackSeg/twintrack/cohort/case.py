@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twintrack.cohort.folder import private_folder, publish, read_record, write_record
+from twintrack.cohort.folder import RECORD, read_record, write_record
 from twintrack.cohort.kept import kept_model
 from twintrack.cohort.row import case_row
 from twintrack.errors import OutputError, TwinTrackError
+from twintrack.system.atomic import atomic_folder
 from twintrack.worker_server import return_memory
 
 __all__ = ["CaseTask", "failure_record", "process_case", "publish_failure"]
+
+COMMAND = "cohort"
+"""What the list of files in a case's folder calls its writer."""
 
 THUMBNAIL = "thumbnail.jpg"
 """Small copy of ``overview.png`` for the table of all cases."""
@@ -89,9 +93,8 @@ def process_case(task: CaseTask) -> str:
 def publish_failure(task: CaseTask, kind: str, reason: str, seconds: float | None = None) -> None:
     """Let the case's folder say why there is no result."""
     folder = Path(task.folder)
-    with private_folder(folder) as work:
+    with atomic_folder(folder, command=COMMAND, last=RECORD) as work:
         write_record(work, failure_record(task, kind, reason, seconds))
-        publish(work, folder)
 
 
 def failure_record(task: CaseTask, kind: str, reason: str, seconds: float | None) -> dict[str, Any]:
@@ -109,7 +112,7 @@ def failure_record(task: CaseTask, kind: str, reason: str, seconds: float | None
 
 def _segment(task: CaseTask, folder: Path) -> None:
     """Write the whole result beside its final place, and move it there."""
-    from twintrack.results import segment_file
+    from twintrack.results import run_inputs, segment_file
     from twintrack.settings import SegmentSettings
 
     started = time.perf_counter()
@@ -117,9 +120,10 @@ def _segment(task: CaseTask, folder: Path) -> None:
     model = kept_model(task.bundle, task.bundle_sha256)
     with model.making:
         store = model.networks.store(settings)
-    with private_folder(folder) as work:
+    inputs = run_inputs(task.source, task.bundle, settings)
+    with atomic_folder(folder, command=COMMAND, last=RECORD, inputs=inputs) as work:
         try:
-            segment_file(task.source, model.bundle, work, settings, store=store, turn=model.turn)
+            segment_file(task.source, model.bundle, work, settings, store=store, turn=model.turn, private=True)
         except TwinTrackError as error:
             raise type(error)(str(error).replace(str(work), str(folder))) from error
         except Exception:
@@ -130,7 +134,6 @@ def _segment(task: CaseTask, folder: Path) -> None:
         record = {"case": task.case, "key": task.key, "status": "done", "row": row, "worker": _worker_name()}
         record["seconds"] = seconds | {"total": round(time.perf_counter() - started, 3)}
         write_record(work, record)
-        publish(work, folder)
 
 
 def _draw_thumbnail(folder: Path) -> None:

@@ -5,24 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from twintrack.errors import OutputError
-from twintrack.system.atomic import STAGING_PREFIX
-from twintrack.system.durable import force_to_disk
+from twintrack.system.ownership import RECORD as LISTED
+from twintrack.system.private_folder import MARKER
 
 __all__ = [
     "RECORD",
     "folder_name",
-    "private_folder",
-    "publish",
     "read_record",
-    "remove_left_overs",
     "write_record",
     "writing",
 ]
@@ -32,9 +27,6 @@ RECORD = "case.json"
 
 SCHEMA = 1
 """Version of the record."""
-
-ATTEMPTS = 5
-"""How often a folder is moved into place while another process does the same."""
 
 _SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}(?<![.])")
 
@@ -67,49 +59,10 @@ def writing(folder: Path) -> Iterator[None]:
         raise OutputError(f"{folder}: cannot be written ({reason}); check rights and free space") from error
 
 
-@contextmanager
-def private_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder beside `folder` that nobody else writes to; what is still there at the end is removed.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be made or written to.
-    """
-    work = folder.parent / f"{STAGING_PREFIX}{uuid.uuid4().hex}"
-    try:
-        with writing(folder):
-            work.mkdir(parents=True)
-            yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-
-
-def publish(work: Path, folder: Path) -> None:
-    """Move `work` to `folder` in one step, once all of it has reached the disk; what was there goes.
-
-    Of two workers that publish the same case at the same time the last one wins, with all of its files.
-    """
-    force_to_disk(work)
-    for attempt in range(ATTEMPTS):
-        old = work.with_name(f"{work.name}-old-{attempt}")
-        with suppress(FileNotFoundError):
-            folder.replace(old)
-        try:
-            work.replace(folder)
-        except OSError:
-            if attempt + 1 == ATTEMPTS:
-                raise
-        else:
-            force_to_disk(folder.parent, deep=False)
-            return
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
-
-
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write the record of a complete folder, with the size of every file in it."""
-    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in (MARKER, LISTED)]
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     content = {"schema": SCHEMA, **record, "files": dict(sorted(sizes.items()))}
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     (folder / RECORD).write_text(text, encoding="utf-8")
@@ -126,9 +79,3 @@ def read_record(folder: Path, key: str | None = None) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return record if whole else None
-
-
-def remove_left_overs(folder: Path) -> None:
-    """Remove what killed runs left beside the case folders."""
-    for left_over in folder.glob(f"{STAGING_PREFIX}*"):
-        shutil.rmtree(left_over, ignore_errors=True)

@@ -41,7 +41,10 @@ def write_index(plan: CohortPlan) -> None:
         "SCRIPT": script,
     }
     before, after = page.split("@@DATA@@")
-    with atomic_path(plan.out / "index.html") as partial, partial.open("w", encoding="utf-8", newline="\n") as stream:
+    with (
+        atomic_path(plan.out / "index.html", overwrite=True) as partial,
+        partial.open("w", encoding="utf-8", newline="\n") as stream,
+    ):
         stream.write(_filled(before, values))
         stream.write(f'{{"vessels": {_json(list(plan.vessels))}, "rows": [\n')
         for number, row in enumerate(_rows(plan)):

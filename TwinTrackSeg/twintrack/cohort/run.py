@@ -17,7 +17,7 @@ from twintrack.bundle import file_sha256
 from twintrack.cohort.case import CaseTask, process_case, publish_failure
 from twintrack.cohort.cluster import GPU, cluster_client, dashboard, slots
 from twintrack.cohort.flow import through_cluster
-from twintrack.cohort.folder import folder_name, remove_left_overs, writing
+from twintrack.cohort.folder import folder_name, writing
 from twintrack.cohort.index import write_index
 from twintrack.cohort.patience import Patience
 from twintrack.cohort.plan import CASES, CohortPlan, make_plan
@@ -214,13 +214,12 @@ def _begin(plan: CohortPlan, manifest: Path) -> None:
         "bundle": {"path": str(plan.bundle_path), "sha256": plan.bundle_sha256},
         "settings": plan.settings.to_json(),
     }
-    with atomic_path(plan.out / RUN) as partial:
+    with atomic_path(plan.out / RUN, overwrite=True) as partial:
         partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     with writing(plan.out):
         for name in TABLES:
             (plan.out / name).unlink(missing_ok=True)
         (plan.out / CASES).mkdir(exist_ok=True)
-    remove_left_overs(plan.out / CASES)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def write_tables(plan: CohortPlan) -> tuple[int, int]:
 
 
 def _writer(stack: ExitStack, path: Path) -> Writer:
-    partial = stack.enter_context(atomic_path(path))
+    partial = stack.enter_context(atomic_path(path, overwrite=True))
     return csv.writer(stack.enter_context(partial.open("w", newline="", encoding="utf-8")))
 
 
@@ -73,7 +73,7 @@ def _write_parquet(cohort: Path, timings: Path, path: Path) -> None:
     with (
         cohort.open(newline="", encoding="utf-8") as rows,
         timings.open(newline="", encoding="utf-8") as times,
-        atomic_path(path) as partial,
+        atomic_path(path, overwrite=True) as partial,
     ):
         table, timed = csv.DictReader(rows), csv.DictReader(times)
         names = [*(table.fieldnames or ()), *(timed.fieldnames or ())[1:]]

@@ -17,7 +17,15 @@ from twintrack.io.volumes import read_volume
 from twintrack.system.paths import is_there
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["ManifestRow", "ManifestRows", "located", "read_annotations", "read_manifest", "scan_manifest"]
+__all__ = [
+    "ManifestInputs",
+    "ManifestRow",
+    "ManifestRows",
+    "located",
+    "read_annotations",
+    "read_manifest",
+    "scan_manifest",
+]
 
 ANNOTATION = re.compile(r"annotation_(\d+)")
 
@@ -98,6 +106,30 @@ class ManifestRows:
 
     def __iter__(self) -> Iterator[ManifestRow]:
         return _rows(self.path, self._packed, self._columns, look=False)
+
+
+@dataclass(frozen=True)
+class ManifestInputs:
+    """The paths of manifests and of all files that they name, made anew each time they are gone through.
+
+    Attributes
+    ----------
+    manifests : tuple of ManifestRows
+        The manifests.
+    further : tuple of Path
+        Other files that the run reads.
+    """
+
+    manifests: tuple[ManifestRows, ...]
+    further: tuple[Path, ...] = ()
+
+    def __iter__(self) -> Iterator[Path]:
+        yield from self.further
+        for rows in self.manifests:
+            yield rows.path
+            for row in rows:
+                yield from row.files.values()
+                yield from row.annotations.values()
 
 
 def read_manifest(

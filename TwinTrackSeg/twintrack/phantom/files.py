@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from twintrack.io.volumes import write_volume
 from twintrack.phantom.case import PhantomCase, make_phantom
 from twintrack.progress import CancelToken, Progress, no_progress
+from twintrack.system.atomic import atomic_folder, check_output_folder
 
 __all__ = ["write_case", "write_cohort"]
+
+COMMAND = "phantom"
+MANIFEST = "manifest.csv"
 
 
 def write_case(case: PhantomCase, folder: Path) -> dict[str, Path]:
@@ -33,26 +38,40 @@ def write_cohort(
     cases: int,
     raters: int,
     seed: int,
+    overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
     """Write `cases` phantoms with the seeds ``seed``, ``seed + 1``, ... and return the path of ``manifest.csv``.
 
+    They appear when all of them are complete, in the place of the phantoms of an earlier run.
+
     The manifest has the columns ``case, image, vessels, anatomy, true_mhr, annotation_1 ... annotation_N`` with paths
     relative to `folder`; ``true_mhr`` is the known expectation that only a phantom has.
+
+    Raises
+    ------
+    OutputError
+        If something else lies there (unless `overwrite`), or the files cannot be written.
     """
+    names = [f"phantom_{seed + number:05d}" for number in range(cases)]
+    check_output_folder(folder, (*names, MANIFEST), command=COMMAND, overwrite=overwrite)
+    with atomic_folder(folder, command=COMMAND, last=MANIFEST, overwrite=overwrite) as partial:
+        _write_cases(partial, names, raters=raters, seed=seed, progress=progress, cancel=cancel or CancelToken())
+    progress(1.0, f"{cases} phantoms written")
+    return folder / MANIFEST
+
+
+def _write_cases(
+    folder: Path, names: Sequence[str], *, raters: int, seed: int, progress: Progress, cancel: CancelToken
+) -> None:
     rows: list[dict[str, str]] = []
-    for number in range(cases):
-        if cancel is not None:
-            cancel.check()
-        name = f"phantom_{seed + number:05d}"
-        progress(number / cases, f"drawing {name}")
+    for number, name in enumerate(names):
+        cancel.check()
+        progress(number / len(names), f"drawing {name}")
         paths = write_case(make_phantom(seed + number, raters=raters), folder / name)
         rows.append({"case": name} | {column: path.relative_to(folder).as_posix() for column, path in paths.items()})
-    manifest = folder / "manifest.csv"
-    with manifest.open("w", newline="", encoding="utf-8") as stream:
+    with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    progress(1.0, f"{cases} phantoms written")
-    return manifest

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from twintrack import __version__, errors
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
 from twintrack.progress import CancelToken, Progress, no_progress, part
-from twintrack.results import RESULT_FILES
+from twintrack.results import COMMAND, RESULT_FILES, check_result_folder, run_inputs
 from twintrack.service import desk
 from twintrack.service.address import parse_address
 from twintrack.service.case import ServedCase
@@ -45,6 +45,7 @@ def segment_there(
     address: str,
     certificates: str | Path | None = None,
     announce: Callable[[str], None] | None = None,
+    overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
@@ -52,7 +53,7 @@ def segment_there(
 
     Parameters
     ----------
-    source, out, settings, progress, cancel
+    source, out, settings, overwrite, progress, cancel
         As there; but the server's device and backend are used.
     bundle : path, optional
         The bundle that is expected. The server's own is used, and must be the same.
@@ -73,6 +74,8 @@ def segment_there(
     cancel = cancel or CancelToken()
     parse_address(address, certificates)
     check_output(out)
+    inputs = run_inputs(source, bundle, settings)
+    check_result_folder(out, settings, inputs, overwrite=overwrite)
     parcel = pack(source, out, settings)
     progress(0.0, "looking for the server")
     with connected(address, certificates) as server:
@@ -92,7 +95,9 @@ def segment_there(
         try:
             _send(server, run, parcel, lambda done: progress(SENT * done, f"sending the CT to {title}"), cancel)
             _compute(server, run, parcel, folder, part(progress, SENT, COMPUTED), cancel)
-            _fetch(server, run, Path(out), part(progress, COMPUTED, 1.0), cancel)
+            place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
+            with place as staging:
+                _fetch(server, run, staging, Path(out), part(progress, COMPUTED, 1.0), cancel)
         except InputError:
             cancel.check()  # who cancelled while the connection broke need not hear of it
             raise
@@ -178,24 +183,23 @@ def _raise(final: dict[str, Any], said_here: Callable[[str], str]) -> NoReturn:
     raise type(kind, (Exception,), {})(sentence.removeprefix("unexpected: "))
 
 
-def _fetch(server: Server, run: str, out: Path, progress: Progress, cancel: CancelToken) -> None:
-    """Write the result's files, all or none."""
+def _fetch(server: Server, run: str, staging: Path, out: Path, progress: Progress, cancel: CancelToken) -> None:
+    """Write the result's files into a private folder."""
     files: list[tuple[str, int]] = server.ask(desk.listing, run)
     whole, got = max(sum(size for _, size in files), 1), 0
-    with atomic_folder(out, owned=RESULT_FILES, last="result.json") as staging:
-        for name, size in files:
-            path = staging / _checked(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as stream:
-                while stream.tell() < size:
-                    cancel.check()
-                    progress(got / whole, "fetching the result")
-                    data = server.ask(desk.fetch, run, name, stream.tell())
-                    if not data:
-                        raise OutputError(f"{out}: the server's {name} ends too early; start the run again")
-                    stream.write(data)
-                    got += len(data)
-        cancel.check()
+    for name, size in files:
+        path = staging / _checked(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as stream:
+            while stream.tell() < size:
+                cancel.check()
+                progress(got / whole, "fetching the result")
+                data = server.ask(desk.fetch, run, name, stream.tell())
+                if not data:
+                    raise OutputError(f"{out}: the server's {name} ends too early; start the run again")
+                stream.write(data)
+                got += len(data)
+    cancel.check()
 
 
 def _checked(name: str) -> PurePosixPath:

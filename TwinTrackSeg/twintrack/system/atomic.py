@@ -1,68 +1,182 @@
-"""Results appear under their final names only when they are complete, whatever kills the run or the computer."""
+"""Results appear under their final names only when they are complete, whatever kills the run or the computer.
+
+This is the one place where the program replaces or removes files that a user can see. It touches what it can prove that
+it wrote (see `twintrack.system.ownership`) and, where the user says so, what else lies at an output's place; never an
+input.
+"""
 
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
-from contextlib import contextmanager
+import itertools
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from twintrack.errors import OutputError
-from twintrack.system.durable import force_to_disk
 from twintrack.system.locks import folder_lock
-from twintrack.system.private_folder import PrivateFolder
-from twintrack.system.publish import finish_or_undo, publish
+from twintrack.system.marks import is_marked, place_mark
+from twintrack.system.ownership import (
+    RECORD,
+    FolderRecord,
+    Inputs,
+    check_folder,
+    check_inputs,
+    in_the_way,
+    is_same_folder,
+    sha256_of,
+)
+from twintrack.system.private_folder import MARKER, PrivateFolder, remove_abandoned
 
-__all__ = ["STAGING_PREFIX", "atomic_folder", "atomic_path"]
+__all__ = [
+    "STAGING_PREFIX",
+    "atomic_folder",
+    "atomic_path",
+    "atomic_paths",
+    "check_output_files",
+    "check_output_folder",
+    "force_to_disk",
+    "put_in_order",
+]
 
 STAGING_PREFIX = ".twintrack-partial-"
 """Start of the names of unfinished folders; what a killed run left behind is removed by the next one."""
 
+REPLACING = ".replacing"
+"""In the staging folder: earlier files on their way out. Found after a crash, they go back."""
+
+REPLACED = ".replaced-"
+"""In the staging folder: all earlier files; the name goes on with that of the last new file. Found after a crash, the
+new files are complete and the rest of them moves in."""
+
+CANNOT_FORCE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Error numbers of file systems that know no forcing, such as some network folders; nothing is lost by that alone."""
+
+Proof = Callable[[Path], bool]
+"""Says of a file whether the program wrote it and nobody changed it."""
+
 
 @contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary path of the same name; rename it to `path` on success, remove it on any failure.
+
+    See `atomic_paths`.
+    """
+    with atomic_paths(path, inputs=inputs, overwrite=overwrite) as (partial,):
+        yield partial
+
+
+@contextmanager
+def atomic_paths(
+    *paths: str | Path, inputs: Inputs = (), overwrite: bool = False, proof: Proof = is_marked
+) -> Iterator[tuple[Path, ...]]:
+    """Yield temporary paths of the same names; move all of them to their places on success, none on any failure.
+
+    The files are marked where their format has room for a mark, so that a later run may replace them.
+
+    Parameters
+    ----------
+    *paths : path
+        The files, all in one folder, which is made when missing. The last one moves last. What lies at the place of
+        one that is not made is removed, if there are several.
+    inputs : Inputs
+        What the run reads; never replaced.
+    overwrite : bool
+        Whether a file that the program cannot prove to be its own is replaced.
+    proof : callable
+        Says whether a file is the program's.
 
     Raises
     ------
     OutputError
-        If the file cannot be written there.
+        If another file lies there, or the files cannot be written; what was there before is intact.
     """
-    path = Path(path)
+    final = [Path(path) for path in paths]
+    folder, last = final[-1].parent, final[-1].name
+    check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _staging(path.parent) as staging:
-            partial = staging / path.name
-            yield partial
-            force_to_disk(partial)
-            partial.replace(path)
-            force_to_disk(path.parent, deep=False)
+        folder.mkdir(parents=True, exist_ok=True)
+        staging = _staging(folder)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
+        raise OutputError(f"{final[-1]}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
+    try:
+        partials = tuple(staging.path / path.name for path in final)
+        yield partials
+        for partial in filter(os.path.lexists, partials):
+            place_mark(partial)
+            force_to_disk(partial)
+        with folder_lock(folder):
+            check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof)
+            if len(partials) == 1 and not final[0].is_dir():
+                partials[0].replace(final[0])
+            else:
+                _exchange(staging.path, folder, {path.name for path in final}, last)
+        force_to_disk(folder, deep=False)
+    except BaseException as error:
+        if _holds_earlier_files(staging.path):
+            staging.leave()
+        if not isinstance(error, OSError):
+            raise
+        raise OutputError(f"{final[-1]}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
+    finally:
+        staging.close()
+
+
+def check_output_files(
+    *paths: str | Path, inputs: Inputs = (), overwrite: bool = False, proof: Proof = is_marked
+) -> None:
+    """Refuse places for files that `atomic_paths` would refuse; to be asked before time is spent.
+
+    Raises
+    ------
+    OutputError
+        Names what is in the way.
+    """
+    final = [Path(path) for path in paths]
+    check_inputs(final, inputs)
+    for path in final:
+        if os.path.lexists(path) and not overwrite and not proof(path):
+            raise in_the_way(path)
 
 
 @contextmanager
-def atomic_folder(out: str | Path, *, owned: tuple[str, ...], last: str) -> Iterator[Path]:
+def atomic_folder(
+    out: str | Path,
+    *,
+    command: str,
+    last: str,
+    inputs: Inputs = (),
+    overwrite: bool = False,
+) -> Iterator[Path]:
     """Yield a private folder inside `out`; on success move its content to `out`, on any error remove it.
 
-    Of several runs at once with one `out`, the last to end leaves its files there, all of them, and none of the others.
+    A list in `out` keeps what was written, so that a later run of the same command replaces all of it: a folder never
+    holds a mixture of two runs. Of several runs at once with one `out`, the last to end leaves its files there, all of
+    them, and none of the others.
 
     Parameters
     ----------
     out : path
-        The result folder; made when missing. Files in it that are not named in `owned` are never touched.
-    owned : tuple of str
-        Names of all files and folders that a run may make: those of an earlier run which the new one does not make
-        are removed, so that a folder never holds a mixture of two runs.
+        The result folder; made when missing. Files in it that the program did not write are never touched.
+    command : str
+        What writes: of the earlier files, those of the same command are removed.
     last : str
         The file that is moved last; where it exists, the others are complete.
+    inputs : Inputs
+        What the run reads; never replaced or removed.
+    overwrite : bool
+        Whether entries of `out` that are in the way are replaced although the program did not write them.
 
     Raises
     ------
     OutputError
-        If the folder cannot be made or written to; what an earlier run left there is intact.
+        If something else is in the way, or the folder cannot be made or written to; what was there is intact.
     """
     out = Path(out)
+    there = out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         staging = _staging(out)
@@ -70,21 +184,182 @@ def atomic_folder(out: str | Path, *, owned: tuple[str, ...], last: str) -> Iter
         raise OutputError(f"{out}: cannot be used as result folder ({_reason(error)}); choose another one") from error
     try:
         yield staging.path
-        force_to_disk(staging.path)
+        made = {path.relative_to(staging.path).as_posix(): path for path in _made_files(staging.path)}
+        hashes = {name: sha256_of(path) for name, path in made.items()}
         with folder_lock(out):
             staging.check()
-            publish(staging.path, out, owned, last)
+            record = FolderRecord.read(out)
+            taken = record.entries_of(command) | {name.split("/")[0] for name in made}
+            check_folder(out, record, taken, inputs, overwrite=overwrite)
+            record = record.with_run(taken, hashes, command, uuid.uuid4().hex)
+            (staging.path / RECORD).write_text(json.dumps(record.to_json(), indent=1) + "\n", encoding="utf-8")
+            force_to_disk(staging.path)
+            _exchange(staging.path, out, {*taken, RECORD}, last)
             force_to_disk(out, deep=False)
-    except OSError as error:
+    except BaseException as error:
+        if _holds_earlier_files(staging.path):
+            staging.leave()
+        if not isinstance(error, OSError):
+            raise
         raise OutputError(f"{out}: results could not be written ({_reason(error)}); {_remedy(error)}") from error
     finally:
         staging.close()
+        if not there:  # leave no empty folder behind where there was none
+            with suppress(OSError):
+                out.rmdir()
+
+
+def check_output_folder(
+    out: str | Path,
+    entries: Iterable[str],
+    *,
+    command: str,
+    inputs: Inputs = (),
+    overwrite: bool = False,
+) -> None:
+    """Refuse a folder that `atomic_folder` would refuse in the end; to be asked before time is spent.
+
+    Parameters
+    ----------
+    out, command, inputs, overwrite
+        As there.
+    entries : iterable of str
+        Entries of `out` that the run may make.
+
+    Raises
+    ------
+    OutputError
+        Names what is in the way.
+    """
+    out = Path(out)
+    if is_same_folder(out, inputs):
+        raise OutputError(f"{out}: is an input; choose another folder for the results")
+    put_in_order(out)
+    record = FolderRecord.read(out)
+    check_folder(out, record, {*entries, *record.entries_of(command)}, inputs, overwrite=overwrite)
+
+
+def put_in_order(out: Path) -> None:
+    """Finish or undo what a run that was killed left half done in a folder; a read-only one stays as it is."""
+    with suppress(OSError):
+        if any(out.glob(f"{STAGING_PREFIX}*")):
+            with folder_lock(out):
+                remove_abandoned(STAGING_PREFIX, out, lambda abandoned: _finish_or_undo(abandoned, out))
 
 
 def _staging(out: Path) -> PrivateFolder:
     """Make a private folder in `out`, after bringing into order what killed runs left there."""
     with folder_lock(out):
-        return PrivateFolder(STAGING_PREFIX, out, rescue=lambda abandoned: finish_or_undo(abandoned, out))
+        return PrivateFolder(STAGING_PREFIX, out, rescue=lambda abandoned: _finish_or_undo(abandoned, out))
+
+
+def _exchange(staging: Path, out: Path, entries: Iterable[str], last: str) -> None:
+    """Move what lies in `staging` to `out`, `last` at the end, in the place of `entries` there.
+
+    Files are renamed and never copied, so that each is whole in its old or its new place. If one cannot be moved, `out`
+    is as it was.
+    """
+    made = _made(staging, last)
+    earlier = staging / REPLACING
+    earlier.mkdir()
+    try:
+        for name in [last, *sorted({*entries, *made} - {last})]:
+            if os.path.lexists(out / name):
+                (out / name).rename(earlier / name)
+        earlier = earlier.rename(staging / f"{REPLACED}{last}")
+        _move_in(staging, out, last)
+    except BaseException:
+        for name in made:
+            if os.path.lexists(out / name) and not os.path.lexists(staging / name):
+                with suppress(OSError):
+                    (out / name).rename(staging / name)
+        _move_back(earlier, out, last)
+        raise
+
+
+def _finish_or_undo(staging: Path, out: Path) -> None:
+    """Bring `out` into order after a run that was killed while it exchanged files with `staging`."""
+    if (staging / REPLACING).is_dir():
+        _move_back(staging / REPLACING, out, "")
+    for earlier in staging.glob(f"{REPLACED}*"):
+        _move_in(staging, out, earlier.name.removeprefix(REPLACED))
+
+
+def _made(staging: Path, last: str) -> list[str]:
+    """Return the names of the new entries in the order in which they move."""
+    names = {path.name for path in staging.iterdir()} - {MARKER, REPLACING, f"{REPLACED}{last}"}
+    return sorted(names - {last}) + [last] * (last in names)
+
+
+def _made_files(staging: Path) -> Iterator[Path]:
+    """Yield the new files; a record of a run inside this one is not one of them."""
+    for path in sorted(staging.rglob("*")):
+        if path.is_file() and path.parent / path.name not in (staging / MARKER, staging / RECORD):
+            yield path
+
+
+def _move_in(staging: Path, out: Path, last: str) -> None:
+    for name in _made(staging, last):
+        _keep_aside(out / name)
+        (staging / name).rename(out / name)
+
+
+def _move_back(earlier: Path, out: Path, last: str) -> None:
+    """Put earlier files back, `last` at the end; one that cannot be moved does not keep the others away."""
+    if not earlier.is_dir():
+        return
+    for path in sorted(earlier.iterdir(), key=lambda path: (path.name == last, path.name)):
+        with suppress(OSError):
+            _keep_aside(out / path.name)
+            path.rename(out / path.name)
+
+
+def _keep_aside(path: Path) -> None:
+    """Give another name to what somebody put into a place that was empty a moment, or a crash, ago."""
+    if os.path.lexists(path):
+        free = (path.with_name(f"{path.name}.kept-{number}") for number in itertools.count(1))
+        path.rename(next(name for name in free if not os.path.lexists(name)))
+
+
+def _holds_earlier_files(staging: Path) -> bool:
+    """Whether files that were there before could not be put back; the next run will try it again."""
+    return any(
+        any(folder.iterdir()) for folder in (staging / REPLACING, *staging.glob(f"{REPLACED}*")) if folder.is_dir()
+    )
+
+
+def force_to_disk(path: Path, *, deep: bool = True) -> None:
+    """Return when a file or folder has reached the disk, as far as the system can say.
+
+    Parameters
+    ----------
+    path : Path
+        The file or folder; a link is left alone.
+    deep : bool
+        Whether all that is in the folder is forced too, or its list of names alone.
+
+    Raises
+    ------
+    OSError
+        If it did not; some file systems find out only now that they are full.
+    """
+    if path.is_symlink():
+        return
+    if path.is_dir():
+        for entry in sorted(path.iterdir()) if deep else ():
+            if entry.name != MARKER:
+                force_to_disk(entry)
+        if os.name == "nt":  # Windows opens no folders
+            return
+    # Windows forces only what is open for writing; elsewhere files may be read-only, and folders always are.
+    descriptor = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in CANNOT_FORCE:
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _reason(error: OSError) -> str:
