@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -30,6 +31,9 @@ TOLERANCE = 1e-3
 
 CACHE_BYTES = 4 * 1024**3
 """When the cache holds more, the entries that were used longest ago go."""
+
+_ENTRY = re.compile(r"[0-9a-f]{40}([.]blob|-[A-Za-z0-9_]+[.]partial)")
+"""Names that entries, and drafts of them, have in the cache; the folder may hold other files too."""
 
 _log = logging.getLogger(__name__)
 
@@ -211,7 +215,7 @@ def _to_cache(compiled: Any, entry: Path) -> None:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         content = bytes(compiled.export_model().getvalue())
-        descriptor, name = tempfile.mkstemp(dir=entry.parent, suffix=".partial")
+        descriptor, name = tempfile.mkstemp(dir=entry.parent, prefix=f"{entry.stem}-", suffix=".partial")
         draft = Path(name)
         try:
             with os.fdopen(descriptor, "wb") as stream:
@@ -226,7 +230,9 @@ def _to_cache(compiled: Any, entry: Path) -> None:
 
 
 def _prune(folder: Path) -> None:
-    entries = sorted(folder.glob("*.*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    """Remove the entries used longest ago beyond `CACHE_BYTES`, and drafts of killed runs; nothing of another name."""
+    own = [path for path in folder.iterdir() if _ENTRY.fullmatch(path.name) and path.is_file()]
+    entries = sorted(own, key=lambda path: path.stat().st_mtime, reverse=True)
     left = CACHE_BYTES
     for path in entries:
         left -= path.stat().st_size

@@ -21,7 +21,7 @@ WORD = b"twintrack:"
 BLANK = WORD + b"0" * 64
 _MARK = re.compile(re.escape(WORD) + rb"[0-9a-f]{64}")
 
-PNG_TEXT = b"tEXtSoftware\0"
+PNG_TEXT = b"tEXtComment\0"
 """What stands before the mark in a PNG; the four bytes after it are the checksum of the chunk, which do not count."""
 
 NEAR_BYTES = 1 << 16
@@ -39,21 +39,19 @@ def place_mark(path: Path) -> bool:
         If it cannot be written.
     """
     name = path.name.lower() if path.is_file() else ""
-    for ending, place in _PLACES.items():
-        if name.endswith(ending):
-            if _find(path) is None and not place(path):
-                return False
-            offset = _find(path)
-            if offset is None:
-                return False
-            with path.open("r+b") as stream:
-                digest = _digest(path, offset)
-                stream.seek(offset)
-                stream.write(WORD + digest.encode("ascii"))
-                if ending == ".png":
-                    _write_png_checksum(path, offset)
-            return True
-    return False
+    place = next((place for ending, place in _PLACES.items() if name.endswith(ending)), None)
+    if place is None or (_find(path) is None and not place(path)):
+        return False
+    offset = _find(path)
+    if offset is None:
+        return False
+    digest = _digest(path, offset)
+    with path.open("r+b") as stream:
+        stream.seek(offset)
+        stream.write(WORD + digest.encode("ascii"))
+    if name.endswith(".png"):
+        _write_png_checksum(path, offset)
+    return True
 
 
 def is_marked(path: Path) -> bool:
