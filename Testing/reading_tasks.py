@@ -43,8 +43,8 @@ def ramp(count: int, *, name: str = "") -> Ramp:
 
 
 def chatter() -> str:
-    print("to standard output")
-    print("to standard error", file=sys.stderr)
+    print("to standard output")  # noqa: T201
+    print("to standard error", file=sys.stderr)  # noqa: T201
     os.write(1, b"to file 1\n")
     os.write(2, b"to file 2\n")
     logging.getLogger("twintrack.there").warning("a remark on %d slices", 3)

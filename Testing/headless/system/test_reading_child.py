@@ -68,10 +68,10 @@ def test_arrays_come_back_equal_and_can_be_written(child):
 def test_shared_memory_is_given_back_with_the_array(child):
     ask(child, "ramp", 1000)
     gc.collect()
-    files = len(os.listdir("/proc/self/fd"))
+    files = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(5):
         kept = ask(child, "ramp", 1_000_000)
-    assert len(os.listdir("/proc/self/fd")) <= files + 2
+    assert len(list(Path("/proc/self/fd").iterdir())) <= files + 2
     assert "memfd:twintrack" in Path("/proc/self/maps").read_text()
     del kept
     gc.collect()

@@ -243,7 +243,7 @@ def _oblique(
     if min(lengths) <= 0:
         raise InputError("states 'space directions' without a length; export it again")
     columns = [
-        [sign * (n / length) for sign, n in zip(signs, vector, strict=True)]
+        [sign * n * (1 / length) for sign, n in zip(signs, vector, strict=True)]
         for vector, length in zip(vectors, lengths, strict=True)
     ]
     matrix = np.array(columns).T

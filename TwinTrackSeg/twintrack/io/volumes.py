@@ -108,6 +108,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     import SimpleITK as sitk
 
     try:
+        str(path).encode("utf-8")  # SimpleITK ends the process for a name that is not
         sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeEncodeError) as error:
         raise OutputError(f"{path}: cannot be written; check the folder, its permissions and the free space") from error

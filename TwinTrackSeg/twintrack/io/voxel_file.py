@@ -177,18 +177,29 @@ def read_voxels(path: Path, layout: Layout) -> NDArray[Any]:
     """
     files = [beside(path, name) for name in layout.files] or [path]
     if layout.encoding in (Encoding.TEXT, Encoding.HEX):
-        array = _from_text(files, layout)
+        array = _from_text(files, path, layout)
     else:
         array = np.empty(prod(layout.geometry.size), layout.stored)
         room = array.view(np.uint8).data
         share = len(room) // len(files)
         for number, file in enumerate(files):
-            with open_regular(file) as stream:
+            with _named(file, path), open_regular(file) as stream:
                 _read_part(stream, layout, room[number * share : (number + 1) * share])
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(layout.stored.newbyteorder("="))
     array = array.reshape(layout.geometry.shape)
     return _finite(_scaled(array, layout) if layout.is_scaled else array)
+
+
+@contextmanager
+def _named(file: Path, path: Path) -> Iterator[None]:
+    """Name a file of voxels in what is wrong with it, if it is another one than the header's."""
+    try:
+        yield
+    except InputError as error:
+        if file is path:
+            raise
+        raise InputError(f"its file of voxels, {shown(file.name)}, {error}") from error
 
 
 def _read_part(stream: BinaryIO, layout: Layout, room: memoryview) -> None:
@@ -264,7 +275,10 @@ class _Unpacked:
     def end(self, needed: int) -> None:
         """Refuse what holds anything more, or lacks its checksum."""
         if self._next(1) is not None:
-            raise InputError(f"holds more than the {needed:,} bytes that its header promises; copy or export it again")
+            raise InputError(
+                f"unpacks to more than the {needed:,} bytes that its header promises, it is damaged; copy or export it "
+                "again"
+            )
         if not self._inflate.eof:
             raise InputError("is cut off before its checksum; copy it again")
 
@@ -327,11 +341,11 @@ def _up_to(stream: BinaryIO, count: int) -> bytes:
     return b"".join(parts)
 
 
-def _from_text(files: list[Path], layout: Layout) -> NDArray[Any]:
+def _from_text(files: list[Path], path: Path, layout: Layout) -> NDArray[Any]:
     """Return voxels that are written as numbers or as hexadecimal digits, flat."""
     text = b""
     for file in files:
-        with open_regular(file) as stream:
+        with _named(file, path), open_regular(file) as stream:
             stream.seek(_after_lines(stream, layout) + layout.skip)
             text += _up_to(stream, TEXT_BYTES + 1) + b"\n"
         if len(text) > TEXT_BYTES:
