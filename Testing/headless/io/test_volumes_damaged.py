@@ -49,10 +49,17 @@ META = [
 ]
 
 
+def name_of(field: str) -> str:
+    return field.split("=")[0].split(":")[0].strip()
+
+
 def changed(fields: list[str], *changes: str) -> list[str]:
-    """Return a header with fields replaced by others of the same name, or added."""
-    names = {change.split("=")[0].split(":")[0].strip() for change in changes}
-    return [field for field in fields if field.split("=")[0].split(":")[0].strip() not in names] + list(changes)
+    """Return a header with fields replaced, in their place, by those of the same name, and others added."""
+    by_name: dict[str, list[str]] = {name_of(field): [field] for field in fields}
+    by_name |= {name_of(change): [] for change in changes}
+    for change in changes:
+        by_name[name_of(change)].append(change)
+    return [field for same in by_name.values() for field in same]
 
 
 def nrrd(path: Path, *changes: str, data: bytes = RAW) -> Path:
