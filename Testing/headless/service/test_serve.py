@@ -97,6 +97,17 @@ def test_trouble_has_the_kind_and_the_sentence_of_a_run_here(
     assert not list(Path(request["out"]).glob("*"))
 
 
+def test_a_header_that_names_other_files_as_its_voxels_is_refused_by_a_server(request_there, ask, tmp_path):
+    write_volume(Volume(np.zeros((9, 9, 9), np.int16), Geometry((9, 9, 9), (1, 1, 1))), tmp_path / "apart.mhd")
+    header = tmp_path / "apart.mha"
+    header.write_text((tmp_path / "apart.mhd").read_text())
+    assert not read_volume(header).array.any()
+    told = ask(request_there(input=str(header))).last
+    assert (told["event"], told["kind"]) == ("error", "InputError")
+    assert "keeps its voxels in another file ('apart.zraw')" in told["message"]
+    assert str(header) in told["message"]
+
+
 @pytest.mark.parametrize("kind", ["ZeroDivisionError", "OwnError"])
 def test_what_nobody_foresaw_is_told_as_here(request_there, ask, monkeypatch, kind):
     def fail(*_arguments, **_keywords):

@@ -1,28 +1,37 @@
-"""Volume files: NIfTI, NRRD and MetaImage, read with what is wrong with them said, and written."""
+"""Volume files: NIfTI, NRRD and MetaImage, read with what is wrong with them said, and written.
+
+This is the one reader of such files. A stranger's file is read in stages, each of which ends before the next begins:
+it is a regular file; its header is read within limits, by code of ours; the memory that the header asks for is there;
+then the voxels are read in one pass, with their checksum, and must be exactly as many as the header says
+(`voxel_file`). No native reader sees the file.
+"""
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from twintrack.errors import InputError, OutputError
-from twintrack.io.nifti_length import check_length
-from twintrack.system.capacity import check_memory, is_out_of_memory
+from twintrack.io.metaimage import metaimage_layout
+from twintrack.io.nifti import nifti_layout
+from twintrack.io.nrrd import nrrd_layout
+from twintrack.io.voxel_file import Layout, read_voxels, shown
+from twintrack.system.capacity import check_memory
 from twintrack.system.paths import is_there
-from twintrack.volume import Volume, check_kind
+from twintrack.volume import Volume
 
-__all__ = ["FILE_ENDINGS", "read_volume", "write_volume"]
+__all__ = ["FILE_ENDINGS", "check_single_file", "read_volume", "write_volume"]
 
-FILE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
+_LAYOUTS = {
+    ".nii": nifti_layout,
+    ".nii.gz": nifti_layout,
+    ".nrrd": nrrd_layout,
+    ".nhdr": nrrd_layout,
+    ".mha": metaimage_layout,
+    ".mhd": metaimage_layout,
+}
+
+FILE_ENDINGS = tuple(_LAYOUTS)
 """Endings of the volume files that `read_volume` accepts."""
-
-UNREADABLE = "cannot be read as an image; the file may be damaged or of another kind"
-
-_NIBABEL_DAMAGE = (OSError, EOFError, ValueError, OverflowError, TypeError, zlib.error)
-"""What nibabel raises for damaged files, beside its own errors."""
 
 
 def read_volume(path: str | Path, *, work_bytes: int = 0) -> Volume:
@@ -31,65 +40,61 @@ def read_volume(path: str | Path, *, work_bytes: int = 0) -> Volume:
     Parameters
     ----------
     path : path
-        The file.
+        The file. Voxels in other files are read if those lie beside it.
     work_bytes : int
         Memory that the caller will take for each voxel; the header is asked whether that is there.
 
     Raises
     ------
     InputError
-        If the file is missing, not such an image, not three-dimensional, holds values that are not finite, or does not
-        fit into memory.
+        If the file is missing, damaged, not such an image, not three-dimensional, holds values that are not finite, or
+        does not fit into memory.
     MemoryError
         If memory is short all the same.
     """
-    import SimpleITK as sitk
-
     path = Path(path)
-    if not is_there(path):
-        raise InputError(f"{path}: no such file")
-    if not path.name.lower().endswith(FILE_ENDINGS):
-        raise InputError(f"{path}: not a volume file; expected one of {', '.join(FILE_ENDINGS)}")
     try:
-        size, stored = _header(path)
-        # The image and its array are in memory at once.
-        check_memory(size, 2 * stored + work_bytes, "the volume")
-        volume = Volume.from_sitk(sitk.ReadImage(str(path)))
+        layout = _layout(path)
+        # The volume and a copy of it, which the next step makes, are in memory at once.
+        check_memory(layout.geometry.size, 2 * layout.dtype.itemsize + work_bytes, "the volume")
+        return Volume(read_voxels(path, layout), layout.geometry)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            raise MemoryError(f"{path}: too large for the free memory") from error
-        raise InputError(f"{path}: {UNREADABLE}") from error
-    if volume.array.dtype.kind == "f" and not _all_finite(volume, path):
-        raise InputError(f"{path}: holds voxels that are not finite (NaN or infinity); replace them and try again")
-    return volume
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
+    except MemoryError as error:
+        raise MemoryError(f"{path}: too large for the free memory") from error
 
 
-def _header(path: Path) -> tuple[tuple[int, ...], int]:
-    """Return the size (x, y, z) of a file's volume, and the bytes of one voxel; refuse what is no whole volume."""
-    import SimpleITK as sitk
+def check_single_file(path: str | Path) -> None:
+    """Refuse a volume file whose voxels lie in other files; for places that take files from strangers, one by one.
 
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    reader.ReadImageInformation()
-    check_kind(reader.GetDimension(), reader.GetNumberOfComponents())
-    check_length(path, reader)
-    return reader.GetSize(), sitk.Image([1, 1, 1], reader.GetPixelID()).GetSizeOfPixelComponent()
+    Raises
+    ------
+    InputError
+        If it names other files, or cannot be read. A path that does not end as volume files do is left to others.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(FILE_ENDINGS):
+        return
+    try:
+        files = _layout(path).files
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    if files:
+        raise InputError(f"{path}: keeps its voxels in another file ({shown(files[0])}); export it as one file")
 
 
-def _all_finite(volume: Volume, path: Path) -> bool:
-    """Whether every voxel of the file is a number; ITK's NIfTI reader silently turns those that are not into 0."""
-    if path.name.lower().endswith((".nii", ".nii.gz")):
-        import nibabel
-
-        damage = (nibabel.filebasedimages.ImageFileError, nibabel.spatialimages.HeaderDataError, *_NIBABEL_DAMAGE)
-        try:
-            stored: Any = nibabel.load(path)
-            return bool(np.isfinite(np.asanyarray(stored.dataobj)).all())
-        except damage as error:
-            raise InputError(f"{path}: {UNREADABLE}") from error
-    return bool(np.isfinite(volume.array).all())
+def _layout(path: Path) -> Layout:
+    """Return what the header says."""
+    if not is_there(path):
+        raise InputError("no such file")
+    ending = next((ending for ending in reversed(FILE_ENDINGS) if path.name.lower().endswith(ending)), None)
+    if ending is None:
+        raise InputError(f"not a volume file; expected one of {', '.join(FILE_ENDINGS)}")
+    return _LAYOUTS[ending](path)
 
 
 def write_volume(volume: Volume, path: str | Path) -> None:
@@ -103,6 +108,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     import SimpleITK as sitk
 
     try:
+        str(path).encode("utf-8")  # SimpleITK ends the process for a name that is not
         sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
-    except RuntimeError as error:
+    except (RuntimeError, UnicodeEncodeError) as error:
         raise OutputError(f"{path}: cannot be written; check the folder, its permissions and the free space") from error

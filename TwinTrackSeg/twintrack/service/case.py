@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack.bundle import Bundle
-from twintrack.errors import BundleError, TwinTrackError
+from twintrack.errors import BundleError, InputError, TwinTrackError
+from twintrack.io.volumes import check_single_file
 from twintrack.progress import CancelToken
 from twintrack.service.desk import BEGUN, DIED, ENDED, TROUBLE, no_room
 from twintrack.settings import SegmentSettings
@@ -173,6 +174,12 @@ def _model_missing(worker: Worker) -> dict[str, Any] | None:
 def _segment(case: ServedCase, worker: Worker) -> dict[str, Any]:
     """Let the loaded model work."""
     assert _loaded is not None
+    try:
+        for path in (case.source, case.settings.get("vessels")):
+            if path:  # on a server, a header must not name other files as its voxels
+                check_single_file(path)
+    except InputError as error:
+        return _error("InputError", str(error))
     cancel, ended = CancelToken(), threading.Event()
     events = _Forwarded(lambda event: worker.log_event(PROGRESS, {**event, "run": case.run}))
     threading.Thread(target=_watch, args=(Path(case.source), cancel, ended, events), daemon=True).start()

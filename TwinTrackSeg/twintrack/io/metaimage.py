@@ -1,0 +1,164 @@
+"""Headers of MetaImage files, with their voxels (.mha) or apart from them (.mhd).
+
+References
+----------
+https://itk.org/Wiki/ITK/MetaIO/Documentation
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from twintrack.errors import InputError
+from twintrack.io.text_header import LINES, files_of_pattern, floats, integers, size_of, text_of
+from twintrack.io.voxel_file import HEADER_BYTES, Encoding, Layout, head_of, shown
+from twintrack.volume import Geometry, check_kind
+
+__all__ = ["metaimage_layout"]
+
+_TYPES = {
+    "MET_CHAR": "i1",
+    "MET_UCHAR": "u1",
+    "MET_SHORT": "i2",
+    "MET_USHORT": "u2",
+    "MET_INT": "i4",
+    "MET_UINT": "u4",
+    "MET_LONG": "i4",
+    "MET_ULONG": "u4",
+    "MET_LONG_LONG": "i8",
+    "MET_ULONG_LONG": "u8",
+    "MET_FLOAT": "f4",
+    "MET_DOUBLE": "f8",
+}
+
+_LAST = "ElementDataFile"
+
+_LINE = re.compile(r"\s*([^=:\s]+)\s*[=:]\s*(.*?)\s*")
+
+
+def metaimage_layout(path: Path) -> Layout:
+    """Return what the header of a MetaImage file says.
+
+    Raises
+    ------
+    InputError
+        If it is no such header, or not of a volume; without naming the file.
+    """
+    head, _ = head_of(path, HEADER_BYTES)
+    fields, listed, end = _fields(head)
+    (dimensions,) = integers(_needed(fields, "NDims"), "NDims", 1)
+    (values,) = integers(fields.get("ElementNumberOfChannels", "1"), "ElementNumberOfChannels", 1)
+    check_kind(dimensions, values)
+    size = size_of(integers(_needed(fields, "DimSize"), "DimSize", 3))
+    code = _TYPES.get(_needed(fields, "ElementType"))
+    if code is None:
+        raise InputError(f"holds voxels of type {shown(fields['ElementType'])}; save it as integers or floats")
+    if not _truth(fields, "BinaryData", otherwise=True):
+        raise InputError("holds voxels written as text, which is not read; save it with compression")
+    big = _truth(fields, "BinaryDataByteOrderMSB" if "BinaryDataByteOrderMSB" in fields else "ElementByteOrderMSB")
+    files = _files(fields[_LAST], listed, size[2])
+    (skip,) = integers(fields.get("HeaderSize", "0"), "HeaderSize", 1)
+    encoding, packed = Encoding.RAW, None
+    if _truth(fields, "CompressedData"):
+        encoding = Encoding.ZLIB
+        # Where it is missing, the stream's own end and checksum must do.
+        (stated,) = integers(fields.get("CompressedDataSize", "0"), "CompressedDataSize", 1)
+        packed = stated if stated > 0 else None
+    if skip < -1 or skip > HEADER_BYTES or (skip and (encoding is not Encoding.RAW or (skip > 0 and not files))):
+        raise InputError(f"states a 'HeaderSize' of {skip}, which is not understood here; export it again")
+    if encoding is not Encoding.RAW and len(files) > 1:
+        raise InputError("holds compressed voxels in several files, which is not read; export it as one file")
+    return Layout(
+        _geometry(fields, size),
+        np.dtype((">" if big else "<") + code),
+        encoding,
+        files,
+        start=None if skip < 0 else skip if files else end,
+        packed_bytes=packed,
+    )
+
+
+def _fields(head: bytes) -> tuple[dict[str, str], list[str], int]:
+    """Return the fields, the lines after the last one if that is ``LIST``, and where the voxels begin otherwise."""
+    broken = InputError("cannot be read as an image; the file may be damaged or of another kind (expected: MetaImage)")
+    fields: dict[str, str] = {}
+    start = 0
+    for _ in range(LINES):
+        end = head.find(b"\n", start)
+        end = len(head) if end < 0 else end
+        line, start = text_of(head[start:end]), end + 1
+        if not line.strip() and start < len(head):
+            continue
+        found = _LINE.fullmatch(line) if len(line) < HEADER_BYTES // 16 else None
+        if found is None:
+            raise broken
+        name, value = found.groups()
+        if name in fields:
+            raise InputError(f"states {shown(name)} twice; export it again")
+        fields[name] = value
+        if name == _LAST:
+            if not value:
+                raise broken
+            listed = text_of(head[start:]).splitlines() if value.split()[0] == "LIST" else []
+            return fields, [rest.strip() for rest in listed if rest.strip()], start
+    raise InputError(f"has a header of more than {LINES:,} lines; export it again")
+
+
+def _needed(fields: dict[str, str], name: str) -> str:
+    if name not in fields:
+        raise InputError(f"has a header without '{name}'; export it again")
+    return fields[name]
+
+
+def _truth(fields: dict[str, str], name: str, *, otherwise: bool = False) -> bool:
+    """Return a field that is true or false."""
+    value = fields.get(name)
+    if value is None:
+        return otherwise
+    return value[:1] in ("T", "t", "1")
+
+
+def _files(named: str, listed: list[str], slices: int) -> tuple[str, ...]:
+    """Return the files of the voxels: none for the header's own, one, or one a slice."""
+    words = named.split()
+    if named.upper() == "LOCAL":
+        return ()
+    if words[0] == "LIST":
+        if words[1:] not in ([], ["2"], ["2D"]):
+            raise InputError(f"names its files in a way that is not understood ({shown(named)}); export it as one file")
+        files = tuple(listed)
+    elif "%" in named and len(words) in (3, 4):
+        first, last, step = integers(" ".join([*words[1:], "1"][:3]), _LAST, 3)
+        files = files_of_pattern(words[0], first, last, step)
+    else:
+        return (named,)
+    if len(files) != slices:
+        raise InputError(f"names {len(files)} files for {slices} slices; copy or export it again")
+    return files
+
+
+def _geometry(fields: dict[str, str], size: tuple[int, int, int]) -> Geometry:
+    """Return the grid in LPS; each row of the matrix is the direction of an axis."""
+    spacing = _first(fields, ("ElementSpacing", "ElementSize"), (1.0, 1.0, 1.0))
+    origin = _first(fields, ("Offset", "Position", "Origin"), (0.0, 0.0, 0.0))
+    rows = _first(fields, ("TransformMatrix", "Rotation", "Orientation"), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+    matrix = np.array(rows).reshape(3, 3).T
+    signs = np.where(np.array(spacing) < 0, -1.0, 1.0)  # a negative spacing turns its axis round
+    return Geometry(
+        size,
+        cast(tuple[float, float, float], tuple(abs(length) for length in spacing)),
+        cast(tuple[float, float, float], origin),
+        tuple((matrix * signs).ravel().tolist()),
+    )
+
+
+def _first(fields: dict[str, str], names: tuple[str, ...], otherwise: tuple[float, ...]) -> tuple[float, ...]:
+    """Return the numbers of the first of these fields that is there."""
+    for name in names:
+        if name in fields:
+            return floats(fields[name], name, len(otherwise))
+    return otherwise

@@ -1,0 +1,149 @@
+"""Headers of NIfTI-1 files.
+
+References
+----------
+https://nifti.nimh.nih.gov/nifti-1
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twintrack.errors import InputError
+from twintrack.io.voxel_file import Encoding, Layout, head_of
+from twintrack.system.private_folder import PrivateFolder
+from twintrack.volume import Geometry, check_kind
+
+__all__ = ["nifti_layout"]
+
+_HEADER = np.dtype(
+    {
+        "names": [
+            "sizeof_hdr", "dim", "intent_code", "datatype", "bitpix", "pixdim", "vox_offset", "scl_slope", "scl_inter",
+            "xyzt_units", "qform_code", "sform_code", "quatern", "qoffset", "srow", "magic",
+        ],
+        "formats": [
+            "<i4", ("<i2", 8), "<i2", "<i2", "<i2", ("<f4", 8), "<f4", "<f4", "<f4",
+            "u1", "<i2", "<i2", ("<f4", 3), ("<f4", 3), ("<f4", 12), "S4",
+        ],
+        "offsets": [0, 40, 68, 70, 72, 76, 108, 112, 116, 123, 252, 254, 256, 268, 280, 344],
+        "itemsize": 348,
+    }
+)  # fmt: skip
+"""The fields that matter here."""
+
+_TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
+"""numpy's name for each code of a voxel's type."""
+
+_VALUES = {32: 2, 128: 3, 1792: 2, 2048: 2, 2304: 4}
+"""How many values a voxel has with the codes of complex numbers and colours."""
+
+_VECTORS = (1005, 1007)
+"""Intents that make the fifth axis a voxel's vector or matrix."""
+
+_PLACE = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern", "qoffset", "srow")
+"""Fields that say where the grid lies."""
+
+_SINGLE_FILE = b"n+1"
+
+_MOST_BEFORE_VOXELS = 64 << 20
+"""Most bytes of header and extensions."""
+
+
+def nifti_layout(path: Path) -> Layout:
+    """Return what the header of a NIfTI-1 file says.
+
+    Raises
+    ------
+    InputError
+        If it is no such header, or not of a volume; without naming the file.
+    """
+    head, packed = head_of(path, _HEADER.itemsize, unpacked=True)
+    header, order = _parsed(head)
+    dims = [int(n) for n in header["dim"]]
+    # Axes of one voxel beyond the third do not count.
+    count = next((axis for axis in range(dims[0], 3, -1) if dims[axis] != 1), min(dims[0], 3))
+    values = _VALUES.get(int(header["datatype"]), 1)
+    if int(header["intent_code"]) in _VECTORS and dims[0] > 3:
+        count, values = 4 if dims[4] > 1 else 3, dims[5] if dims[0] > 4 else 1
+    check_kind(count, values)
+    if int(header["datatype"]) not in _TYPES:
+        raise InputError(f"holds voxels of type {int(header['datatype'])}, which is none of NIfTI's numbers")
+    size = (dims[1], dims[2], dims[3])
+    if min(size) < 1:
+        raise InputError(f"states a size of {size[0]} x {size[1]} x {size[2]} voxels; export it again")
+    offset = float(header["vox_offset"])
+    if not 0 <= offset <= _MOST_BEFORE_VOXELS:
+        raise InputError(f"states that its voxels begin at byte {offset:g}; export it again")
+    slope, intercept = _scale(header)
+    return Layout(
+        _geometry(header, size),
+        np.dtype(order + _TYPES[int(header["datatype"])]),
+        Encoding.GZIP if packed else Encoding.RAW,
+        skip=max(int(offset), _HEADER.itemsize),
+        slope=slope,
+        intercept=intercept,
+    )
+
+
+def _parsed(head: bytes) -> tuple[Any, str]:
+    """Return the header with its byte order."""
+    if len(head) == _HEADER.itemsize:
+        for order, dtype in (("<", _HEADER), (">", _HEADER.newbyteorder(">"))):
+            header = np.frombuffer(head, dtype)[0]
+            if header["sizeof_hdr"] == _HEADER.itemsize and 1 <= header["dim"][0] <= 7:
+                if header["magic"] == _SINGLE_FILE:
+                    return header, order
+                break
+    raise InputError(
+        "cannot be read as an image; the file may be damaged or of another kind (expected: NIfTI-1 in one file)"
+    )
+
+
+def _scale(header: Any) -> tuple[float, float]:
+    """Return slope and intercept; a slope of 0, or one that is no number, means none."""
+    slope, intercept = (
+        float(value) if np.isfinite(value) else 0.0 for value in (header["scl_slope"], header["scl_inter"])
+    )
+    if abs(slope) < np.finfo(float).eps:
+        slope = 1.0
+    if abs(slope - 1.0) <= np.finfo(float).eps and abs(intercept) <= np.finfo(float).eps:
+        return 1.0, 0.0
+    return slope, intercept
+
+
+def _geometry(header: Any, size: tuple[int, int, int]) -> Geometry:
+    """Return the grid as ITK places it, between whose rules for sform and qform and all others nobody agrees.
+
+    ITK gets a file that is made here, of eight voxels, with the numbers that place the grid and nothing else of the
+    stranger's; those that are not finite count as 0, as they do in ITK.
+    """
+    import SimpleITK as sitk
+
+    small = np.zeros((), _HEADER)
+    small["sizeof_hdr"], small["magic"], small["vox_offset"] = _HEADER.itemsize, _SINGLE_FILE, 352
+    small["dim"], small["datatype"], small["bitpix"] = (3, 2, 2, 2, 1, 1, 1, 1), 2, 8
+    for field in _PLACE:
+        value = header[field]
+        small[field] = np.where(np.isfinite(value), value, 0)
+    with PrivateFolder("twintrack-header-") as folder:
+        path = folder / "grid.nii"
+        path.write_bytes(small.tobytes() + bytes(4 + 8))
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InputError("cannot be read here: the name of the folder for temporary files is no UTF-8") from error
+        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
+        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings would name the small file
+        try:
+            image = sitk.ReadImage(str(path), imageIO="NiftiImageIO")
+        except RuntimeError as error:
+            raise InputError(
+                "states axes that are not perpendicular, or none; resample it to a regular grid first"
+            ) from error
+        finally:
+            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
+    return Geometry(size, image.GetSpacing(), image.GetOrigin(), image.GetDirection())

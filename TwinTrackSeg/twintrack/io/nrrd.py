@@ -1,0 +1,261 @@
+"""Headers of NRRD files, with their voxels or apart from them.
+
+References
+----------
+http://teem.sourceforge.net/nrrd/format.html
+"""
+
+from __future__ import annotations
+
+import re
+from math import isnan, prod, sqrt
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from twintrack.errors import InputError
+from twintrack.io.text_header import LINES, files_of_pattern, floats, integers, size_of, text_of
+from twintrack.io.voxel_file import HEADER_BYTES, Encoding, Layout, head_of, shown
+from twintrack.volume import Geometry, check_kind
+
+__all__ = ["nrrd_layout"]
+
+_MAGIC = re.compile(r"NRRD00(?:0[1-5]|\.01)")
+
+_TYPES = {
+    "i1": ("signed char", "int8", "int8_t"),
+    "u1": ("uchar", "unsigned char", "uint8", "uint8_t"),
+    "i2": ("short", "short int", "signed short", "signed short int", "int16", "int16_t"),
+    "u2": ("ushort", "unsigned short", "unsigned short int", "uint16", "uint16_t"),
+    "i4": ("int", "signed int", "int32", "int32_t"),
+    "u4": ("uint", "unsigned int", "uint32", "uint32_t"),
+    "i8": ("longlong", "long long", "long long int", "signed long long", "signed long long int", "int64", "int64_t"),
+    "u8": ("ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t"),
+    "f4": ("float",),
+    "f8": ("double",),
+}
+
+_TYPE_OF = {name: code for code, names in _TYPES.items() for name in names}
+
+_ENCODINGS = {
+    "raw": Encoding.RAW,
+    "txt": Encoding.TEXT,
+    "text": Encoding.TEXT,
+    "ascii": Encoding.TEXT,
+    "hex": Encoding.HEX,
+    "gz": Encoding.GZIP,
+    "gzip": Encoding.GZIP,
+}
+
+_TO_LPS = {
+    "right-anterior-superior": (-1, -1, 1),
+    "ras": (-1, -1, 1),
+    "left-anterior-superior": (1, -1, 1),
+    "las": (1, -1, 1),
+}
+"""Signs that turn a space's axes to LPS; all other spaces count as LPS."""
+
+_PLACES = ("domain", "space", "time", "none", "???")
+"""Kinds of an axis along which voxels lie; with any other kind, it runs over the values of one voxel."""
+
+_SPELLINGS = {
+    "datafile": "data file", "byteskip": "byte skip", "lineskip": "line skip", "axismins": "axis mins",
+    "axismaxs": "axis maxs", "centerings": "centers", "blocksize": "block size", "oldmin": "old min",
+    "oldmax": "old max", "sampleunits": "sample units",
+}  # fmt: skip
+"""Other ways to write the names of fields."""
+
+_FIELDS = frozenset(_SPELLINGS.values()) | {
+    "content", "number", "type", "dimension", "space", "space dimension", "sizes", "spacings", "thicknesses",
+    "space directions", "kinds", "labels", "units", "space units", "space origin", "measurement frame", "min", "max",
+    "endian", "encoding",
+}  # fmt: skip
+"""All fields of the format; a misspelt one could be the one that places the grid."""
+
+_VECTOR = re.compile(r"\(([^()]*)\)|(none)")
+
+_BYTES_IN_ORDER = ("i1", "u1")
+
+
+def nrrd_layout(path: Path) -> Layout:
+    """Return what the header of a NRRD file says.
+
+    Raises
+    ------
+    InputError
+        If it is no such header, or not of a volume; without naming the file.
+    """
+    head, _ = head_of(path, HEADER_BYTES)
+    fields, listed, end = _fields(head)
+    (dimension,) = integers(_needed(fields, "dimension"), "dimension", 1)
+    if not 1 <= dimension <= 16:
+        raise InputError(f"states {dimension} dimensions; export it again")
+    sizes = integers(_needed(fields, "sizes"), "sizes", dimension)
+    axes = _axes_of_voxels(fields, sizes)
+    code = _TYPE_OF.get(" ".join(_needed(fields, "type").lower().split()))
+    encoding = _ENCODINGS.get(_needed(fields, "encoding").lower())
+    if code is None or encoding is None:
+        raise InputError(
+            f"holds voxels of type {shown(fields['type'])}, encoded as {shown(fields['encoding'])}, which is not read; "
+            "save it with gzip compression, as integers or floats"
+        )
+    files = _files(fields.get("data file", ""), listed)
+    if files and prod(sizes) % len(files):
+        raise InputError(f"cannot be divided into the {len(files)} files that it names; export it as one file")
+    (skip,) = integers(fields.get("byte skip", "0"), "byte skip", 1)
+    (lines,) = integers(fields.get("line skip", "0"), "line skip", 1)
+    if not (-1 if encoding is Encoding.RAW else 0) <= skip <= HEADER_BYTES or not 0 <= lines <= LINES:
+        raise InputError(f"states {lines} lines and {skip} bytes before its voxels; export it again")
+    return Layout(
+        _geometry(fields, size_of([sizes[axis] for axis in axes]), axes, dimension),
+        np.dtype(_order(fields, code, encoding) + code),
+        encoding,
+        files,
+        start=None if skip < 0 else 0 if files else end,
+        lines=lines,
+        skip=max(skip, 0),
+    )
+
+
+def _fields(head: bytes) -> tuple[dict[str, str], list[str], int]:
+    """Return the fields in small letters, the lines after ``data file: LIST``, and where the header ends."""
+    broken = InputError("cannot be read as an image; the file may be damaged or of another kind (expected: NRRD)")
+    if not _MAGIC.fullmatch(text_of(head.split(b"\n", 1)[0][:16]).rstrip("\r")):
+        raise broken
+    blank = re.search(rb"\n\r?\n", head)
+    if blank is None and len(head) == HEADER_BYTES:
+        raise InputError(f"has a header of more than {HEADER_BYTES:,} bytes; export it again")
+    end = len(head) if blank is None else blank.end()
+    lines = text_of(head[:end]).split("\n")[1:]
+    if len(lines) > LINES:
+        raise InputError(f"has a header of more than {LINES:,} lines; export it again")
+    fields: dict[str, str] = {}
+    for number, line in enumerate(text.rstrip("\r") for text in lines):
+        if line.startswith("#") or not line:
+            continue
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise broken
+        if value.startswith("="):
+            continue  # a key of the user's own
+        name = " ".join(name.lower().split())
+        name = _SPELLINGS.get(name, name)
+        if name not in _FIELDS:
+            raise InputError(f"has a field {shown(name)} in its header, which NRRD does not know; export it again")
+        if name in fields:
+            raise InputError(f"states '{name}' twice; export it again")
+        fields[name] = value.strip()
+        if name == "data file" and fields[name].split(" ", 1)[0] == "LIST":
+            return fields, [rest.strip() for rest in lines[number + 1 :] if rest.strip()], end
+    if blank is None and "data file" not in fields:
+        raise broken
+    return fields, [], end
+
+
+def _needed(fields: dict[str, str], name: str) -> str:
+    if name not in fields:
+        raise InputError(f"has a header without '{name}'; export it again")
+    return fields[name]
+
+
+def _axes_of_voxels(fields: dict[str, str], sizes: tuple[int, ...]) -> list[int]:
+    """Return the three axes along which voxels lie; one over the values of a voxel may remain if it has one value."""
+    kinds = fields.get("kinds", "").lower().split() or ["domain"] * len(sizes)
+    if len(kinds) != len(sizes):
+        raise InputError("must state as many 'kinds' as dimensions; export it again")
+    axes = [axis for axis, kind in enumerate(kinds) if kind in _PLACES]
+    check_kind(len(axes), max(prod(size for axis, size in enumerate(sizes) if axis not in axes), 0))
+    return axes
+
+
+def _order(fields: dict[str, str], code: str, encoding: Encoding) -> str:
+    """Return the byte order of the voxels."""
+    order = {"little": "<", "big": ">"}.get(fields.get("endian", "").lower())
+    if order is not None:
+        return order
+    if code in _BYTES_IN_ORDER or encoding is Encoding.TEXT:
+        return "="
+    raise InputError("has a header without 'endian', the order of bytes (little or big); export it again")
+
+
+def _files(named: str, listed: list[str]) -> tuple[str, ...]:
+    """Return the files of the voxels."""
+    if not named:
+        return ()
+    words = named.split()
+    if words[0] == "LIST":
+        if not 1 <= len(listed) <= LINES:
+            raise InputError("names no files of its voxels; export it as one file")
+        return tuple(listed)
+    if "%" in named and len(words) in (4, 5):
+        first, last, step = integers(" ".join(words[1:4]), "data file", 3)
+        return files_of_pattern(words[0], first, last, step)
+    return (named,)
+
+
+def _geometry(fields: dict[str, str], size: tuple[int, int, int], axes: list[int], dimension: int) -> Geometry:
+    """Return the grid in LPS."""
+    signs = _TO_LPS.get(fields.get("space", "").lower(), (1, 1, 1))
+    has_space = "space" in fields or "space dimension" in fields
+    origin = (0.0, 0.0, 0.0)
+    if has_space and "space origin" in fields:
+        stated = _vectors(fields["space origin"], "space origin", 1)[0]
+        if stated is not None and not any(map(isnan, stated)):
+            origin = cast(tuple[float, float, float], tuple(s * n for s, n in zip(signs, stated, strict=True)))
+    if has_space and "space directions" in fields:
+        vectors = [_vectors(fields["space directions"], "space directions", dimension)[axis] for axis in axes]
+        if None in vectors:
+            raise InputError("states no 'space directions' for an axis of its voxels; export it again")
+        return _oblique(size, origin, [v for v in vectors if v is not None], signs)
+    spacing, direction = [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]
+    if "spacings" in fields:
+        stated_mm = floats(fields["spacings"], "spacings", dimension)
+        spacing = [1.0 if isnan(stated_mm[axis]) else abs(stated_mm[axis]) for axis in axes]
+        direction = [-1.0 if stated_mm[axis] < 0 else 1.0 for axis in axes]
+    if "axis mins" in fields and not has_space:
+        origin = _origin_by_mins(fields, axes, dimension)
+    matrix = np.diag(direction)
+    return Geometry(size, cast(tuple[float, float, float], tuple(spacing)), origin, tuple(matrix.ravel().tolist()))
+
+
+def _origin_by_mins(fields: dict[str, str], axes: list[int], dimension: int) -> tuple[float, float, float]:
+    """Return the centre of the first voxel from where the axes begin."""
+    if "spacings" not in fields:
+        raise InputError("states where its axes begin and no 'spacings'; export it again")
+    least, step = (floats(fields[name], name, dimension) for name in ("axis mins", "spacings"))
+    names = fields.get("centers", "").lower().split() or ["cell"] * dimension
+    if len(names) != dimension:
+        raise InputError("must state as many 'centers' as dimensions; export it again")
+    found = [least[axis] + (0.0 if names[axis] == "node" else step[axis] / 2) for axis in axes]
+    if any(map(isnan, found)):
+        return (0.0, 0.0, 0.0)
+    return cast(tuple[float, float, float], tuple(found))
+
+
+def _oblique(
+    size: tuple[int, int, int],
+    origin: tuple[float, float, float],
+    vectors: list[tuple[float, float, float]],
+    signs: tuple[int, int, int],
+) -> Geometry:
+    lengths = [sqrt(x * x + y * y + z * z) for x, y, z in vectors]
+    if min(lengths) <= 0:
+        raise InputError("states 'space directions' without a length; export it again")
+    columns = [
+        [sign * n * (1 / length) for sign, n in zip(signs, vector, strict=True)]
+        for vector, length in zip(vectors, lengths, strict=True)
+    ]
+    matrix = np.array(columns).T
+    return Geometry(size, (lengths[0], lengths[1], lengths[2]), origin, tuple(matrix.ravel().tolist()))
+
+
+def _vectors(text: str, field: str, count: int) -> list[tuple[float, float, float] | None]:
+    """Return vectors of three numbers in brackets; None for ``none``."""
+    found = list(_VECTOR.finditer(text))
+    if len(found) != count or _VECTOR.sub("", text).strip():
+        raise InputError(f"must state {count} vectors as '{field}', got {shown(text)}; export it again")
+    return [
+        None if match[2] else cast(tuple[float, float, float], floats(match[1].replace(",", " "), field, 3))
+        for match in found
+    ]
