@@ -231,7 +231,8 @@ def read_pixel_bytes(file: BinaryIO, size: int, place: PixelPlace, *, needed: in
     if place.length is not None:
         return stream.take(min(needed, place.length))
     head = struct.Struct("<HHL" if little_endian else ">HHL")
-    parts, total = [], 0
+    parts: list[bytes] = []
+    total = 0
     while True:
         opening = stream.take(8)
         group, element, length = head.unpack(opening)
@@ -424,7 +425,8 @@ class _Walk:
         from pydicom.values import convert_string
 
         implicit = self._found_implicit(implicit, top)
-        stream, found = self.stream, {}
+        stream = self.stream
+        found: dict[Any, Any] = {}
         parent_encoding = encoding
         if top:
             self._elements = found
@@ -496,9 +498,7 @@ class _Walk:
         dataset.set_original_encoding(implicit, self.little, encoding)
         return dataset
 
-    def _items(
-        self, length: int, implicit: bool, depth: int, wanted: Wanted | None, encoding: Any
-    ) -> list[Dataset]:
+    def _items(self, length: int, implicit: bool, depth: int, wanted: Wanted | None, encoding: Any) -> list[Dataset]:
         """Walk through the items of a sequence and return what is wanted of them."""
         stream = self.stream
         if depth >= self.limits.depth:
@@ -617,7 +617,6 @@ class _Walk:
         if frames > self.limits.frames:
             raise BeyondLimit(f"{frames} frames")
         return frames
-
 
 
 def _uid(dataset: Dataset, tag: int) -> str:

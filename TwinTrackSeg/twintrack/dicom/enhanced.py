@@ -60,7 +60,7 @@ def _frame(header: Header, number: int, own: Dataset, shared: Dataset | None) ->
 
     flat = Dataset()
     for element in header.dataset:
-        if element.VR != "SQ" and element.keyword != "NumberOfFrames":
+        if element.VR != "SQ":
             flat[element.tag] = element
     for sequence, keywords in GROUPS.items():
         group = _group(own, sequence) or _group(shared, sequence)

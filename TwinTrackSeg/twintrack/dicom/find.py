@@ -135,9 +135,7 @@ class _Scan:
     too_much: list[TooMuchError] = field(default_factory=list)
 
 
-def _scan(
-    place: Path, files: Iterable[tuple[Path, Path | None]], progress: Progress, cancel: CancelToken
-) -> _Scan:
+def _scan(place: Path, files: Iterable[tuple[Path, Path | None]], progress: Progress, cancel: CancelToken) -> _Scan:
     """Read the headers of all DICOM files among `files`, pairs of a file and what to call it."""
     listed = list(files)
     found = _Scan()

@@ -339,7 +339,7 @@ def open_plain(path: Path) -> BinaryIO:
     OSError
         If it cannot be opened, or is no plain file.
     """
-    file = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: PTH123, SIM115 - Path.open takes no opener
+    file = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115 - Path.open takes no opener
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError(errno.EINVAL, "no plain file", str(path))
@@ -360,7 +360,10 @@ def _wanted() -> Wanted:
         return cast("int", tag_for_keyword(keyword))
 
     groups = {tag(group): {tag(keyword): None for keyword in keywords} for group, keywords in GROUPS.items()}
-    return {**{tag(keyword): None for keyword in HEADER_TAGS}, **{tag(keyword): groups for keyword in FUNCTIONAL_GROUPS}}
+    return {
+        **{tag(keyword): None for keyword in HEADER_TAGS},
+        **{tag(keyword): groups for keyword in FUNCTIONAL_GROUPS},
+    }
 
 
 def _too_much(path: Path, error: BeyondLimit, shown: Path | None) -> TooMuchError:

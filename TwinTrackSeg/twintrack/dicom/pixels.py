@@ -62,7 +62,9 @@ def read_pixels(header: Header, scratch: Path) -> StoredPixels:
             return _stored(header, place, scratch)
     except OSError as error:
         raise InputError(f"{place}: cannot be read any more; keep the series until the run is done") from error
-    except (*parse_errors(), BeyondLimit) as error:
+    except BeyondLimit as error:
+        raise _unreadable(place) from error
+    except parse_errors() as error:
         raise _unreadable(place) from error
 
 

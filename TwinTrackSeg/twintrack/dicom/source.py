@@ -131,7 +131,7 @@ def _read(path: Path) -> Dataset:
 
 
 def _frame_tags() -> list[int]:
-    """What describes the frames of a multi-frame file."""
+    """Return the elements that describe the frames of a multi-frame file."""
     from pydicom.tag import Tag
 
     return [Tag(keyword) for keyword in (*FUNCTIONAL_GROUPS, "NumberOfFrames")]
