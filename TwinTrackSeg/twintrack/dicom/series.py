@@ -21,7 +21,7 @@ from twintrack.dicom.layout import SliceLayout
 from twintrack.dicom.pixels import StoredPixels, read_pixels
 from twintrack.dicom.stack import Stack, stack_slices
 from twintrack.errors import InputError
-from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.progress import CancelToken, Progress, checked, no_progress, part
 from twintrack.system.capacity import WORK_BYTES, check_memory
 from twintrack.system.private_folder import PrivateFolder
 from twintrack.system.reading_child import read_in_child
@@ -154,7 +154,7 @@ def read_series(
             preferred_uid=preferred_uid,
             named=path,
             input_bytes=_input_bytes(Path(path)),
-            progress=progress,
+            progress=checked(progress, cancel),
             cancel=cancel,
         )
     except BaseException:
