@@ -7,27 +7,16 @@ DICOM PS3.3, C.7.6.16 (multi-frame functional groups) and A.38 (enhanced CT).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from twintrack.dicom.headers import ENHANCED_CT_STORAGE, Header
+from twintrack.dicom.headers import ENHANCED_CT_STORAGE, GROUPS, Header
 from twintrack.errors import InputError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 __all__ = ["frames_of", "is_multi_frame"]
-
-GROUPS = {
-    "PlanePositionSequence": ("ImagePositionPatient",),
-    "PlaneOrientationSequence": ("ImageOrientationPatient",),
-    "PixelMeasuresSequence": ("PixelSpacing",),
-    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
-}
-"""Functional groups that are read, and the elements of each that a single-frame file holds at its top."""
-
-FRAME_TYPES = ("CTImageFrameTypeSequence",)
-
-MOST_FRAMES = 100_000
 
 
 def is_multi_frame(header: Header) -> bool:
@@ -45,7 +34,7 @@ def frames_of(header: Header) -> list[Header]:
     """
     shared = _items(header, "SharedFunctionalGroupsSequence")
     per_frame = _items(header, "PerFrameFunctionalGroupsSequence")
-    if not per_frame or len(per_frame) != header.frames or len(per_frame) > MOST_FRAMES:
+    if not per_frame or len(per_frame) != header.frames:
         raise InputError(
             f"{header.place}: the multi-frame file states {header.frames} frames but describes {len(per_frame)}, so "
             "that its slices cannot be placed in space; export the series as single-frame CT images"
@@ -71,26 +60,18 @@ def _frame(header: Header, number: int, own: Dataset, shared: Dataset | None) ->
 
     flat = Dataset()
     for element in header.dataset:
-        if element.VR != "SQ" and element.keyword != "NumberOfFrames":
+        if element.VR != "SQ":
             flat[element.tag] = element
     for sequence, keywords in GROUPS.items():
         group = _group(own, sequence) or _group(shared, sequence)
         for keyword in keywords:
-            if group is not None and keyword in group:
+            if group is None or keyword not in group:
+                continue
+            if keyword == "FrameType":
+                flat.ImageType = group.FrameType
+            else:
                 flat[keyword] = group[keyword]
-    for sequence in FRAME_TYPES:
-        group = _group(own, sequence) or _group(shared, sequence)
-        if group is not None and "FrameType" in group:
-            flat.ImageType = group.FrameType
-    return Header(
-        path=header.path,
-        dataset=flat,
-        sop_class_uid=header.sop_class_uid,
-        sop_instance_uid=header.sop_instance_uid,
-        transfer_syntax_uid=header.transfer_syntax_uid,
-        frame=number,
-        shown=header.shown,
-    )
+    return replace(header, dataset=flat, frame=number)
 
 
 def _group(groups: Dataset | None, sequence: str) -> Dataset | None:

@@ -4,56 +4,53 @@ from __future__ import annotations
 
 import filecmp
 import logging
+import os
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from twintrack.dicom.archive import Unpacked, unpack
+from twintrack.dicom.archive import unpack
 from twintrack.dicom.choose import choose_series
 from twintrack.dicom.enhanced import frames_of, is_multi_frame
-from twintrack.dicom.headers import Header, is_zip, read_header
+from twintrack.dicom.headers import DIRECTORY_STORAGE, HEADER_LIMITS, Header, TooMuchError, is_zip, read_header
 from twintrack.errors import InputError
 from twintrack.progress import CancelToken, Progress, no_progress, part
 
-__all__ = ["Found", "find_series"]
+__all__ = ["MOST_FILES", "find_series", "is_plain"]
 
 logger = logging.getLogger(__name__)
 
-DIRECTORY_STORAGE = "1.2.840.10008.1.3.10"
-"""SOP class of a DICOMDIR file."""
+MOST_FILES = 200_000
+"""A folder with more files than this is refused: no CT series has as many."""
 
+MOST_ELEMENTS = 30_000_000
+"""Elements that are walked through in all files of a folder; 20,000 slices have some three million."""
 
-@dataclass(frozen=True)
-class Found:
-    """The slices of one series, in no particular order.
-
-    Attributes
-    ----------
-    slices : list of Header
-        One header for each slice: a file, or a frame of a multi-frame file.
-    unpacked : Unpacked, optional
-        What keeps the files of a ZIP archive in place.
-    """
-
-    slices: list[Header]
-    unpacked: Unpacked | None = None
+LONGEST_S = 1800.0
+"""Time for all headers of a folder; 20,000 slices take a minute, on a slow network some ten."""
 
 
 def find_series(
     path: str | Path,
+    folder: Path,
     *,
     series_uid: str | None = None,
     preferred_uid: str | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
-) -> Found:
-    """Return the slices of the CT series `series_uid` at `path`, or of the one CT series there.
+) -> list[Header]:
+    """Return the slices of the CT series `series_uid` at `path`, or of the one CT series there, in no special order.
+
+    There is one header for each slice: a file, or a frame of a multi-frame file.
 
     Parameters
     ----------
     path : str or Path
         A folder or ZIP archive (scouts, dose reports, derived objects, DICOMDIR and files of other kinds are passed
         over), or one file, which picks its own series from its folder. Folders are not searched recursively.
+    folder : Path
+        An empty folder, where a ZIP archive is unpacked.
     series_uid : str, optional
         SeriesInstanceUID, to choose among several.
     preferred_uid : str, optional
@@ -73,12 +70,13 @@ def find_series(
     path, cancel = Path(path), cancel or CancelToken()
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
-    unpacked = None
     if path.is_dir():
-        series = _chosen(path, _scan(_files_in(path), progress, cancel), series_uid, preferred_uid)
+        series = _chosen(path, _scan(path, _files_in(path), progress, cancel), series_uid, preferred_uid)
+    elif not path.is_file():
+        raise InputError(f"{path}: no plain file and no folder; give a folder with a CT series, or one file of it")
     elif is_zip(path):
-        unpacked = unpack(path, part(progress, 0.0, 0.5), cancel)
-        headers = _scan(unpacked.files.items(), part(progress, 0.5, 1.0), cancel)
+        unpacked = unpack(path, folder, part(progress, 0.0, 0.5), cancel)
+        headers = _scan(path, unpacked.items(), part(progress, 0.5, 1.0), cancel)
         series = _chosen(path, headers, series_uid, preferred_uid)
     else:
         series = _series_of_file(path, series_uid, progress, cancel)
@@ -87,7 +85,7 @@ def find_series(
         if header.whole_number("SamplesPerPixel") > 1:
             raise InputError(f"{header.place}: a colour picture, not a CT image; give the original series")
     slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
-    return Found(_without_copies(slices), unpacked)
+    return _without_copies(slices)
 
 
 def _series_of_file(path: Path, series_uid: str | None, progress: Progress, cancel: CancelToken) -> list[Header]:
@@ -100,40 +98,90 @@ def _series_of_file(path: Path, series_uid: str | None, progress: Progress, canc
         raise InputError(
             f"{path}: belongs to the series '{picked.series_uid}', not to '{series_uid}'; leave out one of the two"
         )
-    headers = _scan(_files_in(path.parent), progress, cancel)
-    return choose_series(path, [header for header in headers if header.is_image], picked.series_uid)
+    found = _scan(path.parent, _files_in(path.parent), progress, cancel)
+    chosen = choose_series(path, [header for header in found.headers if header.is_image], picked.series_uid)
+    _refuse_too_much(found, chosen)
+    return chosen
 
 
 def _files_in(folder: Path) -> list[tuple[Path, None]]:
-    """Return the files directly inside `folder`, which are called by their own path."""
+    """Return the plain files directly inside `folder`, which are called by their own path."""
+    files: list[tuple[Path, None]] = []
     try:
-        return [(item, None) for item in sorted(folder.iterdir()) if item.is_file()]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_plain(entry):
+                    files.append((folder / entry.name, None))
+                if len(files) > MOST_FILES:
+                    raise InputError(f"{folder}: holds more than {MOST_FILES} files; give a folder of the series alone")
     except OSError as error:
         raise InputError(f"{folder}: cannot be listed; check the permissions of the folder") from error
+    return sorted(files)
 
 
-def _scan(files: Iterable[tuple[Path, Path | None]], progress: Progress, cancel: CancelToken) -> list[Header]:
-    """Return the headers of all DICOM files among `files`, pairs of a file and what to call it."""
+def is_plain(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a file, or a link to one."""
+    try:
+        return entry.is_file()
+    except OSError:  # a link in a circle
+        return False
+
+
+@dataclass
+class _Scan:
+    """What the files of a folder are: headers, and what was given up before all of the header was read."""
+
+    headers: list[Header] = field(default_factory=list)
+    too_much: list[TooMuchError] = field(default_factory=list)
+
+
+def _scan(place: Path, files: Iterable[tuple[Path, Path | None]], progress: Progress, cancel: CancelToken) -> _Scan:
+    """Read the headers of all DICOM files among `files`, pairs of a file and what to call it."""
     listed = list(files)
-    headers = []
+    found = _Scan()
+    walked, until_s = 0, time.monotonic() + LONGEST_S
     for number, (file, shown) in enumerate(listed):
         cancel.check()
         progress(number / len(listed), "looking for the series")
-        header = read_header(file, shown)
+        try:
+            header = read_header(file, shown)
+        except TooMuchError as error:
+            found.too_much.append(error)
+            walked += HEADER_LIMITS.elements
+            header = None
         if header is not None:
-            headers.append(header)
-    if len(headers) < len(listed):
-        logger.info("passed over %d of %d files that are not DICOM", len(listed) - len(headers), len(listed))
-    return headers
+            found.headers.append(header)
+            walked += header.walked
+        if walked > MOST_ELEMENTS or time.monotonic() > until_s:
+            raise InputError(
+                f"{place}: the headers of its files are larger than those of any CT study; give a folder with the "
+                "series alone"
+            )
+    passed_over = len(listed) - len(found.headers) - len(found.too_much)
+    if passed_over:
+        logger.info("passed over %d of %d files that are not DICOM", passed_over, len(listed))
+    return found
 
 
-def _chosen(place: Path, headers: list[Header], series_uid: str | None, preferred_uid: str | None) -> list[Header]:
-    images = [header for header in headers if header.is_image]
+def _refuse_too_much(found: _Scan, chosen: list[Header]) -> None:
+    """Refuse a file that goes beyond a limit and may be a slice of the chosen series; pass over others, and say so."""
+    for error in found.too_much:
+        if error.may_belong_to(chosen[0].series_uid):
+            raise error
+        logger.warning("passed over a file of another series: %s", error)
+
+
+def _chosen(place: Path, found: _Scan, series_uid: str | None, preferred_uid: str | None) -> list[Header]:
+    images = [header for header in found.headers if header.is_image]
     if not images:
-        raise _no_images(place, headers)
-    if len(images) < len(headers):
-        logger.info("passed over %d DICOM files that are not images", len(headers) - len(images))
-    return choose_series(place, images, series_uid, preferred_uid)
+        if found.too_much:
+            raise found.too_much[0]
+        raise _no_images(place, found.headers)
+    if len(images) < len(found.headers):
+        logger.info("passed over %d DICOM files that are not images", len(found.headers) - len(images))
+    chosen = choose_series(place, images, series_uid, preferred_uid)
+    _refuse_too_much(found, chosen)
+    return chosen
 
 
 def _no_images(place: Path, headers: list[Header]) -> InputError:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import stat
 import struct
 import warnings
 import zipfile
@@ -10,21 +13,37 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
+from twintrack.dicom.elements import (
+    DIRECTORY_STORAGE,
+    BeyondLimit,
+    FileElements,
+    Limits,
+    PixelPlace,
+    Wanted,
+    read_elements,
+)
 from twintrack.errors import InputError
 
 if TYPE_CHECKING:
-    from pydicom.dataset import Dataset, FileDataset
+    from pydicom.dataset import Dataset
 
 __all__ = [
     "CT_IMAGE_STORAGE",
+    "DIRECTORY_STORAGE",
     "ENHANCED_CT_STORAGE",
+    "FUNCTIONAL_GROUPS",
+    "GROUPS",
+    "HEADER_LIMITS",
     "Header",
+    "TooMuchError",
     "damaged",
     "is_dicom_input",
     "is_zip",
+    "open_plain",
     "parse_errors",
     "quiet_parser",
     "read_header",
@@ -51,9 +70,24 @@ HEADER_TAGS = [
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),
-    *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"),
+    *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
+    *("PixelPaddingValue", "PixelPaddingRangeLimit"),
 ]
-"""All that is read of a header: nothing that names the patient."""
+"""All single values that are read of a header: nothing that names the patient."""
+
+GROUPS = {
+    "PlanePositionSequence": ("ImagePositionPatient",),
+    "PlaneOrientationSequence": ("ImageOrientationPatient",),
+    "PixelMeasuresSequence": ("PixelSpacing",),
+    "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
+    "CTImageFrameTypeSequence": ("FrameType",),
+}
+"""What is read of the functional groups of a multi-frame file: sequences, and the elements of the item of each."""
+
+FUNCTIONAL_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+
+HEADER_LIMITS = Limits()
+"""What the header of one file may hold; a slice has some hundred elements, an enhanced CT some dozen for each frame."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +104,16 @@ class Header:
         From the data set or, where a de-identification emptied it, from the file meta information.
     transfer_syntax_uid : str
         How the pixels are encoded; empty for a file without file meta information.
+    pixels : PixelPlace or None
+        Where in the file its pixels lie.
+    little_endian : bool
+        Order of their bytes.
     frame : int or None
         Number of the frame in a multi-frame file, from 1.
     shown : Path or None
         What to call the file in messages, where that is not `path`: its place inside a ZIP archive.
+    walked : int
+        Elements of the file that were walked through.
     """
 
     path: Path
@@ -81,8 +121,11 @@ class Header:
     sop_class_uid: str
     sop_instance_uid: str
     transfer_syntax_uid: str
+    pixels: PixelPlace | None = None
+    little_endian: bool = True
     frame: int | None = None
     shown: Path | None = None
+    walked: int = 0
 
     @property
     def place(self) -> str:
@@ -180,7 +223,7 @@ def is_dicom_input(path: str | Path) -> bool:
     if path.is_dir() or is_zip(path):
         return True
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             start = file.read(PREAMBLE_BYTES + 4)
     except OSError:
         return False
@@ -210,10 +253,31 @@ def quiet_parser() -> Iterator[None]:
 def is_zip(path: Path) -> bool:
     """Whether `path` is a ZIP archive, by its first bytes and its end."""
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             return file.read(2) == b"PK" and zipfile.is_zipfile(file)
     except OSError:
         return False
+
+
+class TooMuchError(InputError):
+    """A file goes beyond a limit; whether that matters depends on the series that it says it belongs to.
+
+    Attributes
+    ----------
+    modality, series_uid : str
+        As far as they were read; empty where not.
+    """
+
+    def __init__(self, message: str, modality: str = "", series_uid: str = "") -> None:
+        super().__init__(message)
+        self.modality, self.series_uid = modality, series_uid
+
+    def __reduce__(self) -> tuple[type[TooMuchError], tuple[str, str, str]]:
+        return type(self), (str(self), self.modality, self.series_uid)
+
+    def may_belong_to(self, series_uid: str) -> bool:
+        """Whether the file can be a slice of the CT series."""
+        return self.modality in ("", "CT") and self.series_uid in ("", series_uid)
 
 
 def read_header(path: Path, shown: Path | None = None) -> Header | None:
@@ -226,28 +290,36 @@ def read_header(path: Path, shown: Path | None = None) -> Header | None:
 
     Raises
     ------
+    TooMuchError
+        If the file is DICOM but has more of something than `HEADER_LIMITS` allow.
     InputError
         If the file is DICOM but cut off or damaged, or cannot be opened.
     """
-    import pydicom
-
     marked = False
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
             start = file.read(PREAMBLE_BYTES + 4)
-        marked = start[PREAMBLE_BYTES:] == b"DICM"
-        if not marked and start[:2] not in BARE_STARTS:
-            return None
-        with quiet_parser():
-            found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(HEADER_TAGS), force=not marked)
-            found.decode()
-            # Values are decoded when first looked at; what cannot be decoded shall show here.
-            for _ in found.iterall():
-                pass
-            header = _header(path, found, shown)
+            marked = start[PREAMBLE_BYTES:] == b"DICM"
+            if not marked and start[:2] not in BARE_STARTS:
+                return None
+            with quiet_parser():
+                found = read_elements(
+                    file, size, _wanted(), limits=HEADER_LIMITS, marked=marked, stop_at=DERIVED_MODALITIES
+                )
+                found.dataset.decode()
+                # Values are decoded when first looked at; what cannot be decoded shall show here.
+                for _ in found.dataset.iterall():
+                    pass
+                header = _header(path, found, shown)
         complete = not _is_cut_off(header)
     except OSError as error:
         raise InputError(f"{shown or path}: cannot be read; check the permissions of the file") from error
+    except BeyondLimit as error:
+        too_much = _too_much(path, error, shown)
+        if not marked and not too_much.modality:
+            return None
+        raise too_much from error
     except parse_errors() as error:
         if marked:
             raise damaged(shown or path) from error
@@ -259,30 +331,80 @@ def read_header(path: Path, shown: Path | None = None) -> Header | None:
     return None
 
 
+def open_plain(path: Path) -> BinaryIO:
+    """Open a file for reading without a buffer; never wait for the other end of a pipe.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is no plain file.
+    """
+    file = open(path, "rb", buffering=0, opener=_without_waiting)  # noqa: SIM115 - Path.open takes no opener
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "no plain file", str(path))
+    return cast("BinaryIO", file)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+@lru_cache(maxsize=1)
+def _wanted() -> Wanted:
+    """Return what is read of a header, by tag."""
+
+    def tag(keyword: str) -> int:
+        from pydicom.datadict import tag_for_keyword
+
+        return cast("int", tag_for_keyword(keyword))
+
+    groups = {tag(group): {tag(keyword): None for keyword in keywords} for group, keywords in GROUPS.items()}
+    return {
+        **{tag(keyword): None for keyword in HEADER_TAGS},
+        **{tag(keyword): groups for keyword in FUNCTIONAL_GROUPS},
+    }
+
+
+def _too_much(path: Path, error: BeyondLimit, shown: Path | None) -> TooMuchError:
+    message = (
+        f"{shown or path}: the DICOM file has {error.what}, which no CT slice has; export it again, or take it out of "
+        "the folder if it does not belong to the series"
+    )
+    with quiet_parser():
+        try:
+            known = Header(path, error.found, "", "", "") if error.found is not None else None
+            return TooMuchError(message, known.text("Modality"), known.series_uid) if known else TooMuchError(message)
+        except parse_errors():
+            return TooMuchError(message)
+
+
 def damaged(place: Path | str) -> InputError:
     """Return the error for a file that is DICOM but not whole."""
     return InputError(f"{place}: the DICOM file is cut off or damaged; copy or export it again")
 
 
-def _header(path: Path, found: FileDataset, shown: Path | None) -> Header:
+def _header(path: Path, found: FileElements, shown: Path | None) -> Header:
     """Wrap what was read, with the file meta information standing in for emptied elements."""
-    meta: Any = getattr(found, "file_meta", None) or {}
 
     def uid(keyword: str, meta_keyword: str) -> str:
-        return str(found.get(keyword) or meta.get(meta_keyword) or "").strip()
+        return str(found.dataset.get(keyword) or found.meta.get(meta_keyword) or "").strip()
 
     return Header(
         path=path,
-        dataset=found,
+        dataset=found.dataset,
         sop_class_uid=uid("SOPClassUID", "MediaStorageSOPClassUID"),
         sop_instance_uid=uid("SOPInstanceUID", "MediaStorageSOPInstanceUID"),
-        transfer_syntax_uid=str(meta.get("TransferSyntaxUID") or ""),
+        transfer_syntax_uid=str(found.meta.get("TransferSyntaxUID") or ""),
+        pixels=found.pixels,
+        little_endian=found.little_endian,
         shown=shown,
+        walked=found.walked,
     )
 
 
 def _is_cut_off(header: Header) -> bool:
     """Whether a file starts as DICOM but ends before what such a file must have."""
-    if min(header.size) > 0:
+    if min(header.size) > 0 or header.text("Modality") in DERIVED_MODALITIES:
         return False
     return not header.sop_class_uid or header.sop_class_uid in (CT_IMAGE_STORAGE, *ENHANCED_CT_STORAGE)

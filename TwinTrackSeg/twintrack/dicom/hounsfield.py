@@ -23,7 +23,7 @@ TISSUE_HU = (-1000, 3071)
 """A padding value inside this range may be a true value somewhere in the body, and is not replaced."""
 
 
-def to_hu(stored: NDArray[np.integer], header: Header, dataset: Dataset) -> NDArray[np.generic]:
+def to_hu(stored: NDArray[np.integer], header: Header) -> NDArray[np.generic]:
     """Return HU, (y, x): int32 where the rescale is whole-numbered, else float32.
 
     Parameters
@@ -31,9 +31,7 @@ def to_hu(stored: NDArray[np.integer], header: Header, dataset: Dataset) -> NDAr
     stored : numpy.ndarray
         Stored values of one slice, (y, x).
     header : Header
-        Its RescaleSlope and RescaleIntercept are used: those of the frame.
-    dataset : pydicom.dataset.Dataset
-        The file's whole data set, for the padding.
+        Its RescaleSlope and RescaleIntercept are used, those of the frame, and the padding.
 
     Raises
     ------
@@ -47,7 +45,7 @@ def to_hu(stored: NDArray[np.integer], header: Header, dataset: Dataset) -> NDAr
         hu: NDArray[Any] = stored.astype(np.int64) * int(slope) + int(intercept)
     else:
         hu = (stored * slope + intercept).astype(np.float32)
-    padding = _padding(stored, dataset)
+    padding = _padding(stored, header.dataset)
     if padding is not None:
         # Outside of what tissue can be; else a value that is padding by mistake would punch holes into the body.
         beyond = (hu < TISSUE_HU[0]) | (hu > TISSUE_HU[1])

@@ -1,20 +1,26 @@
 """Decode the stored pixel values of a DICOM file, whatever its transfer syntax.
 
 Uncompressed pixels are taken apart here, bit by bit as the header says. Compressed frames are decoded by the GDCM
-library inside SimpleITK and, where that does not know the encoding, by the plug-ins of pydicom that are installed.
+library inside SimpleITK and, where that does not know the encoding, by the plug-ins of pydicom that are installed. What
+the header states is held against the length of the file, and against what the encoded frame states of itself, before
+any memory of that size is asked for.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.dicom.headers import Header, parse_errors, quiet_parser
+from twintrack.dicom.elements import BeyondLimit, PixelPlace, read_pixel_bytes
+from twintrack.dicom.frame_size import check_frame
+from twintrack.dicom.headers import Header, open_plain, parse_errors, quiet_parser
 from twintrack.errors import InputError
-from twintrack.system.private_folder import PrivateFolder
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset, FileDataset
@@ -28,65 +34,77 @@ StoredPixels = NDArray[np.integer[Any]]
 WHOLE_BYTES = (8, 16, 32)
 """Values of BitsAllocated that occur in images that are not packed."""
 
+LONGEST_EDGE = 16_384
+"""Most rows or columns of a slice."""
 
-def read_pixels(header: Header) -> tuple[Dataset, StoredPixels]:
-    """Return the whole data set of the file that `header` describes, and its stored pixels (frame, y, x).
+ENCODED_RATIO, ENCODED_FREE_BYTES = 2, 1 << 20
+"""Encoded, a frame has at most so many times its decoded bytes, and so many more."""
+
+
+def read_pixels(header: Header, scratch: Path) -> StoredPixels:
+    """Return the stored pixels (frame, y, x) of the file that `header` describes.
+
+    Parameters
+    ----------
+    header : Header
+        Of the file, or of any frame of it.
+    scratch : Path
+        A folder for the files that decoders need.
 
     Raises
     ------
     InputError
         If the file is cut off or damaged, or encoded in a way that nothing installed decodes.
     """
-    import pydicom
-
     place = str(header.shown or header.path)
     try:
         with quiet_parser():
-            dataset = pydicom.dcmread(header.path, force=True)
-            stored = _stored(dataset, place)
+            return _stored(header, place, scratch)
     except OSError as error:
         raise InputError(f"{place}: cannot be read any more; keep the series until the run is done") from error
+    except BeyondLimit as error:
+        raise _unreadable(place) from error
     except parse_errors() as error:
         raise _unreadable(place) from error
-    columns, rows = header.size
-    if stored.shape[1:] != (rows, columns):
-        raise _unreadable(place)
-    return dataset, stored
 
 
-def _stored(dataset: FileDataset, place: str) -> StoredPixels:
+def _stored(header: Header, place: str, scratch: Path) -> StoredPixels:
     """Return the stored pixels (frame, y, x)."""
     from pydicom.uid import UID, ImplicitVRLittleEndian
 
-    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID") or ImplicitVRLittleEndian))
-    if "PixelData" not in dataset:
+    syntax = UID(header.transfer_syntax_uid or ImplicitVRLittleEndian)
+    if header.pixels is None:
         raise _unreadable(place)
+    columns, rows = header.size
+    if not 0 < min(columns, rows) <= max(columns, rows) <= LONGEST_EDGE:
+        raise InputError(f"{place}: has {columns} x {rows} pixels, which no CT slice has; export it again")
     if not syntax.is_private and syntax.is_transfer_syntax and syntax.is_encapsulated:
-        return np.stack([_decoded(dataset, frame, syntax, place) for frame in _encoded_frames(dataset)])
-    return _native(dataset, place)
+        frames = _encoded_frames(header, header.pixels)
+        return np.stack([_decoded(header, frame, syntax, place, scratch) for frame in frames])
+    return _native(header, header.pixels, place)
 
 
-def _frame_count(dataset: Dataset) -> int:
-    return max(1, int(dataset.get("NumberOfFrames") or 1))
+def _frame_count(header: Header) -> int:
+    return max(1, int(header.dataset.get("NumberOfFrames") or 1))
 
 
-def _native(dataset: FileDataset, place: str) -> StoredPixels:
+def _native(header: Header, pixels: PixelPlace, place: str) -> StoredPixels:
     """Take uncompressed pixels apart: bytes to numbers, bits outside of those stored dropped, sign extended."""
+    dataset = header.dataset
     allocated, stored = int(dataset.BitsAllocated), int(dataset.get("BitsStored") or dataset.BitsAllocated)
     high = int(dataset.get("HighBit") or stored - 1)
     if allocated not in WHOLE_BYTES or not 0 < stored <= high + 1 <= allocated:
         raise InputError(
             f"{place}: stores {stored} of {allocated} bits a pixel up to bit {high}, which no CT does; export it again"
         )
-    shape = (_frame_count(dataset), int(dataset.Rows), int(dataset.Columns))
-    content: bytes = dataset.PixelData
-    needed = int(np.prod(shape)) * allocated // 8
-    if len(content) < needed:
+    columns, rows = header.size
+    shape = (_frame_count(header), rows, columns)
+    needed = shape[0] * rows * columns * allocated // 8
+    if pixels.length is None or pixels.length < needed:
         raise _unreadable(place)
-    order = "<" if dataset.original_encoding[1] is not False else ">"
-    words = np.frombuffer(content[:needed], dtype=f"{order}u{allocated // 8}").astype(
-        np.int64 if allocated > 16 else np.int32
-    )
+    content = _content(header, pixels, needed)
+    order = "<" if header.little_endian else ">"
+    words = np.frombuffer(content, dtype=f"{order}u{allocated // 8}").astype(np.int64 if allocated > 16 else np.int32)
     values = (words >> (high + 1 - stored)) & ((1 << stored) - 1)
     if int(dataset.get("PixelRepresentation") or 0) == 1:
         sign = 1 << (stored - 1)
@@ -94,25 +112,39 @@ def _native(dataset: FileDataset, place: str) -> StoredPixels:
     return values.reshape(shape)
 
 
-def _encoded_frames(dataset: Dataset) -> Iterator[bytes]:
+def _content(header: Header, pixels: PixelPlace, needed: int) -> bytes:
+    with open_plain(header.path) as file:
+        size = os.fstat(file.fileno()).st_size
+        return read_pixel_bytes(file, size, pixels, needed=needed, little_endian=header.little_endian)
+
+
+def _encoded_frames(header: Header, pixels: PixelPlace) -> Iterator[bytes]:
     """Return the encoded bytes of each frame."""
     from pydicom.encaps import generate_frames
 
-    count = _frame_count(dataset)
-    frames = list(generate_frames(dataset.PixelData, number_of_frames=count))
+    count = _frame_count(header)
+    columns, rows = header.size
+    decoded = rows * columns * max(1, int(header.dataset.BitsAllocated) // 8)
+    content = _content(header, pixels, count * (ENCODED_RATIO * decoded + ENCODED_FREE_BYTES))
+    frames = list(islice(generate_frames(content, number_of_frames=count), count + 1))
     if len(frames) != count:
         raise ValueError(f"{len(frames)} encoded frames where {count} are stated")
     return iter(frames)
 
 
-def _decoded(dataset: Dataset, frame: bytes, syntax: UID, place: str) -> NDArray[np.integer[Any]]:
+def _decoded(header: Header, frame: bytes, syntax: UID, place: str, scratch: Path) -> NDArray[np.integer[Any]]:
     """Decode one compressed frame, (y, x)."""
-    shape = (int(dataset.Rows), int(dataset.Columns))
+    columns, rows = header.size
+    if syntax not in _known_to_gdcm() and not _has_decoder(syntax):
+        raise _undecodable(syntax, place)
+    check_frame(frame, (columns, rows))
+    single = _single_frame(header.dataset, frame, syntax)
     try:
-        return _decode_by_gdcm(dataset, frame, syntax).reshape(shape)
+        return _decode_by_gdcm(single, scratch).reshape(rows, columns)
     except (RuntimeError, ValueError) as error:
         try:
-            return _decode_by_plugins(dataset, frame, syntax).reshape(shape)
+            # By what pydicom finds installed: pylibjpeg with its plug-ins, pyjpegls, python-gdcm.
+            return single.pixel_array.reshape(rows, columns)
         except (RuntimeError, NotImplementedError, ValueError, ImportError):
             raise _undecodable(syntax, place) from error
 
@@ -138,34 +170,31 @@ def _single_frame(dataset: Dataset, frame: bytes, syntax: UID) -> FileDataset:
     return single
 
 
-def _decode_by_gdcm(dataset: Dataset, frame: bytes, syntax: UID) -> NDArray[np.integer[Any]]:
+def _decode_by_gdcm(single: FileDataset, scratch: Path) -> NDArray[np.integer[Any]]:
     import SimpleITK as sitk
 
-    with PrivateFolder("twintrack-frame-") as folder:
-        path = folder / "frame.dcm"
-        _single_frame(dataset, frame, syntax).save_as(path, enforce_file_format=True)
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
-
-
-def _decode_by_plugins(dataset: Dataset, frame: bytes, syntax: UID) -> NDArray[np.integer[Any]]:
-    """Decode by what pydicom finds installed: pylibjpeg with its plug-ins, pyjpegls, python-gdcm."""
-    return _single_frame(dataset, frame, syntax).pixel_array
+    path = scratch / "frame.dcm"
+    single.save_as(path, enforce_file_format=True)
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path), imageIO="GDCMImageIO"))
 
 
 def _undecodable(syntax: UID, place: str) -> InputError:
     """Tell a damaged file from an encoding that no installed decoder knows."""
-    from pydicom.pixels.decoders.base import get_decoder
-
-    try:
-        available = get_decoder(syntax).is_available
-    except NotImplementedError:
-        available = False
-    if available or syntax in _known_to_gdcm():
+    if syntax in _known_to_gdcm() or _has_decoder(syntax):
         return _unreadable(place)
     return InputError(
         f"{place}: encoded as {syntax.name}, which nothing installed decodes; "
         "install the extra 'codecs' (pip install twintrack[codecs]), or export the series uncompressed"
     )
+
+
+def _has_decoder(syntax: UID) -> bool:
+    from pydicom.pixels.decoders.base import get_decoder
+
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:
+        return False
 
 
 def _known_to_gdcm() -> list[UID]:

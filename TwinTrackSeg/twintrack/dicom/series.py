@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import os
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.dicom.archive import Unpacked
-from twintrack.dicom.find import Found, find_series
+from twintrack.dicom.find import MOST_FILES, find_series, is_plain
 from twintrack.dicom.grid import Grid, find_grid
-from twintrack.dicom.headers import Header
+from twintrack.dicom.headers import Header, is_zip
 from twintrack.dicom.hounsfield import AIR_HU, stack_hu, to_hu
 from twintrack.dicom.layout import SliceLayout
-from twintrack.dicom.pixels import read_pixels
+from twintrack.dicom.pixels import StoredPixels, read_pixels
 from twintrack.dicom.stack import Stack, stack_slices
-from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.errors import InputError
+from twintrack.progress import CancelToken, Progress, checked, no_progress, part
 from twintrack.system.capacity import WORK_BYTES, check_memory
+from twintrack.system.private_folder import PrivateFolder
+from twintrack.system.reading_child import read_in_child
 from twintrack.volume import Volume
 
-__all__ = ["DicomSeries", "read_series"]
+__all__ = ["DicomSeries", "read_series", "read_series_here"]
 
 logger = logging.getLogger(__name__)
+
+UNPACKED_RATIO = 4
+"""So many times its size a ZIP archive counts as input."""
 
 Point = tuple[float, float, float]
 
@@ -58,7 +66,7 @@ class DicomSeries:
         Where the slices lie on the grid, if they were resampled onto it.
     notes : tuple of str
         What a user must be told about the way from the files to the volume.
-    unpacked : Unpacked or None
+    unpacked : PrivateFolder or None
         Keeps the files of a ZIP archive in place as long as the series is in use.
     """
 
@@ -75,7 +83,7 @@ class DicomSeries:
     positions_mm: tuple[Point, ...]
     layout: SliceLayout | None = None
     notes: tuple[str, ...] = ()
-    unpacked: Unpacked | None = None
+    unpacked: PrivateFolder | None = None
 
     @property
     def slice_size(self) -> tuple[int, int]:
@@ -135,24 +143,90 @@ def read_series(
         If `cancel` was triggered.
     """
     cancel = cancel or CancelToken()
-    found = find_series(
+    cancel.check()
+    folder = _scratch(path)
+    try:
+        series: DicomSeries = read_in_child(
+            "twintrack.dicom.series:read_series_here",
+            Path(path),
+            folder.path,
+            series_uid=series_uid,
+            preferred_uid=preferred_uid,
+            named=path,
+            input_bytes=_input_bytes(Path(path)),
+            progress=checked(progress, cancel),
+            cancel=cancel,
+        )
+    except BaseException:
+        folder.close()
+        raise
+    if any(file.is_relative_to(folder.path) for file in series.files):
+        return replace(series, unpacked=folder)
+    folder.close()
+    return series
+
+
+def read_series_here(
+    path: Path,
+    folder: Path,
+    *,
+    series_uid: str | None = None,
+    preferred_uid: str | None = None,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> DicomSeries:
+    """Do what `read_series` does in this process, where a decoder that fails may end it.
+
+    Parameters
+    ----------
+    path, series_uid, preferred_uid, progress, cancel
+        As there.
+    folder : Path
+        An empty folder: a ZIP archive is unpacked there, and decoders use it. It must stay as long as the series does.
+
+    Raises
+    ------
+    InputError, Cancelled
+        As there.
+    """
+    cancel = cancel or CancelToken()
+    slices = find_series(
         path,
+        folder,
         series_uid=series_uid,
         preferred_uid=preferred_uid,
         progress=part(progress, 0.0, 0.3),
         cancel=cancel,
     )
-    stack = stack_slices(found.slices)
+    stack = stack_slices(slices)
     grid = find_grid(stack)
     check_memory(grid.geometry.size, WORK_BYTES, f"{path}: the series")
-    array = stack_hu(_read_slices(stack.slices, part(progress, 0.3, 1.0), cancel))
+    array = stack_hu(_read_slices(stack.slices, folder, part(progress, 0.3, 1.0), cancel))
     if grid.layout is not None:
         array = _resampled(array, grid.layout)
     progress(1.0, "reading DICOM")
-    return _series(found, stack, grid, array)
+    return _series(stack, grid, array)
 
 
-def _series(found: Found, stack: Stack, grid: Grid, array: NDArray[np.generic]) -> DicomSeries:
+def _scratch(path: str | Path) -> PrivateFolder:
+    try:
+        return PrivateFolder("twintrack-zip-")
+    except OSError as error:
+        raise InputError(f"{path}: needs a temporary folder to be read ({error.strerror}); make room there") from error
+
+
+def _input_bytes(path: Path) -> int:
+    """Return how much there is to read, about: what limits the time."""
+    with suppress(OSError):
+        if path.is_dir() or not is_zip(path):
+            place = path if path.is_dir() else path.parent
+            with os.scandir(place) as entries:
+                return sum(entry.stat().st_size for entry in islice(entries, MOST_FILES) if is_plain(entry))
+        return UNPACKED_RATIO * path.stat().st_size
+    return 0
+
+
+def _series(stack: Stack, grid: Grid, array: NDArray[np.generic]) -> DicomSeries:
     first = stack.slices[0]
     for note in (notes := (*grid.notes, *_rescale_notes(stack.slices))):
         logger.warning("%s", note)
@@ -170,7 +244,6 @@ def _series(found: Found, stack: Stack, grid: Grid, array: NDArray[np.generic]) 
         positions_mm=tuple((float(x), float(y), float(z)) for x, y, z in stack.positions_mm),
         layout=grid.layout,
         notes=notes,
-        unpacked=found.unpacked,
     )
 
 
@@ -185,10 +258,12 @@ def _rescale_notes(slices: list[Header]) -> list[str]:
     return notes
 
 
-def _read_slices(slices: list[Header], progress: Progress, cancel: CancelToken) -> list[NDArray[np.generic]]:
+def _read_slices(
+    slices: list[Header], scratch: Path, progress: Progress, cancel: CancelToken
+) -> list[NDArray[np.generic]]:
     """Return the HU of each slice, (y, x); a multi-frame file is decoded once."""
     read = {}
-    multi: dict[Path, Any] = {}
+    multi: dict[Path, StoredPixels] = {}
     # Frames of a file follow each other here, so that only one such file is held decoded.
     order = sorted(range(len(slices)), key=lambda index: (str(slices[index].path), slices[index].frame or 0))
     for number, index in enumerate(order):
@@ -196,9 +271,8 @@ def _read_slices(slices: list[Header], progress: Progress, cancel: CancelToken) 
         progress(number / len(order), "reading DICOM")
         header = slices[index]
         if header.path not in multi:
-            multi = {header.path: read_pixels(header)}
-        dataset, frames = multi[header.path]
-        read[index] = to_hu(frames[(header.frame or 1) - 1], header, dataset)
+            multi = {header.path: read_pixels(header, scratch)}
+        read[index] = to_hu(multi[header.path][(header.frame or 1) - 1], header)
     return [read[index] for index in range(len(slices))]
 
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twintrack.dicom.headers import CT_IMAGE_STORAGE, damaged, parse_errors
+from twintrack.dicom.elements import BeyondLimit, Limits, read_elements
+from twintrack.dicom.headers import (
+    CT_IMAGE_STORAGE,
+    FUNCTIONAL_GROUPS,
+    damaged,
+    open_plain,
+    parse_errors,
+    quiet_parser,
+)
 from twintrack.dicom.references import slice_uid
 from twintrack.dicom.series import DicomSeries
 from twintrack.errors import InputError
@@ -19,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["give_identity", "source_images", "take_identity"]
 
 logger = logging.getLogger(__name__)
+
+SOURCE_LIMITS = Limits(value_bytes=64 * 1024, kept_bytes=8 * 1024**2, drop_longer=True)
+"""What the header of one source file may hold; nothing longer than this (tables, overlays) is taken over."""
 
 UTF8 = "ISO_IR 192"
 
@@ -56,7 +68,7 @@ def source_images(series: DicomSeries) -> list[Dataset]:
             images.append(_complete(_read(path), series, index))
         else:
             if path not in read:
-                read[path] = _without_frames(_read(path))
+                read[path] = _read(path)
             images.append(_placed(_complete(deepcopy(read[path]), series, index), series, index))
     return images
 
@@ -98,25 +110,31 @@ def _complete(image: Dataset, series: DicomSeries, index: int) -> Dataset:
 
 
 def _read(path: Path) -> Dataset:
-    import pydicom
-
     try:
-        image = pydicom.dcmread(path, stop_before_pixels=True, force=True)
-        image.decode()
-        image.SpecificCharacterSet = UTF8
+        with open_plain(path) as file, quiet_parser():
+            size = os.fstat(file.fileno()).st_size
+            marked = file.read(132)[128:] == b"DICM"
+            image = read_elements(
+                file, size, None, limits=SOURCE_LIMITS, marked=marked, without=frozenset(_frame_tags())
+            ).dataset
+            image.decode()
+            image.SpecificCharacterSet = UTF8
     except OSError as error:
         raise InputError(f"{path}: cannot be read any more; keep the DICOM series until the export is done") from error
+    except BeyondLimit as error:
+        raise InputError(
+            f"{path}: the DICOM file has {error.what}, which no CT slice has; export the series again"
+        ) from error
     except parse_errors() as error:
         raise damaged(path) from error
     return image
 
 
-def _without_frames(image: Dataset) -> Dataset:
-    """Leave out what describes the frames of a multi-frame file."""
-    for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "NumberOfFrames"):
-        if keyword in image:
-            delattr(image, keyword)
-    return image
+def _frame_tags() -> list[int]:
+    """Return the elements that describe the frames of a multi-frame file."""
+    from pydicom.tag import Tag
+
+    return [Tag(keyword) for keyword in (*FUNCTIONAL_GROUPS, "NumberOfFrames")]
 
 
 def _placed(image: Dataset, series: DicomSeries, index: int) -> Dataset:

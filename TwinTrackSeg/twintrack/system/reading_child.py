@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FUNCTIONS", "ReadingChild", "read_in_child", "time_limit_s"]
 
-FUNCTIONS = frozenset[str]()
+FUNCTIONS = frozenset({"twintrack.dicom.series:read_series_here"})
 """What a child may be asked to call, as ``module:function``; the function returns what can be pickled."""
 
 LEAST_LIMIT_S = 60.0
