@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from math import isfinite
 from pathlib import Path
@@ -31,7 +30,7 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
     ValueError
         Says in a few words why it is refused.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not an ordinary file")
     with path.open("rb") as stream:
         content = stream.read(max_bytes + 1)
@@ -57,8 +56,8 @@ def parse_json(content: bytes | str) -> Any:
     Raises
     ------
     ValueError
-        Says in a few words why it is refused: it is no JSON, nested deeper than `MAX_DEPTH`, names a key twice, or holds
-        NaN, Infinity, or a number beyond 64 bits or the range of a float.
+        Says in a few words why it is refused: it is no JSON, is nested deeper than `MAX_DEPTH`, names a key twice, or
+        holds NaN, Infinity, or a number beyond 64 bits or the range of a float.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
