@@ -332,7 +332,8 @@ def _check_patch(architecture: Architecture, patch: Any, where: str) -> None:
         )
     if patch == list(steps):
         raise BundleError(
-            f"{where}: patch_size {patch!r} leaves a single voxel after the network's strides, which cannot be normalised"
+            f"{where}: patch_size {patch!r} leaves a single voxel after the network's strides, which cannot be "
+            "normalised"
         )
 
 

@@ -150,7 +150,7 @@ def _check_records(archive: zipfile.ZipFile, foreign: bool) -> None:
 
 # The pickle module's own version in Python keeps what it remembers in a dict; the one in C makes a list as long as the
 # largest number that a pickle names.
-class _DryRun(pickle._Unpickler):  # type: ignore[name-defined,misc]
+class _DryRun(pickle._Unpickler):
     """Reads a description with stand-ins for everything that is not plain data."""
 
     def __init__(self, description: bytes, sizes: dict[str, int], foreign: bool) -> None:

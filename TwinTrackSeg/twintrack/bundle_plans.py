@@ -149,7 +149,7 @@ def _check_resampler(configuration: Mapping[str, Any], key: str, where: str) -> 
     for option, value in options.items():
         values = allowed.get(option, ())
         if option in _RANGES:
-            right = _number(value) and values[0] <= value <= values[1]  # type: ignore[operator]
+            right = _number(value) and values[0] <= value <= values[1]
         else:
             right = any(value is one or (type(value) is type(one) and value == one) for one in values)
         if not right:

@@ -25,7 +25,7 @@ LITTER_FILES = 1000
 """Folders, and files of file managers, that a zip may hold beside the bundle's."""
 
 FREE_BYTES, MAX_GROWTH = 64 * 1024**2, 8
-"""A zip may unpack to `FREE_BYTES`, and beyond that to at most `MAX_GROWTH` times its own size: weights shrink by 7 %."""
+"""A zip may unpack to `FREE_BYTES`, and beyond that to `MAX_GROWTH` times its own size: weights shrink by 7 %."""
 
 MAX_NAME, MAX_FOLDERS = 255, 8
 """Longest name, and most folders above a file."""
@@ -93,8 +93,8 @@ def _target(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
     target = PurePosixPath(name)
     if not name.isprintable() or len(name) > MAX_NAME or len(target.parts) > MAX_FOLDERS:
         raise BundleError(
-            f"{path}: refused, because the name {name[:MAX_NAME]!r} of an entry is too long, in too many folders, or not "
-            "printable"
+            f"{path}: refused, because the name {name[:MAX_NAME]!r} of an entry is too long, in too many folders, or "
+            "not printable"
         )
     mode = entry.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):

@@ -201,10 +201,10 @@ def _check_room(
     """Refuse a CT that is too large at the network's voxel size, before it is resampled.
 
     At the same time there are, in bytes a voxel: first the result (4) beside the CT in float64, resampled but along the
-    axis that grows most, or, with nnU-Net's own function, twelve arrays of 8 bytes with all coordinates; then the result, its padded copy, the weights
-    and the mask of `twintrack.inference.sliding.sliding_logits` (13), and 4 a channel for the sums of one member and
-    those of the members before it, which lie on a GPU where there is one. The matrices of the splines have a row for
-    each new and a column for each old voxel of an axis.
+    axis that grows most, or, with nnU-Net's own function, twelve arrays of 8 bytes with all coordinates; then the
+    result, its padded copy, the weights and the mask of `twintrack.inference.sliding.sliding_logits` (13), and 4 a
+    channel for the sums of one member and those of the members before it, which lie on a GPU where there is one. The
+    matrices of the splines have a row for each new and a column for each old voxel of an axis.
     """
     voxels = prod(after)
     matrices = sum(8 * (new + old) * old for new, old in zip(after, before, strict=True) if new != old)

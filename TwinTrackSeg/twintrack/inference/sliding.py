@@ -63,8 +63,8 @@ class Canvas:
         a, b, c = padded.shape[1:]
         if (tiles := most_tiles((a, b, c), stage.patch)) > MAX_TILES:
             raise InputError(
-                f"the network of {stage.folder / 'plans.json'} would look at {tiles:,} patches of {stage.patch} voxels, "
-                f"more than the {MAX_TILES:,} that are allowed; give a smaller region or another bundle"
+                f"the network of {stage.folder / 'plans.json'} would look at {tiles:,} patches of {stage.patch} voxels,"
+                f" more than the {MAX_TILES:,} that are allowed; give a smaller region or another bundle"
             )
         return cls(padded, plan_tiles((a, b, c), stage.patch, mask), inner)
 

@@ -94,9 +94,7 @@ def plan_tiles(
 
 def most_tiles(shape: tuple[int, int, int], patch: tuple[int, int, int]) -> int:
     """Return how many tiles `plan_tiles` places over a whole volume, or a few more."""
-    return prod(
-        ceil(max(0, size - edge) / (edge * TILE_STEP)) + 1 for size, edge in zip(shape, patch, strict=True)
-    )
+    return prod(ceil(max(0, size - edge) / (edge * TILE_STEP)) + 1 for size, edge in zip(shape, patch, strict=True))
 
 
 def tiles_near(tiles: Sequence[Tile], hot: Sequence[bool]) -> list[Tile]:
