@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import sys
-from pathlib import Path
-from typing import Any
 
 import typer
 
@@ -51,6 +49,10 @@ BAD_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP)
 """Error numbers of the system about a path that cannot be one."""
 
 
+MAY_BE_EMPTY = ("--vessel-labels", "--name", "--description", "--intended-use")
+"""Options whose text may be empty."""
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 2 bad input or usage, 130 cancelled, 1 anything unexpected."""
     prepare_streams()
@@ -64,9 +66,7 @@ def _run(arguments: list[str]) -> int:
         return 0
     try:
         _check_arguments(arguments)
-        command = typer.main.get_command(app)
-        _refuse_empty_paths(command)
-        code = command.main(arguments, prog_name="twintrack", standalone_mode=False)
+        code = typer.main.get_command(app).main(arguments, prog_name="twintrack", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except (typer.Abort, Cancelled, KeyboardInterrupt):
         say_error("cancelled")
@@ -91,25 +91,17 @@ def _fail(message: str, code: int, verbose: bool) -> int:
 
 
 def _check_arguments(arguments: list[str]) -> None:
-    """Refuse what is not UTF-8: libraries that read and write volumes take nothing else, and one ends the process."""
+    """Refuse what can be no path.
+
+    Libraries that read and write volumes take UTF-8 alone, and one ends the process. An empty path would be the current
+    folder, as it is in Python; it comes from a variable that was not set.
+    """
+    before = ""
     for argument in arguments:
         if not is_utf8(argument):
             raise InputError(f"{argument}: is not UTF-8; rename the file or folder")
-
-
-def _refuse_empty_paths(command: Any) -> None:
-    """Let no empty path stand for the current folder, as it does in Python: it is a variable that was not set."""
-    for inner in getattr(command, "commands", {}).values():
-        _refuse_empty_paths(inner)
-    for parameter in command.params:
-        if getattr(parameter.type, "path_type", None) is Path or parameter.type.name in ("path", "file"):
-            parameter.type.convert = _not_empty(parameter.type.convert)
-
-
-def _not_empty(convert: Any) -> Any:
-    def checked(value: Any, parameter: Any, context: Any) -> Any:
-        if value == "":
-            raise typer.BadParameter("an empty path; is a variable not set?", ctx=context, param=parameter)
-        return convert(value, parameter, context)
-
-    return checked
+        option, equals, value = argument.partition("=")
+        empty = option if option.startswith("--") and equals and not value else before if not argument else None
+        if empty is not None and empty not in MAY_BE_EMPTY:
+            raise InputError(f"an argument{f' ({empty})' if empty else ''} is empty; is a variable not set?")
+        before = argument

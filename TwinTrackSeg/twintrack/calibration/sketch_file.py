@@ -103,7 +103,7 @@ def load_sketch(path: str | Path) -> ScoreSketch:
     """
     path = Path(path)
     try:
-        with open_zip(path, max_files=len(_MOST_BYTES)) as archive:
+        with open_zip(path, max_files=2 * len(_MOST_BYTES)) as archive:
             _check_sizes(archive)
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return _sketch({name: stored[name] for name in stored.files})
