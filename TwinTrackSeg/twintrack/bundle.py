@@ -248,7 +248,7 @@ class Bundle:
 
     def _describe_stage(self, stage: str) -> dict[str, Any]:
         plans, dataset = self.read_json(stage, "plans.json"), self.read_json(stage, "dataset.json")
-        where = f"{stage}/plans.json"
+        where = str(self.path / stage / "plans.json")
         configuration = check_plans(plans, self.configurations[stage], where)
         fingerprint = self.fingerprints.get(stage)
         return {
@@ -274,7 +274,11 @@ class Bundle:
         names = {"coarse": self.organ_labels, "fine": (*self.tumor_labels, *self.vessel_labels.values())}
         for stage in STAGES:
             where = f"{self.path / stage / 'dataset.json'}"
-            check_plans(self.read_json(stage, "plans.json"), self.configurations[stage], f"{stage}/plans.json")
+            check_plans(
+                self.read_json(stage, "plans.json"),
+                self.configurations[stage],
+                str(self.path / stage / "plans.json"),
+            )
             dataset = self.read_json(stage, "dataset.json")
             check_dataset(dataset, where)
             known = label_channels(dataset)
