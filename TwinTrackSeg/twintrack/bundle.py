@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -14,9 +13,10 @@ from typing import Any
 from twintrack.bundle_fingerprint import Fingerprint, plans_intensities
 from twintrack.bundle_json import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGES, parse_bundle_json
 from twintrack.bundle_plans import architecture_name, check_dataset, check_plans, label_channels
-from twintrack.bundle_zip import UNPACKED, unpack_bundle_zip
+from twintrack.bundle_zip import MAX_BYTES, MAX_FILES, UNPACKED, unpack_bundle_zip
 from twintrack.errors import BundleError
 from twintrack.input_range import InputRange
+from twintrack.system.json_file import MAX_JSON_BYTES, read_json, read_limited
 from twintrack.system.paths import is_there
 from twintrack.system.private_folder import PrivateFolder
 
@@ -132,7 +132,10 @@ class Bundle:
         document = folder / "bundle.json"
         if not document.is_file():
             raise BundleError(f"{folder}: not a bundle, because it has no bundle.json")
-        content = document.read_bytes()
+        try:
+            content = read_limited(document, MAX_JSON_BYTES)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{document}: cannot be read ({error})") from error
         values = parse_bundle_json(content, str(document))
         bundle = cls(path=folder, sha256=hashlib.sha256(content).hexdigest(), _unpacked=unpacked, **values)
         bundle._check_layout()
@@ -184,9 +187,9 @@ class Bundle:
         """
         path = self.stage_folder(stage) / name
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise BundleError(f"{path}: not a readable JSON file") from error
+            content = read_json(path)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path}: not a readable JSON file ({error})") from error
         if not isinstance(content, dict):
             raise BundleError(f"{path}: must be a JSON object")
         return content
@@ -199,13 +202,19 @@ class Bundle:
         BundleError
             Names the file that is missing, altered or not listed.
         """
+        left = MAX_BYTES
         for name, expected in self.files.items():
             path = self.path / name
             if not path.is_file():
                 raise BundleError(f"{self.path}: the bundle's file {name} is missing; get the bundle again")
+            left -= path.stat().st_size
+            if left < 0:
+                raise BundleError(f"{self.path}: has more than the {MAX_BYTES:,} bytes that a bundle may have")
             if file_sha256(path) != expected:
                 raise BundleError(f"{self.path}: the bundle's file {name} was altered or damaged; get the bundle again")
-        for path in sorted(self.path.rglob("*")):
+        for count, path in enumerate(self.path.rglob("*")):
+            if count > 8 * MAX_FILES:
+                raise BundleError(f"{self.path}: holds more files and folders than a bundle may have")
             name = path.relative_to(self.path).as_posix()
             if path.is_dir() or name == "bundle.json" or path.name in LITTER:
                 continue
@@ -239,7 +248,7 @@ class Bundle:
 
     def _describe_stage(self, stage: str) -> dict[str, Any]:
         plans, dataset = self.read_json(stage, "plans.json"), self.read_json(stage, "dataset.json")
-        where = f"{stage}/plans.json"
+        where = str(self.path / stage / "plans.json")
         configuration = check_plans(plans, self.configurations[stage], where)
         fingerprint = self.fingerprints.get(stage)
         return {
@@ -265,7 +274,11 @@ class Bundle:
         names = {"coarse": self.organ_labels, "fine": (*self.tumor_labels, *self.vessel_labels.values())}
         for stage in STAGES:
             where = f"{self.path / stage / 'dataset.json'}"
-            check_plans(self.read_json(stage, "plans.json"), self.configurations[stage], f"{stage}/plans.json")
+            check_plans(
+                self.read_json(stage, "plans.json"),
+                self.configurations[stage],
+                str(self.path / stage / "plans.json"),
+            )
             dataset = self.read_json(stage, "dataset.json")
             check_dataset(dataset, where)
             known = label_channels(dataset)

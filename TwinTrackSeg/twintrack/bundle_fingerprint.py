@@ -86,7 +86,7 @@ class Fingerprint:
         if not all(_finite(intensities.get(key)) for key in INTENSITIES):
             raise BundleError(f"{where}: 'intensities_hu' needs the numbers {', '.join(INTENSITIES)}")
         cases = entry.get("cases")
-        if cases is not None and (not isinstance(cases, int) or isinstance(cases, bool) or cases < 1):
+        if cases is not None and (not isinstance(cases, int) or isinstance(cases, bool) or not 1 <= cases < 1e12):
             raise BundleError(f"{where}: 'cases' must be a number of images or null, got {cases!r}")
         spreads = {key: _read_spread(entry.get(key), f"{where}, {key!r}") for key in ("spacing_zyx_mm", "size_zyx")}
         return cls({key: float(intensities[key]) for key in INTENSITIES}, cases, **spreads)

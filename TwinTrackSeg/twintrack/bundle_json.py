@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
 from twintrack.bundle_fingerprint import Fingerprint
 from twintrack.errors import BundleError
 from twintrack.input_range import InputRange
+from twintrack.system.json_file import parse_json
 
 __all__ = ["FOLD", "POOLING", "ROI_COMPONENT_FRACTION", "SCHEMA", "STAGES", "parse_bundle_json"]
 
@@ -26,6 +26,19 @@ ROI_COMPONENT_FRACTION = 0.1
 
 MAX_MARGIN_MM = 200.0
 
+MAX_MEMBERS = 32
+"""Most networks of a stage."""
+
+MAX_FILES = 256
+"""Most files of a bundle; a real one has about a dozen."""
+
+MAX_NAMES = 64
+MAX_NAME = 200
+MAX_TEXT = 20_000
+"""Most labels, characters of a name, and characters of a text."""
+
+MAX_RATERS = 1000
+
 FOLD = re.compile(r"all|\d{1,3}")
 """What nnU-Net calls its folds."""
 
@@ -42,9 +55,9 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
         Names the entry that is missing or wrong.
     """
     try:
-        document = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{where}: not a JSON file ({error})") from error
+        document = parse_json(content)
+    except ValueError as error:
+        raise BundleError(f"{where}: cannot be read ({error})") from error
     if not isinstance(document, dict):
         raise BundleError(f"{where}: must be a JSON object")
     reader = _Reader(document, where)
@@ -52,9 +65,14 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
     if schema != SCHEMA:
         raise BundleError(f"{where}: schema {schema} is not known, only {SCHEMA}; update TwinTrack or the bundle")
     texts = {key: reader.get(key, str) for key in ("name", "version", "license", "description", "intended_use")}
-    for key in ("name", "version", "license"):
-        if not texts[key].strip():
+    for key, text in texts.items():
+        if key in ("description", "intended_use"):
+            if len(text) > MAX_TEXT or not "".join(text.split()).replace(" ", "").isprintable():
+                raise BundleError(f"{where}: {key!r} must be at most {MAX_TEXT} printable characters")
+        elif not text.strip():
             raise BundleError(f"{where}: {key!r} must not be empty")
+        elif not _is_name(text):
+            raise BundleError(f"{where}: {key!r} must be at most {MAX_NAME} printable characters on one line")
     return {
         **texts,
         "demo": reader.get("demo", bool),
@@ -76,6 +94,10 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
     }
 
 
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()
+
+
 class _Reader:
     """Typed access to the entries of the document."""
 
@@ -93,13 +115,13 @@ class _Reader:
 
     def names(self, key: str) -> tuple[str, ...]:
         values = self.get(key, list)
-        if not values or not all(isinstance(v, str) and v for v in values) or len(set(values)) != len(values):
+        if not 0 < len(values) <= MAX_NAMES or not all(map(_is_name, values)) or len(set(values)) != len(values):
             raise BundleError(f"{self.where}: {key!r} must be a list of different names, got {values!r}")
         return tuple(values)
 
     def table(self, key: str) -> dict[str, str]:
         table: dict[str, str] = self.get(key, dict)
-        if not all(isinstance(v, str) and v for item in table.items() for v in item):
+        if len(table) > MAX_NAMES or not all(_is_name(v) for item in table.items() for v in item):
             raise BundleError(f"{self.where}: {key!r} must map names to names, got {table!r}")
         if len(set(table.values())) != len(table):
             raise BundleError(f"{self.where}: {key!r} uses one label for two vessels")
@@ -127,7 +149,7 @@ class _Reader:
         """Read which trainer made a stage's networks and which of its checkpoints were taken, where that is told."""
         table = {key: self.get(stage, dict).get(key) for key in ("trainer", "checkpoint")}
         for key, value in table.items():
-            if value is not None and not isinstance(value, str):
+            if value not in (None, "") and not _is_name(value):
                 raise BundleError(f"{self.where}: {key!r} of {stage!r} must be a name, got {value!r}")
         return {key: value for key, value in table.items() if value}
 
@@ -147,28 +169,34 @@ class _Reader:
 
     def raters(self) -> int | None:
         value = self.document.get("raters")
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-            raise BundleError(f"{self.where}: 'raters' must be a number of readers or null, got {value!r}")
+        if value is not None and (
+            not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_RATERS
+        ):
+            raise BundleError(
+                f"{self.where}: 'raters' must be a number of readers, at most {MAX_RATERS}, or null, got {value!r}"
+            )
         return value
 
     def configurations(self) -> dict[str, str]:
         table = self.table_of_stages("configuration")
         for stage, value in table.items():
-            if not isinstance(value, str) or not value:
+            if not _is_name(value):
                 raise BundleError(f"{self.where}: 'configuration' of {stage!r} must be a name, got {value!r}")
         return table
 
     def folds(self, stage: str) -> tuple[str, ...]:
         values = self.get(stage, dict).get("folds")
         right = isinstance(values, list) and all(isinstance(v, str) and FOLD.fullmatch(v) for v in values)
-        if not right or not values or len(set(values)) != len(values):
+        if not right or not 0 < len(values) <= MAX_MEMBERS or len(set(values)) != len(values):
             raise BundleError(f'{self.where}: \'folds\' of {stage!r} must be a list such as ["0", "1"], got {values!r}')
         return tuple(values)
 
     def files(self) -> dict[str, str]:
         files: dict[str, str] = self.get("files", dict)
+        if len(files) > MAX_FILES:
+            raise BundleError(f"{self.where}: 'files' names {len(files)} files, more than the {MAX_FILES} allowed")
         for name, digest in files.items():
-            if not _FILE.fullmatch(name) or name == "bundle.json":
+            if not _FILE.fullmatch(name) or name == "bundle.json" or len(name) > MAX_NAME:
                 raise BundleError(f"{self.where}: 'files' holds {name!r}, which is not a path inside the bundle")
             if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
                 raise BundleError(f"{self.where}: 'files' needs a SHA-256 of 64 digits for {name!r}, got {digest!r}")

@@ -6,10 +6,10 @@ can choose among known parts and can never bring in code.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from twintrack.bundle_architecture import ARCHITECTURES, MAX_PATCH_EDGE, read_architecture
 from twintrack.bundle_fingerprint import INTENSITIES, plans_intensities
 from twintrack.errors import BundleError
 
@@ -23,9 +23,6 @@ __all__ = [
     "resolve_configuration",
 ]
 
-ARCHITECTURES = ("PlainConvUNet", "ResidualEncoderUNet")
-"""Network classes of ``dynamic_network_architectures.architectures.unet`` that a model may use."""
-
 NORMALIZATIONS = (
     "CTNormalization",
     "ZScoreNormalization",
@@ -34,17 +31,36 @@ NORMALIZATIONS = (
 )
 """Intensity schemes of nnU-Net that a CT model may use."""
 
-RESAMPLERS = ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "resample_torch_simple")
-RESAMPLER_KEYS = ("resampling_fn_data", "resampling_fn_probabilities")
+SPACING_MM = (0.05, 20.0)
+"""Voxel edges of a network: the finest CT has 0.1 mm, and the coarsest model that is known 9 mm."""
 
-_ARCHITECTURE = re.compile(rf"dynamic_network_architectures\.architectures\.\w+\.({'|'.join(ARCHITECTURES)})")
-_OPERATORS = {
-    "conv_op": re.compile(r"torch\.nn\.(modules\.\w+\.)?Conv3d"),
-    "norm_op": re.compile(r"torch\.nn\.(modules\.\w+\.)?(InstanceNorm3d|BatchNorm3d)"),
-    "dropout_op": re.compile(r"torch\.nn\.(modules\.\w+\.)?Dropout3d"),
-    "nonlin": re.compile(r"torch\.nn\.(modules\.\w+\.)?(LeakyReLU|ReLU|PReLU|ELU|SELU|GELU|SiLU|Mish)"),
-    "block": re.compile(r"dynamic_network_architectures\.building_blocks\.residual\.(BasicBlockD|BottleneckD)"),
+MAX_HU = 100_000.0
+"""No intensity of a CT comes near it."""
+
+MAX_LABELS = 256
+MAX_NAME = 200
+"""Labels of a data set, and characters of a name."""
+
+_RANGE = tuple[float, float]
+_COMMON: dict[str, _RANGE | tuple[object, ...]] = {
+    "is_seg": (False,),
+    "force_separate_z": (None, True, False),
+    "separate_z_anisotropy_threshold": (1.0, 100.0),
 }
+RESAMPLERS: dict[str, dict[str, _RANGE | tuple[object, ...]]] = {
+    "resample_data_or_seg_to_shape": {**_COMMON, "order": (0, 1, 2, 3, 4, 5), "order_z": (0, 1, 2, 3, 4, 5)},
+    "resample_torch_fornnunet": {
+        **_COMMON,
+        "num_threads": (1.0, 256.0),
+        "memefficient_seg_resampling": (False, True),
+        "mode": ("linear", "nearest", "nearest-exact"),
+        "aniso_axis_mode": ("linear", "nearest", "nearest-exact"),
+    },
+}
+"""nnU-Net's functions for resampling an image, with the values that each of their options may have."""
+
+_RANGES = ("separate_z_anisotropy_threshold", "num_threads")
+RESAMPLER_KEYS = ("resampling_fn_data", "resampling_fn_probabilities")
 
 
 def resolve_configuration(plans: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
@@ -77,6 +93,11 @@ def resolve_configuration(plans: Mapping[str, Any], name: str, where: str) -> di
         if len(chain) > len(configurations):
             raise BundleError(f"{where}: configuration {name!r} inherits from itself")
         chain.append(entry)
+        if "inherits_from" in entry and not isinstance(entry["inherits_from"], str):
+            raise BundleError(
+                f"{where}: 'inherits_from' must name a configuration, got {entry['inherits_from']!r}; leave it out if "
+                "there is none"
+            )
         current = entry.get("inherits_from")
     merged: dict[str, Any] = {}
     for entry in reversed(chain):
@@ -90,35 +111,9 @@ def architecture_name(configuration: Mapping[str, Any], where: str) -> str:
     Raises
     ------
     BundleError
-        If it asks for another class, or for parts outside the allow-list.
+        If it asks for another class, or for parts or numbers that are not allowed.
     """
-    if "architecture" not in configuration:
-        old = configuration.get("UNet_class_name")
-        if old not in ARCHITECTURES:
-            raise BundleError(f"{where}: network class {old!r} is not supported; use one of {', '.join(ARCHITECTURES)}")
-        return str(old)
-    architecture = configuration["architecture"]
-    if not isinstance(architecture, dict) or not isinstance(architecture.get("arch_kwargs"), dict):
-        raise BundleError(f"{where}: 'architecture' must be a table with 'arch_kwargs'")
-    found = _ARCHITECTURE.fullmatch(str(architecture.get("network_class_name")))
-    if found is None:
-        raise BundleError(
-            f"{where}: network class {architecture.get('network_class_name')!r} is not supported; use one of "
-            f"{', '.join(ARCHITECTURES)}"
-        )
-    _check_operators(architecture, where)
-    return found.group(1)
-
-
-def _check_operators(architecture: Mapping[str, Any], where: str) -> None:
-    imported = architecture.get("_kw_requires_import", [])
-    if not isinstance(imported, list):
-        raise BundleError(f"{where}: '_kw_requires_import' must be a list of names")
-    for key in imported:
-        allowed = _OPERATORS.get(str(key))
-        value = architecture["arch_kwargs"].get(str(key))
-        if allowed is None or not (value is None or (isinstance(value, str) and allowed.fullmatch(value))):
-            raise BundleError(f"{where}: the network part {key!r} = {value!r} is not on the list of allowed parts")
+    return read_architecture(configuration, where).name
 
 
 def check_plans(plans: Mapping[str, Any], configuration_name: str, where: str) -> dict[str, Any]:
@@ -139,29 +134,62 @@ def check_plans(plans: Mapping[str, Any], configuration_name: str, where: str) -
     if configuration.get("previous_stage") is not None:
         raise BundleError(f"{where}: {configuration_name!r} is a cascade, which needs another model's output")
     for key in RESAMPLER_KEYS:
-        if configuration.get(key) not in RESAMPLERS or not isinstance(configuration.get(f"{key}_kwargs"), dict):
-            raise BundleError(f"{where}: {key} {configuration.get(key)!r} is not supported")
+        _check_resampler(configuration, key, where)
     schemes = configuration.get("normalization_schemes")
     if not isinstance(schemes, list) or len(schemes) != 1 or schemes[0] not in NORMALIZATIONS:
         raise BundleError(f"{where}: normalization_schemes must be one of {', '.join(NORMALIZATIONS)}, got {schemes!r}")
     return configuration
 
 
+def _check_resampler(configuration: Mapping[str, Any], key: str, where: str) -> None:
+    name, options = configuration.get(key), configuration.get(f"{key}_kwargs")
+    if not isinstance(name, str) or name not in RESAMPLERS or not isinstance(options, dict):
+        raise BundleError(f"{where}: {key} {name!r} is not supported; use one of {', '.join(RESAMPLERS)} with a table")
+    allowed = RESAMPLERS[name]
+    for option, value in options.items():
+        values = allowed.get(option, ())
+        if option in _RANGES:
+            right = _number(value) and values[0] <= value <= values[1]
+        else:
+            right = any(value is one or (type(value) is type(one) and value == one) for one in values)
+        if not right:
+            raise BundleError(
+                f"{where}: {key}_kwargs holds {option!r} = {value!r}, which is not on the list of options"
+            )
+
+
 def _check_numbers(plans: Mapping[str, Any], configuration: Mapping[str, Any], where: str) -> None:
     patch, spacing = configuration.get("patch_size"), configuration.get("spacing")
-    if not _three(patch, int) or min(patch) < 1 or max(patch) > 1024:  # type: ignore[arg-type]
-        raise BundleError(f"{where}: patch_size must be three numbers from 1 to 1024 (a 3-D model), got {patch!r}")
-    if not _three(spacing, (int, float)) or not all(0 < s < 100 for s in spacing):  # type: ignore[union-attr]
-        raise BundleError(f"{where}: spacing must be three lengths in mm, got {spacing!r}")
+    if not _three(patch, int) or min(patch) < 1 or max(patch) > MAX_PATCH_EDGE:  # type: ignore[arg-type]
+        raise BundleError(
+            f"{where}: patch_size must be three numbers from 1 to {MAX_PATCH_EDGE} (a 3-D model), got {patch!r}"
+        )
+    low, high = SPACING_MM
+    if not _three(spacing, (int, float)) or not all(low <= s <= high for s in spacing):  # type: ignore[union-attr]
+        raise BundleError(f"{where}: spacing must be three lengths from {low:g} to {high:g} mm, got {spacing!r}")
     for key in ("transpose_forward", "transpose_backward"):
         if not _three(plans.get(key), int) or sorted(plans[key]) != [0, 1, 2]:
             raise BundleError(f"{where}: {key} must be an order of the axes 0, 1, 2, got {plans.get(key)!r}")
-    intensities = plans_intensities(plans)
-    if not isinstance(intensities, dict) or not all(_number(intensities.get(key)) for key in INTENSITIES):
-        raise BundleError(f"{where}: the training intensities ({', '.join(INTENSITIES)}) of channel 0 are missing")
+    _check_intensities(plans, where)
     use_mask = configuration.get("use_mask_for_norm")
     if not isinstance(use_mask, list) or len(use_mask) != 1 or not isinstance(use_mask[0], bool):
         raise BundleError(f"{where}: use_mask_for_norm must be [true] or [false], got {use_mask!r}")
+
+
+def _check_intensities(plans: Mapping[str, Any], where: str) -> None:
+    """Refuse training intensities by which no CT can be normalised."""
+    found = plans_intensities(plans)
+    if not isinstance(found, dict) or not all(_number(found.get(key)) for key in INTENSITIES):
+        raise BundleError(f"{where}: the training intensities ({', '.join(INTENSITIES)}) of channel 0 are missing")
+    for key in INTENSITIES:
+        if not abs(found[key]) <= MAX_HU:
+            raise BundleError(
+                f"{where}: the training intensity {key!r} must lie within {MAX_HU:g} HU, got {found[key]!r}"
+            )
+    if not found["std"] >= 1e-3:
+        raise BundleError(f"{where}: the training intensity 'std' must be above 0, got {found['std']!r}")
+    if not found["percentile_00_5"] < found["percentile_99_5"]:
+        raise BundleError(f"{where}: the training intensity 'percentile_00_5' must lie below 'percentile_99_5'")
 
 
 def _number(value: object) -> bool:
@@ -186,14 +214,34 @@ def check_dataset(dataset: Mapping[str, Any], where: str) -> None:
     labels = dataset.get("labels")
     if not isinstance(labels, dict) or labels.get("background") != 0:
         raise BundleError(f"{where}: 'labels' must map names to values, with background 0")
+    if len(labels) > MAX_LABELS:
+        raise BundleError(f"{where}: names {len(labels)} labels, more than the {MAX_LABELS} that are allowed")
     for name, value in labels.items():
+        if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
+            raise BundleError(
+                f"{where}: label {name[:MAX_NAME]!r} must be a printable name of at most {MAX_NAME} letters"
+            )
         values = value if isinstance(value, list) else [value]
-        if not values or not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 256 for v in values):
+        right = 0 < len(values) <= MAX_LABELS
+        if not right or not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 256 for v in values):
             raise BundleError(f"{where}: label {name!r} must be a whole number from 0 to 255 or a list of them")
+    _check_ignored(labels, where)
     if _has_regions(labels):
         order = dataset.get("regions_class_order")
-        if not isinstance(order, list) or len(order) != len(label_channels(dataset)):
-            raise BundleError(f"{where}: a model of regions needs 'regions_class_order' with one entry a region")
+        right = isinstance(order, list) and all(isinstance(v, int) and 0 <= v < 256 for v in order)
+        if not right or len(order) != len(label_channels(dataset)):  # type: ignore[arg-type]
+            raise BundleError(f"{where}: a model of regions needs 'regions_class_order' with one label a region")
+
+
+def _check_ignored(labels: Mapping[str, Any], where: str) -> None:
+    """Refuse an ``ignore`` label that nnU-Net's label manager does not take."""
+    if "ignore" not in labels:
+        return
+    known = [v for name, value in labels.items() if name != "ignore" for v in _as_list(value)]
+    if isinstance(labels["ignore"], list) or labels["ignore"] != max(known) + 1:
+        raise BundleError(
+            f"{where}: the label 'ignore' must be {max(known) + 1}, one above the others, got {labels['ignore']!r}"
+        )
 
 
 def _has_regions(labels: Mapping[str, Any]) -> bool:

@@ -11,10 +11,11 @@ from typing import Any
 
 from twintrack.bundle import CHECKPOINT_NAME
 from twintrack.bundle_fingerprint import Fingerprint
-from twintrack.bundle_json import FOLD
+from twintrack.bundle_json import FOLD, MAX_MEMBERS
 from twintrack.bundle_plans import check_dataset, check_plans, label_channels
 from twintrack.bundle_weights import read_checkpoint, slim_checkpoint
 from twintrack.errors import BundleError, InputError
+from twintrack.system.json_file import read_json
 
 __all__ = ["StageModel", "StageSource", "find_results", "take_over"]
 
@@ -49,7 +50,7 @@ class StageSource:
 
     def __post_init__(self) -> None:
         known = all(FOLD.fullmatch(fold) for fold in self.folds)
-        if not known or not self.folds or len(set(self.folds)) < len(self.folds):
+        if not known or not 0 < len(self.folds) <= MAX_MEMBERS or len(set(self.folds)) < len(self.folds):
             given = ",".join(self.folds)
             raise InputError(f"{self.folder}: folds must be different numbers such as 0,1,2 (or all), got {given!r}")
 
@@ -145,9 +146,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such file; it is needed for a bundle")
     try:
-        document = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from error
+        document = read_json(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
     if not isinstance(document, dict):
         raise InputError(f"{path}: must be a JSON object")
     return document

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from twintrack.bundle_checkpoint import check_checkpoint
 from twintrack.errors import BundleError
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def read_checkpoint(path: Path, *, foreign: bool = False) -> dict[str, Any]:
 
     if not path.is_file():
         raise BundleError(f"{path}: no such checkpoint")
+    check_checkpoint(path, foreign=foreign)
     try:
         with _numpy_allowed() if foreign else nullcontext():
             checkpoint: Any = torch.load(path, map_location="cpu", weights_only=True)
@@ -128,6 +130,8 @@ def slim_checkpoint(checkpoint: dict[str, Any], *, configuration: str, half: boo
             seen[key] = kept
         weights[name] = seen[key]
     axes = checkpoint.get("inference_allowed_mirroring_axes")
+    if axes is not None and (not isinstance(axes, list | tuple) or not all(axis in (0, 1, 2) for axis in axes)):
+        raise BundleError(f"{where}: mirroring axes {axes!r} are not axes of a volume")
     return {
         "network_weights": weights,
         "trainer_name": str(checkpoint.get("trainer_name", "")),

@@ -8,19 +8,27 @@ import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
 
+from twintrack.bundle_json import MAX_FILES
 from twintrack.errors import BundleError, OutputError
 from twintrack.system.private_folder import PrivateFolder
+from twintrack.system.zip_directory import open_zip
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "UNPACKED", "extract_bundle_zip", "unpack_bundle_zip"]
-
-MAX_FILES = 256
-"""Most files a zipped bundle may hold; a real one has about a dozen."""
 
 MAX_BYTES = 16 * 1024**3
 """Largest unpacked size of a zipped bundle; ten full-size members take about 1.5 GB."""
 
 UNPACKED = "bundle"
 """Name of the folder with the bundle's files inside its private folder."""
+
+LITTER_FILES = 1000
+"""Folders, and files of file managers, that a zip may hold beside the bundle's."""
+
+FREE_BYTES, MAX_GROWTH = 64 * 1024**2, 8
+"""A zip may unpack to `FREE_BYTES`, and beyond that to `MAX_GROWTH` times its own size: weights shrink by 7 %."""
+
+MAX_NAME, MAX_FOLDERS = 255, 8
+"""Longest name, and most folders above a file."""
 
 _CHUNK = 1 << 20
 
@@ -61,25 +69,33 @@ def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, 
         If the file is not a sound zip, holds too much, or an entry would land outside `folder` or is not a plain file.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, max_files=max_files + LITTER_FILES) as archive:
             entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
             if len(entries) > max_files:
                 raise BundleError(f"{path}: holds {len(entries)} files, more than the {max_files} a bundle may have")
             targets = [_target(path, entry) for entry in entries]
             _refuse_duplicates(path, targets)
             prefix = _common_folder(targets)
-            left = max_bytes
+            left = min(max_bytes, FREE_BYTES + MAX_GROWTH * path.stat().st_size)
             for entry, target in zip(entries, targets, strict=True):
                 left -= _extract(archive, entry, folder / target.relative_to(prefix), left, path)
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # a place before the start of the file
             raise
-        raise BundleError(f"{path}: not a readable zip file; it may be damaged, encrypted or incomplete") from error
+        reason = f" ({error})" if isinstance(error, zipfile.BadZipFile) else ""
+        raise BundleError(
+            f"{path}: not a readable zip file; it may be damaged, encrypted or incomplete{reason}"
+        ) from error
 
 
 def _target(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
     name = entry.filename
     target = PurePosixPath(name)
+    if not name.isprintable() or len(name) > MAX_NAME or len(target.parts) > MAX_FOLDERS:
+        raise BundleError(
+            f"{path}: refused, because the name {name[:MAX_NAME]!r} of an entry is too long, in too many folders, or "
+            "not printable"
+        )
     mode = entry.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         raise BundleError(f"{path}: refused, because the entry {name!r} is a link or another special file")

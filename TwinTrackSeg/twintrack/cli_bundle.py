@@ -14,6 +14,7 @@ import typer
 
 from twintrack.cli_shell import Overwrite, Verbose, parse_pair, progress_bar, start_log
 from twintrack.errors import InputError, TwinTrackError
+from twintrack.system.terminal import say, say_lines
 
 __all__ = ["bundle_app"]
 
@@ -108,7 +109,7 @@ def bundle_create(
                 apart = measure_disagreement(disagreement, bundle, progress=progress)
         card = replace(card, inputs=apart if card.inputs is None else card.inputs.joined(apart))
     create_bundle(*sources, card, out=out, calibrator=calibrator, half=half, overwrite=overwrite)
-    typer.echo(str(out))
+    say(str(out))
 
 
 @bundle_app.command("verify")
@@ -123,7 +124,7 @@ def bundle_verify(bundle: Annotated[Path, typer.Argument()], verbose: Verbose = 
             check_bundle(opened)
         except TwinTrackError as error:  # a zip's files have temporary names here
             raise type(error)(str(error).replace(str(opened.path), str(bundle))) from error
-        typer.echo(f"{bundle}: intact, {len(opened.files)} files, sha256 {opened.sha256}")
+        say(f"{bundle}: intact, {len(opened.files)} files, sha256 {opened.sha256}")
 
 
 @bundle_app.command("show")
@@ -135,7 +136,7 @@ def bundle_show(bundle: Annotated[Path, typer.Argument()], as_json: Json = False
 
     with Bundle.open(bundle) as opened:
         about = opened.describe()
-    typer.echo(bundle_text(about) if _for_people(as_json) else _json(about))
+    say_lines(bundle_text(about) if _for_people(as_json) else _json(about))
 
 
 @bundle_app.command("known")
@@ -147,13 +148,13 @@ def bundle_known(
 
     models = [find_known_model(name)] if name else known_models()
     if as_json:
-        typer.echo(_json({"models": [asdict(model) | {"command": model.command()} for model in models]}))
+        say_lines(_json({"models": [asdict(model) | {"command": model.command()} for model in models]}))
     elif name:
-        typer.echo(models[0].recipe() if os.name == "posix" else models[0].recipe(separator=" "))
+        say_lines(models[0].recipe() if os.name == "posix" else models[0].recipe(separator=" "))
     else:
         width = max(len(model.name) for model in models)
-        typer.echo("\n".join(f"{model.name:{width}}  {model.title}" for model in models))
-        typer.echo("\nThe recipe of one: twintrack bundle known NAME")
+        say_lines("\n".join(f"{model.name:{width}}  {model.title}" for model in models))
+        say_lines("\nThe recipe of one: twintrack bundle known NAME")
 
 
 def _for_people(as_json: bool) -> bool:

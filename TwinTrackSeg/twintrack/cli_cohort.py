@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -25,6 +24,7 @@ from twintrack.cli_shell import (
 )
 from twintrack.dask_shared import WORKER_PATIENCE_S
 from twintrack.errors import InputError
+from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
     from twintrack.spreading import Spread
@@ -58,7 +58,7 @@ def cluster(scheduler: str | None, wait_s: int, *, bundle: Path | None = None) -
 
 def _tell(line: str) -> None:
     """Say something above the progress bar, which has put itself between us and standard error."""
-    typer.echo(line, file=sys.stderr)
+    say_error(line)
 
 
 class Region(str, Enum):
@@ -134,11 +134,11 @@ def cohort(
             progress=progress,
         )
     if found.failed:
-        typer.echo(f"warning: {found.failed} of {found.cases} cases failed; see {out / 'failures.csv'}", err=True)
+        say_error(f"warning: {found.failed} of {found.cases} cases failed; see {out / 'failures.csv'}")
     if not found.done:
         raise InputError(f"{out / 'failures.csv'}: no case has a result; read why there, then use --retry-failed")
     kept = f" ({found.kept} cases as they were)" if found.kept else ""
-    typer.echo(f"{found.done} of {found.cases} cases have a result{kept}")
-    typer.echo(f"overview: {out / 'index.html'}")
+    say(f"{found.done} of {found.cases} cases have a result{kept}")
+    say(f"overview: {out / 'index.html'}")
     if not (out / "cohort.parquet").exists():
-        typer.echo("cohort.parquet is left out: it needs pyarrow (pip install 'twintrack[parquet]')")
+        say("cohort.parquet is left out: it needs pyarrow (pip install 'twintrack[parquet]')")

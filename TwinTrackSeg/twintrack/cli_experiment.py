@@ -9,6 +9,7 @@ import typer
 
 from twintrack.cli_shell import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
 from twintrack.errors import InputError
+from twintrack.system.terminal import say
 
 __all__ = ["experiment_app"]
 
@@ -59,4 +60,4 @@ def table1(
     )
     with progress_bar() as progress:
         run_table1(out, settings, bundle_path=bundle, manifest=manifest, overwrite=overwrite, progress=progress)
-    typer.echo(str(out / "table1.md"))
+    say(str(out / "table1.md"))

@@ -10,6 +10,7 @@ import typer
 
 from twintrack.cli_shell import OutFolder, Overwrite, Verbose, progress_bar, start_log
 from twintrack.errors import InputError
+from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
     from twintrack.dicom import DimseTarget
@@ -66,9 +67,9 @@ def export(
         overwrite=overwrite,
     )
     for warning in made.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say_error(f"warning: {warning}")
     for path in made.files:
-        typer.echo(str(path))
+        say(str(path))
     _send((*made.series, *made.files), target, url, tls_ca)
 
 
@@ -80,9 +81,9 @@ def _send(files: Sequence[Path], target: DimseTarget | None, url: str | None, ca
         with progress_bar() as progress:
             deliveries = send_dimse(files, target, progress=progress)
         check_arrived(deliveries, target.place)
-        typer.echo(f"{target.place}: took {len(files)} objects")
+        say(f"{target.place}: took {len(files)} objects")
     if url is not None:
         with progress_bar() as progress:
             deliveries = send_stow(files, url, ca_file=ca_file, progress=progress)
         check_arrived(deliveries, url)
-        typer.echo(f"{url}: took {len(files)} objects")
+        say(f"{url}: took {len(files)} objects")

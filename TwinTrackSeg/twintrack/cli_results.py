@@ -21,6 +21,7 @@ from twintrack.cli_shell import (
     progress_bar,
     start_log,
 )
+from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
     from twintrack.progress import Progress
@@ -119,7 +120,7 @@ def _segment(
     from twintrack.service.client import segment_there
 
     def tell(line: str) -> None:
-        typer.echo(line, err=True)
+        say_error(line)
 
     address = run_on or ""
     return segment_there(
@@ -160,20 +161,20 @@ def invasion(
             progress=progress,
         )
     for warning in found["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
+        say_error(f"warning: {warning}")
     for name, vessel in found["vessels"].items():
         if vessel["reason"] is not None:
-            typer.echo(f"{name}: {vessel['reason']}", err=True)
-    typer.echo(f"{out}: written")
+            say_error(f"{name}: {vessel['reason']}")
+    say(f"{out}: written")
 
 
 def _summarise(folder: Path) -> None:
     """Print what was found, and where it lies."""
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for warning in result["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
+        say_error(f"warning: {warning}")
     volume = result["volume_ml"]
-    typer.echo(f"tumour at {result['threshold']:g} of readers: {volume['at_threshold']:.1f} mL")
-    typer.echo(f"expected over readers: {volume['expected']:.1f} mL ({volume['p10']:.1f} to {volume['p90']:.1f} mL)")
-    typer.echo(f"lesions: {len(result['lesions'])}")
-    typer.echo(f"report: {folder / 'report.html'}")
+    say(f"tumour at {result['threshold']:g} of readers: {volume['at_threshold']:.1f} mL")
+    say(f"expected over readers: {volume['expected']:.1f} mL ({volume['p10']:.1f} to {volume['p90']:.1f} mL)")
+    say(f"lesions: {len(result['lesions'])}")
+    say(f"report: {folder / 'report.html'}")

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from twintrack.cli_shell import Backend, BackendOption, Device, DeviceOption, Verbose, start_log
+from twintrack.system.terminal import say, say_error
 
 __all__ = ["certificates", "serve"]
 
@@ -48,20 +49,20 @@ def serve(
     model = Model(str(bundle), "", device.value, backend.value)
     try:
         with running_server(
-            model, host=host, port=port, certificates=tls, workers=workers, announce=typer.echo, warn=_warn
+            model, host=host, port=port, certificates=tls, workers=workers, announce=say, warn=_warn
         ) as running:
             ready.set()
-            typer.echo(f"ready at {running.address}")
+            say(f"ready at {running.address}")
             while not stop.wait(WATCH_S):
                 running.watch()
     except KeyboardInterrupt:
         if not stop.is_set():
             raise
-    typer.echo("stopped")
+    say("stopped")
 
 
 def _warn(sentence: str) -> None:
-    typer.echo(f"warning: {sentence}", err=True)
+    say_error(f"warning: {sentence}")
 
 
 def certificates(
@@ -74,6 +75,6 @@ def certificates(
     from twintrack.service.certificates import DAYS, make_certificates
 
     made = make_certificates(folder, name or socket.gethostname())
-    typer.echo(f"{made / 'server'}: stays on the server, for twintrack serve --tls")
-    typer.echo(f"{made / 'client'}: for the readers' computers; who has it can use the server, and run programs on it")
-    typer.echo(f"valid for {DAYS} days")
+    say(f"{made / 'server'}: stays on the server, for twintrack serve --tls")
+    say(f"{made / 'client'}: for the readers' computers; who has it can use the server, and run programs on it")
+    say(f"valid for {DAYS} days")

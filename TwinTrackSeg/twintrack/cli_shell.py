@@ -14,6 +14,7 @@ import typer
 
 from twintrack.errors import InputError
 from twintrack.progress import Progress, no_progress
+from twintrack.system.terminal import PrintableFormatter, printable
 
 __all__ = [
     "Backend",
@@ -73,7 +74,9 @@ def own_calibrator(path: Path | None, no_calibration: bool) -> str | None:
 
 def start_log(verbose: bool) -> None:
     """Log warnings of the engine only, or more of it."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, handlers=[handler])
 
 
 @contextmanager
@@ -93,14 +96,14 @@ def progress_bar() -> Iterator[Progress]:
         TaskProgressColumn(),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}"),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=1.0, left="")
         time_left = TimeLeft()
 
         def update(done: float, text: str) -> None:
-            bar.update(task, completed=done, description=text, left=_left_text(time_left.update(done)))
+            bar.update(task, completed=done, description=printable(text), left=_left_text(time_left.update(done)))
 
         yield update
 

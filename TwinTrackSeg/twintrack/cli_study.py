@@ -12,6 +12,7 @@ import typer
 from twintrack.cli_cohort import SchedulerOption, WaitOption, cluster
 from twintrack.cli_shell import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
 from twintrack.dask_shared import WORKER_PATIENCE_S
+from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
@@ -97,7 +98,7 @@ def calibrate(
         )
         if sketch is not None:
             found.save(sketch, inputs=inputs, overwrite=overwrite)
-            typer.echo(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
+            say(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
         if out is None:
             return
         calibrator = fit_sketch(
@@ -132,14 +133,14 @@ def _tell(out: Path, calibrator: Calibrator) -> None:
     """Say what was fitted, how the bins were chosen, and why the map may not be trusted."""
     selection = calibrator.selection
     if selection is not None:
-        typer.echo("bins  held-out Brier score  above the least  standard error")
+        say("bins  held-out Brier score  above the least  standard error")
         rows = zip(selection.bins, selection.loss, selection.excess, selection.excess_error, strict=True)
         for bins, loss, excess, error in rows:
             mark = "  <- chosen" if bins == selection.chosen else ""
-            typer.echo(f"{bins:4d}  {loss:20.9f}  {excess:15.3e}  {error:14.3e}{mark}")
+            say(f"{bins:4d}  {loss:20.9f}  {excess:15.3e}  {error:14.3e}{mark}")
     for warning in calibrator.warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(
+        say_error(f"warning: {warning}")
+    say(
         f"{out}: fitted to {calibrator.target} on {calibrator.cases} cases, {calibrator.voxels} voxels, "
         f"{calibrator.bins} bins"
     )
@@ -157,8 +158,8 @@ def apply(
     from twintrack.fitting import apply_to_file
 
     for warning in apply_to_file(score, calibrator, out, overwrite=overwrite).warnings:
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{out}: written")
+        say_error(f"warning: {warning}")
+    say(f"{out}: written")
 
 
 def evaluate(
@@ -190,8 +191,8 @@ def evaluate(
         )
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     for warning in summary["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
-    typer.echo(f"{out / 'summary.md'}: {summary['cases']} cases")
+        say_error(f"warning: {warning}")
+    say(f"{out / 'summary.md'}: {summary['cases']} cases")
 
 
 def phantom(
@@ -208,4 +209,4 @@ def phantom(
 
     with progress_bar() as progress:
         manifest = write_cohort(out, cases=cases, raters=raters, seed=seed, overwrite=overwrite, progress=progress)
-    typer.echo(str(manifest))
+    say(str(manifest))

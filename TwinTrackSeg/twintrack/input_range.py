@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,9 @@ DENSE_HU = 500
 
 MOST_VOXELS = 4_000_000
 """Of a larger CT, voxels at regular distances are looked at."""
+
+LARGEST = 1e12
+"""No number of a CT comes near it."""
 
 LEAST_VOXELS = 30
 """A vessel of fewer voxels says nothing about contrast."""
@@ -103,7 +105,7 @@ class InputRange:
         cases = entry.get("cases") if isinstance(entry, dict) else None
         if not isinstance(ranges, dict) or not set(ranges) <= set(FEATURES):
             raise BundleError(f"{where}: 'inputs' must hold 'ranges' with some of {', '.join(FEATURES)}")
-        if not isinstance(cases, int) or isinstance(cases, bool) or cases < 1:
+        if not isinstance(cases, int) or isinstance(cases, bool) or not 1 <= cases < LARGEST:
             raise BundleError(f"{where}: 'inputs' must hold 'cases', a number of CTs, got {cases!r}")
         for name, pair in ranges.items():
             if not isinstance(pair, list) or len(pair) != 2 or not all(_finite(v) for v in pair) or pair[0] > pair[1]:
@@ -211,4 +213,4 @@ def _sample(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from twintrack.errors import InputError
+from twintrack.system.json_file import read_json
 
 __all__ = ["read_invasion_json", "read_result_json"]
 
@@ -61,11 +61,11 @@ def read_invasion_json(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         sane = _is_object(content) and _numbers_are_sane(content)
     except FileNotFoundError:
         raise InputError(f"{path.parent}: holds no {path.name}; give the result folder of a finished run") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if not sane:
         raise InputError(f"{path}: is no result of twintrack segment; run it again")

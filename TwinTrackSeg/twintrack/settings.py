@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from twintrack.errors import InputError
-from twintrack.system.paths import is_there
+from twintrack.system.paths import is_there, is_utf8
 
 __all__ = ["BACKENDS", "DEFAULT_VESSEL_NAMES", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
 
@@ -19,6 +19,12 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 BACKENDS = ("auto", "torch", "openvino")
 """What may run the networks on a CPU."""
+
+MAX_VESSELS = 200
+MAX_LABEL = 65535
+MAX_NAME = 200
+MAX_TEXT = 4096
+"""Most vessels, largest value in a label map, longest name, and longest other text of a setting."""
 
 Box = tuple[int, int, int, int, int, int]
 
@@ -118,9 +124,15 @@ def _check_type(key: str, value: object) -> None:
     """Refuse a JSON value of another kind than the setting has."""
     right = isinstance(value, _TYPES[key]) and not (key == "threshold" and isinstance(value, bool))
     if right and isinstance(value, dict):
-        right = all(isinstance(number, int) and number > 0 for number in value.values())
+        right = len(value) <= MAX_VESSELS and all(
+            isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MAX_LABEL
+            for number in value.values()
+        )
+        right = right and all(0 < len(name) <= MAX_NAME and name.isprintable() for name in value)
+    if isinstance(value, str):
+        right = right and len(value) <= MAX_TEXT and "\0" not in value and is_utf8(value)
     if not right:
-        raise InputError(f"the setting {key!r} cannot be {value!r}")
+        raise InputError(f"the setting {key!r} cannot be {str(value)[:MAX_NAME]!r}")
 
 
 def parse_roi(text: str) -> str | Box:
@@ -145,9 +157,13 @@ def parse_vessel_names(text: str) -> dict[str, int]:
     names: dict[str, int] = {}
     for entry in text.split(","):
         name, equals, value = entry.partition("=")
-        if not equals or not name.strip() or not value.strip().isdecimal() or int(value) < 1:
-            raise InputError(f"vessel names must look like PORTA=1,SMV=2 with positive values, got {entry.strip()!r}")
-        names[name.strip()] = int(value)
+        digits = value.strip()
+        right = equals and name.strip() and digits.isascii() and digits.isdecimal() and len(digits) <= 5
+        if not right or not 1 <= int(digits) <= MAX_LABEL:
+            raise InputError(
+                f"vessel names must look like PORTA=1,SMV=2 with values from 1 to {MAX_LABEL}, got {entry.strip()!r}"
+            )
+        names[name.strip()] = int(digits)
     if len(set(names.values())) < len(text.split(",")):
         raise InputError(f"each vessel needs an own name and value, got {text!r}")
     return names
@@ -155,6 +171,8 @@ def parse_vessel_names(text: str) -> dict[str, int]:
 
 def _box(edges: list[str]) -> Box:
     try:
+        if any(len(edge) > 20 for edge in edges):
+            raise ValueError("too long")
         i0, i1, j0, j1, k0, k1 = (int(edge) for edge in edges)
     except ValueError:
         given = ",".join(edges)

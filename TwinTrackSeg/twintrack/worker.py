@@ -11,15 +11,16 @@ standard input, or its end, cancels, so that a dying parent leaves no orphan. Ex
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
 from pathlib import Path
 
 from twintrack.progress import CancelToken
+from twintrack.system.json_file import read_json
+from twintrack.system.terminal import prepare_streams
 from twintrack.worker_run import Events, answer
-from twintrack.worker_server import ORPHAN_PATIENCE_S, PATIENCE_S, end_hard_unless, serve
+from twintrack.worker_server import MAX_LINE, ORPHAN_PATIENCE_S, PATIENCE_S, end_hard_unless, limited_lines, serve
 
 __all__ = ["main"]
 
@@ -28,10 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the request whose file is the only argument, or serve; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments
     events = _private_channel()
+    prepare_streams()
     if arguments == ["--serve"]:
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # whatever the locale
-        return serve(sys.stdin, events)
+        return serve(limited_lines(sys.stdin), events)
     cancel, ended = CancelToken(), threading.Event()
     threading.Thread(target=_listen, args=(cancel, ended, events), daemon=True).start()
     code = answer(_read_request(arguments), events, cancel)
@@ -43,8 +45,8 @@ def _read_request(arguments: list[str]) -> object:
     try:
         if len(arguments) != 1:
             raise ValueError("the worker takes one argument, the request file, or --serve")
-        return json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(Path(arguments[0]), max_bytes=MAX_LINE)
+    except (OSError, ValueError) as error:
         return error
 
 
@@ -58,7 +60,7 @@ def _private_channel() -> Events:
 def _listen(cancel: CancelToken, ended: threading.Event, events: Events) -> None:
     """Wait for a line ``cancel`` or the end of standard input."""
     patience_s = ORPHAN_PATIENCE_S
-    for line in sys.stdin:
+    for line in limited_lines(sys.stdin):
         if line.strip() == "cancel":
             patience_s = PATIENCE_S
             break

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 from twintrack.errors import Cancelled, InputError, TwinTrackError
 from twintrack.progress import CancelToken, Progress
 from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
+from twintrack.system.paths import is_utf8
+from twintrack.system.terminal import one_line, printable, say, say_traceback
 from twintrack.time_left import TimeLeft
 
 if TYPE_CHECKING:
@@ -95,16 +96,14 @@ def answer(request: object, events: Events, cancel: CancelToken, kept: KeptNetwo
         events.say(event="cancelled")
         return 130
     except TwinTrackError as error:
-        events.say(event="error", kind=type(error).__name__, message=str(error))
+        events.say(event="error", kind=type(error).__name__, message=one_line(str(error)))
         return 2
     except Exception as error:
-        import traceback
-
-        traceback.print_exc()
+        say_traceback()
         if is_out_of_memory(error):
             trouble = ("MemoryError", NO_MEMORY)
         else:
-            trouble = (type(error).__name__, f"unexpected: {error}")
+            trouble = (type(error).__name__, one_line(f"unexpected: {error}"))
     if kept is not None:
         kept.drop()  # nobody knows what state they are in
     kind, message = trouble
@@ -132,8 +131,8 @@ def _run(request: object, events: Events, cancel: CancelToken, kept: KeptNetwork
     if not all(text is None or isinstance(text, str) for text in (address, certificates)):
         raise InputError("'run_on' and 'tls' of a request must be an address and a folder")
     paths = (source, bundle or source, out) if address else (source, bundle, out)
-    if not all(isinstance(path, str) and path and "\0" not in path for path in paths):
-        raise InputError("'input', 'bundle' and 'out' of a request must be paths")
+    if not all(isinstance(path, str) and path and "\0" not in path and is_utf8(path) for path in paths):
+        raise InputError("'input', 'bundle' and 'out' of a request must be paths, in UTF-8")
     settings = SegmentSettings.from_json(values)
     cancel.check()
     left = TimeLeft()
@@ -145,7 +144,7 @@ def _run(request: object, events: Events, cancel: CancelToken, kept: KeptNetwork
         events.say(
             event="progress",
             fraction=round(fraction, 4),
-            message=message,
+            message=printable(message),
             remaining_s=None if seconds is None else round(seconds, 1),
             **where.news(),
         )
@@ -170,7 +169,7 @@ def _segment_there(
     from twintrack.service.client import segment_there
 
     def note(line: str) -> None:
-        sys.stderr.write(f"{line}\n")
+        say(line, err=True)
 
     return segment_there(
         source,

@@ -16,21 +16,21 @@ then says in words every such step.
 from __future__ import annotations
 
 import gc
-import json
 import logging
 import os
 import queue
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TextIO
 
 from twintrack.progress import CancelToken
+from twintrack.system.json_file import parse_json
 from twintrack.worker_run import Events, KeptNetworks, answer
 
-__all__ = ["ORPHAN_PATIENCE_S", "PATIENCE_S", "end_hard_unless", "return_memory", "serve"]
+__all__ = ["MAX_LINE", "ORPHAN_PATIENCE_S", "PATIENCE_S", "end_hard_unless", "limited_lines", "return_memory", "serve"]
 
 PATIENCE_S = 20.0
 """A cancelled request that has not ended by itself after this time is ended with the process (a step without a check
@@ -38,6 +38,9 @@ hangs)."""
 
 ORPHAN_PATIENCE_S = 4.0
 """The same for the end of standard input: nobody waits for the result any more."""
+
+MAX_LINE = 1_000_000
+"""Most characters of a request; one with paths of the greatest length has some ten thousand."""
 
 IDLE_S = 900.0
 """After this time without a request the networks' memory is given back; packages stay imported."""
@@ -114,14 +117,26 @@ def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: 
     end_hard_unless(over, events, ORPHAN_PATIENCE_S)
 
 
+def limited_lines(stream: TextIO) -> Iterator[str]:
+    """Yield the lines of a stream, of one that is longer than `MAX_LINE` only so much that this can be seen."""
+    while line := stream.readline(MAX_LINE + 1):
+        yield line
+        while len(line) > MAX_LINE and not line.endswith("\n"):
+            line = stream.readline(MAX_LINE + 1)
+            if not line:
+                return
+
+
 def _read(line: str) -> object:
     """Return a line's request, the word ``cancel``, an exception, or None for an empty line."""
+    if len(line) > MAX_LINE:
+        return ValueError(f"it is longer than the {MAX_LINE:,} characters that are allowed")
     text = line.strip()
     if text in ("", "cancel"):
         return text or None
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text)
+    except ValueError as error:
         return error
 
 

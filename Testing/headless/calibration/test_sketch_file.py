@@ -78,7 +78,7 @@ def cell(name, value, index=(..., 40)):
         (about(weighting="age"), "weighting"),
         (about(cases=7), "case_keys"),
         (about(cases=-1), "cases"),
-        (about(missed_mhr=float("nan")), "missed_mhr"),
+        (about(missed_mhr=-1.0), "missed_mhr"),
         (about(unit_bits=99), "unit_sums"),
         (about(unit_bits=2), "unit_keys"),
         (cell("counts", -1), "counts"),

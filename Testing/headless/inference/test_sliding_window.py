@@ -189,7 +189,7 @@ def test_weights_that_do_not_fit_the_plans_are_named(
 def test_a_network_that_cannot_be_built_is_a_bundle_error(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     with Bundle.open(make_bundle(out=tmp_path / "b")) as bundle:
         stage = open_stage(bundle, "fine")
-        stage.configuration.network_arch_init_kwargs["n_conv_per_stage"] = [1, 1]
+        stage.configuration.network_arch_init_kwargs["nonlin_kwargs"] = {"alpha": 1.0}
         with pytest.raises(BundleError, match="cannot be built"):
             build_network(stage)
 

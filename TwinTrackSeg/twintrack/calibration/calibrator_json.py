@@ -12,12 +12,19 @@ from twintrack.calibration.band import STEPS, CalibratorBand
 from twintrack.calibration.calibrator import BinSelection, Calibrator
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_path
+from twintrack.system.json_file import read_json
 from twintrack.system.ownership import Inputs
 
 __all__ = ["SCHEMA", "calibrator_from_json", "calibrator_to_json", "read_calibrator", "write_calibrator"]
 
 SCHEMA = 1
 """Version of the JSON layout. Fields in `_LATER` came later and may be missing."""
+
+MAX_WHOLE = 2**63 - 1
+MAX_KNOTS = 10_000
+MAX_TEXT = 2000
+MAX_TEXTS = 100
+"""Largest count, most knots, longest text and most texts of a calibrator; one of 250 bins has 250 knots."""
 
 _PLAIN = ("target", "rater", "bins", "cases", "raters", "voxels", "domain", "pooling", "manifest_sha256")
 _FIELDS = (*_PLAIN, "bins_used", "knots", "bin_counts", "versions", "warnings")
@@ -136,8 +143,8 @@ def _selection(data: Mapping[str, Any]) -> BinSelection:
 
 
 def _whole(name: str, value: object, *, least: int = 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f'"{name}" must be a whole number of at least {least}, got {value!r}')
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MAX_WHOLE:
+        raise InputError(f'"{name}" must be a whole number from {least} to {MAX_WHOLE}, got {value!r}')
     return value
 
 
@@ -161,6 +168,8 @@ def _object(name: str, value: object) -> dict[str, Any]:
 
 def _numbers(name: str, value: object) -> tuple[float, ...]:
     numbers = _list(name, value)
+    if len(numbers) > MAX_KNOTS:
+        raise InputError(f'"{name}" must have at most {MAX_KNOTS} entries, it has {len(numbers)}')
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
             raise InputError(f'"{name}" must be a list of numbers in [0, 1], got {number!r}')
@@ -168,12 +177,14 @@ def _numbers(name: str, value: object) -> tuple[float, ...]:
 
 
 def _text(name: str, value: object) -> str:
-    if not isinstance(value, str):
-        raise InputError(f'"{name}" must be text, got {value!r}')
+    if not isinstance(value, str) or len(value) > MAX_TEXT or not value.isprintable():
+        raise InputError(f'"{name}" must be at most {MAX_TEXT} printable characters on one line, got {value!r}')
     return value
 
 
 def _texts(name: str, value: object) -> tuple[str, ...]:
+    if isinstance(value, list) and len(value) > MAX_TEXTS:
+        raise InputError(f'"{name}" must have at most {MAX_TEXTS} entries, it has {len(value)}')
     return tuple(_text(name, line) for line in _list(name, value))
 
 
@@ -196,11 +207,13 @@ def read_calibrator(path: str | Path) -> Calibrator:
     """
     path = Path(path)
     try:
-        return calibrator_from_json(json.loads(path.read_text(encoding="utf-8")))
+        return calibrator_from_json(read_json(path))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; make one with `twintrack calibrate`") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not readable as JSON; make it again with `twintrack calibrate`") from error
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path}: not readable as a calibrator ({error}); make it again with `twintrack calibrate`"
+        ) from error
     except InputError as error:
         raise InputError(f"{path}: not a valid calibrator: {error}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
+from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,12 +18,19 @@ from twintrack.calibration.sketch import ScoreSketch
 from twintrack.calibration.units import COARSE_CELLS, KEY_BITS, MOST_UNITS, Units
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_path
+from twintrack.system.capacity import lacking_memory
+from twintrack.system.json_file import MAX_JSON_BYTES, parse_json
 from twintrack.system.ownership import Inputs
+from twintrack.system.zip_directory import open_zip
 
 __all__ = ["load_sketch", "save_sketch"]
 
 SCHEMA = 1
 """Version of the layout; cells are part of it, so that a change of `CELLS` or `COARSE_CELLS` raises it."""
+
+MOST_RATERS = 100
+MOST_CASES = 1_000_000
+"""Raters and cases of a sketch."""
 
 _DAMAGED = (
     *(OSError, EOFError, MemoryError),
@@ -40,6 +48,15 @@ _TABLES = {
     "rater_positives": ("i", 2),
 }
 """Kind of number and of shape, (cell,) or (rater, cell), of the sums over cells."""
+
+_MOST_BYTES = {
+    **{name: 8 * CELLS * (MOST_RATERS if dimensions == 2 else 1) for name, (_, dimensions) in _TABLES.items()},
+    "about": 4 * MAX_JSON_BYTES,
+    "case_keys": 8 * MOST_CASES,
+    "unit_keys": 8 * MOST_UNITS,
+    "unit_sums": 8 * MOST_UNITS * (2 + 2 * MOST_RATERS) * COARSE_CELLS,
+}
+"""Largest size of each array."""
 
 
 def save_sketch(sketch: ScoreSketch, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:
@@ -94,6 +111,8 @@ def load_sketch(path: str | Path) -> ScoreSketch:
     """
     path = Path(path)
     try:
+        with open_zip(path, max_files=2 * len(_MOST_BYTES)) as archive:
+            _check_sizes(archive)
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return _sketch({name: stored[name] for name in stored.files})
     except FileNotFoundError:
@@ -106,11 +125,36 @@ def load_sketch(path: str | Path) -> ScoreSketch:
         ) from error
 
 
+def _check_sizes(archive: zipfile.ZipFile) -> None:
+    """Refuse arrays that are not those of a sketch, or larger than they can be, before memory is taken for one.
+
+    An array's header can promise any size, and a packed one grows a thousandfold.
+    """
+    total = 0
+    for entry in archive.infolist():
+        name = entry.filename.removesuffix(".npy")
+        if name not in _MOST_BYTES or name == entry.filename:
+            _refuse(f"it holds {entry.filename[:100]!r}, which is no part of a sketch")
+        with archive.open(entry) as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _, kind = read(stream)
+        size = prod(shape) * kind.itemsize
+        if kind.hasobject or len(shape) > 3 or min(shape, default=0) < 0:
+            _refuse(f'"{name}" has the wrong shape or kind, {shape} {kind}')
+        if size > _MOST_BYTES[name] or size > entry.file_size:
+            _refuse(f'"{name}" shall have {size:,} bytes, more than it holds or may have')
+        total += size
+    lacking = lacking_memory(2 * total)
+    if lacking is not None:
+        _refuse(f"it {lacking}")
+
+
 def _sketch(stored: dict[str, NDArray[Any]]) -> ScoreSketch:
     """Return the sketch of the arrays of a file; refuse arrays that contradict each other."""
-    about = json.loads(str(stored["about"]))
-    if about.get("schema") != SCHEMA:
-        _refuse(f"its schema is {about.get('schema')!r}, this version reads {SCHEMA}")
+    about = parse_json(str(stored["about"]))
+    if not isinstance(about, dict) or about.get("schema") != SCHEMA:
+        _refuse(f"its schema is unknown, this version reads {SCHEMA}")
     if about["domain"] not in DOMAINS or about["weighting"] not in WEIGHTINGS:
         _refuse(f"unknown domain {about['domain']!r} or weighting {about['weighting']!r}")
     tables = {name: _table(name, stored[name]) for name in _TABLES}

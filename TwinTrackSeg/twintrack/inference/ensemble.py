@@ -161,7 +161,7 @@ def score_ensemble(
     store = store or NetworkStore(device, keep=False)
     stage = open_stage(bundle, "fine")
     progress(0.0, "Preparing the region of interest")
-    case, window = _crop(ct, roi, stage, store)
+    case, window = _crop(ct, roi, stage, store, members=bundle.members)
     region = case.from_grid(roi.mask, window)
     canvas = Canvas.of(case.data, stage, None if roi.mask.all() else region)
     folds = bundle.folds["fine"]
@@ -201,7 +201,9 @@ def score_ensemble(
     )
 
 
-def _crop(ct: Volume, roi: Roi, stage: Stage, store: NetworkStore) -> tuple[Preprocessed, tuple[Range, Range, Range]]:
+def _crop(
+    ct: Volume, roi: Roi, stage: Stage, store: NetworkStore, *, members: int
+) -> tuple[Preprocessed, tuple[Range, Range, Range]]:
     """Preprocess the region with its surroundings; return it and where the region lies in it, along (z, y, x)."""
     shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm[::-1]
     patch = [0, 0, 0]
@@ -210,7 +212,7 @@ def _crop(ct: Volume, roi: Roi, stage: Stage, store: NetworkStore) -> tuple[Prep
         patch[axis] = int(stage.patch[n] * stage.configuration.spacing[n] / spacing[axis])
     start, stop = grown_box(roi.start[::-1], roi.stop[::-1], patch, shape)
     crop = ct.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    case = preprocess(crop, spacing, stage, device=store.device)
+    case = preprocess(crop, spacing, stage, device=store.device, members=members)
     z, y, x = ((s.start - a, s.stop - a) for s, a in zip(roi.slices, start, strict=True))
     return case, (z, y, x)
 

@@ -112,9 +112,9 @@ def predict_organ(
     stage = open_stage(bundle, "coarse")
     progress(0.0, "Preparing the CT")
     z, y, x = ct.geometry.spacing_mm[::-1]
-    case = preprocess(ct.array, (z, y, x), stage, device=store.device)
-    canvas = Canvas.of(case.data, stage)
     folds = bundle.folds["coarse"]
+    case = preprocess(ct.array, (z, y, x), stage, device=store.device, members=len(folds))
+    canvas = Canvas.of(case.data, stage)
     meter = TileMeter(len(canvas.tiles) * len(folds), "Looking for the pancreas", part(progress, 0.1, 1.0), cancel)
     members = (
         member_logits(canvas, canvas.tiles, bundle, stage, "coarse", fold, store, meter)[0].cpu() for fold in folds

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack.bundle import CHECKPOINT_NAME, Bundle
-from twintrack.bundle_plans import architecture_name, check_dataset, check_plans, label_channels
+from twintrack.bundle_architecture import read_architecture
+from twintrack.bundle_plans import check_dataset, check_plans, label_channels
 from twintrack.bundle_weights import read_checkpoint
 from twintrack.errors import BundleError
+from twintrack.system.capacity import lacking_memory
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +28,9 @@ __all__ = [
     "member_axes",
     "open_stage",
 ]
+
+PARAMETER_BYTES = 8
+"""Memory for each parameter: as it is read, and as float32 where it was stored in another precision."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +122,10 @@ def read_stage(folder: Path, plans: dict[str, Any], dataset: dict[str, Any], nam
         # The public PANORAMA coarse model has plans in the old format, which nnU-Net reads with a warning.
         warnings.filterwarnings("ignore", message="Detected old nnU-Net plans format")
         configuration = manager.get_configuration(name)
-    labels = LabelManager(dataset["labels"], dataset.get("regions_class_order"))
+    try:
+        labels = LabelManager(dataset["labels"], dataset.get("regions_class_order"))
+    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        raise BundleError(f"{folder / 'dataset.json'}: nnU-Net does not take these labels ({error})") from error
     return Stage(folder, manager, configuration, labels, label_channels(dataset), mirroring)
 
 
@@ -133,7 +141,7 @@ def build_network(stage: Stage) -> torch.nn.Module:
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     where = str(stage.folder / "plans.json")
-    name = architecture_name(stage.configuration.configuration, where)
+    name = read_architecture(stage.configuration.configuration, where).name
     try:
         with torch.device("meta"):
             network: torch.nn.Module = get_network_from_plans(
@@ -156,8 +164,10 @@ def load_member(stage: Stage, fold: str, device: torch.device) -> Member:
     Raises
     ------
     BundleError
-        If the checkpoint is missing, holds more than data, or does not fit the network of the plans.
+        If the checkpoint is missing, holds more than data, or does not fit the network of the plans; or if that needs
+        more memory than is free.
     """
+    _check_memory(stage, device.type)
     checkpoint, path = _read(stage, fold)
     network = _with_weights(stage, checkpoint, path)
     return Member(f"fold_{fold}", network.to(device), _mirror_axes(stage, checkpoint, path), device)
@@ -165,11 +175,29 @@ def load_member(stage: Stage, fold: str, device: torch.device) -> Member:
 
 def load_network(stage: Stage, fold: str) -> torch.nn.Module:
     """Load one member's torch module on the CPU; see `load_member`."""
+    _check_memory(stage, "cpu")
     return _with_weights(stage, *_read(stage, fold))
+
+
+def _check_memory(stage: Stage, device: str) -> None:
+    """Refuse a network for which there is too little main memory; a GPU's own is tried, and the CPU comes after it."""
+    where = str(stage.folder / "plans.json")
+    architecture = read_architecture(stage.configuration.configuration, where)
+    needed = PARAMETER_BYTES * architecture.parameters(stage.heads)
+    if device != "cuda":
+        needed += architecture.activation_bytes(stage.patch, stage.heads)
+    lacking = lacking_memory(needed)
+    if lacking is not None:
+        patch = " x ".join(map(str, stage.patch))
+        raise BundleError(
+            f"{where}: the network with its patch of {patch} voxels {lacking}; close other programs, or use a computer "
+            "with more memory"
+        )
 
 
 def _with_weights(stage: Stage, checkpoint: dict[str, Any], path: Path) -> torch.nn.Module:
     network = build_network(stage)
+    _check_shapes(network, checkpoint["network_weights"], path)
     weights = {
         key: tensor.float() if tensor.is_floating_point() else tensor
         for key, tensor in checkpoint["network_weights"].items()
@@ -180,6 +208,22 @@ def _with_weights(stage: Stage, checkpoint: dict[str, Any], path: Path) -> torch
         first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
         raise BundleError(f"{path}: the weights do not fit the network of plans.json ({first})") from error
     return network.requires_grad_(False)
+
+
+def _check_shapes(network: torch.nn.Module, weights: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Refuse weights of other names or shapes before any is turned into float32."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    for name, shape in wanted.items():
+        if name not in weights:
+            raise BundleError(f"{path}: the weights do not fit the network of plans.json (it lacks {name})")
+        if tuple(weights[name].shape) != shape:
+            raise BundleError(
+                f"{path}: the weights do not fit the network of plans.json (size mismatch for {name}: "
+                f"{tuple(weights[name].shape)} in place of {shape})"
+            )
+    for name in weights:
+        if name not in wanted:
+            raise BundleError(f"{path}: the weights do not fit the network of plans.json (it has {name} beside them)")
 
 
 def member_axes(stage: Stage, fold: str) -> tuple[int, ...]:
@@ -200,9 +244,9 @@ def _read(stage: Stage, fold: str) -> tuple[dict[str, Any], Path]:
 
 def _mirror_axes(stage: Stage, checkpoint: dict[str, Any], path: Path) -> tuple[int, ...]:
     axes = checkpoint.get("inference_allowed_mirroring_axes") or ()
-    if not all(axis in (0, 1, 2) for axis in axes):
+    if not isinstance(axes, list | tuple) or not all(type(axis) is int and axis in (0, 1, 2) for axis in axes):
         raise BundleError(f"{path}: mirroring axes {axes!r} are not axes of a volume")
-    return tuple(axes) if stage.mirroring else ()
+    return tuple(sorted(set(axes))) if stage.mirroring else ()
 
 
 def check_weights(bundle: Bundle) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from twintrack.inference.network import Stage
 from twintrack.inference.resample import Range, linear_resample, neighbours, range_touched
 from twintrack.inference.shapes import network_shape, slice_axis
 from twintrack.inference.spline import Prepare, resample_cubic, resample_slices
+from twintrack.system.capacity import lacking_memory
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +123,7 @@ def preprocess(
     *,
     device: torch.device | None = None,
     name: str = "the CT",
+    members: int = 1,
 ) -> Preprocessed:
     """Crop to nonzero, normalise and resample as nnU-Net's ``DefaultPreprocessor`` does for prediction.
 
@@ -140,11 +143,13 @@ def preprocess(
         Where to resample; by default, and where it lacks float64, on the CPU.
     name : str
         What `array` is, for messages.
+    members : int
+        Networks that will look at it, for the memory that their outputs take.
 
     Raises
     ------
     InputError
-        If every voxel is 0.
+        If every voxel is 0, or the resampled CT and the networks' outputs do not fit into memory.
     """
     import torch
 
@@ -154,6 +159,7 @@ def preprocess(
     nonzero = _nonzero_box(turned, name)
     part = turned[tuple(slice(a, b) for a, b in nonzero)]
     shape = network_shape(part.shape, spacing, stage.configuration.spacing)
+    _check_room(part.shape, shape, stage, members, on_gpu=device is not None and device.type == "cuda", name=name)
     part, normalise = _normalisation(part, stage)
     if device is None or device.type != "cuda":
         device = torch.device("cpu")
@@ -189,6 +195,45 @@ def _normalisation(part: NDArray[np.generic], stage: Stage) -> tuple[NDArray[np.
     return normalizer.run(data, outside), lambda values: values.astype(np.float32, copy=False)
 
 
+def _check_room(
+    before: Sequence[int], after: Sequence[int], stage: Stage, members: int, *, on_gpu: bool, name: str
+) -> None:
+    """Refuse a CT that is too large at the network's voxel size, before it is resampled.
+
+    At the same time there are, in bytes a voxel: first the result (4) beside the CT in float64, resampled but along the
+    axis that grows most, or, with nnU-Net's own function, twelve arrays of 8 bytes with all coordinates; then the
+    result, its padded copy, the weights and the mask of `twintrack.inference.sliding.sliding_logits` (13), and 4 a
+    channel for the sums of one member and those of the members before it, which lie on a GPU where there is one. The
+    matrices of the splines have a row for each new and a column for each old voxel of an axis.
+    """
+    voxels = prod(after)
+    matrices = sum(8 * (new + old) * old for new, old in zip(after, before, strict=True) if new != old)
+    last = max(range(3), key=lambda axis: after[axis] / before[axis])
+    resampling = matrices + 4 * voxels + 8 * (voxels // after[last] * before[last])
+    if not _is_usual(stage):
+        resampling += 96 * voxels
+    sums = 0 if on_gpu else 4 * stage.heads * min(members, 2)
+    lacking = lacking_memory(max(resampling, voxels * (13 + sums)))
+    if lacking is None:
+        return
+    size, edges = (" x ".join(f"{n:g}" for n in values) for values in (after, stage.configuration.spacing))
+    raise InputError(
+        f"{name} has {size} voxels at the network's voxel size of {edges} mm ({stage.folder / 'plans.json'}) and so "
+        f"{lacking}; give a smaller region or a bundle with larger voxels"
+    )
+
+
+def _is_usual(stage: Stage) -> bool:
+    """Whether the plans ask for cubic resampling within slices and the nearest slice, as nnU-Net's do."""
+    configuration = stage.configuration.configuration
+    options = configuration["resampling_fn_data_kwargs"]
+    return (
+        configuration["resampling_fn_data"] == "resample_data_or_seg_to_shape"
+        and (options.get("order", 3), options.get("order_z", 0), options.get("is_seg", False)) == (3, 0, False)
+        and set(options) <= {"order", "order_z", "is_seg", "force_separate_z"}
+    )
+
+
 def _resample(
     part: NDArray[np.generic],
     normalise: Prepare,
@@ -200,11 +245,7 @@ def _resample(
     """Resample (a, b, c) as the plans say."""
     configuration = stage.configuration.configuration
     options = configuration["resampling_fn_data_kwargs"]
-    usual = (
-        configuration["resampling_fn_data"] == "resample_data_or_seg_to_shape"
-        and (options.get("order", 3), options.get("order_z", 0), options.get("is_seg", False)) == (3, 0, False)
-        and set(options) <= {"order", "order_z", "is_seg", "force_separate_z"}
-    )
+    usual = _is_usual(stage)
     if usual and list(part.shape) == shape:
         return np.asarray(normalise(part), dtype=np.float32)
     if not usual:

@@ -12,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.bundle import Bundle
-from twintrack.errors import BundleError
+from twintrack.errors import BundleError, InputError
 from twintrack.inference.network import Member, Stage
 from twintrack.inference.store import NetworkStore
-from twintrack.inference.tiles import Tile, TileMeter, plan_tiles
+from twintrack.inference.tiles import Tile, TileMeter, most_tiles, plan_tiles
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = ["Canvas", "member_logits", "sliding_logits"]
+
+MAX_TILES = 50_000
+"""Most patches of a CT; a whole body at the resolution of a full-size network has some thousand."""
 
 MEMORY_PHRASES = ("out of memory", "allocate memory", "not enough memory", "ALLOC_FAILED")
 """Parts of torch's messages about too little memory: CUDA's and MPS's, main memory's on Linux and on Windows, and that
@@ -58,6 +61,11 @@ class Canvas:
             whole[inner] = mask
             mask = whole
         a, b, c = padded.shape[1:]
+        if (tiles := most_tiles((a, b, c), stage.patch)) > MAX_TILES:
+            raise InputError(
+                f"the network of {stage.folder / 'plans.json'} would look at {tiles:,} patches of {stage.patch} voxels,"
+                f" more than the {MAX_TILES:,} that are allowed; give a smaller region or another bundle"
+            )
         return cls(padded, plan_tiles((a, b, c), stage.patch, mask), inner)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil, prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.progress import CancelToken, Progress
 
-__all__ = ["Tile", "TileMeter", "plan_tiles", "tiles_near"]
+__all__ = ["Tile", "TileMeter", "most_tiles", "plan_tiles", "tiles_near"]
 
 Tile = tuple[slice, slice, slice]
 """A patch's place in network space."""
@@ -89,6 +90,11 @@ def plan_tiles(
     plans = [_place(shape, patch, mask, order) for order in itertools.permutations(range(3))]
     plans.append(_place(shape, patch, box, (0, 1, 2)))
     return min(([tile for tile in plan if mask[tile].any()] for plan in plans), key=len)
+
+
+def most_tiles(shape: tuple[int, int, int], patch: tuple[int, int, int]) -> int:
+    """Return how many tiles `plan_tiles` places over a whole volume, or a few more."""
+    return prod(ceil(max(0, size - edge) / (edge * TILE_STEP)) + 1 for size, edge in zip(shape, patch, strict=True))
 
 
 def tiles_near(tiles: Sequence[Tile], hot: Sequence[bool]) -> list[Tile]:

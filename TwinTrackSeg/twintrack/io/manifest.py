@@ -6,11 +6,12 @@ import csv
 import gzip
 import io
 import re
-import shutil
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
@@ -27,7 +28,18 @@ __all__ = [
     "scan_manifest",
 ]
 
-ANNOTATION = re.compile(r"annotation_(\d+)")
+ANNOTATION = re.compile(r"annotation_([0-9]{1,3})")
+ANY_ANNOTATION = re.compile(r"annotation_\d+")
+
+MAX_RATER = 100
+"""Largest number of a rater; a calibration takes memory for each number up to it."""
+
+MAX_COLUMNS = 1000
+MAX_CELL = 4096
+MAX_LINE_BYTES = 1_000_000
+MAX_BYTES = 256 * 1024**2
+MAX_ROWS = 1_000_000
+"""Limits of a manifest: columns, characters of a cell (the longest path), bytes of a row, bytes and rows in all."""
 
 SERIES = "series"
 """Column with the SeriesInstanceUID that is meant where ``image`` is a folder or archive with several series."""
@@ -74,14 +86,23 @@ class _Columns:
 
     def check(self, path: Path, header: Sequence[str]) -> None:
         """Refuse a header without a column that is needed, or with one twice."""
+        if len(header) > MAX_COLUMNS:
+            raise InputError(f"{path}: has {len(header)} columns, more than the {MAX_COLUMNS} that are allowed")
         missing = [column for column in ("case", *self.needs) if column not in header]
         if self.annotated and not any(ANNOTATION.fullmatch(column) for column in header):
             missing.append("annotation_1")
         if missing:
             raise InputError(f"{path}: needs the column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
-        twice = next((column for column in header if column and header.count(column) > 1), None)
-        if twice is not None:
-            raise InputError(f"{path}: has two columns {twice}; leave one")
+        seen: set[str] = set()
+        for column in header:
+            if column and column in seen:
+                raise InputError(f"{path}: has two columns {column}; leave one")
+            seen.add(column)
+            found = ANNOTATION.fullmatch(column)
+            if ANY_ANNOTATION.fullmatch(column) and (found is None or int(found.group(1)) > MAX_RATER):
+                raise InputError(
+                    f"{path}: the number in the column {column[:40]} must be at most {MAX_RATER}, in the digits 0 to 9"
+                )
 
 
 @dataclass(frozen=True)
@@ -175,17 +196,21 @@ def scan_manifest(
     path, columns = Path(path), _Columns(needs, annotated, (SERIES, *texts), optional)
     packed = io.BytesIO()
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"{path}: cannot be read as a CSV manifest, because it is not an ordinary file")
         with path.open("rb") as stream, gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3) as packer:
-            shutil.copyfileobj(stream, packer)
+            _copy(stream, packer, path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a CSV manifest ({error})") from error
     seen: set[str] = set()
     for row in _rows(path, packed.getvalue(), columns, look=True):
         if row.case in seen:
             raise InputError(f"{row.where}: case {row.case!r} stands twice; each case needs an own name")
         seen.add(row.case)
+        if len(seen) > MAX_ROWS:
+            raise InputError(f"{path}: holds more than the {MAX_ROWS:,} cases that are allowed")
     if not seen:
         raise InputError(f"{path}: holds no case")
     return ManifestRows(path, packed.getvalue(), columns, len(seen))
@@ -225,20 +250,68 @@ def located(row: ManifestRow, column: str) -> Iterator[None]:
 
 def _rows(path: Path, packed: bytes, columns: _Columns, *, look: bool) -> Iterator[ManifestRow]:
     """Yield the rows one by one; with `look` only while the files that they need are there."""
-    text = io.TextIOWrapper(gzip.GzipFile(fileobj=io.BytesIO(packed)), encoding="utf-8-sig", newline="")
+    lines = _Lines(path, gzip.GzipFile(fileobj=io.BytesIO(packed)))
     try:
-        reader = csv.DictReader(text)
-        columns.check(path, list(reader.fieldnames or []))
-        for line in reader:
-            yield _row(path, reader.line_num, line, columns, look)
+        reader = csv.reader(lines)
+        header = next(reader, [])
+        columns.check(path, header)
+        for cells in reader:
+            lines.row_ended()
+            if not cells:  # an empty line
+                continue
+            where = f"{path}, line {reader.line_num}"
+            if len(cells) != len(header):
+                raise InputError(f"{where}: has more or fewer cells than the header")
+            yield _row(path, where, dict(zip(header, cells, strict=True)), columns, look)
     except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a CSV manifest ({error})") from error
+        raise InputError(
+            f"{path}: cannot be read as a CSV manifest ({error}); save it as CSV with the encoding UTF-8"
+        ) from error
 
 
-def _row(path: Path, number: int, line: dict[str, str], columns: _Columns, look: bool) -> ManifestRow:
-    where = f"{path}, line {number}"
-    if None in line or None in line.values():
-        raise InputError(f"{where}: has more or fewer cells than the header")
+class _Lines:
+    """Lines of a manifest as text, each row of limited length, however many lines it has."""
+
+    def __init__(self, path: Path, stream: gzip.GzipFile) -> None:
+        self._path = path
+        self._stream = stream
+        self._first = True
+        self._left = MAX_LINE_BYTES
+
+    def row_ended(self) -> None:
+        """Allow the next row its length."""
+        self._left = MAX_LINE_BYTES
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        line = self._stream.readline(self._left + 1)
+        if not line:
+            raise StopIteration
+        self._left -= len(line)
+        if self._left < 0:
+            raise InputError(f"{self._path}: has a row of more than the {MAX_LINE_BYTES:,} bytes that are allowed")
+        if b"\0" in line:
+            raise csv.Error("it holds NUL, as a text in UTF-16 does" if self._first else "it holds NUL")
+        text = line.decode("utf-8-sig" if self._first else "utf-8")
+        self._first = False
+        return text
+
+
+def _copy(stream: BinaryIO, packer: gzip.GzipFile, path: Path) -> None:
+    left = MAX_BYTES
+    while chunk := stream.read(1 << 20):
+        left -= len(chunk)
+        if left < 0:
+            raise InputError(f"{path}: is larger than the {MAX_BYTES:,} bytes that a manifest may have")
+        packer.write(chunk)
+
+
+def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: bool) -> ManifestRow:
+    longest = max(map(len, line.values()))
+    if longest > MAX_CELL:
+        raise InputError(f"{where}: has a cell of {longest} characters, more than the {MAX_CELL} that are allowed")
     case = line["case"].strip()
     if not case:
         raise InputError(f"{where}: the case has no name")

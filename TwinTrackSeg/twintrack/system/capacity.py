@@ -19,6 +19,7 @@ __all__ = [
     "check_memory",
     "check_output",
     "is_out_of_memory",
+    "lacking_memory",
     "total_memory",
 ]
 
@@ -59,13 +60,21 @@ def check_memory(size_xyz: Sequence[int], bytes_per_voxel: float, what: str) -> 
     InputError
         With the memory that is needed and the memory that is free. Nothing where the latter is unknown.
     """
-    needed, free = prod(size_xyz) * bytes_per_voxel, available_memory()
-    if free is not None and needed > free:
+    lacking = lacking_memory(prod(size_xyz) * bytes_per_voxel)
+    if lacking is not None:
         size = " x ".join(str(n) for n in size_xyz)
         raise InputError(
-            f"{what} of {size} voxels needs about {_gb(needed)} of memory, and {_gb(free)} are free; crop or resample "
-            "the volume, close other programs, or use a computer with more memory"
+            f"{what} of {size} voxels {lacking}; crop or resample the volume, close other programs, or use a computer "
+            "with more memory"
         )
+
+
+def lacking_memory(needed_bytes: float) -> str | None:
+    """Say that something needs more memory than is free, as the end of a clause; None if it fits or nobody knows."""
+    free = available_memory()
+    if free is None or needed_bytes <= free:
+        return None
+    return f"needs about {_gb(needed_bytes)} of memory, and {_gb(free)} are free"
 
 
 def check_output(out: str | Path, voxels: int = 0) -> None:
@@ -168,4 +177,6 @@ def _windows_memory(field: int = 4) -> int | None:
 
 def _gb(number: float) -> str:
     """Write bytes for people."""
+    if number >= 1e13:
+        return f"{number / 1e12:,.0f} TB"
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

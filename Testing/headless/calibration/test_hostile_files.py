@@ -1,0 +1,95 @@
+"""Calibrators and sketches that a stranger wrote: limits before memory is taken, and one sentence."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from twintrack.bundle import demo_bundle_path
+from twintrack.calibration import ScoreSketch, read_calibrator
+from twintrack.calibration.sketch_file import load_sketch, save_sketch
+from twintrack.errors import InputError
+
+CALIBRATOR = json.loads((demo_bundle_path() / "calibrator.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"voxels": 10**19}, '"voxels" must be a whole number from 1 to'),
+        ({"voxels": 10**400}, "a whole number of 401 digits"),
+        ({"tumour_voxels": float("nan")}, "holds NaN"),
+        ({"knots": {"score": [0.5] * 20_000, "mhr": [0.5] * 20_000}}, "must have at most 10000 entries"),
+        ({"warnings": ["w"] * 200}, '"warnings" must have at most 100 entries'),
+        ({"warnings": ["\x1b[31m"]}, '"warnings" must be at most 2000 printable characters'),
+        ({"domain": "d" * 3000}, '"domain" must be at most 2000 printable characters'),
+    ],
+)
+def test_a_calibrator_beyond_a_limit_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    path = tmp_path / "calibrator.json"
+    path.write_text(json.dumps(CALIBRATOR | changes))
+    with pytest.raises(InputError, match=words) as caught:
+        read_calibrator(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_calibrator_that_is_no_ordinary_file_or_very_large_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.json").write_bytes(b" " * (17 * 1024**2))
+    for path, words in ((tmp_path / "c.json", "larger than"), (tmp_path, "not an ordinary file")):
+        with pytest.raises(InputError, match=words):
+            read_calibrator(path)
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> dict[str, Any]:
+    """The arrays of a small sketch."""
+    sketch = ScoreSketch.empty()
+    sketch.add(np.linspace(0, 1, 60, dtype=np.float32), [np.arange(60) > 30])
+    save_sketch(sketch, tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz") as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def promised(path: Path, name: str, header: str) -> None:
+    """Replace an array's file by one with a header alone."""
+    text = header.encode().ljust(117) + b"\n"
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: archive.read(entry) for entry in archive.infolist()}
+    entries[f"{name}.npy"] = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for entry, content in entries.items():
+            archive.writestr(entry, content)
+
+
+@pytest.mark.parametrize("shape", ["(61698,)", "(1000000000000,)", "(1099511627776, 1099511627776)", "(-1,)"])
+def test_a_header_that_promises_more_than_there_is_takes_no_memory(
+    tmp_path: Path, arrays: dict[str, Any], shape: str
+) -> None:
+    path = tmp_path / "promise.npz"
+    np.savez(path, **arrays)
+    promised(path, "counts", f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}, }}")
+    with pytest.raises(InputError, match="counts"):
+        load_sketch(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"case_keys": np.zeros(2_000_000, np.uint64)}, '"case_keys" shall have 16,000,000 bytes'),
+        ({"counts": np.zeros(20_000_000, np.int64)}, '"counts" shall have 160,000,000 bytes'),
+        ({"more": np.zeros(1)}, "'more.npy', which is no part of a sketch"),
+        ({"about": np.array("[" * 5000)}, "not readable as a sketch"),
+    ],
+)
+def test_arrays_that_no_sketch_has_are_refused_before_they_are_unpacked(
+    tmp_path: Path, arrays: dict[str, Any], changes: dict[str, Any], words: str
+) -> None:
+    np.savez_compressed(tmp_path / "bomb.npz", **(arrays | changes))
+    assert (tmp_path / "bomb.npz").stat().st_size < 2**20
+    with pytest.raises(InputError, match=words):
+        load_sketch(tmp_path / "bomb.npz")
