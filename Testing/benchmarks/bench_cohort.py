@@ -39,7 +39,8 @@ def simulated(task: CaseTask, sleep_s: float = 0.0, share: float = 0.01) -> str:
     with private_folder(folder) as work:
         for name, size in FILES.items():
             (work / name).write_bytes(bytes(int(size * share)))
-        record = {"case": task.case, "key": task.key, "status": "done", "row": ROW, "seconds": {}, "worker": ""}
+        record = {"case": task.case, "key": task.key, "made": task.made, "status": "done"}
+        record |= {"row": ROW, "seconds": {}, "worker": ""}
         write_record(work, record)
         publish(work, folder)
     return "done"

@@ -42,6 +42,8 @@ class CaseTask:
         The bundle's place and what it has to hold.
     settings : mapping
         `SegmentSettings` as JSON values.
+    made : mapping
+        What `key` is made of; see `twintrack.cohort.outdated`.
     """
 
     case: str
@@ -51,6 +53,7 @@ class CaseTask:
     bundle: str
     bundle_sha256: str
     settings: Mapping[str, Any]
+    made: Mapping[str, Any]
 
 
 def process_case(task: CaseTask) -> str:
@@ -99,6 +102,7 @@ def failure_record(task: CaseTask, kind: str, reason: str, seconds: float | None
     return {
         "case": task.case,
         "key": task.key,
+        "made": task.made,
         "status": "failed",
         "kind": kind,
         "reason": " ".join(reason.split()),
@@ -127,8 +131,8 @@ def _segment(task: CaseTask, folder: Path) -> None:
             raise
         _draw_thumbnail(work)
         row, seconds = case_row(work)
-        record = {"case": task.case, "key": task.key, "status": "done", "row": row, "worker": _worker_name()}
-        record["seconds"] = seconds | {"total": round(time.perf_counter() - started, 3)}
+        record = {"case": task.case, "key": task.key, "made": task.made, "status": "done", "row": row}
+        record |= {"worker": _worker_name(), "seconds": seconds | {"total": round(time.perf_counter() - started, 3)}}
         write_record(work, record)
         publish(work, folder)
 

@@ -20,8 +20,8 @@ __all__ = ["write_index"]
 _VESSEL = ("expected_angle_deg", "p_contact", "p_encased")
 
 
-def write_index(plan: CohortPlan) -> None:
-    """Write the page case by case.
+def write_index(plan: CohortPlan, note: str = "") -> None:
+    """Write the page case by case, with a note on all of them.
 
     Names and reasons reach the page as JSON in which no tag can end, and the page puts them into it as plain text. Only
     its own script may run.
@@ -32,7 +32,7 @@ def write_index(plan: CohortPlan) -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     about = (
         f"TwinTrack {__version__}, bundle {plan.bundle_path.name} (sha256 {plan.bundle_sha256[:16]}), "
-        f"threshold {plan.settings.threshold:g} of readers."
+        f"threshold {plan.settings.threshold:g} of readers. {note}"
     )
     values = {
         "SCRIPT_HASH": f"'sha256-{digest}'",
