@@ -81,15 +81,14 @@ def test_a_local_cluster_blames_the_cases_that_end_their_workers(
         assert tries(notes, case) <= 4, "the first time beside others, then alone"
 
 
-@pytest.mark.parametrize("workers", [1, 3])
-def test_a_running_scheduler_with_two_threads_a_worker_does_too(
-    workers, make_cohort, bundle_folder, settings, tmp_path, notes, monkeypatch
+def test_a_running_scheduler_with_one_worker_of_two_threads_does_too(
+    make_cohort, bundle_folder, settings, tmp_path, notes, monkeypatch
 ):
     from distributed import LocalCluster
 
     monkeypatch.setattr(run, "process_case", deadly(notes))
     out, options = tmp_path / "out", {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
-    with LocalCluster(n_workers=workers, threads_per_worker=2, resources={"GPU": 1}, **options) as running:
+    with LocalCluster(n_workers=1, threads_per_worker=2, resources={"GPU": 1}, **options) as running:
         summary = run_cohort(make_cohort(NAMES), bundle_folder, out, settings, scheduler=running.scheduler_address)
     assert [failure["case"] for failure in failures(out)] == KILLERS
     assert (summary.done, summary.failed) == (6, 2)

@@ -1,4 +1,4 @@
-"""Nobody else on this computer can join a cohort's run or see its pages, and no scheduler elsewhere is used without TLS."""
+"""Nobody else on this computer can join a cohort's run or see pages of it; no scheduler elsewhere without TLS."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if __name__ == "__main__":
     with cluster_client(workers=2, device="cpu", pages="pages" in sys.argv) as client:
         print(client.scheduler.address, dashboard(client), flush=True)
         for _ in sys.stdin:
-            print(sorted(client.run(os.getpid).values()), flush=True)
+            print(sorted(client.run(os.getpid, on_error="ignore").values()), flush=True)
 """
 """Opens the cluster of a run, and looks whether it works for each line that it reads."""
 
@@ -71,19 +71,27 @@ class Run:
         assert self.process.wait(timeout=60) == 0
 
 
-@pytest.fixture
-def start(tmp_path) -> Iterator[Callable[..., Run]]:
+@pytest.fixture(scope="module")
+def start(tmp_path_factory) -> Iterator[Callable[..., Run]]:
     """Return what opens the cluster of a run."""
     started: list[Run] = []
 
     def once(*options: str) -> Run:
-        started.append(Run(tmp_path, *options))
+        started.append(Run(tmp_path_factory.mktemp("run"), *options))
         return started[-1]
 
     yield once
     for run in started:
         run.process.kill()
-        run.process.communicate()
+        run.process.wait()
+        for pipe in (run.process.stdin, run.process.stdout):
+            pipe.close()
+
+
+@pytest.fixture(scope="module")
+def running(start) -> Run:
+    """The cluster of a run, without pages."""
+    return start()
 
 
 @pytest.fixture(scope="module")
@@ -136,8 +144,8 @@ def check_refused(run: Run, impostor: SelfSigned, folder: Path) -> None:
 
 
 @needs_openssl
-def test_every_port_of_a_run_refuses_strangers_also_after_a_death(start, impostor, tmp_path):
-    run = start()
+def test_every_port_of_a_run_refuses_strangers_also_after_a_death(running, impostor, tmp_path):
+    run = running
     assert run.address.startswith("tls://127.0.0.1:")
     assert run.dashboard == ""
     check_refused(run, impostor, tmp_path)
@@ -149,32 +157,27 @@ def test_every_port_of_a_run_refuses_strangers_also_after_a_death(start, imposto
         time.sleep(0.2)
     check_refused(run, impostor, tmp_path)
     assert run.workers() == after, "strangers disturbed the run"
-    run.end()
 
 
 @needs_openssl
-def test_a_dask_client_with_a_certificate_of_its_own_cannot_join(start, impostor):
+def test_a_dask_client_with_a_certificate_of_its_own_cannot_join(running, impostor):
     from distributed import Client, Security
 
-    run = start()
     own = {"tls_client_cert": impostor.certificate, "tls_client_key": impostor.key}
     for security in (None, Security(require_encryption=True, tls_ca_file=impostor.certificate, **own)):
         scheme = "tcp" if security is None else "tls"
         with pytest.raises((OSError, TypeError)):
-            Client(f"{scheme}://{run.address.partition('://')[2]}", security=security, timeout=3)
-    run.end()
+            Client(f"{scheme}://{running.address.partition('://')[2]}", security=security, timeout=3)
 
 
 @needs_openssl
-def test_the_key_is_in_no_command_line_environment_or_file(start):
-    run = start()
-    for process in run.processes():
+def test_the_key_is_in_no_command_line_environment_or_file(running):
+    for process in running.processes():
         assert "PRIVATE KEY" not in " ".join(process.cmdline())
         assert "PRIVATE KEY" not in " ".join(process.environ().values())
-    for path in run.temporary.rglob("*"):
+    for path in running.temporary.rglob("*"):
         assert not path.is_file() or b"PRIVATE KEY" not in path.read_bytes()
-    assert not list(run.temporary.glob("twintrack-key-*"))
-    run.end()
+    assert not list(running.temporary.glob("twintrack-key-*"))
 
 
 @needs_openssl
