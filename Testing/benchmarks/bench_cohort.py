@@ -20,10 +20,11 @@ from twintrack.bundle import demo_bundle_path
 from twintrack.cohort.case import CaseTask
 from twintrack.cohort.cluster import GPU, cluster_client
 from twintrack.cohort.flow import through_cluster
-from twintrack.cohort.folder import private_folder, publish, write_record
+from twintrack.cohort.folder import RECORD, write_record
 from twintrack.cohort.index import write_index
 from twintrack.cohort.plan import CohortPlan, make_plan
 from twintrack.cohort.tables import write_tables
+from twintrack.system.atomic import atomic_folder
 
 FILES = {"probability.nii.gz": 120_000, "segmentation.nii.gz": 5_000, "overview.png": 440_000, "report.html": 600_000}
 FILES |= {"result.json": 5_000, "invasion.json": 20_000, "invasion.csv": 500, "thumbnail.jpg": 12_000}
@@ -36,12 +37,12 @@ def simulated(task: CaseTask, sleep_s: float = 0.0, share: float = 0.01) -> str:
     """Do all that a worker does with a case but for the case."""
     folder = Path(task.folder)
     time.sleep(sleep_s)
-    with private_folder(folder) as work:
+    with atomic_folder(folder, command="cohort", last=RECORD) as work:
         for name, size in FILES.items():
             (work / name).write_bytes(bytes(int(size * share)))
-        record = {"case": task.case, "key": task.key, "status": "done", "row": ROW, "seconds": {}, "worker": ""}
+        record = {"case": task.case, "key": task.key, "made": task.made, "status": "done"}
+        record |= {"row": ROW, "seconds": {}, "worker": ""}
         write_record(work, record)
-        publish(work, folder)
     return "done"
 
 

@@ -17,6 +17,7 @@ from twintrack.cli_shell import (
     Device,
     DeviceOption,
     OutFolder,
+    Overwrite,
     Verbose,
     own_calibrator,
     progress_bar,
@@ -29,10 +30,17 @@ from twintrack.system.terminal import say, say_error
 if TYPE_CHECKING:
     from twintrack.spreading import Spread
 
-__all__ = ["SchedulerOption", "WaitOption", "cluster", "cohort"]
+__all__ = ["InsecureOption", "SchedulerOption", "WaitOption", "cluster", "cohort"]
 
 SchedulerOption = Annotated[
-    str | None, typer.Option(help="Address of a Dask scheduler, e.g. tcp://host:8786; its workers do the work.")
+    str | None, typer.Option(help="Address of a Dask scheduler, e.g. tls://host:8786; its workers do the work.")
+]
+
+InsecureOption = Annotated[
+    bool,
+    typer.Option(
+        "--insecure-scheduler", help="Allow a scheduler on another computer without TLS, e.g. tcp://host:8786."
+    ),
 ]
 
 WaitOption = Annotated[
@@ -44,7 +52,9 @@ WaitOption = Annotated[
 
 
 @contextmanager
-def cluster(scheduler: str | None, wait_s: int, *, bundle: Path | None = None) -> Iterator[Spread | None]:
+def cluster(
+    scheduler: str | None, wait_s: int, *, insecure: bool, bundle: Path | None = None
+) -> Iterator[Spread | None]:
     """Yield what spreads work, or the networks of a bundle, over the workers of a scheduler; None without one."""
     if scheduler is None:
         yield None
@@ -52,7 +62,8 @@ def cluster(scheduler: str | None, wait_s: int, *, bundle: Path | None = None) -
     from twintrack.cohort.cluster import cluster_client
     from twintrack.cohort.reduce import spread_over
 
-    with cluster_client(scheduler, networks=bundle is not None, patience_s=wait_s, announce=_tell) as client:
+    networks = bundle is not None
+    with cluster_client(scheduler, networks=networks, patience_s=wait_s, insecure=insecure, announce=_tell) as client:
         yield spread_over(client, bundle=bundle, announce=_tell, patience_s=wait_s)
 
 
@@ -73,11 +84,18 @@ def cohort(
     bundle: Annotated[Path, typer.Option(help="Model bundle: a folder or a zip, visible from all workers.")],
     out: OutFolder,
     scheduler: SchedulerOption = None,
+    insecure_scheduler: InsecureOption = False,
     wait_s: WaitOption = WORKER_PATIENCE_S,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes on this machine (by default one a GPU, or what the CPU allows)."),
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Open Dask's pages for everybody who uses this computer.")
+    ] = False,
+    redo: Annotated[
+        bool, typer.Option("--redo", help="Do cases again whose settings, bundle, files or version changed.")
+    ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try cases again that failed before.")] = False,
     vessel_names: Annotated[
         str | None, typer.Option(help="Values in the column vessels (by default PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5).")
@@ -96,12 +114,15 @@ def cohort(
     dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (all images must be DICOM).")] = False,
     calibrator: CalibratorOption = None,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
+    overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Segment many CTs, on this machine or a Dask cluster. Run it again to go on where it stopped."""
     start_log(verbose)
     if scheduler is not None and workers is not None:
         raise typer.BadParameter("a running scheduler has its own workers; leave one out", param_hint="--workers")
+    if scheduler is not None and dashboard:
+        raise typer.BadParameter("a running scheduler has its own pages; leave one out", param_hint="--dashboard")
     from twintrack.cohort import run_cohort
     from twintrack.invasion import check_rules
     from twintrack.settings import SegmentSettings, parse_vessel_names
@@ -129,7 +150,11 @@ def cohort(
             scheduler=scheduler,
             workers=workers,
             patience_s=wait_s,
+            insecure=insecure_scheduler,
+            pages=dashboard,
+            redo=redo,
             retry_failed=retry_failed,
+            overwrite=overwrite,
             announce=_tell,
             progress=progress,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twintrack.cli_cohort import SchedulerOption, WaitOption, cluster
+from twintrack.cli_cohort import InsecureOption, SchedulerOption, WaitOption, cluster
 from twintrack.cli_shell import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
 from twintrack.dask_shared import WORKER_PATIENCE_S
 from twintrack.system.terminal import say, say_error
@@ -64,6 +64,7 @@ def calibrate(
     sketch: Annotated[Path | None, typer.Option(help="Sketch of the cases to write (.npz), to be added up.")] = None,
     device: DeviceOption = Device.AUTO,
     scheduler: SchedulerOption = None,
+    insecure_scheduler: InsecureOption = False,
     wait_s: WaitOption = WORKER_PATIENCE_S,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
@@ -86,7 +87,8 @@ def calibrate(
     if len({path.absolute() for path in outputs}) < len(outputs):
         raise typer.BadParameter("two of the files to write have the same name; give each its own", param_hint="--out")
     check_output_files(*outputs, inputs=inputs, overwrite=overwrite)
-    with progress_bar() as progress, cluster(scheduler, wait_s, bundle=bundle) as spread:
+    spreading = cluster(scheduler, wait_s, insecure=insecure_scheduler, bundle=bundle)
+    with progress_bar() as progress, spreading as spread:
         found = sketch_cases(
             [_as_workers_see_it(path, scheduler) for path in manifest],
             bundle_path=bundle,
@@ -169,6 +171,7 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
     scheduler: SchedulerOption = None,
+    insecure_scheduler: InsecureOption = False,
     wait_s: WaitOption = WORKER_PATIENCE_S,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
@@ -178,7 +181,7 @@ def evaluate(
     from twintrack.evaluation import evaluate_manifest
     from twintrack.spreading import one_by_one
 
-    with progress_bar() as progress, cluster(scheduler, wait_s) as spread:
+    with progress_bar() as progress, cluster(scheduler, wait_s, insecure=insecure_scheduler) as spread:
         evaluate_manifest(
             _as_workers_see_it(manifest, scheduler),
             out,

@@ -215,7 +215,7 @@ def test_the_folder_of_another_manifest_is_refused(make_cohort, bundle_folder, a
         run_cohort(namesake, bundle_folder, out, settings, scheduler=address)
     assert record.read_bytes() == before
     longer = make_cohort(["p1", "p2"])
-    assert run_cohort(longer, bundle_folder, out, settings, scheduler=address).done == 2
+    assert run_cohort(longer, bundle_folder, out, settings, scheduler=address, redo=True).done == 2
     moved = longer.with_name("moved.csv")
     moved.write_bytes(longer.read_bytes())
     assert run_cohort(moved, bundle_folder, out, settings, scheduler=address).kept == 2

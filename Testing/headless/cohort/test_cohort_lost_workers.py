@@ -119,7 +119,9 @@ def test_a_scheduler_that_goes_away_is_named_and_no_folder_is_blamed(tmp_path, m
             doomed.close()
             with (
                 pytest.raises(InputError) as ended,
-                atomic_folder(tmp_path / "out", owned=("a",), last="a"),  # takes any trouble of the system for its own
+                atomic_folder(
+                    tmp_path / "out", command="test", last="a"
+                ),  # takes any trouble of the system for its own
             ):
                 waiting.result(ready)
             assert str(ended.value) == f"{address}: the scheduler went away; run it again"

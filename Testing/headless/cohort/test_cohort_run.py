@@ -84,7 +84,8 @@ def test_damaged_folders_and_changed_settings_are_done_again(finished, bundle_fo
     run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
     assert {name for name, stamp in stamps(out).items() if stamp != before[name]} == {"p1"}
     assert (out / "cohort.csv").read_bytes() == tables
-    changed = run_cohort(manifest, bundle_folder, out, replace(settings, threshold=0.25), scheduler=address)
+    new = replace(settings, threshold=0.25)
+    changed = run_cohort(manifest, bundle_folder, out, new, scheduler=address, redo=True)
     assert changed.kept == 0
     faster = replace(settings, threshold=0.25, backend="auto")
     assert run_cohort(manifest, bundle_folder, out, faster, scheduler=address).kept == 3

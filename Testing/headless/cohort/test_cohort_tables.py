@@ -8,19 +8,17 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from twintrack.cohort import run, tables
-from twintrack.cohort.case import CaseTask, failure_record
-from twintrack.cohort.folder import folder_name, private_folder, publish, write_record
+from twintrack.cohort import tables
+from twintrack.cohort.case import failure_record
+from twintrack.cohort.folder import RECORD, folder_name, write_record
 from twintrack.cohort.index import write_index
-from twintrack.cohort.patience import Patience
 from twintrack.cohort.plan import CohortPlan, make_plan
-from twintrack.progress import CancelToken
+from twintrack.system.atomic import atomic_folder
 
 CASES = ["p1", "=2+3", "p3", 'a "b", </script><b>c', "p5"]
 BROKEN = ("p3",)
@@ -47,13 +45,13 @@ def plan(make_cohort, bundle_folder, settings, tmp_path) -> CohortPlan:
     made = make_plan(make_cohort(CASES), bundle_folder, tmp_path / "out", settings)
     for number, case in enumerate(made.cases()):
         task = made.task(case)
-        record = {"case": case.case, "key": task.key, "status": "done", "row": row(number), "worker": "w"}
+        record = {"case": case.case, "key": task.key, "made": task.made, "status": "done"}
+        record |= {"row": row(number), "worker": "w"}
         if case.case in BROKEN:
             record = failure_record(task, "InputError", "no CT", 0.25)
         record["seconds"] = {"read": 0.1 * number, "total": 1.0 + number}
-        with private_folder(Path(task.folder)) as work:
+        with atomic_folder(Path(task.folder), command="cohort", last=RECORD) as work:
             write_record(work, record)
-            publish(work, Path(task.folder))
     return made
 
 
@@ -73,7 +71,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(tables, "ROWS_AT_A_TIME", 2)  # several blocks
-    assert tables.write_tables(plan) == (4, 1)
+    assert tables.write_tables(plan) == (4, 1, 0, 0)
     times = {line["case"]: line for line in read(plan.out / "timings.csv")}
     found = parquet.read_table(plan.out / "cohort.parquet").to_pylist()
     expected = [line | times[line["case"]] for line in read(plan.out / "cohort.csv")]
@@ -93,7 +91,7 @@ def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeyp
 
 def test_without_pyarrow_the_csv_tables_are_all(plan, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert tables.write_tables(plan) == (4, 1)
+    assert tables.write_tables(plan) == (4, 1, 0, 0)
     assert not (plan.out / "cohort.parquet").exists()
     assert [line["case"] for line in read(plan.out / "cohort.csv")] == ["p1", "'=2+3", 'a "b", </script><b>c', "p5"]
     assert read(plan.out / "failures.csv") == [{"case": "p3", "kind": "InputError", "reason": "no CT"}]
@@ -116,41 +114,3 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     for line in shown["rows"]:
         assert (plan.out / line[1] / "case.json").is_file()
-
-
-class Ended:
-    """What a run asks the future of a task that has ended."""
-
-    status = "finished"
-
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
-
-    def done(self) -> bool:
-        return True
-
-    def exception(self) -> Exception | None:
-        return self.error
-
-    def result(self, timeout: float) -> str:
-        return "done"
-
-
-def test_a_case_that_no_worker_survives_is_a_failure_and_the_run_goes_on(plan, monkeypatch):
-    from distributed import KilledWorker
-
-    def ended(client: object, function: object, tasks: Iterator[CaseTask], **how: object) -> Iterator[Any]:
-        for task in tasks:
-            yield task, Ended(KilledWorker(task.case, None, 3) if task.case == "p1" else None)
-
-    said: list[str] = []
-    monkeypatch.setattr(run, "through_cluster", ended)
-    monkeypatch.setattr(run, "slots", lambda *_: 1)
-    tasks = map(plan.task, plan.cases())
-    patience = Patience(None, progress=lambda _, message: said.append(message))
-    run._compute(None, tasks, len(plan), patience, CancelToken())
-    assert said[-1].startswith("5 of 5 cases, 1 failed, ")
-    assert tables.write_tables(plan) == (3, 2)
-    first, second = read(plan.out / "failures.csv")
-    assert (first["case"], first["kind"], second["case"]) == ("p1", "KilledWorker", "p3")
-    assert "several workers died in the middle of this case" in first["reason"]

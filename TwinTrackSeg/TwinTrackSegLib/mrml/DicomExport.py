@@ -16,7 +16,9 @@ from twintrack.dicom import (
     write_segmentation,
     write_structured_report,
 )
+from twintrack.dicom.derived import MANUFACTURER
 from twintrack.errors import InputError
+from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Correction import drawnBy, noticeEdit
 from TwinTrackSegLib.mrml.ResultFiles import currentRecord
@@ -75,7 +77,7 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     InputError
         If there is no DICOM series, or it is not the one that was segmented.
     OutputError
-        If no segment holds a voxel or a file cannot be written.
+        If no segment holds a voxel, a file cannot be written, or one of the names beside is another program's.
     """
     path, volumeNode = Path(path), result.volumeNode
     if volumeNode is None:
@@ -88,24 +90,37 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     anything = any(mask.array.any() for mask in masks.values())
     stated, raters = _stated(result), result.readers
     shown = stated | {"remarks": Remarks.of(result.record.get("result", {}))}
-    written = write_segmentation(
-        masks,
-        source,
-        path,
-        threshold=result.threshold,
-        probability=probability if anything else None,
-        drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawnBy(result))},
-        raters=raters,
-        **shown,
-    )
-    if probability.array.any():
-        write_parametric_map(probability, source, path.with_name(f"{path.stem}-map.dcm"), **shown)
-    if "tumor" in masks and masks["tumor"].array.any():
-        report = path.with_name(f"{path.stem}-report.dcm")
-        record, _ = currentRecord(result)
-        invasion = _invasionNow(result)
-        write_structured_report(record, invasion, source, written, report, raters=raters, **stated)
-    return written
+    beside = path.with_name(f"{path.stem}-map.dcm"), path.with_name(f"{path.stem}-report.dcm")
+    with atomic_paths(*beside, path, inputs=source.files, proof=lambda file: file == path or _isOurs(file)) as partials:
+        mapFile, reportFile, segmentationFile = partials
+        write_segmentation(
+            masks,
+            source,
+            segmentationFile,
+            threshold=result.threshold,
+            probability=probability if anything else None,
+            drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawnBy(result))},
+            raters=raters,
+            **shown,
+        )
+        if probability.array.any():
+            write_parametric_map(probability, source, mapFile, **shown)
+        if "tumor" in masks and masks["tumor"].array.any():
+            record, _ = currentRecord(result)
+            invasion = _invasionNow(result)
+            write_structured_report(record, invasion, source, segmentationFile, reportFile, raters=raters, **stated)
+    return path
+
+
+def _isOurs(file: Path) -> bool:
+    """Whether a DICOM object is one of this module's; the user was asked about the one that was named alone."""
+    import pydicom
+
+    try:
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Manufacturer"])
+    except (OSError, ValueError, pydicom.errors.InvalidDicomError):
+        return False
+    return not file.is_symlink() and str(header.get("Manufacturer", "")) == MANUFACTURER
 
 
 def _invasionNow(result: SceneResult) -> dict[str, Any] | None:

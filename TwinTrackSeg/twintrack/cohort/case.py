@@ -13,6 +13,7 @@ from twintrack.cohort.folder import RECORD, read_record, write_record
 from twintrack.cohort.kept import kept_model
 from twintrack.cohort.row import case_row
 from twintrack.errors import OutputError, TwinTrackError
+from twintrack.results import RESULT_FILES, run_inputs, segment_file
 from twintrack.system.atomic import atomic_folder
 from twintrack.worker_server import return_memory
 
@@ -23,6 +24,9 @@ COMMAND = "cohort"
 
 THUMBNAIL = "thumbnail.jpg"
 """Small copy of ``overview.png`` for the table of all cases."""
+
+CASE_FILES = (*RESULT_FILES, THUMBNAIL, RECORD)
+"""All that a case's folder may get."""
 
 THUMBNAIL_SIZE = (320, 200)
 """Largest width and height of a thumbnail."""
@@ -46,6 +50,10 @@ class CaseTask:
         The bundle's place and what it has to hold.
     settings : mapping
         `SegmentSettings` as JSON values.
+    made : mapping
+        What `key` is made of; see `twintrack.cohort.outdated`.
+    overwrite : bool
+        Whether other files at the places of the result's are replaced.
     """
 
     case: str
@@ -55,6 +63,8 @@ class CaseTask:
     bundle: str
     bundle_sha256: str
     settings: Mapping[str, Any]
+    made: Mapping[str, Any]
+    overwrite: bool = False
 
 
 def process_case(task: CaseTask) -> str:
@@ -93,7 +103,7 @@ def process_case(task: CaseTask) -> str:
 def publish_failure(task: CaseTask, kind: str, reason: str, seconds: float | None = None) -> None:
     """Let the case's folder say why there is no result."""
     folder = Path(task.folder)
-    with atomic_folder(folder, command=COMMAND, last=RECORD) as work:
+    with atomic_folder(folder, command=COMMAND, last=RECORD, overwrite=task.overwrite) as work:
         write_record(work, failure_record(task, kind, reason, seconds))
 
 
@@ -102,6 +112,7 @@ def failure_record(task: CaseTask, kind: str, reason: str, seconds: float | None
     return {
         "case": task.case,
         "key": task.key,
+        "made": task.made,
         "status": "failed",
         "kind": kind,
         "reason": " ".join(reason.split()),
@@ -112,7 +123,6 @@ def failure_record(task: CaseTask, kind: str, reason: str, seconds: float | None
 
 def _segment(task: CaseTask, folder: Path) -> None:
     """Write the whole result beside its final place, and move it there."""
-    from twintrack.results import run_inputs, segment_file
     from twintrack.settings import SegmentSettings
 
     started = time.perf_counter()
@@ -121,7 +131,8 @@ def _segment(task: CaseTask, folder: Path) -> None:
     with model.making:
         store = model.networks.store(settings)
     inputs = run_inputs(task.source, task.bundle, settings)
-    with atomic_folder(folder, command=COMMAND, last=RECORD, inputs=inputs) as work:
+    place = atomic_folder(folder, command=COMMAND, last=RECORD, inputs=inputs, overwrite=task.overwrite)
+    with place as work:
         try:
             segment_file(task.source, model.bundle, work, settings, store=store, turn=model.turn, private=True)
         except TwinTrackError as error:
@@ -131,8 +142,8 @@ def _segment(task: CaseTask, folder: Path) -> None:
             raise
         _draw_thumbnail(work)
         row, seconds = case_row(work)
-        record = {"case": task.case, "key": task.key, "status": "done", "row": row, "worker": _worker_name()}
-        record["seconds"] = seconds | {"total": round(time.perf_counter() - started, 3)}
+        record = {"case": task.case, "key": task.key, "made": task.made, "status": "done", "row": row}
+        record |= {"worker": _worker_name(), "seconds": seconds | {"total": round(time.perf_counter() - started, 3)}}
         write_record(work, record)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import logging
 import os
+import socket
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from twintrack.dask_shared import GPU, WORKER_PATIENCE_S, check_versions
 from twintrack.errors import InputError
@@ -19,6 +22,14 @@ if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["GPU", "check_versions", "cluster_client", "dashboard", "slots"]
+
+LOOPBACK = "127.0.0.1"
+
+PROTECTED = ("tls", "wss", "inproc")
+"""Kinds of address that nobody on the way can read or pose as; the last one does not leave the process."""
+
+PAGES = ("distributed.http.scheduler.info", "distributed.http.scheduler.json", "distributed.http.statics")
+"""Dask's pages about a scheduler, beside those that it makes with bokeh. The others would reach into other servers."""
 
 CONNECT_S = 10
 """A scheduler that has not answered after this time is taken for unreachable."""
@@ -36,6 +47,8 @@ DASK = {
     "distributed.worker.profile.enabled": False,
     # A local worker that died would be given up for good after 15 s, and starting it again can take longer.
     "distributed.deploy.lost-worker-timeout": f"{WORKER_PATIENCE_S:g}s",
+    # A case whose worker died is handed back at once, and tried alone; see `twintrack.cohort.flow.one_on_each_worker`.
+    "distributed.scheduler.allowed-failures": 0,
 }
 """Dask's settings, for this process and the workers that it starts."""
 
@@ -48,9 +61,13 @@ def cluster_client(
     device: str = "auto",
     networks: bool = True,
     patience_s: float = WORKER_PATIENCE_S,
+    insecure: bool = False,
+    pages: bool = False,
     announce: Callable[[str], None] | None = None,
 ) -> Iterator[Client]:
     """Yield a client of a running scheduler, or of a cluster of processes on this machine.
+
+    The cluster of this machine speaks TLS with a key of its own, so that no other user of the machine joins it.
 
     Parameters
     ----------
@@ -64,13 +81,18 @@ def cluster_client(
         Whether workers need the resource `GPU`.
     patience_s : float
         How long a scheduler without workers is waited for to get the first one.
+    insecure : bool
+        Whether a scheduler on another computer may be spoken to without TLS.
+    pages : bool
+        Whether the local cluster shows Dask's pages on the loopback, to everybody who has an account on this machine.
     announce : callable, optional
-        Told that it is waited for.
+        Told that it is waited for, and that there is no TLS.
 
     Raises
     ------
     InputError
-        If the scheduler cannot be reached, gets no workers, or runs other versions than this process.
+        If the scheduler cannot be reached, is elsewhere without TLS, gets no workers, or runs other versions than this
+        process; or if no key can be made for a local cluster.
     """
     import dask
     import distributed  # noqa: F401  (sets the level of its log when it is imported)
@@ -79,9 +101,9 @@ def cluster_client(
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters comes back as an exception
     with (
         dask.config.set(DASK),
-        _local(workers, device, networks)
+        _local(workers, device, networks, pages)
         if scheduler is None
-        else _remote(scheduler, networks, patience_s, announce) as client,
+        else _remote(scheduler, networks, patience_s, insecure, announce) as client,
     ):
         yield client
 
@@ -93,24 +115,36 @@ def slots(client: Client, resource: str | None = None) -> int:
 
 
 @contextmanager
-def _local(workers: int | None, device: str, networks: bool) -> Iterator[Client]:
+def _local(workers: int | None, device: str, networks: bool, pages: bool) -> Iterator[Client]:
+    import dask
     from dask.system import CPU_COUNT
-    from distributed import Client, LocalCluster
+    from distributed import Client, Nanny, Scheduler, SpecCluster
+    from distributed.system import MEMORY_LIMIT
+
+    from twintrack.dask_nodes import SchedulerWithoutPages, WorkerWithoutPages, run_security
 
     gpus = gpu_count() if networks and device in ("auto", "cuda") else 0
     workers = workers or gpus or _cpu_workers(networks)
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(CPU_COUNT // workers, 1) if networks else 1)
-    environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
-    with warnings.catch_warnings():
+    security = run_security()
+    common = {"protocol": "tls://", "host": LOOPBACK, "security": security}
+    options = {
+        **common,
+        "worker_class": WorkerWithoutPages,
+        "nthreads": 2 if gpus else 1,  # with two, one case is read or written while another is on the GPU
+        "memory_limit": MEMORY_LIMIT // workers,
+        "resources": {GPU: 1},
+        "env": dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
+        "silence_logs": logging.CRITICAL,
+    }
+    about = {"dashboard": pages, "dashboard_address": f"{LOOPBACK}:8787"}
+    with warnings.catch_warnings(), dask.config.set({"distributed.scheduler.http.routes": list(PAGES)}):
         warnings.simplefilter("ignore")  # a dashboard's port that is in use
-        cluster = LocalCluster(
-            n_workers=workers,
-            threads_per_worker=2 if gpus else 1,  # with two, one case is read or written while another is on the GPU
-            processes=True,
-            dashboard_address="127.0.0.1:8787",
+        cluster = SpecCluster(
+            workers={number: {"cls": Nanny, "options": options} for number in range(workers)},
+            scheduler={"cls": Scheduler if pages else SchedulerWithoutPages, "options": {**common, **about}},
+            security=security,
             silence_logs=logging.CRITICAL,
-            resources={GPU: 1},
-            env=environment,
         )
     with cluster, Client(cluster) as client:
         if gpus > 1:
@@ -120,18 +154,16 @@ def _local(workers: int | None, device: str, networks: bool) -> Iterator[Client]
 
 @contextmanager
 def _remote(
-    address: str, networks: bool, patience_s: float, announce: Callable[[str], None] | None
+    address: str, networks: bool, patience_s: float, insecure: bool, announce: Callable[[str], None] | None
 ) -> Iterator[Client]:
     from distributed import Client
 
+    _check_protection(address, insecure, announce)
     try:
         _check_answer(address)
         client = Client(address, timeout=CONNECT_S)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"{address}: no Dask scheduler can be reached there ({_reason(error)}); check the address, and that "
-            "`dask scheduler` runs"
-        ) from error
+        raise _unreachable(address, error) from error
     with client:
         check_versions(address, _versions(client))
         _wait_for_worker(address, client, patience_s, announce)
@@ -141,6 +173,49 @@ def _remote(
                 f'{address}: none of its workers may run networks; start them with --resources "{GPU}=1" --nthreads 2'
             )
         yield client
+
+
+def _check_protection(address: str, insecure: bool, announce: Callable[[str], None] | None) -> None:
+    """Refuse a scheduler without TLS that is not on this computer, unless the user wants just that.
+
+    Raises
+    ------
+    InputError
+        If it is such a one, or nobody knows where it is.
+    """
+    kind, _, place = address.rpartition("://")
+    if kind in PROTECTED:
+        return
+    try:
+        host = urlsplit(f"//{place}").hostname or ""
+        if _is_loopback(host):
+            return
+    except (OSError, ValueError) as error:
+        raise _unreachable(address, error) from error
+    if not insecure:
+        raise InputError(
+            f"{address}: without TLS whoever is on the network between can read what is sent, and run programs on the "
+            "workers and on this computer; set up TLS and give tls://, or give --insecure-scheduler where you trust "
+            "everybody on that network"
+        )
+    if announce is not None:
+        announce(
+            f"warning: {address} is spoken to without TLS: whoever is on the network between can run programs on its "
+            "workers and on this computer"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether a host, by all of its addresses, is this computer itself."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return all(ipaddress.ip_address(str(place[4][0]).partition("%")[0]).is_loopback for place in found)
+
+
+def _unreachable(address: str, error: Exception) -> InputError:
+    return InputError(
+        f"{address}: no Dask scheduler can be reached there ({_reason(error)}); check the address, and that "
+        "`dask scheduler` runs"
+    )
 
 
 def _check_answer(address: str) -> None:
@@ -212,10 +287,12 @@ def _versions(client: Client) -> Any:
 
 
 def dashboard(client: Client) -> str:
-    """Return the address of the dashboard; without bokeh Dask has plain pages only."""
+    """Return the address of the dashboard, empty if there is none; without bokeh Dask has plain pages only."""
     from importlib.util import find_spec
 
-    link = str(client.dashboard_link)
+    link = str(client.dashboard_link or "")
+    if not link:
+        return ""
     return link if find_spec("bokeh") else link.removesuffix("/status") + "/info/main/workers.html"
 
 

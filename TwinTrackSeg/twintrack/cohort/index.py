@@ -8,20 +8,22 @@ import html
 import json
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from twintrack import __version__
 from twintrack.cohort.folder import folder_name
 from twintrack.cohort.plan import CASES, CohortPlan
-from twintrack.system.atomic import atomic_path
 
-__all__ = ["write_index"]
+__all__ = ["INDEX", "write_index"]
+
+INDEX = "index.html"
 
 _VESSEL = ("expected_angle_deg", "p_contact", "p_encased")
 
 
-def write_index(plan: CohortPlan) -> None:
-    """Write the page case by case.
+def write_index(plan: CohortPlan, folder: Path, note: str = "") -> None:
+    """Write the page case by case, with a note on all of them.
 
     Names and reasons reach the page as JSON in which no tag can end, and the page puts them into it as plain text. Only
     its own script may run.
@@ -32,7 +34,7 @@ def write_index(plan: CohortPlan) -> None:
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     about = (
         f"TwinTrack {__version__}, bundle {plan.bundle_path.name} (sha256 {plan.bundle_sha256[:16]}), "
-        f"threshold {plan.settings.threshold:g} of readers."
+        f"threshold {plan.settings.threshold:g} of readers. {note}"
     )
     values = {
         "SCRIPT_HASH": f"'sha256-{digest}'",
@@ -41,10 +43,7 @@ def write_index(plan: CohortPlan) -> None:
         "SCRIPT": script,
     }
     before, after = page.split("@@DATA@@")
-    with (
-        atomic_path(plan.out / "index.html", overwrite=True) as partial,
-        partial.open("w", encoding="utf-8", newline="\n") as stream,
-    ):
+    with (folder / INDEX).open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(_filled(before, values))
         stream.write(f'{{"vessels": {_json(list(plan.vessels))}, "rows": [\n')
         for number, row in enumerate(_rows(plan)):

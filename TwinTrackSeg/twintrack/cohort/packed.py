@@ -18,15 +18,17 @@ def submit_packed(
     function: Callable[..., object],
     *arguments: object,
     resources: Mapping[str, float] | None,
+    worker: str | None = None,
 ) -> Future[Any]:
-    """Let a worker call `function`; the scheduler sees a name and some bytes.
+    """Let a worker, or that very one, call `function`; the scheduler sees a name and some bytes.
 
     A scheduler makes Python objects of what it is sent, and remembers the last 1,000 messages of every connection.
     """
     from distributed.protocol.pickle import dumps
 
     packed = dumps((function, arguments))
-    return client.submit(_call, packed, key=f"{name}-{uuid.uuid4().hex}", resources=resources)
+    where = {} if worker is None else {"workers": [worker]}
+    return client.submit(_call, packed, key=f"{name}-{uuid.uuid4().hex}", resources=resources, **where)
 
 
 def _call(packed: bytes) -> object:

@@ -116,14 +116,21 @@ class Patience:
         Cancelled
             If the user cancelled meanwhile.
         """
-        if not future.done():
-            ended = threading.Event()
-            future.add_done_callback(lambda _: ended.set())
-            self.wait(ended.wait)
-        self.check(future)
-        error = future.exception()
-        if error is not None:
-            raise error
+        from distributed import TimeoutError as TooLong
+
+        while True:
+            if not future.done():
+                ended = threading.Event()
+                future.add_done_callback(lambda _, ended=ended: ended.set())
+                self.wait(ended.wait)
+            self.check(future)
+            try:
+                error = future.exception(timeout=FETCH_S)
+            except TooLong:  # its worker died at this moment
+                continue
+            if error is not None:
+                raise error
+            return
 
     def result(self, future: Future[Any]) -> Any:
         """Return what a task gives; see `end`."""
@@ -140,8 +147,11 @@ class Patience:
                 raise self.error(GONE) from error
 
     def check(self, future: Future[Any]) -> None:
-        """Raise `InputError` if a task has ended because the scheduler is gone."""
-        if future.status in ("cancelled", "lost"):
+        """Raise `InputError` if a task has ended because the scheduler is gone.
+
+        One whose result was lost with its worker is carried out again, and has not ended.
+        """
+        if future.status == "cancelled":
             raise self.error(GONE)
 
     def error(self, what: str) -> InputError:

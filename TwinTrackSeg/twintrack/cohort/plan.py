@@ -15,6 +15,7 @@ from twintrack import __version__
 from twintrack.bundle import Bundle
 from twintrack.cohort.case import CaseTask
 from twintrack.cohort.folder import folder_name, read_record
+from twintrack.cohort.outdated import CaseState, Difference, difference
 from twintrack.errors import InputError
 from twintrack.io.manifest import ManifestRow, ManifestRows, scan_manifest
 from twintrack.io.volumes import FILE_ENDINGS
@@ -65,6 +66,8 @@ class CohortPlan:
         Names of the vessels that may be measured.
     calibrator_sha256 : str or None
         Identifies the calibrator in place of the bundle's.
+    overwrite : bool
+        Whether other files at the places of the results are replaced.
     """
 
     rows: ManifestRows
@@ -74,6 +77,7 @@ class CohortPlan:
     settings: SegmentSettings
     vessels: tuple[str, ...]
     calibrator_sha256: str | None = None
+    overwrite: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -88,36 +92,48 @@ class CohortPlan:
         """Return the folder of a case."""
         return self.out / CASES / folder_name(case.case)
 
+    def made(self, case: Case, *, files: bool = True) -> dict[str, Any]:
+        """Return what the result of a case depends on, as its record states it; with `files` as they are now."""
+        settings = self.settings.to_json() | {"series": case.series, "calibrator": self.calibrator_sha256}
+        relevant = {name: value for name, value in settings.items() if name not in (*WHERE_NOT_WHAT, "vessels")}
+        made: dict[str, Any] = {"version": __version__, "bundle": self.bundle_sha256, "settings": relevant}
+        if files:
+            made["image"] = _digest(_fingerprint(Path(case.source)))
+            made["vessels"] = None if case.vessels is None else _digest(_fingerprint(Path(case.vessels)))
+        return dict(json.loads(json.dumps(made)))  # as it is when it is read again
+
     def task(self, case: Case) -> CaseTask:
         """Return the task of a case; its key says what the files are like now."""
-        settings = self.settings.to_json() | {"vessels": case.vessels, "series": case.series}
-        relevant = {name: value for name, value in settings.items() if name not in (*WHERE_NOT_WHAT, "vessels")}
-        key = {
-            "version": __version__,
-            "bundle": self.bundle_sha256,
-            "settings": relevant | {"calibrator": self.calibrator_sha256},
-            "case": case.case,
-            "image": _fingerprint(Path(case.source)),
-            "vessels": None if case.vessels is None else _fingerprint(Path(case.vessels)),
-        }
+        made = self.made(case)
         return CaseTask(
             case=case.case,
-            key=hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest(),
+            key=_digest([case.case, made]),
             source=case.source,
             folder=str(self.folder(case)),
             bundle=str(self.bundle_path),
             bundle_sha256=self.bundle_sha256,
-            settings=settings,
+            settings=self.settings.to_json() | {"vessels": case.vessels, "series": case.series},
+            overwrite=self.overwrite,
+            made=made,
         )
 
-    def states(self) -> Iterator[str]:
-        """Yield ``done``, ``failed`` or ``open`` for each case, as its folder says."""
+    def states(self) -> Iterator[CaseState]:
+        """Yield how things stand with each case, as its folder says."""
 
-        def state(case: Case) -> str:
-            record = read_record(self.folder(case), self.task(case).key)
-            return "open" if record is None else str(record["status"])
+        def state(case: Case) -> CaseState:
+            record = read_record(self.folder(case))
+            if record is None:
+                return CaseState("open")
+            status, found = str(record["status"]), difference(record.get("made"), self.made(case))
+            if found.changes:  # nobody loses anything when a failure is tried again
+                status = "outdated" if status == "done" else "open"
+            return CaseState(status, found)
 
         yield from _in_threads(state, self.cases())
+
+    def difference(self, case: Case, record: Mapping[str, Any]) -> Difference:
+        """Return what a record was made with otherwise; its files are not looked at."""
+        return difference(record.get("made"), self.made(case, files=False))
 
     def records(self) -> Iterator[tuple[Case, dict[str, Any]]]:
         """Yield the cases that have a record with it; one after the other, never all at once."""
@@ -131,7 +147,12 @@ class CohortPlan:
 
 
 def make_plan(
-    manifest: str | Path, bundle_path: str | Path, out: str | Path, settings: SegmentSettings | None = None
+    manifest: str | Path,
+    bundle_path: str | Path,
+    out: str | Path,
+    settings: SegmentSettings | None = None,
+    *,
+    overwrite: bool = False,
 ) -> CohortPlan:
     """Read a manifest with the columns ``case``, ``image`` and, if there are such, ``vessels`` and ``series``.
 
@@ -157,6 +178,7 @@ def make_plan(
         settings=replace(settings, vessels=None, series=None, calibrator=None if own is None else str(own)),
         vessels=tuple(dict.fromkeys([*given, *predicted])),
         calibrator_sha256=None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
+        overwrite=overwrite,
     )
 
 
@@ -194,6 +216,10 @@ def _own_calibrator(bundle: Bundle, settings: SegmentSettings) -> Path | None:
     if bundle.calibrator_path is None:
         raise InputError(f"{bundle.path}: holds no calibrator; fit one, or ask for the raw score with --no-calibration")
     return None
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _fingerprint(path: Path) -> list[Any]:

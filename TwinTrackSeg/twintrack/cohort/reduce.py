@@ -79,8 +79,8 @@ def spread_over(
         first = next(iter(items))
         if isinstance(first, ManifestRow):
             check_row_seen(client, first, bundle)
-        if announce is not None:
-            announce(f"dashboard: {dashboard(client)}")
+        if announce is not None and (link := dashboard(client)):
+            announce(f"dashboard: {link}")
         size = min(max(len(items) // CASES_PER_STEP, 1), MOST_IN_BATCH)
         left, number = iter(items), 0
         resource = None if bundle is None else GPU

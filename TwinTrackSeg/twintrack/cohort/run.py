@@ -1,42 +1,38 @@
-"""The run over a cohort: what is done stays, what is missing is computed, tables at the end."""
+"""The run over a cohort: what is done stays, what is missing is computed, tables grow meanwhile."""
 
 from __future__ import annotations
 
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from twintrack import __version__
-from twintrack.bundle import file_sha256
-from twintrack.cohort.case import CaseTask, process_case, publish_failure
+from twintrack.cohort.case import CASE_FILES, COMMAND, CaseTask, process_case, publish_failure
 from twintrack.cohort.cluster import GPU, cluster_client, dashboard, slots
-from twintrack.cohort.flow import through_cluster
-from twintrack.cohort.folder import folder_name, writing
-from twintrack.cohort.index import write_index
+from twintrack.cohort.flow import DEATHS, one_on_each_worker, through_cluster
+from twintrack.cohort.folder import folder_name, read_record, writing
+from twintrack.cohort.outdated import CaseState, notes, outdated_text
+from twintrack.cohort.overview import RUN, Overview
 from twintrack.cohort.patience import Patience
 from twintrack.cohort.plan import CASES, CohortPlan, make_plan
 from twintrack.cohort.seen import check_seen
-from twintrack.cohort.tables import TABLES, write_tables
 from twintrack.dask_shared import WORKER_PATIENCE_S
-from twintrack.errors import InputError, OutputError
+from twintrack.errors import InputError, OutputError, TwinTrackError
 from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.settings import SegmentSettings
-from twintrack.system.atomic import atomic_path
+from twintrack.system.atomic import check_output_folder
 from twintrack.system.locks import HELD_ELSEWHERE, try_lock
 
 if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["CohortSummary", "run_cohort"]
-
-RUN = "cohort.json"
-"""What the folder is about."""
 
 LOCK = ".twintrack-run"
 """Locked while a run uses the folder."""
@@ -81,7 +77,11 @@ def run_cohort(
     scheduler: str | None = None,
     workers: int | None = None,
     patience_s: float = WORKER_PATIENCE_S,
+    insecure: bool = False,
+    pages: bool = False,
+    redo: bool = False,
     retry_failed: bool = False,
+    overwrite: bool = False,
     announce: Callable[[str], None] | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -98,80 +98,164 @@ def run_cohort(
         The run's folder, at the same place for all workers; what an earlier run finished there is kept.
     settings : SegmentSettings, optional
         Options of all cases.
-    scheduler, workers
+    scheduler, workers, insecure, pages
         See `twintrack.cohort.cluster.cluster_client`.
     patience_s : float
         How long a cluster without workers is waited for, at the beginning and later.
     announce : callable, optional
-        Told the dashboard's address when the work begins.
+        Told the dashboard's address, if there is one, when the work begins, and what changed since the last run.
+    redo : bool
+        Whether cases are done again whose settings, bundle, files or version of TwinTrack changed.
     retry_failed : bool
         Whether cases that failed before are tried again.
+    overwrite : bool
+        Whether other files at the places of the results are replaced; never those that the manifest names.
 
     Raises
     ------
     InputError, BundleError
-        Before anything is computed, if manifest, bundle, folder or cluster cannot be used.
+        Before anything is computed or written, if manifest, bundle, folder or cluster cannot be used, or results would
+        be done again without `redo`.
     OutputError
         If results cannot be written.
     Cancelled
         If `cancel` was triggered; finished cases stay.
     """
     cancel = cancel or CancelToken()
-    plan = make_plan(manifest, bundle_path, out, settings)
+    plan = make_plan(manifest, bundle_path, out, settings, overwrite=overwrite)
     _check_folder(plan, Path(manifest))
+    overview = Overview(plan, Path(manifest), announce)
+    overview.check()
+    announce = announce or _say_nothing
     with _locked(plan.out):
         progress(0.0, "looking for finished cases")
-        redo = ("open", "failed") if retry_failed else ("open",)
-        chosen = bytes(state in redo for state in plan.states())
+        chosen, states = _chosen(plan, redo=redo, retry_failed=retry_failed)
         todo = sum(chosen)
-        if todo:
-            with cluster_client(
-                scheduler, workers=workers, device=plan.settings.device, patience_s=patience_s, announce=announce
-            ) as client:
-                check_seen(client, plan)
-                _begin(plan, Path(manifest))
-                if announce is not None:
-                    announce(f"dashboard: {dashboard(client)}")
-                tasks = map(plan.task, compress(plan.cases(), chosen))
-                patience = Patience(
-                    client, patience_s=patience_s, resource=GPU, progress=progress, announce=announce, cancel=cancel
-                )
-                _compute(client, tasks, todo, patience, cancel)
-        else:
-            _begin(plan, Path(manifest))
+        for line in notes(states):
+            announce(line)
+        try:
+            if todo:
+                with cluster_client(
+                    scheduler,
+                    workers=workers,
+                    device=plan.settings.device,
+                    patience_s=patience_s,
+                    insecure=insecure,
+                    pages=pages,
+                    announce=announce,
+                ) as client:
+                    check_seen(client, plan)
+                    _begin(plan, overview, states)
+                    if link := dashboard(client):
+                        announce(f"dashboard: {link}")
+                    tasks = map(plan.task, compress(plan.cases(), chosen))
+                    patience = Patience(
+                        client, patience_s=patience_s, resource=GPU, progress=progress, announce=announce, cancel=cancel
+                    )
+                    _compute(client, tasks, todo, patience, cancel, overview.refresh)
+            else:
+                _begin(plan, overview, states)
+        except BaseException:
+            if overview.has_begun:
+                with suppress(TwinTrackError, OSError):  # what ended the run is what the user has to know
+                    overview.write("stopped")
+            raise
         progress(1.0, "writing tables")
-        done, failed = write_tables(plan)
-        write_index(plan)
-    return CohortSummary(plan.out, len(plan), done, failed, len(plan) - todo)
+        counts = overview.write("complete")
+    return CohortSummary(plan.out, len(plan), counts.done, counts.failed, len(plan) - todo)
 
 
-def _compute(client: Client, tasks: Iterator[CaseTask], todo: int, patience: Patience, cancel: CancelToken) -> None:
-    """Let the cluster work on the open cases; write down those that no worker survives."""
+def _say_nothing(line: str) -> None:
+    """Announce to nobody."""
+
+
+def _chosen(plan: CohortPlan, *, redo: bool, retry_failed: bool) -> tuple[bytes, Counter[CaseState]]:
+    """Return for each case whether it is to be done, and how often each state occurs.
+
+    Raises
+    ------
+    InputError
+        If results would be done again without `redo`.
+    OutputError
+        If something else lies at the place of a case's result.
+    """
+    wanted = ("open", *(["outdated"] if redo else ()), *(["failed"] if retry_failed else ()))
+    states: Counter[CaseState] = Counter()
+    chosen = bytearray()
+    for state in plan.states():
+        states[state] += 1
+        chosen.append(state.status in wanted)
+    if not redo and (text := outdated_text(states)):
+        raise InputError(f"{plan.out}: {text}")
+    for case in compress(plan.cases(), chosen):
+        if (folder := plan.folder(case)).exists():
+            check_output_folder(folder, CASE_FILES, command=COMMAND, overwrite=plan.overwrite)
+    return bytes(chosen), states
+
+
+def _compute(
+    client: Client,
+    tasks: Iterator[CaseTask],
+    todo: int,
+    patience: Patience,
+    cancel: CancelToken,
+    refresh: Callable[[], None],
+) -> None:
+    """Let the cluster work on the open cases; write down those that no worker survives.
+
+    A worker that dies takes all cases with it that it had in hand, of which one may be the cause. Each of them gets a
+    worker to itself before others come, and only what dies there too is a failure.
+    """
     from distributed import KilledWorker
 
     window = max(LEAST_WINDOW, WINDOW_PER_SLOT * slots(client, GPU))
-    started, failed = time.monotonic(), 0
-    running = through_cluster(
-        client, process_case, tasks, window=window, resources={GPU: SHARE_OF_GPU}, patience=patience
-    )
-    for number, (task, future) in enumerate(running, start=1):
-        cancel.check()
-        try:
-            failed += patience.result(future) == "failed"
-        except KilledWorker:
-            failed += 1
-            _note_killer(task)
+    started, number, failed = time.monotonic(), 0, 0
+
+    def ended(status: str) -> None:
+        nonlocal number, failed
+        number, failed = number + 1, failed + (status == "failed")
         rate = 3600 * number / (time.monotonic() - started)
         trouble = f", {failed} failed" if failed else ""
         patience.report(number / todo, f"{number} of {todo} cases{trouble}, {rate:.0f} an hour")
+        refresh()
+        cancel.check()
+
+    for first in tasks:
+        suspects: list[CaseTask] = []
+        some = chain((first,), _while_few(tasks, suspects, window))
+        running = through_cluster(
+            client, process_case, some, window=window, resources={GPU: SHARE_OF_GPU}, patience=patience
+        )
+        for task, future in running:
+            try:
+                ended(patience.result(future))
+            except KilledWorker:
+                suspects.append(task)
+        for task, status in one_on_each_worker(client, process_case, suspects, resource=GPU, patience=patience):
+            ended(status or _note_killer(task))
 
 
-def _note_killer(task: CaseTask) -> None:
+def _while_few(tasks: Iterator[CaseTask], suspects: list[CaseTask], most: int) -> Iterator[CaseTask]:
+    """Yield tasks as long as there are not too many suspects."""
+    while len(suspects) < most:
+        try:
+            yield next(tasks)
+        except StopIteration:
+            return
+
+
+def _note_killer(task: CaseTask) -> str:
+    """Write down that workers died with a case, unless one had just finished it."""
+    record = read_record(Path(task.folder), task.key)
+    if record is not None:
+        return str(record["status"])
     publish_failure(
         task,
         "KilledWorker",
-        "several workers died in the middle of this case; too little memory? try it with twintrack segment",
+        f"{DEATHS} workers died while they had this case alone; too little memory, or a file that ends its reader? "
+        "try it with twintrack segment",
     )
+    return "failed"
 
 
 def _check_folder(plan: CohortPlan, manifest: Path) -> None:
@@ -183,7 +267,11 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
         return
     run = out / RUN
     if not run.is_file():
-        raise InputError(f"{out}: holds other files than a cohort's results; choose a new folder, or empty it")
+        if plan.overwrite:
+            return
+        raise InputError(
+            f"{out}: holds other files than a cohort's results; choose a new folder, or add --overwrite to use it"
+        )
     try:
         other = Path(json.loads(run.read_text(encoding="utf-8"))["manifest"]["path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -194,31 +282,17 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
     there = {path.name for path in (out / CASES).glob("[!.]*")}
     if strangers := sorted(there - names):
         why = f"with cases that {manifest} has not ({', '.join(strangers[:3])})"
-    elif there and all(state == "open" for state in plan.states()):
+    elif there and all(state.status in ("open", "outdated") for state in plan.states()):
         why = f"with none of the results that {manifest} asks for"  # another study may give its cases the same names
     else:
         return
     raise InputError(f"{out}: holds another run, of {other}, {why}; choose another folder")
 
 
-def _begin(plan: CohortPlan, manifest: Path) -> None:
-    """Say what the folder is about; take tables away that are about to be out of date, and what killed runs left."""
-    about: dict[str, Any] = {
-        "schema": 1,
-        "version": __version__,
-        "manifest": {
-            "path": str(manifest.expanduser().absolute()),
-            "sha256": file_sha256(manifest),
-        },
-        "cases": len(plan),
-        "bundle": {"path": str(plan.bundle_path), "sha256": plan.bundle_sha256},
-        "settings": plan.settings.to_json(),
-    }
-    with atomic_path(plan.out / RUN, overwrite=True) as partial:
-        partial.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+def _begin(plan: CohortPlan, overview: Overview, states: Counter[CaseState]) -> None:
+    """Say what the folder is about, and what it holds."""
+    overview.begin(states)
     with writing(plan.out):
-        for name in TABLES:
-            (plan.out / name).unlink(missing_ok=True)
         (plan.out / CASES).mkdir(exist_ok=True)
 
 

@@ -10,22 +10,19 @@ import csv
 from contextlib import ExitStack
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twintrack.cohort.folder import folder_name
 from twintrack.cohort.plan import CASES, CohortPlan
 from twintrack.cohort.row import STAGES, case_columns
-from twintrack.system.atomic import atomic_path
 from twintrack.system.csv_cells import harmless
 
 if TYPE_CHECKING:
     from _csv import Writer
 
-__all__ = ["COHORT", "FAILURES", "PARQUET", "TABLES", "TIMINGS", "write_tables"]
+__all__ = ["COHORT", "FAILURES", "PARQUET", "TIMINGS", "Counts", "write_tables"]
 
 COHORT, FAILURES, TIMINGS, PARQUET = "cohort.csv", "failures.csv", "timings.csv", "cohort.parquet"
-TABLES = (COHORT, FAILURES, TIMINGS, PARQUET, "index.html")
-"""All that is made from the case folders."""
 
 NUMBERS = ("_ml", "_deg", "_s", "p_contact", "p_encased", "lesions")
 """Endings of the columns that hold numbers."""
@@ -34,16 +31,38 @@ ROWS_AT_A_TIME = 1000
 """Of `PARQUET`: a row is tens of strings until it is written."""
 
 
-def write_tables(plan: CohortPlan) -> tuple[int, int]:
-    """Write the CSV tables, and `PARQUET` where pyarrow is installed; return the numbers of done and failed cases."""
+class Counts(NamedTuple):
+    """What is in the tables.
+
+    Attributes
+    ----------
+    done, failed : int
+        Cases with a result, and with a reason why not.
+    other_settings : int
+        Those of them that were made with another bundle, version or settings than are asked for now.
+    further_outputs : int
+        Results with an output that nobody asks for any more.
+    """
+
+    done: int
+    failed: int
+    other_settings: int = 0
+    further_outputs: int = 0
+
+
+def write_tables(plan: CohortPlan, folder: Path) -> Counts:
+    """Write the CSV tables, and `PARQUET` where pyarrow is installed, into a private folder."""
     columns = case_columns(plan.vessels)
-    done = failed = 0
+    done = failed = other = further = 0
     with ExitStack() as stack:
-        cohort, failures, timings = (_writer(stack, plan.out / name) for name in (COHORT, FAILURES, TIMINGS))
+        cohort, failures, timings = (_writer(stack, folder / name) for name in (COHORT, FAILURES, TIMINGS))
         cohort.writerow(columns)
         failures.writerow(("case", "kind", "reason"))
         timings.writerow(("case", *(f"{stage}_s" for stage in STAGES), "worker"))
         for case, record in plan.records():
+            found = plan.difference(case, record)
+            other += bool(found.changes)
+            further += bool(found.dropped)
             timings.writerow(
                 (harmless(case.case), *(record["seconds"].get(stage, "") for stage in STAGES), record["worker"])
             )
@@ -56,13 +75,12 @@ def write_tables(plan: CohortPlan) -> tuple[int, int]:
             row = record["row"] | known
             cohort.writerow(["" if row.get(column) is None else row[column] for column in columns])
     if find_spec("pyarrow"):
-        _write_parquet(plan.out / COHORT, plan.out / TIMINGS, plan.out / PARQUET)
-    return done, failed
+        _write_parquet(folder / COHORT, folder / TIMINGS, folder / PARQUET)
+    return Counts(done, failed, other, further)
 
 
 def _writer(stack: ExitStack, path: Path) -> Writer:
-    partial = stack.enter_context(atomic_path(path, overwrite=True))
-    return csv.writer(stack.enter_context(partial.open("w", newline="", encoding="utf-8")))
+    return csv.writer(stack.enter_context(path.open("w", newline="", encoding="utf-8")))
 
 
 def _write_parquet(cohort: Path, timings: Path, path: Path) -> None:
@@ -73,13 +91,12 @@ def _write_parquet(cohort: Path, timings: Path, path: Path) -> None:
     with (
         cohort.open(newline="", encoding="utf-8") as rows,
         timings.open(newline="", encoding="utf-8") as times,
-        atomic_path(path, overwrite=True) as partial,
     ):
         table, timed = csv.DictReader(rows), csv.DictReader(times)
         names = [*(table.fieldnames or ()), *(timed.fieldnames or ())[1:]]
         types = [(name, pyarrow.float64() if name.endswith(NUMBERS) else pyarrow.string()) for name in names]
         schema = pyarrow.schema(types)
-        with pyarrow.parquet.ParquetWriter(partial, schema) as writer:
+        with pyarrow.parquet.ParquetWriter(path, schema) as writer:
             block: list[dict[str, Any]] = []
             for row in table:
                 time = next(other for other in timed if other["case"] == row["case"])  # failed cases have times too

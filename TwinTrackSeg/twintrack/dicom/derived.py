@@ -20,7 +20,10 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["Algorithm", "MapMeaning", "common_header", "place_on", "save_dataset"]
+__all__ = ["MANUFACTURER", "Algorithm", "MapMeaning", "common_header", "place_on", "save_dataset"]
+
+MANUFACTURER = "TwinTrackSeg"
+"""Stands in every object, and tells the module's own ones from others."""
 
 SPACING_DECIMALS = 9
 """Decimals of voxel edges in mm that are written."""
@@ -98,7 +101,7 @@ def common_header(series: DicomSeries, *, number: int, description: str, remarks
         "series_description": remarks.series_description(description),
         "sop_instance_uid": generate_uid(),
         "instance_number": 1,
-        "manufacturer": "TwinTrackSeg",
+        "manufacturer": MANUFACTURER,
         "manufacturer_model_name": "TwinTrackSeg",
         "software_versions": __version__,
         "device_serial_number": "0",

@@ -7,13 +7,12 @@ kept out by making a new folder. Made by the program ``openssl``, which every se
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 from twintrack.errors import InputError, OutputError
+from twintrack.system.openssl import NEW_KEY, has_openssl, new_serial, run_openssl
 
 __all__ = ["DAYS", "make_certificates"]
 
@@ -64,7 +63,7 @@ def make_certificates(folder: str | Path, name: str) -> Path:
     folder = Path(folder).expanduser()
     if not NAME.fullmatch(name):
         raise InputError(f"{name}: not the name of a computer; give one like gpu.hospital.example")
-    if shutil.which("openssl") is None:
+    if not has_openssl():
         raise InputError("the program openssl is missing, which makes the certificates; install it")
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -84,8 +83,8 @@ def make_certificates(folder: str | Path, name: str) -> Path:
 
 def _make_authority(work: Path) -> None:
     request = _configuration(work, "server", "DNS:none")
-    _openssl(work, *request, "-x509", "-days", str(DAYS), "-set_serial", _serial(), "-extensions", "authority",
-             "-subj", "/CN=TwinTrackSeg authority", "-keyout", "authority.key", "-out", "ca.pem")  # fmt: skip
+    run_openssl(work, *request, "-x509", "-days", str(DAYS), "-set_serial", new_serial(), "-extensions", "authority",
+                "-subj", "/CN=TwinTrackSeg authority", "-keyout", "authority.key", "-out", "ca.pem")  # fmt: skip
 
 
 def _make_role(work: Path, folder: Path, role: str, name: str) -> None:
@@ -93,10 +92,10 @@ def _make_role(work: Path, folder: Path, role: str, name: str) -> None:
     folder.mkdir(mode=0o700)
     alternative = "IP" if ":" in name or re.fullmatch(r"[0-9.]+", name) else "DNS"
     request = _configuration(work, role, f"{alternative}:{name}")
-    _openssl(work, *request, "-subj", f"/CN=TwinTrackSeg {role}", "-keyout", f"{role}.key", "-out", "request.pem")
-    _openssl(work, "x509", "-req", "-sha256", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "authority.key",
-             "-set_serial", _serial(), "-days", str(DAYS), "-extfile", "openssl.cnf", "-extensions", role,
-             "-out", f"{role}.pem")  # fmt: skip
+    run_openssl(work, *request, "-subj", f"/CN=TwinTrackSeg {role}", "-keyout", f"{role}.key", "-out", "request.pem")
+    run_openssl(work, "x509", "-req", "-sha256", "-in", "request.pem", "-CA", "ca.pem", "-CAkey", "authority.key",
+                "-set_serial", new_serial(), "-days", str(DAYS), "-extfile", "openssl.cnf", "-extensions", role,
+                "-out", f"{role}.pem")  # fmt: skip
     for source, target in (("ca.pem", "ca.pem"), (f"{role}.pem", "cert.pem"), (f"{role}.key", "key.pem")):
         shutil.copyfile(work / source, folder / target)
         (folder / target).chmod(0o600)
@@ -106,16 +105,4 @@ def _configuration(work: Path, role: str, alternative: str) -> list[str]:
     """Write openssl's configuration; return the start of a command that makes a key and a request."""
     text = CONFIGURATION.format(role=role, use=USES[role], alternative=alternative)
     (work / "openssl.cnf").write_text(text, encoding="ascii")
-    curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-sha256"]
-    return ["req", "-config", "openssl.cnf", *curve]
-
-
-def _serial() -> str:
-    return f"0x{secrets.token_hex(16)}"
-
-
-def _openssl(work: Path, *arguments: str) -> None:
-    done = subprocess.run(["openssl", *arguments], cwd=work, capture_output=True, text=True, check=False)
-    if done.returncode:
-        reason = " ".join(done.stderr.split())[-300:]
-        raise InputError(f"openssl cannot make the certificates ({reason}); use OpenSSL 1.1.1 or newer")
+    return ["req", "-config", "openssl.cnf", *NEW_KEY]

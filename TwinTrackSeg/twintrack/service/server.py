@@ -50,8 +50,6 @@ DEATHS = 5
 
 SETTINGS = {
     "distributed.deploy.lost-worker-timeout": "3650 days",  # see `twintrack.service.watch` instead
-    "distributed.scheduler.http.routes": [],  # no pages: whatever is told goes over TLS
-    "distributed.worker.http.routes": [],
     "distributed.worker.profile.enabled": False,  # it would look on a hundred times a second and keep what it saw
     **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")},
 }
@@ -163,8 +161,10 @@ def _cluster(
 ) -> Iterator[SpecCluster]:
     """Start the scheduler in this process, and workers that nobody but it can reach."""
     import dask
-    from distributed import Nanny, Scheduler, SpecCluster
+    from distributed import Nanny, SpecCluster
     from distributed.security import Security
+
+    from twintrack.dask_nodes import SchedulerWithoutPages, WorkerWithoutPages
 
     for name in ("distributed", "tornado.application"):  # their messages quote what they could not handle
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -172,10 +172,10 @@ def _cluster(
         "protocol": "tcp://" if security is None else "tls://",
         "security": security or Security(),
         "dashboard": False,
-        "dashboard_address": f"{LOOPBACK}:0",
     }
     options = {
         **common,
+        "worker_class": WorkerWithoutPages,
         "host": LOOPBACK,
         "nthreads": 1,
         "resources": {GPU: 1},
@@ -183,7 +183,8 @@ def _cluster(
         "env": _threads(workers),
         "silence_logs": logging.CRITICAL + 1,
     }
-    scheduler = {"cls": Scheduler, "options": {**common, "host": host, "port": port, "allowed_failures": DEATHS}}
+    where = {"host": host, "port": port}
+    scheduler = {"cls": SchedulerWithoutPages, "options": {**common, **where, "allowed_failures": DEATHS}}
     with dask.config.set({**SETTINGS, "temporary-directory": str(root / SCRATCH)}):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

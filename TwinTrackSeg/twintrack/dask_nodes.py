@@ -1,0 +1,63 @@
+"""Dask's scheduler and worker as a local cluster runs them: with a key of the run, and without pages.
+
+Dask opens a port for web pages in every process, whatever its settings say, and takes work from whoever connects.
+"""
+
+from __future__ import annotations
+
+import ssl
+from importlib.util import find_spec
+
+from distributed import Scheduler, Worker
+from distributed.security import Security
+
+from twintrack.errors import InputError, OutputError
+from twintrack.system.openssl import has_openssl, self_signed
+
+__all__ = ["SchedulerWithoutPages", "WorkerWithoutPages", "run_security"]
+
+
+class SchedulerWithoutPages(Scheduler):  # type: ignore[misc,unused-ignore]
+    """A scheduler that opens no port for web pages."""
+
+    def start_http_server(self, *_arguments: object, **_keywords: object) -> None:
+        """Do nothing."""
+
+
+class WorkerWithoutPages(Worker):  # type: ignore[misc,unused-ignore]
+    """A worker that opens no port for web pages."""
+
+    def start_http_server(self, *_arguments: object, **_keywords: object) -> None:
+        """Do nothing."""
+
+
+def run_security() -> Security:
+    """Return Dask's settings for mutual TLS 1.3 with a key that is made now, and that this process alone knows.
+
+    Workers get it through the pipe that starts them.
+
+    Raises
+    ------
+    InputError
+        If nothing is installed that makes a key.
+    OutputError
+        If there is no place for temporary files.
+    """
+    # Given all of them, nothing is taken from the user's settings for another cluster.
+    versions = {"tls_min_version": ssl.TLSVersion.TLSv1_3, "tls_max_version": None, "tls_ciphers": None}
+    if not has_openssl():
+        if find_spec("cryptography") is None:
+            raise InputError(
+                "the key of the local cluster cannot be made without the program openssl; install it, or the Python "
+                "package cryptography (pip install cryptography)"
+            )
+        return Security.temporary(**versions)
+    try:
+        certificate, key = self_signed("TwinTrackSeg run")
+    except OSError as error:
+        raise OutputError(
+            f"no temporary folder can be made for the local cluster's key ({error.strerror}); set TMPDIR"
+        ) from error
+    roles = ("client", "scheduler", "worker")
+    own = {f"tls_{role}_cert": certificate for role in roles} | {f"tls_{role}_key": key for role in roles}
+    return Security(require_encryption=True, tls_ca_file=certificate, **own, **versions)
