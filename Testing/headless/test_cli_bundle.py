@@ -70,7 +70,7 @@ def test_what_is_not_said_gets_careful_defaults(create, tmp_path: Path) -> None:
         (["--checkpoint", "checkpoint_best.pth"], "has no checkpoint_best.pth"),
         (["--tumor-labels", "lesion"], "has no label 'lesion'"),
         (["--roi-probability", "1.5"], "'roi_probability' must be a number from 0 to 1"),
-        (["--folds", ""], "folds must be different numbers such as 0,1,2 (or all), got ''"),
+        (["--folds", ""], "an argument (--folds) is empty"),
         (["--folds", "0,0"], "folds must be different numbers"),
         (["--coarse-folds", "../0"], "folds must be different numbers"),
         (["--vessel-labels", "SMA=sma,SMA=portal vein"], "names a vessel twice"),
