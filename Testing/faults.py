@@ -16,6 +16,7 @@ import numpy as np
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress import CancelToken
 from twintrack.results import RESULT_FILES
+from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 from twintrack.worker_run import Events, answer
 
@@ -122,8 +123,8 @@ def assert_whole(out: Path, geometry: Geometry = GEOMETRY) -> dict[str, Any]:
     for name in ("probability", "segmentation"):
         assert read_volume(out / f"{name}.nii.gz").geometry.same_grid(geometry)
     assert imread(out / "overview.png").size > 0
-    assert (out / "report.html").read_text(encoding="utf-8").rstrip().endswith("</html>")
+    assert (out / "report.html").read_text(encoding="utf-8").rstrip().endswith(" -->")
     if (out / "invasion.json").exists():
         json.loads((out / "invasion.json").read_text(encoding="utf-8"))
-    assert {path.name for path in out.iterdir()} <= set(RESULT_FILES)
+    assert {path.name for path in out.iterdir()} <= {*RESULT_FILES, RECORD}
     return result

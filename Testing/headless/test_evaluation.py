@@ -15,6 +15,7 @@ from twintrack.evaluation import FILES, evaluate_manifest
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.metrics import evaluate_case
 from twintrack.progress import CancelToken
+from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((26, 24, 20), (0.8, 0.8, 2.0), (10.0, -20.0, 5.0))
@@ -81,7 +82,7 @@ def test_metrics_are_those_of_the_single_cases_in_full_precision(evaluated):
 
 def test_all_files_are_written_and_nothing_else(evaluated):
     _, out = evaluated
-    assert {path.name for path in out.iterdir()} == set(FILES) - {"metrics_compare.csv"}
+    assert {path.name for path in out.iterdir()} == {*FILES, RECORD} - {"metrics_compare.csv"}
 
 
 def test_the_summary_holds_means_over_cases_and_intervals_around_them(evaluated):

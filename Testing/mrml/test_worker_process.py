@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip("slicer")
 from twintrack import errors
+from twintrack.system.private_folder import PrivateFolder
 from TwinTrackSegLib.mrml import TemporaryFolder
 from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
@@ -185,8 +186,9 @@ def test_garbage_and_lines_without_end_are_ignored_and_not_kept(scene, scriptedW
 
 
 def test_what_a_slicer_that_crashed_left_behind_is_removed_by_the_next_run(scene, scriptedWorker, temporaryRoot):
-    (temporaryRoot / "TwinTrackSeg-crashed").mkdir()
-    (temporaryRoot / "TwinTrackSeg-crashed" / "ct.nrrd").write_text("a patient's CT")
+    crashed = PrivateFolder("TwinTrackSeg-", temporaryRoot)
+    (crashed.path / "ct.nrrd").write_text("a patient's CT")
+    crashed.leave()
     failure(scene, scriptedWorker("say(event='error', kind='RoiError', message='the end')\n"), errors.RoiError)
     assert list(temporaryRoot.iterdir()) == []
 
