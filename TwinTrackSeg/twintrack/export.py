@@ -14,6 +14,7 @@ from twintrack.errors import InputError, OutputError
 from twintrack.io.volumes import read_volume
 from twintrack.result_json import read_invasion_json, read_result_json
 from twintrack.system.atomic import atomic_folder, check_output_folder, put_in_order
+from twintrack.system.ownership import is_same_place
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
@@ -99,6 +100,8 @@ def export_result(
     inputs = [path for path in (*_read_files(folder), series_path, make_series) if path is not None]
     unasked = {FRACTIONAL: fractional, LABELMAP: labelmap, MADE_SERIES: make_series is not None}
     entries = [name for name in OBJECTS if unasked.get(name, True)]
+    if series_path is not None and is_same_place(Path(series_path), Path(out)):
+        raise OutputError(f"{out}: is the CT's own folder; choose another folder for the objects")
     check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
     with atomic_folder(out, command=COMMAND, last=MAP, inputs=inputs, overwrite=overwrite) as partial:
         if make_series is not None:

@@ -20,7 +20,7 @@ from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder, atomic_paths, check_output_files, check_output_folder
 from twintrack.system.capacity import check_output
 from twintrack.system.marks import is_marked
-from twintrack.system.ownership import is_below, sha256_of
+from twintrack.system.ownership import is_below, is_same_place, sha256_of
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
@@ -161,6 +161,8 @@ def check_result_folder(
         Names the file that is in the way, or the input.
     """
     for path in inputs:
+        if is_same_place(Path(out), path):
+            raise OutputError(f"{out}: is an input; choose another folder for the results")
         if is_there(path / "bundle.json") and is_below(Path(out), path):
             raise OutputError(
                 f"{out}: lies in the bundle {path}, which a further file makes invalid; choose another folder"

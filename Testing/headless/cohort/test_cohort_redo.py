@@ -16,7 +16,7 @@ from twintrack.cohort import overview, run_cohort
 from twintrack.cohort.case import CaseTask, failure_record
 from twintrack.cohort.folder import RECORD, write_record
 from twintrack.cohort.outdated import CaseState, Difference, difference, notes, outdated_text
-from twintrack.cohort.overview import Overview
+from twintrack.cohort.overview import RUN_COMMAND, TABLES_COMMAND, Overview
 from twintrack.cohort.plan import make_plan
 from twintrack.cohort.run import _chosen
 from twintrack.cohort.tables import Counts
@@ -198,7 +198,7 @@ def test_tables_and_page_grow_during_a_run(make_cohort, bundle_folder, address, 
 def test_writing_tables_takes_a_small_share_of_a_long_run(study, bundle_folder, settings, tmp_path, monkeypatch):
     now, written = [0.0], []
 
-    def slow(plan: object) -> Counts:
+    def slow(plan: object, folder: Path) -> Counts:
         written.append(now[0])
         now[0] += 90.0  # a hundred thousand cases
         return Counts(0, 0)
@@ -216,8 +216,10 @@ def test_writing_tables_takes_a_small_share_of_a_long_run(study, bundle_folder, 
 
 def test_a_run_that_cannot_begin_touches_nothing(study, bundle_folder, settings, tmp_path):
     finish(make_plan(study, bundle_folder, tmp_path, settings))
-    (tmp_path / "cohort.json").write_text(json.dumps({"manifest": {"path": str(study)}}), encoding="utf-8")
-    (tmp_path / "cohort.csv").write_text("earlier", encoding="utf-8")
+    earlier = {"cohort.json": json.dumps({"manifest": {"path": str(study)}}), "cohort.csv": "earlier"}
+    for name, command in (("cohort.json", RUN_COMMAND), ("cohort.csv", TABLES_COMMAND)):
+        with atomic_folder(tmp_path, command=command, last=name) as folder:
+            (folder / name).write_text(earlier[name], encoding="utf-8")
     before = snapshot(tmp_path)
     with pytest.raises(InputError, match="no Dask scheduler can be reached"):
         run_cohort(

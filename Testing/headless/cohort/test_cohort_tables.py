@@ -71,7 +71,7 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeypatch):
     parquet = pytest.importorskip("pyarrow.parquet")
     monkeypatch.setattr(tables, "ROWS_AT_A_TIME", 2)  # several blocks
-    assert tables.write_tables(plan) == (4, 1, 0, 0)
+    assert tables.write_tables(plan, plan.out) == (4, 1, 0, 0)
     times = {line["case"]: line for line in read(plan.out / "timings.csv")}
     found = parquet.read_table(plan.out / "cohort.parquet").to_pylist()
     expected = [line | times[line["case"]] for line in read(plan.out / "cohort.csv")]
@@ -91,14 +91,14 @@ def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeyp
 
 def test_without_pyarrow_the_csv_tables_are_all(plan, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert tables.write_tables(plan) == (4, 1, 0, 0)
+    assert tables.write_tables(plan, plan.out) == (4, 1, 0, 0)
     assert not (plan.out / "cohort.parquet").exists()
     assert [line["case"] for line in read(plan.out / "cohort.csv")] == ["p1", "'=2+3", 'a "b", </script><b>c', "p5"]
     assert read(plan.out / "failures.csv") == [{"case": "p3", "kind": "InputError", "reason": "no CT"}]
 
 
 def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
-    write_index(plan)
+    write_index(plan, plan.out)
     page = (plan.out / "index.html").read_text(encoding="utf-8")
     data, script = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
     assert page.count("</script>") == page.count("<script") == 2

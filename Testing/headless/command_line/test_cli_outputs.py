@@ -146,7 +146,7 @@ def test_an_input_at_the_place_of_an_output_stays_whatever_the_user_says(study, 
 
 def test_nothing_is_written_into_a_bundle(study, segment, bundle, capsys):
     for out in (bundle, bundle / "results"):
-        refused(segment(study / "ct.nii.gz", out), capsys, bundle, "lies in the bundle")
+        refused(segment(study / "ct.nii.gz", out), capsys, bundle, "choose another folder")
 
 
 @pytest.fixture

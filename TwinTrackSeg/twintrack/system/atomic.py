@@ -26,7 +26,6 @@ from twintrack.system.ownership import (
     check_folder,
     check_inputs,
     in_the_way,
-    is_same_folder,
     sha256_of,
 )
 from twintrack.system.private_folder import MARKER, PrivateFolder, remove_abandoned
@@ -232,8 +231,6 @@ def check_output_folder(
         Names what is in the way.
     """
     out = Path(out)
-    if is_same_folder(out, inputs):
-        raise OutputError(f"{out}: is an input; choose another folder for the results")
     put_in_order(out)
     record = FolderRecord.read(out)
     check_folder(out, record, {*entries, *record.entries_of(command)}, inputs, overwrite=overwrite)

@@ -28,7 +28,7 @@ __all__ = [
     "check_inputs",
     "in_the_way",
     "is_below",
-    "is_same_folder",
+    "is_same_place",
     "sha256_of",
 ]
 
@@ -201,16 +201,16 @@ def check_inputs(places: Iterable[Path], inputs: Inputs) -> None:
             raise OutputError(f"{place}: {what}, which is never replaced; choose another place for the output")
 
 
-def is_same_folder(folder: Path, inputs: Inputs) -> bool:
-    """Whether one of the inputs is that folder."""
-    identity = _identity(folder)
-    return identity is not None and any(_identity(Path(path)) == identity for path in inputs)
-
-
 def is_below(path: Path, folder: Path) -> bool:
     """Whether a path is a folder, or lies below it, also by way of links."""
     above = (folder.absolute(), _real(folder))
     return any(parent in above for place in (path.absolute(), _real(path)) for parent in (place, *place.parents))
+
+
+def is_same_place(path: Path, other: Path) -> bool:
+    """Whether two paths lead to the same file or folder."""
+    identity = _identity(path)
+    return path.absolute() == other.absolute() or (identity is not None and identity == _identity(other))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
