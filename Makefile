@@ -16,7 +16,7 @@ INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
 help:
 	@echo "make demo   install into $(VENV) and run the main job into demo-output/"
 	@echo "make test   install into $(VENV) and run the tests"
-	@echo "make fuzz   10,000 damaged inputs for every reader (hours)"
+	@echo "make fuzz   2,000 inputs of wrong structure for every reader, 50 by the command (hours)"
 	@echo "make lint   ruff: lint and format"
 	@echo "make types  mypy"
 	@echo "make bench  the benchmarks"
@@ -41,7 +41,7 @@ test: $(STAMP)
 
 fuzz: $(STAMP)
 	@echo "== damaged inputs"
-	TWINTRACK_FUZZ=10000 $(BIN)/python -m pytest Testing/headless/fuzz $(PYTEST_OPTIONS)
+	TWINTRACK_FUZZ=2000 TWINTRACK_FUZZ_COMMANDS=50 $(BIN)/python -m pytest Testing/headless/fuzz $(PYTEST_OPTIONS)
 
 lint: $(STAMP)
 	@echo "== ruff"
