@@ -238,8 +238,8 @@ def _from_new_format(architecture: object, where: str) -> tuple[str, dict[str, A
     if found is None:
         raise BundleError(f"{where}: network class {wanted!r} is not supported; use one of {', '.join(ARCHITECTURES)}")
     imported = architecture.get("_kw_requires_import", [])
-    if not isinstance(imported, list):
-        raise BundleError(f"{where}: '_kw_requires_import' must be a list of names")
+    if not isinstance(imported, list) or len({str(key) for key in imported}) < len(imported):
+        raise BundleError(f"{where}: '_kw_requires_import' must be a list of different names")
     for key in imported:
         allowed, value = _OPERATORS.get(str(key)), given.get(str(key))
         if allowed is None or not (value is None or (isinstance(value, str) and allowed.fullmatch(value))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tokenize
 import zipfile
 import zlib
 from math import prod
@@ -36,6 +37,7 @@ _DAMAGED = (
     *(OSError, EOFError, MemoryError),
     *(AttributeError, KeyError, TypeError, ValueError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error),
+    *(tokenize.TokenError, SyntaxError, OverflowError),  # of an array's header, which is a Python literal; of its keys
 )
 """What numpy, zipfile and json raise on files that are something else, cut or altered."""
 

@@ -30,11 +30,11 @@ logger = logging.getLogger(__name__)
 LARGEST_BYTES = 16 * 1024**3
 """An archive whose content is larger than this is refused: no CT series is."""
 
-MOST_FILES = 200_000
+MOST_FILES = 20_000
 """An archive with more entries than this is refused."""
 
 LARGEST_DIRECTORY_BYTES = 64 * 1024**2
-"""So much do 200,000 entries with long names need in an archive's directory."""
+"""More than 20,000 entries with long names need in an archive's directory."""
 
 FREE_BYTES, LARGEST_RATIO = 256 * 1024**2, 200
 """Unpacked, an archive may have the first, or so many times its own size; CT slices shrink to a half or a third."""
@@ -75,6 +75,8 @@ def unpack(path: Path, folder: Path, progress: Progress, cancel: CancelToken) ->
         with path.open("rb") as file:
             _check_directory(path, file)
             with zipfile.ZipFile(file) as archive:
+                if not all(entry.filename for entry in archive.infolist()):
+                    raise zipfile.BadZipFile("an entry without a name")
                 entries = [entry for entry in archive.infolist() if not entry.is_dir()]
                 _check_entries(path, entries, archive.start_dir)
                 entries = [entry for entry in entries if _is_plain(entry)]

@@ -255,7 +255,7 @@ def is_zip(path: Path) -> bool:
     try:
         with open_plain(path) as file:
             return file.read(2) == b"PK" and zipfile.is_zipfile(file)
-    except OSError:
+    except (OSError, zipfile.BadZipFile):  # the second of archives over several disks
         return False
 
 

@@ -42,6 +42,8 @@ def open_zip(path: Path, *, max_files: int) -> zipfile.ZipFile:
 def _check_entries(entries: list[zipfile.ZipInfo], max_files: int) -> None:
     if len(entries) > max_files:
         raise zipfile.BadZipFile(f"it holds {len(entries)} files, more than the {max_files} it may have")
+    if not all(entry.filename for entry in entries):
+        raise zipfile.BadZipFile("it holds a file without a name")
     if len({entry.filename for entry in entries}) < len(entries):
         raise zipfile.BadZipFile("it holds a name twice")
     end = 0
