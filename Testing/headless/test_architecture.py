@@ -76,6 +76,13 @@ def test_packages_of_the_engine_do_not_import_each_other(package):
         assert not crossing, f"{idOf(path)} imports {crossing}"
 
 
+@pytest.mark.parametrize("path", scripts("twintrack/system"), ids=idOf)
+def test_what_asks_the_operating_system_imports_nothing_above_it(path):
+    below = ("twintrack.errors", "twintrack.progress", "twintrack.system")
+    above = {name for name in imports(path) if name.startswith("twintrack") and not name.startswith(below)}
+    assert above <= {"twintrack.__version__", "twintrack"}
+
+
 @pytest.mark.parametrize("path", [MODULE / "TwinTrackSeg.py", *scripts("TwinTrackSegLib", "twintrack")], ids=idOf)
 def test_heavy_packages_are_imported_where_they_are_used(path):
     assert not tops(imports(path, atImportOnly=True)) & HEAVY
