@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Geometry", "Volume", "check_kind"]
 
+LEAST_SPACING_MM, MOST_SPACING_MM, FARTHEST_MM = 1e-6, 1e6, 1e9
+"""No scanner is near these; beyond, arithmetic with matrices of the grid breaks down. Headers that state micrometres or
+metres lie within."""
+
 GRID_TOLERANCE = 1e-3
 """Grids whose corners differ by less than this fraction of the smallest voxel edge are the same grid."""
 
@@ -49,8 +53,13 @@ class Geometry:
         spacing = np.asarray(self.spacing_mm, dtype=float)
         if spacing.shape != (3,) or not np.all(np.isfinite(spacing)) or spacing.min() <= 0:
             raise InputError(f"voxel spacing must be three positive lengths in mm, got {self.spacing_mm}")
-        if not np.all(np.isfinite(self.origin_mm)):
-            raise InputError(f"the volume's origin must be finite, got {self.origin_mm}")
+        if spacing.min() < LEAST_SPACING_MM or spacing.max() > MOST_SPACING_MM:
+            raise InputError(
+                f"voxel spacing must be {LEAST_SPACING_MM:g} to {MOST_SPACING_MM:g} mm, got {self.spacing_mm}; "
+                "correct the file's header"
+            )
+        if not np.all(np.abs(self.origin_mm) <= FARTHEST_MM):  # False for what is no number
+            raise InputError(f"the volume's origin must be finite, within {FARTHEST_MM:g} mm, got {self.origin_mm}")
         matrix = self.direction_matrix
         if not np.all(np.isfinite(matrix)) or not np.allclose(matrix.T @ matrix, np.eye(3), atol=DIRECTION_TOLERANCE):
             raise InputError("the volume's axes are not perpendicular; resample it to a regular grid first")

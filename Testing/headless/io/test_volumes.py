@@ -188,3 +188,15 @@ def test_a_file_compressed_in_several_parts_is_whole(tmp_path):
     plain = gzip.decompress(path.read_bytes())
     path.write_bytes(gzip.compress(plain[:10_000]) + gzip.compress(plain[10_000:]) + gzip.compress(b""))
     np.testing.assert_array_equal(read_volume(path).array, array)
+
+
+@pytest.mark.parametrize("spacing_mm", [(1e-300, 1e-300, 1e-300), (1.0, 1.0, 1e-7), (1.0, 1e7, 1.0), (1e300, 1.0, 1.0)])
+def test_edges_that_no_scanner_has_are_refused_before_anything_is_computed_with_them(spacing_mm):
+    with pytest.raises(InputError, match="spacing must be"):
+        Geometry((2, 2, 2), spacing_mm)
+
+
+@pytest.mark.parametrize("far", [1e300, float("nan"), float("-inf")])
+def test_an_origin_beyond_any_room_is_refused(far):
+    with pytest.raises(InputError, match="origin must be finite"):
+        Geometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, far, 0.0))
