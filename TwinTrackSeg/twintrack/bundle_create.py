@@ -62,8 +62,8 @@ def create_bundle(
     out = Path(out)
     given = (coarse.folder, fine.folder, calibrator, coarse.fingerprint, fine.fingerprint)
     inputs = [path for path in given if path is not None]
-    if overwrite and os.path.lexists(out):
-        _check_replaceable(out)
+    if os.path.lexists(out):
+        _check_replaceable(out, overwrite)
     with atomic_paths(out, inputs=inputs, overwrite=overwrite, proof=_never) as (partial,):
         try:
             _write(partial, out, coarse, fine, card, calibrator, half=half)
@@ -79,8 +79,10 @@ def _never(path: Path) -> bool:  # noqa: ARG001
     return False
 
 
-def _check_replaceable(out: Path) -> None:
-    """Refuse to replace anything but a bundle or an empty folder."""
+def _check_replaceable(out: Path, overwrite: bool) -> None:
+    """Refuse to replace a bundle unless the user says so, and anything but a bundle or an empty folder."""
+    if not overwrite:
+        raise OutputError(f"{out}: exists already; choose another name, or add --overwrite to replace it")
     is_bundle = (out / "bundle.json").is_file() or not any(out.iterdir()) if out.is_dir() else out.suffix == ".zip"
     if not is_bundle or out.is_symlink():
         raise OutputError(f"{out}: is no bundle, and only a bundle is replaced; choose another name")

@@ -1,12 +1,12 @@
 """Unpack a ZIP archive of DICOM files, within stated limits.
 
 An archive can claim anything about itself: the number of its entries, their sizes, where they lie. It is looked at from
-the outside in: how many entries its directory has, before that is read into memory; what they claim to be, before any
-is opened; how many bytes come out, while they are written.
+the outside in: how many entries it lists, before that is read into memory (`twintrack.system.zip_directory`); what they
+claim to be, before any is opened; how many bytes come out, while they are written.
 
 References
 ----------
-PKWARE, APPNOTE.TXT 6.3.10, 4.3 (format of a ZIP file); DICOM PS3.12, V (ZIP of DICOM files).
+DICOM PS3.12, V (ZIP of DICOM files).
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from __future__ import annotations
 import logging
 import shutil
 import stat
-import struct
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from twintrack.errors import InputError
 from twintrack.progress import CancelToken, Progress
+from twintrack.system.zip_directory import TooManyFilesError, open_zip
 
 __all__ = ["unpack"]
 
@@ -33,9 +32,6 @@ LARGEST_BYTES = 16 * 1024**3
 MOST_FILES = 20_000
 """An archive with more entries than this is refused."""
 
-LARGEST_DIRECTORY_BYTES = 64 * 1024**2
-"""More than 20,000 entries with long names need in an archive's directory."""
-
 FREE_BYTES, LARGEST_RATIO = 256 * 1024**2, 200
 """Unpacked, an archive may have the first, or so many times its own size; CT slices shrink to a half or a third."""
 
@@ -44,11 +40,7 @@ SHOWN_PARTS, SHOWN_LETTERS = 6, 80
 
 CHUNK_BYTES = 1 << 20
 
-ENTRY, END, END_64, LOCATOR_64 = b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
-END_BYTES, END_64_BYTES, LOCATOR_64_BYTES, ENTRY_BYTES, LOCAL_BYTES = 22, 56, 20, 46, 30
-LONGEST_COMMENT_BYTES = 65535
-
-ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError, struct.error)
+ZIP_ERRORS = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError)
 """What the ZIP reader raises on a damaged, encrypted or unknown archive."""
 
 
@@ -72,25 +64,25 @@ def unpack(path: Path, folder: Path, progress: Progress, cancel: CancelToken) ->
     """
     files: dict[Path, Path] = {}
     try:
-        with path.open("rb") as file:
-            _check_directory(path, file)
-            with zipfile.ZipFile(file) as archive:
-                if not all(entry.filename for entry in archive.infolist()):
-                    raise zipfile.BadZipFile("an entry without a name")
-                entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-                _check_entries(path, entries, archive.start_dir)
-                entries = [entry for entry in entries if _is_plain(entry)]
-                _check_room(path, sum(entry.file_size for entry in entries), folder)
-                for number, entry in enumerate(entries):
-                    cancel.check()
-                    progress(number / len(entries), "unpacking the ZIP archive")
-                    target = folder / f"{number:06d}" / _safe_name(entry.filename)
-                    target.parent.mkdir()
-                    _extract(archive, entry, target, cancel)
-                    files[target] = path / _inner_path(entry.filename)
+        with open_zip(path, max_files=MOST_FILES, same_names=True) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            _check_sizes(path, entries)
+            entries = [entry for entry in entries if _is_plain(entry)]
+            _check_room(path, sum(entry.file_size for entry in entries), folder)
+            for number, entry in enumerate(entries):
+                cancel.check()
+                progress(number / len(entries), "unpacking the ZIP archive")
+                target = folder / f"{number:06d}" / _safe_name(entry.filename)
+                target.parent.mkdir()
+                _extract(archive, entry, target, cancel)
+                files[target] = path / _inner_path(entry.filename)
+    except TooManyFilesError as error:
+        raise _too_much(path) from error
     except ZIP_ERRORS as error:
+        reason = f" ({error})" if isinstance(error, zipfile.BadZipFile) else ""
         raise InputError(
-            f"{path}: the ZIP archive is damaged, encrypted or of an unknown kind; unpack it and give the folder"
+            f"{path}: the ZIP archive is damaged, encrypted or of an unknown kind{reason}; "
+            "unpack it and give the folder"
         ) from error
     except OSError as error:
         raise InputError(
@@ -103,54 +95,12 @@ def _too_much(path: Path) -> InputError:
     return InputError(f"{path}: holds too much to be one CT study; give a ZIP archive of the series alone")
 
 
-def _check_directory(path: Path, file: BinaryIO) -> None:
-    """Count the entries of the directory before it is read into memory: the number that an archive states can lie."""
-    size = file.seek(0, 2)
-    tail_bytes = min(size, END_BYTES + LONGEST_COMMENT_BYTES)
-    file.seek(size - tail_bytes)
-    tail = file.read(tail_bytes)
-    end = tail.rfind(END)
-    if end < 0 or len(tail) - end < END_BYTES:
-        raise zipfile.BadZipFile("no end of a directory")
-    stop = size - tail_bytes + end
-    (length,) = struct.unpack_from("<L", tail, end + 12)
-    if stop >= LOCATOR_64_BYTES + END_64_BYTES:
-        file.seek(stop - LOCATOR_64_BYTES - END_64_BYTES)
-        longer = file.read(END_64_BYTES + LOCATOR_64_BYTES)
-        if longer[END_64_BYTES : END_64_BYTES + 4] == LOCATOR_64 and longer[:4] == END_64:
-            (length,) = struct.unpack_from("<Q", longer, 40)
-            stop -= LOCATOR_64_BYTES + END_64_BYTES
-    if length > LARGEST_DIRECTORY_BYTES:
-        raise _too_much(path)
-    if length > stop:
-        raise zipfile.BadZipFile("a directory longer than the file")
-    file.seek(stop - length)
-    directory = file.read(length)
-    file.seek(0)
-    place, count = 0, 0
-    while directory[place : place + 4] == ENTRY and len(directory) - place >= ENTRY_BYTES:
-        place += ENTRY_BYTES + sum(struct.unpack_from("<HHH", directory, place + 28))
-        count += 1
-        if count > MOST_FILES:
-            raise _too_much(path)
-
-
-def _check_entries(path: Path, entries: list[zipfile.ZipInfo], directory_start: int) -> None:
-    """Refuse an archive by what it states about its entries."""
-    if any(entry.flag_bits & 0x1 for entry in entries):
-        raise InputError(f"{path}: the ZIP archive is encrypted; unpack it and give the folder")
-    # The other methods unpack any number of bytes at once, or first ask for as much memory as they state.
-    if any(entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for entry in entries):
-        raise NotImplementedError
+def _check_sizes(path: Path, entries: list[zipfile.ZipInfo]) -> None:
+    """Refuse an archive by what it states about the sizes of its entries."""
     total = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
     if total > LARGEST_BYTES or total > max(FREE_BYTES, LARGEST_RATIO * packed):
         raise _too_much(path)
-    placed = sorted((entry.header_offset, entry.compress_size) for entry in entries)
-    starts = [start for start, _ in placed[1:]] + [directory_start]
-    for (start, length), following in zip(placed, starts, strict=True):
-        if start + LOCAL_BYTES + length > following:
-            raise zipfile.BadZipFile("entries lie over each other")
 
 
 def _is_plain(entry: zipfile.ZipInfo) -> bool:

@@ -1,87 +1,120 @@
-"""Opening a stranger's zip file: its list of contents is measured before Python reads it into memory."""
+"""Opening a stranger's zip file: its list of contents is measured and counted before Python makes objects of it."""
 
 from __future__ import annotations
 
 import struct
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["open_zip"]
+__all__ = ["TooManyFilesError", "open_zip"]
 
-_ENTRY_BYTES = 46 + 4096
-"""Size of an entry of the list, with a name and extra fields that are longer than any real ones."""
+MOST_BYTES_A_FILE = 46 + 4096
+"""Of the list of contents, with a name and extra fields that are longer than any real ones."""
 
-_TAIL = 22 + 65535
+LARGEST_LIST_BYTES = 64 << 20
+
+_ENTRY, _END, _END_64, _LOCATOR_64 = b"PK\1\2", b"PK\5\6", b"PK\6\6", b"PK\6\7"
+_ENTRY_BYTES, _END_BYTES, _END_64_BYTES, _LOCATOR_64_BYTES, _LOCAL_BYTES = 46, 22, 56, 20, 30
+
+_TAIL_BYTES = _END_BYTES + 65535
 """The end record, and the longest comment after it."""
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""Others unpack any number of bytes at once, or first ask for as much memory as they state."""
 
 
-def open_zip(path: Path, *, max_files: int) -> zipfile.ZipFile:
-    """Open a zip file of at most `max_files` files, each stored or deflated, in a place of its own, and named once.
+class TooManyFilesError(zipfile.BadZipFile):
+    """The list of contents is longer than it may be."""
+
+
+def open_zip(path: Path, *, max_files: int, same_names: bool = False) -> zipfile.ZipFile:
+    """Open a zip file of at most `max_files` entries, each stored or deflated, in a place of its own, with a name.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    max_files : int
+        Entries that it may have, folders among them.
+    same_names : bool
+        Whether two entries may have the same name.
 
     Raises
     ------
     zipfile.BadZipFile
         If it is none, or is refused; the message says why in a few words.
+    TooManyFilesError
+        If it lists too much.
     OSError
         If it cannot be read.
     """
-    size = _list_bytes(path)
-    if size > max_files * _ENTRY_BYTES:
-        raise zipfile.BadZipFile(f"its list of contents has {size:,} bytes, more than {max_files} files need")
+    with path.open("rb") as file:
+        _count(file, max_files)
     archive = zipfile.ZipFile(path)
     try:
-        _check_entries(archive.infolist(), max_files)
+        _check_entries(archive.infolist(), archive.start_dir, same_names)
     except BaseException:
         archive.close()
         raise
     return archive
 
 
-def _check_entries(entries: list[zipfile.ZipInfo], max_files: int) -> None:
-    if len(entries) > max_files:
-        raise zipfile.BadZipFile(f"it holds {len(entries)} files, more than the {max_files} it may have")
+def _count(file: BinaryIO, max_files: int) -> None:
+    """Count the entries of the list itself: the number that the file states can lie.
+
+    References
+    ----------
+    PKWARE, "APPNOTE.TXT - .ZIP File Format Specification" 6.3.10, 4.3.12 to 4.3.16.
+    """
+    end, length = _list_place(file)
+    if length > min(max_files * MOST_BYTES_A_FILE, LARGEST_LIST_BYTES):
+        raise TooManyFilesError(f"its list of contents has {length:,} bytes, more than {max_files} files need")
+    if length > end:
+        raise zipfile.BadZipFile("its list of contents is longer than the file")
+    file.seek(end - length)
+    listed = file.read(length)
+    place, count = 0, 0
+    while listed[place : place + 4] == _ENTRY and len(listed) - place >= _ENTRY_BYTES:
+        place += _ENTRY_BYTES + sum(struct.unpack_from("<HHH", listed, place + 28))
+        count += 1
+        if count > max_files:
+            raise TooManyFilesError(f"it holds more than the {max_files} files that it may have")
+
+
+def _list_place(file: BinaryIO) -> tuple[int, int]:
+    """Return where the list of contents ends, and its bytes, as the file's end record says."""
+    size = file.seek(0, 2)
+    start = max(0, size - _TAIL_BYTES)
+    file.seek(start)
+    tail = file.read(_TAIL_BYTES)
+    place = tail.rfind(_END)
+    if place < 0 or len(tail) - place < _END_BYTES:
+        raise zipfile.BadZipFile("it is not a zip file")
+    (length,) = struct.unpack_from("<L", tail, place + 12)
+    end = start + place
+    if end >= _LOCATOR_64_BYTES + _END_64_BYTES:
+        file.seek(end - _LOCATOR_64_BYTES - _END_64_BYTES)
+        longer = file.read(_END_64_BYTES + _LOCATOR_64_BYTES)
+        if longer[_END_64_BYTES : _END_64_BYTES + 4] == _LOCATOR_64 and longer[:4] == _END_64:
+            (length,) = struct.unpack_from("<Q", longer, 40)
+            end -= _LOCATOR_64_BYTES + _END_64_BYTES
+    return end, int(length)
+
+
+def _check_entries(entries: list[zipfile.ZipInfo], start_of_list: int, same_names: bool) -> None:
     if not all(entry.filename for entry in entries):
         raise zipfile.BadZipFile("it holds a file without a name")
-    if len({entry.filename for entry in entries}) < len(entries):
+    if not same_names and len({entry.filename for entry in entries}) < len(entries):
         raise zipfile.BadZipFile("it holds a name twice")
     end = 0
     for entry in sorted(entries, key=lambda entry: entry.header_offset):
         if entry.compress_type not in _METHODS:
-            raise zipfile.BadZipFile(f"{entry.filename!r} is packed in another way than stored or deflated")
+            raise zipfile.BadZipFile(f"{entry.filename[:100]!r} is packed in another way than stored or deflated")
         if entry.flag_bits & 1:
-            raise zipfile.BadZipFile(f"{entry.filename!r} is encrypted")
+            raise zipfile.BadZipFile(f"{entry.filename[:100]!r} is encrypted")
         if entry.header_offset < end:
-            raise zipfile.BadZipFile(f"{entry.filename!r} shares its bytes with another file")
-        end = entry.header_offset + 30 + entry.compress_size
-
-
-def _list_bytes(path: Path) -> int:
-    """Return the size of the list of contents that the file's end record tells.
-
-    References
-    ----------
-    PKWARE, "APPNOTE.TXT - .ZIP File Format Specification", 4.3.14 to 4.3.16.
-    """
-    with path.open("rb") as stream:
-        length = stream.seek(0, 2)
-        stream.seek(max(0, length - _TAIL - 20))
-        tail = stream.read()
-        place = tail.rfind(b"PK\x05\x06")
-        if place < 0 or place + 22 > len(tail):
-            raise zipfile.BadZipFile("it is not a zip file")
-        (size,) = struct.unpack_from("<L", tail, place + 12)
-        locator = tail[max(0, place - 20) : place]
-        if size == 0xFFFFFFFF or locator[:4] == b"PK\x06\x07":
-            if len(locator) < 20 or locator[:4] != b"PK\x06\x07":
-                raise zipfile.BadZipFile("its end record is damaged")
-            (record,) = struct.unpack_from("<Q", locator, 8)
-            if record + 56 > length:
-                raise zipfile.BadZipFile("its end record is damaged")
-            stream.seek(record)
-            head = stream.read(56)
-            if len(head) < 56 or head[:4] != b"PK\x06\x06":
-                raise zipfile.BadZipFile("its end record is damaged")
-            (size,) = struct.unpack_from("<Q", head, 40)
-    return int(size)
+            raise zipfile.BadZipFile(f"{entry.filename[:100]!r} shares its bytes with another file")
+        end = entry.header_offset + _LOCAL_BYTES + entry.compress_size
+    if end > start_of_list:
+        raise zipfile.BadZipFile("a file shares its bytes with the list of contents")
