@@ -28,6 +28,7 @@ from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import check_output_folder
 from twintrack.system.locks import HELD_ELSEWHERE, try_lock
+from twintrack.system.ownership import is_litter
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -263,7 +264,7 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
     out = plan.out
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder for the results")
-    if not out.is_dir() or not any(path.name != LOCK for path in out.iterdir()):
+    if not out.is_dir() or not any(path.name != LOCK and not is_litter(path.name) for path in out.iterdir()):
         return
     run = out / RUN
     if not run.is_file():
