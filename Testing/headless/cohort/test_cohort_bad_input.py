@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -258,6 +260,21 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     monkeypatch.setattr(seen, "STAGING_PREFIX", "too long a name " * 20)
     with pytest.raises(OutputError, match="out: cannot be written"):
         run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+
+
+def test_a_place_without_the_right_to_write_is_not_taken_for_a_folder_in_use(
+    make_cohort, bundle_folder, settings, tmp_path, monkeypatch
+):
+    manifest, real = make_cohort(["p1"]), os.open
+
+    def denied(path: object, flags: int, *rest: object, **named: object) -> int:  # as root one may write everywhere
+        if flags & os.O_CREAT and str(path).endswith(".twintrack-run"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(OutputError, match=r"out: cannot be written \(Permission denied\)"):
+        run_cohort(manifest, bundle_folder, tmp_path / "out", settings)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="holds the lock the POSIX way")
