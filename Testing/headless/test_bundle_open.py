@@ -106,6 +106,7 @@ def test_a_fold_that_is_not_hashed_is_refused(copied: Path) -> None:
 
 def test_a_file_that_is_not_listed_is_refused_but_litter_of_file_managers_is_not(copied: Path) -> None:
     (copied / "fine" / ".DS_Store").write_bytes(b"x")
+    (copied / "._bundle.json").write_bytes(b"x")
     Bundle.open(copied)
     (copied / "fine" / "extra.py").write_text("print()")
     with pytest.raises(BundleError, match=r"fine/extra.py is not listed"):

@@ -236,6 +236,20 @@ def test_a_ct_that_is_too_large_at_the_networks_voxel_size_is_refused_before_it_
         preprocess(np.ones((20_000, 1, 1), np.int16), (20.0, 0.05, 0.05), stage)
 
 
+def test_a_patch_to_which_the_ct_would_be_padded_beyond_the_memory_is_refused_before_that() -> None:
+    import numpy as np
+
+    from twintrack.errors import InputError
+    from twintrack.inference.network import open_stage
+    from twintrack.inference.preprocess import preprocess
+
+    with Bundle.open(DEMO) as bundle:
+        stage = open_stage(bundle, "fine")
+    stage.configuration.configuration["patch_size"] = [8192, 8192, 8192]
+    with pytest.raises(InputError, match=r"in patches of 8192 x 8192 x 8192 voxels.*needs about \d\d TB"):
+        preprocess(np.ones((20, 30, 30), np.int16), (2.0, 1.6, 1.6), stage)
+
+
 def repacked(source: Path, target: Path, change: Callable[[str, bytes], bytes], packed: bool = False) -> Path:
     method = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
     with zipfile.ZipFile(source) as archive, zipfile.ZipFile(target, "w", method) as copied:

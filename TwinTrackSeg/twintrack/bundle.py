@@ -17,6 +17,7 @@ from twintrack.bundle_zip import MAX_BYTES, MAX_FILES, UNPACKED, unpack_bundle_z
 from twintrack.errors import BundleError
 from twintrack.input_range import InputRange
 from twintrack.system.json_file import MAX_JSON_BYTES, read_json, read_limited
+from twintrack.system.ownership import is_litter
 from twintrack.system.paths import is_there
 from twintrack.system.private_folder import PrivateFolder
 
@@ -27,9 +28,6 @@ CHECKPOINT_NAME = "checkpoint_final.pth"
 
 VESSELS = ("PORTA", "SMV", "AORTA", "CELIAC", "SMA")
 """The vessels of the readouts, in the order of their values 1 to 5 in a vessel label map."""
-
-LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""Files that file managers leave in folders; they are never read."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,7 @@ class Bundle:
             if count > 8 * MAX_FILES:
                 raise BundleError(f"{self.path}: holds more files and folders than a bundle may have")
             name = path.relative_to(self.path).as_posix()
-            if path.is_dir() or name == "bundle.json" or path.name in LITTER:
+            if path.is_dir() or name == "bundle.json" or is_litter(path.name):
                 continue
             if name not in self.files:
                 raise BundleError(f"{self.path}: the file {name} is not listed in bundle.json; remove it")

@@ -64,7 +64,7 @@ def create_bundle(
     inputs = [path for path in given if path is not None]
     if os.path.lexists(out):
         _check_replaceable(out, overwrite)
-    with atomic_paths(out, inputs=inputs, overwrite=overwrite, proof=_never) as (partial,):
+    with atomic_paths(out, inputs=inputs, overwrite=overwrite, proof=_never, folders=True) as (partial,):
         try:
             _write(partial, out, coarse, fine, card, calibrator, half=half)
         except OSError as error:

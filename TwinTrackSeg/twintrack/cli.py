@@ -61,10 +61,10 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     verbose = "-v" in arguments or "--verbose" in arguments
-    if arguments == ["--version"]:
-        say(__version__)
-        return 0
     try:
+        if arguments == ["--version"]:
+            say(__version__)
+            return 0
         _check_arguments(arguments)
         code = typer.main.get_command(app).main(arguments, prog_name="twintrack", standalone_mode=False)
         return code if isinstance(code, int) else 0

@@ -206,7 +206,7 @@ def apply_to_file(
     """
     from twintrack.calibration import read_calibrator
 
-    if not str(out).lower().endswith(ONE_FILE_ENDINGS):
+    if not str(out).endswith(ONE_FILE_ENDINGS):  # with capital letters SimpleITK writes other files or none
         raise InputError(f"{out}: not the name of a volume in one file; use one that ends with .nii.gz")
     inputs = (score_path, calibrator_path)
     check_output_files(out, inputs=inputs, overwrite=overwrite)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import socket
 import subprocess
 import sys
@@ -17,9 +19,11 @@ import pytest
 from twintrack import __version__, dask_shared
 from twintrack.cli import main
 from twintrack.cohort import cluster, run_cohort, seen
+from twintrack.cohort.overview import RUN_COMMAND
 from twintrack.cohort.plan import make_plan
 from twintrack.cohort.seen import trouble
 from twintrack.errors import BundleError, InputError, OutputError
+from twintrack.system.atomic import atomic_folder
 
 
 def free_port() -> int:
@@ -200,6 +204,28 @@ def test_folders_of_something_else_are_refused(make_cohort, bundle_folder, setti
         run_cohort(manifest, bundle_folder, other / "thesis.txt", settings)
 
 
+def test_a_new_folder_that_a_file_manager_has_shown_is_new(make_cohort, bundle_folder, settings, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for name in (".DS_Store", "Thumbs.db", "._cases"):
+        (out / name).write_bytes(b"x")
+    refused(make_cohort(["p1"]), bundle_folder, out, settings, "no Dask scheduler can be reached")
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_ct_among_the_cases_of_the_folder_stays(make_cohort, bundle_folder, address, settings, tmp_path, overwrite):
+    out = tmp_path / "out"
+    manifest = make_cohort(["p1"])
+    run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    image = out / "cases" / "p1" / "probability.nii.gz"
+    (manifest.parent / "ct0.nii.gz").replace(image)  # also the commonest way to give a result's own map as input
+    manifest.write_text(f"case,image\np1,{image}\n", encoding="utf-8")
+    before = image.read_bytes()
+    with pytest.raises(OutputError, match=r"cases: holds the input .*probability\.nii\.gz"):
+        run_cohort(manifest, bundle_folder, out, settings, scheduler=address, redo=True, overwrite=overwrite)
+    assert image.read_bytes() == before
+
+
 def test_the_folder_of_another_manifest_is_refused(make_cohort, bundle_folder, address, settings, tmp_path):
     out = tmp_path / "out"
     run_cohort(make_cohort(["p1"]), bundle_folder, out, settings, scheduler=address)
@@ -225,14 +251,30 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     make_cohort, bundle_folder, address, settings, tmp_path, monkeypatch
 ):
     manifest, out = make_cohort(["p1"]), tmp_path / "out"
-    out.mkdir()
-    (out / "cohort.json").write_text(json.dumps({"manifest": {"path": str(manifest)}}), encoding="utf-8")
+    with atomic_folder(out, command=RUN_COMMAND, last="cohort.json") as folder:
+        about = json.dumps({"manifest": {"path": str(manifest)}})
+        (folder / "cohort.json").write_text(about, encoding="utf-8")
     (out / "cases").write_text("a file where a folder should be", encoding="utf-8")
     with pytest.raises(OutputError, match="out: cannot be written"):
         run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
     monkeypatch.setattr(seen, "STAGING_PREFIX", "too long a name " * 20)
     with pytest.raises(OutputError, match="out: cannot be written"):
         run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+
+
+def test_a_place_without_the_right_to_write_is_not_taken_for_a_folder_in_use(
+    make_cohort, bundle_folder, settings, tmp_path, monkeypatch
+):
+    manifest, real = make_cohort(["p1"]), os.open
+
+    def denied(path: object, flags: int, *rest: object, **named: object) -> int:  # as root one may write everywhere
+        if flags & os.O_CREAT and str(path).endswith(".twintrack-run"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path, flags, *rest, **named)
+
+    monkeypatch.setattr(os, "open", denied)
+    with pytest.raises(OutputError, match=r"out: cannot be written \(Permission denied\)"):
+        run_cohort(manifest, bundle_folder, tmp_path / "out", settings)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="holds the lock the POSIX way")

@@ -119,15 +119,17 @@ def test_results_of_an_earlier_version_without_a_list_are_the_users(study, segme
     assert _run(segment(study / "ct.nii.gz", study)) == 0
     capsys.readouterr()
     (study / RECORD).unlink()
-    refused(segment(study / "ct.nii.gz", study), capsys, study, "--overwrite")
+    refused(segment(study / "ct.nii.gz", study), capsys, study, "an earlier version", "--overwrite")
 
 
 def test_a_file_that_the_user_put_into_a_folder_of_the_result_stays(study, segment, capsys):
     assert _run(segment(study / "dicom", study / "out", "--dicom")) == 0
     capsys.readouterr()
     (study / "out" / "dicom" / "mine.dcm").write_text("mine")
-    refused(segment(study / "dicom", study / "out", "--dicom"), capsys, study, "mine.dcm")
+    told = "mine.dcm", "--overwrite to replace the whole folder dicom"
+    refused(segment(study / "dicom", study / "out", "--dicom"), capsys, study, *told)
     (study / "out" / "dicom" / "mine.dcm").rename(study / "out" / "dicom" / ".DS_Store")  # nobody misses that
+    (study / "out" / "dicom" / "._segmentation.dcm").write_bytes(b"x")  # macOS, on a disk that is not its own
     assert _run(segment(study / "dicom", study / "out", "--dicom")) == 0
 
 

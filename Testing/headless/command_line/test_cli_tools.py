@@ -25,7 +25,7 @@ def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_pa
     shown = json.loads(capsys.readouterr().out)
     assert shown["name"] == "made"
     assert shown["vessel_labels"] == {"SMA": "sma"}
-    assert_refused([str(argument) for argument in make], capsys, "exists already")
+    assert_refused([str(argument) for argument in make], capsys, "is there already", "--overwrite")
 
 
 def test_calibrate_finds_the_curve_of_the_raters_and_draws_it(manifest, tmp_path, capsys):
@@ -47,6 +47,14 @@ def test_apply_maps_a_score_volume_on_its_own_grid(manifest, calibrator_file, tm
     given, mapped = read_volume(score), read_volume(out)
     assert mapped.geometry.same_grid(given.geometry)
     assert mapped.array == pytest.approx(read_calibrator(calibrator_file)(given.array), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["map.NII.GZ", "map.MHA", "map.mhd", "map"])
+def test_apply_refuses_a_name_under_which_no_volume_is_written(manifest, calibrator_file, tmp_path, capsys, name):
+    score = manifest.parent / "s1.nii.gz"
+    run = ["apply", score, "--calibrator", calibrator_file, "--out", tmp_path / "new" / name]
+    assert_refused([str(argument) for argument in run], capsys, name, "use one that ends with .nii.gz")
+    assert not (tmp_path / "new").exists()
 
 
 def test_apply_refuses_what_is_no_score(ct_file, calibrator_file, tmp_path, capsys):
@@ -101,7 +109,7 @@ def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, b
     assert (origin["source"], origin["series_uid"], origin["resampled"]) == ("dicom", series.series_uid, False)
     assert _run(["export", str(out), "--series", str(ct_series), "--out", str(tmp_path / "again")]) == 0
     for folder in (out / "dicom", tmp_path / "again"):
-        assert sorted(path.name for path in folder.iterdir()) == ["probability.dcm", "segmentation.dcm"]
+        assert sorted(path.name for path in folder.glob("[!.]*")) == ["probability.dcm", "segmentation.dcm"]
         segmentation = highdicom.seg.segread(folder / "segmentation.dcm")
         assert pydicom.dcmread(folder / "probability.dcm").StudyInstanceUID == segmentation.StudyInstanceUID
         assert segmentation.StudyInstanceUID == series.study_uid

@@ -40,14 +40,14 @@ import json, resource, sys
 resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]),) * 2)
 from twintrack.dicom import read_series
 from twintrack.errors import InputError
-from twintrack.system import reading_child
+from twintrack.system.reading_child import parent
 told = []
 for path in sys.argv[2:]:
     try:
         told.append(len(read_series(path).files))
     except InputError as error:
         told.append(str(error))
-reading_child._own_child().close()
+parent._own_child().close()
 # Not ru_maxrss of this process: that counts what the test's own process held when it started this one.
 own = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM"))
 children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -356,10 +356,10 @@ def test_a_decoder_that_dies_is_a_sentence_and_the_next_series_is_read(series_fo
     """The death of the process that reads, in the middle of it, stands for that of a decoder."""
     import signal
 
-    from twintrack.system import reading_child
+    from twintrack.system.reading_child import parent
 
     def kill(fraction: float, message: str) -> None:
-        os.kill(reading_child._own_child().pid, signal.SIGSEGV if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        os.kill(parent._own_child().pid, signal.SIGSEGV if hasattr(signal, "SIGKILL") else signal.SIGTERM)
 
     write_ct_series(phantom(), tmp_path / "other", description="other")
     for folder in (series_folder, tmp_path / "other"):

@@ -162,3 +162,44 @@ def test_an_output_of_another_encoding_does_not_end_the_command() -> None:
     )
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: gr\\xf6\\xdfe \\u540d: no such bundle")
+
+
+CLOSED = """
+import os, sys
+from twintrack.system.terminal import prepare_streams, say, say_error
+prepare_streams()
+with open(sys.argv[1], "wb") as written:
+    say("said"); say_error("said"); os.write(1, b"library"); os.write(2, b"library")
+    written.write(b"whole")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="closes streams with a POSIX shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_nothing_that_is_printed_gets_into_a_file_where_standard_streams_were_closed(
+    tmp_path: Path, closed: str
+) -> None:
+    shell = ["sh", "-c", f'"$@" {closed}', "sh", sys.executable, "-c", CLOSED, str(tmp_path / "result")]
+    assert subprocess.run(shell, capture_output=True).returncode == 0
+    assert (tmp_path / "result").read_bytes() == b"whole"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes break in another way")
+def test_who_stops_reading_gets_no_error() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "twintrack", "--version"]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
+def test_standard_output_on_a_full_disk_is_one_line() -> None:
+    command = [sys.executable, "-m", "twintrack", "--version"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert subprocess.run(command, stdout=subprocess.PIPE, stderr=full).returncode == 0
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: standard output cannot be written (No space left on device)")
+    assert done.stderr.count("\n") == 1

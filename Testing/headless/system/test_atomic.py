@@ -75,6 +75,18 @@ def test_a_file_appears_only_when_complete(tmp_path):
     assert names(path.parent) == {"x.nii.gz"}
 
 
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_is_not_replaced_by_a_file(tmp_path, overwrite):
+    (tmp_path / "study.json").mkdir()
+    (tmp_path / "study.json" / "notes.txt").write_text("mine")
+    with (
+        pytest.raises(OutputError, match=r"study\.json: is a folder"),
+        atomic_path(tmp_path / "study.json", overwrite=overwrite) as partial,
+    ):
+        partial.write_text("{}")
+    assert (tmp_path / "study.json" / "notes.txt").read_text() == "mine"
+
+
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="file"), atomic_folder(tmp_path / "file", command="test", last="result.json"):

@@ -19,8 +19,9 @@ import pytest
 from reading_tasks import TASKS
 from twintrack.errors import Cancelled, InputError
 from twintrack.progress import CancelToken, checked
-from twintrack.system import reading_child
 from twintrack.system.reading_child import FUNCTIONS, ReadingChild, time_limit_s
+from twintrack.system.reading_child import parent as calling_side
+from twintrack.system.reading_child.messages import END_WAIT_S
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -233,7 +234,7 @@ def test_the_child_of_a_killed_parent_ends_in_native_code_at_its_limit_at_the_la
     parent = parent_of("hold", tmp_path / "pid", limit_s=1.0)
     parent.kill()
     parent.communicate()
-    assert gone_within_s(int((tmp_path / "pid").read_text()), 1.0 + reading_child.END_WAIT_S + 3)
+    assert gone_within_s(int((tmp_path / "pid").read_text()), 1.0 + END_WAIT_S + 3)
 
 
 @LINUX
@@ -249,7 +250,7 @@ def test_the_interrupt_of_a_terminal_ends_both_and_the_child_says_nothing(tmp_pa
 
 @LINUX
 def test_an_idle_child_ends_by_itself_and_is_started_anew(monkeypatch):
-    monkeypatch.setattr(reading_child, "START", reading_child.START.replace("serve()", "serve(0.3)"))
+    monkeypatch.setattr(calling_side, "START", calling_side.START.replace("serve()", "serve(0.3)"))
     child = ReadingChild(TASKS)
     pid = ask(child, "own_id")
     assert gone_within_s(pid, 5)

@@ -14,11 +14,12 @@ from twintrack import __version__
 from twintrack.bundle import file_sha256
 from twintrack.cohort.index import INDEX, write_index
 from twintrack.cohort.outdated import CaseState
-from twintrack.cohort.plan import CohortPlan
+from twintrack.cohort.plan import CASES, CohortPlan
 from twintrack.cohort.tables import COHORT, FAILURES, PARQUET, TIMINGS, Counts, write_tables
 from twintrack.errors import OutputError
 from twintrack.io.manifest import ManifestInputs
 from twintrack.system.atomic import atomic_folder, check_output_folder
+from twintrack.system.ownership import check_inputs
 
 __all__ = ["RUN", "Overview"]
 
@@ -71,13 +72,14 @@ class Overview:
         self.has_begun = False
 
     def check(self) -> None:
-        """Refuse a folder in which something else lies at the places of these files.
+        """Refuse a folder in which something else lies at the places of these files, or an input among the cases.
 
         Raises
         ------
         OutputError
             Names it.
         """
+        check_inputs((self._plan.out / CASES,), self._inputs)
         for command, names in ((TABLES_COMMAND, TABLES), (RUN_COMMAND, (RUN,))):
             check_output_folder(
                 self._plan.out, names, command=command, inputs=self._inputs, overwrite=self._plan.overwrite

@@ -27,7 +27,8 @@ from twintrack.errors import InputError, OutputError, TwinTrackError
 from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import check_output_folder
-from twintrack.system.locks import HELD_ELSEWHERE, try_lock
+from twintrack.system.locks import try_lock
+from twintrack.system.ownership import is_litter
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -263,7 +264,7 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
     out = plan.out
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder for the results")
-    if not out.is_dir() or not any(path.name != LOCK for path in out.iterdir()):
+    if not out.is_dir() or not any(path.name != LOCK and not is_litter(path.name) for path in out.iterdir()):
         return
     run = out / RUN
     if not run.is_file():
@@ -303,11 +304,11 @@ def _locked(out: Path) -> Iterator[None]:
         out.mkdir(parents=True, exist_ok=True)
         descriptor = try_lock(out / LOCK)
     except OSError as error:
-        if error.errno in HELD_ELSEWHERE:
+        if isinstance(error, BlockingIOError):
             raise InputError(
                 f"{out}: another run is writing to this folder; wait for it, or choose another folder"
             ) from error
-        if not (out / LOCK).exists():
+        if isinstance(error, PermissionError) or not (out / LOCK).exists():
             raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
         descriptor = None  # a share without locks
     try:

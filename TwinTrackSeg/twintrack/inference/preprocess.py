@@ -202,24 +202,28 @@ def _check_room(
 
     At the same time there are, in bytes a voxel: first the result (4) beside the CT in float64, resampled but along the
     axis that grows most, or, with nnU-Net's own function, twelve arrays of 8 bytes with all coordinates; then the
-    result, its padded copy, the weights and the mask of `twintrack.inference.sliding.sliding_logits` (13), and 4 a
-    channel for the sums of one member and those of the members before it, which lie on a GPU where there is one. The
-    matrices of the splines have a row for each new and a column for each old voxel of an axis.
+    result, its copy that is padded to a patch, the weights and the mask of
+    `twintrack.inference.sliding.sliding_logits` (13), and 4 a channel for the sums of one member and those of the
+    members before it, which lie on a GPU where there is one. The matrices of the splines have a row for each new and a
+    column for each old voxel of an axis.
     """
     voxels = prod(after)
+    padded = prod(max(size, patch) for size, patch in zip(after, stage.patch, strict=True))
     matrices = sum(8 * (new + old) * old for new, old in zip(after, before, strict=True) if new != old)
     last = max(range(3), key=lambda axis: after[axis] / before[axis])
     resampling = matrices + 4 * voxels + 8 * (voxels // after[last] * before[last])
     if not _is_usual(stage):
         resampling += 96 * voxels
     sums = 0 if on_gpu else 4 * stage.heads * min(members, 2)
-    lacking = lacking_memory(max(resampling, voxels * (13 + sums)))
+    lacking = lacking_memory(max(resampling, padded * (13 + sums)))
     if lacking is None:
         return
-    size, edges = (" x ".join(f"{n:g}" for n in values) for values in (after, stage.configuration.spacing))
+    shown = (after, stage.configuration.spacing, stage.patch)
+    size, edges, patch = (" x ".join(f"{n:g}" for n in values) for values in shown)
+    patches = f" in patches of {patch} voxels" if padded > voxels else ""
     raise InputError(
-        f"{name} has {size} voxels at the network's voxel size of {edges} mm ({stage.folder / 'plans.json'}) and so "
-        f"{lacking}; give a smaller region or a bundle with larger voxels"
+        f"{name} has {size} voxels at the network's voxel size of {edges} mm{patches} ({stage.folder / 'plans.json'}) "
+        f"and so {lacking}; give a smaller region or a bundle with larger voxels or smaller patches"
     )
 
 

@@ -70,7 +70,7 @@ def atomic_path(path: str | Path, *, inputs: Inputs = (), overwrite: bool = Fals
 
 @contextmanager
 def atomic_paths(
-    *paths: str | Path, inputs: Inputs = (), overwrite: bool = False, proof: Proof = is_marked
+    *paths: str | Path, inputs: Inputs = (), overwrite: bool = False, proof: Proof = is_marked, folders: bool = False
 ) -> Iterator[tuple[Path, ...]]:
     """Yield temporary paths of the same names; move all of them to their places on success, none on any failure.
 
@@ -87,6 +87,8 @@ def atomic_paths(
         Whether a file that the program cannot prove to be its own is replaced.
     proof : callable
         Says whether a file is the program's.
+    folders : bool
+        Whether they may be folders; otherwise a folder is not replaced by a file, whatever `overwrite` says.
 
     Raises
     ------
@@ -95,7 +97,7 @@ def atomic_paths(
     """
     final = [Path(path) for path in paths]
     folder, last = final[-1].parent, final[-1].name
-    check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof)
+    check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof, folders=folders)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         staging = _staging(folder)
@@ -108,7 +110,7 @@ def atomic_paths(
             place_mark(partial)
             force_to_disk(partial)
         with folder_lock(folder):
-            check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof)
+            check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof, folders=folders)
             if len(partials) == 1 and not final[0].is_dir():
                 partials[0].replace(final[0])
             else:
@@ -125,7 +127,7 @@ def atomic_paths(
 
 
 def check_output_files(
-    *paths: str | Path, inputs: Inputs = (), overwrite: bool = False, proof: Proof = is_marked
+    *paths: str | Path, inputs: Inputs = (), overwrite: bool = False, proof: Proof = is_marked, folders: bool = False
 ) -> None:
     """Refuse places for files that `atomic_paths` would refuse; to be asked before time is spent.
 
@@ -137,6 +139,8 @@ def check_output_files(
     final = [Path(path) for path in paths]
     check_inputs(final, inputs)
     for path in final:
+        if not folders and path.is_dir() and not path.is_symlink():
+            raise OutputError(f"{path}: is a folder; choose another name for the file")
         if os.path.lexists(path) and not overwrite and not proof(path):
             raise in_the_way(path)
 

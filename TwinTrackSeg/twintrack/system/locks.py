@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["HELD_ELSEWHERE", "folder_lock", "try_lock"]
+__all__ = ["folder_lock", "try_lock"]
 
-HELD_ELSEWHERE = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+_HELD_ELSEWHERE = (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
 """Error numbers of a lock that another process holds; any other one means that the file system has no locks."""
 
 WINDOWS_LOCK = ".twintrack-lock"
@@ -23,14 +23,18 @@ def try_lock(path: Path) -> int:
 
     Raises
     ------
+    BlockingIOError
+        If another process, or another descriptor of this one, holds the lock.
     OSError
-        With a number of `HELD_ELSEWHERE` if another process, or another descriptor of this one, holds the lock.
+        If the file cannot be opened, or the file system has no locks.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         _lock(descriptor, wait=False)
-    except BaseException:
+    except BaseException as error:
         os.close(descriptor)
+        if isinstance(error, OSError) and error.errno in _HELD_ELSEWHERE:
+            raise BlockingIOError(errno.EAGAIN, "held by another process", str(path)) from error
         raise
     return descriptor
 

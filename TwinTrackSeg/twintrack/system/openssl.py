@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 from twintrack.errors import InputError
+from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["NEW_KEY", "SelfSigned", "has_openssl", "new_serial", "run_openssl", "self_signed"]
 
@@ -49,8 +49,7 @@ def self_signed(name: str) -> SelfSigned:
     OSError
         If there is no place for temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix="twintrack-key-") as temporary:  # made with mode 0700
-        work = Path(temporary)
+    with PrivateFolder("twintrack-key-") as work:
         (work / "openssl.cnf").write_text(CONFIGURATION, encoding="ascii")
         run_openssl(work, "req", "-config", "openssl.cnf", *NEW_KEY, "-x509", "-days", str(DAYS), "-set_serial",
                     new_serial(), "-extensions", "own", "-subj", f"/CN={name}", "-keyout", "key.pem",

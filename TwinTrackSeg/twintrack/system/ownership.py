@@ -19,7 +19,6 @@ from typing import Any
 from twintrack.errors import OutputError
 
 __all__ = [
-    "LITTER",
     "RECORD",
     "FolderRecord",
     "Inputs",
@@ -28,6 +27,7 @@ __all__ = [
     "check_inputs",
     "in_the_way",
     "is_below",
+    "is_litter",
     "is_same_place",
     "sha256_of",
 ]
@@ -37,8 +37,12 @@ RECORD = ".twintrack-files.json"
 
 SCHEMA = 1
 
-LITTER = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-"""Files that file managers leave in folders they show; nobody misses them."""
+LITTER = frozenset({".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", ".directory"})
+"""Files that file managers leave in folders they show, in small letters; nobody misses them."""
+
+APPLE_DOUBLE = "._"
+"""What the names of files begin with in which macOS keeps its remarks on others, on disks and shares that are not its
+own."""
 
 LARGEST_RECORD_BYTES = 256 << 20
 """A longer list was not written by the program: that of a hundred thousand files has some 20 MB."""
@@ -130,7 +134,7 @@ class FolderRecord:
         for path in _files_below(folder / entry):
             known = self.files.get(path.relative_to(folder).as_posix())
             if known is None:
-                if path.name not in LITTER or path == folder / entry:
+                if not is_litter(path.name) or path == folder / entry:
                     return path
             elif path.is_symlink() or not path.is_file() or sha256_of(path) != known.sha256:
                 return path
@@ -164,13 +168,14 @@ def check_folder(out: Path, record: FolderRecord, entries: Iterable[str], inputs
         stranger = None if overwrite else record.stranger(out, place.name)
         if stranger is not None:
             changed = stranger.relative_to(out).as_posix() in record.files
-            raise in_the_way(stranger, "was changed since it was written" if changed else None)
+            what = "it" if stranger == place else f"the whole folder {place.name}"
+            raise in_the_way(stranger, "was changed since it was written" if changed else None, what)
 
 
-def in_the_way(path: Path, why: str | None = None) -> OutputError:
-    """Return the error for a file at an output's place that is the user's."""
-    why = why or "is there already, and was not written by twintrack"
-    return OutputError(f"{path}: {why}; choose another place, or add --overwrite to replace it")
+def in_the_way(path: Path, why: str | None = None, what: str = "it") -> OutputError:
+    """Return the error for a file at an output's place that is the user's, and say what --overwrite would replace."""
+    why = why or "is there already, and may be yours (another program, an earlier version, or changed since)"
+    return OutputError(f"{path}: {why}; move it away, choose another place, or add --overwrite to replace {what}")
 
 
 def check_inputs(places: Iterable[Path], inputs: Inputs) -> None:
@@ -211,6 +216,11 @@ def is_same_place(path: Path, other: Path) -> bool:
     """Whether two paths lead to the same file or folder."""
     identity = _identity(path)
     return path.absolute() == other.absolute() or (identity is not None and identity == _identity(other))
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file of that name was left by a file manager."""
+    return name.lower() in LITTER or name.startswith(APPLE_DOUBLE)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twintrack.system.locks import HELD_ELSEWHERE, try_lock
+from twintrack.system.locks import try_lock
 
 __all__ = ["MARKER", "PrivateFolder", "remove_abandoned"]
 
@@ -112,7 +112,7 @@ def _remove_if_abandoned(path: Path, rescue: Callable[[Path], None] | None) -> N
     try:
         lock = try_lock(path / MARKER)
     except OSError as error:
-        if error.errno in HELD_ELSEWHERE or _may_live(maker):
+        if isinstance(error, BlockingIOError) or _may_live(maker):
             return
     try:
         if rescue is not None:
@@ -178,7 +178,7 @@ def _make(prefix: str, parent: Path) -> tuple[Path, int | None]:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
                 shutil.rmtree(path, ignore_errors=True)
                 raise
-            if error.errno in HELD_ELSEWHERE:
+            if isinstance(error, BlockingIOError):
                 continue
             lock = None
         if path.exists():

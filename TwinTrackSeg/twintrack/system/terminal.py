@@ -7,11 +7,15 @@ Names come from DICOM headers, archives, manifests, bundles and paths, so everyt
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 import traceback
 import warnings
+from contextlib import suppress
 from typing import TextIO
+
+from twintrack.errors import OutputError
 
 __all__ = [
     "PrintableFormatter",
@@ -79,9 +83,24 @@ def say_traceback() -> None:
 
 
 def _write(text: str, err: bool) -> None:
+    """Write and flush; who stopped reading, as ``head`` does, has all that is wanted.
+
+    Raises
+    ------
+    OutputError
+        If standard output goes to a file that cannot be written.
+    """
     stream = sys.stderr if err else sys.stdout
-    stream.write(text + "\n")
-    stream.flush()
+    try:
+        stream.write(text + "\n")
+        stream.flush()
+    except OSError as error:
+        with suppress(OSError, ValueError):  # what is left in the buffer would fail again at the end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        if not err and not isinstance(error, BrokenPipeError):
+            raise OutputError(
+                f"standard output cannot be written ({error.strerror}); free some space where it goes to"
+            ) from error
 
 
 class PrintableFormatter(logging.Formatter):
@@ -93,7 +112,19 @@ class PrintableFormatter(logging.Formatter):
 
 
 def prepare_streams() -> None:
-    """Let no character end the program that the terminal's encoding lacks, and show libraries' warnings as text."""
+    """Let no character end the program that the terminal's encoding lacks, and show libraries' warnings as text.
+
+    Standard streams that whoever started the program has closed lead nowhere from now on: the next file that is opened
+    would take their place, and what libraries print would be written into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
