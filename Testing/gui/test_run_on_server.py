@@ -40,7 +40,7 @@ def server(tmp_path):
 
 
 def runFolders(temporary: Path) -> list[Path]:
-    return list(temporary.glob("twintrack-serve-*/[!.]*"))
+    return list(temporary.glob(".twintrack-scratch-*/[!.]*"))
 
 
 def test_a_run_on_a_server_is_a_run_on_this_computer(panel, scene, server, shown):

@@ -127,3 +127,10 @@ def test_the_band_reaches_the_expected_volume_of_a_result_and_its_report(fitted,
     assert interval["level"] == 0.95
     said = f"{interval['low']:.1f}–{interval['high']:.1f} mL with other calibration cases (95% interval)"
     assert said in (out / "report.html").read_text(encoding="utf-8")
+
+
+def test_calibrator_and_picture_are_written_together_or_not_at_all(manifest, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    out, plot = tmp_path / "new" / "c.json", tmp_path / "file" / "p.png"
+    assert_refused(["calibrate", manifest, "--out", out, "--bootstrap", "0", "--plot", plot], capsys, "p.png")
+    assert not out.parent.exists()

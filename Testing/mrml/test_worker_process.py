@@ -186,7 +186,7 @@ def test_garbage_and_lines_without_end_are_ignored_and_not_kept(scene, scriptedW
 
 
 def test_what_a_slicer_that_crashed_left_behind_is_removed_by_the_next_run(scene, scriptedWorker, temporaryRoot):
-    crashed = PrivateFolder("TwinTrackSeg-", temporaryRoot)
+    crashed = PrivateFolder(parent=temporaryRoot)
     (crashed.path / "ct.nrrd").write_text("a patient's CT")
     crashed.leave()
     failure(scene, scriptedWorker("say(event='error', kind='RoiError', message='the end')\n"), errors.RoiError)

@@ -45,7 +45,7 @@ def unpack_bundle_zip(path: Path) -> PrivateFolder:
     """
     unpacked = None
     try:
-        unpacked = PrivateFolder("twintrack-bundle-")
+        unpacked = PrivateFolder()
         (unpacked.path / UNPACKED).mkdir()
         extract_bundle_zip(path, unpacked.path / UNPACKED)
     except BaseException as error:

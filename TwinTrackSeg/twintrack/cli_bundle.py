@@ -103,7 +103,7 @@ def bundle_create(
         StageSource(fine, _listed(folds), checkpoint, fingerprint),
     )
     if disagreement is not None:
-        with PrivateFolder("twintrack-bundle-") as scratch:
+        with PrivateFolder() as scratch:
             raw = create_bundle(*sources, card, out=scratch / "bundle", half=half)
             with Bundle.open(raw) as bundle, progress_bar() as progress:
                 apart = measure_disagreement(disagreement, bundle, progress=progress)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +18,6 @@ from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
-    from twintrack.system.ownership import Inputs
 
 __all__ = ["apply", "calibrate", "evaluate", "phantom"]
 
@@ -80,7 +81,7 @@ def calibrate(
     from twintrack.calibration import write_calibrator
     from twintrack.fitting import calibration_inputs, fit_sketch, sketch_cases
     from twintrack.progress import part
-    from twintrack.system.atomic import check_output_files
+    from twintrack.system.atomic import atomic_path, check_output_files
 
     inputs = calibration_inputs(manifest, bundle)
     outputs = [path for path in (sketch, out, plot) if path is not None]
@@ -113,9 +114,11 @@ def calibrate(
             where=", ".join(str(path) for path in manifest),
             progress=part(progress, 0.9, 1.0),
         )
-        write_calibrator(calibrator, out, inputs=inputs, overwrite=overwrite)
-        if plot is not None:
-            _draw(plot, found, calibrator, inputs, overwrite)
+        place = partial(atomic_path, inputs=inputs, overwrite=overwrite)
+        with place(out) as new, nullcontext() if plot is None else place(plot) as drawn:  # both, or neither
+            write_calibrator(calibrator, new)
+            if drawn is not None:
+                _draw(drawn, found, calibrator)
     _tell(out, calibrator)
 
 
@@ -124,11 +127,11 @@ def _as_workers_see_it(manifest: Path, scheduler: str | None) -> Path:
     return manifest if scheduler is None else manifest.absolute()
 
 
-def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator, inputs: Inputs, overwrite: bool) -> None:
+def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator) -> None:
     from twintrack.calibration import plot_reliability, reliability_curve
 
     curves = {"score": reliability_curve(sketch), "calibrated": reliability_curve(sketch, calibrator)}
-    plot_reliability(plot, curves, calibrator=calibrator, inputs=inputs, overwrite=overwrite)
+    plot_reliability(plot, curves, calibrator=calibrator)
 
 
 def _tell(out: Path, calibrator: Calibrator) -> None:

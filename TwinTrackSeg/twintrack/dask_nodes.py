@@ -13,8 +13,9 @@ from distributed.security import Security
 
 from twintrack.errors import InputError, OutputError
 from twintrack.system.openssl import has_openssl, self_signed
+from twintrack.system.private_folder import PrivateFolder
 
-__all__ = ["SchedulerWithoutPages", "WorkerWithoutPages", "run_security"]
+__all__ = ["SchedulerWithoutPages", "WorkerWithoutPages", "run_security", "scratch_folder"]
 
 
 class SchedulerWithoutPages(Scheduler):  # type: ignore[misc,unused-ignore]
@@ -29,6 +30,28 @@ class WorkerWithoutPages(Worker):  # type: ignore[misc,unused-ignore]
 
     def start_http_server(self, *_arguments: object, **_keywords: object) -> None:
         """Do nothing."""
+
+
+def scratch_folder() -> PrivateFolder:
+    """Return a folder for Dask's own files.
+
+    By default Dask takes ``dask-scratch-space`` in the common folder for temporary files, leaves it there, and looks
+    for Python modules in it: whoever made it first decides what a run imports.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made.
+    """
+    import dask
+
+    parent = dask.config.get("temporary-directory", None)
+    try:
+        return PrivateFolder(parent=parent)
+    except OSError as error:
+        raise OutputError(
+            f"no temporary folder can be made for the local cluster's files ({error.strerror}); set TMPDIR"
+        ) from error
 
 
 def run_security() -> Security:

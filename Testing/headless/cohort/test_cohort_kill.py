@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from twintrack.cohort import run_cohort
-from twintrack.system.atomic import STAGING_PREFIX
+from twintrack.system.atomic import REPLACING, STAGING_PREFIX
+from twintrack.system.private_folder import MARKER
 
 CASES = [f"p{number}" for number in range(4)]
 KILLS = 5
@@ -55,7 +59,7 @@ def records(out: Path) -> dict[str, int]:
 
 def half_written(out: Path) -> set[str]:
     """Folders of cases that are being written, or that a killed run left."""
-    return {path.name for path in out.glob(f"cases/{STAGING_PREFIX}*")}
+    return {path.name for path in out.glob(f"cases/*/{STAGING_PREFIX}*")}
 
 
 def wait_for(something: Callable[[], object], what: str) -> None:
@@ -109,6 +113,34 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_tables(start, undistu
     assert tables(out) == undisturbed[1]
     assert {name: stamp for name, stamp in records(out).items() if name in whole} == whole, "a finished case was lost"
     assert not list(out.rglob(f"{STAGING_PREFIX}*"))
+
+
+def left_by_a_killed_run(folder: Path, aside: str = "") -> Path:
+    """Make what a run leaves in `folder` that is killed while it writes, or has just put `aside` out of the way."""
+    left = folder / f"{STAGING_PREFIX}killed"
+    earlier = left / f"{REPLACING}0123456789abcdef"
+    earlier.mkdir(parents=True)
+    maker = {"program": "twintrack", "folder": left.name, "host": socket.gethostname(), "process": 2**22 + 1}
+    (left / MARKER).write_text(json.dumps(maker))
+    if aside:
+        (folder / aside).rename(earlier / aside)
+    return left
+
+
+def test_a_run_killed_while_it_replaced_its_description_goes_on(
+    undisturbed, bundle_folder, address, settings, tmp_path
+):
+    (manifest, expected), out = undisturbed, tmp_path / "out"
+    shutil.copytree(manifest.parent.parent / "undisturbed", out)
+    about = json.loads((out / "cohort.json").read_text())
+    (out / "cohort.json").write_text(json.dumps(about | {"state": "running"}))
+    described = left_by_a_killed_run(out, "cohort.json")
+    half = left_by_a_killed_run(out / "cases" / "p0")  # of a case whose earlier result is still what is asked for
+    moved = left_by_a_killed_run(out / "cases" / "p1", "case.json")
+    summary = run_cohort(manifest, bundle_folder, out, settings, scheduler=address, overwrite=True)
+    assert summary.kept == len(CASES)
+    assert tables(out) == expected
+    assert not any(folder.exists() for folder in (described, half, moved))
 
 
 def children_of(session: int) -> list[int]:

@@ -13,13 +13,15 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
 
 from twintrack import dask_nodes
 from twintrack.cli import main
 from twintrack.cohort import cluster
-from twintrack.errors import InputError
+from twintrack.cohort.cluster import cluster_client
+from twintrack.errors import InputError, OutputError
 from twintrack.system.openssl import SelfSigned, has_openssl, self_signed
 
 RUN = """
@@ -44,7 +46,7 @@ class Run:
     def __init__(self, folder: Path, *options: str) -> None:
         script, self.temporary = folder / "run.py", folder / "tmp"
         script.write_text(RUN, encoding="utf-8")
-        self.temporary.mkdir()
+        (self.temporary / "dask-scratch-space").mkdir(parents=True)  # a stranger's: Dask would import modules from it
         environment = os.environ | {"TMPDIR": str(self.temporary), "TEMP": str(self.temporary)}
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
         self.process = subprocess.Popen([sys.executable, str(script), *options], **pipes, env=environment)
@@ -177,10 +179,17 @@ def test_the_key_is_in_no_command_line_environment_or_file(running):
         assert "PRIVATE KEY" not in " ".join(process.environ().values())
     for path in running.temporary.rglob("*"):
         assert not path.is_file() or b"PRIVATE KEY" not in path.read_bytes()
-    assert not list(running.temporary.glob("twintrack-key-*"))
+    assert not list(running.temporary.glob(".twintrack-scratch-*/*.pem"))
 
 
 @needs_openssl
+def test_dask_works_in_a_folder_of_the_run_and_not_in_one_that_a_stranger_made(running):
+    assert list((running.temporary / "dask-scratch-space").iterdir()) == []
+    (own,) = running.temporary.glob(".twintrack-scratch-*")
+    assert os.name == "nt" or own.stat().st_mode & 0o77 == 0
+    assert any(own.rglob("workerwithoutpages-*"))
+
+
 def test_pages_are_open_only_when_they_are_asked_for(start):
     run = start("pages")
     page = urllib.request.urlopen(run.dashboard, timeout=ANSWER_S)
@@ -256,3 +265,18 @@ def test_the_commands_say_it_in_one_line_and_go_on_where_the_user_wants_it(
     warning, line = capsys.readouterr().err.splitlines()
     assert warning.startswith("warning: tcp://192.0.2.7:1 is spoken to without TLS")
     assert line.startswith("error: tcp://192.0.2.7:1: no Dask scheduler can be reached there")
+
+
+def test_a_cluster_that_finds_no_room_for_its_files_is_one_sentence(monkeypatch):
+    def full(*_arguments: object, **_options: object) -> None:
+        try:
+            raise OSError(28, "No space left on device")
+        except OSError as error:
+            raise RuntimeError("Cluster failed to start") from error
+
+    monkeypatch.setattr(distributed, "SpecCluster", full)
+    with (
+        pytest.raises(OutputError, match=r"cannot be started \(No space left on device\).* TMPDIR"),
+        cluster_client(),
+    ):
+        pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import re
+import tempfile
 
 import numpy as np
 import pytest
@@ -200,3 +201,16 @@ def test_edges_that_no_scanner_has_are_refused_before_anything_is_computed_with_
 def test_an_origin_beyond_any_room_is_refused(far):
     with pytest.raises(InputError, match="origin must be finite"):
         Geometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, far, 0.0))
+
+
+def test_a_name_that_cannot_be_written_is_one_sentence_and_nothing_else(tmp_path, capfd):
+    with pytest.raises(OutputError, match="name too long"):
+        write_volume(Volume(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2))), tmp_path / ("x" * 250 + ".nii.gz"))
+    assert capfd.readouterr().err == ""
+
+
+def test_without_a_place_for_temporary_files_the_error_says_so(tmp_path, monkeypatch):
+    write_volume(Volume(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2))), tmp_path / "a.nii.gz")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(InputError, match=r"needs a temporary file to be read .* TMPDIR"):
+        read_volume(tmp_path / "a.nii.gz")

@@ -45,7 +45,7 @@ class Server:
 
     def folders(self) -> list[Path]:
         """Return the folders of the runs that have not ended."""
-        return [path for root in self.temporary.glob("twintrack-serve-*") for path in root.glob("[!.]*")]
+        return [path for root in self.temporary.glob(".twintrack-scratch-*") for path in root.glob("[!.]*")]
 
 
 @pytest.fixture(autouse=True)

@@ -173,7 +173,7 @@ def test_a_bundle_that_is_gone_is_told_until_it_is_back(server, reader, slow, bu
 
 def test_processes_that_cannot_be_started_are_started_when_they_can(server, reader):
     """Dask's parent of a process gives up for good if there is no room for the process's own files."""
-    (scratch,) = server.temporary.glob("twintrack-serve-*/.dask")
+    (scratch,) = server.temporary.glob(".twintrack-scratch-*/.dask")
     away = scratch.rename(scratch.with_name(".away"))
     scratch.write_text("no folder")
     kill_all(server.workers())

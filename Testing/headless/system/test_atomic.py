@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from twintrack.errors import OutputError
+from twintrack.errors import InputError, OutputError
 from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path
+from twintrack.system.marks import is_marked
 from twintrack.system.ownership import RECORD
 
 
@@ -58,18 +61,18 @@ def test_files_of_another_command_stay(tmp_path):
     assert (tmp_path / "ct" / "slice").read_text() == "ct"
 
 
+def write_half(path) -> None:
+    with atomic_path(path) as partial:
+        assert partial.name == path.name
+        partial.write_text("half")
+        raise RuntimeError
+
+
 def test_a_file_appears_only_when_complete(tmp_path):
     path = tmp_path / "new folder" / "x.nii.gz"
-
-    def failing() -> None:
-        with atomic_path(path) as partial:
-            assert partial.name.endswith(".nii.gz")
-            partial.write_text("half")
-            raise RuntimeError
-
     with pytest.raises(RuntimeError):
-        failing()
-    assert names(path.parent) == set()
+        write_half(path)
+    assert names(tmp_path) == set()
     with atomic_path(path) as partial:
         partial.write_text("whole")
     assert names(path.parent) == {"x.nii.gz"}
@@ -102,3 +105,34 @@ def test_a_folder_in_the_last_place_is_replaced_by_the_next_run(tmp_path):
             (partial / "ct" / "slice").write_text(text)
     assert names(tmp_path) == {"ct", RECORD}
     assert (tmp_path / "ct" / "slice").read_text() == "second"
+
+
+def test_an_error_names_the_file_where_the_user_would_have_found_it_and_no_new_folder_stays(tmp_path):
+    out = tmp_path / "a" / "b"
+
+    def run() -> None:
+        with atomic_folder(out, command="test", last="result.json") as folder:
+            raise InputError(f"{folder / 'x.nrrd'}: is damaged")
+
+    with pytest.raises(InputError) as caught:
+        run()
+    assert str(caught.value) == f"{out / 'x.nrrd'}: is damaged"
+    assert names(tmp_path) == set()
+
+
+def test_files_inside_a_result_that_is_not_complete_are_written_there_and_forced_to_the_disk_once(
+    tmp_path, monkeypatch
+):
+    forced: list[int] = []
+    force = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda file: (forced.append(os.fstat(file).st_ino), force(file)))
+    with atomic_folder(tmp_path, command="test", last="result.json") as folder:
+        with atomic_path(folder / "a.txt") as partial:
+            partial.write_text("whole")
+        with pytest.raises(RuntimeError):
+            write_half(folder / "half.txt")
+        (folder / "result.json").write_text("{}")
+    assert names(tmp_path) == {"a.txt", "result.json", RECORD}
+    assert is_marked(tmp_path / "a.txt")
+    assert forced.count((tmp_path / "a.txt").stat().st_ino) == 1
+    assert len(forced) == 5  # three files, the folder before they move, and the folder that they move to

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from twintrack.errors import OutputError
-from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path
+from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path, atomic_paths, put_in_order
 from twintrack.system.ownership import RECORD
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills processes by signal")
@@ -110,6 +110,62 @@ def test_a_rename_that_fails_puts_everything_back(tmp_path, monkeypatch, moves):
     assert names(tmp_path) == {"a.txt", "b", "result.json"}
 
 
+def _fails_then_dies(out: Path, fails: int, dies: int) -> None:
+    """Publish in this process: one rename fails, and while that is undone the process kills itself."""
+    done = [0]
+
+    def counted(real):
+        def move(self, target):
+            done[0] += 1
+            if done[0] == fails:
+                raise PermissionError(13, "the file is open in another program")
+            if done[0] == fails + dies:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return real(self, target)
+
+        return move
+
+    Path.rename, Path.replace = counted(Path.rename), counted(Path.replace)
+    write(out, "new")
+
+
+def test_a_run_killed_while_it_puts_everything_back_leaves_one_whole_result(tmp_path):
+    fork = multiprocessing.get_context("fork")
+    seen = set()
+    for fails in range(3, 11):
+        for dies in range(1, 10, 2):
+            out = tmp_path / f"{fails}-{dies}"
+            write_old(out)
+            process = fork.Process(target=_fails_then_dies, args=(out, fails, dies))
+            process.start()
+            process.join(30)
+            if (out / "result.json").exists():
+                assert len(words(out)) == 1
+            put_in_order(out)
+            (word,) = words(out)
+            seen.add(word)
+            assert names(out) == {"a.txt", "b", "result.json", *(["gone.txt"] if word == "old" else [])}
+    assert seen == {"old", "new"}
+
+
+def test_earlier_files_that_cannot_be_put_back_are_kept_for_the_next_run(tmp_path, monkeypatch):
+    write_old(tmp_path)
+    process = multiprocessing.get_context("fork").Process(target=_killed_at, args=(tmp_path, 3))
+    process.start()
+    process.join(30)
+    assert not (tmp_path / "result.json").exists()
+
+    def refuse(self, target):
+        raise PermissionError(13, "the file is open in another program")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        put_in_order(tmp_path)
+    put_in_order(tmp_path)
+    assert words(tmp_path) == {"old"}
+    assert names(tmp_path) == {"a.txt", "b", "gone.txt", "result.json"}
+
+
 def test_two_runs_into_one_folder_do_not_mix(tmp_path):
     write(tmp_path, "first")
     inside, go = threading.Barrier(3), threading.Event()
@@ -178,3 +234,15 @@ def test_file_names_as_long_as_the_system_allows_can_be_written(tmp_path):
         assert partial.name.endswith(".nii.gz")
         partial.write_text("whole")
     assert names(tmp_path) == {path.name}
+
+
+def test_such_names_can_be_replaced_too_alone_and_together(tmp_path):
+    long = ["膵" * 82 + "xx.nii", "膵" * 83 + "x.json", "j" * 250 + ".json"]
+    header = (348).to_bytes(4, "little").ljust(352, b"\0")
+    for _ in range(2):
+        with atomic_path(tmp_path / long[0]) as partial:
+            partial.write_bytes(header)
+        with atomic_paths(*(tmp_path / name for name in long[1:])) as partials:
+            for partial in partials:
+                partial.write_text('{"a": 1}')
+    assert names(tmp_path) == set(long)

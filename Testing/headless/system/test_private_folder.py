@@ -8,13 +8,14 @@ import os
 import shutil
 import socket
 import stat
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
 from twintrack.system import private_folder
-from twintrack.system.private_folder import MARKER, PrivateFolder
+from twintrack.system.private_folder import MARKER, SCRATCH_PREFIX, PrivateFolder
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="kills processes by signal")
 
@@ -56,7 +57,7 @@ def test_a_private_folder_is_removed_with_its_last_user(tmp_path):
     assert names(tmp_path) == set()
 
 
-PREFIXES = ("twintrack-bundle-", "twintrack-zip-", "twintrack-serve-", "twintrack-frame-", ".twintrack-partial-")
+PREFIXES = ("twintrack-bundle-", "twintrack-zip-", SCRATCH_PREFIX, ".twintrack-partial-")
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -117,3 +118,12 @@ def test_a_folder_whose_files_could_not_be_brought_into_order_stays(tmp_path):
     assert folder.exists()
     PrivateFolder("twintrack-test-", tmp_path, rescue=lambda path: None).close()
     assert not folder.exists()
+
+
+def test_what_a_run_left_that_was_killed_before_it_marked_its_folder_is_removed_by_any_later_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"{SCRATCH_PREFIX}abc").mkdir()
+    (tmp_path / f"{SCRATCH_PREFIX}def").mkdir()
+    (tmp_path / f"{SCRATCH_PREFIX}def" / MARKER).touch()
+    PrivateFolder().close()
+    assert names(tmp_path) == set()

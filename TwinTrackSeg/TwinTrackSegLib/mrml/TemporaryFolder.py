@@ -8,8 +8,6 @@ from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["temporaryFolder"]
 
-PREFIX = "TwinTrackSeg-"
-
 
 def temporaryFolder() -> PrivateFolder:
     """Make a folder in Slicer's own place for temporary files, or the system's outside Slicer.
@@ -20,7 +18,7 @@ def temporaryFolder() -> PrivateFolder:
         If it cannot be made.
     """
     try:
-        return PrivateFolder(PREFIX, _root())
+        return PrivateFolder(parent=_root())
     except OSError as error:
         raise OutputError(f"no temporary folder can be made ({error.strerror}); make room on the disk") from error
 

@@ -135,8 +135,8 @@ def _segment(task: CaseTask, folder: Path) -> None:
     with place as work:
         try:
             segment_file(task.source, model.bundle, work, settings, store=store, turn=model.turn, private=True)
-        except TwinTrackError as error:
-            raise type(error)(str(error).replace(str(work), str(folder))) from error
+        except TwinTrackError:
+            raise
         except Exception:
             model.networks.drop()  # nobody knows what state they are in
             raise

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from twintrack.dask_shared import GPU, WORKER_PATIENCE_S, check_versions
-from twintrack.errors import InputError
+from twintrack.errors import InputError, OutputError
 from twintrack.worker_gpus import gpu_count, gpu_plugin
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def cluster_client(
     InputError
         If the scheduler cannot be reached, is elsewhere without TLS, gets no workers, or runs other versions than this
         process; or if no key can be made for a local cluster.
+    OutputError
+        If a local cluster finds no place for its files.
     """
     import dask
     import distributed  # noqa: F401  (sets the level of its log when it is imported)
@@ -121,13 +123,13 @@ def _local(workers: int | None, device: str, networks: bool, pages: bool) -> Ite
     from distributed import Client, Nanny, Scheduler, SpecCluster
     from distributed.system import MEMORY_LIMIT
 
-    from twintrack.dask_nodes import SchedulerWithoutPages, WorkerWithoutPages, run_security
+    from twintrack.dask_nodes import SchedulerWithoutPages, WorkerWithoutPages, run_security, scratch_folder
 
     gpus = gpu_count() if networks and device in ("auto", "cuda") else 0
     workers = workers or gpus or _cpu_workers(networks)
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(CPU_COUNT // workers, 1) if networks else 1)
-    security = run_security()
-    common = {"protocol": "tls://", "host": LOOPBACK, "security": security}
+    security, scratch = run_security(), scratch_folder()
+    common = {"protocol": "tls://", "host": LOOPBACK, "security": security, "local_directory": str(scratch.path)}
     options = {
         **common,
         "worker_class": WorkerWithoutPages,
@@ -138,18 +140,35 @@ def _local(workers: int | None, device: str, networks: bool, pages: bool) -> Ite
         "silence_logs": logging.CRITICAL,
     }
     about = {"dashboard": pages, "dashboard_address": f"{LOOPBACK}:8787"}
-    with warnings.catch_warnings(), dask.config.set({"distributed.scheduler.http.routes": list(PAGES)}):
-        warnings.simplefilter("ignore")  # a dashboard's port that is in use
-        cluster = SpecCluster(
-            workers={number: {"cls": Nanny, "options": options} for number in range(workers)},
-            scheduler={"cls": Scheduler if pages else SchedulerWithoutPages, "options": {**common, **about}},
-            security=security,
-            silence_logs=logging.CRITICAL,
-        )
-    with cluster, Client(cluster) as client:
-        if gpus > 1:
-            client.register_plugin(gpu_plugin(gpus))
-        yield client
+    with scratch:
+        with warnings.catch_warnings(), dask.config.set({"distributed.scheduler.http.routes": list(PAGES)}):
+            warnings.simplefilter("ignore")  # a dashboard's port that is in use
+            try:
+                cluster = SpecCluster(
+                    workers={number: {"cls": Nanny, "options": options} for number in range(workers)},
+                    scheduler={"cls": Scheduler if pages else SchedulerWithoutPages, "options": {**common, **about}},
+                    security=security,
+                    silence_logs=logging.CRITICAL,
+                )
+            except (OSError, RuntimeError) as error:
+                raise OutputError(
+                    f"the local cluster cannot be started ({_cause(error)}); check the free space in "
+                    f"{scratch.path.parent}, or set TMPDIR"
+                ) from error
+        with cluster, Client(cluster) as client:
+            if gpus > 1:
+                client.register_plugin(gpu_plugin(gpus))
+            yield client
+
+
+def _cause(error: BaseException) -> str:
+    """Return what the file system said, or else the error itself; Dask wraps it several times."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        inner = inner.__cause__ or inner.__context__
+    return str(error)
 
 
 @contextmanager

@@ -26,9 +26,10 @@ from twintrack.dask_shared import WORKER_PATIENCE_S
 from twintrack.errors import InputError, OutputError, TwinTrackError
 from twintrack.progress import CancelToken, Progress, no_progress
 from twintrack.settings import SegmentSettings
-from twintrack.system.atomic import check_output_folder
+from twintrack.system.atomic import check_output_folder, put_in_order
 from twintrack.system.locks import try_lock
 from twintrack.system.ownership import is_litter
+from twintrack.system.private_folder import remove_abandoned
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -129,6 +130,7 @@ def run_cohort(
     overview.check()
     announce = announce or _say_nothing
     with _locked(plan.out):
+        _clear_up(plan.out)
         progress(0.0, "looking for finished cases")
         chosen, states = _chosen(plan, redo=redo, retry_failed=retry_failed)
         todo = sum(chosen)
@@ -264,6 +266,7 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
     out = plan.out
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; give a folder for the results")
+    put_in_order(out)
     if not out.is_dir() or not any(path.name != LOCK and not is_litter(path.name) for path in out.iterdir()):
         return
     run = out / RUN
@@ -288,6 +291,16 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
     else:
         return
     raise InputError(f"{out}: holds another run, of {other}, {why}; choose another folder")
+
+
+def _clear_up(out: Path) -> None:
+    """Finish or undo what a run that was killed left in the folders of cases; there can be very many."""
+    remove_abandoned()
+    run, cases = out / RUN, out / CASES
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        if json.loads(run.read_text(encoding="utf-8"))["state"] != "complete" and cases.is_dir():
+            for folder in cases.iterdir():
+                put_in_order(folder)
 
 
 def _begin(plan: CohortPlan, overview: Overview, states: Counter[CaseState]) -> None:

@@ -210,7 +210,7 @@ def read_series_here(
 
 def _scratch(path: str | Path) -> PrivateFolder:
     try:
-        return PrivateFolder("twintrack-zip-")
+        return PrivateFolder()
     except OSError as error:
         raise InputError(f"{path}: needs a temporary folder to be read ({error.strerror}); make room there") from error
 

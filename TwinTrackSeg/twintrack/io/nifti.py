@@ -129,9 +129,12 @@ def _geometry(header: Any, size: tuple[int, int, int]) -> Geometry:
     for field in _PLACE:
         value = header[field]
         small[field] = np.where(np.isfinite(value), value, 0)
-    with PrivateFolder("twintrack-header-") as folder:
+    with _scratch() as folder:
         path = folder / "grid.nii"
-        path.write_bytes(small.tobytes() + bytes(4 + 8))
+        try:
+            path.write_bytes(small.tobytes() + bytes(4 + 8))
+        except OSError as error:
+            raise _no_scratch(error) from error
         try:
             str(path).encode("utf-8")
         except UnicodeEncodeError as error:
@@ -147,3 +150,14 @@ def _geometry(header: Any, size: tuple[int, int, int]) -> Geometry:
         finally:
             sitk.ProcessObject.SetGlobalWarningDisplay(shown)
     return Geometry(size, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+
+
+def _scratch() -> PrivateFolder:
+    try:
+        return PrivateFolder()
+    except OSError as error:
+        raise _no_scratch(error) from error
+
+
+def _no_scratch(error: OSError) -> InputError:
+    return InputError(f"needs a temporary file to be read ({error.strerror}); make room there, or set TMPDIR")

@@ -109,6 +109,9 @@ def write_volume(volume: Volume, path: str | Path) -> None:
 
     try:
         str(path).encode("utf-8")  # SimpleITK ends the process for a name that is not
+        Path(path).open("ab").close()  # it would say on the terminal what is wrong, in its own words
         sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}); check folder and free space") from error
     except (RuntimeError, UnicodeEncodeError) as error:
         raise OutputError(f"{path}: cannot be written; check the folder, its permissions and the free space") from error

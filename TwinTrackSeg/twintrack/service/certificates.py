@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 from twintrack.errors import InputError, OutputError
 from twintrack.system.openssl import NEW_KEY, has_openssl, new_serial, run_openssl
+from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["DAYS", "make_certificates"]
 
@@ -69,12 +69,12 @@ def make_certificates(folder: str | Path, name: str) -> Path:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"{folder}: is there already; choose a new folder, so that no certificate gets lost")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".twintrack-", dir=folder.parent) as temporary:
-            made = Path(temporary) / "made"  # the temporary folder is private, and takes the authority's key with it
+        with PrivateFolder(parent=folder.parent) as work:
+            made = work / "made"  # the folder around it is private, and takes the authority's key with it
             made.mkdir(mode=0o700)
-            _make_authority(Path(temporary))
+            _make_authority(work)
             for role in USES:
-                _make_role(Path(temporary), made / role, role, name)
+                _make_role(work, made / role, role, name)
             made.replace(folder)
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error

@@ -134,7 +134,7 @@ def _say_nothing(line: str) -> None:
 @contextmanager
 def _private_root() -> Iterator[Path]:
     try:
-        folder = PrivateFolder("twintrack-serve-")
+        folder = PrivateFolder()
     except OSError as error:
         raise OutputError(f"no temporary folder can be made for the CTs ({error.strerror}); set TMPDIR") from error
     with folder as root:

@@ -8,6 +8,7 @@ input.
 from __future__ import annotations
 
 import errno
+import hashlib
 import itertools
 import json
 import os
@@ -16,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from twintrack.errors import OutputError
+from twintrack.errors import OutputError, TwinTrackError
 from twintrack.system.locks import folder_lock
 from twintrack.system.marks import is_marked, place_mark
 from twintrack.system.ownership import (
@@ -44,12 +45,15 @@ __all__ = [
 STAGING_PREFIX = ".twintrack-partial-"
 """Start of the names of unfinished folders; what a killed run left behind is removed by the next one."""
 
-REPLACING = ".replacing"
-"""In the staging folder: earlier files on their way out. Found after a crash, they go back."""
+REPLACING = ".replacing-"
+"""Start of the name of a folder in the staging folder: earlier files on their way out. Found after a crash, they go
+back. The name goes on with the digest of the name of the file that moves last."""
 
 REPLACED = ".replaced-"
-"""In the staging folder: all earlier files; the name goes on with that of the last new file. Found after a crash, the
-new files are complete and the rest of them moves in."""
+"""The same for all earlier files: found after a crash, the new files are complete and the rest of them moves in."""
+
+DIGITS = 16
+"""Of a digest in these names; the name itself may be as long as the file system allows."""
 
 CANNOT_FORCE = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Error numbers of file systems that know no forcing, such as some network folders; nothing is lost by that alone."""
@@ -98,12 +102,11 @@ def atomic_paths(
     final = [Path(path) for path in paths]
     folder, last = final[-1].parent, final[-1].name
     check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof, folders=folders)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        staging = _staging(folder)
-    except OSError as error:
-        raise OutputError(f"{final[-1]}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
-    try:
+    if any(part.startswith(STAGING_PREFIX) for part in folder.absolute().parts):
+        with _inside_staging(final):
+            yield tuple(final)
+        return
+    with _staged(folder, f"{final[-1]}: cannot be written") as (staging, missing):
         partials = tuple(staging.path / path.name for path in final)
         yield partials
         for partial in filter(os.path.lexists, partials):
@@ -115,15 +118,7 @@ def atomic_paths(
                 partials[0].replace(final[0])
             else:
                 _exchange(staging.path, folder, {path.name for path in final}, last)
-        force_to_disk(folder, deep=False)
-    except BaseException as error:
-        if _holds_earlier_files(staging.path):
-            staging.leave()
-        if not isinstance(error, OSError):
-            raise
-        raise OutputError(f"{final[-1]}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
-    finally:
-        staging.close()
+        _force_names_to_disk(folder, missing)
 
 
 def check_output_files(
@@ -179,13 +174,7 @@ def atomic_folder(
         If something else is in the way, or the folder cannot be made or written to; what was there is intact.
     """
     out = Path(out)
-    there = out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        staging = _staging(out)
-    except OSError as error:
-        raise OutputError(f"{out}: cannot be used as result folder ({_reason(error)}); choose another one") from error
-    try:
+    with _staged(out, f"{out}: results cannot be written") as (staging, missing):
         yield staging.path
         made = {path.relative_to(staging.path).as_posix(): path for path in _made_files(staging.path)}
         hashes = {name: sha256_of(path) for name, path in made.items()}
@@ -198,18 +187,7 @@ def atomic_folder(
             (staging.path / RECORD).write_text(json.dumps(record.to_json(), indent=1) + "\n", encoding="utf-8")
             force_to_disk(staging.path)
             _exchange(staging.path, out, {*taken, RECORD}, last)
-            force_to_disk(out, deep=False)
-    except BaseException as error:
-        if _holds_earlier_files(staging.path):
-            staging.leave()
-        if not isinstance(error, OSError):
-            raise
-        raise OutputError(f"{out}: results could not be written ({_reason(error)}); {_remedy(error)}") from error
-    finally:
-        staging.close()
-        if not there:  # leave no empty folder behind where there was none
-            with suppress(OSError):
-                out.rmdir()
+            _force_names_to_disk(out, missing)
 
 
 def check_output_folder(
@@ -248,10 +226,52 @@ def put_in_order(out: Path) -> None:
                 remove_abandoned(STAGING_PREFIX, out, lambda abandoned: _finish_or_undo(abandoned, out))
 
 
-def _staging(out: Path) -> PrivateFolder:
-    """Make a private folder in `out`, after bringing into order what killed runs left there."""
-    with folder_lock(out):
-        return PrivateFolder(STAGING_PREFIX, out, rescue=lambda abandoned: _finish_or_undo(abandoned, out))
+@contextmanager
+def _staged(out: Path, trouble: str) -> Iterator[tuple[PrivateFolder, list[Path]]]:
+    """Yield a private folder in `out`, and what was made for it; what killed runs left there is brought into order.
+
+    Errors of the file system become one sentence that begins with `trouble`, and those of the block name files where
+    the user would have found them. After an error nothing is left, but for what could not be put back.
+    """
+    missing = [path for path in (out, *out.parents) if not path.exists()]
+    staging: PrivateFolder | None = None
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with folder_lock(out):
+            staging = PrivateFolder(STAGING_PREFIX, out, rescue=lambda abandoned: _finish_or_undo(abandoned, out))
+        yield staging, missing
+    except BaseException as error:
+        if staging is not None and _is_unfinished(staging.path):
+            staging.leave()
+        if isinstance(error, OSError):
+            raise OutputError(f"{trouble} ({_reason(error)}); {_remedy(error)}") from error
+        if staging is not None and isinstance(error, TwinTrackError) and str(staging.path) in str(error):
+            raise type(error)(str(error).replace(str(staging.path), str(out))) from error
+        raise
+    finally:
+        if staging is not None:
+            staging.close()
+        for folder in missing:  # leave no empty folder behind where there was none
+            with suppress(OSError):
+                folder.rmdir()
+
+
+@contextmanager
+def _inside_staging(paths: Iterable[Path]) -> Iterator[None]:
+    """Mark files that are written in the staging folder of a whole result, which needs no second one inside."""
+    try:
+        for path in paths:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+        for path in filter(os.path.lexists, paths):
+            place_mark(path)
+    except BaseException as error:
+        for path in paths:
+            with suppress(OSError):
+                path.unlink()
+        if isinstance(error, OSError):
+            raise OutputError(f"{path}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
+        raise
 
 
 def _exchange(staging: Path, out: Path, entries: Iterable[str], last: str) -> None:
@@ -260,56 +280,66 @@ def _exchange(staging: Path, out: Path, entries: Iterable[str], last: str) -> No
     Files are renamed and never copied, so that each is whole in its old or its new place. If one cannot be moved, `out`
     is as it was.
     """
-    made = _made(staging, last)
-    earlier = staging / REPLACING
-    earlier.mkdir()
+    made, tag = _made(staging, _tag(last)), _tag(last)
+    replacing, replaced = staging / f"{REPLACING}{tag}", staging / f"{REPLACED}{tag}"
+    replacing.mkdir()
     try:
         for name in [last, *sorted({*entries, *made} - {last})]:
             if os.path.lexists(out / name):
-                (out / name).rename(earlier / name)
-        earlier = earlier.rename(staging / f"{REPLACED}{last}")
-        _move_in(staging, out, last)
+                (out / name).rename(replacing / name)
+        replacing.rename(replaced)
+        _move_in(staging, out, tag)
     except BaseException:
-        for name in made:
-            if os.path.lexists(out / name) and not os.path.lexists(staging / name):
-                with suppress(OSError):
+        if replaced.is_dir():
+            for name in reversed(made):
+                if os.path.lexists(out / name) and not os.path.lexists(staging / name):
                     (out / name).rename(staging / name)
-        _move_back(earlier, out, last)
+            replaced.rename(replacing)  # only now: killed before, the next run still moves all new files in
+        _move_back(replacing, out, tag)
         raise
 
 
 def _finish_or_undo(staging: Path, out: Path) -> None:
-    """Bring `out` into order after a run that was killed while it exchanged files with `staging`."""
-    if (staging / REPLACING).is_dir():
-        _move_back(staging / REPLACING, out, "")
+    """Bring `out` into order after a run that was killed while it exchanged files with `staging`.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be moved; it is still in `staging`, for the next run to try again.
+    """
+    for earlier in staging.glob(f"{REPLACING}*"):
+        _move_back(earlier, out, earlier.name.removeprefix(REPLACING))
+        earlier.rmdir()
     for earlier in staging.glob(f"{REPLACED}*"):
         _move_in(staging, out, earlier.name.removeprefix(REPLACED))
 
 
-def _made(staging: Path, last: str) -> list[str]:
+def _tag(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:DIGITS]
+
+
+def _made(staging: Path, tag: str) -> list[str]:
     """Return the names of the new entries in the order in which they move."""
-    names = {path.name for path in staging.iterdir()} - {MARKER, REPLACING, f"{REPLACED}{last}"}
-    return sorted(names - {last}) + [last] * (last in names)
+    own = {MARKER, f"{REPLACING}{tag}", f"{REPLACED}{tag}"}
+    return sorted({path.name for path in staging.iterdir()} - own, key=lambda name: (_tag(name) == tag, name))
 
 
 def _made_files(staging: Path) -> Iterator[Path]:
     """Yield the new files; a record of a run inside this one is not one of them."""
     for path in sorted(staging.rglob("*")):
-        if path.is_file() and path.parent / path.name not in (staging / MARKER, staging / RECORD):
+        if path.is_file() and path not in (staging / MARKER, staging / RECORD):
             yield path
 
 
-def _move_in(staging: Path, out: Path, last: str) -> None:
-    for name in _made(staging, last):
+def _move_in(staging: Path, out: Path, tag: str) -> None:
+    for name in _made(staging, tag):
         _keep_aside(out / name)
         (staging / name).rename(out / name)
 
 
-def _move_back(earlier: Path, out: Path, last: str) -> None:
-    """Put earlier files back, `last` at the end; one that cannot be moved does not keep the others away."""
-    if not earlier.is_dir():
-        return
-    for path in sorted(earlier.iterdir(), key=lambda path: (path.name == last, path.name)):
+def _move_back(earlier: Path, out: Path, tag: str) -> None:
+    """Put earlier files back, the last one at the end; one that cannot be moved does not keep the others away."""
+    for path in sorted(earlier.iterdir(), key=lambda path: (_tag(path.name) == tag, path.name)):
         with suppress(OSError):
             _keep_aside(out / path.name)
             path.rename(out / path.name)
@@ -322,11 +352,10 @@ def _keep_aside(path: Path) -> None:
         path.rename(next(name for name in free if not os.path.lexists(name)))
 
 
-def _holds_earlier_files(staging: Path) -> bool:
-    """Whether files that were there before could not be put back; the next run will try it again."""
-    return any(
-        any(folder.iterdir()) for folder in (staging / REPLACING, *staging.glob(f"{REPLACED}*")) if folder.is_dir()
-    )
+def _is_unfinished(staging: Path) -> bool:
+    """Whether an exchange could be neither finished nor undone; the next run will try it again."""
+    undone = all(not any(earlier.iterdir()) for earlier in staging.glob(f"{REPLACING}*"))
+    return not undone or any(staging.glob(f"{REPLACED}*"))
 
 
 def force_to_disk(path: Path, *, deep: bool = True) -> None:
@@ -363,6 +392,12 @@ def force_to_disk(path: Path, *, deep: bool = True) -> None:
         os.close(descriptor)
 
 
+def _force_names_to_disk(folder: Path, made: Iterable[Path]) -> None:
+    """Return when the names in a folder have reached the disk, and those of the folders that were made for it."""
+    for path in (folder, *(path.parent for path in made)):
+        force_to_disk(path, deep=False)
+
+
 def _reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
 
@@ -371,6 +406,8 @@ def _remedy(error: OSError) -> str:
     """Say what to do about an error of the file system."""
     if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
         return "free some space there or choose another place"
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return "a file lies where a folder is needed; choose another place"
     if error.errno == errno.ENOENT:
         return "the folder was removed or renamed meanwhile; run again"
     return "choose a writable place with free space, and close programs that show these files"

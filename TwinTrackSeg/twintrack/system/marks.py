@@ -103,7 +103,7 @@ def _rewrite(path: Path, change: Callable[[bytes], bytes | None]) -> bool:
         changed = change(head)
         if changed is None:
             return False
-        rest = path.with_name(f".{path.name[-200:]}-marked")
+        rest = path.with_name(".twintrack-marked")  # short: that of the file may be as long as a name can be
         with rest.open("wb") as target:
             target.write(changed)
             while block := stream.read(BLOCK_BYTES):

@@ -49,7 +49,7 @@ def self_signed(name: str) -> SelfSigned:
     OSError
         If there is no place for temporary files.
     """
-    with PrivateFolder("twintrack-key-") as work:
+    with PrivateFolder() as work:
         (work / "openssl.cnf").write_text(CONFIGURATION, encoding="ascii")
         run_openssl(work, "req", "-config", "openssl.cnf", *NEW_KEY, "-x509", "-days", str(DAYS), "-set_serial",
                     new_serial(), "-extensions", "own", "-subj", f"/CN={name}", "-keyout", "key.pem",

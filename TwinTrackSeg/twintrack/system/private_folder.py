@@ -17,10 +17,13 @@ from typing import Any
 
 from twintrack.system.locks import try_lock
 
-__all__ = ["MARKER", "PrivateFolder", "remove_abandoned"]
+__all__ = ["MARKER", "SCRATCH_PREFIX", "PrivateFolder", "remove_abandoned"]
 
 MARKER = ".twintrack-temporary"
 """File in a private folder that says that the program made it, and is locked as long as its run lives."""
+
+SCRATCH_PREFIX = ".twintrack-scratch-"
+"""Start of the names of folders for temporary files, whatever for: each run removes what any killed one left."""
 
 LARGEST_MARKER_BYTES = 4096
 
@@ -36,7 +39,8 @@ class PrivateFolder:
     Parameters
     ----------
     prefix : str
-        Start of its name; must name the program and the purpose, and nothing of the data.
+        Start of its name; must name the program and nothing of the data, and begin with a dot: with such a name also
+        an empty folder is taken for one that was killed before it was marked.
     parent : path, optional
         Where it is made; the system's folder for temporary files by default.
     rescue : callable, optional
@@ -49,7 +53,11 @@ class PrivateFolder:
     """
 
     def __init__(
-        self, prefix: str, parent: str | Path | None = None, *, rescue: Callable[[Path], None] | None = None
+        self,
+        prefix: str = SCRATCH_PREFIX,
+        parent: str | Path | None = None,
+        *,
+        rescue: Callable[[Path], None] | None = None,
     ) -> None:
         parent = Path(tempfile.gettempdir() if parent is None else parent)
         remove_abandoned(prefix, parent, rescue)
@@ -85,7 +93,11 @@ class PrivateFolder:
                 os.close(lock)
 
 
-def remove_abandoned(prefix: str, parent: Path, rescue: Callable[[Path], None] | None = None) -> None:
+def remove_abandoned(
+    prefix: str = SCRATCH_PREFIX,
+    parent: str | Path | None = None,
+    rescue: Callable[[Path], None] | None = None,
+) -> None:
     """Remove the program's own folders with `prefix` in `parent` whose runs have ended.
 
     Parameters
@@ -96,7 +108,7 @@ def remove_abandoned(prefix: str, parent: Path, rescue: Callable[[Path], None] |
         Called with each before it is removed; it stays if that raises `OSError`.
     """
     with suppress(OSError):
-        for path in sorted(parent.glob(f"{glob.escape(prefix)}*")):
+        for path in sorted(Path(tempfile.gettempdir() if parent is None else parent).glob(f"{glob.escape(prefix)}*")):
             if not path.is_symlink() and path.is_dir() and _is_mine(path):
                 with suppress(OSError):  # held, or removed by another process at this moment
                     _remove_if_abandoned(path, rescue)
