@@ -79,10 +79,17 @@ def calibrate(
     if (target is Target.SINGLE_RATER) != (rater is not None):
         raise typer.BadParameter("goes with --target single-rater, and that with --rater N", param_hint="--rater")
     from twintrack.calibration import write_calibrator
+    from twintrack.calibration.reliability import check_picture_name
+    from twintrack.calibration.sketch_file import check_sketch_name
     from twintrack.fitting import calibration_inputs, fit_sketch, sketch_cases
     from twintrack.progress import part
     from twintrack.system.atomic import atomic_path, check_output_files
 
+    # What is wrong with a name shall show before hours of work.
+    if plot is not None:
+        check_picture_name(plot)
+    if sketch is not None:
+        check_sketch_name(sketch)
     inputs = calibration_inputs(manifest, bundle)
     outputs = [path for path in (sketch, out, plot) if path is not None]
     if len({path.absolute() for path in outputs}) < len(outputs):

@@ -205,12 +205,15 @@ def test_an_origin_beyond_any_room_is_refused(far):
 
 def test_a_name_that_cannot_be_written_is_one_sentence_and_nothing_else(tmp_path, capfd):
     with pytest.raises(OutputError, match="name too long"):
-        write_volume(Volume(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2))), tmp_path / ("x" * 250 + ".nii.gz"))
+        write_volume(
+            Volume(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2), (1.0, 1.0, 1.0))),
+            tmp_path / ("x" * 250 + ".nii.gz"),
+        )
     assert capfd.readouterr().err == ""
 
 
 def test_without_a_place_for_temporary_files_the_error_says_so(tmp_path, monkeypatch):
-    write_volume(Volume(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2))), tmp_path / "a.nii.gz")
+    write_volume(Volume(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2), (1.0, 1.0, 1.0))), tmp_path / "a.nii.gz")
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(InputError, match=r"needs a temporary file to be read .* TMPDIR"):
         read_volume(tmp_path / "a.nii.gz")

@@ -87,6 +87,18 @@ def reliability_curve(sketch: ScoreSketch, calibrator: Calibrator | None = None,
     return ReliabilityCurve(edges, counts.astype(np.int64), scores / divisor, mhr / divisor, total)
 
 
+def check_picture_name(path: str | Path) -> None:
+    """Refuse the name of a file that no picture can be written to.
+
+    Raises
+    ------
+    InputError
+        Says which endings there are.
+    """
+    if Path(path).suffix.lower() not in PICTURES:
+        raise InputError(f"{path}: not a picture file name; use one that ends with {', '.join(PICTURES)}")
+
+
 def plot_reliability(
     path: str | Path,
     curves: Mapping[str, ReliabilityCurve],
@@ -118,8 +130,7 @@ def plot_reliability(
     """
     from matplotlib.figure import Figure
 
-    if Path(path).suffix.lower() not in PICTURES:
-        raise InputError(f"{path}: not a picture file name; use one that ends with .png")
+    check_picture_name(path)
     figure = Figure(figsize=(5.6, 7.0), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3.4, 1))
     upper.plot([0, 1], [0, 1], color="#777777", lw=1, ls=(0, (4, 3)), label="perfect agreement")

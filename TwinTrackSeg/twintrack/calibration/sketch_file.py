@@ -61,6 +61,18 @@ _MOST_BYTES = {
 """Largest size of each array."""
 
 
+def check_sketch_name(path: str | Path) -> None:
+    """Refuse the name of a file that is not a sketch's.
+
+    Raises
+    ------
+    InputError
+        Says how it has to end.
+    """
+    if Path(path).suffix.lower() != ".npz":
+        raise InputError(f"{path}: not a sketch file name; use one that ends with .npz")
+
+
 def save_sketch(sketch: ScoreSketch, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:
     """Write `sketch` to a ``.npz`` file; every number comes back exactly.
 
@@ -78,8 +90,7 @@ def save_sketch(sketch: ScoreSketch, path: str | Path, *, inputs: Inputs = (), o
     OutputError
         If the file cannot be written.
     """
-    if Path(path).suffix.lower() != ".npz":
-        raise InputError(f"{path}: not a sketch file name; use one that ends with .npz")
+    check_sketch_name(path)
     about = {
         "schema": SCHEMA,
         "cases": sketch.cases,
