@@ -24,12 +24,18 @@ from twintrack.io.volumes import write_volume
 from twintrack.progress import CancelToken
 from twintrack.results import segment_file
 from twintrack.settings import SegmentSettings
+from twintrack.system.atomic import STAGING_PREFIX
 from twintrack.volume import Geometry, Volume
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="injects faults by Linux means")
 
 MIB = 1 << 20
 M_MMAP_THRESHOLD = -3  # from malloc.h
+
+
+def finished(out: Path) -> dict[str, str]:
+    """Return the hash of every file below `out` but of those that a killed run had not finished."""
+    return {name: digest for name, digest in state(out).items() if not name.startswith(STAGING_PREFIX)}
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +94,7 @@ def test_a_worker_killed_at_any_stage_leaves_the_earlier_result_and_the_next_run
     for message in messages:
         ended = run(request(ct, bundle_folder, out, threshold=0.4), tmp_path / "log", at(message, kill))
         assert ended.code == -signal.SIGKILL, message
-        assert {name: digest for name, digest in state(out).items() if not name.startswith(".")} == before, message
+        assert finished(out) == before, message
     assert run(request(ct, bundle_folder, out, threshold=0.4), tmp_path / "log").code == 0
     assert assert_whole(out)["threshold"] == 0.4
 
@@ -120,7 +126,7 @@ def test_out_of_memory_at_any_stage_is_said_and_leaves_the_earlier_result(messag
             before = state(out)
             continue
         assert ended.code in (1, 2, -signal.SIGKILL, -signal.SIGABRT, -signal.SIGSEGV), message
-        assert {name: digest for name, digest in state(out).items() if not name.startswith(".")} == before, message
+        assert finished(out) == before, message
         if ended.code > 0:
             sentences.add(ended.sentence)
     assert sentences
