@@ -58,8 +58,8 @@ MAY_BE_EMPTY = ("--vessel-labels", "--name", "--description", "--intended-use")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 2 bad input or usage, 130 cancelled, 1 anything unexpected."""
     prepare_streams()
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # of a batch system or `timeout`: as Ctrl-C, in order
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end a run so: in order, as by Ctrl-C
     sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
 
 

@@ -13,7 +13,7 @@ import itertools
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -257,7 +257,7 @@ def _staged(out: Path, trouble: str) -> Iterator[tuple[PrivateFolder, list[Path]
 
 
 @contextmanager
-def _inside_staging(paths: Iterable[Path]) -> Iterator[None]:
+def _inside_staging(paths: Sequence[Path]) -> Iterator[None]:
     """Mark files that are written in the staging folder of a whole result, which needs no second one inside."""
     try:
         for path in paths:
