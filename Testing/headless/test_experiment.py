@@ -24,6 +24,7 @@ from twintrack.metrics import evaluate_case
 from twintrack.pipeline import segment
 from twintrack.progress import CancelToken, no_progress
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 
 ROWS = ["none", "single-rater", "hard-label", "mhr"]
@@ -72,7 +73,7 @@ def kept(out: Path, ending: str) -> list[Path]:
 
 
 def test_all_files_are_there_with_a_line_for_every_row_of_every_test_case(out):
-    assert {path.name for path in out.iterdir()} == {*FILES, "cases"}
+    assert {path.name for path in out.iterdir()} == {*FILES, "cases", RECORD}
     assert [(row["calibration"], row["case"]) for row in metrics(out)] == [(n, c) for n in ROWS for c in ("c2", "c3")]
     assert [len(kept(out, ending)) for ending in (".npz", ".nii.gz", ".json")] == [2, 2, 2]
 

@@ -85,7 +85,7 @@ def test_what_cannot_be_used_is_one_error_line(bundle_folder, site, tmp_path, ca
     for arguments, words in (
         (["--calibrator", str(site), "--no-calibration"], "leave one out"),
         (["--calibrator", str(tmp_path / "none.json")], "none.json: no such file"),
-        (["--calibrator", str(tmp_path / "ct.nii.gz")], "not readable as JSON"),
+        (["--calibrator", str(tmp_path / "ct.nii.gz")], "not readable as a calibrator"),
     ):
         assert _run([*run, *arguments]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()

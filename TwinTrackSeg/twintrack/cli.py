@@ -51,6 +51,9 @@ BAD_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP)
 """Error numbers of the system about a path that cannot be one."""
 
 
+CANCELLED = 130
+"""Exit code of a command that was interrupted."""
+
 MAY_BE_EMPTY = ("--vessel-labels", "--name", "--description", "--intended-use")
 """Options whose text may be empty."""
 
@@ -71,10 +74,12 @@ def _run(arguments: list[str]) -> int:
             return 0
         _check_arguments(arguments)
         code = typer.main.get_command(app).main(arguments, prog_name="twintrack", standalone_mode=False)
+        if code == CANCELLED:  # newer versions of typer end so by themselves
+            say_error("cancelled")
         return code if isinstance(code, int) else 0
     except (typer.Abort, Cancelled, KeyboardInterrupt):
         say_error("cancelled")
-        return 130
+        return CANCELLED
     except USAGE_ERROR as error:
         return _fail(f"{error.format_message()} (see twintrack --help)", 2, verbose)  # type: ignore[attr-defined]
     except TwinTrackError as error:

@@ -114,7 +114,7 @@ class ExperimentStore:
             partial.write_text(json.dumps(record), encoding="utf-8")
 
     def _written(self, name: str, key: str, ending: str) -> AbstractContextManager[Path]:
-        return atomic_path(self._path(name, key, ending), inputs=self._inputs, overwrite=True)
+        return atomic_path(self._path(name, key, ending), inputs=self._inputs, overwrite=True, mark=False)
 
     def _path(self, name: str, key: str, ending: str) -> Path:
         return self._folder / f"{re.sub(r'[^A-Za-z0-9_-]', '_', name)[:60]}.{key}{ending}"

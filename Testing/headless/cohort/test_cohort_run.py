@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from twintrack.cohort import run_cohort
-from twintrack.errors import Cancelled
+from twintrack.errors import Cancelled, OutputError
 from twintrack.io.volumes import read_volume
 from twintrack.progress import CancelToken
 from twintrack.results import segment_file
@@ -81,6 +81,10 @@ def test_damaged_folders_and_changed_settings_are_done_again(finished, bundle_fo
     manifest, out, _ = finished
     before, tables = stamps(out), (out / "cohort.csv").read_bytes()
     (out / "cases" / "p1" / "probability.nii.gz").write_bytes(b"cut")
+    with pytest.raises(OutputError, match="was changed since it was written"):  # perhaps by the user, on purpose
+        run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    assert stamps(out) == before
+    (out / "cases" / "p1" / "probability.nii.gz").unlink()
     run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
     assert {name for name, stamp in stamps(out).items() if stamp != before[name]} == {"p1"}
     assert (out / "cohort.csv").read_bytes() == tables

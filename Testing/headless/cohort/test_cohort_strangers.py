@@ -252,7 +252,11 @@ def test_the_commands_say_it_in_one_line_and_go_on_where_the_user_wants_it(
     from twintrack.bundle import demo_bundle_path
 
     monkeypatch.setattr(cluster, "CONNECT_S", 0.3)
-    arguments = [command, str(make_cohort(["p1"])), "--out", str(tmp_path / "out"), "--scheduler", "tcp://192.0.2.7:1"]
+    manifest = make_cohort(["p1"])
+    header, row = manifest.read_text(encoding="utf-8").splitlines()
+    image = row.split(",")[1]  # read as a rater's mask, if anything were read
+    manifest.write_text(f"{header},annotation_1,probability\n{row},{image},{image}\n", encoding="utf-8")
+    arguments = [command, str(manifest), "--out", str(tmp_path / "out"), "--scheduler", "tcp://192.0.2.7:1"]
     arguments += ["--bundle", str(demo_bundle_path())] * (command != "evaluate")
     with pytest.raises(SystemExit) as ended:
         main(arguments)

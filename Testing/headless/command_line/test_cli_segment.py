@@ -11,10 +11,11 @@ from command_line import FILES, ROI, assert_refused
 from twintrack.cli import _run
 from twintrack.dicom import read_series
 from twintrack.io.volumes import read_volume, write_volume
+from twintrack.system.ownership import RECORD
 
 
 def test_a_run_writes_the_files_of_the_contract(result):
-    assert {path.name for path in result.iterdir()} == FILES | {"score.nii.gz"}
+    assert {path.name for path in result.iterdir()} == FILES | {"score.nii.gz", RECORD}
 
 
 def test_maps_lie_on_the_ct_s_own_grid_and_are_zero_outside_the_roi(result, ct_file):
@@ -83,7 +84,7 @@ def test_a_second_run_replaces_the_first_and_leaves_foreign_files_alone(ct_file,
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]
     assert _run([*run, "--keep-score"]) == 0
     assert _run([*run, "--threshold", "0.3"]) == 0
-    assert {path.name for path in out.iterdir()} == FILES | {"notes.txt"}
+    assert {path.name for path in out.iterdir()} == FILES | {"notes.txt", RECORD}
     assert json.loads((out / "result.json").read_text())["threshold"] == 0.3
 
 
@@ -120,7 +121,7 @@ def test_the_demo_bundle_on_real_cts_writes_all_files_with_a_roi_and_names_it_wi
     run = ["segment", str(ct), "--bundle", str(demo_bundle_path()), "--out", str(tmp_path / "o")]
     assert _run([*run, "--roi", roi]) == 0
     assert "phantoms only" in capsys.readouterr().err
-    assert {path.name for path in (tmp_path / "o").iterdir()} == FILES
+    assert {path.name for path in (tmp_path / "o").iterdir()} == FILES | {RECORD}
     grid = read_series(ct).volume.geometry if ct.is_dir() else read_volume(ct).geometry
     assert read_volume(tmp_path / "o" / "probability.nii.gz").geometry.same_grid(grid)
     assert_refused([*run[:-1], str(tmp_path / "none")], capsys, "--roi", "no pancreas", out=tmp_path / "none")

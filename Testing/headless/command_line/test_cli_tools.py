@@ -25,7 +25,7 @@ def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_pa
     shown = json.loads(capsys.readouterr().out)
     assert shown["name"] == "made"
     assert shown["vessel_labels"] == {"SMA": "sma"}
-    assert_refused([str(argument) for argument in make], capsys, "is there already", "--overwrite")
+    assert_refused([str(argument) for argument in make], capsys, "exists already", "--overwrite")
 
 
 def test_calibrate_finds_the_curve_of_the_raters_and_draws_it(manifest, tmp_path, capsys):

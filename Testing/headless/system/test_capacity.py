@@ -80,7 +80,7 @@ def test_a_place_for_results_is_checked_before_there_is_one(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="is a file"):
         check_output(tmp_path / "file" / "out")
-    with pytest.raises(OutputError, match=r"needs at least .* GB of disk space, and .* are free"):
+    with pytest.raises(OutputError, match=r"needs at least .* TB of disk space, and .* are free"):
         check_output(tmp_path, 10**16)
 
 

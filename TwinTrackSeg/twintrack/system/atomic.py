@@ -63,18 +63,23 @@ Proof = Callable[[Path], bool]
 
 
 @contextmanager
-def atomic_path(path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, inputs: Inputs = (), overwrite: bool = False, mark: bool = True) -> Iterator[Path]:
     """Yield a temporary path of the same name; rename it to `path` on success, remove it on any failure.
 
     See `atomic_paths`.
     """
-    with atomic_paths(path, inputs=inputs, overwrite=overwrite) as (partial,):
+    with atomic_paths(path, inputs=inputs, overwrite=overwrite, mark=mark) as (partial,):
         yield partial
 
 
 @contextmanager
 def atomic_paths(
-    *paths: str | Path, inputs: Inputs = (), overwrite: bool = False, proof: Proof = is_marked, folders: bool = False
+    *paths: str | Path,
+    inputs: Inputs = (),
+    overwrite: bool = False,
+    proof: Proof = is_marked,
+    folders: bool = False,
+    mark: bool = True,
 ) -> Iterator[tuple[Path, ...]]:
     """Yield temporary paths of the same names; move all of them to their places on success, none on any failure.
 
@@ -93,6 +98,8 @@ def atomic_paths(
         Says whether a file is the program's.
     folders : bool
         Whether they may be folders; otherwise a folder is not replaced by a file, whatever `overwrite` says.
+    mark : bool
+        Whether they get a mark; what is always replaced needs none.
 
     Raises
     ------
@@ -110,7 +117,8 @@ def atomic_paths(
         partials = tuple(staging.path / path.name for path in final)
         yield partials
         for partial in filter(os.path.lexists, partials):
-            place_mark(partial)
+            if mark:
+                place_mark(partial)
             force_to_disk(partial)
         with folder_lock(folder):
             check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof, folders=folders)

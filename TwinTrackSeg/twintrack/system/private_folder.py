@@ -193,10 +193,13 @@ def _make(prefix: str, parent: Path) -> tuple[Path, int | None]:
             if isinstance(error, BlockingIOError):
                 continue
             lock = None
+        except BaseException:  # interrupted
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         if path.exists():
             try:
                 _write_marker(path, lock)
-            except OSError:
+            except BaseException:
                 _remove(path, lock)
                 raise
             return path, lock
