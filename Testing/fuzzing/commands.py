@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing.harness import CONTROL, FILE_BYTES, LIMIT_S, MEMORY_BYTES, Kind, Verdict, generator, hangs, remove
+from twintrack.system.ownership import RECORD
 
 ENGINE = Path(__file__).resolve().parents[2] / "TwinTrackSeg"
 DEMO = ENGINE / "twintrack" / "data" / "demo_bundle"
@@ -142,7 +143,7 @@ def _judge(code: int, complained: bytes, place: Path, scratch: Path) -> tuple[st
         return "output", shown
     left = sorted(path.name for path in scratch.iterdir())
     out = [path.name for path in place.glob("out*") if path.is_file() or any(path.iterdir())]
-    partial = [path.name for path in place.rglob("*") if "partial" in path.name or path.name.startswith(".twintrack")]
+    partial = [path.name for path in place.rglob("*") if path.name.startswith(".twintrack") and path.name != RECORD]
     if left or (code == 2 and out and not (place / "out" / "failures.csv").exists()) or partial:
         return "leftover", f"in TMPDIR {left}, beside the input {out} {partial}\n{shown}"
     return ("read" if code == 0 else "refused"), (errors[0] if errors else "")

@@ -17,7 +17,7 @@ MODULE = HERE.parent.parent / "TwinTrackSeg" / "TwinTrackSeg.py"
 HEAVY = ("torch", "nnunetv2", "highdicom", "pydicom", "matplotlib", "sklearn", "skimage", "SimpleITK", "scipy")
 
 LONGEST_SEC = 0.3
-"""Of processor time, the best of `TRIES`: a neighbour on the same core stretches that too, though less than wall time."""
+"""Of processor time, the best of `TRIES`: a neighbour on the same core stretches that too, if less than wall time."""
 
 TRIES = 5
 

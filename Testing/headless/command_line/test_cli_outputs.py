@@ -201,7 +201,9 @@ def test_calibrate_keeps_what_it_reads_and_what_it_did_not_write(manifest, tmp_p
     (study / "s0.png").symlink_to(study / "s0.nii.gz")
     refused([*given, study / "c.json", "--plot", study / "s0.png", "--overwrite"], capsys, study, "is an input")
     (study / "s0.png").unlink()
-    refused([*given, study / "c.json", "--plot", study / "s0.nii.gz", "--overwrite"], capsys, study, "s0.nii.gz", ".png")
+    refused(
+        [*given, study / "c.json", "--plot", study / "s0.nii.gz", "--overwrite"], capsys, study, "s0.nii.gz", ".png"
+    )
     refused([*given, study / "c.npz", "--sketch", study / "c.npz"], capsys, study, "same name")
     for _ in range(2):
         further = ["--plot", str(study / "c.png"), "--sketch", str(study / "c.npz")]

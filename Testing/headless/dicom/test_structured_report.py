@@ -18,6 +18,7 @@ from twintrack.dicom import (
     write_segmentation,
     write_structured_report,
 )
+from twintrack.dicom.report_content import report_groups
 from twintrack.errors import OutputError
 
 from .conftest import phantom
@@ -203,3 +204,12 @@ def test_every_sentence_of_the_engine_on_a_missing_reading_has_a_code():
 
     assert set(REASONS) == {ABSENT, HIDDEN, UNSEARCHED}
     assert all(len(code.meaning) <= 64 for code in REASONS.values())
+
+
+def test_of_very_many_lesions_the_report_lists_the_largest_and_says_so() -> None:
+    lesions = [{"volume_ml": 200.0 - number} for number in range(150)]
+    groups = report_groups({**RESULT, "lesions": lesions}, None, MapMeaning.MHR, 5)
+    listed = [group for group in groups if group.name.startswith("lesion ")]
+    assert len(listed) == 100
+    assert listed[-1].quantities[0].value == 101.0
+    assert "first 100 of 150 lesions" in groups[0].comment

@@ -222,3 +222,36 @@ def test_a_file_system_that_cannot_force_is_no_obstacle(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", refuse(errno.EINVAL))
     write(tmp_path, "new")
     assert (tmp_path / "result.json").read_text() == "new"
+
+
+def test_a_file_that_another_one_proves_is_known_after_a_run_was_stopped_between_the_two(tmp_path, monkeypatch):
+    class StoppedError(BaseException):
+        pass
+
+    def proof(path: Path) -> bool:  # as the table of `invasion` is known by its document
+        return (tmp_path / "i.json").exists()
+
+    def write_both(word: str) -> None:
+        with atomic_paths(tmp_path / "i.csv", tmp_path / "i.json", proof=proof) as paths:
+            for path in paths:
+                path.write_text(word)
+
+    write_both('{"a": 1}')
+    rename, moves = Path.rename, []
+
+    def stop_after_the_first(self: Path, target: Path) -> Path:
+        if moves:
+            raise StoppedError
+        moves.append(self)
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", stop_after_the_first)
+        patch.setattr("twintrack.system.atomic._move_back", lambda *_: None)  # a killed process puts nothing back
+        with pytest.raises(StoppedError):
+            write_both('{"a": 2}')
+    assert not (tmp_path / "i.json").exists()
+    assert (tmp_path / "i.csv").exists()
+    write_both('{"a": 3}')
+    assert (tmp_path / "i.csv").read_text() == '{"a": 3}'
+    assert not list(tmp_path.glob(f"{STAGING_PREFIX}*"))

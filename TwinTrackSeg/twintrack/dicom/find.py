@@ -16,6 +16,7 @@ from twintrack.dicom.enhanced import frames_of, is_multi_frame
 from twintrack.dicom.headers import DIRECTORY_STORAGE, HEADER_LIMITS, Header, TooMuchError, is_zip, read_header
 from twintrack.errors import InputError
 from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.system.paths import is_there
 
 __all__ = ["MOST_FILES", "find_series", "is_plain"]
 
@@ -68,7 +69,7 @@ def find_series(
         If `cancel` was triggered.
     """
     path, cancel = Path(path), cancel or CancelToken()
-    if not path.exists():
+    if not is_there(path):
         raise InputError(f"{path}: no such file or folder")
     if path.is_dir():
         series = _chosen(path, _scan(path, _files_in(path), progress, cancel), series_uid, preferred_uid)

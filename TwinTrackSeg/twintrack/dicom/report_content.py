@@ -65,6 +65,9 @@ REASONS = {
 }
 """The engine's sentences as codes, whose meaning must be short; any other sentence is cut."""
 
+MAX_LESIONS = 100
+"""Most lesions of a report: more are noise, and each takes milliseconds to write and a page to read."""
+
 SAME_THRESHOLD = 1e-6
 """Thresholds this close are the same."""
 
@@ -143,8 +146,11 @@ def report_groups(
     if result.get("edited"):
         stated = (*stated, Evaluation(OUTLINE, EDITED_OUTLINE))
     comment = remarks.sentences("") if remarks != NO_REMARKS else ""
+    lesions = result.get("lesions") or []
+    if len(lesions) > MAX_LESIONS:
+        comment = f"{comment} The report lists the first {MAX_LESIONS} of {len(lesions):,} lesions.".strip()
     groups = [Group("tumor", PANCREAS, _volumes(result.get("volume_ml") or {}, meaning), stated, comment=comment)]
-    for number, lesion in enumerate(result.get("lesions") or [], start=1):
+    for number, lesion in enumerate(lesions[:MAX_LESIONS], start=1):
         groups.append(Group(f"lesion {number}", PANCREAS, _lesion(lesion), stated))
     groups = [group for group in groups if group.quantities]
     for name, vessel in ((invasion or {}).get("vessels") or {}).items():

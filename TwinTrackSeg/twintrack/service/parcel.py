@@ -10,6 +10,7 @@ from typing import Any
 from twintrack.errors import InputError
 from twintrack.service.desk import CHUNK_BYTES
 from twintrack.settings import SegmentSettings
+from twintrack.system.paths import is_there
 
 __all__ = ["Parcel", "pack"]
 
@@ -88,7 +89,7 @@ def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Parc
         If the CT is not there, or is only a part of itself.
     """
     given = Path(source)
-    if not given.exists():
+    if not is_there(given):
         raise InputError(f"{source}: no such file or folder")
     name, files = _pack_ct(given)
     places = {there: str(here) for there, here in files.items()} | {name: str(source), "result": str(out)}

@@ -121,7 +121,7 @@ def atomic_paths(
                 place_mark(partial)
             force_to_disk(partial)
         with folder_lock(folder):
-            check_output_files(*final, inputs=inputs, overwrite=overwrite, proof=proof, folders=folders)
+            _check_files(final, inputs, overwrite, proof, folders)
             if len(partials) == 1 and not final[0].is_dir():
                 partials[0].replace(final[0])
             else:
@@ -134,12 +134,20 @@ def check_output_files(
 ) -> None:
     """Refuse places for files that `atomic_paths` would refuse; to be asked before time is spent.
 
+    What a killed run left half done there is finished or undone first: a file may be proved by another one.
+
     Raises
     ------
     OutputError
         Names what is in the way.
     """
     final = [Path(path) for path in paths]
+    for folder in {path.parent for path in final}:
+        put_in_order(folder)
+    _check_files(final, inputs, overwrite, proof, folders)
+
+
+def _check_files(final: Sequence[Path], inputs: Inputs, overwrite: bool, proof: Proof, folders: bool) -> None:
     check_inputs(final, inputs)
     for path in final:
         if not folders and path.is_dir() and not path.is_symlink():
