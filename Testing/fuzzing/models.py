@@ -17,6 +17,7 @@ import numpy as np
 
 from fuzzing import shapes
 from fuzzing.harness import Kind
+from twintrack.dicom.headers import is_zip
 
 ROI = (4, 20, 4, 20, 3, 13)
 SHARE_OF_RUNS = 0.5
@@ -87,7 +88,7 @@ def _change_bundle(rng: Random, bundle: Path, way: str, seeds: Path) -> None:
         return
     if way == "weights":
         path = bundle / rng.choice(("fine", "coarse")) / "fold_0" / "checkpoint_final.pth"
-        if path.is_file() and zipfile.is_zipfile(path):
+        if path.is_file() and is_zip(path):
             _rewrite(path, _weights(rng, path))
     elif way == "calibrator":
         path = bundle / "calibrator.json"

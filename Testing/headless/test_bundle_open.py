@@ -14,7 +14,7 @@ import pytest
 
 import twintrack
 from twintrack.bundle import Bundle, demo_bundle_path
-from twintrack.bundle_zip import extract_bundle_zip
+from twintrack.bundle_zip import extract_bundle_zip, read_bundle_document
 from twintrack.errors import BundleError
 
 
@@ -245,3 +245,18 @@ def test_the_demo_bundle_is_found_or_its_absence_is_said() -> None:
             demo_bundle_path()
     else:
         assert Bundle.open(demo_bundle_path()).demo
+
+
+def test_the_document_alone_is_read_from_a_folder_and_a_zip_and_what_is_no_zip_is_refused(tmp_path):
+    path = demo_bundle_path()
+    document = (path / "bundle.json").read_bytes()
+    packed = Path(shutil.make_archive(str(tmp_path / "packed"), "zip", path.parent, path.name))
+    assert read_bundle_document(path) == read_bundle_document(packed) == document
+    for name, content in {"cut.zip": packed.read_bytes()[:-40], "text.zip": b"PK no zip", "empty.zip": b""}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(BundleError, match="not a model bundle"):
+            read_bundle_document(tmp_path / name)
+    with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("b/bundle.json", bytes(64 << 20))
+    with pytest.raises(BundleError, match="absurd size"):
+        read_bundle_document(tmp_path / "large.zip")

@@ -10,13 +10,16 @@ from pathlib import Path, PurePosixPath
 
 from twintrack.bundle_json import MAX_FILES
 from twintrack.errors import BundleError, OutputError
+from twintrack.system.json_file import MAX_JSON_BYTES, read_limited
 from twintrack.system.private_folder import PrivateFolder
 from twintrack.system.zip_directory import open_zip
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "UNPACKED", "extract_bundle_zip", "unpack_bundle_zip"]
+__all__ = ["MAX_BYTES", "MAX_FILES", "UNPACKED", "extract_bundle_zip", "read_bundle_document", "unpack_bundle_zip"]
 
 MAX_BYTES = 16 * 1024**3
 """Largest unpacked size of a zipped bundle; ten full-size members take about 1.5 GB."""
+
+DOCUMENT = "bundle.json"
 
 UNPACKED = "bundle"
 """Name of the folder with the bundle's files inside its private folder."""
@@ -56,6 +59,29 @@ def unpack_bundle_zip(path: Path) -> PrivateFolder:
             raise OutputError(f"{path}: {reason}") from error
         raise
     return unpacked
+
+
+def read_bundle_document(path: Path) -> bytes:
+    """Return the ``bundle.json`` of a bundle folder or ZIP file, as bytes; nothing else of it is read.
+
+    Raises
+    ------
+    BundleError
+        If there is none, or the file is not a sound ZIP file.
+    """
+    try:
+        if path.is_dir():
+            return read_limited(path / DOCUMENT, MAX_JSON_BYTES)
+        with open_zip(path, max_files=MAX_FILES + LITTER_FILES) as archive:
+            entries = [entry for entry in archive.infolist() if entry.filename.rsplit("/", 1)[-1] == DOCUMENT]
+            if entries:
+                with archive.open(min(entries, key=lambda entry: entry.filename.count("/"))) as stream:
+                    content = stream.read(MAX_JSON_BYTES + 1)
+                if len(content) <= MAX_JSON_BYTES:
+                    return content
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as error:
+        raise BundleError(f"{path}: not a model bundle; choose a bundle folder (with {DOCUMENT}) or its ZIP") from error
+    raise BundleError(f"{path}: has no {DOCUMENT}, or one of absurd size; choose a ZIP file of a bundle folder")
 
 
 def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:

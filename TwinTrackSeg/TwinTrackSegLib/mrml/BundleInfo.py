@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from twintrack.bundle_json import parse_bundle_json
-from twintrack.errors import BundleError
+from twintrack.bundle_zip import read_bundle_document
 
 __all__ = ["BundleInfo", "readBundleInfo"]
 
-DOCUMENT = "bundle.json"
 CALIBRATOR = "calibrator.json"
 
 
@@ -53,12 +51,7 @@ def readBundleInfo(path: str | Path) -> BundleInfo:
         If there is no such bundle or its document is damaged.
     """
     path = Path(path)
-    if path.is_dir() and (path / DOCUMENT).is_file():
-        content = (path / DOCUMENT).read_bytes()
-    elif path.is_file() and zipfile.is_zipfile(path):
-        content = _fromZip(path)
-    else:
-        raise BundleError(f"{path}: not a model bundle; choose a bundle folder (with {DOCUMENT}) or a zip file of one")
+    content = read_bundle_document(path)
     values = parse_bundle_json(content, str(path))
     return BundleInfo(
         **{key: values[key] for key in ("name", "version", "license", "description", "demo")},
@@ -67,11 +60,3 @@ def readBundleInfo(path: str | Path) -> BundleInfo:
         calibrated=CALIBRATOR in values["files"],
         readers=values["raters"],
     )
-
-
-def _fromZip(path: Path) -> bytes:
-    with zipfile.ZipFile(path) as archive:
-        names = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == DOCUMENT]
-        if not names:
-            raise BundleError(f"{path}: has no {DOCUMENT}; choose a zip file of a bundle folder")
-        return archive.read(min(names, key=lambda name: name.count("/")))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from twintrack import __version__, errors
+from twintrack.bundle_zip import read_bundle_document
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
 from twintrack.progress import CancelToken, Progress, no_progress, part
 from twintrack.results import COMMAND, RESULT_FILES, check_result_folder, run_inputs
@@ -123,13 +123,8 @@ def _check_bundle(path: str | Path | None, sha256: str, offer: str) -> None:
 def _hash_of(path: Path) -> str:
     """Return the hash of a bundle folder or zip, from its list of files alone."""
     try:
-        if path.is_dir():
-            content = (path / "bundle.json").read_bytes()
-        else:
-            with zipfile.ZipFile(path) as archive:
-                names = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == "bundle.json"]
-                content = archive.read(min(names, key=lambda name: name.count("/")))
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        content = read_bundle_document(path)
+    except BundleError as error:
         raise BundleError(f"{path}: no such bundle; give none to use the server's") from error
     return hashlib.sha256(content).hexdigest()
 
