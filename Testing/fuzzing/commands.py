@@ -21,6 +21,9 @@ from twintrack.system.ownership import RECORD
 ENGINE = Path(__file__).resolve().parents[2] / "TwinTrackSeg"
 DEMO = ENGINE / "twintrack" / "data" / "demo_bundle"
 
+MAY_STAY = (RECORD, ".twintrack-run")
+"""The list of a result's files, and the lock of a cohort's folder."""
+
 LONGEST_LINE = 2500
 """Letters of an error: it may name a path, but not repeat a file."""
 
@@ -143,7 +146,9 @@ def _judge(code: int, complained: bytes, place: Path, scratch: Path) -> tuple[st
         return "output", shown
     left = sorted(path.name for path in scratch.iterdir())
     out = [path.name for path in place.glob("out*") if path.is_file() or any(path.iterdir())]
-    partial = [path.name for path in place.rglob("*") if path.name.startswith(".twintrack") and path.name != RECORD]
+    partial = [
+        path.name for path in place.rglob("*") if path.name.startswith(".twintrack") and path.name not in MAY_STAY
+    ]
     if left or (code == 2 and out and not (place / "out" / "failures.csv").exists()) or partial:
         return "leftover", f"in TMPDIR {left}, beside the input {out} {partial}\n{shown}"
     return ("read" if code == 0 else "refused"), (errors[0] if errors else "")
