@@ -377,14 +377,14 @@ def make_calibrator(rng: Random, seeds: Path, folder: Path) -> Path:
 
 def read_calibrator(made: object, folder: Path) -> None:
     """Read the calibrator and use it."""
-    from twintrack.calibration import read_calibrator
+    from twintrack.calibration import calibrator_to_json, read_calibrator
 
     calibrator = read_calibrator(Path(str(made)))
     scores = np.linspace(0, 1, 101, dtype=np.float32).reshape(1, 1, -1)
     found = calibrator(scores)
     assert np.isfinite(found).all()
     assert 0 <= found.min() <= found.max() <= 1
-    json.dumps(calibrator.to_json())
+    json.dumps(calibrator_to_json(calibrator))
     interval = calibrator.sum_interval(scores)
     assert interval is None or np.isfinite(interval).all()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.calibration import ScoreSketch, fit_calibrator, write_calibrator
+from twintrack.calibration import ScoreSketch, fit_calibrator, save_sketch, write_calibrator
 from twintrack.errors import Cancelled, InputError
 from twintrack.fitting import apply_to_file, fit_sketch, sketch_cases
 from twintrack.io.volumes import read_volume, write_volume
@@ -81,7 +81,7 @@ def test_raters_may_be_missing_in_a_case_and_an_empty_reading_counts(tmp_path, r
 def test_sketches_of_parts_and_manifests_are_added_up(tmp_path, rows):
     (tmp_path / "first").mkdir()
     part = write_manifest(tmp_path, rows[:2])
-    sketch_cases([part]).save(tmp_path / "part.npz")
+    save_sketch(sketch_cases([part]), tmp_path / "part.npz")
     other = write_manifest(tmp_path, rows[2:])
     together = fit_sketch(sketch_cases([tmp_path / "part.npz", other]), bins=10, resamples=0)
     whole = fit_sketch(sketch_cases([write_manifest(tmp_path, rows)]), bins=10, resamples=0)
@@ -92,7 +92,7 @@ def test_sketches_of_parts_and_manifests_are_added_up(tmp_path, rows):
 
 
 def test_a_sketch_made_in_another_way_is_refused_with_its_name(tmp_path, rows):
-    sketch_cases([write_manifest(tmp_path, rows)], domain="all").save(tmp_path / "all.npz")
+    save_sketch(sketch_cases([write_manifest(tmp_path, rows)], domain="all"), tmp_path / "all.npz")
     with pytest.raises(InputError, match=r"all\.npz: .*domain roi .*domain all"):
         sketch_cases([tmp_path / "all.npz"])
     assert sketch_cases([tmp_path / "all.npz"], domain="all").voxels == 3 * np.prod(GRID.shape)

@@ -78,7 +78,7 @@ def calibrate(
         raise typer.BadParameter("leave one of --bins and --select-bins out", param_hint="--select-bins")
     if (target is Target.SINGLE_RATER) != (rater is not None):
         raise typer.BadParameter("goes with --target single-rater, and that with --rater N", param_hint="--rater")
-    from twintrack.calibration import write_calibrator
+    from twintrack.calibration import save_sketch, write_calibrator
     from twintrack.calibration.reliability import check_picture_name
     from twintrack.calibration.sketch_file import check_sketch_name
     from twintrack.fitting import calibration_inputs, fit_sketch, sketch_cases
@@ -107,7 +107,7 @@ def calibrate(
             progress=part(progress, 0.0, 0.9),
         )
         if sketch is not None:
-            found.save(sketch, inputs=inputs, overwrite=overwrite)
+            save_sketch(found, sketch, inputs=inputs, overwrite=overwrite)
             say(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
         if out is None:
             return

@@ -22,7 +22,7 @@ from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.bundle import Bundle
-    from twintrack.calibration import Calibrator, ScoreSketch
+    from twintrack.calibration import Calibrator, ScoreSketch, calibrator_to_json
     from twintrack.inference import NetworkStore
 
 __all__ = ["ExperimentRun", "file_sha256"]
@@ -82,7 +82,7 @@ class ExperimentRun:
         self, cases: Sequence[StudyCase], calibrators: Mapping[str, Calibrator], progress: Progress
     ) -> list[TestCase]:
         """Score the test cases and compute the metrics of every row."""
-        fitted = content_key(*(json.dumps(calibrator.to_json()) for calibrator in calibrators.values()))
+        fitted = content_key(*(json.dumps(calibrator_to_json(calibrator)) for calibrator in calibrators.values()))
         found = []
         for number, case in enumerate(cases):
             self._begin(number, cases, "testing on", progress)

@@ -82,14 +82,14 @@ def sketch_cases(
     InputError
         If a manifest, a sketch or a file in a manifest cannot be used; the message names the row and the file.
     """
-    from twintrack.calibration import ScoreSketch
+    from twintrack.calibration import ScoreSketch, load_sketch
 
     cancel = cancel or CancelToken()
     sketch = ScoreSketch.empty(domain=domain, weighting=weighting)
     manifests = [path for path in map(Path, sources) if path.suffix.lower() != ".npz"]
     for path in map(Path, sources):
         if path not in manifests:
-            stored = ScoreSketch.load(path)
+            stored = load_sketch(path)
             with _named(str(path)):
                 sketch = sketch + stored
     studies = [_rows(manifest, bundle_path) for manifest in manifests]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.calibration import ScoreSketch
+from twintrack.calibration import load_sketch
 from twintrack.cli import main
 from twintrack.cohort.reduce import spread_over
 from twintrack.errors import InputError, RoiError
@@ -116,7 +116,7 @@ def test_workers_that_work_elsewhere_find_the_files_of_a_relative_manifest(addre
     with pytest.raises(SystemExit) as ended:
         main(["calibrate", "manifest.csv", "--sketch", str(tmp_path / "s.npz"), "--scheduler", address])
     assert ended.value.code == 0
-    assert ScoreSketch.load(tmp_path / "s.npz").cases == 10
+    assert load_sketch(tmp_path / "s.npz").cases == 10
 
 
 def test_the_error_of_the_first_bad_row_comes_back_as_it_is(client, manifest, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.calibration import ScoreSketch
+from twintrack.calibration import ScoreSketch, load_sketch, save_sketch
 from twintrack.errors import OutputError
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.atomic import atomic_path
@@ -40,7 +40,7 @@ def write_picture(path: Path) -> None:
 
 def write_sketch(path: Path) -> None:
     score = np.linspace(0, 1, 500, dtype=np.float32)
-    ScoreSketch.of_case(score, [score > 0.4, score > 0.6]).save(path, overwrite=True)
+    save_sketch(ScoreSketch.of_case(score, [score > 0.4, score > 0.6]), path, overwrite=True)
 
 
 def write_any_volume(path: Path) -> None:
@@ -75,7 +75,7 @@ KINDS = {
     "a.png": (write_picture, read_picture),
     "a.svg": (write_picture, read_text),
     "a.pdf": (write_picture, read_text),
-    "a.npz": (write_sketch, ScoreSketch.load),
+    "a.npz": (write_sketch, load_sketch),
 }
 
 

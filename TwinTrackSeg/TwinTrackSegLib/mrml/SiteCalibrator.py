@@ -38,9 +38,9 @@ class SiteCases:
         """
         if not self.path.is_file():
             return 0
-        from twintrack.calibration import ScoreSketch
+        from twintrack.calibration import load_sketch
 
-        return ScoreSketch.load(self.path).cases
+        return load_sketch(self.path).cases
 
     def add(self, result: SceneResult, readers: Sequence[Reader]) -> int:
         """Add the score of `result` with `readers`; return how many cases there are now.
@@ -50,7 +50,7 @@ class SiteCases:
         InputError
             If the score was not kept, the case is there already, or no reader is given.
         """
-        from twintrack.calibration import ScoreSketch
+        from twintrack.calibration import ScoreSketch, load_sketch, save_sketch
 
         score = scoreOf(result)
         if score is None:
@@ -61,12 +61,12 @@ class SiteCases:
         masks = readerMasks(readers, result.volumeNode)
         sketch = ScoreSketch.of_case(score.array, [mask.array for mask in masks.values()])
         if self.path.is_file():
-            before = ScoreSketch.load(self.path)
+            before = load_sketch(self.path)
             sketch = before + sketch
             if sketch.repeated_cases > before.repeated_cases:
                 raise InputError("this case was added before; add another one")
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        sketch.save(self.path, overwrite=True)  # the module's own file, of earlier versions too
+        save_sketch(sketch, self.path, overwrite=True)  # the module's own file, of earlier versions too
         return sketch.cases
 
     def fit(self, out: str | Path) -> tuple[str, ...]:
@@ -79,11 +79,11 @@ class SiteCases:
         OutputError
             If the file cannot be written.
         """
-        from twintrack.calibration import ScoreSketch, write_calibrator
+        from twintrack.calibration import load_sketch, write_calibrator
         from twintrack.fitting import fit_sketch
 
         if not self.path.is_file():
             raise InputError("no case was added yet; a calibrator needs at least 2, and 10 or more to be trusted")
-        calibrator = fit_sketch(ScoreSketch.load(self.path), where="the added cases")
+        calibrator = fit_sketch(load_sketch(self.path), where="the added cases")
         write_calibrator(calibrator, out)
         return calibrator.warnings

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -178,19 +177,6 @@ class Calibrator:
         middle = float(self(mapped).sum(dtype=np.float64))
         low, high = self.band.sum_range(mapped, self.knots_x, self.knots_y)
         return max(middle + low, 0.0), min(middle + high, float(mapped.size))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the calibrator as the JSON object of ``calibrator.json``."""
-        from twintrack.calibration.calibrator_json import calibrator_to_json
-
-        return calibrator_to_json(self)
-
-    @classmethod
-    def from_json(cls, data: object) -> Calibrator:
-        """Return the calibrator that `to_json` described; refuse anything else with an `InputError`."""
-        from twintrack.calibration.calibrator_json import calibrator_from_json
-
-        return calibrator_from_json(data)
 
 
 def _check(calibrator: Calibrator) -> None:

@@ -233,7 +233,7 @@ def write_calibrator(calibrator: Calibrator, path: str | Path, *, inputs: Inputs
     OutputError
         If another file lies there, or the file cannot be written.
     """
-    text = _one_row_a_line(calibrator.to_json())
+    text = _one_row_a_line(calibrator_to_json(calibrator))
     with atomic_path(path, inputs=inputs, overwrite=overwrite) as partial:
         partial.write_text(text + "\n", encoding="utf-8")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,6 @@ from twintrack.calibration.cells import CELLS
 from twintrack.calibration.counting import checked_mask, count_voxels
 from twintrack.calibration.units import Units, case_unit, content_key
 from twintrack.errors import InputError
-from twintrack.system.ownership import Inputs
 
 __all__ = ["CASE_MASS", "ScoreSketch"]
 
@@ -183,19 +181,6 @@ class ScoreSketch:
             case_keys=self.case_keys + other.case_keys,
             manifests=self.manifests | other.manifests,
         )
-
-    def save(self, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:
-        """Write the sketch to a ``.npz`` file; see `twintrack.calibration.sketch_file.save_sketch`."""
-        from twintrack.calibration.sketch_file import save_sketch
-
-        save_sketch(self, path, inputs=inputs, overwrite=overwrite)
-
-    @classmethod
-    def load(cls, path: str | Path) -> ScoreSketch:
-        """Read what `save` wrote; see `twintrack.calibration.sketch_file.load_sketch`."""
-        from twintrack.calibration.sketch_file import load_sketch
-
-        return load_sketch(path)
 
     @property
     def voxels(self) -> int:
