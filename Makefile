@@ -11,14 +11,15 @@ endif
 STAMP := $(VENV)/.installed
 INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
 
-.PHONY: help demo test fuzz lint types bench sbom clean
+.PHONY: help demo test fuzz lint types golden bench sbom clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the main job into demo-output/"
 	@echo "make test   install into $(VENV) and run the tests"
 	@echo "make fuzz   2,000 inputs of wrong structure for every reader, 50 by the command (hours)"
-	@echo "make lint   ruff: lint and format"
+	@echo "make lint   ruff: lint and format; import-linter: layers"
 	@echo "make types  mypy"
+	@echo "make golden the main jobs on phantoms; the first run records, later ones compare"
 	@echo "make bench  the benchmarks"
 	@echo "make sbom   sbom.json: what is installed in $(VENV), as CycloneDX"
 	@echo "make clean  remove $(VENV) and demo-output/"
@@ -47,10 +48,16 @@ lint: $(STAMP)
 	@echo "== ruff"
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
+	@echo "== imports point downwards"
+	PYTHONPATH=TwinTrackSeg $(BIN)/lint-imports --no-cache --no-logo
 
 types: $(STAMP)
 	@echo "== mypy"
 	$(BIN)/python -m mypy
+
+golden: $(STAMP)
+	@echo "== the main jobs, compared with what they gave before"
+	$(BIN)/python tools/golden.py golden-output
 
 bench: $(STAMP)
 	@for file in Testing/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done

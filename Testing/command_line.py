@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.volume import Geometry, Volume
 
 ROI = "4,30,2,26,3,15"

@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from twintrack.execution.answer import Events
+from twintrack.execution.worker.run_request import answer_request
 from twintrack.io.volumes import read_volume, write_volume
-from twintrack.progress import CancelToken
-from twintrack.results import RESULT_FILES
+from twintrack.progress.callbacks import CancelToken
+from twintrack.results.folder import RESULT_FILES
 from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
-from twintrack.worker_run import Events, answer
 
 GEOMETRY = Geometry((48, 44, 24), (1.5, 1.5, 3.0), (-30.0, 12.0, 5.0))
 
@@ -71,7 +72,7 @@ def _child(content: dict[str, Any], log: Path, act: Callable[[str], None]) -> No
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
-    os._exit(answer(content, Events(_Stream(log, act)), CancelToken()))  # type: ignore[arg-type]
+    os._exit(answer_request(content, Events(_Stream(log, act)), CancelToken()))  # type: ignore[arg-type]
 
 
 def start(content: dict[str, Any], log: Path, act: Callable[[str], None] = lambda message: None) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from twintrack.inference import store as store_module
+from twintrack.inference import network_store as store_module
 
 __all__ = ["use_small_gpu"]
 

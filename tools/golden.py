@@ -49,7 +49,7 @@ def run_jobs(folder: Path) -> None:
     with (study / "manifest.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     for row in rows:
-        row["probability"] = str(folder / "cohort" / row["case"] / "probability.nii.gz")
+        row["probability"] = str(folder / "cohort" / "cases" / row["case"] / "probability.nii.gz")
     maps = study / "maps.csv"
     with maps.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.DictWriter(stream, list(rows[0]))

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import psutil
 
-from twintrack.bundle import demo_bundle_path
-from twintrack.cohort.case import CaseTask
-from twintrack.cohort.cluster import GPU, cluster_client
-from twintrack.cohort.flow import through_cluster
-from twintrack.cohort.folder import RECORD, write_record
-from twintrack.cohort.index import write_index
-from twintrack.cohort.plan import CohortPlan, make_plan
-from twintrack.cohort.tables import write_tables
+from twintrack.bundle.model_bundle import demo_bundle_path
+from twintrack.execution.cluster.client import GPU, cluster_client
+from twintrack.execution.cluster.submit import through_cluster
+from twintrack.execution.cohort.case_folder import RECORD, write_record
+from twintrack.execution.cohort.html_index import write_index
+from twintrack.execution.cohort.plan import CohortPlan, make_plan
+from twintrack.execution.cohort.process_case import CaseTask
+from twintrack.execution.cohort.tables import write_tables
 from twintrack.system.atomic import atomic_folder
 
 FILES = {"probability.nii.gz": 120_000, "segmentation.nii.gz": 5_000, "overview.png": 440_000, "report.html": 600_000}

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from twintrack.bundle import demo_bundle_path
+from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.io.volumes import write_volume
 from twintrack.volume import Geometry, Volume
 
@@ -36,7 +36,7 @@ COHORT = """
 import sys
 sys.path.insert(0, sys.argv[1])
 import bench_cohort
-from twintrack.cohort import run
+from twintrack.execution.cohort import run
 run.process_case = bench_cohort.simulated
 summary = run.run_cohort(*sys.argv[2:5], scheduler=sys.argv[5])
 assert summary.done == summary.cases

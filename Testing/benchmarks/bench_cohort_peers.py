@@ -21,7 +21,7 @@ from pathlib import Path
 
 from bench_inference import BIN, FOLDS, stock_model
 
-from twintrack.bundle import demo_bundle_path
+from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.phantom import write_cohort
 
 THREADS = 2

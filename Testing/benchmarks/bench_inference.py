@@ -122,7 +122,7 @@ def small_bundle(folder: Path) -> Path:
     """Make a bundle whose fine stage has three stages and random weights, on the demo's grid."""
     from random_bundle import random_bundle
 
-    from twintrack.bundle import demo_bundle_path
+    from twintrack.bundle.model_bundle import demo_bundle_path
 
     for stage in ("coarse", "fine"):
         shutil.copytree(demo_bundle_path() / stage, folder / stage, ignore=shutil.ignore_patterns("fold_*"))
@@ -187,7 +187,7 @@ def ours(bundle: Path, crop: Path, out: Path, cache: Path, calibrated: bool) -> 
 
 WARM = """
 import json, sys, time, resource
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.inference import NetworkStore, roi_full, localize, score_ensemble
 from twintrack.io.ct import load_ct
 bundle = Bundle.open(sys.argv[1])
@@ -221,7 +221,7 @@ def agreement(bundle: Path, out: Path, stock: Path, logits_first: Path) -> str:
     """Compare our pooled score with the peers' probabilities on the CT grid."""
     import SimpleITK as sitk
 
-    from twintrack.bundle import Bundle
+    from twintrack.bundle.model_bundle import Bundle
 
     score = sitk.GetArrayFromImage(sitk.ReadImage(str(out / "score.nii.gz")))
     with Bundle.open(bundle) as opened:
@@ -245,7 +245,7 @@ def agreement(bundle: Path, out: Path, stock: Path, logits_first: Path) -> str:
 
 def compare(model: str, skip_first: bool) -> None:
     """Print the table of one model."""
-    from twintrack.bundle import demo_bundle_path
+    from twintrack.bundle.model_bundle import demo_bundle_path
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -287,9 +287,9 @@ def forward(path: Path) -> None:
     """Print how long one patch of a bundle's fine network takes with torch and compiled."""
     import torch
 
-    from twintrack.bundle import Bundle
-    from twintrack.inference.compiled import compile_network
-    from twintrack.inference.network import load_network, open_stage
+    from twintrack.bundle.model_bundle import Bundle
+    from twintrack.inference.nnunet_model import load_network, open_stage
+    from twintrack.inference.openvino import compile_network
 
     with Bundle.open(path) as bundle:
         for name in ("coarse", "fine"):

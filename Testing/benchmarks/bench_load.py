@@ -19,13 +19,13 @@ from pathlib import Path
 
 import numpy as np
 
-from twintrack.bundle import demo_bundle_path
+from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.inference import NetworkStore
+from twintrack.inference.loaded_model import return_memory
 from twintrack.io.volumes import write_volume
-from twintrack.results import segment_file
+from twintrack.results.folder import segment_file
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume
-from twintrack.worker_server import return_memory
 
 GEOMETRY = Geometry((80, 70, 40), (1.5, 1.5, 3.0))
 ROI = (10, 50, 10, 50, 8, 28)
@@ -71,7 +71,7 @@ def parallel(ct: Path, bundle: Path, folder: Path, workers: int, expected: str) 
         content |= {"roi": list(ROI), "calibrate": False, "device": "cpu"}
         request = folder / f"request {number}.json"
         request.write_text(json.dumps(content))
-        command = [sys.executable, "-m", "twintrack.worker", str(request)]
+        command = [sys.executable, "-m", "twintrack.execution.worker", str(request)]
         processes.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL))
     codes = [process.wait() for process in processes]
     same = sum(digest(folder / f"parallel {number}") == expected for number in range(workers))

@@ -16,6 +16,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import ndimage
 
+from twintrack.imaging.plane_contact import bounding_box
 from twintrack.invasion.centreline import centre_lines
 from twintrack.invasion.contact import vessel_wall
 from twintrack.invasion.geometry import Neighbourhood
@@ -23,7 +24,6 @@ from twintrack.invasion.sections import cross_sections
 from twintrack.invasion.wall import VesselWall
 from twintrack.phantom import VESSELS, PhantomCase, make_phantom
 from twintrack.phantom.readers import ReaderModel
-from twintrack.plane_contact import bounding_box
 
 FIRST_SEED = 700_000
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)

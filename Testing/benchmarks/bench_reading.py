@@ -24,7 +24,7 @@ import SimpleITK as sitk
 
 import twintrack
 from twintrack.calibration import Calibrator
-from twintrack.calibration.calibrator_json import write_calibrator
+from twintrack.calibration.calibrator_file import write_calibrator
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.reading_child import ReadingChild
 from twintrack.volume import Geometry, Volume

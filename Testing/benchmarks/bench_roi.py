@@ -12,13 +12,13 @@ from collections import defaultdict
 
 import numpy as np
 
-from twintrack.bundle import Bundle, demo_bundle_path
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.inference import NetworkStore
 from twintrack.inference.localize import predict_organ
 from twintrack.inference.organ import main_parts
 from twintrack.inference.roi import dilated_roi
 from twintrack.phantom import make_phantom
-from twintrack.progress import CancelToken, no_progress
+from twintrack.progress.callbacks import CancelToken, no_progress
 
 RULES: tuple[float | None, ...] = (None, 0.5, 0.3, 0.1, 0.03)
 FRACTIONS = (1.0, 0.1, 0.0)

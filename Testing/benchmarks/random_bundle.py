@@ -123,7 +123,7 @@ def random_bundle(
     pathlib.Path
         `out`.
     """
-    from twintrack.bundle_create import BundleCard, StageSource, create_bundle
+    from twintrack.studies.make_bundle.create import BundleCard, StageSource, create_bundle
 
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -283,7 +283,7 @@ def prepare_bundle(folder: Path) -> None:
 
 def read_bundle(made: object, folder: Path) -> None:
     """Open the bundle."""
-    from twintrack.bundle import Bundle
+    from twintrack.bundle.model_bundle import Bundle
 
     with Bundle.open(Path(str(made))) as bundle:
         bundle.describe()
@@ -304,7 +304,7 @@ def bundle_command(made: object, folder: Path) -> tuple[list[str], bytes]:
 
 def load_bundle() -> None:
     """Import what opens a bundle."""
-    import twintrack.bundle  # noqa: F401
+    import twintrack.bundle.model_bundle  # noqa: F401
 
 
 BUNDLE_ZIP = Kind("bundle-zip", prepare_bundle, make_bundle_zip, read_bundle, bundle_command, load_bundle)

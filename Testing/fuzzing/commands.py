@@ -74,7 +74,7 @@ def _one(kind: Kind, number: int, seeds: Path, base: Path) -> Verdict:
 
 def _outcome(arguments: list[str], entered: bytes, place: Path, scratch: Path) -> tuple[str, str]:
     worker = arguments[0] == "--worker"
-    module = ["twintrack.worker", *arguments[1:]] if worker else ["twintrack", *arguments]
+    module = ["twintrack.execution.worker", *arguments[1:]] if worker else ["twintrack", *arguments]
     limits = [str(MEMORY_BYTES), str(int(LIMIT_S)), str(FILE_BYTES)]
     environment = {**os.environ, "TMPDIR": str(scratch), "PYTHONPATH": str(ENGINE), "PYTHONFAULTHANDLER": "1"}
     environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "XDG_CACHE_HOME": str(place / "cache")}

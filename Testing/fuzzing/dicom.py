@@ -722,7 +722,7 @@ def load() -> None:
     import pylibjpeg  # noqa: F401
     import SimpleITK  # noqa: F401
 
-    import twintrack.dicom.series  # noqa: F401
+    import twintrack.dicom.read.series  # noqa: F401
 
 
 DICOM = Kind("dicom", prepare, make, read, command, load)

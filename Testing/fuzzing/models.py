@@ -17,7 +17,7 @@ import numpy as np
 
 from fuzzing import shapes
 from fuzzing.harness import Kind
-from twintrack.dicom.headers import is_zip
+from twintrack.dicom.read.headers import is_zip
 
 ROI = (4, 20, 4, 20, 3, 13)
 SHARE_OF_RUNS = 0.5
@@ -27,7 +27,7 @@ SHARE_OF_RUNS = 0.5
 def prepare(folder: Path) -> None:
     """Write a bundle of the demo's models with one member, and a small CT."""
     from fuzzing.volumes import array
-    from twintrack.bundle import demo_bundle_path
+    from twintrack.bundle.model_bundle import demo_bundle_path
     from twintrack.io.volumes import write_volume
     from twintrack.volume import Geometry, Volume
 
@@ -298,9 +298,9 @@ def _plans(rng: Random, content: Any, way: str) -> Any:
 
 def read_bundle(made: object, folder: Path) -> None:
     """Open the bundle, describe it, build its networks; a share segments a CT."""
-    from twintrack.bundle import Bundle
-    from twintrack.bundle_check import check_bundle
-    from twintrack.bundle_text import bundle_text
+    from twintrack.bundle.describe import bundle_text
+    from twintrack.bundle.model_bundle import Bundle
+    from twintrack.studies.make_bundle.check import check_bundle
 
     with Bundle.open(Path(str(made))) as bundle:
         about = bundle.describe()
@@ -351,8 +351,6 @@ def load_networks() -> None:
     import torch
 
     torch.set_num_threads(1)
-    import twintrack.bundle_check
-    import twintrack.pipeline  # noqa: F401
     from twintrack.inference import import_ahead
 
     import_ahead()
@@ -503,7 +501,7 @@ def _npy(rng: Random, content: bytes) -> bytes:
 def read_sketch(made: object, folder: Path) -> None:
     """Load the sketch, and fit a calibrator to it."""
     from twintrack.calibration.sketch_file import load_sketch
-    from twintrack.fitting import fit_sketch
+    from twintrack.studies.calibrate import fit_sketch
 
     sketch = load_sketch(Path(str(made)))
     calibrator = fit_sketch(sketch, target="mhr", bins=20, resamples=5, seed=0, where=str(made))
@@ -520,7 +518,7 @@ def load_calibration() -> None:
     import sklearn.isotonic  # noqa: F401
 
     import twintrack.calibration.sketch_file
-    import twintrack.fitting  # noqa: F401
+    import twintrack.studies.calibrate  # noqa: F401
 
 
 BUNDLE = Kind("bundle", prepare, make_bundle, read_bundle, bundle_command, load_networks)

@@ -89,7 +89,7 @@ def _line(rng: Random, seeds: Path, folder: Path) -> bytes:
 
 def _answers_due(text: str) -> int:
     """Return how many lines the worker has to answer."""
-    from twintrack.worker_server import _read
+    from twintrack.execution.worker.serve import _read
 
     found = [_read(line) for line in io.StringIO(text)]
     asked = [one for one in found if one is not None and one != "cancel"]
@@ -98,8 +98,8 @@ def _answers_due(text: str) -> int:
 
 def read(made: object, folder: Path) -> None:
     """Let a worker answer the lines, and check that it said how each ended and is still there."""
-    from twintrack.worker_run import Events
-    from twintrack.worker_server import serve
+    from twintrack.execution.answer import Events
+    from twintrack.execution.worker.serve import serve
 
     text = io.TextIOWrapper(io.BytesIO(Path(str(made)).read_bytes()), encoding="utf-8", errors="replace").read()
     said = io.StringIO()
@@ -149,8 +149,6 @@ def command(made: object, folder: Path) -> tuple[list[str], bytes]:
 def load() -> None:
     """Import what a worker has imported when it is ready."""
     models.load_networks()
-    import twintrack.results
-    import twintrack.worker_server  # noqa: F401
 
 
 WORKER = Kind("worker", models.prepare, make, read, command, load)

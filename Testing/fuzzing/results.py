@@ -66,7 +66,7 @@ def make(rng: Random, seeds: Path, folder: Path) -> Path:
 
 def read(made: object, folder: Path) -> None:
     """Export the result: its map, segmentation and report."""
-    from twintrack.export import export_result
+    from twintrack.results.dicom_objects import export_result
 
     export_result(Path(str(made)), folder.parents[1] / "seeds" / "ct", folder / "out")
 
@@ -81,8 +81,8 @@ def load() -> None:
     import highdicom.sr  # noqa: F401
     import SimpleITK  # noqa: F401
 
-    import twintrack.dicom.series
-    import twintrack.export  # noqa: F401
+    import twintrack.dicom.read.series
+    import twintrack.results.dicom_objects  # noqa: F401
 
 
 RESULT_KIND = Kind("result", prepare, make, read, command, load)

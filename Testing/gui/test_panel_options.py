@@ -67,7 +67,7 @@ def test_an_interpreter_of_ones_own_runs_the_model_and_nothing_is_installed(
 
     monkeypatch.setattr(widgetModule, "ensureDependencies", lambda _path: pytest.fail("asked to install"))
     panel.ui.pythonPathEdit.currentPath = sys.executable
-    assert panel.logic.workerCommand == [sys.executable, "-m", "twintrack.worker", "--serve"]
+    assert panel.logic.workerCommand == [sys.executable, "-m", "twintrack.execution.worker", "--serve"]
     assert panel.install.external
     chosen(panel, ct, bundle)
     panel.logic.graceSec = 0.1

@@ -209,7 +209,7 @@ def make_bundle(coarse_results: Path, fine_results: Path, tmp_path_factory: pyte
         half: bool = False,
         **card: Any,
     ) -> Path:
-        from twintrack.bundle_create import BundleCard, StageSource, create_bundle
+        from twintrack.studies.make_bundle.create import BundleCard, StageSource, create_bundle
 
         about = {"name": "tiny", "license": "CC0-1.0", "vessel_labels": {"SMA": "sma", "PORTA": "portal vein"}, **card}
         return create_bundle(

@@ -1,4 +1,4 @@
-"""Imports point one way: TwinTrackSeg.py -> gui -> mrml -> twintrack; only `gui` knows Qt, the engine no Slicer."""
+"""Only `gui` knows Qt, the engine no Slicer, and heavy packages wait. That imports point one way is held by `make lint`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 MODULE = Path(__file__).resolve().parents[2] / "TwinTrackSeg"
-ENGINE_PACKAGES = ("inference", "calibration", "invasion", "metrics", "dicom", "cohort", "phantom", "service")
 QT = {"qt", "ctk", "PythonQt", "PySide6", "PyQt5"}
 SLICER = {"slicer", "vtk", "vtkmodules", "mrml", "TwinTrackSegLib", "TwinTrackSeg"}
 HEAVY = {"torch", "nnunetv2", "highdicom", "pydicom", "matplotlib", "sklearn", "skimage", "SimpleITK", "dask"}
@@ -66,21 +65,6 @@ def test_gui_does_not_import_the_module_file(path):
 
 def test_the_module_file_imports_qt_only_through_gui():
     assert not tops(imports(MODULE / "TwinTrackSeg.py")) & QT
-
-
-@pytest.mark.parametrize("package", ENGINE_PACKAGES)
-def test_packages_of_the_engine_do_not_import_each_other(package):
-    others = tuple(f"twintrack.{other}" for other in ENGINE_PACKAGES if other != package)
-    for path in scripts(f"twintrack/{package}"):
-        crossing = {name for name in imports(path) if name.startswith(others)}
-        assert not crossing, f"{idOf(path)} imports {crossing}"
-
-
-@pytest.mark.parametrize("path", scripts("twintrack/system"), ids=idOf)
-def test_what_asks_the_operating_system_imports_nothing_above_it(path):
-    below = ("twintrack.errors", "twintrack.progress", "twintrack.system")
-    above = {name for name in imports(path) if name.startswith("twintrack") and not name.startswith(below)}
-    assert above <= {"twintrack.__version__", "twintrack"}
 
 
 @pytest.mark.parametrize("path", [MODULE / "TwinTrackSeg.py", *scripts("TwinTrackSegLib", "twintrack")], ids=idOf)

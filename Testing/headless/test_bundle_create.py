@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from twintrack.bundle import Bundle, demo_bundle_path
-from twintrack.bundle_weights import read_checkpoint
+from twintrack.bundle.checkpoints import read_checkpoint
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.errors import BundleError, InputError, OutputError
 
 MakeBundle = Callable[..., Path]

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from twintrack.bundle import Bundle
-from twintrack.bundle_create import BundleCard, StageSource, create_bundle
-from twintrack.bundle_fingerprint import Fingerprint, Spread
+from twintrack.bundle.fingerprint import Fingerprint, Spread
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError, InputError
+from twintrack.studies.make_bundle.create import BundleCard, StageSource, create_bundle
 
 PLANS = {
     "foreground_intensity_properties_per_channel": {

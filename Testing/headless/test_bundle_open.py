@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 import twintrack
-from twintrack.bundle import Bundle, demo_bundle_path
-from twintrack.bundle_zip import extract_bundle_zip, read_bundle_document
+from twintrack.bundle.archive import extract_bundle_zip, read_bundle_document
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.errors import BundleError
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from twintrack.bundle_plans import architecture_name, check_plans, label_channels
+from twintrack.bundle.nnunet_plans import architecture_name, check_plans, label_channels
 from twintrack.errors import BundleError
 
 

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from twintrack.bundle import Bundle
-from twintrack.bundle_check import check_bundle
-from twintrack.bundle_create import BundleCard, StageSource, create_bundle
-from twintrack.bundle_results import find_results
-from twintrack.bundle_weights import read_checkpoint
+from twintrack.bundle.checkpoints import read_checkpoint
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError, InputError
+from twintrack.studies.make_bundle.check import check_bundle
+from twintrack.studies.make_bundle.create import BundleCard, StageSource, create_bundle
+from twintrack.studies.make_bundle.nnunet_results import find_results
 
 TRAINER = "nnUNetTrainer_Loss_CE_checkpoints"
 LABELS = {"background": 0, "tumor": 1, "veins": 2, "pancreas": 3}

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from twintrack.bundle_weights import read_checkpoint
+from twintrack.bundle.checkpoints import read_checkpoint
 from twintrack.errors import BundleError
 
 

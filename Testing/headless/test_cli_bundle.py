@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.bundle import Bundle, demo_bundle_path, file_sha256
-from twintrack.bundle_card import RESEARCH_USE
-from twintrack.bundle_text import WIDTH, bundle_text
-from twintrack.cli import _run
+from twintrack.bundle.describe import WIDTH, bundle_text
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path, file_sha256
+from twintrack.cli.app import _run
+from twintrack.studies.make_bundle.card import RESEARCH_USE
 
 
 @pytest.fixture

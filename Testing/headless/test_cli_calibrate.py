@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Geometry, Volume
 

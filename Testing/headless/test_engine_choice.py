@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.bundle import demo_bundle_path
-from twintrack.cli import _run
+from twintrack.bundle.model_bundle import demo_bundle_path
+from twintrack.cli.app import _run
 from twintrack.errors import InputError
 from twintrack.inference import NetworkStore
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.phantom import make_phantom
-from twintrack.results import segment_file
+from twintrack.results.folder import segment_file
 from twintrack.settings import SegmentSettings
 
 SEED = 43000

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack import evaluation
 from twintrack.errors import Cancelled, InputError
-from twintrack.evaluation import FILES, evaluate_manifest
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.metrics import evaluate_case
-from twintrack.progress import CancelToken
+from twintrack.progress.callbacks import CancelToken
+from twintrack.studies.evaluate import run as evaluation
+from twintrack.studies.evaluate.run import FILES, evaluate_manifest
 from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 
@@ -344,7 +344,7 @@ def test_progress_never_falls_and_cancelling_leaves_nothing(evaluated, tmp_path)
 
 
 def test_the_command_evaluates_and_explains_what_it_cannot(evaluated, tmp_path, capsys):
-    from twintrack.cli import main
+    from twintrack.cli.app import main
 
     with pytest.raises(SystemExit) as done:
         main(["evaluate", str(evaluated[0]), "--out", str(tmp_path / "out"), "--bootstrap", "20", "--seed", "1"])

@@ -9,21 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.bundle import Bundle, demo_bundle_path
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.calibration import ScoreSketch, fit_calibrator, read_calibrator
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.errors import Cancelled, InputError
-from twintrack.experiment import Table1Settings, run_table1
-from twintrack.experiment_cases import CaseVolumes, StudyCase, manifest_cases, phantom_cases
-from twintrack.experiment_report import FILES
-from twintrack.experiment_run import ExperimentRun
-from twintrack.experiment_store import ExperimentStore
 from twintrack.inference import NetworkStore
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.metrics import evaluate_case
 from twintrack.pipeline import segment
-from twintrack.progress import CancelToken, no_progress
+from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.studies.table1.cache import ExperimentStore
+from twintrack.studies.table1.cases import CaseVolumes, StudyCase, manifest_cases, phantom_cases
+from twintrack.studies.table1.report import FILES
+from twintrack.studies.table1.run import Table1Settings, run_table1
+from twintrack.studies.table1.score_cases import ExperimentRun
 from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 

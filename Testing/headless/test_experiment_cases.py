@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.demo import DEMO_SEED
 from twintrack.errors import InputError
-from twintrack.experiment_cases import SEEDS_A_RUN, manifest_cases, phantom_cases
 from twintrack.io.volumes import write_volume
+from twintrack.studies.demo import DEMO_SEED
+from twintrack.studies.table1.cases import SEEDS_A_RUN, manifest_cases, phantom_cases
 from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((12, 10, 8), (1.5, 1.5, 3.0))

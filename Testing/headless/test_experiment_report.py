@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from twintrack.calibration import ScoreSketch, fit_calibrator, reliability_curve
-from twintrack.experiment_report import TestCase as MeasuredCase
-from twintrack.experiment_report import _curve, _warnings, summarise
-from twintrack.experiment_run import _reliability
-from twintrack.experiment_tables import ROW_NAMES, markdown_report, paper_rows, result_rows
-from twintrack.paper_tables import SHOWN, latex_table, markdown_table
+from twintrack.studies.table1.report import TestCase as MeasuredCase
+from twintrack.studies.table1.report import _curve, _warnings, summarise
+from twintrack.studies.table1.score_cases import _reliability
+from twintrack.studies.table1.tables import ROW_NAMES, markdown_report, paper_rows, result_rows
+from twintrack.studies.table_format import SHOWN, latex_table, markdown_table
 
 ABOUT = {
     "data": {"kind": "phantoms"},

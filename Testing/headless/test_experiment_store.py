@@ -7,7 +7,7 @@ import pytest
 
 from twintrack.calibration import ScoreSketch
 from twintrack.errors import OutputError
-from twintrack.experiment_store import CaseSample, ExperimentStore, content_key
+from twintrack.studies.table1.cache import CaseSample, ExperimentStore, content_key
 from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((9, 7, 5), (1.0, 1.0, 2.0))

@@ -11,10 +11,10 @@ import numpy as np
 import pydicom
 import pytest
 
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.dicom import read_series, write_ct_series
-from twintrack.export import export_result
 from twintrack.io.volumes import read_volume, write_volume
+from twintrack.results.dicom_objects import export_result
 from twintrack.volume import Geometry, Volume
 
 SIZE = (20, 18, 12)

@@ -21,8 +21,8 @@ from faults import GEOMETRY, assert_whole, at, ct_file, finish, request, run, st
 from twintrack.errors import Cancelled
 from twintrack.inference import NetworkStore
 from twintrack.io.volumes import write_volume
-from twintrack.progress import CancelToken
-from twintrack.results import segment_file
+from twintrack.progress.callbacks import CancelToken
+from twintrack.results.folder import segment_file
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import STAGING_PREFIX
 from twintrack.volume import Geometry, Volume

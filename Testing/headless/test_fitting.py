@@ -11,9 +11,9 @@ import pytest
 
 from twintrack.calibration import ScoreSketch, fit_calibrator, save_sketch, write_calibrator
 from twintrack.errors import Cancelled, InputError
-from twintrack.fitting import apply_to_file, fit_sketch, sketch_cases
 from twintrack.io.volumes import read_volume, write_volume
-from twintrack.progress import CancelToken
+from twintrack.progress.callbacks import CancelToken
+from twintrack.studies.calibrate import apply_to_file, fit_sketch, sketch_cases
 from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((12, 10, 8), (1.0, 1.0, 2.0))
@@ -166,7 +166,7 @@ def test_reading_can_be_cancelled(tmp_path, rows):
 
 
 def test_a_bundle_scores_the_images_with_networks_that_are_loaded_once(tmp_path, bundle_folder, monkeypatch):
-    from twintrack.inference import store
+    from twintrack.inference import network_store as store
 
     loaded = []
     load = store.load_member

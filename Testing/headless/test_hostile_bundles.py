@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from twintrack.bundle import Bundle, demo_bundle_path
-from twintrack.bundle_architecture import read_architecture
-from twintrack.bundle_plans import check_dataset, check_plans
-from twintrack.bundle_weights import read_checkpoint
-from twintrack.bundle_zip import extract_bundle_zip
-from twintrack.cli import _run
+from twintrack.bundle.architecture import read_architecture
+from twintrack.bundle.archive import extract_bundle_zip
+from twintrack.bundle.checkpoints import read_checkpoint
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
+from twintrack.bundle.nnunet_plans import check_dataset, check_plans
+from twintrack.cli.app import _run
 from twintrack.errors import BundleError
 
 DEMO = demo_bundle_path()
@@ -183,7 +183,7 @@ def test_an_ignore_label_above_the_others_is_taken() -> None:
 
 @pytest.mark.parametrize("kind", ["plain", "residual", "bottleneck", "batch norm", "one number for all", "PReLU"])
 def test_the_parameters_that_plans_promise_are_those_of_the_network(kind: str, tiny_plans, tiny_dataset) -> None:
-    from twintrack.inference.network import build_network, read_stage
+    from twintrack.inference.nnunet_model import build_network, read_stage
 
     plans = tiny_plans()
     architecture = configuration(plans)["architecture"]
@@ -223,7 +223,7 @@ def test_a_ct_that_is_too_large_at_the_networks_voxel_size_is_refused_before_it_
     import numpy as np
 
     from twintrack.errors import InputError
-    from twintrack.inference.network import open_stage
+    from twintrack.inference.nnunet_model import open_stage
     from twintrack.inference.preprocess import preprocess
 
     with Bundle.open(DEMO) as bundle:
@@ -240,7 +240,7 @@ def test_a_patch_to_which_the_ct_would_be_padded_beyond_the_memory_is_refused_be
     import numpy as np
 
     from twintrack.errors import InputError
-    from twintrack.inference.network import open_stage
+    from twintrack.inference.nnunet_model import open_stage
     from twintrack.inference.preprocess import preprocess
 
     with Bundle.open(DEMO) as bundle:

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from twintrack.bundle import Bundle
-from twintrack.bundle_check import check_bundle
-from twintrack.cli import _run
-from twintrack.known_models import KnownModel, find_known_model, known_models
+from twintrack.bundle.model_bundle import Bundle
+from twintrack.cli.app import _run
+from twintrack.studies.make_bundle.check import check_bundle
+from twintrack.studies.make_bundle.public_models import KnownModel, find_known_model, known_models
 
 
 @pytest.mark.parametrize("model", known_models(), ids=lambda model: model.name)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from twintrack.lesions import find_lesions, read_volumes
+from twintrack.imaging.lesions import find_lesions, read_volumes
 from twintrack.volume import Geometry, Volume
 
 

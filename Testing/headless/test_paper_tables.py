@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from twintrack.paper_tables import SHOWN, TableRow, arrow, is_worse, latex_table, markdown_table
+from twintrack.studies.table_format import SHOWN, TableRow, arrow, is_worse, latex_table, markdown_table
 
 
 def mean(value: float | None, low: float = 0.0, high: float = 1.0):

@@ -9,12 +9,12 @@ import json
 import numpy as np
 import pytest
 
-from twintrack.bundle import Bundle, demo_bundle_path
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.errors import BundleError, Cancelled
 from twintrack.io.volumes import write_volume
 from twintrack.phantom import make_phantom
 from twintrack.pipeline import segment
-from twintrack.progress import CancelToken
+from twintrack.progress.callbacks import CancelToken
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume
 

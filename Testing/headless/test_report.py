@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from twintrack.errors import InputError, OutputError
-from twintrack.report import write_report
+from twintrack.results.report.html import write_report
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="

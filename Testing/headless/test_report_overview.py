@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from twintrack.errors import InputError
+from twintrack.imaging.views import VIEWS, Section, find_focus
 from twintrack.io.volumes import read_volume
-from twintrack.overview import write_overview
-from twintrack.planes import VIEWS, Section, find_focus
+from twintrack.results.report.overview import write_overview
 from twintrack.volume import Geometry, Volume
 
 SIZE = (60, 50, 40)

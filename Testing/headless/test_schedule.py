@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twintrack.schedule import Schedule
+from twintrack.progress.stages import Schedule
 
 
 class Clock:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import twintrack
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.calibration import read_calibrator, write_calibrator
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.pipeline import chosen_calibrator
@@ -95,7 +95,7 @@ def test_what_cannot_be_used_is_one_error_line(bundle_folder, site, tmp_path, ca
 
 
 def test_the_cases_of_a_cohort_are_done_again_with_another_calibrator(bundle_folder, site, tmp_path):
-    from twintrack.cohort.plan import make_plan
+    from twintrack.execution.cohort.plan import make_plan
 
     small_ct(tmp_path / "ct.nii.gz")
     (tmp_path / "manifest.csv").write_text("case,image\na,ct.nii.gz\n", encoding="utf-8")

@@ -50,7 +50,14 @@ def tops(names: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "name", ["twintrack", "twintrack.cli", "twintrack.worker", "twintrack.worker_server", "twintrack.inference"]
+    "name",
+    [
+        "twintrack",
+        "twintrack.cli.app",
+        "twintrack.execution.worker.__main__",
+        "twintrack.execution.worker.serve",
+        "twintrack.inference",
+    ],
 )
 def test_importing_a_part_of_the_package_imports_nothing_heavy(name):
     (found,) = modules(f"import {name}\nshow()\n")
@@ -63,7 +70,7 @@ from twintrack.inference import NetworkStore, import_ahead, roi_full, score_ense
 import_ahead()
 show()
 import numpy as np
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.volume import Geometry, Volume
 noise = np.random.default_rng(0).normal(0, 100, (16, 32, 32)).astype(np.float32)
 ct = Volume(noise, Geometry((32, 32, 16), (1.5, 1.5, 3.0)))

@@ -7,13 +7,14 @@ import json
 import numpy as np
 import pytest
 
-from twintrack.bundle import Bundle, demo_bundle_path
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
+from twintrack.bundle.suitability import assess
 from twintrack.errors import BundleError
-from twintrack.input_range import FEATURES, Contrast, InputRange, contrast_of, features_of
+from twintrack.imaging.ct_features import FEATURES, Contrast, InputRange, contrast_of, features_of
 from twintrack.io.ct import load_ct
 from twintrack.io.volumes import write_volume
 from twintrack.phantom import make_phantom
-from twintrack.suitability import assess, measure_inputs
+from twintrack.studies.make_bundle.inputs import measure_inputs
 from twintrack.volume import Geometry, Volume
 
 

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from twintrack.time_left import LEAST_FRACTION, TimeLeft, round_time
+from twintrack.progress.time_left import LEAST_FRACTION, TimeLeft, round_time
 
 
 def told(times, fractions) -> list[float | None]:

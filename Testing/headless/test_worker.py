@@ -36,7 +36,7 @@ def request_file(make_bundle, tmp_path_factory) -> Path:
 
 
 def start(request: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "twintrack.worker", str(request)]
+    command = [sys.executable, "-m", "twintrack.execution.worker", str(request)]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     )

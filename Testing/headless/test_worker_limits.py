@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from twintrack.progress import CancelToken
-from twintrack.worker_run import Events, answer
-from twintrack.worker_server import MAX_LINE, _read, limited_lines
+from twintrack.execution.answer import Events
+from twintrack.execution.worker.run_request import answer_request
+from twintrack.execution.worker.serve import MAX_LINE, _read, limited_lines
+from twintrack.progress.callbacks import CancelToken
 
 REQUEST = {"schema": 1, "input": "/nowhere/ct.nrrd", "bundle": "/nowhere", "out": "/dev/null/out"}
 
@@ -58,7 +59,7 @@ def odd_requests() -> Iterator[object]:
 @pytest.mark.parametrize("number", range(len(list(odd_requests()))))
 def test_odd_requests_are_answered_with_one_sentence(number: int) -> None:
     said = io.StringIO()
-    assert answer(list(odd_requests())[number], Events(said), CancelToken()) == 2
+    assert answer_request(list(odd_requests())[number], Events(said), CancelToken()) == 2
     (event,) = map(json.loads, said.getvalue().splitlines())
     assert event["event"] == "error"
     assert event["message"].isprintable()

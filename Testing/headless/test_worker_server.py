@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from twintrack.execution.answer import Events
+from twintrack.execution.worker.serve import serve
 from twintrack.io.volumes import write_volume
 from twintrack.system.atomic import STAGING_PREFIX
 from twintrack.volume import Geometry, Volume
-from twintrack.worker_run import Events
-from twintrack.worker_server import serve
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def request_json(make_bundle, tmp_path_factory) -> dict:
 def worker():
     """A serving process, killed at the end of the test if it still runs."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "twintrack.worker", "--serve"],
+        [sys.executable, "-m", "twintrack.execution.worker", "--serve"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -113,7 +113,7 @@ class Conversation:
 @pytest.fixture
 def loads(monkeypatch) -> list[tuple[str, str]]:
     """Which members of which bundle are really loaded, in order."""
-    from twintrack.inference.store import NetworkStore
+    from twintrack.inference.network_store import NetworkStore
 
     seen, original = [], NetworkStore._load
 
@@ -157,8 +157,8 @@ def test_where_it_runs_is_said_once_in_a_run_unless_it_changes(request_json):
 
 
 def test_a_step_down_for_lack_of_memory_is_said_with_the_next_progress():
+    from twintrack.execution.answer import _Whereabouts
     from twintrack.inference import NetworkStore
-    from twintrack.worker_run import _Whereabouts
 
     store = NetworkStore("cpu", "torch")
     where = _Whereabouts(store)
@@ -199,7 +199,7 @@ def test_after_errors_the_next_request_is_answered(request_json):
 
 
 def test_an_unexpected_error_drops_the_networks_and_the_worker_stays(request_json, loads, monkeypatch, capsys):
-    import twintrack.results as results
+    import twintrack.results.folder as results
 
     original, calls = results.describe, []
 
@@ -259,10 +259,10 @@ def test_a_step_that_does_not_heed_a_cancel_is_ended_with_the_process_and_said_t
     """The process would otherwise sleep on: the main thread has no way to hear of the cancel."""
     script = (
         "import sys, threading, time\n"
-        "from twintrack import worker_server\n"
-        "from twintrack.worker_run import Events\n"
-        "worker_server.PATIENCE_S = 0.1\n"
-        "worker_server.end_hard_unless(threading.Event(), Events(sys.stdout))\n"
+        "from twintrack.execution import answer\n"
+        "from twintrack.execution.answer import Events\n"
+        "answer.PATIENCE_S = 0.1\n"
+        "answer.end_hard_unless(threading.Event(), Events(sys.stdout), answer.PATIENCE_S)\n"
         "time.sleep(600)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

@@ -126,16 +126,16 @@ def test_reports_are_written_as_html_and_pdf_and_nothing_else(loaded, tmp_path):
 
 
 def test_another_slicer_that_starts_meanwhile_leaves_the_report_s_folder_alone(loaded, tmp_path, monkeypatch):
-    import twintrack.overview
+    import twintrack.results.report.overview
 
-    write, made = twintrack.overview.write_overview, []
+    write, made = twintrack.results.report.overview.write_overview, []
 
     def whileAnotherStarts(path, *arguments, **options):
         write(path, *arguments, **options)
         with temporaryFolder() as other:  # clears up what it takes for abandoned
             made.append(other.parent == path.parent.parent)
 
-    monkeypatch.setattr(twintrack.overview, "write_overview", whileAnotherStarts)
+    monkeypatch.setattr(twintrack.results.report.overview, "write_overview", whileAnotherStarts)
     assert saveReport(loaded, tmp_path / "r.html").stat().st_size > 10_000
     assert made == [True]
 

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.bundle.suitability import assess
 from twintrack.errors import BundleError, InputError
+from twintrack.imaging.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
+from twintrack.invasion.vessel_map import fitted_to
 from twintrack.io.volumes import read_volume
-from twintrack.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
-from twintrack.progress import CancelToken, Progress, no_progress
-from twintrack.schedule import Schedule
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress
+from twintrack.progress.stages import Schedule
 from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
-from twintrack.suitability import assess
-from twintrack.vessel_map import fitted_to
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
-    from twintrack.bundle import Bundle
+    from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
     from twintrack.inference import NetworkStore, Roi
     from twintrack.invasion import InvasionResult
@@ -67,7 +67,7 @@ class Segmentation:
         How the networks ran: ``device``, ``backend``, ``members``, ``tiles`` looked at, ``skipped_tiles`` and ``notes``
         on every step away from the first choice.
     suitability : dict
-        How the CT compares with those that the bundle was made with: see `twintrack.suitability`.
+        How the CT compares with those that the bundle was made with: see `twintrack.bundle.suitability`.
     warnings : tuple of str
         What the reader of the result must know.
     seconds : dict

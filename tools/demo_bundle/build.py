@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 
-from twintrack.bundle import Bundle
-from twintrack.bundle_create import BundleCard, StageSource, create_bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.calibration import Calibrator, ScoreSketch, write_calibrator
-from twintrack.fitting import fit_sketch
+from twintrack.imaging.ct_features import InputRange, features_of
 from twintrack.inference import NetworkStore, localize, score_ensemble
-from twintrack.input_range import InputRange, features_of
 from twintrack.phantom import PhantomCase, make_phantom
+from twintrack.studies.calibrate import fit_sketch
+from twintrack.studies.make_bundle.create import BundleCard, StageSource, create_bundle
 
 HERE = Path(__file__).resolve().parent
 TARGET = HERE.parents[1] / "TwinTrackSeg" / "twintrack" / "data" / "demo_bundle"

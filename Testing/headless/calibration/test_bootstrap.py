@@ -16,7 +16,7 @@ from twintrack.calibration import (
 )
 from twintrack.calibration.band import SCORE_GRID
 from twintrack.errors import Cancelled, InputError
-from twintrack.progress import CancelToken
+from twintrack.progress.callbacks import CancelToken
 
 
 def case(seed: int, spread: float, voxels: int = 2000) -> ScoreSketch:

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twintrack.calibration.cells import CELLS, FLOOR, cell_bounds, cell_of
+from twintrack.calibration.score_axis import CELLS, FLOOR, cell_bounds, cell_of
 
 scores = st.floats(0, 1, width=32)
 

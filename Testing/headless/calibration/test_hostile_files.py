@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twintrack.bundle import demo_bundle_path
+from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.calibration import ScoreSketch, read_calibrator
 from twintrack.calibration.sketch_file import load_sketch, save_sketch
 from twintrack.errors import InputError

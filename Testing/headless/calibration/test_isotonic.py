@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from sklearn.isotonic import IsotonicRegression
 
 from twintrack.calibration import ScoreSketch, fit_calibrator
-from twintrack.calibration.cells import cell_of
-from twintrack.calibration.isotonic import equal_mass_bins
+from twintrack.calibration.fit import equal_mass_bins
+from twintrack.calibration.score_axis import cell_of
 from twintrack.errors import InputError
 
 

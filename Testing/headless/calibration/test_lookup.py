@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twintrack.calibration.lookup import InterpolationTable
+from twintrack.calibration.interpolation import InterpolationTable
 
 knot = st.floats(0, 1, width=64)
 

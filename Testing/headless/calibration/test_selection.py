@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from twintrack.calibration import ScoreSketch, fit_calibrator, select_bins
+from twintrack.calibration.case_groups import MHR
 from twintrack.calibration.resampling import ResampledFit
-from twintrack.calibration.units import MHR
 from twintrack.errors import InputError
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from twintrack.calibration import ScoreSketch
-from twintrack.calibration.cells import cell_of
+from twintrack.calibration.score_axis import cell_of
 from twintrack.errors import InputError
 
 SHAPE = (2, 3, 4)

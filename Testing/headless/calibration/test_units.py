@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twintrack.calibration import units as module
-from twintrack.calibration.cells import CELLS, cell_of
-from twintrack.calibration.units import COARSE_CELLS, KEY_BITS, MASS, Units, case_unit, coarse_sums, content_key
+from twintrack.calibration import case_groups as module
+from twintrack.calibration.case_groups import COARSE_CELLS, KEY_BITS, MASS, Units, case_unit, coarse_sums, content_key
+from twintrack.calibration.score_axis import CELLS, cell_of
 
 
 def unit_of(number: int) -> Units:

@@ -16,13 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from twintrack import __version__, dask_shared
-from twintrack.cli import main
-from twintrack.cohort import cluster, run_cohort, seen
-from twintrack.cohort.overview import RUN_COMMAND
-from twintrack.cohort.plan import make_plan
-from twintrack.cohort.seen import trouble
+from twintrack import __version__
+from twintrack.cli.app import main
 from twintrack.errors import BundleError, InputError, OutputError
+from twintrack.execution.cluster import client as cluster
+from twintrack.execution.cluster import versions as dask_shared
+from twintrack.execution.cohort import run_cohort
+from twintrack.execution.cohort import worker_checks as seen
+from twintrack.execution.cohort.overview import RUN_COMMAND
+from twintrack.execution.cohort.plan import make_plan
+from twintrack.execution.cohort.worker_checks import trouble
 from twintrack.system.atomic import atomic_folder
 
 

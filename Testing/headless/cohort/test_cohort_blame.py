@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.cohort import run, run_cohort
-from twintrack.cohort.case import CaseTask
-from twintrack.cohort.plan import make_plan
+from twintrack.execution.cohort import run, run_cohort
+from twintrack.execution.cohort.plan import make_plan
+from twintrack.execution.cohort.process_case import CaseTask
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends processes the POSIX way")
 
@@ -31,7 +31,7 @@ def deadly(notes: Path, once: bool = False) -> Callable[[CaseTask], str]:
         import time
         from pathlib import Path
 
-        from twintrack.cohort.folder import RECORD, write_record
+        from twintrack.execution.cohort.case_folder import RECORD, write_record
         from twintrack.system.atomic import atomic_folder
 
         with (notes / task.case).open("a", encoding="utf-8") as stream:

@@ -6,9 +6,10 @@ import os
 
 import pytest
 
-from twintrack import worker_gpus as gpus
-from twintrack.cohort import case, cluster
-from twintrack.cohort.case import CaseTask
+from twintrack.execution.cluster import client as cluster
+from twintrack.execution.cluster import gpus
+from twintrack.execution.cohort import process_case as case
+from twintrack.execution.cohort.process_case import CaseTask
 
 
 @pytest.mark.parametrize(

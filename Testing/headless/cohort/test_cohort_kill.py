@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.cohort import run_cohort
+from twintrack.execution.cohort import run_cohort
 from twintrack.system.atomic import REPLACING, STAGING_PREFIX
 from twintrack.system.private_folder import MARKER
 
@@ -29,8 +29,8 @@ PATIENCE_S = 240
 FACTORY = """
 import os, sys, warnings
 import torch, nnunetv2, distributed
-import twintrack.results, twintrack.inference
-from twintrack.cohort import run_cohort
+import twintrack.results.folder, twintrack.inference
+from twintrack.execution.cohort import run_cohort
 from twintrack.settings import SegmentSettings
 warnings.simplefilter("ignore")
 for _ in sys.stdin:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from twintrack.cohort import patience, run_cohort
-from twintrack.cohort.flow import through_cluster
-from twintrack.cohort.reduce import spread_over
 from twintrack.errors import Cancelled, InputError
-from twintrack.progress import CancelToken, no_progress
+from twintrack.execution.cluster import waiting as patience
+from twintrack.execution.cluster.submit import through_cluster
+from twintrack.execution.cohort import run_cohort
+from twintrack.execution.cohort.tree_sum import spread_over
+from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.system.atomic import atomic_folder
 
 StartWorker = Callable[[], subprocess.Popen[bytes]]

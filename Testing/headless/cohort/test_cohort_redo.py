@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.cli import main
-from twintrack.cohort import overview, run_cohort
-from twintrack.cohort.case import CaseTask, failure_record
-from twintrack.cohort.folder import RECORD, write_record
-from twintrack.cohort.outdated import CaseState, Difference, difference, notes, outdated_text
-from twintrack.cohort.overview import RUN_COMMAND, TABLES_COMMAND, Overview
-from twintrack.cohort.plan import make_plan
-from twintrack.cohort.run import _chosen
-from twintrack.cohort.tables import Counts
+from twintrack.cli.app import main
 from twintrack.errors import Cancelled, InputError
-from twintrack.progress import CancelToken
+from twintrack.execution.cohort import overview, run_cohort
+from twintrack.execution.cohort.case_folder import RECORD, write_record
+from twintrack.execution.cohort.outdated import CaseState, Difference, difference, notes, outdated_text
+from twintrack.execution.cohort.overview import RUN_COMMAND, TABLES_COMMAND, Overview
+from twintrack.execution.cohort.plan import make_plan
+from twintrack.execution.cohort.process_case import CaseTask, failure_record
+from twintrack.execution.cohort.run import _chosen
+from twintrack.execution.cohort.tables import Counts
+from twintrack.progress.callbacks import CancelToken
 from twintrack.system.atomic import atomic_folder
 
 CASES = ["p1", "p2", "p3"]

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 
 from twintrack.calibration import load_sketch
-from twintrack.cli import main
-from twintrack.cohort.reduce import spread_over
+from twintrack.cli.app import main
 from twintrack.errors import InputError, RoiError
-from twintrack.evaluation import evaluate_manifest
-from twintrack.fitting import fit_sketch, sketch_cases
+from twintrack.execution.cohort.tree_sum import spread_over
 from twintrack.io.volumes import write_volume
-from twintrack.progress import CancelToken, no_progress
-from twintrack.spreading import one_by_one
+from twintrack.progress.callbacks import CancelToken, no_progress
+from twintrack.studies.calibrate import fit_sketch, sketch_cases
+from twintrack.studies.evaluate.run import evaluate_manifest
+from twintrack.studies.map_cases import one_by_one
 from twintrack.volume import Geometry, Volume
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.cohort import run_cohort
 from twintrack.errors import Cancelled, OutputError
+from twintrack.execution.cohort import run_cohort
 from twintrack.io.volumes import read_volume
-from twintrack.progress import CancelToken
-from twintrack.results import segment_file
+from twintrack.progress.callbacks import CancelToken
+from twintrack.results.folder import segment_file
 
 
 def rows(path: Path) -> list[dict[str, str]]:

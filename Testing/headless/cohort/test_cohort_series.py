@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.cohort.case import process_case
-from twintrack.cohort.plan import make_plan
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.errors import InputError
-from twintrack.fitting import sketch_cases
+from twintrack.execution.cohort.plan import make_plan
+from twintrack.execution.cohort.process_case import process_case
 from twintrack.io.volumes import write_volume
+from twintrack.studies.calibrate import sketch_cases
 from twintrack.volume import Geometry, Volume
 
 GEOMETRY = Geometry((26, 30, 14), (1.4, 1.3, 3.1), (-10.0, 20.0, -50.0))

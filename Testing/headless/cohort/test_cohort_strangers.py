@@ -17,16 +17,16 @@ import distributed
 import psutil
 import pytest
 
-from twintrack import dask_nodes
-from twintrack.cli import main
-from twintrack.cohort import cluster
-from twintrack.cohort.cluster import cluster_client
+from twintrack.cli.app import main
 from twintrack.errors import InputError, OutputError
+from twintrack.execution.cluster import client as cluster
+from twintrack.execution.cluster import nodes as dask_nodes
+from twintrack.execution.cluster.client import cluster_client
 from twintrack.system.openssl import SelfSigned, has_openssl, self_signed
 
 RUN = """
 import os, sys
-from twintrack.cohort.cluster import cluster_client, dashboard
+from twintrack.execution.cluster.client import cluster_client, dashboard
 if __name__ == "__main__":
     with cluster_client(workers=2, device="cpu", pages="pages" in sys.argv) as client:
         print(client.scheduler.address, dashboard(client), flush=True)
@@ -249,7 +249,7 @@ def test_a_name_counts_as_this_computer_only_with_all_of_its_addresses(monkeypat
 def test_the_commands_say_it_in_one_line_and_go_on_where_the_user_wants_it(
     command, make_cohort, tmp_path, capsys, monkeypatch
 ):
-    from twintrack.bundle import demo_bundle_path
+    from twintrack.bundle.model_bundle import demo_bundle_path
 
     monkeypatch.setattr(cluster, "CONNECT_S", 0.3)
     manifest = make_cohort(["p1"])

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from twintrack.cohort import tables
-from twintrack.cohort.case import failure_record
-from twintrack.cohort.folder import RECORD, folder_name, write_record
-from twintrack.cohort.index import write_index
-from twintrack.cohort.plan import CohortPlan, make_plan
+from twintrack.execution.cohort import tables
+from twintrack.execution.cohort.case_folder import RECORD, folder_name, write_record
+from twintrack.execution.cohort.html_index import write_index
+from twintrack.execution.cohort.plan import CohortPlan, make_plan
+from twintrack.execution.cohort.process_case import failure_record
 from twintrack.system.atomic import atomic_folder
 
 CASES = ["p1", "=2+3", "p3", 'a "b", </script><b>c', "p5"]

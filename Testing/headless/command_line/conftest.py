@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from command_line import ROI, small_ct
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.dicom import write_ct_series
 from twintrack.io.volumes import write_volume
 from twintrack.volume import Geometry, Volume

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from command_line import FILES, ROI, assert_refused, small_ct
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.dicom import write_ct_series
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.atomic import STAGING_PREFIX

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from command_line import ROI, assert_refused, small_ct
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.io.volumes import write_volume
 from twintrack.volume import Geometry, Volume

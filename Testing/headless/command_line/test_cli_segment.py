@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from command_line import FILES, ROI, assert_refused
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.dicom import read_series
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.ownership import RECORD
@@ -115,7 +115,7 @@ def test_given_vessels_are_measured_under_their_names(ct_file, bundle, tmp_path,
 def test_the_demo_bundle_on_real_cts_writes_all_files_with_a_roi_and_names_it_without(
     source, roi, test_data, tmp_path, capsys
 ):
-    from twintrack.bundle import demo_bundle_path
+    from twintrack.bundle.model_bundle import demo_bundle_path
 
     ct = test_data / "data" / source
     run = ["segment", str(ct), "--bundle", str(demo_bundle_path()), "--out", str(tmp_path / "o")]

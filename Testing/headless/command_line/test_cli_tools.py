@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from command_line import ROI, assert_refused
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 from twintrack.dicom import ISO_LEVELS, read_series
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Geometry, Volume

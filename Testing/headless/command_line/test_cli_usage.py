@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from command_line import assert_refused
-from twintrack.cli import _run
+from twintrack.cli.app import _run
 
 COMMANDS = [
     [],
@@ -38,7 +38,7 @@ def test_every_command_has_help(command, capsys):
 
 def test_help_imports_nothing_heavy_and_runs_as_a_module():
     code = (
-        "import sys\nfrom twintrack.cli import _run\n_run(['segment', '--help'])\n"
+        "import sys\nfrom twintrack.cli.app import _run\n_run(['segment', '--help'])\n"
         "heavy = {'torch', 'nnunetv2', 'highdicom', 'SimpleITK', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -74,11 +74,11 @@ def test_the_process_ends_with_code_2_and_no_traceback(tmp_path):
 
 
 def test_ctrl_c_is_code_130(monkeypatch, ct_file, bundle, tmp_path, capsys):
-    import twintrack.results
+    import twintrack.results.folder
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(twintrack.results, "load_ct", interrupted)
+    monkeypatch.setattr(twintrack.results.folder, "load_ct", interrupted)
     assert _run(["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o")]) == 130
     assert not (tmp_path / "o").exists()

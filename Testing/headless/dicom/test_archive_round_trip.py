@@ -28,7 +28,7 @@ from twintrack.dicom import (
     write_segmentation,
     write_structured_report,
 )
-from twintrack.dicom.send_stow import PASSWORD_VARIABLE, TOKEN_VARIABLE, USER_VARIABLE
+from twintrack.dicom.send.stow import PASSWORD_VARIABLE, TOKEN_VARIABLE, USER_VARIABLE
 from twintrack.errors import InputError, OutputError
 
 from .archive_server import PASSWORD, USER, Archive, free_port, running_archive, web_plugin

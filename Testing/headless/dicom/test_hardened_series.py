@@ -14,7 +14,7 @@ import pytest
 from pydicom.uid import generate_uid
 
 from twintrack.dicom import read_series, write_ct_series
-from twintrack.dicom.hounsfield import AIR_HU
+from twintrack.dicom.read.hounsfield import AIR_HU
 from twintrack.errors import InputError
 from twintrack.volume import Geometry, Volume
 

@@ -21,10 +21,10 @@ import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, generate_uid
 
-from twintrack.dicom import archive as archive_module
 from twintrack.dicom import is_dicom_input, read_series, write_ct_series
-from twintrack.dicom.elements import BeyondLimit, Limits, read_elements
-from twintrack.dicom.headers import read_header
+from twintrack.dicom.read import archive as archive_module
+from twintrack.dicom.read.elements import BeyondLimit, Limits, read_elements
+from twintrack.dicom.read.headers import read_header
 from twintrack.errors import InputError
 
 from .conftest import phantom
@@ -287,7 +287,7 @@ def test_a_directory_of_millions_of_entries_is_refused_before_it_is_listed(tmp_p
 
 
 def unpack_here(tmp_path: Path, name: str) -> dict[Path, Path]:
-    from twintrack.progress import CancelToken, no_progress
+    from twintrack.progress.callbacks import CancelToken, no_progress
 
     folder = tmp_path / "unpacked"
     folder.mkdir(exist_ok=True)

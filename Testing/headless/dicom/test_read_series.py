@@ -15,7 +15,7 @@ from pydicom.uid import UID, generate_uid
 from twintrack.dicom import is_dicom_input, read_series, write_ct_series
 from twintrack.errors import Cancelled
 from twintrack.io.volumes import read_volume, write_volume
-from twintrack.progress import CancelToken
+from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Volume
 
 from .conftest import phantom

@@ -10,7 +10,7 @@ import pydicom
 import pytest
 
 from twintrack.dicom import Remarks, read_series, write_ct_series
-from twintrack.export import write_objects
+from twintrack.results.dicom_objects import write_objects
 from twintrack.volume import Volume
 
 from .conftest import phantom

@@ -18,7 +18,7 @@ from twintrack.dicom import (
     write_segmentation,
     write_structured_report,
 )
-from twintrack.dicom.report_content import report_groups
+from twintrack.dicom.write.report_content import report_groups
 from twintrack.errors import OutputError
 
 from .conftest import phantom
@@ -199,7 +199,7 @@ def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_pa
 
 
 def test_every_sentence_of_the_engine_on_a_missing_reading_has_a_code():
-    from twintrack.dicom.report_content import REASONS
+    from twintrack.dicom.write.report_content import REASONS
     from twintrack.invasion.summary import ABSENT, HIDDEN, UNSEARCHED
 
     assert set(REASONS) == {ABSENT, HIDDEN, UNSEARCHED}

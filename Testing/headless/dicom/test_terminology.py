@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from twintrack.dicom import MapMeaning, tumor_label
-from twintrack.dicom.terminology import ABDOMEN, ABNORMAL, ANATOMICAL, OTHER_VESSEL, PANCREAS, TUMOR, VESSELS
+from twintrack.dicom.write.terminology import ABDOMEN, ABNORMAL, ANATOMICAL, OTHER_VESSEL, PANCREAS, TUMOR, VESSELS
 
 
 @pytest.mark.parametrize(

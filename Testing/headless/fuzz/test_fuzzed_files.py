@@ -13,15 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damage import broken
-from twintrack.bundle import Bundle, demo_bundle_path
-from twintrack.bundle_weights import read_checkpoint
-from twintrack.bundle_zip import extract_bundle_zip
+from twintrack.bundle.archive import extract_bundle_zip
+from twintrack.bundle.checkpoints import read_checkpoint
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.calibration import ScoreSketch
 from twintrack.calibration.sketch_file import load_sketch, save_sketch
 from twintrack.errors import BundleError, InputError
+from twintrack.invasion.vessel_map import fitted_to
 from twintrack.io.manifest import read_manifest
 from twintrack.io.volumes import read_volume, write_volume
-from twintrack.vessel_map import fitted_to
 from twintrack.volume import Geometry, Volume
 
 readers = settings.get_profile("readers")

@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from damage import bent, broken, json_values
-from twintrack.bundle import demo_bundle_path
-from twintrack.bundle_json import parse_bundle_json
-from twintrack.bundle_plans import architecture_name, check_dataset, check_plans, label_channels
-from twintrack.calibration.calibrator_json import calibrator_from_json, read_calibrator
+from twintrack.bundle.model_bundle import demo_bundle_path
+from twintrack.bundle.nnunet_plans import architecture_name, check_dataset, check_plans, label_channels
+from twintrack.bundle.schema import parse_bundle_json
+from twintrack.calibration.calibrator_file import calibrator_from_json, read_calibrator
 from twintrack.errors import BundleError, InputError, TwinTrackError
+from twintrack.execution.answer import Events
+from twintrack.execution.worker.run_request import answer_request
 from twintrack.settings import SegmentSettings
-from twintrack.worker_run import Events, answer
 
 readers = settings.get_profile("readers")
 DEMO = demo_bundle_path()
@@ -124,10 +125,10 @@ def test_settings_of_a_request(content: Any) -> None:
 @readers
 @given(bent({"schema": 1, "input": "/nowhere/ct.nrrd", "bundle": "/nowhere", "out": "/dev/null/out"}) | json_values)
 def test_requests_of_a_worker(content: Any) -> None:
-    from twintrack.progress import CancelToken
+    from twintrack.progress.callbacks import CancelToken
 
     said = io.StringIO()
-    code = answer(content, Events(said), CancelToken())  # type: ignore[arg-type]
+    code = answer_request(content, Events(said), CancelToken())  # type: ignore[arg-type]
     last = json.loads(said.getvalue().splitlines()[-1])
     assert (code, last["event"]) == (2, "error"), last
     assert issubclass(getattr(__import__("twintrack.errors").errors, last["kind"]), TwinTrackError)
@@ -159,8 +160,8 @@ INVASION: dict[str, Any] = {
 @given(result=bent(RESULT) | json_values | st.just("deep"), invasion=bent(INVASION) | json_values)
 def test_result_json_for_export(tmp_path: Path, result: Any, invasion: Any) -> None:
     from twintrack.dicom import MapMeaning, Remarks, tumor_label
-    from twintrack.dicom.report_content import report_groups
-    from twintrack.result_json import read_invasion_json, read_result_json
+    from twintrack.dicom.write.report_content import report_groups
+    from twintrack.results.schema import read_invasion_json, read_result_json
 
     (tmp_path / "result.json").write_bytes(b"[" * 100_000 if result == "deep" else as_json(result))
     (tmp_path / "invasion.json").write_bytes(as_json(invasion))
@@ -180,7 +181,7 @@ def test_result_json_for_export(tmp_path: Path, result: Any, invasion: Any) -> N
 @readers
 @given(text=broken(as_json(RESULT)))
 def test_damaged_result_folders_are_refused_before_anything_is_written(tmp_path: Path, text: bytes) -> None:
-    from twintrack.export import export_result
+    from twintrack.results.dicom_objects import export_result
 
     (tmp_path / "result.json").write_bytes(text)
     with pytest.raises(TwinTrackError):

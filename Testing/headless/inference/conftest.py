@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from twintrack.bundle import Bundle
-from twintrack.inference.network import Stage, open_stage
+from twintrack.bundle.model_bundle import Bundle
+from twintrack.inference.nnunet_model import Stage, open_stage
 from twintrack.volume import Geometry, Volume
 
 MakeCt = Callable[..., Volume]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from twintrack.bundle import Bundle
-from twintrack.inference import compiled
-from twintrack.inference.compiled import CompilationError, cache_folder, compile_network
-from twintrack.inference.network import Stage, load_network, open_stage
+from twintrack.bundle.model_bundle import Bundle
+from twintrack.inference import openvino as compiled
+from twintrack.inference.nnunet_model import Stage, load_network, open_stage
+from twintrack.inference.openvino import CompilationError, cache_folder, compile_network
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
@@ -36,7 +36,7 @@ def must_not_load() -> torch.nn.Module:
 
 @pytest.mark.parametrize("kind", ["tiny", "demo coarse", "demo fine"])
 def test_logits_are_torchs(fine: Stage, cache: Path, kind: str) -> None:
-    from twintrack.bundle import demo_bundle_path
+    from twintrack.bundle.model_bundle import demo_bundle_path
 
     stage = fine if kind == "tiny" else open_stage(Bundle.open(demo_bundle_path()), kind.split()[1])
     network = load_network(stage, "0")
@@ -141,7 +141,7 @@ import socket, sys
 def refuse(*_, **__):
     raise AssertionError("network access")
 socket.socket.connect = socket.getaddrinfo = refuse
-from twintrack.inference.compiled import openvino_present
+from twintrack.inference.openvino import openvino_present
 assert openvino_present()
 import openvino
 assert "openvino_telemetry" not in sys.modules

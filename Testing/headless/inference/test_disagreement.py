@@ -10,20 +10,20 @@ import pytest
 import torch
 
 from twintrack import inference
-from twintrack.bundle import Bundle
-from twintrack.cli import _run
+from twintrack.bundle.model_bundle import Bundle
+from twintrack.cli.app import _run
 from twintrack.errors import InputError
 from twintrack.inference.disagreement import Disagreement
 from twintrack.inference.ensemble import score_ensemble
-from twintrack.inference.network import load_member, open_stage
+from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.nnunet_model import load_member, open_stage
 from twintrack.inference.preprocess import preprocess
 from twintrack.inference.roi import roi_box, roi_full
-from twintrack.inference.sliding import Canvas, sliding_logits
-from twintrack.inference.store import NetworkStore
-from twintrack.inference.tiles import TileMeter
+from twintrack.inference.sliding_window import Canvas, sliding_logits
+from twintrack.inference.tiling import TileMeter
 from twintrack.io.volumes import write_volume
-from twintrack.progress import CancelToken, no_progress
-from twintrack.suitability import measure_disagreement
+from twintrack.progress.callbacks import CancelToken, no_progress
+from twintrack.studies.make_bundle.inputs import measure_disagreement
 from twintrack.volume import Volume
 
 SHAPE = (4, 5, 6)

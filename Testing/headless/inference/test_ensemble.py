@@ -11,16 +11,16 @@ import pytest
 import torch
 from skimage.transform import resize
 
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import Cancelled, RoiError
 from twintrack.inference.ensemble import EnsembleResult, score_ensemble
-from twintrack.inference.network import load_member, open_stage
+from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.nnunet_model import load_member, open_stage
 from twintrack.inference.preprocess import preprocess
 from twintrack.inference.roi import Roi, grown_box, roi_box, roi_full
-from twintrack.inference.sliding import Canvas, sliding_logits
-from twintrack.inference.store import NetworkStore
-from twintrack.inference.tiles import TileMeter
-from twintrack.progress import CancelToken, no_progress
+from twintrack.inference.sliding_window import Canvas, sliding_logits
+from twintrack.inference.tiling import TileMeter
+from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.volume import Geometry, Volume
 
 MakeCt = Callable[..., Volume]

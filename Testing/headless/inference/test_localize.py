@@ -11,15 +11,15 @@ import pytest
 import torch
 from scipy import ndimage
 
-from twintrack.bundle import Bundle
-from twintrack.bundle_weights import read_checkpoint
+from twintrack.bundle.checkpoints import read_checkpoint
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import Cancelled, InputError, RoiError
-from twintrack.inference.device import select_device
+from twintrack.inference.devices import select_device
 from twintrack.inference.localize import localize, predict_organ
-from twintrack.inference.network import load_member, open_stage
+from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.nnunet_model import load_member, open_stage
 from twintrack.inference.organ import main_parts
-from twintrack.inference.store import NetworkStore
-from twintrack.progress import CancelToken, no_progress
+from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.volume import Volume
 
 MakeCt = Callable[..., Volume]

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import torch
 
-from twintrack.bundle import Bundle
-from twintrack.bundle_plans import check_plans
-from twintrack.inference.network import build_network, check_weights, load_member, open_stage, read_stage
+from twintrack.bundle.model_bundle import Bundle
+from twintrack.bundle.nnunet_plans import check_plans
+from twintrack.inference.nnunet_model import build_network, check_weights, load_member, open_stage, read_stage
 
 CPU = torch.device("cpu")
 
@@ -111,7 +111,7 @@ def test_the_public_models_plans_make_a_bundle_whose_weights_fit(
 RUN = """
 import sys
 import numpy as np
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 import twintrack.inference
 assert "torch" not in sys.modules and "nnunetv2" not in sys.modules, "heavy imports at import time"
 from twintrack.inference import localize, roi_full, score_ensemble

@@ -13,7 +13,7 @@ import torch
 from skimage.transform import resize
 
 from twintrack.errors import InputError
-from twintrack.inference.network import Stage, read_stage
+from twintrack.inference.nnunet_model import Stage, read_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
 from twintrack.inference.resample import linear_resample, range_touched
 from twintrack.volume import Volume

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError, Cancelled
-from twintrack.inference.network import Stage, build_network, check_weights, load_member, open_stage
+from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.nnunet_model import Stage, build_network, check_weights, load_member, open_stage
 from twintrack.inference.preprocess import preprocess
-from twintrack.inference.sliding import Canvas, member_logits, sliding_logits
-from twintrack.inference.store import NetworkStore
-from twintrack.inference.tiles import TileMeter
-from twintrack.progress import CancelToken, no_progress
+from twintrack.inference.sliding_window import Canvas, member_logits, sliding_logits
+from twintrack.inference.tiling import TileMeter
+from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.volume import Volume
 
 MakeCt = Callable[..., Volume]

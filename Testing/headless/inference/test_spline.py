@@ -10,8 +10,8 @@ import torch
 from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg
 from skimage.transform import resize
 
-from twintrack.inference import spline
-from twintrack.inference.spline import resample_cubic, resample_slices
+from twintrack.inference import cubic as spline
+from twintrack.inference.cubic import resample_cubic, resample_slices
 
 CPU = torch.device("cpu")
 

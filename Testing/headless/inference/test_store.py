@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import InputError
-from twintrack.inference import store as store_module
-from twintrack.inference.compiled import CompilationError, CompiledNetwork
+from twintrack.inference import network_store as store_module
 from twintrack.inference.ensemble import score_ensemble
-from twintrack.inference.network import Stage
+from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.nnunet_model import Stage
+from twintrack.inference.openvino import CompilationError, CompiledNetwork
 from twintrack.inference.roi import roi_full
-from twintrack.inference.store import NetworkStore
 from twintrack.volume import Volume
 
 MakeCt = Callable[..., Volume]

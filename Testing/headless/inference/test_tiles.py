@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twintrack.inference.tiles import TileMeter, plan_tiles, tiles_near
-from twintrack.progress import CancelToken
+from twintrack.inference.tiling import TileMeter, plan_tiles, tiles_near
+from twintrack.progress.callbacks import CancelToken
 
 PATCH = (16, 32, 32)
 

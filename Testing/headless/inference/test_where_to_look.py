@@ -10,15 +10,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.inference.ensemble import score_ensemble
-from twintrack.inference.network import load_member, open_stage
+from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.nnunet_model import load_member, open_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
 from twintrack.inference.roi import Roi, roi_box, roi_full
-from twintrack.inference.sliding import Canvas, sliding_logits
-from twintrack.inference.store import NetworkStore
-from twintrack.inference.tiles import TileMeter, tiles_near
-from twintrack.progress import CancelToken, no_progress
+from twintrack.inference.sliding_window import Canvas, sliding_logits
+from twintrack.inference.tiling import TileMeter, tiles_near
+from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.volume import Volume
 
 MakeCt = Callable[..., Volume]

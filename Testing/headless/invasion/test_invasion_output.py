@@ -13,9 +13,9 @@ import pytest
 
 from twintrack.errors import Cancelled, InputError, OutputError
 from twintrack.invasion import Category, VesselWall, measure_invasion, rule_names, write_invasion_csv
-from twintrack.invasion.readers import category_of, reader_view
+from twintrack.invasion.reader_categories import category_of, reader_view
 from twintrack.invasion.resectability import contact_pattern
-from twintrack.progress import CancelToken
+from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Geometry, Volume
 
 TubeMaker = Callable[..., Any]

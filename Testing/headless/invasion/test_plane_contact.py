@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from twintrack.plane_contact import PLANE_AXES, plane_contact_curves_deg, plane_contact_deg
+from twintrack.imaging.plane_contact import PLANE_AXES, plane_contact_curves_deg, plane_contact_deg
 
 REFERENCE_PLANES = ("cor", "sag", "ax")
 REFERENCE_NAMES = {"CELIAC": "CELIAC TRUNK"}

@@ -10,8 +10,8 @@ import pytest
 from scipy import ndimage
 
 from twintrack.invasion import InvasionResult, measure_invasion
-from twintrack.invasion.pictures import vessel_pictures
 from twintrack.io.volumes import read_volume
+from twintrack.results.report.vessel_pictures import vessel_pictures
 from twintrack.volume import Volume
 
 FILES = {"AORTA": "aorta", "CELIAC": "celiac_trunk", "SMA": "superior_mesenteric_artery"}

@@ -10,7 +10,7 @@ import pytest
 
 from twintrack.errors import InputError
 from twintrack.invasion import measure_invasion
-from twintrack.vessel_report import structured_vessels
+from twintrack.results.report.structured_vessels import structured_vessels
 from twintrack.volume import Geometry, Volume
 
 TubeMaker = Callable[..., Any]

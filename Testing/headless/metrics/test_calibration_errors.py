@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twintrack.metrics.boxes import box_from, union
-from twintrack.metrics.ece import _edges, corrected_box, corrected_ece, protocol_box, protocol_ece
-from twintrack.metrics.reliability import tumour_calibration
+from twintrack.imaging.boxes import box_from, union
+from twintrack.metrics.toplabel_ece import _edges, corrected_box, corrected_ece, protocol_box, protocol_ece
+from twintrack.metrics.tumour_calibration import tumour_calibration
 
 
 def ranges(box):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twintrack.metrics.outlines import outline_distance
+from twintrack.metrics.surface_distance import outline_distance
 
 SPACING = (0.5, 1.0, 3.0)
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from twintrack.metrics.strata import STRATA, equivalent_diameter_mm
+from twintrack.metrics.size_strata import STRATA, equivalent_diameter_mm
 
 
 def test_the_diameter_is_that_of_the_ball_with_the_volume():

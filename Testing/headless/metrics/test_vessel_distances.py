@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from twintrack.imaging.plane_contact import plane_contact_deg
 from twintrack.metrics.gaussians import Gaussian, gaussian_distance_deg, protocol_distance_deg
 from twintrack.metrics.symmetric_contact import symmetric_contact_deg
 from twintrack.metrics.vascular import measure_vessels
-from twintrack.plane_contact import plane_contact_deg
 
 degrees = st.floats(0, 360)
 spreads = st.floats(0, 100)

@@ -13,7 +13,7 @@ from twintrack.phantom import LABELS, VESSELS, make_phantom, write_cohort
 from twintrack.phantom.lesion import LesionField, draw_lesion
 from twintrack.phantom.readers import ReaderModel, draw_reader, expected_response
 from twintrack.phantom.shapes import Tube, smooth_noise
-from twintrack.progress import CancelToken
+from twintrack.progress.callbacks import CancelToken
 
 
 @pytest.fixture(scope="module")

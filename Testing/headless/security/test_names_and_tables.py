@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twintrack.invasion import write_invasion_csv
-from twintrack.report import write_report
+from twintrack.results.report.html import write_report
 from twintrack.system.csv_cells import harmless
 
 EVIL = [

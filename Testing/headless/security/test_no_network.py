@@ -28,7 +28,7 @@ def watch(event, arguments):
 NAMES = []
 sys.addaudithook(watch)
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
-from twintrack.cli import main
+from twintrack.cli.app import main
 try:
     main(sys.argv[1:])
 finally:
@@ -125,7 +125,7 @@ def test_temporary_files_are_gone(ended):
 
 @pytest.mark.parametrize("keyword", ["ImagePositionPatient", "PixelSpacing", "Rows", "PixelData", "Modality"])
 def test_errors_about_a_damaged_series_do_not_name_the_patient(series, tmp_path, capsys, keyword):
-    from twintrack.cli import main
+    from twintrack.cli.app import main
 
     shutil.copytree(series, tmp_path / "ct")
     for path in sorted((tmp_path / "ct").iterdir())[3:5]:

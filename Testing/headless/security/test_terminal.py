@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twintrack.bundle import demo_bundle_path
-from twintrack.cli import _run
+from twintrack.bundle.model_bundle import demo_bundle_path
+from twintrack.cli.app import _run
 from twintrack.system.terminal import PrintableFormatter, one_line, prepare_streams, printable, say_lines
 
 ENGINE = Path(__file__).resolve().parents[3] / "TwinTrackSeg" / "twintrack"

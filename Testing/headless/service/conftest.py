@@ -17,11 +17,12 @@ import psutil
 import pytest
 import torch
 
+from twintrack.execution.answer import Events
+from twintrack.execution.server.certificates import make_certificates
+from twintrack.execution.worker.run_request import answer_request
 from twintrack.io.volumes import write_volume
-from twintrack.progress import CancelToken
-from twintrack.service.certificates import make_certificates
+from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Geometry, Volume
-from twintrack.worker_run import Events, answer
 
 
 @dataclass
@@ -142,7 +143,7 @@ class Answer:
     def __init__(self, request: dict, cancel: CancelToken | None = None, hear: Callable[[dict], None] | None = None):
         self.events: list[dict] = []
         self._hear = hear
-        self.code = answer(request, self, cancel or CancelToken())
+        self.code = answer_request(request, self, cancel or CancelToken())
 
     def say(self, **event: object) -> None:
         stream = io.StringIO()

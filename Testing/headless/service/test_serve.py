@@ -15,14 +15,16 @@ import numpy as np
 import psutil
 import pytest
 
-from twintrack import __version__, dask_shared
+from twintrack import __version__
 from twintrack.errors import OutputError
+from twintrack.execution.cluster import versions as dask_shared
+from twintrack.execution.server import client
+from twintrack.execution.server import endpoint as address
+from twintrack.execution.server.certificates import make_certificates
+from twintrack.execution.server.connection import connected
+from twintrack.execution.server.job import ServedCase
 from twintrack.io.volumes import read_volume, write_volume
-from twintrack.progress import CancelToken
-from twintrack.service import address, client
-from twintrack.service.case import ServedCase
-from twintrack.service.certificates import make_certificates
-from twintrack.service.connection import connected
+from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Geometry, Volume
 
 
@@ -150,7 +152,10 @@ def test_a_reader_who_vanishes_leaves_nothing(server, request_there, slow, tmp_p
     path = tmp_path / "request.json"
     path.write_text(json.dumps(request_there(**slow)))
     process = subprocess.Popen(
-        [sys.executable, "-m", "twintrack.worker", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "twintrack.execution.worker", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     for line in process.stdout:
         if json.loads(line).get("fraction", 0) > 0.15:
@@ -301,7 +306,7 @@ def test_a_server_that_is_told_to_end_while_it_loads_ends(bundle_folder, tmp_pat
 
 
 def test_a_case_says_nothing_of_the_patient(ct, tmp_path):
-    from twintrack.service.parcel import pack
+    from twintrack.execution.server.upload import pack
     from twintrack.settings import SegmentSettings
 
     parcel = pack(ct, tmp_path / "DOE_out", SegmentSettings())

@@ -16,10 +16,10 @@ import numpy as np
 import psutil
 import pytest
 
+from twintrack.execution.server import connection
+from twintrack.execution.server.endpoint import security_of
 from twintrack.io.volumes import read_volume
-from twintrack.progress import CancelToken
-from twintrack.service import connection
-from twintrack.service.address import security_of
+from twintrack.progress.callbacks import CancelToken
 
 WITHIN_S = 300
 
@@ -119,18 +119,18 @@ def _own_program(path: Path, request: dict) -> subprocess.Popen:
     import json
 
     path.write_text(json.dumps(request))
-    command = [sys.executable, "-m", "twintrack.worker", str(path)]
+    command = [sys.executable, "-m", "twintrack.execution.worker", str(path)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def _spoil() -> int:
     """Make each run of this process fail as on a GPU that an earlier run has left unusable; return the process."""
-    import twintrack.results
+    import twintrack.results.folder
 
     def fail(*_arguments, **_keywords):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    twintrack.results.segment_file = fail
+    twintrack.results.folder.segment_file = fail
     return os.getpid()
 
 

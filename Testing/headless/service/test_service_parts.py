@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from twintrack.errors import InputError, OutputError
-from twintrack.service.address import CERTIFICATE_FILES, check_pair, parse_address, probe, security_of
-from twintrack.service.case import Model
-from twintrack.service.certificates import make_certificates
-from twintrack.service.client import _checked, _hash_of
-from twintrack.service.desk import CHUNK_BYTES, Desk
-from twintrack.service.parcel import pack
-from twintrack.service.server import running_server
+from twintrack.execution.server.certificates import make_certificates
+from twintrack.execution.server.client import _checked, _hash_of
+from twintrack.execution.server.endpoint import CERTIFICATE_FILES, check_pair, parse_address, probe, security_of
+from twintrack.execution.server.job import Model
+from twintrack.execution.server.server import running_server
+from twintrack.execution.server.spool import CHUNK_BYTES, Desk
+from twintrack.execution.server.upload import pack
 from twintrack.settings import SegmentSettings
 
 
@@ -282,7 +282,7 @@ def test_a_volume_of_two_files_is_refused(tmp_path, name):
 
 
 def test_the_hash_of_a_bundle_is_the_same_in_a_folder_and_a_zip(bundle_folder, tmp_path):
-    from twintrack.bundle import Bundle
+    from twintrack.bundle.model_bundle import Bundle
 
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", bundle_folder.parent, bundle_folder.name)
     with Bundle.open(bundle_folder) as opened:

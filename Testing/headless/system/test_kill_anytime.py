@@ -52,9 +52,10 @@ import torch, distributed, highdicom, scipy.ndimage, scipy.spatial, skimage.meas
 import matplotlib.backends.backend_agg, dynamic_network_architectures.architectures.unet, nnunetv2.inference
 import nnunetv2.utilities.get_network_from_plans, nnunetv2.utilities.label_handling.label_handling
 import nnunetv2.preprocessing.cropping.cropping, nnunetv2.preprocessing.resampling.default_resampling
-import twintrack.cli, twintrack.results, twintrack.inference, twintrack.cohort, twintrack.dicom, twintrack.fitting
-import twintrack.evaluation, twintrack.export, twintrack.phantom, twintrack.bundle_create, twintrack.report
-import twintrack.invasion, twintrack.overview, twintrack.dicom.structured_report
+import twintrack.cli.app, twintrack.results.folder, twintrack.inference, twintrack.execution.cohort, twintrack.dicom
+import twintrack.studies.calibrate, twintrack.studies.evaluate.run, twintrack.results.dicom_objects, twintrack.phantom
+import twintrack.studies.make_bundle.create, twintrack.results.report.html, twintrack.invasion
+import twintrack.results.report.overview, twintrack.dicom.write.structured_report
 for line in sys.stdin:
     wish = json.loads(line)
     child = os.fork()
@@ -78,7 +79,7 @@ for line in sys.stdin:
                 os.killpg(0, wish["signal"])
     sys.addaudithook(watch)
     try:
-        twintrack.cli.main(wish["arguments"])
+        twintrack.cli.app.main(wish["arguments"])
     finally:
         with open(wish["log"] + ".changes", "w") as stream:
             stream.write(str(changes))

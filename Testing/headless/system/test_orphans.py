@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="asks Linux whet
 
 PARENT = """
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-m", "twintrack.worker", "--serve"], stdin=subprocess.PIPE,
+child = subprocess.Popen([sys.executable, "-m", "twintrack.execution.worker", "--serve"], stdin=subprocess.PIPE,
                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 print(child.pid, flush=True)
 time.sleep(600)

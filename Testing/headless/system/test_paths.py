@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import TwinTrackError
+from twintrack.execution.answer import Events
+from twintrack.execution.worker.run_request import answer_request
 from twintrack.io.ct import load_ct
 from twintrack.io.manifest import read_manifest
 from twintrack.io.volumes import read_volume
-from twintrack.progress import CancelToken
+from twintrack.progress.callbacks import CancelToken
 from twintrack.settings import SegmentSettings
 from twintrack.system.paths import is_there
-from twintrack.worker_run import Events, answer
 
 ODD = ["x" * 5000, "a\0b", "a/" * 3000 + "ct.nii.gz"]
 
@@ -43,5 +44,5 @@ def test_a_worker_refuses_a_request_with_a_path_that_is_too_long(key, bundle_fol
 
     request = {"schema": 1, "input": str(ct_file(tmp_path)), "bundle": str(bundle_folder), "out": str(tmp_path / "out")}
     said = io.StringIO()
-    assert answer({**request, key: str(Path("/") / ("x" * 5000))}, Events(said), CancelToken()) == 2
+    assert answer_request({**request, key: str(Path("/") / ("x" * 5000))}, Events(said), CancelToken()) == 2
     assert json.loads(said.getvalue().splitlines()[-1])["event"] == "error"

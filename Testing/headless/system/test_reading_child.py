@@ -18,7 +18,7 @@ import pytest
 
 from reading_tasks import TASKS
 from twintrack.errors import Cancelled, InputError
-from twintrack.progress import CancelToken, checked
+from twintrack.progress.callbacks import CancelToken, checked
 from twintrack.system.reading_child import FUNCTIONS, ReadingChild, time_limit_s
 from twintrack.system.reading_child import parent as calling_side
 from twintrack.system.reading_child.messages import END_WAIT_S

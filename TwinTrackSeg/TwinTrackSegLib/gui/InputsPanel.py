@@ -5,7 +5,7 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
-from twintrack.bundle import demo_bundle_path
+from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.errors import BundleError, InputError, TwinTrackError
 from TwinTrackSegLib.gui.Choices import recall, remember
 from TwinTrackSegLib.gui.Errors import shownErrors

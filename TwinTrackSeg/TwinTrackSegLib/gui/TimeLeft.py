@@ -2,7 +2,7 @@
 
 from slicer.i18n import tr as _
 
-from twintrack.time_left import round_time
+from twintrack.progress.time_left import round_time
 
 __all__ = ["withTimeLeft"]
 

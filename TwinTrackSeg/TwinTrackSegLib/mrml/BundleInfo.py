@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from twintrack.bundle_json import parse_bundle_json
-from twintrack.bundle_zip import read_bundle_document
+from twintrack.bundle.archive import read_bundle_document
+from twintrack.bundle.schema import parse_bundle_json
 
 __all__ = ["BundleInfo", "readBundleInfo"]
 

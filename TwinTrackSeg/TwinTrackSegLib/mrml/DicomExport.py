@@ -16,7 +16,7 @@ from twintrack.dicom import (
     write_segmentation,
     write_structured_report,
 )
-from twintrack.dicom.derived import MANUFACTURER
+from twintrack.dicom.write.derived import MANUFACTURER
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume

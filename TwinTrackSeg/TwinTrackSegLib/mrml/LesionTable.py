@@ -7,7 +7,7 @@ from typing import Any
 import vtk
 
 import slicer
-from twintrack.lesions import find_lesions
+from twintrack.imaging.lesions import find_lesions
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twintrack.overview import DEMO_NOTICE, RESEARCH_NOTICE
+from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE
 from twintrack.system.atomic import atomic_path
 from TwinTrackSegLib.mrml.VesselTable import COLUMNS, VesselReadout
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from twintrack.errors import InputError
+from twintrack.imaging.lesions import find_lesions, read_volumes
 from twintrack.io.volumes import write_volume
-from twintrack.lesions import find_lesions, read_volumes
 from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Correction import drawnMap, noticeEdit
@@ -86,8 +86,8 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
     OutputError
         If the file cannot be written.
     """
-    from twintrack.overview import write_overview
-    from twintrack.report import write_report
+    from twintrack.results.report.html import write_report
+    from twintrack.results.report.overview import write_overview
 
     path = Path(path)
     if path.suffix.lower() not in (".html", ".pdf"):

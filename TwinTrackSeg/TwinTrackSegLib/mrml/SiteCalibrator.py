@@ -80,7 +80,7 @@ class SiteCases:
             If the file cannot be written.
         """
         from twintrack.calibration import load_sketch, write_calibrator
-        from twintrack.fitting import fit_sketch
+        from twintrack.studies.calibrate import fit_sketch
 
         if not self.path.is_file():
             raise InputError("no case was added yet; a calibrator needs at least 2, and 10 or more to be trusted")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from twintrack.dicom.terminology import TUMOR, Concept, structure_of
+from twintrack.dicom.write.terminology import TUMOR, Concept, structure_of
 
 __all__ = ["SegmentMeaning", "meaningOf"]
 

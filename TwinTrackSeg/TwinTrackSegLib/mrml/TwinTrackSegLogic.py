@@ -10,7 +10,7 @@ from typing import Any
 
 import slicer
 from twintrack.errors import InputError
-from twintrack.progress import no_progress
+from twintrack.progress.callbacks import no_progress
 from TwinTrackSegLib.mrml.Processor import Processor
 from TwinTrackSegLib.mrml.ResultLoader import loadResult
 from TwinTrackSegLib.mrml.SceneResult import SceneResult

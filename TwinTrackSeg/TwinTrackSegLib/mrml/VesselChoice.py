@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from twintrack.dicom.terminology import VESSELS
+from twintrack.dicom.write.terminology import VESSELS
 from twintrack.errors import InputError
 from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.volume import Volume

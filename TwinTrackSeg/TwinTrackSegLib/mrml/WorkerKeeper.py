@@ -55,7 +55,7 @@ def defaultWorkerCommand() -> list[str]:
 
 def workerCommandOf(python: str) -> list[str]:
     """Return the command of the engine's worker, run by the interpreter `python`."""
-    return [python, "-m", "twintrack.worker", "--serve"]
+    return [python, "-m", "twintrack.execution.worker", "--serve"]
 
 
 def workerEnvironment() -> dict[str, str]:

@@ -34,7 +34,7 @@ class WorkerCrash(errors.TwinTrackError):
 
 
 class WorkerProcess:
-    """A child process that speaks the line protocol of ``twintrack.worker --serve``, one run at a time.
+    """A child process that speaks the line protocol of ``twintrack.execution.worker --serve``, one run at a time.
 
     Two threads only move lines from its pipes into a queue; everything else happens in `poll`, on the caller's thread.
 

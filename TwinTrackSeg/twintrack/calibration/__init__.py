@@ -3,15 +3,15 @@
 from twintrack.calibration.band import CalibratorBand
 from twintrack.calibration.bootstrap import bootstrap_band
 from twintrack.calibration.calibrator import BinSelection, Calibrator
-from twintrack.calibration.calibrator_json import (
+from twintrack.calibration.calibrator_file import (
     calibrator_from_json,
     calibrator_to_json,
     read_calibrator,
     write_calibrator,
 )
-from twintrack.calibration.isotonic import fit_calibrator
+from twintrack.calibration.choose_bins import select_bins
+from twintrack.calibration.fit import fit_calibrator
 from twintrack.calibration.reliability import ReliabilityCurve, plot_reliability, reliability_curve
-from twintrack.calibration.selection import select_bins
 from twintrack.calibration.sketch import ScoreSketch
 from twintrack.calibration.sketch_file import load_sketch, save_sketch
 

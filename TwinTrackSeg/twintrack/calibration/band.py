@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.calibration.cells import cell_bounds, cell_of
+from twintrack.calibration.score_axis import cell_bounds, cell_of
 from twintrack.errors import InputError
 
 __all__ = ["LEVEL", "SCORE_GRID", "STEPS", "CalibratorBand"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.calibration.cells import cell_bounds
+from twintrack.calibration.score_axis import cell_bounds
 
 if TYPE_CHECKING:
     from twintrack.calibration.sketch import ScoreSketch

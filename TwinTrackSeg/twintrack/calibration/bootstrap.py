@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from twintrack.calibration.band import LEVEL, SCORE_GRID, STEPS, CalibratorBand
 from twintrack.calibration.resampling import ResampledFit
-from twintrack.progress import CancelToken, Progress, no_progress
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 
 if TYPE_CHECKING:
     from twintrack.calibration.sketch import ScoreSketch

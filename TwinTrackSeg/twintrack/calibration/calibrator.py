@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.band import CalibratorBand
-from twintrack.calibration.lookup import InterpolationTable
+from twintrack.calibration.interpolation import InterpolationTable
 from twintrack.errors import InputError
 
 __all__ = ["DOMAINS", "POOLING", "TARGETS", "WEIGHTINGS", "BinSelection", "Calibrator"]

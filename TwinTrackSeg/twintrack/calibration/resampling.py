@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.bins import Bins, bin_starts, per_bin
-from twintrack.calibration.isotonic import fit_bins
-from twintrack.calibration.units import MASS, MHR, coarse_sums
+from twintrack.calibration.case_groups import MASS, MHR, coarse_sums
+from twintrack.calibration.fit import fit_bins
 
 if TYPE_CHECKING:
     from twintrack.calibration.sketch import ScoreSketch
@@ -20,8 +20,8 @@ __all__ = ["ResampledFit"]
 class ResampledFit:
     """Fits a calibrator's knots on resampled cases.
 
-    Bins are formed anew, of coarse cells (see `twintrack.calibration.units`). A coarse cell counts with the mean score
-    of all its voxels in the cohort; cells are so narrow that a resample's own mean differs by less than 0.8 %.
+    Bins are formed anew, of coarse cells (see `twintrack.calibration.case_groups`). A coarse cell counts with the mean
+    score of all its voxels in the cohort; cells are so narrow that a resample's own mean differs by less than 0.8 %.
 
     Parameters
     ----------

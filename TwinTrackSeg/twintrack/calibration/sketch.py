@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
-from twintrack.calibration.cells import CELLS
-from twintrack.calibration.counting import checked_mask, count_voxels
-from twintrack.calibration.units import Units, case_unit, content_key
+from twintrack.calibration.case_groups import Units, case_unit, content_key
+from twintrack.calibration.count_voxels import checked_mask, count_voxels
+from twintrack.calibration.score_axis import CELLS
 from twintrack.errors import InputError
 
 __all__ = ["CASE_MASS", "ScoreSketch"]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
-from twintrack.calibration.cells import CELLS
+from twintrack.calibration.case_groups import COARSE_CELLS, KEY_BITS, MOST_UNITS, Units
+from twintrack.calibration.score_axis import CELLS
 from twintrack.calibration.sketch import ScoreSketch
-from twintrack.calibration.units import COARSE_CELLS, KEY_BITS, MOST_UNITS, Units
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_path
 from twintrack.system.capacity import lacking_memory

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import RoiError
 from twintrack.inference.disagreement import Disagreement
-from twintrack.inference.network import Stage, open_stage
+from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.nnunet_model import Stage, open_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
 from twintrack.inference.resample import Range, true_box
 from twintrack.inference.roi import Roi, grown_box
-from twintrack.inference.sliding import Canvas, member_logits
-from twintrack.inference.store import NetworkStore
-from twintrack.inference.tiles import Tile, TileMeter, tiles_near
-from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.inference.sliding_window import Canvas, member_logits
+from twintrack.inference.tiling import Tile, TileMeter, tiles_near
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.volume import Geometry, Volume
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def score_ensemble(
     bundle : Bundle
         The model.
     device : str
-        See `twintrack.inference.device.select_device`; of no meaning with a `store`.
+        See `twintrack.inference.devices.select_device`; of no meaning with a `store`.
     store : NetworkStore, optional
         Keeps the networks for the next run.
     skip_below : float

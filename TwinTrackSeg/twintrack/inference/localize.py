@@ -9,16 +9,16 @@ import operator
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.bundle import Bundle
+from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import RoiError
-from twintrack.inference.network import open_stage
+from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.nnunet_model import open_stage
 from twintrack.inference.organ import OrganLogits, longest_mm, main_parts
 from twintrack.inference.preprocess import preprocess
 from twintrack.inference.roi import Roi, dilated_roi
-from twintrack.inference.sliding import Canvas, member_logits
-from twintrack.inference.store import NetworkStore
-from twintrack.inference.tiles import TileMeter
-from twintrack.progress import CancelToken, Progress, no_progress, part
+from twintrack.inference.sliding_window import Canvas, member_logits
+from twintrack.inference.tiling import TileMeter
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.volume import Volume
 
 __all__ = ["LONGEST_ORGAN_MM", "PLAUSIBLE_ORGAN_ML", "localize", "predict_organ"]
@@ -60,7 +60,7 @@ def localize(
     bundle : Bundle
         The model.
     device : str
-        See `twintrack.inference.device.select_device`; of no meaning with a `store`.
+        See `twintrack.inference.devices.select_device`; of no meaning with a `store`.
     store : NetworkStore, optional
         Keeps the networks for the next run.
     progress, cancel

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.inference.network import Stage
+from twintrack.inference.nnunet_model import Stage
 from twintrack.inference.preprocess import Preprocessed
 from twintrack.inference.resample import true_box
 

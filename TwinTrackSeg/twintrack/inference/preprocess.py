@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError
-from twintrack.inference.network import Stage
+from twintrack.inference.cubic import Prepare, resample_cubic, resample_slices
+from twintrack.inference.nnunet_model import Stage
 from twintrack.inference.resample import Range, linear_resample, neighbours, range_touched
 from twintrack.inference.shapes import network_shape, slice_axis
-from twintrack.inference.spline import Prepare, resample_cubic, resample_slices
 from twintrack.system.capacity import lacking_memory
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def preprocess(
 ) -> Preprocessed:
     """Crop to nonzero, normalise and resample as nnU-Net's ``DefaultPreprocessor`` does for prediction.
 
-    The steps are nnU-Net's, and so are the functions, but for the cubic resampling (see `twintrack.inference.spline`).
+    The steps are nnU-Net's, and so are the functions, but for the cubic resampling (see `twintrack.inference.cubic`).
     What is left out is the resampling of a segmentation that prediction does not use, and filling holes of a mask of
     which only the bounding box matters.
 
@@ -202,10 +202,10 @@ def _check_room(
 
     At the same time there are, in bytes a voxel: first the result (4) beside the CT in float64, resampled but along the
     axis that grows most, or, with nnU-Net's own function, twelve arrays of 8 bytes with all coordinates; then the
-    result, its copy that is padded to a patch, the weights and the mask of
-    `twintrack.inference.sliding.sliding_logits` (13), and 4 a channel for the sums of one member and those of the
-    members before it, which lie on a GPU where there is one. The matrices of the splines have a row for each new and a
-    column for each old voxel of an axis.
+    result, its copy that is padded to a patch, the weights and the mask of `sliding_logits` in
+    `twintrack.inference.sliding_window` (13), and 4 a channel for the sums of one member and those of the members
+    before it, which lie on a GPU where there is one. The matrices of the splines have a row for each new and a column
+    for each old voxel of an axis.
     """
     voxels = prod(after)
     padded = prod(max(size, patch) for size, patch in zip(after, stage.patch, strict=True))

@@ -6,7 +6,7 @@ runs through the slices.
 """
 
 from twintrack.invasion.measure import DEFAULT_THRESHOLDS, measure_invasion
-from twintrack.invasion.readers import Category
+from twintrack.invasion.reader_categories import Category
 from twintrack.invasion.resectability import DEFAULT_RULES, ContactPattern, check_rules, rule_names
 from twintrack.invasion.result import InvasionResult, VesselInvasion, write_invasion_csv
 from twintrack.invasion.wall import VesselWall

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from twintrack.plane_contact import bounding_box
+from twintrack.imaging.plane_contact import bounding_box
 from twintrack.volume import Geometry
 
 __all__ = ["FLOOR", "Neighbourhood", "directional_voxel_mm", "resampled", "smoothed", "transported_frames"]

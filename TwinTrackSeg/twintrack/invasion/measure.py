@@ -10,23 +10,23 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from twintrack.errors import InputError
-from twintrack.invasion.checks import (
+from twintrack.imaging.plane_contact import REACH, Box, bounding_box
+from twintrack.invasion.geometry import FLOOR
+from twintrack.invasion.protocol import protocol_degrees
+from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
+from twintrack.invasion.result import InvasionResult, VesselInvasion
+from twintrack.invasion.summary import absent_vessel, summarise, unsearched_vessel
+from twintrack.invasion.validate import (
     check_names,
     check_probability,
     checked_contact_mm,
     checked_labels,
     checked_thresholds,
 )
-from twintrack.invasion.geometry import FLOOR
-from twintrack.invasion.pieces import measure_wall
-from twintrack.invasion.protocol import protocol_degrees
-from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
-from twintrack.invasion.result import InvasionResult, VesselInvasion
-from twintrack.invasion.summary import absent_vessel, summarise, unsearched_vessel
+from twintrack.invasion.vessel_map import fitted_to
 from twintrack.invasion.wall import VesselWall
-from twintrack.plane_contact import REACH, Box, bounding_box
-from twintrack.progress import CancelToken, Progress, no_progress
-from twintrack.vessel_map import fitted_to
+from twintrack.invasion.wall_pieces import measure_wall
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.volume import Volume
 
 __all__ = ["DEFAULT_THRESHOLDS", "measure_invasion"]

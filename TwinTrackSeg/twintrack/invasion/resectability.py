@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from twintrack.errors import InputError
-from twintrack.invasion.readers import CATEGORY_THRESHOLD
+from twintrack.invasion.reader_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.wall import LEVEL_TOLERANCE, VesselWall
 
 __all__ = [

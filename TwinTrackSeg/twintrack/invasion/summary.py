@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.invasion.pieces import MeasuredVessel
-from twintrack.invasion.readers import CATEGORY_THRESHOLD, reader_view
+from twintrack.imaging.plane_contact import PLANE_AXES
+from twintrack.invasion.reader_categories import CATEGORY_THRESHOLD, reader_view
 from twintrack.invasion.result import VesselInvasion
 from twintrack.invasion.wall import LEVEL_TOLERANCE
-from twintrack.invasion.worst import worst_section
-from twintrack.plane_contact import PLANE_AXES
+from twintrack.invasion.wall_pieces import MeasuredVessel
+from twintrack.invasion.worst_section import worst_section
 
 __all__ = ["ABSENT", "HIDDEN", "UNSEARCHED", "absent_vessel", "summarise", "unsearched_vessel"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.lesions import SMALLEST_LESION_ML
+from twintrack.imaging.lesions import SMALLEST_LESION_ML
 from twintrack.metrics.agreement import THRESHOLDS
 
 __all__ = ["IOU", "CandidatePool", "LesionCandidate", "detection_ece", "find_candidates"]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.plane_contact import bounding_box
+from twintrack.imaging.plane_contact import bounding_box
 
 __all__ = ["symmetric_contact_deg"]
 
@@ -15,9 +15,9 @@ __all__ = ["symmetric_contact_deg"]
 def symmetric_contact_deg(tumours: Sequence[NDArray[np.bool_]], vessel: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Return the largest contact over the slices of each plane.
 
-    The protocol's count (`twintrack.plane_contact`) looks for tumour to the right and below but not to the left and
-    above, may count a pixel four times, and exceeds 360 degrees. Here a pixel of the vessel's edge is in contact if it
-    lies in the tumour dilated by the 4-neighbour cross, or any of its eight neighbours outside the vessel does; the
+    The protocol's count (`twintrack.imaging.plane_contact`) looks for tumour to the right and below but not to the left
+    and above, may count a pixel four times, and exceeds 360 degrees. Here a pixel of the vessel's edge is in contact if
+    it lies in the tumour dilated by the 4-neighbour cross, or any of its eight neighbours outside the vessel does; the
     degrees are 360 times the fraction of edge pixels in contact. Mirroring the slice changes nothing.
 
     Parameters

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.imaging.boxes import grown
+from twintrack.imaging.plane_contact import REACH, plane_contact_curves_deg, plane_contact_deg
 from twintrack.metrics.agreement import THRESHOLDS
-from twintrack.metrics.boxes import grown
 from twintrack.metrics.gaussians import Gaussian, gaussian_distance_deg, protocol_distance_deg
 from twintrack.metrics.symmetric_contact import symmetric_contact_deg
-from twintrack.plane_contact import REACH, plane_contact_curves_deg, plane_contact_deg
 
 __all__ = ["VesselContact", "measure_vessels"]
 

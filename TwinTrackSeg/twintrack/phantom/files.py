@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twintrack.io.volumes import write_volume
 from twintrack.phantom.case import PhantomCase, make_phantom
-from twintrack.progress import CancelToken, Progress, no_progress
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.system.atomic import atomic_folder, check_output_folder
 
 __all__ = ["write_case", "write_cohort"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack.errors import InputError
-from twintrack.progress import CancelToken, Progress
+from twintrack.progress.callbacks import CancelToken, Progress
 from twintrack.system.capacity import available_memory
 from twintrack.system.reading_child.messages import (
     END_WAIT_S,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FUNCTIONS", "ReadingChild", "read_in_child", "time_limit_s"]
 
-FUNCTIONS = frozenset({"twintrack.dicom.series:read_series_here"})
+FUNCTIONS = frozenset({"twintrack.dicom.read.series:read_series_here"})
 """What a child may be asked to call, as ``module:function``; the function returns what can be pickled."""
 
 LEAST_LIMIT_S = 60.0

@@ -1,0 +1,83 @@
+"""A bundle's description for people at a terminal."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["bundle_text"]
+
+WIDTH = 100
+_INDENT = 16
+
+
+def bundle_text(about: Mapping[str, Any]) -> str:
+    """Lay out what `twintrack.bundle.model_bundle.Bundle.describe` returns as text of at most `WIDTH` columns."""
+    raters = f"yes, {about['raters']} raters" if about["raters"] else "yes"
+    calibrated = raters if about["calibrated"] else "no: gives network scores, not fractions of readers"
+    vessels = ", ".join(f"{name} = {label}" for name, label in about["vessel_labels"].items())
+    rows = [
+        ("bundle", f"{about['name']} {about['version']}" + (" (DEMO: phantoms only)" if about["demo"] else "")),
+        ("description", about["description"]),
+        ("intended use", about["intended_use"]),
+        ("licence", about["license"]),
+        ("calibrated", calibrated),
+        ("tumour", " + ".join(about["tumor_labels"])),
+        ("vessels", vessels or "none predicted"),
+        ("region", _region(about)),
+        ("mirroring", "averages over mirrored inputs" if about["mirroring"] else "off"),
+        ("pooling", about["pooling"]),
+        ("size", f"{about['size_mb']:g} MB"),
+        ("sha256", about["sha256"]),
+    ]
+    parts = [_rows(rows)]
+    parts += [f"{stage} model\n" + _rows(_stage_rows(entry)) for stage, entry in about["stages"].items()]
+    return "\n\n".join(parts)
+
+
+def _region(about: Mapping[str, Any]) -> str:
+    organ = " + ".join(about["organ_labels"])
+    least = about["roi_probability"]
+    rule = "where it is the likeliest class" if least is None else f"where its probability is at least {least:g}"
+    fraction = about["roi_component_fraction"]
+    return f"{organ} {rule}, parts from {fraction:g} of the largest on, dilated by {about['roi_margin_mm']:g} mm"
+
+
+def _stage_rows(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    labels = ", ".join(f"{name} {value}" for name, value in entry["labels"].items())
+    origin = " of ".join(filter(None, (entry["origin"].get("checkpoint"), entry["origin"].get("trainer"))))
+    rows = [
+        ("network", f"{entry['architecture']}, {entry['configuration']}, folds {', '.join(entry['folds'])}"),
+        ("weights from", origin),
+        ("patch", f"{_times(entry['patch_size'])} voxels of {_times(entry['spacing_mm'])} mm, network axes"),
+        ("labels", labels),
+    ]
+    fingerprint = entry["fingerprint"]
+    hu = fingerprint["intensities_hu"] if fingerprint else entry["training_intensities"]
+    low, high = hu["percentile_00_5"], hu["percentile_99_5"]
+    rows.append(
+        ("trained on", f"{hu['mean']:.0f} HU on average (sd {hu['std']:.0f}), 99 % from {low:.0f} to {high:.0f}")
+    )
+    if fingerprint and fingerprint["cases"]:
+        rows.append(("", f"{fingerprint['cases']} images"))
+    for key, unit in (("spacing_zyx_mm", "mm"), ("size_zyx", "voxels")):
+        if fingerprint and fingerprint[key]:
+            spread = {name: _times(values) for name, values in fingerprint[key].items()}
+            rows.append(
+                ("", f"{spread['smallest']} to {spread['largest']}, median {spread['median']} {unit} (z, y, x)")
+            )
+    return rows
+
+
+def _times(values: Iterable[float]) -> str:
+    return " x ".join(f"{value:.3g}" if value < 100 else f"{value:.0f}" for value in values)
+
+
+def _rows(rows: Iterable[tuple[str, str]]) -> str:
+    lines: list[str] = []
+    for name, value in rows:
+        if value:
+            head = f"  {name}".ljust(_INDENT)
+            lines += textwrap.wrap(value, WIDTH, initial_indent=head, subsequent_indent=" " * _INDENT) or [head]
+    return "\n".join(lines)

@@ -1,0 +1,311 @@
+"""A model as it is handed on: a folder (or a zip of it) whose every file is named, hashed and free of code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from twintrack.bundle.archive import MAX_BYTES, MAX_FILES, UNPACKED, unpack_bundle_zip
+from twintrack.bundle.fingerprint import Fingerprint, plans_intensities
+from twintrack.bundle.nnunet_plans import architecture_name, check_dataset, check_plans, label_channels
+from twintrack.bundle.schema import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGES, parse_bundle_json
+from twintrack.errors import BundleError
+from twintrack.imaging.ct_features import InputRange
+from twintrack.system.json_file import MAX_JSON_BYTES, read_json, read_limited
+from twintrack.system.ownership import is_litter
+from twintrack.system.paths import is_there
+from twintrack.system.private_folder import PrivateFolder
+
+__all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "VESSELS", "Bundle", "demo_bundle_path", "file_sha256"]
+
+CHECKPOINT_NAME = "checkpoint_final.pth"
+"""File name of a member's weights in its fold folder, as nnU-Net writes it."""
+
+VESSELS = ("PORTA", "SMV", "AORTA", "CELIAC", "SMA")
+"""The vessels of the readouts, in the order of their values 1 to 5 in a vessel label map."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened, verified model bundle.
+
+    Open one with `Bundle.open`; as a context manager it removes the temporary files of a zipped bundle at the end.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+        Folder with the bundle's files (a temporary one for a zip).
+    sha256 : str
+        Hash of ``bundle.json``; since that lists the hash of every other file, it identifies the whole bundle.
+    name, version, license, description, intended_use : str
+        What the bundle says about itself.
+    demo : bool
+        Whether the bundle knows synthetic phantoms only.
+    tumor_labels, organ_labels : tuple of str
+        Label names, in the fine and in the coarse ``dataset.json``, that make up the tumour and the organ.
+    vessel_labels : mapping of str to str
+        Vessel name to label name in the fine ``dataset.json``; may be empty.
+    roi_margin_mm : float
+        How far the organ is dilated to become the region of interest, in mm.
+    mirroring : bool
+        Whether predictions are averaged over mirrored inputs.
+    pooling : str
+        How members' outputs become one score.
+    raters : int or None
+        Number of raters behind the calibrator, where known.
+    configurations : mapping of str to str
+        nnU-Net configuration by stage.
+    folds : mapping of str to tuple of str
+        Members by stage.
+    files : mapping of str to str
+        SHA-256 of every file but ``bundle.json``, by relative POSIX path.
+    roi_component_fraction : float
+        Connected parts of the organ below this fraction of the largest part are dropped: 0 keeps all, 1 the largest.
+    roi_probability : float or None
+        The organ is where its probability is at least this; None: where no other class of stage 1 is likelier.
+    origins : mapping of str to mapping of str to str
+        By stage, the ``trainer`` and the ``checkpoint`` that the weights come from, where known.
+    fingerprints : mapping of str to Fingerprint
+        By stage, numbers of the training images, where known.
+    inputs : InputRange or None
+        What the CTs looked like that the bundle was made with, where known.
+    """
+
+    path: Path
+    sha256: str
+    name: str
+    version: str
+    license: str
+    description: str
+    intended_use: str
+    demo: bool
+    tumor_labels: tuple[str, ...]
+    vessel_labels: Mapping[str, str]
+    organ_labels: tuple[str, ...]
+    roi_margin_mm: float
+    mirroring: bool
+    pooling: str
+    raters: int | None
+    configurations: Mapping[str, str]
+    folds: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, str]
+    roi_component_fraction: float = ROI_COMPONENT_FRACTION
+    roi_probability: float | None = None
+    origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
+    inputs: InputRange | None = None
+    _unpacked: PrivateFolder | None = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Bundle:
+        """Open a bundle folder or zip file, check what it says and the hash of every file.
+
+        Raises
+        ------
+        BundleError
+            If anything is missing, altered, malformed or not supported.
+        """
+        if is_there(path := Path(path).expanduser()) and path.is_dir():
+            return cls._from_folder(path, None)
+        if not (is_there(path) and path.is_file()):
+            raise BundleError(f"{path}: no such bundle; give a bundle folder or a zip file of one")
+        unpacked = unpack_bundle_zip(path)
+        folder = unpacked.path / UNPACKED
+        try:
+            return cls._from_folder(folder, unpacked)
+        except BundleError as error:
+            unpacked.close()
+            raise BundleError(str(error).replace(str(folder), str(path))) from error
+        except BaseException:
+            unpacked.close()
+            raise
+
+    @classmethod
+    def _from_folder(cls, folder: Path, unpacked: PrivateFolder | None) -> Bundle:
+        document = folder / "bundle.json"
+        if not document.is_file():
+            raise BundleError(f"{folder}: not a bundle, because it has no bundle.json")
+        try:
+            content = read_limited(document, MAX_JSON_BYTES)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{document}: cannot be read ({error})") from error
+        values = parse_bundle_json(content, str(document))
+        bundle = cls(path=folder, sha256=hashlib.sha256(content).hexdigest(), _unpacked=unpacked, **values)
+        bundle._check_layout()
+        bundle.verify()
+        bundle._check_models()
+        return bundle
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the temporary files of a zipped bundle; nothing for a folder."""
+        if self._unpacked is not None:
+            self._unpacked.close()
+
+    @property
+    def calibrator_path(self) -> Path | None:
+        """The calibrator's file, or None for a bundle that is not calibrated yet."""
+        return self.path / "calibrator.json" if "calibrator.json" in self.files else None
+
+    @property
+    def members(self) -> int:
+        """Number of networks in the fine ensemble."""
+        return len(self.folds["fine"])
+
+    @property
+    def vessel_values(self) -> dict[str, int]:
+        """Value of each predicted vessel in a vessel label map: 1 to 5 in the order of `VESSELS`, others after."""
+        further = [name for name in self.vessel_labels if name not in VESSELS]
+        order = [*VESSELS, *further]
+        return {name: order.index(name) + 1 for name in order if name in self.vessel_labels}
+
+    def stage_folder(self, stage: str) -> Path:
+        """Return the folder with ``plans.json`` and ``dataset.json`` of a stage, ``"coarse"`` or ``"fine"``."""
+        return self.path / stage
+
+    def read_json(self, stage: str, name: str) -> dict[str, Any]:
+        """Read ``plans.json`` or ``dataset.json`` of a stage.
+
+        Raises
+        ------
+        BundleError
+            If the file is not a JSON object.
+        """
+        path = self.stage_folder(stage) / name
+        try:
+            content = read_json(path)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path}: not a readable JSON file ({error})") from error
+        if not isinstance(content, dict):
+            raise BundleError(f"{path}: must be a JSON object")
+        return content
+
+    def verify(self) -> None:
+        """Compare every file with its hash and refuse files that are not listed.
+
+        Raises
+        ------
+        BundleError
+            Names the file that is missing, altered or not listed.
+        """
+        left = MAX_BYTES
+        for name, expected in self.files.items():
+            path = self.path / name
+            if not path.is_file():
+                raise BundleError(f"{self.path}: the bundle's file {name} is missing; get the bundle again")
+            left -= path.stat().st_size
+            if left < 0:
+                raise BundleError(f"{self.path}: has more than the {MAX_BYTES:,} bytes that a bundle may have")
+            if file_sha256(path) != expected:
+                raise BundleError(f"{self.path}: the bundle's file {name} was altered or damaged; get the bundle again")
+        for count, path in enumerate(self.path.rglob("*")):
+            if count > 8 * MAX_FILES:
+                raise BundleError(f"{self.path}: holds more files and folders than a bundle may have")
+            name = path.relative_to(self.path).as_posix()
+            if path.is_dir() or name == "bundle.json" or is_litter(path.name):
+                continue
+            if name not in self.files:
+                raise BundleError(f"{self.path}: the file {name} is not listed in bundle.json; remove it")
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a person wants to know about the bundle, ready for JSON."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "sha256": self.sha256,
+            "license": self.license,
+            "description": self.description,
+            "intended_use": self.intended_use,
+            "demo": self.demo,
+            "raters": self.raters,
+            "calibrated": self.calibrator_path is not None,
+            "tumor_labels": list(self.tumor_labels),
+            "vessel_labels": dict(self.vessel_labels),
+            "organ_labels": list(self.organ_labels),
+            "roi_margin_mm": self.roi_margin_mm,
+            "roi_component_fraction": self.roi_component_fraction,
+            "roi_probability": self.roi_probability,
+            "mirroring": self.mirroring,
+            "inputs": None if self.inputs is None else self.inputs.to_json(),
+            "pooling": self.pooling,
+            "size_mb": round(sum((self.path / name).stat().st_size for name in self.files) / 1e6, 2),
+            "stages": {stage: self._describe_stage(stage) for stage in STAGES},
+        }
+
+    def _describe_stage(self, stage: str) -> dict[str, Any]:
+        plans, dataset = self.read_json(stage, "plans.json"), self.read_json(stage, "dataset.json")
+        where = str(self.path / stage / "plans.json")
+        configuration = check_plans(plans, self.configurations[stage], where)
+        fingerprint = self.fingerprints.get(stage)
+        return {
+            "architecture": architecture_name(configuration, where),
+            "configuration": self.configurations[stage],
+            "folds": list(self.folds[stage]),
+            "labels": dataset["labels"],
+            "patch_size": configuration["patch_size"],
+            "spacing_mm": configuration["spacing"],
+            "training_intensities": plans_intensities(plans),
+            "fingerprint": None if fingerprint is None else fingerprint.to_json(),
+            "origin": dict(self.origins.get(stage, {})),
+        }
+
+    def _check_layout(self) -> None:
+        for stage in STAGES:
+            checkpoints = [f"{stage}/fold_{fold}/{CHECKPOINT_NAME}" for fold in self.folds[stage]]
+            for name in (f"{stage}/plans.json", f"{stage}/dataset.json", *checkpoints):
+                if name not in self.files:
+                    raise BundleError(f"{self.path / 'bundle.json'}: 'files' does not list {name}, which is needed")
+
+    def _check_models(self) -> None:
+        names = {"coarse": self.organ_labels, "fine": (*self.tumor_labels, *self.vessel_labels.values())}
+        for stage in STAGES:
+            where = f"{self.path / stage / 'dataset.json'}"
+            check_plans(
+                self.read_json(stage, "plans.json"),
+                self.configurations[stage],
+                str(self.path / stage / "plans.json"),
+            )
+            dataset = self.read_json(stage, "dataset.json")
+            check_dataset(dataset, where)
+            known = label_channels(dataset)
+            for name in names[stage]:
+                if name not in known or dataset["labels"][name] == 0:
+                    raise BundleError(f"{where}: has no label {name!r}, which bundle.json names; it has {list(known)}")
+            overlapping = any(isinstance(value, list) and len(value) > 1 for value in dataset["labels"].values())
+            if stage == "fine" and overlapping and len(self.tumor_labels) != 1:
+                raise BundleError(f"{where}: regions overlap, so bundle.json must name exactly one tumour region")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def demo_bundle_path() -> Path:
+    """Return the folder of the demo bundle that ships with the package.
+
+    Raises
+    ------
+    BundleError
+        If this installation has none.
+    """
+    path = Path(str(resources.files("twintrack") / "data" / "demo_bundle"))
+    if not (path / "bundle.json").is_file():
+        raise BundleError("this installation has no demo bundle; install the package again, or name another bundle")
+    return path

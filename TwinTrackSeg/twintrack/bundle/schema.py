@@ -1,0 +1,212 @@
+"""The content of ``bundle.json``: what it must say, and a clear sentence for everything that is wrong with it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from twintrack.bundle.fingerprint import Fingerprint
+from twintrack.errors import BundleError
+from twintrack.imaging.ct_features import InputRange
+from twintrack.system.json_file import parse_json
+
+__all__ = ["FOLD", "POOLING", "ROI_COMPONENT_FRACTION", "SCHEMA", "STAGES", "parse_bundle_json"]
+
+SCHEMA = 1
+"""Version of the layout of ``bundle.json`` that this version reads and writes."""
+
+STAGES = ("coarse", "fine")
+"""The two models of a bundle."""
+
+POOLING = "mean-softmax"
+"""The one pooling there is: class probabilities averaged over members in network space."""
+
+ROI_COMPONENT_FRACTION = 0.1
+"""Connected parts of the organ below this fraction of the largest one are dropped, unless a bundle says otherwise."""
+
+MAX_MARGIN_MM = 200.0
+
+MAX_MEMBERS = 32
+"""Most networks of a stage."""
+
+MAX_FILES = 256
+"""Most files of a bundle; a real one has about a dozen."""
+
+MAX_NAMES = 64
+MAX_NAME = 200
+MAX_TEXT = 20_000
+"""Most labels, characters of a name, and characters of a text."""
+
+MAX_RATERS = 1000
+
+FOLD = re.compile(r"all|\d{1,3}")
+"""What nnU-Net calls its folds."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+
+
+def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
+    """Check the bytes of a ``bundle.json`` and return its values as `twintrack.bundle.model_bundle.Bundle` takes them.
+
+    Raises
+    ------
+    BundleError
+        Names the entry that is missing or wrong.
+    """
+    try:
+        document = parse_json(content)
+    except ValueError as error:
+        raise BundleError(f"{where}: cannot be read ({error})") from error
+    if not isinstance(document, dict):
+        raise BundleError(f"{where}: must be a JSON object")
+    reader = _Reader(document, where)
+    schema = reader.get("schema", int)
+    if schema != SCHEMA:
+        raise BundleError(f"{where}: schema {schema} is not known, only {SCHEMA}; update TwinTrack or the bundle")
+    texts = {key: reader.get(key, str) for key in ("name", "version", "license", "description", "intended_use")}
+    for key, text in texts.items():
+        if key in ("description", "intended_use"):
+            if len(text) > MAX_TEXT or not "".join(text.split()).replace(" ", "").isprintable():
+                raise BundleError(f"{where}: {key!r} must be at most {MAX_TEXT} printable characters")
+        elif not text.strip():
+            raise BundleError(f"{where}: {key!r} must not be empty")
+        elif not _is_name(text):
+            raise BundleError(f"{where}: {key!r} must be at most {MAX_NAME} printable characters on one line")
+    return {
+        **texts,
+        "demo": reader.get("demo", bool),
+        "mirroring": reader.get("mirroring", bool),
+        "tumor_labels": reader.names("tumor_labels"),
+        "organ_labels": reader.names("organ_labels"),
+        "vessel_labels": reader.table("vessel_labels"),
+        "roi_margin_mm": reader.margin_mm(),
+        "roi_component_fraction": reader.fraction("roi_component_fraction", ROI_COMPONENT_FRACTION),
+        "roi_probability": reader.fraction("roi_probability", None),
+        "pooling": reader.pooling(),
+        "raters": reader.raters(),
+        "configurations": reader.configurations(),
+        "folds": {stage: reader.folds(stage) for stage in STAGES},
+        "origins": {stage: reader.origin(stage) for stage in STAGES},
+        "fingerprints": reader.fingerprints(),
+        "inputs": None if document.get("inputs") is None else InputRange.from_json(document["inputs"], where),
+        "files": reader.files(),
+    }
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable()
+
+
+class _Reader:
+    """Typed access to the entries of the document."""
+
+    def __init__(self, document: dict[str, Any], where: str) -> None:
+        self.document = document
+        self.where = where
+
+    def get(self, key: str, kind: type) -> Any:
+        if key not in self.document:
+            raise BundleError(f"{self.where}: has no entry {key!r}")
+        value = self.document[key]
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise BundleError(f"{self.where}: {key!r} must be {_KINDS[kind]}, got {value!r}")
+        return value
+
+    def names(self, key: str) -> tuple[str, ...]:
+        values = self.get(key, list)
+        if not 0 < len(values) <= MAX_NAMES or not all(map(_is_name, values)) or len(set(values)) != len(values):
+            raise BundleError(f"{self.where}: {key!r} must be a list of different names, got {values!r}")
+        return tuple(values)
+
+    def table(self, key: str) -> dict[str, str]:
+        table: dict[str, str] = self.get(key, dict)
+        if len(table) > MAX_NAMES or not all(_is_name(v) for item in table.items() for v in item):
+            raise BundleError(f"{self.where}: {key!r} must map names to names, got {table!r}")
+        if len(set(table.values())) != len(table):
+            raise BundleError(f"{self.where}: {key!r} uses one label for two vessels")
+        return table
+
+    def margin_mm(self) -> float:
+        value = self.document.get("roi_margin_mm")
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value <= MAX_MARGIN_MM:  # type: ignore[operator]
+            raise BundleError(f"{self.where}: 'roi_margin_mm' must be a length from 0 to {MAX_MARGIN_MM:g} mm")
+        return float(value)  # type: ignore[arg-type]
+
+    def fraction(self, key: str, default: float | None) -> float | None:
+        """Read an entry that may be left out; null is a value only where it is the default."""
+        value = self.document.get(key, default)
+        if value is None and default is None:
+            return None
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not 0 <= value <= 1:  # type: ignore[operator]
+            null = " or null" if default is None else ""
+            raise BundleError(f"{self.where}: {key!r} must be a number from 0 to 1{null}, got {value!r}")
+        return float(value)  # type: ignore[arg-type]
+
+    def origin(self, stage: str) -> dict[str, str]:
+        """Read which trainer made a stage's networks and which of its checkpoints were taken, where that is told."""
+        table = {key: self.get(stage, dict).get(key) for key in ("trainer", "checkpoint")}
+        for key, value in table.items():
+            if value not in (None, "") and not _is_name(value):
+                raise BundleError(f"{self.where}: {key!r} of {stage!r} must be a name, got {value!r}")
+        return {key: value for key, value in table.items() if value}
+
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        if "fingerprint" not in self.document:
+            return {}
+        table = self.get("fingerprint", dict)
+        if not set(table) <= set(STAGES):
+            raise BundleError(f"{self.where}: 'fingerprint' may have the entries {' and '.join(STAGES)} only")
+        return {stage: Fingerprint.from_json(table[stage], f"{self.where}, {stage} fingerprint") for stage in table}
+
+    def pooling(self) -> str:
+        value = self.get("pooling", str)
+        if value != POOLING:
+            raise BundleError(f"{self.where}: pooling {value!r} is not known, only {POOLING!r}")
+        return POOLING
+
+    def raters(self) -> int | None:
+        value = self.document.get("raters")
+        if value is not None and (
+            not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_RATERS
+        ):
+            raise BundleError(
+                f"{self.where}: 'raters' must be a number of readers, at most {MAX_RATERS}, or null, got {value!r}"
+            )
+        return value
+
+    def configurations(self) -> dict[str, str]:
+        table = self.table_of_stages("configuration")
+        for stage, value in table.items():
+            if not _is_name(value):
+                raise BundleError(f"{self.where}: 'configuration' of {stage!r} must be a name, got {value!r}")
+        return table
+
+    def folds(self, stage: str) -> tuple[str, ...]:
+        values = self.get(stage, dict).get("folds")
+        right = isinstance(values, list) and all(isinstance(v, str) and FOLD.fullmatch(v) for v in values)
+        if not right or not 0 < len(values) <= MAX_MEMBERS or len(set(values)) != len(values):
+            raise BundleError(f'{self.where}: \'folds\' of {stage!r} must be a list such as ["0", "1"], got {values!r}')
+        return tuple(values)
+
+    def files(self) -> dict[str, str]:
+        files: dict[str, str] = self.get("files", dict)
+        if len(files) > MAX_FILES:
+            raise BundleError(f"{self.where}: 'files' names {len(files)} files, more than the {MAX_FILES} allowed")
+        for name, digest in files.items():
+            if not _FILE.fullmatch(name) or name == "bundle.json" or len(name) > MAX_NAME:
+                raise BundleError(f"{self.where}: 'files' holds {name!r}, which is not a path inside the bundle")
+            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+                raise BundleError(f"{self.where}: 'files' needs a SHA-256 of 64 digits for {name!r}, got {digest!r}")
+        return files
+
+    def table_of_stages(self, key: str) -> dict[str, Any]:
+        table = self.get(key, dict)
+        if set(table) != set(STAGES):
+            raise BundleError(f"{self.where}: {key!r} must have the entries {' and '.join(STAGES)}")
+        return dict(table)
+
+
+_KINDS = {int: "a whole number", str: "a text", bool: "true or false", list: "a list", dict: "a table"}

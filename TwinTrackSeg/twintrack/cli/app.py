@@ -1,0 +1,121 @@
+"""The command ``twintrack``: each sub-command reads its options, calls the engine once and shows errors once."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+import threading
+
+import typer
+
+from twintrack import __version__
+from twintrack.cli import cohort as cli_cohort
+from twintrack.cli import export as cli_export
+from twintrack.cli import segment as cli_results
+from twintrack.cli import serve as cli_serve
+from twintrack.cli import study as cli_study
+from twintrack.cli.bundle import bundle_app
+from twintrack.cli.experiment import experiment_app
+from twintrack.errors import Cancelled, InputError, TwinTrackError
+from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
+from twintrack.system.paths import is_utf8
+from twintrack.system.terminal import prepare_streams, say, say_error, say_traceback
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="twintrack",
+    help="Calibrated multi-rater tumour segmentation on contrast CT. Research use only, not a medical device.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (
+    cli_results.demo,
+    cli_results.segment,
+    cli_study.calibrate,
+    cli_study.apply,
+    cli_study.evaluate,
+    cli_results.invasion,
+    cli_export.export,
+    cli_study.phantom,
+    cli_cohort.cohort,
+    cli_serve.serve,
+    cli_serve.certificates,
+):
+    app.command()(command)
+app.add_typer(bundle_app, name="bundle")
+app.add_typer(experiment_app, name="experiment")
+
+# Typer brings its own copy of click from 0.26 on; older versions use the package.
+USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+
+
+BAD_NAMES = (errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.ELOOP)
+"""Error numbers of the system about a path that cannot be one."""
+
+
+CANCELLED = 130
+"""Exit code of a command that was interrupted."""
+
+MAY_BE_EMPTY = ("--vessel-labels", "--name", "--description", "--intended-use")
+"""Options whose text may be empty."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command and exit: 0 done, 2 bad input or usage, 130 cancelled, 1 anything unexpected."""
+    prepare_streams()
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end a run so: in order, as by Ctrl-C
+    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    verbose = "-v" in arguments or "--verbose" in arguments
+    try:
+        if arguments == ["--version"]:
+            say(__version__)
+            return 0
+        _check_arguments(arguments)
+        code = typer.main.get_command(app).main(arguments, prog_name="twintrack", standalone_mode=False)
+        if code == CANCELLED:  # newer versions of typer end so by themselves
+            say_error("cancelled")
+        return code if isinstance(code, int) else 0
+    except (typer.Abort, Cancelled, KeyboardInterrupt):
+        say_error("cancelled")
+        return CANCELLED
+    except USAGE_ERROR as error:
+        return _fail(f"{error.format_message()} (see twintrack --help)", 2, verbose)  # type: ignore[attr-defined]
+    except TwinTrackError as error:
+        return _fail(str(error), 2, verbose)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in BAD_NAMES and error.filename is not None:
+            return _fail(f"{error.filename}: cannot be a file or folder ({error.strerror})", 2, verbose)
+        if is_out_of_memory(error):
+            return _fail(NO_MEMORY, 1, verbose)
+        return _fail(f"unexpected: {error or type(error).__name__} (run again with -v and report it)", 1, verbose)
+
+
+def _fail(message: str, code: int, verbose: bool) -> int:
+    if verbose:
+        say_traceback()
+    say_error(f"error: {message}")
+    return code
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """Refuse what can be no path.
+
+    Libraries that read and write volumes take UTF-8 alone, and one ends the process. An empty path would be the current
+    folder, as it is in Python; it comes from a variable that was not set.
+    """
+    before = ""
+    for argument in arguments:
+        if not is_utf8(argument):
+            raise InputError(f"{argument}: is not UTF-8; rename the file or folder")
+        option, equals, value = argument.partition("=")
+        empty = option if option.startswith("--") and equals and not value else before if not argument else None
+        if empty is not None and empty not in MAY_BE_EMPTY:
+            raise InputError(f"an argument{f' ({empty})' if empty else ''} is empty; is a variable not set?")
+        before = argument

@@ -1,0 +1,126 @@
+"""What every sub-command shares: option types, logging, the progress bar."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from twintrack.errors import InputError
+from twintrack.progress.callbacks import Progress, no_progress
+from twintrack.system.terminal import PrintableFormatter, printable
+
+__all__ = [
+    "Backend",
+    "BackendOption",
+    "CalibratorOption",
+    "Device",
+    "DeviceOption",
+    "OutFolder",
+    "Overwrite",
+    "Verbose",
+    "own_calibrator",
+    "parse_pair",
+    "progress_bar",
+    "start_log",
+]
+
+
+class Device(str, Enum):
+    """Where the networks run."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class Backend(str, Enum):
+    """What runs the networks on a CPU."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and show the traceback of an error.")]
+Overwrite = Annotated[
+    bool,
+    typer.Option("--overwrite", help="Replace other files at the places of the results; never an input."),
+]
+OutFolder = Annotated[Path, typer.Option("--out", help="Result folder.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
+BackendOption = Annotated[
+    Backend, typer.Option(help="What runs them on a CPU.", show_default="auto: OpenVINO where it is installed")
+]
+CalibratorOption = Annotated[
+    Path | None,
+    typer.Option(help="Calibrator file (of twintrack calibrate) in place of the bundle's.", show_default=False),
+]
+
+
+def own_calibrator(path: Path | None, no_calibration: bool) -> str | None:
+    """Return the setting for ``--calibrator``, which says the opposite of ``--no-calibration``."""
+    if path is not None and no_calibration:
+        raise InputError("--calibrator and --no-calibration say the opposite; leave one out")
+    return None if path is None else str(path)
+
+
+def start_log(verbose: bool) -> None:
+    """Log warnings of the engine only, or more of it."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, handlers=[handler])
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """Show a bar on a terminal, nothing otherwise."""
+    if not sys.stderr.isatty():
+        yield no_progress
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    from twintrack.progress.time_left import TimeLeft
+
+    columns = (
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        TextColumn("{task.description}", markup=False),
+    )
+    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0, left="")
+        time_left = TimeLeft()
+
+        def update(done: float, text: str) -> None:
+            bar.update(task, completed=done, description=printable(text), left=_left_text(time_left.update(done)))
+
+        yield update
+
+
+def _left_text(seconds: float | None) -> str:
+    """Say how long it still takes; nothing as long as that is not known, nor at the very end."""
+    from twintrack.progress.time_left import round_time
+
+    if not seconds:
+        return ""
+    number, unit = round_time(seconds)
+    return f"about {number} {unit} left,"
+
+
+def parse_pair(entry: str) -> tuple[str, str]:
+    """Read ``NAME=VALUE``."""
+    name, equals, value = entry.partition("=")
+    if not equals or not name or not value:
+        raise InputError(f"expected NAME=VALUE, got {entry!r}")
+    return name, value

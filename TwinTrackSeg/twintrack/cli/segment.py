@@ -1,0 +1,180 @@
+"""Sub-commands that make and use one result: demo, segment, invasion."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twintrack.cli.options import (
+    Backend,
+    BackendOption,
+    CalibratorOption,
+    Device,
+    DeviceOption,
+    OutFolder,
+    Overwrite,
+    Verbose,
+    own_calibrator,
+    progress_bar,
+    start_log,
+)
+from twintrack.system.terminal import say, say_error
+
+if TYPE_CHECKING:
+    from twintrack.progress.callbacks import Progress
+    from twintrack.settings import SegmentSettings
+
+__all__ = ["demo", "invasion", "segment"]
+
+RulesOption = Annotated[str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")]
+
+
+def demo(
+    out: OutFolder, device: DeviceOption = Device.AUTO, overwrite: Overwrite = False, verbose: Verbose = False
+) -> None:
+    """Run the main job on a generated phantom CT (a DICOM series) with the shipped demo bundle."""
+    start_log(verbose)
+    from twintrack.studies.demo import run_demo
+
+    with progress_bar() as progress:
+        result = run_demo(out, device=device.value, overwrite=overwrite, progress=progress)
+    _summarise(result)
+
+
+def segment(
+    ct: Annotated[Path, typer.Argument(help="NIfTI/NRRD/MHA file, DICOM folder or ZIP, or one file of the series.")],
+    out: OutFolder,
+    bundle: Annotated[Path | None, typer.Option(help="Model bundle: a folder or a zip.")] = None,
+    series: Annotated[
+        str | None, typer.Option("--series", "--series-uid", help="UID of the DICOM series, where there are several.")
+    ] = None,
+    vessels: Annotated[Path | None, typer.Option(help="Vessel label map of the CT.")] = None,
+    vessel_names: Annotated[
+        str | None, typer.Option(help="Values in --vessels.", show_default="PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5")
+    ] = None,
+    rules: RulesOption = "nccn",
+    roi: Annotated[str, typer.Option(help="auto, full, or i0,i1,j0,j1,k0,k1 (voxel index, end exclusive).")] = "auto",
+    threshold: Annotated[float, typer.Option(help="Fraction of readers at which the outline is drawn.")] = 0.5,
+    device: DeviceOption = Device.AUTO,
+    backend: BackendOption = Backend.AUTO,
+    every_tile: Annotated[
+        bool, typer.Option("--every-tile", help="All networks look everywhere, also where the first sees no tumour.")
+    ] = False,
+    keep_score: Annotated[bool, typer.Option("--keep-score", help="Also write the uncalibrated score.")] = False,
+    dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (the input must be DICOM).")] = False,
+    calibrator: CalibratorOption = None,
+    no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
+    run_on: Annotated[
+        str | None, typer.Option(help="Address of a server (twintrack serve) that does it with its own bundle.")
+    ] = None,
+    tls: Annotated[Path | None, typer.Option("--tls", help="Folder with the certificates for --run-on.")] = None,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Segment one CT: calibrated map, vessel readouts, pictures and report."""
+    start_log(verbose)
+    if bundle is None and run_on is None:
+        raise typer.BadParameter("give a bundle, or --run-on and the address of a server", param_hint="--bundle")
+    if tls is not None and run_on is None:
+        raise typer.BadParameter("certificates are for a server; give its address too", param_hint="--tls")
+    from twintrack.settings import SegmentSettings, parse_roi, parse_vessel_names
+
+    settings = SegmentSettings(
+        roi=parse_roi(roi),
+        threshold=threshold,
+        device=device.value,
+        backend=backend.value,
+        every_tile=every_tile,
+        calibrate=not no_calibration,
+        calibrator=own_calibrator(calibrator, no_calibration),
+        keep_score=keep_score,
+        dicom=dicom,
+        series=series,
+        vessels=None if vessels is None else str(vessels),
+        vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
+        rules=rules,
+    )
+    with progress_bar() as progress:
+        result = _segment(ct, bundle, out, settings, run_on, tls, overwrite, progress)
+    _summarise(result)
+
+
+def _segment(
+    ct: Path,
+    bundle: Path | None,
+    out: Path,
+    settings: SegmentSettings,
+    run_on: str | None,
+    tls: Path | None,
+    overwrite: bool,
+    progress: Progress,
+) -> Path:
+    """Segment here, or on a server."""
+    if run_on is None and bundle is not None:
+        from twintrack.results.folder import segment_file
+
+        return segment_file(ct, bundle, out, settings, overwrite=overwrite, progress=progress)
+    from twintrack.execution.server.client import segment_there
+
+    def tell(line: str) -> None:
+        say_error(line)
+
+    address = run_on or ""
+    return segment_there(
+        ct,
+        bundle,
+        out,
+        settings,
+        address=address,
+        certificates=tls,
+        announce=tell,
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def invasion(
+    probability: Annotated[Path, typer.Argument(help="Probability map.")],
+    vessels: Annotated[Path, typer.Option(help="Vessel label map of the same patient space.")],
+    out: Annotated[Path, typer.Option(help="The .json to write; a .csv comes beside it.")],
+    vessel_names: Annotated[str, typer.Option(help="Values in --vessels.")] = "PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5",
+    rules: RulesOption = "nccn",
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure how far the tumour wraps around each vessel."""
+    start_log(verbose)
+    from twintrack.results.folder import measure_files
+    from twintrack.settings import parse_vessel_names
+
+    with progress_bar() as progress:
+        found = measure_files(
+            probability,
+            vessels,
+            parse_vessel_names(vessel_names),
+            out,
+            rules=rules,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for warning in found["warnings"]:
+        say_error(f"warning: {warning}")
+    for name, vessel in found["vessels"].items():
+        if vessel["reason"] is not None:
+            say_error(f"{name}: {vessel['reason']}")
+    say(f"{out}: written")
+
+
+def _summarise(folder: Path) -> None:
+    """Print what was found, and where it lies."""
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    for warning in result["warnings"]:
+        say_error(f"warning: {warning}")
+    volume = result["volume_ml"]
+    say(f"tumour at {result['threshold']:g} of readers: {volume['at_threshold']:.1f} mL")
+    say(f"expected over readers: {volume['expected']:.1f} mL ({volume['p10']:.1f} to {volume['p90']:.1f} mL)")
+    say(f"lesions: {len(result['lesions'])}")
+    say(f"report: {folder / 'report.html'}")

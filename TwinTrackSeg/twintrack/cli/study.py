@@ -1,0 +1,225 @@
+"""Sub-commands of a study with several readers: calibrate, apply, evaluate, phantom."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from twintrack.cli.cohort import InsecureOption, SchedulerOption, WaitOption, cluster
+from twintrack.cli.options import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
+from twintrack.execution.cluster.versions import WORKER_PATIENCE_S
+from twintrack.system.terminal import say, say_error
+
+if TYPE_CHECKING:
+    from twintrack.calibration import Calibrator, ScoreSketch
+
+__all__ = ["apply", "calibrate", "evaluate", "phantom"]
+
+
+class Target(str, Enum):
+    """What a calibrator is fitted to."""
+
+    MHR = "mhr"
+    SINGLE_RATER = "single-rater"
+    HARD_LABEL = "hard-label"
+
+
+class Domain(str, Enum):
+    """The voxels a calibrator is fitted on."""
+
+    ROI = "roi"
+    ALL = "all"
+
+
+class Weights(str, Enum):
+    """What weighs the same in a fit."""
+
+    VOXEL = "voxel"
+    CASE = "case"
+
+
+def calibrate(
+    manifest: Annotated[
+        list[Path],
+        typer.Argument(help="CSV with case, score (or image) and annotation_1..N; or sketches (.npz); also several."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="The calibrator.json to write.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle that scores the column image.")] = None,
+    target: Annotated[Target, typer.Option(help="What to fit.")] = Target.MHR,
+    rater: Annotated[int | None, typer.Option(help="The rater of --target single-rater, from 1.")] = None,
+    bins: Annotated[int | None, typer.Option(help="Equal-mass bins.", show_default="250")] = None,
+    select_bins: Annotated[
+        bool, typer.Option("--select-bins", help="Choose the bins by leaving out each case in turn.")
+    ] = False,
+    domain: Annotated[Domain, typer.Option(help="Fit on voxels with a score above 0, or on all.")] = Domain.ROI,
+    weights: Annotated[Weights, typer.Option(help="Weigh every voxel the same, or every case.")] = Weights.VOXEL,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples of the cases for the band; 0 for none.")] = 1000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
+    plot: Annotated[Path | None, typer.Option(help="Reliability picture to write.")] = None,
+    sketch: Annotated[Path | None, typer.Option(help="Sketch of the cases to write (.npz), to be added up.")] = None,
+    device: DeviceOption = Device.AUTO,
+    scheduler: SchedulerOption = None,
+    insecure_scheduler: InsecureOption = False,
+    wait_s: WaitOption = WORKER_PATIENCE_S,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Fit a calibrator on multi-rater cases."""
+    start_log(verbose)
+    if out is None and (sketch is None or plot is not None):
+        raise typer.BadParameter("give the calibrator to write, or --sketch FILE.npz alone", param_hint="--out")
+    if select_bins and bins is not None:
+        raise typer.BadParameter("leave one of --bins and --select-bins out", param_hint="--select-bins")
+    if (target is Target.SINGLE_RATER) != (rater is not None):
+        raise typer.BadParameter("goes with --target single-rater, and that with --rater N", param_hint="--rater")
+    from twintrack.calibration import save_sketch, write_calibrator
+    from twintrack.calibration.reliability import check_picture_name
+    from twintrack.calibration.sketch_file import check_sketch_name
+    from twintrack.progress.callbacks import part
+    from twintrack.studies.calibrate import calibration_inputs, fit_sketch, sketch_cases
+    from twintrack.system.atomic import atomic_path, check_output_files
+
+    # What is wrong with a name shall show before hours of work.
+    if plot is not None:
+        check_picture_name(plot)
+    if sketch is not None:
+        check_sketch_name(sketch)
+    inputs = calibration_inputs(manifest, bundle)
+    outputs = [path for path in (sketch, out, plot) if path is not None]
+    if len({path.absolute() for path in outputs}) < len(outputs):
+        raise typer.BadParameter("two of the files to write have the same name; give each its own", param_hint="--out")
+    check_output_files(*outputs, inputs=inputs, overwrite=overwrite)
+    spreading = cluster(scheduler, wait_s, insecure=insecure_scheduler, bundle=bundle)
+    with progress_bar() as progress, spreading as spread:
+        found = sketch_cases(
+            [_as_workers_see_it(path, scheduler) for path in manifest],
+            bundle_path=bundle,
+            domain=domain.value,
+            weighting=weights.value,
+            device=device.value,
+            spread=spread,
+            progress=part(progress, 0.0, 0.9),
+        )
+        if sketch is not None:
+            save_sketch(found, sketch, inputs=inputs, overwrite=overwrite)
+            say(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
+        if out is None:
+            return
+        calibrator = fit_sketch(
+            found,
+            target=target.value,
+            rater=rater,
+            bins=None if select_bins else 250 if bins is None else bins,
+            resamples=bootstrap,
+            seed=seed,
+            where=", ".join(str(path) for path in manifest),
+            progress=part(progress, 0.9, 1.0),
+        )
+        place = partial(atomic_path, inputs=inputs, overwrite=overwrite)
+        with place(out) as new, nullcontext() if plot is None else place(plot) as drawn:  # both, or neither
+            write_calibrator(calibrator, new)
+            if drawn is not None:
+                _draw(drawn, found, calibrator)
+    _tell(out, calibrator)
+
+
+def _as_workers_see_it(manifest: Path, scheduler: str | None) -> Path:
+    """Return a path that also leads there from a worker, whose working folder is another."""
+    return manifest if scheduler is None else manifest.absolute()
+
+
+def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator) -> None:
+    from twintrack.calibration import plot_reliability, reliability_curve
+
+    curves = {"score": reliability_curve(sketch), "calibrated": reliability_curve(sketch, calibrator)}
+    plot_reliability(plot, curves, calibrator=calibrator)
+
+
+def _tell(out: Path, calibrator: Calibrator) -> None:
+    """Say what was fitted, how the bins were chosen, and why the map may not be trusted."""
+    selection = calibrator.selection
+    if selection is not None:
+        say("bins  held-out Brier score  above the least  standard error")
+        rows = zip(selection.bins, selection.loss, selection.excess, selection.excess_error, strict=True)
+        for bins, loss, excess, error in rows:
+            mark = "  <- chosen" if bins == selection.chosen else ""
+            say(f"{bins:4d}  {loss:20.9f}  {excess:15.3e}  {error:14.3e}{mark}")
+    for warning in calibrator.warnings:
+        say_error(f"warning: {warning}")
+    say(
+        f"{out}: fitted to {calibrator.target} on {calibrator.cases} cases, {calibrator.voxels} voxels, "
+        f"{calibrator.bins} bins"
+    )
+
+
+def apply(
+    score: Annotated[Path, typer.Argument(help="Volume with a pooled score in [0, 1].")],
+    calibrator: Annotated[Path, typer.Option(help="calibrator.json")],
+    out: Annotated[Path, typer.Option(help="The map to write (.nii.gz).")],
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Calibrate a score volume."""
+    start_log(verbose)
+    from twintrack.studies.calibrate import apply_to_file
+
+    for warning in apply_to_file(score, calibrator, out, overwrite=overwrite).warnings:
+        say_error(f"warning: {warning}")
+    say(f"{out}: written")
+
+
+def evaluate(
+    manifest: Annotated[Path, typer.Argument(help="CSV with case, probability, annotation_1..N; optional vessels.")],
+    out: OutFolder,
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the cases for the intervals.")] = 5000,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
+    compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
+    scheduler: SchedulerOption = None,
+    insecure_scheduler: InsecureOption = False,
+    wait_s: WaitOption = WORKER_PATIENCE_S,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Score maps with the CURVAS-PDACVI protocol and further metrics."""
+    start_log(verbose)
+    from twintrack.studies.evaluate.run import evaluate_manifest
+    from twintrack.studies.map_cases import one_by_one
+
+    with progress_bar() as progress, cluster(scheduler, wait_s, insecure=insecure_scheduler) as spread:
+        evaluate_manifest(
+            _as_workers_see_it(manifest, scheduler),
+            out,
+            bootstrap=bootstrap,
+            seed=seed,
+            compare=None if compare is None else _as_workers_see_it(compare, scheduler),
+            spread=spread or one_by_one,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    for warning in summary["warnings"]:
+        say_error(f"warning: {warning}")
+    say(f"{out / 'summary.md'}: {summary['cases']} cases")
+
+
+def phantom(
+    cases: Annotated[int, typer.Option(min=1, help="Number of cases.")],
+    out: OutFolder,
+    raters: Annotated[int, typer.Option(min=1, help="Readers a case.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first case; the next ones count on.")] = 0,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw synthetic multi-rater cases with a manifest.csv."""
+    start_log(verbose)
+    from twintrack.phantom import write_cohort
+
+    with progress_bar() as progress:
+        manifest = write_cohort(out, cases=cases, raters=raters, seed=seed, overwrite=overwrite, progress=progress)
+    say(str(manifest))

@@ -1,0 +1,1 @@
+"""DICOM in: find, choose and read a CT series."""

@@ -1,0 +1,223 @@
+"""Find the slices of the one CT series that a folder, a ZIP archive or a file stands for."""
+
+from __future__ import annotations
+
+import filecmp
+import logging
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from twintrack.dicom.read.archive import unpack
+from twintrack.dicom.read.choose import choose_series
+from twintrack.dicom.read.enhanced import frames_of, is_multi_frame
+from twintrack.dicom.read.headers import DIRECTORY_STORAGE, HEADER_LIMITS, Header, TooMuchError, is_zip, read_header
+from twintrack.errors import InputError
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
+from twintrack.system.paths import is_there
+
+__all__ = ["MOST_FILES", "find_series", "is_plain"]
+
+logger = logging.getLogger(__name__)
+
+MOST_FILES = 200_000
+"""A folder with more files than this is refused: no CT series has as many."""
+
+MOST_ELEMENTS = 30_000_000
+"""Elements that are walked through in all files of a folder; 20,000 slices have some three million."""
+
+LONGEST_S = 1800.0
+"""Time for all headers of a folder; 20,000 slices take a minute, on a slow network some ten."""
+
+
+def find_series(
+    path: str | Path,
+    folder: Path,
+    *,
+    series_uid: str | None = None,
+    preferred_uid: str | None = None,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> list[Header]:
+    """Return the slices of the CT series `series_uid` at `path`, or of the one CT series there, in no special order.
+
+    There is one header for each slice: a file, or a frame of a multi-frame file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A folder or ZIP archive (scouts, dose reports, derived objects, DICOMDIR and files of other kinds are passed
+        over), or one file, which picks its own series from its folder. Folders are not searched recursively.
+    folder : Path
+        An empty folder, where a ZIP archive is unpacked.
+    series_uid : str, optional
+        SeriesInstanceUID, to choose among several.
+    preferred_uid : str, optional
+        The one to take where there are several and none is chosen.
+    progress : callable
+        Told the fraction of files looked at.
+    cancel : CancelToken, optional
+        Checked before each file.
+
+    Raises
+    ------
+    InputError
+        If there is no such path, no DICOM image, more than one series, another modality than CT, or a file is damaged.
+    Cancelled
+        If `cancel` was triggered.
+    """
+    path, cancel = Path(path), cancel or CancelToken()
+    if not is_there(path):
+        raise InputError(f"{path}: no such file or folder")
+    if path.is_dir():
+        series = _chosen(path, _scan(path, _files_in(path), progress, cancel), series_uid, preferred_uid)
+    elif not path.is_file():
+        raise InputError(f"{path}: no plain file and no folder; give a folder with a CT series, or one file of it")
+    elif is_zip(path):
+        unpacked = unpack(path, folder, part(progress, 0.0, 0.5), cancel)
+        headers = _scan(path, unpacked.items(), part(progress, 0.5, 1.0), cancel)
+        series = _chosen(path, headers, series_uid, preferred_uid)
+    else:
+        series = _series_of_file(path, series_uid, progress, cancel)
+    for header in series:
+        _check_ct(path, header)
+        if header.whole_number("SamplesPerPixel") > 1:
+            raise InputError(f"{header.place}: a colour picture, not a CT image; give the original series")
+    slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
+    return _without_copies(slices)
+
+
+def _series_of_file(path: Path, series_uid: str | None, progress: Progress, cancel: CancelToken) -> list[Header]:
+    """Return the series that the file `path` belongs to, from its folder; a scout picks itself."""
+    picked = read_header(path)
+    if picked is None:
+        raise InputError(f"{path}: not a DICOM file; give a folder with a CT series, or one file of it")
+    _check_ct(path, picked)
+    if series_uid not in (None, picked.series_uid):
+        raise InputError(
+            f"{path}: belongs to the series '{picked.series_uid}', not to '{series_uid}'; leave out one of the two"
+        )
+    found = _scan(path.parent, _files_in(path.parent), progress, cancel)
+    chosen = choose_series(path, [header for header in found.headers if header.is_image], picked.series_uid)
+    _refuse_too_much(found, chosen)
+    return chosen
+
+
+def _files_in(folder: Path) -> list[tuple[Path, None]]:
+    """Return the plain files directly inside `folder`, which are called by their own path."""
+    files: list[tuple[Path, None]] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_plain(entry):
+                    files.append((folder / entry.name, None))
+                if len(files) > MOST_FILES:
+                    raise InputError(f"{folder}: holds more than {MOST_FILES} files; give a folder of the series alone")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be listed; check the permissions of the folder") from error
+    return sorted(files)
+
+
+def is_plain(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is a file, or a link to one."""
+    try:
+        return entry.is_file()
+    except OSError:  # a link in a circle
+        return False
+
+
+@dataclass
+class _Scan:
+    """What the files of a folder are: headers, and what was given up before all of the header was read."""
+
+    headers: list[Header] = field(default_factory=list)
+    too_much: list[TooMuchError] = field(default_factory=list)
+
+
+def _scan(place: Path, files: Iterable[tuple[Path, Path | None]], progress: Progress, cancel: CancelToken) -> _Scan:
+    """Read the headers of all DICOM files among `files`, pairs of a file and what to call it."""
+    listed = list(files)
+    found = _Scan()
+    walked, until_s = 0, time.monotonic() + LONGEST_S
+    for number, (file, shown) in enumerate(listed):
+        cancel.check()
+        progress(number / len(listed), "looking for the series")
+        try:
+            header = read_header(file, shown)
+        except TooMuchError as error:
+            found.too_much.append(error)
+            walked += HEADER_LIMITS.elements
+            header = None
+        if header is not None:
+            found.headers.append(header)
+            walked += header.walked
+        if walked > MOST_ELEMENTS or time.monotonic() > until_s:
+            raise InputError(
+                f"{place}: the headers of its files are larger than those of any CT study; give a folder with the "
+                "series alone"
+            )
+    passed_over = len(listed) - len(found.headers) - len(found.too_much)
+    if passed_over:
+        logger.info("passed over %d of %d files that are not DICOM", passed_over, len(listed))
+    return found
+
+
+def _refuse_too_much(found: _Scan, chosen: list[Header]) -> None:
+    """Refuse a file that goes beyond a limit and may be a slice of the chosen series; pass over others, and say so."""
+    for error in found.too_much:
+        if error.may_belong_to(chosen[0].series_uid):
+            raise error
+        logger.warning("passed over a file of another series: %s", error)
+
+
+def _chosen(place: Path, found: _Scan, series_uid: str | None, preferred_uid: str | None) -> list[Header]:
+    images = [header for header in found.headers if header.is_image]
+    if not images:
+        if found.too_much:
+            raise found.too_much[0]
+        raise _no_images(place, found.headers)
+    if len(images) < len(found.headers):
+        logger.info("passed over %d DICOM files that are not images", len(found.headers) - len(images))
+    chosen = choose_series(place, images, series_uid, preferred_uid)
+    _refuse_too_much(found, chosen)
+    return chosen
+
+
+def _no_images(place: Path, headers: list[Header]) -> InputError:
+    """Say what a folder or archive without images holds instead."""
+    if not headers:
+        if not place.is_dir():
+            return InputError(f"{place}: no DICOM files in this ZIP archive; give one that holds a CT series")
+        inside = any(item.is_dir() for item in place.iterdir())
+        hint = "give the subfolder that holds the CT series" if inside else "give a folder with a CT series"
+        return InputError(f"{place}: no DICOM files directly in this folder; {hint}")
+    if all(header.sop_class_uid == DIRECTORY_STORAGE for header in headers):
+        return InputError(f"{place}: holds a DICOMDIR index but no images; give the folder with the CT series")
+    kinds = sorted({header.text("Modality") or "unknown" for header in headers})
+    return InputError(f"{place}: holds no images, only DICOM of modality {', '.join(kinds)}; a CT series is needed")
+
+
+def _check_ct(path: Path, header: Header) -> None:
+    if header.sop_class_uid == DIRECTORY_STORAGE:
+        raise InputError(f"{path}: a DICOMDIR is only an index; give the folder with the CT series, or one file of it")
+    modality = header.text("Modality")
+    if modality != "CT":
+        raise InputError(f"{path}: the modality is {modality or 'not stated'}; a CT series is needed")
+    if not header.is_image:
+        raise InputError(f"{path}: a DICOM object without pixels; give a CT series")
+
+
+def _without_copies(slices: list[Header]) -> list[Header]:
+    """Leave out files that are copies, byte for byte, of another one."""
+    first: dict[tuple[str, int | None], Header] = {}
+    kept = []
+    for header in slices:
+        original = first.setdefault((header.sop_instance_uid, header.frame), header)
+        # Without an instance UID, as after a strict de-identification, the whole files would all have to be compared.
+        if original is header or not header.sop_instance_uid or not filecmp.cmp(original.path, header.path, False):
+            kept.append(header)
+    if len(kept) < len(slices):
+        logger.info("passed over %d copies of slices", len(slices) - len(kept))
+    return kept

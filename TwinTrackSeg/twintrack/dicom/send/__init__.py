@@ -1,0 +1,1 @@
+"""DICOM on its way: C-STORE and STOW-RS."""

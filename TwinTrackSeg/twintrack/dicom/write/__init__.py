@@ -1,0 +1,1 @@
+"""DICOM out: segmentation, parametric map, structured report, and a synthetic CT series."""

@@ -1,0 +1,201 @@
+"""Write a structured report (DICOM SR, TID 1500) of volumes, diameters and vessel contact."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twintrack import __version__
+from twintrack.dicom.read.series import DicomSeries
+from twintrack.dicom.write.derived import Algorithm, MapMeaning, save_dataset
+from twintrack.dicom.write.references import refer_to_frames
+from twintrack.dicom.write.remarks import TEXT_LIMIT, Remarks
+from twintrack.dicom.write.report_content import Group, report_groups
+from twintrack.dicom.write.segment_description import MANUFACTURER, as_code
+from twintrack.dicom.write.source import give_identity, source_images, take_identity
+from twintrack.dicom.write.terminology import TUMOR
+from twintrack.errors import OutputError
+
+if TYPE_CHECKING:
+    from highdicom.sr import MeasurementReport, ReferencedSegment
+    from pydicom.dataset import Dataset
+
+__all__ = ["write_structured_report"]
+
+logger = logging.getLogger(__name__)
+
+SERIES_NUMBER = 904
+SERIES_DESCRIPTION = "TwinTrackSeg measurements (research use only)"
+DEVICE_NAME = "TwinTrackSeg, for research use only"
+
+DECIMALS = 4
+"""Decimals of the measured numbers."""
+
+
+def write_structured_report(
+    result: Mapping[str, Any],
+    invasion: Mapping[str, Any] | None,
+    series: DicomSeries,
+    segmentation: str | Path,
+    path: str | Path,
+    *,
+    algorithm: Algorithm,
+    meaning: MapMeaning = MapMeaning.MHR,
+    raters: int | None = None,
+) -> Path:
+    """Write a TID 1500 measurement report whose groups refer to the segment that was measured.
+
+    Parameters
+    ----------
+    result, invasion : mapping
+        The content of ``result.json`` and, where vessels are known, ``invasion.json``.
+    series : DicomSeries
+        The CT series that was segmented; its patient and study are taken over.
+    segmentation : str or Path
+        The binary segmentation object of the same result, with a segment ``tumor``.
+    path : str or Path
+        The file to write; it appears only when it is complete.
+    algorithm, meaning, raters
+        As in `write_segmentation`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InputError
+        If a source file cannot be read again.
+    OutputError
+        If the segmentation holds no tumour, or the file cannot be written.
+    """
+    import pydicom
+    from pydicom.config import disable_value_validation
+
+    path = Path(path)
+    segments = pydicom.dcmread(segmentation, stop_before_pixels=True)
+    groups = report_groups(result, invasion, meaning, raters)
+    if _number_of("tumor", segments) is None or not groups:
+        raise OutputError(f"{path}: not written, because the result holds no tumour to report on")
+    with disable_value_validation():
+        sources = source_images(series)
+        identity = take_identity(sources)
+        _blank_patient(segments)
+        content = _content(groups, segments, sources[0], algorithm)
+        dataset = _document(content, [segments, *sources], Remarks.of(result))
+        give_identity(dataset, identity)
+        refer_to_frames(dataset, series)
+    save_dataset(dataset, path)
+    logger.info("wrote a structured report of %d groups", len(groups))
+    return path
+
+
+def _blank_patient(segments: Dataset) -> None:
+    """Make the segmentation agree with the blanked source images; the identity is written at the end."""
+    take_identity([segments])
+
+
+def _number_of(name: str, segments: Dataset) -> int | None:
+    """Return the number of the segment that is tracked as `name`."""
+    for item in segments.SegmentSequence:
+        if item.get("TrackingID") == name:
+            return int(item.SegmentNumber)
+    return None
+
+
+def _document(content: MeasurementReport, evidence: list[Dataset], remarks: Remarks) -> Dataset:
+    """Wrap the content as a document that nobody has verified."""
+    import highdicom as hd
+    from pydicom.uid import generate_uid
+
+    return hd.sr.Comprehensive3DSR(
+        evidence=evidence,
+        content=content,
+        series_number=SERIES_NUMBER,
+        series_instance_uid=generate_uid(),
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer=MANUFACTURER,
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        series_description=remarks.series_description(SERIES_DESCRIPTION),
+        manufacturer_model_name=MANUFACTURER,
+        software_versions=__version__,
+        device_serial_number="0",
+    )
+
+
+def _content(groups: list[Group], segments: Dataset, source: Dataset, algorithm: Algorithm) -> MeasurementReport:
+    """Return the tree of the report."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+    from pydicom.uid import generate_uid
+
+    device = hd.sr.DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(entropy_srcs=["twintrack", "device", __version__]),
+        name=DEVICE_NAME,
+        manufacturer_name=MANUFACTURER,
+        model_name=f"{MANUFACTURER} {__version__}",
+    )
+    observer = hd.sr.ObserverContext(observer_type=codes.DCM.Device, observer_identifying_attributes=device)
+    return hd.sr.MeasurementReport(
+        observation_context=hd.sr.ObservationContext(observer_device_context=observer),
+        procedure_reported=codes.LN.CTUnspecifiedBodyRegion,
+        title=codes.DCM.ImagingMeasurementReport,
+        imaging_measurements=[_group(group, segments, source, algorithm) for group in groups],
+    )
+
+
+def _group(group: Group, segments: Dataset, source: Dataset, algorithm: Algorithm) -> Any:
+    """Return one measurement group on the tumour's segment."""
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+    from pydicom.uid import generate_uid
+
+    number = _number_of(group.segment, segments)
+    tracked = segments.SegmentSequence[(number or 1) - 1].TrackingUID if group.name == group.segment else generate_uid()
+    made = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
+        tracking_identifier=hd.sr.TrackingIdentifier(uid=tracked, identifier=group.name),
+        referenced_segment=_segment_reference(segments, number or 1, source),
+        finding_type=as_code(TUMOR.type),
+        finding_category=as_code(TUMOR.category),
+        finding_sites=[hd.sr.FindingSite(as_code(group.site))],
+        algorithm_id=hd.sr.AlgorithmIdentification(
+            name=algorithm.name[:TEXT_LIMIT],
+            version=algorithm.version[:TEXT_LIMIT],
+            parameters=[f"bundle_sha256={algorithm.bundle_sha256}"],
+        ),
+        measurements=[
+            hd.sr.Measurement(
+                name=as_code(quantity.name),
+                value=round(quantity.value, DECIMALS),
+                unit=as_code(quantity.unit),
+                derivation=None if quantity.derivation is None else as_code(quantity.derivation),
+            )
+            for quantity in group.quantities
+        ],
+        qualitative_evaluations=[
+            hd.sr.QualitativeEvaluation(name=as_code(item.name), value=as_code(item.value))
+            for item in group.evaluations
+        ],
+    )
+    if group.comment:
+        contains = hd.sr.RelationshipTypeValues.CONTAINS
+        made[0].ContentSequence.append(hd.sr.TextContentItem(codes.DCM.Comment, group.comment, contains))
+    return made
+
+
+def _segment_reference(segments: Dataset, number: int, source: Dataset) -> ReferencedSegment:
+    """Refer to a segment, and to the series that it was drawn on."""
+    import highdicom as hd
+
+    return hd.sr.ReferencedSegment(
+        sop_class_uid=segments.SOPClassUID,
+        sop_instance_uid=segments.SOPInstanceUID,
+        segment_number=number,
+        source_series=hd.sr.SourceSeriesForSegmentation(referenced_series_instance_uid=source.SeriesInstanceUID),
+    )

@@ -1,0 +1,1 @@
+"""Dask: schedulers, workers, and what is submitted to them."""

@@ -1,0 +1,86 @@
+"""``index.html``: all cases of a cohort in one table to sort and filter, which opens from a file share."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from twintrack import __version__
+from twintrack.execution.cohort.case_folder import folder_name
+from twintrack.execution.cohort.plan import CASES, CohortPlan
+
+__all__ = ["INDEX", "write_index"]
+
+INDEX = "index.html"
+
+_VESSEL = ("expected_angle_deg", "p_contact", "p_encased")
+
+
+def write_index(plan: CohortPlan, folder: Path, note: str = "") -> None:
+    """Write the page case by case, with a note on all of them.
+
+    Names and reasons reach the page as JSON in which no tag can end, and the page puts them into it as plain text. Only
+    its own script may run.
+    """
+    data = files("twintrack") / "data"
+    page = (data / "cohort.html").read_text(encoding="utf-8")
+    script = (data / "cohort.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    about = (
+        f"TwinTrack {__version__}, bundle {plan.bundle_path.name} (sha256 {plan.bundle_sha256[:16]}), "
+        f"threshold {plan.settings.threshold:g} of readers. {note}"
+    )
+    values = {
+        "SCRIPT_HASH": f"'sha256-{digest}'",
+        "CASES": str(len(plan)),
+        "ABOUT": html.escape(about),
+        "SCRIPT": script,
+    }
+    before, after = page.split("@@DATA@@")
+    with (folder / INDEX).open("w", encoding="utf-8", newline="\n") as stream:
+        stream.write(_filled(before, values))
+        stream.write(f'{{"vessels": {_json(list(plan.vessels))}, "rows": [\n')
+        for number, row in enumerate(_rows(plan)):
+            stream.write((",\n" if number else "") + _json(row))
+        stream.write("\n]}")
+        stream.write(_filled(after, values))
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    for name, value in values.items():
+        text = text.replace(f"@@{name}@@", value)
+    return text
+
+
+def _json(content: object) -> str:
+    """Return JSON that can stand inside a script element."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _rows(plan: CohortPlan) -> Iterator[list[Any]]:
+    """Yield what the page shows of each case, in the order that its script expects."""
+    for case, record in plan.records():
+        row = record.get("row", {})
+        yield [
+            case.case,
+            f"{CASES}/{folder_name(case.case)}",
+            record["status"],
+            _rounded(row.get("volume_expected_ml")),
+            _rounded(row.get("volume_at_threshold_ml")),
+            row.get("lesions"),
+            row.get("contact_pattern"),
+            row.get("warnings") or record.get("reason") or "",
+            record["seconds"].get("total"),
+            [[_rounded(row.get(f"{vessel.lower()}_{name}")) for name in _VESSEL] for vessel in plan.vessels],
+        ]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

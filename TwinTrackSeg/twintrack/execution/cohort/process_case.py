@@ -1,0 +1,166 @@
+"""One case of a cohort: paths and settings in, a complete folder on disk and a word about it out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twintrack.errors import OutputError, TwinTrackError
+from twintrack.execution.cohort.case_folder import RECORD, read_record, write_record
+from twintrack.execution.cohort.case_row import case_row
+from twintrack.inference.loaded_model import model_of_process, return_memory
+from twintrack.results.folder import RESULT_FILES, run_inputs, segment_file
+from twintrack.system.atomic import atomic_folder
+
+__all__ = ["CaseTask", "failure_record", "process_case", "publish_failure"]
+
+COMMAND = "cohort"
+"""What the list of files in a case's folder calls its writer."""
+
+THUMBNAIL = "thumbnail.jpg"
+"""Small copy of ``overview.png`` for the table of all cases."""
+
+CASE_FILES = (*RESULT_FILES, THUMBNAIL, RECORD)
+"""All that a case's folder may get."""
+
+THUMBNAIL_SIZE = (320, 200)
+"""Largest width and height of a thumbnail."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaseTask:
+    """What a worker needs to know of a case; small, because the scheduler holds it.
+
+    Attributes
+    ----------
+    case : str
+        Its name in the manifest.
+    key : str
+        Hash of all that the result depends on.
+    source, folder : str
+        The CT, and the folder that is to hold the result; absolute, as the workers see them.
+    bundle, bundle_sha256 : str
+        The bundle's place and what it has to hold.
+    settings : mapping
+        `SegmentSettings` as JSON values.
+    made : mapping
+        What `key` is made of; see `twintrack.execution.cohort.outdated`.
+    overwrite : bool
+        Whether other files at the places of the result's are replaced.
+    """
+
+    case: str
+    key: str
+    source: str
+    folder: str
+    bundle: str
+    bundle_sha256: str
+    settings: Mapping[str, Any]
+    made: Mapping[str, Any]
+    overwrite: bool = False
+
+
+def process_case(task: CaseTask) -> str:
+    """Segment a case, unless its folder already holds the result; return ``done`` or ``failed``.
+
+    Whatever is wrong with the case is written into its folder as a failure with the reason; the run goes on.
+
+    Raises
+    ------
+    OutputError
+        If not even the failure can be written.
+    """
+    folder = Path(task.folder)
+    record = read_record(folder, task.key)
+    if record is not None and record["status"] == "done":
+        return "done"
+    started = time.perf_counter()
+    try:
+        _segment(task, folder)
+        return "done"
+    except OutputError:
+        raise
+    except TwinTrackError as error:
+        kind, reason = type(error).__name__, str(error)
+    except MemoryError:
+        kind, reason = "MemoryError", "not enough memory; give this case a machine with more, or an ROI"
+    except Exception as error:
+        _log.exception("unexpected trouble with a case")
+        kind, reason = type(error).__name__, f"unexpected: {error or type(error).__name__}"
+    finally:
+        return_memory()
+    publish_failure(task, kind, reason, time.perf_counter() - started)
+    return "failed"
+
+
+def publish_failure(task: CaseTask, kind: str, reason: str, seconds: float | None = None) -> None:
+    """Let the case's folder say why there is no result."""
+    folder = Path(task.folder)
+    with atomic_folder(folder, command=COMMAND, last=RECORD, overwrite=task.overwrite) as work:
+        write_record(work, failure_record(task, kind, reason, seconds))
+
+
+def failure_record(task: CaseTask, kind: str, reason: str, seconds: float | None) -> dict[str, Any]:
+    """Return the record of a case without a result."""
+    return {
+        "case": task.case,
+        "key": task.key,
+        "made": task.made,
+        "status": "failed",
+        "kind": kind,
+        "reason": " ".join(reason.split()),
+        "seconds": {} if seconds is None else {"total": round(seconds, 3)},
+        "worker": _worker_name(),
+    }
+
+
+def _segment(task: CaseTask, folder: Path) -> None:
+    """Write the whole result beside its final place, and move it there."""
+    from twintrack.settings import SegmentSettings
+
+    started = time.perf_counter()
+    settings = SegmentSettings.from_json(task.settings)
+    model = model_of_process(task.bundle, task.bundle_sha256)
+    store = model.store(settings)
+    inputs = run_inputs(task.source, task.bundle, settings)
+    place = atomic_folder(folder, command=COMMAND, last=RECORD, inputs=inputs, overwrite=task.overwrite)
+    with place as work:
+        try:
+            segment_file(
+                task.source, model.bundle or task.bundle, work, settings, store=store, turn=model.turn, private=True
+            )
+        except TwinTrackError:
+            raise
+        except Exception:
+            model.drop()  # nobody knows what state they are in
+            raise
+        _draw_thumbnail(work)
+        row, seconds = case_row(work)
+        record = {"case": task.case, "key": task.key, "made": task.made, "status": "done", "row": row}
+        record |= {"worker": _worker_name(), "seconds": seconds | {"total": round(time.perf_counter() - started, 3)}}
+        write_record(work, record)
+
+
+def _draw_thumbnail(folder: Path) -> None:
+    from PIL import Image
+
+    with Image.open(folder / "overview.png") as picture:
+        small = picture.convert("RGB")
+        small.thumbnail(THUMBNAIL_SIZE)
+        small.save(folder / THUMBNAIL, quality=80)
+
+
+def _worker_name() -> str:
+    """Return the name of the Dask worker, empty outside one."""
+    from distributed import get_worker
+
+    try:
+        return str(get_worker().name)
+    except ValueError:
+        return ""

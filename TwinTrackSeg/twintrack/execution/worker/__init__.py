@@ -1,0 +1,1 @@
+"""A process of its own for the Slicer module: ``python -m twintrack.execution.worker``."""

@@ -1,0 +1,96 @@
+"""One request of a worker, read and carried out: here, or on a server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twintrack.errors import InputError
+from twintrack.execution.answer import Events, answer, told_progress
+from twintrack.progress.callbacks import CancelToken, Progress
+from twintrack.system.paths import is_utf8
+from twintrack.system.terminal import say
+
+if TYPE_CHECKING:
+    from twintrack.inference.loaded_model import LoadedModel
+    from twintrack.settings import SegmentSettings
+
+__all__ = ["answer_request"]
+
+
+def answer_request(request: object, events: Events, cancel: CancelToken, model: LoadedModel | None = None) -> int:
+    """Carry out a request and say how it ended; return the exit code of the command line for it.
+
+    Parameters
+    ----------
+    request : object
+        The request's JSON value, or an exception that reading it gave.
+    events : Events
+        Told of progress, and of exactly one of ``done``, ``error`` and ``cancelled``.
+    cancel : CancelToken
+        Checked on the way.
+    model : LoadedModel, optional
+        Networks of earlier requests; those of this one stay there.
+    """
+    return answer(lambda: _run(request, events, cancel, model), events, model)
+
+
+def _run(request: object, events: Events, cancel: CancelToken, model: LoadedModel | None) -> Path:
+    """Segment as `request` says."""
+    from twintrack.results.folder import segment_file
+    from twintrack.settings import SegmentSettings
+
+    if isinstance(request, Exception):
+        raise InputError(f"the request cannot be read ({request}); write it as one JSON object") from request
+    if not isinstance(request, dict):
+        raise InputError(f"a request is a JSON object, got {type(request).__name__}")
+    values: dict[str, Any] = dict(request)
+    if values.pop("schema", None) != 1:
+        raise InputError("the worker understands requests of schema 1; module and engine have different versions")
+    try:
+        source, bundle, out = (values.pop(key) for key in ("input", "bundle", "out"))
+    except KeyError as error:
+        raise InputError(f"the request lacks {error}") from error
+    address, certificates = values.pop("run_on", None), values.pop("tls", None)
+    if not all(text is None or isinstance(text, str) for text in (address, certificates)):
+        raise InputError("'run_on' and 'tls' of a request must be an address and a folder")
+    paths = (source, bundle or source, out) if address else (source, bundle, out)
+    if not all(isinstance(path, str) and path and "\0" not in path and is_utf8(path) for path in paths):
+        raise InputError("'input', 'bundle' and 'out' of a request must be paths, in UTF-8")
+    settings = SegmentSettings.from_json(values)
+    cancel.check()
+    store = None if model is None or address else model.store(settings)
+    report = told_progress(events, store)
+    if address:
+        return _segment_there(source, bundle, out, settings, address, certificates, report, cancel)
+    opened = bundle if model is None or model.bundle is None else model.bundle
+    return segment_file(source, opened, out, settings, store=store, progress=report, cancel=cancel)
+
+
+def _segment_there(
+    source: str,
+    bundle: str | None,
+    out: str,
+    settings: SegmentSettings,
+    address: str,
+    certificates: str | None,
+    progress: Progress,
+    cancel: CancelToken,
+) -> Path:
+    """Let a server do it, and note which bundle it has in what the worker writes beside its events."""
+    from twintrack.execution.server.client import segment_there
+
+    def note(line: str) -> None:
+        say(line, err=True)
+
+    return segment_there(
+        source,
+        bundle,
+        out,
+        settings,
+        address=address,
+        certificates=certificates or None,
+        announce=note,
+        progress=progress,
+        cancel=cancel,
+    )

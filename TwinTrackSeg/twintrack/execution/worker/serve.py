@@ -1,0 +1,147 @@
+"""A worker that stays: requests as JSON lines, one after the other, on networks that are loaded once.
+
+Standard input carries one request a line, the same JSON as in a request file. A line ``cancel`` or ``{"cancel": true}``
+cancels the requests that came before it and have not ended; the worker stays. The end of standard input ends the
+worker, and a request that is being carried out with it.
+
+Once the packages that the networks need are imported, ``ready`` is said, with the processors that ``auto`` would try,
+in that order: ``{"event": "ready", "devices": [{"device": "cuda:0", "title": "...", "total_bytes": ..., "free_bytes":
+...}, ...]}`` (see `twintrack.inference.Processor`). Requests may come before that. Each request is answered, in order,
+as a worker for one request does: ``progress`` events, then exactly one of ``done``, ``error`` and ``cancelled``.
+Whichever it is, the worker is ready for the next one. The first ``progress`` has also ``device``, the processor that
+was taken, and ``notes``; so has the next one after a smaller step had to be taken for lack of memory, and ``notes``
+then says in words every such step.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TextIO
+
+from twintrack.execution.answer import ORPHAN_PATIENCE_S, Events, end_hard_unless
+from twintrack.execution.worker.run_request import answer_request
+from twintrack.progress.callbacks import CancelToken
+from twintrack.system.json_file import parse_json
+
+__all__ = ["MAX_LINE", "limited_lines", "serve"]
+
+MAX_LINE = 1_000_000
+"""Most characters of a request; one with paths of the greatest length has some ten thousand."""
+
+IDLE_S = 900.0
+"""After this time without a request the networks' memory is given back; packages stay imported."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A request, or the exception that reading it gave."""
+
+    request: object
+    cancel: CancelToken = field(default_factory=CancelToken)
+    ended: threading.Event = field(default_factory=threading.Event)
+
+
+def serve(lines: Iterable[str], events: Events) -> int:
+    """Answer requests until `lines` end; return the exit code."""
+    jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+    over = threading.Event()
+    threading.Thread(target=_listen, args=(lines, jobs, events, over), daemon=True).start()
+    _import_ahead()
+    events.say(event="ready", devices=_devices())
+    try:
+        return _answer_all(jobs, events)
+    finally:
+        over.set()
+
+
+def _answer_all(jobs: queue.SimpleQueue[_Job | None], events: Events) -> int:
+    """Answer jobs until there are no more."""
+    from twintrack.inference.loaded_model import LoadedModel, return_memory
+
+    model = LoadedModel()
+    while True:
+        try:
+            job = jobs.get(timeout=IDLE_S)
+        except queue.Empty:
+            model.drop()
+            return_memory()
+            job = jobs.get()
+        if job is None:
+            return 0
+        answer_request(job.request, events, job.cancel, model)
+        job.ended.set()
+        return_memory()
+
+
+def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: Events, over: threading.Event) -> None:
+    """Turn lines into jobs, and cancel at once; at the end of the lines cancel what is left, and see that it ends."""
+    open_jobs: list[_Job] = []
+    for line in lines:
+        request = _read(line)
+        if request is None:
+            continue
+        if request == "cancel" or (isinstance(request, dict) and request.get("cancel") is True):
+            _cancel(open_jobs, events)
+            continue
+        open_jobs = [job for job in open_jobs if not job.ended.is_set()]
+        open_jobs.append(_Job(request))
+        jobs.put(open_jobs[-1])
+    _cancel(open_jobs, events)
+    jobs.put(None)
+    end_hard_unless(over, events, ORPHAN_PATIENCE_S)
+
+
+def limited_lines(stream: TextIO) -> Iterator[str]:
+    """Yield the lines of a stream, of one that is longer than `MAX_LINE` only so much that this can be seen."""
+    while line := stream.readline(MAX_LINE + 1):
+        yield line
+        while len(line) > MAX_LINE and not line.endswith("\n"):
+            line = stream.readline(MAX_LINE + 1)
+            if not line:
+                return
+
+
+def _read(line: str) -> object:
+    """Return a line's request, the word ``cancel``, an exception, or None for an empty line."""
+    if len(line) > MAX_LINE:
+        return ValueError(f"it is longer than the {MAX_LINE:,} characters that are allowed")
+    text = line.strip()
+    if text in ("", "cancel"):
+        return text or None
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        return error
+
+
+def _cancel(jobs: list[_Job], events: Events) -> None:
+    for job in jobs:
+        if not job.ended.is_set():
+            job.cancel.cancel()
+            end_hard_unless(job.ended, events)
+
+
+def _import_ahead() -> None:
+    """Import what the networks need; what is missing shows when a request needs it."""
+    from twintrack.inference import import_ahead
+
+    try:
+        import_ahead()
+    except ImportError as error:
+        _log.warning("a package of the engine is missing: %s", error)
+
+
+def _devices() -> list[dict[str, Any]]:
+    """Return the processors with their memory; none where torch is missing."""
+    from twintrack.inference import find_processors
+
+    try:
+        return [processor.to_json() for processor in find_processors()]
+    except ImportError:
+        return []

@@ -1,0 +1,104 @@
+"""A model that stays in memory from one case to the next: the one way to keep networks loaded."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+from twintrack.bundle.model_bundle import Bundle
+from twintrack.errors import BundleError
+from twintrack.inference.network_store import NetworkStore
+from twintrack.settings import SegmentSettings
+
+__all__ = ["LoadedModel", "model_of_process", "return_memory"]
+
+
+class LoadedModel:
+    """Networks that stay loaded, and the bundle that they are of, where it is known.
+
+    Parameters
+    ----------
+    bundle : Bundle, optional
+        Opened, and so verified, once; without, each run opens its own, and the networks of the last one stay.
+
+    Attributes
+    ----------
+    turn : threading.Lock
+        To be held while the networks run, where a process has several threads: one case at a time.
+    """
+
+    def __init__(self, bundle: Bundle | None = None) -> None:
+        self.bundle = bundle
+        self.turn = threading.Lock()
+        self._making = threading.Lock()  # not `turn`: a case is read while another has its turn
+        self._store: NetworkStore | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, sha256: str, *, since: str) -> LoadedModel:
+        """Open the bundle with the hash `sha256`; `since` tells which run began with it, such as ``the run``.
+
+        Raises
+        ------
+        BundleError
+            If it cannot be opened here, or is another one.
+        """
+        bundle = Bundle.open(path)
+        if bundle.sha256 != sha256:
+            bundle.close()
+            raise BundleError(f"{path}: is another bundle than {since} began with; start it again")
+        return cls(bundle)
+
+    def store(self, settings: SegmentSettings) -> NetworkStore:
+        """Return the networks for a run with these settings, in the state of a run that begins.
+
+        Raises
+        ------
+        InputError
+            If the device or the backend cannot be used.
+        """
+        with self._making:
+            if self._store is None:
+                self._store = NetworkStore(settings.device, settings.backend)
+            else:
+                self._store.start(settings.device, settings.backend)
+            return self._store
+
+    def drop(self) -> None:
+        """Let go of the networks; the next run loads them again."""
+        self._store = None
+
+
+_models: dict[str, LoadedModel] = {}
+_opening = threading.Lock()
+
+
+def model_of_process(path: str | Path, sha256: str) -> LoadedModel:
+    """Return the model of a bundle, opened at the first call in this process; one model is loaded at a time.
+
+    Raises
+    ------
+    BundleError
+        As `LoadedModel.open`.
+    """
+    with _opening:
+        if sha256 not in _models:
+            model = LoadedModel.open(path, sha256, since="the run")
+            _models.clear()
+            _models[sha256] = model
+        return _models[sha256]
+
+
+def return_memory() -> None:
+    """Give back what the last run needed and the next one need not have."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(AttributeError, OSError):  # a C library other than GNU's
+            ctypes.CDLL(None).malloc_trim(0)

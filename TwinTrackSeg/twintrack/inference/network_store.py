@@ -1,0 +1,163 @@
+"""Networks that are loaded once and kept, where they run, and what to do when the device is too small for them."""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+from twintrack.bundle.model_bundle import CHECKPOINT_NAME, STAGES, Bundle
+from twintrack.errors import InputError
+from twintrack.inference.devices import select_device
+from twintrack.inference.nnunet_model import Member, Stage, load_member, load_network, member_axes, open_stage
+from twintrack.inference.openvino import CompilationError, compile_network, openvino_present
+from twintrack.settings import BACKENDS
+
+__all__ = ["NetworkStore"]
+
+GPU_BATCH = 4
+"""Patches predicted together on a GPU, until its memory proves too small."""
+
+_log = logging.getLogger(__name__)
+
+
+class NetworkStore:
+    """Loads members and keeps them.
+
+    Parameters
+    ----------
+    device : str
+        See `twintrack.inference.devices.select_device`.
+    backend : str
+        What runs them on a CPU: ``torch``, ``openvino``, or ``auto`` for OpenVINO where it is installed and gives
+        torch's numbers.
+    keep : bool
+        Whether members stay loaded for the next run; without, only one is in memory at a time.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where the networks run now.
+    sums : torch.device
+        Where tiles are summed up.
+    batch : int
+        Patches predicted together.
+    notes : list of str
+        Every step away from the first choice of this run, in words.
+    """
+
+    def __init__(self, device: str = "auto", backend: str = "auto", *, keep: bool = True) -> None:
+        self._keep = keep
+        self._members: dict[tuple[str, ...], Member] = {}
+        self._requested = ("", "")
+        self.notes: list[str] = []
+        self.start(device, backend)
+
+    def start(self, device: str, backend: str) -> None:
+        """Begin a run: forget the troubles of the run before, and its networks if another device is asked for.
+
+        Raises
+        ------
+        InputError
+            If the device or the backend is unknown or cannot be used.
+        """
+        import torch
+
+        if backend not in BACKENDS:
+            raise InputError(f"the backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+        if self._requested != (device, backend) or self.notes:
+            chosen = select_device(device)
+            compiles = chosen.type == "cpu" and backend != "torch" and openvino_present()
+            if backend == "openvino" and not compiles:
+                raise InputError(
+                    "OpenVINO is not installed, or the networks run on a GPU; install openvino or use --backend auto"
+                )
+            # Only now: the same request, made again after it was refused, must be refused again.
+            self._members.clear()
+            self._requested = (device, backend)
+            self.device, self._compiles = chosen, compiles
+        gpu = self.device.type == "cuda"
+        self.batch = GPU_BATCH if gpu else 1
+        self.sums = self.device if gpu else torch.device("cpu")
+        self.notes = []
+
+    @property
+    def backend(self) -> str:
+        """What runs the networks: ``openvino`` or ``torch``."""
+        return "openvino" if self._compiles else "torch"
+
+    def member(self, bundle: Bundle, stage: Stage, name: str, fold: str) -> Member:
+        """Return a member of the bundle's stage `name`, loading it if need be.
+
+        Raises
+        ------
+        BundleError
+            If its weights cannot be used.
+        """
+        key = (bundle.sha256, name, fold)
+        if key not in self._members:
+            stale = [other for other in self._members if not self._keep or other[0] != bundle.sha256]
+            for other in stale:
+                del self._members[other]
+            self._members[key] = self._load(bundle, stage, name, fold)
+        return self._members[key]
+
+    def load_all(self, bundle: Bundle) -> None:
+        """Load every member of the bundle ahead of the first run.
+
+        Raises
+        ------
+        BundleError
+            If its weights cannot be used.
+        """
+        for name in STAGES:
+            stage = open_stage(bundle, name)
+            for fold in bundle.folds[name]:
+                self.member(bundle, stage, name, fold)
+
+    def _load(self, bundle: Bundle, stage: Stage, name: str, fold: str) -> Member:
+        if self._compiles:
+            digest = bundle.files[f"{name}/fold_{fold}/{CHECKPOINT_NAME}"]
+            try:
+                network = compile_network(functools.partial(load_network, stage, fold), stage, digest)
+                return Member(f"fold_{fold}", network, member_axes(stage, fold), self.device)
+            except CompilationError as error:
+                self._step(f"OpenVINO cannot run this model ({error}); torch runs it")
+                self._compiles = False
+                self._members.clear()  # one run, one backend
+        return load_member(stage, fold, self.device)
+
+    def ease(self, error: Exception) -> None:
+        """Take the next step down after `error`: fewer tiles at a time, sums in main memory, then the CPU.
+
+        Raises
+        ------
+        InputError
+            If nothing is left to try.
+        """
+        import torch
+
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if self._compiles:
+            self._step(f"OpenVINO failed ({reason}); torch runs the networks")
+            self._compiles = False
+        elif self.batch > 1:
+            self.batch //= 2
+            self._step(f"the GPU ran out of memory; {self.batch} tile{'s' * (self.batch > 1)} at a time")
+        elif self.sums.type != "cpu":
+            self.sums = torch.device("cpu")
+            self._step("the GPU ran out of memory; tiles are summed in main memory")
+        elif self.device.type != "cpu":
+            self.device = torch.device("cpu")
+            self._compiles = self._requested[1] != "torch" and openvino_present()
+            self._step("the GPU has too little memory for one tile of this model; the CPU runs it")
+        else:
+            raise InputError(
+                f"too little memory for one tile of this model ({reason}); close other programs"
+            ) from error
+        self._members.clear()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _step(self, note: str) -> None:
+        _log.warning("%s", note)
+        self.notes.append(note)

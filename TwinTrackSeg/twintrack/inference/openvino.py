@@ -1,0 +1,240 @@
+"""A member's network compiled by OpenVINO: on a CPU several times faster than torch, with the same numbers.
+
+The compiled form is kept in the user's cache folder, named after everything it depends on, so that a bundle is
+converted once for each computer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import torch
+
+    from twintrack.inference.nnunet_model import Stage
+
+__all__ = ["CompilationError", "CompiledNetwork", "cache_folder", "compile_network", "openvino_present"]
+
+TOLERANCE = 1e-3
+"""Largest difference from torch's logits, relative to their largest, with which a compiled network is believed."""
+
+CACHE_BYTES = 4 * 1024**3
+"""When the cache holds more, the entries that were used longest ago go."""
+
+_ENTRY = re.compile(r"[0-9a-f]{40}([.]blob|-[A-Za-z0-9_]+[.]partial)")
+"""Names that entries, and drafts of them, have in the cache; the folder may hold other files too."""
+
+_log = logging.getLogger(__name__)
+
+
+class CompilationError(Exception):
+    """OpenVINO cannot run this network here; the caller goes on with torch."""
+
+
+class CompiledNetwork:
+    """A network with fixed patch size, called like the torch module that it was made from."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._request = compiled.create_infer_request()
+
+    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
+        """Return the logits of (batch, 1, a, b, c), float32 on the CPU."""
+        import torch
+
+        results = []
+        for patch in patches.split(1):
+            values = self._request.infer([patch.contiguous().numpy()])
+            results.append(torch.from_numpy(next(iter(values.values()))))
+        return torch.cat(results) if len(results) > 1 else results[0]
+
+
+def openvino_present() -> bool:
+    """Whether OpenVINO is installed and works on this computer."""
+    try:
+        with _no_telemetry():
+            import openvino
+        return "CPU" in openvino.Core().available_devices
+    except (ImportError, OSError, RuntimeError) as error:
+        _log.debug("no OpenVINO: %s", error)
+        return False
+
+
+def compile_network(load: Callable[[], torch.nn.Module], stage: Stage, weights_sha256: str) -> CompiledNetwork:
+    """Return the network compiled for this CPU, from the cache or newly converted and compared with torch.
+
+    Parameters
+    ----------
+    load : callable
+        Returns the network in evaluation mode, float32, on the CPU; not called when the cache has it.
+    stage : Stage
+        Its plans.
+    weights_sha256 : str
+        Hash of the file its weights come from.
+
+    Raises
+    ------
+    CompilationError
+        If it cannot be converted, or gives other values than torch.
+    """
+    with _no_telemetry():
+        import openvino
+    try:
+        core = openvino.Core()
+        entry = cache_folder() / f"{_key(core, openvino.__version__, stage, weights_sha256)}.blob"
+        compiled = _from_cache(core, entry)
+        if compiled is None:
+            network = load()
+            model = _convert(network, stage)
+            _compare(core, model, network, stage)
+            model.reshape([1, 1, *stage.patch])
+            compiled = core.compile_model(model, "CPU", _properties())
+            _to_cache(compiled, entry)
+        return CompiledNetwork(compiled)
+    except (RuntimeError, ValueError, TypeError, OSError) as error:
+        raise CompilationError(_first_line(error)) from error
+
+
+def cache_folder() -> Path:
+    """Return the folder of compiled networks; it need not exist."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("twintrack", appauthor=False) / "compiled"
+
+
+@contextmanager
+def _no_telemetry() -> Iterator[None]:
+    """Keep OpenVINO's telemetry package from being imported: it reports each import to its makers over the network.
+
+    Without the package OpenVINO uses the stub that it brings for this case.
+    """
+    name = "openvino_telemetry"
+    if "openvino" in sys.modules or name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
+def _properties() -> dict[str, Any]:
+    import torch
+
+    # Full precision: the fast low-precision forms change the probabilities.
+    return {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+
+
+def _convert(network: torch.nn.Module, stage: Stage) -> Any:
+    """Trace and convert the network, with free sizes."""
+    import warnings
+
+    import openvino
+    import torch
+
+    # The trace records operations, not sizes, so the smallest input that passes all down-samplings will do.
+    example = torch.zeros((1, 1, *_smallest_patch(stage)))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on Python 3.14 torch advises against tracing
+        traced = torch.jit.trace(network, example, check_trace=False)
+        try:
+            return openvino.convert_model(traced, input=[-1, 1, -1, -1, -1])
+        except Exception as error:  # the converter's own kinds derive from nothing narrower
+            raise CompilationError(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def _smallest_patch(stage: Stage) -> tuple[int, int, int]:
+    """Twice the overall stride along each axis, at most the patch: instance norm needs more than one voxel."""
+    strides = np.prod(np.asarray(stage.configuration.network_arch_init_kwargs["strides"]), axis=0)
+    a, b, c = (min(2 * int(s), p) for s, p in zip(strides, stage.patch, strict=True))
+    return (a, b, c)
+
+
+def _compare(core: Any, model: Any, network: torch.nn.Module, stage: Stage) -> None:
+    import torch
+
+    patch = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1, *_smallest_patch(stage))).astype(np.float32))
+    model.reshape(list(patch.shape))
+    found = CompiledNetwork(core.compile_model(model, "CPU", _properties()))(patch)
+    with torch.no_grad():
+        expected = network(patch)
+    largest = float(expected.abs().max())
+    error = float((found - expected).abs().max())
+    if not error <= TOLERANCE * max(largest, 1.0):
+        raise CompilationError(f"its values differ from torch's by {error:.2g}, where the largest is {largest:.2g}")
+
+
+def _key(core: Any, version: str, stage: Stage, weights_sha256: str) -> str:
+    parts = [
+        "1",
+        weights_sha256,
+        (stage.folder / "plans.json").read_bytes().hex(),
+        str(stage.patch),
+        version,
+        str(core.get_property("CPU", "FULL_DEVICE_NAME")),
+        str(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
+        str(sorted(_properties().items())),
+    ]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+
+def _from_cache(core: Any, entry: Path) -> Any | None:
+    """Load an entry whose hash is right; a damaged one must not reach native code."""
+    try:
+        content = entry.read_bytes()
+        if hashlib.sha256(content[32:]).digest() != content[:32]:
+            return None
+        with suppress(OSError):  # a folder that cannot be written to can still be read
+            entry.touch()
+        return core.import_model(content[32:], "CPU", _properties())
+    except (OSError, RuntimeError) as error:
+        _log.debug("nothing in the cache: %s", error)
+        return None
+
+
+def _to_cache(compiled: Any, entry: Path) -> None:
+    try:
+        entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        content = bytes(compiled.export_model().getvalue())
+        descriptor, name = tempfile.mkstemp(dir=entry.parent, prefix=f"{entry.stem}-", suffix=".partial")
+        draft = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(hashlib.sha256(content).digest())
+                stream.write(content)
+            draft.replace(entry)
+        finally:
+            draft.unlink(missing_ok=True)
+        _prune(entry.parent)
+    except (OSError, RuntimeError) as error:
+        _log.info("the compiled network cannot be kept: %s", error)
+
+
+def _prune(folder: Path) -> None:
+    """Remove the entries used longest ago beyond `CACHE_BYTES`, and drafts of killed runs; nothing of another name."""
+    own = [path for path in folder.iterdir() if _ENTRY.fullmatch(path.name) and path.is_file()]
+    entries = sorted(own, key=lambda path: path.stat().st_mtime, reverse=True)
+    left = CACHE_BYTES
+    for path in entries:
+        left -= path.stat().st_size
+        if left < 0:
+            path.unlink(missing_ok=True)

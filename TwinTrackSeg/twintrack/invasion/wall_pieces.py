@@ -1,0 +1,186 @@
+"""From a vessel's mask to its wall: the pieces near the tumour, each in a crop of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from twintrack.imaging.plane_contact import Box, bounding_box
+from twintrack.invasion.branches import without_other_branches
+from twintrack.invasion.centreline import centre_lines
+from twintrack.invasion.contact import vessel_wall
+from twintrack.invasion.geometry import Neighbourhood
+from twintrack.invasion.sections import cross_sections
+from twintrack.invasion.wall import VesselWall
+from twintrack.volume import Volume
+
+__all__ = ["MeasuredVessel", "measure_wall"]
+
+MARGIN_MM = 30.0
+"""Vessel looked at beyond the tumour's box, so that the centre line does not end where the tumour does."""
+
+EDGE_VOXELS = 2
+"""Tissue kept around a piece's box."""
+
+PIECE_SHARE = 0.03
+"""Pieces smaller than this share of the vessel's largest piece are stray voxels and are ignored."""
+
+UNSEEN_LEVEL = 0.25
+"""Tumour against the mask at a level this much above what the cross-sections show counts as not seen by them."""
+
+EVERY_NEIGHBOUR = np.ones((3, 3, 3))
+
+
+@dataclass(frozen=True)
+class MeasuredVessel:
+    """The wall of one vessel.
+
+    Attributes
+    ----------
+    wall : VesselWall
+        Without sections where the tumour is nowhere near.
+    unseen_level : float
+        Level up to which tumour touches the mask where no cross-section shows it; 0 if there is no such place.
+    notes : tuple of str
+        What limits the measurement.
+    """
+
+    wall: VesselWall
+    unseen_level: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+def measure_wall(
+    probability: Volume, mask: NDArray[np.bool_], box: Box, contact_mm: float | None, floor: float
+) -> MeasuredVessel:
+    """Measure the part of a vessel that the tumour could touch.
+
+    Parameters
+    ----------
+    probability : Volume
+        The tumour map.
+    mask : numpy.ndarray of bool
+        The vessel on the map's grid, cropped to `box`; (z, y, x).
+    box : tuple of slice
+        The mask's place in the map.
+    contact_mm : float or None
+        See `twintrack.invasion.contact.vessel_wall`.
+    floor : float
+        Probability below which a voxel cannot matter.
+    """
+    shape = probability.array.shape
+    spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1])
+    reach = np.ceil(max(contact_mm or 0.0, float(spacing_mm.max())) / spacing_mm).astype(np.int64) + EDGE_VOXELS
+    zone = _zone(probability, _grown(box, reach, shape), floor)
+    near = None if zone is None else _common(box, _grown(zone, np.ceil(MARGIN_MM / spacing_mm).astype(np.int64), shape))
+    if near is None:
+        return MeasuredVessel(VesselWall.joined([]))
+    start = np.array([s.start for s in near]) - EDGE_VOXELS
+    stop = np.array([s.stop for s in near]) + EDGE_VOXELS
+    inside = _window(mask, box, shape, start, stop)
+    labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOUR)
+    voxels = np.bincount(labelled.ravel(), minlength=1)[1:]
+    kept = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
+    found: list[_Piece] = []
+    boxes = ndimage.find_objects(labelled)
+    for number in kept:
+        low = np.maximum([s.start - EDGE_VOXELS for s in boxes[number - 1]], 0)
+        high = np.minimum([s.stop + EDGE_VOXELS for s in boxes[number - 1]], inside.shape)
+        place = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        outer = _grown(_box(low + start, high + start), reach, shape)
+        if _zone(probability, outer, floor) is not None:
+            around = Neighbourhood.around(probability.array, inside[place], probability.geometry, start + low)
+            found.append(_measure_piece(around, labelled[place] == number, contact_mm))
+    return _together(found, len(kept), count)
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """What was found of one connected piece."""
+
+    wall: VesselWall
+    voxels: int
+    from_axis: bool
+    cut: bool
+    touching: float
+
+
+def _measure_piece(near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float | None) -> _Piece:
+    """Measure one connected piece of a vessel."""
+    lines = centre_lines(near, piece)
+    branches = without_other_branches([cross_sections(near, line, piece) for line in lines])
+    return _Piece(
+        wall=vessel_wall(near, branches, contact_mm),
+        voxels=int(np.count_nonzero(piece & (near.known > 0))),
+        from_axis=lines[0].from_axis,
+        cut=bool(np.any(piece & (near.known == 0))),
+        touching=float(near.probability[ndimage.binary_dilation(piece)].max(initial=0.0)),
+    )
+
+
+def _together(pieces: list[_Piece], kept: int, count: int) -> MeasuredVessel:
+    """Join the pieces and note what limits the measurement."""
+    notes = [
+        f"a piece of {piece.voxels} voxel(s) has no usable centre line; its longest extent was used"
+        for piece in pieces
+        if piece.from_axis
+    ]
+    if kept > 1:
+        notes.append(f"the vessel mask is in {kept} pieces near the tumour")
+    if kept < count:
+        notes.append(f"{count - kept} stray pieces of the vessel mask were ignored")
+    if any(piece.cut for piece in pieces):
+        notes.append("the volume's edge cuts the vessel; contact beyond it is not known")
+    wall = VesselWall.joined([piece.wall for piece in pieces if len(piece.wall.level)])
+    touching = max((piece.touching for piece in pieces), default=0.0)
+    unseen = touching if touching > wall.level_over(0.0) + UNSEEN_LEVEL else 0.0
+    if unseen:
+        notes.append(
+            f"tumour at level {touching:.2f} lies against the mask where no cross-section shows it, "
+            "for instance at the vessel's end"
+        )
+    return MeasuredVessel(wall, unseen, tuple(notes))
+
+
+def _zone(probability: Volume, box: Box, floor: float) -> Box | None:
+    """Return the box of the tumour inside `box`; None if there is none."""
+    found = bounding_box(np.greater_equal(probability.array[box], floor))
+    if found is None:
+        return None
+    low = np.array([outer.start + inner.start for outer, inner in zip(box, found, strict=True)])
+    high = np.array([outer.start + inner.stop for outer, inner in zip(box, found, strict=True)])
+    return _box(low, high)
+
+
+def _window(
+    mask: NDArray[np.bool_], box: Box, shape: tuple[int, ...], start: NDArray[np.int64], stop: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Cut the window from `start` to `stop` of a mask that is known in `box`; it continues beyond the volume's edge."""
+    low, high = np.maximum(start, 0), np.minimum(stop, shape)
+    result = np.zeros(high - low, dtype=bool)
+    first = np.maximum(low, [s.start for s in box])
+    last = np.minimum(high, [s.stop for s in box])
+    source = tuple(slice(a - s.start, b - s.start) for a, b, s in zip(first, last, box, strict=True))
+    result[tuple(slice(a, b) for a, b in zip(first - low, last - low, strict=True))] = mask[source]
+    return np.pad(result, np.stack([low - start, stop - high], axis=1), mode="edge")
+
+
+def _box(low: NDArray[np.int64], high: NDArray[np.int64]) -> Box:
+    z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+    return z, y, x
+
+
+def _grown(box: Box, by: NDArray[np.int64], shape: tuple[int, ...]) -> Box:
+    """Return the box with `by` voxels more on each side, within the array."""
+    low = np.array([s.start for s in box]) - by
+    high = np.array([s.stop for s in box]) + by
+    return _box(np.maximum(low, 0), np.minimum(high, shape))
+
+
+def _common(one: Box, other: Box) -> Box | None:
+    """Return what two boxes share."""
+    z, y, x = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True))
+    return (z, y, x) if all(s.stop > s.start for s in (z, y, x)) else None

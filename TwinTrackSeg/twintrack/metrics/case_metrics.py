@@ -1,0 +1,221 @@
+"""All metrics of one case: the CURVAS-PDACVI protocol's and the project's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.errors import InputError
+from twintrack.imaging.boxes import box_from, union
+from twintrack.imaging.plane_contact import Box
+from twintrack.metrics.agreement import THRESHOLDS, AgreementTable
+from twintrack.metrics.detection import CandidatePool, LesionCandidate, detection_ece, find_candidates
+from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, threshold_dice
+from twintrack.metrics.sample_sets import sample_agreement
+from twintrack.metrics.staple import staple_rows
+from twintrack.metrics.surface_distance import outline_distance
+from twintrack.metrics.toplabel_ece import corrected_box, corrected_ece, protocol_box, protocol_ece
+from twintrack.metrics.tumour_calibration import tumour_calibration
+from twintrack.metrics.vascular import VesselContact, measure_vessels
+from twintrack.metrics.volume_crps import gaussian_crps, protocol_crps
+from twintrack.settings import DEFAULT_VESSEL_NAMES
+from twintrack.volume import Volume
+
+__all__ = ["CaseMetrics", "evaluate_case"]
+
+HALF = 0.5
+"""Level of the binary prediction, where none is given, and of the outline distances."""
+
+
+@dataclass(frozen=True)
+class CaseMetrics:
+    """The protocol's metrics of one case, and further ones.
+
+    Attributes
+    ----------
+    tdsc, dsc, crps : float
+        See `twintrack.metrics.dice` and `twintrack.metrics.volume_crps`; the CRPS is in mm³.
+    ece_raters : mapping
+        Top-label calibration error against each rater, by the rater's number.
+    vessels : mapping
+        Contact with each vessel by its name; empty without a vessel map.
+    further : mapping
+        The project's own metrics by column name; None where one is undefined.
+    candidates : tuple of LesionCandidate
+        What the detection error of several cases is made from.
+    """
+
+    tdsc: float
+    dsc: float
+    crps: float
+    ece_raters: Mapping[int, float]
+    vessels: Mapping[str, VesselContact]
+    further: Mapping[str, float | None] = field(default_factory=dict)
+    candidates: tuple[LesionCandidate, ...] = ()
+
+    @property
+    def ece(self) -> float:
+        """Mean over the raters."""
+        return float(np.mean(list(self.ece_raters.values())))
+
+    @property
+    def vascular_deg(self) -> dict[str, float]:
+        """The protocol's vascular distance of each vessel."""
+        return {name: contact.protocol_distance_deg for name, contact in self.vessels.items()}
+
+    def row(self, names: Sequence[str]) -> dict[str, float | None]:
+        """Return all columns of ``metrics.csv`` but the case; vessel columns for `names`, None if unknown."""
+        distances = self.vascular_deg
+        columns: dict[str, float | None] = {"tdsc": self.tdsc, "dsc": self.dsc, "ece": self.ece, "crps": self.crps}
+        columns |= {f"vi_{name.lower()}": distances.get(name) for name in names}
+        corrected = {name: contact.corrected_distance_deg for name, contact in self.vessels.items()}
+        columns |= {f"vi_corrected_{name.lower()}": corrected.get(name) for name in names}
+        return columns | dict(self.further)
+
+
+def evaluate_case(
+    probability: Volume,
+    annotations: Mapping[int, Volume],
+    vessels: Volume | None = None,
+    binary: Volume | None = None,
+    names: Mapping[str, int] = DEFAULT_VESSEL_NAMES,
+) -> CaseMetrics:
+    """Compute every metric of one case.
+
+    The arrays are taken as they lie in the files: the protocol's vessel degrees depend on the array's orientation.
+    Outside small boxes around the tumour and the vessels the volumes are read slice by slice and never copied.
+
+    Parameters
+    ----------
+    probability : Volume
+        Map in [0, 1].
+    annotations : mapping
+        Mask of 0 and 1 of each rater by the rater's number; any number of raters, and a mask may be empty.
+    vessels : Volume, optional
+        Label map of whole numbers.
+    binary : Volume, optional
+        Binary prediction for the DSC; by default the map above 0.5.
+    names : mapping
+        Value of each vessel in `vessels`.
+
+    Raises
+    ------
+    InputError
+        If there is no annotation, grids differ, or values are not of the named kind.
+    """
+    p = _checked(probability, annotations, vessels, binary)
+    masks = [mask.array for mask in annotations.values()]
+    annotated = union(box_from(mask, 1) for mask in masks)
+    marked = union([annotated, box_from(p, min(THRESHOLDS)), None if binary is None else box_from(binary.array, 1)])
+    marked = marked or (slice(0, 1), slice(0, 1), slice(0, 1))
+    inside, drawn = p[marked], [mask[marked] for mask in masks]
+    given = inside > HALF if binary is None else binary.array[marked] != 0
+    table = AgreementTable.count(inside, drawn, given, voxels=p.size)
+    total, square_total = _sums(p)
+    voxel_mm3 = probability.geometry.voxel_ml * 1000
+    volumes_mm3 = [float(voxels) * voxel_mm3 for voxels in table.rater_voxels]
+    box = protocol_box(annotated, p.shape)
+    errors = protocol_ece(p[box], [mask[box] for mask in masks])
+    further: dict[str, float | None] = {
+        "crps_corrected": gaussian_crps(volumes_mm3, total * voxel_mm3),
+        "soft_dice": soft_dice(square_total, mhr_products(inside, drawn), table),
+    }
+    further |= _calibration(p, masks, annotated) | _agreement(table)
+    further |= _outlines(inside, drawn, probability.geometry.spacing_mm)
+    candidates = find_candidates(inside, dict(zip(annotations, drawn, strict=True)), voxel_mm3 / 1000)
+    further |= {
+        "d_ece": _detection(candidates, tuple(annotations)),
+        "raters_ml": float(np.mean(volumes_mm3)) / 1000,
+        "predicted_ml": total * voxel_mm3 / 1000,
+    }
+    return CaseMetrics(
+        tdsc=threshold_dice(table),
+        dsc=consensus_dice(table, staple_rows(table)),
+        crps=protocol_crps(volumes_mm3, total * voxel_mm3),
+        ece_raters=dict(zip(annotations, errors, strict=True)),
+        vessels={} if vessels is None else measure_vessels(p, masks, _labels(vessels), names),
+        further=further,
+        candidates=candidates,
+    )
+
+
+def _checked(
+    probability: Volume, annotations: Mapping[int, Volume], vessels: Volume | None, binary: Volume | None
+) -> NDArray[np.floating]:
+    """Return the map's array in single or double precision; refuse what cannot be evaluated."""
+    if not annotations:
+        raise InputError("a case needs the annotation of at least one rater, got none")
+    others = {f"annotation_{rater}": mask for rater, mask in annotations.items()}
+    others |= {name: volume for name, volume in (("vessels", vessels), ("binary", binary)) if volume is not None}
+    for name, volume in others.items():
+        if not volume.geometry.same_grid(probability.geometry):
+            raise InputError(f"{name} lies on another grid than the probability map; resample it to that grid")
+    for name in others.keys() - {"vessels"}:
+        if not all(bool(((plane == 0) | (plane == 1)).all()) for plane in others[name].array):
+            raise InputError(f"{name} holds values other than 0 and 1; make it a binary mask")
+    p = probability.array
+    low, high = float(p.min()), float(p.max())
+    if not (low >= 0 and high <= 1):
+        raise InputError(f"a probability must lie between 0 and 1, got {low:g} to {high:g}")
+    return p if p.dtype in (np.float32, np.float64) else p.astype(np.float32)
+
+
+def _labels(vessels: Volume) -> NDArray[np.integer]:
+    """Return the vessel map as integers, which files may hold as floating point numbers."""
+    labels = vessels.array
+    if labels.dtype.kind == "f":
+        whole = labels.astype(np.int32)
+        if not (whole == labels).all():
+            raise InputError("vessels holds values that are no whole numbers; make it a label map")
+        return whole
+    return labels.astype(np.uint8) if labels.dtype == bool else labels
+
+
+def _sums(p: NDArray[np.floating]) -> tuple[float, float]:
+    """Return the sums of the map and of its square, in double precision."""
+    total = square_total = 0.0
+    for plane in p:
+        exact = plane.astype(np.float64).ravel()
+        total += float(exact.sum())
+        square_total += float(exact @ exact)
+    return total, square_total
+
+
+def _calibration(
+    p: NDArray[np.floating], masks: Sequence[NDArray[np.generic]], annotated: Box | None
+) -> dict[str, float | None]:
+    """Return the calibration errors that are not the protocol's, in the symmetric box."""
+    box = corrected_box(annotated, p.shape)
+    inside, drawn = p[box], [mask[box] for mask in masks]
+    tumour = tumour_calibration(inside, drawn)
+    return {
+        "ece_corrected": float(np.mean(corrected_ece(inside, drawn))),
+        "ece_mhr": tumour.ece_mhr,
+        "ece_positive": tumour.ece_positive,
+        "mce_positive": tumour.mce_positive,
+        "brier": tumour.brier,
+    }
+
+
+def _agreement(table: AgreementTable) -> dict[str, float | None]:
+    samples = sample_agreement(table)
+    return {"ged": samples.ged, "dice_max": samples.dice_max, "dice_match": samples.dice_match}
+
+
+def _detection(candidates: Sequence[LesionCandidate], raters: Sequence[int]) -> float | None:
+    pool = CandidatePool()
+    pool.add(candidates)
+    error = float(detection_ece(*pool.sums(slice(0, 1), sorted(raters)))[0])
+    return error if np.isfinite(error) else None
+
+
+def _outlines(
+    p: NDArray[np.floating], masks: Sequence[NDArray[np.generic]], spacing_mm: tuple[float, float, float]
+) -> dict[str, float | None]:
+    """Compare the outlines of the map and of the MHR at one half ("at least half of the raters")."""
+    votes = np.sum([mask != 0 for mask in masks], axis=0)
+    distance = outline_distance(p >= HALF, 2 * votes >= len(masks), spacing_mm)
+    return {"hd95_mm": distance.hd95_mm, "surface_dice": distance.surface_dice}

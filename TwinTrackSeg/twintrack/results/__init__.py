@@ -1,0 +1,1 @@
+"""What goes out: the result folder, its documents, and its DICOM objects."""

@@ -1,0 +1,241 @@
+"""DICOM objects of a result: from memory at the end of a run, or later from its folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twintrack.errors import InputError, OutputError
+from twintrack.io.volumes import read_volume
+from twintrack.results.schema import read_invasion_json, read_result_json
+from twintrack.system.atomic import atomic_folder, check_output_folder, put_in_order
+from twintrack.system.ownership import is_same_place
+from twintrack.system.paths import is_there
+from twintrack.volume import Volume
+
+if TYPE_CHECKING:
+    from twintrack.dicom import DicomSeries
+
+__all__ = ["Exported", "export_result", "write_objects"]
+
+logger = logging.getLogger(__name__)
+
+MAP, SEGMENTATION, REPORT = "probability.dcm", "segmentation.dcm", "report.dcm"
+FRACTIONAL, LABELMAP = "fractional.dcm", "labelmap.dcm"
+MADE_SERIES = "ct"
+COMMAND = "export"
+OBJECTS = (MAP, SEGMENTATION, REPORT, FRACTIONAL, LABELMAP, MADE_SERIES)
+"""Everything that an export may write, with the series that was made for a volume file."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export wrote.
+
+    Attributes
+    ----------
+    files : tuple of Path
+        The objects.
+    series : tuple of Path
+        The slices of the series that was made for them, where the input was no DICOM.
+    warnings : tuple of str
+        What the user must be told.
+    """
+
+    files: tuple[Path, ...]
+    series: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def export_result(
+    result_folder: str | Path,
+    series_path: str | Path | None,
+    out: str | Path,
+    *,
+    series_uid: str | None = None,
+    make_series: str | Path | None = None,
+    fractional: bool = False,
+    labelmap: bool = False,
+    overwrite: bool = False,
+) -> Exported:
+    """Write the DICOM objects of a result folder.
+
+    Parameters
+    ----------
+    result_folder : path
+        What ``twintrack segment`` wrote.
+    series_path : path or None
+        The CT series that was segmented: folder, ZIP archive or one file.
+    out : path
+        Folder for the objects.
+    series_uid : str, optional
+        SeriesInstanceUID, to choose among several series; without it the one that was segmented is taken.
+    make_series : path, optional
+        Instead of `series_path`: the volume file that was segmented, from which a series is made.
+    fractional, labelmap : bool
+        Whether a fractional segmentation and a label map are written too, which few viewers read.
+    overwrite : bool
+        Whether other files at the places of the objects are replaced; never the result or the series.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no complete result, or the result lies on another grid than the series.
+    OutputError
+        If there is nothing to export or `out` cannot be written.
+    """
+    folder = Path(result_folder)
+    put_in_order(folder)
+    result, invasion = read_result_json(folder / "result.json"), None
+    if (folder / "invasion.json").exists():
+        invasion = read_invasion_json(folder / "invasion.json")
+    labels, probability = (read_volume(folder / f"{name}.nii.gz") for name in ("segmentation", "probability"))
+    segmented = str((result.get("input") or {}).get("series_uid") or "")
+    _check_choice(folder, result, series_path, make_series)
+    inputs = [path for path in (*_read_files(folder), series_path, make_series) if path is not None]
+    unasked = {FRACTIONAL: fractional, LABELMAP: labelmap, MADE_SERIES: make_series is not None}
+    entries = [name for name in OBJECTS if unasked.get(name, True)]
+    if series_path is not None and is_same_place(Path(series_path), Path(out)):
+        raise OutputError(f"{out}: is the CT's own folder; choose another folder for the objects")
+    check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
+    with atomic_folder(out, command=COMMAND, last=MAP, inputs=inputs, overwrite=overwrite) as partial:
+        if make_series is not None:
+            series = _made_series(Path(make_series), partial / MADE_SERIES)
+        else:
+            series = _read_series(Path(str(series_path)), series_uid, segmented)
+        try:
+            probability.restored_to(series.volume.geometry)
+        except InputError:
+            place = make_series or series_path
+            raise InputError(f"{place}: another grid than the result in {folder}; give the segmented series") from None
+        made = write_objects(
+            partial, series, labels, probability, result, invasion, fractional=fractional, labelmap=labelmap
+        )
+        if not made:
+            raise OutputError(
+                f"{folder}: the map is 0 everywhere, so that there is nothing to export; check the result"
+            )
+        slices = [path.name for path in series.files] if make_series is not None else []
+        warnings = _warnings(series, segmented, make_series)
+    final = Path(out)
+    return Exported(
+        tuple(final / path.name for path in made), tuple(final / MADE_SERIES / name for name in slices), warnings
+    )
+
+
+def _read_files(folder: Path) -> list[Path]:
+    """Return the files of a result that an export reads."""
+    return [folder / name for name in ("result.json", "invasion.json", "segmentation.nii.gz", "probability.nii.gz")]
+
+
+def write_objects(
+    out: Path,
+    series: DicomSeries,
+    labels: Volume,
+    probability: Volume,
+    result: Mapping[str, Any],
+    invasion: Mapping[str, Any] | None = None,
+    *,
+    fractional: bool = False,
+    labelmap: bool = False,
+) -> tuple[Path, ...]:
+    """Write the DICOM objects of a result that lies on the grid of `series` and is described by ``result.json``.
+
+    Where neither a tumour nor a vessel was found there is no segmentation to write, no report without a tumour, and
+    nothing at all where the map is 0 everywhere.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    """
+    from twintrack import dicom
+
+    bundle, calibrator = result["bundle"], result["calibrator"]
+    raters = (calibrator or {}).get("raters") or bundle.get("raters")
+    meaning = dicom.MapMeaning.SCORE if calibrator is None else dicom.MapMeaning(calibrator["target"])
+    parameters = {"device": str(result["device"]), "threshold": str(result["threshold"])}
+    algorithm = dicom.Algorithm(bundle["name"], bundle["version"], bundle["sha256"], parameters)
+    out.mkdir(parents=True, exist_ok=True)
+    stated: dict[str, Any] = {"algorithm": algorithm, "meaning": meaning}
+    shown = stated | {"remarks": dicom.Remarks.of(result)}
+    drawn = shown | {"threshold": result["threshold"], "raters": raters}
+    masks = dicom.segments_from_labels(labels, result["labels"])
+    tumor = "tumor" in masks and bool(masks["tumor"].array.any())
+    if not probability.array.any():
+        logger.warning("the map is 0 everywhere, so that no DICOM object is written")
+        return ()
+    paths = [dicom.write_parametric_map(probability, series, out / MAP, **shown)]
+    if labels.array.any() or probability.array.max() >= np.float32(dicom.ISO_LEVELS[0]):
+        paths.append(dicom.write_segmentation(masks, series, out / SEGMENTATION, probability=probability, **drawn))
+    if tumor:
+        report = dicom.write_structured_report(
+            result, invasion, series, out / SEGMENTATION, out / REPORT, raters=raters, **stated
+        )
+        paths.append(report)
+    else:
+        logger.warning("no voxel reaches the threshold, so that no structured report is written")
+    if fractional:
+        paths.append(dicom.write_fractional(probability, series, out / FRACTIONAL, **shown))
+    if labelmap and labels.array.any():
+        kind = dicom.SegmentationKind.LABELMAP
+        paths.append(dicom.write_segmentation(masks, series, out / LABELMAP, kind=kind, **drawn))
+    return tuple(paths)
+
+
+def _check_choice(
+    folder: Path, result: Mapping[str, Any], series_path: str | Path | None, make_series: str | Path | None
+) -> None:
+    """Check that exactly one of the two ways to a series was taken, and say which one fits the result."""
+    if series_path is not None and make_series is not None:
+        raise InputError("give either --series or --make-series, not both")
+    if series_path is None and make_series is None:
+        if (result.get("input") or {}).get("source") == "file":
+            raise InputError(
+                f"{folder}: was made from a volume file, so that there is no DICOM series to refer to; "
+                "--make-series CT (the same file) makes one with new UIDs and placeholder patient data"
+            )
+        raise InputError(f"{folder}: give the CT series that was segmented (--series FOLDER)")
+
+
+def _read_series(path: Path, series_uid: str | None, segmented: str) -> DicomSeries:
+    from twintrack.dicom import is_dicom_input, read_series
+
+    if is_there(path) and not is_dicom_input(path):
+        raise InputError(
+            f"{path}: not a DICOM series; give the folder of the segmented series, or --make-series {path.name} to "
+            "make one with new UIDs and placeholder patient data"
+        )
+    return read_series(path, series_uid=series_uid, preferred_uid=segmented or None)
+
+
+def _made_series(ct_file: Path, folder: Path) -> DicomSeries:
+    """Write a volume file as a DICOM series without a patient, and read it back."""
+    from twintrack.dicom import Origin, is_dicom_input, read_series, write_ct_series
+
+    if is_dicom_input(ct_file):
+        raise InputError(f"{ct_file}: is DICOM already; give it with --series instead of --make-series")
+    write_ct_series(
+        read_volume(ct_file),
+        folder,
+        description="CT from a volume file (research use only)",
+        patient_name="TwinTrack^No patient data",
+        patient_id="TWINTRACK-NO-PATIENT",
+        origin=Origin.VOLUME_FILE,
+    )
+    return read_series(folder)
+
+
+def _warnings(series: DicomSeries, segmented: str, make_series: str | Path | None) -> tuple[str, ...]:
+    warnings = list(series.notes)
+    if make_series is None and segmented and series.series_uid != segmented:
+        warnings.append(
+            "The series has another UID than the one that was segmented; it lies on the same grid, so check that it is "
+            "the same images and not another phase of the contrast."
+        )
+    return tuple(warnings)

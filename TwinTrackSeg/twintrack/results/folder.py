@@ -1,0 +1,347 @@
+"""The result folder of one segmented CT: what is written, and provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twintrack import __version__
+from twintrack.errors import InputError, OutputError
+from twintrack.io.ct import Ct, load_ct
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.pipeline import EXPECTED_S, Segmentation, segment
+from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
+from twintrack.progress.stages import Schedule
+from twintrack.settings import SegmentSettings
+from twintrack.system.atomic import atomic_folder, atomic_paths, check_output_files, check_output_folder
+from twintrack.system.capacity import check_output
+from twintrack.system.marks import is_marked
+from twintrack.system.ownership import is_below, is_same_place, sha256_of
+from twintrack.system.paths import is_there
+from twintrack.volume import Volume
+
+if TYPE_CHECKING:
+    from twintrack.bundle.model_bundle import Bundle
+    from twintrack.calibration import Calibrator
+    from twintrack.inference import NetworkStore
+
+__all__ = ["COMMAND", "RESULT_FILES", "check_result_folder", "measure_files", "run_inputs", "segment_file"]
+
+COMMAND = "segment"
+"""What the list of files in a result folder calls a segmentation, on this computer or a server."""
+
+RESULT_FILES = (
+    "result.json",
+    "probability.nii.gz",
+    "score.nii.gz",
+    "segmentation.nii.gz",
+    "invasion.json",
+    "invasion.csv",
+    "overview.png",
+    "report.html",
+    "dicom",
+)
+"""Everything that a run may leave in its result folder."""
+
+READ_S, WRITE_S, SECONDS_PER_MEGAVOXEL = 0.25, 1.4, 0.015
+DICOM_S, DICOM_S_PER_SLICE = 0.3, 0.02
+"""Expected wall seconds of reading, and of writing files and DICOM objects, for the progress bar."""
+
+
+def segment_file(
+    source: str | Path,
+    bundle: str | Path | Bundle,
+    out: str | Path,
+    settings: SegmentSettings | None = None,
+    *,
+    store: NetworkStore | None = None,
+    turn: AbstractContextManager[object] | None = None,
+    overwrite: bool = False,
+    private: bool = False,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Path:
+    """Segment a CT file or series and write the result folder.
+
+    Parameters
+    ----------
+    source : path
+        Volume file, DICOM folder or ZIP archive, or one file of a DICOM series.
+    bundle : path or Bundle
+        Bundle folder or zip, or one that is already open.
+    out : path
+        Result folder; files that an earlier run wrote in it are replaced when the new ones are complete.
+    settings : SegmentSettings, optional
+        Options.
+    store : NetworkStore, optional
+        Keeps the networks for the next run.
+    turn : context manager, optional
+        Entered for the time in which the networks run: a lock lets runs that share a `store` take turns, so that one
+        reads or writes while the networks work for another.
+    overwrite : bool
+        Whether other files at the places of the result's are replaced; never the run's own inputs.
+    private : bool
+        Whether nobody else looks into `out` before the caller hands it on: files are then written straight into it.
+
+    Returns
+    -------
+    pathlib.Path
+        The result folder.
+
+    Raises
+    ------
+    TwinTrackError
+        As the stages raise it; nothing is then left under a final name.
+    """
+    from twintrack.bundle.model_bundle import Bundle
+
+    settings = settings or SegmentSettings()
+    cancel = cancel or CancelToken()
+    expected = {"read": READ_S, **EXPECTED_S, "write": WRITE_S}
+    schedule = Schedule(progress, expected, alike=("read", "measure", "write"))
+    check_output(out)
+    inputs = run_inputs(source, bundle, settings)
+    if not private:
+        check_result_folder(out, settings, inputs, overwrite=overwrite)
+    with schedule.stage("read") as report:
+        report(0.0, "reading the CT")
+        ct = load_ct(source, settings.series)
+    inputs += ct.series.files if ct.series is not None else ()
+    if settings.dicom and ct.series is None:
+        raise InputError(
+            f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
+            "from the result with twintrack export --make-series"
+        )
+    check_output(out, ct.volume.array.size)
+    each_s = SECONDS_PER_MEGAVOXEL * ct.volume.array.size / 1e6
+    schedule.expect("read", READ_S + each_s)
+    schedule.expect("write", WRITE_S + each_s + (_dicom_s(ct) if settings.dicom else 0.0))
+    with nullcontext(bundle) if isinstance(bundle, Bundle) else Bundle.open(bundle) as opened:
+        with turn or nullcontext():
+            found = segment(ct.volume, opened, settings, store=store, cancel=cancel, schedule=schedule)
+        cancel.check()
+        place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
+        with nullcontext(Path(out)) if private else place as folder:
+            with schedule.stage("write") as report:
+                result = describe(ct, found, opened, settings)
+                _write_files(folder, ct, found, opened, settings, result, checked(report, cancel))
+            result["seconds"] = dict(schedule.seconds)
+            _write_report(folder, ct.volume, result, found)
+            _save_json(folder / "result.json", result)
+            cancel.check()
+    schedule.finish("done")
+    return Path(out)
+
+
+def run_inputs(source: str | Path, bundle: str | Path | Bundle | None, settings: SegmentSettings) -> list[Path]:
+    """Return what a run reads, as far as that is known before it begins; around one DICOM file also its folder."""
+    from twintrack.bundle.model_bundle import Bundle
+    from twintrack.dicom import is_dicom_input
+
+    given = [source, bundle.path if isinstance(bundle, Bundle) else bundle, settings.vessels, settings.calibrator]
+    inputs = [Path(path) for path in given if path is not None]
+    ct = Path(source)
+    if is_there(ct) and ct.is_file() and is_dicom_input(ct):
+        inputs.append(ct.parent)
+    return inputs
+
+
+def check_result_folder(
+    out: str | Path, settings: SegmentSettings, inputs: Sequence[Path], *, overwrite: bool = False
+) -> None:
+    """Refuse a result folder in which something would be lost, before anything is computed.
+
+    Raises
+    ------
+    OutputError
+        Names the file that is in the way, or the input.
+    """
+    for path in inputs:
+        if is_same_place(Path(out), path):
+            raise OutputError(f"{out}: is an input; choose another folder for the results")
+        if is_there(path / "bundle.json") and is_below(Path(out), path):
+            raise OutputError(
+                f"{out}: lies in the bundle {path}, which a further file makes invalid; choose another folder"
+            )
+    unasked = {"score.nii.gz": settings.keep_score, "dicom": settings.dicom}
+    entries = [name for name in RESULT_FILES if unasked.get(name, True)]
+    check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
+
+
+def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSettings) -> dict[str, Any]:
+    """Return the content of ``result.json`` but for the seconds."""
+    geometry, calibrator = ct.volume.geometry, found.calibrator
+    return {
+        "schema": 1,
+        "version": __version__,
+        "research_use_only": True,
+        "bundle": bundle.describe() | {"sha256": bundle.sha256},
+        "calibrator": None if calibrator is None else _calibrator(calibrator, settings),
+        "device": found.engine["device"],
+        "engine": found.engine,
+        "input": {"spacing_mm": list(geometry.spacing_mm), "size": list(geometry.size), **_origin(ct)},
+        "roi": {"start": list(found.roi_start), "stop": list(found.roi_stop)},
+        "threshold": settings.threshold,
+        "settings": settings.to_json()
+        | {"vessels": settings.vessels is not None, "calibrator": bool(settings.calibrator)},
+        "volume_ml": found.volumes.to_json(),
+        "expected_volume_ml": _interval(found),
+        "lesions": [lesion.to_json() for lesion in found.lesions],
+        "labels": found.label_names,
+        "suitability": found.suitability,
+        "warnings": [*(ct.series.notes if ct.series is not None else ()), *found.warnings],
+    }
+
+
+def _calibrator(calibrator: Calibrator, settings: SegmentSettings) -> dict[str, Any]:
+    """Say what the calibrator was fitted to, and of one that is not the bundle's which it was."""
+    stated = {"target": calibrator.target, "bins": calibrator.bins}
+    if settings.calibrator is None:
+        return stated
+    content = Path(settings.calibrator).read_bytes()
+    own = {"file": Path(settings.calibrator).name, "sha256": hashlib.sha256(content).hexdigest()}
+    return {**stated, **own, "cases": calibrator.cases, "raters": calibrator.raters}
+
+
+def _origin(ct: Ct) -> dict[str, Any]:
+    """Say what the CT was read from; of a DICOM series its UID, and whether it had to be resampled to be a volume."""
+    if ct.series is None:
+        return {"source": ct.source}
+    return {
+        "source": ct.source,
+        "series_uid": ct.series.series_uid,
+        "resampled": ct.series.layout is not None,
+        "notes": list(ct.series.notes),
+    }
+
+
+def _interval(found: Segmentation) -> dict[str, float] | None:
+    """Return the expected volume with its interval over the choice of the calibration cases."""
+    calibrator, interval = found.calibrator, found.expected_volume_ml
+    if interval is None or calibrator is None or calibrator.band is None:
+        return None
+    low, high = interval
+    return {"value": found.volumes.expected, "low": low, "high": high, "level": calibrator.band.level}
+
+
+def _write_files(
+    folder: Path,
+    ct: Ct,
+    found: Segmentation,
+    bundle: Bundle,
+    settings: SegmentSettings,
+    result: dict[str, Any],
+    report: Progress,
+) -> None:
+    """Write volumes, vessel readouts, the picture and DICOM objects."""
+    from twintrack.invasion import write_invasion_csv
+    from twintrack.results.dicom_objects import write_objects
+    from twintrack.results.report.overview import write_overview
+
+    report(0.0, "writing volumes")
+    write_volume(found.probability, folder / "probability.nii.gz")
+    write_volume(found.labels, folder / "segmentation.nii.gz")
+    if settings.keep_score:
+        write_volume(found.score, folder / "score.nii.gz")
+    readouts = None if found.invasion is None else found.invasion.to_json()
+    if readouts is not None:
+        _save_json(folder / "invasion.json", readouts)
+        write_invasion_csv(readouts, folder / "invasion.csv")
+    dicom = settings.dicom and ct.series is not None
+    report(0.1, "drawing the overview")
+    write_overview(
+        folder / "overview.png",
+        ct.volume,
+        found.probability,
+        threshold=settings.threshold,
+        segmentation=found.labels,
+        labels=found.label_names,
+        calibrated=found.calibrator is not None,
+        bundle_name=bundle.name,
+        demo=bundle.demo,
+    )
+    if dicom and ct.series is not None:
+        report(0.5, "writing DICOM objects")
+        write_objects(folder / "dicom", ct.series, found.labels, found.probability, result, readouts)
+
+
+def _dicom_s(ct: Ct) -> float:
+    return DICOM_S + DICOM_S_PER_SLICE * ct.volume.array.shape[0]
+
+
+def _write_report(folder: Path, ct: Volume, result: dict[str, Any], found: Segmentation) -> None:
+    from twintrack.results.report.html import write_report
+
+    if found.invasion is None:
+        write_report(folder / "report.html", result, None, folder / "overview.png")
+        return
+    from twintrack.results.report.vessel_pictures import vessel_pictures
+
+    pictures = vessel_pictures(ct, found.probability, found.invasion)
+    readouts = found.invasion.to_json()
+    write_report(folder / "report.html", result, readouts, folder / "overview.png", vessel_pictures=pictures)
+
+
+def _save_json(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def measure_files(
+    probability_path: str | Path,
+    vessels_path: str | Path,
+    names: Mapping[str, int],
+    out: str | Path,
+    *,
+    rules: str = "nccn",
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> dict[str, Any]:
+    """Measure vessel contact of a map and write it as JSON to `out`, and as CSV beside it; return the JSON's content.
+
+    A CSV has no room for a mark, so the JSON keeps its hash: both are replaced by a later run as long as both are as
+    they were written, and other files only with `overwrite`.
+
+    Raises
+    ------
+    InputError
+        If the map is not in [0, 1], the vessels lie in another place, there is no such rule set, or `out` does not end
+        with .json.
+    OutputError
+        If another file lies at one of the two places, or they cannot be written.
+    """
+    from twintrack.invasion import measure_invasion, write_invasion_csv
+
+    out = Path(out)
+    if out.suffix.lower() != ".json":
+        raise InputError(f"{out}: not a JSON file name; use one that ends with .json")
+    table = out.with_suffix(".csv")
+    options: dict[str, Any] = {
+        "inputs": (probability_path, vessels_path),
+        "overwrite": overwrite,
+        "proof": lambda path: _is_table_of(out, path) if path == table else is_marked(path),
+    }
+    check_output_files(table, out, **options)
+    probability, vessels = read_volume(probability_path), read_volume(vessels_path)
+    try:
+        measured = measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
+    except InputError as error:
+        raise InputError(f"{probability_path} with {vessels_path}: {error}") from error
+    found = measured.to_json()
+    with atomic_paths(table, out, **options) as (partial_table, partial):
+        write_invasion_csv(found, partial_table)
+        _save_json(partial, found | {"table_sha256": sha256_of(partial_table)})
+    return found
+
+
+def _is_table_of(document: Path, table: Path) -> bool:
+    """Whether a table is the one that was written with `document`."""
+    try:
+        stated = json.loads(document.read_text(encoding="utf-8"))["table_sha256"] if is_marked(document) else None
+        return stated is not None and not table.is_symlink() and sha256_of(table) == stated
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

@@ -1,0 +1,1 @@
+"""The report for people: page, pictures, and the words of its tables."""

@@ -1,0 +1,205 @@
+"""The report of one result: a single HTML file that needs nothing else, for screen, phone and paper."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from twintrack.errors import InputError
+from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE
+from twintrack.results.report.structured_vessels import HUMAN_ITEMS, structured_vessels
+from twintrack.results.report.wording import (
+    MISSING,
+    contact_pattern,
+    lesion_table,
+    number,
+    plain_text,
+    vessel_readings,
+    with_unit,
+)
+from twintrack.system.atomic import atomic_path
+
+__all__ = ["write_report"]
+
+STAGES = ("read", "localize", "ensemble", "calibrate", "measure", "write")
+
+FOR_THE_RADIOLOGIST = (
+    "Tumour site, attenuation, pancreatic and biliary duct",
+    "Hazy attenuation or stranding around the vessels",
+    "Narrowing, contour irregularity, occlusion or thrombus of the vessels",
+    "Common hepatic artery, arterial variants, venous collaterals",
+    "Liver, peritoneum, ascites, lymph nodes, adjacent organs",
+)
+"""Items of a structured PDAC report that the software does not assess."""
+
+
+def write_report(
+    path: str | Path,
+    result: Mapping[str, Any],
+    invasion: Mapping[str, Any] | None,
+    overview_png: str | Path | None,
+    bundle_description: str = "",
+    vessel_pictures: Mapping[str, bytes] | None = None,
+    *,
+    overwrite: bool = False,
+) -> None:
+    """Write ``report.html``.
+
+    The report names no file and no patient: the source of the input stays in ``result.json``, since a path may hold a
+    name.
+
+    Parameters
+    ----------
+    path : str or Path
+        The report.
+    result : mapping
+        Content of ``result.json``; every field may be missing.
+    invasion : mapping or None
+        Content of ``invasion.json``, if vessels were known.
+    overview_png : str, Path or None
+        The picture, which is embedded.
+    bundle_description : str
+        What the model is, if ``result["bundle"]`` does not say so.
+    vessel_pictures : mapping of str to bytes, optional
+        A PNG for vessels by their name in `invasion`, which are embedded.
+    overwrite : bool
+        Whether another file at that place is replaced.
+
+    Raises
+    ------
+    InputError
+        If the picture cannot be read.
+    OutputError
+        If the report cannot be written.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = files("twintrack") / "data" / "report.html.j2"
+    template = environment.from_string(source.read_text(encoding="utf-8"))
+    content = _content(result, invasion, _picture(overview_png), bundle_description)
+    pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
+    structured = {"structured_vessels": structured_vessels(invasion), "human_items": HUMAN_ITEMS}
+    html = template.render(content | structured | {"vessel_pictures": pictures})
+    with atomic_path(path, overwrite=overwrite) as partial:
+        partial.write_text(html, encoding="utf-8")
+
+
+def _picture(path: str | Path | None) -> str:
+    """Return a PNG as base64 text, empty without one."""
+    if path is None:
+        return ""
+    try:
+        return base64.b64encode(Path(path).read_bytes()).decode("ascii")
+    except OSError as error:
+        raise InputError(f"{path}: the overview picture cannot be read; run the case again") from error
+
+
+def _content(
+    result: Mapping[str, Any], invasion: Mapping[str, Any] | None, picture: str, description: str
+) -> dict[str, object]:
+    """Return everything the template shows."""
+    bundle = _part(result, "bundle")
+    volume = _part(result, "volume_ml")
+    heads, lesions = lesion_table(result.get("lesions"))
+    warnings = result.get("warnings")
+    threshold = result.get("threshold")
+    return {
+        "research_notice": RESEARCH_NOTICE,
+        "demo_notice": DEMO_NOTICE if bundle.get("demo") else "",
+        "description": bundle.get("description") or description,
+        "picture": picture,
+        "threshold": plain_text(threshold),
+        "volumes": [
+            (
+                "Expected volume",
+                with_unit(volume.get("expected"), "mL"),
+                "sum of the fraction of readers over all voxels" + _interval(result),
+            ),
+            (
+                "Volume at the threshold",
+                with_unit(volume.get("at_threshold"), "mL"),
+                "marked by at least that fraction",
+            ),
+            (
+                "10 to 90 % range",
+                _range(volume.get("p10"), volume.get("p90")),
+                "10th to 90th percentile of the readers",
+            ),
+        ],
+        "lesion_heads": heads,
+        "lesions": lesions,
+        "no_lesion": "No lesion at the threshold." if result.get("lesions") == [] else f"Lesion list {MISSING}.",
+        "vessels": vessel_readings(invasion, threshold),
+        "contact_pattern": contact_pattern(_part(invasion or {}, "resectability")),
+        "calibrated": result.get("calibrator", True) is not None,
+        "warnings": [plain_text(line) for line in warnings] if isinstance(warnings, list) else [],
+        "for_the_radiologist": FOR_THE_RADIOLOGIST,
+        "provenance": _provenance(result, bundle),
+        "seconds": _seconds(result),
+    }
+
+
+def _part(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return an object inside `data`, empty if it is missing or something else."""
+    part = data.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _range(low: object, high: object) -> str:
+    if number(low) is None or number(high) is None:
+        return with_unit(None, "mL")
+    return f"{number(low):.1f}–{number(high):.1f} mL"
+
+
+def _interval(result: Mapping[str, Any]) -> str:
+    """Say how far the expected volume would move with other calibration cases; nothing if that is not known."""
+    interval = _part(result, "expected_volume_ml")
+    level, text = number(interval.get("level")), _range(interval.get("low"), interval.get("high"))
+    if level is None or text == MISSING:
+        return ""
+    return f"; {text} with other calibration cases ({level:.0%} interval)"
+
+
+def _provenance(result: Mapping[str, Any], bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was run on what, as names and texts; missing fields are left out."""
+    calibrator, grid, roi = (_part(result, name) for name in ("calibrator", "input", "roi"))
+    entries = [
+        ("Software", f"TwinTrack {result['version']}" if result.get("version") else None),
+        ("Model bundle", " ".join(str(bundle[key]) for key in ("name", "version") if bundle.get(key)) or None),
+        ("Bundle SHA-256", bundle.get("sha256")),
+        ("Bundle licence", bundle.get("license")),
+        ("Calibrator", plain_text(calibrator) if calibrator else None),
+        ("Device", result.get("device")),
+        (
+            "Steps away from the first choice",
+            "; ".join(str(note) for note in _part(result, "engine").get("notes") or ()),
+        ),
+        ("CT size (voxels)", _by(grid.get("size"))),
+        ("CT voxel (mm)", _by(grid.get("spacing_mm"))),
+        ("Region of interest", f"{plain_text(roi.get('start'))} to {plain_text(roi.get('stop'))}" if roi else None),
+        ("Threshold", plain_text(result["threshold"]) if "threshold" in result else None),
+    ]
+    return [(name, plain_text(value)) for name, value in entries if value not in (None, "")]
+
+
+def _by(values: object) -> str | None:
+    """Write three lengths as a x b x c."""
+    return " × ".join(plain_text(value) for value in values) if isinstance(values, list | tuple) else None
+
+
+def _seconds(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the time of each stage, the known ones in order, and their sum."""
+    seconds = _part(result, "seconds")
+    names = [*(stage for stage in STAGES if stage in seconds), *(stage for stage in seconds if stage not in STAGES)]
+    times = [(str(name), number(seconds[name])) for name in names]
+    known = [(name, time) for name, time in times if time is not None]
+    if not known:
+        return []
+    total = [] if "total" in dict(known) else [("total", sum(time for _, time in known))]
+    return [(name, with_unit(time, "s")) for name, time in known + total]

@@ -1,0 +1,275 @@
+"""The picture of a result: CT, map and contours in three sections through the tumour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.errors import InputError
+from twintrack.imaging.views import SHOWN, VIEWS, Focus, Section, View, find_focus
+from twintrack.system.atomic import atomic_path
+from twintrack.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["COLOUR_MAP", "DEMO_NOTICE", "ISO_LEVELS", "RESEARCH_NOTICE", "write_overview"]
+
+RESEARCH_NOTICE = "Research use only - not for clinical decisions"
+DEMO_NOTICE = "DEMO MODEL: knows synthetic phantoms only"
+
+TITLE = "Expected fraction of readers who mark tumour"
+RAW_TITLE = "Tumour score of the networks, not calibrated"
+
+COLOUR_MAP = "plasma"
+"""matplotlib's name of the colours of the map: perceptually uniform, colour-blind safe, and nowhere grey as the CT."""
+
+ISO_LEVELS = (0.2, 0.4, 0.6, 0.8)
+"""Levels of the white contours: one reader in five, two, three, four."""
+
+HU_WINDOW = (-110.0, 240.0)
+"""Grey values of the CT from black to white: abdominal soft tissue with contrast."""
+
+OPACITY = 0.55
+"""Of the map over the CT, the same for all values: the value drives the colour alone."""
+
+SMALLEST_SIDE_MM = 120.0
+LARGEST_SIDE_MM = 300.0
+MARGIN_MM = 32.0
+"""The window is the lesion's box with this margin on every side, within these two edge lengths."""
+
+THRESHOLD_COLOUR = "#00E5FF"
+VESSEL_COLOURS = {
+    "PORTA": "#56B4E9",
+    "SMV": "#4D7CFE",
+    "AORTA": "#FF5A5A",
+    "CELIAC": "#FFB347",
+    "SMA": "#FF8FB1",
+}
+OTHER_VESSEL_COLOUR = "#A8E6A1"
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What is drawn: LPS-oriented arrays (z, y, x) on one grid."""
+
+    ct: NDArray[np.generic]
+    probability: NDArray[np.generic]
+    vessels: Mapping[str, int]
+    labels: NDArray[np.generic] | None
+    spacing_mm: tuple[float, float, float]
+    threshold: float
+    focus: Focus
+    side_mm: float
+
+
+def write_overview(
+    path: str | Path,
+    ct: Volume,
+    probability: Volume,
+    *,
+    threshold: float,
+    segmentation: Volume | None = None,
+    labels: Mapping[str, int] | None = None,
+    calibrated: bool = True,
+    bundle_name: str = "",
+    demo: bool = False,
+) -> None:
+    """Draw axial, coronal and sagittal sections through the largest lesion into a PNG.
+
+    Parameters
+    ----------
+    path : str or Path
+        The picture.
+    ct : Volume
+        HU, on any orientation; the volumes are turned to LPS here.
+    probability : Volume
+        MHR map in [0, 1] on the CT's grid.
+    threshold : float
+        Level of the highlighted contour.
+    segmentation : Volume, optional
+        Label map on the CT's grid with the vessels to outline.
+    labels : mapping, optional
+        Name to value in `segmentation`; "tumor" is not outlined, as the map shows it.
+    calibrated : bool
+        Whether the map is an MHR; the raw score of the networks is named as such.
+    bundle_name : str
+        Name of the model, for the footnote.
+    demo : bool
+        Whether the model knows phantoms only, which the picture then says.
+
+    Raises
+    ------
+    InputError
+        If the volumes are not on the same grid.
+    OutputError
+        If the picture cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    for what, volume in (("probability map", probability), ("segmentation", segmentation)):
+        if volume is not None and not volume.geometry.same_grid(ct.geometry):
+            raise InputError(f"the {what} is not on the CT's grid; make the picture from one run's results")
+    scene = _scene(ct, probability, segmentation, labels, threshold)
+    figure = Figure(figsize=(13.2, 5.75), facecolor="white")
+    colours: Any = None
+    for column, view in enumerate(VIEWS):
+        axes = figure.add_axes((0.012 + column * 0.3045, 0.155, 0.2975, 0.683))
+        colours = _draw_section(axes, scene, view)
+    bar = figure.colorbar(colours, cax=figure.add_axes((0.932, 0.155, 0.013, 0.683)), ticks=np.linspace(0, 1, 6))
+    bar.set_label("expected fraction of readers (MHR)" if calibrated else "score, not calibrated", fontsize=10)
+    bar.ax.set_facecolor("0.4")  # the grey of soft tissue behind the map
+    bar.ax.hlines(ISO_LEVELS, 0, 1, colors="white", lw=1)
+    bar.ax.hlines([threshold], 0, 1, colors=THRESHOLD_COLOUR, lw=2.5)
+    _write_texts(figure, scene, TITLE if calibrated else RAW_TITLE, bundle_name, demo)
+    with atomic_path(path) as partial:
+        figure.savefig(partial, dpi=120, format="png", metadata={"Software": None})
+
+
+def _scene(
+    ct: Volume, probability: Volume, segmentation: Volume | None, labels: Mapping[str, int] | None, threshold: float
+) -> _Scene:
+    """Turn the volumes to LPS and choose the window."""
+    turned = probability.to_lps()
+    focus = find_focus(turned, threshold)
+    side = float(np.clip(max(focus.extent_mm) + 2 * MARGIN_MM, SMALLEST_SIDE_MM, LARGEST_SIDE_MM))
+    label_map = None if segmentation is None else segmentation.to_lps().array
+    vessels = {name: value for name, value in (labels or {}).items() if name.lower() != "tumor"}
+    if label_map is not None:
+        present = set(np.unique(label_map).tolist())
+        vessels = {name: value for name, value in vessels.items() if value in present}
+    return _Scene(
+        ct.to_lps().array, turned.array, vessels, label_map, turned.geometry.spacing_mm, threshold, focus, side
+    )
+
+
+def _draw_section(axes: Axes, scene: _Scene, view: View) -> Any:
+    """Draw one view and return the colour-mapped image, for the colour bar."""
+    centre = scene.focus.centre_mm
+    section = Section(view, scene.focus.slices[view.through], (centre[view.across], centre[view.down]), scene.side_mm)
+    extent = (0.0, scene.side_mm, scene.side_mm, 0.0)
+    grey = section.sample(scene.ct, scene.spacing_mm, fill=-1000.0)
+    map_values = section.sample(scene.probability, scene.spacing_mm, fill=0.0)
+    axes.imshow(grey, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], extent=extent, interpolation="bilinear")
+    visible = np.ma.masked_less(map_values, SHOWN)
+    colours = axes.imshow(
+        visible, cmap=COLOUR_MAP, vmin=0, vmax=1, alpha=OPACITY, extent=extent, interpolation="nearest"
+    )
+    ticks = (np.arange(section.pixels) + 0.5) / section.pixels * scene.side_mm
+    if scene.labels is not None:
+        for name, value in scene.vessels.items():
+            _draw_vessel(axes, ticks, section.sample(scene.labels == value, scene.spacing_mm, fill=0.0), name)
+    _contour(axes, ticks, map_values, ISO_LEVELS, "white", 0.9)
+    _contour(axes, ticks, map_values, (scene.threshold,), THRESHOLD_COLOUR, 1.8)
+    _draw_marks(axes, scene, section)
+    _draw_inset(axes, scene, section)
+    return colours
+
+
+def _contour(
+    axes: Axes,
+    ticks: NDArray[np.floating],
+    values: NDArray[np.float32],
+    levels: tuple[float, ...],
+    colour: str,
+    width: float,
+) -> None:
+    """Draw the contours that exist, with a thin dark edge to stand out on any ground."""
+    from matplotlib import patheffects
+
+    crossed = [level for level in levels if values.min() < level <= values.max()]
+    if crossed:
+        lines = axes.contour(ticks, ticks, values, levels=crossed, colors=colour, linewidths=width)
+        lines.set_path_effects([patheffects.withStroke(linewidth=width + 1.0, foreground="#00000090")])
+
+
+def _draw_vessel(axes: Axes, ticks: NDArray[np.floating], mask: NDArray[np.float32], name: str) -> None:
+    """Outline a vessel and write its name beside its largest extent."""
+    if mask.max() <= 0.5:
+        return
+    colour = VESSEL_COLOURS.get(name, OTHER_VESSEL_COLOUR)
+    _contour(axes, ticks, mask, (0.5,), colour, 1.4)
+    rows, columns = np.nonzero(mask > 0.5)
+    lowest = int(np.argmax(rows))
+    _label(axes, ticks[columns[lowest]], ticks[rows[lowest]] + 1.0, name, size=7.5, va="top")
+
+
+def _label(
+    axes: Axes, x: float, y: float, text: str, *, colour: str = "white", size: float = 10, **options: Any
+) -> None:
+    """Write text that stays readable on any ground."""
+    from matplotlib import patheffects
+
+    written = axes.text(
+        x, y, text, color=colour, fontsize=size, ha=options.pop("ha", "center"), clip_on=True, **options
+    )
+    written.set_path_effects([patheffects.withStroke(linewidth=2, foreground="black")])
+
+
+def _draw_marks(axes: Axes, scene: _Scene, section: Section) -> None:
+    """Add view name, direction letters, scale bar and the marks of the other two slices; hide the axes."""
+    side = scene.side_mm
+    axes.set(xlim=(0, side), ylim=(side, 0), xticks=[], yticks=[])
+    axes.set_facecolor("black")
+    edges = ((0.03, 0.5), (0.97, 0.5), (0.5, 0.035), (0.5, 0.965))
+    for letter, (x, y) in zip(section.view.letters, edges, strict=True):
+        _label(axes, x * side, y * side, letter, size=11, va="center", weight="bold")
+    _label(axes, 0.025 * side, 0.035 * side, section.view.name, ha="left", va="center")
+    axes.plot([0.04 * side, 0.04 * side + 50], [0.945 * side] * 2, color="white", lw=2.5, solid_capstyle="butt")
+    _label(axes, 0.04 * side + 25, 0.93 * side, "5 cm", size=9, va="bottom")
+    position = [index * mm for index, mm in zip(scene.focus.slices, scene.spacing_mm, strict=True)]
+    x, y = section.place((position[0], position[1], position[2]))
+    for start in (0.0, 0.975):
+        axes.plot([x, x], [start * side, (start + 0.025) * side], color="#BBBBBB", lw=0.8)
+        axes.plot([start * side, (start + 0.025) * side], [y, y], color="#BBBBBB", lw=0.8)
+
+
+def _draw_inset(axes: Axes, scene: _Scene, section: Section) -> None:
+    """Show in the upper right corner which part of the whole slice the window is."""
+    size_mm = [count * mm for count, mm in zip(reversed(scene.ct.shape), scene.spacing_mm, strict=True)]
+    view, side = section.view, scene.side_mm
+    whole = max(size_mm[view.across], size_mm[view.down])
+    if whole < 1.3 * side:
+        return
+    middle = [(size - mm) / 2 for size, mm in zip(size_mm, scene.spacing_mm, strict=True)]
+    centre = (middle[view.across], middle[view.down])
+    overall = Section(view, section.index, centre, whole, pixels=160)
+    inset = axes.inset_axes((0.745, 0.745, 0.255, 0.255), xticks=[], yticks=[], facecolor="black")
+    grey = overall.sample(scene.ct, scene.spacing_mm, fill=-1000.0)
+    inset.imshow(grey, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], extent=(0.0, whole, whole, 0.0))
+    right, down = overall.place(scene.focus.centre_mm)
+    corners = ([right - side / 2] * 2 + [right + side / 2] * 2, [down - side / 2, down + side / 2])
+    inset.plot([*corners[0], corners[0][0]], [*corners[1], *corners[1][::-1], corners[1][0]], color="#FFD54A", lw=1)
+    inset.set(xlim=(0, whole), ylim=(whole, 0))
+    inset.spines[:].set_color("#888888")
+
+
+def _write_texts(figure: Figure, scene: _Scene, title: str, bundle_name: str, demo: bool) -> None:
+    """Add heading, legend and footnote."""
+    from matplotlib.lines import Line2D
+
+    figure.text(0.012, 0.945, title, fontsize=15, weight="bold", va="center")
+    if scene.focus.found:
+        note = "Sections through the largest lesion; marks at the edges show where the other two sections lie"
+    else:
+        note = f"No tumour above threshold {scene.threshold:g}; the highest value is {np.max(scene.probability):.2f}"
+    figure.text(0.012, 0.885, note, fontsize=10.5, va="center", weight="normal" if scene.focus.found else "bold")
+    if demo:
+        badge = {"boxstyle": "round,pad=0.45", "facecolor": "#FFF3C4", "edgecolor": "#B45309", "linewidth": 1.5}
+        figure.text(0.988, 0.932, DEMO_NOTICE, fontsize=11, weight="bold", color="#7A2E00", ha="right", bbox=badge)
+    entries = [("#BBBBBB", 1.2, "contours at " + ", ".join(f"{level:g}" for level in ISO_LEVELS))]
+    entries.append((THRESHOLD_COLOUR, 2.4, f"threshold {scene.threshold:g}"))
+    if scene.labels is not None:
+        entries += [(VESSEL_COLOURS.get(name, OTHER_VESSEL_COLOUR), 2.0, name) for name in scene.vessels]
+    handles = [Line2D([], [], color=colour, lw=width, label=label) for colour, width, label in entries]
+    figure.legend(
+        handles=handles, loc="center left", bbox_to_anchor=(0.005, 0.108), ncols=9, frameon=False, fontsize=9.5
+    )
+    foot = RESEARCH_NOTICE + (f"  |  model: {bundle_name}" if bundle_name else "")
+    figure.text(0.012, 0.045, foot, fontsize=9.5, color="#333333", va="center")

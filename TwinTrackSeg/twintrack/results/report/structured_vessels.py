@@ -1,0 +1,109 @@
+"""The vessel part of a structured report: what the software fills in, and what is left for the radiologist.
+
+The items follow the vessel part of the consensus template of the Society of Abdominal Radiology and the American
+Pancreatic Association (Al-Hawary et al. 2014, 10.1148/radiol.13131184); the aorta and the length of contact are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from twintrack.results.report.wording import MISSING, number, percent, with_unit
+
+__all__ = ["HUMAN_ITEMS", "StructuredVessel", "structured_vessels"]
+
+VESSELS = (
+    ("SMA", "Superior mesenteric artery", True),
+    ("CELIAC", "Celiac trunk", True),
+    ("CHA", "Common hepatic artery", True),
+    ("PORTA", "Main portal vein", False),
+    ("SMV", "Superior mesenteric vein", False),
+    ("AORTA", "Aorta", True),
+)
+"""Name in ``invasion.json``, name in the report, and whether it is an artery."""
+
+HUMAN_ITEMS = (
+    "Hazy attenuation or stranding (≤ 180° / > 180°)",
+    "Contour irregularity, narrowing",
+    "Occlusion or thrombus",
+    "Extension to branches",
+)
+"""Items that the software does not assess."""
+
+NARROW_RATIO = 0.8
+"""Lumen diameter, as a fraction of the free vessel's, below which narrowing is pointed out."""
+
+
+@dataclass(frozen=True)
+class StructuredVessel:
+    """One row, all texts ready to show; an empty text is a field for the radiologist.
+
+    Attributes
+    ----------
+    name : str
+        Vessel.
+    contact, degree, length, lumen : str
+        What the software found, at half of the readers.
+    human : tuple of str
+        One text for each of `HUMAN_ITEMS`; empty, or that the item does not apply.
+    """
+
+    name: str
+    contact: str
+    degree: str
+    length: str
+    lumen: str
+    human: tuple[str, ...]
+
+
+def structured_vessels(invasion: Mapping[str, object] | None) -> list[StructuredVessel]:
+    """Return the rows from the content of ``invasion.json``; without it no rows."""
+    vessels = invasion.get("vessels") if isinstance(invasion, Mapping) else None
+    if not isinstance(invasion, Mapping) or not isinstance(vessels, Mapping):
+        return []
+    levels = invasion.get("thresholds")
+    return [_row(title, is_artery, vessels.get(name), levels) for name, title, is_artery in VESSELS]
+
+
+def _row(title: str, is_artery: bool, vessel: object, levels: object) -> StructuredVessel:
+    human = tuple("does not apply" if is_artery and item.startswith("Occlusion") else "" for item in HUMAN_ITEMS)
+    if not isinstance(vessel, Mapping) or vessel.get("present") is False:
+        reason = "not found in the vessel map" if isinstance(vessel, Mapping) else "not segmented"
+        return StructuredVessel(title, f"not assessed: {reason}", "", "", "", human)
+    category = vessel.get("category")
+    share = percent(vessel.get("p_contact"))
+    if category is None and share == MISSING and isinstance(vessel.get("reason"), str):
+        return StructuredVessel(title, f"not assessed: {vessel['reason']}", "", "", "", human)
+    seen = {"none": "absent", "abutment": "present", "encasement": "present"}.get(str(category), MISSING)
+    contact = seen if share == MISSING else f"{seen} ({share} of readers expected to see contact)"
+    if seen != "present":
+        return StructuredVessel(title, contact, "", "", "", human)
+    degree = "> 180°" if category == "encasement" else "≤ 180°"
+    encased = percent(vessel.get("p_encased"))
+    return StructuredVessel(
+        title,
+        contact,
+        f"{degree} ({_at_half(vessel.get('angle_deg'), levels, '°')}; {encased} of readers expected over 180°)",
+        _at_half(vessel.get("contact_length_mm"), levels, "mm"),
+        _lumen(vessel.get("worst_section")),
+        human,
+    )
+
+
+def _at_half(values: object, levels: object, unit: str) -> str:
+    """Return a curve's value at half of the readers."""
+    if isinstance(values, list) and isinstance(levels, list) and len(values) == len(levels):
+        for level, value in zip(levels, values, strict=True):
+            known = number(level)
+            if known is not None and abs(known - 0.5) < 1e-9:
+                return with_unit(value, unit, 0)
+    return MISSING
+
+
+def _lumen(worst: object) -> str:
+    """Say how wide the vessel is at the contact, against the free vessel beside."""
+    ratio = number(worst.get("lumen_ratio")) if isinstance(worst, Mapping) else None
+    if ratio is None:
+        return MISSING
+    return f"{100 * ratio:.0f} % of the free vessel's diameter" + (" (narrow?)" if ratio < NARROW_RATIO else "")

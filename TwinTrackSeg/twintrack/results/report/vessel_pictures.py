@@ -1,0 +1,194 @@
+"""Pictures of one vessel for a reader: the worst cross-section, the angle curve, and the wall laid flat.
+
+Directions are told by the patient: A anterior, P posterior, R right, L left, H head, F foot.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from twintrack.invasion.reader_categories import CATEGORY_THRESHOLD, ENCASEMENT_DEG
+from twintrack.invasion.result import InvasionResult, VesselInvasion
+from twintrack.invasion.wall import VesselWall
+from twintrack.invasion.worst_section import WorstSection
+from twintrack.volume import Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["vessel_pictures"]
+
+HALF_WIDTH_MM = 22.0
+"""Half the edge of the cross-section picture, or more for wide vessels."""
+
+PIXELS = 220
+
+WINDOW_HU = (-125.0, 275.0)
+"""Soft tissue window."""
+
+LEAST_CONTACT = 0.1
+"""Fraction of readers with contact from which a vessel is drawn."""
+
+ISO_LEVELS = (0.2, 0.5, 0.8)
+
+AXES_LPS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
+
+COLOURS = "viridis"
+
+Reals = NDArray[np.float64]
+
+
+def vessel_pictures(ct: Volume, probability: Volume, result: InvasionResult) -> dict[str, bytes]:
+    """Draw every vessel that at least a few readers would see contact with.
+
+    Parameters
+    ----------
+    ct : Volume
+        HU on any grid.
+    probability : Volume
+        The map that was measured, on any grid.
+    result : InvasionResult
+        What was measured.
+
+    Returns
+    -------
+    dict of str to bytes
+        PNG by the vessel's name; vessels below `LEAST_CONTACT` have none.
+    """
+    return {
+        name: _picture(ct, probability, result, vessel, vessel.wall, vessel.worst)
+        for name, vessel in result.vessels.items()
+        if vessel.wall is not None and vessel.worst is not None and (vessel.p_contact or 0.0) >= LEAST_CONTACT
+    }
+
+
+def _picture(
+    ct: Volume,
+    probability: Volume,
+    result: InvasionResult,
+    vessel: VesselInvasion,
+    wall: VesselWall,
+    worst: WorstSection,
+) -> bytes:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.6, 3.9), dpi=110, layout="constrained")
+    section, curve, flat = figure.subplots(1, 3, width_ratios=(1.0, 1.1, 1.35))
+    right, up = _screen_axes(wall.tangent_lps[worst.number])
+    shown = _draw_section(section, ct, probability, wall, worst, right, up)
+    _draw_curve(curve, result, vessel)
+    _draw_wall(flat, wall, worst, up, right)
+    bar = figure.colorbar(shown, ax=flat, pad=0.02)
+    bar.set_label("fraction of readers expected to see contact there")
+    data = io.BytesIO()
+    figure.savefig(data, format="png")
+    return data.getvalue()
+
+
+def _screen_axes(tangent: Reals) -> tuple[Reals, Reals]:
+    """Return the picture's right and up in LPS: seen from the feet with anterior up, where the vessel allows."""
+    wish = np.array([0.0, -1.0, 0.0]) if abs(tangent[1]) < np.sqrt(0.5) else np.array([0.0, 0.0, 1.0])
+    up = wish - (wish @ tangent) * tangent
+    up /= np.linalg.norm(up)
+    right = np.cross(up, tangent)
+    side = right[np.argmax(np.abs(right))]
+    # The patient's left is on the picture's right; where left and right do not show, posterior is.
+    return (right if side > 0 else -right), up
+
+
+def _letter(direction: Reals) -> str:
+    """Name a direction by the patient's axis it is nearest to."""
+    return max(AXES_LPS, key=lambda name: float(np.dot(AXES_LPS[name], direction)))
+
+
+def _sampled(volume: Volume, points_lps: Reals, outside: float) -> Reals:
+    """Interpolate a volume at LPS points (..., 3)."""
+    index = np.moveaxis(volume.geometry.to_index(points_lps)[..., ::-1], -1, 0)
+    low = np.maximum(np.floor(index.reshape(3, -1).min(axis=1)).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(index.reshape(3, -1).max(axis=1)).astype(int) + 2, volume.array.shape)
+    if np.any(high <= low):
+        return np.full(points_lps.shape[:-1], outside)
+    part = volume.array[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float32)
+    shifted = index - low.reshape(3, *(1,) * (index.ndim - 1))
+    return np.asarray(ndimage.map_coordinates(part, shifted, order=1, mode="constant", cval=outside), dtype=float)
+
+
+def _draw_section(
+    axes: Axes, ct: Volume, probability: Volume, wall: VesselWall, worst: WorstSection, right: Reals, up: Reals
+) -> Any:
+    """Draw CT, iso-contours, wall and touched arc of the worst section; return the coloured arc."""
+    centre = wall.centre_lps_mm[worst.number]
+    radius = wall.wall_mm[worst.number]
+    half = max(HALF_WIDTH_MM, 2.2 * float(np.nanmax(radius)))
+    ticks = np.linspace(-half, half, PIXELS)
+    plane = centre + ticks[None, :, None] * right + ticks[:, None, None] * up
+    low, high = WINDOW_HU
+    extent = (-half, half, -half, half)
+    axes.imshow(_sampled(ct, plane, -1000.0), cmap="gray", vmin=low, vmax=high, extent=extent, origin="lower")
+    p = _sampled(probability, plane, 0.0)
+    if p.max() > min(ISO_LEVELS):
+        axes.contour(ticks, ticks, p, levels=ISO_LEVELS, colors="white", linewidths=(0.7, 1.4, 0.7))
+    points = radius[:, None] * wall.directions_lps(worst.number)
+    x, y = points @ right, points @ up
+    axes.plot([*x, x[0]], [*y, y[0]], color="#ff9d5c", linewidth=0.8)
+    level = wall.level[worst.number]
+    seen = level >= 0.05
+    shown = axes.scatter(1.06 * x[seen], 1.06 * y[seen], c=level[seen], cmap=COLOURS, vmin=0, vmax=1, s=9, zorder=3)
+    for text, place, turn in (
+        (_letter(up), (0.5, 0.98), ("center", "top")),
+        (_letter(-up), (0.5, 0.02), ("center", "bottom")),
+        (_letter(right), (0.98, 0.5), ("right", "center")),
+        (_letter(-right), (0.02, 0.5), ("left", "center")),
+    ):
+        axes.text(*place, text, transform=axes.transAxes, ha=turn[0], va=turn[1], color="#ffd84d", fontsize=11)
+    axes.plot([-half + 2, -half + 12], [-half + 2, -half + 2], color="white", linewidth=2)
+    axes.text(-half + 2, -half + 3, "10 mm", color="white", fontsize=8)
+    axes.set_title(f"Worst cross-section: {worst.angle_deg:.0f}° at {worst.level:.2g} of readers", fontsize=10)
+    axes.set_axis_off()
+    return shown
+
+
+def _draw_curve(axes: Axes, result: InvasionResult, vessel: VesselInvasion) -> None:
+    """Draw contact angle and enclosing arc against the threshold."""
+    thresholds = np.array(result.thresholds)
+    angle, arc = (np.array(values, dtype=float) for values in (vessel.angle_deg, vessel.arc_deg))
+    axes.axhline(ENCASEMENT_DEG, color="#7c8794", linestyle="--", linewidth=1)
+    axes.text(0.99, ENCASEMENT_DEG + 4, "180°", ha="right", va="bottom", fontsize=8, color="#55606e")
+    axes.plot(thresholds, arc, color="#0b5a83", linestyle=":", label="smallest enclosing arc")
+    axes.plot(thresholds, angle, color="#b3261e", linewidth=2, label="contact angle")
+    axes.axvline(CATEGORY_THRESHOLD, color="#0b5a83", linewidth=0.8, linestyle=(0, (1, 3)))
+    axes.set(xlim=(0, 1), ylim=(0, 365), xlabel="threshold: fraction of readers", ylabel="degrees")
+    axes.set_yticks(range(0, 361, 90))
+    top = axes.secondary_xaxis("top")
+    top.set_xticks([0.05, 0.5, 0.95], ["most generous", "median reader", "tightest"], fontsize=8)
+    axes.set_title("Contact by reader", fontsize=10, pad=22)
+    axes.legend(fontsize=8, loc="best")
+
+
+def _draw_wall(axes: Axes, wall: VesselWall, worst: WorstSection, up: Reals, right: Reals) -> None:
+    """Draw the levels of the worst section's branch: direction against length."""
+    rows = np.flatnonzero(wall.branch == wall.branch[worst.number])
+    along_mm = np.cumsum(wall.step_mm[rows])
+    along_mm -= along_mm[np.searchsorted(rows, worst.number)]
+    if wall.tangent_lps[worst.number, 2] < 0:
+        rows, along_mm = rows[::-1], -along_mm[::-1]
+    # Turned so that the picture's up is in the middle, then right, down and left of the cross-section.
+    fan = wall.directions_lps(worst.number)
+    turn = np.degrees(np.arctan2(fan @ right, fan @ up))
+    order = np.argsort(turn)
+    level = np.where(np.isnan(wall.wall_mm), np.nan, wall.level)[rows][:, order]
+    shown = np.ma.masked_invalid(level.T)
+    axes.set_facecolor("#d5dbe2")
+    axes.pcolormesh(along_mm, turn[order], shown, cmap=COLOURS, vmin=0, vmax=1, shading="nearest", rasterized=True)
+    if shown.max() > min(ISO_LEVELS):
+        axes.contour(along_mm, turn[order], shown, levels=ISO_LEVELS, colors="white", linewidths=(0.6, 1.2, 0.6))
+    axes.axvline(0, color="#ff9d5c", linewidth=1)
+    letters = [_letter(-up), _letter(-right), _letter(up), _letter(right), _letter(-up)]
+    axes.set_yticks([-180, -90, 0, 90, 180], letters)
+    axes.set(xlabel="mm along the vessel, towards the head (0: worst section)", ylim=(-180, 180))
+    axes.set_title("Wall laid flat, colour: fraction of readers", fontsize=10)

@@ -1,0 +1,1 @@
+"""Many cases, one table: calibrate, evaluate, the paper's experiment, and making a bundle."""

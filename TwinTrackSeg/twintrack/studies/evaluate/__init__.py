@@ -1,0 +1,1 @@
+"""Scores of maps against the raters' masks."""

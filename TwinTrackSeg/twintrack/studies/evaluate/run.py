@@ -1,0 +1,194 @@
+"""Score the maps of a manifest: the CURVAS-PDACVI protocol and further metrics, with intervals over cases."""
+
+from __future__ import annotations
+
+import csv
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+from twintrack.errors import InputError
+from twintrack.io.manifest import ManifestInputs, ManifestRows, scan_manifest
+from twintrack.metrics import CandidatePool
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
+from twintrack.studies.evaluate.cases import DrawnSketches, ScoredCase, score_rows
+from twintrack.studies.evaluate.summary import CohortScores, summarise_cohort
+from twintrack.studies.evaluate.tables import latex_summary, markdown_summary
+from twintrack.studies.map_cases import Spread, one_by_one
+from twintrack.system.atomic import atomic_folder, check_output_folder
+from twintrack.system.csv_cells import harmless
+
+__all__ = ["CohortScores", "evaluate_manifest", "score_cohort"]
+
+COMMAND = "evaluate"
+FILES = ("metrics.csv", "metrics_compare.csv", "summary.json", "summary.md", "summary.tex", "reliability.png")
+
+MOST_NAMED = 20
+"""Cases that a warning names."""
+
+
+def evaluate_manifest(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    bootstrap: int = 5000,
+    seed: int = 0,
+    compare: str | Path | None = None,
+    spread: Spread = one_by_one,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Path:
+    """Write the metrics of every case and their summary into a folder; return the folder.
+
+    `FILES` names what is written: the metrics of every case, the summary as JSON, Markdown and LaTeX, and a reliability
+    picture. One case is in memory at a time, and its metrics are written as soon as they are there.
+
+    Parameters
+    ----------
+    manifest : path
+        Rows with ``probability`` and ``annotation_1 ... annotation_N``; optional ``vessels`` (values as in
+        `DEFAULT_VESSEL_NAMES`), ``binary`` (for the DSC; by default the probability above 0.5) and ``score`` (drawn
+        in the reliability picture beside the probability).
+    out : path
+        Result folder.
+    bootstrap, seed : int
+        Resamples of the cases for the 95 % intervals.
+    compare : path, optional
+        A manifest with the same cases and another method's probability: adds the paired difference to it.
+    spread : Spread
+        Shares the cases out; by default one after the other in this process.
+    overwrite : bool
+        Whether other files at the places of `FILES` are replaced; never those that are read.
+
+    Raises
+    ------
+    InputError
+        If a manifest or a file in it cannot be used; row and file are named.
+    """
+    if bootstrap < 1:
+        raise InputError(f"the number of bootstrap resamples must be at least 1, got {bootstrap}")
+    rows = _rows(manifest)
+    others = None if compare is None else _rows(compare)
+    if others is not None:
+        _check_pairs(rows, others)
+    span = 0.96 if others is None else 0.48
+    inputs = ManifestInputs((rows,) if others is None else (rows, others))
+    check_output_folder(out, FILES, command=COMMAND, inputs=inputs, overwrite=overwrite)
+    with atomic_folder(out, command=COMMAND, last="summary.json", inputs=inputs, overwrite=overwrite) as folder:
+        ours = score_cohort(rows, folder / "metrics.csv", spread, part(progress, 0.0, span), cancel)
+        other = None
+        if others is not None:
+            other = score_cohort(others, folder / "metrics_compare.csv", spread, part(progress, span, 0.96), cancel)
+        progress(0.96, "resampling cases")
+        summary = summarise_cohort(ours, other, bootstrap, seed)
+        (folder / "summary.md").write_text(markdown_summary(summary), encoding="utf-8")
+        (folder / "summary.tex").write_text(latex_summary(summary), encoding="utf-8")
+        _draw(folder / "reliability.png", ours, other)
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    progress(1.0, "evaluation written")
+    return Path(out)
+
+
+def _rows(manifest: str | Path) -> ManifestRows:
+    return scan_manifest(manifest, needs=("probability",), annotated=True, optional=("vessels", "binary"))
+
+
+def _check_pairs(ours: ManifestRows, others: ManifestRows) -> None:
+    """Refuse manifests of different cases."""
+    odd = {row.case for row in ours} ^ {row.case for row in others}
+    if odd:
+        names = ", ".join(sorted(odd)[:5])
+        raise InputError(
+            f"{others.path}: has other cases than {ours.path} ({names}); a paired comparison needs the same"
+        )
+
+
+def score_cohort(
+    rows: ManifestRows,
+    metrics: Path,
+    spread: Spread = one_by_one,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> CohortScores:
+    """Write the metrics of all cases to the file `metrics` as they come, and return what a summary needs of them."""
+    drawn = tuple(column for column in ("probability", "score") if all(column in row.files for row in rows))
+    with metrics.open("w", newline="", encoding="utf-8") as stream:
+        table = _Table(stream)
+        work = partial(score_rows, drawn=drawn)
+        found: DrawnSketches = spread(work, rows, progress, cancel or CancelToken(), table.add)
+    if len(table.untouched) == len(rows):
+        raise InputError(f"{rows.path}: no annotation of any case holds tumour, so there is nothing to compare with")
+    return CohortScores(
+        rows.path,
+        tuple(table.cases),
+        table.columns,
+        np.frombuffer(table.values).reshape(len(table.cases), len(table.columns)),
+        table.candidates,
+        found.by_column,
+        tuple(_warnings(len(rows), table.untouched, table.lonely)),
+    )
+
+
+@dataclass
+class _Table:
+    """Writes ``metrics.csv`` case by case, numbers in full precision, nothing where one is undefined.
+
+    The rows are not kept, but their numbers: resampling the cases needs them all.
+    """
+
+    stream: TextIO
+    cases: list[str] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    values: array[float] = field(default_factory=lambda: array("d"))
+    candidates: CandidatePool = field(default_factory=CandidatePool)
+    untouched: list[str] = field(default_factory=list)
+    lonely: list[str] = field(default_factory=list)
+
+    def add(self, scored: Sequence[ScoredCase]) -> None:
+        """Take the next cases."""
+        writer = csv.writer(self.stream)
+        for one in scored:
+            if not self.columns:
+                self.columns = tuple(one.metrics)
+                writer.writerow(("case", *self.columns))
+            numbers = [one.metrics[column] for column in self.columns]
+            writer.writerow((harmless(one.case), *("" if value is None else repr(value) for value in numbers)))
+            self.values.extend(np.nan if value is None else value for value in numbers)
+            self.cases.append(one.case)
+            self.candidates.add(one.candidates)
+            if one.untouched:
+                self.untouched.append(one.case)
+            if one.lonely:
+                self.lonely.append(one.case)
+
+
+def _warnings(cases: int, untouched: list[str], lonely: list[str]) -> Iterator[str]:
+    if cases == 1:
+        yield "one case only: no interval over cases can be given"
+    if untouched:
+        yield f"no rater marked tumour in {_some(untouched)}: ECE over the whole volume, CRPS 0 by the protocol's rule"
+    if lonely:
+        yield f"one rater only in {_some(lonely)}: the protocol's CRPS is 0 there, whatever was predicted"
+
+
+def _some(cases: list[str]) -> str:
+    """Name some cases, and say how many more there are."""
+    more = len(cases) - MOST_NAMED
+    return ", ".join(cases[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _draw(path: Path, ours: CohortScores, other: CohortScores | None) -> None:
+    """Draw the reliability of every sketched map against the MHR; one that is 0 everywhere has no curve."""
+    from twintrack.calibration import plot_reliability, reliability_curve
+
+    sketches = dict(ours.sketches)
+    if other is not None:
+        sketches["compared probability"] = other.sketches["probability"]
+    plot_reliability(path, {name: reliability_curve(sketch) for name, sketch in sketches.items() if sketch.voxels})

@@ -1,0 +1,1 @@
+"""A bundle made from nnU-Net's results."""

@@ -1,0 +1,1 @@
+"""The paper's experiment, as its Table 1."""

@@ -1,0 +1,160 @@
+"""The outcome of the experiment as files: metrics of every case, tables beside the paper's, maps and reliability."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.studies.evaluate.summary import metric_means
+from twintrack.studies.table1.tables import latex_report, markdown_report
+from twintrack.system.csv_cells import harmless
+
+if TYPE_CHECKING:
+    from twintrack.calibration import Calibrator, ReliabilityCurve
+
+__all__ = ["FILES", "REFERENCE", "UNCALIBRATED", "TestCase", "summarise", "write_report"]
+
+FILES = ("metrics.csv", "table1.md", "table1.tex", "reliability.png", "calibrators", "summary.json")
+"""All that an experiment writes beside the folder with its cases."""
+
+REFERENCE = "mhr"
+"""The row that the others are compared with."""
+
+UNCALIBRATED = "none"
+"""The row without calibration; the others are named by their target."""
+
+DRAWN = {UNCALIBRATED: "score", REFERENCE: "calibrated to the MHR"}
+"""Rows in the reliability picture, as in the paper's figure 2, and their names there."""
+
+LEVELS = 10_001
+"""Scores at which two maps are compared."""
+
+
+@dataclass(frozen=True)
+class TestCase:
+    """What was measured on a test case.
+
+    Attributes
+    ----------
+    name : str
+        Of the case.
+    rows : mapping
+        Metrics by column, by the name of the row.
+    reliability : mapping
+        Voxels (``counts``) and sums of the probability (``score``) and of the MHR (``mhr``) in uniform bins of the
+        probability, by the name of the row.
+    """
+
+    __test__ = False  # no test class, whatever pytest reads from the name
+
+    name: str
+    rows: Mapping[str, Mapping[str, float | None]]
+    reliability: Mapping[str, Mapping[str, Sequence[float]]]
+
+
+def write_report(
+    folder: Path, cases: Sequence[TestCase], calibrators: Mapping[str, Calibrator], about: Mapping[str, Any]
+) -> None:
+    """Write all `FILES` into a folder."""
+    from twintrack.calibration import write_calibrator
+
+    summary = {**about, **summarise(cases, resamples=about["bootstrap"], seed=about["seed"])}
+    summary["maps"] = _map_differences(calibrators)
+    summary["warnings"] = _warnings(about, calibrators, cases)
+    _write_metrics(folder / "metrics.csv", cases)
+    (folder / "calibrators").mkdir()
+    for name, calibrator in calibrators.items():
+        write_calibrator(calibrator, folder / "calibrators" / f"{name}.json")
+    (folder / "table1.md").write_text(markdown_report(summary), encoding="utf-8")
+    (folder / "table1.tex").write_text(latex_report(summary), encoding="utf-8")
+    _draw(folder / "reliability.png", cases)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+
+
+def summarise(cases: Sequence[TestCase], *, resamples: int, seed: int) -> dict[str, Any]:
+    """Return for every row the means over the cases and those of the paired difference to `REFERENCE`, as JSON values.
+
+    All rows and differences see the same resamples of the cases.
+    """
+    columns = tuple(cases[0].rows[REFERENCE])
+    values = {name: _values(cases, name) for name in cases[0].rows}
+    rows = {}
+    for name, found in values.items():
+        rows[name] = {"metrics": metric_means(columns, found, resamples, seed)}
+        if name != REFERENCE:
+            rows[name]["difference"] = metric_means(columns, found - values[REFERENCE], resamples, seed)
+    return {"reference": REFERENCE, "rows": rows}
+
+
+def _values(cases: Sequence[TestCase], name: str) -> NDArray[np.float64]:
+    """Return the metrics of a row as float64 (case, metric); NaN where one is undefined."""
+    return np.array(
+        [[np.nan if value is None else value for value in case.rows[name].values()] for case in cases], dtype=float
+    )
+
+
+def _map_differences(calibrators: Mapping[str, Calibrator]) -> dict[str, Any]:
+    """Say how far every map lies from the `REFERENCE` map, and where most."""
+    scores = np.linspace(0, 1, LEVELS, dtype=np.float32)[1:]
+    reference = calibrators[REFERENCE](scores)
+    found = {}
+    for name, calibrator in calibrators.items():
+        gap = np.abs(calibrator(scores) - reference)
+        if name != REFERENCE:
+            found[name] = {"largest_difference": float(gap.max()), "at_score": float(scores[gap.argmax()])}
+    return found
+
+
+def _warnings(about: Mapping[str, Any], calibrators: Mapping[str, Calibrator], cases: Sequence[TestCase]) -> list[str]:
+    warnings = list(calibrators[REFERENCE].warnings)
+    if about["bundle"]["demo"] and about["data"]["kind"] == "manifest":
+        warnings.append("the demo bundle knows synthetic phantoms only; on patients its numbers mean nothing")
+    empty = [case.name for case in cases if case.rows[UNCALIBRATED]["predicted_ml"] == 0]
+    if empty:
+        warnings.append(f"the score of {', '.join(empty)} is 0 everywhere, most likely because no organ was found")
+    untouched = [case.name for case in cases if case.rows[UNCALIBRATED]["raters_ml"] == 0]
+    if untouched:
+        warnings.append(f"no rater marked tumour in {', '.join(untouched)}")
+    return warnings
+
+
+def _write_metrics(path: Path, cases: Sequence[TestCase]) -> None:
+    """Write a line for every row of every case: full precision, nothing where a metric is undefined."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(("calibration", "case", *cases[0].rows[REFERENCE]))
+        for name in cases[0].rows:
+            for case in cases:
+                values = case.rows[name].values()
+                writer.writerow(
+                    (name, harmless(case.name), *("" if value is None else repr(value) for value in values))
+                )
+
+
+def _draw(path: Path, cases: Sequence[TestCase]) -> None:
+    from twintrack.calibration import plot_reliability
+
+    curves = {shown: _curve([case.reliability[name] for case in cases]) for name, shown in DRAWN.items()}
+    plot_reliability(path, curves)
+
+
+def _curve(parts: Sequence[Mapping[str, Sequence[float]]]) -> ReliabilityCurve:
+    """Return the curve of all cases together from the sums of each."""
+    from twintrack.calibration import ReliabilityCurve
+
+    counts, score, mhr = (np.sum([part[name] for part in parts], axis=0) for name in ("counts", "score", "mhr"))
+    divisor = np.where(counts > 0, counts, np.nan)
+    return ReliabilityCurve(
+        edges=np.linspace(0.0, 1.0, len(counts) + 1),
+        counts=counts.astype(np.int64),
+        score=score / divisor,
+        mhr=mhr / divisor,
+        mass=counts.astype(float),
+    )

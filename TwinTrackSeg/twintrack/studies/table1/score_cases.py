@@ -1,0 +1,158 @@
+"""Going through the cases of an experiment one by one: score, fit, measure, and keep what is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from twintrack import __version__
+from twintrack.errors import InputError, RoiError
+from twintrack.progress.callbacks import CancelToken, Progress
+from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.studies.table1.cache import CaseSample, ExperimentStore, content_key
+from twintrack.studies.table1.cases import CaseVolumes, StudyCase
+from twintrack.studies.table1.report import UNCALIBRATED, TestCase
+from twintrack.volume import Volume
+
+if TYPE_CHECKING:
+    from twintrack.bundle.model_bundle import Bundle
+    from twintrack.calibration import Calibrator, ScoreSketch, calibrator_to_json
+    from twintrack.inference import NetworkStore
+
+__all__ = ["ExperimentRun", "file_sha256"]
+
+RELIABILITY_BINS = 50
+"""Uniform bins of the reliability curve, as in the protocol."""
+
+_log = logging.getLogger(__name__)
+
+
+class ExperimentRun:
+    """The parts of an experiment that all cases share.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The segmenter.
+    networks : NetworkStore
+        Keeps its networks over all cases.
+    store : ExperimentStore
+        What is already done.
+    device : str
+        Where the networks run, as `networks` was told.
+    cancel : CancelToken
+        Checked before every case and every row.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        networks: NetworkStore,
+        store: ExperimentStore,
+        *,
+        device: str,
+        cancel: CancelToken,
+    ) -> None:
+        self._bundle, self._networks, self._store = bundle, networks, store
+        self._device, self._cancel = device, cancel
+
+    def sketch(self, cases: Sequence[StudyCase], progress: Progress) -> ScoreSketch:
+        """Score the calibration cases and add them up."""
+        from twintrack.calibration import ScoreSketch
+
+        sketch = ScoreSketch.empty()
+        for number, case in enumerate(cases):
+            self._begin(number, cases, "calibrating on", progress)
+            key = self._key(case)
+            sample = self._store.sample(case.name, key)
+            if sample is None:
+                volumes = case.read()
+                sample = CaseSample.of(self._segment(case, volumes), volumes.annotations)
+                self._store.keep_sample(case.name, key, sample)
+            sketch = sketch + ScoreSketch.of_case(sample.score, sample.annotations)
+        return sketch
+
+    def score(
+        self, cases: Sequence[StudyCase], calibrators: Mapping[str, Calibrator], progress: Progress
+    ) -> list[TestCase]:
+        """Score the test cases and compute the metrics of every row."""
+        fitted = content_key(*(json.dumps(calibrator_to_json(calibrator)) for calibrator in calibrators.values()))
+        found = []
+        for number, case in enumerate(cases):
+            self._begin(number, cases, "testing on", progress)
+            key = content_key(self._key(case), fitted)
+            record = self._store.record(case.name, key)
+            if record is None:
+                record = self._measure(case, calibrators)
+                self._store.keep_record(case.name, key, record)
+            found.append(TestCase(case.name, record["rows"], record["reliability"]))
+        return found
+
+    def _begin(self, number: int, cases: Sequence[StudyCase], what: str, progress: Progress) -> None:
+        self._cancel.check()
+        message = f"{what} {cases[number].name} ({number + 1} of {len(cases)})"
+        _log.info("%s", message)
+        progress(number / len(cases), message)
+
+    def _key(self, case: StudyCase) -> str:
+        return content_key(case.content, self._bundle.sha256, __version__)
+
+    def _segment(self, case: StudyCase, volumes: CaseVolumes) -> Volume:
+        """Return the pooled score; 0 everywhere where stage 1 finds no organ, as a radiologist would get it."""
+        from twintrack.pipeline import segment
+
+        settings = SegmentSettings(calibrate=False, device=self._device)
+        try:
+            return segment(volumes.ct, self._bundle, settings, store=self._networks, cancel=self._cancel).score
+        except RoiError as error:
+            _log.warning("%s: %s; its map is empty", case.where, error)
+            return volumes.ct.with_array(np.zeros(volumes.ct.array.shape, np.float32))
+
+    def _measure(self, case: StudyCase, calibrators: Mapping[str, Calibrator]) -> dict[str, Any]:
+        """Return the metrics and the reliability of every row for one case."""
+        from twintrack.calibration import ScoreSketch
+        from twintrack.metrics import evaluate_case
+
+        volumes, key = case.read(), self._key(case)
+        score = self._store.score(case.name, key)
+        if score is None:
+            score = self._segment(case, volumes)
+            self._store.keep_score(case.name, key, score)
+        sketch = ScoreSketch.of_case(score.array, _listed(volumes.annotations))
+        rows, curves = {}, {}
+        for name, calibrator in {UNCALIBRATED: None, **calibrators}.items():
+            self._cancel.check()
+            probability = score if calibrator is None else score.with_array(calibrator(score.array))
+            try:
+                metrics = evaluate_case(probability, volumes.annotations, volumes.vessels)
+            except InputError as error:
+                raise InputError(f"{case.where}: {error}") from error
+            rows[name] = metrics.row(tuple(DEFAULT_VESSEL_NAMES))
+            curves[name] = _reliability(sketch, calibrator)
+        return {"rows": rows, "reliability": curves}
+
+
+def _listed(annotations: Mapping[int, Volume]) -> list[Any]:
+    return [annotations[rater].array if rater in annotations else None for rater in range(1, max(annotations) + 1)]
+
+
+def _reliability(sketch: ScoreSketch, calibrator: Calibrator | None) -> dict[str, list[float]]:
+    """Return a reliability curve as sums over voxels, which add up over cases."""
+    from twintrack.calibration import reliability_curve
+
+    if sketch.voxels == 0:  # an empty map has no curve
+        return {name: [0.0] * RELIABILITY_BINS for name in ("counts", "score", "mhr")}
+    curve = reliability_curve(sketch, calibrator, bins=RELIABILITY_BINS)
+    score, mhr = (np.nan_to_num(mean) * curve.counts for mean in (curve.score, curve.mhr))
+    return {"counts": curve.counts.tolist(), "score": score.tolist(), "mhr": mhr.tolist()}
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
