@@ -22,7 +22,8 @@ from twintrack.invasion.contact import vessel_wall
 from twintrack.invasion.geometry import Neighbourhood
 from twintrack.invasion.sections import cross_sections
 from twintrack.invasion.wall import VesselWall
-from twintrack.phantom import VESSELS, PhantomCase, make_phantom
+from twintrack.labels import VESSEL_VALUES
+from twintrack.phantom import PhantomCase, make_phantom
 from twintrack.phantom.readers import ReaderModel
 
 FIRST_SEED = 700_000
@@ -70,7 +71,7 @@ def walls(case: PhantomCase, value: int) -> list[VesselWall]:
 def rows_of(case: PhantomCase) -> list[Row]:
     rows = []
     levels = (np.arange(400) + 0.5) / 400
-    for name, value in VESSELS.items():
+    for name, value in VESSEL_VALUES.items():
         found = walls(case, value)
         if not found or found[0].level_over(0.0) < 0.02:
             continue

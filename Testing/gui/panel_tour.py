@@ -86,11 +86,11 @@ class Tour:
         """Look at the options, with vessels of the scene."""
         from segment_drawing import drawSegment
 
-        from twintrack.phantom import VESSELS
+        from twintrack.labels import VESSEL_VALUES
 
         node = self.scene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Vessels drawn before")
         node.SetReferenceImageGeometryParameterFromVolumeNode(self.ct)
-        for name, value in VESSELS.items():
+        for name, value in VESSEL_VALUES.items():
             identifier = node.GetSegmentation().AddEmptySegment(name, name)
             drawSegment(node, identifier, self.phantom.vessels.array == value, self.ct)
         self.ui.optionsCollapsibleButton.collapsed = False

@@ -1,4 +1,4 @@
-"""Only `gui` knows Qt, the engine no Slicer, and heavy packages wait. That imports point one way is held by `make lint`."""
+"""Only `gui` knows Qt, the engine no Slicer, and heavy packages wait; `make lint` holds that imports point one way."""
 
 from __future__ import annotations
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from twintrack.bundle.describe import WIDTH, bundle_text
-from twintrack.bundle.model_bundle import Bundle, demo_bundle_path, file_sha256
+from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.cli.app import _run
 from twintrack.studies.make_bundle.card import RESEARCH_USE
+from twintrack.system.paths import file_sha256
 
 
 @pytest.fixture

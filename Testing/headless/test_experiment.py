@@ -15,10 +15,11 @@ from twintrack.cli.app import _run
 from twintrack.errors import Cancelled, InputError
 from twintrack.inference import NetworkStore
 from twintrack.io.volumes import read_volume, write_volume
+from twintrack.labels import VESSEL_VALUES
 from twintrack.metrics import evaluate_case
 from twintrack.pipeline import segment
 from twintrack.progress.callbacks import CancelToken, no_progress
-from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.settings import SegmentSettings
 from twintrack.studies.table1.cache import ExperimentStore
 from twintrack.studies.table1.cases import CaseVolumes, StudyCase, manifest_cases, phantom_cases
 from twintrack.studies.table1.report import FILES
@@ -103,7 +104,7 @@ def test_every_row_is_the_score_under_its_calibrator(out, manifest):
     for name in ROWS:
         array = score.array if name == "none" else read_calibrator(out / "calibrators" / f"{name}.json")(score.array)
         found = evaluate_case(score.with_array(array), volumes.annotations, volumes.vessels)
-        expected = found.row(tuple(DEFAULT_VESSEL_NAMES))
+        expected = found.row(tuple(VESSEL_VALUES))
         assert {key: value for key, value in rows[name, "c2"].items() if key not in ("calibration", "case")} == {
             key: "" if value is None else repr(value) for key, value in expected.items()
         }

@@ -19,9 +19,10 @@ from twintrack.errors import BundleError, InputError
 from twintrack.imaging.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
 from twintrack.invasion.vessel_map import fitted_to
 from twintrack.io.volumes import read_volume
+from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.progress.stages import Schedule
-from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.settings import SegmentSettings
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -239,7 +240,7 @@ def _read_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mappin
         fitted, warning = fitted_to(vessels.with_array(vessels.array.astype(np.int32)), ct.geometry)
     except InputError as error:
         raise InputError(f"{settings.vessels}: {error}") from error
-    return fitted.to_lps(), settings.vessel_names or DEFAULT_VESSEL_NAMES, () if warning is None else (warning,)
+    return fitted.to_lps(), settings.vessel_names or VESSEL_VALUES, () if warning is None else (warning,)
 
 
 def _measure_vessels(

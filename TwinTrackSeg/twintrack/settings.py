@@ -9,10 +9,7 @@ from typing import Any
 from twintrack.errors import InputError
 from twintrack.system.paths import is_there, is_utf8
 
-__all__ = ["BACKENDS", "DEFAULT_VESSEL_NAMES", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
-
-DEFAULT_VESSEL_NAMES: dict[str, int] = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
-"""Values of a vessel label map when ``--vessel-names`` is not given."""
+__all__ = ["BACKENDS", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices that can be asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from twintrack.dicom import MapMeaning, tumor_label
-from twintrack.dicom.write.terminology import ABDOMEN, ABNORMAL, ANATOMICAL, OTHER_VESSEL, PANCREAS, TUMOR, VESSELS
+from twintrack.dicom.write.terminology import ABDOMEN, ABNORMAL, ANATOMICAL, OTHER_VESSEL, PANCREAS, TUMOR, structure_of
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,11 @@ def test_the_codes_are_those_of_the_dicom_standard() -> None:
         codes.cid7150.AnatomicalStructure: ANATOMICAL,
         codes.cid7159.NeoplasmPrimary: TUMOR.type,
         codes.SCT.BloodVessel: OTHER_VESSEL.type,
-        codes.cid12114.PortalVein: VESSELS["PORTA"].type,
-        codes.cid12114.SuperiorMesentericVein: VESSELS["SMV"].type,
-        codes.cid7192.Aorta: VESSELS["AORTA"].type,
-        codes.cid12112.CeliacAxis: VESSELS["CELIAC"].type,
-        codes.cid12112.SuperiorMesentericArtery: VESSELS["SMA"].type,
+        codes.cid12114.PortalVein: structure_of("PORTA").type,
+        codes.cid12114.SuperiorMesentericVein: structure_of("SMV").type,
+        codes.cid7192.Aorta: structure_of("AORTA").type,
+        codes.cid12112.CeliacAxis: structure_of("CELIAC").type,
+        codes.cid12112.SuperiorMesentericArtery: structure_of("SMA").type,
     }
     for standard, ours in expected.items():
         assert (standard.value, standard.scheme_designator) == (ours.value, "SCT")

@@ -9,7 +9,8 @@ import pytest
 
 from twintrack.errors import Cancelled, InputError
 from twintrack.io.volumes import read_volume
-from twintrack.phantom import LABELS, VESSELS, make_phantom, write_cohort
+from twintrack.labels import VESSEL_VALUES
+from twintrack.phantom import LABELS, make_phantom, write_cohort
 from twintrack.phantom.lesion import LesionField, draw_lesion
 from twintrack.phantom.readers import ReaderModel, draw_reader, expected_response
 from twintrack.phantom.shapes import Tube, smooth_noise
@@ -48,7 +49,7 @@ def test_no_reader_marks_a_lumen_and_the_truth_is_zero_there(case):
 
 def test_every_vessel_is_there_and_brighter_than_the_gland(case):
     gland = case.ct.array[case.anatomy.array == LABELS["pancreas"]].mean()
-    for value in VESSELS.values():
+    for value in VESSEL_VALUES.values():
         assert case.ct.array[case.vessels.array == value].mean() > gland + 15
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 import slicer
 from twintrack.errors import InputError
-from twintrack.settings import DEFAULT_VESSEL_NAMES
+from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.Boxes import boundingBox, cropped, grown
 from TwinTrackSegLib.mrml.LesionTable import updateLesionTable
@@ -166,7 +166,7 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
     names = {}
     for identifier in segmentation.GetSegmentation().GetSegmentIDs():
         if identifier != TUMOR_SEGMENT_ID:
-            names[identifier] = DEFAULT_VESSEL_NAMES.get(identifier, len(DEFAULT_VESSEL_NAMES) + len(names) + 1)
+            names[identifier] = VESSEL_VALUES.get(identifier, len(VESSEL_VALUES) + len(names) + 1)
             labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
     if not names:
         return {"schema": 1, "thresholds": [], "vessels": {}}

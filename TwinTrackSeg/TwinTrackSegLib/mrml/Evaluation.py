@@ -9,7 +9,7 @@ import numpy as np
 
 import slicer
 from twintrack.errors import InputError
-from twintrack.settings import DEFAULT_VESSEL_NAMES
+from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
 from TwinTrackSegLib.mrml.Readers import Reader, readerMasks
@@ -73,7 +73,7 @@ def evaluateReaders(result: SceneResult, readers: Sequence[Reader]) -> list[tupl
     except ImportError as error:
         raise InputError(f"metrics need the package {error.name}; press Segment once to install it") from error
     probability = Volume(volumeFromNode(result.mhrNode).array, geometryFromNode(ct))
-    row = evaluate_case(probability, masks, _vessels(result)).row(tuple(DEFAULT_VESSEL_NAMES))
+    row = evaluate_case(probability, masks, _vessels(result)).row(tuple(VESSEL_VALUES))
     _plotReliability(probability, masks, result.mhrNode)
     return [(title, float(row[key])) for key, title in METRIC_TITLES.items() if row.get(key) is not None]  # type: ignore[arg-type]
 
@@ -117,13 +117,13 @@ def _addLegend(node: Any) -> None:
 def _vessels(result: SceneResult) -> Volume | None:
     """Return the vessels of the result as a label map with the default values, or None."""
     segmentation, ct = result.segmentationNode, result.volumeNode
-    there = [name for name in DEFAULT_VESSEL_NAMES if segmentation.GetSegmentation().GetSegment(name) is not None]
+    there = [name for name in VESSEL_VALUES if segmentation.GetSegmentation().GetSegment(name) is not None]
     if not there:
         return None
     grid = geometryFromNode(ct)
     labels = np.zeros(grid.shape, dtype=np.uint8)
     for name in there:
-        labels[segmentMask(segmentation, name, ct)] = DEFAULT_VESSEL_NAMES[name]
+        labels[segmentMask(segmentation, name, ct)] = VESSEL_VALUES[name]
     return Volume(labels, grid)
 
 

@@ -10,23 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from twintrack.dicom.write.terminology import VESSELS
 from twintrack.errors import InputError
-from twintrack.settings import DEFAULT_VESSEL_NAMES
+from twintrack.labels import VESSEL_VALUES, VESSELS
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, writeNrrd
 
 __all__ = ["VesselChoice", "matchVessels"]
-
-NAMES = {
-    "PORTA": r"porta|portal.?vein|portal.?splenic|\bpv\b|vena.?portae?",
-    "SMV": r"\bsmv\b|superior.?mesenteric.?vein|vena.?mesenterica",
-    "AORTA": r"\baorta|\bao\b",
-    "CELIAC": r"c(o)?eliac|truncus|\bca\b",
-    "SMA": r"\bsma\b|superior.?mesenteric.?arter|arteria.?mesenterica",
-}
-"""What people call the vessels, as patterns for a name in lower case with blanks for underscores."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +54,13 @@ class VesselChoice:
         for name, identifier in chosen.items():
             if self.node.GetSegmentation().GetSegment(identifier) is None:
                 raise InputError(f"the segment of {name} is not in '{self.node.GetName()}' any more; assign another")
-            labels[segmentMask(self.node, identifier, volumeNode)] = DEFAULT_VESSEL_NAMES[name]
+            labels[segmentMask(self.node, identifier, volumeNode)] = VESSEL_VALUES[name]
         if not labels.any():
             raise InputError(
                 f"the chosen segments of '{self.node.GetName()}' hold no voxel inside '{volumeNode.GetName()}'; "
                 "choose the vessel segmentation of this CT"
             )
-        return Volume(labels, geometry), {name: DEFAULT_VESSEL_NAMES[name] for name in chosen}
+        return Volume(labels, geometry), {name: VESSEL_VALUES[name] for name in chosen}
 
     def write(self, volumeNode: Any, path: Path) -> dict[str, int]:
         """Write `labels` to a file; return the value of each vessel."""
@@ -86,10 +76,10 @@ def matchVessels(node: Any) -> dict[str, str]:
     codes = {identifier: _codesOf(segmentation.GetSegment(identifier)) for identifier in identifiers}
     names = {i: re.sub(r"[_\-]+", " ", segmentation.GetSegment(i).GetName()).lower() for i in identifiers}
     found: dict[str, str] = {}
-    for vessel, structure in VESSELS.items():
-        coded = [i for i in identifiers if structure.type.value in codes[i]]
-        named = [i for i in identifiers if re.search(NAMES[vessel], names[i])]
-        found[vessel] = next((i for i in [*coded, *named] if i not in found.values()), "")
+    for vessel in VESSELS:
+        coded = [i for i in identifiers if vessel.snomed_code in codes[i]]
+        named = [i for i in identifiers if re.search(vessel.spellings, names[i])]
+        found[vessel.name] = next((i for i in [*coded, *named] if i not in found.values()), "")
     return found
 
 

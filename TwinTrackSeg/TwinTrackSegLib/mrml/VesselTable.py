@@ -10,6 +10,7 @@ import numpy as np
 import vtk
 
 import slicer
+from twintrack.labels import VESSELS
 
 __all__ = ["COLUMNS", "TITLES", "VesselReadout", "bySeverity", "newVesselTable", "readoutsAt", "updateVesselTable"]
 
@@ -24,7 +25,7 @@ COLUMNS = (
     "Mean angle (°)",
     "Note",
 )
-TITLES = {"PORTA": "Portal vein", "SMV": "SMV", "AORTA": "Aorta", "CELIAC": "Celiac trunk", "SMA": "SMA"}
+TITLES = {vessel.name: vessel.short_title for vessel in VESSELS}
 """The vessels' names for people, short enough for a table."""
 
 ENCASEMENT_ABOVE_DEG = 180.0

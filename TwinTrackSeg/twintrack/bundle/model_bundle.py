@@ -16,18 +16,16 @@ from twintrack.bundle.nnunet_plans import architecture_name, check_dataset, chec
 from twintrack.bundle.schema import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGES, parse_bundle_json
 from twintrack.errors import BundleError
 from twintrack.imaging.ct_features import InputRange
+from twintrack.labels import VESSEL_VALUES
 from twintrack.system.json_file import MAX_JSON_BYTES, read_json, read_limited
 from twintrack.system.ownership import is_litter
-from twintrack.system.paths import is_there
+from twintrack.system.paths import file_sha256, is_there
 from twintrack.system.private_folder import PrivateFolder
 
-__all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "VESSELS", "Bundle", "demo_bundle_path", "file_sha256"]
+__all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "Bundle", "demo_bundle_path"]
 
 CHECKPOINT_NAME = "checkpoint_final.pth"
 """File name of a member's weights in its fold folder, as nnU-Net writes it."""
-
-VESSELS = ("PORTA", "SMV", "AORTA", "CELIAC", "SMA")
-"""The vessels of the readouts, in the order of their values 1 to 5 in a vessel label map."""
 
 
 @dataclass(frozen=True)
@@ -166,9 +164,9 @@ class Bundle:
 
     @property
     def vessel_values(self) -> dict[str, int]:
-        """Value of each predicted vessel in a vessel label map: 1 to 5 in the order of `VESSELS`, others after."""
-        further = [name for name in self.vessel_labels if name not in VESSELS]
-        order = [*VESSELS, *further]
+        """Value of each predicted vessel in a vessel label map: 1 to 5 as in `VESSEL_VALUES`, others after."""
+        further = [name for name in self.vessel_labels if name not in VESSEL_VALUES]
+        order = [*VESSEL_VALUES, *further]
         return {name: order.index(name) + 1 for name in order if name in self.vessel_labels}
 
     def stage_folder(self, stage: str) -> Path:
@@ -286,15 +284,6 @@ class Bundle:
             overlapping = any(isinstance(value, list) and len(value) > 1 for value in dataset["labels"].values())
             if stage == "fine" and overlapping and len(self.tumor_labels) != 1:
                 raise BundleError(f"{where}: regions overlap, so bundle.json must name exactly one tumour region")
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def demo_bundle_path() -> Path:

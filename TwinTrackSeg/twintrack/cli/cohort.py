@@ -25,6 +25,7 @@ from twintrack.cli.options import (
 )
 from twintrack.errors import InputError
 from twintrack.execution.cluster.versions import WORKER_PATIENCE_S
+from twintrack.labels import VESSEL_VALUES_TEXT
 from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def cohort(
     ] = False,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try cases again that failed before.")] = False,
     vessel_names: Annotated[
-        str | None, typer.Option(help="Values in the column vessels (by default PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5).")
+        str | None, typer.Option(help=f"Values in the column vessels (by default {VESSEL_VALUES_TEXT}).")
     ] = None,
     rules: Annotated[
         str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")

@@ -21,6 +21,7 @@ from twintrack.cli.options import (
     progress_bar,
     start_log,
 )
+from twintrack.labels import VESSEL_VALUES_TEXT
 from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def segment(
     ] = None,
     vessels: Annotated[Path | None, typer.Option(help="Vessel label map of the CT.")] = None,
     vessel_names: Annotated[
-        str | None, typer.Option(help="Values in --vessels.", show_default="PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5")
+        str | None, typer.Option(help="Values in --vessels.", show_default=VESSEL_VALUES_TEXT)
     ] = None,
     rules: RulesOption = "nccn",
     roi: Annotated[str, typer.Option(help="auto, full, or i0,i1,j0,j1,k0,k1 (voxel index, end exclusive).")] = "auto",
@@ -140,7 +141,7 @@ def invasion(
     probability: Annotated[Path, typer.Argument(help="Probability map.")],
     vessels: Annotated[Path, typer.Option(help="Vessel label map of the same patient space.")],
     out: Annotated[Path, typer.Option(help="The .json to write; a .csv comes beside it.")],
-    vessel_names: Annotated[str, typer.Option(help="Values in --vessels.")] = "PORTA=1,SMV=2,AORTA=3,CELIAC=4,SMA=5",
+    vessel_names: Annotated[str, typer.Option(help="Values in --vessels.")] = VESSEL_VALUES_TEXT,
     rules: RulesOption = "nccn",
     overwrite: Overwrite = False,
     verbose: Verbose = False,

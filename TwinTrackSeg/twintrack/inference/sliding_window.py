@@ -16,6 +16,7 @@ from twintrack.errors import BundleError, InputError
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Member, Stage
 from twintrack.inference.tiling import Tile, TileMeter, most_tiles, plan_tiles
+from twintrack.system.capacity import is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -24,10 +25,6 @@ __all__ = ["Canvas", "member_logits", "sliding_logits"]
 
 MAX_TILES = 50_000
 """Most patches of a CT; a whole body at the resolution of a full-size network has some thousand."""
-
-MEMORY_PHRASES = ("out of memory", "allocate memory", "not enough memory", "ALLOC_FAILED")
-"""Parts of torch's messages about too little memory: CUDA's and MPS's, main memory's on Linux and on Windows, and that
-of NVIDIA's libraries."""
 
 
 @dataclass(frozen=True)
@@ -113,17 +110,12 @@ def member_logits(
                 raise BundleError(f"{stage.folder}: member fold_{fold} gives values that are not finite on this CT")
             return logits, covered
         except RuntimeError as error:
-            if store.backend == "torch" and not _out_of_memory(error):
+            if store.backend == "torch" and not is_out_of_memory(error):
                 raise
             trouble = error
         # Outside of the handler and without traceback: its frames hold what filled the memory.
         store.ease(trouble.with_traceback(None))
         meter.done = begun
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """Whether torch could not get memory: each device, library and operating system says it in its own way."""
-    return any(phrase in str(error) for phrase in MEMORY_PHRASES)
 
 
 def sliding_logits(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from twintrack.errors import InputError
 from twintrack.imaging.boxes import box_from, union
 from twintrack.imaging.plane_contact import Box
+from twintrack.labels import VESSEL_VALUES
 from twintrack.metrics.agreement import THRESHOLDS, AgreementTable
 from twintrack.metrics.detection import CandidatePool, LesionCandidate, detection_ece, find_candidates
 from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, threshold_dice
@@ -21,7 +22,6 @@ from twintrack.metrics.toplabel_ece import corrected_box, corrected_ece, protoco
 from twintrack.metrics.tumour_calibration import tumour_calibration
 from twintrack.metrics.vascular import VesselContact, measure_vessels
 from twintrack.metrics.volume_crps import gaussian_crps, protocol_crps
-from twintrack.settings import DEFAULT_VESSEL_NAMES
 from twintrack.volume import Volume
 
 __all__ = ["CaseMetrics", "evaluate_case"]
@@ -81,7 +81,7 @@ def evaluate_case(
     annotations: Mapping[int, Volume],
     vessels: Volume | None = None,
     binary: Volume | None = None,
-    names: Mapping[str, int] = DEFAULT_VESSEL_NAMES,
+    names: Mapping[str, int] = VESSEL_VALUES,
 ) -> CaseMetrics:
     """Compute every metric of one case.
 

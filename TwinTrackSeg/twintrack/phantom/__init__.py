@@ -1,6 +1,6 @@
 """Synthetic contrast CTs with a PDAC that several readers outline, and the known truth behind them."""
 
-from twintrack.phantom.case import LABELS, VESSELS, PhantomCase, make_phantom
+from twintrack.phantom.case import LABELS, PhantomCase, make_phantom
 from twintrack.phantom.files import write_case, write_cohort
 
-__all__ = ["LABELS", "VESSELS", "PhantomCase", "make_phantom", "write_case", "write_cohort"]
+__all__ = ["LABELS", "PhantomCase", "make_phantom", "write_case", "write_cohort"]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError
+from twintrack.labels import VESSEL_VALUES
 from twintrack.phantom.anatomy import BODY_RADII_MM, OTHER_TUBES, PANCREAS, UNCINATE, VESSEL_TUBES, Warp, organs
 from twintrack.phantom.image import add_scanner_noise, paint_ct
 from twintrack.phantom.lesion import Lesion, LesionField, draw_lesion, lesion_field
@@ -15,10 +16,7 @@ from twintrack.phantom.readers import ReaderModel, draw_reader, expected_respons
 from twintrack.phantom.shapes import ellipsoid_depth, smooth_noise
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["LABELS", "VESSELS", "PhantomCase", "make_phantom"]
-
-VESSELS: dict[str, int] = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
-"""Values of the vessel label map, the default of ``--vessel-names``."""
+__all__ = ["LABELS", "PhantomCase", "make_phantom"]
 
 LABELS: dict[str, int] = {
     "background": 0,
@@ -50,7 +48,7 @@ class PhantomCase:
     true_mhr : Volume
         Expected share of the reader population that marks each voxel, float32 in [0, 1].
     vessels : Volume
-        uint8, values as in `VESSELS`.
+        uint8, values as in `twintrack.labels.VESSEL_VALUES`.
     anatomy : Volume
         uint8, values as in `LABELS`; the tumour is the median reader's.
     lesion : Lesion
@@ -152,10 +150,10 @@ def _depths(
 
 def _vessel_map(depth: dict[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
     """Label map of the five lumens; where two meet, the voxel belongs to the one it lies deeper in."""
-    names = list(VESSELS)
+    names = list(VESSEL_VALUES)
     stacked = np.stack([depth[name] for name in names])
     deepest = stacked.argmax(axis=0)
-    values = np.array([VESSELS[name] for name in names], dtype=np.uint8)
+    values = np.array([VESSEL_VALUES[name] for name in names], dtype=np.uint8)
     return np.where(stacked.max(axis=0) > 0, values[deepest], 0).astype(np.uint8)
 
 
@@ -165,6 +163,6 @@ def _anatomy_map(
     """Label map with the median reader's tumour, gland and vessels."""
     anatomy = np.where(depth["pancreas"] > 0, LABELS["pancreas"], 0).astype(np.uint8)
     anatomy[(field.depth_mm > 0) & allowed] = LABELS["tumor"]
-    for name, value in VESSELS.items():
+    for name, value in VESSEL_VALUES.items():
         anatomy[vessels == value] = LABELS[_VESSEL_LABELS[name]]
     return anatomy

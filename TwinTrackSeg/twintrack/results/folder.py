@@ -20,8 +20,8 @@ from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder, atomic_paths, check_output_files, check_output_folder
 from twintrack.system.capacity import check_output
 from twintrack.system.marks import is_marked
-from twintrack.system.ownership import is_below, is_same_place, sha256_of
-from twintrack.system.paths import is_there
+from twintrack.system.ownership import is_below, is_same_place
+from twintrack.system.paths import file_sha256, is_there
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -334,7 +334,7 @@ def measure_files(
     found = measured.to_json()
     with atomic_paths(table, out, **options) as (partial_table, partial):
         write_invasion_csv(found, partial_table)
-        _save_json(partial, found | {"table_sha256": sha256_of(partial_table)})
+        _save_json(partial, found | {"table_sha256": file_sha256(partial_table)})
     return found
 
 
@@ -342,6 +342,6 @@ def _is_table_of(document: Path, table: Path) -> bool:
     """Whether a table is the one that was written with `document`."""
     try:
         stated = json.loads(document.read_text(encoding="utf-8"))["table_sha256"] if is_marked(document) else None
-        return stated is not None and not table.is_symlink() and sha256_of(table) == stated
+        return stated is not None and not table.is_symlink() and file_sha256(table) == stated
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from twintrack.bundle.model_bundle import file_sha256
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.io.manifest import ManifestInputs, ManifestRow, ManifestRows, read_annotations, scan_manifest
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.system.atomic import atomic_path, check_output_files
 from twintrack.system.ownership import Inputs
+from twintrack.system.paths import file_sha256
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:

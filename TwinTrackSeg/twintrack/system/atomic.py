@@ -27,8 +27,8 @@ from twintrack.system.ownership import (
     check_folder,
     check_inputs,
     in_the_way,
-    sha256_of,
 )
+from twintrack.system.paths import file_sha256
 from twintrack.system.private_folder import MARKER, PrivateFolder, remove_abandoned
 
 __all__ = [
@@ -193,7 +193,7 @@ def atomic_folder(
     with _staged(out, f"{out}: results cannot be written") as (staging, missing):
         yield staging.path
         made = {path.relative_to(staging.path).as_posix(): path for path in _made_files(staging.path)}
-        hashes = {name: sha256_of(path) for name, path in made.items()}
+        hashes = {name: file_sha256(path) for name, path in made.items()}
         with folder_lock(out):
             staging.check()
             record = FolderRecord.read(out)

@@ -34,8 +34,12 @@ LEAST_OUTPUT_BYTES = 4e6
 OUTPUT_BYTES = 0.1
 """Least size of the compressed maps for each voxel."""
 
-OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "failed to allocate", "bad_alloc", "out of memory")
-"""What SimpleITK, torch and OpenVINO say, in small letters, when memory is short; they raise RuntimeError."""
+OUT_OF_MEMORY = (
+    *("out of memory", "not enough memory", "allocate memory", "failed to allocate", "bad_alloc"),
+    "alloc_failed",
+)
+"""What SimpleITK, torch (on CUDA, MPS, Linux and Windows), NVIDIA's libraries and OpenVINO say, in small letters, when
+memory is short; they raise RuntimeError."""
 
 NO_MEMORY = "the memory was not enough; close other programs, give a smaller region, or use a computer with more memory"
 """What a user is told when memory ran out during a run."""

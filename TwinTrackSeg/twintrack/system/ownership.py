@@ -6,7 +6,6 @@ carries a mark with the hash of its own content. What is neither listed nor mark
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -17,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from twintrack.errors import OutputError
+from twintrack.system.paths import file_sha256
 
 __all__ = [
     "RECORD",
@@ -29,7 +29,6 @@ __all__ = [
     "is_below",
     "is_litter",
     "is_same_place",
-    "sha256_of",
 ]
 
 RECORD = ".twintrack-files.json"
@@ -46,8 +45,6 @@ own."""
 
 LARGEST_RECORD_BYTES = 256 << 20
 """A longer list was not written by the program: that of a hundred thousand files has some 20 MB."""
-
-BLOCK_BYTES = 1 << 20
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -136,7 +133,7 @@ class FolderRecord:
             if known is None:
                 if not is_litter(path.name) or path == folder / entry:
                     return path
-            elif path.is_symlink() or not path.is_file() or sha256_of(path) != known.sha256:
+            elif path.is_symlink() or not path.is_file() or file_sha256(path) != known.sha256:
                 return path
         return None
 
@@ -252,18 +249,3 @@ def _files_below(path: Path) -> Iterator[Path]:
         return
     for entry in sorted(path.iterdir()):
         yield from _files_below(entry)
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file in hexadecimal digits.
-
-    Raises
-    ------
-    OSError
-        If it cannot be read.
-    """
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()

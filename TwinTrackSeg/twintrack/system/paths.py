@@ -1,10 +1,11 @@
-"""Paths as users and requests give them, which can be too long for the system or forbidden to look at."""
+"""Paths as users and requests give them, which can be too long or forbidden to look at, and the hash of a file."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
-__all__ = ["is_there", "is_utf8"]
+__all__ = ["file_sha256", "is_there", "is_utf8"]
 
 
 def is_utf8(path: str | Path) -> bool:
@@ -22,3 +23,18 @@ def is_there(path: str | Path) -> bool:
         return Path(path).exists()
     except (OSError, ValueError):
         return False
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from twintrack.labels import VESSELS
+
 __all__ = [
     "CODING_SCHEME",
     "LEVEL_COLORS",
@@ -73,26 +75,12 @@ LEVEL_COLORS = ((255, 237, 160), (254, 178, 76), (240, 59, 32), (128, 0, 38))
 
 OTHER_VESSEL = Structure("Vessel", ANATOMICAL, Concept("59820001", "Blood Vessel"), ABDOMEN, (204, 121, 167))
 
-VESSELS = {
-    "PORTA": Structure("Portal vein", ANATOMICAL, Concept("32764006", "Portal vein"), ABDOMEN, (0, 114, 178)),
-    "SMV": Structure(
-        "Superior mesenteric vein",
-        ANATOMICAL,
-        Concept("90771006", "Superior Mesenteric Vein"),
-        ABDOMEN,
-        (86, 180, 233),
-    ),
-    "AORTA": Structure("Aorta", ANATOMICAL, Concept("15825003", "Aorta"), ABDOMEN, (178, 24, 43)),
-    "CELIAC": Structure("Celiac trunk", ANATOMICAL, Concept("57850000", "Celiac Axis"), ABDOMEN, (213, 94, 0)),
-    "SMA": Structure(
-        "Superior mesenteric artery",
-        ANATOMICAL,
-        Concept("42258001", "Superior mesenteric artery"),
-        ABDOMEN,
-        (240, 128, 128),
-    ),
+_VESSELS = {
+    vessel.name: Structure(
+        vessel.title, ANATOMICAL, Concept(vessel.snomed_code, vessel.snomed_meaning), ABDOMEN, vessel.color
+    )
+    for vessel in VESSELS
 }
-"""The five vessels of the readouts, by the names used in label files."""
 
 TUMOR_NAMES = ("tumor", "tumour")
 
@@ -101,7 +89,7 @@ def structure_of(name: str) -> Structure:
     """Return the structure called `name`: "tumor", one of the five vessels, or some other vessel of that name."""
     if name.lower() in TUMOR_NAMES:
         return TUMOR
-    known = VESSELS.get(name.upper())
+    known = _VESSELS.get(name.upper())
     if known is not None:
         return known
     return Structure(name, OTHER_VESSEL.category, OTHER_VESSEL.type, OTHER_VESSEL.region, OTHER_VESSEL.color)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twintrack.bundle.model_bundle import file_sha256
+from twintrack.system.paths import file_sha256
 
 __all__ = ["STAGES", "case_columns", "case_row"]
 

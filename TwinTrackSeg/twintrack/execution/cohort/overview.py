@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from twintrack import __version__
-from twintrack.bundle.model_bundle import file_sha256
 from twintrack.errors import OutputError
 from twintrack.execution.cohort.html_index import INDEX, write_index
 from twintrack.execution.cohort.outdated import CaseState
@@ -20,6 +19,7 @@ from twintrack.execution.cohort.tables import COHORT, FAILURES, PARQUET, TIMINGS
 from twintrack.io.manifest import ManifestInputs
 from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.ownership import check_inputs
+from twintrack.system.paths import file_sha256
 
 __all__ = ["RUN", "Overview"]
 

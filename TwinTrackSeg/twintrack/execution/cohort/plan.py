@@ -19,8 +19,9 @@ from twintrack.execution.cohort.outdated import CaseState, Difference, differenc
 from twintrack.execution.cohort.process_case import CaseTask
 from twintrack.io.manifest import ManifestRow, ManifestRows, scan_manifest
 from twintrack.io.volumes import FILE_ENDINGS
+from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import chosen_calibrator
-from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.settings import SegmentSettings
 
 __all__ = ["CASES", "Case", "CohortPlan", "make_plan"]
 
@@ -166,7 +167,7 @@ def make_plan(
     rows = scan_manifest(manifest, needs=("image",), optional=("vessels",))
     settings = settings or SegmentSettings()
     _check_rows(rows, dicom=settings.dicom)
-    given = settings.vessel_names or DEFAULT_VESSEL_NAMES if any("vessels" in row.files for row in rows) else {}
+    given = settings.vessel_names or VESSEL_VALUES if any("vessels" in row.files for row in rows) else {}
     with Bundle.open(bundle_path) as bundle:
         own = _own_calibrator(bundle, settings)
         sha256, predicted = bundle.sha256, bundle.vessel_values

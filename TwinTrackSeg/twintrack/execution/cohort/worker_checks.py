@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from twintrack.bundle.model_bundle import file_sha256
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.execution.cluster.versions import GPU
 from twintrack.execution.cohort.case_folder import writing
@@ -15,6 +14,7 @@ from twintrack.execution.cohort.plan import CohortPlan
 from twintrack.io.manifest import ManifestRow
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import STAGING_PREFIX
+from twintrack.system.paths import file_sha256
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from twintrack.errors import InputError
 from twintrack.imaging.views import SHOWN, VIEWS, Focus, Section, View, find_focus
+from twintrack.labels import VESSELS
 from twintrack.system.atomic import atomic_path
 from twintrack.volume import Volume
 
@@ -45,13 +46,7 @@ MARGIN_MM = 32.0
 """The window is the lesion's box with this margin on every side, within these two edge lengths."""
 
 THRESHOLD_COLOUR = "#00E5FF"
-VESSEL_COLOURS = {
-    "PORTA": "#56B4E9",
-    "SMV": "#4D7CFE",
-    "AORTA": "#FF5A5A",
-    "CELIAC": "#FFB347",
-    "SMA": "#FF8FB1",
-}
+VESSEL_COLOURS = {vessel.name: vessel.color_on_ct for vessel in VESSELS}
 OTHER_VESSEL_COLOUR = "#A8E6A1"
 
 

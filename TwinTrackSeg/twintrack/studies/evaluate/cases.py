@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from twintrack.errors import InputError
 from twintrack.io.manifest import ManifestRow, located, read_annotations
 from twintrack.io.volumes import read_volume
-from twintrack.settings import DEFAULT_VESSEL_NAMES
+from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> tuple[list[
         found = _score(row, volumes, masks)
         _sketch(row, volumes, masks, drawn, sketches)
         untouched = not any(mask.array.any() for mask in masks.values())
-        metrics = found.row(tuple(DEFAULT_VESSEL_NAMES))
+        metrics = found.row(tuple(VESSEL_VALUES))
         scored.append(ScoredCase(row.case, metrics, found.candidates, untouched, len(masks) == 1))
     return scored, DrawnSketches(sketches)
 

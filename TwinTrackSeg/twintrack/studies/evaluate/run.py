@@ -54,7 +54,7 @@ def evaluate_manifest(
     ----------
     manifest : path
         Rows with ``probability`` and ``annotation_1 ... annotation_N``; optional ``vessels`` (values as in
-        `DEFAULT_VESSEL_NAMES`), ``binary`` (for the DSC; by default the probability above 0.5) and ``score`` (drawn
+        `VESSEL_VALUES`), ``binary`` (for the DSC; by default the probability above 0.5) and ``score`` (drawn
         in the reliability picture beside the probability).
     out : path
         Result folder.

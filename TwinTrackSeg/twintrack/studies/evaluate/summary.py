@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack import __version__
-from twintrack.bundle.model_bundle import file_sha256
+from twintrack.system.paths import file_sha256
 
 if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twintrack.bundle.model_bundle import SCHEMA, Bundle, file_sha256
+from twintrack.bundle.model_bundle import SCHEMA, Bundle
 from twintrack.errors import BundleError, InputError, OutputError
 from twintrack.studies.make_bundle.card import BundleCard
 from twintrack.studies.make_bundle.check import check_bundle
 from twintrack.studies.make_bundle.nnunet_results import StageModel, StageSource, take_over
 from twintrack.system.atomic import atomic_paths
+from twintrack.system.paths import file_sha256
 
 __all__ = ["BundleCard", "StageSource", "create_bundle"]
 

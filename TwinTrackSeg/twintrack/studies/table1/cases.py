@@ -39,7 +39,7 @@ class CaseVolumes:
     annotations : mapping
         Mask of each rater by the rater's number.
     vessels : Volume, optional
-        Label map; values as in `twintrack.settings.DEFAULT_VESSEL_NAMES`.
+        Label map; values as in `twintrack.labels.VESSEL_VALUES`.
     """
 
     ct: Volume

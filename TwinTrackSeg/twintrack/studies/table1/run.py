@@ -13,8 +13,9 @@ from twintrack.progress.callbacks import CancelToken, Progress, no_progress, par
 from twintrack.studies.table1.cache import ExperimentStore
 from twintrack.studies.table1.cases import StudyCase, manifest_cases, phantom_cases
 from twintrack.studies.table1.report import FILES, UNCALIBRATED, write_report
-from twintrack.studies.table1.score_cases import ExperimentRun, file_sha256
+from twintrack.studies.table1.score_cases import ExperimentRun
 from twintrack.system.atomic import atomic_folder, check_output_folder
+from twintrack.system.paths import file_sha256
 
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
@@ -143,7 +144,7 @@ def _fit(sketch: ScoreSketch, settings: Table1Settings, manifest: str | Path | N
     """Return the calibrators by the name of their row, in the paper's order."""
     from twintrack.calibration import fit_calibrator
 
-    digest = None if manifest is None else file_sha256(manifest)
+    digest = None if manifest is None else file_sha256(Path(manifest))
     rows = {"single-rater": settings.rater, "hard-label": None, "mhr": None}
     try:
         return {
@@ -166,7 +167,7 @@ def _about(
         data = {"kind": "phantoms", "calibration": [first[0].name, first[-1].name]}
         data["test"] = [second[0].name, second[-1].name]
     else:
-        data = {"kind": "manifest", "name": Path(manifest).name, "sha256": file_sha256(manifest)}
+        data = {"kind": "manifest", "name": Path(manifest).name, "sha256": file_sha256(Path(manifest))}
     return {
         "schema": 1,
         "version": __version__,

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from twintrack import __version__
 from twintrack.errors import InputError, RoiError
+from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress
-from twintrack.settings import DEFAULT_VESSEL_NAMES, SegmentSettings
+from twintrack.settings import SegmentSettings
 from twintrack.studies.table1.cache import CaseSample, ExperimentStore, content_key
 from twintrack.studies.table1.cases import CaseVolumes, StudyCase
 from twintrack.studies.table1.report import UNCALIBRATED, TestCase
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch, calibrator_to_json
     from twintrack.inference import NetworkStore
 
-__all__ = ["ExperimentRun", "file_sha256"]
+__all__ = ["ExperimentRun"]
 
 RELIABILITY_BINS = 50
 """Uniform bins of the reliability curve, as in the protocol."""
@@ -133,7 +132,7 @@ class ExperimentRun:
                 metrics = evaluate_case(probability, volumes.annotations, volumes.vessels)
             except InputError as error:
                 raise InputError(f"{case.where}: {error}") from error
-            rows[name] = metrics.row(tuple(DEFAULT_VESSEL_NAMES))
+            rows[name] = metrics.row(tuple(VESSEL_VALUES))
             curves[name] = _reliability(sketch, calibrator)
         return {"rows": rows, "reliability": curves}
 
@@ -151,8 +150,3 @@ def _reliability(sketch: ScoreSketch, calibrator: Calibrator | None) -> dict[str
     curve = reliability_curve(sketch, calibrator, bins=RELIABILITY_BINS)
     score, mhr = (np.nan_to_num(mean) * curve.counts for mean in (curve.score, curve.mhr))
     return {"counts": curve.counts.tolist(), "score": score.tolist(), "mhr": mhr.tolist()}
-
-
-def file_sha256(path: str | Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
