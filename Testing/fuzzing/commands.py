@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing.harness import CONTROL, FILE_BYTES, LIMIT_S, MEMORY_BYTES, Kind, Verdict, generator, hangs, remove
+from twintrack.cohort.run import LOCK
 from twintrack.system.ownership import RECORD
 
 ENGINE = Path(__file__).resolve().parents[2] / "TwinTrackSeg"
 DEMO = ENGINE / "twintrack" / "data" / "demo_bundle"
 
-MAY_STAY = (RECORD, ".twintrack-run")
+MAY_STAY = (RECORD, LOCK)
 """The list of a result's files, and the lock of a cohort's folder."""
 
 LONGEST_LINE = 2500

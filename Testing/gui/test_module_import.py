@@ -40,14 +40,12 @@ print(json.dumps([seconds, sorted(set(sys.modules) - before)]))
 def test_importing_the_module_is_fast_and_imports_no_heavy_package():
     paths = [str(HERE / "standin"), str(HERE.parent / "mrml")]
     script = SCRIPT.format(paths=paths, module=repr(str(MODULE)))
-    best = LONGEST_SEC
-    for _ in range(TRIES):
+    seconds: list[float] = []
+    while len(seconds) < TRIES and not any(second < LONGEST_SEC for second in seconds):
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-        seconds, names = json.loads(done.stdout.splitlines()[-1])
-        best = min(best, seconds)
-        if best < LONGEST_SEC:
-            break
+        second, names = json.loads(done.stdout.splitlines()[-1])
+        seconds.append(second)
     tops = {name.split(".")[0] for name in names}
     assert "twintrack" in tops
     assert not tops & set(HEAVY)
-    assert best < LONGEST_SEC
+    assert min(seconds) < LONGEST_SEC

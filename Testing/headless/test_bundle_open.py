@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import stat
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -256,7 +259,22 @@ def test_the_document_alone_is_read_from_a_folder_and_a_zip_and_what_is_no_zip_i
         (tmp_path / name).write_bytes(content)
         with pytest.raises(BundleError, match="not a model bundle"):
             read_bundle_document(tmp_path / name)
+    for place in (tmp_path, tmp_path / "none.zip", tmp_path / ("x" * 5000)):
+        with pytest.raises(BundleError, match="not a model bundle"):
+            read_bundle_document(place)
     with zipfile.ZipFile(tmp_path / "large.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("b/bundle.json", bytes(64 << 20))
     with pytest.raises(BundleError, match="absurd size"):
         read_bundle_document(tmp_path / "large.zip")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
+def test_a_pipe_in_the_place_of_a_bundle_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.zip")
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "folder" / "bundle.json")
+    for name in ("pipe.zip", "folder"):
+        script = "import sys; from pathlib import Path; from twintrack.bundle_zip import read_bundle_document as read\n"
+        command = [sys.executable, "-c", f"{script}read(Path(sys.argv[1]))", str(tmp_path / name)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        assert "BundleError" in done.stderr

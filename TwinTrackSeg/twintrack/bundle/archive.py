@@ -72,6 +72,8 @@ def read_bundle_document(path: Path) -> bytes:
     try:
         if path.is_dir():
             return read_limited(path / DOCUMENT, MAX_JSON_BYTES)
+        if not path.is_file():  # a pipe would be waited for
+            raise FileNotFoundError(path)
         with open_zip(path, max_files=MAX_FILES + LITTER_FILES) as archive:
             entries = [entry for entry in archive.infolist() if entry.filename.rsplit("/", 1)[-1] == DOCUMENT]
             if entries:

@@ -66,7 +66,7 @@ REASONS = {
 """The engine's sentences as codes, whose meaning must be short; any other sentence is cut."""
 
 MAX_LESIONS = 100
-"""Most lesions of a report: more are noise, and each takes milliseconds to write and a page to read."""
+"""Most lesions of a report, of which the largest come first; each takes milliseconds to write, and a reader's time."""
 
 SAME_THRESHOLD = 1e-6
 """Thresholds this close are the same."""

@@ -1,7 +1,7 @@
 """A child process for readers whose code is not ours: a file that kills a decoder kills the child, and is named.
 
 `read_in_child` calls a function of the engine there, by the name that `FUNCTIONS` lists. There is one child a process:
-started when first needed, kept for the next call, ended when idle for ten seconds, started anew after a death. Calls
+started when first needed, kept for the next call, ended when idle for two seconds, started anew after a death. Calls
 from several threads take turns.
 
 What crosses: arguments and results are pickled, both ends are this program. Arrays in a result (contiguous ones, at any

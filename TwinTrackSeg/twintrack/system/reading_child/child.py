@@ -27,7 +27,7 @@ from twintrack.system.reading_child.messages import (
 
 __all__ = ["serve"]
 
-IDLE_S = 10.0
+IDLE_S = 2.0
 """Seconds without a call after which the child ends: its memory is the computation's from then on."""
 
 
