@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing.harness import CONTROL, FILE_BYTES, LIMIT_S, MEMORY_BYTES, Kind, Verdict, generator, hangs, remove
-from twintrack.cohort.run import LOCK
+from twintrack.execution.cohort.run import LOCK
 from twintrack.system.ownership import RECORD
 
 ENGINE = Path(__file__).resolve().parents[2] / "TwinTrackSeg"

@@ -81,7 +81,7 @@ def test_nothing_else_prints() -> None:
                 *("traceback.print_exc", "logging.basicConfig"),
             ):
                 found.append(f"{path.name}: {ast.unparse(node.func)}")
-    assert found == ["cli_shell.py: logging.basicConfig"]
+    assert found == ["options.py: logging.basicConfig"]
 
 
 def last_line(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

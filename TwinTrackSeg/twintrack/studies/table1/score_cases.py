@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from twintrack import __version__
+from twintrack.calibration import calibrator_to_json
 from twintrack.errors import InputError, RoiError
 from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress
@@ -21,7 +22,7 @@ from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
-    from twintrack.calibration import Calibrator, ScoreSketch, calibrator_to_json
+    from twintrack.calibration import Calibrator, ScoreSketch
     from twintrack.inference import NetworkStore
 
 __all__ = ["ExperimentRun"]
