@@ -28,7 +28,22 @@ TOLERANCE = 1e-6
 FIRST_SEED = 41000
 """Phantoms that nothing was trained, calibrated or tested on."""
 
-PASSING = ("seconds", "_s", "created", "run", "sha256", "uid", "written_by", "host", "finished", "version", "hash", "key", "made", "files")
+PASSING = (
+    "seconds",
+    "_s",
+    "created",
+    "run",
+    "sha256",
+    "uid",
+    "written_by",
+    "host",
+    "finished",
+    "version",
+    "hash",
+    "key",
+    "made",
+    "files",
+)
 """Parts of the names of values that differ from run to run."""
 
 SKIPPED = (".dcm", ".png", ".html", ".tex", ".parquet", ".npz", ".twintrack-files.json", ".twintrack-run")

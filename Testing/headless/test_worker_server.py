@@ -165,7 +165,7 @@ def test_a_step_down_for_lack_of_memory_is_said_with_the_next_progress():
     assert where.news()["notes"] == []
     assert where.news() == {}
     store.batch = 4
-    store.ease(RuntimeError("out of memory"))
+    store.step_down(RuntimeError("out of memory"))
     assert where.news()["notes"] == ["the GPU ran out of memory; 2 tiles at a time"]
     assert where.news() == {}
 

@@ -130,7 +130,7 @@ def test_the_ladder_of_a_gpu_that_is_too_small(monkeypatch: pytest.MonkeyPatch) 
     store.batch = 4
     seen = []
     for _ in range(4):
-        store.ease(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+        store.step_down(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
         seen.append((store.batch, store.sums.type, store.device.type))
     assert seen == [(2, "meta", "meta"), (1, "meta", "meta"), (1, "cpu", "meta"), (1, "cpu", "cpu")]
     assert len(store.notes) == 4
@@ -138,13 +138,13 @@ def test_the_ladder_of_a_gpu_that_is_too_small(monkeypatch: pytest.MonkeyPatch) 
     assert "main memory" in store.notes[2]
     assert "the CPU runs it" in store.notes[3]
     with pytest.raises(InputError, match="too little memory for one tile of this model"):
-        store.ease(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+        store.step_down(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
 
 
 def test_the_next_run_tries_the_first_choice_again(bundle: Bundle, fine: Stage) -> None:
     store = NetworkStore("cpu", "auto")
     assert store.backend == "openvino"
-    store.ease(RuntimeError("out of memory"))
+    store.step_down(RuntimeError("out of memory"))
     assert store.backend == "torch"
     store.start("cpu", "auto")
     assert store.backend == "openvino"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from twintrack.imaging.plane_contact import plane_contact_deg
 from twintrack.metrics.gaussians import Gaussian, gaussian_distance_deg, protocol_distance_deg
 from twintrack.metrics.symmetric_contact import symmetric_contact_deg
-from twintrack.metrics.vascular import measure_vessels
+from twintrack.metrics.vascular import vessel_contacts
 
 degrees = st.floats(0, 360)
 spreads = st.floats(0, 100)
@@ -100,11 +100,11 @@ def test_an_absent_vessel_has_no_contact_and_other_labels_do_not_matter():
     p, vessels = np.full(shape, 0.9, np.float32), np.zeros(shape, np.int32)
     vessels[:, 4:8, 4:8] = 2
     masks = [np.ones(shape, np.uint8)] * 3
-    alone = measure_vessels(p, masks, vessels, {"A": 1, "B": 2})
+    alone = vessel_contacts(p, masks, vessels, {"A": 1, "B": 2})
     assert alone["A"].raters.shape == (3, 3)
     assert not alone["A"].thresholds.any()
     assert alone["B"].thresholds.tolist() == [[360] * 6] * 3
     vessels[:, 8:10, 4:8] = 25
-    crowded = measure_vessels(p, masks, vessels, {"A": 1, "B": 2})
+    crowded = vessel_contacts(p, masks, vessels, {"A": 1, "B": 2})
     np.testing.assert_array_equal(crowded["B"].raters, alone["B"].raters)
     assert crowded["B"].protocol_distance_deg == alone["B"].protocol_distance_deg == 0

@@ -156,9 +156,21 @@ def score_ensemble(
         raise RoiError(
             f"the region of interest ends at {roi.stop}, outside the CT of {ct.geometry.size} voxels (x, y, z)"
         )
-    cancel = cancel or CancelToken()
-    cancel.check()
-    store = store or NetworkStore(device, keep=False)
+    token = cancel or CancelToken()
+    token.check()
+    networks = store or NetworkStore(device, keep=False)
+    return networks.with_room(lambda: _score(ct, roi, bundle, networks, skip_below, progress, token))
+
+
+def _score(
+    ct: Volume,
+    roi: Roi,
+    bundle: Bundle,
+    store: NetworkStore,
+    skip_below: float,
+    progress: Progress,
+    cancel: CancelToken,
+) -> EnsembleResult:
     stage = open_stage(bundle, "fine")
     progress(0.0, "Preparing the region of interest")
     case, window = _crop(ct, roi, stage, store, members=bundle.members)
@@ -212,7 +224,7 @@ def _crop(
         patch[axis] = int(stage.patch[n] * stage.configuration.spacing[n] / spacing[axis])
     start, stop = grown_box(roi.start[::-1], roi.stop[::-1], patch, shape)
     crop = ct.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    case = preprocess(crop, spacing, stage, device=store.device, members=members)
+    case = preprocess(crop, spacing, stage, device=store.device, members=members, note=store.note)
     z, y, x = ((s.start - a, s.stop - a) for s, a in zip(roi.slices, start, strict=True))
     return case, (z, y, x)
 
@@ -240,7 +252,7 @@ def _pool(
         if total is None or looked is None:
             total, looked = logits, covered.float()
             if skip_below > 0 and len(folds) > 1:
-                tiles = _worth_a_look(canvas, _tumour(total, bundle, stage), skip_below)
+                tiles = _tiles_with_tumour(canvas, _tumour(total, bundle, stage), skip_below)
                 meter.skip((len(canvas.tiles) - len(tiles)) * (len(folds) - place - 1))
         else:
             # After a fall from the GPU, members' results lie in different places.
@@ -258,11 +270,11 @@ def _tumour(probabilities: torch.Tensor, bundle: Bundle, stage: Stage) -> torch.
     return probabilities[[stage.channels[name] for name in bundle.tumor_labels]].sum(dim=0)
 
 
-def _worth_a_look(canvas: Canvas, tumour: torch.Tensor, bound: float) -> list[Tile]:
+def _tiles_with_tumour(canvas: Canvas, tumour: torch.Tensor, bound: float) -> list[Tile]:
     """Return the tiles in which, or next to which, `tumour` reaches `bound` somewhere."""
-    seen = tumour.new_zeros(canvas.data.shape[1:])
-    seen[canvas.inner] = tumour
-    return tiles_near(canvas.tiles, [bool((seen[tile] >= bound).any()) for tile in canvas.tiles])
+    padded = tumour.new_zeros(canvas.data.shape[1:])
+    padded[canvas.inner] = tumour
+    return tiles_near(canvas.tiles, [bool((padded[tile] >= bound).any()) for tile in canvas.tiles])
 
 
 def _vessel_map(

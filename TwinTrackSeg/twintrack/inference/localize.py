@@ -81,11 +81,12 @@ def localize(
     Cancelled
         Within one tile of `cancel`.
     """
-    cancel = cancel or CancelToken()
-    cancel.check()
+    token = cancel or CancelToken()
+    token.check()
     store = store or NetworkStore(device, keep=False)
-    found = predict_organ(ct, bundle, store, progress=part(progress, 0.0, 0.9), cancel=cancel)
-    cancel.check()
+    report = part(progress, 0.0, 0.9)
+    found = store.with_room(lambda: predict_organ(ct, bundle, store, progress=report, cancel=token))
+    token.check()
     progress(0.9, "Marking the region of interest")
     fraction = bundle.roi_component_fraction if component_fraction is None else component_fraction
     least = bundle.roi_probability if organ_probability is None else organ_probability
@@ -93,7 +94,7 @@ def localize(
     mask = main_parts(organ.mask, fraction)
     # Believed or not by what is likeliest: at a low probability something is found in any CT.
     organ_ml = _believable_ml(mask, ct)
-    cancel.check()
+    token.check()
     if least is not None:
         wider = found.organ(least)
         if wider.mask.any():
@@ -113,7 +114,7 @@ def predict_organ(
     progress(0.0, "Preparing the CT")
     z, y, x = ct.geometry.spacing_mm[::-1]
     folds = bundle.folds["coarse"]
-    case = preprocess(ct.array, (z, y, x), stage, device=store.device, members=len(folds))
+    case = preprocess(ct.array, (z, y, x), stage, device=store.device, members=len(folds), note=store.note)
     canvas = Canvas.of(case.data, stage)
     meter = TileMeter(len(canvas.tiles) * len(folds), "Looking for the pancreas", part(progress, 0.1, 1.0), cancel)
     members = (

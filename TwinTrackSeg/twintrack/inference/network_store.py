@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Callable
+from typing import TypeVar
 
 from twintrack.bundle.model_bundle import CHECKPOINT_NAME, STAGES, Bundle
 from twintrack.errors import InputError
@@ -11,11 +13,14 @@ from twintrack.inference.devices import select_device
 from twintrack.inference.nnunet_model import Member, Stage, load_member, load_network, member_axes, open_stage
 from twintrack.inference.openvino import CompilationError, compile_network, openvino_present
 from twintrack.settings import BACKENDS
+from twintrack.system.capacity import is_out_of_memory
 
 __all__ = ["NetworkStore"]
 
 GPU_BATCH = 4
 """Patches predicted together on a GPU, until its memory proves too small."""
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -121,12 +126,12 @@ class NetworkStore:
                 network = compile_network(functools.partial(load_network, stage, fold), stage, digest)
                 return Member(f"fold_{fold}", network, member_axes(stage, fold), self.device)
             except CompilationError as error:
-                self._step(f"OpenVINO cannot run this model ({error}); torch runs it")
+                self.note(f"OpenVINO cannot run this model ({error}); torch runs it")
                 self._compiles = False
                 self._members.clear()  # one run, one backend
         return load_member(stage, fold, self.device)
 
-    def ease(self, error: Exception) -> None:
+    def step_down(self, error: Exception) -> None:
         """Take the next step down after `error`: fewer tiles at a time, sums in main memory, then the CPU.
 
         Raises
@@ -134,30 +139,64 @@ class NetworkStore:
         InputError
             If nothing is left to try.
         """
-        import torch
-
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         if self._compiles:
-            self._step(f"OpenVINO failed ({reason}); torch runs the networks")
+            self.note(f"OpenVINO failed ({_reason(error)}); torch runs the networks")
             self._compiles = False
         elif self.batch > 1:
             self.batch //= 2
-            self._step(f"the GPU ran out of memory; {self.batch} tile{'s' * (self.batch > 1)} at a time")
-        elif self.sums.type != "cpu":
+            self.note(f"the GPU ran out of memory; {self.batch} tile{'s' * (self.batch > 1)} at a time")
+        elif not self._leave_gpu("tiles are summed in main memory", "one tile of this model"):
+            raise InputError(
+                f"too little memory for one tile of this model ({_reason(error)}); close other programs"
+            ) from error
+        self._forget()
+
+    def with_room(self, step: Callable[[], T]) -> T:
+        """Do a step of a run; where memory of the GPU runs out in it, again with sums in main memory, then on the CPU.
+
+        `step_down` is for the tiles, and is taken there; this is for all that is done before and after them.
+
+        Raises
+        ------
+        RuntimeError, MemoryError
+            If main memory is short.
+        """
+        while True:
+            try:
+                return step()
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error) or not self._leave_gpu("it is done in main memory", "this CT"):
+                    raise
+            # Outside of the handler: the error's frames hold what filled the memory.
+            self._forget()
+
+    def note(self, text: str) -> None:
+        """Take down a step away from the first choice."""
+        _log.warning("%s", text)
+        self.notes.append(text)
+
+    def _leave_gpu(self, instead: str, what: str) -> bool:
+        """Use less of the GPU, then none; whether there was one to leave."""
+        import torch
+
+        if self.sums.type != "cpu":
             self.sums = torch.device("cpu")
-            self._step("the GPU ran out of memory; tiles are summed in main memory")
+            self.note(f"the GPU ran out of memory; {instead}")
         elif self.device.type != "cpu":
             self.device = torch.device("cpu")
             self._compiles = self._requested[1] != "torch" and openvino_present()
-            self._step("the GPU has too little memory for one tile of this model; the CPU runs it")
+            self.note(f"the GPU has too little memory for {what}; the CPU runs it")
         else:
-            raise InputError(
-                f"too little memory for one tile of this model ({reason}); close other programs"
-            ) from error
+            return False
+        return True
+
+    def _forget(self) -> None:
+        import torch
+
         self._members.clear()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _step(self, note: str) -> None:
-        _log.warning("%s", note)
-        self.notes.append(note)
+
+def _reason(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from twintrack.inference.cubic import Prepare, resample_cubic, resample_slices
 from twintrack.inference.nnunet_model import Stage
 from twintrack.inference.resample import Range, linear_resample, neighbours, range_touched
 from twintrack.inference.shapes import network_shape, slice_axis
-from twintrack.system.capacity import lacking_memory
+from twintrack.system.capacity import is_out_of_memory, lacking_memory
 
 if TYPE_CHECKING:
     import torch
@@ -124,6 +124,7 @@ def preprocess(
     device: torch.device | None = None,
     name: str = "the CT",
     members: int = 1,
+    note: Callable[[str], None] = _log.warning,
 ) -> Preprocessed:
     """Crop to nonzero, normalise and resample as nnU-Net's ``DefaultPreprocessor`` does for prediction.
 
@@ -145,6 +146,8 @@ def preprocess(
         What `array` is, for messages.
     members : int
         Networks that will look at it, for the memory that their outputs take.
+    note : callable
+        Told, in words, when the CPU must resample in place of `device`.
 
     Raises
     ------
@@ -164,9 +167,13 @@ def preprocess(
     if device is None or device.type != "cuda":
         device = torch.device("cpu")
     try:
-        data = _resample(part, normalise, shape, spacing, stage, device)
-    except torch.OutOfMemoryError:
-        _log.warning("the GPU has too little memory to resample the CT; the CPU does it")
+        data: NDArray[np.float32] | None = _resample(part, normalise, shape, spacing, stage, device)
+    except RuntimeError as error:
+        if device.type == "cpu" or not is_out_of_memory(error):
+            raise
+        data = None
+    if data is None:  # outside of the handler: the error's frames hold what filled the memory
+        note("the GPU has too little memory to resample the CT; the CPU does it")
         data = _resample(part, normalise, shape, spacing, stage, torch.device("cpu"))
     z, y, x = array.shape
     return Preprocessed(data[None], (z, y, x), axes, nonzero)

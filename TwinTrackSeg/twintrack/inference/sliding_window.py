@@ -112,9 +112,9 @@ def member_logits(
         except RuntimeError as error:
             if store.backend == "torch" and not is_out_of_memory(error):
                 raise
-            trouble = error
+            failed = error
         # Outside of the handler and without traceback: its frames hold what filled the memory.
-        store.ease(trouble.with_traceback(None))
+        store.step_down(failed.with_traceback(None))
         meter.done = begun
 
 

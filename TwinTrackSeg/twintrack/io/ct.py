@@ -17,7 +17,7 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from twintrack.dicom import DicomSeries
 
-__all__ = ["Ct", "load_ct"]
+__all__ = ["Ct", "check_hu", "load_ct"]
 
 SOFT_HU = -30
 """Fat and air lie below this value in every CT of the abdomen, soft tissue above; without either it holds no HU."""
@@ -72,12 +72,18 @@ def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
         raise InputError(f"{path}: a volume file holds no DICOM series; leave out --series")
     else:
         ct = Ct(read_volume(path, work_bytes=WORK_BYTES), "file")
-    _check_hu(ct.volume, path)
+    check_hu(ct.volume, str(path))
     return ct
 
 
-def _check_hu(ct: Volume, path: Path) -> None:
-    """Refuse what cannot be a CT in HU: a colour index, a mask, an MR, a CT that lost its rescale intercept."""
+def check_hu(ct: Volume, path: str) -> None:
+    """Refuse what cannot be a CT in HU: a colour index, a mask, an MR, a CT that lost its rescale intercept.
+
+    Raises
+    ------
+    InputError
+        Begins with `path`, which names the CT.
+    """
     if min(ct.geometry.size) < 2:
         size = " x ".join(str(n) for n in ct.geometry.size)
         raise InputError(f"{path}: a single slice or line ({size} voxels); give the whole three-dimensional CT")

@@ -44,6 +44,11 @@ def read_volume(path: str | Path, *, work_bytes: int = 0) -> Volume:
     work_bytes : int
         Memory that the caller will take for each voxel; the header is asked whether that is there.
 
+    Returns
+    -------
+    Volume
+        The file's own values, (z, y, x), on its own grid in LPS mm.
+
     Raises
     ------
     InputError
@@ -99,6 +104,13 @@ def _layout(path: Path) -> Layout:
 
 def write_volume(volume: Volume, path: str | Path) -> None:
     """Write `volume` to a NIfTI, NRRD or MetaImage file, compressed where the format allows it.
+
+    Parameters
+    ----------
+    volume : Volume
+        Any values on any grid, (z, y, x).
+    path : path
+        Where to; its ending chooses the format. A file there is replaced.
 
     Raises
     ------

@@ -20,7 +20,7 @@ from twintrack.metrics.staple import staple_rows
 from twintrack.metrics.surface_distance import outline_distance
 from twintrack.metrics.toplabel_ece import corrected_box, corrected_ece, protocol_box, protocol_ece
 from twintrack.metrics.tumour_calibration import tumour_calibration
-from twintrack.metrics.vascular import VesselContact, measure_vessels
+from twintrack.metrics.vascular import VesselContact, vessel_contacts
 from twintrack.metrics.volume_crps import gaussian_crps, protocol_crps
 from twintrack.volume import Volume
 
@@ -101,10 +101,24 @@ def evaluate_case(
     names : mapping
         Value of each vessel in `vessels`.
 
+    Returns
+    -------
+    CaseMetrics
+        Overlaps and calibration errors in [0, 1], CRPS in mm³, vessel distances in degrees.
+
     Raises
     ------
     InputError
         If there is no annotation, grids differ, or values are not of the named kind.
+
+    Examples
+    --------
+    >>> import twintrack as tt
+    >>> case = tt.make_phantom(7)
+    >>> raters = dict(enumerate(case.annotations, start=1))
+    >>> metrics = tt.evaluate_case(case.true_mhr, raters, case.vessels)
+    >>> 0 < metrics.tdsc <= 1, sorted(metrics.vascular_deg)
+    (True, ['AORTA', 'CELIAC', 'PORTA', 'SMA', 'SMV'])
     """
     p = _checked(probability, annotations, vessels, binary)
     masks = [mask.array for mask in annotations.values()]
@@ -136,7 +150,7 @@ def evaluate_case(
         dsc=consensus_dice(table, staple_rows(table)),
         crps=protocol_crps(volumes_mm3, total * voxel_mm3),
         ece_raters=dict(zip(annotations, errors, strict=True)),
-        vessels={} if vessels is None else measure_vessels(p, masks, _labels(vessels), names),
+        vessels={} if vessels is None else vessel_contacts(p, masks, _labels(vessels), names),
         further=further,
         candidates=candidates,
     )

@@ -14,7 +14,7 @@ from twintrack.metrics.agreement import THRESHOLDS
 from twintrack.metrics.gaussians import Gaussian, gaussian_distance_deg, protocol_distance_deg
 from twintrack.metrics.symmetric_contact import symmetric_contact_deg
 
-__all__ = ["VesselContact", "measure_vessels"]
+__all__ = ["VesselContact", "vessel_contacts"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class VesselContact:
         return float(np.mean([gaussian_distance_deg(Gaussian.of(r), Gaussian.of(t)) for r, t in planes]))
 
 
-def measure_vessels(
+def vessel_contacts(
     probability: NDArray[np.floating],
     masks: Sequence[NDArray[np.generic]],
     vessels: NDArray[np.integer],

@@ -78,12 +78,24 @@ def make_phantom(
     tendencies : tuple of float, optional
         Fixed tendency of each reader in standard deviations (positive: generous) instead of a random one.
     model : ReaderModel, optional
-        Behaviour of the reader population.
+        Behaviour of the rater population.
+
+    Returns
+    -------
+    PhantomCase
+        CT in HU, masks, vessels and the true mean human response in [0, 1], all (z, y, x) on one grid.
 
     Raises
     ------
     InputError
         If `seed` is negative or there is no rater.
+
+    Examples
+    --------
+    >>> import twintrack as tt
+    >>> case = tt.make_phantom(7, raters=3)
+    >>> len(case.annotations), case.true_mhr.array.shape == case.ct.array.shape
+    (3, True)
     """
     if seed < 0 or raters < 1:
         raise InputError(f"a phantom needs a seed of at least 0 and at least 1 rater, got seed {seed}, raters {raters}")

@@ -12,8 +12,8 @@ import numpy as np
 
 from twintrack.errors import InputError, OutputError
 from twintrack.io.volumes import read_volume
-from twintrack.results.schema import read_invasion_json, read_result_json
-from twintrack.system.atomic import atomic_folder, check_output_folder, put_in_order
+from twintrack.results.schema import read_folder
+from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.ownership import is_same_place
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
@@ -21,7 +21,7 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from twintrack.dicom import DicomSeries
 
-__all__ = ["Exported", "export_result", "write_objects"]
+__all__ = ["Exported", "export_result", "save_objects", "write_objects"]
 
 logger = logging.getLogger(__name__)
 
@@ -90,19 +90,55 @@ def export_result(
         If there is nothing to export or `out` cannot be written.
     """
     folder = Path(result_folder)
-    put_in_order(folder)
-    result, invasion = read_result_json(folder / "result.json"), None
-    if (folder / "invasion.json").exists():
-        invasion = read_invasion_json(folder / "invasion.json")
-    labels, probability = (read_volume(folder / f"{name}.nii.gz") for name in ("segmentation", "probability"))
-    segmented = str((result.get("input") or {}).get("series_uid") or "")
+    probability, labels, result, invasion, _ = read_folder(folder)
     _check_choice(folder, result, series_path, make_series)
-    inputs = [path for path in (*_read_files(folder), series_path, make_series) if path is not None]
+    return save_objects(
+        out,
+        series_path,
+        labels,
+        probability,
+        result,
+        invasion,
+        series_uid=series_uid,
+        make_series=make_series,
+        fractional=fractional,
+        labelmap=labelmap,
+        overwrite=overwrite,
+        folder=folder,
+    )
+
+
+def save_objects(
+    out: str | Path,
+    series_path: str | Path | None,
+    labels: Volume,
+    probability: Volume,
+    result: Mapping[str, Any],
+    invasion: Mapping[str, Any] | None,
+    *,
+    series_uid: str | None = None,
+    make_series: str | Path | None = None,
+    fractional: bool = False,
+    labelmap: bool = False,
+    overwrite: bool = False,
+    folder: Path | None = None,
+) -> Exported:
+    """Write the DICOM objects of a result in memory; `folder` is where it was read from, if it was.
+
+    Raises
+    ------
+    InputError, OutputError
+        As `export_result`.
+    """
+    segmented = str((result.get("input") or {}).get("series_uid") or "")
+    read = () if folder is None else _read_files(folder)
+    inputs = [Path(path) for path in (*read, series_path, make_series) if path is not None]
     unasked = {FRACTIONAL: fractional, LABELMAP: labelmap, MADE_SERIES: make_series is not None}
     entries = [name for name in OBJECTS if unasked.get(name, True)]
     if series_path is not None and is_same_place(Path(series_path), Path(out)):
         raise OutputError(f"{out}: is the CT's own folder; choose another folder for the objects")
     check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
+    named = "the result" if folder is None else f"the result in {folder}"
     with atomic_folder(out, command=COMMAND, last=MAP, inputs=inputs, overwrite=overwrite) as partial:
         if make_series is not None:
             series = _made_series(Path(make_series), partial / MADE_SERIES)
@@ -112,14 +148,13 @@ def export_result(
             probability.restored_to(series.volume.geometry)
         except InputError:
             place = make_series or series_path
-            raise InputError(f"{place}: another grid than the result in {folder}; give the segmented series") from None
+            raise InputError(f"{place}: another grid than {named}; give the segmented series") from None
         made = write_objects(
             partial, series, labels, probability, result, invasion, fractional=fractional, labelmap=labelmap
         )
         if not made:
-            raise OutputError(
-                f"{folder}: the map is 0 everywhere, so that there is nothing to export; check the result"
-            )
+            where = out if folder is None else folder
+            raise OutputError(f"{where}: the map is 0 everywhere, so that there is nothing to export; check the result")
         slices = [path.name for path in series.files] if make_series is not None else []
         warnings = _warnings(series, segmented, make_series)
     final = Path(out)

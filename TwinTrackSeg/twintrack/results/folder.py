@@ -29,7 +29,16 @@ if TYPE_CHECKING:
     from twintrack.calibration import Calibrator
     from twintrack.inference import NetworkStore
 
-__all__ = ["COMMAND", "RESULT_FILES", "check_result_folder", "measure_files", "run_inputs", "segment_file"]
+__all__ = [
+    "COMMAND",
+    "RESULT_FILES",
+    "check_result_folder",
+    "describe",
+    "measure_files",
+    "run_inputs",
+    "save_result",
+    "segment_file",
+]
 
 COMMAND = "segment"
 """What the list of files in a result folder calls a segmentation, on this computer or a server."""
@@ -124,16 +133,41 @@ def segment_file(
         with turn or nullcontext():
             found = segment(ct.volume, opened, settings, store=store, cancel=cancel, schedule=schedule)
         cancel.check()
+        result = describe(ct, found, opened, settings)
         place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
         with nullcontext(Path(out)) if private else place as folder:
             with schedule.stage("write") as report:
-                result = describe(ct, found, opened, settings)
-                _write_files(folder, ct, found, opened, settings, result, checked(report, cancel))
+                _write_files(folder, ct, found, settings, result, checked(report, cancel))
             result["seconds"] = dict(schedule.seconds)
             _write_report(folder, ct.volume, result, found)
-            _save_json(folder / "result.json", result)
             cancel.check()
     schedule.finish("done")
+    return Path(out)
+
+
+def save_result(
+    out: str | Path,
+    ct: Ct,
+    found: Segmentation,
+    result: Mapping[str, Any],
+    settings: SegmentSettings,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write the result folder of a CT that was segmented in memory; `result` is what `describe` gave.
+
+    Raises
+    ------
+    OutputError
+        If something is in the way, or `out` cannot be written; nothing is then left under a final name.
+    """
+    inputs = [] if ct.series is None else [*ct.series.files, *{path.parent for path in ct.series.files}]
+    inputs += [Path(path) for path in (settings.vessels, settings.calibrator) if path is not None]
+    check_output(out, ct.volume.array.size)
+    check_result_folder(out, settings, inputs, overwrite=overwrite)
+    with atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite) as folder:
+        _write_files(folder, ct, found, settings, result, no_progress)
+        _write_report(folder, ct.volume, result, found)
     return Path(out)
 
 
@@ -232,9 +266,8 @@ def _write_files(
     folder: Path,
     ct: Ct,
     found: Segmentation,
-    bundle: Bundle,
     settings: SegmentSettings,
-    result: dict[str, Any],
+    result: Mapping[str, Any],
     report: Progress,
 ) -> None:
     """Write volumes, vessel readouts, the picture and DICOM objects."""
@@ -261,8 +294,8 @@ def _write_files(
         segmentation=found.labels,
         labels=found.label_names,
         calibrated=found.calibrator is not None,
-        bundle_name=bundle.name,
-        demo=bundle.demo,
+        bundle_name=result["bundle"]["name"],
+        demo=result["bundle"]["demo"],
     )
     if dicom and ct.series is not None:
         report(0.5, "writing DICOM objects")
@@ -273,17 +306,19 @@ def _dicom_s(ct: Ct) -> float:
     return DICOM_S + DICOM_S_PER_SLICE * ct.volume.array.shape[0]
 
 
-def _write_report(folder: Path, ct: Volume, result: dict[str, Any], found: Segmentation) -> None:
+def _write_report(folder: Path, ct: Volume, result: Mapping[str, Any], found: Segmentation) -> None:
+    """Write the report, and ``result.json`` last, which makes the folder complete."""
     from twintrack.results.report.html import write_report
 
     if found.invasion is None:
         write_report(folder / "report.html", result, None, folder / "overview.png")
-        return
-    from twintrack.results.report.vessel_pictures import vessel_pictures
+    else:
+        from twintrack.results.report.vessel_pictures import vessel_pictures
 
-    pictures = vessel_pictures(ct, found.probability, found.invasion)
-    readouts = found.invasion.to_json()
-    write_report(folder / "report.html", result, readouts, folder / "overview.png", vessel_pictures=pictures)
+        pictures = vessel_pictures(ct, found.probability, found.invasion)
+        readouts = found.invasion.to_json()
+        write_report(folder / "report.html", result, readouts, folder / "overview.png", vessel_pictures=pictures)
+    _save_json(folder / "result.json", result)
 
 
 def _save_json(path: Path, content: object) -> None:

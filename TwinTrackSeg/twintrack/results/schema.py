@@ -1,4 +1,4 @@
-"""``result.json`` and ``invasion.json`` of a result folder, read as the files of strangers: checked field by field."""
+"""A result folder, read as one of strangers: ``result.json`` and ``invasion.json`` field by field."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.errors import InputError
+from twintrack.io.volumes import read_volume
+from twintrack.system.atomic import put_in_order
 from twintrack.system.json_file import read_json
+from twintrack.system.paths import is_there
+from twintrack.volume import Volume
 
-__all__ = ["read_invasion_json", "read_result_json"]
+__all__ = ["read_folder", "read_invasion_json", "read_result_json"]
 
 LARGEST = 1e12
 """No number of a result comes near it."""
@@ -18,6 +22,25 @@ LARGEST = 1e12
 TARGETS = ("mhr", "single-rater", "hard-label")
 
 Check = Callable[[Any], bool]
+
+
+def read_folder(folder: str | Path) -> tuple[Volume, Volume, dict[str, Any], dict[str, Any] | None, Volume | None]:
+    """Return map, labels, the contents of ``result.json`` and ``invasion.json``, and the score, where there is one.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no complete result, or a file of it is damaged.
+    """
+    folder = Path(folder)
+    put_in_order(folder)
+    result, invasion, score = read_result_json(folder / "result.json"), None, None
+    if is_there(folder / "invasion.json"):
+        invasion = read_invasion_json(folder / "invasion.json")
+    labels, probability = (read_volume(folder / f"{name}.nii.gz") for name in ("segmentation", "probability"))
+    if is_there(folder / "score.nii.gz"):
+        score = read_volume(folder / "score.nii.gz")
+    return probability, labels, result, invasion, score
 
 
 def read_result_json(path: Path) -> dict[str, Any]:

@@ -1,0 +1,186 @@
+"""What ``import twintrack as tt`` hands out: every name exists, says what it takes, and does what its example shows."""
+
+from __future__ import annotations
+
+import ast
+import doctest
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import twintrack as tt
+
+STUB = Path(tt.__file__).with_suffix(".pyi")
+
+MOST_IMPORT_S = 0.3
+"""CPU seconds of ``import twintrack``, start of the interpreter left out."""
+
+UNITS = ("degrees", "mm", "HU", "in [0, 1]", "voxel", "(z, y, x)", "(x, y, z)", "mL")
+"""What a number or an array can be told to be; a function that takes or gives neither needs none of them."""
+
+UNITLESS = {"load_bundle", "read_calibrator", "write_calibrator", "calibrate", "__version__"}
+
+
+def functions() -> list[str]:
+    return [name for name in tt.__all__ if inspect.isfunction(getattr(tt, name))]
+
+
+def test_the_stub_names_what_the_package_gives() -> None:
+    tree = ast.parse(STUB.read_text(encoding="utf-8"))
+    imported = {
+        alias.asname: f"{node.module}.{alias.name}"
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert {"__version__", *imported} == set(tt.__all__)
+    for name, origin in imported.items():
+        module, _, attribute = origin.rpartition(".")
+        assert getattr(tt, name) is getattr(sys.modules[module], attribute)
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'segmentt'"):
+        tt.segmentt  # noqa: B018
+    assert set(tt.__all__) <= set(dir(tt))
+
+
+@pytest.mark.parametrize("name", [name for name in tt.__all__ if name != "__version__"])
+def test_every_name_is_described(name: str) -> None:
+    value = getattr(tt, name)
+    text = inspect.getdoc(value) or ""
+    assert len(text.splitlines()[0]) > 20, name
+    if inspect.isfunction(value):
+        signature = inspect.signature(value)
+        assert signature.return_annotation is not inspect.Parameter.empty
+        assert "Raises\n------" in text
+        for parameter in signature.parameters.values():
+            assert parameter.annotation is not inspect.Parameter.empty, parameter
+            assert parameter.name in text, f"{name} does not describe {parameter.name}"
+        if name not in UNITLESS:
+            assert any(unit in text for unit in UNITS), f"{name} names no shape and no unit"
+
+
+@pytest.mark.parametrize("name", [name for name in tt.__all__ if ">>>" in (getattr(tt, name).__doc__ or "")])
+def test_examples_do_what_they_show(name: str) -> None:
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
+    for example in doctest.DocTestFinder(recurse=False).find(getattr(tt, name), name, globs={}):
+        runner.run(example)
+    assert runner.tries > 0
+    assert runner.failures == 0
+
+
+def test_the_main_functions_have_examples() -> None:
+    shown = {name for name in functions() if ">>>" in (inspect.getdoc(getattr(tt, name)) or "")}
+    assert {"load_bundle", "segment", "read_result", "measure_vessels", "make_phantom", "evaluate_case"} <= shown
+
+
+def test_import_is_quick_and_light() -> None:
+    script = (
+        "import json, sys, time\n"
+        "begun = time.process_time()\n"
+        "import twintrack\n"
+        "took = time.process_time() - begun\n"
+        "print(json.dumps([took, sorted({name.split('.')[0] for name in sys.modules})]))\n"
+    )
+    runs = [
+        json.loads(subprocess.run([sys.executable, "-c", script], capture_output=True, check=True).stdout)
+        for _ in range(3)
+    ]
+    assert min(took for took, _ in runs) < MOST_IMPORT_S
+    assert not {"torch", "nnunetv2", "SimpleITK", "scipy", "numpy", "typer"} & set(runs[0][1])
+
+
+@pytest.fixture(scope="module")
+def segmented() -> tt.SegmentResult:
+    with tt.load_bundle("demo") as model:
+        return tt.segment(tt.make_phantom(7).ct, model, device="cpu", backend="torch")
+
+
+def test_a_result_comes_back_as_it_was_saved(segmented, tmp_path) -> None:
+    folder = segmented.save(tmp_path / "result")
+    read = tt.read_result(folder)
+    assert np.array_equal(read.probability.array, segmented.probability.array)
+    assert np.array_equal(read.labels.array, segmented.labels.array)
+    assert read.probability.geometry.same_grid(segmented.probability.geometry)
+    assert read.summary == json.loads(json.dumps(segmented.summary))
+    assert read.vessels == json.loads(json.dumps(segmented.vessels))
+    assert read.warnings == segmented.warnings
+    assert read.label_names["tumor"] == 1
+
+
+def test_the_library_writes_what_the_command_writes(segmented, tmp_path) -> None:
+    folder = segmented.save(tmp_path / "by_library")
+    tt.write_volume(segmented.ct.volume, tmp_path / "ct.nii.gz")
+    bundle = Path(tt.__file__).parent / "data" / "demo_bundle"
+    command = [sys.executable, "-m", "twintrack", "segment", str(tmp_path / "ct.nii.gz"), "--bundle", str(bundle)]
+    options = ["--device", "cpu", "--backend", "torch", "--out", str(tmp_path / "by_command")]
+    subprocess.run([*command, *options], check=True, capture_output=True, env=os.environ)
+    names = [{path.name for path in place.iterdir()} for place in (folder, tmp_path / "by_command")]
+    assert names[0] == names[1]
+    theirs, ours = tt.read_result(tmp_path / "by_command"), tt.read_result(folder)
+    np.testing.assert_allclose(theirs.probability.array, ours.probability.array, atol=1e-5)
+    assert set(theirs.summary) == set(ours.summary)
+
+
+def test_a_saved_result_is_not_written_over_foreign_files(segmented, tmp_path) -> None:
+    (tmp_path / "overview.png").write_text("mine")
+    with pytest.raises(tt.OutputError, match=r"overview\.png"):
+        segmented.save(tmp_path)
+    assert (tmp_path / "overview.png").read_text() == "mine"
+
+
+def test_a_result_becomes_dicom_with_the_series_it_was_made_from(tmp_path) -> None:
+    from twintrack.dicom import write_ct_series
+
+    case = tt.make_phantom(7)
+    write_ct_series(case.ct, tmp_path / "series", description="CT")
+    with tt.load_bundle("demo") as model:
+        result = tt.segment(tmp_path / "series", model, device="cpu", backend="torch")
+    files = result.save_dicom(tmp_path / "dicom", tmp_path / "series")
+    assert {path.name for path in files} == {"probability.dcm", "segmentation.dcm", "report.dcm"}
+    read = tt.read_result(result.save(tmp_path / "result"))
+    again = read.save_dicom(tmp_path / "again", tmp_path / "series", labelmap=True)
+    assert (tmp_path / "again" / "labelmap.dcm") in again
+    other = tt.make_phantom(8)
+    write_ct_series(other.ct, tmp_path / "other", description="CT")
+    with pytest.raises(tt.InputError, match="another grid than the result"):
+        result.save_dicom(tmp_path / "wrong", tmp_path / "other")
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_what_cannot_be_segmented_is_refused() -> None:
+    case = tt.make_phantom(7)
+    with tt.load_bundle("demo") as model:
+        with pytest.raises(tt.InputError, match="not a CT in HU"):
+            tt.segment(case.vessels, model)
+        with pytest.raises(tt.InputError, match="no option 'treshold'"):
+            tt.segment(case.ct, model, treshold=0.3)
+        with pytest.raises(tt.InputError, match="threshold must be above 0"):
+            tt.segment(case.ct, model, threshold=3)
+
+
+def test_calibrate_and_evaluate_as_the_commands_do(tmp_path) -> None:
+    from twintrack.phantom import write_cohort
+
+    manifest = write_cohort(tmp_path / "study", cases=2, raters=3, seed=41000)
+    rows = manifest.read_text(encoding="utf-8").splitlines()
+    place = rows[0].split(",").index("true_mhr") if "true_mhr" in rows[0] else None
+    assert place is not None
+    for column in ("score", "probability"):
+        head = rows[0].split(",")
+        head[place] = column
+        (tmp_path / "study" / f"{column}.csv").write_text("\n".join([",".join(head), *rows[1:]]) + "\n")
+    calibrator = tt.calibrate(tmp_path / "study" / "score.csv", resamples=5)
+    assert (calibrator.cases, calibrator.raters) == (2, 3)
+    tt.write_calibrator(calibrator, tmp_path / "c.json")
+    assert tt.read_calibrator(tmp_path / "c.json").knots_y == calibrator.knots_y
+    summary = tt.evaluate(tmp_path / "study" / "probability.csv", tmp_path / "out", bootstrap=10)
+    assert summary["cases"] == 2
+    assert summary == json.loads((tmp_path / "out" / "summary.json").read_text())

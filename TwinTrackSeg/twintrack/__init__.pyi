@@ -1,0 +1,30 @@
+from twintrack.api import Model as Model
+from twintrack.api import Result as Result
+from twintrack.api import SegmentResult as SegmentResult
+from twintrack.api import calibrate as calibrate
+from twintrack.api import evaluate as evaluate
+from twintrack.api import load_bundle as load_bundle
+from twintrack.api import measure_vessels as measure_vessels
+from twintrack.api import read_result as read_result
+from twintrack.api import segment as segment
+from twintrack.calibration import Calibrator as Calibrator
+from twintrack.calibration import read_calibrator as read_calibrator
+from twintrack.calibration import write_calibrator as write_calibrator
+from twintrack.errors import BundleError as BundleError
+from twintrack.errors import Cancelled as Cancelled
+from twintrack.errors import InputError as InputError
+from twintrack.errors import OutputError as OutputError
+from twintrack.errors import RoiError as RoiError
+from twintrack.errors import TwinTrackError as TwinTrackError
+from twintrack.io.volumes import read_volume as read_volume
+from twintrack.io.volumes import write_volume as write_volume
+from twintrack.metrics import CaseMetrics as CaseMetrics
+from twintrack.metrics import evaluate_case as evaluate_case
+from twintrack.phantom import PhantomCase as PhantomCase
+from twintrack.phantom import make_phantom as make_phantom
+from twintrack.progress.callbacks import CancelToken as CancelToken
+from twintrack.settings import SegmentSettings as SegmentSettings
+from twintrack.volume import Geometry as Geometry
+from twintrack.volume import Volume as Volume
+
+__version__: str

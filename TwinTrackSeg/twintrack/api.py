@@ -1,0 +1,530 @@
+"""What ``import twintrack as tt`` hands out: the main jobs as functions, for scripts and notebooks.
+
+Each is a few lines around the stage that does the work. Arrays are (z, y, x); a `Volume` carries its grid along.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twintrack.errors import InputError
+from twintrack.labels import VESSEL_VALUES
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
+from twintrack.settings import SegmentSettings
+from twintrack.volume import Volume
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from twintrack.bundle.model_bundle import Bundle
+    from twintrack.calibration import Calibrator
+    from twintrack.invasion import InvasionResult
+    from twintrack.io.ct import Ct
+    from twintrack.pipeline import Segmentation
+
+__all__ = [
+    "Model",
+    "Result",
+    "SegmentResult",
+    "calibrate",
+    "evaluate",
+    "load_bundle",
+    "measure_vessels",
+    "read_result",
+    "segment",
+]
+
+DEMO = "demo"
+"""Name of the bundle that ships with the package."""
+
+
+class Model:
+    """A bundle whose networks stay loaded from one `segment` to the next; made by `load_bundle`.
+
+    As a context manager it lets go of the networks, and of the temporary files of a zipped bundle, at the end.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The opened, verified bundle; its attributes say what the model is and what it was made with.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        from twintrack.inference.loaded_model import LoadedModel
+
+        self.bundle = bundle
+        self.loaded = LoadedModel(bundle)
+
+    def __enter__(self) -> Model:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the networks and of temporary files; the model cannot be used any more."""
+        self.loaded.drop()
+        self.bundle.close()
+
+
+def load_bundle(path: str | Path) -> Model:
+    """Open a model bundle and check the hash of every file in it.
+
+    Parameters
+    ----------
+    path : str or Path
+        Bundle folder or zip file; the word ``demo`` for the one that ships with the package, which knows synthetic
+        phantoms only.
+
+    Returns
+    -------
+    Model
+        To be given to `segment`. Networks are loaded at the first use and stay.
+
+    Raises
+    ------
+    BundleError
+        If anything is missing, altered, malformed or not supported.
+
+    Examples
+    --------
+    >>> import twintrack as tt
+    >>> model = tt.load_bundle("demo")
+    >>> model.bundle.demo, model.bundle.members
+    (True, 3)
+    """
+    from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
+
+    return Model(Bundle.open(demo_bundle_path() if str(path) == DEMO and not Path(path).exists() else path))
+
+
+@dataclass(frozen=True)
+class Result:
+    """A segmented CT: what is in a result folder.
+
+    Attributes
+    ----------
+    probability : Volume
+        Expected fraction of raters who mark each voxel (MHR), float32 in [0, 1], (z, y, x) on the CT's own grid; 0
+        outside the region of interest. The uncalibrated score, where no calibrator was applied.
+    labels : Volume
+        uint8 on the same grid: tumour at the threshold, and the predicted vessels; `label_names` has their values.
+    summary : dict
+        The content of ``result.json``: volumes in mL, lesions, warnings, provenance.
+    vessels : dict or None
+        The content of ``invasion.json``: contact with each vessel in degrees and mm; None where no vessel is known.
+    score : Volume or None
+        The pooled, uncalibrated score, float32 in [0, 1], where it is at hand.
+    """
+
+    probability: Volume
+    labels: Volume
+    summary: dict[str, Any]
+    vessels: dict[str, Any] | None
+    score: Volume | None = None
+
+    @property
+    def label_names(self) -> dict[str, int]:
+        """Value of each name in `labels`."""
+        return dict(self.summary["labels"])
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What whoever reads the result must know."""
+        return tuple(self.summary["warnings"])
+
+    def save_dicom(
+        self,
+        folder: str | Path,
+        series: str | Path,
+        *,
+        series_uid: str | None = None,
+        fractional: bool = False,
+        labelmap: bool = False,
+        overwrite: bool = False,
+    ) -> tuple[Path, ...]:
+        """Write the DICOM objects of the result: parametric map, segmentation, structured report.
+
+        Parameters
+        ----------
+        folder : path
+            Where to; objects that an earlier call wrote there are replaced when the new ones are complete.
+        series : path
+            The CT series that was segmented: folder, ZIP archive or one file of it.
+        series_uid : str, optional
+            SeriesInstanceUID, to choose among several series in it.
+        fractional, labelmap : bool
+            Whether a fractional segmentation and a label map are written too, which few viewers read.
+        overwrite : bool
+            Whether other files at the places of the objects are replaced; never the series.
+
+        Returns
+        -------
+        tuple of Path
+            The objects.
+
+        Raises
+        ------
+        InputError
+            If the series cannot be read or lies on another grid than the result.
+        OutputError
+            If there is nothing to export, or `folder` cannot be written.
+        """
+        from twintrack.results.dicom_objects import save_objects
+
+        saved = save_objects(
+            folder,
+            series,
+            self.labels,
+            self.probability,
+            self.summary,
+            self.vessels,
+            series_uid=series_uid,
+            fractional=fractional,
+            labelmap=labelmap,
+            overwrite=overwrite,
+        )
+        return saved.files
+
+
+@dataclass(frozen=True)
+class SegmentResult(Result):
+    """A `Result` as `segment` gives it, which can be saved as a result folder.
+
+    Attributes
+    ----------
+    found : Segmentation
+        What the engine gives, as Python objects: see `twintrack.pipeline.Segmentation`.
+    ct : Ct
+        What was segmented.
+    settings : SegmentSettings
+        The options of the run.
+    """
+
+    found: Segmentation = field(kw_only=True)
+    ct: Ct = field(kw_only=True)
+    settings: SegmentSettings = field(kw_only=True)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the result folder that ``twintrack segment`` writes: volumes, tables, pictures, report.
+
+        Parameters
+        ----------
+        folder : path
+            Where to; files that an earlier run wrote there are replaced when the new ones are complete.
+        overwrite : bool
+            Whether other files at the places of the result's are replaced.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+
+        Raises
+        ------
+        OutputError
+            If something is in the way, or the folder cannot be written.
+        """
+        from twintrack.results.folder import save_result
+
+        return save_result(folder, self.ct, self.found, self.summary, self.settings, overwrite=overwrite)
+
+
+def segment(
+    ct: str | Path | Volume,
+    model: Model,
+    settings: SegmentSettings | None = None,
+    *,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+    **options: Any,
+) -> SegmentResult:
+    """Segment a CT: the calibrated map, and how far the tumour wraps around each vessel.
+
+    Parameters
+    ----------
+    ct : path or Volume
+        Volume file (NIfTI, NRRD, MHA), DICOM folder, ZIP archive or file of a series; or a `Volume` of HU on any grid.
+    model : Model
+        From `load_bundle`.
+    settings : SegmentSettings, optional
+        All options at once.
+    progress, cancel
+        Called with a fraction and a message for every step; checked for every step.
+    **options
+        Single options of `SegmentSettings`, such as ``roi=(i0, i1, j0, j1, k0, k1)``, ``threshold=0.3``.
+
+    Returns
+    -------
+    SegmentResult
+        Nothing is written until its `save` or `save_dicom`.
+
+    Raises
+    ------
+    RoiError
+        If no pancreas is found, or the given box does not fit.
+    InputError, BundleError
+        If the CT, an option or the bundle cannot be used.
+    Cancelled
+        If `cancel` was triggered.
+
+    Examples
+    --------
+    >>> import twintrack as tt
+    >>> case = tt.make_phantom(7)
+    >>> with tt.load_bundle("demo") as model:
+    ...     result = tt.segment(case.ct, model, device="cpu", threshold=0.6)
+    >>> result.probability.array.shape == case.ct.array.shape
+    True
+    >>> bool(0.0 < result.probability.array.max() <= 1.0)
+    True
+    >>> sorted(result.vessels["vessels"])
+    ['AORTA', 'CELIAC', 'PORTA', 'SMA', 'SMV']
+    """
+    from twintrack.io.ct import Ct, check_hu, load_ct
+    from twintrack.pipeline import segment as run
+    from twintrack.results.folder import describe
+
+    settings = dataclasses.replace(settings or SegmentSettings(), **_known(options))
+    if isinstance(ct, Volume):
+        check_hu(ct, "the CT")
+        read = Ct(ct, "file")
+    else:
+        read = load_ct(ct, settings.series)
+    store = model.loaded.store(settings)
+    with model.loaded.turn:
+        found = run(read.volume, model.bundle, settings, store=store, progress=progress, cancel=cancel)
+    summary = describe(read, found, model.bundle, settings) | {"seconds": found.seconds}
+    return SegmentResult(
+        found.probability,
+        found.labels,
+        summary,
+        None if found.invasion is None else found.invasion.to_json(),
+        found.score,
+        found=found,
+        ct=read,
+        settings=settings,
+    )
+
+
+def _known(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    names = [each.name for each in dataclasses.fields(SegmentSettings)]
+    for name in options:
+        if name not in names:
+            raise InputError(f"segment has no option {name!r}; it has {', '.join(names)}")
+    return options
+
+
+def read_result(folder: str | Path) -> Result:
+    """Read a result folder that ``twintrack segment`` or `SegmentResult.save` wrote.
+
+    Parameters
+    ----------
+    folder : path
+        The folder with ``result.json``.
+
+    Returns
+    -------
+    Result
+        Volumes are (z, y, x) on the CT's own grid, probabilities in [0, 1], volumes in mL.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no complete result, or a file of it is damaged.
+
+    Examples
+    --------
+    >>> import tempfile, twintrack as tt
+    >>> with tempfile.TemporaryDirectory() as place, tt.load_bundle("demo") as model:
+    ...     folder = tt.segment(tt.make_phantom(7).ct, model, device="cpu").save(place + "/result")
+    ...     result = tt.read_result(folder)
+    >>> result.label_names["tumor"]
+    1
+    """
+    from twintrack.results.schema import read_folder
+
+    return Result(*read_folder(folder))
+
+
+def calibrate(
+    sources: str | Path | Sequence[str | Path],
+    *,
+    model: str | Path | None = None,
+    target: str = "mhr",
+    rater: int | None = None,
+    bins: int | None = 250,
+    domain: str = "roi",
+    weighting: str = "voxel",
+    resamples: int = 1000,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Calibrator:
+    """Fit the monotone map from score to mean human response on the masks of several raters.
+
+    Parameters
+    ----------
+    sources : path or sequence of path
+        Manifests (CSV with ``case``, ``score`` or, with `model`, ``image``, and ``annotation_1 ... annotation_N``) and
+        sketches of other cases (``.npz``).
+    model : path, optional
+        Bundle that scores the ``image`` of each row.
+    target : str
+        ``mhr``, ``single-rater`` (with `rater`, from 1) or ``hard-label``.
+    bins : int or None
+        Equal-mass bins; None chooses their number by leaving out each case in turn.
+    domain, weighting : str
+        ``roi`` or ``all`` voxels; every ``voxel`` or every ``case`` weighs the same.
+    resamples, seed : int
+        Resamples of the cases for the band around the map; 0 for no band.
+    device : str
+        Where the bundle's networks run.
+    progress, cancel
+        Called, and checked, for every case.
+
+    Returns
+    -------
+    Calibrator
+        A function of a score array in [0, 1], which gives an array of the same shape in [0, 1]; `write_calibrator`
+        saves it.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 cases, or a manifest or a file in it cannot be used; row and file are named.
+    """
+    from twintrack.studies.calibrate import fit_sketch, sketch_cases
+
+    given = [sources] if isinstance(sources, str | Path) else list(sources)
+    sketch = sketch_cases(
+        given,
+        bundle_path=model,
+        domain=domain,
+        weighting=weighting,
+        device=device,
+        progress=part(progress, 0.0, 0.9),
+        cancel=cancel,
+    )
+    return fit_sketch(
+        sketch,
+        target=target,
+        rater=rater,
+        bins=bins,
+        resamples=resamples,
+        seed=seed,
+        where=", ".join(map(str, given)),
+        progress=part(progress, 0.9, 1.0),
+        cancel=cancel,
+    )
+
+
+def evaluate(
+    manifest: str | Path,
+    out: str | Path,
+    *,
+    bootstrap: int = 5000,
+    seed: int = 0,
+    compare: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> dict[str, Any]:
+    """Score maps against several raters with the CURVAS-PDACVI protocol and further metrics.
+
+    Parameters
+    ----------
+    manifest : path
+        CSV with ``case``, ``probability``, ``annotation_1 ... annotation_N``; optional ``vessels``, ``binary``,
+        ``score``.
+    out : path
+        Folder for the metrics of every case, the summary and a reliability picture.
+    bootstrap, seed : int
+        Resamples of the cases for the 95 % intervals.
+    compare : path, optional
+        A manifest with the same cases and another method's maps: adds the paired difference.
+    overwrite : bool
+        Whether other files at the places of the new ones are replaced; never those that are read.
+    progress, cancel
+        Called, and checked, for every case.
+
+    Returns
+    -------
+    dict
+        The content of ``summary.json``: each metric's mean with its interval; distances in degrees, CRPS in mm³.
+
+    Raises
+    ------
+    InputError
+        If a manifest or a file in it cannot be used; row and file are named.
+    """
+    from twintrack.studies.evaluate.run import evaluate_manifest
+
+    folder = evaluate_manifest(
+        manifest,
+        out,
+        bootstrap=bootstrap,
+        seed=seed,
+        compare=compare,
+        overwrite=overwrite,
+        progress=progress,
+        cancel=cancel,
+    )
+    summary: dict[str, Any] = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    return summary
+
+
+def measure_vessels(
+    probability: Volume,
+    vessels: Volume,
+    names: Mapping[str, int] = VESSEL_VALUES,
+    *,
+    rules: str = "nccn",
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> InvasionResult:
+    """Measure how far the tumour wraps around each vessel, at every probability level.
+
+    Parameters
+    ----------
+    probability : Volume
+        Expected fraction of raters who mark each voxel, in [0, 1], (z, y, x).
+    vessels : Volume
+        Label map of whole numbers in the same place.
+    names : mapping of str to int
+        Value of each vessel in `vessels`.
+    rules : str
+        Rule set for the contact pattern: ``nccn``, ``ahpba``, ``alliance`` or ``dpcg``.
+    progress, cancel
+        Called, and checked, once a vessel.
+
+    Returns
+    -------
+    InvasionResult
+        Angles in degrees (0 to 360), lengths in mm, fractions of raters in [0, 1]; what could not be measured is None,
+        with a reason.
+
+    Raises
+    ------
+    InputError
+        If the volumes do not lie in the same place or a value is not allowed.
+
+    Examples
+    --------
+    >>> import twintrack as tt
+    >>> case = tt.make_phantom(7)
+    >>> found = tt.measure_vessels(case.true_mhr, case.vessels)
+    >>> all(0 <= angle <= 360 for angle in found.vessels["SMV"].angle_deg)
+    True
+    """
+    from twintrack.invasion import measure_invasion
+
+    return measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
