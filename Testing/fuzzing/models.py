@@ -300,7 +300,7 @@ def read_bundle(made: object, folder: Path) -> None:
     """Open the bundle, describe it, build its networks; a share segments a CT."""
     from twintrack.bundle.describe import bundle_text
     from twintrack.bundle.model_bundle import Bundle
-    from twintrack.studies.make_bundle.check import check_bundle
+    from twintrack.studies.make_bundle.create import check_bundle
 
     with Bundle.open(Path(str(made))) as bundle:
         about = bundle.describe()

@@ -15,8 +15,7 @@ import torch
 from twintrack.bundle.checkpoints import read_checkpoint
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError, InputError
-from twintrack.studies.make_bundle.check import check_bundle
-from twintrack.studies.make_bundle.create import BundleCard, StageSource, create_bundle
+from twintrack.studies.make_bundle.create import BundleCard, StageSource, check_bundle, create_bundle
 from twintrack.studies.make_bundle.nnunet_results import find_results
 
 TRAINER = "nnUNetTrainer_Loss_CE_checkpoints"

@@ -14,7 +14,7 @@ import torch
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.cli.app import _run
-from twintrack.studies.make_bundle.check import check_bundle
+from twintrack.studies.make_bundle.create import check_bundle
 from twintrack.studies.make_bundle.public_models import KnownModel, find_known_model, known_models
 
 

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from twintrack.execution.cluster import client as cluster
-from twintrack.execution.cluster import gpus
+from twintrack.execution.cluster import nodes as gpus
 from twintrack.execution.cohort import process_case as case
 from twintrack.execution.cohort.process_case import CaseTask
 

@@ -13,8 +13,7 @@ from twintrack import inference
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.cli.app import _run
 from twintrack.errors import InputError
-from twintrack.inference.disagreement import Disagreement
-from twintrack.inference.ensemble import score_ensemble
+from twintrack.inference.ensemble import Disagreement, score_ensemble
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import load_member, open_stage
 from twintrack.inference.preprocess import preprocess

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nnunetv2.preprocessing.resampling.default_resampling import compute_new_shape, determine_do_sep_z_and_axis
 
-from twintrack.inference.shapes import network_shape, slice_axis
+from twintrack.inference.resample import network_shape, slice_axis
 
 # Round numbers too, so that spacings are equal, and ratios lie on the limit.
 SIZE = st.one_of(st.sampled_from([0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.5]), st.floats(0.2, 10.0))

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from twintrack.errors import InputError
-from twintrack.metrics.agreement import MOST_RATERS, THRESHOLDS, AgreementTable
+from twintrack.metrics.agreement import MOST_RATERS, THRESHOLDS, AgreementTable, sample_agreement
 from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, threshold_dice, threshold_dice_terms
-from twintrack.metrics.sample_sets import sample_agreement
 
 SHAPE = (3, 4, 10)
 

@@ -10,9 +10,9 @@ import pytest
 from twintrack.metrics import evaluate_case
 from twintrack.metrics.agreement import THRESHOLDS, AgreementTable
 from twintrack.metrics.dice import threshold_dice_terms
-from twintrack.metrics.gaussians import Gaussian, protocol_distance_deg
 from twintrack.metrics.staple import staple_probability
 from twintrack.metrics.toplabel_ece import protocol_box, protocol_ece
+from twintrack.metrics.vascular import Gaussian, protocol_distance_deg
 from twintrack.metrics.volume_crps import protocol_crps
 
 PLANES = ("cor", "sag", "ax")

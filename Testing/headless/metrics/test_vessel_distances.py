@@ -6,9 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twintrack.imaging.plane_contact import plane_contact_deg
-from twintrack.metrics.gaussians import Gaussian, gaussian_distance_deg, protocol_distance_deg
-from twintrack.metrics.symmetric_contact import symmetric_contact_deg
-from twintrack.metrics.vascular import vessel_contacts
+from twintrack.metrics.vascular import (
+    Gaussian,
+    gaussian_distance_deg,
+    protocol_distance_deg,
+    symmetric_contact_deg,
+    vessel_contacts,
+)
 
 degrees = st.floats(0, 360)
 spreads = st.floats(0, 100)

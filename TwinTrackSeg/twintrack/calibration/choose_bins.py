@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.calibration.adequacy import UPPER_BINS, UPPER_SCORE
 from twintrack.calibration.calibrator import BinSelection
-from twintrack.calibration.fit import check_options
+from twintrack.calibration.fit import UPPER_BINS, UPPER_SCORE, check_options
 from twintrack.calibration.resampling import ResampledFit
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress

@@ -117,7 +117,7 @@ def bundle_verify(bundle: Annotated[Path, typer.Argument()], verbose: Verbose = 
     """Check every file of a bundle against its hash, and that networks and calibrator can be used."""
     start_log(verbose)
     from twintrack.bundle.model_bundle import Bundle
-    from twintrack.studies.make_bundle.check import check_bundle
+    from twintrack.studies.make_bundle.create import check_bundle
 
     with Bundle.open(bundle) as opened:
         try:

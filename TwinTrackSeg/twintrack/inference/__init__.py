@@ -1,12 +1,11 @@
 """The two-stage network part of the engine: where the organ is, and how much each voxel looks like tumour."""
 
-from twintrack.inference.devices import DEVICES, select_device
+from twintrack.inference.devices import DEVICES, Processor, describe_processor, find_processors, select_device
 from twintrack.inference.ensemble import SKIP_BELOW, EnsembleResult, score_ensemble
 from twintrack.inference.localize import localize
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import check_weights
 from twintrack.inference.preload import import_ahead
-from twintrack.inference.processors import Processor, describe_processor, find_processors
 from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
 
 __all__ = [

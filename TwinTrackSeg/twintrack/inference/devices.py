@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import logging
-from typing import TYPE_CHECKING
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 from twintrack.errors import InputError
+from twintrack.system.capacity import available_memory, total_memory
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DEVICES", "select_device"]
+__all__ = ["DEVICES", "Processor", "describe_processor", "find_processors", "select_device"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What a user may ask for."""
@@ -67,3 +72,99 @@ def _problem_with(name: str) -> str | None:
     return (
         None if bool(torch.allclose(result, torch.full_like(result, 27.0))) else "a small convolution comes out wrong"
     )
+
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Something that networks can run on.
+
+    Attributes
+    ----------
+    device : str
+        torch's name of it: ``cpu``, ``cuda:0``, ``mps``.
+    title : str
+        Its maker's name for it; empty where nobody says.
+    total_bytes, free_bytes : int or None
+        Memory that it has and memory that could be taken now; None where that is not known.
+    """
+
+    device: str
+    title: str = ""
+    total_bytes: int | None = None
+    free_bytes: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the attributes as JSON values."""
+        return asdict(self)
+
+
+def find_processors() -> tuple[Processor, ...]:
+    """Return the processors in the order in which ``auto`` tries them: CUDA, MPS, CPU.
+
+    No memory of a graphics card is taken for it: a worker that waits for its first run must leave it to others.
+
+    Raises
+    ------
+    ImportError
+        If torch is not installed.
+    """
+    import torch
+
+    found = []
+    with suppress(RuntimeError, AssertionError):  # a driver that does not fit torch
+        if torch.cuda.is_available():
+            found += [_graphics_card(index) for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append(_apple())
+    return (*found, _main())
+
+
+def describe_processor(device: str) -> Processor:
+    """Return the processor that torch calls `device`, with its memory now."""
+    wanted = "cuda:0" if device == "cuda" else device
+    return next((each for each in find_processors() if each.device == wanted), Processor(wanted))
+
+
+def _main() -> Processor:
+    total, free = total_memory(), available_memory()
+    # What could be taken may lie in the swap file, which helps nobody here.
+    return Processor("cpu", "", total, free if total is None or free is None else min(total, free))
+
+
+def _graphics_card(index: int) -> Processor:
+    import torch
+
+    properties = torch.cuda.get_device_properties(index)
+    free = _free_bytes(str(getattr(properties, "uuid", "")))
+    return Processor(f"cuda:{index}", properties.name, int(properties.total_memory), free)
+
+
+def _apple() -> Processor:
+    """Describe the graphics unit of an Apple computer, which shares the main memory."""
+    import torch
+
+    most = int(torch.mps.recommended_max_memory()) if hasattr(torch.mps, "recommended_max_memory") else None
+    free = None if most is None else max(0, most - int(torch.mps.driver_allocated_memory()))
+    return Processor("mps", "", most, free)
+
+
+def _free_bytes(uuid: str) -> int | None:
+    """Return the free memory of the card `uuid`, asked of the driver: torch would take some to ask.
+
+    Not known (None) without the driver's library, or for a part of a card, which the library counts otherwise.
+    """
+    try:
+        library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
+        if library.nvmlInit_v2() != 0:
+            return None
+        card, memory = ctypes.c_void_p(), (ctypes.c_uint64 * 3)()  # total, free, used
+        named = library.nvmlDeviceGetHandleByUUID(f"GPU-{uuid}".encode("ascii"), ctypes.byref(card)) == 0
+        told = named and library.nvmlDeviceGetMemoryInfo(card, ctypes.byref(memory)) == 0
+        library.nvmlShutdown()
+        return int(memory[1]) if told else None
+    except (OSError, AttributeError, UnicodeError) as error:
+        _log.debug("the driver does not tell the free memory: %s", error)
+        return None

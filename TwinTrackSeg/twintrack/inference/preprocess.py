@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from twintrack.errors import InputError
 from twintrack.inference.cubic import Prepare, resample_cubic, resample_slices
 from twintrack.inference.nnunet_model import Stage
-from twintrack.inference.resample import Range, linear_resample, neighbours, range_touched
-from twintrack.inference.shapes import network_shape, slice_axis
+from twintrack.inference.resample import Range, linear_resample, neighbours, network_shape, range_touched, slice_axis
 from twintrack.system.capacity import is_out_of_memory, lacking_memory
 
 if TYPE_CHECKING:

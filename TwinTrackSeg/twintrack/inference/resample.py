@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Range", "linear_resample", "neighbours", "range_touched", "true_box"]
+__all__ = ["Range", "linear_resample", "neighbours", "network_shape", "range_touched", "slice_axis", "true_box"]
 
 Range = tuple[int, int]
 """First index and one past the last, along one axis."""
@@ -96,3 +96,35 @@ def true_box(mask: NDArray[np.bool_]) -> tuple[Range, Range, Range] | None:
         return None
     a, b, c = ((int(s.start), int(s.stop)) for s in found[0])
     return (a, b, c)
+
+
+THICK = 3.0
+"""How many times larger the largest spacing must be than the smallest for slices to count as thick."""
+
+
+def network_shape(shape: Sequence[int], spacing: Sequence[float], target: Sequence[float]) -> list[int]:
+    """Return the size of a volume of `shape` and voxel size `spacing` when resampled to `target`.
+
+    At least one voxel along each axis: a slab thinner than half a network voxel would vanish.
+    """
+    return [max(round(old / new * size), 1) for size, old, new in zip(shape, spacing, target, strict=True)]
+
+
+def slice_axis(spacing: Sequence[float], target: Sequence[float], apart: bool | None) -> int | None:
+    """Return the axis across thick slices, which is resampled apart from the others; None if there is none.
+
+    Parameters
+    ----------
+    spacing, target : sequence of float
+        Voxel size before and after, along the same axes.
+    apart : bool or None
+        Whether the plans ask for it; None leaves it to the spacings.
+    """
+    candidates = [spacing] if apart else []
+    if apart is None:
+        candidates = [voxel for voxel in (spacing, target) if max(voxel) / min(voxel) > THICK][:1]
+    for voxel in candidates:
+        largest = [axis for axis, size in enumerate(voxel) if max(voxel) / size == 1]
+        if len(largest) == 1:
+            return largest[0]
+    return None

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from twintrack.errors import InputError
-from twintrack.imaging.plane_contact import REACH, Box, bounding_box
+from twintrack.imaging.plane_contact import PLANE_AXES, REACH, Box, bounding_box, plane_contact_curves_deg
 from twintrack.invasion.geometry import FLOOR
-from twintrack.invasion.protocol import protocol_degrees
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
 from twintrack.invasion.summary import absent_vessel, summarise, unsearched_vessel
@@ -29,7 +28,7 @@ from twintrack.invasion.wall_pieces import measure_wall
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.volume import Volume
 
-__all__ = ["DEFAULT_THRESHOLDS", "measure_invasion"]
+__all__ = ["DEFAULT_THRESHOLDS", "measure_invasion", "protocol_degrees"]
 
 DEFAULT_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """0.05, 0.10 ... 0.95."""
@@ -152,3 +151,15 @@ def _in_lps(volume: Volume) -> Volume:
     """Return the volume in LPS order, untouched if it is so already."""
     matrix = volume.geometry.direction_matrix
     return volume if np.all(np.diag(matrix) > np.sqrt(0.5)) else volume.to_lps()
+
+
+def protocol_degrees(
+    probability: NDArray[np.generic], vessel: NDArray[np.bool_], thresholds: Sequence[float]
+) -> dict[str, list[float]]:
+    """Return the largest degrees over the axial, coronal and sagittal slices for each threshold.
+
+    The arrays are (z, y, x) in LPS order: axial slices have constant z (array axis 0), coronal ones constant y
+    (axis 1), sagittal ones constant x (axis 2). See `twintrack.imaging.plane_contact` for the count and its traps.
+    """
+    degrees = plane_contact_curves_deg(probability, vessel, thresholds)
+    return {plane: [float(value) for value in degrees[axis]] for plane, axis in PLANE_AXES.items()}

@@ -12,10 +12,9 @@ from twintrack.errors import InputError
 from twintrack.imaging.boxes import box_from, union
 from twintrack.imaging.plane_contact import Box
 from twintrack.labels import VESSEL_VALUES
-from twintrack.metrics.agreement import THRESHOLDS, AgreementTable
+from twintrack.metrics.agreement import THRESHOLDS, AgreementTable, sample_agreement
 from twintrack.metrics.detection import CandidatePool, LesionCandidate, detection_ece, find_candidates
 from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, threshold_dice
-from twintrack.metrics.sample_sets import sample_agreement
 from twintrack.metrics.staple import staple_rows
 from twintrack.metrics.surface_distance import outline_distance
 from twintrack.metrics.toplabel_ece import corrected_box, corrected_ece, protocol_box, protocol_ece

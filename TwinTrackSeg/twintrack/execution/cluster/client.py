@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from twintrack.errors import InputError, OutputError
-from twintrack.execution.cluster.gpus import gpu_count, gpu_plugin
+from twintrack.execution.cluster.nodes import gpu_count, gpu_plugin
 from twintrack.execution.cluster.versions import GPU, WORKER_PATIENCE_S, check_versions
 
 if TYPE_CHECKING:

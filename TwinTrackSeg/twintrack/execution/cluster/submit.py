@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from twintrack.execution.cluster.packed import submit_packed
 from twintrack.execution.cluster.waiting import Patience
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["DEATHS", "one_on_each_worker", "through_cluster"]
+__all__ = ["DEATHS", "one_on_each_worker", "submit_packed", "through_cluster"]
 
 Task = TypeVar("Task")
 
@@ -163,3 +163,29 @@ def _offers(client: Client, resource: str) -> dict[str, float]:
     infos = client.scheduler_info(n_workers=-1)["workers"]
     offers = {worker: (info.get("resources") or {}).get(resource, 0) for worker, info in infos.items()}
     return {worker: offer for worker, offer in offers.items() if offer}
+
+
+def submit_packed(
+    client: Client,
+    name: str,
+    function: Callable[..., object],
+    *arguments: object,
+    resources: Mapping[str, float] | None,
+    worker: str | None = None,
+) -> Future[Any]:
+    """Let a worker, or that very one, call `function`; the scheduler sees a name and some bytes.
+
+    A scheduler makes Python objects of what it is sent, and remembers the last 1,000 messages of every connection.
+    """
+    from distributed.protocol.pickle import dumps
+
+    packed = dumps((function, arguments))
+    where = {} if worker is None else {"workers": [worker]}
+    return client.submit(_call, packed, key=f"{name}-{uuid.uuid4().hex}", resources=resources, **where)
+
+
+def _call(packed: bytes) -> object:
+    from distributed.protocol.pickle import loads
+
+    function, arguments = loads(packed)
+    return function(*arguments)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twintrack.execution.cluster.client import GPU, dashboard, slots
-from twintrack.execution.cluster.packed import submit_packed
+from twintrack.execution.cluster.submit import submit_packed
 from twintrack.execution.cluster.versions import WORKER_PATIENCE_S
 from twintrack.execution.cluster.waiting import Patience
 from twintrack.execution.cohort.worker_checks import check_row_seen

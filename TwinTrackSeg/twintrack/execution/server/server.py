@@ -17,19 +17,18 @@ from typing import TYPE_CHECKING, Any
 from twintrack import __version__
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import InputError, OutputError
-from twintrack.execution.cluster.gpus import gpu_count, gpu_plugin
+from twintrack.execution.cluster.nodes import gpu_count, gpu_plugin
 from twintrack.execution.cluster.versions import GPU
 from twintrack.execution.server.endpoint import check_host, check_pair, security_of
 from twintrack.execution.server.job import Model, load_model, loading_trouble
 from twintrack.execution.server.spool import DESK, TROUBLE, Desk
-from twintrack.execution.server.supervisor import Watch
 from twintrack.system.private_folder import PrivateFolder
 
 if TYPE_CHECKING:
     from distributed import Client, SpecCluster
     from distributed.security import Security
 
-__all__ = ["Running", "running_server"]
+__all__ = ["Running", "Watch", "running_server"]
 
 LOOPBACK = "127.0.0.1"
 
@@ -49,7 +48,7 @@ DEATHS = 5
 (see `twintrack.execution.server.job.carry_out`); the others had nothing to do with it."""
 
 SETTINGS = {
-    "distributed.deploy.lost-worker-timeout": "3650 days",  # see `twintrack.execution.server.supervisor` instead
+    "distributed.deploy.lost-worker-timeout": "3650 days",  # see `twintrack.execution.server.server` instead
     "distributed.worker.profile.enabled": False,  # it would look on a hundred times a second and keep what it saw
     **{f"distributed.worker.memory.{name}": False for name in ("target", "spill", "pause", "terminate")},
 }
@@ -64,7 +63,7 @@ class Running:
     address : str
         Where readers reach it.
     watch : callable
-        To be called every few seconds; see `twintrack.execution.server.supervisor.Watch`.
+        To be called every few seconds; see `twintrack.execution.server.server.Watch`.
     """
 
     address: str
@@ -258,3 +257,40 @@ def _warm_plugin(model: Model) -> Any:
                 raise  # ends the start of the server; later, Dask lets the worker go on, and each case tries again
 
     return Warm()
+
+
+NOT_BACK = "a process that does the work has ended and has not come back; another one is started"
+
+
+class Watch:
+    """Replaces processes for good that have ended; Dask's own parent of one that dies while it is starting gives up.
+
+    Parameters
+    ----------
+    cluster : SpecCluster
+        With the processes.
+    warn : callable
+        Told of each replacement.
+    """
+
+    def __init__(self, cluster: SpecCluster, warn: Callable[[str], None]) -> None:
+        self._cluster, self._warn = cluster, warn
+        self._ended: set[Any] = set()
+        self._closing: set[asyncio.Future[Any]] = set()
+
+    def look(self) -> None:
+        """Replace each process that had ended at the last look and still has; to be called every few seconds."""
+        self._cluster.sync(self._look)
+
+    async def _look(self) -> None:
+        workers = self._cluster.workers
+        ended = {name for name, nanny in workers.items() if not nanny.is_alive()}
+        lost, self._ended = ended & self._ended, ended
+        for name in lost:
+            closing = asyncio.ensure_future(workers.pop(name).close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            self._warn(NOT_BACK)
+        self._ended -= lost
+        if set(self._cluster.worker_spec) - set(workers):  # those, and any that could not be started the last time
+            self._cluster.scale(len(self._cluster.worker_spec))  # as many as before: does nothing for what is starting

@@ -13,12 +13,11 @@ from typing import Any
 from twintrack.bundle.model_bundle import SCHEMA, Bundle
 from twintrack.errors import BundleError, InputError, OutputError
 from twintrack.studies.make_bundle.card import BundleCard
-from twintrack.studies.make_bundle.check import check_bundle
 from twintrack.studies.make_bundle.nnunet_results import StageModel, StageSource, take_over
 from twintrack.system.atomic import atomic_paths
 from twintrack.system.paths import file_sha256
 
-__all__ = ["BundleCard", "StageSource", "create_bundle"]
+__all__ = ["BundleCard", "StageSource", "check_bundle", "create_bundle"]
 
 
 def create_bundle(
@@ -158,3 +157,28 @@ def _pack(draft: Path, packed: Path) -> None:
         for path in sorted(draft.rglob("*")):
             if path.is_file():
                 archive.write(path, path.relative_to(draft).as_posix())
+
+
+def check_bundle(bundle: Bundle) -> None:
+    """Load every network of an opened bundle once, and read its calibrator.
+
+    `Bundle.open` has compared the files with their hashes and checked plans and labels by then; this finds weights that
+    do not fit their plans, and calibrators that were fitted on another kind of score. It takes about a second for each
+    full-size network.
+
+    Raises
+    ------
+    BundleError, InputError
+        Names the first file that cannot be used.
+    """
+    from twintrack.calibration import read_calibrator
+    from twintrack.inference import check_weights
+
+    if bundle.calibrator_path is not None:
+        pooling = read_calibrator(bundle.calibrator_path).pooling
+        if pooling != bundle.pooling:
+            raise BundleError(
+                f"{bundle.calibrator_path}: was fitted on scores pooled by {pooling}, the bundle pools by "
+                f"{bundle.pooling}; fit a new one"
+            )
+    check_weights(bundle)
