@@ -22,7 +22,7 @@ from twintrack.execution.cluster.submit import through_cluster
 from twintrack.execution.cohort.case_folder import RECORD, write_record
 from twintrack.execution.cohort.html_index import write_index
 from twintrack.execution.cohort.plan import CohortPlan, make_plan
-from twintrack.execution.cohort.process_case import CaseTask
+from twintrack.execution.cohort.process_case import SegmentTask
 from twintrack.execution.cohort.tables import write_tables
 from twintrack.system.atomic import atomic_folder
 
@@ -33,7 +33,7 @@ FILES |= {"result.json": 5_000, "invasion.json": 20_000, "invasion.csv": 500, "t
 ROW = {"volume_expected_ml": 3.2, "volume_at_threshold_ml": 1.9, "lesions": 1, "warnings": "simulated"}
 
 
-def simulated(task: CaseTask, sleep_s: float = 0.0, share: float = 0.01) -> str:
+def simulated(task: SegmentTask, sleep_s: float = 0.0, share: float = 0.01) -> str:
     """Do all that a worker does with a case but for the case."""
     folder = Path(task.folder)
     time.sleep(sleep_s)
@@ -63,7 +63,7 @@ def memory_mb() -> float:
 def simulate(cases: int, workers: int, sleep_s: float, share: float) -> None:
     """Print what simulated cases cost."""
 
-    def work(task: CaseTask) -> str:
+    def work(task: SegmentTask) -> str:
         return simulated(task, sleep_s, share)
 
     with tempfile.TemporaryDirectory() as temporary:

@@ -24,7 +24,7 @@ from twintrack.invasion.sections import cross_sections
 from twintrack.invasion.wall import VesselWall
 from twintrack.labels import VESSEL_VALUES
 from twintrack.phantom import PhantomCase, make_phantom
-from twintrack.phantom.readers import ReaderModel
+from twintrack.phantom.raters import RaterModel
 
 FIRST_SEED = 700_000
 BINS = (0.0, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0)
@@ -102,9 +102,7 @@ def main() -> None:
     parser.add_argument("--raters", type=int, default=9, help="readers of each case")
     parser.add_argument("--nested", action="store_true", help="readers who differ by their tendency only")
     options = parser.parse_args()
-    model = (
-        replace(ReaderModel(), tendency_share=1.0, stop_early=0.0, overlook=0.0) if options.nested else ReaderModel()
-    )
+    model = replace(RaterModel(), tendency_share=1.0, stop_early=0.0, overlook=0.0) if options.nested else RaterModel()
     rows: list[Row] = []
     seed = FIRST_SEED
     while len(rows) < options.vessels:

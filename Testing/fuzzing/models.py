@@ -351,9 +351,9 @@ def load_networks() -> None:
     import torch
 
     torch.set_num_threads(1)
-    from twintrack.inference import import_ahead
+    from twintrack.inference import import_packages
 
-    import_ahead()
+    import_packages()
 
 
 # Calibrators and sketches

@@ -358,9 +358,9 @@ def test_the_command_evaluates_and_explains_what_it_cannot(evaluated, tmp_path, 
 
 
 def test_a_warning_about_many_cases_names_some_and_counts_the_rest():
-    lonely = [f"c{number}" for number in range(23)]
-    (warning,) = evaluation._warnings(23, [], lonely)
+    single_rater = [f"c{number}" for number in range(23)]
+    (warning,) = evaluation._warnings(23, [], single_rater)
     assert "c19 and 3 more" in warning
     assert "c20" not in warning
-    (few,) = evaluation._warnings(23, [], lonely[:20])
+    (few,) = evaluation._warnings(23, [], single_rater[:20])
     assert "c18, c19:" in few

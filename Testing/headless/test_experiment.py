@@ -21,7 +21,7 @@ from twintrack.pipeline import segment
 from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.settings import SegmentSettings
 from twintrack.studies.table1.cache import ExperimentStore
-from twintrack.studies.table1.cases import CaseVolumes, StudyCase, manifest_cases, phantom_cases
+from twintrack.studies.table1.cases import StudyCase, StudyVolumes, manifest_cases, phantom_cases
 from twintrack.studies.table1.report import FILES
 from twintrack.studies.table1.run import Table1Settings, run_table1
 from twintrack.studies.table1.score_cases import ExperimentRun
@@ -168,7 +168,7 @@ def test_cancelling_leaves_no_table_but_the_cases_that_are_done(manifest, tmp_pa
 
 def test_a_case_in_which_no_organ_is_found_has_an_empty_map(manifest, out, tmp_path):
     volumes = manifest_cases(manifest)[1][0].read()
-    air = CaseVolumes(
+    air = StudyVolumes(
         volumes.ct.with_array(np.full(volumes.ct.array.shape, -1000, np.int16)), volumes.annotations, None
     )
     case = StudyCase("air", "line 1", "air", lambda: air, frozenset({1, 2}))

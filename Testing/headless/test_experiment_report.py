@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from twintrack.calibration import ScoreSketch, fit_calibrator, reliability_curve
-from twintrack.studies.table1.report import TestCase as MeasuredCase
+from twintrack.studies.table1.report import TestScores as MeasuredCase
 from twintrack.studies.table1.report import _curve, _warnings, summarise
 from twintrack.studies.table1.score_cases import _reliability
 from twintrack.studies.table1.tables import ROW_NAMES, markdown_report, paper_rows, result_rows

@@ -7,7 +7,7 @@ import pytest
 
 from twintrack.calibration import ScoreSketch
 from twintrack.errors import OutputError
-from twintrack.studies.table1.cache import CaseSample, ExperimentStore, content_key
+from twintrack.studies.table1.cache import ExperimentStore, VoxelSample, content_key
 from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((9, 7, 5), (1.0, 1.0, 2.0))
@@ -25,7 +25,7 @@ def random_case(seed: int) -> tuple[Volume, dict[int, Volume]]:
 def test_a_kept_sample_gives_the_sketch_of_the_whole_volumes(tmp_path, seed):
     score, masks = random_case(seed)
     store = ExperimentStore(tmp_path / "cases")
-    store.keep_sample("a", "k", CaseSample.of(score, masks))
+    store.keep_sample("a", "k", VoxelSample.of(score, masks))
     sample = store.sample("a", "k")
     found = ScoreSketch.of_case(sample.score, sample.annotations)
     expected = ScoreSketch.of_case(score.array, [masks[1].array, None, masks[3].array])
@@ -48,7 +48,7 @@ def test_nothing_is_found_under_another_key(tmp_path):
     score, masks = random_case(0)
     store = ExperimentStore(tmp_path)
     store.keep_score("a", content_key("one"), score)
-    store.keep_sample("a", content_key("one"), CaseSample.of(score, masks))
+    store.keep_sample("a", content_key("one"), VoxelSample.of(score, masks))
     other = content_key("two")
     assert (store.score("a", other), store.sample("a", other), store.record("a", other)) == (None, None, None)
 
@@ -63,7 +63,7 @@ def test_a_damaged_file_counts_as_absent(tmp_path, left):
     score, masks = random_case(0)
     store = ExperimentStore(tmp_path)
     store.keep_score("a", "k", score)
-    store.keep_sample("a", "k", CaseSample.of(score, masks))
+    store.keep_sample("a", "k", VoxelSample.of(score, masks))
     store.keep_record("a", "k", {"x": 1})
     for path in tmp_path.iterdir():
         content = path.read_bytes()

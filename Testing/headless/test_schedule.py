@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twintrack.progress.stages import Schedule
+from twintrack.progress.stages import Stages
 
 
 class Clock:
@@ -27,16 +27,16 @@ def run(expected_s, took_s, steps=10, seed=None) -> tuple[list[float], list[floa
         times.append(clock.now - 100.0)
         fractions.append(fraction)
 
-    schedule = Schedule(told, expected_s, clock=clock)
+    stages = Stages(told, expected_s, clock=clock)
     for name, seconds in took_s.items():
         shares = np.full(steps, 1.0) if seed is None else rng.exponential(size=steps)
         done = np.cumsum(shares) / shares.sum()
-        with schedule.stage(name) as report:
+        with stages.stage(name) as report:
             for part, share in zip(done, shares / shares.sum(), strict=True):
                 clock.now += seconds * share
                 # A stage's own progress need not be even, and may fall.
                 report(part if seed is None else rng.uniform(), "at work")
-    schedule.finish("done")
+    stages.finish("done")
     return [time / max(times[-1], 1e-9) for time in times], fractions
 
 
@@ -73,12 +73,12 @@ def test_a_stage_that_takes_ten_times_longer_slows_the_fraction_down_but_leaves_
 
 def test_a_corrected_expectation_counts_from_then_on():
     clock, fractions = Clock(), []
-    schedule = Schedule(lambda fraction, _message: fractions.append(fraction), {"a": 5.0, "b": 5.0}, clock=clock)
-    with schedule.stage("a") as report:
+    stages = Stages(lambda fraction, _message: fractions.append(fraction), {"a": 5.0, "b": 5.0}, clock=clock)
+    with stages.stage("a") as report:
         clock.now += 5.0
         report(1.0, "")
-    schedule.expect("b", 15.0)
-    with schedule.stage("b") as report:
+    stages.expect("b", 15.0)
+    with stages.stage("b") as report:
         clock.now += 5.0
         report(1 / 3, "")
     # Half is done when the correction comes; a third of the 15 s then goes by.
@@ -87,28 +87,28 @@ def test_a_corrected_expectation_counts_from_then_on():
 
 def test_seconds_are_kept_for_each_stage_and_a_failed_one_raises_on():
     clock = Clock()
-    schedule = Schedule(clock=clock)
-    with schedule.stage("a"):
+    stages = Stages(clock=clock)
+    with stages.stage("a"):
         clock.now += 1.25
-    with pytest.raises(KeyError), schedule.stage("b"):
+    with pytest.raises(KeyError), stages.stage("b"):
         raise KeyError("trouble")
-    assert schedule.seconds == {"a": 1.25}
+    assert stages.seconds == {"a": 1.25}
 
 
 def test_stages_of_the_same_kind_share_their_pace():
     """Reading took three times what was expected, so writing will; looking is another matter."""
     clock, fractions = Clock(), []
     expected = {"read": 2.0, "look": 4.0, "write": 2.0}
-    schedule = Schedule(
+    stages = Stages(
         lambda fraction, _message: fractions.append(fraction), expected, alike=("read", "write"), clock=clock
     )
-    with schedule.stage("read"):
+    with stages.stage("read"):
         clock.now += 6.0
-    with schedule.stage("look") as report:
+    with stages.stage("look") as report:
         clock.now += 4.0
         report(1.0, "")
         before = fractions[-1]
-    with schedule.stage("write") as report:
+    with stages.stage("write") as report:
         clock.now += 3.0
         report(0.5, "")
     # Half of what was left has gone by.

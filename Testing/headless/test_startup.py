@@ -66,8 +66,8 @@ def test_importing_a_part_of_the_package_imports_nothing_heavy(name):
 
 def test_a_serving_worker_imports_ahead_what_networks_need_and_not_more(bundle_folder):
     statements = """
-from twintrack.inference import NetworkStore, import_ahead, roi_full, score_ensemble, localize
-import_ahead()
+from twintrack.inference import NetworkStore, import_packages, roi_full, score_ensemble, localize
+import_packages()
 show()
 import numpy as np
 from twintrack.bundle.model_bundle import Bundle

@@ -21,7 +21,7 @@ from twintrack.invasion.vessel_map import fitted_to
 from twintrack.io.volumes import read_volume
 from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
-from twintrack.progress.stages import Schedule
+from twintrack.progress.stages import Stages
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Volume
 
@@ -47,7 +47,7 @@ class Segmentation:
     Attributes
     ----------
     probability : Volume
-        Calibrated map, float32 in [0, 1]: expected fraction of readers; 0 outside the ROI.
+        Calibrated map, float32 in [0, 1]: expected fraction of raters; 0 outside the ROI.
     score : Volume
         Pooled uncalibrated score, float32 in [0, 1]; 0 outside the ROI.
     labels : Volume
@@ -100,7 +100,7 @@ def segment(
     store: NetworkStore | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
-    schedule: Schedule | None = None,
+    stages: Stages | None = None,
 ) -> Segmentation:
     """Segment a CT.
 
@@ -116,7 +116,7 @@ def segment(
         Keeps the networks for the next run.
     progress, cancel
         Called, and checked, for every tile and step.
-    schedule : Schedule, optional
+    stages : Stages, optional
         Of a longer run that these stages are a part of; takes the place of `progress`.
 
     Raises
@@ -132,7 +132,7 @@ def segment(
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
-    schedule = schedule or Schedule(progress, EXPECTED_S)
+    stages = stages or Stages(progress, EXPECTED_S)
     given_vessels = _read_vessels(ct, settings)
     calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
     if store is None:
@@ -140,20 +140,20 @@ def segment(
     else:
         store.start(settings.device, settings.backend)
     turned = ct.to_lps()
-    with schedule.stage("localize") as report:
+    with stages.stage("localize") as report:
         roi = _roi(turned, ct, bundle, settings, store, progress=report, cancel=cancel)
     if settings.roi == "auto":
-        schedule.expect("ensemble", ENSEMBLE_TO_LOCALIZE * schedule.seconds["localize"])
-    with schedule.stage("ensemble") as report:
+        stages.expect("ensemble", ENSEMBLE_TO_LOCALIZE * stages.seconds["localize"])
+    with stages.stage("ensemble") as report:
         skip_below = 0.0 if settings.every_tile else SKIP_BELOW
         found = score_ensemble(turned, roi, bundle, store=store, skip_below=skip_below, progress=report, cancel=cancel)
-    with schedule.stage("calibrate") as report:
+    with stages.stage("calibrate") as report:
         report(0.0, "calibrating")
         calibrated = calibrator(found.score) if calibrator else found.score
         # Outside the mask nothing was looked at: 0, whatever the calibrator gives for a score of 0.
         probability = turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
     cancel.check()
-    with schedule.stage("measure") as report:
+    with stages.stage("measure") as report:
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names, notes = given_vessels or (*predicted, ())
         searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
@@ -178,7 +178,7 @@ def segment(
         engine=found.engine,
         suitability=suitability.to_json(),
         warnings=suitability.warnings + _warnings(bundle, calibrator, settings) + notes,
-        seconds=dict(schedule.seconds),
+        seconds=dict(stages.seconds),
     )
 
 

@@ -36,7 +36,7 @@ class SegmentSettings:
         Where stage 2 looks: found by stage 1, the whole volume, or the voxel index box ``i0, i1, j0, j1, k0, k1`` on
         the CT's own grid (x, y, z order, end exclusive).
     threshold : float
-        Expected fraction of readers from which a voxel belongs to the working tumour outline, in (0, 1].
+        Expected fraction of raters from which a voxel belongs to the working tumour outline, in (0, 1].
     device : str
         One of `DEVICES`.
     backend : str
@@ -46,7 +46,7 @@ class SegmentSettings:
     calibrate : bool
         Whether the bundle's calibrator is applied to the score.
     calibrator : str, optional
-        Calibrator file that is applied in place of the bundle's, for instance one fitted on a site's own readers.
+        Calibrator file that is applied in place of the bundle's, for instance one fitted on a site's own raters.
     keep_score : bool
         Whether the uncalibrated score is written too.
     dicom : bool

@@ -11,7 +11,7 @@ import pytest
 
 from twintrack.execution.cohort import run, run_cohort
 from twintrack.execution.cohort.plan import make_plan
-from twintrack.execution.cohort.process_case import CaseTask
+from twintrack.execution.cohort.process_case import SegmentTask
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends processes the POSIX way")
 
@@ -19,13 +19,13 @@ NAMES = ["a0", "killer1", "a1", "a2", "killer2", "a3", "a4", "a5"]
 KILLERS = ["killer1", "killer2"]
 
 
-def deadly(notes: Path, once: bool = False) -> Callable[[CaseTask], str]:
+def deadly(notes: Path, once: bool = False) -> Callable[[SegmentTask], str]:
     """Return what a worker does with a case: nothing much, or end itself; with `once` only at the first try.
 
     It is made here so that it travels to the workers by value.
     """
 
-    def work(task: CaseTask) -> str:
+    def work(task: SegmentTask) -> str:
         import os
         import signal
         import time

@@ -9,7 +9,7 @@ import pytest
 from twintrack.execution.cluster import client as cluster
 from twintrack.execution.cluster import nodes as gpus
 from twintrack.execution.cohort import process_case as case
-from twintrack.execution.cohort.process_case import CaseTask
+from twintrack.execution.cohort.process_case import SegmentTask
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_a_worker_gives_memory_back_after_each_case_that_it_worked_on(monkeypatc
     given_back: list[int] = []
     monkeypatch.setattr(case, "return_memory", lambda: given_back.append(1))
     place = {"source": str(tmp_path / "ct.nii.gz"), "folder": str(tmp_path / "out"), "bundle": str(tmp_path / "none")}
-    task = CaseTask(case="p1", key="k", **place, bundle_sha256="0", settings={}, made={})
+    task = SegmentTask(case="p1", key="k", **place, bundle_sha256="0", settings={}, made={})
     for number in (1, 2):
         assert case.process_case(task) == "failed"
         assert len(given_back) == number

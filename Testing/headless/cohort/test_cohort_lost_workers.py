@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from twintrack.errors import Cancelled, InputError
-from twintrack.execution.cluster import waiting as patience
+from twintrack.execution.cluster import waiting as waiting_module
 from twintrack.execution.cluster.submit import through_cluster
 from twintrack.execution.cohort import run_cohort
-from twintrack.execution.cohort.tree_sum import spread_over
+from twintrack.execution.cohort.tree_sum import map_over
 from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.system.atomic import atomic_folder
 
@@ -22,7 +22,7 @@ StartWorker = Callable[[], subprocess.Popen[bytes]]
 
 
 @pytest.fixture(scope="module")
-def lonely() -> Iterator[str]:
+def lone_scheduler() -> Iterator[str]:
     """The address of a scheduler without workers."""
     from distributed import LocalCluster
 
@@ -32,13 +32,13 @@ def lonely() -> Iterator[str]:
 
 
 @pytest.fixture
-def start_worker(lonely) -> Iterator[StartWorker]:
+def start_worker(lone_scheduler) -> Iterator[StartWorker]:
     """Return what starts a worker that nobody starts again when it dies."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start() -> subprocess.Popen[bytes]:
         options = ["--no-nanny", "--nthreads", "1", "--resources", "GPU=1", "--no-dashboard", "--memory-limit", "0"]
-        command = [sys.executable, "-m", "distributed.cli.dask_worker", lonely, *options]
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", lone_scheduler, *options]
         started.append(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
         return started[-1]
 
@@ -49,12 +49,12 @@ def start_worker(lonely) -> Iterator[StartWorker]:
 
 
 def test_a_run_whose_workers_all_died_says_that_it_waits_and_ends_when_none_come(
-    make_cohort, bundle_folder, lonely, start_worker, settings, tmp_path
+    make_cohort, bundle_folder, lone_scheduler, start_worker, settings, tmp_path
 ):
     from distributed import Client
 
     manifest, worker = make_cohort(["p1", "p2"]), start_worker()
-    with Client(lonely) as client:
+    with Client(lone_scheduler) as client:
         client.wait_for_workers(1)
     said: list[str] = []
     shown: list[str] = []
@@ -69,9 +69,11 @@ def test_a_run_whose_workers_all_died_says_that_it_waits_and_ends_when_none_come
 
     out = tmp_path / "out"
     with pytest.raises(InputError) as ended:
-        run_cohort(manifest, bundle_folder, out, settings, scheduler=lonely, patience_s=2, announce=kill, progress=show)
+        run_cohort(
+            manifest, bundle_folder, out, settings, scheduler=lone_scheduler, wait_s=2, announce=kill, progress=show
+        )
     assert str(ended.value) == (
-        f"{lonely}: the cluster lost all of its workers, and none came within 2 s; "
+        f"{lone_scheduler}: the cluster lost all of its workers, and none came within 2 s; "
         "start some and run the same command again, it goes on where it stopped"
     )
     assert said[1:] == ["the cluster has no workers left; waiting 2 s for new ones"]
@@ -79,10 +81,10 @@ def test_a_run_whose_workers_all_died_says_that_it_waits_and_ends_when_none_come
     assert not list((out / "cases").iterdir())
 
 
-def test_work_goes_on_with_workers_that_come_in_time(lonely, start_worker, monkeypatch):
+def test_work_goes_on_with_workers_that_come_in_time(lone_scheduler, start_worker, monkeypatch):
     from distributed import Client
 
-    monkeypatch.setattr(patience, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(waiting_module, "LOOK_EVERY_S", 0.1)
     workers, said = [start_worker()], []
 
     def announce(line: str) -> None:
@@ -94,12 +96,10 @@ def test_work_goes_on_with_workers_that_come_in_time(lonely, start_worker, monke
         time.sleep(0.05)
         return number
 
-    with Client(lonely) as client:
+    with Client(lone_scheduler) as client:
         client.wait_for_workers(1)
-        waiting, found = patience.Patience(client, resource="GPU", announce=announce), []
-        for number, future in through_cluster(
-            client, slow, range(12), window=4, resources={"GPU": 1}, patience=waiting
-        ):
+        waiting, found = waiting_module.ClusterWait(client, resource="GPU", announce=announce), []
+        for number, future in through_cluster(client, slow, range(12), window=4, resources={"GPU": 1}, waiting=waiting):
             found.append((number, waiting.result(future)))
             if len(found) == 2:  # the next ones are in the worker's hands
                 workers[0].kill()
@@ -115,7 +115,7 @@ def test_a_scheduler_that_goes_away_is_named_and_no_folder_is_blamed(tmp_path, m
     with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, protocol="tcp", **options) as doomed:
         address = doomed.scheduler_address
         with Client(address) as client:
-            ready, waiting = client.submit(list, range(3)), patience.Patience(client, again="run it again")
+            ready, waiting = client.submit(list, range(3)), waiting_module.ClusterWait(client, again="run it again")
             waiting.end(ready)
             doomed.close()
             with (
@@ -126,23 +126,23 @@ def test_a_scheduler_that_goes_away_is_named_and_no_folder_is_blamed(tmp_path, m
             ):
                 waiting.result(ready)
             assert str(ended.value) == f"{address}: the scheduler went away; run it again"
-            monkeypatch.setattr(patience, "LOOK_EVERY_S", 0.1)
+            monkeypatch.setattr(waiting_module, "LOOK_EVERY_S", 0.1)
             with pytest.raises(InputError, match="the scheduler went away"):
                 waiting.wait(threading.Event().wait)
 
 
-def test_sums_over_a_cluster_without_workers_can_be_cancelled_and_end_after_a_while(lonely, monkeypatch):
+def test_sums_over_a_cluster_without_workers_can_be_cancelled_and_end_after_a_while(lone_scheduler, monkeypatch):
     from distributed import Client
 
-    monkeypatch.setattr(patience, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(waiting_module, "LOOK_EVERY_S", 0.1)
     cancel = CancelToken()
 
     def cancel_while_waiting(fraction: float, message: str) -> None:
         if "waiting for workers" in message:
             cancel.cancel()
 
-    with Client(lonely) as client:
+    with Client(lone_scheduler) as client:
         with pytest.raises(Cancelled):
-            spread_over(client)(list, range(3), cancel_while_waiting, cancel)
+            map_over(client)(list, range(3), cancel_while_waiting, cancel)
         with pytest.raises(InputError, match=r"none came within 0\.5 s; start some and run the same command again$"):
-            spread_over(client, patience_s=0.5)(list, range(3), no_progress, CancelToken())
+            map_over(client, wait_s=0.5)(list, range(3), no_progress, CancelToken())

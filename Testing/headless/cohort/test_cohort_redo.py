@@ -15,10 +15,10 @@ from twintrack.cli.app import main
 from twintrack.errors import Cancelled, InputError
 from twintrack.execution.cohort import overview, run_cohort
 from twintrack.execution.cohort.case_folder import RECORD, write_record
-from twintrack.execution.cohort.outdated import CaseState, Difference, difference, notes, outdated_text
+from twintrack.execution.cohort.outdated import Difference, RecordState, difference, notes, outdated_text
 from twintrack.execution.cohort.overview import RUN_COMMAND, TABLES_COMMAND, Overview
 from twintrack.execution.cohort.plan import make_plan
-from twintrack.execution.cohort.process_case import CaseTask, failure_record
+from twintrack.execution.cohort.process_case import SegmentTask, failure_record
 from twintrack.execution.cohort.run import _chosen
 from twintrack.execution.cohort.tables import Counts
 from twintrack.progress.callbacks import CancelToken
@@ -116,7 +116,7 @@ def test_a_study_begun_anew_with_other_settings_loses_nothing(
     assert "other settings" not in (out / "index.html").read_text(encoding="utf-8")
 
 
-def states(study: Path, bundle: Path, out: Path, settings) -> tuple[bytes, Counter[CaseState]]:
+def states(study: Path, bundle: Path, out: Path, settings) -> tuple[bytes, Counter[RecordState]]:
     return _chosen(make_plan(study, bundle, out, settings), redo=False, retry_failed=False)
 
 
@@ -165,17 +165,17 @@ def test_whatever_a_record_says_is_compared(made):
 def test_several_changes_stand_in_one_line():
     found = Counter(
         {
-            CaseState("outdated", Difference(("the bundle", "threshold"))): 2,
-            CaseState("outdated", Difference(("threshold",))): 14,
-            CaseState("done", Difference((), ("dicom",))): 1,
-            CaseState("open"): 5,
+            RecordState("outdated", Difference(("the bundle", "threshold"))): 2,
+            RecordState("outdated", Difference(("threshold",))): 14,
+            RecordState("done", Difference((), ("dicom",))): 1,
+            RecordState("open"): 5,
         }
     )
     assert outdated_text(found) == (
         "threshold changed (16 cases), the bundle changed (2 cases): 16 cases would be done again; --redo does it"
     )
     assert list(notes(found)) == ["dicom is off now: 1 case done with it stay as they are"]
-    assert outdated_text({CaseState("done"): 3}) is None
+    assert outdated_text({RecordState("done"): 3}) is None
 
 
 def test_tables_and_page_grow_during_a_run(make_cohort, bundle_folder, address, settings, tmp_path, monkeypatch):
@@ -235,5 +235,5 @@ def test_what_a_task_carries_stays_small(study, bundle_folder, settings, tmp_pat
 
     plan = make_plan(study, bundle_folder, tmp_path, settings)
     task = plan.task(next(plan.cases()))
-    assert isinstance(task, CaseTask)
+    assert isinstance(task, SegmentTask)
     assert len(dumps(task)) < 2500

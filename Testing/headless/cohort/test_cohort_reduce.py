@@ -13,7 +13,7 @@ import pytest
 from twintrack.calibration import load_sketch
 from twintrack.cli.app import main
 from twintrack.errors import InputError, RoiError
-from twintrack.execution.cohort.tree_sum import spread_over
+from twintrack.execution.cohort.tree_sum import map_over
 from twintrack.io.volumes import write_volume
 from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.studies.calibrate import fit_sketch, sketch_cases
@@ -51,9 +51,9 @@ def manifest(tmp_path_factory) -> Path:
 
 
 def test_a_sum_over_a_cluster_keeps_the_order_of_the_items(client):
-    spread = spread_over(client)
+    map_cases = map_over(client)
     for count in (1, 7, 9, 700):
-        assert spread(list, list(range(count)), no_progress, CancelToken()) == list(range(count))
+        assert map_cases(list, list(range(count)), no_progress, CancelToken()) == list(range(count))
 
 
 def halves(items: Sequence[int]) -> tuple[list[int], int]:
@@ -63,15 +63,15 @@ def halves(items: Sequence[int]) -> tuple[list[int], int]:
 
 def test_what_belongs_to_single_items_comes_in_their_order_beside_the_sum(client):
     for count in (1, 9, 700):
-        for spread in (spread_over(client), one_by_one):
+        for map_cases in (map_over(client), one_by_one):
             kept: list[int] = []
-            total = spread(halves, range(count), no_progress, CancelToken(), kept.extend)
+            total = map_cases(halves, range(count), no_progress, CancelToken(), kept.extend)
             assert kept == list(range(0, 2 * count, 2))
             assert total == sum(range(count))
 
 
 def test_a_calibrator_fitted_on_a_cluster_is_that_of_one_process(client, manifest):
-    here, there = sketch_cases([manifest]), sketch_cases([manifest], spread=spread_over(client))
+    here, there = sketch_cases([manifest]), sketch_cases([manifest], map_cases=map_over(client))
     assert (here.cases, here.manifests) == (there.cases, there.manifests)
     for name in ("counts", "mass", "rater_counts", "rater_positives"):
         np.testing.assert_array_equal(getattr(here, name), getattr(there, name))
@@ -82,7 +82,7 @@ def test_a_calibrator_fitted_on_a_cluster_is_that_of_one_process(client, manifes
 
 def test_an_evaluation_on_a_cluster_is_that_of_one_process(client, manifest, tmp_path):
     evaluate_manifest(manifest, tmp_path / "here", bootstrap=50)
-    evaluate_manifest(manifest, tmp_path / "there", bootstrap=50, spread=spread_over(client))
+    evaluate_manifest(manifest, tmp_path / "there", bootstrap=50, map_cases=map_over(client))
     for name in ("metrics.csv", "summary.md", "summary.json"):
         assert (tmp_path / "here" / name).read_bytes() == (tmp_path / "there" / name).read_bytes()
     assert json.loads((tmp_path / "there" / "summary.json").read_text(encoding="utf-8"))["cases"] == 10
@@ -108,7 +108,7 @@ def test_networks_on_a_cluster_score_as_in_one_process(client, make_cohort, bund
         except RoiError as error:
             return str(error)
 
-    assert outcome() == outcome(spread=spread_over(client, bundle=bundle_folder))
+    assert outcome() == outcome(map_cases=map_over(client, bundle=bundle_folder))
 
 
 def test_workers_that_work_elsewhere_find_the_files_of_a_relative_manifest(address, manifest, tmp_path, monkeypatch):
@@ -126,5 +126,5 @@ def test_the_error_of_the_first_bad_row_comes_back_as_it_is(client, manifest, tm
     with pytest.raises(InputError) as here:
         sketch_cases([bad])
     with pytest.raises(InputError) as there:
-        sketch_cases([bad], spread=spread_over(client))
+        sketch_cases([bad], map_cases=map_over(client))
     assert str(here.value) == str(there.value)

@@ -34,29 +34,29 @@ def test_it_is_numpys_standard_deviation_over_those_that_looked() -> None:
     members = rng.random((4, *SHAPE), dtype=np.float32)
     looked = rng.random((4, *SHAPE)) < 0.6
     region = rng.random(SHAPE) < 0.5
-    spread = Disagreement()
+    apart = Disagreement()
     for tumour, covered in zip(members, looked, strict=True):
-        spread.add(torch.from_numpy(tumour), torch.from_numpy(covered))
+        apart.add(torch.from_numpy(tumour), torch.from_numpy(covered))
     several = looked.sum(axis=0) > 1
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.where(several, np.std(members, axis=0, where=looked, dtype=np.float64), 0)
-    assert spread.volume_ml(region, 0.25) == pytest.approx(0.25 * expected[region].sum(), rel=1e-5)
+    assert apart.volume_ml(region, 0.25) == pytest.approx(0.25 * expected[region].sum(), rel=1e-5)
 
 
 def test_members_that_agree_have_none_and_half_against_half_has_half_the_volume() -> None:
-    spread, agreed = Disagreement(), Disagreement()
+    apart, agreed = Disagreement(), Disagreement()
     everywhere = torch.ones(SHAPE, dtype=torch.bool)
     for value in (0.0, 1.0):
-        spread.add(torch.full(SHAPE, value), everywhere)
+        apart.add(torch.full(SHAPE, value), everywhere)
         agreed.add(torch.full(SHAPE, 0.3), everywhere)
     assert agreed.volume_ml(np.ones(SHAPE, bool), 1.0) == 0.0
-    assert spread.volume_ml(np.ones(SHAPE, bool), 1.0) == pytest.approx(np.prod(SHAPE) / 2)
+    assert apart.volume_ml(np.ones(SHAPE, bool), 1.0) == pytest.approx(np.prod(SHAPE) / 2)
 
 
 def test_a_single_member_has_no_disagreement() -> None:
-    spread = Disagreement()
-    spread.add(torch.ones(SHAPE), torch.ones(SHAPE, dtype=torch.bool))
-    assert spread.volume_ml(np.ones(SHAPE, bool), 1.0) is None
+    apart = Disagreement()
+    apart.add(torch.ones(SHAPE), torch.ones(SHAPE, dtype=torch.bool))
+    assert apart.volume_ml(np.ones(SHAPE, bool), 1.0) is None
 
 
 def test_a_run_states_it_for_its_region(make_ct: Callable[..., Volume], bundle: Bundle) -> None:

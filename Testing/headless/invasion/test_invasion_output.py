@@ -13,7 +13,7 @@ import pytest
 
 from twintrack.errors import Cancelled, InputError, OutputError
 from twintrack.invasion import Category, VesselWall, measure_invasion, rule_names, write_invasion_csv
-from twintrack.invasion.reader_categories import category_of, reader_view
+from twintrack.invasion.rater_categories import category_of, rater_view
 from twintrack.invasion.resectability import contact_pattern
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Geometry, Volume
@@ -251,7 +251,7 @@ def test_an_unknown_rule_set_is_one_clear_error() -> None:
 
 
 def test_the_readers_percentiles_are_the_angles_at_a_tenth_and_nine_tenths() -> None:
-    found = reader_view(wall(0.95, 0.8, 0.5, 0.05))
+    found = rater_view(wall(0.95, 0.8, 0.5, 0.05))
     assert (found.angle_p10_deg, found.angle_p90_deg) == (90.0, 270.0)
     assert found.expected_angle_deg == pytest.approx(90 * (0.95 + 0.8 + 0.5 + 0.05), abs=1)
     assert found.category_probability == pytest.approx({"none": 0.05, "abutment": 0.45, "encasement": 0.5})

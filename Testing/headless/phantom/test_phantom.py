@@ -12,7 +12,7 @@ from twintrack.io.volumes import read_volume
 from twintrack.labels import VESSEL_VALUES
 from twintrack.phantom import LABELS, make_phantom, write_cohort
 from twintrack.phantom.lesion import LesionField, draw_lesion
-from twintrack.phantom.readers import ReaderModel, draw_reader, expected_response
+from twintrack.phantom.raters import RaterModel, draw_rater, expected_response
 from twintrack.phantom.shapes import Tube, smooth_noise
 from twintrack.progress.callbacks import CancelToken
 
@@ -81,11 +81,11 @@ def flat_field(depth_mm: float) -> tuple[LesionField, np.ndarray]:
 
 @pytest.mark.parametrize("depth_mm", [-2.2, 0.0, 1.1, 3.3])
 def test_the_share_of_many_readers_is_the_expected_response(depth_mm):
-    model = ReaderModel(stop_early=0.0, overlook=0.1)
+    model = RaterModel(stop_early=0.0, overlook=0.1)
     field, allowed = flat_field(depth_mm)
     rng = np.random.default_rng(8)
     readers = 1500
-    share = sum(draw_reader(rng, field, allowed, (2, 2, 2), model)[6, 6, 6] for _ in range(readers)) / readers
+    share = sum(draw_rater(rng, field, allowed, (2, 2, 2), model)[6, 6, 6] for _ in range(readers)) / readers
     expected = expected_response(field, allowed, model)[6, 6, 6]
     from scipy.stats import norm
 
@@ -95,12 +95,12 @@ def test_the_share_of_many_readers_is_the_expected_response(depth_mm):
 
 def test_readers_who_stop_early_lower_the_response_only_near_the_ends():
     field, allowed = flat_field(30.0)
-    model = ReaderModel(stop_early=0.4, stop_part=0.25, overlook=0.0)
+    model = RaterModel(stop_early=0.4, stop_part=0.25, overlook=0.0)
     response = expected_response(field, allowed, model)[:, 0, 0]
     assert response[[0, -1]] == pytest.approx([0.8, 0.8])  # half of the 40 % stop at this end, all lose its last slice
     assert response[5:7] == pytest.approx([1.0, 1.0])
     rng = np.random.default_rng(5)
-    lowest = np.mean([draw_reader(rng, field, allowed, (2, 2, 2), model)[0, 0, 0] for _ in range(1500)])
+    lowest = np.mean([draw_rater(rng, field, allowed, (2, 2, 2), model)[0, 0, 0] for _ in range(1500)])
     assert lowest == pytest.approx(0.8, abs=0.05)
 
 

@@ -22,7 +22,7 @@ from twintrack.execution.server import client
 from twintrack.execution.server import endpoint as address
 from twintrack.execution.server.certificates import make_certificates
 from twintrack.execution.server.connection import connected
-from twintrack.execution.server.job import ServedCase
+from twintrack.execution.server.job import Job
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Geometry, Volume
@@ -309,6 +309,6 @@ def test_a_case_says_nothing_of_the_patient(ct, tmp_path):
     from twintrack.execution.server.upload import pack
     from twintrack.settings import SegmentSettings
 
-    parcel = pack(ct, tmp_path / "DOE_out", SegmentSettings())
-    case = ServedCase("1", "/f", f"/f/{parcel.source}", parcel.settings_in("/f"))
-    assert "DOE" not in repr(case) + repr(list(parcel.files))
+    upload = pack(ct, tmp_path / "DOE_out", SegmentSettings())
+    case = Job("1", "/f", f"/f/{upload.source}", upload.settings_in("/f"))
+    assert "DOE" not in repr(case) + repr(list(upload.files))

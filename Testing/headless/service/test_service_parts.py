@@ -1,4 +1,4 @@
-"""The parts of a server without the server: addresses, certificates, the desk, what is sent."""
+"""The parts of a server without the server: addresses, certificates, the spool, what is sent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from twintrack.execution.server.client import _checked, _hash_of
 from twintrack.execution.server.endpoint import CERTIFICATE_FILES, check_pair, parse_address, probe, security_of
 from twintrack.execution.server.job import Model
 from twintrack.execution.server.server import running_server
-from twintrack.execution.server.spool import CHUNK_BYTES, Desk
+from twintrack.execution.server.spool import CHUNK_BYTES, Spool
 from twintrack.execution.server.upload import pack
 from twintrack.settings import SegmentSettings
 
@@ -167,63 +167,63 @@ def test_who_speaks_something_else_is_found_out(certificates):
 
 
 @pytest.fixture
-def desk(tmp_path) -> Desk:
-    return Desk(tmp_path, {"version": "1"})
+def spool(tmp_path) -> Spool:
+    return Spool(tmp_path, {"version": "1"})
 
 
-def test_the_desk_takes_in_and_hands_out_the_same_bytes(desk):
-    folder = Path(desk.begin("reader", "run"))
+def test_the_desk_takes_in_and_hands_out_the_same_bytes(spool):
+    folder = Path(spool.begin("reader", "run"))
     assert folder.stat().st_mode & 0o777 == 0o700
     for offset, data in ((0, b"abc"), (3, b"def")):
-        desk.send("run", "result/dicom/x.dcm", offset, data)
-    desk.send("run", "result/empty", 0, b"")
-    desk.send("run", "result/.lock", 0, b"")
-    assert desk.listing("run") == [("dicom/x.dcm", 6), ("empty", 0)]
-    assert desk.fetch("run", "dicom/x.dcm", 0) == b"abcdef"
-    assert desk.fetch("run", "dicom/x.dcm", 4) == b"ef"
+        spool.send("run", "result/dicom/x.dcm", offset, data)
+    spool.send("run", "result/empty", 0, b"")
+    spool.send("run", "result/.lock", 0, b"")
+    assert spool.listing("run") == [("dicom/x.dcm", 6), ("empty", 0)]
+    assert spool.fetch("run", "dicom/x.dcm", 0) == b"abcdef"
+    assert spool.fetch("run", "dicom/x.dcm", 4) == b"ef"
 
 
-def test_the_desk_forgets_a_run_and_a_reader(desk, tmp_path):
+def test_the_desk_forgets_a_run_and_a_reader(spool, tmp_path):
     for client, run in (("a", "a1"), ("a", "a2"), ("b", "b1")):
-        desk.begin(client, run)
-        desk.send(run, "series/000000", 0, b"x")
-    assert [desk.queue(run) for run in ("a1", "b1", "a2")] == [0, 1, 1]
-    desk.end("a1")
+        spool.begin(client, run)
+        spool.send(run, "series/000000", 0, b"x")
+    assert [spool.queue(run) for run in ("a1", "b1", "a2")] == [0, 1, 1]
+    spool.end("a1")
     assert not (tmp_path / "a1").exists()
-    assert desk.queue("b1") == 1
-    desk.leave("a")
+    assert spool.queue("b1") == 1
+    spool.leave("a")
     assert [path.name for path in tmp_path.iterdir()] == ["b1"]
     with pytest.raises(InputError, match="does not know this run any more"):
-        desk.send("a2", "series/000001", 0, b"x")
+        spool.send("a2", "series/000001", 0, b"x")
     assert not (tmp_path / "a2").exists()
 
 
-def test_the_desk_sweeps_what_a_dead_worker_left(desk, tmp_path):
+def test_the_desk_sweeps_what_a_dead_worker_left(spool, tmp_path):
     (tmp_path / "gone").mkdir()
     (tmp_path / "gone" / "ct.nrrd").write_bytes(b"x")
     (tmp_path / ".lock").write_bytes(b"")
     (tmp_path / ".dask").mkdir()
-    desk.begin("reader", "run")
+    spool.begin("reader", "run")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".dask", ".lock", "run"]
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", ""])
-def test_the_desk_keeps_files_in_their_runs(desk, name, tmp_path):
-    desk.begin("reader", "run")
+def test_the_desk_keeps_files_in_their_runs(spool, name, tmp_path):
+    spool.begin("reader", "run")
     with pytest.raises(InputError, match="leads out"):
-        desk.send("run", name, 0, b"x")
+        spool.send("run", name, 0, b"x")
     assert not list((tmp_path / "run").iterdir())
 
 
-def test_a_server_without_room_says_so(desk, monkeypatch):
-    desk.begin("reader", "run")
+def test_a_server_without_room_says_so(spool, monkeypatch):
+    spool.begin("reader", "run")
 
     def full(*_arguments, **_keywords):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "open", full)
     with pytest.raises(OutputError, match=r"cannot take the CT in \(No space left on device\)"):
-        desk.send("run", "ct.nrrd", 0, b"x")
+        spool.send("run", "ct.nrrd", 0, b"x")
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "result.json/../../x", "other.txt", ""])
@@ -243,20 +243,20 @@ def test_a_file_is_sent_whole_under_a_name_that_says_nothing(tmp_path):
     ct.write_bytes(content)
     own = tmp_path / "site.json"
     own.write_bytes(b"")
-    parcel = pack(ct, tmp_path / "out", SegmentSettings(calibrator=str(own)))
-    assert list(parcel.files) == ["ct.nii.gz", "calibrator/site.json"]
-    assert parcel.size == len(content)
-    parts = list(parcel.chunks())
+    upload = pack(ct, tmp_path / "out", SegmentSettings(calibrator=str(own)))
+    assert list(upload.files) == ["ct.nii.gz", "calibrator/site.json"]
+    assert upload.size == len(content)
+    parts = list(upload.chunks())
     assert [(name, offset) for name, offset, _ in parts] == [
         ("ct.nii.gz", 0),
         ("ct.nii.gz", CHUNK_BYTES),
         ("calibrator/site.json", 0),
     ]
     assert b"".join(data for _, _, data in parts) == content
-    assert parcel.settings_in("/f")["calibrator"] == "/f/calibrator/site.json"
-    assert parcel.settings_in("/f")["vessels"] is None
-    assert parcel.said_here("/f/ct.nii.gz: no CT", "/f") == f"{ct}: no CT"
-    assert parcel.said_here("/f/result: full", "/f") == f"{tmp_path / 'out'}: full"
+    assert upload.settings_in("/f")["calibrator"] == "/f/calibrator/site.json"
+    assert upload.settings_in("/f")["vessels"] is None
+    assert upload.said_here("/f/ct.nii.gz: no CT", "/f") == f"{ct}: no CT"
+    assert upload.said_here("/f/result: full", "/f") == f"{tmp_path / 'out'}: full"
 
 
 def test_a_dicom_series_is_sent_as_numbers(tmp_path):

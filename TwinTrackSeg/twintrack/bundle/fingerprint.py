@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from twintrack.errors import BundleError, InputError
 
-__all__ = ["INTENSITIES", "Fingerprint", "Spread", "plans_intensities"]
+__all__ = ["INTENSITIES", "Fingerprint", "MinMedianMax", "plans_intensities"]
 
 INTENSITIES = ("mean", "std", "percentile_00_5", "percentile_99_5")
 """What nnU-Net measures of the training voxels inside labels, and normalizes a CT with; in HU."""
@@ -20,7 +20,7 @@ Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
-class Spread:
+class MinMedianMax:
     """Smallest, median and largest value of each axis (z, y, x) over the training images."""
 
     smallest: Triple
@@ -38,14 +38,14 @@ class Fingerprint:
         The values of `INTENSITIES`.
     cases : int or None
         Number of training images; None when only the plans were at hand.
-    spacing_zyx_mm, size_zyx : Spread or None
+    spacing_zyx_mm, size_zyx : MinMedianMax or None
         Voxel spacing in mm and size in voxels, in array order (z, y, x); for a fine model of cropped images.
     """
 
     intensities_hu: Mapping[str, float]
     cases: int | None = None
-    spacing_zyx_mm: Spread | None = None
-    size_zyx: Spread | None = None
+    spacing_zyx_mm: MinMedianMax | None = None
+    size_zyx: MinMedianMax | None = None
 
     @classmethod
     def from_training(cls, plans: Mapping[str, Any], measured: Mapping[str, Any] | None, where: str) -> Fingerprint:
@@ -70,7 +70,7 @@ class Fingerprint:
             return cls(intensities)
         spacings = _rows(measured, "spacings", where)
         sizes = _rows(measured, "shapes_after_crop", where)
-        return cls(intensities, len(spacings), _spread(spacings), _spread(sizes))
+        return cls(intensities, len(spacings), _min_median_max(spacings), _min_median_max(sizes))
 
     @classmethod
     def from_json(cls, entry: object, where: str) -> Fingerprint:
@@ -88,15 +88,15 @@ class Fingerprint:
         cases = entry.get("cases")
         if cases is not None and (not isinstance(cases, int) or isinstance(cases, bool) or not 1 <= cases < 1e12):
             raise BundleError(f"{where}: 'cases' must be a number of images or null, got {cases!r}")
-        spreads = {key: _read_spread(entry.get(key), f"{where}, {key!r}") for key in ("spacing_zyx_mm", "size_zyx")}
+        spreads = {key: _read_values(entry.get(key), f"{where}, {key!r}") for key in ("spacing_zyx_mm", "size_zyx")}
         return cls({key: float(intensities[key]) for key in INTENSITIES}, cases, **spreads)
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of ``bundle.json``."""
         entry: dict[str, Any] = {"intensities_hu": dict(self.intensities_hu), "cases": self.cases}
         for key in ("spacing_zyx_mm", "size_zyx"):
-            spread: Spread | None = getattr(self, key)
-            entry[key] = None if spread is None else {name: list(value) for name, value in vars(spread).items()}
+            values_of: MinMedianMax | None = getattr(self, key)
+            entry[key] = None if values_of is None else {name: list(value) for name, value in vars(values_of).items()}
         return entry
 
 
@@ -120,13 +120,13 @@ def _rows(measured: Mapping[str, Any], key: str, where: str) -> NDArray[np.float
     return rows
 
 
-def _spread(rows: NDArray[np.float64]) -> Spread:
+def _min_median_max(rows: NDArray[np.float64]) -> MinMedianMax:
     columns = (rows.min(axis=0), np.median(rows, axis=0), rows.max(axis=0))
     smallest, median, largest = (_triple(np.round(column, 6).tolist()) for column in columns)
-    return Spread(smallest, median, largest)
+    return MinMedianMax(smallest, median, largest)
 
 
-def _read_spread(entry: object, where: str) -> Spread | None:
+def _read_values(entry: object, where: str) -> MinMedianMax | None:
     if entry is None:
         return None
     table = _table(entry, where)
@@ -135,7 +135,7 @@ def _read_spread(entry: object, where: str) -> Spread | None:
         if not isinstance(value, list) or len(value) != 3 or not all(_finite(v) and v > 0 for v in value):
             raise BundleError(f"{where}: smallest, median and largest must be three positive numbers, got {value!r}")
     smallest, median, largest = (_triple(value) for value in values)
-    return Spread(smallest, median, largest)
+    return MinMedianMax(smallest, median, largest)
 
 
 def _triple(values: Any) -> Triple:

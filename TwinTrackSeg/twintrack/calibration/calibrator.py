@@ -67,7 +67,7 @@ class Calibrator:
     """A monotone, piecewise linear map from the pooled score to the MHR.
 
     Between two knots the map is linear. Below the first and above the last knot it is constant, as the mean score of
-    an end bin is the farthest point for which there is evidence: a score of 1 does not mean that all readers agree.
+    an end bin is the farthest point for which there is evidence: a score of 1 does not mean that all raters agree.
     Exactly 0, the score outside the ROI, maps to exactly 0, unless the calibrator was fitted on all voxels: then zeros
     were data, and 0 is a score like any other.
 

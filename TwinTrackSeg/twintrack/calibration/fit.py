@@ -182,7 +182,7 @@ UPPER_BINS = 8
 """A calibrator with fewer than 8 bins above score 0.05 says so: the part of the map that one sees is then coarse."""
 
 MISSED_SHARE = 0.02
-"""Share of the readers' tumour outside the domain above which a calibrator says so."""
+"""Share of the raters' tumour outside the domain above which a calibrator says so."""
 
 
 def fit_warnings(sketch: ScoreSketch, binned: Bins, target: str, rater: int | None) -> tuple[str, ...]:

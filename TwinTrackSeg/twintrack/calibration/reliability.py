@@ -1,4 +1,4 @@
-"""How well a score agrees with the readers: the numbers and the picture of a reliability diagram."""
+"""How well a score agrees with the raters: the numbers and the picture of a reliability diagram."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class ScoreSketch:
     numbers and so do not depend on that order at all; the other sums are float64 and depend on it by rounding only. The
     bins of a fit follow from the masses, hence they are the same for every order.
 
-    The **domain** "roi" is the set of voxels whose score is above 0: outside the ROI the score is exactly 0, no reader
+    The **domain** "roi" is the set of voxels whose score is above 0: outside the ROI the score is exactly 0, no rater
     was asked about those voxels through the map, and a calibrator sends 0 to 0. Zeros inside the ROI (a softmax that
     underflowed) are left out for the same reason. The domain "all" takes every voxel; zeros then lie in the first
     cell, with all other scores below 2**-16. A mask of the ROI can narrow either.

@@ -24,12 +24,12 @@ from twintrack.cli.options import (
     start_log,
 )
 from twintrack.errors import InputError
-from twintrack.execution.cluster.versions import WORKER_PATIENCE_S
+from twintrack.execution.cluster.versions import WAIT_FOR_WORKERS_S
 from twintrack.labels import VESSEL_VALUES_TEXT
 from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
-    from twintrack.studies.map_cases import Spread
+    from twintrack.studies.map_cases import MapCases
 
 __all__ = ["InsecureOption", "SchedulerOption", "WaitOption", "cluster", "cohort"]
 
@@ -55,17 +55,17 @@ WaitOption = Annotated[
 @contextmanager
 def cluster(
     scheduler: str | None, wait_s: int, *, insecure: bool, bundle: Path | None = None
-) -> Iterator[Spread | None]:
+) -> Iterator[MapCases | None]:
     """Yield what spreads work, or the networks of a bundle, over the workers of a scheduler; None without one."""
     if scheduler is None:
         yield None
         return
     from twintrack.execution.cluster.client import cluster_client
-    from twintrack.execution.cohort.tree_sum import spread_over
+    from twintrack.execution.cohort.tree_sum import map_over
 
     networks = bundle is not None
-    with cluster_client(scheduler, networks=networks, patience_s=wait_s, insecure=insecure, announce=_tell) as client:
-        yield spread_over(client, bundle=bundle, announce=_tell, patience_s=wait_s)
+    with cluster_client(scheduler, networks=networks, wait_s=wait_s, insecure=insecure, announce=_tell) as client:
+        yield map_over(client, bundle=bundle, announce=_tell, wait_s=wait_s)
 
 
 def _tell(line: str) -> None:
@@ -86,7 +86,7 @@ def cohort(
     out: OutFolder,
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,
-    wait_s: WaitOption = WORKER_PATIENCE_S,
+    wait_s: WaitOption = WAIT_FOR_WORKERS_S,
     workers: Annotated[
         int | None,
         typer.Option(min=1, help="Processes on this machine (by default one a GPU, or what the CPU allows)."),
@@ -150,7 +150,7 @@ def cohort(
             settings,
             scheduler=scheduler,
             workers=workers,
-            patience_s=wait_s,
+            wait_s=wait_s,
             insecure=insecure_scheduler,
             pages=dashboard,
             redo=redo,

@@ -20,7 +20,7 @@ WATCH_S = 4.0
 
 
 def serve(
-    bundle: Annotated[Path, typer.Option(help="Model bundle that is kept loaded: a folder or a zip.")],
+    bundle: Annotated[Path, typer.Option(help="OfferedModel bundle that is kept loaded: a folder or a zip.")],
     host: Annotated[
         str, typer.Option(help="Where to listen; 0.0.0.0 for all networks, which needs --tls.")
     ] = "127.0.0.1",
@@ -35,7 +35,7 @@ def serve(
 ) -> None:
     """Keep a bundle loaded and segment the CTs that readers send, until it is stopped (Ctrl-C, or SIGTERM)."""
     start_log(verbose)
-    from twintrack.execution.server.job import Model
+    from twintrack.execution.server.job import OfferedModel
     from twintrack.execution.server.server import running_server
 
     stop, ready = threading.Event(), threading.Event()
@@ -46,7 +46,7 @@ def serve(
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, end)
-    model = Model(str(bundle), "", device.value, backend.value)
+    model = OfferedModel(str(bundle), "", device.value, backend.value)
     try:
         with running_server(
             model, host=host, port=port, certificates=tls, workers=workers, announce=say, warn=_warn

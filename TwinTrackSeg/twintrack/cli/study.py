@@ -13,7 +13,7 @@ import typer
 
 from twintrack.cli.cohort import InsecureOption, SchedulerOption, WaitOption, cluster
 from twintrack.cli.options import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
-from twintrack.execution.cluster.versions import WORKER_PATIENCE_S
+from twintrack.execution.cluster.versions import WAIT_FOR_WORKERS_S
 from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def calibrate(
     device: DeviceOption = Device.AUTO,
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,
-    wait_s: WaitOption = WORKER_PATIENCE_S,
+    wait_s: WaitOption = WAIT_FOR_WORKERS_S,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -96,14 +96,14 @@ def calibrate(
         raise typer.BadParameter("two of the files to write have the same name; give each its own", param_hint="--out")
     check_output_files(*outputs, inputs=inputs, overwrite=overwrite)
     spreading = cluster(scheduler, wait_s, insecure=insecure_scheduler, bundle=bundle)
-    with progress_bar() as progress, spreading as spread:
+    with progress_bar() as progress, spreading as map_cases:
         found = sketch_cases(
             [_as_workers_see_it(path, scheduler) for path in manifest],
             bundle_path=bundle,
             domain=domain.value,
             weighting=weights.value,
             device=device.value,
-            spread=spread,
+            map_cases=map_cases,
             progress=part(progress, 0.0, 0.9),
         )
         if sketch is not None:
@@ -182,7 +182,7 @@ def evaluate(
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,
-    wait_s: WaitOption = WORKER_PATIENCE_S,
+    wait_s: WaitOption = WAIT_FOR_WORKERS_S,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -191,14 +191,14 @@ def evaluate(
     from twintrack.studies.evaluate.run import evaluate_manifest
     from twintrack.studies.map_cases import one_by_one
 
-    with progress_bar() as progress, cluster(scheduler, wait_s, insecure=insecure_scheduler) as spread:
+    with progress_bar() as progress, cluster(scheduler, wait_s, insecure=insecure_scheduler) as map_cases:
         evaluate_manifest(
             _as_workers_see_it(manifest, scheduler),
             out,
             bootstrap=bootstrap,
             seed=seed,
             compare=None if compare is None else _as_workers_see_it(compare, scheduler),
-            spread=spread or one_by_one,
+            map_cases=map_cases or one_by_one,
             overwrite=overwrite,
             progress=progress,
         )

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from twintrack.inference.loaded_model import LoadedModel
     from twintrack.inference.network_store import NetworkStore
 
-__all__ = ["ORPHAN_PATIENCE_S", "PATIENCE_S", "Events", "answer", "end_hard_unless", "told_progress"]
+__all__ = ["HARD_END_AFTER_S", "ORPHAN_ENDS_AFTER_S", "Events", "answer", "end_hard_unless", "told_progress"]
 
-PATIENCE_S = 20.0
+HARD_END_AFTER_S = 20.0
 """A cancelled request that has not ended by itself after this time is ended with the process (a step without a check
 hangs)."""
 
-ORPHAN_PATIENCE_S = 4.0
+ORPHAN_ENDS_AFTER_S = 4.0
 """The same for the end of standard input: nobody waits for the result any more."""
 
 
@@ -101,11 +101,11 @@ def told_progress(events: Events, store: NetworkStore | None) -> Progress:
     return report
 
 
-def end_hard_unless(ended: threading.Event, events: Events, patience_s: float = PATIENCE_S) -> None:
+def end_hard_unless(ended: threading.Event, events: Events, after_s: float = HARD_END_AFTER_S) -> None:
     """Say that the run is cancelled and end the process some time from now, unless `ended` is set by then."""
 
     def end() -> None:
-        if not ended.wait(patience_s):
+        if not ended.wait(after_s):
             with suppress(OSError):  # nobody listens any more
                 events.say(event="cancelled")
             os._exit(130)

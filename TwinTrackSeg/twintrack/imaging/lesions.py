@@ -23,11 +23,11 @@ class VolumeReadout:
     Attributes
     ----------
     expected : float
-        Mean over readers: the sum of the map.
+        Mean over raters: the sum of the map.
     at_threshold : float
         Voxels at or above the working threshold.
     p10, p90 : float
-        10th and 90th percentile over readers, if readers are nested: voxels at or above 0.9 and 0.1.
+        10th and 90th percentile over raters, if raters are nested: voxels at or above 0.9 and 0.1.
     """
 
     expected: float
@@ -53,7 +53,7 @@ class Lesion:
     centroid_lps_mm : tuple of float
         Centre of its voxels in LPS mm.
     max_probability : float
-        Largest expected fraction of readers in it.
+        Largest expected fraction of raters in it.
     """
 
     volume_ml: float
@@ -69,8 +69,8 @@ class Lesion:
 def read_volumes(probability: Volume, threshold: float) -> VolumeReadout:
     """Measure the tumour volume of a map in [0, 1].
 
-    With nested readers the tightest share ``1 - t`` of them leaves out every voxel below ``t``, so that the volume at
-    level t is the (1 - t) quantile of the readers' volumes.
+    With nested raters the tightest share ``1 - t`` of them leaves out every voxel below ``t``, so that the volume at
+    level t is the (1 - t) quantile of the raters' volumes.
     """
     p, voxel_ml = probability.array, probability.geometry.voxel_ml
 

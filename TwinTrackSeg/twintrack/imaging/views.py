@@ -12,7 +12,7 @@ from twintrack.volume import Volume
 __all__ = ["VIEWS", "Focus", "Section", "View", "find_focus"]
 
 SHOWN = 0.05
-"""Probabilities below this are neither drawn nor looked for: hardly a reader would mark the voxel."""
+"""Probabilities below this are neither drawn nor looked for: hardly a rater would mark the voxel."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from twintrack.inference.ensemble import SKIP_BELOW, EnsembleResult, score_ensem
 from twintrack.inference.localize import localize
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import check_weights
-from twintrack.inference.preload import import_ahead
+from twintrack.inference.preload import import_packages
 from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
 
 __all__ = [
@@ -18,7 +18,7 @@ __all__ = [
     "check_weights",
     "describe_processor",
     "find_processors",
-    "import_ahead",
+    "import_packages",
     "localize",
     "map_box",
     "roi_box",

@@ -182,8 +182,8 @@ def _score(
         part(progress, 0.05, 0.95),
         cancel,
     )
-    spread = Disagreement()
-    pooled = _pool(canvas, bundle, stage, store, meter, spread, skip_below)
+    apart = Disagreement()
+    pooled = _pool(canvas, bundle, stage, store, meter, apart, skip_below)
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
     tumour = _tumour(pooled, bundle, stage)[None]
@@ -194,7 +194,7 @@ def _score(
     vessels = _vessel_map(case, pooled, window, channels, bool(stage.labels.has_regions)) if channels else None
     progress(1.0, "Tumour score ready")
     skipped = len(canvas.tiles) * len(folds) - meter.total
-    apart_ml = spread.volume_ml(region, math.prod(stage.configuration.spacing) / 1000)
+    apart_ml = apart.volume_ml(region, math.prod(stage.configuration.spacing) / 1000)
     _log.info("%d members, %d tiles (%d skipped) on %s", len(folds), meter.total, skipped, store.device)
     return EnsembleResult(
         roi,
@@ -234,7 +234,7 @@ def _pool(
     stage: Stage,
     store: NetworkStore,
     meter: TileMeter,
-    spread: Disagreement,
+    apart: Disagreement,
     skip_below: float,
 ) -> torch.Tensor:
     """Mean of the class probabilities over the members that looked, float32, (channel, a, b, c); 0 where none did."""
@@ -247,7 +247,7 @@ def _pool(
         for start in range(0, logits.shape[1], _SLAB):
             slab = slice(start, start + _SLAB)
             logits[:, slab] = stage.labels.apply_inference_nonlin(logits[:, slab]) * covered[slab]
-        spread.add(_tumour(logits, bundle, stage), covered)
+        apart.add(_tumour(logits, bundle, stage), covered)
         if total is None or looked is None:
             total, looked = logits, covered.float()
             if skip_below > 0 and len(folds) > 1:

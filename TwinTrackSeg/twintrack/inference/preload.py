@@ -6,7 +6,7 @@ import importlib
 
 from twintrack.inference.openvino import openvino_present
 
-__all__ = ["import_ahead"]
+__all__ = ["import_packages"]
 
 MODULES = (
     "torch",
@@ -22,7 +22,7 @@ MODULES = (
 """What the functions of this package import when they are called."""
 
 
-def import_ahead() -> None:
+def import_packages() -> None:
     """Import the packages that the networks need, so that the first run does not wait for them.
 
     Raises

@@ -43,7 +43,7 @@ LINE_SMOOTHING_MM = (1.5, 4.0)
 BACK_STEPS = 9
 """Points at an end that give the direction in which the line is continued."""
 
-AHEAD_STEPS = 80
+EXTENSION_STEPS = 80
 """Largest number of points by which an end is continued."""
 
 Integers = NDArray[np.int64]
@@ -102,9 +102,9 @@ def continued(line: CentreLine, near: Neighbourhood, piece: NDArray[np.bool_]) -
         span = float(np.linalg.norm(end - inner))
         if span == 0 or (part == 0 and not line.free_start):
             continue
-        ahead = end + np.arange(1, AHEAD_STEPS + 1)[:, None] * STEP_MM * (end - inner) / span
-        outside = near.sample(mask, ahead) < 0.5
-        parts[part] = ahead[: int(np.argmax(outside))] if outside.any() else ahead
+        extension = end + np.arange(1, EXTENSION_STEPS + 1)[:, None] * STEP_MM * (end - inner) / span
+        outside = near.sample(mask, extension) < 0.5
+        parts[part] = extension[: int(np.argmax(outside))] if outside.any() else extension
     return np.concatenate([parts[0][::-1], parts[1], parts[2]])
 
 

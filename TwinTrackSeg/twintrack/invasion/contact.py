@@ -102,6 +102,6 @@ def _areas_mm2(sections: Sections) -> NDArray[np.float64]:
         return np.asarray(around_mm * sections.step_mm)
     # How fast a point at the wall moves along the vessel as the section does.
     turn = np.gradient(sections.direction, axis=0)
-    ahead = np.gradient(sections.centre_mm, axis=0)[:, None, :] + wall_mm[..., None] * turn
-    along_mm = np.clip(np.einsum("ndk,nk->nd", ahead, sections.tangent), 0.0, None)
+    forward = np.gradient(sections.centre_mm, axis=0)[:, None, :] + wall_mm[..., None] * turn
+    along_mm = np.clip(np.einsum("ndk,nk->nd", forward, sections.tangent), 0.0, None)
     return np.asarray(around_mm * along_mm)

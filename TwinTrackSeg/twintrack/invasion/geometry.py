@@ -19,7 +19,7 @@ from twintrack.volume import Geometry
 __all__ = ["FLOOR", "Neighbourhood", "directional_voxel_mm", "resampled", "smoothed", "transported_frames"]
 
 FLOOR = 0.01
-"""Probability below which a voxel cannot matter: not one reader in a hundred would mark it."""
+"""Probability below which a voxel cannot matter: not one rater in a hundred would mark it."""
 
 Points = NDArray[np.float64]
 

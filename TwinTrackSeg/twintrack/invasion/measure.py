@@ -56,7 +56,7 @@ def measure_invasion(
     Parameters
     ----------
     probability : Volume
-        Expected fraction of readers who mark a voxel as tumour, in [0, 1].
+        Expected fraction of raters who mark a voxel as tumour, in [0, 1].
     vessels : Volume
         Label map; labels without a name are ignored. On another grid in the same place it is resampled, with a
         warning in the result.

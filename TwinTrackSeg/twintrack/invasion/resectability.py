@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from twintrack.errors import InputError
-from twintrack.invasion.reader_categories import CATEGORY_THRESHOLD
+from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.wall import LEVEL_TOLERANCE, VesselWall
 
 __all__ = [
@@ -43,7 +43,7 @@ class ContactPattern:
     pattern : str or None
         The table's first pattern that holds at probability level 0.5; None if none of its vessels was assessed.
     probability : dict of str to float or None
-        Expected fraction of readers who would see each pattern; sums to 1.
+        Expected fraction of raters who would see each pattern; sums to 1.
     not_assessed : tuple of str
         Vessels of the table that were not given or not found.
     complete : bool
@@ -166,9 +166,9 @@ def _levels(table: Any, assessed: Mapping[str, list[VesselWall]]) -> dict[str, f
 
 
 def _shares(levels: dict[str, float]) -> dict[str, float | None]:
-    """Return the share of readers for each pattern: those who see it or worse, less those who see worse.
+    """Return the share of raters for each pattern: those who see it or worse, less those who see worse.
 
-    The readers who see a pattern or a worse one are nested too, so that their share is that of the worst vessel.
+    The raters who see a pattern or a worse one are nested too, so that their share is that of the worst vessel.
     """
     values = list(levels.values())
     return {name: level - worse for name, level, worse in zip(levels, values, [0.0, *values], strict=False)}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.errors import OutputError
-from twintrack.invasion.reader_categories import CATEGORY_THRESHOLD, Category
+from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, Category
 from twintrack.invasion.resectability import ContactPattern, vessel_title
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst_section import WorstSection
@@ -37,7 +37,7 @@ class VesselInvasion:
     protocol_deg : dict of str to list of float
         CURVAS-PDACVI degrees per plane ("axial", "coronal", "sagittal"), one value a threshold.
     expected_angle_deg, angle_p10_deg, angle_p90_deg, p_contact, p_encased, category_probability
-        See `twintrack.invasion.reader_categories.ReaderView`.
+        See `twintrack.invasion.rater_categories.RaterView`.
     category : Category or None
         At probability level 0.5.
     worst : WorstSection or None

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.imaging.plane_contact import PLANE_AXES
-from twintrack.invasion.reader_categories import CATEGORY_THRESHOLD, reader_view
+from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, rater_view
 from twintrack.invasion.result import VesselInvasion
 from twintrack.invasion.wall import LEVEL_TOLERANCE
 from twintrack.invasion.wall_pieces import MeasuredVessel
@@ -42,10 +42,10 @@ def summarise(
     """
     wall = found.wall
     curve = wall.curve(np.asarray(levels))
-    view = reader_view(wall)
-    unknown = (curve.angle_deg == 0) & (np.asarray(levels) <= found.unseen_level + LEVEL_TOLERANCE)
-    hidden = found.unseen_level > 0
-    at_half = hidden and found.unseen_level >= CATEGORY_THRESHOLD and view.p_contact < CATEGORY_THRESHOLD
+    view = rater_view(wall)
+    unknown = (curve.angle_deg == 0) & (np.asarray(levels) <= found.missed_level + LEVEL_TOLERANCE)
+    hidden = found.missed_level > 0
+    at_half = hidden and found.missed_level >= CATEGORY_THRESHOLD and view.p_contact < CATEGORY_THRESHOLD
     return VesselInvasion(
         present=True,
         angle_deg=_known(curve.angle_deg, unknown),
@@ -56,7 +56,7 @@ def summarise(
         expected_angle_deg=None if hidden else view.expected_angle_deg,
         angle_p10_deg=None if hidden else view.angle_p10_deg,
         angle_p90_deg=None if hidden else view.angle_p90_deg,
-        p_contact=max(view.p_contact, found.unseen_level),
+        p_contact=max(view.p_contact, found.missed_level),
         p_encased=None if hidden else view.p_encased,
         category_probability=None if hidden else view.category_probability,
         category=None if at_half else view.category,

@@ -28,7 +28,7 @@ EDGE_VOXELS = 2
 PIECE_SHARE = 0.03
 """Pieces smaller than this share of the vessel's largest piece are stray voxels and are ignored."""
 
-UNSEEN_LEVEL = 0.25
+MISSED_LEVEL = 0.25
 """Tumour against the mask at a level this much above what the cross-sections show counts as not seen by them."""
 
 EVERY_NEIGHBOUR = np.ones((3, 3, 3))
@@ -42,14 +42,14 @@ class MeasuredVessel:
     ----------
     wall : VesselWall
         Without sections where the tumour is nowhere near.
-    unseen_level : float
+    missed_level : float
         Level up to which tumour touches the mask where no cross-section shows it; 0 if there is no such place.
     notes : tuple of str
         What limits the measurement.
     """
 
     wall: VesselWall
-    unseen_level: float = 0.0
+    missed_level: float = 0.0
     notes: tuple[str, ...] = ()
 
 
@@ -136,7 +136,7 @@ def _together(pieces: list[_Piece], kept: int, count: int) -> MeasuredVessel:
         notes.append("the volume's edge cuts the vessel; contact beyond it is not known")
     wall = VesselWall.joined([piece.wall for piece in pieces if len(piece.wall.level)])
     touching = max((piece.touching for piece in pieces), default=0.0)
-    unseen = touching if touching > wall.level_over(0.0) + UNSEEN_LEVEL else 0.0
+    unseen = touching if touching > wall.level_over(0.0) + MISSED_LEVEL else 0.0
     if unseen:
         notes.append(
             f"tumour at level {touching:.2f} lies against the mask where no cross-section shows it, "

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.invasion.lumen import Lumen, lumen_at
-from twintrack.invasion.reader_categories import CATEGORY_THRESHOLD
+from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.wall import LEVEL_TOLERANCE, VesselWall
 
 __all__ = ["WorstSection", "worst_section"]

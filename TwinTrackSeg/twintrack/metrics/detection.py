@@ -1,4 +1,4 @@
-"""Calibration of detected lesions: one seen with confidence 0.7 should match what seven of ten readers drew."""
+"""Calibration of detected lesions: one seen with confidence 0.7 should match what seven of ten raters drew."""
 
 from __future__ import annotations
 

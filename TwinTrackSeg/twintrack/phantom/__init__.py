@@ -1,4 +1,4 @@
-"""Synthetic contrast CTs with a PDAC that several readers outline, and the known truth behind them."""
+"""Synthetic contrast CTs with a PDAC that several raters outline, and the known truth behind them."""
 
 from twintrack.phantom.case import LABELS, PhantomCase, make_phantom
 from twintrack.phantom.files import write_case, write_cohort

@@ -1,4 +1,4 @@
-"""One synthetic patient: CT, anatomy, readers' outlines and the true expected mean human response."""
+"""One synthetic patient: CT, anatomy, raters' outlines and the true expected mean human response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twintrack.labels import VESSEL_VALUES
 from twintrack.phantom.anatomy import BODY_RADII_MM, OTHER_TUBES, PANCREAS, UNCINATE, VESSEL_TUBES, Warp, organs
 from twintrack.phantom.image import add_scanner_noise, paint_ct
 from twintrack.phantom.lesion import Lesion, LesionField, draw_lesion, lesion_field
-from twintrack.phantom.readers import ReaderModel, draw_reader, expected_response
+from twintrack.phantom.raters import RaterModel, draw_rater, expected_response
 from twintrack.phantom.shapes import ellipsoid_depth, smooth_noise
 from twintrack.volume import Geometry, Volume
 
@@ -44,13 +44,13 @@ class PhantomCase:
     ct : Volume
         HU, int16.
     annotations : tuple of Volume
-        One uint8 mask a reader.
+        One uint8 mask a rater.
     true_mhr : Volume
-        Expected share of the reader population that marks each voxel, float32 in [0, 1].
+        Expected share of the rater population that marks each voxel, float32 in [0, 1].
     vessels : Volume
         uint8, values as in `twintrack.labels.VESSEL_VALUES`.
     anatomy : Volume
-        uint8, values as in `LABELS`; the tumour is the median reader's.
+        uint8, values as in `LABELS`; the tumour is the median rater's.
     lesion : Lesion
         What was drawn.
     """
@@ -65,7 +65,7 @@ class PhantomCase:
 
 
 def make_phantom(
-    seed: int, *, raters: int = 5, tendencies: tuple[float, ...] | None = None, model: ReaderModel | None = None
+    seed: int, *, raters: int = 5, tendencies: tuple[float, ...] | None = None, model: RaterModel | None = None
 ) -> PhantomCase:
     """Generate the case of `seed`.
 
@@ -74,10 +74,10 @@ def make_phantom(
     seed : int
         Not negative. Patient, lesion and image depend on it alone, whatever the number of raters.
     raters : int
-        Number of readers.
+        Number of raters.
     tendencies : tuple of float, optional
-        Fixed tendency of each reader in standard deviations (positive: generous) instead of a random one.
-    model : ReaderModel, optional
+        Fixed tendency of each rater in standard deviations (positive: generous) instead of a random one.
+    model : RaterModel, optional
         Behaviour of the rater population.
 
     Returns
@@ -99,8 +99,8 @@ def make_phantom(
     """
     if seed < 0 or raters < 1:
         raise InputError(f"a phantom needs a seed of at least 0 and at least 1 rater, got seed {seed}, raters {raters}")
-    model = model or ReaderModel()
-    patient_rng, image_rng, reader_rng = (np.random.default_rng([seed, stream]) for stream in range(3))
+    model = model or RaterModel()
+    patient_rng, image_rng, rater_rng = (np.random.default_rng([seed, stream]) for stream in range(3))
     geometry = _draw_grid(patient_rng)
     position = Warp.draw(patient_rng)(_positions(geometry))
     spacing = geometry.spacing_mm
@@ -111,14 +111,14 @@ def make_phantom(
     allowed = (depth["body"] > 10.0) & (vessels == 0)
     field = lesion_field(patient_rng, lesion, position, allowed, spacing)
     hu = paint_ct(image_rng, position, depth, placed, field, spacing)
-    readers = (
-        draw_reader(reader_rng, field, allowed, spacing, model, tendency=tendencies[i] if tendencies else None)
+    masks = (
+        draw_rater(rater_rng, field, allowed, spacing, model, tendency=tendencies[i] if tendencies else None)
         for i in range(raters)
     )
     return PhantomCase(
         seed=seed,
         ct=Volume(add_scanner_noise(image_rng, hu, spacing), geometry),
-        annotations=tuple(Volume(mask.astype(np.uint8), geometry) for mask in readers),
+        annotations=tuple(Volume(mask.astype(np.uint8), geometry) for mask in masks),
         true_mhr=Volume(expected_response(field, allowed, model), geometry),
         vessels=Volume(vessels, geometry),
         anatomy=Volume(_anatomy_map(depth, vessels, field, allowed), geometry),
@@ -172,7 +172,7 @@ def _vessel_map(depth: dict[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
 def _anatomy_map(
     depth: dict[str, NDArray[np.float32]], vessels: NDArray[np.uint8], field: LesionField, allowed: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
-    """Label map with the median reader's tumour, gland and vessels."""
+    """Label map with the median rater's tumour, gland and vessels."""
     anatomy = np.where(depth["pancreas"] > 0, LABELS["pancreas"], 0).astype(np.uint8)
     anatomy[(field.depth_mm > 0) & allowed] = LABELS["tumor"]
     for name, value in VESSEL_VALUES.items():

@@ -13,7 +13,7 @@ from twintrack.phantom.shapes import smooth_noise
 __all__ = ["Lesion", "LesionField", "draw_lesion", "lesion_field"]
 
 VOLUME_ML = (2.0, 40.0)
-"""Range of the tumour volume within the median reader's outline, vessel lumens excluded."""
+"""Range of the tumour volume within the median rater's outline, vessel lumens excluded."""
 
 SITES = {"head": (0.08, 0.3), "body": (0.42, 0.66), "tail": (0.7, 0.92)}
 """Part of the gland's length (0 lower head, 1 tip of the tail) in which a lesion of that site is centred."""
@@ -28,7 +28,7 @@ class Lesion:
     site : str
         ``head``, ``body`` or ``tail``.
     volume_ml : float
-        Volume within the median reader's outline in mL, vessel lumens excluded.
+        Volume within the median rater's outline in mL, vessel lumens excluded.
     towards : str
         The vessel towards which the centre is shifted.
     shift : float
@@ -47,12 +47,12 @@ class Lesion:
 
 @dataclass(frozen=True)
 class LesionField:
-    """Tumour depth and reader spread on a grid, both (z, y, x) in mm.
+    """Tumour depth and rater spread on a grid, both (z, y, x) in mm.
 
     Attributes
     ----------
     depth_mm : numpy.ndarray
-        Signed depth below the outline that the median reader draws, positive inside.
+        Signed depth below the outline that the median rater draws, positive inside.
     fade_mm : numpy.ndarray
         Length over which gland turns into tumour there.
     """
@@ -87,7 +87,7 @@ def lesion_field(
     allowed: NDArray[np.bool_],
     spacing_xyz_mm: tuple[float, float, float],
 ) -> LesionField:
-    """Evaluate the tumour at warped positions (z, y, x, 3) in mm; `allowed` is where a reader may mark it."""
+    """Evaluate the tumour at warped positions (z, y, x, 3) in mm; `allowed` is where a rater may mark it."""
     from twintrack.phantom.shapes import ellipsoid_depth
 
     shape = position_mm.shape[:3]

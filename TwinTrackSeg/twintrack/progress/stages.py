@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from twintrack.progress.callbacks import Progress, no_progress
 
-__all__ = ["Schedule"]
+__all__ = ["Stages"]
 
 TRUST = 3
 """How fast a stage's own rate takes over from what was expected of it: its first steps are often not like others."""
@@ -17,7 +17,7 @@ PACE_S, MOST_PACE = 0.1, 5.0
 """The pace counts from stages of more than these seconds; no stage is taken to be more than so many times slower."""
 
 
-class Schedule:
+class Stages:
     """Turns the progress of stages into the fraction done of the whole run, in terms of time.
 
     Between two reports the fraction takes the share that the time gone by has of all the time then thought to be left.
@@ -62,7 +62,7 @@ class Schedule:
         self._progress = progress
         self._clock = clock
         self._expected_s = dict(expected_s or {})
-        self._ahead = list(self._expected_s)
+        self._to_come = list(self._expected_s)
         self._alike = frozenset(alike)
         self._told = clock()
 
@@ -75,7 +75,7 @@ class Schedule:
     def stage(self, name: str) -> Iterator[Progress]:
         """Begin a stage; yields what its own progress, 0 to 1, is reported to. It ends with the block."""
         expected = self._expected(name)
-        self._ahead = [other for other in self._ahead if other != name]
+        self._to_come = [other for other in self._to_come if other != name]
         begun = self._clock()
         furthest = 0.0
 
@@ -97,7 +97,7 @@ class Schedule:
     def _advance(self, stage_left_s: float) -> None:
         """Let the fraction follow the time since the last call, with so much of the stage left."""
         now = self._clock()
-        gone, left = now - self._told, stage_left_s + sum(self._expected(name) for name in self._ahead)
+        gone, left = now - self._told, stage_left_s + sum(self._expected(name) for name in self._to_come)
         self._told = now
         if gone > 0:
             self.fraction = min(max(self.fraction, 1.0 - (1.0 - self.fraction) * left / (left + gone)), 1.0)

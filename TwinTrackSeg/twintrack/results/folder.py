@@ -15,7 +15,7 @@ from twintrack.io.ct import Ct, load_ct
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.pipeline import EXPECTED_S, Segmentation, segment
 from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
-from twintrack.progress.stages import Schedule
+from twintrack.progress.stages import Stages
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder, atomic_paths, check_output_files, check_output_folder
 from twintrack.system.capacity import check_output
@@ -111,12 +111,12 @@ def segment_file(
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
     expected = {"read": READ_S, **EXPECTED_S, "write": WRITE_S}
-    schedule = Schedule(progress, expected, alike=("read", "measure", "write"))
+    stages = Stages(progress, expected, alike=("read", "measure", "write"))
     check_output(out)
     inputs = run_inputs(source, bundle, settings)
     if not private:
         check_result_folder(out, settings, inputs, overwrite=overwrite)
-    with schedule.stage("read") as report:
+    with stages.stage("read") as report:
         report(0.0, "reading the CT")
         ct = load_ct(source, settings.series)
     inputs += ct.series.files if ct.series is not None else ()
@@ -127,21 +127,21 @@ def segment_file(
         )
     check_output(out, ct.volume.array.size)
     each_s = SECONDS_PER_MEGAVOXEL * ct.volume.array.size / 1e6
-    schedule.expect("read", READ_S + each_s)
-    schedule.expect("write", WRITE_S + each_s + (_dicom_s(ct) if settings.dicom else 0.0))
+    stages.expect("read", READ_S + each_s)
+    stages.expect("write", WRITE_S + each_s + (_dicom_s(ct) if settings.dicom else 0.0))
     with nullcontext(bundle) if isinstance(bundle, Bundle) else Bundle.open(bundle) as opened:
         with turn or nullcontext():
-            found = segment(ct.volume, opened, settings, store=store, cancel=cancel, schedule=schedule)
+            found = segment(ct.volume, opened, settings, store=store, cancel=cancel, stages=stages)
         cancel.check()
         result = describe(ct, found, opened, settings)
         place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
         with nullcontext(Path(out)) if private else place as folder:
-            with schedule.stage("write") as report:
+            with stages.stage("write") as report:
                 _write_files(folder, ct, found, settings, result, checked(report, cancel))
-            result["seconds"] = dict(schedule.seconds)
+            result["seconds"] = dict(stages.seconds)
             _write_report(folder, ct.volume, result, found)
             cancel.check()
-    schedule.finish("done")
+    stages.finish("done")
     return Path(out)
 
 

@@ -23,7 +23,7 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
     from twintrack.inference.loaded_model import LoadedModel
-    from twintrack.studies.map_cases import Spread
+    from twintrack.studies.map_cases import MapCases
 
 __all__ = ["apply_to_file", "calibration_inputs", "fit_sketch", "sketch_cases", "sketch_rows"]
 
@@ -57,7 +57,7 @@ def sketch_cases(
     domain: str = "roi",
     weighting: str = "voxel",
     device: str = "auto",
-    spread: Spread | None = None,
+    map_cases: MapCases | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> ScoreSketch:
@@ -74,7 +74,7 @@ def sketch_cases(
         As in `twintrack.calibration.ScoreSketch`.
     device : str
         Where the bundle's networks run.
-    spread : Spread
+    map_cases : MapCases
         Shares the cases out; by default one after the other in this process.
 
     Raises
@@ -94,15 +94,15 @@ def sketch_cases(
                 sketch = sketch + stored
     studies = [_rows(manifest, bundle_path) for manifest in manifests]
     cases, done = sum(map(len, studies)), 0
-    with _scorer(bundle_path if studies and spread is None else None, device) as score_of:
+    with _scorer(bundle_path if studies and map_cases is None else None, device) as score_of:
         for rows in studies:
             share = part(progress, done / cases, (done + len(rows)) / cases)
-            if spread is None:
+            if map_cases is None:
                 _add_rows(sketch, rows, score_of, share, cancel)
             else:
                 bundle = None if bundle_path is None else str(Path(bundle_path).expanduser().absolute())
                 work = partial(sketch_rows, bundle_path=bundle, domain=domain, weighting=weighting, device=device)
-                sketch = sketch + spread(work, rows, share, cancel)
+                sketch = sketch + map_cases(work, rows, share, cancel)
             done += len(rows)
     digests = {file_sha256(manifest) for manifest in manifests}
     return replace(sketch, manifests=sketch.manifests | digests)

@@ -7,7 +7,7 @@ from typing import Any, Protocol, TypeVar
 
 from twintrack.progress.callbacks import CancelToken, Progress
 
-__all__ = ["Items", "Spread", "one_by_one"]
+__all__ = ["Items", "MapCases", "one_by_one"]
 
 Item = TypeVar("Item")
 Item_co = TypeVar("Item_co", covariant=True)
@@ -21,7 +21,7 @@ class Items(Protocol[Item_co]):
     def __iter__(self) -> Iterator[Item_co]: ...
 
 
-class Spread(Protocol):
+class MapCases(Protocol):
     """Carries out ``work`` on parts of ``items`` and returns the sum (``+``) of what it gives, in the items' order."""
 
     def __call__(

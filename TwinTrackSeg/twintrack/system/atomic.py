@@ -243,10 +243,10 @@ def put_in_order(out: Path) -> None:
 
 
 @contextmanager
-def _staged(out: Path, trouble: str) -> Iterator[tuple[PrivateFolder, list[Path]]]:
+def _staged(out: Path, sentence: str) -> Iterator[tuple[PrivateFolder, list[Path]]]:
     """Yield a private folder in `out`, and what was made for it; what killed runs left there is brought into order.
 
-    Errors of the file system become one sentence that begins with `trouble`, and those of the block name files where
+    Errors of the file system become one sentence that begins with `sentence`, and those of the block name files where
     the user would have found them. After an error nothing is left, but for what could not be put back.
     """
     missing = [path for path in (out, *out.parents) if not path.exists()]
@@ -260,7 +260,7 @@ def _staged(out: Path, trouble: str) -> Iterator[tuple[PrivateFolder, list[Path]
         if staging is not None and _is_unfinished(staging.path):
             staging.leave()
         if isinstance(error, OSError):
-            raise OutputError(f"{trouble} ({_reason(error)}); {_remedy(error)}") from error
+            raise OutputError(f"{sentence} ({_reason(error)}); {_remedy(error)}") from error
         if staging is not None and isinstance(error, TwinTrackError) and str(staging.path) in str(error):
             raise type(error)(str(error).replace(str(staging.path), str(out))) from error
         raise

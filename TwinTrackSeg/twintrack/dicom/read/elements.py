@@ -258,7 +258,7 @@ class _Stream:
     def tell(self) -> int:
         return self.base + self.at
 
-    def ahead(self, count: int) -> bytes:
+    def peek(self, count: int) -> bytes:
         """Return the next `count` bytes without passing over them; fewer at the end."""
         if len(self.data) - self.at < count:
             self._fill(count)
@@ -267,7 +267,7 @@ class _Stream:
     def take(self, count: int) -> bytes:
         """Return the next `count` bytes."""
         self.check(count)
-        found = self.ahead(count)
+        found = self.peek(count)
         if len(found) < count:
             raise Broken("the file ends within a value")
         self.at += count
@@ -377,10 +377,10 @@ class _Walk:
         from pydicom.tag import BaseTag
 
         found: dict[Any, Any] = {}
-        implicit = not _is_vr(self.stream.ahead(6)[4:])
-        while len(opening := self.stream.ahead(4)) == 4 and opening[:2] == b"\2\0":
+        implicit = not _is_vr(self.stream.peek(6)[4:])
+        while len(opening := self.stream.peek(4)) == 4 and opening[:2] == b"\2\0":
             self._count()
-            tag, vr, length = self._opening(implicit, self.stream.ahead(8))
+            tag, vr, length = self._opening(implicit, self.stream.peek(8))
             place = self.stream.tell()
             if length > self.limits.value_bytes:
                 if length == UNDEFINED:
@@ -398,7 +398,7 @@ class _Walk:
 
     def pass_over_commands(self) -> None:
         """Pass over elements of group 0000, which are implicit and do not belong into files."""
-        while len(opening := self.stream.ahead(8)) == 8 and opening[:2] == b"\0\0":
+        while len(opening := self.stream.peek(8)) == 8 and opening[:2] == b"\0\0":
             self._count()
             _, _, length = self._opening(True, opening)
             self._pass_over(length, None, True, 0)
@@ -408,7 +408,7 @@ class _Walk:
         self.little = syntax != BIG_ENDIAN
         if syntax:
             return syntax == IMPLICIT
-        opening = self.stream.ahead(6)
+        opening = self.stream.peek(6)
         if len(opening) == 6 and opening[4:6].decode("latin-1") in _known_vrs():
             self.little = int.from_bytes(opening[:2], "little") < 1024
             return False
@@ -431,7 +431,7 @@ class _Walk:
         if top:
             self._elements = found
         while end is None or stream.tell() < end:
-            opening = stream.ahead(8)
+            opening = stream.peek(8)
             if len(opening) < 8:
                 break
             self._count()
@@ -538,7 +538,7 @@ class _Walk:
         """Pass over a value of undefined length, which consists of items or at least ends as a sequence does."""
         stream = self.stream
         head = "<HHL" if self.little else ">HHL"
-        while len(opening := stream.ahead(8)) == 8:
+        while len(opening := stream.peek(8)) == 8:
             self._count()
             group, element, length = struct.unpack(head, opening)
             tag = group << 16 | element
@@ -548,7 +548,7 @@ class _Walk:
             if tag == SEQUENCE_END:
                 return
         wanted = struct.pack(head[:3], SEQUENCE_END >> 16, SEQUENCE_END & 0xFFFF)
-        while len(block := stream.ahead(BLOCK_BYTES)) >= 8:
+        while len(block := stream.peek(BLOCK_BYTES)) >= 8:
             found = block.find(wanted)
             if found >= 0:
                 stream.skip(found + 8)
@@ -577,7 +577,7 @@ class _Walk:
         """Return whether a data set or item is implicit: by its first element, since writers mix the two."""
         if implicit and not top:
             return True
-        opening = self.stream.ahead(6)
+        opening = self.stream.peek(6)
         if len(opening) < 6:
             return implicit
         return not _is_vr(opening[4:])
@@ -594,7 +594,7 @@ class _Walk:
             except KeyError:
                 if length == UNDEFINED:
                     order = "<HH" if self.little else ">HH"
-                    if self.stream.ahead(4) == struct.pack(order, ITEM >> 16, ITEM & 0xFFFF):
+                    if self.stream.peek(4) == struct.pack(order, ITEM >> 16, ITEM & 0xFFFF):
                         return "SQ"
         return vr
 

@@ -24,7 +24,7 @@ TITLE_LIMIT = 16
 """Longest application entity title."""
 
 CONNECT_S, ANSWER_S = 10.0, 60.0
-"""Patience with an archive that does not answer: to the connection, and to each object."""
+"""How long an archive that does not answer is waited for: to the connection, and to each object."""
 
 WARNING_STATUS = 0xB000
 """An archive that answers so, or with another status of this range, has stored the object."""

@@ -26,7 +26,7 @@ TOKEN_VARIABLE = "TWINTRACK_STOW_TOKEN"
 """Environment variables with credentials; without them the user's netrc file is asked."""
 
 ANSWER_S = (10.0, 120.0)
-"""Patience with an archive that does not answer: to the connection, and to each object."""
+"""How long an archive that does not answer is waited for: to the connection, and to each object."""
 
 
 def check_url(url: str) -> str:

@@ -14,7 +14,7 @@ from twintrack.dicom.write.derived import Algorithm, MapMeaning, common_header, 
 from twintrack.dicom.write.references import refer_to_all, refer_to_frames
 from twintrack.dicom.write.remarks import NO_REMARKS, Remarks
 from twintrack.dicom.write.segment_description import as_code, code_item
-from twintrack.dicom.write.source import give_identity, source_images, take_identity
+from twintrack.dicom.write.source import blank_identity, restore_identity, source_images
 from twintrack.dicom.write.terminology import CODING_SCHEME, PANCREAS
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
@@ -138,7 +138,7 @@ def _build(
     # What the source holds is passed on as it is, and warnings about it could quote a name.
     with disable_value_validation():
         every = source_images(series)
-        identity = take_identity(every)
+        identity = blank_identity(every)
         sources = every[slices]
         dataset = hd.pm.ParametricMap(
             source_images=sources,
@@ -148,7 +148,7 @@ def _build(
             **_window(),
             **common_header(series, number=SERIES_NUMBER, description=SERIES_DESCRIPTION, remarks=remarks),
         )
-        give_identity(dataset, identity)
+        restore_identity(dataset, identity)
     _add_frame_anatomy(dataset)
     _sort_frames_upwards(dataset, frames, series.volume.geometry.direction_matrix[:, 2])
     for group, source in zip(dataset.PerFrameFunctionalGroupsSequence, sources, strict=True):

@@ -18,7 +18,7 @@ from twintrack.dicom.write.references import refer_to_all, refer_to_frames
 from twintrack.dicom.write.remarks import NO_REMARKS, Remarks
 from twintrack.dicom.write.segment_description import describe
 from twintrack.dicom.write.segments import AlgorithmType, Segment, iso_segments, named_segments
-from twintrack.dicom.write.source import give_identity, source_images, take_identity
+from twintrack.dicom.write.source import blank_identity, restore_identity, source_images
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
 
@@ -147,7 +147,7 @@ def build_segmentation(
     # What the source holds is passed on as it is, and warnings about it could quote a name.
     with disable_value_validation():
         sources = source_images(series)
-        identity = take_identity(sources)
+        identity = blank_identity(sources)
         if masks is not None:
             for source in sources:
                 source.Rows = source.Columns = 1
@@ -161,7 +161,7 @@ def build_segmentation(
         )
         if masks is not None:
             fill_frames(dataset, masks, [source.SOPInstanceUID for source in sources])
-        give_identity(dataset, identity)
+        restore_identity(dataset, identity)
         refer_to_all(dataset, sources)
         refer_to_frames(dataset, series)
     return dataset

@@ -25,7 +25,7 @@ from twintrack.errors import InputError
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["give_identity", "source_images", "take_identity"]
+__all__ = ["blank_identity", "restore_identity", "source_images"]
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def source_images(series: DicomSeries) -> list[Dataset]:
     return images
 
 
-def take_identity(images: Sequence[Dataset]) -> dict[str, str]:
+def blank_identity(images: Sequence[Dataset]) -> dict[str, str]:
     """Blank the elements of `IDENTITY` in all images and return what the first one held.
 
     The library that builds derived objects refuses odd values in them or reports them; a report could name the patient.
@@ -86,8 +86,8 @@ def take_identity(images: Sequence[Dataset]) -> dict[str, str]:
     return held
 
 
-def give_identity(derived: Dataset, held: Mapping[str, str]) -> None:
-    """Write what `take_identity` returned into a derived object, in UTF-8."""
+def restore_identity(derived: Dataset, held: Mapping[str, str]) -> None:
+    """Write what `blank_identity` returned into a derived object, in UTF-8."""
     derived.SpecificCharacterSet = UTF8
     for keyword, value in held.items():
         setattr(derived, keyword, value)

@@ -14,7 +14,7 @@ from twintrack.dicom.write.references import refer_to_frames
 from twintrack.dicom.write.remarks import TEXT_LIMIT, Remarks
 from twintrack.dicom.write.report_content import Group, report_groups
 from twintrack.dicom.write.segment_description import MANUFACTURER, as_code
-from twintrack.dicom.write.source import give_identity, source_images, take_identity
+from twintrack.dicom.write.source import blank_identity, restore_identity, source_images
 from twintrack.dicom.write.terminology import TUMOR
 from twintrack.errors import OutputError
 
@@ -82,11 +82,11 @@ def write_structured_report(
         raise OutputError(f"{path}: not written, because the result holds no tumour to report on")
     with disable_value_validation():
         sources = source_images(series)
-        identity = take_identity(sources)
+        identity = blank_identity(sources)
         _blank_patient(segments)
         content = _content(groups, segments, sources[0], algorithm)
         dataset = _document(content, [segments, *sources], Remarks.of(result))
-        give_identity(dataset, identity)
+        restore_identity(dataset, identity)
         refer_to_frames(dataset, series)
     save_dataset(dataset, path)
     logger.info("wrote a structured report of %d groups", len(groups))
@@ -95,7 +95,7 @@ def write_structured_report(
 
 def _blank_patient(segments: Dataset) -> None:
     """Make the segmentation agree with the blanked source images; the identity is written at the end."""
-    take_identity([segments])
+    blank_identity([segments])
 
 
 def _number_of(name: str, segments: Dataset) -> int | None:

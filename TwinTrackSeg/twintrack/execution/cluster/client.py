@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from twintrack.errors import InputError, OutputError
 from twintrack.execution.cluster.nodes import gpu_count, gpu_plugin
-from twintrack.execution.cluster.versions import GPU, WORKER_PATIENCE_S, check_versions
+from twintrack.execution.cluster.versions import GPU, WAIT_FOR_WORKERS_S, check_versions
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -46,7 +46,7 @@ DASK = {
     # A worker would look on at its own work a hundred times a second, and keep what it saw: 2 MB a run in `serve`.
     "distributed.worker.profile.enabled": False,
     # A local worker that died would be given up for good after 15 s, and starting it again can take longer.
-    "distributed.deploy.lost-worker-timeout": f"{WORKER_PATIENCE_S:g}s",
+    "distributed.deploy.lost-worker-timeout": f"{WAIT_FOR_WORKERS_S:g}s",
     # A case whose worker died is handed back at once, and tried alone: see `one_on_each_worker` in `submit`.
     "distributed.scheduler.allowed-failures": 0,
 }
@@ -60,7 +60,7 @@ def cluster_client(
     workers: int | None = None,
     device: str = "auto",
     networks: bool = True,
-    patience_s: float = WORKER_PATIENCE_S,
+    wait_s: float = WAIT_FOR_WORKERS_S,
     insecure: bool = False,
     pages: bool = False,
     announce: Callable[[str], None] | None = None,
@@ -79,7 +79,7 @@ def cluster_client(
         Where the networks run, to count the GPUs of this machine.
     networks : bool
         Whether workers need the resource `GPU`.
-    patience_s : float
+    wait_s : float
         How long a scheduler without workers is waited for to get the first one.
     insecure : bool
         Whether a scheduler on another computer may be spoken to without TLS.
@@ -105,7 +105,7 @@ def cluster_client(
         dask.config.set(DASK),
         _local(workers, device, networks, pages)
         if scheduler is None
-        else _remote(scheduler, networks, patience_s, insecure, announce) as client,
+        else _remote(scheduler, networks, wait_s, insecure, announce) as client,
     ):
         yield client
 
@@ -178,7 +178,7 @@ def _cause(error: BaseException) -> str:
 
 @contextmanager
 def _remote(
-    address: str, networks: bool, patience_s: float, insecure: bool, announce: Callable[[str], None] | None
+    address: str, networks: bool, wait_s: float, insecure: bool, announce: Callable[[str], None] | None
 ) -> Iterator[Client]:
     from distributed import Client
 
@@ -190,7 +190,7 @@ def _remote(
         raise _unreachable(address, error) from error
     with client:
         check_versions(address, _versions(client))
-        _wait_for_worker(address, client, patience_s, announce)
+        _wait_for_worker(address, client, wait_s, announce)
         check_versions(address, _versions(client))
         if networks and not slots(client, GPU):
             raise InputError(
@@ -280,18 +280,18 @@ def _reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _wait_for_worker(address: str, client: Client, patience_s: float, announce: Callable[[str], None] | None) -> None:
+def _wait_for_worker(address: str, client: Client, wait_s: float, announce: Callable[[str], None] | None) -> None:
     """Wait for the first worker; the task that it gets makes a cluster that grows by need start one."""
     if client.scheduler_info(n_workers=-1)["workers"]:
         return
     if announce is not None:
-        announce(f"the cluster has no workers; waiting {patience_s:g} s for the first")
+        announce(f"the cluster has no workers; waiting {wait_s:g} s for the first")
     call = client.submit(os.getpid, pure=False)
     try:
-        call.result(timeout=patience_s)
+        call.result(timeout=wait_s)
     except TimeoutError as error:
         raise InputError(
-            f"{address}: has no workers, and none came within {patience_s:g} s; start some with "
+            f"{address}: has no workers, and none came within {wait_s:g} s; start some with "
             f'`dask worker {address} --resources "{GPU}=1" --nthreads 2`'
         ) from error
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from twintrack.execution.cluster.waiting import Patience
+from twintrack.execution.cluster.waiting import ClusterWait
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["DEATHS", "one_on_each_worker", "submit_packed", "through_cluster"]
+__all__ = ["DEATHS", "one_on_each_worker", "submit_pickled", "through_cluster"]
 
 Task = TypeVar("Task")
 
@@ -34,7 +34,7 @@ def through_cluster(
     *,
     window: int,
     resources: Mapping[str, float] | None = None,
-    patience: Patience | None = None,
+    waiting: ClusterWait | None = None,
 ) -> Iterator[tuple[Task, Future[Any]]]:
     """Carry out `function` on each task, at most `window` at a time; yield tasks with their futures as they end.
 
@@ -45,9 +45,9 @@ def through_cluster(
     InputError
         If the scheduler, or for too long every worker, is lost on the way.
     """
-    patience = patience or Patience(client)
+    waiting = waiting or ClusterWait(client)
     left = iter(tasks)
-    waiting: dict[Any, tuple[Task, Future[Any]]] = {}
+    pending: dict[Any, tuple[Task, Future[Any]]] = {}
     ended: deque[Future[Any]] = deque()
     number_ended = threading.Semaphore(0)
 
@@ -56,17 +56,17 @@ def through_cluster(
         number_ended.release()
 
     def submit(task: Task) -> None:
-        future = submit_packed(client, function.__name__, function, task, resources=resources)
-        waiting[future.key] = task, future
+        future = submit_pickled(client, function.__name__, function, task, resources=resources)
+        pending[future.key] = task, future
         future.add_done_callback(end)
 
     for task in islice(left, window):
         submit(task)
-    while waiting:
-        patience.wait(lambda seconds: number_ended.acquire(timeout=seconds))
+    while pending:
+        waiting.wait(lambda seconds: number_ended.acquire(timeout=seconds))
         future = ended.popleft()
-        patience.check(future)
-        yield waiting.pop(future.key)
+        waiting.check(future)
+        yield pending.pop(future.key)
         future.release()
         for task in islice(left, 1):
             submit(task)
@@ -87,7 +87,7 @@ def one_on_each_worker(
     tasks: Iterable[Task],
     *,
     resource: str,
-    patience: Patience,
+    waiting: ClusterWait,
 ) -> Iterator[tuple[Task, Any]]:
     """Carry out `function` on each task while it has a worker to itself; yield tasks with what it gives as they end.
 
@@ -104,7 +104,7 @@ def one_on_each_worker(
         What it is called with.
     resource : str
         What workers offer, and a task takes.
-    patience : Patience
+    waiting : ClusterWait
         Waits.
 
     Raises
@@ -130,13 +130,13 @@ def one_on_each_worker(
         for worker in [worker for worker in workers if worker not in running][: len(left)]:
             task, deaths = left.popleft()
             whole = {resource: workers[worker]}
-            future = submit_packed(client, function.__name__, function, task, resources=whole, worker=worker)
+            future = submit_pickled(client, function.__name__, function, task, resources=whole, worker=worker)
             running[worker] = _Alone(task, future, deaths)
             future.add_done_callback(lambda _: stirred.set())
-        patience.wait(something_happened)
+        waiting.wait(something_happened)
         there = _offers(client, resource)
         for worker, each in list(running.items()):
-            patience.check(each.future)
+            waiting.check(each.future)
             result: Any = None
             if each.future.done():
                 error = each.future.exception()
@@ -165,7 +165,7 @@ def _offers(client: Client, resource: str) -> dict[str, float]:
     return {worker: offer for worker, offer in offers.items() if offer}
 
 
-def submit_packed(
+def submit_pickled(
     client: Client,
     name: str,
     function: Callable[..., object],

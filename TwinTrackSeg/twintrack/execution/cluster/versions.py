@@ -8,12 +8,12 @@ from typing import Any
 from twintrack import __version__
 from twintrack.errors import InputError
 
-__all__ = ["GPU", "SAME_VERSIONS", "WORKER_PATIENCE_S", "check_versions"]
+__all__ = ["GPU", "SAME_VERSIONS", "WAIT_FOR_WORKERS_S", "check_versions"]
 
 GPU = "GPU"
 """Dask resource of workers that run networks."""
 
-WORKER_PATIENCE_S = 300
+WAIT_FOR_WORKERS_S = 300
 """A cluster that starts its workers when there is work has this time for the first one, unless the user says more."""
 
 SAME_VERSIONS = ("python", "distributed", "dask", "msgpack", "cloudpickle", "numpy", "twintrack")

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from twintrack.errors import InputError
 from twintrack.execution.cluster.client import slots
-from twintrack.execution.cluster.versions import WORKER_PATIENCE_S
+from twintrack.execution.cluster.versions import WAIT_FOR_WORKERS_S
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-__all__ = ["GOES_ON", "Patience"]
+__all__ = ["GOES_ON", "ClusterWait"]
 
 LOOK_EVERY_S = 1.0
 """How often a wait looks for workers."""
@@ -28,7 +28,7 @@ GONE = "the scheduler went away;"
 GOES_ON = "run the same command again, it goes on where it stopped"
 
 
-class Patience:
+class ClusterWait:
     """Waits for the work of a cluster, and says so when there is nobody to do it.
 
     A cluster without workers may start some when it needs them: it has a while for that, anew in every wait, since
@@ -38,7 +38,7 @@ class Patience:
     ----------
     client : distributed.Client
         Connected to the cluster.
-    patience_s : float
+    wait_s : float
         How long a cluster without workers is waited for.
     resource : str, optional
         What a worker has to offer to be of use.
@@ -54,14 +54,14 @@ class Patience:
         self,
         client: Client,
         *,
-        patience_s: float = WORKER_PATIENCE_S,
+        wait_s: float = WAIT_FOR_WORKERS_S,
         resource: str | None = None,
         again: str = GOES_ON,
         progress: Progress = no_progress,
         announce: Callable[[str], None] | None = None,
         cancel: CancelToken | None = None,
     ) -> None:
-        self._client, self._patience_s, self._resource, self._again = client, patience_s, resource, again
+        self._client, self._wait_s, self._resource, self._again = client, wait_s, resource, again
         self._progress, self._announce, self._cancel = progress, announce, cancel or CancelToken()
         self._last = 0.0, "waiting for the first case"
 
@@ -98,11 +98,11 @@ class Patience:
                 continue
             if alone_since is None:
                 alone_since = time.monotonic()
-                self._tell(f"the cluster has no workers left; waiting {self._patience_s:g} s for new ones")
-            left = self._patience_s - (time.monotonic() - alone_since)
+                self._tell(f"the cluster has no workers left; waiting {self._wait_s:g} s for new ones")
+            left = self._wait_s - (time.monotonic() - alone_since)
             if left <= 0:
                 raise self.error(
-                    f"the cluster lost all of its workers, and none came within {self._patience_s:g} s; start some and"
+                    f"the cluster lost all of its workers, and none came within {self._wait_s:g} s; start some and"
                 )
             self._progress(self._last[0], f"{self._last[1]}, waiting for workers ({left:.0f} s left)")
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["CaseState", "Difference", "difference", "notes", "outdated_text"]
+__all__ = ["Difference", "RecordState", "difference", "notes", "outdated_text"]
 
 OUTPUTS = ("keep_score", "dicom")
 """Settings that add files to a result and change none of it."""
@@ -40,7 +40,7 @@ class Difference(NamedTuple):
     dropped: tuple[str, ...] = ()
 
 
-class CaseState(NamedTuple):
+class RecordState(NamedTuple):
     """How things stand with a case.
 
     Attributes
@@ -77,7 +77,7 @@ def difference(before: object, now: Mapping[str, Any]) -> Difference:
     return Difference(tuple(changes), tuple(dropped))
 
 
-def outdated_text(states: Mapping[CaseState, int]) -> str | None:
+def outdated_text(states: Mapping[RecordState, int]) -> str | None:
     """Return what changed, and how many cases would be done again for it; None if there is no such case.
 
     Parameters
@@ -92,7 +92,7 @@ def outdated_text(states: Mapping[CaseState, int]) -> str | None:
     return f"{changes}: {_cases(sum(outdated.values()))} would be done again; --redo does it"
 
 
-def notes(states: Mapping[CaseState, int]) -> Iterator[str]:
+def notes(states: Mapping[RecordState, int]) -> Iterator[str]:
     """Yield what else the user may want to know: what is tried again unasked, and what stays although it is dropped."""
     again = {state: number for state, number in states.items() if state.status == "open" and state.difference.changes}
     if again:

@@ -13,7 +13,7 @@ from typing import Any
 from twintrack import __version__
 from twintrack.errors import OutputError
 from twintrack.execution.cohort.html_index import INDEX, write_index
-from twintrack.execution.cohort.outdated import CaseState
+from twintrack.execution.cohort.outdated import RecordState
 from twintrack.execution.cohort.plan import CASES, CohortPlan
 from twintrack.execution.cohort.tables import COHORT, FAILURES, PARQUET, TIMINGS, Counts, write_tables
 from twintrack.io.manifest import ManifestInputs
@@ -85,7 +85,7 @@ class Overview:
                 self._plan.out, names, command=command, inputs=self._inputs, overwrite=self._plan.overwrite
             )
 
-    def begin(self, states: Mapping[CaseState, int]) -> None:
+    def begin(self, states: Mapping[RecordState, int]) -> None:
         """Say what the run is about, and what it found; tables of an earlier run stay."""
         found: Counter[str] = Counter()
         for state, number in states.items():

@@ -15,15 +15,15 @@ from twintrack import __version__
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import InputError
 from twintrack.execution.cohort.case_folder import folder_name, read_record
-from twintrack.execution.cohort.outdated import CaseState, Difference, difference
-from twintrack.execution.cohort.process_case import CaseTask
+from twintrack.execution.cohort.outdated import Difference, RecordState, difference
+from twintrack.execution.cohort.process_case import SegmentTask
 from twintrack.io.manifest import ManifestRow, ManifestRows, scan_manifest
 from twintrack.io.volumes import FILE_ENDINGS
 from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import chosen_calibrator
 from twintrack.settings import SegmentSettings
 
-__all__ = ["CASES", "Case", "CohortPlan", "make_plan"]
+__all__ = ["CASES", "CohortPlan", "PlanRow", "make_plan"]
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
@@ -38,7 +38,7 @@ READERS = 16
 """Records read at the same time: file shares answer slowly, but many at once."""
 
 
-class Case(NamedTuple):
+class PlanRow(NamedTuple):
     """A row of the manifest: name, CT, vessel map, and the DICOM series that is meant if there are several."""
 
     case: str
@@ -83,17 +83,17 @@ class CohortPlan:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def cases(self) -> Iterator[Case]:
+    def cases(self) -> Iterator[PlanRow]:
         """Yield the cases."""
         for row in self.rows:
             vessels = _absolute(row.files["vessels"]) if "vessels" in row.files else None
-            yield Case(row.case, _absolute(row.files["image"]), vessels, row.series)
+            yield PlanRow(row.case, _absolute(row.files["image"]), vessels, row.series)
 
-    def folder(self, case: Case) -> Path:
+    def folder(self, case: PlanRow) -> Path:
         """Return the folder of a case."""
         return self.out / CASES / folder_name(case.case)
 
-    def made(self, case: Case, *, files: bool = True) -> dict[str, Any]:
+    def made(self, case: PlanRow, *, files: bool = True) -> dict[str, Any]:
         """Return what the result of a case depends on, as its record states it; with `files` as they are now."""
         settings = self.settings.to_json() | {"series": case.series, "calibrator": self.calibrator_sha256}
         relevant = {name: value for name, value in settings.items() if name not in (*WHERE_NOT_WHAT, "vessels")}
@@ -103,10 +103,10 @@ class CohortPlan:
             made["vessels"] = None if case.vessels is None else _digest(_fingerprint(Path(case.vessels)))
         return dict(json.loads(json.dumps(made)))  # as it is when it is read again
 
-    def task(self, case: Case) -> CaseTask:
+    def task(self, case: PlanRow) -> SegmentTask:
         """Return the task of a case; its key says what the files are like now."""
         made = self.made(case)
-        return CaseTask(
+        return SegmentTask(
             case=case.case,
             key=_digest([case.case, made]),
             source=case.source,
@@ -118,28 +118,28 @@ class CohortPlan:
             made=made,
         )
 
-    def states(self) -> Iterator[CaseState]:
+    def states(self) -> Iterator[RecordState]:
         """Yield how things stand with each case, as its folder says."""
 
-        def state(case: Case) -> CaseState:
+        def state(case: PlanRow) -> RecordState:
             record = read_record(self.folder(case))
             if record is None:
-                return CaseState("open")
+                return RecordState("open")
             status, found = str(record["status"]), difference(record.get("made"), self.made(case))
             if found.changes:  # nobody loses anything when a failure is tried again
                 status = "outdated" if status == "done" else "open"
-            return CaseState(status, found)
+            return RecordState(status, found)
 
         yield from _in_threads(state, self.cases())
 
-    def difference(self, case: Case, record: Mapping[str, Any]) -> Difference:
+    def difference(self, case: PlanRow, record: Mapping[str, Any]) -> Difference:
         """Return what a record was made with otherwise; its files are not looked at."""
         return difference(record.get("made"), self.made(case, files=False))
 
-    def records(self) -> Iterator[tuple[Case, dict[str, Any]]]:
+    def records(self) -> Iterator[tuple[PlanRow, dict[str, Any]]]:
         """Yield the cases that have a record with it; one after the other, never all at once."""
 
-        def record(case: Case) -> tuple[Case, dict[str, Any] | None]:
+        def record(case: PlanRow) -> tuple[PlanRow, dict[str, Any] | None]:
             return case, read_record(self.folder(case))
 
         for case, found in _in_threads(record, self.cases()):

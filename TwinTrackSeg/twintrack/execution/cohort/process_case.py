@@ -16,7 +16,7 @@ from twintrack.inference.loaded_model import model_of_process, return_memory
 from twintrack.results.folder import RESULT_FILES, run_inputs, segment_file
 from twintrack.system.atomic import atomic_folder
 
-__all__ = ["CaseTask", "failure_record", "process_case", "publish_failure"]
+__all__ = ["SegmentTask", "failure_record", "process_case", "publish_failure"]
 
 COMMAND = "cohort"
 """What the list of files in a case's folder calls its writer."""
@@ -34,7 +34,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class CaseTask:
+class SegmentTask:
     """What a worker needs to know of a case; small, because the scheduler holds it.
 
     Attributes
@@ -66,7 +66,7 @@ class CaseTask:
     overwrite: bool = False
 
 
-def process_case(task: CaseTask) -> str:
+def process_case(task: SegmentTask) -> str:
     """Segment a case, unless its folder already holds the result; return ``done`` or ``failed``.
 
     Whatever is wrong with the case is written into its folder as a failure with the reason; the run goes on.
@@ -99,14 +99,14 @@ def process_case(task: CaseTask) -> str:
     return "failed"
 
 
-def publish_failure(task: CaseTask, kind: str, reason: str, seconds: float | None = None) -> None:
+def publish_failure(task: SegmentTask, kind: str, reason: str, seconds: float | None = None) -> None:
     """Let the case's folder say why there is no result."""
     folder = Path(task.folder)
     with atomic_folder(folder, command=COMMAND, last=RECORD, overwrite=task.overwrite) as work:
         write_record(work, failure_record(task, kind, reason, seconds))
 
 
-def failure_record(task: CaseTask, kind: str, reason: str, seconds: float | None) -> dict[str, Any]:
+def failure_record(task: SegmentTask, kind: str, reason: str, seconds: float | None) -> dict[str, Any]:
     """Return the record of a case without a result."""
     return {
         "case": task.case,
@@ -120,7 +120,7 @@ def failure_record(task: CaseTask, kind: str, reason: str, seconds: float | None
     }
 
 
-def _segment(task: CaseTask, folder: Path) -> None:
+def _segment(task: SegmentTask, folder: Path) -> None:
     """Write the whole result beside its final place, and move it there."""
     from twintrack.settings import SegmentSettings
 

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from twintrack.errors import InputError, OutputError, TwinTrackError
 from twintrack.execution.cluster.client import GPU, cluster_client, dashboard, slots
 from twintrack.execution.cluster.submit import DEATHS, one_on_each_worker, through_cluster
-from twintrack.execution.cluster.versions import WORKER_PATIENCE_S
-from twintrack.execution.cluster.waiting import Patience
+from twintrack.execution.cluster.versions import WAIT_FOR_WORKERS_S
+from twintrack.execution.cluster.waiting import ClusterWait
 from twintrack.execution.cohort.case_folder import folder_name, read_record, writing
-from twintrack.execution.cohort.outdated import CaseState, notes, outdated_text
+from twintrack.execution.cohort.outdated import RecordState, notes, outdated_text
 from twintrack.execution.cohort.overview import RUN, Overview
 from twintrack.execution.cohort.plan import CASES, CohortPlan, make_plan
-from twintrack.execution.cohort.process_case import CASE_FILES, COMMAND, CaseTask, process_case, publish_failure
-from twintrack.execution.cohort.worker_checks import check_seen
+from twintrack.execution.cohort.process_case import CASE_FILES, COMMAND, SegmentTask, process_case, publish_failure
+from twintrack.execution.cohort.worker_checks import check_workers
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import check_output_folder, put_in_order
@@ -78,7 +78,7 @@ def run_cohort(
     *,
     scheduler: str | None = None,
     workers: int | None = None,
-    patience_s: float = WORKER_PATIENCE_S,
+    wait_s: float = WAIT_FOR_WORKERS_S,
     insecure: bool = False,
     pages: bool = False,
     redo: bool = False,
@@ -102,7 +102,7 @@ def run_cohort(
         Options of all cases.
     scheduler, workers, insecure, pages
         See `twintrack.execution.cluster.client.cluster_client`.
-    patience_s : float
+    wait_s : float
         How long a cluster without workers is waited for, at the beginning and later.
     announce : callable, optional
         Told the dashboard's address, if there is one, when the work begins, and what changed since the last run.
@@ -142,20 +142,20 @@ def run_cohort(
                     scheduler,
                     workers=workers,
                     device=plan.settings.device,
-                    patience_s=patience_s,
+                    wait_s=wait_s,
                     insecure=insecure,
                     pages=pages,
                     announce=announce,
                 ) as client:
-                    check_seen(client, plan)
+                    check_workers(client, plan)
                     _begin(plan, overview, states)
                     if link := dashboard(client):
                         announce(f"dashboard: {link}")
                     tasks = map(plan.task, compress(plan.cases(), chosen))
-                    patience = Patience(
-                        client, patience_s=patience_s, resource=GPU, progress=progress, announce=announce, cancel=cancel
+                    waiting = ClusterWait(
+                        client, wait_s=wait_s, resource=GPU, progress=progress, announce=announce, cancel=cancel
                     )
-                    _compute(client, tasks, todo, patience, cancel, overview.refresh)
+                    _compute(client, tasks, todo, waiting, cancel, overview.refresh)
             else:
                 _begin(plan, overview, states)
         except BaseException:
@@ -172,7 +172,7 @@ def _say_nothing(line: str) -> None:
     """Announce to nobody."""
 
 
-def _chosen(plan: CohortPlan, *, redo: bool, retry_failed: bool) -> tuple[bytes, Counter[CaseState]]:
+def _chosen(plan: CohortPlan, *, redo: bool, retry_failed: bool) -> tuple[bytes, Counter[RecordState]]:
     """Return for each case whether it is to be done, and how often each state occurs.
 
     Raises
@@ -183,7 +183,7 @@ def _chosen(plan: CohortPlan, *, redo: bool, retry_failed: bool) -> tuple[bytes,
         If something else lies at the place of a case's result.
     """
     wanted = ("open", *(["outdated"] if redo else ()), *(["failed"] if retry_failed else ()))
-    states: Counter[CaseState] = Counter()
+    states: Counter[RecordState] = Counter()
     chosen = bytearray()
     for state in plan.states():
         states[state] += 1
@@ -198,9 +198,9 @@ def _chosen(plan: CohortPlan, *, redo: bool, retry_failed: bool) -> tuple[bytes,
 
 def _compute(
     client: Client,
-    tasks: Iterator[CaseTask],
+    tasks: Iterator[SegmentTask],
     todo: int,
-    patience: Patience,
+    waiting: ClusterWait,
     cancel: CancelToken,
     refresh: Callable[[], None],
 ) -> None:
@@ -218,27 +218,27 @@ def _compute(
         nonlocal number, failed
         number, failed = number + 1, failed + (status == "failed")
         rate = 3600 * number / (time.monotonic() - started)
-        trouble = f", {failed} failed" if failed else ""
-        patience.report(number / todo, f"{number} of {todo} cases{trouble}, {rate:.0f} an hour")
+        failures = f", {failed} failed" if failed else ""
+        waiting.report(number / todo, f"{number} of {todo} cases{failures}, {rate:.0f} an hour")
         refresh()
         cancel.check()
 
     for first in tasks:
-        suspects: list[CaseTask] = []
+        suspects: list[SegmentTask] = []
         some = chain((first,), _while_few(tasks, suspects, window))
         running = through_cluster(
-            client, process_case, some, window=window, resources={GPU: SHARE_OF_GPU}, patience=patience
+            client, process_case, some, window=window, resources={GPU: SHARE_OF_GPU}, waiting=waiting
         )
         for task, future in running:
             try:
-                ended(patience.result(future))
+                ended(waiting.result(future))
             except KilledWorker:
                 suspects.append(task)
-        for task, status in one_on_each_worker(client, process_case, suspects, resource=GPU, patience=patience):
+        for task, status in one_on_each_worker(client, process_case, suspects, resource=GPU, waiting=waiting):
             ended(status or _note_killer(task))
 
 
-def _while_few(tasks: Iterator[CaseTask], suspects: list[CaseTask], most: int) -> Iterator[CaseTask]:
+def _while_few(tasks: Iterator[SegmentTask], suspects: list[SegmentTask], most: int) -> Iterator[SegmentTask]:
     """Yield tasks as long as there are not too many suspects."""
     while len(suspects) < most:
         try:
@@ -247,7 +247,7 @@ def _while_few(tasks: Iterator[CaseTask], suspects: list[CaseTask], most: int) -
             return
 
 
-def _note_killer(task: CaseTask) -> str:
+def _note_killer(task: SegmentTask) -> str:
     """Write down that workers died with a case, unless one had just finished it."""
     record = read_record(Path(task.folder), task.key)
     if record is not None:
@@ -303,7 +303,7 @@ def _clear_up(out: Path) -> None:
                 put_in_order(folder)
 
 
-def _begin(plan: CohortPlan, overview: Overview, states: Counter[CaseState]) -> None:
+def _begin(plan: CohortPlan, overview: Overview, states: Counter[RecordState]) -> None:
     """Say what the folder is about, and what it holds."""
     overview.begin(states)
     with writing(plan.out):

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twintrack.execution.cluster.client import GPU, dashboard, slots
-from twintrack.execution.cluster.submit import submit_packed
-from twintrack.execution.cluster.versions import WORKER_PATIENCE_S
-from twintrack.execution.cluster.waiting import Patience
-from twintrack.execution.cohort.worker_checks import check_row_seen
+from twintrack.execution.cluster.submit import submit_pickled
+from twintrack.execution.cluster.versions import WAIT_FOR_WORKERS_S
+from twintrack.execution.cluster.waiting import ClusterWait
+from twintrack.execution.cohort.worker_checks import check_workers_read_row
 from twintrack.inference.loaded_model import return_memory
 from twintrack.io.manifest import ManifestRow
 from twintrack.progress.callbacks import CancelToken, Progress
@@ -26,9 +26,9 @@ from twintrack.progress.callbacks import CancelToken, Progress
 if TYPE_CHECKING:
     from distributed import Client, Future
 
-    from twintrack.studies.map_cases import Items, Spread
+    from twintrack.studies.map_cases import Items, MapCases
 
-__all__ = ["spread_over"]
+__all__ = ["map_over"]
 
 FAN = 8
 """Sums that are added up by one task."""
@@ -46,13 +46,13 @@ BATCHES_PER_SLOT = 4
 ANEW = "run the same command again"
 
 
-def spread_over(
+def map_over(
     client: Client,
     *,
     bundle: Path | None = None,
     announce: Callable[[str], None] | None = None,
-    patience_s: float = WORKER_PATIENCE_S,
-) -> Spread:
+    wait_s: float = WAIT_FOR_WORKERS_S,
+) -> MapCases:
     """Return what carries out work on the workers of a cluster.
 
     Parameters
@@ -63,13 +63,13 @@ def spread_over(
         Bundle whose networks the work needs, and with them the resource `GPU`.
     announce : callable, optional
         Told the dashboard's address when work begins.
-    patience_s : float
+    wait_s : float
         How long a cluster that has lost all of its workers is waited for.
     """
     places = max(slots(client, None if bundle is None else GPU), 1)
     resources = None if bundle is None else {GPU: 1}
 
-    def spread(
+    def map_cases(
         work: Callable[[Sequence[Any]], Any],
         items: Items[Any],
         progress: Progress,
@@ -78,39 +78,39 @@ def spread_over(
     ) -> Any:
         first = next(iter(items))
         if isinstance(first, ManifestRow):
-            check_row_seen(client, first, bundle)
+            check_workers_read_row(client, first, bundle)
         if announce is not None and (link := dashboard(client)):
             announce(f"dashboard: {link}")
         size = min(max(len(items) // CASES_PER_STEP, 1), MOST_IN_BATCH)
         left, number = iter(items), 0
         resource = None if bundle is None else GPU
-        patience = Patience(
+        waiting = ClusterWait(
             client,
-            patience_s=patience_s,
+            wait_s=wait_s,
             resource=resource,
             again=ANEW,
             progress=progress,
             announce=announce,
             cancel=cancel,
         )
-        tree = _Tree(client, patience)
+        tree = _Tree(client, waiting)
         running: deque[_Batch] = deque()
         while batch := list(islice(left, size)):
             cancel.check()
             number += len(batch)
-            leaf = submit_packed(client, "batch", _tidily, work, batch, resources=resources)
+            leaf = submit_pickled(client, "batch", _then_return_memory, work, batch, resources=resources)
             own = None if keep is None else client.submit(itemgetter(0), leaf, pure=False)
             tree.push(leaf if keep is None else client.submit(itemgetter(1), leaf, pure=False))
             running.append(_Batch(number, leaf, own))
             if len(running) >= BATCHES_PER_SLOT * places:
-                _wait(running, len(items), patience, keep)
+                _wait(running, len(items), waiting, keep)
                 tree.collect()
         while running:
             cancel.check()
-            _wait(running, len(items), patience, keep)
+            _wait(running, len(items), waiting, keep)
         return tree.total()
 
-    return spread
+    return map_cases
 
 
 class _Batch(NamedTuple):
@@ -128,8 +128,8 @@ class _Tree:
     on the cluster would let the scheduler's memory grow with the cohort.
     """
 
-    def __init__(self, client: Client, patience: Patience) -> None:
-        self._client, self._patience = client, patience
+    def __init__(self, client: Client, waiting: ClusterWait) -> None:
+        self._client, self._waiting = client, waiting
         self._levels: list[list[Future[Any]]] = [[] for _ in range(HEIGHT)]
         self._whole: deque[Future[Any]] = deque()
         self._total: Any = None
@@ -160,7 +160,7 @@ class _Tree:
         return self._total
 
     def _take(self) -> None:
-        found = self._patience.result(self._whole.popleft())
+        found = self._waiting.result(self._whole.popleft())
         self._total = found if self._total is None else self._total + found
         del found
         return_memory()  # a sum can be large, and lies between all the small things that came meanwhile
@@ -173,7 +173,7 @@ def _added(parts: Sequence[Any]) -> Any:
     return reduce(add, parts)
 
 
-def _tidily(work: Callable[[Sequence[Any]], Any], items: Sequence[Any]) -> Any:
+def _then_return_memory(work: Callable[[Sequence[Any]], Any], items: Sequence[Any]) -> Any:
     """Carry out work on a worker, and give the memory back that it needed."""
     try:
         return work(items)
@@ -181,16 +181,16 @@ def _tidily(work: Callable[[Sequence[Any]], Any], items: Sequence[Any]) -> Any:
         return_memory()
 
 
-def _wait(running: deque[_Batch], items: int, patience: Patience, keep: Callable[[Any], None] | None) -> None:
+def _wait(running: deque[_Batch], items: int, waiting: ClusterWait, keep: Callable[[Any], None] | None) -> None:
     """Wait for the oldest batch; raise what it raised, or hand on what is for the client."""
     from distributed import KilledWorker
 
     batch = running.popleft()
     try:
         if keep is None or batch.own is None:
-            patience.end(batch.leaf)
+            waiting.end(batch.leaf)
         else:
-            keep(patience.result(batch.own))
+            keep(waiting.result(batch.own))
     except KilledWorker as error:
-        raise patience.error("several workers died with the same cases; give them more memory and") from error
-    patience.report(batch.number / items, f"{batch.number} of {items} cases")
+        raise waiting.error("several workers died with the same cases; give them more memory and") from error
+    waiting.report(batch.number / items, f"{batch.number} of {items} cases")

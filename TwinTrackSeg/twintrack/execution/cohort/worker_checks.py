@@ -19,13 +19,13 @@ from twintrack.system.paths import file_sha256
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["check_row_seen", "check_seen"]
+__all__ = ["check_workers", "check_workers_read_row"]
 
 ANYWHERE = (("auto", "auto"), ("auto", "torch"), ("cpu", "auto"), ("cpu", "torch"))
 """Devices and backends that every machine has."""
 
 
-def check_seen(client: Client, plan: CohortPlan) -> None:
+def check_workers(client: Client, plan: CohortPlan) -> None:
     """Make sure that every worker sees the bundle, the first CT and the run's folder, and can write and compute there.
 
     Raises
@@ -39,18 +39,18 @@ def check_seen(client: Client, plan: CohortPlan) -> None:
         probe.write_text("", encoding="utf-8")
     try:
         files = {"CT": first.source} if first.vessels is None else {"CT": first.source, "vessel map": first.vessels}
-        _refuse(client.run(trouble, str(plan.bundle_path), plan.bundle_sha256, files, str(probe)))
+        _refuse(client.run(problem_seeing, str(plan.bundle_path), plan.bundle_sha256, files, str(probe)))
     finally:
         probe.unlink(missing_ok=True)
     if (plan.settings.device, plan.settings.backend) not in ANYWHERE:
         infos = client.scheduler_info(n_workers=-1)["workers"]
         workers = [worker for worker, info in infos.items() if GPU in (info.get("resources") or {})]
-        for worker, problem in sorted(client.run(_trouble_computing, plan.settings, workers=workers).items()):
+        for worker, problem in sorted(client.run(_problem_computing, plan.settings, workers=workers).items()):
             if problem is not None:
                 raise InputError(f"{problem} (worker {worker})")
 
 
-def check_row_seen(client: Client, row: ManifestRow, bundle: Path | None = None) -> None:
+def check_workers_read_row(client: Client, row: ManifestRow, bundle: Path | None = None) -> None:
     """Make sure that every worker sees what a row names and this process sees, and the bundle if there is one.
 
     Raises
@@ -62,7 +62,7 @@ def check_row_seen(client: Client, row: ManifestRow, bundle: Path | None = None)
     files = {name: str(path.absolute()) for name, path in (row.files | masks).items() if path.exists()}
     document = None if bundle is None else bundle / "bundle.json"
     sha256 = file_sha256(document) if document is not None and document.is_file() else None
-    _refuse(client.run(trouble, None if bundle is None else str(bundle.absolute()), sha256, files, None))
+    _refuse(client.run(problem_seeing, None if bundle is None else str(bundle.absolute()), sha256, files, None))
 
 
 def _refuse(problems: Mapping[str, str | None]) -> None:
@@ -71,7 +71,7 @@ def _refuse(problems: Mapping[str, str | None]) -> None:
             raise InputError(f"{problem} (worker {worker}); the cluster needs a file system that all machines share")
 
 
-def trouble(bundle: str | None, sha256: str | None, files: Mapping[str, str], probe: str | None) -> str | None:
+def problem_seeing(bundle: str | None, sha256: str | None, files: Mapping[str, str], probe: str | None) -> str | None:
     """Say what a worker does not see; None if all is well."""
     if bundle is not None:
         found = Path(bundle)
@@ -83,10 +83,10 @@ def trouble(bundle: str | None, sha256: str | None, files: Mapping[str, str], pr
     for what, file in files.items():
         if not Path(file).exists():
             return f"{file}: the {what} is not visible from the workers"
-    return None if probe is None else _trouble_writing(Path(probe))
+    return None if probe is None else _problem_writing(Path(probe))
 
 
-def _trouble_computing(settings: SegmentSettings) -> str | None:
+def _problem_computing(settings: SegmentSettings) -> str | None:
     """Say why the networks cannot run here as the settings want it."""
     from twintrack.inference.loaded_model import LoadedModel
 
@@ -97,7 +97,7 @@ def _trouble_computing(settings: SegmentSettings) -> str | None:
     return None
 
 
-def _trouble_writing(probe: Path) -> str | None:
+def _problem_writing(probe: Path) -> str | None:
     """Say why a worker cannot write beside a file that the client wrote."""
     folder = probe.parent
     if not probe.exists():

@@ -1,4 +1,4 @@
-"""Certificates for one server and its readers: an authority that signs twice and is then forgotten.
+"""Certificates for one server and its clients: an authority that signs twice and is then forgotten.
 
 The authority's key is never kept, so that nobody can make a third certificate; who has to be kept out from now on is
 kept out by making a new folder. Made by the program ``openssl``, which every server has.
@@ -21,7 +21,7 @@ DAYS = 730
 
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.:-]{0,250}[A-Za-z0-9])?")
 
-# A client's certificate may not be used as a server's: a reader cannot pose as the server to another one.
+# A client's certificate may not be used as a server's: a client cannot pose as the server to another one.
 USES = {"server": "serverAuth,clientAuth", "client": "clientAuth"}
 
 CONFIGURATION = """
@@ -44,7 +44,7 @@ subjectAltName = {alternative}
 
 
 def make_certificates(folder: str | Path, name: str) -> Path:
-    """Make the folders ``server`` and ``client`` in a new folder, for `serve` and for readers; return it.
+    """Make the folders ``server`` and ``client`` in a new folder, for `serve` and for clients; return it.
 
     Parameters
     ----------

@@ -13,11 +13,11 @@ from typing import Any, NoReturn
 from twintrack import __version__, errors
 from twintrack.bundle.archive import read_bundle_document
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
-from twintrack.execution.server import spool as desk
+from twintrack.execution.server import spool
 from twintrack.execution.server.connection import Server, connected
 from twintrack.execution.server.endpoint import parse_address
-from twintrack.execution.server.job import ServedCase
-from twintrack.execution.server.upload import Parcel, pack
+from twintrack.execution.server.job import Job
+from twintrack.execution.server.upload import Upload, pack
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.results.folder import COMMAND, RESULT_FILES, check_result_folder, run_inputs
 from twintrack.settings import SegmentSettings
@@ -60,7 +60,7 @@ def segment_there(
     address : str
         Of `twintrack serve`, such as ``tls://host:8786``.
     certificates : path, optional
-        Folder with the reader's certificate; needed for any computer but this one.
+        Folder with the client's certificate; needed for any computer but this one.
     announce : callable, optional
         Told which bundle the server offers.
 
@@ -76,11 +76,11 @@ def segment_there(
     check_output(out)
     inputs = run_inputs(source, bundle, settings)
     check_result_folder(out, settings, inputs, overwrite=overwrite)
-    parcel = pack(source, out, settings)
+    upload = pack(source, out, settings)
     progress(0.0, "looking for the server")
     with connected(address, certificates) as server:
         cancel.check()
-        about = server.ask(desk.about)
+        about = server.ask(spool.about)
         if about["version"] != __version__:  # Dask compares what was installed, which need not be what is imported
             raise InputError(
                 f"{address}: has twintrack {about['version']}, this computer {__version__}; install the same version"
@@ -91,10 +91,10 @@ def segment_there(
         if announce is not None:
             announce(f"{address}: {title}, sha256 {offered['sha256']}")
         run = secrets.token_hex(16)
-        folder = server.ask(desk.begin, server.me, run)
+        folder = server.ask(spool.begin, server.me, run)
         try:
-            _send(server, run, parcel, lambda done: progress(SENT * done, f"sending the CT to {title}"), cancel)
-            _compute(server, run, parcel, folder, part(progress, SENT, COMPUTED), cancel)
+            _send(server, run, upload, lambda done: progress(SENT * done, f"sending the CT to {title}"), cancel)
+            _compute(server, run, upload, folder, part(progress, SENT, COMPUTED), cancel)
             place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
             with place as staging:
                 _fetch(server, run, staging, Path(out), part(progress, COMPUTED, 1.0), cancel)
@@ -103,7 +103,7 @@ def segment_there(
             raise
         finally:
             with suppress(TwinTrackError):  # when the connection ends, the server ends the run by itself
-                server.ask(desk.end, run)
+                server.ask(spool.end, run)
     progress(1.0, "done")
     return Path(out)
 
@@ -129,19 +129,19 @@ def _hash_of(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _send(server: Server, run: str, parcel: Parcel, progress: Callable[[float], None], cancel: CancelToken) -> None:
-    sent, size = 0, max(parcel.size, 1)
+def _send(server: Server, run: str, upload: Upload, progress: Callable[[float], None], cancel: CancelToken) -> None:
+    sent, size = 0, max(upload.size, 1)
     progress(0.0)
-    for name, offset, data in parcel.chunks():
+    for name, offset, data in upload.chunks():
         cancel.check()
-        server.ask(desk.send, run, name, offset, data)
+        server.ask(spool.send, run, name, offset, data)
         sent += len(data)
         progress(min(sent / size, 1.0))
 
 
-def _compute(server: Server, run: str, parcel: Parcel, folder: str, progress: Progress, cancel: CancelToken) -> None:
+def _compute(server: Server, run: str, upload: Upload, folder: str, progress: Progress, cancel: CancelToken) -> None:
     """Let a worker of the server do the work, and tell what it tells."""
-    case = ServedCase(run, folder, f"{folder}/{parcel.source}", parcel.settings_in(folder))
+    case = Job(run, folder, f"{folder}/{upload.source}", upload.settings_in(folder))
     with server.heard(run) as events:
         future = server.submit(run, case)
         waiting, ask_at, ended = True, 0.0, False
@@ -153,13 +153,13 @@ def _compute(server: Server, run: str, parcel: Parcel, folder: str, progress: Pr
             cancel.check()
             if not ended and time.monotonic() >= ask_at:
                 ask_at = time.monotonic() + ASK_S
-                before = server.ask(desk.queue, run)  # also asked during the work: the process may have died
+                before = server.ask(spool.queue, run)  # also asked during the work: the process may have died
                 if waiting:
                     progress(0.0, "waiting for the server" + (f", {before} before this one" if before else ""))
             time.sleep(0.0 if ended else POLL_S)
         final = server.result(future)
     if final["event"] != "done":
-        _raise(final, lambda sentence: parcel.said_here(sentence, folder))
+        _raise(final, lambda sentence: upload.said_here(sentence, folder))
 
 
 def _raise(final: dict[str, Any], said_here: Callable[[str], str]) -> NoReturn:
@@ -180,7 +180,7 @@ def _raise(final: dict[str, Any], said_here: Callable[[str], str]) -> NoReturn:
 
 def _fetch(server: Server, run: str, staging: Path, out: Path, progress: Progress, cancel: CancelToken) -> None:
     """Write the result's files into a private folder."""
-    files: list[tuple[str, int]] = server.ask(desk.listing, run)
+    files: list[tuple[str, int]] = server.ask(spool.listing, run)
     whole, got = max(sum(size for _, size in files), 1), 0
     for name, size in files:
         path = staging / _checked(name)
@@ -189,7 +189,7 @@ def _fetch(server: Server, run: str, staging: Path, out: Path, progress: Progres
             while stream.tell() < size:
                 cancel.check()
                 progress(got / whole, "fetching the result")
-                data = server.ask(desk.fetch, run, name, stream.tell())
+                data = server.ask(spool.fetch, run, name, stream.tell())
                 if not data:
                     raise OutputError(f"{out}: the server's {name} ends too early; start the run again")
                 stream.write(data)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.execution.cluster.versions import GPU, SAME_VERSIONS, check_versions
 from twintrack.execution.server.endpoint import parse_address, probe, security_of
-from twintrack.execution.server.job import PROGRESS, ServedCase, carry_out
+from twintrack.execution.server.job import PROGRESS, Job, carry_out
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -81,7 +81,7 @@ class Server:
         finally:
             self._client.unsubscribe_topic(PROGRESS)
 
-    def submit(self, run: str, case: ServedCase) -> Future[Any]:
+    def submit(self, run: str, case: Job) -> Future[Any]:
         """Ask for a worker to carry out a run."""
         return self._client.submit(carry_out, case, key=f"twintrack-{run}", pure=False, resources={GPU: 1})
 

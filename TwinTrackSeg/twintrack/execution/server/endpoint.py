@@ -70,13 +70,13 @@ def parse_address(address: str, certificates: str | Path | None) -> Place:
     return Place(scheme, host, port)
 
 
-def check_host(host: str, certificates: str | Path | None, trouble: str) -> None:
+def check_host(host: str, certificates: str | Path | None, sentence: str) -> None:
     """Refuse a host other than this computer's own loopback where there are no certificates.
 
     Raises
     ------
     InputError
-        With the sentence `trouble`.
+        With the sentence `sentence`.
     """
     if certificates is not None or host == "localhost":
         return
@@ -85,7 +85,7 @@ def check_host(host: str, certificates: str | Path | None, trouble: str) -> None
             return
     except ValueError:  # a name: whatever it means today, it need not mean tomorrow
         pass
-    raise InputError(trouble)
+    raise InputError(sentence)
 
 
 def security_of(certificates: str | Path | None) -> Security | None:
@@ -158,7 +158,7 @@ def probe(address: str, place: Place, security: Security | None) -> None:
         try:
             _first_byte(plain, security)
         except ssl.SSLError as error:
-            raise InputError(f"{address}: {_tls_trouble(error)}") from error
+            raise InputError(f"{address}: {_tls_problem(error)}") from error
         except OSError as error:
             other = "with tls:// and its certificates" if security is None else "with tcp://"
             raise InputError(
@@ -178,7 +178,7 @@ def _first_byte(plain: socket.socket, security: Security | None) -> None:
             raise ConnectionResetError("it closed the connection")
 
 
-def _tls_trouble(error: ssl.SSLError) -> str:
+def _tls_problem(error: ssl.SSLError) -> str:
     if "WRONG_VERSION_NUMBER" in str(error) or "RECORD_LAYER" in str(error):
         return "does not speak TLS; check the address, and that the server was started with --tls"
     if isinstance(error, ssl.SSLCertVerificationError):

@@ -1,4 +1,4 @@
-"""One reader's CT on the server's worker: the bundle is loaded; progress and end are told as a local worker does."""
+"""One client's CT on the server's worker: the bundle is loaded; progress and end are told as a local worker does."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack.errors import InputError, TwinTrackError
-from twintrack.execution.answer import PATIENCE_S, Events, answer, end_hard_unless, told_progress
-from twintrack.execution.server.spool import BEGUN, DIED, ENDED, TROUBLE, no_room
+from twintrack.execution.answer import HARD_END_AFTER_S, Events, answer, end_hard_unless, told_progress
+from twintrack.execution.server.spool import BEGUN, DIED, ENDED, PROBLEM, no_room
 from twintrack.inference.loaded_model import LoadedModel, return_memory
 from twintrack.io.volumes import check_single_file
 from twintrack.progress.callbacks import CancelToken
@@ -25,20 +25,20 @@ from twintrack.settings import SegmentSettings
 if TYPE_CHECKING:
     from distributed import Worker
 
-__all__ = ["PROGRESS", "Model", "ServedCase", "carry_out", "load_model", "loading_trouble"]
+__all__ = ["PROGRESS", "Job", "OfferedModel", "carry_out", "load_model", "loading_problem"]
 
 PROGRESS = "twintrack-progress"
 """Dask's topic for the progress of all runs: one, because a scheduler never forgets a topic."""
 
 LOOK_S = 0.2
-"""How often the worker looks whether the reader still wants the result."""
+"""How often the worker looks whether the client still wants the result."""
 
 TOLD_S = 10.0
-"""How long a process that is to end waits until the reader has heard how the run ended."""
+"""How long a process that is to end waits until the client has heard how the run ended."""
 
 
 @dataclass(frozen=True)
-class Model:
+class OfferedModel:
     """What a server offers.
 
     Attributes
@@ -58,7 +58,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class ServedCase:
+class Job:
     """What a worker needs to know of a run; nothing in it tells whose CT it is.
 
     Attributes
@@ -70,7 +70,7 @@ class ServedCase:
     settings : dict
         `SegmentSettings` as JSON values, with paths in that folder.
     run : str
-        A random name, by which readers find their own progress.
+        A random name, by which clients find their own progress.
     """
 
     run: str
@@ -79,11 +79,11 @@ class ServedCase:
     settings: dict[str, Any]
 
 
-_offered: Model | None = None
+_offered: OfferedModel | None = None
 _loaded: LoadedModel | None = None
 
 
-def load_model(model: Model) -> None:
+def load_model(model: OfferedModel) -> None:
     """Import what a run needs, open the bundle and load its networks, once in this process.
 
     Raises
@@ -93,7 +93,7 @@ def load_model(model: Model) -> None:
     """
     global _offered, _loaded
     _offered = model
-    for name in ("matplotlib.figure", "matplotlib.font_manager"):  # slow, and otherwise the first reader's to wait for
+    for name in ("matplotlib.figure", "matplotlib.font_manager"):  # slow, and otherwise the first client's to wait for
         importlib.import_module(name)
     loaded = LoadedModel.open(model.bundle, model.sha256, since="the server")
     assert loaded.bundle is not None
@@ -101,13 +101,13 @@ def load_model(model: Model) -> None:
     _loaded = loaded
 
 
-def loading_trouble(error: Exception) -> str:
-    """Say that the bundle cannot be loaded, to readers and to the one who runs the server."""
+def loading_problem(error: Exception) -> str:
+    """Say that the bundle cannot be loaded, to clients and to the one who runs the server."""
     reason = str(error) if isinstance(error, TwinTrackError) else f"{type(error).__name__}: {error}"
     return f"the server cannot load its model ({reason}); tell the one who runs it"
 
 
-def carry_out(case: ServedCase) -> dict[str, Any]:
+def carry_out(case: Job) -> dict[str, Any]:
     """Segment a CT that was sent; return the last event of a worker: ``done``, ``error`` or ``cancelled``.
 
     Dask calls it again if the process has died; a run that was begun is not begun a second time, however.
@@ -118,10 +118,10 @@ def carry_out(case: ServedCase) -> dict[str, Any]:
     last = _earlier(folder, worker.address)
     if last is None:
         last = _model_missing(worker) or _segment(case, worker)
-        with suppress(OSError):  # the reader has left, or the disk is full
+        with suppress(OSError):  # the client has left, or the disk is full
             (folder / ENDED).write_text(json.dumps(last), encoding="utf-8")
     if not Path(case.source).exists():
-        shutil.rmtree(folder, ignore_errors=True)  # what was written after the desk had removed it
+        shutil.rmtree(folder, ignore_errors=True)  # what was written after the spool had removed it
     return last
 
 
@@ -152,12 +152,12 @@ def _model_missing(worker: Worker) -> dict[str, Any] | None:
         try:
             load_model(_offered)
         except Exception as error:
-            worker.log_event(TROUBLE, loading_trouble(error))
-            return _error("TwinTrackError", loading_trouble(error))
+            worker.log_event(PROBLEM, loading_problem(error))
+            return _error("TwinTrackError", loading_problem(error))
     return None
 
 
-def _segment(case: ServedCase, worker: Worker) -> dict[str, Any]:
+def _segment(case: Job, worker: Worker) -> dict[str, Any]:
     """Let the loaded model work."""
     assert _loaded is not None
     try:
@@ -179,7 +179,7 @@ def _segment(case: ServedCase, worker: Worker) -> dict[str, Any]:
     return events.last
 
 
-def _result(case: ServedCase, events: Events, cancel: CancelToken) -> Path:
+def _result(case: Job, events: Events, cancel: CancelToken) -> Path:
     """Segment with the server's device and backend; return the result folder."""
     from twintrack.results.folder import segment_file
 
@@ -195,7 +195,7 @@ def _result(case: ServedCase, events: Events, cancel: CancelToken) -> Path:
 
 
 def _end_process(worker: Worker, kind: str) -> None:
-    """End this process when the reader has heard of an error that nobody foresaw; until then take no other case.
+    """End this process when the client has heard of an error that nobody foresaw; until then take no other case.
 
     Nobody knows what state it is in: after an error on a GPU, for one, nothing works there any more in this process.
     It is started anew, and cases that wait here are carried out then, or by another worker.
@@ -203,7 +203,7 @@ def _end_process(worker: Worker, kind: str) -> None:
     from distributed.core import Status
 
     key, paused = worker.get_current_task(), threading.Event()
-    worker.log_event(TROUBLE, f"a run met an error that nobody foresaw ({kind}); its process is started anew")
+    worker.log_event(PROBLEM, f"a run met an error that nobody foresaw ({kind}); its process is started anew")
 
     def pause() -> None:
         worker.status = Status.paused
@@ -221,7 +221,7 @@ def _end_process(worker: Worker, kind: str) -> None:
 
 
 class _Forwarded(Events):
-    """Events that go to the reader; the last one is kept."""
+    """Events that go to the client; the last one is kept."""
 
     def __init__(self, tell: Callable[[dict[str, object]], None]) -> None:
         self._tell = tell
@@ -240,5 +240,5 @@ def _watch(source: Path, cancel: CancelToken, ended: threading.Event, events: Ev
     while not ended.wait(LOOK_S):
         if not source.exists():
             cancel.cancel()
-            end_hard_unless(ended, events, PATIENCE_S)
+            end_hard_unless(ended, events, HARD_END_AFTER_S)
             return

@@ -1,4 +1,4 @@
-"""The server: a Dask scheduler that readers speak to, and workers on the same machine that keep a bundle loaded."""
+"""The server: a Dask scheduler that clients speak to, and workers on the same machine that keep a bundle loaded."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from twintrack.errors import InputError, OutputError
 from twintrack.execution.cluster.nodes import gpu_count, gpu_plugin
 from twintrack.execution.cluster.versions import GPU
 from twintrack.execution.server.endpoint import check_host, check_pair, security_of
-from twintrack.execution.server.job import Model, load_model, loading_trouble
-from twintrack.execution.server.spool import DESK, TROUBLE, Desk
+from twintrack.execution.server.job import OfferedModel, load_model, loading_problem
+from twintrack.execution.server.spool import PROBLEM, SPOOL, Spool
 from twintrack.system.private_folder import PrivateFolder
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Running:
     Attributes
     ----------
     address : str
-        Where readers reach it.
+        Where clients reach it.
     watch : callable
         To be called every few seconds; see `twintrack.execution.server.server.Watch`.
     """
@@ -72,7 +72,7 @@ class Running:
 
 @contextmanager
 def running_server(
-    model: Model,
+    model: OfferedModel,
     *,
     host: str = LOOPBACK,
     port: int = 8786,
@@ -85,7 +85,7 @@ def running_server(
 
     Parameters
     ----------
-    model : Model
+    model : OfferedModel
         Bundle and device; its hash is filled in here.
     host, port
         Where to listen; port 0 takes any that is free.
@@ -103,7 +103,7 @@ def running_server(
     InputError, BundleError
         If the host, the certificates or the bundle cannot be used.
     OutputError
-        If there is no place for the readers' CTs.
+        If there is no place for the clients' CTs.
     """
     check_host(host, certificates, f"{host}: {NEEDS_TLS}")
     security = security_of(certificates)
@@ -116,14 +116,14 @@ def running_server(
         offered = replace(model, bundle=str(opened.path.absolute()), sha256=opened.sha256)
         with _cluster(host, port, security, workers, model.device, root) as cluster, _client(cluster) as client:
             about = {"version": __version__, "bundle": opened.describe(), "workers": workers}
-            client.run_on_scheduler(_open_desk, str(root), about)
+            client.run_on_scheduler(_open_spool, str(root), about)
             client.register_plugin(_warm_plugin(offered))
             warn = warn or _say_nothing
-            client.subscribe_topic(TROUBLE, lambda event: warn(str(event[1])))
+            client.subscribe_topic(PROBLEM, lambda event: warn(str(event[1])))
             try:
                 yield Running(str(cluster.scheduler_address), Watch(cluster, warn).look)
             finally:
-                client.run_on_scheduler(_close_desk)
+                client.run_on_scheduler(_close_spool)
 
 
 def _say_nothing(line: str) -> None:
@@ -218,31 +218,31 @@ def _threads(workers: int) -> dict[str, str]:
     return dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
 
 
-def _open_desk(root: str, about: dict[str, Any], dask_scheduler: Any = None) -> None:
-    """Put the desk into the scheduler, where it is told when a reader's connection ends, however that happens."""
+def _open_spool(root: str, about: dict[str, Any], dask_scheduler: Any = None) -> None:
+    """Put the spool into the scheduler, where it is told when a client's connection ends, however that happens."""
     from distributed import SchedulerPlugin
 
-    class Reception(SchedulerPlugin):  # type: ignore[misc,unused-ignore]
+    class SpoolPlugin(SchedulerPlugin):  # type: ignore[misc,unused-ignore]
         def __init__(self) -> None:
-            self.desk = Desk(Path(root), about)
+            self.spool = Spool(Path(root), about)
 
         def add_worker(self, scheduler: Any, worker: str) -> None:  # noqa: ARG002
-            self.desk.count(len(scheduler.workers))
+            self.spool.count(len(scheduler.workers))
 
         def remove_worker(self, scheduler: Any, worker: str, **_keywords: Any) -> None:  # noqa: ARG002
-            self.desk.count(len(scheduler.workers))
+            self.spool.count(len(scheduler.workers))
 
         def remove_client(self, scheduler: Any, client: str) -> None:  # noqa: ARG002
-            self.desk.leave(client)
+            self.spool.leave(client)
 
-    dask_scheduler.add_plugin(Reception(), name=DESK)
-
-
-def _close_desk(dask_scheduler: Any = None) -> None:
-    dask_scheduler.plugins[DESK].desk.close()
+    dask_scheduler.add_plugin(SpoolPlugin(), name=SPOOL)
 
 
-def _warm_plugin(model: Model) -> Any:
+def _close_spool(dask_scheduler: Any = None) -> None:
+    dask_scheduler.plugins[SPOOL].spool.close()
+
+
+def _warm_plugin(model: OfferedModel) -> Any:
     """Return what lets each worker, also one that takes a dead one's place, load the bundle before it gets a case."""
     from distributed import WorkerPlugin
 
@@ -253,7 +253,7 @@ def _warm_plugin(model: Model) -> Any:
             try:
                 await asyncio.to_thread(load_model, model)
             except Exception as error:
-                worker.log_event(TROUBLE, loading_trouble(error))
+                worker.log_event(PROBLEM, loading_problem(error))
                 raise  # ends the start of the server; later, Dask lets the worker go on, and each case tries again
 
     return Warm()

@@ -1,6 +1,6 @@
-"""The server's reception: takes CTs in, hands results out, and lets nothing lie when a reader has left.
+"""What clients of the server speak to: takes CTs in, hands results out, and lets nothing lie when a client has left.
 
-It lives in the scheduler's process. Readers call the functions of this module there through Dask; each run has a
+It lives in the scheduler's process. Clients call the functions of this module there through Dask; each run has a
 private folder, and a run whose folder is gone is over: that is also how the worker learns that it was cancelled.
 """
 
@@ -19,11 +19,11 @@ from twintrack.errors import InputError, OutputError, TwinTrackError
 __all__ = [
     "BEGUN",
     "CHUNK_BYTES",
-    "DESK",
     "DIED",
     "ENDED",
-    "TROUBLE",
-    "Desk",
+    "PROBLEM",
+    "SPOOL",
+    "Spool",
     "about",
     "begin",
     "end",
@@ -34,8 +34,8 @@ __all__ = [
     "send",
 ]
 
-DESK = "twintrack-desk"
-"""Name of the scheduler's plugin that holds the desk."""
+SPOOL = "twintrack-spool"
+"""Name of the scheduler's plugin that holds the spool."""
 
 CHUNK_BYTES = 8 << 20
 """How much is sent at a time: little beside the memory of anybody, much beside the cost of a message."""
@@ -46,7 +46,7 @@ RESULT = "result"
 BEGUN, ENDED = "begun", "end.json"
 """Files in a run's folder that say which process has begun with it, and how it ended."""
 
-TROUBLE = "twintrack-trouble"
+PROBLEM = "twintrack-problem"
 """Dask's topic for what the one who runs the server has to know."""
 
 DIED = (
@@ -66,15 +66,15 @@ class _Run:
     queued: bool = False
 
 
-class Desk:
-    """All that the server knows of its readers' runs.
+class Spool:
+    """All that the server knows of its clients' runs.
 
     Parameters
     ----------
     root : path
         A private folder, for the runs' folders.
     about : dict
-        What a reader is told of the server: the bundle above all.
+        What a client is told of the server: the bundle above all.
     """
 
     def __init__(self, root: Path, about: dict[str, Any]) -> None:
@@ -114,7 +114,7 @@ class Desk:
 
     def begin(self, client: str, run: str) -> str:
         """Make a run's folder; return its path."""
-        for path in self._root.iterdir():  # of a worker that died after the reader had left
+        for path in self._root.iterdir():  # of a worker that died after the client had left
             if path.is_dir() and path.name not in self._runs and not path.name.startswith("."):
                 shutil.rmtree(path, ignore_errors=True)
         folder = self._root / run
@@ -169,7 +169,7 @@ class Desk:
             shutil.rmtree(self._root / run, ignore_errors=True)
 
     def leave(self, client: str) -> None:
-        """Remove all runs of a reader whose connection has ended."""
+        """Remove all runs of a client whose connection has ended."""
         for run in [name for name, found in self._runs.items() if found.client == client]:
             self.end(run)
 
@@ -191,9 +191,9 @@ def no_room(error: OSError) -> str:
     return f"the server cannot take the CT in ({error.strerror}); tell the one who runs it"
 
 
-def _desk(dask_scheduler: Any) -> Desk:
+def _spool(dask_scheduler: Any) -> Spool:
     try:
-        return dask_scheduler.plugins[DESK].desk
+        return dask_scheduler.plugins[SPOOL].spool
     except KeyError:
         raise InputError(
             "what answers at this address is a Dask scheduler but no server for readers; start it by `twintrack serve`"
@@ -201,23 +201,23 @@ def _desk(dask_scheduler: Any) -> Desk:
 
 
 def about(dask_scheduler: Any = None) -> dict[str, Any]:
-    """Return what readers are told of the server."""
-    return _desk(dask_scheduler).about
+    """Return what clients are told of the server."""
+    return _spool(dask_scheduler).about
 
 
 def begin(client: str, run: str, dask_scheduler: Any = None) -> str:
-    """See `Desk.begin`."""
-    return _desk(dask_scheduler).begin(client, run)
+    """See `Spool.begin`."""
+    return _spool(dask_scheduler).begin(client, run)
 
 
 def send(run: str, name: str, offset: int, data: bytes, dask_scheduler: Any = None) -> None:
-    """See `Desk.send`."""
-    _desk(dask_scheduler).send(run, name, offset, data)
+    """See `Spool.send`."""
+    _spool(dask_scheduler).send(run, name, offset, data)
 
 
 def queue(run: str, dask_scheduler: Any = None) -> int:
-    """See `Desk.queue`; a run whose worker process has died, or that none will come for, is told so."""
-    found = _desk(dask_scheduler)
+    """See `Spool.queue`; a run whose worker process has died, or that none will come for, is told so."""
+    found = _spool(dask_scheduler)
     found.check()
     if found.has_died(run, dask_scheduler.workers):
         raise TwinTrackError(DIED)
@@ -225,15 +225,15 @@ def queue(run: str, dask_scheduler: Any = None) -> int:
 
 
 def listing(run: str, dask_scheduler: Any = None) -> list[tuple[str, int]]:
-    """See `Desk.listing`."""
-    return _desk(dask_scheduler).listing(run)
+    """See `Spool.listing`."""
+    return _spool(dask_scheduler).listing(run)
 
 
 def fetch(run: str, name: str, offset: int, dask_scheduler: Any = None) -> bytes:
-    """See `Desk.fetch`."""
-    return _desk(dask_scheduler).fetch(run, name, offset)
+    """See `Spool.fetch`."""
+    return _spool(dask_scheduler).fetch(run, name, offset)
 
 
 def end(run: str, dask_scheduler: Any = None) -> None:
-    """See `Desk.end`."""
-    _desk(dask_scheduler).end(run)
+    """See `Spool.end`."""
+    _spool(dask_scheduler).end(run)

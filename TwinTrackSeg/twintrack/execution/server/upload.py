@@ -12,7 +12,7 @@ from twintrack.execution.server.spool import CHUNK_BYTES
 from twintrack.settings import SegmentSettings
 from twintrack.system.paths import is_there
 
-__all__ = ["Parcel", "pack"]
+__all__ = ["Upload", "pack"]
 
 SERIES = "series"
 """Folder of a DICOM series on the server."""
@@ -22,7 +22,7 @@ DETACHED = (".mhd", ".nhdr", ".hdr", ".img")
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Upload:
     """A run's files.
 
     Attributes
@@ -77,7 +77,7 @@ class Parcel:
         return sentence
 
 
-def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Parcel:
+def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Upload:
     """Say what has to be sent for a run.
 
     A volume file goes as it is. Of a DICOM folder, or of the folder around one DICOM file, all files go: only the
@@ -104,7 +104,7 @@ def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Parc
             places[there], values[key] = values[key], there
             if path.is_file():
                 files[there] = path
-    return Parcel(name, values, files, places)
+    return Upload(name, values, files, places)
 
 
 def _pack_ct(given: Path) -> tuple[str, dict[str, Path]]:

@@ -16,7 +16,7 @@ import sys
 import threading
 from pathlib import Path
 
-from twintrack.execution.answer import ORPHAN_PATIENCE_S, PATIENCE_S, Events, end_hard_unless
+from twintrack.execution.answer import HARD_END_AFTER_S, ORPHAN_ENDS_AFTER_S, Events, end_hard_unless
 from twintrack.execution.worker.run_request import answer_request
 from twintrack.execution.worker.serve import MAX_LINE, limited_lines, serve
 from twintrack.progress.callbacks import CancelToken
@@ -60,13 +60,13 @@ def _private_channel() -> Events:
 
 def _listen(cancel: CancelToken, ended: threading.Event, events: Events) -> None:
     """Wait for a line ``cancel`` or the end of standard input."""
-    patience_s = ORPHAN_PATIENCE_S
+    after_s = ORPHAN_ENDS_AFTER_S
     for line in limited_lines(sys.stdin):
         if line.strip() == "cancel":
-            patience_s = PATIENCE_S
+            after_s = HARD_END_AFTER_S
             break
     cancel.cancel()
-    end_hard_unless(ended, events, patience_s)
+    end_hard_unless(ended, events, after_s)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
-from twintrack.execution.answer import ORPHAN_PATIENCE_S, Events, end_hard_unless
+from twintrack.execution.answer import ORPHAN_ENDS_AFTER_S, Events, end_hard_unless
 from twintrack.execution.worker.run_request import answer_request
 from twintrack.progress.callbacks import CancelToken
 from twintrack.system.json_file import parse_json
@@ -52,7 +52,7 @@ def serve(lines: Iterable[str], events: Events) -> int:
     jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
     over = threading.Event()
     threading.Thread(target=_listen, args=(lines, jobs, events, over), daemon=True).start()
-    _import_ahead()
+    _import_packages()
     events.say(event="ready", devices=_devices())
     try:
         return _answer_all(jobs, events)
@@ -94,7 +94,7 @@ def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: 
         jobs.put(open_jobs[-1])
     _cancel(open_jobs, events)
     jobs.put(None)
-    end_hard_unless(over, events, ORPHAN_PATIENCE_S)
+    end_hard_unless(over, events, ORPHAN_ENDS_AFTER_S)
 
 
 def limited_lines(stream: TextIO) -> Iterator[str]:
@@ -127,12 +127,12 @@ def _cancel(jobs: list[_Job], events: Events) -> None:
             end_hard_unless(job.ended, events)
 
 
-def _import_ahead() -> None:
+def _import_packages() -> None:
     """Import what the networks need; what is missing shows when a request needs it."""
-    from twintrack.inference import import_ahead
+    from twintrack.inference import import_packages
 
     try:
-        import_ahead()
+        import_packages()
     except ImportError as error:
         _log.warning("a package of the engine is missing: %s", error)
 

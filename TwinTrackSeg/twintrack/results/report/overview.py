@@ -32,7 +32,7 @@ COLOUR_MAP = "plasma"
 """matplotlib's name of the colours of the map: perceptually uniform, colour-blind safe, and nowhere grey as the CT."""
 
 ISO_LEVELS = (0.2, 0.4, 0.6, 0.8)
-"""Levels of the white contours: one reader in five, two, three, four."""
+"""Levels of the white contours: one rater in five, two, three, four."""
 
 HU_WINDOW = (-110.0, 240.0)
 """Grey values of the CT from black to white: abdominal soft tissue with contrast."""

@@ -44,7 +44,7 @@ class StructuredVessel:
     name : str
         Vessel.
     contact, degree, length, lumen : str
-        What the software found, at half of the readers.
+        What the software found, at half of the raters.
     human : tuple of str
         One text for each of `HUMAN_ITEMS`; empty, or that the item does not apply.
     """
@@ -92,7 +92,7 @@ def _row(title: str, is_artery: bool, vessel: object, levels: object) -> Structu
 
 
 def _at_half(values: object, levels: object, unit: str) -> str:
-    """Return a curve's value at half of the readers."""
+    """Return a curve's value at half of the raters."""
     if isinstance(values, list) and isinstance(levels, list) and len(values) == len(levels):
         for level, value in zip(levels, values, strict=True):
             known = number(level)

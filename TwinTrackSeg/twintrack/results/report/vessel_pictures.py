@@ -1,4 +1,4 @@
-"""Pictures of one vessel for a reader: the worst cross-section, the angle curve, and the wall laid flat.
+"""Pictures of one vessel for a radiologist: the worst cross-section, the angle curve, and the wall laid flat.
 
 Directions are told by the patient: A anterior, P posterior, R right, L left, H head, F foot.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from twintrack.invasion.reader_categories import CATEGORY_THRESHOLD, ENCASEMENT_DEG
+from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, ENCASEMENT_DEG
 from twintrack.invasion.result import InvasionResult, VesselInvasion
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst_section import WorstSection
@@ -32,7 +32,7 @@ WINDOW_HU = (-125.0, 275.0)
 """Soft tissue window."""
 
 LEAST_CONTACT = 0.1
-"""Fraction of readers with contact from which a vessel is drawn."""
+"""Fraction of raters with contact from which a vessel is drawn."""
 
 ISO_LEVELS = (0.2, 0.5, 0.8)
 
@@ -44,7 +44,7 @@ Reals = NDArray[np.float64]
 
 
 def vessel_pictures(ct: Volume, probability: Volume, result: InvasionResult) -> dict[str, bytes]:
-    """Draw every vessel that at least a few readers would see contact with.
+    """Draw every vessel that at least a few raters would see contact with.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a result says, in words and rounded numbers for a reader: from ``result.json`` and ``invasion.json``.
+"""What a result says, in words and rounded numbers for a radiologist: from ``result.json`` and ``invasion.json``.
 
 Every field is optional: what is missing or not a number reads as `MISSING`, never as zero.
 """
@@ -92,7 +92,7 @@ def with_unit(value: object, unit: str, digits: int = 1) -> str:
 
 
 def percent(value: object) -> str:
-    """Write a fraction of readers as a percentage."""
+    """Write a fraction of raters as a percentage."""
     known = number(value)
     return MISSING if known is None else f"{100 * known:.0f} %"
 
@@ -144,7 +144,7 @@ def vessel_readings(invasion: Mapping[str, object] | None, threshold: object) ->
 
 
 def contact_pattern(pattern: object) -> list[tuple[str, str]]:
-    """Return the contact pattern of all vessels as names and texts; fractions of readers as percentages."""
+    """Return the contact pattern of all vessels as names and texts; fractions of raters as percentages."""
     if not isinstance(pattern, Mapping):
         return []
     rows = []

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch
     from twintrack.metrics import CaseMetrics, LesionCandidate
 
-__all__ = ["DrawnSketches", "ScoredCase", "score_rows"]
+__all__ = ["DrawnSketches", "MetricsRow", "score_rows"]
 
 
 @dataclass(frozen=True)
-class ScoredCase:
+class MetricsRow:
     """The metrics of one case.
 
     Attributes
@@ -31,7 +31,7 @@ class ScoredCase:
         By column; None where one is undefined.
     candidates : tuple
         Its lesion candidates.
-    untouched, lonely : bool
+    untouched, single_rater : bool
         Whether no rater marked a voxel, and whether there is one rater only.
     """
 
@@ -39,7 +39,7 @@ class ScoredCase:
     metrics: dict[str, float | None]
     candidates: tuple[LesionCandidate, ...]
     untouched: bool
-    lonely: bool
+    single_rater: bool
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ class DrawnSketches:
         return DrawnSketches({name: sketch + other.by_column[name] for name, sketch in self.by_column.items()})
 
 
-def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> tuple[list[ScoredCase], DrawnSketches]:
+def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> tuple[list[MetricsRow], DrawnSketches]:
     """Compute the metrics of some rows, one case in memory at a time, and sketch the columns `drawn`."""
-    scored: list[ScoredCase] = []
+    scored: list[MetricsRow] = []
     sketches: dict[str, ScoreSketch] = {}
     for row in rows:
         volumes, masks = _read(row, drawn)
@@ -62,7 +62,7 @@ def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> tuple[list[
         _sketch(row, volumes, masks, drawn, sketches)
         untouched = not any(mask.array.any() for mask in masks.values())
         metrics = found.row(tuple(VESSEL_VALUES))
-        scored.append(ScoredCase(row.case, metrics, found.candidates, untouched, len(masks) == 1))
+        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, len(masks) == 1))
     return scored, DrawnSketches(sketches)
 
 

@@ -17,10 +17,10 @@ from twintrack.errors import InputError
 from twintrack.io.manifest import ManifestInputs, ManifestRows, scan_manifest
 from twintrack.metrics import CandidatePool
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
-from twintrack.studies.evaluate.cases import DrawnSketches, ScoredCase, score_rows
+from twintrack.studies.evaluate.cases import DrawnSketches, MetricsRow, score_rows
 from twintrack.studies.evaluate.summary import CohortScores, summarise_cohort
 from twintrack.studies.evaluate.tables import latex_summary, markdown_summary
-from twintrack.studies.map_cases import Spread, one_by_one
+from twintrack.studies.map_cases import MapCases, one_by_one
 from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.csv_cells import harmless
 
@@ -40,7 +40,7 @@ def evaluate_manifest(
     bootstrap: int = 5000,
     seed: int = 0,
     compare: str | Path | None = None,
-    spread: Spread = one_by_one,
+    map_cases: MapCases = one_by_one,
     overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -62,7 +62,7 @@ def evaluate_manifest(
         Resamples of the cases for the 95 % intervals.
     compare : path, optional
         A manifest with the same cases and another method's probability: adds the paired difference to it.
-    spread : Spread
+    map_cases : MapCases
         Shares the cases out; by default one after the other in this process.
     overwrite : bool
         Whether other files at the places of `FILES` are replaced; never those that are read.
@@ -82,10 +82,10 @@ def evaluate_manifest(
     inputs = ManifestInputs((rows,) if others is None else (rows, others))
     check_output_folder(out, FILES, command=COMMAND, inputs=inputs, overwrite=overwrite)
     with atomic_folder(out, command=COMMAND, last="summary.json", inputs=inputs, overwrite=overwrite) as folder:
-        ours = score_cohort(rows, folder / "metrics.csv", spread, part(progress, 0.0, span), cancel)
+        ours = score_cohort(rows, folder / "metrics.csv", map_cases, part(progress, 0.0, span), cancel)
         other = None
         if others is not None:
-            other = score_cohort(others, folder / "metrics_compare.csv", spread, part(progress, span, 0.96), cancel)
+            other = score_cohort(others, folder / "metrics_compare.csv", map_cases, part(progress, span, 0.96), cancel)
         progress(0.96, "resampling cases")
         summary = summarise_cohort(ours, other, bootstrap, seed)
         (folder / "summary.md").write_text(markdown_summary(summary), encoding="utf-8")
@@ -113,7 +113,7 @@ def _check_pairs(ours: ManifestRows, others: ManifestRows) -> None:
 def score_cohort(
     rows: ManifestRows,
     metrics: Path,
-    spread: Spread = one_by_one,
+    map_cases: MapCases = one_by_one,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> CohortScores:
@@ -122,7 +122,7 @@ def score_cohort(
     with metrics.open("w", newline="", encoding="utf-8") as stream:
         table = _Table(stream)
         work = partial(score_rows, drawn=drawn)
-        found: DrawnSketches = spread(work, rows, progress, cancel or CancelToken(), table.add)
+        found: DrawnSketches = map_cases(work, rows, progress, cancel or CancelToken(), table.add)
     if len(table.untouched) == len(rows):
         raise InputError(f"{rows.path}: no annotation of any case holds tumour, so there is nothing to compare with")
     return CohortScores(
@@ -132,7 +132,7 @@ def score_cohort(
         np.frombuffer(table.values).reshape(len(table.cases), len(table.columns)),
         table.candidates,
         found.by_column,
-        tuple(_warnings(len(rows), table.untouched, table.lonely)),
+        tuple(_warnings(len(rows), table.untouched, table.single_rater)),
     )
 
 
@@ -149,9 +149,9 @@ class _Table:
     values: array[float] = field(default_factory=lambda: array("d"))
     candidates: CandidatePool = field(default_factory=CandidatePool)
     untouched: list[str] = field(default_factory=list)
-    lonely: list[str] = field(default_factory=list)
+    single_rater: list[str] = field(default_factory=list)
 
-    def add(self, scored: Sequence[ScoredCase]) -> None:
+    def add(self, scored: Sequence[MetricsRow]) -> None:
         """Take the next cases."""
         writer = csv.writer(self.stream)
         for one in scored:
@@ -165,17 +165,17 @@ class _Table:
             self.candidates.add(one.candidates)
             if one.untouched:
                 self.untouched.append(one.case)
-            if one.lonely:
-                self.lonely.append(one.case)
+            if one.single_rater:
+                self.single_rater.append(one.case)
 
 
-def _warnings(cases: int, untouched: list[str], lonely: list[str]) -> Iterator[str]:
+def _warnings(cases: int, untouched: list[str], single_rater: list[str]) -> Iterator[str]:
     if cases == 1:
         yield "one case only: no interval over cases can be given"
     if untouched:
         yield f"no rater marked tumour in {_some(untouched)}: ECE over the whole volume, CRPS 0 by the protocol's rule"
-    if lonely:
-        yield f"one rater only in {_some(lonely)}: the protocol's CRPS is 0 there, whatever was predicted"
+    if single_rater:
+        yield f"one rater only in {_some(single_rater)}: the protocol's CRPS is 0 there, whatever was predicted"
 
 
 def _some(cases: list[str]) -> str:

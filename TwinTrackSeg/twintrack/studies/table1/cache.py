@@ -21,7 +21,7 @@ from twintrack.system.atomic import atomic_path
 from twintrack.system.ownership import Inputs
 from twintrack.volume import Volume
 
-__all__ = ["CaseSample", "ExperimentStore", "content_key"]
+__all__ = ["ExperimentStore", "VoxelSample", "content_key"]
 
 KEY_DIGITS = 16
 """Hexadecimal digits of a key in a file name: 64 bits, more than enough to tell a few thousand results apart."""
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class CaseSample:
+class VoxelSample:
     """All that a fit needs of a calibration case: the voxels with a score or a mark, in no particular shape.
 
     Attributes
@@ -46,7 +46,7 @@ class CaseSample:
     marks: dict[int, NDArray[np.bool_]]
 
     @classmethod
-    def of(cls, score: Volume, annotations: Mapping[int, Volume]) -> CaseSample:
+    def of(cls, score: Volume, annotations: Mapping[int, Volume]) -> VoxelSample:
         """Take the voxels of a case that a fit can learn from or has to count as missed."""
         used = score.array > 0
         for mask in annotations.values():
@@ -84,11 +84,11 @@ class ExperimentStore:
         except OSError as error:
             raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another result folder") from error
 
-    def sample(self, name: str, key: str) -> CaseSample | None:
+    def sample(self, name: str, key: str) -> VoxelSample | None:
         """Return a kept sample, or None."""
         return self._find(self._path(name, key, ".npz"), _read_sample)
 
-    def keep_sample(self, name: str, key: str, sample: CaseSample) -> None:
+    def keep_sample(self, name: str, key: str, sample: VoxelSample) -> None:
         """Keep what a fit needs of a case."""
         raters = list(sample.marks)
         packed = np.stack([np.packbits(marks) for marks in sample.marks.values()])
@@ -129,11 +129,11 @@ class ExperimentStore:
             return None
 
 
-def _read_sample(path: Path) -> CaseSample:
+def _read_sample(path: Path) -> VoxelSample:
     # Opened here, because numpy leaves a damaged file open.
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
         score, raters, packed = kept["score"], kept["raters"], kept["marks"]
     if len(raters) != len(packed) or len(raters) == 0:
         raise InputError("holds other raters than marks")
     marks = np.unpackbits(packed, axis=1, count=score.size).astype(bool)
-    return CaseSample(score, {int(rater): marks[place] for place, rater in enumerate(raters)})
+    return VoxelSample(score, {int(rater): marks[place] for place, rater in enumerate(raters)})

@@ -11,7 +11,7 @@ from twintrack.io.manifest import ManifestRow, located, read_annotations, read_m
 from twintrack.io.volumes import read_volume
 from twintrack.volume import Volume
 
-__all__ = ["CaseVolumes", "StudyCase", "manifest_cases", "phantom_cases"]
+__all__ = ["StudyCase", "StudyVolumes", "manifest_cases", "phantom_cases"]
 
 FIRST_SEED = 1_000_000
 """Far above all seeds whose phantoms the demo bundle was trained, calibrated or tested on (see its config.json)."""
@@ -20,7 +20,7 @@ SEEDS_A_RUN = 10_000
 """Phantoms of one run: the first half for calibration, the second half for the test."""
 
 RATERS = 5
-"""Readers of every phantom, as many as in CURVAS-PDACVI."""
+"""Raters of every phantom, as many as in CURVAS-PDACVI."""
 
 FEWEST_CASES = 2
 """One case says nothing about the next."""
@@ -29,7 +29,7 @@ SPLITS = ("calibration", "test")
 
 
 @dataclass(frozen=True)
-class CaseVolumes:
+class StudyVolumes:
     """The volumes of a case, all on the CT's grid.
 
     Attributes
@@ -70,7 +70,7 @@ class StudyCase:
     name: str
     where: str
     content: str
-    read: Callable[[], CaseVolumes]
+    read: Callable[[], StudyVolumes]
     raters: frozenset[int]
     files: tuple[Path, ...] = ()
 
@@ -140,18 +140,18 @@ def _study_case(row: ManifestRow) -> StudyCase:
 
 
 def _phantom(seed: int) -> StudyCase:
-    def read() -> CaseVolumes:
+    def read() -> StudyVolumes:
         from twintrack.phantom import make_phantom
 
         case = make_phantom(seed, raters=RATERS)
-        return CaseVolumes(case.ct, dict(enumerate(case.annotations, start=1)), case.vessels)
+        return StudyVolumes(case.ct, dict(enumerate(case.annotations, start=1)), case.vessels)
 
     raters = frozenset(range(1, RATERS + 1))
     return StudyCase(f"phantom_{seed}", f"phantom of seed {seed}", f"phantom {seed}, {RATERS} raters", read, raters)
 
 
-def _reader(row: ManifestRow) -> Callable[[], CaseVolumes]:
-    def read() -> CaseVolumes:
+def _reader(row: ManifestRow) -> Callable[[], StudyVolumes]:
+    def read() -> StudyVolumes:
         from twintrack.io.ct import load_ct
 
         with located(row, "image"):
@@ -163,7 +163,7 @@ def _reader(row: ManifestRow) -> Callable[[], CaseVolumes]:
                 vessels = read_volume(row.files["vessels"])
                 if not vessels.geometry.same_grid(ct.geometry):
                     raise InputError("vessels lies on another grid than the image; resample it to that grid")
-        return CaseVolumes(ct, annotations, vessels)
+        return StudyVolumes(ct, annotations, vessels)
 
     return read
 

@@ -19,7 +19,7 @@ from twintrack.system.csv_cells import harmless
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ReliabilityCurve
 
-__all__ = ["FILES", "REFERENCE", "UNCALIBRATED", "TestCase", "summarise", "write_report"]
+__all__ = ["FILES", "REFERENCE", "UNCALIBRATED", "TestScores", "summarise", "write_report"]
 
 FILES = ("metrics.csv", "table1.md", "table1.tex", "reliability.png", "calibrators", "summary.json")
 """All that an experiment writes beside the folder with its cases."""
@@ -38,7 +38,7 @@ LEVELS = 10_001
 
 
 @dataclass(frozen=True)
-class TestCase:
+class TestScores:
     """What was measured on a test case.
 
     Attributes
@@ -60,7 +60,7 @@ class TestCase:
 
 
 def write_report(
-    folder: Path, cases: Sequence[TestCase], calibrators: Mapping[str, Calibrator], about: Mapping[str, Any]
+    folder: Path, cases: Sequence[TestScores], calibrators: Mapping[str, Calibrator], about: Mapping[str, Any]
 ) -> None:
     """Write all `FILES` into a folder."""
     from twintrack.calibration import write_calibrator
@@ -78,7 +78,7 @@ def write_report(
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def summarise(cases: Sequence[TestCase], *, resamples: int, seed: int) -> dict[str, Any]:
+def summarise(cases: Sequence[TestScores], *, resamples: int, seed: int) -> dict[str, Any]:
     """Return for every row the means over the cases and those of the paired difference to `REFERENCE`, as JSON values.
 
     All rows and differences see the same resamples of the cases.
@@ -93,7 +93,7 @@ def summarise(cases: Sequence[TestCase], *, resamples: int, seed: int) -> dict[s
     return {"reference": REFERENCE, "rows": rows}
 
 
-def _values(cases: Sequence[TestCase], name: str) -> NDArray[np.float64]:
+def _values(cases: Sequence[TestScores], name: str) -> NDArray[np.float64]:
     """Return the metrics of a row as float64 (case, metric); NaN where one is undefined."""
     return np.array(
         [[np.nan if value is None else value for value in case.rows[name].values()] for case in cases], dtype=float
@@ -112,7 +112,9 @@ def _map_differences(calibrators: Mapping[str, Calibrator]) -> dict[str, Any]:
     return found
 
 
-def _warnings(about: Mapping[str, Any], calibrators: Mapping[str, Calibrator], cases: Sequence[TestCase]) -> list[str]:
+def _warnings(
+    about: Mapping[str, Any], calibrators: Mapping[str, Calibrator], cases: Sequence[TestScores]
+) -> list[str]:
     warnings = list(calibrators[REFERENCE].warnings)
     if about["bundle"]["demo"] and about["data"]["kind"] == "manifest":
         warnings.append("the demo bundle knows synthetic phantoms only; on patients its numbers mean nothing")
@@ -125,7 +127,7 @@ def _warnings(about: Mapping[str, Any], calibrators: Mapping[str, Calibrator], c
     return warnings
 
 
-def _write_metrics(path: Path, cases: Sequence[TestCase]) -> None:
+def _write_metrics(path: Path, cases: Sequence[TestScores]) -> None:
     """Write a line for every row of every case: full precision, nothing where a metric is undefined."""
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
@@ -138,7 +140,7 @@ def _write_metrics(path: Path, cases: Sequence[TestCase]) -> None:
                 )
 
 
-def _draw(path: Path, cases: Sequence[TestCase]) -> None:
+def _draw(path: Path, cases: Sequence[TestScores]) -> None:
     from twintrack.calibration import plot_reliability
 
     curves = {shown: _curve([case.reliability[name] for case in cases]) for name, shown in DRAWN.items()}

@@ -15,9 +15,9 @@ from twintrack.errors import InputError, RoiError
 from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress
 from twintrack.settings import SegmentSettings
-from twintrack.studies.table1.cache import CaseSample, ExperimentStore, content_key
-from twintrack.studies.table1.cases import CaseVolumes, StudyCase
-from twintrack.studies.table1.report import UNCALIBRATED, TestCase
+from twintrack.studies.table1.cache import ExperimentStore, VoxelSample, content_key
+from twintrack.studies.table1.cases import StudyCase, StudyVolumes
+from twintrack.studies.table1.report import UNCALIBRATED, TestScores
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -73,14 +73,14 @@ class ExperimentRun:
             sample = self._store.sample(case.name, key)
             if sample is None:
                 volumes = case.read()
-                sample = CaseSample.of(self._segment(case, volumes), volumes.annotations)
+                sample = VoxelSample.of(self._segment(case, volumes), volumes.annotations)
                 self._store.keep_sample(case.name, key, sample)
             sketch = sketch + ScoreSketch.of_case(sample.score, sample.annotations)
         return sketch
 
     def score(
         self, cases: Sequence[StudyCase], calibrators: Mapping[str, Calibrator], progress: Progress
-    ) -> list[TestCase]:
+    ) -> list[TestScores]:
         """Score the test cases and compute the metrics of every row."""
         fitted = content_key(*(json.dumps(calibrator_to_json(calibrator)) for calibrator in calibrators.values()))
         found = []
@@ -91,7 +91,7 @@ class ExperimentRun:
             if record is None:
                 record = self._measure(case, calibrators)
                 self._store.keep_record(case.name, key, record)
-            found.append(TestCase(case.name, record["rows"], record["reliability"]))
+            found.append(TestScores(case.name, record["rows"], record["reliability"]))
         return found
 
     def _begin(self, number: int, cases: Sequence[StudyCase], what: str, progress: Progress) -> None:
@@ -103,7 +103,7 @@ class ExperimentRun:
     def _key(self, case: StudyCase) -> str:
         return content_key(case.content, self._bundle.sha256, __version__)
 
-    def _segment(self, case: StudyCase, volumes: CaseVolumes) -> Volume:
+    def _segment(self, case: StudyCase, volumes: StudyVolumes) -> Volume:
         """Return the pooled score; 0 everywhere where stage 1 finds no organ, as a radiologist would get it."""
         from twintrack.pipeline import segment
 

@@ -1,7 +1,7 @@
-"""Readers who outline the tumour, each in an own way, and the mean human response expected of them.
+"""Raters who outline the tumour, each in an own way, and the mean human response expected of them.
 
-A reader marks voxel x when ``depth(x) + spread(x) * u(x) > 0``, where ``u`` is the reader's tendency plus smooth hand
-noise, standard normal at every voxel. The share of readers who mark x therefore is known in closed form: the normal
+A rater marks voxel x when ``depth(x) + spread(x) * u(x) > 0``, where ``u`` is the rater's tendency plus smooth hand
+noise, standard normal at every voxel. The share of raters who mark x therefore is known in closed form: the normal
 distribution function of ``depth / spread``, times the chance that the voxel was not missed.
 """
 
@@ -15,25 +15,25 @@ from numpy.typing import NDArray
 from twintrack.phantom.lesion import LesionField
 from twintrack.phantom.shapes import smooth_noise
 
-__all__ = ["ReaderModel", "draw_reader", "expected_response"]
+__all__ = ["RaterModel", "draw_rater", "expected_response"]
 
 
 @dataclass(frozen=True)
-class ReaderModel:
-    """How the population of readers behaves.
+class RaterModel:
+    """How the population of raters behaves.
 
     Attributes
     ----------
     spread_per_fade : float
         Standard deviation of the outline in units of the margin's fade length.
     tendency_share : float
-        Share of that variance which is the reader's own constant tendency (tight or generous); the rest is hand noise.
+        Share of that variance which is the rater's own constant tendency (tight or generous); the rest is hand noise.
     hand_length_mm : float
         Correlation length of the hand noise.
     stop_early, stop_part : float
-        Chance that a reader stops too early at the upper or lower end, and the largest part of the extent then lost.
+        Chance that a rater stops too early at the upper or lower end, and the largest part of the extent then lost.
     overlook : float
-        Chance that a reader does not mark the tumour at all.
+        Chance that a rater does not mark the tumour at all.
     """
 
     spread_per_fade: float = 1.1
@@ -44,23 +44,23 @@ class ReaderModel:
     overlook: float = 0.02
 
 
-def draw_reader(
+def draw_rater(
     rng: np.random.Generator,
     field: LesionField,
     allowed: NDArray[np.bool_],
     spacing_xyz_mm: tuple[float, float, float],
-    model: ReaderModel,
+    model: RaterModel,
     *,
     tendency: float | None = None,
 ) -> NDArray[np.bool_]:
-    """Return one reader's mask (z, y, x).
+    """Return one rater's mask (z, y, x).
 
     Parameters
     ----------
     allowed : numpy.ndarray
-        Voxels that a reader may mark (inside the body, outside vessel lumens).
+        Voxels that a rater may mark (inside the body, outside vessel lumens).
     tendency : float, optional
-        The reader's own tendency in standard deviations, positive for generous; drawn when not given.
+        The rater's own tendency in standard deviations, positive for generous; drawn when not given.
     """
     own = rng.standard_normal() if tendency is None else tendency
     hand = smooth_noise(rng, field.depth_mm.shape, model.hand_length_mm, spacing_xyz_mm)
@@ -76,8 +76,8 @@ def draw_reader(
     return mask
 
 
-def expected_response(field: LesionField, allowed: NDArray[np.bool_], model: ReaderModel) -> NDArray[np.float32]:
-    """Return the true mean human response (z, y, x): the share of the reader population that marks each voxel."""
+def expected_response(field: LesionField, allowed: NDArray[np.bool_], model: RaterModel) -> NDArray[np.float32]:
+    """Return the true mean human response (z, y, x): the share of the rater population that marks each voxel."""
     from scipy.special import ndtr
 
     drawn = ndtr(field.depth_mm / (np.float32(model.spread_per_fade) * field.fade_mm))

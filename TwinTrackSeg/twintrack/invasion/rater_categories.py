@@ -1,9 +1,9 @@
-"""From a vessel's wall to how many readers would call it what.
+"""From a vessel's wall to how many raters would call it what.
 
-The map's value is the expected fraction of readers who mark a voxel. If the readers are nested, so that a more generous
-one marks all that a tighter one marks, the set ``map >= t`` is what the reader at quantile ``t`` of tightness draws,
-and a share ``t`` of the readers is at least as generous. An integral over ``t`` is then a mean over readers, and the
-angle at ``t = 0.9`` the one that a tenth of the readers stay below. Readers are only roughly nested and a map is only
+The map's value is the expected fraction of raters who mark a voxel. If the raters are nested, so that a more generous
+one marks all that a tighter one marks, the set ``map >= t`` is what the rater at quantile ``t`` of tightness draws,
+and a share ``t`` of the raters is at least as generous. An integral over ``t`` is then a mean over raters, and the
+angle at ``t = 0.9`` the one that a tenth of the raters stay below. Raters are only roughly nested and a map is only
 as good as its calibration, so these are expectations, not counts.
 """
 
@@ -16,10 +16,10 @@ import numpy as np
 
 from twintrack.invasion.wall import VesselWall
 
-__all__ = ["CATEGORY_THRESHOLD", "ENCASEMENT_DEG", "Category", "ReaderView", "category_of", "reader_view"]
+__all__ = ["CATEGORY_THRESHOLD", "ENCASEMENT_DEG", "Category", "RaterView", "category_of", "rater_view"]
 
 CATEGORY_THRESHOLD = 0.5
-"""Level at which the one-word category is taken: the outline of the median reader."""
+"""Level at which the one-word category is taken: the outline of the median rater."""
 
 ENCASEMENT_DEG = 180.0
 """Contact of more than this is encasement; exactly this is still abutment."""
@@ -37,19 +37,19 @@ class Category(str, Enum):
 
 
 @dataclass(frozen=True)
-class ReaderView:
-    """What nested readers would report of one vessel.
+class RaterView:
+    """What nested raters would report of one vessel.
 
     Attributes
     ----------
     expected_angle_deg : float
-        Mean over readers of the contact angle at the worst section.
+        Mean over raters of the contact angle at the worst section.
     angle_p10_deg, angle_p90_deg : float
-        Angles that a tenth of the readers stay below and that a tenth exceed.
+        Angles that a tenth of the raters stay below and that a tenth exceed.
     p_contact : float
-        Largest probability level with contact: the expected fraction of readers who see contact.
+        Largest probability level with contact: the expected fraction of raters who see contact.
     p_encased : float
-        Largest level with more than 180 degrees: the expected fraction of readers who see encasement.
+        Largest level with more than 180 degrees: the expected fraction of raters who see encasement.
     category : Category
         At `CATEGORY_THRESHOLD`.
     """
@@ -63,7 +63,7 @@ class ReaderView:
 
     @property
     def category_probability(self) -> dict[str, float]:
-        """Expected fraction of readers who give each category; sums to 1."""
+        """Expected fraction of raters who give each category; sums to 1."""
         return {
             Category.NONE.value: 1 - self.p_contact,
             Category.ABUTMENT.value: self.p_contact - self.p_encased,
@@ -78,11 +78,11 @@ def category_of(angle_deg: float) -> Category:
     return Category.ENCASEMENT if angle_deg > ENCASEMENT_DEG else Category.ABUTMENT
 
 
-def reader_view(wall: VesselWall) -> ReaderView:
-    """Turn the touch levels of a vessel into the distribution over readers."""
+def rater_view(wall: VesselWall) -> RaterView:
+    """Turn the touch levels of a vessel into the distribution over raters."""
     levels = (np.arange(QUADRATURE_LEVELS) + 0.5) / QUADRATURE_LEVELS
     at_half, p10, p90 = wall.angles_deg(np.array([CATEGORY_THRESHOLD, 0.9, 0.1]))
-    return ReaderView(
+    return RaterView(
         expected_angle_deg=float(wall.angles_deg(levels).mean()),
         angle_p10_deg=float(p10),
         angle_p90_deg=float(p90),
