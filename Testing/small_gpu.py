@@ -1,12 +1,15 @@
 """A stand-in for a GPU with little memory: tensors lie in main memory and say ``cuda``, larger ones are refused.
 
 What torch itself does when a GPU is full happens where it happens there, at the allocation: an operation whose result
-is larger than the limit raises ``torch.OutOfMemoryError``. Nothing of the engine or of nnU-Net is replaced but the
-question whether there is a GPU.
+is larger than the limit raises ``torch.OutOfMemoryError``; NVIDIA's libraries, which take memory of their own, fail in
+their own words, in the functions that are named. Nothing of the engine or of nnU-Net is replaced but the question
+whether there is a GPU.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -24,9 +27,9 @@ class OnGpu(torch.Tensor):
 
 
 class _SmallGpu(TorchFunctionMode):
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: float, fails_in: Collection[str]) -> None:
         super().__init__()
-        self._limit_bytes = limit_bytes
+        self._limit_bytes, self._fails_in = limit_bytes, frozenset(fails_in)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
@@ -52,10 +55,23 @@ class _SmallGpu(TorchFunctionMode):
             size = result.nelement() * result.element_size()
             if size > self._limit_bytes:
                 raise torch.OutOfMemoryError(f"CUDA out of memory. Tried to allocate {size} bytes.")
+            if self._fails_in & set(_callers()):
+                raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
 
-def use_small_gpu(limit_bytes: int) -> None:
-    """Give this process, until it ends, a GPU on which no tensor may be larger than `limit_bytes`."""
+def _callers() -> list[str]:
+    frame, names = sys._getframe(), []
+    while frame.f_back is not None:
+        frame = frame.f_back
+        names.append(frame.f_code.co_name)
+    return names
+
+
+def use_small_gpu(limit_bytes: float, fails_in: Collection[str] = ()) -> None:
+    """Give this process, until it ends, a GPU on which no tensor may be larger than `limit_bytes`.
+
+    In the functions `fails_in`, and in what they call, every operation on it fails as NVIDIA's libraries do.
+    """
     store_module.select_device = lambda _request: CHOSEN  # type: ignore[assignment]
     torch.cuda.synchronize = lambda *_: None  # type: ignore[assignment]
-    _SmallGpu(limit_bytes).__enter__()
+    _SmallGpu(limit_bytes, fails_in).__enter__()

@@ -64,3 +64,32 @@ def test_a_gpu_out_of_memory_ends_in_a_whole_result_that_says_what_was_done(
     found = read_volume(tmp_path / "out" / "probability.nii.gz").array
     np.testing.assert_allclose(found, expected, rtol=0, atol=0 if device == "cpu" else ROUNDING)
     assert json.dumps(result["warnings"]).count("GPU") == 0  # the map is as good as ever
+
+
+@pytest.mark.parametrize(
+    ("function", "device", "notes"),
+    [
+        ("_resample", "cuda", ["resample the CT; the CPU does it"]),
+        ("apply_inference_nonlin", "cuda", ["it is done in main memory"]),
+        ("to_grid", "cuda", ["it is done in main memory"]),
+        ("_predict", "cpu", ["2 tiles", "1 tile at", "main memory", "the CPU runs it"]),
+    ],
+    ids=["preprocessing", "pooling", "back to the CT's grid", "networks"],
+)
+def test_wherever_in_a_run_a_library_of_the_gpu_runs_out_of_memory_the_run_goes_on(
+    undisturbed, bundle_folder, tmp_path, function, device, notes
+):
+    ct, expected = undisturbed
+    content = request(
+        ct, bundle_folder, tmp_path / "out", roi="auto" if function == "_resample" else ROI, device="auto"
+    )
+    ended = run(content, tmp_path / "log", at("reading the CT", lambda: use_small_gpu(float("inf"), [function])))
+    assert (ended.code, ended.events[-1]["event"]) == (0, "done"), ended.sentence
+    result = assert_whole(tmp_path / "out")
+    assert result["device"] == device
+    told = result["engine"]["notes"]
+    assert len(told) == len(notes), told
+    assert all(words in note for words, note in zip(notes, told, strict=True)), told
+    if function != "_resample":  # only stage 1 resamples this CT
+        found = read_volume(tmp_path / "out" / "probability.nii.gz").array
+        np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)

@@ -14,7 +14,7 @@ from twintrack.errors import InputError, OutputError
 from twintrack.execution.server.certificates import make_certificates
 from twintrack.execution.server.client import _checked, _hash_of
 from twintrack.execution.server.endpoint import CERTIFICATE_FILES, check_pair, parse_address, probe, security_of
-from twintrack.execution.server.job import Model
+from twintrack.execution.server.job import OfferedModel
 from twintrack.execution.server.server import running_server
 from twintrack.execution.server.spool import CHUNK_BYTES, Spool
 from twintrack.execution.server.upload import pack
@@ -56,7 +56,7 @@ def test_any_other_address_is_refused_by_itself(address, certificates, words):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "gpu.example", "192.168.1.4", "::"])
 def test_a_server_without_certificates_listens_to_this_computer_only(host):
-    with pytest.raises(InputError, match="needs certificates"), running_server(Model("bundle", ""), host=host):
+    with pytest.raises(InputError, match="needs certificates"), running_server(OfferedModel("bundle", ""), host=host):
         pass
 
 
@@ -64,7 +64,7 @@ def test_a_port_in_use_is_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         refused = pytest.raises(InputError, match=f"127.0.0.1:{port}: cannot be listened on")
-        with refused, running_server(Model("bundle", ""), port=port):
+        with refused, running_server(OfferedModel("bundle", ""), port=port):
             pass
 
 
