@@ -20,7 +20,15 @@ if TYPE_CHECKING:
     from twintrack.inference.loaded_model import LoadedModel
     from twintrack.inference.network_store import NetworkStore
 
-__all__ = ["HARD_END_AFTER_S", "ORPHAN_ENDS_AFTER_S", "Events", "answer", "end_hard_unless", "told_progress"]
+__all__ = [
+    "HARD_END_AFTER_S",
+    "ORPHAN_ENDS_AFTER_S",
+    "UNFORESEEN",
+    "Events",
+    "answer",
+    "end_hard_unless",
+    "told_progress",
+]
 
 HARD_END_AFTER_S = 20.0
 """A cancelled request that has not ended by itself after this time is ended with the process (a step without a check
@@ -28,6 +36,9 @@ hangs)."""
 
 ORPHAN_ENDS_AFTER_S = 4.0
 """The same for the end of standard input: nobody waits for the result any more."""
+
+UNFORESEEN = 1
+"""Exit code of a run that ended by an error that is not of ours; memory that was too little is among them."""
 
 
 class Events:
@@ -81,7 +92,7 @@ def answer(work: Callable[[], Path], events: Events, model: LoadedModel | None =
     if model is not None:
         model.drop()  # nobody knows what state its networks are in
     events.say(event="error", kind=said[0], message=said[1])
-    return 1
+    return UNFORESEEN
 
 
 def told_progress(events: Events, store: NetworkStore | None) -> Progress:

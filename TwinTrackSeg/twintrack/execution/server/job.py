@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack.errors import InputError, TwinTrackError
-from twintrack.execution.answer import HARD_END_AFTER_S, Events, answer, end_hard_unless, told_progress
+from twintrack.execution.answer import HARD_END_AFTER_S, UNFORESEEN, Events, answer, end_hard_unless, told_progress
 from twintrack.execution.server.spool import BEGUN, DIED, ENDED, PROBLEM, no_room
 from twintrack.inference.loaded_model import LoadedModel, return_memory
 from twintrack.io.volumes import check_single_file
@@ -170,11 +170,11 @@ def _segment(case: Job, worker: Worker) -> dict[str, Any]:
     events = _Forwarded(lambda event: worker.log_event(PROGRESS, {**event, "run": case.run}))
     threading.Thread(target=_watch, args=(Path(case.source), cancel, ended, events), daemon=True).start()
     try:
-        answer(lambda: _result(case, events, cancel), events, _loaded)
+        code = answer(lambda: _result(case, events, cancel), events, _loaded)
     finally:
         ended.set()
         return_memory()
-    if str(events.last.get("message", "")).startswith("unexpected: "):
+    if code == UNFORESEEN and events.last["kind"] != "MemoryError":
         _end_process(worker, str(events.last["kind"]))
     return events.last
 
