@@ -2,10 +2,10 @@
 
 from twintrack.inference.devices import DEVICES, Processor, describe_processor, find_processors, select_device
 from twintrack.inference.ensemble import SKIP_BELOW, EnsembleResult, score_ensemble
+from twintrack.inference.loaded_model import import_packages
 from twintrack.inference.localize import localize
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import check_weights
-from twintrack.inference.preload import import_packages
 from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
 
 __all__ = [

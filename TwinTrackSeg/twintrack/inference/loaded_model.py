@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import sys
 import threading
 from contextlib import suppress
@@ -11,9 +12,10 @@ from pathlib import Path
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError
 from twintrack.inference.network_store import NetworkStore
+from twintrack.inference.openvino import openvino_present
 from twintrack.settings import SegmentSettings
 
-__all__ = ["LoadedModel", "model_of_process", "return_memory"]
+__all__ = ["LoadedModel", "import_packages", "model_of_process", "return_memory"]
 
 
 class LoadedModel:
@@ -102,3 +104,30 @@ def return_memory() -> None:
 
         with suppress(AttributeError, OSError):  # a C library other than GNU's
             ctypes.CDLL(None).malloc_trim(0)
+
+
+MODULES = (
+    "torch",
+    "acvl_utils.cropping_and_padding.padding",
+    "dynamic_network_architectures.architectures.unet",
+    "nnunetv2.inference.sliding_window_prediction",
+    "nnunetv2.preprocessing.cropping.cropping",
+    "nnunetv2.preprocessing.normalization.default_normalization_schemes",
+    "nnunetv2.utilities.get_network_from_plans",
+    "nnunetv2.utilities.label_handling.label_handling",
+    "nnunetv2.utilities.plans_handling.plans_handler",
+)
+"""What the functions of this package import when they are called."""
+
+
+def import_packages() -> None:
+    """Import the packages that the networks need, so that the first run does not wait for them.
+
+    Raises
+    ------
+    ImportError
+        Names the package that is missing; OpenVINO may be.
+    """
+    for name in MODULES:
+        importlib.import_module(name)
+    openvino_present()

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twintrack.execution.cohort.case_folder import folder_name
-from twintrack.execution.cohort.case_row import STAGES, case_columns
 from twintrack.execution.cohort.plan import CASES, CohortPlan
+from twintrack.execution.cohort.process_case import STAGES, case_columns
 from twintrack.system.csv_cells import harmless
 
 if TYPE_CHECKING:
