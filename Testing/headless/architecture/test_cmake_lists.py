@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 MODULE = ROOT / "TwinTrackSeg"
 LEFT_OUT = {"CMakeLists.txt"}
 """Needed to build the module, not to run it."""

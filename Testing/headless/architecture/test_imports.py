@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-MODULE = Path(__file__).resolve().parents[2] / "TwinTrackSeg"
+MODULE = Path(__file__).resolve().parents[3] / "TwinTrackSeg"
 QT = {"qt", "ctk", "PythonQt", "PySide6", "PyQt5"}
 SLICER = {"slicer", "vtk", "vtkmodules", "mrml", "TwinTrackSegLib", "TwinTrackSeg"}
 HEAVY = {"torch", "nnunetv2", "highdicom", "pydicom", "matplotlib", "sklearn", "skimage", "SimpleITK", "dask"}

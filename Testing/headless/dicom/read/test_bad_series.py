@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.uid import UID, generate_uid
+from small_series import phantom
 
 from twintrack.dicom import read_series
 from twintrack.errors import InputError
-
-from .conftest import phantom
 
 MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 PET_STORAGE = "1.2.840.10008.5.1.4.1.1.128"

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from pydicom.datadict import tag_for_keyword
 from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
+from small_series import phantom
 
 from twintrack.dicom import DicomSeries, read_series, write_ct_series
 from twintrack.errors import InputError
-
-from .conftest import phantom
 
 KEYWORDS = [
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "BitsAllocated"),

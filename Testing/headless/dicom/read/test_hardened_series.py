@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pydicom.uid import generate_uid
+from small_series import oblique_direction, phantom
 
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.dicom.read.hounsfield import AIR_HU
 from twintrack.errors import InputError
 from twintrack.volume import Geometry, Volume
-
-from .conftest import oblique_direction, phantom
 
 COLUMNS, ROWS = 24, 20
 SPACING_MM = (0.75, 1.25)

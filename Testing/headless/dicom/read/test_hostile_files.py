@@ -20,14 +20,13 @@ import pydicom
 import pytest
 from pydicom.encaps import encapsulate
 from pydicom.uid import UID, generate_uid
+from small_series import phantom
 
 from twintrack.dicom import is_dicom_input, read_series, write_ct_series
 from twintrack.dicom.read import archive as archive_module
 from twintrack.dicom.read.elements import BeyondLimit, Limits, read_elements
 from twintrack.dicom.read.headers import read_header
 from twintrack.errors import InputError
-
-from .conftest import phantom
 
 LIMIT_BYTES = 3 * 1024**3
 """Address space of a limited reading: the libraries alone map more than one gigabyte."""

@@ -11,14 +11,13 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import UID, generate_uid
+from small_series import phantom
 
 from twintrack.dicom import is_dicom_input, read_series, write_ct_series
 from twintrack.errors import Cancelled
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Volume
-
-from .conftest import phantom
 
 
 def test_files_and_uids_are_in_slice_order(series_folder: Path) -> None:

@@ -10,11 +10,10 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import UID, generate_uid
+from small_series import phantom
 
 from twintrack.dicom import is_dicom_input, read_series, write_ct_series
 from twintrack.errors import InputError
-
-from .conftest import phantom
 
 SCREEN_SHOT = UID("1.2.840.10008.5.1.4.1.1.7")
 

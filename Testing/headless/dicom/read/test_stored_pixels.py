@@ -11,13 +11,12 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.uid import UID
+from small_series import phantom
 
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.dicom.read.hounsfield import AIR_HU
 from twintrack.errors import InputError
 from twintrack.volume import Volume
-
-from .conftest import phantom
 
 BIG_ENDIAN = UID("1.2.840.10008.1.2.2")
 JPEG_LOSSLESS, JPEG_EXTENDED = UID("1.2.840.10008.1.2.4.70"), UID("1.2.840.10008.1.2.4.51")

@@ -15,6 +15,8 @@ from pydicom.dataset import Dataset
 pytest.importorskip("pynetdicom", reason="pynetdicom is not installed")
 pytest.importorskip("dicomweb_client", reason="dicomweb-client is not installed")
 
+from small_series import phantom
+
 from twintrack.dicom import (
     Algorithm,
     DimseTarget,
@@ -32,7 +34,6 @@ from twintrack.dicom.send.stow import PASSWORD_VARIABLE, TOKEN_VARIABLE, USER_VA
 from twintrack.errors import InputError, OutputError
 
 from .archive_server import PASSWORD, USER, Archive, free_port, running_archive, web_plugin
-from .conftest import phantom
 
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 RESULT = {"threshold": 0.5, "volume_ml": {"at_threshold": 1.0, "expected": 1.5}, "lesions": []}

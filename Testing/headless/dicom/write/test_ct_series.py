@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from small_series import all_axis_directions, oblique_direction, phantom
 
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
-
-from .conftest import all_axis_directions, oblique_direction, phantom
 
 
 @pytest.mark.parametrize("direction", all_axis_directions(), ids=lambda d: "".join(f"{v:+.0f}"[:2] for v in d.sum(0)))

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from other_readers import DCMQI_VERSIONS, from_highdicom, segments_by_dcmqi, segments_by_highdicom, values_on_grid
+from small_series import oblique_direction, phantom, sign_directions
 
 from twintrack.dicom import (
     ISO_LEVELS,
@@ -24,9 +26,6 @@ from twintrack.dicom import (
 )
 from twintrack.errors import InputError
 from twintrack.volume import Volume
-
-from .conftest import oblique_direction, phantom, sign_directions
-from .other_readers import DCMQI_VERSIONS, from_highdicom, segments_by_dcmqi, segments_by_highdicom, values_on_grid
 
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 DIRECTIONS = [*sign_directions(), oblique_direction()]

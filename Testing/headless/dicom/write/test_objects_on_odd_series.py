@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from enhanced_ct import ENHANCED_CT, enhance
+from other_readers import map_by_dcmqi, segments_by_dcmqi, segments_by_highdicom, values_on_grid
+from small_series import oblique_direction, phantom
 
 from twintrack.dicom import (
     Algorithm,
@@ -17,10 +20,6 @@ from twintrack.dicom import (
     write_segmentation,
     write_structured_report,
 )
-
-from .conftest import oblique_direction, phantom
-from .other_readers import map_by_dcmqi, segments_by_dcmqi, segments_by_highdicom, values_on_grid
-from .test_enhanced_ct import ENHANCED_CT, enhance
 
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 RESULT = {"threshold": 0.5, "volume_ml": {"at_threshold": 1.0}, "lesions": []}

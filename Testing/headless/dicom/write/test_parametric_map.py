@@ -7,13 +7,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from other_readers import DCMQI_VERSIONS, from_highdicom, map_by_dcmqi, values_on_grid
+from small_series import oblique_direction, phantom, sign_directions
 
 from twintrack.dicom import Algorithm, DicomSeries, MapMeaning, read_series, write_ct_series, write_parametric_map
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
-
-from .conftest import oblique_direction, phantom, sign_directions
-from .other_readers import DCMQI_VERSIONS, from_highdicom, map_by_dcmqi, values_on_grid
 
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 DIRECTIONS = [*sign_directions(), oblique_direction(), np.eye(3)[:, [2, 0, 1]]]

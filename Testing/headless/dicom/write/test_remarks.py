@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from other_readers import map_by_dcmqi, report_by_dcmqi, segments_by_dcmqi, segments_by_highdicom
+from small_series import phantom
 
 from twintrack.dicom import Remarks, read_series, write_ct_series
 from twintrack.results.dicom_objects import write_objects
 from twintrack.volume import Volume
-
-from .conftest import phantom
-from .other_readers import map_by_dcmqi, report_by_dcmqi, segments_by_dcmqi, segments_by_highdicom
 
 OUTSIDE = "slice spacing in mm 5 (training: 2 to 3)"
 LONGEST = {"SH": 16, "LO": 64, "ST": 1024}

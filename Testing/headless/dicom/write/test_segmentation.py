@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from other_readers import segments_by_dcmqi, segments_by_highdicom, values_on_grid
+from small_series import oblique_direction, phantom, sign_directions
 
 from twintrack.dicom import (
     Algorithm,
@@ -21,9 +23,6 @@ from twintrack.dicom import (
 )
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
-
-from .conftest import oblique_direction, phantom, sign_directions
-from .other_readers import segments_by_dcmqi, segments_by_highdicom, values_on_grid
 
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4, {"roi": "auto"})
 LABELS = {"tumor": 1, "PORTA": 2, "SMA": 6}

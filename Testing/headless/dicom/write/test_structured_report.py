@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from other_readers import DCMQI_VERSIONS, report_by_dcmqi
+from small_series import phantom
 
 from twintrack.dicom import (
     Algorithm,
@@ -20,9 +22,6 @@ from twintrack.dicom import (
 )
 from twintrack.dicom.write.report_content import report_groups
 from twintrack.errors import OutputError
-
-from .conftest import phantom
-from .other_readers import DCMQI_VERSIONS, report_by_dcmqi
 
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 

@@ -16,7 +16,7 @@ from twintrack.studies.table1.cases import SEEDS_A_RUN, manifest_cases, phantom_
 from twintrack.volume import Geometry, Volume
 
 GRID = Geometry((12, 10, 8), (1.5, 1.5, 3.0))
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 def seeds(cases) -> list[int]:
