@@ -1,4 +1,4 @@
-"""A real Dask cluster of two processes that the tests of this folder share, and cohorts of tiny CTs."""
+"""A real Dask cluster of two processes that the tests of these folders share, and cohorts of tiny CTs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def make_cohort(write_study, tmp_path: Path) -> MakeCohort:
 
 @pytest.fixture(autouse=True)
 def as_many_threads_as_a_worker() -> Iterator[None]:
-    """Workers compute with one thread each; with two the last bits of a sum may differ."""
+    """Workers and servers compute with one thread each; with two the last bits of a sum may differ."""
     import torch
 
     before = torch.get_num_threads()

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import torch
 
 from twintrack.execution.answer import Events
 from twintrack.execution.server.certificates import make_certificates
@@ -47,15 +46,6 @@ class Server:
     def folders(self) -> list[Path]:
         """Return the folders of the runs that have not ended."""
         return [path for root in self.temporary.glob(".twintrack-scratch-*") for path in root.glob("[!.]*")]
-
-
-@pytest.fixture(autouse=True)
-def as_many_threads_as_the_server():
-    """Compare bit by bit: sums of floating-point numbers depend on the number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")
