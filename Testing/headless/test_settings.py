@@ -45,3 +45,8 @@ def test_settings_survive_json():
 
 def test_all_settings_come_back_from_json():
     assert SegmentSettings.from_json(json.loads(json.dumps(SegmentSettings().to_json()))) == SegmentSettings()
+
+
+def test_the_setting_goes_through_json():
+    settings = SegmentSettings(calibrator="site.json")
+    assert SegmentSettings.from_json(settings.to_json()) == settings

@@ -1,0 +1,214 @@
+"""The structured report states the result's own numbers, with codes, on the tumour's segment, to readers of others."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from other_readers import DCMQI_VERSIONS, report_by_dcmqi
+from small_series import phantom
+
+from twintrack.dicom import (
+    Algorithm,
+    MapMeaning,
+    read_series,
+    write_ct_series,
+    write_segmentation,
+    write_structured_report,
+)
+from twintrack.dicom.write.report_content import report_groups
+from twintrack.errors import OutputError
+
+ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
+
+RESULT = {
+    "threshold": 0.6,
+    "volume_ml": {"expected": 4.25, "at_threshold": 3.5, "p10": 1.25, "p90": 7.75},
+    "lesions": [
+        {"volume_ml": 3.0, "longest_diameter_mm": 26.5, "max_probability": 0.9},
+        {"volume_ml": 0.5, "longest_diameter_mm": 9.25, "max_probability": 0.7},
+    ],
+}
+INVASION = {
+    "thresholds": [0.2, 0.6, 0.8],
+    "vessels": {
+        "SMA": {
+            "present": True,
+            "angle_deg": [200.0, 95.0, 0.0],
+            "contact_length_mm": [20.0, 12.5, 0.0],
+            "expected_angle_deg": 88.5,
+            "p_contact": 0.75,
+            "p_encased": 0.2,
+            "category": "abutment",
+        },
+        "AORTA": {"present": False},
+    },
+}
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """A report beside its segmentation `seg.dcm`, on a series in `ct`."""
+    write_ct_series(phantom(), tmp_path / "ct", description="source")
+    series = read_series(tmp_path / "ct")
+    mask = np.zeros(series.volume.array.shape, dtype=np.uint8)
+    mask[1:4, 3:9, 4:12] = 1
+    write_segmentation(
+        {"SMV": series.volume.with_array(mask), "tumor": series.volume.with_array(mask)},
+        series,
+        tmp_path / "seg.dcm",
+        algorithm=ALGORITHM,
+        threshold=0.6,
+    )
+    return write_structured_report(
+        RESULT, INVASION, series, tmp_path / "seg.dcm", tmp_path / "report.dcm", algorithm=ALGORITHM, raters=5
+    )
+
+
+def values(group: dict) -> dict[tuple[str, str], float]:
+    """Return the measured numbers of a group by code and derivation."""
+    return {
+        (item["quantity"]["CodeValue"], item.get("derivationModifier", {}).get("CodeMeaning", "")): float(item["value"])
+        for item in group["measurementItems"]
+    }
+
+
+def test_the_standard_finds_no_error(report: Path, dicom_errors) -> None:
+    assert dicom_errors(report) == []
+
+
+@pytest.mark.parametrize("version", DCMQI_VERSIONS)
+def test_dcmqi_reads_the_numbers_of_the_result(report: Path, tmp_path: Path, version: str) -> None:
+    segmentation = pydicom.dcmread(tmp_path / "seg.dcm")
+    tumor, first, second, artery = report_by_dcmqi(report, tmp_path / "dcmqi", version)["Measurements"]
+    assert values(tumor) == {
+        ("118565006", ""): 3.5,
+        ("118565006", "Mean"): 4.25,
+        ("VOLUME-P10", ""): 1.25,
+        ("VOLUME-P90", ""): 7.75,
+    }
+    assert values(first) == {("118565006", ""): 3.0, ("103339001", ""): 26.5, ("MAX-FRACTION", ""): 0.9}
+    assert values(second)[("103339001", "")] == 9.25
+    assert values(artery) == {
+        ("CONTACT-ANGLE", ""): 95.0,
+        ("CONTACT-ANGLE", "Mean"): 88.5,
+        ("CONTACT-LENGTH", ""): 12.5,
+        ("P-CONTACT", ""): 0.75,
+        ("P-ENCASED", ""): 0.2,
+    }
+    assert artery["FindingSite"]["CodeValue"] == "42258001"
+    for group in (tumor, first, second, artery):
+        assert group["ReferencedSegment"] == 2
+        assert group["segmentationSOPInstanceUID"] == segmentation.SOPInstanceUID
+    assert tumor["TrackingUniqueIdentifier"] == segmentation.SegmentSequence[1].TrackingUID
+    assert len({group["TrackingUniqueIdentifier"] for group in (tumor, first, second, artery)}) == 4
+
+
+def test_highdicom_finds_the_groups_by_segment_and_site(report: Path) -> None:
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    content = hd.sr.srread(str(report)).content
+    assert len(content.get_volumetric_roi_measurement_groups()) == 4
+    vessel = content.get_volumetric_roi_measurement_groups(finding_site=codes.cid12112.SuperiorMesentericArtery)
+    assert [group.tracking_identifier for group in vessel] == ["SMA contact"]
+    told = {item.name.meaning: item.value.meaning for item in vessel[0].get_qualitative_evaluations()}
+    assert told["Contact category at the working threshold"] == "Abutment (contact up to 180 degrees)"
+    assert told["Working threshold"] == "At least 3 of 5 readers"
+    assert told["Intended use"].startswith("For research use only")
+
+
+def test_a_plain_viewer_shows_it_to_people(report: Path) -> None:
+    """dcmtk's dsrdump checks the tree against the document class and prints it."""
+    program = shutil.which("dsrdump")
+    if program is None:
+        pytest.skip("dsrdump (dcmtk) is not installed")
+    run = subprocess.run([program, "+Pl", str(report)], capture_output=True, text=True, check=True)
+    for words in ("For research use only", "SMA contact", '"26.5" (mm', "Superior mesenteric artery", ALGORITHM.name):
+        assert words in run.stdout
+    assert "UNVERIFIED" in run.stdout
+    assert "E:" not in run.stderr
+
+
+def test_it_belongs_to_the_source_study_and_names_its_evidence(report: Path, tmp_path: Path) -> None:
+    dataset = pydicom.dcmread(report)
+    source = pydicom.dcmread(tmp_path / "ct" / "CT_0001.dcm")
+    for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "StudyDate"):
+        assert str(dataset[keyword].value) == str(source[keyword].value)
+    assert "research use only" in dataset.SeriesDescription
+    named = {
+        instance.ReferencedSOPInstanceUID
+        for study in dataset.CurrentRequestedProcedureEvidenceSequence
+        for listed in study.ReferencedSeriesSequence
+        for instance in listed.ReferencedSOPSequence
+    }
+    assert pydicom.dcmread(tmp_path / "seg.dcm").SOPInstanceUID in named
+
+
+def test_a_score_is_not_told_as_readers(tmp_path: Path, report: Path) -> None:
+    series = read_series(tmp_path / "ct")
+    path = tmp_path / "score.dcm"
+    options = {"algorithm": ALGORITHM, "meaning": MapMeaning.SCORE, "raters": 5}
+    write_structured_report(RESULT, None, series, tmp_path / "seg.dcm", path, **options)
+    text = str(pydicom.dcmread(path))
+    assert "percentile over readers" not in text
+    assert "Uncalibrated score at least 0.6" in text
+
+
+def test_without_a_tumour_there_is_no_report(tmp_path: Path, report: Path) -> None:
+    series = read_series(tmp_path / "ct")
+    mask = series.volume.with_array((series.volume.array > 0).astype(np.uint8))
+    write_segmentation({"SMV": mask}, series, tmp_path / "v.dcm", algorithm=ALGORITHM, threshold=0.5)
+    with pytest.raises(OutputError, match="no tumour"):
+        write_structured_report(RESULT, None, series, tmp_path / "v.dcm", tmp_path / "none.dcm", algorithm=ALGORITHM)
+    assert not (tmp_path / "none.dcm").exists()
+
+
+def test_a_vessel_without_readings_is_told_with_the_reason(tmp_path: Path, report: Path, dicom_errors) -> None:
+    series = read_series(tmp_path / "ct")
+    reasons = {"AORTA": "the vessel map does not hold this vessel", "PORTA": "nobody knows " * 9}
+    absent = {name: {"present": False, "reason": reason} for name, reason in reasons.items()}
+    touched = INVASION["vessels"]["SMA"] | {
+        "angle_deg": [None] * 3,
+        "reason": "the tumour touches the vessel where no cross-section can be measured",
+    }
+    invasion = INVASION | {"vessels": absent | {"SMA": touched}}
+    path = write_structured_report(
+        RESULT, invasion, series, tmp_path / "seg.dcm", tmp_path / "why.dcm", algorithm=ALGORITHM, raters=5
+    )
+    text = str(pydicom.dcmread(path))
+    for meaning in ("The vessel map does not hold this vessel", "Contact where no cross-section can be measured"):
+        assert f"'{meaning}'" in text
+    assert text.count("'Why a reading is missing'") == 3
+    assert dicom_errors(path) == []
+
+
+def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_path: Path, report: Path) -> None:
+    series = read_series(tmp_path / "ct")
+    edited = RESULT | {"edited": {"added_ml": 1.0}}
+    path = write_structured_report(
+        edited, INVASION, series, tmp_path / "seg.dcm", tmp_path / "edited.dcm", algorithm=ALGORITHM, raters=5
+    )
+    counts = [str(pydicom.dcmread(each)).count("'Edited by hand after the model had run'") for each in (report, path)]
+    assert counts == [0, 4]  # tumour, two lesions, SMA
+
+
+def test_every_sentence_of_the_engine_on_a_missing_reading_has_a_code():
+    from twintrack.dicom.write.report_content import REASONS
+    from twintrack.invasion.summary import ABSENT, HIDDEN, UNSEARCHED
+
+    assert set(REASONS) == {ABSENT, HIDDEN, UNSEARCHED}
+    assert all(len(code.meaning) <= 64 for code in REASONS.values())
+
+
+def test_of_very_many_lesions_the_report_lists_the_largest_and_says_so() -> None:
+    lesions = [{"volume_ml": 200.0 - number} for number in range(150)]
+    groups = report_groups({**RESULT, "lesions": lesions}, None, MapMeaning.MHR, 5)
+    listed = [group for group in groups if group.name.startswith("lesion ")]
+    assert len(listed) == 100
+    assert listed[-1].quantities[0].value == 101.0
+    assert "first 100 of 150 lesions" in groups[0].comment

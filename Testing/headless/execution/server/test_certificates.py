@@ -1,0 +1,91 @@
+"""Certificates are private, fit each other, and what is none is named."""
+
+from __future__ import annotations
+
+import shutil
+import ssl
+import subprocess
+
+import pytest
+
+from twintrack.errors import InputError
+from twintrack.execution.server.certificates import make_certificates
+from twintrack.execution.server.endpoint import CERTIFICATE_FILES, check_pair, security_of
+
+
+def test_certificates_are_private_and_nobody_can_make_more(certificates):
+    files = sorted(path for path in certificates.rglob("*"))
+    assert {path.relative_to(certificates).as_posix() for path in files if path.is_file()} == {
+        f"{role}/{name}" for role in ("server", "client") for name in CERTIFICATE_FILES
+    }
+    for path in [certificates, *files]:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
+    assert not [path for path in certificates.parent.iterdir() if path != certificates]
+
+
+def test_a_servers_certificates_fit_each_other_and_a_clients_do_not_make_a_server(certificates):
+    check_pair(security_of(certificates / "server"), "server")
+    with pytest.raises(InputError, match=r"client: not a server's certificates \(unsuitable certificate purpose\)"):
+        check_pair(security_of(certificates / "client"), "client")
+
+
+def test_the_certificates_pass_the_strict_rules_of_newer_pythons(certificates):
+    context = ssl.create_default_context(cafile=certificates / "client" / "ca.pem")
+    context.verify_flags |= ssl.VERIFY_X509_STRICT
+    context.load_cert_chain(certificates / "client" / "cert.pem", certificates / "client" / "key.pem")
+    listening = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=certificates / "server" / "ca.pem")
+    listening.verify_flags |= ssl.VERIFY_X509_STRICT
+    listening.verify_mode = ssl.CERT_REQUIRED
+    listening.load_cert_chain(certificates / "server" / "cert.pem", certificates / "server" / "key.pem")
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = context.wrap_bio(down, up, server_hostname="gpu.example")
+    server = listening.wrap_bio(up, down, server_side=True)
+    for side in (client, server, client, server):
+        try:
+            side.do_handshake()
+        except ssl.SSLWantReadError:
+            continue
+    assert client.version() == server.version() == "TLSv1.3"
+
+
+def test_certificates_are_never_written_over(certificates):
+    before = (certificates / "server" / "key.pem").read_bytes()
+    with pytest.raises(InputError, match="is there already"):
+        make_certificates(certificates, "gpu.example")
+    assert (certificates / "server" / "key.pem").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["", "a b", "x\nkeyUsage=keyCertSign", "DNS:x,DNS:y"])
+def test_a_name_that_is_none_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match="not the name of a computer"):
+        make_certificates(tmp_path / "new", name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_openssl_there_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "which", lambda _name: None)
+    with pytest.raises(InputError, match="openssl is missing"):
+        make_certificates(tmp_path / "new", "gpu.example")
+
+
+def test_folders_that_hold_no_certificates_are_named(certificates, tmp_path):
+    with pytest.raises(InputError, match="give the folder server or client in it"):
+        security_of(certificates)
+    broken = tmp_path / "broken"
+    shutil.copytree(certificates / "client", broken)
+    shutil.copy(certificates / "server" / "key.pem", broken / "key.pem")
+    with pytest.raises(InputError, match=r"cannot be used .*mismatch"):
+        security_of(broken)
+    (broken / "key.pem").unlink()
+    with pytest.raises(InputError, match=r"holds no key\.pem; twintrack certificates makes them"):
+        security_of(broken)
+
+
+def test_a_certificate_out_of_date_is_said(certificates, tmp_path):
+    old = tmp_path / "server"
+    shutil.copytree(certificates / "server", old)
+    make = ["openssl", "x509", "-clrext", "-in", "cert.pem", "-signkey", "key.pem", "-days", "-1", "-out", "ca.pem"]
+    subprocess.run(make, cwd=old, capture_output=True, check=True)
+    shutil.copy(old / "ca.pem", old / "cert.pem")  # its own authority, until yesterday
+    with pytest.raises(InputError, match="certificate has expired"):
+        check_pair(security_of(old), "server")

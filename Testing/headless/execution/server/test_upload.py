@@ -1,0 +1,54 @@
+"""What is sent to a server: whole, under names that say nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from twintrack.errors import InputError
+from twintrack.execution.server.spool import CHUNK_BYTES
+from twintrack.execution.server.upload import pack
+from twintrack.settings import SegmentSettings
+
+
+def test_a_file_is_sent_whole_under_a_name_that_says_nothing(tmp_path):
+    ct = tmp_path / "DOE_JANE.nii.gz"
+    content = bytes(range(256)) * (CHUNK_BYTES // 256) + b"the rest"
+    ct.write_bytes(content)
+    own = tmp_path / "site.json"
+    own.write_bytes(b"")
+    upload = pack(ct, tmp_path / "out", SegmentSettings(calibrator=str(own)))
+    assert list(upload.files) == ["ct.nii.gz", "calibrator/site.json"]
+    assert upload.size == len(content)
+    parts = list(upload.chunks())
+    assert [(name, offset) for name, offset, _ in parts] == [
+        ("ct.nii.gz", 0),
+        ("ct.nii.gz", CHUNK_BYTES),
+        ("calibrator/site.json", 0),
+    ]
+    assert b"".join(data for _, _, data in parts) == content
+    assert upload.settings_in("/f")["calibrator"] == "/f/calibrator/site.json"
+    assert upload.settings_in("/f")["vessels"] is None
+    assert upload.said_here("/f/ct.nii.gz: no CT", "/f") == f"{ct}: no CT"
+    assert upload.said_here("/f/result: full", "/f") == f"{tmp_path / 'out'}: full"
+
+
+def test_a_dicom_series_is_sent_as_numbers(tmp_path):
+    for name in ("DOE2.dcm", "DOE1.dcm", "DOE3"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM" + name.encode())
+    (tmp_path / "sub").mkdir()
+    whole = pack(tmp_path, "out", SegmentSettings())
+    assert whole.source == "series"
+    assert [path.name for path in whole.files.values()] == ["DOE1.dcm", "DOE2.dcm", "DOE3"]
+    assert not any("DOE" in name for name in whole.files)
+    one = pack(tmp_path / "DOE2.dcm", "out", SegmentSettings())
+    assert one.source == "series/000001"
+    assert one.files == whole.files
+    assert one.said_here("/f/series/000001: bad", "/f") == f"{tmp_path / 'DOE2.dcm'}: bad"
+    assert whole.said_here("/f/series: two series", "/f") == f"{tmp_path}: two series"
+
+
+@pytest.mark.parametrize("name", ["ct.mhd", "ct.nhdr"])
+def test_a_volume_of_two_files_is_refused(tmp_path, name):
+    (tmp_path / name).write_text("ObjectType = Image")
+    with pytest.raises(InputError, match="as one file"):
+        pack(tmp_path / name, "out", SegmentSettings())

@@ -1,0 +1,107 @@
+"""A volume keeps voxels and geometry together, also when it is turned."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from twintrack.errors import InputError
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Geometry, Volume
+
+
+def oblique(permutation=(0, 1, 2), signs=(1, 1, 1), angle_deg=12.0) -> Geometry:
+    """A grid whose axes are permuted, flipped and then turned about a slanted axis."""
+    from scipy.spatial.transform import Rotation
+
+    axes = np.eye(3)[:, permutation] * np.asarray(signs)
+    turned = Rotation.from_rotvec(np.deg2rad(angle_deg) * np.array([0.6, 0.0, 0.8])).as_matrix() @ axes
+    return Geometry((5, 7, 4), (0.7, 0.9, 2.5), (-31.5, 12.25, 80.0), tuple(turned.ravel()))
+
+
+@pytest.mark.parametrize("permutation", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("signs", list(itertools.product((1, -1), repeat=3)))
+def test_turning_to_lps_and_back_gives_the_same_voxels_on_exactly_the_same_grid(permutation, signs):
+    geometry = oblique(permutation, signs)
+    volume = Volume(np.arange(5 * 7 * 4, dtype=np.int16).reshape(geometry.shape), geometry)
+    back = volume.to_lps().restored_to(geometry)
+    assert np.array_equal(back.array, volume.array)
+    assert back.geometry == geometry
+    assert back.array.dtype == np.int16
+
+
+@pytest.mark.parametrize("signs", list(itertools.product((1, -1), repeat=3)))
+def test_turning_to_lps_moves_no_voxel_in_space(signs):
+    geometry = oblique((2, 0, 1), signs)
+    volume = Volume(np.zeros(geometry.shape, dtype=np.uint8), geometry)
+    volume.array[3, 6, 1] = 1  # (z, y, x): index (1, 6, 3)
+    turned = volume.to_lps()
+    (found,) = np.argwhere(turned.array)[:, ::-1]
+    assert turned.geometry.to_lps_mm(found) == pytest.approx(geometry.to_lps_mm(np.array([1, 6, 3])), abs=1e-9)
+    assert np.argmax(np.abs(turned.geometry.direction_matrix), axis=0).tolist() == [0, 1, 2]
+    assert np.diag(turned.geometry.direction_matrix).min() > 0
+
+
+def test_index_and_position_are_inverse_and_agree_with_simpleitk():
+    geometry = oblique()
+    index = np.array([[0, 0, 0], [4, 6, 3], [2, 5, 1]])
+    points = geometry.to_lps_mm(index)
+    image = Volume(np.zeros(geometry.shape), geometry).to_sitk()
+    for one, point in zip(index.tolist(), points, strict=True):
+        assert image.TransformIndexToPhysicalPoint(one) == pytest.approx(point, abs=1e-9)
+    assert geometry.to_index(points) == pytest.approx(index, abs=1e-9)
+
+
+def test_restoring_to_another_grid_is_refused():
+    volume = Volume(np.zeros((4, 7, 5)), oblique())
+    other = Geometry((5, 7, 4), (0.7, 0.9, 2.5), (0.0, 0.0, 0.0))
+    with pytest.raises(InputError, match="not a permuted or flipped form"):
+        volume.restored_to(other)
+
+
+def test_grids_a_twentieth_of_a_voxel_apart_are_different():
+    geometry = oblique()
+    moved = Geometry(geometry.size, geometry.spacing_mm, (-31.5 + 0.035, 12.25, 80.0), geometry.direction)
+    assert geometry.same_grid(geometry)
+    assert not geometry.same_grid(moved)
+
+
+@pytest.mark.parametrize(
+    ("size", "spacing", "direction", "message"),
+    [
+        ((0, 2, 2), (1, 1, 1), (1, 0, 0, 0, 1, 0, 0, 0, 1), "at least one voxel"),
+        ((2, 2, 2), (1, 0, 1), (1, 0, 0, 0, 1, 0, 0, 0, 1), "positive lengths"),
+        ((2, 2, 2), (1, float("nan"), 1), (1, 0, 0, 0, 1, 0, 0, 0, 1), "positive lengths"),
+        ((2, 2, 2), (1, 1, 1), (1, 0.2, 0, 0, 1, 0, 0, 0, 1), "not perpendicular"),
+    ],
+)
+def test_impossible_grids_are_refused(size, spacing, direction, message):
+    with pytest.raises(InputError, match=message):
+        Geometry(size, spacing, (0.0, 0.0, 0.0), direction)
+
+
+def test_an_array_of_another_shape_is_refused():
+    with pytest.raises(InputError, match="does not fit"):
+        Volume(np.zeros((5, 7, 4)), oblique())
+
+
+def test_the_real_ct_is_turned_without_loss(test_data):
+    ct = read_volume(test_data / "data" / "ct_3mm.nii.gz")
+    assert ct.geometry.direction == (-1, 0, 0, 0, -1, 0, 0, 0, 1)
+    turned = ct.to_lps()
+    assert np.array_equal(turned.array, ct.array[:, ::-1, ::-1])
+    assert turned.restored_to(ct.geometry).geometry == ct.geometry
+
+
+@pytest.mark.parametrize("spacing_mm", [(1e-300, 1e-300, 1e-300), (1.0, 1.0, 1e-7), (1.0, 1e7, 1.0), (1e300, 1.0, 1.0)])
+def test_edges_that_no_scanner_has_are_refused_before_anything_is_computed_with_them(spacing_mm):
+    with pytest.raises(InputError, match="spacing must be"):
+        Geometry((2, 2, 2), spacing_mm)
+
+
+@pytest.mark.parametrize("far", [1e300, float("nan"), float("-inf")])
+def test_an_origin_beyond_any_room_is_refused(far):
+    with pytest.raises(InputError, match="origin must be finite"):
+        Geometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, far, 0.0))
