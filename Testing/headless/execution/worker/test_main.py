@@ -35,8 +35,8 @@ def request_file(make_bundle, tmp_path_factory) -> Path:
     return path
 
 
-def start(request: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "twintrack.execution.worker", str(request)]
+def start(request: Path, module: str = "twintrack.execution.worker") -> subprocess.Popen:
+    command = [sys.executable, "-m", module, str(request)]
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
     )
@@ -79,6 +79,12 @@ def test_cancel_and_a_closed_input_end_the_run(request_file, tmp_path, ending):
     if ending == "cancel":  # a worker without a parent ends hard after some seconds, on a busy computer without a word
         assert rest[-1] == {"event": "cancelled"}
     assert not [path for path in (tmp_path / "out").glob("*") if not path.name.startswith(STAGING_PREFIX)]
+
+
+def test_programs_of_others_find_the_worker_at_its_short_address(request_file, tmp_path):
+    process = start(changed(request_file, tmp_path, input=str(tmp_path / "none.nii.gz")), "twintrack.worker")
+    (last,) = events(process.communicate(timeout=60)[0])
+    assert (process.returncode, last["event"], last["kind"]) == (2, "error", "InputError")
 
 
 def test_bad_input_is_an_error_event_with_the_sentence(request_file, tmp_path):
