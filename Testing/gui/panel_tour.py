@@ -72,7 +72,7 @@ class Tour:
 
     def load(self) -> None:
         """Bring the phantom into the scene."""
-        from TwinTrackSegLib.mrml.ViewLayout import LAYOUT_XML
+        from TwinTrackSegLib.mrml.display.Views import LAYOUT_XML
         from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
 
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene)
@@ -167,7 +167,7 @@ class Tour:
         from scipy.ndimage import binary_dilation
         from segment_drawing import drawSegment
 
-        from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+        from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 
         result = self.panel.results.result
         mask = segmentMask(result.segmentationNode, "tumor", self.ct)

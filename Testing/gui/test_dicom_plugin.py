@@ -30,7 +30,7 @@ def test_a_result_from_dicom_is_offered_and_written(plugin, scene, tmp_path, mon
     import pydicom
 
     import slicer
-    from TwinTrackSegLib.mrml.ResultLoader import loadResult
+    from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
     from TwinTrackSegLib.mrml.SelfTest import writeExampleResult
 
     node, _database = dicomCt(scene, tmp_path, monkeypatch)
@@ -44,7 +44,7 @@ def test_a_result_from_dicom_is_offered_and_written(plugin, scene, tmp_path, mon
 
 
 def test_a_result_that_is_no_dicom_gives_the_sentence(plugin, scene, tmp_path):
-    from TwinTrackSegLib.mrml.ResultLoader import loadResult
+    from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
     from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 
     node = makeExampleCt()

@@ -15,7 +15,7 @@ def edited(panel, ct, bundle, worker, tmp_path):
     """A result whose outline was drawn anew around the vessel, without a word to the panel."""
     from segment_drawing import drawSegment
 
-    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 
     result = segmented(panel, ct, bundle, worker, tmp_path)
     vessel = segmentMask(result.segmentationNode, "SMA", result.volumeNode)
@@ -70,7 +70,7 @@ def test_an_erased_outline_is_told_and_undo_brings_the_maps_back(panel, edited, 
 
 
 def test_undo_keeps_what_was_drawn(panel, edited):
-    from TwinTrackSegLib.mrml.SceneResult import ROLE_KEPT
+    from TwinTrackSegLib.mrml.result.SceneResult import ROLE_KEPT
 
     panel.ui.recomputeButton.click()
     panel.ui.restoreButton.click()

@@ -66,8 +66,8 @@ def savePicture(picture, path: Path) -> None:
 def _meaningful() -> list[int]:
     """Return the red, green and blue of colours that a picture must not change."""
     from TwinTrackSegLib.gui import Styles
-    from TwinTrackSegLib.mrml import VesselPlot
-    from TwinTrackSegLib.mrml.MhrColors import mhrColors
+    from TwinTrackSegLib.mrml.display.MhrColors import mhrColors
+    from TwinTrackSegLib.mrml.vessels import VesselPlot
 
     pairs = (Styles.DEMO, Styles.WARNING, Styles.EDITED, Styles.ERROR, Styles.CHOSEN)
     names = [name for pair in pairs for name in pair]

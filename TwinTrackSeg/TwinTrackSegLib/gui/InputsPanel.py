@@ -10,11 +10,11 @@ from twintrack.errors import BundleError, InputError, TwinTrackError
 from TwinTrackSegLib.gui.Choices import recall, remember
 from TwinTrackSegLib.gui.Errors import shownErrors
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
-from TwinTrackSegLib.mrml.BundleInfo import readBundleInfo
-from TwinTrackSegLib.mrml.RoiBox import roiBox
-from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
-from TwinTrackSegLib.mrml.VesselChoice import VesselChoice, matchVessels
-from TwinTrackSegLib.mrml.VesselTable import TITLES
+from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
+from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
+from TwinTrackSegLib.mrml.worker.BundleInfo import readBundleInfo
+from TwinTrackSegLib.mrml.worker.RoiBox import roiBox
+from TwinTrackSegLib.mrml.worker.SegmentationRun import RunSettings
 
 __all__ = ["InputsPanel"]
 

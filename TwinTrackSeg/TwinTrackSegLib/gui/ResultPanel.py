@@ -9,12 +9,12 @@ from TwinTrackSegLib.gui.Errors import shownErrors
 from TwinTrackSegLib.gui.ResultNotes import ResultNotes
 from TwinTrackSegLib.gui.Styles import dressTick, sayStatus
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
-from TwinTrackSegLib.mrml.Correction import measureOutline, noticeEdit, restoreOutline
-from TwinTrackSegLib.mrml.ReaderScale import readerLevels, readersAt
-from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID
-from TwinTrackSegLib.mrml.VesselFocus import focusVessel, leaveVessel
-from TwinTrackSegLib.mrml.VesselPlot import moveThresholdMark, plotVessel
-from TwinTrackSegLib.mrml.ViewLayout import showLayout, showTable
+from TwinTrackSegLib.mrml.display.ReaderScale import readerLevels, readersAt
+from TwinTrackSegLib.mrml.display.Views import showLayout, showTable
+from TwinTrackSegLib.mrml.result.Correction import measureOutline, noticeEdit, restoreOutline
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
+from TwinTrackSegLib.mrml.vessels.VesselFocus import focusVessel, leaveVessel
+from TwinTrackSegLib.mrml.vessels.VesselPlot import moveThresholdMark, plotVessel
 
 __all__ = ["SETTLE_MSEC", "ResultPanel"]
 

@@ -12,11 +12,11 @@ from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
 from TwinTrackSegLib.gui.ParameterNode import TwinTrackSegParameterNode
 from TwinTrackSegLib.gui.ProcessorLine import ProcessorLine
-from TwinTrackSegLib.gui.ReadersPanel import ReadersPanel
+from TwinTrackSegLib.gui.RatersPanel import ReadersPanel
 from TwinTrackSegLib.gui.ResultPanel import ResultPanel
 from TwinTrackSegLib.gui.RunPanel import RunPanel
-from TwinTrackSegLib.mrml.InputGuess import firstCandidate
-from TwinTrackSegLib.mrml.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.result.InputGuess import firstCandidate
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSegWidget"]

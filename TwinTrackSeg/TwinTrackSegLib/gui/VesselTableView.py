@@ -4,7 +4,7 @@ import qt
 from slicer.i18n import tr as _
 
 from TwinTrackSegLib.gui.Styles import CATEGORY_COLORS
-from TwinTrackSegLib.mrml.VesselTable import COLUMNS
+from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS
 
 __all__ = ["VesselTableView"]
 

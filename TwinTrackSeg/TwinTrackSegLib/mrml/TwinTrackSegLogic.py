@@ -11,12 +11,12 @@ from typing import Any
 import slicer
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import no_progress
-from TwinTrackSegLib.mrml.Processor import Processor
-from TwinTrackSegLib.mrml.ResultLoader import loadResult
-from TwinTrackSegLib.mrml.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.SegmentationRun import RunSettings, SegmentationRun
-from TwinTrackSegLib.mrml.VesselChoice import VesselChoice
-from TwinTrackSegLib.mrml.WorkerKeeper import WorkerKeeper, defaultWorkerCommand
+from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
+from TwinTrackSegLib.mrml.worker.Processor import Processor
+from TwinTrackSegLib.mrml.worker.SegmentationRun import RunSettings, SegmentationRun
+from TwinTrackSegLib.mrml.worker.WorkerKeeper import WorkerKeeper, defaultWorkerCommand
 
 __all__ = ["TwinTrackSegLogic"]
 
@@ -204,7 +204,7 @@ class TwinTrackSegLogic:
         self, path: str | Path, series: str | Path | None = None, result: SceneResult | None = None
     ) -> Path:
         """Write `result` (by default the last one) to the DICOM-SEG file `path`; see `DicomExport.exportDicomSeg`."""
-        from TwinTrackSegLib.mrml.DicomExport import exportDicomSeg
+        from TwinTrackSegLib.mrml.export.DicomExport import exportDicomSeg
 
         result = result or self.result
         if result is None:
