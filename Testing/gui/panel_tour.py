@@ -167,7 +167,7 @@ class Tour:
         from scipy.ndimage import binary_dilation
         from segment_drawing import drawSegment
 
-        from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
+        from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
         result = self.panel.results.result
         mask = segmentMask(result.segmentationNode, "tumor", self.ct)

@@ -14,7 +14,7 @@ from panel_steps import cells, chosen
 def test_an_edited_outline_is_measured_marked_and_given_up(panel, done):
     from segment_drawing import drawSegment
 
-    from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
     vessel = segmentMask(done.segmentationNode, "SMA", done.volumeNode)
     _z, y, x = np.indices(vessel.shape)
@@ -61,7 +61,7 @@ def test_an_export_that_the_user_cancels_does_nothing(panel, done, tmp_path, sho
 def test_edit_opens_segment_editor_on_the_tumour_at_the_threshold_of_the_slider(panel, done, monkeypatch):
     import segment_editor
 
-    from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
     editor = segment_editor.install(monkeypatch)
     before = segmentMask(done.segmentationNode, "tumor", done.volumeNode).sum()

@@ -15,7 +15,7 @@ def edited(panel, ct, bundle, worker, tmp_path):
     """A result whose outline was drawn anew around the vessel, without a word to the panel."""
     from segment_drawing import drawSegment
 
-    from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
     result = segmented(panel, ct, bundle, worker, tmp_path)
     vessel = segmentMask(result.segmentationNode, "SMA", result.volumeNode)

@@ -61,7 +61,7 @@ def test_reader_ticks_set_the_threshold(panel, done):
 
 
 def test_voxels_follow_when_the_drag_is_over_or_the_module_is_left(panel, done):
-    from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
     def voxels() -> int:
         return int(segmentMask(done.segmentationNode, "tumor", done.volumeNode).sum())

@@ -63,12 +63,12 @@ def test_the_models_process_starts_ahead_once_a_ct_is_chosen_and_ends_with_the_s
     worker(GOES_ON)
     monkeypatch.setattr(headStart, "missingRequirements", lambda _path: [])
     chosen(panel, ct, bundle)
-    assert panel.logic._keeper.worker is None  # not while the user is still choosing
+    assert panel.logic._supervisor.worker is None  # not while the user is still choosing
     panel._headStart.schedule(0)
-    waitFor(lambda: panel.logic._keeper.worker is not None)
+    waitFor(lambda: panel.logic._supervisor.worker is not None)
     assert not panel.logic.running
     scene.Clear(False)
-    assert panel.logic._keeper.worker is None
+    assert panel.logic._supervisor.worker is None
 
 
 def test_nothing_starts_ahead_while_packages_are_missing(panel, ct, bundle, worker, monkeypatch):
@@ -82,7 +82,7 @@ def test_nothing_starts_ahead_while_packages_are_missing(panel, ct, bundle, work
     panel._headStart.schedule(0)
     waitFor(lambda: asked)
     slicer.app.processEvents()
-    assert panel.logic._keeper.worker is None
+    assert panel.logic._supervisor.worker is None
 
 
 def test_the_modules_own_self_test_passes(module, scene):

@@ -79,9 +79,8 @@ def segment(panel, ct, scene, phantom):
 
 def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch, shown):
     import slicer
-    from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
     from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
-    from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
+    from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, segmentMask
 
     phantom = phantomCase()
     ct = nodeFromVolume(phantom.ct, "Phantom")

@@ -17,7 +17,7 @@ from twintrack.errors import Cancelled, RoiError
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
-from TwinTrackSegLib.mrml.worker.SegmentationRun import RunSettings
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 TIMEOUT_SEC = 300

@@ -11,10 +11,9 @@ pytest.importorskip("slicer")
 import slicer
 from twintrack.dicom import ISO_LEVELS, read_series, write_ct_series
 from twintrack.errors import InputError, OutputError
-from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, segmentMask, volumeFromNode
 
 
 @pytest.fixture

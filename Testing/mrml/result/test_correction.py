@@ -12,11 +12,10 @@ import slicer
 from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.export.ResultFiles import EDITED_NOTE, currentRecord, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.result.Correction import measureOutline, restoreOutline
-from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.result.SceneResult import resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
 

@@ -16,12 +16,11 @@ from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.export.DicomExport import exportDicomSeg
 from TwinTrackSegLib.mrml.export.ResultFiles import EDITED_NOTE, currentRecord, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.result.Correction import drawnBy, measureOutline, noticeEdit, restoreOutline
-from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.result.SceneResult import ROLE_KEPT, SceneResult, resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.site.Raters import readersInScene
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, segmentMask, volumeFromNode
 
 
 @pytest.fixture

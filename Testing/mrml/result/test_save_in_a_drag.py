@@ -9,11 +9,10 @@ import pytest
 
 pytest.importorskip("slicer")
 import slicer
-from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.result.SceneResult import resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import segmentMask, volumeFromNode
 
 
 @pytest.fixture

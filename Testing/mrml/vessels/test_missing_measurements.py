@@ -13,10 +13,10 @@ from segment_drawing import drawSegment
 from TwinTrackSegLib.mrml.export.PdfReport import _notes
 from TwinTrackSegLib.mrml.export.ResultFiles import currentRecord, saveReport
 from TwinTrackSegLib.mrml.result.Correction import measureOutline
-from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS, newVesselTable, readoutsAt, updateVesselTable
+from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
 WHY = "the tumour touches the vessel where no cross-section can be measured"
 ABSENT = "the vessel map does not hold this vessel"

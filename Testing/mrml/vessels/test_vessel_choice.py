@@ -18,8 +18,7 @@ from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
 from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
-from TwinTrackSegLib.mrml.worker.RoiBox import roiBox
-from TwinTrackSegLib.mrml.worker.SegmentationRun import RunSettings
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings, roiBox
 
 NONE = dict.fromkeys(("PORTA", "SMV", "AORTA", "CELIAC", "SMA"), "")
 
@@ -76,17 +75,16 @@ def test_what_is_no_vessel_is_assigned_to_none(scene):
     assert matchVessels(segmentation(makeExampleCt(), ["Pancreas", "Tumour", "Smart region"])) == NONE
 
 
-def test_the_label_map_holds_the_chosen_segments_at_their_places(scene, tmp_path):
+def test_the_label_map_holds_the_chosen_segments_at_their_places(scene):
     ct = makeExampleCt()
     node = segmentation(ct, ["a", "b", "c"])
-    names = VesselChoice(node, {"AORTA": "s2", "SMA": "s0", "PORTA": ""}).write(ct, tmp_path / "v.nrrd")
+    labels, names = VesselChoice(node, {"AORTA": "s2", "SMA": "s0", "PORTA": ""}).labels(ct)
     assert names == {"AORTA": 3, "SMA": 5}
-    written = read_volume(tmp_path / "v.nrrd")
-    expected = np.zeros(written.array.shape)
+    expected = np.zeros(labels.array.shape)
     expected[4:9, 10:15, 3:8] = 5
     expected[4:9, 10:15, 15:20] = 3
-    np.testing.assert_array_equal(written.array, expected)
-    assert written.geometry.same_grid(volumeFromNode(ct).geometry)
+    np.testing.assert_array_equal(labels.array, expected)
+    assert labels.geometry.same_grid(volumeFromNode(ct).geometry)
 
 
 @pytest.mark.parametrize(
@@ -97,10 +95,10 @@ def test_the_label_map_holds_the_chosen_segments_at_their_places(scene, tmp_path
         ({"SMA": "gone"}, "not in 'Vessels'"),
     ],
 )
-def test_a_choice_that_cannot_be_used_is_refused_with_a_sentence(scene, tmp_path, segments, sentence):
+def test_a_choice_that_cannot_be_used_is_refused_with_a_sentence(scene, segments, sentence):
     ct = makeExampleCt()
     with pytest.raises(InputError, match=sentence):
-        VesselChoice(segmentation(ct, ["a"]), segments).write(ct, tmp_path / "v.nrrd")
+        VesselChoice(segmentation(ct, ["a"]), segments).labels(ct)
 
 
 def test_the_model_is_asked_with_the_vessels_and_the_result_shows_them(scene, tmp_path, scriptedWorker):

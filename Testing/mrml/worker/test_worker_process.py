@@ -19,8 +19,8 @@ from twintrack import errors
 from twintrack.system.private_folder import PrivateFolder
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.mrml.worker import TemporaryFiles as TemporaryFolder
-from TwinTrackSegLib.mrml.worker.SegmentationRun import RunSettings
+from TwinTrackSegLib.mrml.worker import TemporaryFiles
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerCrash
 
 SETTINGS = RunSettings(bundle="somewhere")
@@ -33,7 +33,7 @@ def temporaryRoot(tmp_path, monkeypatch):
     """The folder in which runs make their private folders."""
     root = tmp_path / "private root"
     root.mkdir()
-    monkeypatch.setattr(TemporaryFolder, "_root", lambda: str(root))
+    monkeypatch.setattr(TemporaryFiles, "_root", lambda: str(root))
     return root
 
 

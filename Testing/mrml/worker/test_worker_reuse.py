@@ -22,8 +22,8 @@ from twintrack.phantom import make_phantom
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
-from TwinTrackSegLib.mrml.worker.Processor import processorFor
-from TwinTrackSegLib.mrml.worker.SegmentationRun import RunSettings
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
+from TwinTrackSegLib.mrml.worker.WorkerEvents import processorFor
 from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerCrash
 
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
@@ -181,11 +181,11 @@ def test_the_real_worker_can_be_prepared_and_stays_ready_after_an_error(scene, t
     while not logic.prepared:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    pid = logic._keeper.worker.pid
+    pid = logic._supervisor.worker.pid
     for _ in range(2):
         with pytest.raises(errors.BundleError, match="no bundle here"):
             logic.segment(makeExampleCt(), RunSettings(str(tmp_path / "no bundle here")))
-    assert logic._keeper.worker.pid == pid
+    assert logic._supervisor.worker.pid == pid
     logic.close()
 
 
@@ -209,9 +209,9 @@ def test_the_real_worker_runs_again_after_a_cancel_and_with_another_bundle(scene
     )
     with pytest.raises(errors.Cancelled):
         logic.wait(TIMEOUT_SEC)
-    pid = logic._keeper.worker.pid
+    pid = logic._supervisor.worker.pid
     results = [logic.segment(node, RunSettings(str(path), roi=roi, device="cpu")) for path in (DEMO_BUNDLE, renamed)]
-    assert logic._keeper.worker.pid == pid
+    assert logic._supervisor.worker.pid == pid
     assert [result.record["result"]["bundle"]["name"] for result in results] == [
         json.loads((DEMO_BUNDLE / "bundle.json").read_text(encoding="utf-8"))["name"],
         "renamed",

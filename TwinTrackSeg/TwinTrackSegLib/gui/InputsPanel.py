@@ -12,9 +12,7 @@ from TwinTrackSegLib.gui.Errors import shownErrors
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
-from TwinTrackSegLib.mrml.worker.BundleInfo import readBundleInfo
-from TwinTrackSegLib.mrml.worker.RoiBox import roiBox
-from TwinTrackSegLib.mrml.worker.SegmentationRun import RunSettings
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings, readBundleInfo, roiBox
 
 __all__ = ["InputsPanel"]
 
@@ -191,8 +189,8 @@ class InputsPanel:
         )
         if not info.calibrated:
             lines.append(_("No calibrator: gives scores, not fractions of readers."))
-        elif info.readers:
-            lines.append(_("Calibrated on {number} readers.").format(number=info.readers))
+        elif info.raters:
+            lines.append(_("Calibrated on {number} readers.").format(number=info.raters))
         else:
             lines.append(_("Calibrated; the number of readers is not stated."))
         ui.bundleLabel.text = "\n".join(lines)

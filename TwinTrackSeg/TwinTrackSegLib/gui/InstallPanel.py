@@ -9,7 +9,7 @@ from TwinTrackSegLib.gui.Choices import recall, remember
 from TwinTrackSegLib.gui.Dependencies import brokenPackages, repairPackages
 from TwinTrackSegLib.gui.Errors import shownErrors
 from TwinTrackSegLib.gui.Styles import sayStatus
-from TwinTrackSegLib.mrml.worker.WorkerKeeper import defaultWorkerCommand, workerCommandOf
+from TwinTrackSegLib.mrml.worker.WorkerProcess import defaultWorkerCommand, workerCommandOf
 
 __all__ = ["InstallPanel"]
 

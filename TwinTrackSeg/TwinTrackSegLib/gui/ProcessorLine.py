@@ -2,7 +2,7 @@
 
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.mrml.worker.Processor import processorFor
+from TwinTrackSegLib.mrml.worker.WorkerEvents import processorFor
 
 __all__ = ["ProcessorLine", "processorText"]
 

@@ -22,9 +22,9 @@ from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.export.ResultFiles import currentRecord
 from TwinTrackSegLib.mrml.result.Correction import drawnBy, noticeEdit
-from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 
 __all__ = ["exportDicomSeg", "sourceFile"]
 

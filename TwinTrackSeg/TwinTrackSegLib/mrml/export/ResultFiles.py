@@ -13,9 +13,9 @@ from twintrack.io.volumes import write_volume
 from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.result.Correction import drawnMap, noticeEdit
-from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
 __all__ = ["EDITED_NOTE", "ENDINGS", "currentRecord", "saveReport", "saveVolumes"]

@@ -15,10 +15,10 @@ from TwinTrackSegLib.mrml.Boxes import boundingBox, cropped, grown
 from TwinTrackSegLib.mrml.result.LesionTable import updateLesionTable
 from TwinTrackSegLib.mrml.result.OutlineContent import digestOf
 from TwinTrackSegLib.mrml.result.ResultFolder import addToFolderOf
-from TwinTrackSegLib.mrml.result.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID, ensureTumor, segmentMask
+from TwinTrackSegLib.mrml.result.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID, ensureTumor
 from TwinTrackSegLib.mrml.result.SceneResult import ROLE_KEPT, SceneResult
 from TwinTrackSegLib.mrml.vessels.VesselTable import updateVesselTable
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 
 __all__ = ["drawnBy", "drawnMap", "measureOutline", "noticeEdit", "restoreOutline"]
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 import slicer
 from TwinTrackSegLib.mrml.Boxes import boundingBox
-from TwinTrackSegLib.mrml.result.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID, segmentMask
+from TwinTrackSegLib.mrml.result.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.result.ThresholdPart import ThresholdPart
-from TwinTrackSegLib.mrml.VolumeConversion import ijkToRas
+from TwinTrackSegLib.mrml.VolumeConversion import ijkToRas, segmentMask
 
 __all__ = ["contentTime", "digestOf", "holdsLevel"]
 

@@ -21,7 +21,6 @@ __all__ = [
     "addVessels",
     "ensureTumor",
     "newSegmentation",
-    "segmentMask",
     "setTumorMask",
     "setTumorSurface",
 ]
@@ -80,22 +79,6 @@ def _replace(node: Any, name: str, representation: Any, segment: Any) -> None:
     segment.AddRepresentation(name, representation)
     node.GetSegmentation().InvokeEvent(slicer.vtkSegmentation.RepresentationModified, TUMOR_SEGMENT_ID)
     node.EndModify(wasModifying)
-
-
-def segmentMask(node: Any, identifier: str, volumeNode: Any) -> NDArray[np.bool_]:
-    """Return the segment's voxels (z, y, x) on the CT's grid, also after it was edited on another one."""
-    segment = slicer.vtkOrientedImageData()
-    node.GetBinaryLabelmapRepresentation(identifier, segment)
-    parent = volumeNode.GetParentTransformNode()
-    grid = slicer.vtkSlicerSegmentationsModuleLogic.CreateOrientedImageDataFromVolumeNode(volumeNode, parent)
-    grid.UnRegister(None)
-    onGrid = slicer.vtkOrientedImageData()
-    if segment.IsEmpty() or not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
-        segment, grid, onGrid
-    ):
-        return np.zeros(tuple(reversed(volumeNode.GetImageData().GetDimensions())), dtype=bool)
-    scalars = vtk.util.numpy_support.vtk_to_numpy(onGrid.GetPointData().GetScalars())
-    return np.asarray(scalars.reshape(tuple(reversed(onGrid.GetDimensions()))) > 0)
 
 
 def _addSegment(node: Any, identifier: str, meaning: SegmentMeaning, labelmap: Any) -> None:

@@ -16,10 +16,10 @@ from TwinTrackSegLib.mrml.display.ReaderScale import readersOf
 from TwinTrackSegLib.mrml.result.BeforeSave import BeforeSave
 from TwinTrackSegLib.mrml.result.LesionTable import updateLesionTable
 from TwinTrackSegLib.mrml.result.OutlineContent import contentTime, digestOf, holdsLevel
-from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID, segmentMask, setTumorMask, setTumorSurface
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID, setTumorMask, setTumorSurface
 from TwinTrackSegLib.mrml.result.ThresholdPart import ThresholdPart
 from TwinTrackSegLib.mrml.vessels.VesselTable import VesselReadout, bySeverity, readoutsAt, updateVesselTable
-from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, segmentMask, volumeFromNode
 
 __all__ = ["SceneResult", "allResults", "resultWith", "resultsOf"]
 

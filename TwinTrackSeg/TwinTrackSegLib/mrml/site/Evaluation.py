@@ -13,10 +13,9 @@ from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.display.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
 from TwinTrackSegLib.mrml.result.ResultFolder import addToFolderOf
-from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.result.SceneResult import ROLE_INPUT, SceneResult
 from TwinTrackSegLib.mrml.site.Raters import Reader, readerMasks
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
 __all__ = ["HIGHER_IS_BETTER", "METRIC_TITLES", "NEITHER_IS_BETTER", "evaluateReaders", "showDifference"]
 

@@ -13,9 +13,8 @@ import slicer
 from twintrack.errors import InputError
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.display.MhrDisplay import showOverlay, styleMhrVolume
-from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
 from TwinTrackSegLib.mrml.result.SceneResult import ROLE_INPUT, ROLE_SEGMENTATION
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
 __all__ = ["Reader", "makeMhr", "readerMasks", "readersInScene"]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,7 @@ import numpy as np
 from twintrack.errors import InputError
 from twintrack.labels import VESSEL_VALUES, VESSELS
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.result.ResultSegmentation import segmentMask
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, writeNrrd
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask
 
 __all__ = ["VesselChoice", "matchVessels"]
 
@@ -61,12 +59,6 @@ class VesselChoice:
                 "choose the vessel segmentation of this CT"
             )
         return Volume(labels, geometry), {name: VESSEL_VALUES[name] for name in chosen}
-
-    def write(self, volumeNode: Any, path: Path) -> dict[str, int]:
-        """Write `labels` to a file; return the value of each vessel."""
-        labels, names = self.labels(volumeNode)
-        writeNrrd(labels, path)
-        return names
 
 
 def matchVessels(node: Any) -> dict[str, str]:

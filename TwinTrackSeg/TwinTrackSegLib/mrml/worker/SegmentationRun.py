@@ -3,58 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from twintrack.errors import TwinTrackError
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
-from TwinTrackSegLib.mrml.VolumeConversion import checkCt, volumeFromNode, writeNrrd
-from TwinTrackSegLib.mrml.worker.Processor import Processor, processorOf
-from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
+from TwinTrackSegLib.mrml.VolumeConversion import checkCt, volumeFromNode
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
+from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder, writeNrrd
+from TwinTrackSegLib.mrml.worker.WorkerEvents import Processor, processorOf
 from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerProcess
 
-__all__ = ["RunSettings", "SegmentationRun"]
+__all__ = ["SegmentationRun"]
 
 CT_FILE = "ct.nrrd"
 VESSEL_FILE = "vessels.nrrd"
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """What a run is asked for.
-
-    Attributes
-    ----------
-    bundle : str
-        Path of the model bundle (folder or zip); empty for a server's own.
-    threshold : float
-        MHR at which the working outline is drawn.
-    roi : str or tuple of int
-        ``"auto"``, ``"full"`` or a voxel index box (i0, i1, j0, j1, k0, k1), ends exclusive.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-    calibrator : str or None
-        Calibrator file to be used in place of the bundle's.
-    keep_score : bool
-        Whether the uncalibrated score comes with the result, to fit a calibrator on.
-    rules : str
-        Rule set that names the anatomic contact pattern of all vessels together.
-    run_on : str or None
-        Address of a server (``twintrack serve``) that runs the model; None for this computer.
-    tls : str or None
-        Folder with the certificates for it.
-    """
-
-    bundle: str
-    threshold: float = 0.5
-    roi: str | tuple[int, int, int, int, int, int] = "auto"
-    device: str = "auto"
-    calibrator: str | None = None
-    keep_score: bool = False
-    rules: str = "nccn"
-    run_on: str | None = None
-    tls: str | None = None
 
 
 class SegmentationRun:
@@ -66,7 +30,7 @@ class SegmentationRun:
         The CT.
     settings : RunSettings
         What is asked for.
-    takeWorker : callable
+    ensureWorker : callable
         Returns the worker that carries out the run; called once the input is ready.
     vessels : VesselChoice, optional
         Segments to be used as vessels.
@@ -81,7 +45,7 @@ class SegmentationRun:
         self,
         node: Any,
         settings: RunSettings,
-        takeWorker: Callable[[], WorkerProcess],
+        ensureWorker: Callable[[], WorkerProcess],
         vessels: VesselChoice | None = None,
     ) -> None:
         checkCt(node)
@@ -94,8 +58,11 @@ class SegmentationRun:
         self._temporary = temporaryFolder()
         try:
             writeNrrd(volumeFromNode(self.node), self.folder / CT_FILE)
-            names = vessels.write(node, self.folder / VESSEL_FILE) if vessels is not None else None
-            self._worker = takeWorker()
+            names = None
+            if vessels is not None:
+                labels, names = vessels.labels(node)
+                writeNrrd(labels, self.folder / VESSEL_FILE)
+            self._worker = ensureWorker()
             self._worker.submit(self._request(names))
         except BaseException:
             self._temporary.close()

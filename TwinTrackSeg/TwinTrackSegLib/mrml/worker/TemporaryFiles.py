@@ -1,12 +1,15 @@
-"""Temporary folders of the module: locked while they are in use, so that another Slicer's clearing up spares them."""
+"""Temporary folders, locked while in use so that another Slicer's clearing up spares them, and volumes in them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import slicer
 from twintrack.errors import OutputError
 from twintrack.system.private_folder import PrivateFolder
+from twintrack.volume import Volume
 
-__all__ = ["temporaryFolder"]
+__all__ = ["temporaryFolder", "writeNrrd"]
 
 
 def temporaryFolder() -> PrivateFolder:
@@ -21,6 +24,22 @@ def temporaryFolder() -> PrivateFolder:
         return PrivateFolder(parent=_root())
     except OSError as error:
         raise OutputError(f"no temporary folder can be made ({error.strerror}); make room on the disk") from error
+
+
+def writeNrrd(volume: Volume, path: Path) -> None:
+    """Write `volume` to a NRRD file, not compressed: it is read once and removed, and the user waits.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    import SimpleITK as sitk
+
+    try:
+        sitk.WriteImage(volume.to_sitk(), str(path), useCompression=False)
+    except RuntimeError as error:
+        raise OutputError(f"{path}: cannot be written; check the free space of the temporary folder") from error
 
 
 def _root() -> str | None:

@@ -1,4 +1,4 @@
-"""A worker process that is kept between runs: requests and events as JSON lines, cancel and kill."""
+"""The worker process, one for all runs: started and supervised, requests and events as JSON lines, cancel and kill."""
 
 from __future__ import annotations
 
@@ -6,23 +6,33 @@ import json
 import logging
 import os
 import queue
+import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO, Any
 
+import twintrack
 from twintrack import errors
-from TwinTrackSegLib.mrml.worker.Processor import Processor, processorsOf
+from TwinTrackSegLib.mrml.worker.WorkerEvents import Processor, errorOf, parseEvent, processorsOf
 
-__all__ = ["WorkerCrash", "WorkerProcess"]
+__all__ = [
+    "WorkerCrash",
+    "WorkerProcess",
+    "WorkerSupervisor",
+    "defaultWorkerCommand",
+    "workerCommandOf",
+    "workerEnvironment",
+]
 
 logger = logging.getLogger(__name__)
 
-FINAL_EVENTS = ("done", "error", "cancelled")
-STDERR_LINES_KEPT = 200
+LOG_LINES = 200
 LONGEST_LINE = 65536
 """No event has more letters; of a longer line the rest is dropped."""
 PIPE_GRACE_SEC = 2.0
@@ -49,7 +59,7 @@ class WorkerProcess:
     """
 
     def __init__(self, command: Sequence[str], environment: dict[str, str], graceSec: float = 5.0) -> None:
-        self.log: deque[str] = deque(maxlen=STDERR_LINES_KEPT)
+        self.log: deque[str] = deque(maxlen=LOG_LINES)
         self._graceSec = graceSec
         self._killAt: float | None = None
         self._goneAt: float | None = None
@@ -59,12 +69,12 @@ class WorkerProcess:
         self._processors: tuple[Processor, ...] = ()
         self._lines: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._process = _start(command, environment)
-        self._readers = [
+        self._pumps = [
             threading.Thread(target=_pump, args=(stream, name, self._lines), daemon=True)
             for stream, name in ((self._process.stdout, "stdout"), (self._process.stderr, "stderr"))
         ]
-        for reader in self._readers:
-            reader.start()
+        for pump in self._pumps:
+            pump.start()
 
     @property
     def pid(self) -> int:
@@ -120,8 +130,8 @@ class WorkerProcess:
         self._killAt = None
         _killTree(self._process)
         self._process.wait()
-        for reader in self._readers:
-            reader.join(PIPE_GRACE_SEC)
+        for pump in self._pumps:
+            pump.join(PIPE_GRACE_SEC)
         self._close()
 
     def outcome(self) -> str:
@@ -140,7 +150,7 @@ class WorkerProcess:
         if self._cancelled or final.get("event") == "cancelled":
             raise errors.Cancelled("cancelled by the user")
         if final.get("event") == "error":
-            raise _errorOfKind(final)
+            raise errorOf(final)
         raise WorkerCrash(_crashSentence(self._process.returncode))
 
     def _ended(self) -> bool:
@@ -148,7 +158,7 @@ class WorkerProcess:
         if self._process.poll() is None:
             return False
         self._goneAt = self._goneAt or time.monotonic()
-        if any(reader.is_alive() for reader in self._readers):
+        if any(pump.is_alive() for pump in self._pumps):
             if time.monotonic() - self._goneAt < PIPE_GRACE_SEC:
                 return False
             _killTree(self._process)  # a grandchild holds the pipes
@@ -159,7 +169,7 @@ class WorkerProcess:
         events = []
         while not self._lines.empty():
             name, line = self._lines.get()
-            event = _parse(line) if name == "stdout" else None
+            event = parseEvent(line) if name == "stdout" else None
             if event is None:
                 self.log.append(line)
                 logger.debug("worker %s: %s", name, line)
@@ -186,10 +196,65 @@ class WorkerProcess:
                 self._process.stdin.close()
             except OSError:
                 logger.debug("the worker's input was closed already")
-        if not any(reader.is_alive() for reader in self._readers):
+        if not any(pump.is_alive() for pump in self._pumps):
             for stream in (self._process.stdout, self._process.stderr):
                 if stream is not None:
                     stream.close()
+
+
+class WorkerSupervisor:
+    """Holds one worker for all runs, so that only the first waits for imports and networks; replaces one that ended."""
+
+    def __init__(self) -> None:
+        self._worker: WorkerProcess | None = None
+        self._how: tuple[tuple[str, ...], float] | None = None
+
+    @property
+    def worker(self) -> WorkerProcess | None:
+        """The worker, if there is one and it has not ended."""
+        return self._worker if self._worker is not None and self._worker.alive else None
+
+    def ensure(self, command: Sequence[str], graceSec: float) -> WorkerProcess:
+        """Return the worker, started now if there is none, or none of this command.
+
+        Raises
+        ------
+        WorkerCrash
+            If it cannot be started.
+        """
+        how = (tuple(command), graceSec)
+        if self.worker is None or self._how != how:
+            self.end()
+            self._worker, self._how = WorkerProcess(command, workerEnvironment(), graceSec), how
+        assert self._worker is not None
+        return self._worker
+
+    def end(self) -> None:
+        """End the worker at once, with whatever it is doing."""
+        if self._worker is not None:
+            worker, self._worker = self._worker, None
+            worker.kill()
+
+
+def defaultWorkerCommand() -> list[str]:
+    """Return the command of the engine's worker: Slicer's Python where there is one, else this interpreter."""
+    return workerCommandOf(shutil.which("PythonSlicer") or sys.executable)
+
+
+def workerCommandOf(python: str) -> list[str]:
+    """Return the command of the engine's worker, run by the interpreter `python`."""
+    return [python, "-m", "twintrack.execution.worker", "--serve"]
+
+
+def workerEnvironment() -> dict[str, str]:
+    """Return this process's environment, with the engine importable and plain UTF-8 pipes."""
+    environment = dict(os.environ)
+    root = str(Path(twintrack.__file__).resolve().parent.parent)
+    inherited = environment.get("PYTHONPATH")
+    environment["PYTHONPATH"] = os.pathsep.join([root, inherited]) if inherited else root
+    environment["PYTHONUTF8"] = "1"
+    environment["PYTHONUNBUFFERED"] = "1"
+    return environment
 
 
 def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:
@@ -221,29 +286,6 @@ def _pump(stream: IO[str], name: str, lines: queue.SimpleQueue[tuple[str, str]])
         while rest and not rest.endswith("\n"):
             rest = stream.readline(LONGEST_LINE)
         lines.put((name, line.rstrip("\r\n")))
-
-
-def _parse(line: str) -> dict[str, Any] | None:
-    """Return the event that a line of output carries, or None if it carries none (a library's chatter)."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(event, dict):
-        return None
-    if event.get("event") == "progress":
-        fraction = event.get("fraction")
-        return event if isinstance(fraction, (int, float)) and 0 <= fraction <= 1 else None
-    return event if event.get("event") in (*FINAL_EVENTS, "ready") else None
-
-
-def _errorOfKind(event: dict[str, Any]) -> errors.TwinTrackError:
-    """Return the worker's error as the engine's own type, with the worker's sentence."""
-    kind = getattr(errors, str(event.get("kind")), None)
-    if not (isinstance(kind, type) and issubclass(kind, errors.TwinTrackError)):
-        kind = errors.TwinTrackError
-    error: errors.TwinTrackError = kind(str(event.get("message") or "the model process failed without a message"))
-    return error
 
 
 def _crashSentence(code: int | None) -> str:

@@ -1,11 +1,40 @@
-"""A processor that the model's process found, with its memory, as it tells it."""
+"""What the worker says: its events, the errors in them, and the processors that it found, with their memory."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-__all__ = ["Processor", "processorFor", "processorOf", "processorsOf"]
+from twintrack import errors
+
+__all__ = ["Processor", "errorOf", "parseEvent", "processorFor", "processorOf", "processorsOf"]
+
+FINAL_EVENTS = ("done", "error", "cancelled")
+
+
+def parseEvent(line: str) -> dict[str, Any] | None:
+    """Return the event that a line of output carries, or None if it carries none (a library's chatter)."""
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(event, dict):
+        return None
+    if event.get("event") == "progress":
+        fraction = event.get("fraction")
+        return event if isinstance(fraction, (int, float)) and 0 <= fraction <= 1 else None
+    return event if event.get("event") in (*FINAL_EVENTS, "ready") else None
+
+
+def errorOf(event: dict[str, Any]) -> errors.TwinTrackError:
+    """Return the worker's error as the engine's own type, with the worker's sentence."""
+    kind = getattr(errors, str(event.get("kind")), None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.TwinTrackError)):
+        kind = errors.TwinTrackError
+    error: errors.TwinTrackError = kind(str(event.get("message") or "the model process failed without a message"))
+    return error
 
 
 @dataclass(frozen=True)
