@@ -170,8 +170,8 @@ class Tour:
         from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
         result = self.panel.results.result
-        mask = segmentMask(result.segmentationNode, "tumor", self.ct)
-        drawSegment(result.segmentationNode, "tumor", binary_dilation(mask, iterations=2), self.ct)
+        mask = segmentMask(result.nodes.segmentation, "tumor", self.ct)
+        drawSegment(result.nodes.segmentation, "tumor", binary_dilation(mask, iterations=2), self.ct)
         self.ui.recomputeButton.click()
         self.take("edited")
 

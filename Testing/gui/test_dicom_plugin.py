@@ -36,7 +36,7 @@ def test_a_result_from_dicom_is_offered_and_written(plugin, scene, tmp_path, mon
     node, _database = dicomCt(scene, tmp_path, monkeypatch)
     result = loadResult(writeExampleResult(tmp_path / "r", node), node)
     assert plugin.examineForExport(itemOf(node)) == []
-    (offered,) = plugin.examineForExport(itemOf(result.segmentationNode))
+    (offered,) = plugin.examineForExport(itemOf(result.nodes.segmentation))
     assert slicer.modules.dicomPlugins[offered.pluginClass] is type(plugin)
     offered.directory = str(tmp_path)
     assert plugin.export([offered]) == ""
@@ -49,7 +49,7 @@ def test_a_result_that_is_no_dicom_gives_the_sentence(plugin, scene, tmp_path):
 
     node = makeExampleCt()
     result = loadResult(writeExampleResult(tmp_path / "r", node), node)
-    (offered,) = plugin.examineForExport(itemOf(result.mhrNode))
+    (offered,) = plugin.examineForExport(itemOf(result.nodes.mhr))
     offered.directory = str(tmp_path)
     assert "was not loaded from DICOM" in plugin.export([offered])
 

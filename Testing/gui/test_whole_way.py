@@ -90,9 +90,9 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
     assert {row[0] for row in cells(panel)} == {"Portal vein", "SMV", "Aorta", "Celiac trunk", "SMA"}
 
     panel.ui.readerTicks.layout().itemAt(0).widget().click()
-    atOne = result.volumeMl
+    atOne = result.outline.volumeMl
     panel.ui.readerTicks.layout().itemAt(3).widget().click()
-    assert result.volumeMl < atOne
+    assert result.outline.volumeMl < atOne
     panel.ui.vesselTable.selectRow(0)
     assert slicer.util.getNodesByClass("vtkMRMLPlotChartNode")[0].GetTitle().startswith(cells(panel)[0][0])
     panel.ui.jumpButton.click()
@@ -111,7 +111,7 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
     assert own.is_file()
 
     panel.results.settle()
-    assert segmentMask(result.segmentationNode, "tumor", ct).sum() > 0
+    assert segmentMask(result.nodes.segmentation, "tumor", ct).sum() > 0
     folder = tmp_path / "saved"
     folder.mkdir()
     monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(folder), ".nrrd"))

@@ -66,7 +66,7 @@ def savePicture(picture, path: Path) -> None:
 def _meaningful() -> list[int]:
     """Return the red, green and blue of colours that a picture must not change."""
     from TwinTrackSegLib.gui import Styles
-    from TwinTrackSegLib.mrml.display.MhrColors import mhrColors
+    from TwinTrackSegLib.mrml.display.MhrDisplay import mhrColors
     from TwinTrackSegLib.mrml.vessels import VesselPlot
 
     pairs = (Styles.DEMO, Styles.WARNING, Styles.EDITED, Styles.ERROR, Styles.CHOSEN)

@@ -50,14 +50,14 @@ def test_a_phantom_is_segmented_where_its_tumour_is(scene, view, phantom, pictur
 
     assert seen == sorted(seen)
     assert len(seen) > 3
-    mhr = volumeFromNode(result.mhrNode).array
+    mhr = volumeFromNode(result.nodes.mhr).array
     truth = phantom.true_mhr.array >= 0.5
     found = mhr >= 0.5
     dice = 2 * np.count_nonzero(truth & found) / (np.count_nonzero(truth) + np.count_nonzero(found))
     assert dice > 0.5
-    assert result.record["result"]["bundle"]["demo"] is True
-    assert result.tableNode.GetNumberOfRows() > 0
-    assert result.contourNodes
+    assert result.record.result["bundle"]["demo"] is True
+    assert result.nodes.vesselTable.GetNumberOfRows() > 0
+    assert result.nodes.contours
 
     node.GetDisplayNode().AutoWindowLevelOff()
     node.GetDisplayNode().SetWindowLevel(400, 60)

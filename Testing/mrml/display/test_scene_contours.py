@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("slicer")
 import slicer
 from twintrack.io.volumes import read_volume, write_volume
-from TwinTrackSegLib.mrml.display.MhrColors import _labToSrgb, mhrColors
-from TwinTrackSegLib.mrml.display.ReaderScale import DEFAULT_LEVELS as LEVELS
+from TwinTrackSegLib.mrml.display.MhrDisplay import DEFAULT_LEVELS as LEVELS
+from TwinTrackSegLib.mrml.display.MhrDisplay import _labToSrgb, mhrColors
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, exampleCenterMm, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
@@ -34,9 +34,9 @@ def orthogonal(matrix: np.ndarray, mirrored: bool) -> np.ndarray:
 
 
 def test_iso_contours_are_spheres_of_the_right_size_at_the_right_place(loaded):
-    center = exampleCenterMm(volumeFromNode(loaded.volumeNode)) * [-1, -1, 1]
-    assert [float(node.GetAttribute("TwinTrackSeg.level")) for node in loaded.contourNodes] == list(LEVELS)
-    for node, level in zip(loaded.contourNodes, LEVELS, strict=True):
+    center = exampleCenterMm(volumeFromNode(loaded.nodes.ct)) * [-1, -1, 1]
+    assert [float(node.GetAttribute("TwinTrackSeg.level")) for node in loaded.nodes.contours] == list(LEVELS)
+    for node, level in zip(loaded.nodes.contours, LEVELS, strict=True):
         points = slicer.util.arrayFromModelPoints(node)
         radii = np.linalg.norm(points - center, axis=1)
         # linear interpolation of a radial ramp is exact on the axes and off by a part of a voxel between them
@@ -49,12 +49,13 @@ def test_on_an_oblique_grid_contours_segment_and_map_agree_in_ras(scene, tmp_pat
     node = makeExampleCt(orthogonal(OBLIQUE, mirrored))
     result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
     center = exampleCenterMm(volumeFromNode(node)) * [-1, -1, 1]
-    points = slicer.util.arrayFromModelPoints(result.contourNodes[1])
+    points = slicer.util.arrayFromModelPoints(result.nodes.contours[1])
     np.testing.assert_allclose(np.linalg.norm(points - center, axis=1), RADIUS_MM * 0.6, atol=0.4)
     np.testing.assert_allclose(result.center(), center, atol=0.05)
 
     bounds = np.zeros(6)
-    result.segmentationNode.GetSegmentation().GetSegment("tumor").GetRepresentation("Closed surface").GetBounds(bounds)
+    tumor = result.nodes.segmentation.GetSegmentation().GetSegment("tumor")
+    tumor.GetRepresentation("Closed surface").GetBounds(bounds)
     np.testing.assert_allclose((bounds[::2] + bounds[1::2]) / 2, center, atol=0.3)
     np.testing.assert_allclose(bounds[1::2] - bounds[::2], 2 * RADIUS_MM * 0.5, atol=0.5)
 
@@ -63,10 +64,10 @@ def test_on_an_oblique_grid_contours_segment_and_map_agree_in_ras(scene, tmp_pat
 def test_surface_normals_point_outward_also_on_a_mirrored_grid(scene, tmp_path, mirrored):
     node = makeExampleCt(orthogonal(OBLIQUE, mirrored))
     result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
-    data = result.contourNodes[0].GetPolyData()
+    data = result.nodes.contours[0].GetPolyData()
     center = exampleCenterMm(volumeFromNode(node)) * [-1, -1, 1]
-    outward = slicer.util.arrayFromModelPoints(result.contourNodes[0]) - center
-    normals = slicer.util.arrayFromModelPointData(result.contourNodes[0], "Normals")
+    outward = slicer.util.arrayFromModelPoints(result.nodes.contours[0]) - center
+    normals = slicer.util.arrayFromModelPointData(result.nodes.contours[0], "Normals")
     assert data.GetNumberOfPoints() > 100
     assert (np.sum(outward * normals, axis=1) > 0).mean() > 0.99
 
@@ -81,7 +82,7 @@ def test_a_tumour_at_the_border_of_the_volume_gets_closed_contours(scene, tmp_pa
     write_volume(stored.with_array(shifted), folder / "probability.nii.gz")
     result = TwinTrackSegLogic(["unused"]).loadResult(folder, node)
     edges = vtk.vtkFeatureEdges()
-    edges.SetInputData(result.contourNodes[0].GetPolyData())
+    edges.SetInputData(result.nodes.contours[0].GetPolyData())
     edges.BoundaryEdgesOn()
     edges.FeatureEdgesOff()
     edges.ManifoldEdgesOff()
@@ -91,7 +92,7 @@ def test_a_tumour_at_the_border_of_the_volume_gets_closed_contours(scene, tmp_pa
 
 
 def test_contours_are_white_visible_in_slices_and_translucent_in_3d(loaded):
-    for node in loaded.contourNodes:
+    for node in loaded.nodes.contours:
         display = node.GetDisplayNode()
         assert display.GetColor() == (1.0, 1.0, 1.0)
         assert display.GetVisibility2D()

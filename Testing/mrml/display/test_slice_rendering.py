@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("slicer")
 from offscreen_slice import OffscreenSliceView, savePng
 
-from TwinTrackSegLib.mrml.display.MhrColors import mhrColors
-from TwinTrackSegLib.mrml.display.MhrDisplay import OVERLAY_OPACITY
+from TwinTrackSegLib.mrml.display.MhrDisplay import mhrColors
+from TwinTrackSegLib.mrml.display.Views import OVERLAY_OPACITY
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, exampleCenterMm, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
@@ -91,7 +91,7 @@ def test_moving_the_threshold_moves_the_edge_of_the_overlay(shown, pictures):
     view, result, center = shown
     areas = {}
     for threshold in (0.3, 0.5, 0.7):
-        result.setThreshold(threshold)
+        result.outline.setThreshold(threshold)
         pixels = view.pixels()
         savePng(pixels, pictures / f"slice_threshold_{threshold:.1f}.png")
         radius = radiusMm(view, center)
@@ -113,8 +113,8 @@ def test_the_tumours_outline_is_drawn_in_cyan_at_the_threshold(shown):
 
 def test_a_hidden_result_leaves_the_ct_alone(shown):
     view, result, _center = shown
-    result.setVisibility(False)
-    result.setThreshold(1.0)
+    result.nodes.setVisibility(False)
+    result.outline.setThreshold(1.0)
     pixels = view.pixels()
     upper = np.zeros(pixels.shape[:2], dtype=bool)
     upper[:, : int(0.75 * SIZE_PX)] = True

@@ -65,15 +65,15 @@ def exportedMasks(path, series) -> dict[str, np.ndarray]:
 
 def test_exported_masks_are_the_segments_in_the_scene(logic, series, database, tmp_path):
     result = logic.result
-    result.setThreshold(0.3)
+    result.outline.setThreshold(0.3)
     path = logic.exportDicomSeg(tmp_path / "out.dcm")
     masks = exportedMasks(path, series)
-    mhr = volumeFromNode(result.mhrNode).array
+    mhr = volumeFromNode(result.nodes.mhr).array
     for level in ISO_LEVELS:
         np.testing.assert_array_equal(masks.pop(f"tumor-{level}"), mhr >= np.float32(level))
     assert set(masks) == {"tumor", "SMA"}
     for name, mask in masks.items():
-        np.testing.assert_array_equal(mask, segmentMask(result.segmentationNode, name, result.volumeNode), name)
+        np.testing.assert_array_equal(mask, segmentMask(result.nodes.segmentation, name, result.nodes.ct), name)
     assert masks["tumor"].sum() > 1000
 
 
@@ -86,22 +86,22 @@ def test_map_and_report_are_written_beside_the_segmentation(logic, series, tmp_p
     import highdicom as hd
     import pydicom
 
-    logic.result.setThreshold(0.3)
+    logic.result.outline.setThreshold(0.3)
     path = logic.exportDicomSeg(tmp_path / "out.dcm", series=series)
-    mhr = volumeFromNode(logic.result.mhrNode).array
+    mhr = volumeFromNode(logic.result.nodes.mhr).array
     frames = pydicom.dcmread(tmp_path / "out-map.dcm").pixel_array
     assert frames.sum() == pytest.approx(mhr.sum(), rel=1e-5)
     report = hd.sr.srread(tmp_path / "out-report.dcm")
     assert pydicom.dcmread(path).SOPInstanceUID in str(report.CurrentRequestedProcedureEvidenceSequence)
     tumor = report.content.get_volumetric_roi_measurement_groups()[0]
     volume = tumor.get_measurements()[0].value
-    assert volume == pytest.approx(logic.result.volumeMl, abs=1e-4)
+    assert volume == pytest.approx(logic.result.outline.volumeMl, abs=1e-4)
 
 
 def test_the_export_names_bundle_and_threshold(logic, series, tmp_path):
     import pydicom
 
-    logic.result.setThreshold(0.4)
+    logic.result.outline.setThreshold(0.4)
     dataset = pydicom.dcmread(logic.exportDicomSeg(tmp_path / "out.dcm", series=series))
     first = dataset.SegmentSequence[0]
     assert first.SegmentationAlgorithmIdentificationSequence[0].AlgorithmName == "example"
@@ -132,8 +132,8 @@ def test_the_series_of_another_ct_is_refused(logic, scene, tmp_path):
 
 def test_nothing_to_export_is_an_error_that_writes_nothing(logic, series, tmp_path):
     result = logic.result
-    result.setThreshold(1.0)
-    result.segmentationNode.GetSegmentation().RemoveSegment("SMA")
+    result.outline.setThreshold(1.0)
+    result.nodes.segmentation.GetSegmentation().RemoveSegment("SMA")
     with pytest.raises(OutputError, match="no segment holds a voxel"):
         logic.exportDicomSeg(tmp_path / "out.dcm", series=series)
     assert not (tmp_path / "out.dcm").exists()

@@ -27,12 +27,12 @@ def loaded(scene, tmp_path):
 
 def draw(result, mask) -> None:
     """Change the tumour segment as Segment Editor does."""
-    drawSegment(result.segmentationNode, "tumor", mask, result.volumeNode)
+    drawSegment(result.nodes.segmentation, "tumor", mask, result.nodes.ct)
 
 
 def around(result, halfCircle: bool):
     """Return the drawn tumour: a ring around the vessel, whole or the half of it that faces the tumour."""
-    vessel = segmentMask(result.segmentationNode, "SMA", result.volumeNode)
+    vessel = segmentMask(result.nodes.segmentation, "SMA", result.nodes.ct)
     _z, y, x = np.indices(vessel.shape)
     middle = np.argwhere(vessel).mean(axis=0)
     ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
@@ -41,27 +41,27 @@ def around(result, halfCircle: bool):
 
 def test_an_outline_that_nobody_touched_is_not_marked(loaded):
     assert not measureOutline(loaded)
-    assert loaded.edited is None
+    assert loaded.record.edited is None
 
 
 def test_a_ring_around_the_vessel_reads_as_encasement(loaded):
     mask = around(loaded, halfCircle=False)
     draw(loaded, mask)
     assert measureOutline(loaded)
-    readout = next(r for r in loaded.readouts if r.name == "SMA")
+    readout = next(r for r in loaded.outline.readouts if r.name == "SMA")
     assert readout.angle_deg == pytest.approx(360, abs=10)
     assert readout.category == "encasement"
     assert readout.p_contact == 0.8  # what readers are expected to say stays the map's
-    assert loaded.volumeMl == pytest.approx(mask.sum() * 0.002)
-    drawn = volumeFromNode(loaded.mhrNode).array >= 0.5
-    assert loaded.edited["added_ml"] == pytest.approx((mask & ~drawn).sum() * 0.002)
-    assert loaded.edited["removed_ml"] == pytest.approx((drawn & ~mask).sum() * 0.002)
+    assert loaded.outline.volumeMl == pytest.approx(mask.sum() * 0.002)
+    drawn = volumeFromNode(loaded.nodes.mhr).array >= 0.5
+    assert loaded.record.edited["added_ml"] == pytest.approx((mask & ~drawn).sum() * 0.002)
+    assert loaded.record.edited["removed_ml"] == pytest.approx((drawn & ~mask).sum() * 0.002)
 
 
 def test_half_a_ring_reads_as_about_half_a_turn(loaded):
     draw(loaded, around(loaded, halfCircle=True))
     measureOutline(loaded)
-    readout = next(r for r in loaded.readouts if r.name == "SMA")
+    readout = next(r for r in loaded.outline.readouts if r.name == "SMA")
     assert readout.angle_deg == pytest.approx(180, abs=25)
 
 
@@ -73,34 +73,34 @@ def test_the_edit_is_marked_on_the_segment_and_survives_save_and_reload(loaded, 
     scene.Clear(False)
     assert scene.ReadFromMRB(path, True)
     (again,) = resultsOf(slicer.util.getNode("Example CT"))
-    assert again.edited["volume_ml"] == pytest.approx(again.volumeMl)
-    segment = again.segmentationNode.GetSegmentation().GetSegment("tumor")
+    assert again.record.edited["volume_ml"] == pytest.approx(again.outline.volumeMl)
+    segment = again.nodes.segmentation.GetSegmentation().GetSegment("tumor")
     assert segment.GetName() == "Tumour (edited)"
-    assert again.readouts[0].category == "encasement"
+    assert again.outline.readouts[0].category == "encasement"
 
 
 def test_the_threshold_of_an_edited_outline_does_not_move(loaded):
     draw(loaded, around(loaded, halfCircle=False))
     measureOutline(loaded)
     with pytest.raises(InputError, match="edited by hand"):
-        loaded.setThreshold(0.3)
+        loaded.outline.setThreshold(0.3)
 
 
 def test_restoring_gives_the_maps_outline_and_numbers_back(loaded):
-    before = loaded.volumeMl
+    before = loaded.outline.volumeMl
     draw(loaded, around(loaded, halfCircle=False))
     measureOutline(loaded)
     restoreOutline(loaded)
-    assert loaded.edited is None
-    assert loaded.volumeMl == before
-    assert loaded.readouts[0].angle_deg == 120
-    mask = segmentMask(loaded.segmentationNode, "tumor", loaded.volumeNode)
-    np.testing.assert_array_equal(mask, volumeFromNode(loaded.mhrNode).array >= 0.5)
-    assert loaded.segmentationNode.GetSegmentation().GetSegment("tumor").GetName() == "Tumour"
+    assert loaded.record.edited is None
+    assert loaded.outline.volumeMl == before
+    assert loaded.outline.readouts[0].angle_deg == 120
+    mask = segmentMask(loaded.nodes.segmentation, "tumor", loaded.nodes.ct)
+    np.testing.assert_array_equal(mask, volumeFromNode(loaded.nodes.mhr).array >= 0.5)
+    assert loaded.nodes.segmentation.GetSegmentation().GetSegment("tumor").GetName() == "Tumour"
 
 
 def test_an_emptied_segment_is_refused(loaded):
-    draw(loaded, np.zeros(volumeFromNode(loaded.mhrNode).array.shape, dtype=bool))
+    draw(loaded, np.zeros(volumeFromNode(loaded.nodes.mhr).array.shape, dtype=bool))
     with pytest.raises(InputError, match="empty"):
         measureOutline(loaded)
 
@@ -111,7 +111,7 @@ def test_report_and_record_say_that_the_outline_was_edited(loaded, tmp_path):
     measureOutline(loaded)
     record, invasion = currentRecord(loaded)
     assert record["warnings"][0] == EDITED_NOTE
-    assert set(invasion["vessels"]["SMA"]["angle_deg"]) == {loaded.readouts[0].angle_deg}
+    assert set(invasion["vessels"]["SMA"]["angle_deg"]) == {loaded.outline.readouts[0].angle_deg}
     html = saveReport(loaded, tmp_path / "report.html").read_text(encoding="utf-8")
     assert "edited by hand" in html
     assert "encasement" in html
@@ -143,9 +143,9 @@ def test_another_slicer_that_starts_meanwhile_leaves_the_report_s_folder_alone(l
 def test_saved_volumes_are_the_scenes(loaded, tmp_path, ending):
     from twintrack.io.volumes import read_volume
 
-    loaded.setThreshold(0.3, settled=False)
+    loaded.outline.setThreshold(0.3, settled=False)
     probability, segments, listed = saveVolumes(loaded, tmp_path, ending)
-    np.testing.assert_array_equal(read_volume(probability).array, volumeFromNode(loaded.mhrNode).array)
+    np.testing.assert_array_equal(read_volume(probability).array, volumeFromNode(loaded.nodes.mhr).array)
     values = dict(reversed(line.split()) for line in listed.read_text().splitlines())
     drawn = read_volume(segments).array == int(values["tumor"])
-    np.testing.assert_array_equal(drawn, volumeFromNode(loaded.mhrNode).array >= np.float32(0.3))
+    np.testing.assert_array_equal(drawn, volumeFromNode(loaded.nodes.mhr).array >= np.float32(0.3))

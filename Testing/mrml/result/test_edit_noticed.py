@@ -16,7 +16,7 @@ from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.export.DicomExport import exportDicomSeg
 from TwinTrackSegLib.mrml.export.ResultFiles import EDITED_NOTE, currentRecord, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.result.Correction import drawnBy, measureOutline, noticeEdit, restoreOutline
-from TwinTrackSegLib.mrml.result.SceneResult import ROLE_KEPT, SceneResult, resultsOf
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.site.Raters import readersInScene
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
@@ -30,7 +30,7 @@ def loaded(scene, tmp_path):
 
 
 def tumor(result) -> np.ndarray:
-    return segmentMask(result.segmentationNode, "tumor", result.volumeNode)
+    return segmentMask(result.nodes.segmentation, "tumor", result.nodes.ct)
 
 
 def edit(result, slices: slice = slice(0, 12)) -> np.ndarray:
@@ -38,7 +38,7 @@ def edit(result, slices: slice = slice(0, 12)) -> np.ndarray:
     mask = tumor(result)
     mask[slices] = False
     assert mask.any()
-    drawSegment(result.segmentationNode, "tumor", mask, result.volumeNode)
+    drawSegment(result.nodes.segmentation, "tumor", mask, result.nodes.ct)
     return mask
 
 
@@ -54,14 +54,14 @@ def reloaded(scene, tmp_path) -> SceneResult:
 def test_what_the_module_draws_itself_is_no_edit(loaded, scene, tmp_path):
     assert not noticeEdit(loaded)
     for threshold in (0.3, 0.47, 0.9, 1.0):
-        loaded.setThreshold(threshold)
-        assert not loaded.outlineChanged()
-    loaded.setThreshold(0.3, settled=False)  # voxels are still those of 1.0
-    assert not loaded.outlineChanged()
-    assert not SceneResult(loaded.mhrNode).outlineChanged()
+        loaded.outline.setThreshold(threshold)
+        assert not loaded.outline.changed()
+    loaded.outline.setThreshold(0.3, settled=False)  # voxels are still those of 1.0
+    assert not loaded.outline.changed()
+    assert not SceneResult(loaded.nodes.mhr).outline.changed()
     again = reloaded(scene, tmp_path)
     assert not noticeEdit(again)
-    again.setThreshold(0.4)
+    again.outline.setThreshold(0.4)
     assert not noticeEdit(again)
 
 
@@ -72,10 +72,10 @@ def test_one_voxel_more_or_less_or_moved_is_an_edit(loaded):
         mask = before.copy()
         for place in changes:
             mask[tuple(place)] ^= True
-        drawSegment(loaded.segmentationNode, "tumor", mask, loaded.volumeNode)
-        assert loaded.outlineChanged()
-        assert loaded.outlineChanged(quick=True)
-    drawSegment(loaded.segmentationNode, "tumor", before, loaded.volumeNode)
+        drawSegment(loaded.nodes.segmentation, "tumor", mask, loaded.nodes.ct)
+        assert loaded.outline.changed()
+        assert loaded.outline.changed(quick=True)
+    drawSegment(loaded.nodes.segmentation, "tumor", before, loaded.nodes.ct)
     assert not noticeEdit(loaded)
 
 
@@ -83,16 +83,16 @@ def test_the_threshold_does_not_overwrite_an_edit_that_was_not_measured(loaded):
     mask = edit(loaded)
     for settled in (True, False):
         with pytest.raises(InputError, match="edited by hand"):
-            loaded.setThreshold(0.3, settled)
-    loaded.settle()
+            loaded.outline.setThreshold(0.3, settled)
+    loaded.outline.settle()
     np.testing.assert_array_equal(tumor(loaded), mask)
-    assert loaded.threshold == 0.5
+    assert loaded.outline.threshold == 0.5
 
 
 def test_an_edit_made_before_the_voxels_followed_a_drag_stays(loaded):
-    loaded.setThreshold(0.3, settled=False)
+    loaded.outline.setThreshold(0.3, settled=False)
     mask = edit(loaded)
-    loaded.settle()
+    loaded.outline.settle()
     np.testing.assert_array_equal(tumor(loaded), mask)
     assert noticeEdit(loaded)
 
@@ -101,7 +101,7 @@ def test_an_edit_is_noticed_after_the_scene_was_saved_and_opened(loaded, scene, 
     mask = edit(loaded)
     again = reloaded(scene, tmp_path)
     with pytest.raises(InputError, match="edited by hand"):
-        again.setThreshold(0.3)
+        again.outline.setThreshold(0.3)
     assert noticeEdit(again)
     np.testing.assert_array_equal(tumor(again), mask)
 
@@ -114,32 +114,32 @@ def test_report_and_volumes_are_marked_without_pressing_recompute(loaded, tmp_pa
         assert EDITED_NOTE in html.unescape(page)
     else:
         assert "1 tumor (edited by hand)" in saveVolumes(loaded, tmp_path)[2].read_text(encoding="utf-8")
-    assert loaded.edited
-    assert loaded.segmentationNode.GetSegmentation().GetSegment("tumor").GetName() == "Tumour (edited)"
+    assert loaded.record.edited
+    assert loaded.nodes.segmentation.GetSegmentation().GetSegment("tumor").GetName() == "Tumour (edited)"
 
 
 def test_a_second_edit_after_the_first_was_measured_is_measured_too(loaded):
     edit(loaded)
     measureOutline(loaded)
-    first = loaded.volumeMl
+    first = loaded.outline.volumeMl
     edit(loaded, slice(11, 13))
     assert noticeEdit(loaded)
-    assert loaded.volumeMl < first
-    assert not loaded.outlineChanged()
+    assert loaded.outline.volumeMl < first
+    assert not loaded.outline.changed()
 
 
 def test_the_lesions_are_those_of_the_edited_outline_with_the_maps_values(loaded):
     mask = edit(loaded, slice(11, 13))  # cuts the sphere in two, without its centre
     mask[2:5, 4:9, 4:9] = True  # and where the map is 0
-    drawSegment(loaded.segmentationNode, "tumor", mask, loaded.volumeNode)
+    drawSegment(loaded.nodes.segmentation, "tumor", mask, loaded.nodes.ct)
     assert noticeEdit(loaded)
     lesions = currentRecord(loaded)[0]["lesions"]
-    assert sum(lesion["volume_ml"] for lesion in lesions) == pytest.approx(loaded.volumeMl)
-    highest = volumeFromNode(loaded.mhrNode).array[mask].max()
+    assert sum(lesion["volume_ml"] for lesion in lesions) == pytest.approx(loaded.outline.volumeMl)
+    highest = volumeFromNode(loaded.nodes.mhr).array[mask].max()
     assert [round(lesion["max_probability"], 4) for lesion in lesions] == [round(float(highest), 4)] * 2 + [0.0]
-    assert loaded.lesionsNode.GetTable().GetNumberOfRows() == 3
+    assert loaded.nodes.lesionTable.GetTable().GetNumberOfRows() == 3
     restoreOutline(loaded)
-    assert loaded.lesionsNode.GetTable().GetNumberOfRows() == 1
+    assert loaded.nodes.lesionTable.GetTable().GetNumberOfRows() == 1
 
 
 def test_in_dicom_only_the_edited_segment_is_not_the_algorithms_alone(scene, tmp_path):
@@ -172,7 +172,7 @@ def test_an_outline_with_nothing_of_the_models_is_manual(loaded):
     mask = np.zeros_like(tumor(loaded))
     mask[2:5, 4:9, 4:9] = True
     assert not (mask & tumor(loaded)).any()
-    drawSegment(loaded.segmentationNode, "tumor", mask, loaded.volumeNode)
+    drawSegment(loaded.nodes.segmentation, "tumor", mask, loaded.nodes.ct)
     assert noticeEdit(loaded)
     assert drawnBy(loaded) == "MANUAL"
     restoreOutline(loaded)
@@ -184,32 +184,32 @@ def test_going_back_keeps_every_edited_outline_in_a_hidden_segmentation_of_the_r
     for slices in (slice(0, 12), slice(13, 24)):
         outlines.append(edit(loaded, slices))
         restoreOutline(loaded)
-        assert not loaded.outlineChanged()
-    loaded.setThreshold(0.3)
+        assert not loaded.outline.changed()
+    loaded.outline.setThreshold(0.3)
     again = reloaded(scene, tmp_path)
-    kept = again.mhrNode.GetNodeReference(ROLE_KEPT)
+    kept = again.nodes.editedOutlines
     assert not kept.GetDisplayVisibility()
     segmentation = kept.GetSegmentation()
     for number, outline in enumerate(outlines, start=1):
         segment = segmentation.GetSegment(f"edited-{number}")
         assert segment.GetName() == f"Tumour (edited {number})"
-        np.testing.assert_array_equal(segmentMask(kept, f"edited-{number}", again.volumeNode), outline)
-    assert kept in again.nodes
+        np.testing.assert_array_equal(segmentMask(kept, f"edited-{number}", again.nodes.ct), outline)
+    assert kept in again.nodes.all
     assert [reader.segment for reader in readersInScene()] == ["edited-1", "edited-2"]
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in (kept, again.mhrNode)}
+    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in (kept, again.nodes.mhr)}
     assert len(folders) == 1
 
 
 def test_a_removed_or_emptied_tumour_segment_comes_back(loaded):
     before = tumor(loaded)
-    drawSegment(loaded.segmentationNode, "tumor", np.zeros_like(before), loaded.volumeNode)
+    drawSegment(loaded.nodes.segmentation, "tumor", np.zeros_like(before), loaded.nodes.ct)
     with pytest.raises(InputError, match="empty"):
         noticeEdit(loaded)
-    loaded.segmentationNode.GetSegmentation().RemoveSegment("tumor")
+    loaded.nodes.segmentation.GetSegmentation().RemoveSegment("tumor")
     with pytest.raises(InputError, match="not in the scene"):
         noticeEdit(loaded)
     restoreOutline(loaded)
     np.testing.assert_array_equal(tumor(loaded), before)
-    assert loaded.mhrNode.GetNodeReference(ROLE_KEPT) is None
-    loaded.setThreshold(0.3)
+    assert loaded.nodes.editedOutlines is None
+    loaded.outline.setThreshold(0.3)

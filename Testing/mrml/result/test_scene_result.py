@@ -13,7 +13,7 @@ import slicer
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.display.MhrDisplay import OVERLAY_OPACITY
+from TwinTrackSegLib.mrml.display.Views import OVERLAY_OPACITY
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, resultsOf
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
@@ -28,20 +28,20 @@ def loaded(scene, tmp_path):
 
 def test_the_map_keeps_the_engines_values_and_the_cts_exact_grid(loaded, tmp_path):
     stored = read_volume(tmp_path / "result" / "probability.nii.gz")
-    mhr = volumeFromNode(loaded.mhrNode)
+    mhr = volumeFromNode(loaded.nodes.mhr)
     np.testing.assert_array_equal(mhr.array, stored.array)
     assert mhr.array.dtype == np.float32
-    assert mhr.geometry == geometryFromNode(loaded.volumeNode)
+    assert mhr.geometry == geometryFromNode(loaded.nodes.ct)
 
 
 def test_no_node_points_into_the_result_folder(loaded):
-    for node in loaded.nodes:
+    for node in loaded.nodes.all:
         if node.IsA("vtkMRMLStorableNode"):
             assert node.GetStorageNode() is None
 
 
 def test_the_overlay_has_a_fixed_scale_and_hides_what_is_below_the_threshold(loaded):
-    display = loaded.mhrNode.GetDisplayNode()
+    display = loaded.nodes.mhr.GetDisplayNode()
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
     assert display.GetAutoWindowLevel() == 0
     assert display.GetApplyThreshold() == 1
@@ -60,18 +60,18 @@ def test_the_map_becomes_the_foreground_of_all_slice_views(scene, tmp_path):
     assert len(composites) == 2
     for composite in composites:
         assert composite.GetBackgroundVolumeID() == node.GetID()
-        assert composite.GetForegroundVolumeID() == result.mhrNode.GetID()
+        assert composite.GetForegroundVolumeID() == result.nodes.mhr.GetID()
         assert composite.GetForegroundOpacity() == OVERLAY_OPACITY
 
 
 def test_the_legend_counts_readers(loaded):
-    (first, *others) = loaded.contourNodes
+    (first, *others) = loaded.nodes.contours
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(first)
     assert legend.GetTitleText() == "Readers"
     assert legend.GetLabelFormat() % 3.0 == "3 of 5"
     assert legend.GetNumberOfLabels() == 6
     assert first.GetDisplayNode().GetScalarRange() == (0.0, 5.0)
-    assert first.GetDisplayNode().GetColorNodeID() == loaded.mhrNode.GetDisplayNode().GetColorNodeID()
+    assert first.GetDisplayNode().GetColorNodeID() == loaded.nodes.mhr.GetDisplayNode().GetColorNodeID()
     assert not any(slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node) for node in others)
 
 
@@ -82,7 +82,7 @@ def test_all_nodes_lie_in_one_folder_beside_the_ct(scene, tmp_path):
     item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(study, node)
     hierarchy.SetItemParent(item, study)
     result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
-    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(n)) for n in result.nodes}
+    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(n)) for n in result.nodes.all}
     assert len(folders) == 1
     assert hierarchy.GetItemParent(folders.pop()) == study
 
@@ -93,9 +93,9 @@ def test_an_empty_map_loads_without_contours(scene, tmp_path):
     empty = read_volume(folder / "probability.nii.gz")
     write_volume(empty.with_array(np.zeros_like(empty.array)), folder / "probability.nii.gz")
     result = TwinTrackSegLogic(["unused"]).loadResult(folder, node)
-    assert result.contourNodes == []
+    assert result.nodes.contours == []
     assert result.center() is None
-    assert result.volumeMl == 0
+    assert result.outline.volumeMl == 0
 
 
 def test_a_second_result_of_the_same_ct_hides_the_first(scene, tmp_path):
@@ -104,9 +104,9 @@ def test_a_second_result_of_the_same_ct_hides_the_first(scene, tmp_path):
     logic = TwinTrackSegLogic(["unused"])
     first, second = logic.loadResult(folder, node), logic.loadResult(folder, node)
     assert len(resultsOf(node)) == 2
-    assert not first.segmentationNode.GetDisplayVisibility()
-    assert second.segmentationNode.GetDisplayVisibility()
-    assert all(contour.GetDisplayVisibility() == 0 for contour in first.contourNodes)
+    assert not first.nodes.segmentation.GetDisplayVisibility()
+    assert second.nodes.segmentation.GetDisplayVisibility()
+    assert all(contour.GetDisplayVisibility() == 0 for contour in first.nodes.contours)
 
 
 def test_results_follow_the_cts_parent_transform(scene, tmp_path):
@@ -114,7 +114,7 @@ def test_results_follow_the_cts_parent_transform(scene, tmp_path):
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     node.SetAndObserveTransformNodeID(transform.GetID())
     result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
-    for item in (result.mhrNode, result.segmentationNode, *result.contourNodes):
+    for item in (result.nodes.mhr, result.nodes.segmentation, *result.nodes.contours):
         assert item.GetParentTransformNode() is transform
 
 
@@ -165,10 +165,10 @@ def test_the_result_of_another_ct_is_refused(scene, tmp_path):
 
 
 def test_the_map_refers_back_to_its_ct(loaded):
-    again = SceneResult(loaded.mhrNode)
-    assert again.volumeNode is loaded.volumeNode
-    assert again.expectedVolumeMl == pytest.approx(math.pi * RADIUS_MM**3 / 3 / 1000, rel=0.02)
+    again = SceneResult(loaded.nodes.mhr)
+    assert again.nodes.ct is loaded.nodes.ct
+    assert again.record.expectedVolumeMl == pytest.approx(math.pi * RADIUS_MM**3 / 3 / 1000, rel=0.02)
 
 
 def test_volume_type_is_the_engines(loaded):
-    assert isinstance(volumeFromNode(loaded.mhrNode), Volume)
+    assert isinstance(volumeFromNode(loaded.nodes.mhr), Volume)

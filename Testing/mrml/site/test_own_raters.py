@@ -12,8 +12,8 @@ import slicer
 from twintrack.calibration import read_calibrator
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
-from TwinTrackSegLib.mrml.result.SceneResult import ROLE_SCORE, resultsOf
-from TwinTrackSegLib.mrml.result.ScoreVolume import scoreOf
+from TwinTrackSegLib.mrml.result.ResultLoader import scoreOf
+from TwinTrackSegLib.mrml.result.SceneResult import resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.site.Evaluation import METRIC_TITLES, ROLE_RELIABILITY, evaluateReaders, showDifference
 from TwinTrackSegLib.mrml.site.Raters import makeMhr, readersInScene
@@ -42,11 +42,11 @@ def loaded(scene, tmp_path):
 
 def addReaders(result, levels=LEVELS):
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", "Readers")
-    node.SetReferenceImageGeometryParameterFromVolumeNode(result.volumeNode)
-    mhr = volumeFromNode(result.mhrNode).array
+    node.SetReferenceImageGeometryParameterFromVolumeNode(result.nodes.ct)
+    mhr = volumeFromNode(result.nodes.mhr).array
     for number, level in enumerate(levels, start=1):
         identifier = node.GetSegmentation().AddEmptySegment(f"r{number}", f"Reader {number}")
-        drawSegment(node, identifier, mhr > level, result.volumeNode)
+        drawSegment(node, identifier, mhr > level, result.nodes.ct)
     return [reader for reader in readersInScene() if reader.node is node]
 
 
@@ -60,8 +60,8 @@ def test_segments_and_label_maps_are_offered_but_not_the_results_own(loaded):
 
 
 def test_the_readers_map_is_the_fraction_who_marked(loaded):
-    node = makeMhr(addReaders(loaded), loaded.volumeNode)
-    mhr = volumeFromNode(loaded.mhrNode).array
+    node = makeMhr(addReaders(loaded), loaded.nodes.ct)
+    mhr = volumeFromNode(loaded.nodes.mhr).array
     expected = np.sum([mhr > level for level in LEVELS], axis=0) / len(LEVELS)
     np.testing.assert_allclose(volumeFromNode(node).array, expected, atol=1e-6)
     assert node.GetImageData().GetScalarTypeAsString() == "float"
@@ -69,24 +69,24 @@ def test_the_readers_map_is_the_fraction_who_marked(loaded):
 
 
 def test_a_label_map_on_the_cts_grid_is_a_reader_and_another_grid_is_refused(loaded):
-    volume = volumeFromNode(loaded.volumeNode)
+    volume = volumeFromNode(loaded.nodes.ct)
     marked = np.zeros(volume.array.shape, dtype=np.uint8)
     marked[8:12, 20:30, 20:30] = 7
     node = nodeFromVolume(volume.with_array(marked), "copy")
     labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Reader A")
     labels.CopyContent(node)
     reader = next(r for r in readersInScene() if r.node is labels)
-    np.testing.assert_array_equal(reader.mask(loaded.volumeNode), marked > 0)
+    np.testing.assert_array_equal(reader.mask(loaded.nodes.ct), marked > 0)
     labels.SetSpacing(1, 1, 3)
     with pytest.raises(InputError, match="'Reader A' lies on another grid"):
-        reader.mask(loaded.volumeNode)
+        reader.mask(loaded.nodes.ct)
 
 
 def test_nobody_ticked_or_nothing_marked_is_a_sentence(loaded):
     with pytest.raises(InputError, match="tick"):
-        makeMhr([], loaded.volumeNode)
+        makeMhr([], loaded.nodes.ct)
     with pytest.raises(InputError, match="no ticked reader marked"):
-        makeMhr(addReaders(loaded, (2.0,)), loaded.volumeNode)
+        makeMhr(addReaders(loaded, (2.0,)), loaded.nodes.ct)
 
 
 def test_metrics_of_a_map_that_agrees_with_its_readers_are_good(loaded, scene):
@@ -96,7 +96,7 @@ def test_metrics_of_a_map_that_agrees_with_its_readers_are_good(loaded, scene):
     assert metrics["Surface Dice at one half"] == pytest.approx(1)
     assert metrics["Calibration error against the MHR"] < 0.06
     assert metrics["Mean volume of the readers (mL)"] == pytest.approx(
-        np.mean([(volumeFromNode(loaded.mhrNode).array > level).sum() for level in LEVELS]) * 0.002
+        np.mean([(volumeFromNode(loaded.nodes.mhr).array > level).sum() for level in LEVELS]) * 0.002
     )
     assert "SMA contact (°)" in metrics
     chart = view.GetPlotChartNode()
@@ -109,9 +109,9 @@ def test_metrics_of_a_map_that_agrees_with_its_readers_are_good(loaded, scene):
 def test_the_difference_is_predicted_minus_drawn_in_linked_views(loaded, scene):
     composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     composite.SetLayoutName("Red")
-    drawn = makeMhr(addReaders(loaded), loaded.volumeNode)
+    drawn = makeMhr(addReaders(loaded), loaded.nodes.ct)
     node = showDifference(loaded, drawn)
-    expected = volumeFromNode(loaded.mhrNode).array - volumeFromNode(drawn).array
+    expected = volumeFromNode(loaded.nodes.mhr).array - volumeFromNode(drawn).array
     np.testing.assert_allclose(volumeFromNode(node).array, expected, atol=1e-6)
     assert composite.GetForegroundVolumeID() == node.GetID()
     assert composite.GetLinkedControl()
@@ -125,41 +125,41 @@ def test_evaluating_again_reuses_what_the_first_time_made(loaded, scene):
     before = 0
     for press in range(3):
         evaluateReaders(loaded, readers)
-        drawn = makeMhr(readers, loaded.volumeNode)
+        drawn = makeMhr(readers, loaded.nodes.ct)
         difference = showDifference(loaded, drawn)
         numbers = scene.GetNumberOfNodes()
         if press:
             assert numbers == before
         before = numbers
-    made = (makeMhr(readers[:2], loaded.volumeNode), makeMhr(readers[:2], loaded.volumeNode))
+    made = (makeMhr(readers[:2], loaded.nodes.ct), makeMhr(readers[:2], loaded.nodes.ct))
     assert made[0] is made[1] is not drawn
     showDifference(loaded, made[0])  # of other readers: the same node, other values
-    expected = volumeFromNode(loaded.mhrNode).array - volumeFromNode(made[0]).array
+    expected = volumeFromNode(loaded.nodes.mhr).array - volumeFromNode(made[0]).array
     np.testing.assert_allclose(volumeFromNode(difference).array, expected, atol=1e-6)
 
 
 def test_score_difference_and_chart_lie_in_the_results_folder(loaded, scene):
     readers = addReaders(loaded)
     evaluateReaders(loaded, readers)
-    difference = showDifference(loaded, makeMhr(readers, loaded.volumeNode))
+    difference = showDifference(loaded, makeMhr(readers, loaded.nodes.ct))
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(loaded.mhrNode))
-    chart = loaded.mhrNode.GetNodeReference(ROLE_RELIABILITY)
-    score = loaded.mhrNode.GetNodeReference(ROLE_SCORE)
-    assert score in loaded.nodes
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(loaded.nodes.mhr))
+    chart = loaded.nodes.mhr.GetNodeReference(ROLE_RELIABILITY)
+    score = loaded.nodes.score
+    assert score in loaded.nodes.all
     for node in (score, difference, chart):
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder, node.GetName()
 
 
 def test_the_kept_score_comes_back_on_the_cts_grid_also_after_reload(loaded, scene, tmp_path):
-    expected = volumeFromNode(loaded.mhrNode).array ** 2
-    np.testing.assert_allclose(scoreOf(loaded).array, expected, atol=1e-6)
+    expected = volumeFromNode(loaded.nodes.mhr).array ** 2
+    np.testing.assert_allclose(scoreOf(loaded.nodes).array, expected, atol=1e-6)
     path = str(tmp_path / "scene.mrb")
     assert scene.WriteToMRB(path, None)
     scene.Clear(False)
     assert scene.ReadFromMRB(path, True)
     (again,) = resultsOf(slicer.util.getNode("Example CT"))
-    np.testing.assert_allclose(scoreOf(again).array, expected, atol=1e-6)
+    np.testing.assert_allclose(scoreOf(again.nodes).array, expected, atol=1e-6)
 
 
 def test_a_calibrator_of_few_cases_is_fitted_with_a_warning_and_undoes_the_square(scene, tmp_path):

@@ -71,7 +71,7 @@ def test_the_structured_report_says_why_in_codes(scene, tmp_path):
 
     vessels = {name: INVASION["vessels"][name] for name in ("SMA", "CHA")}
     result = loadWith(tmp_path / "r", thresholds=INVASION["thresholds"], vessels=vessels)
-    write_ct_series(volumeFromNode(result.volumeNode), tmp_path / "ct", description="Example")
+    write_ct_series(volumeFromNode(result.nodes.ct), tmp_path / "ct", description="Example")
     assert read_series(tmp_path / "ct").volume.geometry.size == (56, 48, 24)
     exportDicomSeg(result, tmp_path / "out.dcm", tmp_path / "ct")
     text = str(pydicom.dcmread(tmp_path / "out-report.dcm"))
@@ -82,22 +82,22 @@ def test_the_structured_report_says_why_in_codes(scene, tmp_path):
 def test_the_paper_report_says_why_below_its_table(scene, tmp_path):
     result = loadWith(tmp_path / "r", vessels={"CHA": INVASION["vessels"]["CHA"]})
     assert saveReport(result, tmp_path / "r.pdf").stat().st_size > 10_000
-    assert _notes({"warnings": ["w"]}, result.readouts) == [f"common hepatic artery: {ABSENT}", "w"]
+    assert _notes({"warnings": ["w"]}, result.outline.readouts) == [f"common hepatic artery: {ABSENT}", "w"]
 
 
 def test_the_contact_pattern_is_that_of_the_edited_outline_by_the_same_rules(scene, tmp_path):
     probability = {"arterial contact": 0.4, "none": 0.6}
     pattern = {"rules": "dpcg", "rule_set": "DPCG", "pattern": "none", "probability": probability, "reason": None}
     result = loadWith(tmp_path / "r", resectability=pattern)
-    assert result.pattern["pattern"] == "none"
-    vessel = segmentMask(result.segmentationNode, "SMA", result.volumeNode)
+    assert result.record.pattern["pattern"] == "none"
+    vessel = segmentMask(result.nodes.segmentation, "SMA", result.nodes.ct)
     _z, y, x = np.indices(vessel.shape)
     middle = np.argwhere(vessel).mean(axis=0)
     ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
-    drawSegment(result.segmentationNode, "tumor", ring, result.volumeNode)
+    drawSegment(result.nodes.segmentation, "tumor", ring, result.nodes.ct)
     assert measureOutline(result)
-    assert result.pattern["rules"] == "dpcg"
-    assert result.pattern["pattern"] == "artery over 90 degrees or vein over 270 degrees"
+    assert result.record.pattern["rules"] == "dpcg"
+    assert result.record.pattern["pattern"] == "artery over 90 degrees or vein over 270 degrees"
     told = currentRecord(result)[1]["resectability"]
-    assert told["pattern"] == result.pattern["pattern"]
+    assert told["pattern"] == result.record.pattern["pattern"]
     assert told["probability"] == probability  # what readers are expected to see stays the map's

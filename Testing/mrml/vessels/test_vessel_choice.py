@@ -13,7 +13,7 @@ from segment_drawing import drawSegment
 import slicer
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
-from TwinTrackSegLib.mrml.result.Terminology import meaningOf
+from TwinTrackSegLib.mrml.result.ResultSegmentation import meaningOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
@@ -116,7 +116,7 @@ def test_the_model_is_asked_with_the_vessels_and_the_result_shows_them(scene, tm
     result = logic.segment(ct, RunSettings("b"), vessels=VesselChoice(node, {"AORTA": "s0", "SMV": "s1"}))
     assert json.loads((tmp_path / "asked.json").read_text())["vessel_names"] == {"AORTA": 3, "SMV": 2}
     assert set(np.unique(read_volume(tmp_path / "asked.nrrd").array)) == {0, 2, 3}
-    assert set(result.segmentationNode.GetSegmentation().GetSegmentIDs()) == {"tumor", "AORTA", "SMV"}
+    assert set(result.nodes.segmentation.GetSegmentation().GetSegmentIDs()) == {"tumor", "AORTA", "SMV"}
 
 
 def roi(center, size, matrix=None):

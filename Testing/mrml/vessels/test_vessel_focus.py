@@ -22,6 +22,10 @@ TILTED = np.array([[-0.8, 0.0, 1.2, 0.0], [0.0, -1.0, 0.0, 0.0], [0.6, 0.0, 1.6,
 """IJK to RAS of a CT whose slices, and with them the example's vessel, are tilted by 37 degrees."""
 
 
+def focus(result, name: str) -> bool:
+    return focusVessel(result.nodes.mhr, result.record.invasion, name, result.outline.threshold)
+
+
 @pytest.fixture
 def views(scene):
     slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(scene)
@@ -51,8 +55,8 @@ def placeOf(view) -> np.ndarray:
 
 def test_all_views_stand_at_the_worst_section_and_one_across_the_vessel(views, tilted):
     red, yellow = views
-    assert focusVessel(tilted, "SMA")
-    middle, direction = worstSection(tilted, "SMA")
+    assert focus(tilted, "SMA")
+    middle, direction = worstSection(tilted.nodes.mhr, tilted.record.invasion, "SMA")
     np.testing.assert_allclose(abs(direction @ np.array([0.6, 0.0, 0.8])), 1, atol=1e-6)
     np.testing.assert_allclose(abs(normalOf(yellow) @ direction), 1, atol=1e-6)
     np.testing.assert_allclose(placeOf(yellow), middle, atol=1e-6)
@@ -62,7 +66,7 @@ def test_all_views_stand_at_the_worst_section_and_one_across_the_vessel(views, t
 
 def test_anterior_stays_up_in_the_perpendicular_view_and_right_on_the_left_hand(views, tilted):
     _red, yellow = views
-    focusVessel(tilted, "SMA")
+    focus(tilted, "SMA")
     up = slicer.util.arrayFromVTKMatrix(yellow.GetSliceToRAS())[:3, 1]
     assert up[1] > 0.9
     assert np.linalg.det(slicer.util.arrayFromVTKMatrix(yellow.GetSliceToRAS())[:3, :3]) == pytest.approx(1)
@@ -70,7 +74,7 @@ def test_anterior_stays_up_in_the_perpendicular_view_and_right_on_the_left_hand(
 
 def test_leaving_the_vessel_and_jumping_to_the_tumour_gives_the_usual_views_back(views, tilted):
     _red, yellow = views
-    focusVessel(tilted, "SMA")
+    focus(tilted, "SMA")
     leaveVessel()
     tilted.jumpToTumor()
     np.testing.assert_allclose(abs(normalOf(yellow)), [1, 0, 0], atol=1e-6)
@@ -79,18 +83,18 @@ def test_leaving_the_vessel_and_jumping_to_the_tumour_gives_the_usual_views_back
 
 def test_a_transformed_ct_is_focused_where_it_lies(views, tilted, scene):
     matrix = np.array([[0.0, -1.0, 0.0, 30.0], [1.0, 0.0, 0.0, -5.0], [0.0, 0.0, 1.0, 12.0], [0.0, 0.0, 0.0, 1.0]])
-    before, along = worstSection(tilted, "SMA")
+    before, along = worstSection(tilted.nodes.mhr, tilted.record.invasion, "SMA")
     transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
     transform.SetMatrixTransformToParent(slicer.util.vtkMatrixFromArray(matrix))
-    tilted.mhrNode.SetAndObserveTransformNodeID(transform.GetID())
-    middle, direction = worstSection(tilted, "SMA")
+    tilted.nodes.mhr.SetAndObserveTransformNodeID(transform.GetID())
+    middle, direction = worstSection(tilted.nodes.mhr, tilted.record.invasion, "SMA")
     np.testing.assert_allclose(middle, matrix[:3, :3] @ before + matrix[:3, 3], atol=1e-6)
     np.testing.assert_allclose(direction, matrix[:3, :3] @ along, atol=1e-6)
 
 
 def test_a_vessel_that_was_not_seen_has_no_section(views, tilted):
-    assert not focusVessel(tilted, "CELIAC")
-    assert worstSection(tilted, "CELIAC") is None
+    assert not focus(tilted, "CELIAC")
+    assert worstSection(tilted.nodes.mhr, tilted.record.invasion, "CELIAC") is None
 
 
 def curve(chart, number: int) -> np.ndarray:
@@ -100,20 +104,20 @@ def curve(chart, number: int) -> np.ndarray:
 
 def test_the_plot_shows_the_vessels_curve_the_threshold_and_the_line_of_encasement(views, tilted, scene):
     view = scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
-    focusVessel(tilted, "SMA")
+    focus(tilted, "SMA")
     chart = view.GetPlotChartNode()
     assert chart.GetTitle() == "SMA: contact angle"
     np.testing.assert_allclose(curve(chart, 0), np.stack([LEVELS, ANGLE_AT_LEVELS], axis=-1))
     np.testing.assert_allclose(curve(chart, 1), [[0.5, 0], [0.5, 360]])
     np.testing.assert_allclose(curve(chart, 2), [[0, 180], [1, 180]])
-    tilted.setThreshold(0.3)
-    moveThresholdMark(tilted)
+    tilted.outline.setThreshold(0.3)
+    moveThresholdMark(tilted.nodes.mhr, 0.3)
     np.testing.assert_allclose(curve(chart, 1), [[0.3, 0], [0.3, 360]])
 
 
 def test_another_vessel_takes_the_same_chart(views, tilted):
-    focusVessel(tilted, "SMA")
-    focusVessel(tilted, "CELIAC")
+    focus(tilted, "SMA")
+    focus(tilted, "CELIAC")
     (chart,) = slicer.util.getNodesByClass("vtkMRMLPlotChartNode")
     assert chart.GetTitle() == "Celiac trunk: contact angle"
     assert len(curve(chart, 0)) == 0
@@ -149,10 +153,10 @@ def test_the_perpendicular_slice_shows_the_vessel_round(scene, tilted, pictures)
     view.node.SetDefaultOrientation("Sagittal")
     slicer.util.getNode("Example CT")
     tilted.show()
-    focusVessel(tilted, "SMA")
+    focus(tilted, "SMA")
     view.node.SetFieldOfView(30, 30, 1)
-    tilted.setVisibility(False)
-    tilted.setThreshold(1.0)
+    tilted.nodes.setVisibility(False)
+    tilted.outline.setThreshold(1.0)
     pixels = view.pixels()
     savePng(pixels, pictures / "perpendicular.png")
     bright = pixels.mean(axis=-1) > 200

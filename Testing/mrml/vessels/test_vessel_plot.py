@@ -25,7 +25,7 @@ def drawn(scene, tmp_path):
     node = makeExampleCt()
     result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
     view = OffscreenPlotView(480, 320)
-    view.show(plotVessel(result, "SMA"))
+    view.show(plotVessel(result.nodes.mhr, result.record.invasion, "SMA", result.outline.threshold))
     yield view, result
     view.close()
 
@@ -54,8 +54,8 @@ def test_curve_threshold_and_limit_are_drawn_where_their_numbers_say(drawn):
 
 def test_the_mark_moves_with_the_threshold(drawn):
     view, result = drawn
-    result.setThreshold(0.3)
-    moveThresholdMark(result)
+    result.outline.setThreshold(0.3)
+    moveThresholdMark(result.nodes.mhr, 0.3)
     pixels = view.pixels()
     assert isMarkedAt(view, pixels, 0.3)
     assert not isMarkedAt(view, pixels, 0.5)

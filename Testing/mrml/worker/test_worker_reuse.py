@@ -212,10 +212,10 @@ def test_the_real_worker_runs_again_after_a_cancel_and_with_another_bundle(scene
     pid = logic._supervisor.worker.pid
     results = [logic.segment(node, RunSettings(str(path), roi=roi, device="cpu")) for path in (DEMO_BUNDLE, renamed)]
     assert logic._supervisor.worker.pid == pid
-    assert [result.record["result"]["bundle"]["name"] for result in results] == [
+    assert [result.record.result["bundle"]["name"] for result in results] == [
         json.loads((DEMO_BUNDLE / "bundle.json").read_text(encoding="utf-8"))["name"],
         "renamed",
     ]
-    maps = [volumeFromNode(result.mhrNode).array for result in results]
+    maps = [volumeFromNode(result.nodes.mhr).array for result in results]
     np.testing.assert_array_equal(*maps)
     logic.close()

@@ -90,7 +90,7 @@ class ReadersPanel:
         with shownErrors():
             with slicer.util.WaitCursor():
                 metrics = evaluateReaders(result, self.ticked())
-                showDifference(result, makeMhr(self.ticked(), result.volumeNode))
+                showDifference(result, makeMhr(self.ticked(), result.nodes.ct))
             self._showMetrics(metrics)
 
     def onAddCase(self) -> None:
@@ -121,7 +121,7 @@ class ReadersPanel:
 
     def _volume(self):
         result = self.results.result
-        return result.volumeNode if result is not None else self.ui.inputSelector.currentNode()
+        return result.nodes.ct if result is not None else self.ui.inputSelector.currentNode()
 
     def _onCollapsed(self, collapsed: bool) -> None:
         if not collapsed:

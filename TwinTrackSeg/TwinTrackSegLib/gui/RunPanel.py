@@ -149,7 +149,7 @@ class RunPanel:
 
     def _doneText(self, result) -> str:
         """Return that it is done, and where, if it was not where it began."""
-        notes = result.record.get("result", {}).get("engine", {}).get("notes", [])
+        notes = result.record.result.get("engine", {}).get("notes", [])
         return _("Done; {notes}.").format(notes="; ".join(notes)) if notes else _("Done.")
 
     def _showElapsed(self) -> None:

@@ -15,8 +15,7 @@ from TwinTrackSegLib.gui.ProcessorLine import ProcessorLine
 from TwinTrackSegLib.gui.RatersPanel import ReadersPanel
 from TwinTrackSegLib.gui.ResultPanel import ResultPanel
 from TwinTrackSegLib.gui.RunPanel import RunPanel
-from TwinTrackSegLib.mrml.result.InputGuess import firstCandidate
-from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, firstCandidate
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSegWidget"]
@@ -138,7 +137,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.inputs.update()
         shown = self.results.result
-        if node.resultVolume is not (shown.mhrNode if shown is not None else None):
+        if node.resultVolume is not (shown.nodes.mhr if shown is not None else None):
             self.results.show(SceneResult(node.resultVolume) if node.resultVolume is not None else None)
             self.readers.update()
         self.run.setReady(node.inputVolume is not None)
@@ -157,7 +156,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _takeResult(self, result):
         if self._parameterNode is not None:
-            self._parameterNode.resultVolume = result.mhrNode
+            self._parameterNode.resultVolume = result.nodes.mhr
         else:  # the user is in another module; the panel takes it up when it is entered again
             wrapped = TwinTrackSegParameterNode(self.logic.getParameterNode())
-            wrapped.resultVolume = result.mhrNode
+            wrapped.resultVolume = result.nodes.mhr

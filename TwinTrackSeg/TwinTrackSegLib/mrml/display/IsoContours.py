@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 import slicer
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.Boxes import Box, boundingBox, grown
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS
+from TwinTrackSegLib.mrml.VolumeParts import Box, boundingBox, grown
 
 __all__ = ["contourNode", "isoSurface"]
 

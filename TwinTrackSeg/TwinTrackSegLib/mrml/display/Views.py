@@ -1,4 +1,4 @@
-"""The module's own view layout: three slices and 3D, with table and curve below."""
+"""What the views show, and where: the module's own layout (three slices, 3D, table, curve), overlay, jumps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from typing import Any
 
 import slicer
 
-__all__ = ["LAYOUT_ID", "LAYOUT_XML", "showLayout", "showTable"]
+__all__ = [
+    "LAYOUT_ID",
+    "LAYOUT_XML",
+    "OVERLAY_OPACITY",
+    "jumpToPoint",
+    "showChart",
+    "showLayout",
+    "showOverlay",
+    "showTable",
+]
+
+OVERLAY_OPACITY = 0.5
+"""One opacity for the whole overlay: the value is in the colour alone."""
 
 LAYOUT_ID = 5283
 """Any number above those of Slicer's own layouts."""
@@ -55,3 +67,25 @@ def showTable(tableNode: Any) -> None:
     """Show `tableNode` in the views for tables."""
     for view in slicer.util.getNodesByClass("vtkMRMLTableViewNode"):
         view.SetTableNodeID(tableNode.GetID())
+
+
+def showChart(chartNode: Any) -> None:
+    """Show `chartNode` in the views for plots."""
+    for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
+        view.SetPlotChartNodeID(chartNode.GetID())
+
+
+def showOverlay(volumeNode: Any, mhrNode: Any) -> None:
+    """Put the CT behind and the MHR volume in front in every slice view."""
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        composite.SetBackgroundVolumeID(volumeNode.GetID())
+        composite.SetForegroundVolumeID(mhrNode.GetID())
+        composite.SetForegroundOpacity(OVERLAY_OPACITY)
+
+
+def jumpToPoint(node: Any, ras: tuple[float, float, float]) -> None:
+    """Move every slice view to the point `ras` (mm) of `node`, whose parent transform is applied."""
+    world = [0.0, 0.0, 0.0]
+    node.TransformPointToWorld(ras, world)
+    for sliceNode in slicer.util.getNodesByClass("vtkMRMLSliceNode"):
+        sliceNode.JumpSliceByCentering(*world)

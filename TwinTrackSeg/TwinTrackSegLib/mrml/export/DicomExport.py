@@ -79,17 +79,17 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     OutputError
         If no segment holds a voxel, a file cannot be written, or one of the names beside is another program's.
     """
-    path, volumeNode = Path(path), result.volumeNode
+    path, volumeNode = Path(path), result.nodes.ct
     if volumeNode is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
-    result.settle()
+    result.outline.settle()
     noticeEdit(result)
     source = read_series(sourceFile(volumeNode) if series is None else series)
-    probability = volumeFromNode(result.mhrNode)
-    masks = _masks(result.segmentationNode, volumeNode)
+    probability = volumeFromNode(result.nodes.mhr)
+    masks = _masks(result.nodes.segmentation, volumeNode)
     anything = any(mask.array.any() for mask in masks.values())
-    stated, raters = _stated(result), result.readers
-    shown = stated | {"remarks": Remarks.of(result.record.get("result", {}))}
+    stated, raters = _stated(result), result.record.raters
+    shown = stated | {"remarks": Remarks.of(result.record.result)}
     beside = path.with_name(f"{path.stem}-map.dcm"), path.with_name(f"{path.stem}-report.dcm")
     with atomic_paths(*beside, path, inputs=source.files, proof=lambda file: file == path or _isOurs(file)) as partials:
         mapFile, reportFile, segmentationFile = partials
@@ -97,7 +97,7 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
             masks,
             source,
             segmentationFile,
-            threshold=result.threshold,
+            threshold=result.outline.threshold,
             probability=probability if anything else None,
             drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawnBy(result))},
             raters=raters,
@@ -125,20 +125,20 @@ def _isOurs(file: Path) -> bool:
 
 def _invasionNow(result: SceneResult) -> dict[str, Any] | None:
     """Return ``invasion.json`` with the one threshold of the scene, which the engine need not have listed."""
-    invasion = result.record.get("invasion")
-    if invasion is None:
+    invasion = result.record.invasion
+    if not invasion:
         return None
     vessels = {}
-    for readout in result.readouts:
+    for readout in result.outline.readouts:
         now = {"angle_deg": [readout.angle_deg], "contact_length_mm": [readout.length_mm]}
         known = invasion.get("vessels", {}).get(readout.name, {})
         vessels[readout.name] = {**known, "present": readout.present, **now, "category": readout.category or None}
-    return {**invasion, "thresholds": [result.threshold], "vessels": vessels}
+    return {**invasion, "thresholds": [result.outline.threshold], "vessels": vessels}
 
 
 def _stated(result: SceneResult) -> dict[str, Any]:
     """Return what all objects state: the algorithm, and what the map means."""
-    record = result.record.get("result", {})
+    record = result.record.result
     bundle = record.get("bundle", {})
     target = (record.get("calibrator") or {}).get("target")
     return {

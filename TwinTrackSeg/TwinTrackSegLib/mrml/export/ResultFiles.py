@@ -31,18 +31,18 @@ EDITED_NOTE = (
 
 def currentRecord(result: SceneResult) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return ``result.json`` and ``invasion.json`` as they hold for the scene's threshold and outline."""
-    record = dict(result.record.get("result", {}))
-    probability = volumeFromNode(result.mhrNode)
-    volumes = read_volumes(probability, result.threshold).to_json()
+    record = dict(result.record.result)
+    probability = volumeFromNode(result.nodes.mhr)
+    volumes = read_volumes(probability, result.outline.threshold).to_json()
     record |= {
-        "threshold": result.threshold,
-        "volume_ml": volumes | {"at_threshold": result.volumeMl},
-        "lesions": [lesion.to_json() for lesion in find_lesions(probability, result.threshold)],
+        "threshold": result.outline.threshold,
+        "volume_ml": volumes | {"at_threshold": result.outline.volumeMl},
+        "lesions": [lesion.to_json() for lesion in find_lesions(probability, result.outline.threshold)],
     }
-    invasion = result.record.get("invasion")
-    if result.edited:
+    invasion = result.record.invasion or None
+    if result.record.edited:
         record["lesions"] = [lesion.to_json() for lesion in find_lesions(*drawnMap(result))]
-        record["edited"] = {key: result.edited[key] for key in ("added_ml", "removed_ml", "threshold")}
+        record["edited"] = {key: result.record.edited[key] for key in ("added_ml", "removed_ml", "threshold")}
         record["warnings"] = [EDITED_NOTE, *record.get("warnings", [])]
         invasion = _withOutline(invasion, result)
     return record, invasion
@@ -60,17 +60,17 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     """
     if ending not in ENDINGS:
         raise InputError(f"volumes are written as {' or '.join(ENDINGS)}, not as {ending}")
-    result.settle()
+    result.outline.settle()
     noticeEdit(result)
     labels, names = _labels(result)
     folder = Path(folder)
-    stem = _safe(result.mhrNode.GetName())
+    stem = _safe(result.nodes.mhr.GetName())
     files = [folder / f"{stem}{ending}", folder / f"{stem} segments{ending}"]
     files.append(folder / f"{stem} segments.txt")
-    marks = {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.edited else {}
+    marks = {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.record.edited else {}
     lines = [f"{value} {name}{marks.get(name, '')}\n" for name, value in names.items()]
     with atomic_paths(*files) as (mapFile, segmentsFile, listed):
-        write_volume(volumeFromNode(result.mhrNode), mapFile)
+        write_volume(volumeFromNode(result.nodes.mhr), mapFile)
         write_volume(labels, segmentsFile)
         listed.write_text("".join(lines), encoding="utf-8")
     return files
@@ -92,7 +92,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".pdf"):
         raise InputError(f"{path}: a report ends with .html or .pdf")
-    result.settle()
+    result.outline.settle()
     noticeEdit(result)
     labels, names = _labels(result)
     record, invasion = currentRecord(result)
@@ -101,9 +101,9 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
         picture = folder / "overview.png"
         write_overview(
             picture,
-            volumeFromNode(result.volumeNode),
-            volumeFromNode(result.mhrNode),
-            threshold=result.threshold,
+            volumeFromNode(result.nodes.ct),
+            volumeFromNode(result.nodes.mhr),
+            threshold=result.outline.threshold,
             segmentation=labels,
             labels=names,
             calibrated=record.get("calibrator", True) is not None,
@@ -115,13 +115,13 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
         else:
             from TwinTrackSegLib.mrml.export.PdfReport import writePdf
 
-            writePdf(path, record, result.readouts, picture)
+            writePdf(path, record, result.outline.readouts, picture)
     return path
 
 
 def _labels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
     """Return the segments as one label map (uint8), tumour on top, and the value of each."""
-    ct, segmentation = result.volumeNode, result.segmentationNode
+    ct, segmentation = result.nodes.ct, result.nodes.segmentation
     if ct is None or segmentation is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
     grid = geometryFromNode(ct)
@@ -135,7 +135,7 @@ def _labels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
 
 def _withOutline(invasion: dict[str, Any] | None, result: SceneResult) -> dict[str, Any] | None:
     """Return ``invasion.json`` with the curves of the edited outline in place of the map's."""
-    edited = (result.edited or {}).get("invasion", {}).get("vessels", {})
+    edited = (result.record.edited or {}).get("invasion", {}).get("vessels", {})
     if invasion is None or not edited:
         return invasion
     levels = invasion["thresholds"]
@@ -146,7 +146,7 @@ def _withOutline(invasion: dict[str, Any] | None, result: SceneResult) -> dict[s
             key: [drawn[key][0]] * len(levels) for key in ("angle_deg", "contact_length_mm") if drawn.get("present")
         }
         vessels[name] = {**vessel, **flat, "category": drawn.get("category") if flat else vessel.get("category")}
-    pattern = (result.edited or {}).get("invasion", {}).get("resectability", {})
+    pattern = (result.record.edited or {}).get("invasion", {}).get("resectability", {})
     # What readers are expected to see stays the map's.
     drawn = {key: pattern[key] for key in ("pattern", "not_assessed", "complete", "reason") if key in pattern}
     return {**invasion, "vessels": vessels, "resectability": {**invasion.get("resectability", {}), **drawn}}

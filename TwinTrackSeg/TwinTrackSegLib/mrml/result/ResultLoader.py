@@ -1,4 +1,4 @@
-"""A result folder of the engine into the scene."""
+"""A result folder of the engine into the scene, with the networks' own score if it comes along."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
 from twintrack.volume import Geometry, Volume
 from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
-from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, styleMhrVolume
-from TwinTrackSegLib.mrml.display.ReaderScale import readerLevels, readersOf
-from TwinTrackSegLib.mrml.result import SceneResult as roles
-from TwinTrackSegLib.mrml.result.LesionTable import newLesionTable
-from TwinTrackSegLib.mrml.result.ResultFolder import groupUnderFolder
+from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, raterLevels, styleMhrVolume
+from TwinTrackSegLib.mrml.result import ResultNodes as roles
+from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes, addToFolderOf, groupUnderFolder, removeNodes
 from TwinTrackSegLib.mrml.result.ResultSegmentation import addVessels, newSegmentation
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.result.ScoreVolume import loadScore
+from TwinTrackSegLib.mrml.result.TumorOutline import newLesionTable
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.vessels.VesselTable import newVesselTable
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, setNodeGeometry, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, setNodeGeometry, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped
 
-__all__ = ["loadResult"]
+__all__ = ["loadResult", "scoreOf"]
 
 TUMOR_LABEL = "tumor"
 SCORE_FILE = "score.nii.gz"
+ATTRIBUTE_START = "TwinTrackSeg.start"
+"""First voxel (z, y, x) of the part of the score that is in the scene, the region of interest."""
 
 
 def loadResult(folder: Path, volumeNode: Any, vessels: VesselChoice | None = None) -> SceneResult:
@@ -62,12 +63,25 @@ def loadResult(folder: Path, volumeNode: Any, vessels: VesselChoice | None = Non
     try:
         result = _buildNodes(mhrNode, volumeNode, (labels, names), record, made)
         if (folder / SCORE_FILE).exists():
-            made.append(loadScore(folder / SCORE_FILE, result))
+            made.append(_loadScore(folder / SCORE_FILE, mhrNode))
     except BaseException:
-        _remove(made)
+        removeNodes(made)
         raise
     result.show()
     return result
+
+
+def scoreOf(nodes: ResultNodes) -> Volume | None:
+    """Return the score on the CT's grid, float32 and 0 outside the region of interest; None if it was not asked for."""
+    node = nodes.score
+    if node is None:
+        return None
+    part = volumeFromNode(node).array
+    grid = geometryFromNode(nodes.mhr)
+    starts = (int(text) for text in node.GetAttribute(ATTRIBUTE_START).split())
+    whole = np.zeros(grid.shape, dtype=np.float32)
+    whole[tuple(slice(start, start + n) for start, n in zip(starts, part.shape, strict=True))] = part
+    return Volume(whole, grid)
 
 
 def _buildNodes(
@@ -93,7 +107,8 @@ def _buildNodes(
     addVessels(segmentation, volumeNode, vessels[0].array, vessels[1])
     mhrNode.SetNodeReferenceID(roles.ROLE_SEGMENTATION, segmentation.GetID())
 
-    _addContours(mhrNode, readersOf(record), made)
+    result = SceneResult(mhrNode)
+    _addContours(mhrNode, result.record.raters, made)
     for role, table in (
         (roles.ROLE_TABLE, newVesselTable(f"{name} vessel contact")),
         (roles.ROLE_LESIONS, newLesionTable(f"{name} lesions")),
@@ -104,21 +119,20 @@ def _buildNodes(
         if node.IsA("vtkMRMLTransformableNode"):
             node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     groupUnderFolder(made, volumeNode)
-    result = SceneResult(mhrNode)
-    result.drawOutline(threshold)
+    result.outline.draw(threshold)
     return result
 
 
-def _addContours(mhrNode: Any, readers: int | None, made: list[Any]) -> None:
+def _addContours(mhrNode: Any, raters: int | None, made: list[Any]) -> None:
     """Add the iso-surfaces, and the legend to the first of them: it comes and goes with the contours."""
     mhr = volumeFromNode(mhrNode)
-    for level in readerLevels(readers):
+    for level in raterLevels(raters):
         surface = isoSurface(mhr, level)
         if surface.GetNumberOfPoints():
             made.append(contourNode(surface, level))
             mhrNode.AddNodeReferenceID(roles.ROLE_CONTOUR, made[-1].GetID())
             if mhrNode.GetNumberOfNodeReferences(roles.ROLE_CONTOUR) == 1:
-                addLegend(made[-1], readers)
+                addLegend(made[-1], raters)
 
 
 def _loadMhr(path: Path, grid: Geometry, volumeNode: Any) -> Any:
@@ -137,8 +151,21 @@ def _loadMhr(path: Path, grid: Geometry, volumeNode: Any) -> Any:
             raise InputError(f"{path}: must hold 32-bit floating point numbers; run the segmentation again")
         setNodeGeometry(node, grid)  # NIfTI keeps its matrix in 32 bits; the CT's own numbers are exact
     except BaseException:
-        _remove([node])
+        removeNodes([node])
         raise
+    return node
+
+
+def _loadScore(path: Path, mhrNode: Any) -> Any:
+    """Add the part of the score in the file that is not 0, the region of interest, as a volume node of the result."""
+    stored = read_volume(path)
+    whole = Volume(stored.array, geometryFromNode(mhrNode))
+    box = boundingBox(whole.array > 0) or (slice(0, 1), slice(0, 1), slice(0, 1))
+    node = nodeFromVolume(cropped(whole, box), f"{mhrNode.GetName()} score (not calibrated)")
+    node.SetAttribute(ATTRIBUTE_START, " ".join(str(side.start) for side in box))
+    node.SetAndObserveTransformNodeID(mhrNode.GetTransformNodeID())
+    mhrNode.SetNodeReferenceID(roles.ROLE_SCORE, node.GetID())
+    addToFolderOf(mhrNode, node)
     return node
 
 
@@ -170,16 +197,3 @@ def _readJson(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("schema") != 1:
         raise InputError(f"{path}: is not of schema 1; it was made by another version of TwinTrackSeg")
     return content
-
-
-def _remove(nodes: list[Any]) -> None:
-    """Take `nodes` out of the scene, with their display nodes and an empty folder that they leave."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes[0])) if hierarchy is not None else 0
-    for node in reversed(nodes):
-        if node.IsA("vtkMRMLDisplayableNode"):
-            for display in [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]:
-                slicer.mrmlScene.RemoveNode(display)
-        slicer.mrmlScene.RemoveNode(node)
-    if folder and hierarchy.GetItemLevel(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
-        hierarchy.RemoveItem(folder)

@@ -12,8 +12,9 @@ from twintrack.errors import InputError
 from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.display.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
-from TwinTrackSegLib.mrml.result.ResultFolder import addToFolderOf
-from TwinTrackSegLib.mrml.result.SceneResult import ROLE_INPUT, SceneResult
+from TwinTrackSegLib.mrml.display.Views import showChart
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, addToFolderOf
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.site.Raters import Reader, readerMasks
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
@@ -63,7 +64,7 @@ def evaluateReaders(result: SceneResult, readers: Sequence[Reader]) -> list[tupl
     InputError
         If the CT left the scene, no reader is given, or a package that the metrics need is not installed.
     """
-    ct = result.volumeNode
+    ct = result.nodes.ct
     if ct is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
     masks = readerMasks(readers, ct)
@@ -71,20 +72,20 @@ def evaluateReaders(result: SceneResult, readers: Sequence[Reader]) -> list[tupl
         from twintrack.metrics import evaluate_case
     except ImportError as error:
         raise InputError(f"metrics need the package {error.name}; press Segment once to install it") from error
-    probability = Volume(volumeFromNode(result.mhrNode).array, geometryFromNode(ct))
+    probability = Volume(volumeFromNode(result.nodes.mhr).array, geometryFromNode(ct))
     row = evaluate_case(probability, masks, _vessels(result)).row(tuple(VESSEL_VALUES))
-    _plotReliability(probability, masks, result.mhrNode)
+    _plotReliability(probability, masks, result.nodes.mhr)
     return [(title, float(row[key])) for key, title in METRIC_TITLES.items() if row.get(key) is not None]  # type: ignore[arg-type]
 
 
 def showDifference(result: SceneResult, mhrNode: Any) -> Any:
     """Show the predicted minus the readers' map over the CT, all slice views linked; one volume node for a result."""
-    ct = result.volumeNode
-    predicted, drawn = volumeFromNode(result.mhrNode), volumeFromNode(mhrNode)
+    ct = result.nodes.ct
+    predicted, drawn = volumeFromNode(result.nodes.mhr), volumeFromNode(mhrNode)
     difference = Volume(predicted.array - drawn.array, geometryFromNode(ct))
-    node = nodeFromVolume(difference, DIFFERENCE_NAME, result.mhrNode.GetNodeReference(ROLE_DIFFERENCE))
-    result.mhrNode.SetNodeReferenceID(ROLE_DIFFERENCE, node.GetID())
-    addToFolderOf(result.mhrNode, node)
+    node = nodeFromVolume(difference, DIFFERENCE_NAME, result.nodes.mhr.GetNodeReference(ROLE_DIFFERENCE))
+    result.nodes.mhr.SetNodeReferenceID(ROLE_DIFFERENCE, node.GetID())
+    addToFolderOf(result.nodes.mhr, node)
     node.SetAndObserveTransformNodeID(ct.GetTransformNodeID())
     node.SetNodeReferenceID(ROLE_INPUT, ct.GetID())
     display = node.GetDisplayNode()
@@ -97,7 +98,7 @@ def showDifference(result: SceneResult, mhrNode: Any) -> Any:
         composite.SetForegroundVolumeID(node.GetID())
         composite.SetForegroundOpacity(0.6)
     _addLegend(node)
-    result.showLegend(False)  # it explains other colours
+    result.nodes.showLegend(False)  # it explains other colours
     return node
 
 
@@ -115,7 +116,7 @@ def _addLegend(node: Any) -> None:
 
 def _vessels(result: SceneResult) -> Volume | None:
     """Return the vessels of the result as a label map with the default values, or None."""
-    segmentation, ct = result.segmentationNode, result.volumeNode
+    segmentation, ct = result.nodes.segmentation, result.nodes.ct
     there = [name for name in VESSEL_VALUES if segmentation.GetSegmentation().GetSegment(name) is not None]
     if not there:
         return None
@@ -137,8 +138,7 @@ def _plotReliability(probability: Volume, masks: dict[int, Volume], mhrNode: Any
     for number, (x, y) in enumerate(points):
         table = chart.GetNthPlotSeriesNode(number).GetTableNode()
         slicer.util.updateTableFromArray(table, [np.asarray(x, float), np.asarray(y, float)], ["Predicted", "Readers"])
-    for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
-        view.SetPlotChartNodeID(chart.GetID())
+    showChart(chart)
     return chart
 
 

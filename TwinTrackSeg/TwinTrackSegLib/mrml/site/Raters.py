@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 import slicer
 from twintrack.errors import InputError
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.display.MhrDisplay import showOverlay, styleMhrVolume
-from TwinTrackSegLib.mrml.result.SceneResult import ROLE_INPUT, ROLE_SEGMENTATION
+from TwinTrackSegLib.mrml.display.MhrDisplay import styleMhrVolume
+from TwinTrackSegLib.mrml.display.Views import showOverlay
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ROLE_SEGMENTATION
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
 __all__ = ["Reader", "makeMhr", "readerMasks", "readersInScene"]

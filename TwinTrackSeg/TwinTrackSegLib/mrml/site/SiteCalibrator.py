@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from twintrack.errors import InputError
+from TwinTrackSegLib.mrml.result.ResultLoader import scoreOf
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.result.ScoreVolume import scoreOf
 from TwinTrackSegLib.mrml.site.Raters import Reader, readerMasks
 
 __all__ = ["SiteCases"]
@@ -52,13 +52,13 @@ class SiteCases:
         """
         from twintrack.calibration import ScoreSketch, load_sketch, save_sketch
 
-        score = scoreOf(result)
+        score = scoreOf(result.nodes)
         if score is None:
             raise InputError(
                 "the networks' own score was not kept with this result; tick 'Keep the score' under Options and "
                 "segment again"
             )
-        masks = readerMasks(readers, result.volumeNode)
+        masks = readerMasks(readers, result.nodes.ct)
         sketch = ScoreSketch.of_case(score.array, [mask.array for mask in masks.values()])
         if self.path.is_file():
             before = load_sketch(self.path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import slicer
-from TwinTrackSegLib.mrml.display.MhrDisplay import jumpToPoint
-from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.display.Views import jumpToPoint
 from TwinTrackSegLib.mrml.vessels.VesselPlot import plotVessel
 
 __all__ = ["PERPENDICULAR_VIEW", "focusVessel", "leaveVessel", "worstSection"]
@@ -23,30 +23,31 @@ SMALL = 0.3
 """Length of the part of the anterior axis in the section below which it cannot point up there."""
 
 
-def worstSection(result: SceneResult, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def worstSection(
+    mhrNode: Any, invasion: Mapping[str, Any], name: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Return the middle (mm) and the direction of the vessel in its worst section, in world RAS; None without one."""
-    vessel = (result.record.get("invasion") or {}).get("vessels", {}).get(name, {})
-    section = vessel.get("worst_section")
+    section = invasion.get("vessels", {}).get(name, {}).get("worst_section")
     if not section:
         return None
     point, tip = np.zeros(3), np.zeros(3)
     start = np.asarray(section["position_ras_mm"], dtype=float)
-    result.mhrNode.TransformPointToWorld(start, point)
-    result.mhrNode.TransformPointToWorld(start + np.asarray(section["direction_ras"], dtype=float), tip)
+    mhrNode.TransformPointToWorld(start, point)
+    mhrNode.TransformPointToWorld(start + np.asarray(section["direction_ras"], dtype=float), tip)
     direction = tip - point
     return point, direction / np.linalg.norm(direction)
 
 
-def focusVessel(result: SceneResult, name: str) -> bool:
+def focusVessel(mhrNode: Any, invasion: Mapping[str, Any], name: str, threshold: float) -> bool:
     """Show the vessel `name`: its curve, and its worst section in all views; return False if it has no section."""
-    plotVessel(result, name)
+    plotVessel(mhrNode, invasion, name, threshold)
     leaveVessel()
-    found = worstSection(result, name)
+    found = worstSection(mhrNode, invasion, name)
     if found is None:
         return False
     point, direction = found
-    section = result.record["invasion"]["vessels"][name]["worst_section"]
-    jumpToPoint(result.mhrNode, tuple(section["position_ras_mm"]))
+    section = invasion["vessels"][name]["worst_section"]
+    jumpToPoint(mhrNode, tuple(section["position_ras_mm"]))
     view = _perpendicularView()
     if view is not None:
         up = _upIn(direction)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import vtk
 
 import slicer
-from TwinTrackSegLib.mrml.result.SceneResult import ROLE_CHART, SceneResult
+from TwinTrackSegLib.mrml.display.Views import showChart
 from TwinTrackSegLib.mrml.vessels.VesselTable import ENCASEMENT_ABOVE_DEG, TITLES
 
 __all__ = ["moveThresholdMark", "plotVessel"]
 
+ROLE_CHART = "TwinTrackSeg.chart"
 ATTRIBUTE_VESSEL = "TwinTrackSeg.vessel"
 FULL_TURN_DEG = 360.0
 
@@ -23,10 +24,9 @@ LIMIT = (0.84, 0.37, 0.0)
 """Blue, teal and vermilion: apart for every kind of colour vision, on white and on black."""
 
 
-def plotVessel(result: SceneResult, name: str) -> Any:
-    """Show the curve of vessel `name` in the plot views; return the chart node."""
-    chart = result.mhrNode.GetNodeReference(ROLE_CHART) or _newChart(result)
-    invasion = result.record.get("invasion") or {}
+def plotVessel(mhrNode: Any, invasion: Mapping[str, Any], name: str, threshold: float) -> Any:
+    """Show the curve of vessel `name` of an ``invasion.json`` in the plot views; return the map's chart node."""
+    chart = mhrNode.GetNodeReference(ROLE_CHART) or _newChart(mhrNode)
     vessel = invasion.get("vessels", {}).get(name, {})
     known = [
         (float(level), float(angle))
@@ -37,22 +37,21 @@ def plotVessel(result: SceneResult, name: str) -> Any:
     chart.GetNthPlotSeriesNode(0).SetName(TITLES.get(name, name))
     chart.SetTitle(f"{TITLES.get(name, name)}: contact angle")
     chart.SetAttribute(ATTRIBUTE_VESSEL, name)
-    moveThresholdMark(result)
-    for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
-        view.SetPlotChartNodeID(chart.GetID())
+    moveThresholdMark(mhrNode, threshold)
+    showChart(chart)
     return chart
 
 
-def moveThresholdMark(result: SceneResult) -> None:
-    """Put the upright line of the chart, if there is one, at the threshold."""
-    chart = result.mhrNode.GetNodeReference(ROLE_CHART)
+def moveThresholdMark(mhrNode: Any, threshold: float) -> None:
+    """Put the upright line of the map's chart, if there is one, at the threshold."""
+    chart = mhrNode.GetNodeReference(ROLE_CHART)
     if chart is not None:
-        _fill(chart.GetNthPlotSeriesNode(1), [(result.threshold, 0.0), (result.threshold, FULL_TURN_DEG)])
+        _fill(chart.GetNthPlotSeriesNode(1), [(threshold, 0.0), (threshold, FULL_TURN_DEG)])
 
 
-def _newChart(result: SceneResult) -> Any:
-    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{result.mhrNode.GetName()} contact curve")
-    result.mhrNode.SetNodeReferenceID(ROLE_CHART, chart.GetID())
+def _newChart(mhrNode: Any) -> Any:
+    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{mhrNode.GetName()} contact curve")
+    mhrNode.SetNodeReferenceID(ROLE_CHART, chart.GetID())
     for name, color in (("Contact angle", CURVE), ("Threshold", MARK), ("Encasement above 180°", LIMIT)):
         chart.AddAndObservePlotSeriesNodeID(_newSeries(name, color).GetID())
     _fill(chart.GetNthPlotSeriesNode(2), [(0.0, ENCASEMENT_ABOVE_DEG), (1.0, ENCASEMENT_ABOVE_DEG)])

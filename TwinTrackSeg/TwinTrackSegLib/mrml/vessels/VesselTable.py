@@ -30,7 +30,7 @@ TITLES = {vessel.name: vessel.short_title for vessel in VESSELS}
 
 ENCASEMENT_ABOVE_DEG = 180.0
 MISSING = "–"
-NOT_SEEN = "not seen"
+NOT_PRESENT = "not seen"
 
 SYMBOLS = {"encasement": "● encasement", "abutment": "◐ abutment", "none": "○ no contact", "": "? not measured"}
 """What the table says of a category: a sign that needs no colour, and the word."""
@@ -60,7 +60,7 @@ class VesselReadout:
     fullTitle : str
         The vessel's name as the engine writes it; empty where it does not say.
     reason : str
-        Why a reading is missing; empty where none is, or where nobody says.
+        Why a number is missing; empty where none is, or where nobody says.
     """
 
     name: str
@@ -83,8 +83,8 @@ class VesselReadout:
     @property
     def note(self) -> str:
         """Why something is missing in the row; empty where nothing is."""
-        readings = (self.angle_deg, self.length_mm, self.angle_p10_deg, self.p_contact, self.p_encased)
-        return self.reason if not self.present or None in (*readings, self.expected_angle_deg) else ""
+        numbers = (self.angle_deg, self.length_mm, self.angle_p10_deg, self.p_contact, self.p_encased)
+        return self.reason if not self.present or None in (*numbers, self.expected_angle_deg) else ""
 
     @property
     def category(self) -> str:
@@ -98,7 +98,7 @@ class VesselReadout:
     def cells(self) -> tuple[str, ...]:
         """Return the row's texts, in the order of `COLUMNS`."""
         if not self.present:
-            return (self.title, NOT_SEEN, *[MISSING] * (len(COLUMNS) - 3), self.note)
+            return (self.title, NOT_PRESENT, *[MISSING] * (len(COLUMNS) - 3), self.note)
         return (
             self.title,
             SYMBOLS[self.category],
