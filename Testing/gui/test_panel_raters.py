@@ -1,4 +1,4 @@
-"""The site's own readers: map, comparison, calibrator."""
+"""The site's own raters: map, comparison, calibrator."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ pytest.importorskip("PySide6")
 from panel_steps import addSegments, chosen, waitFor
 
 
-def test_own_readers_are_ticked_mapped_evaluated_and_become_a_calibrator(panel, done, ct, tmp_path, monkeypatch, shown):
+def test_own_raters_are_ticked_mapped_evaluated_and_become_a_calibrator(panel, done, ct, tmp_path, monkeypatch, shown):
     import qt
 
     import slicer
     from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
 
-    panel.readers.cases = SiteCases(tmp_path / "cases.npz")
+    panel.raters.cases = SiteCases(tmp_path / "cases.npz")
     panel.ui.readersCollapsibleButton.collapsed = True
     addSegments(ct, ["Reader A", "Reader B"])
     panel.ui.readersCollapsibleButton.collapsed = False
@@ -58,9 +58,9 @@ def test_cases_with_their_score_become_a_calibrator_that_the_next_run_takes(
     shutil.copy(folder / "probability.nii.gz", folder / "score.nii.gz")
     chosen(panel, ct, bundle)
     panel._takeResult(panel.logic.loadResult(folder, ct))
-    panel.readers.cases = SiteCases(tmp_path / "cases.npz")
+    panel.raters.cases = SiteCases(tmp_path / "cases.npz")
     addSegments(ct, ["Reader A", "Reader B", "Reader C"])
-    panel.readers.update()
+    panel.raters.update()
     tick(panel, ())
     assert not panel.ui.fitButton.enabled
     for rows in ((0, 1), (1, 2)):
@@ -71,11 +71,11 @@ def test_cases_with_their_score_become_a_calibrator_that_the_next_run_takes(
     assert "added before" in shown.pop()
     warned = []
     monkeypatch.setattr(slicer.util, "warningDisplay", lambda text, *_a, **_k: warned.append(text))
-    monkeypatch.setattr(panel.readers, "askCalibratorPath", lambda: "")
+    monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: "")
     panel.ui.fitButton.click()  # the user thinks better of it
     assert panel.ui.calibratorPathEdit.currentPath == ""
     own = tmp_path / "site.json"
-    monkeypatch.setattr(panel.readers, "askCalibratorPath", lambda: str(own))
+    monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: str(own))
     panel.ui.fitButton.click()
     assert shown == []
     assert "2 cases only" in warned[0]
@@ -109,7 +109,7 @@ def test_after_a_comparison_the_map_comes_back_with_its_own_legend(panel, done, 
     composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     composite.SetLayoutName("Red")
     addSegments(ct, ["Reader A", "Reader B"])
-    panel.readers.update()
+    panel.raters.update()
     tick(panel, (0, 1))
     panel.ui.evaluateButton.click()
     difference = slicer.util.getNode("MHR difference")

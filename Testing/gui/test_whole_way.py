@@ -27,13 +27,13 @@ pytestmark = [
 def tickReaders(panel, names) -> None:
     import qt
 
-    panel.readers.update()
+    panel.raters.update()
     for row in range(panel.ui.readersList.count):
         item = panel.ui.readersList.item(row)
         item.setCheckState(qt.Qt.Checked if item.text().endswith(tuple(names)) else qt.Qt.Unchecked)
 
 
-def addReaders(ct, phantom):
+def addRaters(ct, phantom):
     """Put the phantom's readers into the scene."""
     from segment_drawing import drawSegment
 
@@ -97,8 +97,8 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
     assert slicer.util.getNodesByClass("vtkMRMLPlotChartNode")[0].GetTitle().startswith(cells(panel)[0][0])
     panel.ui.jumpButton.click()
 
-    panel.readers.cases = SiteCases(tmp_path / "cases.npz")
-    addReaders(ct, phantom)
+    panel.raters.cases = SiteCases(tmp_path / "cases.npz")
+    addRaters(ct, phantom)
     tickReaders(panel, ["1", "2", "3"])
     panel.ui.evaluateButton.click()
     assert panel.ui.metricsTable.rowCount > 10
@@ -106,7 +106,7 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
         tickReaders(panel, readers)
         panel.ui.addCaseButton.click()
     own = tmp_path / "site.json"
-    monkeypatch.setattr(panel.readers, "askCalibratorPath", lambda: str(own))
+    monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: str(own))
     panel.ui.fitButton.click()
     assert own.is_file()
 

@@ -18,7 +18,7 @@ from TwinTrackSegLib.mrml.export.ResultFiles import EDITED_NOTE, currentRecord, 
 from TwinTrackSegLib.mrml.result.Correction import drawnBy, measureOutline, noticeEdit, restoreOutline
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
-from TwinTrackSegLib.mrml.site.Raters import readersInScene
+from TwinTrackSegLib.mrml.site.Raters import ratersInScene
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, segmentMask, volumeFromNode
 
@@ -195,7 +195,7 @@ def test_going_back_keeps_every_edited_outline_in_a_hidden_segmentation_of_the_r
         assert segment.GetName() == f"Tumour (edited {number})"
         np.testing.assert_array_equal(segmentMask(kept, f"edited-{number}", again.nodes.ct), outline)
     assert kept in again.nodes.all
-    assert [reader.segment for reader in readersInScene()] == ["edited-1", "edited-2"]
+    assert [reader.segment for reader in ratersInScene()] == ["edited-1", "edited-2"]
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in (kept, again.nodes.mhr)}
     assert len(folders) == 1

@@ -7,8 +7,8 @@ from slicer.i18n import tr as _
 
 from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.errors import BundleError, InputError, TwinTrackError
-from TwinTrackSegLib.gui.Choices import recall, remember
-from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.Feedback import shownErrors
+from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
@@ -151,9 +151,9 @@ class InputsPanel:
         if key == self._mapped:
             return
         self._mapped = key
-        kept = json.loads(self._node.vesselMapping or "{}")
-        usable = kept and all(not i or i in identifiers for i in kept.values())
-        mapping = kept if usable else matchVessels(segmentation)
+        saved = json.loads(self._node.vesselMapping or "{}")
+        usable = saved and all(not i or i in identifiers for i in saved.values())
+        mapping = saved if usable else matchVessels(segmentation)
         for name, combo in self._vesselCombos.items():
             combo.clear()
             combo.addItem(_("none"), "")

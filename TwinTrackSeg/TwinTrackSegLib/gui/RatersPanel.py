@@ -1,4 +1,4 @@
-"""The site's own readers: MHR, evaluation, calibrator."""
+"""The site's own raters: MHR, evaluation, calibrator."""
 
 from pathlib import Path
 
@@ -7,25 +7,25 @@ import slicer.util
 from slicer.i18n import tr as _
 
 import slicer
-from TwinTrackSegLib.gui.Choices import remember
-from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.Feedback import shownErrors
+from TwinTrackSegLib.gui.Parameters import remember
 from TwinTrackSegLib.mrml.site.Evaluation import (
     HIGHER_IS_BETTER,
     NEITHER_IS_BETTER,
-    evaluateReaders,
+    evaluateRaters,
     showDifference,
 )
-from TwinTrackSegLib.mrml.site.Raters import makeMhr, readersInScene
+from TwinTrackSegLib.mrml.site.Raters import makeMhr, ratersInScene
 from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
 
-__all__ = ["ReadersPanel"]
+__all__ = ["RatersPanel"]
 
 
 ROW_MARGIN_PX = 8
 
 
-class ReadersPanel:
-    """Ticks readers, makes their map, compares, fits.
+class RatersPanel:
+    """Ticks raters, makes their map, compares, fits.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class ReadersPanel:
 
     def __init__(self, ui, results) -> None:
         self.ui, self.results = ui, results
-        self._readers = []
+        self._raters = []
         self._filling = False
         folder = qt.QStandardPaths.writableLocation(qt.QStandardPaths.AppDataLocation)
         self.cases = SiteCases(Path(folder) / "TwinTrackSeg" / "site-cases.npz")
@@ -56,45 +56,45 @@ class ReadersPanel:
 
     def update(self) -> None:
         """List what is in the scene now; what was ticked stays so."""
-        ticked = {reader.key for reader in self.ticked()} if self._readers else set()
+        ticked = {rater.key for rater in self.ticked()} if self._raters else set()
         self._filling = True
         self.ui.readersList.clear()
-        self._readers = readersInScene()
-        for reader in self._readers:
-            item = qt.QListWidgetItem(reader.title)
+        self._raters = ratersInScene()
+        for rater in self._raters:
+            item = qt.QListWidgetItem(rater.title)
             item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
-            item.setCheckState(qt.Qt.Checked if reader.key in ticked else qt.Qt.Unchecked)
+            item.setCheckState(qt.Qt.Checked if rater.key in ticked else qt.Qt.Unchecked)
             self.ui.readersList.addItem(item)
         self._filling = False
         self._onTicked()
 
     def ticked(self):
-        """Return the ticked readers that are still in the scene."""
+        """Return the ticked raters that are still in the scene."""
         items = [self.ui.readersList.item(row) for row in range(self.ui.readersList.count)]
         return [
-            reader
-            for reader, item in zip(self._readers, items, strict=True)
-            if item.checkState() == qt.Qt.Checked and slicer.mrmlScene.IsNodePresent(reader.node)
+            rater
+            for rater, item in zip(self._raters, items, strict=True)
+            if item.checkState() == qt.Qt.Checked and slicer.mrmlScene.IsNodePresent(rater.node)
         ]
 
     def onMakeMhr(self) -> None:
-        """Make the map of the ticked readers, on the grid of the result's CT or else of the input volume."""
+        """Make the map of the ticked raters, on the grid of the result's CT or else of the input volume."""
         volume = self._volume()
         if volume is not None:
             with shownErrors():
                 makeMhr(self.ticked(), volume)
 
     def onEvaluate(self) -> None:
-        """Compare the predicted map with the ticked readers."""
+        """Compare the predicted map with the ticked raters."""
         result = self.results.result
         with shownErrors():
             with slicer.util.WaitCursor():
-                metrics = evaluateReaders(result, self.ticked())
+                metrics = evaluateRaters(result, self.ticked())
                 showDifference(result, makeMhr(self.ticked(), result.nodes.ct))
             self._showMetrics(metrics)
 
     def onAddCase(self) -> None:
-        """Add the shown result with the ticked readers to the site's cases."""
+        """Add the shown result with the ticked raters to the site's cases."""
         with shownErrors():
             with slicer.util.WaitCursor():
                 self.cases.add(self.results.result, self.ticked())

@@ -2,7 +2,7 @@
 
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.gui.Styles import DEMO, EDITED, WARNING, dress
+from TwinTrackSegLib.gui.Feedback import DEMO, EDITED, WARNING, dress
 
 __all__ = ["ResultNotes"]
 

@@ -5,9 +5,8 @@ import slicer.util
 from slicer.i18n import tr as _
 
 import slicer
-from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.Feedback import dressTick, sayStatus, shownErrors
 from TwinTrackSegLib.gui.ResultNotes import ResultNotes
-from TwinTrackSegLib.gui.Styles import dressTick, sayStatus
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
 from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels, ratersAt
 from TwinTrackSegLib.mrml.display.Views import showLayout, showTable
@@ -192,7 +191,7 @@ class ResultPanel:
         return self.result is not None and bool(slicer.mrmlScene.IsNodePresent(self.result.nodes.mhr))
 
     def _showTicks(self) -> None:
-        """Put a button for every reader below the slider: at least 1 of 5, 2 of 5 ..."""
+        """Put a button for every rater below the slider: at least 1 of 5, 2 of 5 ..."""
         layout = self.ui.readerTicks.layout()
         while layout.count():
             layout.takeAt(0).widget().deleteLater()
@@ -214,7 +213,7 @@ class ResultPanel:
         self._markTick()
 
     def _markTick(self) -> None:
-        """Press the tick that says how many readers the threshold stands for."""
+        """Press the tick that says how many raters the threshold stands for."""
         for level, button in self._ticks:
             raters = self.result.record.raters
             threshold = self.result.outline.threshold
@@ -238,7 +237,7 @@ class ResultPanel:
         self.ui.volumeLabel.text = "\n".join([text, *self._expectedVolume(result.record)])
 
     def _expectedVolume(self, record) -> list[str]:
-        """Return the mean over the readers, with the range that most of them fall into where that is known."""
+        """Return the mean over the raters, with the range that most of them fall into where that is known."""
         if record.expectedVolumeMl is None:
             return []
         volumes = record.result.get("volume_ml", {})

@@ -3,7 +3,7 @@
 import qt
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.gui.Styles import CATEGORY_COLORS
+from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
 from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS
 
 __all__ = ["VesselTableView"]

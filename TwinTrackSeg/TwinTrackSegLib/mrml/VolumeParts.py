@@ -60,7 +60,7 @@ class ThresholdPart:
         self.volume = cropped(whole, self.box)
         array = self.volume.array
         self._sorted = np.sort(array[array >= lowest], axis=None)
-        # The largest value of every plane says at once where any threshold begins and ends.
+        # The largest value of every slice, on each axis, says at once where any threshold begins and ends.
         self._highest = [array.max(axis=tuple(other for other in range(3) if other != axis)) for axis in range(3)]
 
     @property

@@ -69,7 +69,7 @@ def _lines(record: Mapping[str, Any]) -> list[str]:
 
 
 def _notes(record: Mapping[str, Any], readouts: Sequence[VesselReadout]) -> list[str]:
-    """Return why readings are missing, and what the reader must know."""
+    """Return why numbers are missing, and what whoever reads the page must know."""
     missing = [f"{readout.title}: {readout.note}" for readout in readouts if readout.note]
     return [*missing, *(str(line) for line in record.get("warnings", []))]
 

@@ -147,7 +147,7 @@ def _withOutline(invasion: dict[str, Any] | None, result: SceneResult) -> dict[s
         }
         vessels[name] = {**vessel, **flat, "category": drawn.get("category") if flat else vessel.get("category")}
     pattern = (result.record.edited or {}).get("invasion", {}).get("resectability", {})
-    # What readers are expected to see stays the map's.
+    # What raters are expected to see stays the map's.
     drawn = {key: pattern[key] for key in ("pattern", "not_assessed", "complete", "reason") if key in pattern}
     return {**invasion, "vessels": vessels, "resectability": {**invasion.get("resectability", {}), **drawn}}
 

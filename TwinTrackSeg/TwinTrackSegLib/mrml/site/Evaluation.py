@@ -1,4 +1,4 @@
-"""The predicted map beside the site's own readers: metrics, difference map, reliability plot, linked views."""
+"""The predicted map beside the site's own raters: metrics, difference map, reliability plot, linked views."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from TwinTrackSegLib.mrml.display.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
 from TwinTrackSegLib.mrml.display.Views import showChart
 from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, addToFolderOf
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.site.Raters import Reader, readerMasks
+from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
-__all__ = ["HIGHER_IS_BETTER", "METRIC_TITLES", "NEITHER_IS_BETTER", "evaluateReaders", "showDifference"]
+__all__ = ["HIGHER_IS_BETTER", "METRIC_TITLES", "NEITHER_IS_BETTER", "evaluateRaters", "showDifference"]
 
 METRIC_TITLES = {
     "tdsc": "Dice over thresholds (TDSC)",
@@ -56,18 +56,18 @@ SMALLEST_DIFFERENCE = 0.05
 """Smaller differences are left transparent."""
 
 
-def evaluateReaders(result: SceneResult, readers: Sequence[Reader]) -> list[tuple[str, float]]:
-    """Compare the map of `result` with `readers`: return titles and values of the metrics, add the reliability plot.
+def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[str, float]]:
+    """Compare the map of `result` with `raters`: return titles and values of the metrics, add the reliability plot.
 
     Raises
     ------
     InputError
-        If the CT left the scene, no reader is given, or a package that the metrics need is not installed.
+        If the CT left the scene, no rater is given, or a package that the metrics need is not installed.
     """
     ct = result.nodes.ct
     if ct is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
-    masks = readerMasks(readers, ct)
+    masks = raterMasks(raters, ct)
     try:
         from twintrack.metrics import evaluate_case
     except ImportError as error:
@@ -79,7 +79,7 @@ def evaluateReaders(result: SceneResult, readers: Sequence[Reader]) -> list[tupl
 
 
 def showDifference(result: SceneResult, mhrNode: Any) -> Any:
-    """Show the predicted minus the readers' map over the CT, all slice views linked; one volume node for a result."""
+    """Show the predicted minus the raters' map over the CT, all slice views linked; one volume node for a result."""
     ct = result.nodes.ct
     predicted, drawn = volumeFromNode(result.nodes.mhr), volumeFromNode(mhrNode)
     difference = Volume(predicted.array - drawn.array, geometryFromNode(ct))

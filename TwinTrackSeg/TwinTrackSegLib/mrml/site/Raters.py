@@ -1,4 +1,4 @@
-"""The site's own readers: segments or label maps in the scene that hold one reader's tumour each."""
+"""The site's own raters: segments or label maps in the scene that hold one rater's tumour each."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from TwinTrackSegLib.mrml.display.Views import showOverlay
 from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ROLE_SEGMENTATION
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
-__all__ = ["Reader", "makeMhr", "readerMasks", "readersInScene"]
+__all__ = ["Rater", "makeMhr", "raterMasks", "ratersInScene"]
 
-ATTRIBUTE_READERS = "TwinTrackSeg.readers"
-"""Of a map that was made of readers: which they were."""
+ATTRIBUTE_RATERS = "TwinTrackSeg.readers"
+"""Of a map that was made of raters: which they were."""
 
 
 @dataclass(frozen=True)
-class Reader:
-    """One reader's tumour in the scene.
+class Rater:
+    """One rater's tumour in the scene.
 
     Attributes
     ----------
@@ -68,8 +68,8 @@ class Reader:
         return np.asarray(volumeFromNode(self.node).array != 0)
 
 
-def readersInScene() -> list[Reader]:
-    """Return all segments and label maps that may be a reader's, without the module's own results."""
+def ratersInScene() -> list[Rater]:
+    """Return all segments and label maps that may be a rater's, without the module's own results."""
     own = {
         node.GetNodeReferenceID(ROLE_SEGMENTATION)
         for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
@@ -78,43 +78,43 @@ def readersInScene() -> list[Reader]:
     found = []
     for node in slicer.util.getNodesByClass("vtkMRMLSegmentationNode"):
         if node.GetID() not in own:
-            found += [Reader(node, identifier) for identifier in node.GetSegmentation().GetSegmentIDs()]
-    return found + [Reader(node) for node in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")]
+            found += [Rater(node, identifier) for identifier in node.GetSegmentation().GetSegmentIDs()]
+    return found + [Rater(node) for node in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")]
 
 
-def readerMasks(readers: Sequence[Reader], volumeNode: Any) -> dict[int, Volume]:
-    """Return the readers' masks (uint8) on the grid of `volumeNode`, numbered from 1.
+def raterMasks(raters: Sequence[Rater], volumeNode: Any) -> dict[int, Volume]:
+    """Return the raters' masks (uint8) on the grid of `volumeNode`, numbered from 1.
 
     Raises
     ------
     InputError
-        If there is no reader, or none marked anything there.
+        If there is no rater, or none marked anything there.
     """
-    if not readers:
+    if not raters:
         raise InputError("tick the segment or label map of at least one reader")
     grid = geometryFromNode(volumeNode)
     masks = {
-        number: Volume(reader.mask(volumeNode).view(np.uint8), grid) for number, reader in enumerate(readers, start=1)
+        number: Volume(rater.mask(volumeNode).view(np.uint8), grid) for number, rater in enumerate(raters, start=1)
     }
     if not any(mask.array.any() for mask in masks.values()):
         raise InputError(f"no ticked reader marked a voxel inside '{volumeNode.GetName()}'; tick the right segments")
     return masks
 
 
-def makeMhr(readers: Sequence[Reader], volumeNode: Any, threshold: float = 0.5) -> Any:
-    """Show the fraction of `readers` who marked each voxel as a volume node in the MHR colours.
+def makeMhr(raters: Sequence[Rater], volumeNode: Any, threshold: float = 0.5) -> Any:
+    """Show the fraction of `raters` who marked each voxel as a volume node in the MHR colours.
 
-    The node is a new one for readers who were not put together before; else it is brought up to date.
+    The node is a new one for raters who were not put together before; else it is brought up to date.
     """
-    masks = readerMasks(readers, volumeNode)
+    masks = raterMasks(raters, volumeNode)
     votes = np.zeros(geometryFromNode(volumeNode).shape, dtype=np.float32)
     for mask in masks.values():
         votes += mask.array
     votes /= len(masks)
-    grid, who = geometryFromNode(volumeNode), " ".join(reader.key for reader in readers)
+    grid, who = geometryFromNode(volumeNode), " ".join(rater.key for rater in raters)
     name = f"{volumeNode.GetName()} MHR of {len(masks)} readers"
     node = nodeFromVolume(Volume(votes, grid), name, _madeBefore(who, volumeNode))
-    node.SetAttribute(ATTRIBUTE_READERS, who)
+    node.SetAttribute(ATTRIBUTE_RATERS, who)
     node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
     node.SetNodeReferenceID(ROLE_INPUT, volumeNode.GetID())
     styleMhrVolume(node, min(threshold, 1 / len(masks)))
@@ -123,8 +123,8 @@ def makeMhr(readers: Sequence[Reader], volumeNode: Any, threshold: float = 0.5) 
 
 
 def _madeBefore(who: str, volumeNode: Any) -> Any:
-    """Return the map of the same readers on the same CT, or None."""
+    """Return the map of the same raters on the same CT, or None."""
     for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetAttribute(ATTRIBUTE_READERS) == who and node.GetNodeReference(ROLE_INPUT) is volumeNode:
+        if node.GetAttribute(ATTRIBUTE_RATERS) == who and node.GetNodeReference(ROLE_INPUT) is volumeNode:
             return node
     return None

@@ -8,7 +8,7 @@ from pathlib import Path
 from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.result.ResultLoader import scoreOf
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.site.Raters import Reader, readerMasks
+from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
 
 __all__ = ["SiteCases"]
 
@@ -16,7 +16,7 @@ __all__ = ["SiteCases"]
 class SiteCases:
     """The cases that a site has added so far.
 
-    Only sums over voxels are kept, no image and nothing that names a patient.
+    Only sums over voxels are stored, no image and nothing that names a patient.
 
     Parameters
     ----------
@@ -42,13 +42,13 @@ class SiteCases:
 
         return load_sketch(self.path).cases
 
-    def add(self, result: SceneResult, readers: Sequence[Reader]) -> int:
-        """Add the score of `result` with `readers`; return how many cases there are now.
+    def add(self, result: SceneResult, raters: Sequence[Rater]) -> int:
+        """Add the score of `result` with `raters`; return how many cases there are now.
 
         Raises
         ------
         InputError
-            If the score was not kept, the case is there already, or no reader is given.
+            If the score was not asked for, the case is there already, or no rater is given.
         """
         from twintrack.calibration import ScoreSketch, load_sketch, save_sketch
 
@@ -58,7 +58,7 @@ class SiteCases:
                 "the networks' own score was not kept with this result; tick 'Keep the score' under Options and "
                 "segment again"
             )
-        masks = readerMasks(readers, result.nodes.ct)
+        masks = raterMasks(raters, result.nodes.ct)
         sketch = ScoreSketch.of_case(score.array, [mask.array for mask in masks.values()])
         if self.path.is_file():
             before = load_sketch(self.path)

@@ -52,9 +52,9 @@ class VesselReadout:
     angle_deg, length_mm : float or None
         Largest contact angle and contact length at the threshold.
     angle_p10_deg, angle_p90_deg : float or None
-        Range of the contact angle over the readers.
+        Range of the contact angle over the raters.
     p_contact, p_encased : float or None
-        Expected fraction of readers who see contact, and encasement (more than 180 degrees).
+        Expected fraction of raters who see contact, and encasement (more than 180 degrees).
     expected_angle_deg : float or None
         Contact angle averaged over the thresholds.
     fullTitle : str
@@ -118,7 +118,7 @@ def readoutsAt(
     """Look up every vessel of an ``invasion.json`` at `threshold` (MHR), linearly between measured thresholds.
 
     With `edited`, the content of another ``invasion.json`` that was measured of an outline drawn by hand, angle and
-    length are that outline's; what is said of the readers stays the map's.
+    length are that outline's; what is said of the raters stays the map's.
     """
     readouts = []
     names = list(dict.fromkeys([*invasion.get("vessels", {}), *(edited or {}).get("vessels", {})]))

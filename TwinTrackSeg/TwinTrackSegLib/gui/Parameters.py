@@ -1,13 +1,19 @@
-"""The module's parameters, kept in the scene and bound to the widgets named in the .ui file."""
+"""What the panel remembers: parameters in the scene, bound to the widgets of the .ui file, and choices on the machine.
+
+Choices belong to the user's machine, not to a scene: they are in the application's settings.
+"""
 
 import pathlib
 from typing import Annotated
 
+import qt
 from slicer.parameterNodeWrapper import WithinRange, parameterNodeWrapper
 
 from slicer import vtkMRMLMarkupsROINode, vtkMRMLScalarVolumeNode, vtkMRMLSegmentationNode
 
-__all__ = ["TwinTrackSegParameterNode"]
+__all__ = ["TwinTrackSegParameterNode", "forget", "recall", "remember"]
+
+GROUP = "TwinTrackSeg/"
 
 
 @parameterNodeWrapper
@@ -42,3 +48,20 @@ class TwinTrackSegParameterNode:
     rules: str = "nccn"
     threshold: Annotated[float, WithinRange(0.01, 0.99)] = 0.5
     resultVolume: vtkMRMLScalarVolumeNode
+
+
+def remember(name: str, value: str) -> None:
+    """Store `value` under `name` for the next start."""
+    qt.QSettings().setValue(GROUP + name, str(value))
+
+
+def recall(name: str, exists: bool = False) -> str:
+    """Return what was stored under `name`, empty if nothing was, or if it must exist as a path and does not."""
+    value = qt.QSettings().value(GROUP + name)
+    text = "" if value is None else str(value)
+    return "" if exists and text and not pathlib.Path(text).exists() else text
+
+
+def forget(name: str) -> None:
+    """Store nothing under `name` any more."""
+    qt.QSettings().remove(GROUP + name)
