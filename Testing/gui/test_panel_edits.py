@@ -73,5 +73,5 @@ def test_undo_keeps_what_was_drawn(panel, edited):
     panel.ui.recomputeButton.click()
     panel.ui.restoreButton.click()
     assert cells(panel)[0][1] == "◐ abutment"
-    kept = edited.nodes.editedOutlines
-    assert list(kept.GetSegmentation().GetSegmentIDs()) == ["edited-1"]
+    former = edited.nodes.editedOutlines
+    assert list(former.GetSegmentation().GetSegmentIDs()) == ["edited-1"]

@@ -43,13 +43,13 @@ def view(scene):
 def test_a_phantom_is_segmented_where_its_tumour_is(scene, view, phantom, pictures):
     node = nodeFromVolume(phantom.ct, "Phantom")
     settings = RunSettings(str(DEMO_BUNDLE), roi=boxAround(phantom), device="cpu")
-    seen = []
+    told = []
     logic = TwinTrackSegLogic()
-    logic.start(node, settings, lambda fraction, message: seen.append(fraction))
+    logic.start(node, settings, lambda fraction, message: told.append(fraction))
     result = logic.wait(TIMEOUT_SEC)
 
-    assert seen == sorted(seen)
-    assert len(seen) > 3
+    assert told == sorted(told)
+    assert len(told) > 3
     mhr = volumeFromNode(result.nodes.mhr).array
     truth = phantom.true_mhr.array >= 0.5
     found = mhr >= 0.5

@@ -187,17 +187,17 @@ def test_going_back_keeps_every_edited_outline_in_a_hidden_segmentation_of_the_r
         assert not loaded.outline.changed()
     loaded.outline.setThreshold(0.3)
     again = reloaded(scene, tmp_path)
-    kept = again.nodes.editedOutlines
-    assert not kept.GetDisplayVisibility()
-    segmentation = kept.GetSegmentation()
+    former = again.nodes.editedOutlines
+    assert not former.GetDisplayVisibility()
+    segmentation = former.GetSegmentation()
     for number, outline in enumerate(outlines, start=1):
         segment = segmentation.GetSegment(f"edited-{number}")
         assert segment.GetName() == f"Tumour (edited {number})"
-        np.testing.assert_array_equal(segmentMask(kept, f"edited-{number}", again.nodes.ct), outline)
-    assert kept in again.nodes.all
+        np.testing.assert_array_equal(segmentMask(former, f"edited-{number}", again.nodes.ct), outline)
+    assert former in again.nodes.all
     assert [reader.segment for reader in ratersInScene()] == ["edited-1", "edited-2"]
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
-    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in (kept, again.nodes.mhr)}
+    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) for node in (former, again.nodes.mhr)}
     assert len(folders) == 1
 
 

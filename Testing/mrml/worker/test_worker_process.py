@@ -65,12 +65,12 @@ def failure(scene, command, kind):
 def test_progress_arrives_in_order_on_the_callers_thread(scene, scriptedWorker, temporaryRoot):
     body = "for n in range(5): say(event='progress', fraction=n / 4, message=f'step {n}')\nsay(event='cancelled')\n"
     logic = TwinTrackSegLogic(scriptedWorker(body))
-    seen = []
-    logic.start(makeExampleCt(), SETTINGS, lambda *event: seen.append((*event, threading.current_thread())))
+    told = []
+    logic.start(makeExampleCt(), SETTINGS, lambda *event: told.append((*event, threading.current_thread())))
     with pytest.raises(errors.Cancelled):
         logic.wait(TIMEOUT_SEC)
-    assert [event[:2] for event in seen] == [(n / 4, f"step {n}") for n in range(5)]
-    assert {event[2] for event in seen} == {threading.main_thread()}
+    assert [event[:2] for event in told] == [(n / 4, f"step {n}") for n in range(5)]
+    assert {event[2] for event in told} == {threading.main_thread()}
 
 
 def test_request_says_what_was_asked_and_the_ct_lies_in_a_folder_only_the_user_can_read(
@@ -152,11 +152,11 @@ def test_chatter_between_the_events_is_ignored(scene, scriptedWorker, temporaryR
         "say(event='progress', fraction=0.5, message='half')\n"
         "say(event='error', kind='RoiError', message='the end')\n"
     )
-    seen = []
+    told = []
     logic = TwinTrackSegLogic(scriptedWorker(body))
     with pytest.raises(errors.RoiError, match="the end"):
-        logic.segment(makeExampleCt(), SETTINGS, lambda *event: seen.append(event))
-    assert seen == [(0.5, "half")]
+        logic.segment(makeExampleCt(), SETTINGS, lambda *event: told.append(event))
+    assert told == [(0.5, "half")]
 
 
 def test_a_worker_that_floods_both_pipes_does_not_block(scene, scriptedWorker, temporaryRoot):
@@ -176,11 +176,11 @@ def test_garbage_and_lines_without_end_are_ignored_and_not_kept(scene, scriptedW
         "say(event='progress', fraction=0.5, message='half', remaining_s=10 ** 400)\n"
         "say(event='error', kind='RoiError', message='the end')\n"
     )
-    seen = []
+    told = []
     logic = TwinTrackSegLogic(scriptedWorker(body))
     with pytest.raises(errors.RoiError, match="the end"):
-        logic.segment(makeExampleCt(), SETTINGS, lambda *event: seen.append(event))
-    assert seen == [(0.5, "half")]
+        logic.segment(makeExampleCt(), SETTINGS, lambda *event: told.append(event))
+    assert told == [(0.5, "half")]
     assert sum(len(line) for line in logic.log) < 1_000_000
     assert list(temporaryRoot.iterdir()) == []
 
@@ -200,9 +200,9 @@ def test_cancel_is_obeyed_by_a_worker_that_listens(scene, scriptedWorker, tempor
         "say(event='cancelled')\nsys.exit(130)\n"
     )
     logic = TwinTrackSegLogic(scriptedWorker(body), graceSec=TIMEOUT_SEC)
-    seen = []
-    logic.start(makeExampleCt(), SETTINGS, lambda *event: seen.append(event))
-    pollUntil(logic, lambda: seen)
+    told = []
+    logic.start(makeExampleCt(), SETTINGS, lambda *event: told.append(event))
+    pollUntil(logic, lambda: told)
     logic.cancel()
     logic.cancel()
     with pytest.raises(errors.Cancelled):
@@ -219,9 +219,9 @@ def test_cancel_kills_a_worker_that_does_not_listen_and_its_children(scene, scri
         f"open({str(note)!r}, 'w').write(str(child.pid))\n" + SLEEPS_FOREVER
     )
     logic = TwinTrackSegLogic(scriptedWorker(body), graceSec=0.2)
-    seen = []
-    logic.start(makeExampleCt(), SETTINGS, lambda *event: seen.append(event))
-    pollUntil(logic, lambda: seen)
+    told = []
+    logic.start(makeExampleCt(), SETTINGS, lambda *event: told.append(event))
+    pollUntil(logic, lambda: told)
     worker, child = logic._run.pid, int(note.read_text())
     assert isAlive(worker)
     assert isAlive(child)

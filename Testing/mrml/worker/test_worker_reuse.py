@@ -126,11 +126,11 @@ def test_another_command_takes_another_worker(logic, scriptedWorker):
 
 
 def test_the_time_left_is_known_during_the_run_only(logic):
-    seen = []
-    logic.start(makeExampleCt(), SETTINGS, lambda *_: seen.append(logic.remainingSec))
+    told = []
+    logic.start(makeExampleCt(), SETTINGS, lambda *_: told.append(logic.remainingSec))
     with pytest.raises(errors.RoiError):
         logic.wait(TIMEOUT_SEC)
-    assert seen == [7.5]
+    assert told == [7.5]
     assert logic.remainingSec is None
 
 
@@ -149,11 +149,11 @@ def test_what_there_is_to_run_on_is_known_before_a_run_and_what_it_runs_on_durin
     assert (cpu.device, cpu.totalBytes) == ("cpu", None)
     assert [processorFor(choice, logic.processors) for choice in ("auto", "cpu", "mps")] == [card, cpu, None]
     assert logic.processor is None
-    seen = []
-    logic.start(makeExampleCt(), SETTINGS, lambda *_: seen.append((logic.processor, logic.notes)))
+    told = []
+    logic.start(makeExampleCt(), SETTINGS, lambda *_: told.append((logic.processor, logic.notes)))
     with pytest.raises(errors.RoiError):
         logic.wait(TIMEOUT_SEC)
-    ((processor, notes),) = seen
+    ((processor, notes),) = told
     assert (processor.device, processor.totalBytes, processor.freeBytes) == ("cpu", 4_000_000_000, None)
     assert notes == ["the CPU runs it"]
 
