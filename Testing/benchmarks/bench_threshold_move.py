@@ -43,8 +43,8 @@ def main() -> int:
     moves = parser.parse_args().moves
     result = _scene()
     levels = np.linspace(0.25, 0.75, moves)
-    drag = [_timed(lambda t=t: result.setThreshold(float(t), settled=False)) for t in levels]
-    settle = [_timed(lambda t=t: result.setThreshold(float(t), settled=True)) for t in levels[:3]]
+    drag = [_timed(lambda t=t: result.outline.setThreshold(float(t), settled=False)) for t in levels]
+    settle = [_timed(lambda t=t: result.outline.setThreshold(float(t), settled=True)) for t in levels[:3]]
     usual = [_timed(lambda t=t: _usual(result, float(t))) for t in levels[:3]]
     fast, slow = statistics.median(drag), statistics.median(usual)
     print(f"region {' x '.join(str(n) for n in reversed(SHAPE))} voxels, {len(VESSELS)} vessels, median of moves")
@@ -114,13 +114,13 @@ def _usual(result, threshold: float) -> None:
     from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
 
     vessels, names = result.usual
-    mask = volumeFromNode(result.mhrNode).array >= threshold
-    node = result.segmentationNode
-    slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, "tumor", result.volumeNode)
+    mask = volumeFromNode(result.nodes.mhr).array >= threshold
+    node = result.nodes.segmentation
+    slicer.util.updateSegmentBinaryLabelmapFromArray(mask.astype(np.uint8), node, "tumor", result.nodes.ct)
     node.RemoveClosedSurfaceRepresentation()
     node.CreateClosedSurfaceRepresentation()
     outline = vessels.with_array(mask.astype(np.float32))
-    assert outline.geometry == geometryFromNode(result.volumeNode)
+    assert outline.geometry == geometryFromNode(result.nodes.ct)
     measure_invasion(outline, vessels, names, thresholds=(0.5,))
 
 

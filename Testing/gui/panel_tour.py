@@ -72,7 +72,7 @@ class Tour:
 
     def load(self) -> None:
         """Bring the phantom into the scene."""
-        from TwinTrackSegLib.mrml.ViewLayout import LAYOUT_XML
+        from TwinTrackSegLib.mrml.display.Views import LAYOUT_XML
         from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
 
         slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.scene)
@@ -151,7 +151,7 @@ class Tour:
             identifier = node.GetSegmentation().AddEmptySegment(f"reader{number}", f"Reader {number}")
             drawSegment(node, identifier, reader.array > 0, self.ct)
         self.ui.readersCollapsibleButton.collapsed = False
-        self.panel.readers.update()
+        self.panel.raters.update()
         for row in range(self.ui.readersList.count):
             self.ui.readersList.item(row).setCheckState(qt.Qt.Checked)
         self.ui.evaluateButton.click()
@@ -167,11 +167,11 @@ class Tour:
         from scipy.ndimage import binary_dilation
         from segment_drawing import drawSegment
 
-        from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+        from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
         result = self.panel.results.result
-        mask = segmentMask(result.segmentationNode, "tumor", self.ct)
-        drawSegment(result.segmentationNode, "tumor", binary_dilation(mask, iterations=2), self.ct)
+        mask = segmentMask(result.nodes.segmentation, "tumor", self.ct)
+        drawSegment(result.nodes.segmentation, "tumor", binary_dilation(mask, iterations=2), self.ct)
         self.ui.recomputeButton.click()
         self.take("edited")
 

@@ -30,13 +30,13 @@ def test_a_result_from_dicom_is_offered_and_written(plugin, scene, tmp_path, mon
     import pydicom
 
     import slicer
-    from TwinTrackSegLib.mrml.ResultLoader import loadResult
+    from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
     from TwinTrackSegLib.mrml.SelfTest import writeExampleResult
 
     node, _database = dicomCt(scene, tmp_path, monkeypatch)
     result = loadResult(writeExampleResult(tmp_path / "r", node), node)
     assert plugin.examineForExport(itemOf(node)) == []
-    (offered,) = plugin.examineForExport(itemOf(result.segmentationNode))
+    (offered,) = plugin.examineForExport(itemOf(result.nodes.segmentation))
     assert slicer.modules.dicomPlugins[offered.pluginClass] is type(plugin)
     offered.directory = str(tmp_path)
     assert plugin.export([offered]) == ""
@@ -44,12 +44,12 @@ def test_a_result_from_dicom_is_offered_and_written(plugin, scene, tmp_path, mon
 
 
 def test_a_result_that_is_no_dicom_gives_the_sentence(plugin, scene, tmp_path):
-    from TwinTrackSegLib.mrml.ResultLoader import loadResult
+    from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
     from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 
     node = makeExampleCt()
     result = loadResult(writeExampleResult(tmp_path / "r", node), node)
-    (offered,) = plugin.examineForExport(itemOf(result.mhrNode))
+    (offered,) = plugin.examineForExport(itemOf(result.nodes.mhr))
     offered.directory = str(tmp_path)
     assert "was not loaded from DICOM" in plugin.export([offered])
 

@@ -14,13 +14,13 @@ from panel_steps import cells, chosen
 def test_an_edited_outline_is_measured_marked_and_given_up(panel, done):
     from segment_drawing import drawSegment
 
-    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
-    vessel = segmentMask(done.segmentationNode, "SMA", done.volumeNode)
+    vessel = segmentMask(done.nodes.segmentation, "SMA", done.nodes.ct)
     _z, y, x = np.indices(vessel.shape)
     middle = np.argwhere(vessel).mean(axis=0)
     ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
-    drawSegment(done.segmentationNode, "tumor", ring, done.volumeNode)
+    drawSegment(done.nodes.segmentation, "tumor", ring, done.nodes.ct)
     panel.ui.recomputeButton.click()
     assert cells(panel)[0][1] == "● encasement"
     assert "edited by hand" in panel.ui.volumeLabel.text
@@ -61,17 +61,17 @@ def test_an_export_that_the_user_cancels_does_nothing(panel, done, tmp_path, sho
 def test_edit_opens_segment_editor_on_the_tumour_at_the_threshold_of_the_slider(panel, done, monkeypatch):
     import segment_editor
 
-    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
     editor = segment_editor.install(monkeypatch)
-    before = segmentMask(done.segmentationNode, "tumor", done.volumeNode).sum()
+    before = segmentMask(done.nodes.segmentation, "tumor", done.nodes.ct).sum()
     panel.ui.thresholdSlider.value = 0.2
     panel.ui.editButton.click()
     assert editor.opened == "SegmentEditor"
-    assert (editor.segmentation, editor.volume, editor.segment) == (done.segmentationNode, done.volumeNode, "tumor")
-    assert segmentMask(done.segmentationNode, "tumor", done.volumeNode).sum() > before  # the drag is over
+    assert (editor.segmentation, editor.volume, editor.segment) == (done.nodes.segmentation, done.nodes.ct, "tumor")
+    assert segmentMask(done.nodes.segmentation, "tumor", done.nodes.ct).sum() > before  # the drag is over
     panel.ui.recomputeButton.click()
-    assert done.edited is None  # nothing was drawn
+    assert done.record.edited is None  # nothing was drawn
 
 
 def test_dicom_objects_go_to_a_file_and_to_the_database(panel, bundle, scene, tmp_path, monkeypatch, shown):

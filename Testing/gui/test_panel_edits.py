@@ -15,14 +15,14 @@ def edited(panel, ct, bundle, worker, tmp_path):
     """A result whose outline was drawn anew around the vessel, without a word to the panel."""
     from segment_drawing import drawSegment
 
-    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
     result = segmented(panel, ct, bundle, worker, tmp_path)
-    vessel = segmentMask(result.segmentationNode, "SMA", result.volumeNode)
+    vessel = segmentMask(result.nodes.segmentation, "SMA", result.nodes.ct)
     _z, y, x = np.indices(vessel.shape)
     middle = np.argwhere(vessel).mean(axis=0)
     ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
-    drawSegment(result.segmentationNode, "tumor", ring, result.volumeNode)
+    drawSegment(result.nodes.segmentation, "tumor", ring, result.nodes.ct)
     assert cells(panel)[0][1] == "◐ abutment"
     return result
 
@@ -58,22 +58,20 @@ def test_an_erased_outline_is_told_and_undo_brings_the_maps_back(panel, edited, 
     from segment_drawing import drawSegment
 
     empty = np.zeros((24, 48, 56), dtype=bool)
-    drawSegment(edited.segmentationNode, "tumor", empty, edited.volumeNode)
+    drawSegment(edited.nodes.segmentation, "tumor", empty, edited.nodes.ct)
     panel.ui.thresholdSlider.value = 0.3
     assert len(shown) == 1
     assert "empty" in shown[0]
     assert panel.ui.thresholdSlider.value == 0.5
     panel.ui.restoreButton.click()
     panel.ui.thresholdSlider.value = 0.3
-    assert edited.threshold == 0.3
+    assert edited.outline.threshold == 0.3
     assert cells(panel)[0][2] == "200"
 
 
 def test_undo_keeps_what_was_drawn(panel, edited):
-    from TwinTrackSegLib.mrml.SceneResult import ROLE_KEPT
-
     panel.ui.recomputeButton.click()
     panel.ui.restoreButton.click()
     assert cells(panel)[0][1] == "◐ abutment"
-    kept = edited.mhrNode.GetNodeReference(ROLE_KEPT)
-    assert list(kept.GetSegmentation().GetSegmentIDs()) == ["edited-1"]
+    former = edited.nodes.editedOutlines
+    assert list(former.GetSegmentation().GetSegmentIDs()) == ["edited-1"]

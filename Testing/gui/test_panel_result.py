@@ -13,7 +13,7 @@ def test_dragging_the_slider_moves_everything(panel, done, tmp_path):
     volumes = []
     for threshold in (0.5, 0.4, 0.3, 0.2):
         panel.ui.thresholdSlider.value = threshold
-        assert done.mhrNode.GetDisplayNode().GetLowerThreshold() == pytest.approx(threshold)
+        assert done.nodes.mhr.GetDisplayNode().GetLowerThreshold() == pytest.approx(threshold)
         volumes.append(float(panel.ui.volumeLabel.text.split()[0]))
     assert volumes == sorted(volumes)
     assert volumes[-1] > 2 * volumes[0]
@@ -29,7 +29,7 @@ def test_closing_the_scene_with_a_result_empties_the_panel(panel, done, tmp_path
 
 
 def test_removing_the_result_empties_the_panel(panel, done, tmp_path, scene):
-    for node in done.nodes:
+    for node in done.nodes.all:
         scene.RemoveNode(node)
     panel.ui.thresholdSlider.value = 0.6
     panel.parent.exit()
@@ -61,10 +61,10 @@ def test_reader_ticks_set_the_threshold(panel, done):
 
 
 def test_voxels_follow_when_the_drag_is_over_or_the_module_is_left(panel, done):
-    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
 
     def voxels() -> int:
-        return int(segmentMask(done.segmentationNode, "tumor", done.volumeNode).sum())
+        return int(segmentMask(done.nodes.segmentation, "tumor", done.nodes.ct).sum())
 
     before = voxels()
     panel.ui.thresholdSlider.value = 0.3

@@ -55,34 +55,34 @@ def test_a_zipped_bundle_is_described_without_unpacking(panel, bundle, tmp_path)
     assert panel.ui.demoBadge.isVisibleTo(panel.parent)
 
 
-def test_the_models_process_starts_ahead_once_a_ct_is_chosen_and_ends_with_the_scene(
+def test_the_models_process_starts_early_once_a_ct_is_chosen_and_ends_with_the_scene(
     panel, ct, bundle, worker, scene, monkeypatch
 ):
-    from TwinTrackSegLib.gui import HeadStart as headStart
+    from TwinTrackSegLib.gui import RunPanel as runPanel
 
     worker(GOES_ON)
-    monkeypatch.setattr(headStart, "missingRequirements", lambda _path: [])
+    monkeypatch.setattr(runPanel, "missingRequirements", lambda _path: [])
     chosen(panel, ct, bundle)
-    assert panel.logic._keeper.worker is None  # not while the user is still choosing
-    panel._headStart.schedule(0)
-    waitFor(lambda: panel.logic._keeper.worker is not None)
+    assert panel.logic._supervisor.worker is None  # not while the user is still choosing
+    panel._preparation.startLater(0)
+    waitFor(lambda: panel.logic._supervisor.worker is not None)
     assert not panel.logic.running
     scene.Clear(False)
-    assert panel.logic._keeper.worker is None
+    assert panel.logic._supervisor.worker is None
 
 
-def test_nothing_starts_ahead_while_packages_are_missing(panel, ct, bundle, worker, monkeypatch):
+def test_nothing_starts_early_while_packages_are_missing(panel, ct, bundle, worker, monkeypatch):
     import slicer
-    from TwinTrackSegLib.gui import HeadStart as headStart
+    from TwinTrackSegLib.gui import RunPanel as runPanel
 
     asked = []
-    monkeypatch.setattr(headStart, "missingRequirements", lambda path: asked.append(path) or ["torch"])
+    monkeypatch.setattr(runPanel, "missingRequirements", lambda path: asked.append(path) or ["torch"])
     worker(GOES_ON)
     chosen(panel, ct, bundle)
-    panel._headStart.schedule(0)
+    panel._preparation.startLater(0)
     waitFor(lambda: asked)
     slicer.app.processEvents()
-    assert panel.logic._keeper.worker is None
+    assert panel.logic._supervisor.worker is None
 
 
 def test_the_modules_own_self_test_passes(module, scene):

@@ -36,10 +36,10 @@ GIVES_WAY = (
 @pytest.fixture
 def prepared(panel, ct, bundle, tmp_path, monkeypatch):
     """Return the panel with a model's process that has said what it found; it answers a request as told."""
-    from TwinTrackSegLib.gui import HeadStart as headStart
+    from TwinTrackSegLib.gui import RunPanel as runPanel
     from TwinTrackSegLib.gui import TwinTrackSegWidget as widgetModule
 
-    monkeypatch.setattr(headStart, "missingRequirements", lambda _path: [])
+    monkeypatch.setattr(runPanel, "missingRequirements", lambda _path: [])
     monkeypatch.setattr(widgetModule, "ensureDependencies", lambda _path: None)
 
     def prepare(body: str = "") -> None:
@@ -49,7 +49,7 @@ def prepared(panel, ct, bundle, tmp_path, monkeypatch):
         panel.logic.graceSec = 600
         chosen(panel, ct, bundle)
         assert not panel.ui.deviceLabel.isVisibleTo(panel.parent)
-        panel._headStart.schedule(0)
+        panel._preparation.startLater(0)
         waitFor(lambda: panel.ui.deviceLabel.text)
 
     yield prepare

@@ -64,7 +64,7 @@ def test_contrast_is_computed_as_wcag_says():
 
 
 def test_the_colours_of_categories_stand_out_from_tables_in_both_themes(module):
-    from TwinTrackSegLib.gui.Styles import CATEGORY_COLORS
+    from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
 
     for category, color in CATEGORY_COLORS.items():
         for background in tables():
@@ -73,7 +73,7 @@ def test_the_colours_of_categories_stand_out_from_tables_in_both_themes(module):
 
 @pytest.mark.parametrize("vision", COLOR_VISION)
 def test_the_colours_of_categories_are_told_apart_by_every_kind_of_colour_vision(module, vision):
-    from TwinTrackSegLib.gui.Styles import CATEGORY_COLORS
+    from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
 
     colors = [CATEGORY_COLORS[name] for name in ("encasement", "abutment", "none")]
     for one, other in itertools.combinations(colors, 2):
@@ -83,7 +83,7 @@ def test_the_colours_of_categories_are_told_apart_by_every_kind_of_colour_vision
 def test_badges_warnings_and_marks_bring_colours_of_their_own_that_can_be_read(panel, done):
     import qt
 
-    from TwinTrackSegLib.gui.Styles import sayStatus
+    from TwinTrackSegLib.gui.Feedback import sayStatus
 
     sayStatus(panel.ui, "no", failed=True)
     sheets = {w.objectName: w.styleSheet for w in panel.parent.findChildren(qt.QWidget) if w.styleSheet}

@@ -27,13 +27,13 @@ pytestmark = [
 def tickReaders(panel, names) -> None:
     import qt
 
-    panel.readers.update()
+    panel.raters.update()
     for row in range(panel.ui.readersList.count):
         item = panel.ui.readersList.item(row)
         item.setCheckState(qt.Qt.Checked if item.text().endswith(tuple(names)) else qt.Qt.Unchecked)
 
 
-def addReaders(ct, phantom):
+def addRaters(ct, phantom):
     """Put the phantom's readers into the scene."""
     from segment_drawing import drawSegment
 
@@ -79,9 +79,8 @@ def segment(panel, ct, scene, phantom):
 
 def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch, shown):
     import slicer
-    from TwinTrackSegLib.mrml.ResultSegmentation import segmentMask
-    from TwinTrackSegLib.mrml.SiteCalibrator import SiteCases
-    from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
+    from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
+    from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, segmentMask
 
     phantom = phantomCase()
     ct = nodeFromVolume(phantom.ct, "Phantom")
@@ -91,15 +90,15 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
     assert {row[0] for row in cells(panel)} == {"Portal vein", "SMV", "Aorta", "Celiac trunk", "SMA"}
 
     panel.ui.readerTicks.layout().itemAt(0).widget().click()
-    atOne = result.volumeMl
+    atOne = result.outline.volumeMl
     panel.ui.readerTicks.layout().itemAt(3).widget().click()
-    assert result.volumeMl < atOne
+    assert result.outline.volumeMl < atOne
     panel.ui.vesselTable.selectRow(0)
     assert slicer.util.getNodesByClass("vtkMRMLPlotChartNode")[0].GetTitle().startswith(cells(panel)[0][0])
     panel.ui.jumpButton.click()
 
-    panel.readers.cases = SiteCases(tmp_path / "cases.npz")
-    addReaders(ct, phantom)
+    panel.raters.cases = SiteCases(tmp_path / "cases.npz")
+    addRaters(ct, phantom)
     tickReaders(panel, ["1", "2", "3"])
     panel.ui.evaluateButton.click()
     assert panel.ui.metricsTable.rowCount > 10
@@ -107,12 +106,12 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
         tickReaders(panel, readers)
         panel.ui.addCaseButton.click()
     own = tmp_path / "site.json"
-    monkeypatch.setattr(panel.readers, "askCalibratorPath", lambda: str(own))
+    monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: str(own))
     panel.ui.fitButton.click()
     assert own.is_file()
 
     panel.results.settle()
-    assert segmentMask(result.segmentationNode, "tumor", ct).sum() > 0
+    assert segmentMask(result.nodes.segmentation, "tumor", ct).sum() > 0
     folder = tmp_path / "saved"
     folder.mkdir()
     monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(folder), ".nrrd"))

@@ -65,14 +65,14 @@ def savePicture(picture, path: Path) -> None:
 
 def _meaningful() -> list[int]:
     """Return the red, green and blue of colours that a picture must not change."""
-    from TwinTrackSegLib.gui import Styles
-    from TwinTrackSegLib.mrml import VesselPlot
-    from TwinTrackSegLib.mrml.MhrColors import mhrColors
+    from TwinTrackSegLib.gui import Feedback
+    from TwinTrackSegLib.mrml.display.MhrDisplay import mhrColors
+    from TwinTrackSegLib.mrml.vessels import VesselPlot
 
-    pairs = (Styles.DEMO, Styles.WARNING, Styles.EDITED, Styles.ERROR, Styles.CHOSEN)
+    pairs = (Feedback.DEMO, Feedback.WARNING, Feedback.EDITED, Feedback.ERROR, Feedback.CHOSEN)
     names = [name for pair in pairs for name in pair]
     return [
-        *(part for color in Styles.CATEGORY_COLORS.values() for part in color),
+        *(part for color in Feedback.CATEGORY_COLORS.values() for part in color),
         *(part for name in names for part in qt.QColor(name).getRgb()[:3]),
         *(round(255 * part) for color in (VesselPlot.CURVE, VesselPlot.MARK, VesselPlot.LIMIT) for part in color),
         *(round(255 * part) for color in mhrColors(MAP_COLORS) for part in color),

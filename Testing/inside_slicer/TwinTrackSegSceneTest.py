@@ -17,11 +17,11 @@ def main():
 
     checkExampleResult(widget.logic)
     result = widget.logic.result
-    widget.logic.getParameterNode().SetNodeReferenceID("resultVolume", result.mhrNode.GetID())
+    widget.logic.getParameterNode().SetNodeReferenceID("resultVolume", result.nodes.mhr.GetID())
     widget.ui.thresholdSlider.value = 0.3
-    if abs(result.threshold - 0.3) > 1e-6:
-        raise RuntimeError(f"the slider did not move the result: its threshold is {result.threshold}")
-    if widget.ui.vesselTable.rowCount != len(result.readouts):
+    if abs(result.outline.threshold - 0.3) > 1e-6:
+        raise RuntimeError(f"the slider did not move the result: its threshold is {result.outline.threshold}")
+    if widget.ui.vesselTable.rowCount != len(result.outline.readouts):
         raise RuntimeError("the panel does not show the vessel table of the result")
 
     slicer.mrmlScene.Clear(0)

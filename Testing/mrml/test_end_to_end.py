@@ -14,10 +14,10 @@ from phantom_case import boxAround, phantomCase
 
 import twintrack
 from twintrack.errors import Cancelled, RoiError
-from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 TIMEOUT_SEC = 300
@@ -43,21 +43,21 @@ def view(scene):
 def test_a_phantom_is_segmented_where_its_tumour_is(scene, view, phantom, pictures):
     node = nodeFromVolume(phantom.ct, "Phantom")
     settings = RunSettings(str(DEMO_BUNDLE), roi=boxAround(phantom), device="cpu")
-    seen = []
+    told = []
     logic = TwinTrackSegLogic()
-    logic.start(node, settings, lambda fraction, message: seen.append(fraction))
+    logic.start(node, settings, lambda fraction, message: told.append(fraction))
     result = logic.wait(TIMEOUT_SEC)
 
-    assert seen == sorted(seen)
-    assert len(seen) > 3
-    mhr = volumeFromNode(result.mhrNode).array
+    assert told == sorted(told)
+    assert len(told) > 3
+    mhr = volumeFromNode(result.nodes.mhr).array
     truth = phantom.true_mhr.array >= 0.5
     found = mhr >= 0.5
     dice = 2 * np.count_nonzero(truth & found) / (np.count_nonzero(truth) + np.count_nonzero(found))
     assert dice > 0.5
-    assert result.record["result"]["bundle"]["demo"] is True
-    assert result.tableNode.GetNumberOfRows() > 0
-    assert result.contourNodes
+    assert result.record.result["bundle"]["demo"] is True
+    assert result.nodes.vesselTable.GetNumberOfRows() > 0
+    assert result.nodes.contours
 
     node.GetDisplayNode().AutoWindowLevelOff()
     node.GetDisplayNode().SetWindowLevel(400, 60)

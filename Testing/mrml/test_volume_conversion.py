@@ -13,13 +13,8 @@ from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
 from twintrack.volume import Geometry
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
-from TwinTrackSegLib.mrml.VolumeConversion import (
-    checkCt,
-    geometryFromNode,
-    setNodeGeometry,
-    volumeFromNode,
-    writeNrrd,
-)
+from TwinTrackSegLib.mrml.VolumeConversion import checkCt, geometryFromNode, setNodeGeometry, volumeFromNode
+from TwinTrackSegLib.mrml.worker.TemporaryFiles import writeNrrd
 
 
 def rotation(x_deg: float, y_deg: float, z_deg: float) -> np.ndarray:

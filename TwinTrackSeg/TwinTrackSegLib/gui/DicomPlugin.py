@@ -7,8 +7,8 @@ from slicer.i18n import tr as _
 
 import slicer
 from twintrack.errors import TwinTrackError
-from TwinTrackSegLib.mrml.DicomExport import exportDicomSeg
-from TwinTrackSegLib.mrml.SceneResult import resultWith
+from TwinTrackSegLib.mrml.export.DicomExport import exportDicomSeg
+from TwinTrackSegLib.mrml.result.SceneResult import resultWith
 
 __all__ = ["TwinTrackSegDicomPlugin", "register"]
 

@@ -7,10 +7,9 @@ import slicer.util
 from slicer.i18n import tr as _
 
 import slicer
-from TwinTrackSegLib.gui.Errors import shownErrors
-from TwinTrackSegLib.gui.Styles import sayStatus
-from TwinTrackSegLib.mrml.ResultFiles import ENDINGS, saveReport, saveVolumes
-from TwinTrackSegLib.mrml.TemporaryFolder import temporaryFolder
+from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
+from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, saveReport, saveVolumes
+from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
 __all__ = ["ExportPanel", "addToDatabase"]
 

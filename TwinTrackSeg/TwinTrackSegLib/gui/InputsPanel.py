@@ -7,14 +7,12 @@ from slicer.i18n import tr as _
 
 from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.errors import BundleError, InputError, TwinTrackError
-from TwinTrackSegLib.gui.Choices import recall, remember
-from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.Feedback import shownErrors
+from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
-from TwinTrackSegLib.mrml.BundleInfo import readBundleInfo
-from TwinTrackSegLib.mrml.RoiBox import roiBox
-from TwinTrackSegLib.mrml.SegmentationRun import RunSettings
-from TwinTrackSegLib.mrml.VesselChoice import VesselChoice, matchVessels
-from TwinTrackSegLib.mrml.VesselTable import TITLES
+from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
+from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings, readBundleInfo, roiBox
 
 __all__ = ["InputsPanel"]
 
@@ -153,9 +151,9 @@ class InputsPanel:
         if key == self._mapped:
             return
         self._mapped = key
-        kept = json.loads(self._node.vesselMapping or "{}")
-        usable = kept and all(not i or i in identifiers for i in kept.values())
-        mapping = kept if usable else matchVessels(segmentation)
+        saved = json.loads(self._node.vesselMapping or "{}")
+        usable = saved and all(not i or i in identifiers for i in saved.values())
+        mapping = saved if usable else matchVessels(segmentation)
         for name, combo in self._vesselCombos.items():
             combo.clear()
             combo.addItem(_("none"), "")
@@ -191,8 +189,8 @@ class InputsPanel:
         )
         if not info.calibrated:
             lines.append(_("No calibrator: gives scores, not fractions of readers."))
-        elif info.readers:
-            lines.append(_("Calibrated on {number} readers.").format(number=info.readers))
+        elif info.raters:
+            lines.append(_("Calibrated on {number} readers.").format(number=info.raters))
         else:
             lines.append(_("Calibrated; the number of readers is not stated."))
         ui.bundleLabel.text = "\n".join(lines)

@@ -5,11 +5,10 @@ from pathlib import Path
 import slicer.util
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.gui.Choices import recall, remember
 from TwinTrackSegLib.gui.Dependencies import brokenPackages, repairPackages
-from TwinTrackSegLib.gui.Errors import shownErrors
-from TwinTrackSegLib.gui.Styles import sayStatus
-from TwinTrackSegLib.mrml.WorkerKeeper import defaultWorkerCommand, workerCommandOf
+from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
+from TwinTrackSegLib.gui.Parameters import recall, remember
+from TwinTrackSegLib.mrml.worker.WorkerProcess import defaultWorkerCommand, workerCommandOf
 
 __all__ = ["InstallPanel"]
 

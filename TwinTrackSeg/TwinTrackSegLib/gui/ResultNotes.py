@@ -2,7 +2,7 @@
 
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.gui.Styles import DEMO, EDITED, WARNING, dress
+from TwinTrackSegLib.gui.Feedback import DEMO, EDITED, WARNING, dress
 
 __all__ = ["ResultNotes"]
 
@@ -26,14 +26,14 @@ class ResultNotes:
 
     def show(self, result) -> None:
         """Show what belongs to `result`, or nothing."""
-        record = result.record.get("result", {}) if result is not None else {}
+        record = result.record.result if result is not None else {}
         demo = bool(record.get("bundle", {}).get("demo"))
         self._showBadge(demo)
         warnings = [line for line in record.get("warnings", []) if not (demo and line.startswith(DEMO_WARNING))]
         self.ui.warningsLabel.visible = bool(warnings)
         self.ui.warningsLabel.text = "\n".join(f"⚠ {line}" for line in warnings)
-        self._showEdited(result.edited if result is not None else None)
-        lines = [*self._pattern(result.pattern if result is not None else {}), *self._origin(record)]
+        self._showEdited(result.record.edited if result is not None else None)
+        lines = [*self._pattern(result.record.pattern if result is not None else {}), *self._origin(record)]
         self.ui.notesLabel.text = "\n".join(lines)
         self.ui.notesLabel.visible = bool(lines)
 

@@ -5,16 +5,15 @@ import slicer.util
 from slicer.i18n import tr as _
 
 import slicer
-from TwinTrackSegLib.gui.Errors import shownErrors
+from TwinTrackSegLib.gui.Feedback import dressTick, sayStatus, shownErrors
 from TwinTrackSegLib.gui.ResultNotes import ResultNotes
-from TwinTrackSegLib.gui.Styles import dressTick, sayStatus
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
-from TwinTrackSegLib.mrml.Correction import measureOutline, noticeEdit, restoreOutline
-from TwinTrackSegLib.mrml.ReaderScale import readerLevels, readersAt
-from TwinTrackSegLib.mrml.ResultSegmentation import TUMOR_SEGMENT_ID
-from TwinTrackSegLib.mrml.VesselFocus import focusVessel, leaveVessel
-from TwinTrackSegLib.mrml.VesselPlot import moveThresholdMark, plotVessel
-from TwinTrackSegLib.mrml.ViewLayout import showLayout, showTable
+from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels, ratersAt
+from TwinTrackSegLib.mrml.display.Views import showLayout, showTable
+from TwinTrackSegLib.mrml.result.Correction import measureOutline, noticeEdit, restoreOutline
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
+from TwinTrackSegLib.mrml.vessels.VesselFocus import focusVessel, leaveVessel
+from TwinTrackSegLib.mrml.vessels.VesselPlot import moveThresholdMark, plotVessel
 
 __all__ = ["SETTLE_MSEC", "ResultPanel"]
 
@@ -67,42 +66,46 @@ class ResultPanel:
             section.collapsed = result is None  # nothing to see and nothing to press
         self._showTicks()
         if result is not None:
-            result.settle()  # a scene that was saved in the middle of a drag
-            self.ui.thresholdSlider.value = result.threshold
-            showTable(result.tableNode)
+            result.outline.settle()  # a scene that was saved in the middle of a drag
+            self.ui.thresholdSlider.value = result.outline.threshold
+            showTable(result.nodes.vesselTable)
             self._plotWorst()
         self.refresh()
 
     def _plotWorst(self) -> None:
         """Draw the curve of the most severe vessel until the user chooses one: an empty view says nothing."""
-        measured = [readout for readout in self.result.readouts if readout.category]
+        measured = [readout for readout in self.result.outline.readouts if readout.category]
         if measured:
-            plotVessel(self.result, measured[0].name)
+            result = self.result
+            plotVessel(result.nodes.mhr, result.record.invasion, measured[0].name, result.outline.threshold)
 
     def refresh(self) -> None:
         """Show the numbers of the result as they are now."""
-        edited = self.result is not None and self.result.edited is not None
+        edited = self.result is not None and self.result.record.edited is not None
         self.ui.thresholdSlider.enabled = not edited
         self.ui.readerTicks.enabled = not edited
         self.ui.restoreButton.enabled = self.result is not None
         self._showVolume()
         self._markTick()
         self._notes.show(self.result)
-        self._table.show(self.result.readouts if self.result is not None else [])
+        self._table.show(self.result.outline.readouts if self.result is not None else [])
 
     def onThreshold(self, threshold: float) -> None:
         """Move the working outline; called while the slider is dragged."""
-        if not self._isLive() or self.result.edited or abs(threshold - self.result.threshold) < SAME_THRESHOLD:
+        if not self._isLive() or self.result.record.edited:
             return
-        if self.result.outlineChanged(quick=True):
+        outline = self.result.outline
+        if abs(threshold - outline.threshold) < SAME_THRESHOLD:
+            return
+        if outline.changed(quick=True):
             self.takeUpEdit()
             return
         with shownErrors():
-            self.result.setThreshold(threshold, settled=False)
-            moveThresholdMark(self.result)
+            outline.setThreshold(threshold, settled=False)
+            moveThresholdMark(self.result.nodes.mhr, outline.threshold)
             self._showVolume()
             self._markTick()
-            self._table.show(self.result.readouts)
+            self._table.show(outline.readouts)
             self._settle.start()
 
     def takeUpEdit(self) -> None:
@@ -110,7 +113,7 @@ class ResultPanel:
 
         Called when the module is entered, and before the slider would overwrite what was drawn.
         """
-        if not self._isLive() or not self.result.outlineChanged(quick=True):
+        if not self._isLive() or not self.result.outline.changed(quick=True):
             return
         with shownErrors():
             with slicer.util.WaitCursor():
@@ -123,7 +126,7 @@ class ResultPanel:
                         "edits, which keeps the edited outline as a segmentation of its own."
                     ),
                 )
-        self.ui.thresholdSlider.value = self.result.threshold
+        self.ui.thresholdSlider.value = self.result.outline.threshold
         self.refresh()
 
     def settle(self) -> None:
@@ -131,7 +134,7 @@ class ResultPanel:
         self._settle.stop()
         if self._isLive():
             with shownErrors():
-                self.result.settle()
+                self.result.outline.settle()
 
     def onJump(self) -> None:
         """Go back to the tumour and its map, in the usual orientations."""
@@ -144,7 +147,7 @@ class ResultPanel:
         """Put slices, 3D, table and curve side by side."""
         showLayout()
         if self._isLive():
-            showTable(self.result.tableNode)
+            showTable(self.result.nodes.vesselTable)
 
     def onEdit(self) -> None:
         """Open the tumour segment in Segment Editor."""
@@ -156,8 +159,8 @@ class ResultPanel:
         """Switch to Slicer's Segment Editor with the tumour segment selected."""
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
-        editor.setSegmentationNode(self.result.segmentationNode)
-        editor.setSourceVolumeNode(self.result.volumeNode)
+        editor.setSegmentationNode(self.result.nodes.segmentation)
+        editor.setSourceVolumeNode(self.result.nodes.ct)
         editor.setCurrentSegmentID(TUMOR_SEGMENT_ID)
 
     def onRecompute(self) -> None:
@@ -181,20 +184,21 @@ class ResultPanel:
         """Show the chosen vessel in the views."""
         if self._isLive():
             with shownErrors():
-                focusVessel(self.result, name)
+                result = self.result
+                focusVessel(result.nodes.mhr, result.record.invasion, name, result.outline.threshold)
 
     def _isLive(self) -> bool:
-        return self.result is not None and bool(slicer.mrmlScene.IsNodePresent(self.result.mhrNode))
+        return self.result is not None and bool(slicer.mrmlScene.IsNodePresent(self.result.nodes.mhr))
 
     def _showTicks(self) -> None:
-        """Put a button for every reader below the slider: at least 1 of 5, 2 of 5 ..."""
+        """Put a button for every rater below the slider: at least 1 of 5, 2 of 5 ..."""
         layout = self.ui.readerTicks.layout()
         while layout.count():
             layout.takeAt(0).widget().deleteLater()
-        readers = self.result.readers if self.result is not None else None
+        raters = self.result.record.raters if self.result is not None else None
         self._ticks = []
-        for level in readerLevels(readers) if self.result is not None else ():
-            text = _("{k} of {n}").format(k=readersAt(level, readers), n=readers) if readers else f"{level:.1f}"
+        for level in raterLevels(raters) if self.result is not None else ():
+            text = _("{k} of {n}").format(k=ratersAt(level, raters), n=raters) if raters else f"{level:.1f}"
             button = qt.QToolButton()
             button.text = text
             button.toolTip = _("Outline of what at least this many readers would mark")
@@ -209,36 +213,38 @@ class ResultPanel:
         self._markTick()
 
     def _markTick(self) -> None:
-        """Press the tick that says how many readers the threshold stands for."""
+        """Press the tick that says how many raters the threshold stands for."""
         for level, button in self._ticks:
-            readers = self.result.readers
-            at = readersAt(self.result.threshold, readers) / readers if readers else self.result.threshold
-            dressTick(button, not self.result.edited and abs(level - at) < SAME_LEVEL)
+            raters = self.result.record.raters
+            threshold = self.result.outline.threshold
+            at = ratersAt(threshold, raters) / raters if raters else threshold
+            dressTick(button, not self.result.record.edited and abs(level - at) < SAME_LEVEL)
 
     def _showVolume(self) -> None:
         result = self.result
         if result is None:
             self.ui.volumeLabel.text = ""
             return
-        if result.edited:
-            text = _("{volume:.1f} mL, outline edited by hand").format(volume=result.volumeMl)
-        elif result.readers:
+        volume, raters = result.outline.volumeMl, result.record.raters
+        if result.record.edited:
+            text = _("{volume:.1f} mL, outline edited by hand").format(volume=volume)
+        elif raters:
             text = _("{volume:.1f} mL at the threshold: at least {k} of {n} readers").format(
-                volume=result.volumeMl, k=readersAt(result.threshold, result.readers), n=result.readers
+                volume=volume, k=ratersAt(result.outline.threshold, raters), n=raters
             )
         else:
-            text = _("{volume:.1f} mL at the threshold").format(volume=result.volumeMl)
-        self.ui.volumeLabel.text = "\n".join([text, *self._expectedVolume(result)])
+            text = _("{volume:.1f} mL at the threshold").format(volume=volume)
+        self.ui.volumeLabel.text = "\n".join([text, *self._expectedVolume(result.record)])
 
-    def _expectedVolume(self, result) -> list[str]:
-        """Return the mean over the readers, with the range that most of them fall into where that is known."""
-        if result.expectedVolumeMl is None:
+    def _expectedVolume(self, record) -> list[str]:
+        """Return the mean over the raters, with the range that most of them fall into where that is known."""
+        if record.expectedVolumeMl is None:
             return []
-        volumes = result.record.get("result", {}).get("volume_ml", {})
+        volumes = record.result.get("volume_ml", {})
         low, high = volumes.get("p10"), volumes.get("p90")
         text = (
             _("{expected:.1f} mL expected")
             if low is None or high is None
             else _("{expected:.1f} mL expected (10–90 %: {low:.1f} – {high:.1f} mL)")
-        ).format(expected=result.expectedVolumeMl, low=low, high=high)
-        return [_("Map, before the edit: {text}").format(text=text) if result.edited else text]
+        ).format(expected=record.expectedVolumeMl, low=low, high=high)
+        return [_("Map, before the edit: {text}").format(text=text) if record.edited else text]

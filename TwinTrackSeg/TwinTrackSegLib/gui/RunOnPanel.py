@@ -1,11 +1,13 @@
-"""Where the model runs: this computer, or a server that keeps a bundle loaded."""
+"""Where the model runs: this computer and on which of its processors, or a server that has a bundle loaded."""
 
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.gui.Choices import recall, remember
+from TwinTrackSegLib.gui.Parameters import recall, remember
+from TwinTrackSegLib.mrml.worker.WorkerEvents import processorFor
 
-__all__ = ["RunOnPanel"]
+__all__ = ["ProcessorLine", "RunOnPanel", "processorText"]
 
+GIGABYTE = 1e9
 HERE, SERVER = "here", "server"
 
 CLIENT_PACKAGES = ("distributed",)
@@ -68,3 +70,54 @@ class RunOnPanel:
             getattr(self.ui, widget).visible = self.remote
             getattr(self.ui, f"{widget}Label").visible = self.remote
         self.ui.deviceComboBox.enabled = not self.remote
+
+
+class ProcessorLine:
+    """The line that says which processor will run, runs or gave way, and how much memory it has.
+
+    Parameters
+    ----------
+    label : QLabel
+        Where the line stands; hidden while there is nothing to say.
+    logic : TwinTrackSegLogic
+        Knows what the model's process found and took.
+    inputs : InputsPanel
+        Knows what the user asks for.
+    """
+
+    def __init__(self, label, logic, inputs) -> None:
+        self._label, self._logic, self._inputs = label, logic, inputs
+        self.update()
+
+    def update(self, *_arguments) -> None:
+        """Say what is known now; called when the process is ready, at a choice, and during a run."""
+        text = self._text()
+        if text != self._label.text:
+            self._label.text = text
+        self._label.visible = bool(text)
+
+    def _text(self) -> str:
+        logic = self._logic
+        if logic.running and logic.processor is not None:
+            running = _("Runs on {processor}").format(processor=processorText(logic.processor))
+            return "\n".join([running, *logic.notes])
+        if not logic.processors:
+            return ""
+        taken = processorFor(self._inputs.device, logic.processors)
+        if taken is not None:
+            return _("Will run on {processor}").format(processor=processorText(taken))
+        found = ", ".join(processorText(each) for each in logic.processors)
+        return _("The chosen processor was not found; there is {found}").format(found=found)
+
+
+def processorText(processor) -> str:
+    """Return name and memory of a processor for people."""
+    names = {"cpu": _("the CPU"), "mps": _("Apple graphics")}
+    name = processor.title or names.get(processor.kind, processor.device)
+    if processor.totalBytes is None:
+        return name
+    total = f"{processor.totalBytes / GIGABYTE:.0f}"
+    if processor.freeBytes is None:
+        return _("{name}: {total} GB of memory").format(name=name, total=total)
+    free = f"{processor.freeBytes / GIGABYTE:.1f}"
+    return _("{name}: {free} of {total} GB of memory free").format(name=name, free=free, total=total)

@@ -1,20 +1,27 @@
-"""Middle part of the panel: Segment turns into Cancel; progress, time, log."""
+"""Middle part of the panel: Segment turns into Cancel; progress, time, log; the model's process is prepared."""
 
+import contextlib
 import time
 
 import qt
 import slicer.util
 from slicer.i18n import tr as _
 
-from twintrack.errors import Cancelled
-from TwinTrackSegLib.gui.Errors import shownErrors
-from TwinTrackSegLib.gui.Styles import sayStatus
-from TwinTrackSegLib.gui.TimeLeft import withTimeLeft
+from twintrack.errors import Cancelled, TwinTrackError
+from twintrack.progress.time_left import round_time
+from TwinTrackSegLib.gui.Dependencies import missingRequirements
+from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
 
-__all__ = ["RunPanel"]
+__all__ = ["DELAY_MSEC", "RunPanel", "WorkerPreparation", "withTimeLeft"]
 
 POLL_INTERVAL_MSEC = 100
 PROGRESS_STEPS = 1000
+
+DELAY_MSEC = 1500
+"""How long after the user's last choice the process starts: the panel is drawn by then."""
+
+WATCH_MSEC = 250
+"""How often it is asked whether it is ready."""
 
 
 class RunPanel:
@@ -149,7 +156,7 @@ class RunPanel:
 
     def _doneText(self, result) -> str:
         """Return that it is done, and where, if it was not where it began."""
-        notes = result.record.get("result", {}).get("engine", {}).get("notes", [])
+        notes = result.record.result.get("engine", {}).get("notes", [])
         return _("Done; {notes}.").format(notes="; ".join(notes)) if notes else _("Done.")
 
     def _showElapsed(self) -> None:
@@ -168,3 +175,65 @@ class RunPanel:
             text = "\n".join(self.logic.log) or _("The model's process has written nothing.")
             if text != self.ui.logText.plainText:
                 self.ui.logText.setPlainText(text)
+
+
+class WorkerPreparation:
+    """Starts the model's process while the user still chooses.
+
+    It lets the logic prepare a worker once the user pauses, if nothing has to be asked or installed for that.
+
+    Parameters
+    ----------
+    logic : TwinTrackSegLogic
+        Whose worker.
+    requirements : str
+        Path of the list of packages that the worker needs.
+    ready : callable
+        Called, without arguments, when the worker has said that it is ready.
+    """
+
+    def __init__(self, logic, requirements: str, ready) -> None:
+        self._logic = logic
+        self._requirements = requirements
+        self._ready = ready
+        self._watch = qt.QTimer()
+        self._watch.setInterval(WATCH_MSEC)
+        self._watch.connect("timeout()", self._look)
+        self._timer = qt.QTimer()
+        self._timer.setSingleShot(True)
+        self._timer.connect("timeout()", self._begin)
+
+    def startLater(self, delayMsec: int = DELAY_MSEC) -> None:
+        """Begin after the delay, counted from the last call."""
+        self._timer.start(delayMsec)
+
+    def cancel(self) -> None:
+        """Begin no more, and tell nobody."""
+        self._timer.stop()
+        self._watch.stop()
+
+    def _begin(self) -> None:
+        with contextlib.suppress(TwinTrackError):  # shown when the user presses Segment
+            if not missingRequirements(self._requirements):
+                self._logic.prepare()
+                self._watch.start()
+
+    def _look(self) -> None:
+        if self._logic.running or not self._logic.waiting:
+            self._watch.stop()
+        elif self._logic.prepared:
+            self._watch.stop()
+            self._ready()
+
+
+def withTimeLeft(message: str, seconds: float | None) -> str:
+    """Return `message` with the time left, if that is known and not over."""
+    if not seconds:
+        return message
+    number, unit = round_time(seconds)
+    phrases = {
+        "s": _("{message}, about {number} s left"),
+        "min": _("{message}, about {number} min left"),
+        "h": _("{message}, about {number} h left"),
+    }
+    return phrases[unit].format(message=message, number=number)

@@ -7,16 +7,14 @@ from slicer.util import VTKObservationMixin
 import slicer
 from TwinTrackSegLib.gui.Dependencies import ensureDependencies
 from TwinTrackSegLib.gui.ExportPanel import ExportPanel
-from TwinTrackSegLib.gui.HeadStart import HeadStart
 from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
-from TwinTrackSegLib.gui.ParameterNode import TwinTrackSegParameterNode
-from TwinTrackSegLib.gui.ProcessorLine import ProcessorLine
-from TwinTrackSegLib.gui.ReadersPanel import ReadersPanel
+from TwinTrackSegLib.gui.Parameters import TwinTrackSegParameterNode
+from TwinTrackSegLib.gui.RatersPanel import RatersPanel
 from TwinTrackSegLib.gui.ResultPanel import ResultPanel
-from TwinTrackSegLib.gui.RunPanel import RunPanel
-from TwinTrackSegLib.mrml.InputGuess import firstCandidate
-from TwinTrackSegLib.mrml.SceneResult import SceneResult
+from TwinTrackSegLib.gui.RunOnPanel import ProcessorLine
+from TwinTrackSegLib.gui.RunPanel import RunPanel, WorkerPreparation
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, firstCandidate
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSegWidget"]
@@ -46,12 +44,12 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._requirements = self.resourcePath("requirements.txt")
         self.inputs = InputsPanel(self.ui)
         self._processorLine = ProcessorLine(self.ui.deviceLabel, self.logic, self.inputs)
-        self._headStart = HeadStart(self.logic, self._requirements, self._processorLine.update)
+        self._preparation = WorkerPreparation(self.logic, self._requirements, self._processorLine.update)
         self.ui.deviceComboBox.connect("activated(int)", self._processorLine.update)
         self.install = InstallPanel(self.ui, self.logic, self._requirements)
         self.results = ResultPanel(self.ui)
         self.export = ExportPanel(self.ui, self.logic, self.results)
-        self.readers = ReadersPanel(self.ui, self.results)
+        self.raters = RatersPanel(self.ui, self.results)
         self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget, self._processorLine)
 
         scene = slicer.mrmlScene
@@ -63,7 +61,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def cleanup(self):
         """End everything; called when Slicer quits or the module is reloaded."""
         if self.logic is not None:
-            self._headStart.drop()
+            self._preparation.cancel()
             self.run.exit()
             self.run.end()
             self.results.show(None)
@@ -75,7 +73,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.initializeParameterNode()
         self.run.enter()
         self.results.takeUpEdit()
-        self.readers.update()
+        self.raters.update()
 
     def exit(self):
         """Let go of the scene when the user opens another module; a run goes on."""
@@ -93,14 +91,14 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, _caller=None, _event=None):
         """End a run before its CT goes, and the model's process."""
-        self._headStart.drop()
+        self._preparation.cancel()
         self.run.end()
         self.setParameterNode(None)
         self.results.show(None)
 
     def onSceneEndClose(self, _caller=None, _event=None):
         """Start afresh in the empty scene."""
-        self.readers.update()
+        self.raters.update()
         if self.parent.isEntered:
             self.initializeParameterNode()
 
@@ -138,18 +136,18 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.inputs.update()
         shown = self.results.result
-        if node.resultVolume is not (shown.mhrNode if shown is not None else None):
+        if node.resultVolume is not (shown.nodes.mhr if shown is not None else None):
             self.results.show(SceneResult(node.resultVolume) if node.resultVolume is not None else None)
-            self.readers.update()
+            self.raters.update()
         self.run.setReady(node.inputVolume is not None)
         if not self.logic.running and node.inputVolume is not None and node.resultVolume is None:
-            self._headStart.schedule()
+            self._preparation.startLater()
 
     # -- a run
 
     def _begin(self, onProgress):
         """Start a run with the choices of the panel."""
-        self._headStart.drop()
+        self._preparation.cancel()
         if not self.install.external:
             ensureDependencies(self._requirements, *self.inputs.runOn.packages)
         settings = self.inputs.settings()
@@ -157,7 +155,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _takeResult(self, result):
         if self._parameterNode is not None:
-            self._parameterNode.resultVolume = result.mhrNode
+            self._parameterNode.resultVolume = result.nodes.mhr
         else:  # the user is in another module; the panel takes it up when it is entered again
             wrapped = TwinTrackSegParameterNode(self.logic.getParameterNode())
-            wrapped.resultVolume = result.mhrNode
+            wrapped.resultVolume = result.nodes.mhr

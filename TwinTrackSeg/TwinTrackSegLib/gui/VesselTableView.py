@@ -3,8 +3,8 @@
 import qt
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.gui.Styles import CATEGORY_COLORS
-from TwinTrackSegLib.mrml.VesselTable import COLUMNS
+from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
+from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS
 
 __all__ = ["VesselTableView"]
 

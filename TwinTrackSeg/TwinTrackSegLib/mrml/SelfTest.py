@@ -156,11 +156,11 @@ def checkExampleResult(logic: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = logic.loadResult(writeExampleResult(Path(folder) / "result", node), node)
     for threshold in (0.2, 0.5):
-        result.setThreshold(threshold)
+        result.outline.setThreshold(threshold)
         expectedMl = 4 / 3 * np.pi * (RADIUS_MM * (1 - threshold)) ** 3 / 1000
-        if abs(result.volumeMl - expectedMl) > 0.05 * expectedMl:
-            raise RuntimeError(f"tumour at {threshold} has {result.volumeMl:.2f} mL, expected {expectedMl:.2f}")
-    if len(result.contourNodes) != 4:
-        raise RuntimeError(f"expected 4 iso-contours, found {len(result.contourNodes)}")
-    if result.readouts[0].category != "abutment":
-        raise RuntimeError(f"the vessel's category is {result.readouts[0].category!r}, expected 'abutment'")
+        if abs(result.outline.volumeMl - expectedMl) > 0.05 * expectedMl:
+            raise RuntimeError(f"tumour at {threshold} has {result.outline.volumeMl:.2f} mL, expected {expectedMl:.2f}")
+    if len(result.nodes.contours) != 4:
+        raise RuntimeError(f"expected 4 iso-contours, found {len(result.nodes.contours)}")
+    if result.outline.readouts[0].category != "abutment":
+        raise RuntimeError(f"the vessel's category is {result.outline.readouts[0].category!r}, expected 'abutment'")

@@ -11,12 +11,13 @@ from typing import Any
 import slicer
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import no_progress
-from TwinTrackSegLib.mrml.Processor import Processor
-from TwinTrackSegLib.mrml.ResultLoader import loadResult
-from TwinTrackSegLib.mrml.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.SegmentationRun import RunSettings, SegmentationRun
-from TwinTrackSegLib.mrml.VesselChoice import VesselChoice
-from TwinTrackSegLib.mrml.WorkerKeeper import WorkerKeeper, defaultWorkerCommand
+from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
+from TwinTrackSegLib.mrml.worker.SegmentationRun import SegmentationRun
+from TwinTrackSegLib.mrml.worker.WorkerEvents import Processor
+from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerSupervisor, defaultWorkerCommand
 
 __all__ = ["TwinTrackSegLogic"]
 
@@ -42,8 +43,8 @@ class TwinTrackSegLogic:
         self.graceSec = graceSec
         self.result: SceneResult | None = None
         self._run: SegmentationRun | None = None
-        self._keeper = WorkerKeeper()
-        weakref.finalize(self, self._keeper.end)  # also when Python ends
+        self._supervisor = WorkerSupervisor()
+        weakref.finalize(self, self._supervisor.end)  # also when Python ends
         self._lastLog: list[str] = []
         self._onProgress: Callable[[float, str], None] = no_progress
 
@@ -76,7 +77,7 @@ class TwinTrackSegLogic:
     @property
     def processors(self) -> tuple[Processor, ...]:
         """What the worker found to run on, in the order in which ``auto`` tries them; empty until it said so."""
-        worker = self._keeper.worker
+        worker = self._supervisor.worker
         return worker.processors if worker is not None else ()
 
     @property
@@ -98,17 +99,17 @@ class TwinTrackSegLogic:
             If it cannot be started.
         """
         if not self.running:
-            self._keeper.take(self.workerCommand, self.graceSec)
+            self._supervisor.ensure(self.workerCommand, self.graceSec)
 
     @property
     def waiting(self) -> bool:
         """Whether there is a worker, ready or not."""
-        return self._keeper.worker is not None
+        return self._supervisor.worker is not None
 
     @property
     def prepared(self) -> bool:
         """Whether a worker waits for a run and has said that it is ready."""
-        worker = self._keeper.worker
+        worker = self._supervisor.worker
         return worker is not None and worker.ready
 
     def start(
@@ -128,7 +129,7 @@ class TwinTrackSegLogic:
         if self.running:
             raise InputError("a segmentation is running already; wait for it or cancel it")
         self._run = SegmentationRun(
-            volumeNode, settings, lambda: self._keeper.take(self.workerCommand, self.graceSec), vessels
+            volumeNode, settings, lambda: self._supervisor.ensure(self.workerCommand, self.graceSec), vessels
         )
         self._onProgress = onProgress
 
@@ -193,7 +194,7 @@ class TwinTrackSegLogic:
     def close(self) -> None:
         """End the run, if there is one, and the worker: for scene close and exit. Another run starts a new worker."""
         self.abort()
-        self._keeper.end()
+        self._supervisor.end()
 
     def loadResult(self, folder: str | Path, volumeNode: Any) -> SceneResult:
         """Bring a result folder of ``twintrack segment`` into the scene (see `ResultLoader.loadResult`)."""
@@ -204,7 +205,7 @@ class TwinTrackSegLogic:
         self, path: str | Path, series: str | Path | None = None, result: SceneResult | None = None
     ) -> Path:
         """Write `result` (by default the last one) to the DICOM-SEG file `path`; see `DicomExport.exportDicomSeg`."""
-        from TwinTrackSegLib.mrml.DicomExport import exportDicomSeg
+        from TwinTrackSegLib.mrml.export.DicomExport import exportDicomSeg
 
         result = result or self.result
         if result is None:

@@ -1,17 +1,17 @@
-"""MRML volume nodes (RAS) to the engine's volumes (LPS) and back, exactly."""
+"""MRML volume nodes (RAS) to the engine's volumes (LPS) and back, exactly; segments as masks."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import slicer.util
 import vtk
+import vtk.util.numpy_support
 from numpy.typing import NDArray
 
 import slicer
-from twintrack.errors import InputError, OutputError
+from twintrack.errors import InputError
 from twintrack.volume import Geometry, Volume
 
 __all__ = [
@@ -19,9 +19,9 @@ __all__ = [
     "geometryFromNode",
     "ijkToRas",
     "nodeFromVolume",
+    "segmentMask",
     "setNodeGeometry",
     "volumeFromNode",
-    "writeNrrd",
 ]
 
 LPS_SIGNS = np.array([-1.0, -1.0, 1.0])
@@ -88,6 +88,22 @@ def nodeFromVolume(volume: Volume, name: str, node: Any = None) -> Any:
     return node
 
 
+def segmentMask(segmentationNode: Any, identifier: str, volumeNode: Any) -> NDArray[np.bool_]:
+    """Return the segment's voxels (z, y, x) on the CT's grid, also after it was edited on another one."""
+    segment = slicer.vtkOrientedImageData()
+    segmentationNode.GetBinaryLabelmapRepresentation(identifier, segment)
+    parent = volumeNode.GetParentTransformNode()
+    grid = slicer.vtkSlicerSegmentationsModuleLogic.CreateOrientedImageDataFromVolumeNode(volumeNode, parent)
+    grid.UnRegister(None)
+    onGrid = slicer.vtkOrientedImageData()
+    if segment.IsEmpty() or not slicer.vtkOrientedImageDataResample.ResampleOrientedImageToReferenceOrientedImage(
+        segment, grid, onGrid
+    ):
+        return np.zeros(tuple(reversed(volumeNode.GetImageData().GetDimensions())), dtype=bool)
+    scalars = vtk.util.numpy_support.vtk_to_numpy(onGrid.GetPointData().GetScalars())
+    return np.asarray(scalars.reshape(tuple(reversed(onGrid.GetDimensions()))) > 0)
+
+
 def checkCt(node: Any) -> None:
     """Refuse, with a sentence, what cannot be segmented as a CT.
 
@@ -134,19 +150,3 @@ def _checkTransform(node: Any) -> None:
             f"volume '{node.GetName()}' is under a transform that is not rigid (gantry tilt, uneven slices?); "
             "harden the transform onto a resampled volume and choose that one"
         )
-
-
-def writeNrrd(volume: Volume, path: Path) -> None:
-    """Write `volume` to a NRRD file, not compressed: it is read once and removed, and the user waits.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
-    """
-    import SimpleITK as sitk
-
-    try:
-        sitk.WriteImage(volume.to_sitk(), str(path), useCompression=False)
-    except RuntimeError as error:
-        raise OutputError(f"{path}: cannot be written; check the free space of the temporary folder") from error

@@ -1,0 +1,174 @@
+"""A result folder in the scene: nodes, looks, and what is refused. A sphere gives the answers."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer")
+import slicer
+from twintrack.errors import InputError
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.display.Views import OVERLAY_OPACITY
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, resultsOf
+from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, makeExampleCt, writeExampleResult
+from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
+
+
+@pytest.fixture
+def loaded(scene, tmp_path):
+    node = makeExampleCt()
+    return TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "result", node), node)
+
+
+def test_the_map_keeps_the_engines_values_and_the_cts_exact_grid(loaded, tmp_path):
+    stored = read_volume(tmp_path / "result" / "probability.nii.gz")
+    mhr = volumeFromNode(loaded.nodes.mhr)
+    np.testing.assert_array_equal(mhr.array, stored.array)
+    assert mhr.array.dtype == np.float32
+    assert mhr.geometry == geometryFromNode(loaded.nodes.ct)
+
+
+def test_no_node_points_into_the_result_folder(loaded):
+    for node in loaded.nodes.all:
+        if node.IsA("vtkMRMLStorableNode"):
+            assert node.GetStorageNode() is None
+
+
+def test_the_overlay_has_a_fixed_scale_and_hides_what_is_below_the_threshold(loaded):
+    display = loaded.nodes.mhr.GetDisplayNode()
+    assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == (0.0, 1.0)
+    assert display.GetAutoWindowLevel() == 0
+    assert display.GetApplyThreshold() == 1
+    assert display.GetLowerThreshold() == 0.5
+    assert display.GetUpperThreshold() >= 1.0
+    assert display.GetColorNode().GetNumberOfColors() == 256
+
+
+def test_the_map_becomes_the_foreground_of_all_slice_views(scene, tmp_path):
+    for name in ("Red", "Yellow"):
+        composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", name)
+        composite.SetLayoutName(name)
+    node = makeExampleCt()
+    result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
+    composites = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    assert len(composites) == 2
+    for composite in composites:
+        assert composite.GetBackgroundVolumeID() == node.GetID()
+        assert composite.GetForegroundVolumeID() == result.nodes.mhr.GetID()
+        assert composite.GetForegroundOpacity() == OVERLAY_OPACITY
+
+
+def test_the_legend_counts_readers(loaded):
+    (first, *others) = loaded.nodes.contours
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(first)
+    assert legend.GetTitleText() == "Readers"
+    assert legend.GetLabelFormat() % 3.0 == "3 of 5"
+    assert legend.GetNumberOfLabels() == 6
+    assert first.GetDisplayNode().GetScalarRange() == (0.0, 5.0)
+    assert first.GetDisplayNode().GetColorNodeID() == loaded.nodes.mhr.GetDisplayNode().GetColorNodeID()
+    assert not any(slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node) for node in others)
+
+
+def test_all_nodes_lie_in_one_folder_beside_the_ct(scene, tmp_path):
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    study = hierarchy.CreateStudyItem(hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), "P"), "S")
+    node = makeExampleCt()
+    item = hierarchy.GetItemByDataNode(node) or hierarchy.CreateItem(study, node)
+    hierarchy.SetItemParent(item, study)
+    result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
+    folders = {hierarchy.GetItemParent(hierarchy.GetItemByDataNode(n)) for n in result.nodes.all}
+    assert len(folders) == 1
+    assert hierarchy.GetItemParent(folders.pop()) == study
+
+
+def test_an_empty_map_loads_without_contours(scene, tmp_path):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    empty = read_volume(folder / "probability.nii.gz")
+    write_volume(empty.with_array(np.zeros_like(empty.array)), folder / "probability.nii.gz")
+    result = TwinTrackSegLogic(["unused"]).loadResult(folder, node)
+    assert result.nodes.contours == []
+    assert result.center() is None
+    assert result.outline.volumeMl == 0
+
+
+def test_a_second_result_of_the_same_ct_hides_the_first(scene, tmp_path):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    logic = TwinTrackSegLogic(["unused"])
+    first, second = logic.loadResult(folder, node), logic.loadResult(folder, node)
+    assert len(resultsOf(node)) == 2
+    assert not first.nodes.segmentation.GetDisplayVisibility()
+    assert second.nodes.segmentation.GetDisplayVisibility()
+    assert all(contour.GetDisplayVisibility() == 0 for contour in first.nodes.contours)
+
+
+def test_results_follow_the_cts_parent_transform(scene, tmp_path):
+    node = makeExampleCt()
+    transform = scene.AddNewNodeByClass("vtkMRMLLinearTransformNode")
+    node.SetAndObserveTransformNodeID(transform.GetID())
+    result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
+    for item in (result.nodes.mhr, result.nodes.segmentation, *result.nodes.contours):
+        assert item.GetParentTransformNode() is transform
+
+
+def sceneContent(scene) -> list[str]:
+    return sorted(scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes()))
+
+
+@pytest.mark.parametrize("missing", ["result.json", "probability.nii.gz", "segmentation.nii.gz"])
+def test_a_missing_file_is_named_and_leaves_the_scene_as_it_was(scene, tmp_path, missing):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    (folder / missing).unlink()
+    before = sceneContent(scene)
+    with pytest.raises(InputError, match=missing):
+        TwinTrackSegLogic(["unused"]).loadResult(folder, node)
+    assert sceneContent(scene) == before
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": 2}'])
+def test_a_damaged_record_is_refused_and_leaves_the_scene_as_it_was(scene, tmp_path, content):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    (folder / "invasion.json").write_text(content)
+    before = sceneContent(scene)
+    with pytest.raises(InputError, match=r"invasion\.json"):
+        TwinTrackSegLogic(["unused"]).loadResult(folder, node)
+    assert sceneContent(scene) == before
+
+
+def test_a_failure_in_the_middle_removes_what_was_made(scene, tmp_path):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    result = json.loads((folder / "result.json").read_text())
+    (folder / "result.json").write_text(json.dumps({**result, "threshold": 7}))
+    made = ("ColorTable", "SubjectHierarchy")  # kept: one in every scene, not part of a result
+    before = [n for n in sceneContent(scene) if not any(kind in n for kind in made)]
+    with pytest.raises(ValueError, match="threshold"):
+        TwinTrackSegLogic(["unused"]).loadResult(folder, node)
+    assert [n for n in sceneContent(scene) if not any(kind in n for kind in made)] == before
+
+
+def test_the_result_of_another_ct_is_refused(scene, tmp_path):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    other = makeExampleCt(np.diag([-1.0, -1.0, 2.5, 1.0]), "Other")
+    with pytest.raises(InputError, match="another voxel grid than volume 'Other'"):
+        TwinTrackSegLogic(["unused"]).loadResult(folder, other)
+
+
+def test_the_map_refers_back_to_its_ct(loaded):
+    again = SceneResult(loaded.nodes.mhr)
+    assert again.nodes.ct is loaded.nodes.ct
+    assert again.record.expectedVolumeMl == pytest.approx(math.pi * RADIUS_MM**3 / 3 / 1000, rel=0.02)
+
+
+def test_volume_type_is_the_engines(loaded):
+    assert isinstance(volumeFromNode(loaded.nodes.mhr), Volume)

@@ -1,0 +1,103 @@
+"""Where a reading is missing, table, report and structured report say why; the contact pattern follows an edit."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("slicer")
+from segment_drawing import drawSegment
+
+from TwinTrackSegLib.mrml.export.PdfReport import _notes
+from TwinTrackSegLib.mrml.export.ResultFiles import currentRecord, saveReport
+from TwinTrackSegLib.mrml.result.Correction import measureOutline
+from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
+from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
+from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS, newVesselTable, readoutsAt, updateVesselTable
+from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
+
+WHY = "the tumour touches the vessel where no cross-section can be measured"
+ABSENT = "the vessel map does not hold this vessel"
+INVASION = {
+    "thresholds": [0.2, 0.8],
+    "vessels": {
+        "SMA": {"present": True, "title": "superior mesenteric artery", "angle_deg": [None, 0.0], "reason": WHY},
+        "CHA": {"present": False, "title": "common hepatic artery", "reason": ABSENT},
+        "SMV": {
+            "present": True,
+            "angle_deg": [100.0, 0.0],
+            "contact_length_mm": [5.0, 0.0],
+            **dict.fromkeys(("angle_p10_deg", "angle_p90_deg", "p_contact", "p_encased", "expected_angle_deg"), 0.5),
+            "reason": None,
+        },
+    },
+}
+NOTE = COLUMNS.index("Note")
+
+
+def test_a_missing_reading_brings_its_reason_and_an_unknown_vessel_its_title(scene):
+    sma, cha, smv = readoutsAt(INVASION, 0.2)
+    assert (sma.cells()[1], sma.cells()[NOTE]) == ("? not measured", WHY)
+    assert (cha.cells()[0], cha.cells()[1], cha.cells()[NOTE]) == ("common hepatic artery", "not seen", ABSENT)
+    assert smv.cells()[NOTE] == ""
+    assert {len(readout.cells()) for readout in (sma, cha, smv)} == {len(COLUMNS)}
+
+
+def test_the_table_of_an_older_scene_gets_the_new_column(scene):
+    node = newVesselTable("vessels")
+    node.RemoveColumn(NOTE)
+    updateVesselTable(node, readoutsAt(INVASION, 0.2))
+    assert node.GetColumnName(NOTE) == "Note"
+    assert [node.GetCellText(row, NOTE) for row in range(3)] == [WHY, ABSENT, ""]
+
+
+def loadWith(folder, **changes):
+    """Return the example result with other fields in its ``invasion.json``."""
+    node = makeExampleCt()
+    writeExampleResult(folder, node)
+    content = json.loads((folder / "invasion.json").read_text())
+    (folder / "invasion.json").write_text(json.dumps(content | changes))
+    return TwinTrackSegLogic(["unused"]).loadResult(folder, node)
+
+
+def test_the_structured_report_says_why_in_codes(scene, tmp_path):
+    import pydicom
+
+    from twintrack.dicom import read_series, write_ct_series
+    from TwinTrackSegLib.mrml.export.DicomExport import exportDicomSeg
+    from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+
+    vessels = {name: INVASION["vessels"][name] for name in ("SMA", "CHA")}
+    result = loadWith(tmp_path / "r", thresholds=INVASION["thresholds"], vessels=vessels)
+    write_ct_series(volumeFromNode(result.nodes.ct), tmp_path / "ct", description="Example")
+    assert read_series(tmp_path / "ct").volume.geometry.size == (56, 48, 24)
+    exportDicomSeg(result, tmp_path / "out.dcm", tmp_path / "ct")
+    text = str(pydicom.dcmread(tmp_path / "out-report.dcm"))
+    for meaning in ("Contact where no cross-section can be measured", "The vessel map does not hold this vessel"):
+        assert text.count(f"'{meaning}'") == 1
+
+
+def test_the_paper_report_says_why_below_its_table(scene, tmp_path):
+    result = loadWith(tmp_path / "r", vessels={"CHA": INVASION["vessels"]["CHA"]})
+    assert saveReport(result, tmp_path / "r.pdf").stat().st_size > 10_000
+    assert _notes({"warnings": ["w"]}, result.outline.readouts) == [f"common hepatic artery: {ABSENT}", "w"]
+
+
+def test_the_contact_pattern_is_that_of_the_edited_outline_by_the_same_rules(scene, tmp_path):
+    probability = {"arterial contact": 0.4, "none": 0.6}
+    pattern = {"rules": "dpcg", "rule_set": "DPCG", "pattern": "none", "probability": probability, "reason": None}
+    result = loadWith(tmp_path / "r", resectability=pattern)
+    assert result.record.pattern["pattern"] == "none"
+    vessel = segmentMask(result.nodes.segmentation, "SMA", result.nodes.ct)
+    _z, y, x = np.indices(vessel.shape)
+    middle = np.argwhere(vessel).mean(axis=0)
+    ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
+    drawSegment(result.nodes.segmentation, "tumor", ring, result.nodes.ct)
+    assert measureOutline(result)
+    assert result.record.pattern["rules"] == "dpcg"
+    assert result.record.pattern["pattern"] == "artery over 90 degrees or vein over 270 degrees"
+    told = currentRecord(result)[1]["resectability"]
+    assert told["pattern"] == result.record.pattern["pattern"]
+    assert told["probability"] == probability  # what readers are expected to see stays the map's

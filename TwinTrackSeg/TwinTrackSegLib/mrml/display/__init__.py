@@ -1,0 +1,1 @@
+"""How a result looks: colours, contours, legend, views."""

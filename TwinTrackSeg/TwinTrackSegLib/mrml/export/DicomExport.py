@@ -1,0 +1,158 @@
+"""Export a result as DICOM objects that refer to the CT series from which the volume was loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import slicer
+from twintrack.dicom import (
+    Algorithm,
+    AlgorithmType,
+    MapMeaning,
+    Remarks,
+    read_series,
+    write_parametric_map,
+    write_segmentation,
+    write_structured_report,
+)
+from twintrack.dicom.write.derived import MANUFACTURER
+from twintrack.errors import InputError
+from twintrack.system.atomic import atomic_paths
+from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.export.ResultFiles import currentRecord
+from TwinTrackSegLib.mrml.result.Correction import drawnBy, noticeEdit
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
+
+__all__ = ["exportDicomSeg", "sourceFile"]
+
+
+def sourceFile(volumeNode: Any) -> Path:
+    """Return one DICOM file of the series that `volumeNode` was loaded from.
+
+    Raises
+    ------
+    InputError
+        If the volume was not loaded from DICOM, or the DICOM database no longer has its files.
+    """
+    name = volumeNode.GetName()
+    uids = (volumeNode.GetAttribute("DICOM.instanceUIDs") or "").split()
+    if not uids:
+        raise InputError(
+            f"volume '{name}' was not loaded from DICOM, so there is no series to refer to; load the CT through "
+            "Slicer's DICOM module and segment it again"
+        )
+    database = getattr(slicer, "dicomDatabase", None)
+    path = database.fileForInstance(uids[0]) if database is not None else ""
+    if not path or not Path(path).is_file():
+        raise InputError(f"the DICOM files of volume '{name}' are not in the DICOM database; import the series again")
+    return Path(path)
+
+
+def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | None = None) -> Path:
+    """Write `result`, as it is in the scene now, as DICOM objects: the segmentation `path`, and two files beside it.
+
+    An outline that was edited by hand is measured first, and marked as such in all objects.
+    The segmentation holds the segments of the scene and nested levels of the map. Beside ``NAME.dcm`` are written the
+    parametric map ``NAME-map.dcm`` and, where there is a tumour, the structured report ``NAME-report.dcm``.
+
+    Parameters
+    ----------
+    result : SceneResult
+        The result to export.
+    path : str or Path
+        The segmentation file to write.
+    series : str or Path, optional
+        Folder or file of the source series; without it, Slicer's DICOM database is asked.
+
+    Returns
+    -------
+    Path
+        The segmentation file.
+
+    Raises
+    ------
+    InputError
+        If there is no DICOM series, or it is not the one that was segmented.
+    OutputError
+        If no segment holds a voxel, a file cannot be written, or one of the names beside is another program's.
+    """
+    path, volumeNode = Path(path), result.nodes.ct
+    if volumeNode is None:
+        raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
+    result.outline.settle()
+    noticeEdit(result)
+    source = read_series(sourceFile(volumeNode) if series is None else series)
+    probability = volumeFromNode(result.nodes.mhr)
+    masks = _masks(result.nodes.segmentation, volumeNode)
+    anything = any(mask.array.any() for mask in masks.values())
+    stated, raters = _stated(result), result.record.raters
+    shown = stated | {"remarks": Remarks.of(result.record.result)}
+    beside = path.with_name(f"{path.stem}-map.dcm"), path.with_name(f"{path.stem}-report.dcm")
+    with atomic_paths(*beside, path, inputs=source.files, proof=lambda file: file == path or _isOurs(file)) as partials:
+        mapFile, reportFile, segmentationFile = partials
+        write_segmentation(
+            masks,
+            source,
+            segmentationFile,
+            threshold=result.outline.threshold,
+            probability=probability if anything else None,
+            drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawnBy(result))},
+            raters=raters,
+            **shown,
+        )
+        if probability.array.any():
+            write_parametric_map(probability, source, mapFile, **shown)
+        if "tumor" in masks and masks["tumor"].array.any():
+            record, _ = currentRecord(result)
+            invasion = _invasionNow(result)
+            write_structured_report(record, invasion, source, segmentationFile, reportFile, raters=raters, **stated)
+    return path
+
+
+def _isOurs(file: Path) -> bool:
+    """Whether a DICOM object is one of this module's; the user was asked about the one that was named alone."""
+    import pydicom
+
+    try:
+        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=["Manufacturer"])
+    except (OSError, ValueError, pydicom.errors.InvalidDicomError):
+        return False
+    return not file.is_symlink() and str(header.get("Manufacturer", "")) == MANUFACTURER
+
+
+def _invasionNow(result: SceneResult) -> dict[str, Any] | None:
+    """Return ``invasion.json`` with the one threshold of the scene, which the engine need not have listed."""
+    invasion = result.record.invasion
+    if not invasion:
+        return None
+    vessels = {}
+    for readout in result.outline.readouts:
+        now = {"angle_deg": [readout.angle_deg], "contact_length_mm": [readout.length_mm]}
+        known = invasion.get("vessels", {}).get(readout.name, {})
+        vessels[readout.name] = {**known, "present": readout.present, **now, "category": readout.category or None}
+    return {**invasion, "thresholds": [result.outline.threshold], "vessels": vessels}
+
+
+def _stated(result: SceneResult) -> dict[str, Any]:
+    """Return what all objects state: the algorithm, and what the map means."""
+    record = result.record.result
+    bundle = record.get("bundle", {})
+    target = (record.get("calibrator") or {}).get("target")
+    return {
+        "algorithm": Algorithm(
+            name=str(bundle.get("name", "unknown bundle")),
+            version=str(bundle.get("version") or record.get("version", "")),
+            bundle_sha256=str(bundle.get("sha256", "")),
+        ),
+        "meaning": MapMeaning(target) if target else MapMeaning.SCORE,
+    }
+
+
+def _masks(segmentationNode: Any, volumeNode: Any) -> dict[str, Volume]:
+    """Return the segments as masks (z, y, x) on the CT's grid, by segment ID, which is the engine's name."""
+    grid = geometryFromNode(volumeNode)
+    identifiers = segmentationNode.GetSegmentation().GetSegmentIDs()
+    return {name: Volume(segmentMask(segmentationNode, name, volumeNode), grid) for name in identifiers}

@@ -1,0 +1,90 @@
+"""The report on paper: one page with notices, picture, volumes, vessels and provenance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE
+from twintrack.system.atomic import atomic_path
+from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS, VesselReadout
+
+NUMBERS = COLUMNS[:-1]
+"""The columns on paper; what the last one notes stands below the table."""
+
+__all__ = ["writePdf"]
+
+A4_INCH = (8.27, 11.69)
+LEFT, RIGHT = 0.07, 0.93
+
+
+def writePdf(path: Path, record: Mapping[str, Any], readouts: Sequence[VesselReadout], picture: Path) -> None:
+    """Write the page.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.image import imread
+
+    figure = Figure(figsize=A4_INCH)
+    demo = record.get("bundle", {}).get("demo")
+    figure.text(LEFT, 0.965, "TwinTrackSeg report", fontsize=16, weight="bold", va="top")
+    figure.text(LEFT, 0.94, RESEARCH_NOTICE, fontsize=9, va="top")
+    if demo:
+        figure.text(RIGHT, 0.965, DEMO_NOTICE, fontsize=9, color="#b04a00", weight="bold", va="top", ha="right")
+    image = imread(picture)
+    height = (RIGHT - LEFT) * image.shape[0] / image.shape[1] * A4_INCH[0] / A4_INCH[1]
+    axes = figure.add_axes((LEFT, 0.92 - height, RIGHT - LEFT, height))
+    axes.imshow(image)
+    axes.axis("off")
+    top = 0.90 - height
+    figure.text(LEFT, top, "\n".join(_lines(record)), fontsize=9, va="top", linespacing=1.5)
+    top -= 0.02 * (len(_lines(record)) + 1)
+    if readouts:
+        _draw(figure, top, readouts)
+    figure.text(LEFT, 0.10, "\n".join(_notes(record, readouts)), fontsize=7.5, va="top", wrap=True)
+    with atomic_path(path, overwrite=True) as partial:  # the user was asked
+        figure.savefig(partial, format="pdf", metadata={"Title": "TwinTrackSeg report", "Creator": "TwinTrackSeg"})
+
+
+def _lines(record: Mapping[str, Any]) -> list[str]:
+    """Return what is said in words; no file name and no patient."""
+    volume, bundle = record.get("volume_ml", {}), record.get("bundle", {})
+    calibrator = record.get("calibrator") or {}
+    edited = record.get("edited")
+    outline = "edited by hand" if edited else f"at threshold {record.get('threshold', 0):.2f}"
+    return [
+        f"Tumour volume {outline}: {volume.get('at_threshold', 0):.1f} mL",
+        f"Expected volume over the readers: {volume.get('expected', 0):.1f} mL "
+        f"(10 to 90 %: {volume.get('p10', 0):.1f} to {volume.get('p90', 0):.1f} mL)",
+        f"Model: {bundle.get('name', 'unknown')} {bundle.get('version', '')}, SHA-256 {bundle.get('sha256', '')[:16]}",
+        f"Calibrator: {calibrator.get('file', 'of the bundle') if calibrator else 'none'}"
+        f"{', target ' + str(calibrator.get('target')) if calibrator else ''}; "
+        f"TwinTrack {record.get('version', '')}",
+    ]
+
+
+def _notes(record: Mapping[str, Any], readouts: Sequence[VesselReadout]) -> list[str]:
+    """Return why numbers are missing, and what whoever reads the page must know."""
+    missing = [f"{readout.title}: {readout.note}" for readout in readouts if readout.note]
+    return [*missing, *(str(line) for line in record.get("warnings", []))]
+
+
+def _draw(figure: Any, top: float, readouts: Sequence[VesselReadout]) -> None:
+    """Draw the vessel table below `top`."""
+    height = 0.026 * (len(readouts) + 1)
+    axes = figure.add_axes((LEFT, top - height, RIGHT - LEFT, height))
+    axes.axis("off")
+    table = axes.table(
+        cellText=[readout.cells()[: len(NUMBERS)] for readout in readouts],
+        colLabels=[title.replace(" (", "\n(") for title in NUMBERS],
+        colWidths=[0.14, 0.18, *[0.68 / (len(NUMBERS) - 2)] * (len(NUMBERS) - 2)],
+        cellLoc="left",
+        bbox=(0, 0, 1, 1),
+    )
+    table.auto_set_font_size(False)
+    table.set_fontsize(7.5)

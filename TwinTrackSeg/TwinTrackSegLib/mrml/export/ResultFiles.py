@@ -1,0 +1,157 @@
+"""A result, as it is in the scene now, as files: volumes, and a report for people."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twintrack.errors import InputError
+from twintrack.imaging.lesions import find_lesions, read_volumes
+from twintrack.io.volumes import write_volume
+from twintrack.system.atomic import atomic_paths
+from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.result.Correction import drawnMap, noticeEdit
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
+from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
+
+__all__ = ["EDITED_NOTE", "ENDINGS", "currentRecord", "saveReport", "saveVolumes"]
+
+ENDINGS = (".nii.gz", ".nrrd")
+"""File formats of volumes."""
+
+EDITED_NOTE = (
+    "The tumour outline was edited by hand after the model had run: volume, contact angle and length at the threshold "
+    "are the edited outline's; fractions of readers are the model's."
+)
+
+
+def currentRecord(result: SceneResult) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return ``result.json`` and ``invasion.json`` as they hold for the scene's threshold and outline."""
+    record = dict(result.record.result)
+    probability = volumeFromNode(result.nodes.mhr)
+    volumes = read_volumes(probability, result.outline.threshold).to_json()
+    record |= {
+        "threshold": result.outline.threshold,
+        "volume_ml": volumes | {"at_threshold": result.outline.volumeMl},
+        "lesions": [lesion.to_json() for lesion in find_lesions(probability, result.outline.threshold)],
+    }
+    invasion = result.record.invasion or None
+    if result.record.edited:
+        record["lesions"] = [lesion.to_json() for lesion in find_lesions(*drawnMap(result))]
+        record["edited"] = {key: result.record.edited[key] for key in ("added_ml", "removed_ml", "threshold")}
+        record["warnings"] = [EDITED_NOTE, *record.get("warnings", [])]
+        invasion = _withOutline(invasion, result)
+    return record, invasion
+
+
+def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0]) -> list[Path]:
+    """Write the map and the segments (label map) into `folder`; return the files.
+
+    Raises
+    ------
+    InputError
+        If the CT is not in the scene any more, or the ending is none of `ENDINGS`.
+    OutputError
+        If a file cannot be written, or one of that name is there that was not written by the module.
+    """
+    if ending not in ENDINGS:
+        raise InputError(f"volumes are written as {' or '.join(ENDINGS)}, not as {ending}")
+    result.outline.settle()
+    noticeEdit(result)
+    labels, names = _labels(result)
+    folder = Path(folder)
+    stem = _safe(result.nodes.mhr.GetName())
+    files = [folder / f"{stem}{ending}", folder / f"{stem} segments{ending}"]
+    files.append(folder / f"{stem} segments.txt")
+    marks = {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.record.edited else {}
+    lines = [f"{value} {name}{marks.get(name, '')}\n" for name, value in names.items()]
+    with atomic_paths(*files) as (mapFile, segmentsFile, listed):
+        write_volume(volumeFromNode(result.nodes.mhr), mapFile)
+        write_volume(labels, segmentsFile)
+        listed.write_text("".join(lines), encoding="utf-8")
+    return files
+
+
+def saveReport(result: SceneResult, path: str | Path) -> Path:
+    """Write the report, with pictures, as HTML or PDF by the ending of `path`.
+
+    Raises
+    ------
+    InputError
+        If the ending is another one or the CT is not in the scene any more.
+    OutputError
+        If the file cannot be written.
+    """
+    from twintrack.results.report.html import write_report
+    from twintrack.results.report.overview import write_overview
+
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".pdf"):
+        raise InputError(f"{path}: a report ends with .html or .pdf")
+    result.outline.settle()
+    noticeEdit(result)
+    labels, names = _labels(result)
+    record, invasion = currentRecord(result)
+    bundle = record.get("bundle", {})
+    with temporaryFolder() as folder:
+        picture = folder / "overview.png"
+        write_overview(
+            picture,
+            volumeFromNode(result.nodes.ct),
+            volumeFromNode(result.nodes.mhr),
+            threshold=result.outline.threshold,
+            segmentation=labels,
+            labels=names,
+            calibrated=record.get("calibrator", True) is not None,
+            bundle_name=str(bundle.get("name", "")),
+            demo=bool(bundle.get("demo")),
+        )
+        if path.suffix.lower() == ".html":
+            write_report(path, record, invasion, picture, overwrite=True)  # the user was asked
+        else:
+            from TwinTrackSegLib.mrml.export.PdfReport import writePdf
+
+            writePdf(path, record, result.outline.readouts, picture)
+    return path
+
+
+def _labels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
+    """Return the segments as one label map (uint8), tumour on top, and the value of each."""
+    ct, segmentation = result.nodes.ct, result.nodes.segmentation
+    if ct is None or segmentation is None:
+        raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
+    grid = geometryFromNode(ct)
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    identifiers = list(segmentation.GetSegmentation().GetSegmentIDs())
+    names = {identifier: number for number, identifier in enumerate(identifiers, start=1)}
+    for identifier in sorted(identifiers, key=lambda name: name == TUMOR_SEGMENT_ID):
+        labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
+    return Volume(labels, grid), names
+
+
+def _withOutline(invasion: dict[str, Any] | None, result: SceneResult) -> dict[str, Any] | None:
+    """Return ``invasion.json`` with the curves of the edited outline in place of the map's."""
+    edited = (result.record.edited or {}).get("invasion", {}).get("vessels", {})
+    if invasion is None or not edited:
+        return invasion
+    levels = invasion["thresholds"]
+    vessels = {}
+    for name, vessel in invasion["vessels"].items():
+        drawn = edited.get(name, {})
+        flat = {
+            key: [drawn[key][0]] * len(levels) for key in ("angle_deg", "contact_length_mm") if drawn.get("present")
+        }
+        vessels[name] = {**vessel, **flat, "category": drawn.get("category") if flat else vessel.get("category")}
+    pattern = (result.record.edited or {}).get("invasion", {}).get("resectability", {})
+    # What raters are expected to see stays the map's.
+    drawn = {key: pattern[key] for key in ("pattern", "not_assessed", "complete", "reason") if key in pattern}
+    return {**invasion, "vessels": vessels, "resectability": {**invasion.get("resectability", {}), **drawn}}
+
+
+def _safe(name: str) -> str:
+    """Return `name` without what a file name must not hold."""
+    return "".join("_" if character in '<>:"/\\|?*' else character for character in name).strip() or "result"

@@ -1,0 +1,1 @@
+"""A result as files: DICOM objects, volumes, report."""

@@ -1,0 +1,188 @@
+"""An outline that was edited by hand: noticed, measured, marked, and given up again without being lost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import slicer
+from twintrack.errors import InputError
+from twintrack.labels import VESSEL_VALUES
+from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_EDITED_OUTLINES, addToFolderOf
+from TwinTrackSegLib.mrml.result.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID, digestOf, ensureTumor
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.result.TumorOutline import updateLesionTable
+from TwinTrackSegLib.mrml.vessels.VesselTable import updateVesselTable
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped, grown
+
+__all__ = ["drawnBy", "drawnMap", "measureOutline", "noticeEdit", "restoreOutline"]
+
+AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
+"""Who drew the outline, in DICOM's words: the model, a human on top of it, a human alone."""
+
+ALGORITHM_TAG = "DICOM.SegmentAlgorithmType"
+EDITED_SUFFIX = " (edited)"
+
+LEAST = 1e-6
+"""Stands for a map of 0 inside an outline, which belongs to a lesion all the same."""
+
+MARGIN_VOXELS = 8
+"""Measured around tumour and vessels, so that no wall lies at the border of what is measured."""
+
+LEVEL = 0.5
+"""An outline by hand is 0 or 1: every level gives the same numbers."""
+
+
+def noticeEdit(result: SceneResult) -> bool:
+    """Measure and mark the outline if it was edited since it was drawn or measured; return whether it is edited now.
+
+    Called before anything leaves the scene, so that no edit goes out under the model's name and numbers.
+
+    Raises
+    ------
+    InputError
+        As `measureOutline` does.
+    """
+    if result.nodes.ct is not None and result.outline.changed():
+        measureOutline(result)
+    return result.record.edited is not None
+
+
+def drawnBy(result: SceneResult) -> str:
+    """Return who drew the tumour's outline, as the attribute Segment Algorithm Type has it."""
+    return str(result.record.edited.get("drawn_by", SEMIAUTOMATIC)) if result.record.edited else AUTOMATIC
+
+
+def measureOutline(result: SceneResult) -> bool:
+    """Measure volume and vessel contact of the tumour segment as it is now; return whether it differs from the map's.
+
+    An outline that differs is marked as edited, in the scene and in everything that is exported. One that does not is
+    the map's again.
+
+    Raises
+    ------
+    InputError
+        If the segment is gone or empty, the CT left the scene, or a package that measuring needs is not installed.
+    """
+    if not result.record.edited:
+        result.outline.settle()
+    segmentation, ct = result.nodes.segmentation, result.nodes.ct
+    if ct is None or segmentation is None or segmentation.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID) is None:
+        raise InputError("the CT or the tumour segment is not in the scene any more; segment the CT again")
+    mask = segmentMask(segmentation, TUMOR_SEGMENT_ID, ct)
+    if not mask.any():
+        raise InputError("the tumour segment is empty; draw an outline, or go back to the map's outline")
+    drawn = volumeFromNode(result.nodes.mhr).array >= np.float32(result.outline.threshold)
+    added, removed = int(np.count_nonzero(mask & ~drawn)), int(np.count_nonzero(drawn & ~mask))
+    if not added and not removed:
+        _mark(result, None)
+        return False
+    voxel_ml = geometryFromNode(ct).voxel_ml
+    _mark(
+        result,
+        {
+            "volume_ml": float(np.count_nonzero(mask)) * voxel_ml,
+            "added_ml": added * voxel_ml,
+            "removed_ml": removed * voxel_ml,
+            "threshold": result.outline.threshold,
+            "drawn_by": SEMIAUTOMATIC if np.any(mask & drawn) else MANUAL,
+            "sha256": digestOf(mask),
+            "invasion": _measured(result, mask),
+        },
+    )
+    return True
+
+
+def drawnMap(result: SceneResult) -> tuple[Volume, float]:
+    """Return the map inside the drawn outline, 0 elsewhere, and a level below all of it, to list lesions from."""
+    mask = segmentMask(result.nodes.segmentation, TUMOR_SEGMENT_ID, result.nodes.mhr)
+    box = boundingBox(mask)
+    assert box is not None, "an outline without a voxel is never marked as edited"
+    part = cropped(volumeFromNode(result.nodes.mhr), grown(box, mask.shape))
+    inside = mask[grown(box, mask.shape)]
+    return part.with_array(np.where(inside, np.maximum(part.array, LEAST), 0).astype(np.float32)), LEAST
+
+
+def restoreOutline(result: SceneResult) -> None:
+    """Make the tumour the map at the threshold again; an edited outline goes into a segmentation of its own."""
+    segmentation, ct = result.nodes.segmentation, result.nodes.ct
+    if ct is None or segmentation is None:
+        raise InputError("the CT or the segmentation is not in the scene any more; segment the CT again")
+    if result.record.edited or result.outline.changed():
+        _copyEdited(result)
+    ensureTumor(segmentation, ct)
+    _mark(result, None)
+    result.outline.draw(result.outline.threshold)
+
+
+def _copyEdited(result: SceneResult) -> None:
+    """Copy the outline, if there is any, into the result's segmentation of edited outlines, which is hidden."""
+    segmentation, name = result.nodes.segmentation, result.nodes.ct.GetName()
+    image = slicer.vtkOrientedImageData()
+    segment = segmentation.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID)
+    if segment is None or not segmentation.GetBinaryLabelmapRepresentation(TUMOR_SEGMENT_ID, image) or image.IsEmpty():
+        return
+    node = result.nodes.editedOutlines
+    if node is None:
+        node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", f"{name} edited outlines")
+        node.SetReferenceImageGeometryParameterFromVolumeNode(result.nodes.ct)
+        node.SetAndObserveTransformNodeID(segmentation.GetTransformNodeID())
+        node.CreateDefaultDisplayNodes()
+        node.SetDisplayVisibility(False)
+        result.nodes.mhr.SetNodeReferenceID(ROLE_EDITED_OUTLINES, node.GetID())
+        addToFolderOf(result.nodes.mhr, node)
+    number = node.GetSegmentation().GetNumberOfSegments() + 1
+    copy = slicer.vtkSegment()
+    copy.SetName(f"{segment.GetName().removesuffix(EDITED_SUFFIX)} (edited {number})")
+    copy.SetColor(*segment.GetColor())
+    copy.SetTerminology(segment.GetTerminology())
+    copy.SetTag(ALGORITHM_TAG, drawnBy(result) if result.record.edited else SEMIAUTOMATIC)
+    copy.AddRepresentation(BINARY, image)
+    node.GetSegmentation().AddSegment(copy, f"edited-{number}")
+
+
+def _mark(result: SceneResult, edited: dict[str, Any] | None) -> None:
+    """Put `edited` into the record, and its sign on the segment."""
+    result.record.setEdited(edited)
+    segment = result.nodes.segmentation.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID)
+    name = segment.GetName().removesuffix(EDITED_SUFFIX)
+    segment.SetName(name + EDITED_SUFFIX if edited else name)
+    segment.SetTag(ALGORITHM_TAG, drawnBy(result))
+    if edited and result.nodes.lesionTable is not None:
+        updateLesionTable(result.nodes.lesionTable, *drawnMap(result))
+    if result.nodes.vesselTable is not None:
+        updateVesselTable(result.nodes.vesselTable, result.outline.readouts)
+
+
+def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the ``invasion.json`` of an outline; without vessels there is nothing to measure."""
+    ct, segmentation = result.nodes.ct, result.nodes.segmentation
+    labels = np.zeros(mask.shape, dtype=np.uint8)
+    names = {}
+    for identifier in segmentation.GetSegmentation().GetSegmentIDs():
+        if identifier != TUMOR_SEGMENT_ID:
+            names[identifier] = VESSEL_VALUES.get(identifier, len(VESSEL_VALUES) + len(names) + 1)
+            labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
+    if not names:
+        return {"schema": 1, "thresholds": [], "vessels": {}}
+    try:
+        from twintrack.invasion import DEFAULT_RULES, measure_invasion
+    except ImportError as error:
+        raise InputError(
+            f"measuring needs the package {error.name}; press Segment once to install what is missing"
+        ) from error
+    box = boundingBox(mask | (labels > 0))
+    assert box is not None
+    box = grown(box, mask.shape, MARGIN_VOXELS)
+    grid = geometryFromNode(ct)
+    part = cropped(Volume(labels, grid), box)
+    outline = Volume(mask[box].astype(np.float32), part.geometry)
+    rules = str(result.record.invasion.get("resectability", {}).get("rules") or DEFAULT_RULES)
+    found = measure_invasion(outline, part, names, thresholds=(LEVEL,), rules=rules).to_json()
+    absent = {name: {"present": False} for name in result.record.invasion.get("vessels", {})}
+    found["vessels"] = absent | found["vessels"]
+    return found

@@ -1,0 +1,199 @@
+"""A result folder of the engine into the scene, with the networks' own score if it comes along."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import vtk
+
+import slicer
+from twintrack.errors import InputError
+from twintrack.io.volumes import read_volume
+from twintrack.volume import Geometry, Volume
+from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
+from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, raterLevels, styleMhrVolume
+from TwinTrackSegLib.mrml.result import ResultNodes as roles
+from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes, addToFolderOf, groupUnderFolder, removeNodes
+from TwinTrackSegLib.mrml.result.ResultSegmentation import addVessels, newSegmentation
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.result.TumorOutline import newLesionTable
+from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
+from TwinTrackSegLib.mrml.vessels.VesselTable import newVesselTable
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, setNodeGeometry, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped
+
+__all__ = ["loadResult", "scoreOf"]
+
+TUMOR_LABEL = "tumor"
+SCORE_FILE = "score.nii.gz"
+ATTRIBUTE_START = "TwinTrackSeg.start"
+"""First voxel (z, y, x) of the part of the score that is in the scene, the region of interest."""
+
+
+def loadResult(folder: Path, volumeNode: Any, vessels: VesselChoice | None = None) -> SceneResult:
+    """Put the results in `folder` into the scene beside `volumeNode` and show them.
+
+    Parameters
+    ----------
+    folder : Path
+        The result folder.
+    volumeNode : vtkMRMLScalarVolumeNode
+        The CT that was segmented.
+    vessels : VesselChoice, optional
+        The segments that were measured; the result then shows these instead of the bundle's own vessels.
+
+    Raises
+    ------
+    InputError
+        If a file of the result is missing or damaged, or the result belongs to another volume; the scene is unchanged.
+    """
+    record = {"result": _readJson(folder / "result.json"), "invasion": None}
+    if (folder / "invasion.json").exists():
+        record["invasion"] = _readJson(folder / "invasion.json")
+    grid = geometryFromNode(volumeNode)
+    labels = _readOnGrid(folder / "segmentation.nii.gz", grid, volumeNode)
+    names = {k: v for k, v in record["result"].get("labels", {}).items() if k != TUMOR_LABEL}
+    if vessels is not None:
+        labels, names = vessels.labels(volumeNode)
+    mhrNode = _loadMhr(folder / "probability.nii.gz", grid, volumeNode)
+    made = [mhrNode]
+    try:
+        result = _buildNodes(mhrNode, volumeNode, (labels, names), record, made)
+        if (folder / SCORE_FILE).exists():
+            made.append(_loadScore(folder / SCORE_FILE, mhrNode))
+    except BaseException:
+        removeNodes(made)
+        raise
+    result.show()
+    return result
+
+
+def scoreOf(nodes: ResultNodes) -> Volume | None:
+    """Return the score on the CT's grid, float32 and 0 outside the region of interest; None if it was not asked for."""
+    node = nodes.score
+    if node is None:
+        return None
+    part = volumeFromNode(node).array
+    grid = geometryFromNode(nodes.mhr)
+    starts = (int(text) for text in node.GetAttribute(ATTRIBUTE_START).split())
+    whole = np.zeros(grid.shape, dtype=np.float32)
+    whole[tuple(slice(start, start + n) for start, n in zip(starts, part.shape, strict=True))] = part
+    return Volume(whole, grid)
+
+
+def _buildNodes(
+    mhrNode: Any,
+    volumeNode: Any,
+    vessels: tuple[Volume, dict[str, int]],
+    record: dict[str, Any],
+    made: list[Any],
+) -> SceneResult:
+    """Make the nodes of the result, listing each in `made` as soon as it is in the scene."""
+    name = volumeNode.GetName()
+    threshold = float(record["result"].get("threshold", 0.5))
+    mhrNode.SetNodeReferenceID(roles.ROLE_INPUT, volumeNode.GetID())
+    styleMhrVolume(mhrNode, threshold)
+
+    recordNode = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTextNode", f"{name} TwinTrackSeg record")
+    made.append(recordNode)
+    recordNode.SetText(json.dumps(record))
+    mhrNode.SetNodeReferenceID(roles.ROLE_RECORD, recordNode.GetID())
+
+    segmentation = newSegmentation(volumeNode, f"{name} tumour and vessels")
+    made.append(segmentation)
+    addVessels(segmentation, volumeNode, vessels[0].array, vessels[1])
+    mhrNode.SetNodeReferenceID(roles.ROLE_SEGMENTATION, segmentation.GetID())
+
+    result = SceneResult(mhrNode)
+    _addContours(mhrNode, result.record.raters, made)
+    for role, table in (
+        (roles.ROLE_TABLE, newVesselTable(f"{name} vessel contact")),
+        (roles.ROLE_LESIONS, newLesionTable(f"{name} lesions")),
+    ):
+        made.append(table)
+        mhrNode.SetNodeReferenceID(role, table.GetID())
+    for node in made:
+        if node.IsA("vtkMRMLTransformableNode"):
+            node.SetAndObserveTransformNodeID(volumeNode.GetTransformNodeID())
+    groupUnderFolder(made, volumeNode)
+    result.outline.draw(threshold)
+    return result
+
+
+def _addContours(mhrNode: Any, raters: int | None, made: list[Any]) -> None:
+    """Add the iso-surfaces, and the legend to the first of them: it comes and goes with the contours."""
+    mhr = volumeFromNode(mhrNode)
+    for level in raterLevels(raters):
+        surface = isoSurface(mhr, level)
+        if surface.GetNumberOfPoints():
+            made.append(contourNode(surface, level))
+            mhrNode.AddNodeReferenceID(roles.ROLE_CONTOUR, made[-1].GetID())
+            if mhrNode.GetNumberOfNodeReferences(roles.ROLE_CONTOUR) == 1:
+                addLegend(made[-1], raters)
+
+
+def _loadMhr(path: Path, grid: Geometry, volumeNode: Any) -> Any:
+    """Load the map with Slicer's own reader: one copy in memory, and no node points into the result folder."""
+    if not path.is_file():
+        raise InputError(f"{path}: missing in the result folder; run the segmentation again")
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{volumeNode.GetName()} MHR")
+    try:
+        _readInto(node, path)
+        if not geometryFromNode(node).same_grid(grid):
+            # Slicer's reader turns left-handed grids into right-handed ones; the engine's reader leaves them alone.
+            volume = read_volume(path)
+            _checkGrid(path, volume.geometry, grid, volumeNode)
+            slicer.util.updateVolumeFromArray(node, volume.array)
+        if node.GetImageData().GetScalarType() != vtk.VTK_FLOAT:
+            raise InputError(f"{path}: must hold 32-bit floating point numbers; run the segmentation again")
+        setNodeGeometry(node, grid)  # NIfTI keeps its matrix in 32 bits; the CT's own numbers are exact
+    except BaseException:
+        removeNodes([node])
+        raise
+    return node
+
+
+def _loadScore(path: Path, mhrNode: Any) -> Any:
+    """Add the part of the score in the file that is not 0, the region of interest, as a volume node of the result."""
+    stored = read_volume(path)
+    whole = Volume(stored.array, geometryFromNode(mhrNode))
+    box = boundingBox(whole.array > 0) or (slice(0, 1), slice(0, 1), slice(0, 1))
+    node = nodeFromVolume(cropped(whole, box), f"{mhrNode.GetName()} score (not calibrated)")
+    node.SetAttribute(ATTRIBUTE_START, " ".join(str(side.start) for side in box))
+    node.SetAndObserveTransformNodeID(mhrNode.GetTransformNodeID())
+    mhrNode.SetNodeReferenceID(roles.ROLE_SCORE, node.GetID())
+    addToFolderOf(mhrNode, node)
+    return node
+
+
+def _readInto(node: Any, path: Path) -> None:
+    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
+    storage.SetFileName(str(path))
+    if not storage.ReadData(node):
+        raise InputError(f"{path}: cannot be read as a volume; run the segmentation again")
+
+
+def _readOnGrid(path: Path, grid: Geometry, volumeNode: Any) -> Volume:
+    volume = read_volume(path)
+    _checkGrid(path, volume.geometry, grid, volumeNode)
+    return Volume(volume.array.astype(np.uint8, copy=False), grid)
+
+
+def _checkGrid(path: Path, found: Geometry, expected: Geometry, volumeNode: Any) -> None:
+    if not found.same_grid(expected):
+        raise InputError(f"{path}: lies on another voxel grid than volume '{volumeNode.GetName()}'; choose its own CT")
+
+
+def _readJson(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: missing in the result folder; run the segmentation again") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid JSON; run the segmentation again") from error
+    if not isinstance(content, dict) or content.get("schema") != 1:
+        raise InputError(f"{path}: is not of schema 1; it was made by another version of TwinTrackSeg")
+    return content

@@ -1,0 +1,134 @@
+"""The nodes of a result: found again from its MHR volume node by role, also after save and reload, in one folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import slicer
+from TwinTrackSegLib.mrml.display.MhrDisplay import showLegend
+
+__all__ = ["ResultNodes", "addToFolderOf", "groupUnderFolder", "removeNodes"]
+
+ROLE_INPUT = "TwinTrackSeg.input"
+ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
+ROLE_TABLE = "TwinTrackSeg.vesselTable"
+ROLE_LESIONS = "TwinTrackSeg.lesionTable"
+ROLE_CONTOUR = "TwinTrackSeg.contour"
+ROLE_SCORE = "TwinTrackSeg.score"
+ROLE_RECORD = "TwinTrackSeg.record"
+ROLE_EDITED_OUTLINES = "TwinTrackSeg.keptOutlines"
+
+
+class ResultNodes:
+    """The nodes of one result.
+
+    Parameters
+    ----------
+    mhr : vtkMRMLScalarVolumeNode
+        The MHR volume; it refers to all other nodes of the result.
+    """
+
+    def __init__(self, mhr: Any) -> None:
+        self.mhr = mhr
+
+    @property
+    def ct(self) -> Any:
+        """The CT that was segmented, or None if it left the scene."""
+        return self.mhr.GetNodeReference(ROLE_INPUT)
+
+    @property
+    def segmentation(self) -> Any:
+        """The segmentation with the tumour at the threshold and the vessels."""
+        return self.mhr.GetNodeReference(ROLE_SEGMENTATION)
+
+    @property
+    def vesselTable(self) -> Any:
+        """The table of vessel readouts."""
+        return self.mhr.GetNodeReference(ROLE_TABLE)
+
+    @property
+    def lesionTable(self) -> Any:
+        """The table of lesions."""
+        return self.mhr.GetNodeReference(ROLE_LESIONS)
+
+    @property
+    def contours(self) -> list[Any]:
+        """The iso-contour models, lowest level first."""
+        number = self.mhr.GetNumberOfNodeReferences(ROLE_CONTOUR)
+        nodes = [self.mhr.GetNthNodeReference(ROLE_CONTOUR, n) for n in range(number)]
+        return [node for node in nodes if node is not None]
+
+    @property
+    def record(self) -> Any:
+        """The text node with the engine's ``result.json`` and ``invasion.json``."""
+        return self.mhr.GetNodeReference(ROLE_RECORD)
+
+    @property
+    def score(self) -> Any:
+        """The volume of the networks' uncalibrated score, or None if it was not asked for."""
+        return self.mhr.GetNodeReference(ROLE_SCORE)
+
+    @property
+    def editedOutlines(self) -> Any:
+        """The segmentation of outlines that were edited by hand and given up, or None."""
+        return self.mhr.GetNodeReference(ROLE_EDITED_OUTLINES)
+
+    @property
+    def all(self) -> list[Any]:
+        """All nodes of the result that are in the scene."""
+        others = [self.segmentation, self.vesselTable, self.lesionTable, self.record, *self.contours]
+        others += [self.score, self.editedOutlines]
+        return [self.mhr, *(node for node in others if node is not None)]
+
+    def setVisibility(self, visible: bool) -> None:
+        """Show or hide the contours and segments (the overlay belongs to the views)."""
+        for node in [self.segmentation, *self.contours]:
+            if node is not None:
+                node.SetDisplayVisibility(visible)
+
+    def showLegend(self, visible: bool) -> None:
+        """Show or hide the legend of the map's colours."""
+        for node in self.contours:
+            showLegend(node, visible)
+
+
+def groupUnderFolder(nodes: Sequence[Any], volumeNode: Any) -> None:
+    """Put `nodes` into a new folder beside the CT (in its study, if it has one)."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    if hierarchy is None:
+        return
+    volumeItem = hierarchy.GetItemByDataNode(volumeNode)
+    parent = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
+    folder = hierarchy.CreateFolderItem(parent or hierarchy.GetSceneItemID(), f"{volumeNode.GetName()} TwinTrackSeg")
+    for node in nodes:
+        _put(hierarchy, node, folder)
+
+
+def addToFolderOf(mhrNode: Any, node: Any) -> None:
+    """Put `node` into the folder in which `mhrNode` is, if it is in one."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    item = hierarchy.GetItemByDataNode(mhrNode) if hierarchy is not None else 0
+    if item and hierarchy.GetItemLevel(hierarchy.GetItemParent(item)) == "Folder":
+        _put(hierarchy, node, hierarchy.GetItemParent(item))
+
+
+def removeNodes(nodes: Sequence[Any]) -> None:
+    """Take `nodes` out of the scene, with their display nodes and an empty folder that they leave."""
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(nodes[0])) if hierarchy is not None else 0
+    for node in reversed(nodes):
+        if node.IsA("vtkMRMLDisplayableNode"):
+            for display in [node.GetNthDisplayNode(n) for n in range(node.GetNumberOfDisplayNodes())]:
+                slicer.mrmlScene.RemoveNode(display)
+        slicer.mrmlScene.RemoveNode(node)
+    if folder and hierarchy.GetItemLevel(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
+        hierarchy.RemoveItem(folder)
+
+
+def _put(hierarchy: Any, node: Any, folder: int) -> None:
+    item = hierarchy.GetItemByDataNode(node)
+    if item:
+        hierarchy.SetItemParent(item, folder)
+    else:
+        hierarchy.CreateItem(folder, node)

@@ -1,0 +1,76 @@
+"""What is known of a result beside its voxels: the engine's own account, and what was measured of an edited outline."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes
+from TwinTrackSegLib.mrml.vessels.VesselTable import VesselReadout, bySeverity, readoutsAt
+
+__all__ = ["ResultRecord"]
+
+
+class ResultRecord:
+    """The content of a result's text node, JSON that is saved with the scene.
+
+    Parameters
+    ----------
+    nodes : ResultNodes
+        Where the text node is found.
+    """
+
+    def __init__(self, nodes: ResultNodes) -> None:
+        self._nodes = nodes
+        self._content: dict[str, Any] | None = None
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """The engine's ``result.json``."""
+        return self._all.get("result") or {}
+
+    @property
+    def invasion(self) -> dict[str, Any]:
+        """The engine's ``invasion.json``; empty where no vessel was measured."""
+        return self._all.get("invasion") or {}
+
+    @property
+    def edited(self) -> dict[str, Any] | None:
+        """What was measured of an outline that was edited by hand; None while the outline is the map's."""
+        return self._all.get("edited")
+
+    def setEdited(self, edited: dict[str, Any] | None) -> None:
+        """Remember what was measured of an edited outline, or that the outline is the map's again."""
+        others = {key: value for key, value in self._all.items() if key != "edited"}
+        self._content = others if edited is None else {**others, "edited": edited}
+        self._nodes.record.SetText(json.dumps(self._content))
+
+    @property
+    def raters(self) -> int | None:
+        """How many raters the calibrator stands for, if it says."""
+        result = self.result
+        number = (result.get("calibrator") or {}).get("raters") or result.get("bundle", {}).get("raters")
+        return int(number) if isinstance(number, int) and number > 0 else None
+
+    @property
+    def expectedVolumeMl(self) -> float | None:
+        """Expected tumour volume over the raters, in mL, as the engine measured it."""
+        value = self.result.get("volume_ml", {}).get("expected")
+        return None if value is None else float(value)
+
+    @property
+    def pattern(self) -> dict[str, Any]:
+        """The anatomic contact pattern of all vessels together, of the edited outline if there is one; may be empty."""
+        measured = self.edited["invasion"] if self.edited else self.invasion
+        return measured.get("resectability") or {}
+
+    def readoutsAt(self, threshold: float) -> list[VesselReadout]:
+        """Return the vessel readouts at `threshold` or of the edited outline, the most severe first."""
+        edited = self.edited["invasion"] if self.edited else None
+        return bySeverity(readoutsAt(self.invasion, threshold, edited))
+
+    @property
+    def _all(self) -> dict[str, Any]:
+        if self._content is None:
+            self._content = json.loads(self._nodes.record.GetText()) if self._nodes.record is not None else {}
+        return self._content or {}

@@ -1,0 +1,1 @@
+"""A result folder of the engine in the scene: loaded, found again, outlined, corrected."""

@@ -1,0 +1,188 @@
+"""The predicted map beside the site's own raters: metrics, difference map, reliability plot, linked views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+import slicer
+from twintrack.errors import InputError
+from twintrack.labels import VESSEL_VALUES
+from twintrack.volume import Volume
+from TwinTrackSegLib.mrml.display.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
+from TwinTrackSegLib.mrml.display.Views import showChart
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, addToFolderOf
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
+
+__all__ = ["HIGHER_IS_BETTER", "METRIC_TITLES", "NEITHER_IS_BETTER", "evaluateRaters", "showDifference"]
+
+METRIC_TITLES = {
+    "tdsc": "Dice over thresholds (TDSC)",
+    "dsc": "Dice (DSC)",
+    "ece": "Calibration error (ECE)",
+    "crps": "Volume score (CRPS, mm³)",
+    "vi_porta": "Portal vein contact (°)",
+    "vi_smv": "SMV contact (°)",
+    "vi_aorta": "Aorta contact (°)",
+    "vi_celiac": "Celiac trunk contact (°)",
+    "vi_sma": "SMA contact (°)",
+    "soft_dice": "Soft Dice against the MHR",
+    "ece_mhr": "Calibration error against the MHR",
+    "brier": "Brier score",
+    "ged": "Generalised energy distance",
+    "hd95_mm": "95 % outline distance at one half (mm)",
+    "surface_dice": "Surface Dice at one half",
+    "raters_ml": "Mean volume of the readers (mL)",
+    "predicted_ml": "Expected volume of the map (mL)",
+}
+"""Rows of the table: the CURVAS-PDACVI protocol's metrics first, then the project's own."""
+
+HIGHER_IS_BETTER = {METRIC_TITLES[key] for key in ("tdsc", "dsc", "soft_dice", "surface_dice")}
+NEITHER_IS_BETTER = {METRIC_TITLES[key] for key in ("raters_ml", "predicted_ml")}
+
+DIFFERENCE_NAME = "MHR difference"
+ROLE_DIFFERENCE = "TwinTrackSeg.difference"
+ROLE_RELIABILITY = "TwinTrackSeg.reliability"
+SERIES = (("Map", (0.0, 0.45, 0.70)), ("Perfect agreement", (0.5, 0.5, 0.5)))
+"""Names and colours of the reliability plot's series."""
+
+BLUE, WHITE, RED = np.array([33, 102, 172]) / 255, np.ones(3), np.array([178, 24, 43]) / 255
+NUMBER_OF_COLORS = 201
+SMALLEST_DIFFERENCE = 0.05
+"""Smaller differences are left transparent."""
+
+
+def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[str, float]]:
+    """Compare the map of `result` with `raters`: return titles and values of the metrics, add the reliability plot.
+
+    Raises
+    ------
+    InputError
+        If the CT left the scene, no rater is given, or a package that the metrics need is not installed.
+    """
+    ct = result.nodes.ct
+    if ct is None:
+        raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
+    masks = raterMasks(raters, ct)
+    try:
+        from twintrack.metrics import evaluate_case
+    except ImportError as error:
+        raise InputError(f"metrics need the package {error.name}; press Segment once to install it") from error
+    probability = Volume(volumeFromNode(result.nodes.mhr).array, geometryFromNode(ct))
+    row = evaluate_case(probability, masks, _vessels(result)).row(tuple(VESSEL_VALUES))
+    _plotReliability(probability, masks, result.nodes.mhr)
+    return [(title, float(row[key])) for key, title in METRIC_TITLES.items() if row.get(key) is not None]  # type: ignore[arg-type]
+
+
+def showDifference(result: SceneResult, mhrNode: Any) -> Any:
+    """Show the predicted minus the raters' map over the CT, all slice views linked; one volume node for a result."""
+    ct = result.nodes.ct
+    predicted, drawn = volumeFromNode(result.nodes.mhr), volumeFromNode(mhrNode)
+    difference = Volume(predicted.array - drawn.array, geometryFromNode(ct))
+    node = nodeFromVolume(difference, DIFFERENCE_NAME, result.nodes.mhr.GetNodeReference(ROLE_DIFFERENCE))
+    result.nodes.mhr.SetNodeReferenceID(ROLE_DIFFERENCE, node.GetID())
+    addToFolderOf(result.nodes.mhr, node)
+    node.SetAndObserveTransformNodeID(ct.GetTransformNodeID())
+    node.SetNodeReferenceID(ROLE_INPUT, ct.GetID())
+    display = node.GetDisplayNode()
+    display.SetAndObserveColorNodeID(_differenceColors().GetID())
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(-1.0, 1.0)
+    for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
+        composite.SetLinkedControl(True)
+        composite.SetBackgroundVolumeID(ct.GetID())
+        composite.SetForegroundVolumeID(node.GetID())
+        composite.SetForegroundOpacity(0.6)
+    _addLegend(node)
+    result.nodes.showLegend(False)  # it explains other colours
+    return node
+
+
+def _addLegend(node: Any) -> None:
+    """Say what the colours of the difference mean; the views show it while the difference is in front."""
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    if legend is not None:
+        legend.SetTitleText("Map - readers")
+        legend.SetSize(*LEGEND_SIZE)
+        legend.SetPosition(*LEGEND_PLACE)
+        legend.SetLabelFormat("%+.1f")
+        legend.SetNumberOfLabels(5)
+        legend.SetVisibility(True)
+
+
+def _vessels(result: SceneResult) -> Volume | None:
+    """Return the vessels of the result as a label map with the default values, or None."""
+    segmentation, ct = result.nodes.segmentation, result.nodes.ct
+    there = [name for name in VESSEL_VALUES if segmentation.GetSegmentation().GetSegment(name) is not None]
+    if not there:
+        return None
+    grid = geometryFromNode(ct)
+    labels = np.zeros(grid.shape, dtype=np.uint8)
+    for name in there:
+        labels[segmentMask(segmentation, name, ct)] = VESSEL_VALUES[name]
+    return Volume(labels, grid)
+
+
+def _plotReliability(probability: Volume, masks: dict[int, Volume], mhrNode: Any) -> Any:
+    """Show the reliability of the map in the plot views; one chart for a result."""
+    from twintrack.calibration import ScoreSketch, reliability_curve
+
+    curve = reliability_curve(ScoreSketch.of_case(probability.array, [mask.array for mask in masks.values()]), bins=20)
+    used = curve.counts > 0
+    chart = mhrNode.GetNodeReference(ROLE_RELIABILITY) or _newChart(mhrNode)
+    points = ((curve.score[used], curve.mhr[used]), ([0.0, 1.0], [0.0, 1.0]))
+    for number, (x, y) in enumerate(points):
+        table = chart.GetNthPlotSeriesNode(number).GetTableNode()
+        slicer.util.updateTableFromArray(table, [np.asarray(x, float), np.asarray(y, float)], ["Predicted", "Readers"])
+    showChart(chart)
+    return chart
+
+
+def _newChart(mhrNode: Any) -> Any:
+    """Add the chart with its series and their tables, which a scene's lists do not show."""
+    chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{mhrNode.GetName()} reliability")
+    mhrNode.SetNodeReferenceID(ROLE_RELIABILITY, chart.GetID())
+    addToFolderOf(mhrNode, chart)
+    for title, color in SERIES:
+        table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{title} (plot)")
+        table.SetHideFromEditors(True)
+        series = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", title)
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetXColumnName("Predicted")
+        series.SetYColumnName("Readers")
+        series.SetPlotType(series.PlotTypeScatter)
+        series.SetMarkerStyle(series.MarkerStyleCircle if title == "Map" else series.MarkerStyleNone)
+        series.SetLineStyle(series.LineStyleSolid if title == "Map" else series.LineStyleDash)
+        series.SetColor(*color)
+        chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    chart.SetTitle("Reliability against the readers")
+    chart.SetXAxisTitle("Predicted fraction of readers")
+    chart.SetYAxisTitle("Fraction of readers who marked")
+    for setAuto, setRange in (
+        (chart.SetXAxisRangeAuto, chart.SetXAxisRange),
+        (chart.SetYAxisRangeAuto, chart.SetYAxisRange),
+    ):
+        setAuto(False)
+        setRange(0.0, 1.0)
+    return chart
+
+
+def _differenceColors() -> Any:
+    """Return the scene's colours of differences: blue for too little, red for too much, transparent between."""
+    for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode"):
+        if node.GetAttribute("TwinTrackSeg.difference"):
+            return node
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", "TwinTrackSeg difference")
+    node.SetTypeToUser()
+    node.SetNumberOfColors(NUMBER_OF_COLORS)
+    for index, value in enumerate(np.linspace(-1, 1, NUMBER_OF_COLORS)):
+        color = WHITE + abs(value) * ((RED if value > 0 else BLUE) - WHITE)
+        node.SetColor(index, f"{value:+.2f}", *color, 0.0 if abs(value) < SMALLEST_DIFFERENCE else 1.0)
+    node.SetAttribute("TwinTrackSeg.difference", "1")
+    node.SetAttribute("Category", "TwinTrackSeg")
+    node.SetHideFromEditors(False)
+    return node

@@ -1,0 +1,89 @@
+"""A site's own calibrator: cases add up in a sketch on disk, from which the calibrator is fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from twintrack.errors import InputError
+from TwinTrackSegLib.mrml.result.ResultLoader import scoreOf
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
+
+__all__ = ["SiteCases"]
+
+
+class SiteCases:
+    """The cases that a site has added so far.
+
+    Only sums over voxels are stored, no image and nothing that names a patient.
+
+    Parameters
+    ----------
+    path : Path
+        File of the sketch; it need not exist yet.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def number(self) -> int:
+        """How many cases there are.
+
+        Raises
+        ------
+        InputError
+            If the file is damaged.
+        """
+        if not self.path.is_file():
+            return 0
+        from twintrack.calibration import load_sketch
+
+        return load_sketch(self.path).cases
+
+    def add(self, result: SceneResult, raters: Sequence[Rater]) -> int:
+        """Add the score of `result` with `raters`; return how many cases there are now.
+
+        Raises
+        ------
+        InputError
+            If the score was not asked for, the case is there already, or no rater is given.
+        """
+        from twintrack.calibration import ScoreSketch, load_sketch, save_sketch
+
+        score = scoreOf(result.nodes)
+        if score is None:
+            raise InputError(
+                "the networks' own score was not kept with this result; tick 'Keep the score' under Options and "
+                "segment again"
+            )
+        masks = raterMasks(raters, result.nodes.ct)
+        sketch = ScoreSketch.of_case(score.array, [mask.array for mask in masks.values()])
+        if self.path.is_file():
+            before = load_sketch(self.path)
+            sketch = before + sketch
+            if sketch.repeated_cases > before.repeated_cases:
+                raise InputError("this case was added before; add another one")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        save_sketch(sketch, self.path, overwrite=True)  # the module's own file, of earlier versions too
+        return sketch.cases
+
+    def fit(self, out: str | Path) -> tuple[str, ...]:
+        """Fit a calibrator on all cases and write it to `out`; return what its user must be warned of.
+
+        Raises
+        ------
+        InputError
+            If there are fewer than two cases.
+        OutputError
+            If the file cannot be written.
+        """
+        from twintrack.calibration import load_sketch, write_calibrator
+        from twintrack.studies.calibrate import fit_sketch
+
+        if not self.path.is_file():
+            raise InputError("no case was added yet; a calibrator needs at least 2, and 10 or more to be trusted")
+        calibrator = fit_sketch(load_sketch(self.path), where="the added cases")
+        write_calibrator(calibrator, out)
+        return calibrator.warnings

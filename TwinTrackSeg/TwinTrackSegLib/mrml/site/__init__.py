@@ -1,0 +1,1 @@
+"""A site's own raters: their map, the evaluation against them, a calibrator of their own."""

@@ -1,0 +1,1 @@
+"""Running the engine in a process of its own: settings, requests, events, temporary files."""
