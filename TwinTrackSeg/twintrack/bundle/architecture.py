@@ -171,18 +171,18 @@ class Architecture:
         """
         residual = self.name == "ResidualEncoderUNet"
         voxels, sizes = prod(patch), []
-        kept = voxels * (self.stem if residual else 1)  # the input of the first stage
+        held = voxels * (self.stem if residual else 1)  # the input of the first stage
         peak = 0
         for stage, (features, stride) in enumerate(zip(self.features, self.strides, strict=True)):
             # The first convolution of a BottleneckD works before the stride.
             inside = 0 if self.bottleneck is None else voxels * self.bottleneck[stage]
             voxels //= prod(stride)
             sizes.append(voxels * features)
-            peak = max(peak, kept + 2 * inside + (5 if residual else 4) * sizes[-1])
-            kept += sizes[-1]
+            peak = max(peak, held + 2 * inside + (5 if residual else 4) * sizes[-1])
+            held += sizes[-1]
         for stage in range(len(sizes) - 2, -1, -1):
-            peak = max(peak, kept + sizes[stage + 1] + 6 * sizes[stage])
-        return 4 * max(peak, kept + 3 * sizes[0] + 2 * heads * prod(patch)) + WORKSPACE_BYTES
+            peak = max(peak, held + sizes[stage + 1] + 6 * sizes[stage])
+        return 4 * max(peak, held + 3 * sizes[0] + 2 * heads * prod(patch)) + WORKSPACE_BYTES
 
 
 def read_architecture(configuration: Mapping[str, Any], where: str) -> Architecture:

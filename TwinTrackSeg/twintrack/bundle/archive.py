@@ -134,11 +134,11 @@ def _target(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
 
 
 def _refuse_duplicates(path: Path, targets: list[PurePosixPath]) -> None:
-    seen: set[str] = set()
+    names: set[str] = set()
     for target in targets:
-        if str(target).casefold() in seen:
+        if str(target).casefold() in names:
             raise BundleError(f"{path}: refused, because it holds {str(target)!r} twice")
-        seen.add(str(target).casefold())
+        names.add(str(target).casefold())
 
 
 def _common_folder(targets: list[PurePosixPath]) -> PurePosixPath:

@@ -116,19 +116,19 @@ def slim_checkpoint(checkpoint: dict[str, Any], *, configuration: str, half: boo
     """
     import torch
 
-    seen: dict[tuple[object, ...], torch.Tensor] = {}
+    tensor_of: dict[tuple[object, ...], torch.Tensor] = {}
     weights: dict[str, torch.Tensor] = {}
     for name, tensor in _unwrapped(checkpoint["network_weights"]).items():
         # nnU-Net's decoder lists the encoder's tensors a second time: keep them one tensor, or the file doubles.
         key = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
-        if key not in seen:
-            kept = tensor.detach().contiguous().clone()
-            if kept.is_floating_point():
-                kept = kept.to(torch.float16 if half else torch.float32)
-                if not bool(torch.isfinite(kept).all()):
+        if key not in tensor_of:
+            copied = tensor.detach().contiguous().clone()
+            if copied.is_floating_point():
+                copied = copied.to(torch.float16 if half else torch.float32)
+                if not bool(torch.isfinite(copied).all()):
                     raise BundleError(f"{where}: weight {name!r} is not finite" + (" as float16" if half else ""))
-            seen[key] = kept
-        weights[name] = seen[key]
+            tensor_of[key] = copied
+        weights[name] = tensor_of[key]
     axes = checkpoint.get("inference_allowed_mirroring_axes")
     if axes is not None and (not isinstance(axes, list | tuple) or not all(axis in (0, 1, 2) for axis in axes)):
         raise BundleError(f"{where}: mirroring axes {axes!r} are not axes of a volume")

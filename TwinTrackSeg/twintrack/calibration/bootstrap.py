@@ -14,12 +14,12 @@ from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 if TYPE_CHECKING:
     from twintrack.calibration.sketch import ScoreSketch
 
-__all__ = ["FEWEST_UNITS", "KEPT_CURVES", "bootstrap_band"]
+__all__ = ["FEWEST_UNITS", "STORED_CURVES", "bootstrap_band"]
 
 FEWEST_UNITS = 5
 """Fewer cases give no band: they can be drawn in too few ways."""
 
-KEPT_CURVES = 200
+STORED_CURVES = 200
 """Resampled maps kept in the band; enough for a 95 % interval of a sum, and about 150 kB."""
 
 _BATCH = 16
@@ -73,7 +73,7 @@ def bootstrap_band(
         for number, sums in enumerate(fit.sums(draws), start):
             maps[number] = np.interp(SCORE_GRID, *fit.knots(sums, bins))
     low, high = np.quantile(maps, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-    curves = np.rint(maps[:KEPT_CURVES] * STEPS).astype(int).tolist()
+    curves = np.rint(maps[:STORED_CURVES] * STEPS).astype(int).tolist()
     return CalibratorBand(
         score=SCORE_GRID,
         low=tuple(low.tolist()),

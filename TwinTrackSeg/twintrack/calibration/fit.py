@@ -146,9 +146,9 @@ def _isotonic(rate: NDArray[np.float64], weight: NDArray[np.int64] | NDArray[np.
 
 def _rater_map(binned: Bins, number: int) -> NDArray[np.float64]:
     """Return one rater's isotonic map at the bin means; bins without this rater's cases are interpolated."""
-    seen = binned.rater_counts[number]
-    known = seen > 0
-    fitted = _isotonic(binned.rater_positives[number, known] / seen[known], seen[known])
+    marks = binned.rater_counts[number]
+    known = marks > 0
+    fitted = _isotonic(binned.rater_positives[number, known] / marks[known], marks[known])
     return np.interp(binned.score, binned.score[known], fitted)
 
 

@@ -122,10 +122,12 @@ class ScoreSketch:
             raise InputError("a calibration case needs the annotation of at least one rater, got none")
         found = count_voxels(score, masks, roi, everything=domain == "all")
         raters, voxels = int(present.sum()), int(found.counts.sum())
-        seen = np.where(present[:, None], found.counts, 0)
-        key = content_key(found.counts, seen, found.positives, np.array([found.drawn]))
+        rater_counts = np.where(present[:, None], found.counts, 0)
+        key = content_key(found.counts, rater_counts, found.positives, np.array([found.drawn]))
         weight = 1.0 if weighting == "voxel" or voxels == 0 else CASE_MASS / voxels
-        mass, seen, positives = (_weighted(table, weight) for table in (found.counts, seen, found.positives))
+        mass, rater_counts, positives = (
+            _weighted(table, weight) for table in (found.counts, rater_counts, found.positives)
+        )
         mhr_sums: NDArray[np.float64] = positives.sum(axis=0) / raters
         inside = int(found.positives.sum())
         return cls(
@@ -134,14 +136,14 @@ class ScoreSketch:
             counts=found.counts,
             score_sums=found.score_sums * weight,
             mhr_sums=mhr_sums,
-            rater_counts=seen,
+            rater_counts=rater_counts,
             rater_positives=positives,
             mass=mass,
             tumour_voxels=inside / raters,
             blank_cases=int(voxels == 0),
             domain=domain,
             weighting=weighting,
-            units=case_unit(key, mass, mhr_sums, seen, positives) if voxels else Units(),
+            units=case_unit(key, mass, mhr_sums, rater_counts, positives) if voxels else Units(),
             case_keys=(key,) if voxels else (),
         )
 

@@ -163,8 +163,8 @@ def cohort(
         say_error(f"warning: {found.failed} of {found.cases} cases failed; see {out / 'failures.csv'}")
     if not found.done:
         raise InputError(f"{out / 'failures.csv'}: no case has a result; read why there, then use --retry-failed")
-    kept = f" ({found.kept} cases as they were)" if found.kept else ""
-    say(f"{found.done} of {found.cases} cases have a result{kept}")
+    unchanged = f" ({found.unchanged} cases as they were)" if found.unchanged else ""
+    say(f"{found.done} of {found.cases} cases have a result{unchanged}")
     say(f"overview: {out / 'index.html'}")
     if not (out / "cohort.parquet").exists():
         say("cohort.parquet is left out: it needs pyarrow (pip install 'twintrack[parquet]')")

@@ -121,5 +121,5 @@ def main_parts(organ: NDArray[np.bool_], fraction: float) -> NDArray[np.bool_]:
         return organ
     sizes = np.bincount(parts.ravel())
     sizes[0] = 0
-    kept: NDArray[np.bool_] = (sizes > 0) & (sizes >= fraction * sizes.max())
-    return kept[parts]
+    is_main: NDArray[np.bool_] = (sizes > 0) & (sizes >= fraction * sizes.max())
+    return is_main[parts]

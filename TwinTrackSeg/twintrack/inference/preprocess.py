@@ -65,15 +65,15 @@ class Preprocessed:
             (channel, z, y, x) of the window; 0 where nnU-Net cropped the CT away.
         """
         wanted = [window[axis] for axis in self.axes]
-        kept = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(wanted, self.nonzero, strict=True)]
+        shared = [(max(a, c), min(b, d)) for (a, b), (c, d) in zip(wanted, self.nonzero, strict=True)]
         sizes = [b - a for a, b in self.nonzero]
-        inner = [(a - c, b - c) for (a, b), (c, _) in zip(kept, self.nonzero, strict=True)]
-        if kept == wanted:
+        inner = [(a - c, b - c) for (a, b), (c, _) in zip(shared, self.nonzero, strict=True)]
+        if shared == wanted:
             full = linear_resample(channels, sizes, inner)
         else:
             full = channels.new_zeros((channels.shape[0], *(b - a for a, b in wanted)))
-            if all(a < b for a, b in kept):
-                target = [slice(a - c, b - c) for (a, b), (c, _) in zip(kept, wanted, strict=True)]
+            if all(a < b for a, b in shared):
+                target = [slice(a - c, b - c) for (a, b), (c, _) in zip(shared, wanted, strict=True)]
                 place = (slice(None), *target)
                 full[place] = linear_resample(channels, sizes, inner)
         back = np.argsort(self.axes)
@@ -97,11 +97,11 @@ class Preprocessed:
         turned = mask.transpose(self.axes)
         for n, axis in enumerate(self.axes):
             (start, stop), (first, end) = window[axis], self.nonzero[n]
-            kept = slice(max(start, first) - start, max(min(stop, end) - start, 0))
+            shared = slice(max(start, first) - start, max(min(stop, end) - start, 0))
             below, above = neighbours(self.data.shape[n + 1], end - first)
             offset = max(start, first) - first
-            here = slice(offset, offset + max(kept.stop - kept.start, 0))
-            turned = _spread(np.moveaxis(turned, n, 0)[kept], below[here], above[here], self.data.shape[n + 1])
+            here = slice(offset, offset + max(shared.stop - shared.start, 0))
+            turned = _spread(np.moveaxis(turned, n, 0)[shared], below[here], above[here], self.data.shape[n + 1])
             turned = np.moveaxis(turned, 0, n)
         return turned
 

@@ -81,8 +81,8 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
         shift = _towards_middle(wall_mm, direction, line.radius_mm)
         whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
         # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
-        kept = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
-        points = resampled(smoothed(points[kept] + shift[kept], CENTRE_SMOOTHING_MM / STEP_MM), STEP_MM)
+        whole_ones = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
+        points = resampled(smoothed(points[whole_ones] + shift[whole_ones], CENTRE_SMOOTHING_MM / STEP_MM), STEP_MM)
     points = resampled(continued(replace(line, points_mm=points), near, piece), STEP_MM)
     wall_mm = _open_wall(near, points, reach_mm)
     tangent, direction = _tangent_and_fan(points, DIRECTIONS)

@@ -83,10 +83,10 @@ def measure_wall(
     inside = _window(mask, box, shape, start, stop)
     labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOUR)
     voxels = np.bincount(labelled.ravel(), minlength=1)[1:]
-    kept = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
+    large = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
     found: list[_Piece] = []
     boxes = ndimage.find_objects(labelled)
-    for number in kept:
+    for number in large:
         low = np.maximum([s.start - EDGE_VOXELS for s in boxes[number - 1]], 0)
         high = np.minimum([s.stop + EDGE_VOXELS for s in boxes[number - 1]], inside.shape)
         place = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
@@ -94,7 +94,7 @@ def measure_wall(
         if _zone(probability, outer, floor) is not None:
             around = Neighbourhood.around(probability.array, inside[place], probability.geometry, start + low)
             found.append(_measure_piece(around, labelled[place] == number, contact_mm))
-    return _together(found, len(kept), count)
+    return _together(found, len(large), count)
 
 
 @dataclass(frozen=True)
@@ -121,21 +121,21 @@ def _measure_piece(near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: fl
     )
 
 
-def _together(pieces: list[_Piece], kept: int, count: int) -> MeasuredVessel:
+def _together(measured: list[_Piece], large: int, count: int) -> MeasuredVessel:
     """Join the pieces and note what limits the measurement."""
     notes = [
         f"a piece of {piece.voxels} voxel(s) has no usable centre line; its longest extent was used"
-        for piece in pieces
+        for piece in measured
         if piece.from_axis
     ]
-    if kept > 1:
-        notes.append(f"the vessel mask is in {kept} pieces near the tumour")
-    if kept < count:
-        notes.append(f"{count - kept} stray pieces of the vessel mask were ignored")
-    if any(piece.cut for piece in pieces):
+    if large > 1:
+        notes.append(f"the vessel mask is in {large} pieces near the tumour")
+    if large < count:
+        notes.append(f"{count - large} stray pieces of the vessel mask were ignored")
+    if any(piece.cut for piece in measured):
         notes.append("the volume's edge cuts the vessel; contact beyond it is not known")
-    wall = VesselWall.joined([piece.wall for piece in pieces if len(piece.wall.level)])
-    touching = max((piece.touching for piece in pieces), default=0.0)
+    wall = VesselWall.joined([piece.wall for piece in measured if len(piece.wall.level)])
+    touching = max((piece.touching for piece in measured), default=0.0)
     unseen = touching if touching > wall.level_over(0.0) + MISSED_LEVEL else 0.0
     if unseen:
         notes.append(

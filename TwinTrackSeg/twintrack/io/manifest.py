@@ -93,11 +93,11 @@ class _Columns:
             missing.append("annotation_1")
         if missing:
             raise InputError(f"{path}: needs the column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
-        seen: set[str] = set()
+        names: set[str] = set()
         for column in header:
-            if column and column in seen:
+            if column and column in names:
                 raise InputError(f"{path}: has two columns {column}; leave one")
-            seen.add(column)
+            names.add(column)
             found = ANNOTATION.fullmatch(column)
             if ANY_ANNOTATION.fullmatch(column) and (found is None or int(found.group(1)) > MAX_RATER):
                 raise InputError(
@@ -118,7 +118,7 @@ class ManifestRows:
     """
 
     path: Path
-    _packed: bytes
+    _compressed: bytes
     _columns: _Columns
     _count: int
 
@@ -126,7 +126,7 @@ class ManifestRows:
         return self._count
 
     def __iter__(self) -> Iterator[ManifestRow]:
-        return _rows(self.path, self._packed, self._columns, look=False)
+        return _rows(self.path, self._compressed, self._columns, look=False)
 
 
 @dataclass(frozen=True)
@@ -194,26 +194,26 @@ def scan_manifest(
 ) -> ManifestRows:
     """Check a manifest as `read_manifest` does, and return its rows without holding them all in memory."""
     path, columns = Path(path), _Columns(needs, annotated, (SERIES, *texts), optional)
-    packed = io.BytesIO()
+    compressed = io.BytesIO()
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise InputError(f"{path}: cannot be read as a CSV manifest, because it is not an ordinary file")
-        with path.open("rb") as stream, gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3) as packer:
+        with path.open("rb") as stream, gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=3) as packer:
             _copy(stream, packer, path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a CSV manifest ({error})") from error
-    seen: set[str] = set()
-    for row in _rows(path, packed.getvalue(), columns, look=True):
-        if row.case in seen:
+    names: set[str] = set()
+    for row in _rows(path, compressed.getvalue(), columns, look=True):
+        if row.case in names:
             raise InputError(f"{row.where}: case {row.case!r} stands twice; each case needs an own name")
-        seen.add(row.case)
-        if len(seen) > MAX_ROWS:
+        names.add(row.case)
+        if len(names) > MAX_ROWS:
             raise InputError(f"{path}: holds more than the {MAX_ROWS:,} cases that are allowed")
-    if not seen:
+    if not names:
         raise InputError(f"{path}: holds no case")
-    return ManifestRows(path, packed.getvalue(), columns, len(seen))
+    return ManifestRows(path, compressed.getvalue(), columns, len(names))
 
 
 def read_annotations(row: ManifestRow, grid: Geometry) -> dict[int, Volume]:
@@ -248,9 +248,9 @@ def located(row: ManifestRow, column: str) -> Iterator[None]:
         raise InputError(f"{row.where}: {file}: {message}") from error
 
 
-def _rows(path: Path, packed: bytes, columns: _Columns, *, look: bool) -> Iterator[ManifestRow]:
+def _rows(path: Path, compressed: bytes, columns: _Columns, *, look: bool) -> Iterator[ManifestRow]:
     """Yield the rows one by one; with `look` only while the files that they need are there."""
-    lines = _Lines(path, gzip.GzipFile(fileobj=io.BytesIO(packed)))
+    lines = _Lines(path, gzip.GzipFile(fileobj=io.BytesIO(compressed)))
     try:
         reader = csv.reader(lines)
         header = next(reader, [])

@@ -62,12 +62,12 @@ def metaimage_layout(path: Path) -> Layout:
     big = _truth(fields, "BinaryDataByteOrderMSB" if "BinaryDataByteOrderMSB" in fields else "ElementByteOrderMSB")
     files = _files(fields[_LAST], listed, size[2])
     (skip,) = integers(fields.get("HeaderSize", "0"), "HeaderSize", 1)
-    encoding, packed = Encoding.RAW, None
+    encoding, compressed_bytes = Encoding.RAW, None
     if _truth(fields, "CompressedData"):
         encoding = Encoding.ZLIB
         # Where it is missing, the stream's own end and checksum must do.
         (stated,) = integers(fields.get("CompressedDataSize", "0"), "CompressedDataSize", 1)
-        packed = stated if stated > 0 else None
+        compressed_bytes = stated if stated > 0 else None
     if skip < -1 or skip > HEADER_BYTES or (skip and (encoding is not Encoding.RAW or (skip > 0 and not files))):
         raise InputError(f"states a 'HeaderSize' of {skip}, which is not understood here; export it again")
     if encoding is not Encoding.RAW and len(files) > 1:
@@ -78,7 +78,7 @@ def metaimage_layout(path: Path) -> Layout:
         encoding,
         files,
         start=None if skip < 0 else skip if files else end,
-        packed_bytes=packed,
+        compressed_bytes=compressed_bytes,
     )
 
 

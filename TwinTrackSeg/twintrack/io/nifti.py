@@ -61,7 +61,7 @@ def nifti_layout(path: Path) -> Layout:
     InputError
         If it is no such header, or not of a volume; without naming the file.
     """
-    head, packed = head_of(path, _HEADER.itemsize, unpacked=True)
+    head, compressed = head_of(path, _HEADER.itemsize, unpacked=True)
     header, order = _parsed(head)
     dims = [int(n) for n in header["dim"]]
     # Axes of one voxel beyond the third do not count.
@@ -82,7 +82,7 @@ def nifti_layout(path: Path) -> Layout:
     return Layout(
         _geometry(header, size),
         np.dtype(order + _TYPES[int(header["datatype"])]),
-        Encoding.GZIP if packed else Encoding.RAW,
+        Encoding.GZIP if compressed else Encoding.RAW,
         skip=max(int(offset), _HEADER.itemsize),
         slope=slope,
         intercept=intercept,

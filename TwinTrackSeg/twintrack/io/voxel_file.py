@@ -77,7 +77,7 @@ class Layout:
         Lines to pass over from `start` on.
     skip : int
         Bytes to pass over after that, once they are unpacked.
-    packed_bytes : int, optional
+    compressed_bytes : int, optional
         How many bytes they take in the file, if the header says so.
     slope, intercept : float
         The voxels' values are stored values times `slope` plus `intercept`.
@@ -90,7 +90,7 @@ class Layout:
     start: int | None = 0
     lines: int = 0
     skip: int = 0
-    packed_bytes: int | None = None
+    compressed_bytes: int | None = None
     slope: float = 1.0
     intercept: float = 0.0
 
@@ -138,7 +138,7 @@ def head_of(path: Path, count: int, *, unpacked: bool = False) -> tuple[bytes, b
             return head, False
         stream.seek(0)
         room = bytearray(count)
-        there = _Unpacked(stream, Encoding.GZIP).into(memoryview(room))
+        there = _Decompressed(stream, Encoding.GZIP).into(memoryview(room))
         return bytes(room[:there]), True
 
 
@@ -213,18 +213,18 @@ def _read_part(stream: BinaryIO, layout: Layout, room: memoryview) -> None:
         stream.seek(start + layout.skip)
         _compare(start + layout.skip + _into(stream, room), size)
         return
-    if layout.packed_bytes is not None:
-        _compare(size, start + layout.packed_bytes)
+    if layout.compressed_bytes is not None:
+        _compare(size, start + layout.compressed_bytes)
     stream.seek(start)
-    packed = _Unpacked(stream, layout.encoding)
+    stream_of = _Decompressed(stream, layout.encoding)
     needed, passed = layout.skip + len(room), 0
     dump = memoryview(bytearray(min(layout.skip, _BLOCK_BYTES)))
     while passed < layout.skip:
-        passed += (got := packed.into(dump[: layout.skip - passed]))
+        passed += (got := stream_of.into(dump[: layout.skip - passed]))
         if not got:
             _compare(passed, needed)
-    _compare(layout.skip + packed.into(room), needed)
-    packed.end(needed)
+    _compare(layout.skip + stream_of.into(room), needed)
+    stream_of.end(needed)
 
 
 def _after_lines(stream: BinaryIO, layout: Layout) -> int:
@@ -249,7 +249,7 @@ def _compare(there: int, needed: int) -> None:
         raise InputError(f"holds more than the {needed:,} bytes that its header promises; copy or export it again")
 
 
-class _Unpacked:
+class _Decompressed:
     """The content of a stream that gzip or zlib packed; no more of it is unpacked than is asked for."""
 
     def __init__(self, stream: BinaryIO, encoding: Encoding) -> None:

@@ -85,8 +85,8 @@ def expected_response(field: LesionField, allowed: NDArray[np.bool_], model: Rat
     # The lost part is uniform on (0, stop_part): the chance to lose a voxel grows linearly towards the end.
     top = np.clip((height - (1 - model.stop_part)) / model.stop_part, 0.0, 1.0)
     bottom = np.clip((model.stop_part - height) / model.stop_part, 0.0, 1.0)
-    kept = (1 - model.overlook) * (1 - model.stop_early * 0.5 * (top + bottom))
-    response: NDArray[np.float32] = np.where(allowed, drawn * kept[:, None, None], 0.0).astype(np.float32)
+    not_missed = (1 - model.overlook) * (1 - model.stop_early * 0.5 * (top + bottom))
+    response: NDArray[np.float32] = np.where(allowed, drawn * not_missed[:, None, None], 0.0).astype(np.float32)
     return response
 
 

@@ -119,8 +119,8 @@ class FolderRecord:
             See `WrittenFile`.
         """
         gone = set(taken)
-        kept = {name: file for name, file in self.files.items() if PurePosixPath(name).parts[0] not in gone}
-        return FolderRecord(kept | {name: WrittenFile(sha256, command, run) for name, sha256 in made.items()})
+        others = {name: file for name, file in self.files.items() if PurePosixPath(name).parts[0] not in gone}
+        return FolderRecord(others | {name: WrittenFile(sha256, command, run) for name, sha256 in made.items()})
 
     def entries_of(self, command: str) -> set[str]:
         """Return the entries of the folder in which earlier runs of a command wrote."""

@@ -250,7 +250,7 @@ def test_limits_of_one_file_hold(series_folder: Path) -> None:
     for limits, words in (
         (Limits(elements=20), "more than 20 elements"),
         (Limits(value_bytes=8), "a value of"),
-        (Limits(kept_bytes=200), "in its header"),
+        (Limits(total_bytes=200), "in its header"),
     ):
         with path.open("rb", buffering=0) as file, pytest.raises(BeyondLimit, match=words):
             read_elements(file, path.stat().st_size, None, limits=limits, marked=True)

@@ -247,7 +247,7 @@ def test_the_folder_of_another_manifest_is_refused(make_cohort, bundle_folder, a
     assert run_cohort(longer, bundle_folder, out, settings, scheduler=address, redo=True).done == 2
     moved = longer.with_name("moved.csv")
     moved.write_bytes(longer.read_bytes())
-    assert run_cohort(moved, bundle_folder, out, settings, scheduler=address).kept == 2
+    assert run_cohort(moved, bundle_folder, out, settings, scheduler=address).unchanged == 2
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(

@@ -138,7 +138,7 @@ def test_a_run_killed_while_it_replaced_its_description_goes_on(
     half = left_by_a_killed_run(out / "cases" / "p0")  # of a case whose earlier result is still what is asked for
     moved = left_by_a_killed_run(out / "cases" / "p1", "case.json")
     summary = run_cohort(manifest, bundle_folder, out, settings, scheduler=address, overwrite=True)
-    assert summary.kept == len(CASES)
+    assert summary.unchanged == len(CASES)
     assert tables(out) == expected
     assert not any(folder.exists() for folder in (described, half, moved))
 
@@ -170,6 +170,6 @@ def test_when_the_command_is_killed_its_workers_end_and_another_run_goes_on(
         wait_for(lambda: not children_of(process.pid), "the workers outlive the command")
     whole = records(out)
     assert whole
-    assert run_cohort(manifest, bundle_folder, out, settings, scheduler=address).kept >= len(whole)
+    assert run_cohort(manifest, bundle_folder, out, settings, scheduler=address).unchanged >= len(whole)
     assert tables(out) == expected
     assert whole.items() <= records(out).items(), "a finished case was done again"

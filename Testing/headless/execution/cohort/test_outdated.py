@@ -67,7 +67,7 @@ def test_a_study_begun_anew_with_other_settings_loses_nothing(
     assert about(out)["state"] == "complete"
     before = snapshot(out)
     without = run_cohort(study, bundle_folder, out, settings, scheduler=address, announce=said.append)
-    assert without.kept == 3
+    assert without.unchanged == 3
     assert said == ["keep_score is off now: 3 cases done with it stay as they are"]
     assert len(list(out.glob("cases/*/score.nii.gz"))) == 3
     assert about(out)["settings"]["keep_score"] is False

@@ -40,7 +40,7 @@ def finished(make_cohort, bundle_folder, address, settings, tmp_path):
 
 def test_each_case_has_a_row_or_a_reason_and_the_same_result_as_segment(finished, bundle_folder, settings, tmp_path):
     manifest, out, summary = finished
-    assert (summary.cases, summary.done, summary.failed, summary.kept) == (3, 2, 1, 0)
+    assert (summary.cases, summary.done, summary.failed, summary.unchanged) == (3, 2, 1, 0)
     table, failures = rows(out / "cohort.csv"), rows(out / "failures.csv")
     assert [row["case"] for row in table] == ["p1", "Ünsafe / näme"]
     assert [(row["case"], row["kind"]) for row in failures] == [("p2", "InputError")]
@@ -60,20 +60,24 @@ def test_a_second_run_keeps_everything_and_retries_failures_only_when_asked(fini
     manifest, out, _ = finished
     before, tables = stamps(out), (out / "cohort.csv").read_bytes()
     again = run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
-    assert (again.kept, again.done, again.failed) == (3, 2, 1)
+    assert (again.unchanged, again.done, again.failed) == (3, 2, 1)
     assert stamps(out) == before
     assert (out / "cohort.csv").read_bytes() == tables
     (manifest.parent / "ct1.nii.gz").write_bytes((manifest.parent / "ct0.nii.gz").read_bytes())
     os.utime(manifest.parent / "ct1.nii.gz", ns=(0, 0))
     repaired = run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
-    assert (repaired.kept, repaired.done, repaired.failed) == (2, 3, 0)  # another file: no failure of this one is known
+    assert (repaired.unchanged, repaired.done, repaired.failed) == (
+        2,
+        3,
+        0,
+    )  # another file: no failure of this one is known
 
 
 def test_a_failed_case_is_tried_again_with_retry_failed_alone(finished, bundle_folder, address, settings):
     manifest, out, _ = finished
     before = stamps(out)
     retried = run_cohort(manifest, bundle_folder, out, settings, scheduler=address, retry_failed=True)
-    assert (retried.kept, retried.failed) == (2, 1)
+    assert (retried.unchanged, retried.failed) == (2, 1)
     assert {name for name, stamp in stamps(out).items() if stamp != before[name]} == {"p2"}
 
 
@@ -90,9 +94,9 @@ def test_damaged_folders_and_changed_settings_are_done_again(finished, bundle_fo
     assert (out / "cohort.csv").read_bytes() == tables
     new = replace(settings, threshold=0.25)
     changed = run_cohort(manifest, bundle_folder, out, new, scheduler=address, redo=True)
-    assert changed.kept == 0
+    assert changed.unchanged == 0
     faster = replace(settings, threshold=0.25, backend="auto")
-    assert run_cohort(manifest, bundle_folder, out, faster, scheduler=address).kept == 3
+    assert run_cohort(manifest, bundle_folder, out, faster, scheduler=address).unchanged == 3
 
 
 def test_a_worker_that_dies_in_the_middle_costs_no_case(make_cohort, bundle_folder, cluster, settings, tmp_path):
@@ -127,4 +131,4 @@ def test_a_cancelled_run_keeps_what_is_finished(make_cohort, bundle_folder, addr
         )
     summary = run_cohort(manifest, bundle_folder, tmp_path / "out", settings, scheduler=address)
     assert (summary.done, summary.failed) == (3, 0)
-    assert summary.kept >= 1
+    assert summary.unchanged >= 1

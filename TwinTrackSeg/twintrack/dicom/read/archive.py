@@ -98,8 +98,8 @@ def _too_much(path: Path) -> InputError:
 def _check_sizes(path: Path, entries: list[zipfile.ZipInfo]) -> None:
     """Refuse an archive by what it states about the sizes of its entries."""
     total = sum(entry.file_size for entry in entries)
-    packed = sum(entry.compress_size for entry in entries)
-    if total > LARGEST_BYTES or total > max(FREE_BYTES, LARGEST_RATIO * packed):
+    compressed = sum(entry.compress_size for entry in entries)
+    if total > LARGEST_BYTES or total > max(FREE_BYTES, LARGEST_RATIO * compressed):
         raise _too_much(path)
 
 

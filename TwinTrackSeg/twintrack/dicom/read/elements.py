@@ -88,7 +88,7 @@ class Limits:
         Frames a file may state.
     value_bytes : int
         Length of one wanted value.
-    kept_bytes : int
+    total_bytes : int
         Length of all wanted values.
     inflated_bytes : int
         Bytes that a deflated data set may have before its pixels.
@@ -101,7 +101,7 @@ class Limits:
     elements_a_frame: int = 200
     frames: int = 20_000
     value_bytes: int = 4096
-    kept_bytes: int = 64 * 1024**2
+    total_bytes: int = 64 * 1024**2
     inflated_bytes: int = 64 * 1024**2
     drop_longer: bool = False
 
@@ -338,15 +338,15 @@ class _Inflated(_Stream):
     def _next(self) -> bytes:
         """Inflate the next block."""
         while not self._inflate.eof:
-            packed = self._inflate.unconsumed_tail
-            if not packed:
-                packed = self.file.read(min(BLOCK_BYTES, self._left)) if self._left > 0 else b""
-                self._left -= len(packed)
+            deflated = self._inflate.unconsumed_tail
+            if not deflated:
+                deflated = self.file.read(min(BLOCK_BYTES, self._left)) if self._left > 0 else b""
+                self._left -= len(deflated)
             try:
-                part = self._inflate.decompress(packed, BLOCK_BYTES)
+                part = self._inflate.decompress(deflated, BLOCK_BYTES)
             except zlib.error as error:
                 raise Broken("the deflated data set is damaged") from error
-            if part or not packed:
+            if part or not deflated:
                 return part
         return b""
 
@@ -361,7 +361,7 @@ class _Walk:
     little: bool = True
     stop_at: frozenset[str] = frozenset()
     walked: int = 0
-    kept_bytes: int = 0
+    total_bytes: int = 0
     frames: int = 0
     pixels: tuple[int, int | None] | None = None
     _elements: dict[int, RawDataElement | DataElement] = field(default_factory=dict)
@@ -472,9 +472,9 @@ class _Walk:
                     stream.skip(length)
                     continue
                 raise BeyondLimit(f"a value of {length} bytes in element ({tag >> 16:04X},{tag & 0xFFFF:04X})")
-            self.kept_bytes += length
-            if self.kept_bytes > self.limits.kept_bytes:
-                raise BeyondLimit(f"more than {self.limits.kept_bytes // 1024**2} MB in its header")
+            self.total_bytes += length
+            if self.total_bytes > self.limits.total_bytes:
+                raise BeyondLimit(f"more than {self.limits.total_bytes // 1024**2} MB in its header")
             value = stream.take(length)
             found[BaseTag(tag)] = RawDataElement(
                 BaseTag(tag), vr, length, value if length else _empty(vr), place, implicit, self.little

@@ -41,8 +41,8 @@ def frames_of(header: Header) -> list[Header]:
         )
     common = shared[0] if shared else None
     found = [_frame(header, number, own, common) for number, own in enumerate(per_frame, start=1)]
-    kept = [frame for frame in found if not frame.is_side_image]
-    return kept or found
+    images = [frame for frame in found if not frame.is_side_image]
+    return images or found
 
 
 def _items(header: Header, keyword: str) -> list[Dataset]:

@@ -212,12 +212,12 @@ def _check_ct(path: Path, header: Header) -> None:
 def _without_copies(slices: list[Header]) -> list[Header]:
     """Leave out files that are copies, byte for byte, of another one."""
     first: dict[tuple[str, int | None], Header] = {}
-    kept = []
+    originals = []
     for header in slices:
         original = first.setdefault((header.sop_instance_uid, header.frame), header)
         # Without an instance UID, as after a strict de-identification, the whole files would all have to be compared.
         if original is header or not header.sop_instance_uid or not filecmp.cmp(original.path, header.path, False):
-            kept.append(header)
-    if len(kept) < len(slices):
-        logger.info("passed over %d copies of slices", len(slices) - len(kept))
-    return kept
+            originals.append(header)
+    if len(originals) < len(slices):
+        logger.info("passed over %d copies of slices", len(slices) - len(originals))
+    return originals

@@ -41,14 +41,14 @@ def fill_frames(dataset: Dataset, masks: Sequence[NDArray[np.bool_]], slice_uids
         number = int(own.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
         named = group.DerivationImageSequence[0].SourceImageSequence[0].ReferencedSOPInstanceUID
         planes.append(masks[number - 1][index_of[str(named)]])
-    content = b"".join(_packed(planes, rows * columns))
+    content = b"".join(_bits(planes, rows * columns))
     dataset.Rows, dataset.Columns = rows, columns
     dataset.PixelData = content + bytes(len(content) % 2)
     if "SegmentsOverlap" in dataset:
         dataset.SegmentsOverlap = "YES" if _overlap(masks) else "NO"
 
 
-def _packed(planes: Sequence[NDArray[np.bool_]], size: int) -> Iterator[bytes]:
+def _bits(planes: Sequence[NDArray[np.bool_]], size: int) -> Iterator[bytes]:
     """Yield the bits of the frames, one frame after the other without a gap, first bit lowest."""
     step = 8 // int(np.gcd(size, 8))
     for start in range(0, len(planes), step):

@@ -57,20 +57,20 @@ def _rewrite(dataset: Dataset, series: DicomSeries, index_of: Mapping[str, int])
     for element in dataset:
         if element.VR != "SQ":
             continue
-        seen: set[str] = set()
-        kept = []
+        referenced: set[str] = set()
+        rewritten = []
         for item in element.value:
             index = index_of.get(str(item.get("ReferencedSOPInstanceUID", "")))
             if index is None:
                 _rewrite(item, series, index_of)
-                kept.append(item)
+                rewritten.append(item)
                 continue
             item.ReferencedSOPClassUID = series.sop_class_uids[index]
             item.ReferencedSOPInstanceUID = series.sop_instance_uids[index]
             if element.keyword == "SourceImageSequence":
                 item.ReferencedFrameNumber = series.frames[index]
-                kept.append(item)
-            elif series.sop_instance_uids[index] not in seen:
-                seen.add(series.sop_instance_uids[index])
-                kept.append(item)
-        element.value = kept
+                rewritten.append(item)
+            elif series.sop_instance_uids[index] not in referenced:
+                referenced.add(series.sop_instance_uids[index])
+                rewritten.append(item)
+        element.value = rewritten

@@ -29,7 +29,7 @@ __all__ = ["blank_identity", "restore_identity", "source_images"]
 
 logger = logging.getLogger(__name__)
 
-SOURCE_LIMITS = Limits(value_bytes=64 * 1024, kept_bytes=8 * 1024**2, drop_longer=True)
+SOURCE_LIMITS = Limits(value_bytes=64 * 1024, total_bytes=8 * 1024**2, drop_longer=True)
 """What the header of one source file may hold; nothing longer than this (tables, overlays) is taken over."""
 
 UTF8 = "ISO_IR 192"

@@ -179,13 +179,13 @@ def submit_pickled(
     """
     from distributed.protocol.pickle import dumps
 
-    packed = dumps((function, arguments))
+    pickled = dumps((function, arguments))
     where = {} if worker is None else {"workers": [worker]}
-    return client.submit(_call, packed, key=f"{name}-{uuid.uuid4().hex}", resources=resources, **where)
+    return client.submit(_call, pickled, key=f"{name}-{uuid.uuid4().hex}", resources=resources, **where)
 
 
-def _call(packed: bytes) -> object:
+def _call(pickled: bytes) -> object:
     from distributed.protocol.pickle import loads
 
-    function, arguments = loads(packed)
+    function, arguments = loads(pickled)
     return function(*arguments)

@@ -192,12 +192,14 @@ def _check_rows(rows: Iterable[ManifestRow], *, dicom: bool) -> None:
 
     That is looked at as where upper and lower case are the same.
     """
-    seen: dict[str, str] = {}
+    taken: dict[str, str] = {}
     for row in rows:
         name = folder_name(row.case).casefold()
-        if name in seen:
-            raise InputError(f"{row.where}: case {row.case!r} and case {seen[name]!r} would share a folder; rename one")
-        seen[name] = row.case
+        if name in taken:
+            raise InputError(
+                f"{row.where}: case {row.case!r} and case {taken[name]!r} would share a folder; rename one"
+            )
+        taken[name] = row.case
         image = row.files["image"]
         if not image.name.lower().endswith(FILE_ENDINGS):
             continue

@@ -59,7 +59,7 @@ class CohortSummary:
         Where everything lies.
     cases, done, failed : int
         All cases of the manifest, and how many of them have a result or a reason why not.
-    kept : int
+    unchanged : int
         Cases that were there already.
     """
 
@@ -67,7 +67,7 @@ class CohortSummary:
     cases: int
     done: int
     failed: int
-    kept: int
+    unchanged: int
 
 
 def run_cohort(

@@ -17,7 +17,7 @@ from twintrack.results.report.wording import (
     lesion_table,
     number,
     plain_text,
-    vessel_readings,
+    vessel_rows,
     with_unit,
 )
 from twintrack.system.atomic import atomic_path
@@ -135,7 +135,7 @@ def _content(
         "lesion_heads": heads,
         "lesions": lesions,
         "no_lesion": "No lesion at the threshold." if result.get("lesions") == [] else f"Lesion list {MISSING}.",
-        "vessels": vessel_readings(invasion, threshold),
+        "vessels": vessel_rows(invasion, threshold),
         "contact_pattern": contact_pattern(_part(invasion or {}, "resectability")),
         "calibrated": result.get("calibrator", True) is not None,
         "warnings": [plain_text(line) for line in warnings] if isinstance(warnings, list) else [],

@@ -75,9 +75,9 @@ def _row(title: str, is_artery: bool, vessel: object, levels: object) -> Structu
     share = percent(vessel.get("p_contact"))
     if category is None and share == MISSING and isinstance(vessel.get("reason"), str):
         return StructuredVessel(title, f"not assessed: {vessel['reason']}", "", "", "", human)
-    seen = {"none": "absent", "abutment": "present", "encasement": "present"}.get(str(category), MISSING)
-    contact = seen if share == MISSING else f"{seen} ({share} of readers expected to see contact)"
-    if seen != "present":
+    contact_text = {"none": "absent", "abutment": "present", "encasement": "present"}.get(str(category), MISSING)
+    contact = contact_text if share == MISSING else f"{contact_text} ({share} of readers expected to see contact)"
+    if contact_text != "present":
         return StructuredVessel(title, contact, "", "", "", human)
     degree = "> 180°" if category == "encasement" else "≤ 180°"
     encased = percent(vessel.get("p_encased"))

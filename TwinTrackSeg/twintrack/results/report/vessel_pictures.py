@@ -137,8 +137,10 @@ def _draw_section(
     x, y = points @ right, points @ up
     axes.plot([*x, x[0]], [*y, y[0]], color="#ff9d5c", linewidth=0.8)
     level = wall.level[worst.number]
-    seen = level >= 0.05
-    shown = axes.scatter(1.06 * x[seen], 1.06 * y[seen], c=level[seen], cmap=COLOURS, vmin=0, vmax=1, s=9, zorder=3)
+    visible = level >= 0.05
+    shown = axes.scatter(
+        1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLOURS, vmin=0, vmax=1, s=9, zorder=3
+    )
     for text, place, turn in (
         (_letter(up), (0.5, 0.98), ("center", "top")),
         (_letter(-up), (0.5, 0.02), ("center", "bottom")),

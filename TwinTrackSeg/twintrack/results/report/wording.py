@@ -14,13 +14,13 @@ import numpy as np
 __all__ = [
     "MISSING",
     "Curve",
-    "VesselReading",
+    "VesselRow",
     "contact_pattern",
     "lesion_table",
     "number",
     "percent",
     "plain_text",
-    "vessel_readings",
+    "vessel_rows",
     "with_unit",
     "words",
 ]
@@ -60,7 +60,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class VesselReading:
+class VesselRow:
     """One row of the vessel table, all texts ready to show."""
 
     name: str
@@ -128,7 +128,7 @@ def lesion_table(lesions: object) -> tuple[list[str], list[list[str]]]:
     return [words(field) for field in fields], table
 
 
-def vessel_readings(invasion: Mapping[str, object] | None, threshold: object) -> list[VesselReading]:
+def vessel_rows(invasion: Mapping[str, object] | None, threshold: object) -> list[VesselRow]:
     """Return one reading for each vessel of ``invasion.json``."""
     if not isinstance(invasion, Mapping):
         return []
@@ -157,13 +157,13 @@ def contact_pattern(pattern: object) -> list[tuple[str, str]]:
     return rows
 
 
-def _reading(name: str, vessel: Mapping[str, object], levels: object, threshold: float | None) -> VesselReading:
+def _reading(name: str, vessel: Mapping[str, object], levels: object, threshold: float | None) -> VesselRow:
     """Put one vessel into words."""
     category = vessel.get("category")
     present = vessel.get("present") is not False
     angles = _series(levels, vessel.get("angle_deg"))
     lengths = _series(levels, vessel.get("contact_length_mm"))
-    return VesselReading(
+    return VesselRow(
         name=name,
         present=present,
         angle=with_unit(_at(angles, threshold), "°", 0),

@@ -99,8 +99,8 @@ def _write(
     half: bool,
 ) -> None:
     """Write the bundle to `partial`, a temporary name in a private folder."""
-    packed = out.suffix.lower() == ".zip"
-    draft = partial.with_name("unpacked") if packed else partial
+    zipped = out.suffix.lower() == ".zip"
+    draft = partial.with_name("unpacked") if zipped else partial
     draft.mkdir()
     if calibrator is not None:
         _copy_calibrator(Path(calibrator), draft / "calibrator.json")
@@ -113,8 +113,8 @@ def _write(
     entries = card.to_json() | _stage_entries({"coarse": coarse, "fine": fine}, models)
     _write_manifest(draft, entries)
     _check(draft, out)
-    if packed:
-        _pack(draft, partial)
+    if zipped:
+        _zip(draft, partial)
         shutil.rmtree(draft)
 
 
@@ -151,9 +151,9 @@ def _check(draft: Path, out: Path) -> None:
         raise type(error)(str(error).replace(str(draft), str(out))) from error
 
 
-def _pack(draft: Path, packed: Path) -> None:
+def _zip(draft: Path, zipped: Path) -> None:
     # Weights shrink by some 7 % only, and uncompressed they are written and opened much faster.
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(draft.rglob("*")):
             if path.is_file():
                 archive.write(path, path.relative_to(draft).as_posix())

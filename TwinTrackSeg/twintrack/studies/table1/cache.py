@@ -91,9 +91,9 @@ class ExperimentStore:
     def keep_sample(self, name: str, key: str, sample: VoxelSample) -> None:
         """Keep what a fit needs of a case."""
         raters = list(sample.marks)
-        packed = np.stack([np.packbits(marks) for marks in sample.marks.values()])
+        bits = np.stack([np.packbits(marks) for marks in sample.marks.values()])
         with self._written(name, key, ".npz") as partial:
-            np.savez_compressed(partial, score=sample.score, raters=np.array(raters), marks=packed)
+            np.savez_compressed(partial, score=sample.score, raters=np.array(raters), marks=bits)
 
     def score(self, name: str, key: str) -> Volume | None:
         """Return a kept score volume, or None."""
@@ -131,9 +131,9 @@ class ExperimentStore:
 
 def _read_sample(path: Path) -> VoxelSample:
     # Opened here, because numpy leaves a damaged file open.
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as kept:
-        score, raters, packed = kept["score"], kept["raters"], kept["marks"]
-    if len(raters) != len(packed) or len(raters) == 0:
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
+        score, raters, bits = stored["score"], stored["raters"], stored["marks"]
+    if len(raters) != len(bits) or len(raters) == 0:
         raise InputError("holds other raters than marks")
-    marks = np.unpackbits(packed, axis=1, count=score.size).astype(bool)
+    marks = np.unpackbits(bits, axis=1, count=score.size).astype(bool)
     return VoxelSample(score, {int(rater): marks[place] for place, rater in enumerate(raters)})

@@ -39,14 +39,14 @@ def serve(idle_s: float = IDLE_S) -> None:
     busy = threading.Event()
     threading.Thread(target=_watch_parent, args=(channel, requests, busy), daemon=True).start()
     logging.getLogger().addHandler(_Forwarder(channel))
-    kept: object = None  # on Windows shared memory lives as long as somebody holds it
+    shared: object = None  # on Windows shared memory lives as long as somebody holds it
     with suppress(queue.Empty, OSError):
         while (request := requests.get(timeout=idle_s)) is not None:
             channel.send(pickle.dumps(Answer("began")))
             busy.set()
-            kept = _serve_one(request, channel)
+            shared = _serve_one(request, channel)
             busy.clear()
-    del kept
+    del shared
     import atexit
 
     atexit._run_exitfuncs()
@@ -95,21 +95,21 @@ def _serve_one(request: Request, channel: Channel) -> object:
         result = getattr(importlib.import_module(module), name)(*request.args, **keywords)
         return send_result(result, channel)
     except Exception as error:
-        channel.send(_packed_error(error))
+        channel.send(_pickled_error(error))
     finally:
         if hasattr(signal, "setitimer"):
             signal.setitimer(signal.ITIMER_REAL, 0)
     return None
 
 
-def _packed_error(error: Exception) -> bytes:
+def _pickled_error(error: Exception) -> bytes:
     told = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     try:
-        packed = pickle.dumps(Answer("error", (error, told)))
-        pickle.loads(packed)
+        pickled = pickle.dumps(Answer("error", (error, told)))
+        pickle.loads(pickled)
     except Exception:  # an exception that does not survive it, by its constructor or what it holds
         return pickle.dumps(Answer("error", (RuntimeError(f"{type(error).__name__}: {error}"), told)))
-    return packed
+    return pickled
 
 
 def _limit(request: Request) -> None:

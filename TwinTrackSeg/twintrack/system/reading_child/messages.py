@@ -21,8 +21,8 @@ __all__ = [
     "PipeChannel",
     "Request",
     "SocketChannel",
+    "answer_of",
     "send_result",
-    "unpacked",
 ]
 
 SMALL_BYTES = 1 << 16
@@ -164,7 +164,7 @@ def _exactly(read: Callable[[int], bytes], count: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class _Packed:
+class _SharedResult:
     """A result whose arrays lie in shared memory."""
 
     pickled: bytes
@@ -173,25 +173,25 @@ class _Packed:
     name: str
 
 
-def unpacked(message: bytes, memory: int | None) -> Answer:
+def answer_of(message: bytes, memory: int | None) -> Answer:
     """Return a message of the child with the arrays of its result."""
     answer: Answer = pickle.loads(message)
-    packed = answer.content
-    if answer.kind != "result" or not isinstance(packed, _Packed):
+    shared_result = answer.content
+    if answer.kind != "result" or not isinstance(shared_result, _SharedResult):
         return answer
-    if not packed.places:
-        return Answer("result", pickle.loads(packed.pickled))
+    if not shared_result.places:
+        return Answer("result", pickle.loads(shared_result.pickled))
     if sys.platform == "win32":
-        shared = mmap.mmap(-1, packed.size, tagname=packed.name)
+        shared = mmap.mmap(-1, shared_result.size, tagname=shared_result.name)
     else:
         assert memory is not None
         try:
-            shared = mmap.mmap(memory, packed.size)
+            shared = mmap.mmap(memory, shared_result.size)
         finally:
             os.close(memory)
     view = memoryview(shared)
-    arrays = [view[start : start + length] for start, length in packed.places]
-    return Answer("result", pickle.loads(packed.pickled, buffers=arrays))
+    arrays = [view[start : start + length] for start, length in shared_result.places]
+    return Answer("result", pickle.loads(shared_result.pickled, buffers=arrays))
 
 
 def send_result(result: object, channel: Channel) -> object:
@@ -211,7 +211,7 @@ def send_result(result: object, channel: Channel) -> object:
         places.append((size, buffer.nbytes))
         size += -(-buffer.nbytes // ALIGNMENT) * ALIGNMENT
     name = f"twintrack-{os.urandom(16).hex()}"
-    message = pickle.dumps(Answer("result", _Packed(pickled, tuple(places), size, name)), protocol=5)
+    message = pickle.dumps(Answer("result", _SharedResult(pickled, tuple(places), size, name)), protocol=5)
     if not buffers:
         channel.send(message)
         return None

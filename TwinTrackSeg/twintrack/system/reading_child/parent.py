@@ -28,7 +28,7 @@ from twintrack.system.reading_child.messages import (
     PipeChannel,
     Request,
     SocketChannel,
-    unpacked,
+    answer_of,
 )
 
 if TYPE_CHECKING:
@@ -355,7 +355,7 @@ def _listen(channel: Channel, answers: queue.SimpleQueue[Answer | None]) -> None
     """Pass on messages until the child is gone, then None."""
     try:
         while (message := channel.receive()) is not None:
-            answers.put(unpacked(*message))
+            answers.put(answer_of(*message))
     except Exception:  # half a message of a process that died
         logger.debug("the reading child ended in the middle of a message", exc_info=True)
     answers.put(None)
