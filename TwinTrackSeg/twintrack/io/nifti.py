@@ -17,7 +17,7 @@ from twintrack.io.voxel_file import Encoding, Layout, head_of
 from twintrack.system.private_folder import PrivateFolder
 from twintrack.volume import Geometry, check_kind
 
-__all__ = ["nifti_layout"]
+__all__ = ["nifti_label_names", "nifti_layout"]
 
 _HEADER = np.dtype(
     {
@@ -46,6 +46,13 @@ _VECTORS = (1005, 1007)
 
 _PLACE = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern", "qoffset", "srow")
 """Fields that say where the grid lies."""
+
+_MOST_EXTENSIONS = 1 << 20
+"""Most bytes of extensions in which names are looked for; TotalSegmentator's table of 117 labels has 20 kB."""
+
+_LABEL = re.compile(
+    r"<Label\b[^<>]{0,400}?\bKey=\"([0-9]{1,9})\"[^<>]{0,400}>\s*(?:<!\[CDATA\[(.{0,400}?)\]\]>|([^<>]{0,400}))\s*</Label>"
+)
 
 _SINGLE_FILE = b"n+1"
 
@@ -87,6 +94,30 @@ def nifti_layout(path: Path) -> Layout:
         slope=slope,
         intercept=intercept,
     )
+
+
+def nifti_label_names(path: Path) -> dict[str, int]:
+    """Return the names that a label map holds in its extensions, with their values; empty where there are none.
+
+    They are written as a table of labels in XML (``<Label Key="52">``), as caret and TotalSegmentator do it.
+
+    Raises
+    ------
+    InputError
+        If two values have one name, or it is no NIfTI file.
+    """
+    head, compressed = head_of(path, _HEADER.itemsize, unpacked=True)
+    header, _ = _parsed(head)
+    end = min(int(header["vox_offset"]), _HEADER.itemsize + _MOST_EXTENSIONS)
+    if end <= _HEADER.itemsize + 12:
+        return {}
+    content, _ = head_of(path, end, unpacked=compressed)
+    names: dict[str, int] = {}
+    for found in _LABEL.finditer(content[_HEADER.itemsize + 4 :].decode("utf-8", "replace")):
+        name = unescape(found[2] if found[2] is not None else found[3]).strip()
+        if name and names.setdefault(name, int(found[1])) != int(found[1]):
+            raise InputError(f"gives the name {shown(name)} to two values; give names with --vessel-names")
+    return names
 
 
 def _parsed(head: bytes) -> tuple[Any, str]:

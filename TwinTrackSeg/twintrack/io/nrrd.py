@@ -8,6 +8,7 @@ http://teem.sourceforge.net/nrrd/format.html
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from math import isnan, prod, sqrt
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,7 @@ from twintrack.io.text_header import LINES, files_of_pattern, floats, integers, 
 from twintrack.io.voxel_file import HEADER_BYTES, Encoding, Layout, head_of, shown
 from twintrack.volume import Geometry, check_kind
 
-__all__ = ["nrrd_layout"]
+__all__ = ["NrrdSegment", "nrrd_layout", "nrrd_segments"]
 
 _MAGIC = re.compile(r"NRRD00(?:0[1-5]|\.01)")
 
@@ -75,11 +76,77 @@ _FIELDS = frozenset(_SPELLINGS.values()) | {
 
 _VECTOR = re.compile(r"\(([^()]*)\)|(none)")
 
+_SEGMENT = re.compile(r"Segment([0-9]{1,4})_(Name|LabelValue|Layer|Tags)")
+
+MOST_LAYERS = 64
+"""Layers of a segmentation: so many segments of Slicer's may overlap in one voxel."""
+
 _BYTES_IN_ORDER = ("i1", "u1")
 
 
-def nrrd_layout(path: Path) -> Layout:
-    """Return what the header of a NRRD file says.
+@dataclass(frozen=True)
+class NrrdSegment:
+    """A segment as 3D Slicer describes it in the header of a ``.seg.nrrd``.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    value : int
+        Of its voxels.
+    layer : int
+        Which of the values of a voxel is meant.
+    code : tuple of str
+        Scheme and value of the coded type; empty texts where there is none.
+    """
+
+    name: str
+    value: int
+    layer: int
+    code: tuple[str, str] = ("", "")
+
+
+def nrrd_segments(path: Path) -> tuple[Layout, tuple[NrrdSegment, ...]]:
+    """Return what the header of a NRRD file says, also of one with several layers, and the segments that it describes.
+
+    Raises
+    ------
+    InputError
+        As `nrrd_layout`.
+    """
+    layout = nrrd_layout(path, layers=True)
+    head, _ = head_of(path, HEADER_BYTES)
+    blank = re.search(rb"\n\r?\n", head)
+    described: dict[int, dict[str, str]] = {}
+    for line in text_of(head[: len(head) if blank is None else blank.end()]).splitlines():
+        key, is_own, value = line.partition(":=")
+        if is_own and (found := _SEGMENT.fullmatch(key.strip())):
+            described.setdefault(int(found[1]), {})[found[2]] = value.strip()
+    segments = []
+    for place, number in enumerate(sorted(described)):
+        stated = described[number]
+        # Before Slicer 4.11 each segment had a layer of its own.
+        layer = stated.get("Layer", str(place if layout.layers > 1 else 0))
+        value = stated.get("LabelValue", "1")
+        if not (layer.isdecimal() and int(layer) < layout.layers and value.isdecimal() and len(value) < 10):
+            raise InputError(f"describes a segment {number} that it does not hold; save it again in 3D Slicer")
+        segments.append(NrrdSegment(stated.get("Name", ""), int(value), int(layer), _code(stated.get("Tags", ""))))
+    return layout, tuple(segments)
+
+
+def _code(tags: str) -> tuple[str, str]:
+    """Return the type's code in a terminology entry: context ~ category ~ type ~ ..., each scheme ^ value ^ meaning."""
+    for tag in tags.split("|"):
+        name, _, entry = tag.partition(":")
+        parts = entry.split("~")
+        if name == "TerminologyEntry" and len(parts) > 2 and parts[2].count("^") >= 2:
+            scheme, value, _ = parts[2].split("^", 2)
+            return scheme, value
+    return "", ""
+
+
+def nrrd_layout(path: Path, *, layers: bool = False) -> Layout:
+    """Return what the header of a NRRD file says; with `layers` a voxel may have several values on the first axis.
 
     Raises
     ------
@@ -92,7 +159,7 @@ def nrrd_layout(path: Path) -> Layout:
     if not 1 <= dimension <= 16:
         raise InputError(f"states {dimension} dimensions; export it again")
     sizes = integers(_needed(fields, "sizes"), "sizes", dimension)
-    axes = _axes_of_voxels(fields, sizes)
+    axes, count = _axes_of_voxels(fields, sizes, layers=layers)
     code = _TYPE_OF.get(" ".join(_needed(fields, "type").lower().split()))
     encoding = _ENCODINGS.get(_needed(fields, "encoding").lower())
     if code is None or encoding is None:
@@ -115,6 +182,7 @@ def nrrd_layout(path: Path) -> Layout:
         start=None if skip < 0 else 0 if files else end,
         lines=lines,
         skip=max(skip, 0),
+        layers=count,
     )
 
 
@@ -159,14 +227,17 @@ def _needed(fields: dict[str, str], name: str) -> str:
     return fields[name]
 
 
-def _axes_of_voxels(fields: dict[str, str], sizes: tuple[int, ...]) -> list[int]:
-    """Return the three axes along which voxels lie; one over the values of a voxel may remain if it has one value."""
+def _axes_of_voxels(fields: dict[str, str], sizes: tuple[int, ...], *, layers: bool) -> tuple[list[int], int]:
+    """Return the three axes along which voxels lie, and how many values a voxel has, on an axis that comes first."""
     kinds = fields.get("kinds", "").lower().split() or ["domain"] * len(sizes)
     if len(kinds) != len(sizes):
         raise InputError("must state as many 'kinds' as dimensions; export it again")
     axes = [axis for axis, kind in enumerate(kinds) if kind in _PLACES]
-    check_kind(len(axes), max(prod(size for axis, size in enumerate(sizes) if axis not in axes), 0))
-    return axes
+    count = max(prod(size for axis, size in enumerate(sizes) if axis not in axes), 0)
+    if layers and axes == [1, 2, 3] and 1 < count <= MOST_LAYERS:
+        return axes, count
+    check_kind(len(axes), count)
+    return axes, 1
 
 
 def _order(fields: dict[str, str], code: str, encoding: Encoding) -> str:

@@ -81,6 +81,8 @@ class Layout:
         How many bytes they take in the file, if the header says so.
     slope, intercept : float
         The voxels' values are stored values times `slope` plus `intercept`.
+    layers : int
+        Values of each voxel, one after the other; 1 for a volume.
     """
 
     geometry: Geometry
@@ -93,6 +95,12 @@ class Layout:
     compressed_bytes: int | None = None
     slope: float = 1.0
     intercept: float = 0.0
+    layers: int = 1
+
+    @property
+    def voxels(self) -> int:
+        """Number of all values."""
+        return prod(self.geometry.size) * self.layers
 
     @property
     def is_scaled(self) -> bool:
@@ -166,7 +174,7 @@ def beside(path: Path, name: str) -> Path:
 
 
 def read_voxels(path: Path, layout: Layout) -> NDArray[Any]:
-    """Return the voxels (z, y, x) of the volume whose header in `path` says `layout`.
+    """Return the voxels (z, y, x), or (z, y, x, layer), of the volume whose header in `path` says `layout`.
 
     Raises
     ------
@@ -179,7 +187,7 @@ def read_voxels(path: Path, layout: Layout) -> NDArray[Any]:
     if layout.encoding in (Encoding.TEXT, Encoding.HEX):
         array = _from_text(files, path, layout)
     else:
-        array = np.empty(prod(layout.geometry.size), layout.stored)
+        array = np.empty(layout.voxels, layout.stored)
         room = array.view(np.uint8).data
         share = len(room) // len(files)
         for number, file in enumerate(files):
@@ -187,7 +195,7 @@ def read_voxels(path: Path, layout: Layout) -> NDArray[Any]:
                 _read_part(stream, layout, room[number * share : (number + 1) * share])
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(layout.stored.newbyteorder("="))
-    array = array.reshape(layout.geometry.shape)
+    array = array.reshape((*layout.geometry.shape, *((layout.layers,) if layout.layers > 1 else ())))
     return _finite(_scaled(array, layout) if layout.is_scaled else array)
 
 
@@ -350,7 +358,7 @@ def _from_text(files: list[Path], path: Path, layout: Layout) -> NDArray[Any]:
             text += _up_to(stream, TEXT_BYTES + 1) + b"\n"
         if len(text) > TEXT_BYTES:
             raise InputError(f"holds more than {TEXT_BYTES:,} bytes of voxels written as text; save it compressed")
-    count = prod(layout.geometry.size)
+    count = layout.voxels
     unreadable = InputError("holds voxels that are no numbers of its type; export it again")
     if layout.encoding is Encoding.HEX:
         try:
