@@ -43,7 +43,7 @@ def segmentation(volumeNode, names, codes=None):
     [
         ["Portal vein", "SMV", "Aorta", "Celiac trunk", "SMA"],
         [
-            "portal_vein_and_splenic_vein",
+            "portal_vein",
             "superior_mesenteric_vein",
             "aorta",
             "celiac_trunk",

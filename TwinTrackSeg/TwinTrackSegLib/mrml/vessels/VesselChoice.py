@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from twintrack.errors import InputError
-from twintrack.labels import VESSEL_VALUES, VESSELS
+from twintrack.labels import VESSEL_VALUES, VESSELS, vessel_of
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask
 
@@ -66,11 +65,10 @@ def matchVessels(node: Any) -> dict[str, str]:
     segmentation = node.GetSegmentation()
     identifiers = list(segmentation.GetSegmentIDs())
     codes = {identifier: _codesOf(segmentation.GetSegment(identifier)) for identifier in identifiers}
-    names = {i: re.sub(r"[_\-]+", " ", segmentation.GetSegment(i).GetName()).lower() for i in identifiers}
     found: dict[str, str] = {}
     for vessel in VESSELS:
         coded = [i for i in identifiers if vessel.snomed_code in codes[i]]
-        named = [i for i in identifiers if re.search(vessel.spellings, names[i])]
+        named = [i for i in identifiers if vessel_of(segmentation.GetSegment(i).GetName()) == vessel.name]
         found[vessel.name] = next((i for i in [*coded, *named] if i not in found.values()), "")
     return found
 
