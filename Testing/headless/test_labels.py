@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.sr.codedict import codes
 
-from twintrack.labels import VESSEL_VALUES, VESSELS, vessel_of, vessel_of_code
+from twintrack.labels import VESSEL_VALUES, VESSELS, vessel_of, vessel_of_code, vessel_of_segment
 
 NAMES = {
     "PORTA": {
@@ -220,3 +220,29 @@ def test_other_codes_are_none(scheme, value):
 def test_each_vessel_is_written_with_a_code_that_is_read():
     for vessel in VESSELS:
         assert vessel_of_code("SCT", vessel.snomed_code) == vessel.name
+
+
+PORTAL, SMV, SPLENIC = ("SCT", "32764006"), ("SCT", "90771006"), ("SCT", "35819009")
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "vessel"),
+    [
+        ("Segment_2", [PORTAL], "PORTA"),
+        ("Segment_2", [("SRT", "T-48810")], "PORTA"),
+        ("SMA", [SMV], "SMV"),
+        ("SMA", [SPLENIC], "SMA"),
+        ("SMA", [], "SMA"),
+        ("Segment_2", [SPLENIC], None),
+        ("Segment_2", [PORTAL, SMV], None),
+        ("PORTA", [PORTAL, SMV], None),
+        ("portal_vein_and_splenic_vein", [PORTAL], None),
+        ("Vena portae et lienalis", [PORTAL], None),
+        ("Pfortader und Milzvene", [PORTAL], None),
+        ("vena porta y esplénica", [PORTAL], None),
+        ("tronc spléno-portal", [PORTAL], None),
+        ("Pfortader (Müller)", [PORTAL], "PORTA"),
+    ],
+)
+def test_a_segment_is_what_its_code_says_then_what_its_name_says(name, said, vessel):
+    assert vessel_of_segment(name, said) == vessel

@@ -14,9 +14,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["VESSELS", "VESSEL_VALUES", "VESSEL_VALUES_TEXT", "Vessel", "vessel_of", "vessel_of_code"]
+__all__ = [
+    "VESSELS",
+    "VESSEL_VALUES",
+    "VESSEL_VALUES_TEXT",
+    "Vessel",
+    "vessel_of",
+    "vessel_of_code",
+    "vessel_of_segment",
+]
 
 
 @dataclass(frozen=True)
@@ -214,6 +223,9 @@ _NEUTRAL = frozenset(("label", "mask", "seg", "segment", "segmentation", "struct
 _MEANT = {name: vessel.name for vessel in VESSELS for name in vessel.names}
 _CODED = {code: vessel.name for vessel in VESSELS for code in vessel.codes}
 
+_SPLENIC = ("esplen", "lienal", "milz", "splen")
+"""How words for the splenic vein begin."""
+
 _SAME_SCHEME = {"SNM3": "SRT", "99SDM": "SRT"}
 """Designators that older objects use for SNOMED RT."""
 
@@ -252,6 +264,30 @@ def vessel_of_code(scheme: str, value: str) -> str | None:
     """
     scheme, value = scheme.strip().upper(), value.strip().upper()
     return _CODED.get((_SAME_SCHEME.get(scheme, scheme), value))
+
+
+def vessel_of_segment(name: str, codes: Iterable[tuple[str, str]]) -> str | None:
+    """Return which of the five vessels a segment is, or None: by its codes, and by its whole name where they say none.
+
+    A segment whose name holds the splenic vein is never the portal vein: no code of DICOM's own says "portal and
+    splenic vein", so that one may be coded as the portal vein alone. Codes of two vessels are none.
+
+    Parameters
+    ----------
+    name : str
+        What the segment is called.
+    codes : iterable of pair of str
+        Coding scheme and value of the concepts that say what the segment is, not where it lies.
+
+    Examples
+    --------
+    >>> vessel_of_segment("Segment_2", [("SCT", "42258001")]), vessel_of_segment("aorta", [("SCT", "59820001")])
+    ('SMA', 'AORTA')
+    """
+    coded = {vessel for scheme, value in codes if (vessel := vessel_of_code(scheme, value))}
+    if len(coded) > 1 or ("PORTA" in coded and any(word.startswith(_SPLENIC) for word in _plain(name).split())):
+        return None
+    return coded.pop() if coded else vessel_of(name)
 
 
 def _plain(name: str) -> str:
