@@ -31,6 +31,39 @@ def test_the_vessels_of_the_scene_are_matched_shown_editable_and_remembered(pane
     assert panel.inputs.vessels().segments == {"PORTA": "", "SMV": "s1", "AORTA": "s2", "CELIAC": "", "SMA": "s0"}
 
 
+def test_segments_that_could_be_the_same_vessel_are_named_until_one_is_chosen(panel, ct):
+    node = addSegments(ct, ["Portal <b>vein", "VP", "Pfortader", "SMA", "sma_1"])
+    panel.ui.optionsCollapsibleButton.collapsed = False
+    panel.ui.inputSelector.setCurrentNode(ct)
+    hint = panel.ui.vesselHintLabel
+    assert not hint.isVisibleTo(panel.parent)
+    panel.ui.vesselSelector.setCurrentNode(node)
+    assert hint.isVisibleTo(panel.parent)
+    assert hint.text.split("\n") == [
+        "2 segments could be the portal vein: VP, Pfortader; choose one.",
+        "2 segments could be the superior mesenteric artery: SMA, sma_1; choose one.",
+    ]
+    assert panel.ui.vesselPortaComboBox.currentText == panel.ui.vesselSmaComboBox.currentText == "none"
+    for combo, name in ((panel.ui.vesselSmaComboBox, "sma_1"), (panel.ui.vesselPortaComboBox, "Portal <b>vein")):
+        assert hint.isVisibleTo(panel.parent)
+        combo.setCurrentIndex(combo.findText(name))
+        combo.activated.emit(combo.currentIndex)
+    assert not hint.isVisibleTo(panel.parent)
+    panel.parent.exit()
+    panel.parent.enter()
+    assert not hint.isVisibleTo(panel.parent)
+    assert panel.ui.vesselSmaComboBox.currentText == "sma_1"
+
+
+def test_the_hint_goes_with_the_segmentation(panel, ct, scene):
+    node = addSegments(ct, ["VP", "Pfortader"])
+    panel.ui.optionsCollapsibleButton.collapsed = False
+    panel.ui.vesselSelector.setCurrentNode(node)
+    assert panel.ui.vesselHintLabel.text.startswith("2 segments could be the portal vein")
+    panel.ui.vesselSelector.setCurrentNode(None)
+    assert not panel.ui.vesselHintLabel.isVisibleTo(panel.parent)
+
+
 def test_region_processor_calibrator_and_score_are_asked_of_the_model(panel, ct, bundle, worker, tmp_path, scene):
     roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", "R")
     roi.SetSize(10, 6, 8)

@@ -43,7 +43,7 @@ def segmentation(volumeNode, names, codes=None):
     [
         ["Portal vein", "SMV", "Aorta", "Celiac trunk", "SMA"],
         [
-            "portal_vein_and_splenic_vein",
+            "portal_vein",
             "superior_mesenteric_vein",
             "aorta",
             "celiac_trunk",
@@ -61,18 +61,97 @@ def segmentation(volumeNode, names, codes=None):
 def test_vessels_are_found_by_their_usual_names_in_any_order(scene, names):
     for order in ([0, 1, 2, 3, 4], [4, 2, 0, 3, 1]):
         node = segmentation(makeExampleCt(), [names[n] for n in order])
-        found = matchVessels(node)
-        expected = dict(zip(NONE, (f"s{order.index(n)}" for n in range(5)), strict=True))
-        assert found == expected
+        match = matchVessels(node)
+        assert match.segments == dict(zip(NONE, (f"s{order.index(n)}" for n in range(5)), strict=True))
+        assert match.several == {}
+
+
+def coded(names, entries):
+    """Return a segmentation with these names; `entries` gives terminology entries as Slicer stores them."""
+    node = segmentation(makeExampleCt(), names)
+    for number, entry in enumerate(entries):
+        if entry:
+            node.GetSegmentation().GetSegment(f"s{number}").SetTag("TerminologyEntry", entry)
+    return node
+
+
+def entry(kind, modifier="^^", region="^^", regionModifier="^^"):
+    category = "SCT^123037004^Anatomical Structure"
+    context = "Segmentation category and type - DICOM master list"
+    return "~".join([context, category, kind, modifier, "Anatomic codes - DICOM master list", region, regionModifier])
+
+
+PORTAL = "SCT^32764006^Portal vein"
+TISSUE = "SCT^85756007^Tissue"
+"""What Slicer gives every segment that nobody gave a meaning."""
 
 
 def test_a_snomed_code_counts_more_than_a_name(scene):
     node = segmentation(makeExampleCt(), ["SMA", "Segment_2"], {"SMA": "SMV", "Segment_2": "SMA"})
-    assert matchVessels(node) == NONE | {"SMV": "s0", "SMA": "s1"}
+    assert matchVessels(node).segments == NONE | {"SMV": "s0", "SMA": "s1"}
+
+
+@pytest.mark.parametrize(
+    ("tag", "found"),
+    [
+        (entry(PORTAL), "PORTA"),
+        (entry("SRT^T-48810^Portal vein"), "PORTA"),
+        (entry("SCT^29092000^Vein", region=PORTAL), "PORTA"),
+        (entry("SCT^59820001^Blood vessel", region=PORTAL), "PORTA"),
+        ("~".join(["", "SCT^123037004^Anatomical Structure", PORTAL]), "PORTA"),
+        (entry("SCT^7832008^Abdominal aorta", region="SCT^818981001^Abdomen"), "AORTA"),
+        (entry(PORTAL, modifier="SCT^7771000^Left"), None),
+        (entry("SCT^29092000^Vein", region=PORTAL, regionModifier="SCT^7771000^Left"), None),
+        (entry("SCT^110765007^Portal vein and splenic vein"), None),
+        (entry("SCT^372087000^Neoplasm, Primary", region=PORTAL), None),
+        (entry("SCT^396339007^Thrombus", region=PORTAL), None),
+        (entry(TISSUE, region=PORTAL), None),
+        (entry("99LOCAL^32764006^Portal vein"), None),
+        (entry("^^"), None),
+        ("Portal vein", None),
+        ("~~~~~~~~~", None),
+        ("^^^~SCT~SCT^", None),
+    ],
+)
+def test_the_code_that_says_what_a_segment_is_counts_and_not_where_it_lies(scene, tag, found):
+    match = matchVessels(coded(["Segment_1"], [tag]))
+    assert match.segments == (NONE | {found: "s0"} if found else NONE)
+    assert match.several == {}
+
+
+def test_a_segment_without_a_meaning_is_known_by_its_name(scene):
+    match = matchVessels(coded(["Pfortader", "A. mesenterica sup."], [entry(TISSUE), ""]))
+    assert match.segments == NONE | {"PORTA": "s0", "SMA": "s1"}
+
+
+@pytest.mark.parametrize("tag", ["", entry(PORTAL), entry("SCT^110765007^Portal vein and splenic vein")])
+def test_the_portal_and_splenic_vein_is_not_the_portal_vein(scene, tag):
+    assert matchVessels(coded(["portal_vein_and_splenic_vein"], [tag])).segments == NONE
+    match = matchVessels(coded(["portal_vein_and_splenic_vein", "portal vein"], [tag]))
+    assert match.segments == NONE | {"PORTA": "s1"}
+
+
+def test_where_several_segments_could_be_a_vessel_none_is_chosen(scene):
+    names = ["portal vein", "SMA", "Pfortader", "portal vein_1", "aorta"]
+    match = matchVessels(segmentation(makeExampleCt(), names))
+    assert match.segments == NONE | {"SMA": "s1", "AORTA": "s4"}
+    assert match.several == {"PORTA": ("portal vein", "Pfortader", "portal vein_1")}
+
+
+def test_a_code_and_a_name_on_two_segments_are_several_too(scene):
+    for names, tags in ((["Segment_1", "VP"], [entry(PORTAL), ""]), (["VP", "Segment_1"], ["", entry(PORTAL)])):
+        match = matchVessels(coded(names, tags))
+        assert match.segments == NONE
+        assert match.several == {"PORTA": tuple(names)}
 
 
 def test_what_is_no_vessel_is_assigned_to_none(scene):
-    assert matchVessels(segmentation(makeExampleCt(), ["Pancreas", "Tumour", "Smart region"])) == NONE
+    names = ["Pancreas", "Tumour", "Smart region", "CA 19-9 lesion", "truncus pulmonalis"]
+    assert matchVessels(segmentation(makeExampleCt(), names)).segments == NONE
+    names = ["portal phase CT roi", "aorta false lumen", "coeliac ganglion", "portacath", "SMA SMV"]
+    match = matchVessels(segmentation(makeExampleCt(), names))
+    assert match.segments == NONE
+    assert match.several == {}
 
 
 def test_the_label_map_holds_the_chosen_segments_at_their_places(scene):

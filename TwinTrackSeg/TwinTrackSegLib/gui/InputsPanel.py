@@ -7,6 +7,7 @@ from slicer.i18n import tr as _
 
 from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.errors import BundleError, InputError, TwinTrackError
+from twintrack.labels import VESSELS
 from TwinTrackSegLib.gui.Feedback import shownErrors
 from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
@@ -25,6 +26,9 @@ RULES = {
 }
 """The engine's rule sets; names of committees are the same in every language."""
 
+VESSEL_TITLES = {vessel.name: vessel.title for vessel in VESSELS}
+"""The vessels' names for people, written out as in a sentence."""
+
 
 class InputsPanel:
     """What is to be segmented, by which model, with which vessels, where and on what.
@@ -39,6 +43,7 @@ class InputsPanel:
         self.ui = ui
         self._node = None
         self._mapped = None
+        self._several = {}
         self._vesselCombos = {name: getattr(ui, f"vessel{name.capitalize()}ComboBox") for name in TITLES}
         for combo in self._vesselCombos.values():
             combo.connect("activated(int)", self._onMapping)
@@ -136,6 +141,7 @@ class InputsPanel:
 
     def _onMapping(self, _index: int) -> None:
         self._node.vesselMapping = json.dumps(self._mapping())
+        self._showHint()
 
     def _showVessels(self, segmentation) -> None:
         """Offer the segments of the chosen segmentation; guess which is which when it is new."""
@@ -145,6 +151,8 @@ class InputsPanel:
             getattr(self.ui, f"vessel{name.capitalize()}ComboBoxLabel").visible = visible
         if not visible:
             self._mapped = None
+            self._several = {}
+            self._showHint()
             return
         identifiers = list(segmentation.GetSegmentation().GetSegmentIDs())
         key = (segmentation.GetID(), tuple(identifiers))
@@ -153,13 +161,29 @@ class InputsPanel:
         self._mapped = key
         saved = json.loads(self._node.vesselMapping or "{}")
         usable = saved and all(not i or i in identifiers for i in saved.values())
-        mapping = saved if usable else matchVessels(segmentation)
+        match = matchVessels(segmentation)
+        mapping = saved if usable else match.segments
         for name, combo in self._vesselCombos.items():
             combo.clear()
             combo.addItem(_("none"), "")
             for identifier in identifiers:
                 combo.addItem(segmentation.GetSegmentation().GetSegment(identifier).GetName(), identifier)
             combo.setCurrentIndex(max(combo.findData(mapping.get(name, "")), 0))
+        self._several = match.several
+        self._showHint()
+
+    def _showHint(self) -> None:
+        """Name the segments that could be the same vessel, as long as none of them is chosen for it."""
+        chosen = self._mapping()
+        sentences = [
+            _("{count} segments could be the {vessel}: {names}; choose one.").format(
+                count=len(names), vessel=VESSEL_TITLES[name].lower(), names=", ".join(names)
+            )
+            for name, names in self._several.items()
+            if not chosen[name]
+        ]
+        self.ui.vesselHintLabel.text = "\n".join(sentences)
+        self.ui.vesselHintLabel.visible = bool(sentences)
 
     def _showBundle(self, path) -> None:
         """Say which model is chosen, and loudly if it knows phantoms only."""

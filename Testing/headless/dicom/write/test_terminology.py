@@ -40,3 +40,11 @@ def test_the_codes_are_those_of_the_dicom_standard() -> None:
     for standard, ours in expected.items():
         assert (standard.value, standard.scheme_designator) == (ours.value, "SCT")
         assert standard.meaning.lower() == ours.meaning.lower()
+
+
+def test_a_vessel_by_another_of_its_names_has_its_code_and_keeps_the_name():
+    assert structure_of("aorta") == structure_of("AORTA")
+    trunk = structure_of("celiac_trunk")
+    assert trunk.label == "celiac_trunk"
+    assert (trunk.type, trunk.color) == (structure_of("CELIAC").type, structure_of("CELIAC").color)
+    assert structure_of("portal_vein_and_splenic_vein").type == OTHER_VESSEL.type

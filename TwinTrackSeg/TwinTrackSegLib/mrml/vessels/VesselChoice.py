@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,11 +9,19 @@ from typing import Any
 import numpy as np
 
 from twintrack.errors import InputError
-from twintrack.labels import VESSEL_VALUES, VESSELS
+from twintrack.labels import VESSEL_VALUES, vessel_of_segment
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask
 
-__all__ = ["VesselChoice", "matchVessels"]
+__all__ = ["VesselChoice", "VesselMatch", "matchVessels"]
+
+ANY_VESSEL = {
+    *(("SCT", value) for value in ("59820001", "51114001", "29092000")),
+    *(("SRT", value) for value in ("T-40000", "T-41000", "T-48000")),
+}
+"""Blood vessel, artery and vein: types that leave it to the anatomic region which one it is."""
+
+PARTS_OF_ENTRY = 7
 
 
 @dataclass(frozen=True)
@@ -61,21 +68,55 @@ class VesselChoice:
         return Volume(labels, geometry), {name: VESSEL_VALUES[name] for name in chosen}
 
 
-def matchVessels(node: Any) -> dict[str, str]:
-    """Guess which segment of `node` is which vessel, by SNOMED CT code, else by name; empty for those not found."""
+@dataclass(frozen=True)
+class VesselMatch:
+    """Which segment is which vessel, as far as codes and names tell.
+
+    Attributes
+    ----------
+    segments : mapping of str to str
+        Segment ID of each of the five vessels; empty where none is known or several could be it.
+    several : mapping of str to tuple of str
+        Names of the segments, for each vessel that more than one could be.
+    """
+
+    segments: Mapping[str, str]
+    several: Mapping[str, tuple[str, ...]]
+
+
+def matchVessels(node: Any) -> VesselMatch:
+    """Say which segment of `node` is which vessel, by code, else by its whole name; none where several could be."""
     segmentation = node.GetSegmentation()
-    identifiers = list(segmentation.GetSegmentIDs())
-    codes = {identifier: _codesOf(segmentation.GetSegment(identifier)) for identifier in identifiers}
-    names = {i: re.sub(r"[_\-]+", " ", segmentation.GetSegment(i).GetName()).lower() for i in identifiers}
-    found: dict[str, str] = {}
-    for vessel in VESSELS:
-        coded = [i for i in identifiers if vessel.snomed_code in codes[i]]
-        named = [i for i in identifiers if re.search(vessel.spellings, names[i])]
-        found[vessel.name] = next((i for i in [*coded, *named] if i not in found.values()), "")
-    return found
+    found: dict[str, list[str]] = {name: [] for name in VESSEL_VALUES}
+    for identifier in segmentation.GetSegmentIDs():
+        segment = segmentation.GetSegment(identifier)
+        vessel = vessel_of_segment(segment.GetName(), _codesOf(segment))
+        if vessel is not None:
+            found[vessel].append(identifier)
+    return VesselMatch(
+        segments={name: hits[0] if len(hits) == 1 else "" for name, hits in found.items()},
+        several={
+            name: tuple(segmentation.GetSegment(identifier).GetName() for identifier in hits)
+            for name, hits in found.items()
+            if len(hits) > 1
+        },
+    )
 
 
-def _codesOf(segment: Any) -> set[str]:
-    """Return the code values of a segment's terminology entry, whatever its context."""
-    parts = (segment.GetTerminology() or "").split("~")
-    return {code.split("^")[1] for code in parts if code.count("^") == 2 and code.split("^")[1]}
+def _codesOf(segment: Any) -> list[tuple[str, str]]:
+    """Return scheme and value of the concept that says what a segment is; empty where the entry does not tell.
+
+    That is the type, or the anatomic region of something that is a vessel and no more: a tumour, a thrombus or a lymph
+    node lies at a vessel and is none. A modifier, such as the left one of two, makes it a part of the vessel.
+    """
+    parts = [_code(part) for part in (segment.GetTerminology() or "").split("~")]
+    # Context of types, category, type, its modifier, context of regions, region, its modifier.
+    _, _, kind, kindModifier, _, region, regionModifier = (parts + [None] * PARTS_OF_ENTRY)[:PARTS_OF_ENTRY]
+    code, modifier = (region, regionModifier) if kind in ANY_VESSEL else (kind, None)
+    return [code] if code and not modifier and not kindModifier else []
+
+
+def _code(part: str) -> tuple[str, str] | None:
+    """Return scheme and value of one part of an entry, ``scheme^value^meaning``; None if it is empty or no code."""
+    scheme, value = [*part.split("^"), "", ""][:2]
+    return (scheme, value) if scheme and value else None

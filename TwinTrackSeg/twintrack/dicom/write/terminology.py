@@ -8,9 +8,9 @@ CID 4031 (anatomic regions).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from twintrack.labels import VESSELS
+from twintrack.labels import VESSELS, vessel_of
 
 __all__ = [
     "CODING_SCHEME",
@@ -86,10 +86,13 @@ TUMOR_NAMES = ("tumor", "tumour")
 
 
 def structure_of(name: str) -> Structure:
-    """Return the structure called `name`: "tumor", one of the five vessels, or some other vessel of that name."""
+    """Return the structure called `name`: "tumor", one of the five vessels, or some other vessel of that name.
+
+    A vessel by another of its names, such as ``celiac_trunk``, has the vessel's code and keeps that name as label.
+    """
     if name.lower() in TUMOR_NAMES:
         return TUMOR
-    known = _VESSELS.get(name.upper())
-    if known is not None:
-        return known
+    vessel = vessel_of(name)
+    if vessel is not None:
+        return _VESSELS[vessel] if name.upper() == vessel else replace(_VESSELS[vessel], label=name)
     return Structure(name, OTHER_VESSEL.category, OTHER_VESSEL.type, OTHER_VESSEL.region, OTHER_VESSEL.color)
