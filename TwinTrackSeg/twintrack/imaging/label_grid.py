@@ -61,7 +61,9 @@ def _copied(labels: Volume, grid: Geometry) -> Volume | None:
     """Return the same voxels on the grid, if each centre of one is a centre of the other where both are."""
     to_grid = np.linalg.inv(grid.affine) @ labels.geometry.affine
     turn, shift = np.rint(to_grid[:3, :3]), np.rint(to_grid[:3, 3])
-    if not np.array_equal(np.abs(turn).sum(axis=0), (1, 1, 1)) or not np.array_equal(np.abs(turn).sum(axis=1), (1, 1, 1)):
+    if not np.array_equal(np.abs(turn).sum(axis=0), (1, 1, 1)) or not np.array_equal(
+        np.abs(turn).sum(axis=1), (1, 1, 1)
+    ):
         return None
     last = np.asarray(labels.geometry.size) - 1
     for corner in itertools.product((0, 1), repeat=3):
@@ -75,7 +77,9 @@ def _copied(labels: Volume, grid: Geometry) -> Volume | None:
     # Where the first voxel of the turned labels lies on the grid.
     start = [int(shift[n] - (turned.shape[n] - 1 if signs[n] < 0 else 0)) for n in range(3)]
     found = np.zeros(grid.size, dtype=labels.array.dtype)
-    target = [slice(max(a, 0), max(min(a + n, size), 0)) for a, n, size in zip(start, turned.shape, grid.size, strict=True)]
+    target = [
+        slice(max(a, 0), max(min(a + n, size), 0)) for a, n, size in zip(start, turned.shape, grid.size, strict=True)
+    ]
     source = [slice(t.start - a, t.stop - a) for t, a in zip(target, start, strict=True)]
     if all(t.stop > t.start for t in target):
         found[tuple(target)] = turned[tuple(source)]

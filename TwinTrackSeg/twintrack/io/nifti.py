@@ -7,13 +7,15 @@ https://nifti.nimh.nih.gov/nifti-1
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from twintrack.errors import InputError
-from twintrack.io.voxel_file import Encoding, Layout, head_of
+from twintrack.io.voxel_file import Encoding, Layout, head_of, shown
 from twintrack.system.private_folder import PrivateFolder
 from twintrack.volume import Geometry, check_kind
 

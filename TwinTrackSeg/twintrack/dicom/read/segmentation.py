@@ -1,0 +1,291 @@
+"""DICOM-SEG objects of others: each segment as a mask, with its name and code.
+
+Binary objects and label maps are read where their pixels are stored as they are; a fractional one is no mask.
+
+References
+----------
+DICOM PS3.3, A.51 and C.8.20 (segmentation); PS3.5, 8.1.1 (bits are packed from the lowest on).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.dicom.read.elements import (
+    BeyondLimit,
+    Broken,
+    FileElements,
+    Limits,
+    Wanted,
+    read_elements,
+    read_pixel_bytes,
+)
+from twintrack.dicom.read.headers import PREAMBLE_BYTES, is_dicom_input, open_plain, parse_errors, quiet_parser
+from twintrack.errors import InputError
+from twintrack.system.capacity import check_memory
+from twintrack.volume import Geometry, Volume
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+__all__ = ["SEGMENTATION_STORAGE", "CodedSegment", "is_segmentation", "read_segmentation"]
+
+SEGMENTATION_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+"""SOP classes: binary or fractional segmentation, and label map."""
+
+RTSTRUCT_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
+
+NATIVE = ("1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.1.99")
+"""Transfer syntaxes of pixels that are stored as they are, little endian."""
+
+LIMITS = Limits(depth=12, elements=2_000_000, frames=100_000, value_bytes=1 << 20)
+"""What a segmentation's header may hold: some twenty elements a frame, and frames of each segment."""
+
+SOME_VESSEL = ("59820001", "51114001", "29092000")
+"""Codes of SNOMED CT of a blood vessel, an artery, a vein."""
+
+PLACE_TOLERANCE = 0.01
+"""Frames this part of the distance between two frames off their grid are on it."""
+
+
+@dataclass(frozen=True)
+class CodedSegment:
+    """A segment of a DICOM-SEG.
+
+    Attributes
+    ----------
+    number : int
+        Segment number, from 1.
+    name : str
+        Segment label.
+    codes : tuple of tuple of str
+        Scheme and value of the property type and of the anatomic region, as far as they are coded.
+    mask : Volume
+        Bool, (z, y, x), on the grid of all frames of the object.
+    """
+
+    number: int
+    name: str
+    codes: tuple[tuple[str, str], ...]
+    mask: Volume
+
+
+def is_segmentation(path: Path) -> bool:
+    """Whether a file is a DICOM object that holds masks or contours; by its header alone."""
+    return path.is_file() and is_dicom_input(path) and _sop_class(path) in (*SEGMENTATION_STORAGE, RTSTRUCT_STORAGE)
+
+
+def read_segmentation(path: Path) -> tuple[CodedSegment, ...]:
+    """Read the segments of a DICOM-SEG.
+
+    Raises
+    ------
+    InputError
+        If the file is none, damaged, fractional, compressed, or its frames lie on no regular grid.
+    """
+    try:
+        with quiet_parser(), open_plain(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            found = _elements(file, size, _wanted())
+            _check_kind(path, found)
+            grid, places = _grid(path, found.dataset)
+            frames = _frames(path, file, size, found, grid)
+            return _segments(path, found.dataset, grid, places, frames)
+    except BeyondLimit as error:
+        raise InputError(f"{path}: has {error.what}, more than a segmentation has; export it again") from error
+    except (Broken, *parse_errors()) as error:
+        raise InputError(f"{path}: a damaged DICOM segmentation; export it again") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+
+
+def _sop_class(path: Path) -> str:
+    try:
+        with quiet_parser(), open_plain(path) as file:
+            found = _elements(file, os.fstat(file.fileno()).st_size, {0x00080016: None})
+            return str(found.dataset.get("SOPClassUID") or "")
+    except (BeyondLimit, Broken, OSError, *parse_errors()):
+        return ""
+
+
+def _elements(file: Any, size: int, wanted: Wanted) -> FileElements:
+    file.seek(PREAMBLE_BYTES)
+    marked = file.read(4) == b"DICM"
+    file.seek(0)
+    return read_elements(file, size, wanted, limits=LIMITS, marked=marked)
+
+
+@lru_cache(maxsize=1)
+def _wanted() -> Wanted:
+    from pydicom.datadict import tag_for_keyword
+
+    def tags(*keywords: str, **sequences: Wanted) -> Wanted:
+        flat = {int(tag_for_keyword(keyword) or 0): None for keyword in keywords}
+        return flat | {int(tag_for_keyword(keyword) or 0): inside for keyword, inside in sequences.items()}
+
+    code = tags("CodeValue", "CodingSchemeDesignator")
+    groups = tags(
+        PlanePositionSequence=tags("ImagePositionPatient"),
+        PlaneOrientationSequence=tags("ImageOrientationPatient"),
+        PixelMeasuresSequence=tags("PixelSpacing", "SpacingBetweenSlices", "SliceThickness"),
+        SegmentIdentificationSequence=tags("ReferencedSegmentNumber"),
+    )
+    return tags(
+        *("SpecificCharacterSet", "SOPClassUID", "SegmentationType", "Rows", "Columns", "NumberOfFrames"),
+        *("BitsAllocated", "SamplesPerPixel", "PixelRepresentation"),
+        SegmentSequence=tags(
+            *("SegmentNumber", "SegmentLabel"),
+            SegmentedPropertyTypeCodeSequence=code,
+            AnatomicRegionSequence=code,
+        ),
+        SharedFunctionalGroupsSequence=groups,
+        PerFrameFunctionalGroupsSequence=groups,
+    )
+
+
+def _check_kind(path: Path, found: FileElements) -> None:
+    dataset = found.dataset
+    kind, syntax = str(dataset.get("SOPClassUID") or ""), str(found.meta.get("TransferSyntaxUID") or "")
+    if kind == RTSTRUCT_STORAGE:
+        raise InputError(
+            f"{path}: an RTSTRUCT holds contours, not voxels; load it with its CT in 3D Slicer (extension SlicerRT), "
+            "export the segmentation as .seg.nrrd, and give that"
+        )
+    if kind not in SEGMENTATION_STORAGE:
+        raise InputError(f"{path}: not a DICOM segmentation; give a mask as NIfTI, NRRD, MHA or DICOM-SEG")
+    if str(dataset.get("SegmentationType") or "BINARY") == "FRACTIONAL":
+        raise InputError(f"{path}: a fractional segmentation is no mask; export a binary one")
+    if syntax and syntax not in NATIVE:
+        raise InputError(f"{path}: its pixels are compressed, which is not read here; store it uncompressed")
+
+
+def _number(dataset: Dataset, keyword: str) -> int:
+    try:
+        return int(dataset.get(keyword) or 0)
+    except (TypeError, ValueError):
+        return 0
+
+
+def _grid(path: Path, dataset: Dataset) -> tuple[Geometry, NDArray[np.int64]]:
+    """Return the grid of all frames, and the number of the slice on which each lies."""
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+    if len(per_frame) != max(_number(dataset, "NumberOfFrames"), 1):
+        raise InputError(f"{path}: describes {len(per_frame)} of its frames; export it again")
+
+    def numbers(frame: Any, sequence: str, keyword: str, count: int) -> tuple[float, ...]:
+        for group in (frame, shared):
+            items = None if group is None else group.get(sequence)
+            value = items[0].get(keyword) if items else None
+            if value is not None:
+                found = tuple(float(number) for number in np.atleast_1d(np.asarray(value, dtype=float)))
+                if len(found) == count and bool(np.isfinite(found).all()):
+                    return found
+        raise InputError(f"{path}: a frame lacks {keyword}; export it again")
+
+    first = per_frame[0]
+    row = np.asarray(numbers(first, "PlaneOrientationSequence", "ImageOrientationPatient", 6))
+    rows_mm, columns_mm = numbers(first, "PixelMeasuresSequence", "PixelSpacing", 2)
+    x, y = row[:3], row[3:]
+    normal = np.cross(x, y)
+    origins = np.array([numbers(frame, "PlanePositionSequence", "ImagePositionPatient", 3) for frame in per_frame])
+    along = origins @ normal
+    across = origins - np.outer(along, normal)
+    if np.abs(across - across[0]).max() > PLACE_TOLERANCE * min(rows_mm, columns_mm):
+        raise InputError(f"{path}: its frames are shifted against each other; resample it to a regular grid")
+    levels = np.unique(np.round(along, 4))
+    gaps = np.diff(levels)
+    try:
+        stated = abs(numbers(first, "PixelMeasuresSequence", "SpacingBetweenSlices", 1)[0])
+    except InputError:
+        stated = 0.0
+    try:
+        thick = abs(numbers(first, "PixelMeasuresSequence", "SliceThickness", 1)[0])
+    except InputError:
+        thick = 0.0
+    step = stated or (float(gaps.min()) if len(gaps) else thick or 1.0)
+    steps = (along - levels[0]) / step
+    if np.abs(steps - np.rint(steps)).max() > PLACE_TOLERANCE * max(1.0, float(np.abs(steps).max())):
+        raise InputError(f"{path}: its frames lie at uneven distances; resample it to a regular grid")
+    places = np.rint(steps).astype(np.int64)
+    size = (_number(dataset, "Columns"), _number(dataset, "Rows"), int(places.max()) + 1)
+    if min(size) < 1:
+        raise InputError(f"{path}: states a size of {size[0]} x {size[1]} pixels; export it again")
+    check_memory(size, 8, "the segmentation")
+    start = origins[int(np.argmin(along))]
+    direction = tuple(np.column_stack((x, y, normal)).ravel().tolist())
+    origin = cast(tuple[float, float, float], tuple(start.tolist()))
+    return Geometry(size, (columns_mm, rows_mm, step), origin, direction), places
+
+
+def _frames(path: Path, file: Any, size: int, found: FileElements, grid: Geometry) -> NDArray[np.uint8]:
+    """Return the frames as they are stored, (frame, y, x): bits as 0 and 1, or labels."""
+    bits = _number(found.dataset, "BitsAllocated")
+    count = max(_number(found.dataset, "NumberOfFrames"), 1)
+    pixels = count * prod(grid.size[:2])
+    needed = {1: -(-pixels // 8), 8: pixels, 16: 2 * pixels}.get(bits)
+    if needed is None or found.pixels is None or found.pixels.length is None:
+        raise InputError(f"{path}: holds no pixels of 1, 8 or 16 bits; export it again")
+    if found.pixels.length < needed:
+        raise InputError(f"{path}: is cut off, {found.pixels.length:,} of {needed:,} bytes of pixels; copy it again")
+    check_memory((grid.size[0], grid.size[1], count), 2, "the segmentation")
+    file.seek(0)
+    content = read_pixel_bytes(file, size, found.pixels, needed=needed, little_endian=True)
+    shape = (count, grid.size[1], grid.size[0])
+    if bits == 1:
+        return np.unpackbits(np.frombuffer(content, np.uint8), count=pixels, bitorder="little").reshape(shape)
+    return np.frombuffer(content, np.uint8 if bits == 8 else "<u2").reshape(shape)  # type: ignore[return-value]
+
+
+def _segments(
+    path: Path, dataset: Dataset, grid: Geometry, places: NDArray[np.int64], frames: NDArray[np.uint8]
+) -> tuple[CodedSegment, ...]:
+    is_label_map = str(dataset.get("SegmentationType") or "") == "LABELMAP"
+    owners = None if is_label_map else _owners(path, dataset)
+    segments = []
+    for item in dataset.get("SegmentSequence") or []:
+        number = _number(item, "SegmentNumber")
+        mask = np.zeros(grid.shape, dtype=bool)
+        for frame, place in enumerate(places.tolist()):
+            if is_label_map:
+                mask[place] |= frames[frame] == number
+            elif owners is not None and owners[frame] == number:
+                mask[place] |= frames[frame] != 0
+        if number > 0:
+            name = " ".join(str(item.get("SegmentLabel") or "").split())
+            segments.append(CodedSegment(number, name, _codes(item), Volume(mask, grid)))
+    if not segments:
+        raise InputError(f"{path}: describes no segment; export it again")
+    return tuple(segments)
+
+
+def _owners(path: Path, dataset: Dataset) -> list[int]:
+    owners = []
+    shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
+    for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []:
+        items = frame.get("SegmentIdentificationSequence") or (shared or {}).get("SegmentIdentificationSequence")
+        if not items:
+            raise InputError(f"{path}: a frame does not say which segment it belongs to; export it again")
+        owners.append(_number(items[0], "ReferencedSegmentNumber"))
+    return owners
+
+
+def _codes(item: Dataset) -> tuple[tuple[str, str], ...]:
+    """Return the codes that say what a segment is: its type, or the region of one that is just some vessel."""
+
+    def listed(keyword: str) -> list[tuple[str, str]]:
+        sequence = item.get(keyword) or []
+        return [(str(code.get("CodingSchemeDesignator") or ""), str(code.get("CodeValue") or "")) for code in sequence]
+
+    types = listed("SegmentedPropertyTypeCodeSequence")
+    if all(value in SOME_VESSEL for _, value in types):
+        types += listed("AnatomicRegionSequence")
+    return tuple(types)

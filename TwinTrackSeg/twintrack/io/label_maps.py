@@ -1,0 +1,463 @@
+"""Masks and label maps of others, in every form that people have them: with names inside or beside, or bare numbers.
+
+NIfTI with a table of labels in its extensions, 3D Slicer's ``.seg.nrrd``, DICOM-SEG, a plain label map, a folder of
+masks. One part of a file is chosen by its name or number: ``FILE#NAME``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.dicom.read.segmentation import is_segmentation, read_segmentation
+from twintrack.errors import InputError
+from twintrack.imaging.label_grid import fit_labels
+from twintrack.io.nifti import nifti_label_names
+from twintrack.io.nrrd import nrrd_segments
+from twintrack.io.volumes import FILE_ENDINGS, read_volume
+from twintrack.io.voxel_file import read_voxels, shown
+from twintrack.labels import VESSEL_VALUES, vessel_of_segment
+from twintrack.system.paths import is_there
+from twintrack.volume import Geometry, Volume
+
+__all__ = ["LabelMap", "Part", "VesselMap", "read_label_map", "read_mask", "read_vessel_map"]
+
+TUMOUR_NAMES = frozenset(
+    ("tumor", "tumour", "pdac", "pdac lesion", "lesion", "neoplasm", "primary neoplasm", "tumor pdac")
+)
+"""Whole names, in small letters, of the part of a segmentation that is the tumour."""
+
+MOST_VALUES = 200
+"""An image has more values than that, a label map of all organs about 120."""
+
+MOST_LISTED = 12
+"""Values or names that a sentence lists."""
+
+MOST_OVERLAP = 0.01
+"""Largest share of a vessel that may be another one too; where it is, the first of the two has it."""
+
+MOST_FILES = 2000
+"""Files of a folder of masks."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One structure of a label map.
+
+    Attributes
+    ----------
+    name : str
+        What the file calls it; empty where it says nothing.
+    value : int
+        Of its voxels in its layer.
+    layer : int
+        Which layer of the map holds it.
+    codes : tuple of tuple of str
+        Scheme and value of coded concepts that say what it is.
+    """
+
+    name: str
+    value: int
+    layer: int = 0
+    codes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """What a file of labels holds.
+
+    Attributes
+    ----------
+    layers : tuple of Volume
+        Whole numbers, (z, y, x), 0 where there is nothing; several where structures may overlap.
+    parts : tuple of Part
+        The structures that the file names; empty for bare numbers.
+    """
+
+    layers: tuple[Volume, ...]
+    parts: tuple[Part, ...]
+
+    def mask(self, part: Part) -> Volume:
+        """Return a structure as uint8, 0 and 1."""
+        layer = self.layers[part.layer]
+        return layer.with_array((layer.array == part.value).astype(np.uint8))
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """All values other than 0, rising."""
+        return tuple(sorted({int(value) for layer in self.layers for value in _unique(layer.array) if value != 0}))
+
+
+@dataclass(frozen=True)
+class VesselMap:
+    """Vessels by name.
+
+    Attributes
+    ----------
+    labels : Volume
+        int32, (z, y, x).
+    names : dict of str to int
+        Value of each vessel in `labels`.
+    named_by : str
+        ``option``, ``file`` or ``folder``: who says which value is which vessel.
+    notes : tuple of str
+        What was left out.
+    """
+
+    labels: Volume
+    names: dict[str, int]
+    named_by: str
+    notes: tuple[str, ...] = ()
+
+
+def read_label_map(path: str | Path) -> LabelMap:
+    """Read a label map with the names that it holds.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, or its values are no labels: not whole numbers, or negative.
+    """
+    path = Path(path)
+    if not is_there(path):
+        raise InputError(f"{path}: no such file")
+    if is_segmentation(path):
+        return _from_segmentation(path)
+    lower = path.name.lower()
+    if lower.endswith((".nrrd", ".nhdr")):
+        return _from_nrrd(path)
+    labels = _whole(read_volume(path), path)
+    names: dict[str, int] = {}
+    if lower.endswith((".nii", ".nii.gz")):
+        try:
+            names = nifti_label_names(path)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from error
+    return LabelMap((labels,), tuple(Part(name, value) for name, value in names.items()))
+
+
+def read_mask(path: str | Path, grid: Geometry, what: str) -> tuple[Volume, tuple[str, ...]]:
+    """Read a mask onto the grid of its case: uint8, 0 and 1, (z, y, x); with what was done to it.
+
+    Any one value other than 0 is the mask's, 255 and 2 too. Of a file with several structures the one that is called
+    tumour is taken, or the one that stands after ``#`` in `path`, by name or number.
+
+    Parameters
+    ----------
+    path : path
+        The file; ``FILE#NAME`` or ``FILE#VALUE`` for a part of it.
+    grid : Geometry
+        Of the case.
+    what : str
+        What it is, for messages.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, does not say which of its structures is meant, or lies elsewhere.
+    """
+    file, chosen = _chosen(Path(path))
+    found = read_label_map(file)
+    mask = _one_structure(found, chosen, file, what)
+    try:
+        placed, warning = fit_labels(mask, grid, what)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    return placed, () if warning is None else (f"{file}: {warning}",)
+
+
+def read_vessel_map(
+    path: str | Path, given: Mapping[str, int | str] | None = None, default: Mapping[str, int] | None = None
+) -> VesselMap:
+    """Read vessels with their names: those given, else those that the file or the folder has inside, never numbers alone.
+
+    Parameters
+    ----------
+    path : path
+        Label map, DICOM-SEG, or a folder with a mask for each vessel.
+    given : mapping, optional
+        Value, or name in the file, of each vessel.
+    default : mapping, optional
+        Values where nothing else says which is which: for columns of manifests, whose numbering is agreed.
+
+    Raises
+    ------
+    InputError
+        If nothing says which value is which vessel, no wanted vessel is there, or the file is no label map.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return _from_folder(path, given)
+    found = read_label_map(path)
+    if given:
+        return _named(found, given, path)
+    wanted = _wanted(found.parts, path)
+    if wanted:
+        return _combined(found, wanted, path, "file")
+    if found.parts and not _numbers_only(found.parts):
+        raise InputError(
+            f"{path}: holds none of {', '.join(VESSEL_VALUES)}, but {_listed(part.name for part in found.parts)}; say "
+            "which is which with --vessel-names"
+        )
+    if default is not None:
+        return _named(found, dict(default), path)
+    if not found.values:
+        raise InputError(f"{path}: holds no label other than 0; give the map of the vessels")
+    raise InputError(
+        f"{path}: does not say which value is which vessel; it holds the values {_listed(map(str, found.values))}. Give "
+        "--vessel-names, e.g. AORTA=52"
+    )
+
+
+def _numbers_only(parts: Iterable[Part]) -> bool:
+    """Whether parts are called by numbers or by words for any label alone, as programs do where nobody named them."""
+    plain = {part.name.lower().removeprefix("segment").removeprefix("label").strip(" _-.") for part in parts}
+    return all(not name or name.isdecimal() for name in plain)
+
+
+def _named(found: LabelMap, given: Mapping[str, int | str], path: Path) -> VesselMap:
+    """Take the vessels that somebody named."""
+    wanted: dict[str, Part] = {}
+    for vessel, which in given.items():
+        if isinstance(which, int):
+            # Where a file describes its parts, a number is one of theirs; else it is a value, there or not.
+            alike = [part for part in found.parts if part.value == which]
+            wanted[vessel] = alike[0] if len(alike) == 1 else Part(vessel, which)
+            continue
+        alike = [part for part in found.parts if part.name.strip().casefold() == which.strip().casefold()]
+        if len(alike) != 1:
+            there = _listed(part.name for part in found.parts) if found.parts else "no names"
+            count = "no part" if not alike else f"{len(alike)} parts"
+            raise InputError(f"{path}: has {count} called {shown(which)} for {vessel}; it holds {there}")
+        wanted[vessel] = alike[0]
+    values = {value for layer in found.layers for value in _unique(layer.array).tolist()}
+    if not values & {part.value for part in wanted.values()}:
+        named = ", ".join(f"{vessel}={which}" for vessel, which in given.items())
+        raise InputError(
+            f"{path}: holds none of the vessels {named}; it holds the values {_listed(map(str, found.values)) or 'none'}; "
+            "give --vessel-names"
+        )
+    return _combined(found, wanted, path, "option")
+
+
+def _wanted(parts: Sequence[Part], path: Path) -> dict[str, Part]:
+    """Return the parts that are vessels by their own names or codes."""
+    found: dict[str, list[Part]] = {}
+    for part in parts:
+        vessel = vessel_of_segment(part.name, part.codes)
+        if vessel is not None:
+            found.setdefault(vessel, []).append(part)
+    for vessel, alike in found.items():
+        if len(alike) > 1:
+            raise InputError(
+                f"{path}: holds {len(alike)} parts that could be {vessel}: {_listed(part.name for part in alike)}; choose "
+                f"with --vessel-names {vessel}=NAME"
+            )
+    return {vessel: found[vessel][0] for vessel in VESSEL_VALUES if vessel in found}
+
+
+def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by: str) -> VesselMap:
+    """Put the wanted vessels into one map; tell what has no name."""
+    unnamed = [value for value in found.values if value not in {part.value for part in wanted.values()}]
+    if len(found.layers) == 1:
+        if len(unnamed) > MOST_VALUES:
+            raise InputError(
+                f"{path}: holds {len(found.values)} different values, as an image does and no map of vessels; give a label "
+                "map"
+            )
+        labels = found.layers[0].with_array(found.layers[0].array.astype(np.int32, copy=False))
+        names = {vessel: part.value for vessel, part in wanted.items()}
+        _refuse_shared(names, path)
+        named = {part.name for part in wanted.values()}
+        others = [part.name for part in found.parts if part.name not in named]
+        if others:
+            return VesselMap(labels, names, named_by, (f"{path.name}: not measured: {_listed(others)}",))
+        notes = (f"{path.name}: values without a name, not measured: {_listed(map(str, unnamed))}",) if unnamed else ()
+        return VesselMap(labels, names, named_by, notes)
+    masks = {vessel: found.mask(part) for vessel, part in wanted.items()}
+    named = {part.name for part in wanted.values()}
+    others = [part.name for part in found.parts if part.name not in named]
+    notes = (f"{path.name}: not measured: {_listed(others)}",) if others else ()
+    return _joined(masks, path, named_by, notes)
+
+
+def _joined(masks: Mapping[str, Volume], path: Path, named_by: str, notes: tuple[str, ...] = ()) -> VesselMap:
+    """Join masks on one grid; the first of two that share a voxel has it, and they may share few."""
+    first = next(iter(masks.values()))
+    labels = np.zeros(first.array.shape, dtype=np.int32)
+    names: dict[str, int] = {}
+    for vessel, mask in masks.items():
+        inside = mask.array != 0
+        taken = inside & (labels != 0)
+        count, shared = int(np.count_nonzero(inside)), int(np.count_nonzero(taken))
+        if shared > MOST_OVERLAP * max(count, 1):
+            other = next(name for name, value in names.items() if bool((labels[taken] == value).any()))
+            raise InputError(
+                f"{path}: {vessel} and {other} share {shared:,} of the {count:,} voxels of {vessel}; a voxel can belong to "
+                "one vessel only"
+            )
+        names[vessel] = VESSEL_VALUES.get(vessel) or 100 + len(names)
+        labels[inside & (labels == 0)] = names[vessel]
+    return VesselMap(Volume(labels, first.geometry), names, named_by, notes)
+
+
+def _refuse_shared(names: Mapping[str, int], path: Path) -> None:
+    for vessel, value in names.items():
+        for other, its in names.items():
+            if other != vessel and its == value:
+                raise InputError(f"{path}: {vessel} and {other} have the same value {value}; give each its own")
+
+
+def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselMap:
+    """Read a folder with a mask for each vessel, named by its file, as TotalSegmentator writes them."""
+    files: dict[str, Path] = {}
+    for number, path in enumerate(sorted(folder.iterdir())):
+        if number > MOST_FILES:
+            raise InputError(f"{folder}: holds more than {MOST_FILES:,} files; give a folder of masks")
+        ending = next((end for end in reversed(FILE_ENDINGS) if path.name.lower().endswith(end)), None)
+        if ending is not None and path.is_file() and not path.name.startswith("."):
+            stem = path.name[: -len(ending)].removesuffix(".seg")
+            if stem in files:
+                raise InputError(f"{folder}: holds two files called {shown(stem)}; leave one")
+            files[stem] = path
+    if not files:
+        raise InputError(f"{folder}: holds no masks; give a label map, or a folder with a file for each vessel")
+    wanted: dict[str, Path] = {}
+    if given:
+        by_name = {stem.casefold(): path for stem, path in files.items()}
+        for vessel, which in given.items():
+            if not isinstance(which, str) or which.strip().casefold() not in by_name:
+                raise InputError(
+                    f"{folder}: has no mask {which} for {vessel}; in a folder of masks name a file, as "
+                    f"{vessel}={next(iter(files))}"
+                )
+            wanted[vessel] = by_name[which.strip().casefold()]
+    else:
+        parts = [Part(stem, number) for number, stem in enumerate(files)]
+        wanted = {vessel: files[part.name] for vessel, part in _wanted(parts, folder).items()}
+    if not wanted:
+        raise InputError(
+            f"{folder}: holds no file named after one of {', '.join(VESSEL_VALUES)}, but {_listed(files)}; say which is "
+            "which with --vessel-names"
+        )
+    masks: dict[str, Volume] = {}
+    grid: Geometry | None = None
+    for vessel, path in wanted.items():
+        mask = _one_structure(read_label_map(path), None, path, vessel)
+        grid = grid or mask.geometry
+        placed, warning = fit_labels(mask, grid, f"{vessel} ({path.name})")
+        if warning is not None:
+            raise InputError(f"{path}: lies on another grid than {next(iter(wanted.values())).name}; resample it")
+        masks[vessel] = placed
+    others = [stem for stem, path in files.items() if path not in wanted.values()]
+    notes = (f"{folder.name}: not measured: {_listed(others)}",) if others else ()
+    return _joined(masks, folder, "option" if given else "folder", notes)
+
+
+def _one_structure(found: LabelMap, chosen: str | None, path: Path, what: str) -> Volume:
+    """Return the one structure that is meant, as 0 and 1."""
+    if chosen is not None:
+        return _by_choice(found, chosen, path)
+    values = found.values
+    if len(found.layers) == 1 and len(values) <= 1:
+        layer = found.layers[0]
+        return layer.with_array((layer.array != 0).astype(np.uint8))
+    tumours = [part for part in found.parts if " ".join(part.name.lower().replace("_", " ").split()) in TUMOUR_NAMES]
+    if len(tumours) == 1:
+        return found.mask(tumours[0])
+    if len(found.parts) == 1:
+        return found.mask(found.parts[0])
+    if found.parts:
+        held = _listed(part.name or str(part.value) for part in found.parts)
+    else:
+        held = f"the values {_listed(map(str, values))}"
+    example = found.parts[0].name if found.parts else values[0]
+    raise InputError(f"{path}: {what} is one of {held}; say which one: {path.name}#{example}")
+
+
+def _by_choice(found: LabelMap, chosen: str, path: Path) -> Volume:
+    alike = [part for part in found.parts if part.name.strip().casefold() == chosen.strip().casefold()]
+    if not alike and chosen.isdecimal() and len(chosen) < 10:
+        if len(found.layers) == 1:
+            alike = [Part("", int(chosen))] if int(chosen) in found.values else []
+        else:
+            alike = [part for part in found.parts if part.value == int(chosen)]
+    if len(alike) != 1:
+        held = _listed([part.name for part in found.parts if part.name] or map(str, found.values))
+        count = "no part" if not alike else f"{len(alike)} parts"
+        raise InputError(f"{path}: has {count} called {shown(chosen)}; it holds {held or 'nothing'}")
+    return found.mask(alike[0])
+
+
+def _chosen(path: Path) -> tuple[Path, str | None]:
+    """Divide ``FILE#PART``, unless a file has that whole name."""
+    if "#" not in path.name or is_there(path):
+        return path, None
+    name, _, part = path.name.rpartition("#")
+    return path.with_name(name), part
+
+
+def _from_segmentation(path: Path) -> LabelMap:
+    segments = read_segmentation(path)
+    layers: list[NDArray[np.int32]] = []
+    parts = []
+    for segment in segments:
+        inside = segment.mask.array
+        place = next((n for n, layer in enumerate(layers) if not bool((layer[inside] != 0).any())), len(layers))
+        if place == len(layers):
+            layers.append(np.zeros(inside.shape, np.int32))
+        layers[place][inside] = segment.number
+        parts.append(Part(segment.name, segment.number, place, segment.codes))
+    grid = segments[0].mask.geometry
+    return LabelMap(tuple(Volume(layer, grid) for layer in layers), tuple(parts))
+
+
+def _from_nrrd(path: Path) -> LabelMap:
+    try:
+        layout, segments = nrrd_segments(path)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    parts = tuple(Part(one.name, one.value, one.layer, (one.code,) if any(one.code) else ()) for one in segments)
+    if layout.layers == 1:
+        return LabelMap((_whole(read_volume(path), path),), parts)
+    try:
+        array = read_voxels(path, layout)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    layers = [Volume(np.ascontiguousarray(array[..., number]), layout.geometry) for number in range(layout.layers)]
+    return LabelMap(tuple(_whole(layer, path) for layer in layers), parts)
+
+
+def _whole(volume: Volume, path: Path) -> Volume:
+    """Refuse what cannot be labels."""
+    array = volume.array
+    if array.dtype.kind == "f":
+        if not np.array_equal(array, np.rint(array)):
+            raise InputError(f"{path}: holds values between whole numbers, as a map or an image does; give labels")
+        if float(np.abs(array).max(initial=0)) >= 2**31:
+            raise InputError(f"{path}: holds values that are no labels; give labels")
+        array = array.astype(np.int32)
+    if array.dtype.kind == "i" and int(array.min(initial=0)) < 0:
+        raise InputError(f"{path}: holds negative values, as an image does; give labels, which begin at 0")
+    if int(array.max(initial=0)) >= 2**31:
+        raise InputError(f"{path}: holds values that are no labels; give labels")
+    return volume.with_array(array)
+
+
+def _unique(array: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Return the values of labels, slice by slice: quicker and smaller than sorting them all."""
+    found: set[int] = set()
+    for part in array:
+        found.update(np.unique(part).tolist())
+    return np.array(sorted(found), np.int64)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Write some of many names."""
+    texts = [shown(name) if not name.isdecimal() else name for name in names]
+    more = len(texts) - MOST_LISTED
+    return ", ".join(texts[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
