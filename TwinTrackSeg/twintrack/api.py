@@ -368,7 +368,8 @@ def read_result(folder: str | Path) -> Result:
     --------
     >>> import tempfile, twintrack as tt
     >>> with tempfile.TemporaryDirectory() as place, tt.load_bundle("demo") as model:
-    ...     folder = tt.segment(tt.make_phantom(7).ct, model, device="cpu").save(place + "/result")
+    ...     part = tt.segment(tt.make_phantom(7).ct, model, roi=(80, 104, 60, 84, 24, 36), device="cpu")
+    ...     folder = part.save(place + "/result")
     ...     result = tt.read_result(folder)
     >>> result.label_names["tumor"]
     1
