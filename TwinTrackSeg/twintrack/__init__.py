@@ -21,6 +21,7 @@ _HOMES = {
         *("read_result", "segment"),
     ),
     "twintrack.calibration": ("Calibrator", "read_calibrator", "write_calibrator"),
+    "twintrack.labels": ("VESSEL_VALUES",),
     "twintrack.errors": ("BundleError", "Cancelled", "InputError", "OutputError", "RoiError", "TwinTrackError"),
     "twintrack.io.volumes": ("read_volume", "write_volume"),
     "twintrack.metrics": ("CaseMetrics", "evaluate_case"),
@@ -43,4 +44,4 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -18,6 +18,7 @@ from twintrack.errors import RoiError as RoiError
 from twintrack.errors import TwinTrackError as TwinTrackError
 from twintrack.io.volumes import read_volume as read_volume
 from twintrack.io.volumes import write_volume as write_volume
+from twintrack.labels import VESSEL_VALUES as VESSEL_VALUES
 from twintrack.metrics import CaseMetrics as CaseMetrics
 from twintrack.metrics import evaluate_case as evaluate_case
 from twintrack.phantom import PhantomCase as PhantomCase

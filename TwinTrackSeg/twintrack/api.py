@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack.errors import InputError
-from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Volume
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
 
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
+    from twintrack.inference.loaded_model import LoadedModel
     from twintrack.invasion import InvasionResult
     from twintrack.io.ct import Ct
     from twintrack.pipeline import Segmentation
@@ -38,9 +38,6 @@ __all__ = [
     "read_result",
     "segment",
 ]
-
-DEMO = "demo"
-"""Name of the bundle that ships with the package."""
 
 
 class Model:
@@ -58,7 +55,7 @@ class Model:
         from twintrack.inference.loaded_model import LoadedModel
 
         self.bundle = bundle
-        self.loaded = LoadedModel(bundle)
+        self._networks: LoadedModel | None = LoadedModel(bundle)
 
     def __enter__(self) -> Model:
         return self
@@ -68,10 +65,22 @@ class Model:
     ) -> None:
         self.close()
 
+    @property
+    def networks(self) -> LoadedModel:
+        """The networks; one run at a time has their turn."""
+        if self._networks is None:
+            raise InputError(f"the model {self.bundle.name!r} is closed; open it again with load_bundle")
+        return self._networks
+
     def close(self) -> None:
         """Let go of the networks and of temporary files; the model cannot be used any more."""
-        self.loaded.drop()
+        if self._networks is not None:
+            self._networks.drop()
+            self._networks = None
         self.bundle.close()
+
+    def __repr__(self) -> str:
+        return f"<Model {self.bundle.name} {self.bundle.version}>"
 
 
 def load_bundle(path: str | Path) -> Model:
@@ -100,12 +109,18 @@ def load_bundle(path: str | Path) -> Model:
     >>> model.bundle.demo, model.bundle.members
     (True, 3)
     """
-    from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
+    from twintrack.bundle.model_bundle import Bundle
 
-    return Model(Bundle.open(demo_bundle_path() if str(path) == DEMO and not Path(path).exists() else path))
+    return Model(Bundle.open(_bundle_path(path)))
 
 
-@dataclass(frozen=True)
+def _bundle_path(path: str | Path) -> Path:
+    from twintrack.bundle.model_bundle import bundle_path
+
+    return bundle_path(path)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Result:
     """A segmented CT: what is in a result folder.
 
@@ -129,6 +144,11 @@ class Result:
     summary: dict[str, Any]
     vessels: dict[str, Any] | None
     score: Volume | None = None
+
+    def __repr__(self) -> str:
+        size = " x ".join(str(n) for n in self.probability.geometry.size)
+        volume_ml = (self.summary.get("volume_ml") or {}).get("at_threshold")
+        return f"<{type(self).__name__} of {size} voxels, tumour {volume_ml} mL at {self.summary['threshold']:g}>"
 
     @property
     def label_names(self) -> dict[str, int]:
@@ -194,7 +214,7 @@ class Result:
         return saved.files
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class SegmentResult(Result):
     """A `Result` as `segment` gives it, which can be saved as a result folder.
 
@@ -239,7 +259,7 @@ class SegmentResult(Result):
 
 def segment(
     ct: str | Path | Volume,
-    model: Model,
+    model: Model | str | Path,
     settings: SegmentSettings | None = None,
     *,
     progress: Progress = no_progress,
@@ -252,8 +272,8 @@ def segment(
     ----------
     ct : path or Volume
         Volume file (NIfTI, NRRD, MHA), DICOM folder, ZIP archive or file of a series; or a `Volume` of HU on any grid.
-    model : Model
-        From `load_bundle`.
+    model : Model or path
+        From `load_bundle`, whose networks stay loaded; or a bundle, which is opened for this one CT.
     settings : SegmentSettings, optional
         All options at once.
     progress, cancel
@@ -290,16 +310,20 @@ def segment(
     """
     from twintrack.io.ct import Ct, check_hu, load_ct
     from twintrack.pipeline import segment as run
-    from twintrack.results.folder import describe
+    from twintrack.results.folder import check_dicom_asked, describe
 
     settings = dataclasses.replace(settings or SegmentSettings(), **_known(options))
+    if not isinstance(model, Model):
+        with load_bundle(model) as opened:
+            return segment(ct, opened, settings, progress=progress, cancel=cancel)
     if isinstance(ct, Volume):
         check_hu(ct, "the CT")
         read = Ct(ct, "file")
     else:
         read = load_ct(ct, settings.series)
-    store = model.loaded.store(settings)
-    with model.loaded.turn:
+    check_dicom_asked(settings, read, "the CT" if isinstance(ct, Volume) else str(ct))
+    with model.networks.turn:
+        store = model.networks.store(settings)
         found = run(read.volume, model.bundle, settings, store=store, progress=progress, cancel=cancel)
     summary = describe(read, found, model.bundle, settings) | {"seconds": found.seconds}
     return SegmentResult(
@@ -344,7 +368,8 @@ def read_result(folder: str | Path) -> Result:
     --------
     >>> import tempfile, twintrack as tt
     >>> with tempfile.TemporaryDirectory() as place, tt.load_bundle("demo") as model:
-    ...     folder = tt.segment(tt.make_phantom(7).ct, model, device="cpu").save(place + "/result")
+    ...     part = tt.segment(tt.make_phantom(7).ct, model, roi=(80, 104, 60, 84, 24, 36), device="cpu")
+    ...     folder = part.save(place + "/result")
     ...     result = tt.read_result(folder)
     >>> result.label_names["tumor"]
     1
@@ -357,7 +382,7 @@ def read_result(folder: str | Path) -> Result:
 def calibrate(
     sources: str | Path | Sequence[str | Path],
     *,
-    model: str | Path | None = None,
+    model: Model | str | Path | None = None,
     target: str = "mhr",
     rater: int | None = None,
     bins: int | None = 250,
@@ -376,8 +401,8 @@ def calibrate(
     sources : path or sequence of path
         Manifests (CSV with ``case``, ``score`` or, with `model`, ``image``, and ``annotation_1 ... annotation_N``) and
         sketches of other cases (``.npz``).
-    model : path, optional
-        Bundle that scores the ``image`` of each row.
+    model : Model or path, optional
+        Model or bundle that scores the ``image`` of each row.
     target : str
         ``mhr``, ``single-rater`` (with `rater`, from 1) or ``hard-label``.
     bins : int or None
@@ -407,7 +432,7 @@ def calibrate(
     given = [sources] if isinstance(sources, str | Path) else list(sources)
     sketch = sketch_cases(
         given,
-        bundle_path=model,
+        bundle_path=None if model is None else model.bundle.path if isinstance(model, Model) else _bundle_path(model),
         domain=domain,
         weighting=weighting,
         device=device,
@@ -485,7 +510,7 @@ def evaluate(
 def measure_vessels(
     probability: Volume,
     vessels: Volume,
-    names: Mapping[str, int] = VESSEL_VALUES,
+    names: Mapping[str, int],
     *,
     rules: str = "nccn",
     progress: Progress = no_progress,
@@ -500,7 +525,8 @@ def measure_vessels(
     vessels : Volume
         Label map of whole numbers in the same place.
     names : mapping of str to int
-        Value of each vessel in `vessels`.
+        Value of each vessel in `vessels`; `VESSEL_VALUES` is the numbering of the CURVAS challenge and the phantoms.
+        Never guessed: another map's 1 may be a spleen.
     rules : str
         Rule set for the contact pattern: ``nccn``, ``ahpba``, ``alliance`` or ``dpcg``.
     progress, cancel
@@ -521,7 +547,7 @@ def measure_vessels(
     --------
     >>> import twintrack as tt
     >>> case = tt.make_phantom(7)
-    >>> found = tt.measure_vessels(case.true_mhr, case.vessels)
+    >>> found = tt.measure_vessels(case.true_mhr, case.vessels, tt.VESSEL_VALUES)
     >>> all(0 <= angle <= 360 for angle in found.vessels["SMV"].angle_deg)
     True
     """

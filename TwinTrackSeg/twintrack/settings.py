@@ -28,7 +28,7 @@ Box = tuple[int, int, int, int, int, int]
 
 @dataclass(frozen=True)
 class SegmentSettings:
-    """Options of one run.
+    """Options of one segmentation run.
 
     Attributes
     ----------

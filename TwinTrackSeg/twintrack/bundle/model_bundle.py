@@ -22,7 +22,10 @@ from twintrack.system.ownership import is_litter
 from twintrack.system.paths import file_sha256, is_there
 from twintrack.system.private_folder import PrivateFolder
 
-__all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "Bundle", "demo_bundle_path"]
+__all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "Bundle", "bundle_path", "demo_bundle_path"]
+
+DEMO = "demo"
+"""What the shipped demo bundle is called where a bundle is asked for."""
 
 CHECKPOINT_NAME = "checkpoint_final.pth"
 """File name of a member's weights in its fold folder, as nnU-Net writes it."""
@@ -284,6 +287,17 @@ class Bundle:
             overlapping = any(isinstance(value, list) and len(value) > 1 for value in dataset["labels"].values())
             if stage == "fine" and overlapping and len(self.tumor_labels) != 1:
                 raise BundleError(f"{where}: regions overlap, so bundle.json must name exactly one tumour region")
+
+
+def bundle_path(name: str | Path) -> Path:
+    """Return the place of a bundle: the shipped one for the word ``demo``, unless something there has that name.
+
+    Raises
+    ------
+    BundleError
+        If this installation has no demo bundle.
+    """
+    return demo_bundle_path() if str(name) == DEMO and not is_there(Path(name)) else Path(name)
 
 
 def demo_bundle_path() -> Path:

@@ -198,7 +198,17 @@ def _listed(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_calibrator(path: str | Path) -> Calibrator:
-    """Read ``calibrator.json``.
+    """Read the calibrator in a ``calibrator.json``.
+
+    Parameters
+    ----------
+    path : path
+        What ``twintrack calibrate`` or `write_calibrator` wrote.
+
+    Returns
+    -------
+    Calibrator
+        A function of a score array in [0, 1].
 
     Raises
     ------

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twintrack.cli.options import Overwrite, Verbose, parse_pair, progress_bar, start_log
+from twintrack.cli.options import Overwrite, Verbose, bundle_named, parse_pair, progress_bar, start_log
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.system.terminal import say, say_lines
 
@@ -113,7 +113,9 @@ def bundle_create(
 
 
 @bundle_app.command("verify")
-def bundle_verify(bundle: Annotated[Path, typer.Argument()], verbose: Verbose = False) -> None:
+def bundle_verify(
+    bundle: Annotated[Path, typer.Argument(parser=bundle_named, metavar="BUNDLE")], verbose: Verbose = False
+) -> None:
     """Check every file of a bundle against its hash, and that networks and calibrator can be used."""
     start_log(verbose)
     from twintrack.bundle.model_bundle import Bundle
@@ -128,7 +130,11 @@ def bundle_verify(bundle: Annotated[Path, typer.Argument()], verbose: Verbose = 
 
 
 @bundle_app.command("show")
-def bundle_show(bundle: Annotated[Path, typer.Argument()], as_json: Json = False, verbose: Verbose = False) -> None:
+def bundle_show(
+    bundle: Annotated[Path, typer.Argument(parser=bundle_named, metavar="BUNDLE")],
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
     """Describe a bundle: as text on a terminal, as JSON otherwise."""
     start_log(verbose)
     from twintrack.bundle.describe import bundle_text

@@ -19,6 +19,7 @@ from twintrack.cli.options import (
     OutFolder,
     Overwrite,
     Verbose,
+    bundle_named,
     own_calibrator,
     progress_bar,
     start_log,
@@ -82,7 +83,12 @@ class Region(str, Enum):
 
 def cohort(
     manifest: Annotated[Path, typer.Argument(help="CSV with case and image; optional vessels.")],
-    bundle: Annotated[Path, typer.Option(help="Model bundle: a folder or a zip, visible from all workers.")],
+    bundle: Annotated[
+        Path,
+        typer.Option(
+            help="Model bundle: a folder or a zip, visible from all workers.", parser=bundle_named, metavar="PATH"
+        ),
+    ],
     out: OutFolder,
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from twintrack.cli.options import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
+from twintrack.cli.options import (
+    Device,
+    DeviceOption,
+    OutFolder,
+    Overwrite,
+    Verbose,
+    bundle_named,
+    progress_bar,
+    start_log,
+)
 from twintrack.errors import InputError
 from twintrack.system.terminal import say
 
@@ -33,7 +42,12 @@ def table1(
     ] = None,
     bundle: Annotated[
         Path | None,
-        typer.Option(help="Segmenter (default: the demo bundle, which knows phantoms only).", show_default=False),
+        typer.Option(
+            help="Segmenter (default: the demo bundle, which knows phantoms only).",
+            parser=bundle_named,
+            metavar="PATH",
+            show_default=False,
+        ),
     ] = None,
     bins: Annotated[int, typer.Option(min=2, help="Equal-mass bins of every calibrator.")] = 250,
     rater: Annotated[int, typer.Option(min=1, help="The rater of the row single-rater.")] = 1,

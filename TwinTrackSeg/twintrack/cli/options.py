@@ -25,6 +25,7 @@ __all__ = [
     "OutFolder",
     "Overwrite",
     "Verbose",
+    "bundle_named",
     "own_calibrator",
     "parse_pair",
     "progress_bar",
@@ -59,10 +60,18 @@ DeviceOption = Annotated[Device, typer.Option(help="Where the networks run.")]
 BackendOption = Annotated[
     Backend, typer.Option(help="What runs them on a CPU.", show_default="auto: OpenVINO where it is installed")
 ]
+
 CalibratorOption = Annotated[
     Path | None,
     typer.Option(help="Calibrator file (of twintrack calibrate) in place of the bundle's.", show_default=False),
 ]
+
+
+def bundle_named(text: str) -> Path:
+    """Read the option ``--bundle``: a path, or ``demo`` for the shipped bundle."""
+    from twintrack.bundle.model_bundle import bundle_path
+
+    return bundle_path(text)
 
 
 def own_calibrator(path: Path | None, no_calibration: bool) -> str | None:

@@ -17,6 +17,7 @@ from twintrack.cli.options import (
     OutFolder,
     Overwrite,
     Verbose,
+    bundle_named,
     own_calibrator,
     progress_bar,
     start_log,
@@ -48,7 +49,9 @@ def demo(
 def segment(
     ct: Annotated[Path, typer.Argument(help="NIfTI/NRRD/MHA file, DICOM folder or ZIP, or one file of the series.")],
     out: OutFolder,
-    bundle: Annotated[Path | None, typer.Option(help="Model bundle: a folder or a zip.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Model bundle: a folder or a zip.", parser=bundle_named, metavar="PATH")
+    ] = None,
     series: Annotated[
         str | None, typer.Option("--series", "--series-uid", help="UID of the DICOM series, where there are several.")
     ] = None,

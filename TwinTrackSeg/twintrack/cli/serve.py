@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from twintrack.cli.options import Backend, BackendOption, Device, DeviceOption, Verbose, start_log
+from twintrack.cli.options import Backend, BackendOption, Device, DeviceOption, Verbose, bundle_named, start_log
 from twintrack.system.terminal import say, say_error
 
 __all__ = ["certificates", "serve"]
@@ -20,7 +20,10 @@ WATCH_S = 4.0
 
 
 def serve(
-    bundle: Annotated[Path, typer.Option(help="OfferedModel bundle that is kept loaded: a folder or a zip.")],
+    bundle: Annotated[
+        Path,
+        typer.Option(help="Model bundle that is kept loaded: a folder or a zip.", parser=bundle_named, metavar="PATH"),
+    ],
     host: Annotated[
         str, typer.Option(help="Where to listen; 0.0.0.0 for all networks, which needs --tls.")
     ] = "127.0.0.1",

@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twintrack.cli.cohort import InsecureOption, SchedulerOption, WaitOption, cluster
-from twintrack.cli.options import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
+from twintrack.cli.options import (
+    Device,
+    DeviceOption,
+    OutFolder,
+    Overwrite,
+    Verbose,
+    bundle_named,
+    progress_bar,
+    start_log,
+)
 from twintrack.execution.cluster.versions import WAIT_FOR_WORKERS_S
 from twintrack.system.terminal import say, say_error
 
@@ -50,7 +59,9 @@ def calibrate(
         typer.Argument(help="CSV with case, score (or image) and annotation_1..N; or sketches (.npz); also several."),
     ],
     out: Annotated[Path | None, typer.Option(help="The calibrator.json to write.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Bundle that scores the column image.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle that scores the column image.", parser=bundle_named, metavar="PATH")
+    ] = None,
     target: Annotated[Target, typer.Option(help="What to fit.")] = Target.MHR,
     rater: Annotated[int | None, typer.Option(help="The rater of --target single-rater, from 1.")] = None,
     bins: Annotated[int | None, typer.Option(help="Equal-mass bins.", show_default="250")] = None,

@@ -1,4 +1,4 @@
-"""Which processor the networks run on."""
+"""The processors there are, and the one that networks run on; what is done where it is too small: `network_store`."""
 
 from __future__ import annotations
 
@@ -72,9 +72,6 @@ def _problem_with(name: str) -> str | None:
     return (
         None if bool(torch.allclose(result, torch.full_like(result, 27.0))) else "a small convolution comes out wrong"
     )
-
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

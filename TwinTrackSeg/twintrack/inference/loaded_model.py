@@ -54,7 +54,7 @@ class LoadedModel:
         return cls(bundle)
 
     def store(self, settings: SegmentSettings) -> NetworkStore:
-        """Return the networks for a run with these settings, in the state of a run that begins.
+        """Return the networks, made for these settings at the first call; a run starts them anew when it has its turn.
 
         Raises
         ------
@@ -64,8 +64,6 @@ class LoadedModel:
         with self._making:
             if self._store is None:
                 self._store = NetworkStore(settings.device, settings.backend)
-            else:
-                self._store.start(settings.device, settings.backend)
             return self._store
 
     def drop(self) -> None:

@@ -119,6 +119,8 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     """
     import SimpleITK as sitk
 
+    if not str(path).lower().endswith(FILE_ENDINGS):
+        raise OutputError(f"{path}: not the name of a volume file; use one that ends with .nii.gz, .nrrd or .mha")
     try:
         str(path).encode("utf-8")  # SimpleITK ends the process for a name that is not
         Path(path).open("ab").close()  # it would say on the terminal what is wrong, in its own words

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "COMMAND",
     "RESULT_FILES",
+    "check_dicom_asked",
     "check_result_folder",
     "describe",
     "measure_files",
@@ -120,11 +121,7 @@ def segment_file(
         report(0.0, "reading the CT")
         ct = load_ct(source, settings.series)
     inputs += ct.series.files if ct.series is not None else ()
-    if settings.dicom and ct.series is None:
-        raise InputError(
-            f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
-            "from the result with twintrack export --make-series"
-        )
+    check_dicom_asked(settings, ct, str(source))
     check_output(out, ct.volume.array.size)
     each_s = SECONDS_PER_MEGAVOXEL * ct.volume.array.size / 1e6
     stages.expect("read", READ_S + each_s)
@@ -143,6 +140,21 @@ def segment_file(
             cancel.check()
     stages.finish("done")
     return Path(out)
+
+
+def check_dicom_asked(settings: SegmentSettings, ct: Ct, source: str) -> None:
+    """Refuse a wish for DICOM objects of what is no series.
+
+    Raises
+    ------
+    InputError
+        Begins with `source`.
+    """
+    if settings.dicom and ct.series is None:
+        raise InputError(
+            f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
+            "from the result with twintrack export --make-series"
+        )
 
 
 def save_result(

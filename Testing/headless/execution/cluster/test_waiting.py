@@ -93,7 +93,7 @@ def test_work_goes_on_with_workers_that_come_in_time(lone_scheduler, start_worke
             workers.append(start_worker())  # as a queue does, in its own time
 
     def slow(number: int) -> int:
-        time.sleep(0.05)
+        time.sleep(0.2)  # long beside `LOOK_EVERY_S`, so that the new worker is seen at work
         return number
 
     with Client(lone_scheduler) as client:

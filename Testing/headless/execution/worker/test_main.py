@@ -83,8 +83,8 @@ def test_cancel_and_a_closed_input_end_the_run(request_file, tmp_path, ending):
 
 def test_programs_of_others_find_the_worker_at_its_short_address(request_file, tmp_path):
     process = start(changed(request_file, tmp_path, input=str(tmp_path / "none.nii.gz")), "twintrack.worker")
-    (last,) = events(process.communicate(timeout=60)[0])
-    assert (process.returncode, last["event"], last["kind"]) == (2, "error", "InputError")
+    *_, last = events(process.stdout.read())
+    assert (process.wait(60), last["event"], last["kind"]) == (2, "error", "InputError")
 
 
 def test_bad_input_is_an_error_event_with_the_sentence(request_file, tmp_path):

@@ -190,6 +190,7 @@ def _result(case: Job, events: Events, cancel: CancelToken) -> Path:
     settings = SegmentSettings.from_json({**case.settings, **own})
     cancel.check()
     store = _loaded.store(settings)
+    store.start(settings.device, settings.backend)  # so that the first event tells this run's device
     out, progress = Path(case.folder) / "result", told_progress(events, store)
     return segment_file(case.source, _loaded.bundle, out, settings, store=store, progress=progress, cancel=cancel)
 

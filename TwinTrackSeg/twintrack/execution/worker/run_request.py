@@ -60,6 +60,8 @@ def _run(request: object, events: Events, cancel: CancelToken, model: LoadedMode
     settings = SegmentSettings.from_json(values)
     cancel.check()
     store = None if model is None or address else model.store(settings)
+    if store is not None:
+        store.start(settings.device, settings.backend)  # so that the first event tells this run's device
     report = told_progress(events, store)
     if address:
         return _segment_there(source, bundle, out, settings, address, certificates, report, cancel)

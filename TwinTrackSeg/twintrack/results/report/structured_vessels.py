@@ -13,7 +13,7 @@ from twintrack.results.report.wording import MISSING, number, percent, with_unit
 
 __all__ = ["HUMAN_ITEMS", "StructuredVessel", "structured_vessels"]
 
-VESSELS = (
+TEMPLATE_ROWS = (
     ("SMA", "Superior mesenteric artery", True),
     ("CELIAC", "Celiac trunk", True),
     ("CHA", "Common hepatic artery", True),
@@ -63,7 +63,7 @@ def structured_vessels(invasion: Mapping[str, object] | None) -> list[Structured
     if not isinstance(invasion, Mapping) or not isinstance(vessels, Mapping):
         return []
     levels = invasion.get("thresholds")
-    return [_row(title, is_artery, vessels.get(name), levels) for name, title, is_artery in VESSELS]
+    return [_row(title, is_artery, vessels.get(name), levels) for name, title, is_artery in TEMPLATE_ROWS]
 
 
 def _row(title: str, is_artery: bool, vessel: object, levels: object) -> StructuredVessel:
