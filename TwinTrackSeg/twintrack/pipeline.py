@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from twintrack.bundle.suitability import assess
 from twintrack.errors import BundleError, InputError
+from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
-from twintrack.invasion.vessel_map import fitted_to
-from twintrack.io.volumes import read_volume
+from twintrack.io.label_maps import read_vessel_map
 from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.progress.stages import Stages
 from twintrack.settings import SegmentSettings
-from twintrack.volume import Volume
+from twintrack.volume import Geometry, Volume
 
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from twintrack.inference import NetworkStore, Roi
     from twintrack.invasion import InvasionResult
 
-__all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "segment"]
+__all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
 
 EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 0.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
@@ -133,7 +133,7 @@ def segment(
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
     stages = stages or Stages(progress, EXPECTED_S)
-    given_vessels = _read_vessels(ct, settings)
+    given_vessels = _given_vessels(ct, settings)
     calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
     if store is None:
         store = NetworkStore(settings.device, settings.backend, keep=False)
@@ -226,21 +226,39 @@ def chosen_calibrator(bundle: Bundle, own: str | None) -> Calibrator:
     return calibrator
 
 
-def _read_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mapping[str, int], tuple[str, ...]] | None:
+def read_vessels(
+    path: str | Path, names: Mapping[str, int | str] | None, grid: Geometry, *, default: Mapping[str, int] | None = None
+) -> tuple[Volume, Mapping[str, int], tuple[str, ...]]:
+    """Read the given vessel map onto a grid; with its names, and what was done to it.
+
+    Raises
+    ------
+    InputError
+        If it is no such map, nothing says which vessel is which, it lies elsewhere, or a vessel cannot be what it is
+        called.
+    """
+    from twintrack.invasion.plausible import plausible_vessels
+
+    read = read_vessel_map(path, names, default)
+    try:
+        labels, dropped = plausible_vessels(read.labels, read.names)
+        fitted, warning = fit_labels(labels, grid, "the vessel map")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return fitted, read.names, (*read.notes, *dropped, *(() if warning is None else (warning,)))
+
+
+def _given_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mapping[str, int], tuple[str, ...]] | None:
     """Read the given vessel map on the CT's grid, turned to LPS axes; with its names and what was done to it."""
     from twintrack.invasion import check_rules
 
     check_rules(settings.rules)
     if settings.vessels is None:
         return None
-    vessels = read_volume(settings.vessels)
-    if not np.array_equal(vessels.array, np.rint(vessels.array)):
-        raise InputError(f"{settings.vessels}: a vessel map needs whole-number labels")
-    try:
-        fitted, warning = fitted_to(vessels.with_array(vessels.array.astype(np.int32)), ct.geometry)
-    except InputError as error:
-        raise InputError(f"{settings.vessels}: {error}") from error
-    return fitted.to_lps(), settings.vessel_names or VESSEL_VALUES, () if warning is None else (warning,)
+    fitted, names, notes = read_vessels(
+        settings.vessels, settings.vessel_names, ct.geometry, default=VESSEL_VALUES if settings.curvas_numbers else None
+    )
+    return fitted.to_lps(), names, notes
 
 
 def _measure_vessels(

@@ -54,7 +54,9 @@ class SegmentSettings:
     vessels : str, optional
         Label map with the vessels, in the CT's place; used instead of the vessels that the bundle predicts.
     vessel_names : mapping
-        Value of each vessel in `vessels`.
+        Value of each vessel in `vessels`, or what the file calls it; without, the names that the file has inside count.
+    curvas_numbers : bool
+        Whether a vessel map without names inside has the numbers 1 to 5 of the CURVAS challenge, as in manifests.
     series : str, optional
         SeriesInstanceUID of the DICOM series that is meant, where the input holds several.
     rules : str
@@ -71,7 +73,8 @@ class SegmentSettings:
     keep_score: bool = False
     dicom: bool = False
     vessels: str | None = None
-    vessel_names: Mapping[str, int] | None = None
+    vessel_names: Mapping[str, int | str] | None = None
+    curvas_numbers: bool = False
     series: str | None = None
     rules: str = "nccn"
 
@@ -110,7 +113,7 @@ class SegmentSettings:
 _TYPES: dict[str, tuple[type, ...]] = {
     "roi": (str, tuple),
     "threshold": (int, float),
-    **dict.fromkeys(("every_tile", "calibrate", "keep_score", "dicom"), (bool,)),
+    **dict.fromkeys(("every_tile", "calibrate", "keep_score", "dicom", "curvas_numbers"), (bool,)),
     **dict.fromkeys(("device", "backend", "rules"), (str,)),
     **dict.fromkeys(("vessels", "series", "calibrator"), (str, type(None))),
     "vessel_names": (dict, type(None)),
@@ -121,15 +124,19 @@ def _check_type(key: str, value: object) -> None:
     """Refuse a JSON value of another kind than the setting has."""
     right = isinstance(value, _TYPES[key]) and not (key == "threshold" and isinstance(value, bool))
     if right and isinstance(value, dict):
-        right = len(value) <= MAX_VESSELS and all(
-            isinstance(number, int) and not isinstance(number, bool) and 0 < number <= MAX_LABEL
-            for number in value.values()
-        )
+        right = len(value) <= MAX_VESSELS and all(map(_is_label, value.values()))
         right = right and all(0 < len(name) <= MAX_NAME and name.isprintable() for name in value)
     if isinstance(value, str):
         right = right and len(value) <= MAX_TEXT and "\0" not in value and is_utf8(value)
     if not right:
         raise InputError(f"the setting {key!r} cannot be {str(value)[:MAX_NAME]!r}")
+
+
+def _is_label(value: object) -> bool:
+    """Whether a value says which part of a label map is meant: its number or its name."""
+    if isinstance(value, str):
+        return 0 < len(value) <= MAX_NAME and value.isprintable()
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_LABEL
 
 
 def parse_roi(text: str) -> str | Box:
@@ -143,26 +150,27 @@ def parse_roi(text: str) -> str | Box:
     return text if text in ("auto", "full") else _box(text.split(","))
 
 
-def parse_vessel_names(text: str) -> dict[str, int]:
-    """Read ``NAME=VALUE,NAME=VALUE,...`` with positive, distinct values.
+def parse_vessel_names(text: str) -> dict[str, int | str]:
+    """Read ``NAME=VALUE|LABEL,...``: for each vessel a positive value, or what the file calls it.
 
     Raises
     ------
     InputError
-        If the text is not of this form.
+        If the text is not of this form, or two vessels have the same name or value.
     """
-    names: dict[str, int] = {}
+    names: dict[str, int | str] = {}
     for entry in text.split(","):
-        name, equals, value = entry.partition("=")
-        digits = value.strip()
-        right = equals and name.strip() and digits.isascii() and digits.isdecimal() and len(digits) <= 5
-        if not right or not 1 <= int(digits) <= MAX_LABEL:
+        name, equals, value = (part.strip() for part in entry.partition("="))
+        is_number = value.isascii() and value.isdecimal()
+        right = equals and 0 < len(name) <= MAX_NAME and 0 < len(value) <= MAX_NAME and value.isprintable()
+        if not right or (is_number and not (len(value) <= 5 and 1 <= int(value) <= MAX_LABEL)):
             raise InputError(
-                f"vessel names must look like PORTA=1,SMV=2 with values from 1 to {MAX_LABEL}, got {entry.strip()!r}"
+                f"vessel names must look like PORTA=1,SMV=2 or AORTA=aorta, with values from 1 to {MAX_LABEL}, got "
+                f"{entry.strip()[:MAX_NAME]!r}"
             )
-        names[name.strip()] = int(digits)
+        names[name] = int(value) if is_number else value
     if len(set(names.values())) < len(text.split(",")):
-        raise InputError(f"each vessel needs an own name and value, got {text!r}")
+        raise InputError(f"each vessel needs an own name and value, got {text[:MAX_NAME]!r}")
     return names
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twintrack.invasion.vessel_map import fitted_to
 
 from damage import broken
 from twintrack.bundle.archive import extract_bundle_zip
@@ -19,7 +20,6 @@ from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.calibration import ScoreSketch
 from twintrack.calibration.sketch_file import load_sketch, save_sketch
 from twintrack.errors import BundleError, InputError
-from twintrack.invasion.vessel_map import fitted_to
 from twintrack.io.manifest import read_manifest
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Geometry, Volume

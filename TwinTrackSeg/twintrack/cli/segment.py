@@ -22,7 +22,6 @@ from twintrack.cli.options import (
     progress_bar,
     start_log,
 )
-from twintrack.labels import VESSEL_VALUES_TEXT
 from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
@@ -57,7 +56,8 @@ def segment(
     ] = None,
     vessels: Annotated[Path | None, typer.Option(help="Vessel label map of the CT.")] = None,
     vessel_names: Annotated[
-        str | None, typer.Option(help="Values in --vessels.", show_default=VESSEL_VALUES_TEXT)
+        str | None,
+        typer.Option(help="Which is which in --vessels: NAME=value or NAME=label.", show_default="names in the file"),
     ] = None,
     rules: RulesOption = "nccn",
     roi: Annotated[str, typer.Option(help="auto, full, or i0,i1,j0,j1,k0,k1 (voxel index, end exclusive).")] = "auto",
@@ -144,7 +144,10 @@ def invasion(
     probability: Annotated[Path, typer.Argument(help="Probability map.")],
     vessels: Annotated[Path, typer.Option(help="Vessel label map of the same patient space.")],
     out: Annotated[Path, typer.Option(help="The .json to write; a .csv comes beside it.")],
-    vessel_names: Annotated[str, typer.Option(help="Values in --vessels.")] = VESSEL_VALUES_TEXT,
+    vessel_names: Annotated[
+        str | None,
+        typer.Option(help="Which is which in --vessels: NAME=value or NAME=label.", show_default="names in the file"),
+    ] = None,
     rules: RulesOption = "nccn",
     overwrite: Overwrite = False,
     verbose: Verbose = False,
@@ -158,7 +161,7 @@ def invasion(
         found = measure_files(
             probability,
             vessels,
-            parse_vessel_names(vessel_names),
+            None if vessel_names is None else parse_vessel_names(vessel_names),
             out,
             rules=rules,
             overwrite=overwrite,

@@ -101,7 +101,7 @@ def _resampled(labels: Volume, grid: Geometry) -> Volume:
 
 
 def _share_inside(labels: Volume, grid: Geometry) -> float:
-    """Return the share of the labelled voxels whose middle lies inside the grid; by the corners if nothing is labelled."""
+    """Return the share of the labelled voxels whose middle lies inside the grid; 0 or 1 if nothing is labelled."""
     places = np.argwhere(labels.array > 0)[:, ::-1]
     if len(places) == 0:
         places = np.indices((2, 2, 2)).reshape(3, -1).T * (np.asarray(labels.geometry.size) - 1)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from twintrack.errors import InputError
+from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.plane_contact import PLANE_AXES, REACH, Box, bounding_box, plane_contact_curves_deg
 from twintrack.invasion.geometry import FLOOR
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
 from twintrack.invasion.summary import absent_vessel, summarise, unsearched_vessel
-from twintrack.invasion.vessel_map import fitted_to
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import measure_wall
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
@@ -92,7 +92,7 @@ def measure_invasion(
     check_rules(rules)
     check_probability(probability)
     check_names(names)
-    vessels, warning = fitted_to(checked_labels(vessels), probability.geometry)
+    vessels, warning = fit_labels(checked_labels(vessels), probability.geometry, "the vessel map")
     if searched is not None and not searched.geometry.same_grid(probability.geometry):
         raise InputError("the region that was searched does not lie on the map's grid")
     probability, vessels = _in_lps(probability), _in_lps(vessels)

@@ -173,7 +173,7 @@ def read_mask(path: str | Path, grid: Geometry, what: str) -> tuple[Volume, tupl
 def read_vessel_map(
     path: str | Path, given: Mapping[str, int | str] | None = None, default: Mapping[str, int] | None = None
 ) -> VesselMap:
-    """Read vessels with their names: those given, else those that the file or the folder has inside, never numbers alone.
+    """Read vessels with their names: those given, else those in the file or of the folder's files; never numbers alone.
 
     Parameters
     ----------
@@ -208,7 +208,8 @@ def read_vessel_map(
     if not found.values:
         raise InputError(f"{path}: holds no label other than 0; give the map of the vessels")
     raise InputError(
-        f"{path}: does not say which value is which vessel; it holds the values {_listed(map(str, found.values))}. Give "
+        f"{path}: does not say which value is which vessel; it holds the values "
+        f"{_listed(map(str, found.values))}. Give "
         "--vessel-names, e.g. AORTA=52"
     )
 
@@ -227,6 +228,7 @@ def _named(found: LabelMap, given: Mapping[str, int | str], path: Path) -> Vesse
             # Where a file describes its parts, a number is one of theirs; else it is a value, there or not.
             alike = [part for part in found.parts if part.value == which]
             wanted[vessel] = alike[0] if len(alike) == 1 else Part(vessel, which)
+            _check_called(vessel, wanted[vessel], path)
             continue
         alike = [part for part in found.parts if part.name.strip().casefold() == which.strip().casefold()]
         if len(alike) != 1:
@@ -238,10 +240,21 @@ def _named(found: LabelMap, given: Mapping[str, int | str], path: Path) -> Vesse
     if not values & {part.value for part in wanted.values()}:
         named = ", ".join(f"{vessel}={which}" for vessel, which in given.items())
         raise InputError(
-            f"{path}: holds none of the vessels {named}; it holds the values {_listed(map(str, found.values)) or 'none'}; "
+            f"{path}: holds none of the vessels {named}; it holds the values "
+            f"{_listed(map(str, found.values)) or 'none'}; "
             "give --vessel-names"
         )
     return _combined(found, wanted, path, "option")
+
+
+def _check_called(vessel: str, part: Part, path: Path) -> None:
+    """Refuse a number whose structure the file itself calls something else than that vessel."""
+    own = vessel_of_segment(part.name, part.codes)
+    if vessel in VESSEL_VALUES and own != vessel and not _numbers_only([part]):
+        raise InputError(
+            f"{path}: calls its value {part.value} {shown(part.name)}, not {vessel}; if it is meant, give the name: "
+            f"--vessel-names {vessel}={part.name}"
+        )
 
 
 def _wanted(parts: Sequence[Part], path: Path) -> dict[str, Part]:
@@ -254,7 +267,8 @@ def _wanted(parts: Sequence[Part], path: Path) -> dict[str, Part]:
     for vessel, alike in found.items():
         if len(alike) > 1:
             raise InputError(
-                f"{path}: holds {len(alike)} parts that could be {vessel}: {_listed(part.name for part in alike)}; choose "
+                f"{path}: holds {len(alike)} parts that could be {vessel}: "
+                f"{_listed(part.name for part in alike)}; choose "
                 f"with --vessel-names {vessel}=NAME"
             )
     return {vessel: found[vessel][0] for vessel in VESSEL_VALUES if vessel in found}
@@ -266,7 +280,8 @@ def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by:
     if len(found.layers) == 1:
         if len(unnamed) > MOST_VALUES:
             raise InputError(
-                f"{path}: holds {len(found.values)} different values, as an image does and no map of vessels; give a label "
+                f"{path}: holds {len(found.values)} different values, as an image does and no map of vessels; "
+                "give a label "
                 "map"
             )
         labels = found.layers[0].with_array(found.layers[0].array.astype(np.int32, copy=False))
@@ -297,7 +312,8 @@ def _joined(masks: Mapping[str, Volume], path: Path, named_by: str, notes: tuple
         if shared > MOST_OVERLAP * max(count, 1):
             other = next(name for name, value in names.items() if bool((labels[taken] == value).any()))
             raise InputError(
-                f"{path}: {vessel} and {other} share {shared:,} of the {count:,} voxels of {vessel}; a voxel can belong to "
+                f"{path}: {vessel} and {other} share {shared:,} of the {count:,} voxels of {vessel}; a voxel "
+                "can belong to "
                 "one vessel only"
             )
         names[vessel] = VESSEL_VALUES.get(vessel) or 100 + len(names)
@@ -341,7 +357,8 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
         wanted = {vessel: files[part.name] for vessel, part in _wanted(parts, folder).items()}
     if not wanted:
         raise InputError(
-            f"{folder}: holds no file named after one of {', '.join(VESSEL_VALUES)}, but {_listed(files)}; say which is "
+            f"{folder}: holds no file named after one of {', '.join(VESSEL_VALUES)}, but {_listed(files)}; say "
+            "which is "
             "which with --vessel-names"
         )
     masks: dict[str, Volume] = {}

@@ -7,7 +7,10 @@ https://nifti.nimh.nih.gov/nifti-1
 
 from __future__ import annotations
 
+import gzip
 import re
+import struct
+from collections.abc import Mapping
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -15,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from twintrack.errors import InputError
-from twintrack.io.voxel_file import Encoding, Layout, head_of, shown
+from twintrack.io.voxel_file import GZIP, Encoding, Layout, head_of, shown
 from twintrack.system.private_folder import PrivateFolder
 from twintrack.volume import Geometry, check_kind
 
-__all__ = ["nifti_label_names", "nifti_layout"]
+__all__ = ["name_labels", "nifti_label_names", "nifti_layout"]
 
 _HEADER = np.dtype(
     {
@@ -55,6 +58,9 @@ _MOST_EXTENSIONS = 1 << 20
 _LABEL = re.compile(
     r"<Label\b[^<>]{0,400}?\bKey=\"([0-9]{1,9})\"[^<>]{0,400}>\s*(?:<!\[CDATA\[(.{0,400}?)\]\]>|([^<>]{0,400}))\s*</Label>"
 )
+
+_CARET = 30
+"""Code of an extension in caret's XML."""
 
 _SINGLE_FILE = b"n+1"
 
@@ -120,6 +126,34 @@ def nifti_label_names(path: Path) -> dict[str, int]:
         if name and names.setdefault(name, int(found[1])) != int(found[1]):
             raise InputError(f"gives the name {shown(name)} to two values; give names with --vessel-names")
     return names
+
+
+def name_labels(path: Path, names: Mapping[str, int]) -> None:
+    """Write the names of its values into a NIfTI file that was just written, as an extension of caret's kind.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    rows = "".join(
+        f'<Label Key="{value}" Red="1" Green="1" Blue="1" Alpha="1"><![CDATA[{name.replace("]]>", "")}]]></Label>'
+        for name, value in names.items()
+    )
+    xml = (
+        '<?xml version="1.0" encoding="UTF-8"?><CaretExtension><VolumeInformation Index="0"><LabelTable>'
+        f"{rows}</LabelTable><VolumeType><![CDATA[Label]]></VolumeType></VolumeInformation></CaretExtension>"
+    ).encode()
+    length = -(-(len(xml) + 8) // 16) * 16
+    extension = struct.pack("<2i", length, _CARET) + xml.ljust(length - 8, b"\0")
+    content = path.read_bytes()
+    packed = content.startswith(GZIP)
+    content = gzip.decompress(content) if packed else content
+    start = int(_parsed(content[: _HEADER.itemsize])[0]["vox_offset"])
+    head = bytearray(content[: _HEADER.itemsize])
+    struct.pack_into("<f", head, _HEADER.fields["vox_offset"][1], 352 + length)  # type: ignore[index]
+    named = bytes(head) + b"\1\0\0\0" + extension + content[start:]
+    path.write_bytes(gzip.compress(named, compresslevel=6, mtime=0) if packed else named)
 
 
 def _parsed(head: bytes) -> tuple[Any, str]:

@@ -8,11 +8,12 @@ then the voxels are read in one pass, with their checksum, and must be exactly a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from twintrack.errors import InputError, OutputError
 from twintrack.io.metaimage import metaimage_layout
-from twintrack.io.nifti import nifti_layout
+from twintrack.io.nifti import name_labels, nifti_layout
 from twintrack.io.nrrd import nrrd_layout
 from twintrack.io.voxel_file import Layout, read_voxels, shown
 from twintrack.system.capacity import check_memory
@@ -102,7 +103,7 @@ def _layout(path: Path) -> Layout:
     return _LAYOUTS[ending](path)
 
 
-def write_volume(volume: Volume, path: str | Path) -> None:
+def write_volume(volume: Volume, path: str | Path, *, names: Mapping[str, int] | None = None) -> None:
     """Write `volume` to a NIfTI, NRRD or MetaImage file, compressed where the format allows it.
 
     Parameters
@@ -111,6 +112,8 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         Any values on any grid, (z, y, x).
     path : path
         Where to; its ending chooses the format. A file there is replaced.
+    names : mapping of str to int, optional
+        What the values of a label map are called; a NIfTI file holds it inside, as TotalSegmentator writes it.
 
     Raises
     ------
@@ -125,6 +128,8 @@ def write_volume(volume: Volume, path: str | Path) -> None:
         str(path).encode("utf-8")  # SimpleITK ends the process for a name that is not
         Path(path).open("ab").close()  # it would say on the terminal what is wrong, in its own words
         sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
+        if names and str(path).lower().endswith((".nii", ".nii.gz")):
+            name_labels(Path(path), names)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); check folder and free space") from error
     except (RuntimeError, UnicodeEncodeError) as error:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from twintrack.io.volumes import write_volume
-from twintrack.phantom.case import PhantomCase, make_phantom
+from twintrack.labels import VESSEL_VALUES
+from twintrack.phantom.case import LABELS, PhantomCase, make_phantom
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.system.atomic import atomic_folder, check_output_folder
 
@@ -17,6 +18,9 @@ __all__ = ["write_case", "write_cohort"]
 
 COMMAND = "phantom"
 MANIFEST = "manifest.csv"
+
+STRUCTURES = {name: value for name, value in LABELS.items() if value}
+"""Names in the anatomy map."""
 
 
 def write_case(case: PhantomCase, folder: Path) -> dict[str, Path]:
@@ -26,7 +30,7 @@ def write_case(case: PhantomCase, folder: Path) -> dict[str, Path]:
     volumes |= {f"annotation_{i}": mask for i, mask in enumerate(case.annotations, start=1)}
     paths = {column: folder / f"{column}.nii.gz" for column in volumes}
     for column, volume in volumes.items():
-        write_volume(volume, paths[column])
+        write_volume(volume, paths[column], names={"vessels": VESSEL_VALUES, "anatomy": STRUCTURES}.get(column))
     truth = {"schema": 1, "seed": case.seed, "lesion": asdict(case.lesion)}
     (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     return paths

@@ -13,7 +13,7 @@ from twintrack import __version__
 from twintrack.errors import InputError, OutputError
 from twintrack.io.ct import Ct, load_ct
 from twintrack.io.volumes import read_volume, write_volume
-from twintrack.pipeline import EXPECTED_S, Segmentation, segment
+from twintrack.pipeline import EXPECTED_S, Segmentation, read_vessels, segment
 from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
 from twintrack.progress.stages import Stages
 from twintrack.settings import SegmentSettings
@@ -289,7 +289,7 @@ def _write_files(
 
     report(0.0, "writing volumes")
     write_volume(found.probability, folder / "probability.nii.gz")
-    write_volume(found.labels, folder / "segmentation.nii.gz")
+    write_volume(found.labels, folder / "segmentation.nii.gz", names=found.label_names)
     if settings.keep_score:
         write_volume(found.score, folder / "score.nii.gz")
     readouts = None if found.invasion is None else found.invasion.to_json()
@@ -340,7 +340,7 @@ def _save_json(path: Path, content: object) -> None:
 def measure_files(
     probability_path: str | Path,
     vessels_path: str | Path,
-    names: Mapping[str, int],
+    names: Mapping[str, int | str] | None,
     out: str | Path,
     *,
     rules: str = "nccn",
@@ -373,12 +373,14 @@ def measure_files(
         "proof": lambda path: _is_table_of(out, path) if path == table else is_marked(path),
     }
     check_output_files(table, out, **options)
-    probability, vessels = read_volume(probability_path), read_volume(vessels_path)
+    probability = read_volume(probability_path)
+    vessels, values, notes = read_vessels(vessels_path, names, probability.geometry)
     try:
-        measured = measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
+        measured = measure_invasion(probability, vessels, values, rules=rules, progress=progress, cancel=cancel)
     except InputError as error:
         raise InputError(f"{probability_path} with {vessels_path}: {error}") from error
     found = measured.to_json()
+    found["warnings"] = [*notes, *found["warnings"]]
     with atomic_paths(table, out, **options) as (partial_table, partial):
         write_invasion_csv(found, partial_table)
         _save_json(partial, found | {"table_sha256": file_sha256(partial_table)})

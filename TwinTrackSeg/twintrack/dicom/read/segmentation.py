@@ -101,7 +101,9 @@ def read_segmentation(path: Path) -> tuple[CodedSegment, ...]:
             return _segments(path, found.dataset, grid, places, frames)
     except BeyondLimit as error:
         raise InputError(f"{path}: has {error.what}, more than a segmentation has; export it again") from error
-    except (Broken, *parse_errors()) as error:
+    except Broken as error:
+        raise InputError(f"{path}: a damaged DICOM segmentation; export it again") from error
+    except parse_errors() as error:
         raise InputError(f"{path}: a damaged DICOM segmentation; export it again") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
@@ -112,7 +114,9 @@ def _sop_class(path: Path) -> str:
         with quiet_parser(), open_plain(path) as file:
             found = _elements(file, os.fstat(file.fileno()).st_size, {0x00080016: None})
             return str(found.dataset.get("SOPClassUID") or "")
-    except (BeyondLimit, Broken, OSError, *parse_errors()):
+    except (BeyondLimit, Broken, OSError):
+        return ""
+    except parse_errors():
         return ""
 
 
@@ -242,7 +246,7 @@ def _frames(path: Path, file: Any, size: int, found: FileElements, grid: Geometr
     shape = (count, grid.size[1], grid.size[0])
     if bits == 1:
         return np.unpackbits(np.frombuffer(content, np.uint8), count=pixels, bitorder="little").reshape(shape)
-    return np.frombuffer(content, np.uint8 if bits == 8 else "<u2").reshape(shape)  # type: ignore[return-value]
+    return np.frombuffer(content, np.uint8 if bits == 8 else "<u2").reshape(shape)
 
 
 def _segments(

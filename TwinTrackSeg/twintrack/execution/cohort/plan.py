@@ -31,8 +31,8 @@ Made = TypeVar("Made")
 CASES = "cases"
 """Folder of the case folders."""
 
-WHERE_NOT_WHAT = ("device", "backend")
-"""Settings that say where the networks run; changing them makes no result out of date."""
+WHERE_NOT_WHAT = ("device", "backend", "curvas_numbers")
+"""Settings that say where the networks run, or that are the same in every cohort; they make no result out of date."""
 
 READERS = 16
 """Records read at the same time: file shares answer slowly, but many at once."""
@@ -113,7 +113,7 @@ class CohortPlan:
             folder=str(self.folder(case)),
             bundle=str(self.bundle_path),
             bundle_sha256=self.bundle_sha256,
-            settings=self.settings.to_json() | {"vessels": case.vessels, "series": case.series},
+            settings=self.settings.to_json() | {"vessels": case.vessels, "series": case.series, "curvas_numbers": True},
             overwrite=self.overwrite,
             made=made,
         )
