@@ -53,7 +53,7 @@ def test_an_empty_array_stays_empty(calibrator):
 
 @pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1])
 def test_scores_that_are_no_probability_are_refused(calibrator, bad):
-    with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
+    with pytest.raises(InputError, match="must lie between 0 and 1"):
         calibrator(np.array([0.5, bad], np.float32))
 
 

@@ -7,7 +7,16 @@ from typing import Annotated
 
 import typer
 
-from twintrack.cli.options import Device, DeviceOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
+from twintrack.cli.options import (
+    Device,
+    DeviceOption,
+    OutFolder,
+    Overwrite,
+    Verbose,
+    look_and_tell,
+    progress_bar,
+    start_log,
+)
 from twintrack.errors import InputError
 from twintrack.system.terminal import say
 
@@ -28,7 +37,7 @@ def table1(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="Real cases instead: CSV with case, image, split (calibration|test), annotation_1..N, vessels."
+            help="Real cases instead: CSV with case, image, split (calibration|test), annotation_<NAME>, vessels."
         ),
     ] = None,
     bundle: Annotated[
@@ -36,7 +45,7 @@ def table1(
         typer.Option(help="Segmenter (default: the demo bundle, which knows phantoms only).", show_default=False),
     ] = None,
     bins: Annotated[int, typer.Option(min=2, help="Equal-mass bins of every calibrator.")] = 250,
-    rater: Annotated[int, typer.Option(min=1, help="The rater of the row single-rater.")] = 1,
+    rater: Annotated[str, typer.Option(help="Name of the rater of the row single-rater.")] = "1",
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the test cases for the intervals.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling; also chooses the phantoms.")] = 0,
     device: DeviceOption = Device.AUTO,
@@ -60,4 +69,5 @@ def table1(
     )
     with progress_bar() as progress:
         run_table1(out, settings, bundle_path=bundle, manifest=manifest, overwrite=overwrite, progress=progress)
+    look_and_tell(manifest)
     say(str(out / "table1.md"))

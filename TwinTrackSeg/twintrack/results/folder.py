@@ -22,7 +22,7 @@ from twintrack.system.capacity import check_output
 from twintrack.system.marks import is_marked
 from twintrack.system.ownership import is_below, is_same_place
 from twintrack.system.paths import file_sha256, is_there
-from twintrack.volume import Volume
+from twintrack.volume import Volume, fractions
 
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
@@ -363,6 +363,7 @@ def measure_files(
     check_output_files(table, out, **options)
     probability, vessels = read_volume(probability_path), read_volume(vessels_path)
     try:
+        probability = probability.with_array(fractions(probability.array, "the probability map"))
         measured = measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
     except InputError as error:
         raise InputError(f"{probability_path} with {vessels_path}: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -238,7 +239,7 @@ def test_one_case_is_scored_without_an_interval_and_says_so(tmp_path):
 
 
 def test_a_case_without_tumour_is_data_and_is_named(tmp_path):
-    cases = [case_volumes(0), case_volumes(1, raters=2)]
+    cases = [case_volumes(0, raters=2), case_volumes(1, raters=2)]
     for rater in (1, 2):
         cases[1][f"annotation_{rater}"] = Volume(np.zeros(GRID.shape, np.uint8), GRID)
     out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
@@ -299,7 +300,7 @@ OTHER_GRID = Geometry(GRID.size, (0.8, 0.8, 2.5), GRID.origin_mm)
         ("binary", Volume(np.full(GRID.shape, 3, np.uint8), GRID), "binary holds values other than 0 and 1"),
         ("probability", Volume(np.full(GRID.shape, 1.5, np.float32), GRID), "between 0 and 1, got 1.5"),
         ("probability", Volume(np.full(GRID.shape, np.nan, np.float32), GRID), "not finite"),
-        ("score", Volume(np.full(GRID.shape, -0.5, np.float32), GRID), "the score must lie in"),
+        ("score", Volume(np.full(GRID.shape, -0.5, np.float32), GRID), "the score must lie between 0 and 1"),
     ],
 )
 def test_bad_volumes_are_refused_with_row_and_file(tmp_path, column, volume, message):
@@ -357,10 +358,16 @@ def test_the_command_evaluates_and_explains_what_it_cannot(evaluated, tmp_path, 
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def _table(single_rater):
+    table = evaluation._Table(io.StringIO())
+    table.cases, table.single_rater = [f"c{number}" for number in range(23)], single_rater
+    return table
+
+
 def test_a_warning_about_many_cases_names_some_and_counts_the_rest():
     single_rater = [f"c{number}" for number in range(23)]
-    (warning,) = evaluation._warnings(23, [], single_rater)
+    (warning,) = evaluation._warnings(_table(single_rater), ())
     assert "c19 and 3 more" in warning
     assert "c20" not in warning
-    (few,) = evaluation._warnings(23, [], single_rater[:20])
+    (few,) = evaluation._warnings(_table(single_rater[:20]), ())
     assert "c18, c19:" in few
