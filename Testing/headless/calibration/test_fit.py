@@ -294,3 +294,27 @@ def test_a_map_keeps_the_ranking_of_any_two_voxels(seed):
     calibrator = fit_calibrator(sketch_of(score, random.random(500) < score, np.arange(500) < 5), bins=25)
     order = np.argsort(score, kind="stable")
     assert np.all(np.diff(calibrator(score)[order]) >= 0)
+
+
+def test_a_rater_is_chosen_by_name_in_whatever_order_the_cases_have_them():
+    score, masks = simulated(5000, 3, lambda s: s)
+    one = ScoreSketch.of_case(score, {"zoe": masks[0], "0": masks[1]})
+    other = ScoreSketch.of_case(score[::-1], {"0": masks[1][::-1], "Ann": masks[2][::-1]})
+    chosen = fit_calibrator(one + other, target="single-rater", rater="0", bins=40)
+    alone = fit_calibrator(sketch_of(np.tile(score, 2), np.tile(masks[1], 2)), bins=40)
+    np.testing.assert_allclose(chosen.knots_y, alone.knots_y, atol=1e-12)
+    assert (chosen.rater, chosen.raters, chosen.rater_names) == ("0", 3, ("0", "Ann", "zoe"))
+    assert fit_calibrator(one + other, target="single-rater", rater=0, bins=40) == chosen
+    with pytest.raises(InputError, match="no case has a rater 'ann'; write 'Ann'"):
+        fit_calibrator(one + other, target="single-rater", rater="ann")
+
+
+def test_names_that_change_from_case_to_case_and_equal_masks_are_warned_of():
+    score, (first, second) = simulated(500, 2, lambda s: s)
+    cases = [ScoreSketch.of_case(score[n:], {f"p{n} A": first[n:], f"p{n} B": first[n:]}) for n in range(3)]
+    warnings = fit_calibrator(sum(cases, ScoreSketch.empty()), bins=10).warnings
+    assert "none of the 6 raters read more than one case; give each rater one name in all cases" in warnings
+    assert any("the very same voxels in 3 calibration cases" in warning for warning in warnings)
+    steady = [ScoreSketch.of_case(score[n:], {"A": first[n:], "B": second[n:]}) for n in range(3)]
+    warnings = fit_calibrator(sum(steady, ScoreSketch.empty()), bins=10).warnings
+    assert not any("rater" in warning for warning in warnings)

@@ -149,3 +149,20 @@ def test_a_missing_file_and_a_wrong_name_are_named(sketch, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         save_sketch(sketch, tmp_path / "file" / "sketch.npz")
+
+
+def test_names_come_back_and_files_without_them_have_the_raters_1_2_and_so_on(stored, tmp_path):
+    score = np.random.default_rng(0).random(500).astype(np.float32)
+    named = ScoreSketch.of_case(score, {"Dr. A": score > 0.4, "0": score > 0.5, "b": score > 0.5})
+    save_sketch(named, tmp_path / "named.npz")
+    back = load_sketch(tmp_path / "named.npz")
+    assert (back.rater_names, back.alike_cases) == (("0", "b", "Dr. A"), 1)
+    assert [back.units.drawn_by(name) for name in ("0", "b", "Dr. A", "1")] == [1, 1, 1, 0]
+    old = json.loads(str(stored["about"]))
+    del old["rater_names"], old["alike_cases"]
+    np.savez(tmp_path / "old.npz", **stored | {"about": np.array(json.dumps(old))})
+    loaded = load_sketch(tmp_path / "old.npz")
+    assert (loaded.rater_names, loaded.alike_cases) == (("1", "2", "3"), 0)
+    total = loaded + load_sketch(tmp_path / "named.npz")
+    assert total.rater_names == ("0", "1", "2", "3", "b", "Dr. A")
+    np.testing.assert_array_equal(total.rater_positives[1:4], loaded.rater_positives)

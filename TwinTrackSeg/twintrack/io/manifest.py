@@ -50,7 +50,7 @@ CAPITALS = "with small letters for column names"
 BACKSLASHES = "with \\ as /"
 """What may have been assumed about a manifest beside encoding and separator."""
 
-_NEARLY = re.compile(r"(?:annotation|rater|reader)s?[ _.-]*(.+)", re.IGNORECASE)
+_NEARLY = re.compile(r"(?:annotation|rater|reader)(?!s?$)s?[ _.-]*(.+)", re.IGNORECASE)
 """Columns that were most likely meant as those of raters."""
 
 
@@ -277,7 +277,7 @@ def scan_manifest(
     backslashes = False
     for row in _rows(table, columns, look=True):
         if row.case in names:
-            raise InputError(f"{row.where}: case {row.case!r} stands twice; each case needs an own name")
+            raise InputError(f"{row.where}: case {row.case[:MAX_SHOWN]!r} stands twice; each case needs an own name")
         names.add(row.case)
         if len(names) > MAX_ROWS:
             raise InputError(f"{path}: holds more than the {MAX_ROWS:,} cases that are allowed")
@@ -362,7 +362,7 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
             files[column] = file
     empty = [column for column in columns.needs if column not in files and column not in cells]
     if empty or (columns.annotated and not annotations):
-        raise InputError(f"{where}: case {case!r} needs {', '.join(empty) or 'at least one annotation'}")
+        raise InputError(f"{where}: case {case[:MAX_SHOWN]!r} needs {', '.join(empty) or 'at least one annotation'}")
     if look:
         _check_own_files(where, annotations)
     return ManifestRow(case, files, annotations, where, cells, backslashes)

@@ -21,8 +21,8 @@ MAX_LINE_BYTES = 1_000_000
 MAX_BYTES = 256 * 1024**2
 """Bytes of a row, as UTF-8, and of a table in all."""
 
-SEPARATORS = {",": "", ";": "with semicolons", "\t": "with tabs"}
-"""Allowed separators, the first of which is not worth a word."""
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""Allowed separators; the first one is not worth a word."""
 
 _SAID_SEPARATOR = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 """First line by which Excel is told the separator."""
@@ -106,7 +106,9 @@ def pack_table(path: Path, is_header: Callable[[list[str]], bool]) -> PackedTabl
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as a CSV manifest ({error})") from error
     separator, before = _separator(path, text, is_header)
-    assumed = tuple(word for word in (SEPARATORS[separator], encoding) if word)
+    said = f"with {SEPARATORS[separator]}" + (", as its first line says" if before else "")
+    plain = separator == "," and not before
+    assumed = tuple(word for word in ("" if plain else said, encoding) if word)
     return PackedTable(path, separator, assumed, text, before)
 
 
