@@ -12,7 +12,7 @@ import numpy as np
 from fuzzing.harness import Kind
 from fuzzing.shapes import TEXTS
 
-FILES = ("score.nii.gz", "mask.nii.gz", "other.nrrd", "ct.nii.gz", "small.mha")
+FILES = ("score.nii.gz", "mask.nii.gz", "second.nii.gz", "other.nrrd", "ct.nii.gz", "small.mha")
 COLUMNS = (
     *("annotation_3", "annotation_0", "annotation_01", "annotation_1", "annotation_-1", "annotation_", "annotation_٣"),
     *(
@@ -42,6 +42,7 @@ def prepare(folder: Path) -> None:
     score = rng.uniform(0.01, 0.99, (16, 24, 24)).astype(np.float32)
     write_volume(Volume(score, geometry), folder / "score.nii.gz")
     write_volume(Volume((rng.uniform(size=score.shape) < score**2).astype(np.uint8), geometry), folder / "mask.nii.gz")
+    write_volume(Volume((score > 0.5).astype(np.uint8), geometry), folder / "second.nii.gz")
     write_volume(Volume((score > 0.6).astype(np.uint8), geometry), folder / "other.nrrd")
     write_volume(Volume(array(), geometry), folder / "ct.nii.gz")
     write_volume(Volume(np.ones((3, 3, 3), np.uint8), Geometry((3, 3, 3), (1.0, 1.0, 1.0))), folder / "small.mha")
@@ -52,7 +53,9 @@ def make(rng: Random, seeds: Path, folder: Path) -> Path:
     for name in FILES:
         os.link(seeds / name, folder / name)
     header = ["case", "image", "score", "probability", "annotation_1", "annotation_2", "vessels"]
-    rows = [[f"c{n}", "ct.nii.gz", "score.nii.gz", "score.nii.gz", "mask.nii.gz", "mask.nii.gz", ""] for n in range(3)]
+    rows = [
+        [f"c{n}", "ct.nii.gz", "score.nii.gz", "score.nii.gz", "mask.nii.gz", "second.nii.gz", ""] for n in range(3)
+    ]
     table = [header, *rows]
     for _ in range(rng.choice((0, 1, 1, 1, 2, 3))):
         _change(rng, table, folder)

@@ -9,7 +9,7 @@ import pytest
 
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
-from twintrack.volume import Geometry, Volume
+from twintrack.volume import FRACTION_TOLERANCE, Geometry, Volume, fractions
 
 
 def oblique(permutation=(0, 1, 2), signs=(1, 1, 1), angle_deg=12.0) -> Geometry:
@@ -105,3 +105,32 @@ def test_edges_that_no_scanner_has_are_refused_before_anything_is_computed_with_
 def test_an_origin_beyond_any_room_is_refused(far):
     with pytest.raises(InputError, match="origin must be finite"):
         Geometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, far, 0.0))
+
+
+def test_fractions_within_the_tolerance_are_clipped_and_others_come_back_as_they_are():
+    exact = np.array([[0.0, 0.5, 1.0]], np.float32)
+    assert fractions(exact, "a map") is exact
+    near = np.array([-FRACTION_TOLERANCE, 0.5, 1 + FRACTION_TOLERANCE])
+    np.testing.assert_array_equal(fractions(near, "a map"), [0, 0.5, 1])
+    assert fractions(np.array([True, False]), "a map").tolist() == [True, False]
+    assert fractions(np.zeros((0, 3)), "a map").shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([0.0, 1.00001], "got 0 to 1.00001; percent"),
+        ([-0.00001, 1.0], "got -1e-05 to 1; give the softmax"),
+        ([0.0, 97.77], "got 0 to 97.77; percent. divide by 100$"),
+        (np.array([0, 98], np.uint8), "percent. divide by 100; steps of 1/255. divide by 255"),
+        (np.array([0, 249], np.uint8), "got 0 to 249; whole numbers, steps of 1/255. divide by 255"),
+        ([0.0, 255.0], "divide by 255"),
+        (np.array([0, 60000], np.uint16), "divide by 65535"),
+        ([0.0, 123.4], "give fractions of 1"),
+        (np.array([-1024, 3071], np.int16), "no logits and no CT"),
+        ([0.5, np.nan], "got nan to nan; put 0 where there is no number"),
+    ],
+)
+def test_what_is_no_fraction_is_refused_with_its_range_and_the_remedy(values, words):
+    with pytest.raises(InputError, match=f"^a map must lie between 0 and 1, .*{words}"):
+        fractions(np.asarray(values), "a map")

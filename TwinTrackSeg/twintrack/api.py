@@ -384,7 +384,7 @@ def calibrate(
     *,
     model: Model | str | Path | None = None,
     target: str = "mhr",
-    rater: int | None = None,
+    rater: str | None = None,
     bins: int | None = 250,
     domain: str = "roi",
     weighting: str = "voxel",
@@ -399,12 +399,12 @@ def calibrate(
     Parameters
     ----------
     sources : path or sequence of path
-        Manifests (CSV with ``case``, ``score`` or, with `model`, ``image``, and ``annotation_1 ... annotation_N``) and
-        sketches of other cases (``.npz``).
+        Manifests (CSV with ``case``, ``score`` or, with `model`, ``image``, and ``annotation_<NAME>`` of every rater)
+        and sketches of other cases (``.npz``).
     model : Model or path, optional
         Model or bundle that scores the ``image`` of each row.
     target : str
-        ``mhr``, ``single-rater`` (with `rater`, from 1) or ``hard-label``.
+        ``mhr``, ``single-rater`` (with `rater`, the name) or ``hard-label``.
     bins : int or None
         Equal-mass bins; None chooses their number by leaving out each case in turn.
     domain, weighting : str
@@ -468,7 +468,7 @@ def evaluate(
     Parameters
     ----------
     manifest : path
-        CSV with ``case``, ``probability``, ``annotation_1 ... annotation_N``; optional ``vessels``, ``binary``,
+        CSV with ``case``, ``probability``, ``annotation_<NAME>`` of every rater; optional ``vessels``, ``binary``,
         ``score``.
     out : path
         Folder for the metrics of every case, the summary and a reliability picture.

@@ -13,7 +13,7 @@ from twintrack.errors import InputError
 if TYPE_CHECKING:
     import SimpleITK as sitk
 
-__all__ = ["Geometry", "Volume", "check_kind"]
+__all__ = ["FRACTION_TOLERANCE", "Geometry", "Volume", "check_kind", "fractions"]
 
 LEAST_SPACING_MM, MOST_SPACING_MM, FARTHEST_MM = 1e-6, 1e6, 1e9
 """No scanner is near these; beyond, arithmetic with matrices of the grid breaks down. Headers that state micrometres or
@@ -24,6 +24,10 @@ GRID_TOLERANCE = 1e-3
 
 DIRECTION_TOLERANCE = 1e-3
 """Largest deviation of the direction matrix from an orthonormal one (NIfTI stores it in float32)."""
+
+
+FRACTION_TOLERANCE = 1e-6
+"""Scores and probabilities so little below 0 or above 1, as rounding leaves them, are taken as 0 and 1."""
 
 
 @dataclass(frozen=True)
@@ -179,3 +183,44 @@ def check_kind(dimensions: int, values: int) -> None:
         raise InputError(
             f"a volume must have 3 dimensions and one value a voxel, got {dimensions} dimensions and {values} values"
         )
+
+
+def fractions(array: NDArray[Any], what: str) -> NDArray[Any]:
+    """Return an array of scores or probabilities within [0, 1]; what lies within `FRACTION_TOLERANCE` of it is clipped.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Any shape and kind of number; returned as it is where nothing has to be clipped.
+    what : str
+        What it is, at the beginning of the message.
+
+    Raises
+    ------
+    InputError
+        If values lie farther away, or are no numbers; says what they look like and what to do.
+    """
+    if array.size == 0:
+        return array
+    low, high = float(array.min()), float(array.max())
+    if low >= 0 and high <= 1:
+        return array
+    if not (low >= -FRACTION_TOLERANCE and high <= 1 + FRACTION_TOLERANCE):
+        raise InputError(f"{what} must lie between 0 and 1, got {low:g} to {high:g}; {_remedy(array, low, high)}")
+    return np.clip(array, 0, 1)
+
+
+def _remedy(array: NDArray[Any], low: float, high: float) -> str:
+    """Say how values that are no fractions become such."""
+    if not low <= high:
+        return "put 0 where there is no number"
+    if low < -FRACTION_TOLERANCE:
+        return "give the softmax or sigmoid of the networks, no logits and no CT"
+    whole = array.dtype.kind in "iub" or bool((array == np.floor(array)).all())
+    if high <= 100:
+        return "percent? divide by 100" + ("; steps of 1/255? divide by 255" if whole else "")
+    if whole and high <= 255:
+        return "whole numbers, steps of 1/255? divide by 255"
+    if whole and high <= 65535:
+        return "whole numbers, steps of 1/65535? divide by 65535"
+    return "give fractions of 1"

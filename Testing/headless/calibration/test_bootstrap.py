@@ -87,7 +87,7 @@ def test_a_rater_of_few_cases_is_drawn_in_every_resample():
     drawn = [random.random(300) < score for _ in range(2)]
     cases = [ScoreSketch.of_case(score[n:], [drawn[0][n:], None]) for n in range(5)]
     sketch = sum(cases, ScoreSketch.of_case(score, drawn))
-    band = bootstrap_band(sketch, target="single-rater", rater=2, resamples=50, bins=10)
+    band = bootstrap_band(sketch, target="single-rater", rater="2", resamples=50, bins=10)
     assert max(band.high) > 0.5
 
 

@@ -53,7 +53,7 @@ def test_an_empty_array_stays_empty(calibrator):
 
 @pytest.mark.parametrize("bad", [np.nan, -0.1, 1.1])
 def test_scores_that_are_no_probability_are_refused(calibrator, bad):
-    with pytest.raises(InputError, match=r"must lie in \[0, 1\]"):
+    with pytest.raises(InputError, match="must lie between 0 and 1"):
         calibrator(np.array([0.5, bad], np.float32))
 
 
@@ -102,6 +102,14 @@ def knot(name, index, value):
         (changed(rater=1), "rater"),
         (changed(target="single-rater"), "rater"),
         (changed(target="single-rater", rater=9), "rater"),
+        (changed(target="single-rater", rater=0), "rater"),
+        (changed(target="single-rater", rater="9"), "rater"),
+        (changed(target="single-rater", rater="../1"), "rater"),
+        (changed(rater="1"), "rater"),
+        (changed(rater_names=["1", "2"]), "rater_names"),
+        (changed(rater_names=["1", "2", "2"]), "rater_names"),
+        (changed(rater_names=["1", "2", " 3"]), "rater_names"),
+        (changed(rater_names="123"), "rater_names"),
         (changed(bins=0), "bins"),
         (changed(bins=1.5), "bins"),
         (changed(bins=3), "knots.score"),
@@ -154,11 +162,25 @@ def test_a_missing_file_and_a_place_that_cannot_be_written_are_named(calibrator,
 
 def test_files_of_older_versions_are_read_without_the_later_fields(calibrator):
     data = calibrator_to_json(calibrator)
-    for later in ("weighting", "tumour_voxels", "band", "selection"):
+    for later in ("weighting", "tumour_voxels", "band", "selection", "rater_names"):
         del data[later]
     read = calibrator_from_json(data)
     assert (read.weighting, read.tumour_voxels, read.band, read.selection) == ("voxel", None, None, None)
     assert read.knots_y == calibrator.knots_y
+    assert (read.raters, read.rater_names) == (3, ())
+
+
+def test_the_rater_of_an_older_file_is_a_number_and_becomes_its_text(calibrator):
+    data = calibrator_to_json(calibrator) | {"target": "single-rater", "rater": 2}
+    assert calibrator_from_json(data).rater == "2"
+    del data["rater_names"]
+    assert calibrator_from_json(data).rater == "2"
+    assert calibrator_to_json(calibrator_from_json(data))["rater"] == "2"
+
+
+def test_scores_that_rounding_left_outside_of_0_and_1_are_taken_as_those(calibrator):
+    near, exact = np.array([-1e-7, 0.5, 1.0000001], np.float32), np.array([0, 0.5, 1], np.float32)
+    np.testing.assert_array_equal(calibrator(near), calibrator(exact))
 
 
 def test_the_demo_bundles_calibrator_is_read_and_maps_monotonously():

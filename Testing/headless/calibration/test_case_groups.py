@@ -13,7 +13,7 @@ def unit_of(number: int) -> Units:
     mass = np.zeros(CELLS, np.int64)
     mass[number % CELLS] = number + 1
     key = content_key(mass)
-    return case_unit(key, mass, mass * 0.5, mass[None], mass[None] // 2)
+    return case_unit(key, ("a",), mass, mass * 0.5, mass[None], mass[None] // 2)
 
 
 def test_coarse_cells_hold_the_sums_of_their_cells():
@@ -38,15 +38,15 @@ def test_units_are_the_same_in_any_order_of_merging_even_when_there_are_too_many
         module.MOST_UNITS = kept
     assert len(one) <= most
     assert one.bits == other.bits
-    assert sorted(one.sums) == sorted(other.sums)
-    np.testing.assert_array_equal(one.table(1), other.table(1))
-    assert one.table(1)[:, MASS].sum() == sum(range(1, 13))
+    assert sorted(one.by_key) == sorted(other.by_key)
+    np.testing.assert_array_equal(one.table(("a",)), other.table(("a",)))
+    assert one.table(("a",))[:, MASS].sum() == sum(range(1, 13))
 
 
 def test_few_cases_stay_apart_and_an_empty_set_is_neutral():
     units = unit_of(3) + Units() + unit_of(5)
     assert (len(units), units.bits) == (2, KEY_BITS)
-    assert Units().table(4).shape == (0, 10, COARSE_CELLS)
+    assert Units().table(tuple("abcd")).shape == (0, 10, COARSE_CELLS)
 
 
 def test_the_key_knows_the_voxels_and_not_their_places():

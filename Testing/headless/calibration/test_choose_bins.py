@@ -68,10 +68,10 @@ def test_a_single_rater_is_judged_on_the_cases_this_rater_drew():
     with_both = [ScoreSketch.of_case(score, [mask, ~mask]) for mask in both]
     alone = [ScoreSketch.of_case(score, [mask, None]) for mask in both]
     sketch = sum(with_both + alone, ScoreSketch.empty())
-    assert select_bins(sketch, target="single-rater", rater=2, candidates=(10, 20)).folds == 2
+    assert select_bins(sketch, target="single-rater", rater="2", candidates=(10, 20)).folds == 2
     assert select_bins(sketch, target="hard-label", candidates=(10, 20)).folds == 4
     with pytest.raises(InputError, match="at least 2 cases"):
-        select_bins(with_both[0] + alone[0], target="single-rater", rater=2)
+        select_bins(with_both[0] + alone[0], target="single-rater", rater="2")
 
 
 def test_a_resampled_fit_of_every_case_once_is_the_fit_itself():

@@ -50,7 +50,7 @@ def test_every_fit_is_monotone_within_zero_and_one_and_keeps_the_ranking(seed, b
     score = np.round(random.random(voxels), random.integers(1, 6)).astype(np.float32)
     masks = [random.integers(0, 2, voxels) for _ in range(3)]
     score[0], masks[0][0] = 0.5, 1
-    for options in ({"target": "mhr"}, {"target": "single-rater", "rater": 1}, {"target": "hard-label"}):
+    for options in ({"target": "mhr"}, {"target": "single-rater", "rater": "1"}, {"target": "hard-label"}):
         calibrator = fit_calibrator(sketch_of(score, *masks), bins=bins, **options)
         mapped = calibrator(np.linspace(0, 1, 2001, dtype=np.float32))
         assert np.all(np.diff(mapped) >= 0)
@@ -118,15 +118,15 @@ def test_the_fit_does_not_depend_on_the_order_of_merging():
 
 def test_single_rater_equals_the_mhr_fit_on_that_rater_alone():
     score, masks = simulated(5000, 3, lambda s: s)
-    chosen = fit_calibrator(sketch_of(score, *masks), target="single-rater", rater=2, bins=40)
+    chosen = fit_calibrator(sketch_of(score, *masks), target="single-rater", rater="2", bins=40)
     alone = fit_calibrator(sketch_of(score, masks[1]), bins=40)
     np.testing.assert_allclose(chosen.knots_y, alone.knots_y, atol=1e-12)
-    assert (chosen.rater, chosen.target) == (2, "single-rater")
+    assert (chosen.rater, chosen.target, chosen.rater_names) == ("2", "single-rater", ("1", "2", "3"))
 
 
 def test_hard_label_is_the_average_of_the_single_rater_maps(noisy):
     probe = np.linspace(0, 1, 777, dtype=np.float32)
-    single = [fit_calibrator(noisy, target="single-rater", rater=r, bins=30)(probe) for r in (1, 2, 3)]
+    single = [fit_calibrator(noisy, target="single-rater", rater=str(r), bins=30)(probe) for r in (1, 2, 3)]
     hard = fit_calibrator(noisy, target="hard-label", bins=30)(probe)
     np.testing.assert_allclose(hard, np.mean(single, axis=0), atol=1e-6)
 
@@ -152,7 +152,7 @@ def test_hard_label_differs_from_mhr_where_one_rater_needs_pooling():
 def test_a_rater_is_fitted_only_on_the_cases_this_rater_drew():
     drawn = ScoreSketch.of_case(np.float32([0.2, 0.8]), [np.array([0, 1]), np.array([0, 1])])
     absent = ScoreSketch.of_case(np.float32([0.2, 0.5, 0.8]), [np.array([0, 1, 0]), None])
-    calibrator = fit_calibrator(drawn + absent, target="single-rater", rater=2, bins=3)
+    calibrator = fit_calibrator(drawn + absent, target="single-rater", rater="2", bins=3)
     np.testing.assert_allclose(calibrator.knots_x, [0.2, 0.5, 0.8], atol=1e-7)
     np.testing.assert_allclose(calibrator.knots_y, [0, 0.5, 1], atol=1e-6)  # the unseen bin is interpolated
 
@@ -184,8 +184,8 @@ def test_a_rater_who_drew_few_of_many_cases_is_warned_of_where_fitted_alone():
     enough = sum(sketches, ScoreSketch.empty())
     warned = ("rater 2 drew 3 calibration cases only; at least 10 are advised",)
     assert fit_calibrator(enough).warnings == ()
-    assert fit_calibrator(enough, target="single-rater", rater=1).warnings == ()
-    assert fit_calibrator(enough, target="single-rater", rater=2).warnings == warned
+    assert fit_calibrator(enough, target="single-rater", rater="1").warnings == ()
+    assert fit_calibrator(enough, target="single-rater", rater="2").warnings == warned
     assert fit_calibrator(enough, target="hard-label").warnings == warned
 
 
@@ -194,10 +194,11 @@ def test_a_rater_who_drew_few_of_many_cases_is_warned_of_where_fitted_alone():
     [
         ({"target": "majority"}, "must be one of"),
         ({"bins": 1}, "at least 2 bins"),
-        ({"target": "single-rater"}, "rater's number"),
-        ({"rater": 1}, "rater's number"),
-        ({"target": "single-rater", "rater": 4}, "1 to 3"),
-        ({"target": "single-rater", "rater": 0}, "1 to 3"),
+        ({"target": "single-rater"}, "rater's name"),
+        ({"rater": "1"}, "rater's name"),
+        ({"target": "single-rater", "rater": "4"}, "no case has a rater '4'; choose one of 1, 2, 3"),
+        ({"target": "single-rater", "rater": "01"}, "no case has a rater '01'; write '1'"),
+        ({"target": "single-rater", "rater": 0}, "no case has a rater '0'"),
     ],
 )
 def test_wrong_options_are_refused(noisy, options, words):
@@ -211,7 +212,7 @@ def test_nothing_to_fit_on_is_refused():
     with pytest.raises(InputError, match="marked any voxel"):
         fit_calibrator(sketch_of([0.5, 0.7], [0, 0]))
     with pytest.raises(InputError, match="rater 2 marked no voxel"):
-        fit_calibrator(sketch_of([0.5, 0.7], [0, 1], [0, 0]), target="single-rater", rater=2)
+        fit_calibrator(sketch_of([0.5, 0.7], [0, 1], [0, 0]), target="single-rater", rater="2")
 
 
 def spread_case(voxels: int, share: float, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -293,3 +294,27 @@ def test_a_map_keeps_the_ranking_of_any_two_voxels(seed):
     calibrator = fit_calibrator(sketch_of(score, random.random(500) < score, np.arange(500) < 5), bins=25)
     order = np.argsort(score, kind="stable")
     assert np.all(np.diff(calibrator(score)[order]) >= 0)
+
+
+def test_a_rater_is_chosen_by_name_in_whatever_order_the_cases_have_them():
+    score, masks = simulated(5000, 3, lambda s: s)
+    one = ScoreSketch.of_case(score, {"zoe": masks[0], "0": masks[1]})
+    other = ScoreSketch.of_case(score[::-1], {"0": masks[1][::-1], "Ann": masks[2][::-1]})
+    chosen = fit_calibrator(one + other, target="single-rater", rater="0", bins=40)
+    alone = fit_calibrator(sketch_of(np.tile(score, 2), np.tile(masks[1], 2)), bins=40)
+    np.testing.assert_allclose(chosen.knots_y, alone.knots_y, atol=1e-12)
+    assert (chosen.rater, chosen.raters, chosen.rater_names) == ("0", 3, ("0", "Ann", "zoe"))
+    assert fit_calibrator(one + other, target="single-rater", rater=0, bins=40) == chosen
+    with pytest.raises(InputError, match="no case has a rater 'ann'; write 'Ann'"):
+        fit_calibrator(one + other, target="single-rater", rater="ann")
+
+
+def test_names_that_change_from_case_to_case_and_equal_masks_are_warned_of():
+    score, (first, second) = simulated(500, 2, lambda s: s)
+    cases = [ScoreSketch.of_case(score[n:], {f"p{n} A": first[n:], f"p{n} B": first[n:]}) for n in range(3)]
+    warnings = fit_calibrator(sum(cases, ScoreSketch.empty()), bins=10).warnings
+    assert "none of the 6 raters read more than one case; give each rater one name in all cases" in warnings
+    assert any("the very same voxels in 3 calibration cases" in warning for warning in warnings)
+    steady = [ScoreSketch.of_case(score[n:], {"A": first[n:], "B": second[n:]}) for n in range(3)]
+    warnings = fit_calibrator(sum(steady, ScoreSketch.empty()), bins=10).warnings
+    assert not any("rater" in warning for warning in warnings)

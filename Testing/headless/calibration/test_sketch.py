@@ -72,9 +72,8 @@ def test_the_mhr_of_a_case_is_the_mean_of_the_raters_present():
     sketch = ScoreSketch.of_case(score, [first, None, second])
     inside = score > 0
     assert sketch.mhr_sums.sum() == pytest.approx((first[inside].sum() + second[inside].sum()) / 2)
-    assert sketch.raters == 3
-    assert not sketch.rater_counts[1].any()
-    np.testing.assert_array_equal(sketch.rater_counts[2], sketch.counts)
+    assert sketch.rater_names == ("1", "3")
+    np.testing.assert_array_equal(sketch.rater_counts[1], sketch.counts)
 
 
 def test_a_rater_who_saw_no_tumour_counts_as_an_opinion():
@@ -95,9 +94,9 @@ def test_bad_cases_are_refused_with_the_reason():
     score, masks = random_case(6)
     bad = score.copy()
     bad[0, 0, 0] = np.nan
-    with pytest.raises(InputError, match="without NaN"):
+    with pytest.raises(InputError, match="between 0 and 1, got nan"):
         ScoreSketch.of_case(bad, masks)
-    with pytest.raises(InputError, match=r"\[0, 1\]"):
+    with pytest.raises(InputError, match="between 0 and 1"):
         ScoreSketch.of_case(score + 1, masks)
     with pytest.raises(InputError, match="rater 2 has labels other than 0 and 1"):
         ScoreSketch.of_case(score, [masks[0], masks[1] * 2])
@@ -107,3 +106,53 @@ def test_bad_cases_are_refused_with_the_reason():
         ScoreSketch.of_case(score, masks, np.ones((1, 1, 1), bool))
     with pytest.raises(InputError, match="at least one rater"):
         ScoreSketch.of_case(score, [None, None])
+
+
+def test_raters_are_added_by_their_names_and_never_by_their_places():
+    score, (a, b, c) = random_case(7)
+    one = ScoreSketch.of_case(score, {"B": b, "A": a})
+    other = ScoreSketch.of_case(score[::-1], {"C": c, "A": b})
+    for total in (one + other, other + one):
+        assert total.rater_names == ("A", "B", "C")
+        inside, turned = score > 0, score[::-1] > 0
+        expected = [a[inside].sum() + b[turned].sum(), b[inside].sum(), c[turned].sum()]
+        assert total.rater_positives.sum(axis=1).tolist() == expected
+        assert total.rater_counts.sum(axis=1).tolist() == [2 * inside.sum(), inside.sum(), inside.sum()]
+        table = total.units.table(total.rater_names)
+        np.testing.assert_array_equal(table[:, 3::2].sum(axis=(0, 2)), expected)
+        assert [total.units.drawn_by(name) for name in "ABCD"] == [2, 1, 1, 0]
+
+
+def test_the_numbers_do_not_depend_on_the_raters_names_and_a_rater_0_is_one_as_any_other():
+    score, masks = random_case(8)
+    by_position = ScoreSketch.of_case(score, masks)
+    for names in ("012", "123", "ABC"):
+        named = ScoreSketch.of_case(score, dict(zip(names, masks, strict=True)))
+        assert named.rater_names == tuple(names)
+        assert_same(named, by_position)
+        assert named.case_keys == by_position.case_keys
+    assert ScoreSketch.of_case(score, dict(enumerate(masks))).rater_names == ("0", "1", "2")
+
+
+def test_names_that_look_alike_and_too_many_names_are_refused_when_sketches_are_added():
+    score, (mask, *_) = random_case(9)
+    with pytest.raises(InputError, match="'01' and '1' differ only in"):
+        ScoreSketch.of_case(score, {"1": mask}) + ScoreSketch.of_case(score, {"01": mask})
+    total = ScoreSketch.of_case(score, {f"R{number}": mask for number in range(100)})
+    with pytest.raises(InputError, match="more than 100 raters"):
+        total + ScoreSketch.of_case(score, {"one more": mask})
+
+
+def test_cases_in_which_two_raters_marked_the_very_same_voxels_are_counted():
+    score, (mask, other, _) = random_case(10)
+    empty = np.zeros_like(mask)
+    alike = ScoreSketch.of_case(score, {"A": mask, "B": mask, "C": mask})
+    apart = ScoreSketch.of_case(score, {"A": mask, "B": other, "C": empty, "D": empty})
+    assert (alike + apart).alike_cases == 1
+
+
+def test_values_that_rounding_left_outside_of_0_and_1_are_taken_as_those():
+    score, masks = random_case(11)
+    near = np.where(score == 0, -1e-7, score).astype(np.float32)
+    near[0, 0, 0], score[0, 0, 0] = 1.0000001, 1
+    assert_same(ScoreSketch.of_case(near, masks), ScoreSketch.of_case(score, masks))

@@ -48,7 +48,7 @@ def test_sketches_of_parts_add_up_to_the_sketch_of_all(tmp_path):
     whole = sum((case(seed) for seed in range(4)), ScoreSketch.empty())
     np.testing.assert_array_equal(parts.rater_positives, whole.rater_positives)
     assert sorted(parts.case_keys) == sorted(whole.case_keys)
-    np.testing.assert_allclose(parts.units.table(3), whole.units.table(3), rtol=1e-14)
+    np.testing.assert_allclose(parts.units.table(("1", "2", "3")), whole.units.table(("1", "2", "3")), rtol=1e-14)
 
 
 def test_an_empty_sketch_can_be_stored(tmp_path):
@@ -79,6 +79,12 @@ def cell(name, value, index=(..., 40)):
         (about(cases=7), "case_keys"),
         (about(cases=-1), "cases"),
         (about(missed_mhr=-1.0), "missed_mhr"),
+        (about(rater_names=["1", "2"]), "rater_names"),
+        (about(rater_names=["1", "2", "2"]), "differ only in case"),
+        (about(rater_names=["2", "1", "3"]), "in their order"),
+        (about(rater_names=["1", "2", "../3"]), "rater's name"),
+        (about(rater_names=3), "rater_names"),
+        (about(alike_cases=-1), "alike_cases"),
         (about(unit_bits=99), "unit_sums"),
         (about(unit_bits=2), "unit_keys"),
         (cell("counts", -1), "counts"),
@@ -91,7 +97,7 @@ def cell(name, value, index=(..., 40)):
         (cell("unit_sums", 5e8), "add up"),
         (lambda arrays: arrays.update(mhr_sums=arrays["mhr_sums"][:-1]), "mhr_sums"),
         (lambda arrays: arrays.update(counts=arrays["counts"].astype(float)), "counts"),
-        (lambda arrays: arrays.update(rater_counts=arrays["rater_counts"][:2]), "unit_sums|differ"),
+        (lambda arrays: arrays.update(rater_counts=arrays["rater_counts"][:2]), "rater_names"),
         (lambda arrays: arrays.pop("mass"), "not readable"),
         (lambda arrays: arrays.update(about=np.array("{")), "not readable"),
     ],
@@ -143,3 +149,20 @@ def test_a_missing_file_and_a_wrong_name_are_named(sketch, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         save_sketch(sketch, tmp_path / "file" / "sketch.npz")
+
+
+def test_names_come_back_and_files_without_them_have_the_raters_1_2_and_so_on(stored, tmp_path):
+    score = np.random.default_rng(0).random(500).astype(np.float32)
+    named = ScoreSketch.of_case(score, {"Dr. A": score > 0.4, "0": score > 0.5, "b": score > 0.5})
+    save_sketch(named, tmp_path / "named.npz")
+    back = load_sketch(tmp_path / "named.npz")
+    assert (back.rater_names, back.alike_cases) == (("0", "b", "Dr. A"), 1)
+    assert [back.units.drawn_by(name) for name in ("0", "b", "Dr. A", "1")] == [1, 1, 1, 0]
+    old = json.loads(str(stored["about"]))
+    del old["rater_names"], old["alike_cases"]
+    np.savez(tmp_path / "old.npz", **stored | {"about": np.array(json.dumps(old))})
+    loaded = load_sketch(tmp_path / "old.npz")
+    assert (loaded.rater_names, loaded.alike_cases) == (("1", "2", "3"), 0)
+    total = loaded + load_sketch(tmp_path / "named.npz")
+    assert total.rater_names == ("0", "1", "2", "3", "b", "Dr. A")
+    np.testing.assert_array_equal(total.rater_positives[1:4], loaded.rater_positives)

@@ -31,8 +31,8 @@ def test_rows_hold_files_and_the_raters_that_are_there(folder):
     (row,) = read_manifest(path, needs=("score",), annotated=True)
     assert row.case == "ä"
     assert row.files == {"score": folder / "s.nii.gz"}
-    assert row.annotations == {1: folder / "a1.nii.gz", 3: folder / "a3.nii.gz"}
-    assert set(read_annotations(row, GRID)) == {1, 3}
+    assert row.annotations == {"1": folder / "a1.nii.gz", "3": folder / "a3.nii.gz"}
+    assert set(read_annotations(row, GRID)) == {"1", "3"}
 
 
 def test_a_byte_order_mark_and_unused_columns_do_no_harm(folder):
@@ -46,7 +46,7 @@ def test_a_byte_order_mark_and_unused_columns_do_no_harm(folder):
     [
         ("", "needs the column case"),
         ("name,score\nc,s.nii.gz\n", "needs the column case"),
-        ("case\nc\n", "needs the column score, annotation_1"),
+        ("case\nc\n", "needs the column score, annotation_<NAME>"),
         ("case,score,annotation_1\n", "holds no case"),
         ("case,score,annotation_1\nc,gone.nii.gz,a1.nii.gz\n", r"line 2: score: .*gone\.nii\.gz: no such file"),
         ("case,score,annotation_1\nc,s.nii.gz,gone.nii.gz\n", r"line 2: annotation_1: .*gone\.nii\.gz"),
@@ -110,3 +110,44 @@ def test_a_column_that_stands_twice_is_refused_and_blank_lines_do_not_shift_the_
         read_manifest(manifest(folder, "case,score,score\nc,s.nii.gz,a1.nii.gz\n"), needs=("score",))
     with pytest.raises(InputError, match=r"line 5: score: .* no such file"):
         read_manifest(manifest(folder, "case,score\n\nc,s.nii.gz\n\nd,none.nii.gz\n"), needs=("score",))
+
+
+@pytest.mark.parametrize(("one", "other"), [("1", "01"), ("A", "a"), ("R 1", "r1"), ("0", "00")])
+def test_two_columns_that_look_like_one_rater_are_refused_with_both_names(folder, one, other):
+    path = manifest(folder, f"case,annotation_{one},annotation_{other}\nc,a1.nii.gz,a3.nii.gz\n")
+    with pytest.raises(InputError, match=rf"the columns annotation_{one} and annotation_{other} differ only in case, "):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize(
+    ("column", "right"), [("annotation1", "1"), ("Annotations 1", "1"), ("annotation-B", "B"), ("rater_2", "2")]
+)
+def test_a_column_that_was_meant_as_a_raters_is_named_where_there_is_no_rater(folder, column, right):
+    with pytest.raises(InputError, match=rf"the column {column} names no rater; write annotation_{right}"):
+        read_manifest(manifest(folder, f"case,{column}\nc,a1.nii.gz\n"), annotated=True)
+    path = manifest(folder, f"case,{column},annotation_X\nc,a1.nii.gz,a3.nii.gz\n")
+    assert list(read_manifest(path, annotated=True)[0].annotations) == ["X"]
+
+
+@pytest.mark.parametrize("way", ["the same", "another spelling", "a link", "a hard link"])
+def test_one_file_for_two_raters_of_a_case_is_refused_by_whatever_path(folder, way):
+    (folder / "sub").mkdir()
+    second = {"the same": "a1.nii.gz", "another spelling": "sub/../a1.nii.gz"}.get(way, "link.nii.gz")
+    if way == "a link":
+        (folder / "link.nii.gz").symlink_to("a1.nii.gz")
+    if way == "a hard link":
+        (folder / "link.nii.gz").hardlink_to(folder / "a1.nii.gz")
+    path = manifest(folder, f"case,annotation_A,annotation_B\nc,a3.nii.gz,a1.nii.gz\nd,a1.nii.gz,{second}\n")
+    with pytest.raises(InputError, match=r"line 3: annotation_A and annotation_B are the same file, .*leave the cell"):
+        read_manifest(path)
+
+
+def test_one_file_in_two_cases_is_nothing_to_refuse(folder):
+    path = manifest(folder, "case,annotation_A,annotation_B\nc,a3.nii.gz,a1.nii.gz\nd,a1.nii.gz,a3.nii.gz\n")
+    assert len(read_manifest(path)) == 2
+
+
+def test_a_rater_may_be_called_0_and_every_name_comes_back_as_it_is_written(folder):
+    path = manifest(folder, "case,annotation_0,annotation_Ü b\nc,a1.nii.gz,a3.nii.gz\n")
+    (row,) = read_manifest(path)
+    assert list(read_annotations(row, GRID)) == ["0", "Ü b"]

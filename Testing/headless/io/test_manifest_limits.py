@@ -11,6 +11,7 @@ import pytest
 
 from twintrack.errors import InputError
 from twintrack.io import manifest as module
+from twintrack.io import table_text
 from twintrack.io.manifest import read_manifest, scan_manifest
 
 
@@ -23,9 +24,9 @@ def written(tmp_path: Path, content: bytes | str) -> Path:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("case,annotation_" + "1" * 5000 + "\na,\n", "must be at most 100"),
-        ("case,annotation_101\na,\n", "must be at most 100"),
-        ("case,annotation_\u0661\na,\n", "in the digits 0 to 9"),
+        ("case,annotation_" + "1" * 5000 + "\na,\n", "must have 1 to 64 letters"),
+        ("case" + "".join(f",annotation_{n}" for n in range(101)) + "\na" + "," * 101, "more than the 100"),
+        ("case,annotation_\u0661\na,\n", "the column 'annotation_\u0661'"),
         ("case," + ",".join(f"c{n}" for n in range(20_000)) + "\na" + "," * 20_000 + "\n", "has 20001 columns"),
         ("case,a,a\nx,,\n", "has two columns a"),
         ("case,a\nx," + "y" * 5000 + "\n", "line 2: has a cell of 5000 characters"),
@@ -35,10 +36,12 @@ def written(tmp_path: Path, content: bytes | str) -> Path:
         ("case,a\n" + '"x\n",' * 300_000 + "\n", "a row of more than the 1,000,000 bytes"),
         ("c" * 2_000_000, "a row of more than the 1,000,000 bytes"),
         (b"case,a\nx\0y,b\n", "holds NUL"),
-        ("case,a\nx,b\n".encode("utf-16"), "encoding UTF-8"),
+        ("case,a\nx,b\n".encode("utf-32"), "encoding UTF-8"),
+        (b"PK\x03\x04 a workbook", "is a workbook"),
         ("case,a\nx,b\n".encode("utf-16-le"), "in UTF-16"),
-        (b"case,a\nx,\xed\xa0\x80\n", "encoding UTF-8"),
-        (b"case,a\nx,\xff\n", "encoding UTF-8"),
+        (b"case,a\nx,\xed\xa0\x81\n", "encoding UTF-8"),
+        (b"\xef\xbb\xbfcase,a\nx,\xff\n", "encoding UTF-8"),
+        ("sep=|\ncase|a\nx|b\n", "a comma, semicolon or tab"),
     ],
 )
 def test_what_is_beyond_a_limit_is_refused_by_name(tmp_path: Path, content: bytes | str, words: str) -> None:
@@ -47,10 +50,11 @@ def test_what_is_beyond_a_limit_is_refused_by_name(tmp_path: Path, content: byte
     assert len(str(caught.value)) < 600
 
 
-def test_names_that_only_look_like_a_raters_number_are_columns_like_others(tmp_path: Path) -> None:
-    (row,) = read_manifest(written(tmp_path, "case,annotation_\u00b2,annotation_x\na,f,g\n"))
-    assert not row.annotations
-    assert set(row.files) == {"annotation_\u00b2", "annotation_x"}
+@pytest.mark.parametrize("name", ["", " ", "\u00b2", ".x", "a/b", "..", "a" * 65, "a:b", "\u202ea"])
+def test_a_column_whose_rater_has_no_name_is_refused_and_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError, match=r"the column 'annotation_.*a rater's name must have 1 to 64") as caught:
+        read_manifest(written(tmp_path, f"case,annotation_{name}\na,f\n"))
+    assert len(str(caught.value)) - len(str(tmp_path)) < 350
 
 
 def test_the_time_grows_with_the_number_of_columns(tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_a_manifest_of_too_many_bytes_or_rows_is_refused(tmp_path: Path, monkeyp
     monkeypatch.setattr(module, "MAX_ROWS", 1999)
     with pytest.raises(InputError, match="more than the 1,999 cases"):
         scan_manifest(path)
-    monkeypatch.setattr(module, "MAX_BYTES", 1000)
+    monkeypatch.setattr(table_text, "MAX_BYTES", 1000)
     with pytest.raises(InputError, match="larger than the 1,000 bytes"):
         scan_manifest(path)
 

@@ -133,3 +133,20 @@ def test_label_maps_and_masks_may_be_stored_as_floating_point(arrays, on_grid):
     p, masks, vessels = arrays
     stored = ({rater: mask.astype(np.float32) for rater, mask in masks.items()}, vessels.astype(np.float64))
     assert score((p, *stored), on_grid).row(list(NAMES)) == score(arrays, on_grid).row(list(NAMES))
+
+
+def test_raters_are_told_apart_by_text_whatever_they_were_given_as(arrays, on_grid):
+    p, masks, vessels = arrays
+    found = score((p, {f"R {rater}": mask for rater, mask in masks.items()}, vessels), on_grid)
+    assert list(found.ece_raters) == [f"R {rater}" for rater in masks]
+    numbered = score((p, dict(enumerate(masks.values())), vessels), on_grid)
+    assert list(numbered.ece_raters) == ["0", "1", "2"]
+    assert found.row(list(NAMES)) == numbered.row(list(NAMES))
+    with pytest.raises(InputError, match="same name"):
+        score((p, {1: masks[1], "1": masks[2]}, vessels), on_grid)
+
+
+def test_a_map_just_outside_of_0_and_1_is_scored_as_one_that_rounding_did_not_touch(arrays, on_grid):
+    p, masks, vessels = arrays
+    near = np.where(p == 0, -1e-7, p).astype(np.float32)
+    assert score((near, masks, vessels), on_grid).row(list(NAMES)) == score(arrays, on_grid).row(list(NAMES))

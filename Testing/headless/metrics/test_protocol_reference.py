@@ -61,7 +61,7 @@ def test_the_staple_mask_is_that_of_simpleitk_voxel_by_voxel(compared):
 
 def test_calibration_errors_agree_for_every_rater_and_in_the_mean(compared):
     _, expected, found = compared
-    assert list(found.ece_raters) == [1, 2, 3, 4, 5]
+    assert list(found.ece_raters) == ["1", "2", "3", "4", "5"]
     np.testing.assert_allclose(list(found.ece_raters.values()), expected["ece"]["per_rater"], rtol=0, atol=1e-6)
     exact = expected["unofficial_checks"]["ece_float64_per_rater"]
     np.testing.assert_allclose(list(found.ece_raters.values()), exact, rtol=0, atol=1e-12)

@@ -203,3 +203,95 @@ def test_zero_stays_zero_in_a_file_unless_zeros_were_fitted(tmp_path, rows):
     low = np.unique(everywhere[score == 0])
     assert low.size == 1
     assert low[0] <= everywhere[score > 0].min()
+
+
+def renamed(folder: Path, rows: list[dict[str, str]], names: dict[str, str], name: str) -> Path:
+    """Write the manifest once more, its raters under other names."""
+    changed = [{names.get(column, column): cell for column, cell in row.items()} for row in rows]
+    manifest = write_manifest(folder, changed)
+    return manifest.rename(folder / name)
+
+
+def test_a_fit_does_not_depend_on_how_raters_are_called_and_counts_all_of_them(tmp_path, rows):
+    first, second = "annotation_1", "annotation_2"
+    made = {}
+    for names in (("0", "1"), ("1", "2"), ("A", "B"), ("9", "10")):
+        called = {column: f"annotation_{name}" for column, name in zip((first, second), names, strict=True)}
+        sketch = sketch_cases([renamed(tmp_path, rows, called, f"{names[0]}.csv")])
+        made[names] = fit_sketch(sketch, bins=10, resamples=20)
+        assert (made[names].raters, made[names].rater_names) == (2, names)
+    knots = {(one.knots_x, one.knots_y, one.bin_counts) for one in made.values()}
+    assert len(knots) == 1
+
+
+def test_an_independent_reader_and_scikit_learn_give_the_fit_of_a_zero_based_manifest(tmp_path, rows):
+    import nibabel
+    from sklearn.isotonic import IsotonicRegression
+
+    manifest = renamed(tmp_path, rows, {"annotation_1": "annotation_0", "annotation_2": "annotation_1"}, "zero.csv")
+    scores, mhr, first = [], [], []
+    for row in rows:
+        score, one, two = (
+            np.asarray(nibabel.load(tmp_path / row[column]).dataobj)
+            for column in ("score", "annotation_1", "annotation_2")
+        )
+        scores.append(score[score > 0])
+        mhr.append((one[score > 0] + two[score > 0]) / 2)
+        first.append(one[score > 0])
+    score, drawn = np.concatenate(scores), {"mhr": np.concatenate(mhr), "0": np.concatenate(first)}
+    for target, rater, values in (("mhr", None, drawn["mhr"]), ("single-rater", "0", drawn["0"])):
+        found = fit_sketch(sketch_cases([manifest]), target=target, rater=rater, bins=10, resamples=0)
+        order = np.argsort(score, kind="stable")
+        parts = np.split(order, np.cumsum(found.bin_counts)[:-1])  # the bins that were formed
+        means = [values[part].mean() for part in parts]
+        expected = IsotonicRegression().fit_transform(found.knots_x, means, sample_weight=found.bin_counts)
+        np.testing.assert_allclose(found.knots_y, expected, atol=5e-3)  # a bin's end lies between cells of the score
+        assert sum(values) / len(values) == pytest.approx(
+            np.average(found.knots_y, weights=found.bin_counts), abs=1e-12
+        )
+
+
+def test_the_same_voxels_of_two_raters_are_warned_of_by_case_but_not_in_what_is_kept(tmp_path, rows):
+    (tmp_path / "a1_2.nii.gz").write_bytes((tmp_path / "a1_1.nii.gz").read_bytes())
+    for rater in (1, 2):
+        spoil(tmp_path, f"a2_{rater}.nii.gz", np.zeros(GRID.shape, np.uint8))
+    told: list[str] = []
+    sketch = sketch_cases([write_manifest(tmp_path, rows)], warn=told.append)
+    assert told == ["raters 1 and 2 marked the very same voxels in c1; check that no mask stands under two names"]
+    calibrator = fit_sketch(sketch, bins=10, resamples=0)
+    assert any("the very same voxels in 1 calibration case;" in warning for warning in calibrator.warnings)
+    assert not any("c1" in warning for warning in calibrator.warnings)
+
+
+def test_a_score_just_outside_of_0_and_1_is_clipped_when_fitted_and_when_applied(tmp_path, rows):
+    manifest = write_manifest(tmp_path, rows)
+    expected = fit_sketch(sketch_cases([manifest]), bins=10, resamples=0)
+    score = read_volume(tmp_path / "s1.nii.gz").array
+    spoil(tmp_path, "s1.nii.gz", np.where(score == 0, -1e-7, score).astype(np.float32))
+    found = fit_sketch(sketch_cases([manifest]), bins=10, resamples=0)
+    assert found == expected
+    write_calibrator(found, tmp_path / "c.json")
+    apply_to_file(tmp_path / "s1.nii.gz", tmp_path / "c.json", tmp_path / "map.nii.gz")
+    np.testing.assert_array_equal(read_volume(tmp_path / "map.nii.gz").array, found(score))
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_map_that_is_calibrated_already_is_refused_as_a_score(tmp_path, rows, link):
+    result = tmp_path / "result"
+    result.mkdir()
+    map_file = result / "probability.nii.gz"
+    (tmp_path / rows[1]["score"]).rename(map_file)
+    (result / "result.json").write_text('{"schema": 1, "calibrator": {"target": "mhr"}}', encoding="utf-8")
+    rows[1]["score"] = "result/probability.nii.gz"
+    if link:
+        (tmp_path / "s1.nii.gz").symlink_to(map_file)
+        rows[1]["score"] = "s1.nii.gz"
+    manifest = write_manifest(tmp_path, rows)
+    with pytest.raises(InputError, match="line 3: .*is a calibrated map .*--keep-score and give its score.nii.gz"):
+        sketch_cases([manifest])
+    (result / "score.nii.gz").write_bytes(b"")
+    write_calibrator(fit_sketch(sketch_cases([write_manifest(tmp_path, rows[::2])]), bins=5), tmp_path / "c.json")
+    with pytest.raises(InputError, match="calibrated map of twintrack, not a score; give score.nii.gz beside it"):
+        apply_to_file(map_file, tmp_path / "c.json", tmp_path / "map.nii.gz")
+    (result / "result.json").write_text('{"schema": 1, "calibrator": null}', encoding="utf-8")
+    assert sketch_cases([manifest]).cases == 3

@@ -33,7 +33,7 @@ def bootstrap_band(
     sketch: ScoreSketch,
     *,
     target: str = "mhr",
-    rater: int | None = None,
+    rater: str | None = None,
     bins: int = 250,
     resamples: int = 1000,
     seed: int = 0,

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from twintrack.calibration.band import CalibratorBand
 from twintrack.calibration.interpolation import InterpolationTable
 from twintrack.errors import InputError
+from twintrack.raters import checked_name
+from twintrack.volume import fractions
 
 __all__ = ["DOMAINS", "POOLING", "TARGETS", "WEIGHTINGS", "BinSelection", "Calibrator"]
 
@@ -75,8 +77,8 @@ class Calibrator:
     ----------
     target : str
         One of `TARGETS`.
-    rater : int or None
-        Number of the rater, from 1, for the target "single-rater".
+    rater : str or None
+        Name of the rater, for the target "single-rater".
     bins : int
         Number of equal-mass bins asked for.
     knots_x, knots_y : tuple of float
@@ -84,7 +86,7 @@ class Calibrator:
     bin_counts : tuple of int
         Voxels in each bin in use.
     cases, raters, voxels : int
-        What it was fitted on.
+        What it was fitted on; `raters` is their number.
     domain, pooling : str
         Which voxels of which score it holds for; the domain is one of the values of `DOMAINS` or another text.
     versions : mapping
@@ -101,10 +103,12 @@ class Calibrator:
         How far the map would move with other cases.
     selection : BinSelection or None
         How the number of bins was chosen, if it was.
+    rater_names : tuple of str
+        Names of the raters, in their order; empty where they are not known.
     """
 
     target: str
-    rater: int | None
+    rater: str | None
     bins: int
     knots_x: tuple[float, ...]
     knots_y: tuple[float, ...]
@@ -121,6 +125,7 @@ class Calibrator:
     tumour_voxels: float | None = None
     band: CalibratorBand | None = None
     selection: BinSelection | None = None
+    rater_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check(self)
@@ -136,7 +141,7 @@ class Calibrator:
         Parameters
         ----------
         score : numpy.ndarray
-            Scores in [0, 1], any shape; read as float32.
+            Scores in [0, 1], any shape, as `twintrack.volume.fractions` allows them; read as float32.
 
         Returns
         -------
@@ -153,9 +158,8 @@ class Calibrator:
         table = InterpolationTable(self.knots_x, self.knots_y)
         for start in range(0, flat.size, _BLOCK):
             values, out = flat[start : start + _BLOCK].astype(np.float32, copy=False), mapped[start : start + _BLOCK]
+            values = fractions(values, "the score to calibrate")
             low, high = values.min(), values.max()
-            if not (low >= 0 and high <= 1):
-                raise InputError(f"the score to calibrate must lie in [0, 1] without NaN, got {low:g} to {high:g}")
             if low > 0 or self.maps_zero:
                 out[:] = table(values)
             elif high > 0:
@@ -187,9 +191,16 @@ def _check(calibrator: Calibrator) -> None:
     if calibrator.weighting not in WEIGHTINGS:
         raise InputError(f'"weighting" must be one of {", ".join(WEIGHTINGS)}, got {calibrator.weighting!r}')
     if (calibrator.target == "single-rater") != (calibrator.rater is not None):
-        raise InputError('"rater" must be a number for the target single-rater and null for any other')
-    if calibrator.rater is not None and not 1 <= calibrator.rater <= calibrator.raters:
-        raise InputError(f'"rater" must be 1 to the number of raters, {calibrator.raters}, got {calibrator.rater}')
+        raise InputError('"rater" must be a name for the target single-rater and null for any other')
+    names = calibrator.rater_names
+    if names and (len(names) != calibrator.raters or len(set(names)) < len(names)):
+        raise InputError(f'"rater_names" must hold a name for each of the {calibrator.raters} raters')
+    for name in names:
+        _check_name("rater_names", name)
+    if calibrator.rater is not None:
+        _check_name("rater", calibrator.rater)
+        if names and calibrator.rater not in names:
+            raise InputError(f'"rater" must be one of "rater_names", got {calibrator.rater!r}')
     if not 1 <= len(x) <= calibrator.bins:
         raise InputError(f'"knots.score" must have 1 to {calibrator.bins} values ("bins"), got {len(x)}')
     if len(y) != len(x) or len(calibrator.bin_counts) != len(x):
@@ -203,3 +214,12 @@ def _check(calibrator: Calibrator) -> None:
         raise InputError('"knots.mhr" must never fall')
     if sum(calibrator.bin_counts) != calibrator.voxels:
         raise InputError(f'"bin_counts" must add up to "voxels", {calibrator.voxels}')
+
+
+def _check_name(field: str, name: str) -> None:
+    try:
+        if checked_name(name) == name:
+            return
+    except InputError as error:
+        raise InputError(f'"{field}": {error}') from error
+    raise InputError(f'"{field}" must be a rater\'s name without spaces around it, got {name!r}')

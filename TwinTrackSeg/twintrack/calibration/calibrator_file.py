@@ -28,7 +28,7 @@ MAX_TEXTS = 100
 
 _PLAIN = ("target", "rater", "bins", "cases", "raters", "voxels", "domain", "pooling", "manifest_sha256")
 _FIELDS = (*_PLAIN, "bins_used", "knots", "bin_counts", "versions", "warnings")
-_LATER = ("weighting", "tumour_voxels", "band", "selection")
+_LATER = ("weighting", "tumour_voxels", "band", "selection", "rater_names")
 
 
 def calibrator_to_json(calibrator: Calibrator) -> dict[str, Any]:
@@ -46,6 +46,7 @@ def calibrator_to_json(calibrator: Calibrator) -> dict[str, Any]:
         "pooling": calibrator.pooling,
         "cases": calibrator.cases,
         "raters": calibrator.raters,
+        "rater_names": list(calibrator.rater_names),
         "voxels": calibrator.voxels,
         "tumour_voxels": calibrator.tumour_voxels,
         "bin_counts": list(calibrator.bin_counts),
@@ -76,7 +77,8 @@ def calibrator_from_json(data: object) -> Calibrator:
         bin_counts=tuple(_whole("bin_counts", n) for n in _list("bin_counts", data["bin_counts"])),
         versions=_mapping_of_text("versions", data["versions"]),
         warnings=_texts("warnings", data["warnings"]),
-        **{name: data[name] for name in _PLAIN},
+        **{name: data[name] for name in _PLAIN if name != "rater"},
+        rater=_rater(data["rater"], data["raters"]),
         **_later(data),
     )
     if data["bins_used"] != len(calibrator.knots_x):
@@ -88,12 +90,22 @@ def _check_plain(data: Mapping[str, Any]) -> None:
     """Refuse values of the wrong kind."""
     for name in ("bins", "cases", "raters", "voxels"):
         _whole(name, data[name])
-    if data["rater"] is not None:
-        _whole("rater", data["rater"])
     for name in ("target", "domain", "pooling"):
         _text(name, data[name])
     if data["manifest_sha256"] is not None:
         _text("manifest_sha256", data["manifest_sha256"])
+
+
+def _rater(value: object, raters: int) -> str | None:
+    """Return the rater's name; in older files it is a number, counted from 1."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _text("rater", value)
+    number = _whole("rater", value)
+    if number > raters:
+        raise InputError(f'"rater" must be at most the number of raters, {raters}, got {number}')
+    return str(number)
 
 
 def _later(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,6 +117,8 @@ def _later(data: Mapping[str, Any]) -> dict[str, Any]:
         found["tumour_voxels"] = _real("tumour_voxels", found["tumour_voxels"])
     if "band" in found:
         found["band"] = _band(_object("band", found["band"]))
+    if "rater_names" in found:
+        found["rater_names"] = _texts("rater_names", found["rater_names"])
     if "selection" in found:
         found["selection"] = _selection(_object("selection", found["selection"]))
     return found

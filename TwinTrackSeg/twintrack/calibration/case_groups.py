@@ -17,6 +17,7 @@ With 5 raters that is at most 100 MB, for 40 cases 16 MB, for 40,000 cases no mo
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -24,8 +25,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.score_axis import CELLS, GRAINS
+from twintrack.raters import name_order
 
-__all__ = ["COARSE_CELLS", "KEY_BITS", "MASS", "MHR", "MOST_UNITS", "Units", "case_unit", "coarse_sums", "content_key"]
+__all__ = [
+    "COARSE_CELLS",
+    "KEY_BITS",
+    "MASS",
+    "MHR",
+    "MOST_UNITS",
+    "Unit",
+    "Units",
+    "all_names",
+    "case_unit",
+    "coarse_sums",
+    "content_key",
+]
 
 KEY_BITS = 64
 MOST_UNITS = 256
@@ -66,6 +80,7 @@ def content_key(*tables: NDArray[np.int64]) -> int:
 
 def case_unit(
     key: int,
+    raters: tuple[str, ...],
     mass: NDArray[np.int64],
     mhr_sums: NDArray[np.float64],
     rater_counts: NDArray[np.int64],
@@ -75,7 +90,48 @@ def case_unit(
     sums = np.empty((2 + 2 * len(rater_counts), COARSE_CELLS))
     sums[MASS], sums[MHR] = coarse_sums(mass), coarse_sums(mhr_sums)
     sums[2::2], sums[3::2] = coarse_sums(rater_counts), coarse_sums(rater_positives)
-    return Units(KEY_BITS, {key: sums})
+    return Units(KEY_BITS, {key: Unit(raters, sums)})
+
+
+def all_names(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of all raters of two parts, each in order, in their order."""
+    return one if one == other else tuple(sorted({*one, *other}, key=name_order))
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Sums over coarse cells of one case, or of a random group of cases.
+
+    Attributes
+    ----------
+    raters : tuple of str
+        Who read any of them.
+    sums : numpy.ndarray
+        float64 (2 + 2 x raters, coarse cell): mass, sum of the MHR, then for each rater in turn mass seen and mass
+        marked. Masses are whole numbers below 2**53 and add exactly.
+    """
+
+    raters: tuple[str, ...]
+    sums: NDArray[np.float64]
+
+    def __add__(self, other: Unit) -> Unit:
+        raters = all_names(self.raters, other.raters)
+        return Unit(raters, self.spread(raters) + other.spread(raters))
+
+    def spread(self, raters: Sequence[str]) -> NDArray[np.float64]:
+        """Return the sums with the rows of `raters`, among whom are all of the unit's; others have seen nothing."""
+        if tuple(raters) == self.raters:
+            return self.sums
+        sums = np.zeros((2 + 2 * len(raters), COARSE_CELLS))
+        sums[:2] = self.sums[:2]
+        for place, rater in enumerate(self.raters):
+            row = 2 + 2 * raters.index(rater)
+            sums[row : row + 2] = self.sums[2 + 2 * place : 4 + 2 * place]
+        return sums
+
+    def drawn_by(self, rater: str) -> bool:
+        """Whether the rater drew a case with voxels."""
+        return rater in self.raters and bool(self.sums[2 + 2 * self.raters.index(rater)].any())
 
 
 @dataclass(frozen=True)
@@ -86,53 +142,44 @@ class Units:
     ----------
     bits : int
         Leading bits of the keys by which cases were put together.
-    sums : dict of int to numpy.ndarray
-        By these bits: float64 (2 + 2 x raters, coarse cell). Rows: mass, sum of the MHR, then for each rater in turn
-        mass seen and mass marked. Masses are whole numbers below 2**53 and add exactly.
+    by_key : dict of int to Unit
+        By these bits.
     """
 
     bits: int = KEY_BITS
-    sums: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    by_key: dict[int, Unit] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.sums)
+        return len(self.by_key)
 
     def __add__(self, other: Units) -> Units:
         bits = min(self.bits, other.bits)
-        merged = _regrouped(self.sums, self.bits - bits)
-        for key, sums in _regrouped(other.sums, other.bits - bits).items():
-            merged[key] = _sum(merged[key], sums) if key in merged else sums
+        merged = _regrouped(self.by_key, self.bits - bits)
+        for key, unit in _regrouped(other.by_key, other.bits - bits).items():
+            merged[key] = merged[key] + unit if key in merged else unit
         while len(merged) > MOST_UNITS:
             bits -= 1
             merged = _regrouped(merged, 1)
         return Units(bits, merged)
 
-    def drawn_by(self, rater: int) -> int:
-        """Return the number of units with a case that the rater, counted from 1, drew."""
-        return sum(2 * rater < len(sums) and bool(sums[2 * rater].any()) for sums in self.sums.values())
+    def drawn_by(self, rater: str) -> int:
+        """Return the number of units with a case that the rater drew."""
+        return sum(unit.drawn_by(rater) for unit in self.by_key.values())
 
-    def table(self, raters: int) -> NDArray[np.float64]:
+    def table(self, raters: Sequence[str]) -> NDArray[np.float64]:
         """Return the sums of all units in the order of their keys: (unit, 2 + 2 x raters, coarse cell)."""
-        table = np.zeros((len(self.sums), 2 + 2 * raters, COARSE_CELLS))
-        for place, key in enumerate(sorted(self.sums)):
-            table[place, : len(self.sums[key])] = self.sums[key]
+        table = np.zeros((len(self.by_key), 2 + 2 * len(raters), COARSE_CELLS))
+        for place, key in enumerate(sorted(self.by_key)):
+            table[place] = self.by_key[key].spread(raters)
         return table
 
 
-def _regrouped(sums: dict[int, NDArray[np.float64]], drop_bits: int) -> dict[int, NDArray[np.float64]]:
+def _regrouped(units: dict[int, Unit], drop_bits: int) -> dict[int, Unit]:
     """Put units together whose keys agree without their last bits."""
     if drop_bits == 0:
-        return dict(sums)
-    merged: dict[int, NDArray[np.float64]] = {}
-    for key, unit in sums.items():
+        return dict(units)
+    merged: dict[int, Unit] = {}
+    for key, unit in units.items():
         short = key >> drop_bits
-        merged[short] = _sum(merged[short], unit) if short in merged else unit
+        merged[short] = merged[short] + unit if short in merged else unit
     return merged
-
-
-def _sum(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Add two units that may differ in their number of raters."""
-    total = np.zeros((max(len(one), len(other)), COARSE_CELLS))
-    total[: len(one)] += one
-    total[: len(other)] += other
-    return total

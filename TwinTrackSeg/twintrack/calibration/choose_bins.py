@@ -31,7 +31,7 @@ def select_bins(
     sketch: ScoreSketch,
     *,
     target: str = "mhr",
-    rater: int | None = None,
+    rater: str | None = None,
     candidates: tuple[int, ...] = CANDIDATES,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,

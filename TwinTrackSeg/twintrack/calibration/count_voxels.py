@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from twintrack.calibration.score_axis import CELLS, cell_of
 from twintrack.errors import InputError
+from twintrack.raters import same_voxels
+from twintrack.volume import fractions
 
 __all__ = ["VoxelCounts", "checked_mask", "count_voxels"]
 
@@ -18,17 +20,21 @@ _BLOCK = 1 << 22
 
 
 class VoxelCounts(NamedTuple):
-    """Voxels of one case: per cell, per rater and cell, and drawn by all raters inside and outside the domain."""
+    """Voxels of one case: per cell, per rater and cell, and drawn by all raters inside and outside the domain.
+
+    `alike` says whether two raters marked the very same voxels, and some.
+    """
 
     counts: NDArray[np.int64]
     score_sums: NDArray[np.float64]
     positives: NDArray[np.int64]
     drawn: int
+    alike: bool
 
 
 def count_voxels(
     score: NDArray[np.floating],
-    masks: Sequence[NDArray[np.bool_] | None],
+    masks: Sequence[NDArray[np.bool_]],
     roi: NDArray[np.bool_] | None,
     *,
     everything: bool,
@@ -39,7 +45,7 @@ def count_voxels(
     ----------
     score : numpy.ndarray
         (z, y, x) score in [0, 1].
-    masks : sequence of numpy.ndarray or None
+    masks : sequence of numpy.ndarray
         (z, y, x) mask of each rater; see `checked_mask`.
     roi : numpy.ndarray or None
         (z, y, x) mask of the voxels to count.
@@ -57,7 +63,7 @@ def count_voxels(
     counts, score_sums = np.zeros(CELLS, np.int64), np.zeros(CELLS)
     positives = np.zeros((len(masks), CELLS), np.int64)
     flat, within = np.ravel(score), None if roi is None else np.ravel(roi).astype(bool, copy=False)
-    drawn = [(rater, np.ravel(mask)) for rater, mask in enumerate(masks) if mask is not None]
+    drawn = [np.ravel(mask) for mask in masks]
     for start in range(0, flat.size, _BLOCK):
         block = slice(start, start + _BLOCK)
         values = flat[block].astype(np.float32, copy=False)
@@ -68,9 +74,10 @@ def count_voxels(
         cell = cell_of(values)
         counts += np.bincount(cell, minlength=CELLS)
         score_sums += np.bincount(cell, weights=values, minlength=CELLS)
-        for rater, mask in drawn:
+        for rater, mask in enumerate(drawn):
             positives[rater] += np.bincount(cell[mask[block][inside]], minlength=CELLS)
-    return VoxelCounts(counts, score_sums, positives, sum(int(np.count_nonzero(mask)) for _, mask in drawn))
+    marked = sum(int(np.count_nonzero(mask)) for mask in drawn)
+    return VoxelCounts(counts, score_sums, positives, marked, bool(same_voxels(dict(enumerate(masks)))))
 
 
 def _check_shape(what: str, array: NDArray[np.generic], score: NDArray[np.floating]) -> None:
@@ -81,7 +88,7 @@ def _check_shape(what: str, array: NDArray[np.generic], score: NDArray[np.floati
         )
 
 
-def checked_mask(mask: NDArray[np.generic], rater: int, score: NDArray[np.floating]) -> NDArray[np.bool_]:
+def checked_mask(mask: NDArray[np.generic], rater: str, score: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Return an annotation as booleans; refuse other shapes and labels."""
     _check_shape(f"annotation of rater {rater}", mask, score)
     mask = np.asarray(mask)
@@ -92,8 +99,5 @@ def checked_mask(mask: NDArray[np.generic], rater: int, score: NDArray[np.floati
 
 
 def _checked_score(score: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Return the score; refuse what is not a probability (NaN fails both comparisons)."""
-    score = np.asarray(score)
-    if score.size and not (score.min() >= 0 and score.max() <= 1):
-        raise InputError(f"the score must lie in [0, 1] without NaN, got {score.min():g} to {score.max():g}")
-    return score
+    """Return the score; refuse what is not a probability."""
+    return fractions(np.asarray(score), "the score")

@@ -21,6 +21,7 @@ import twintrack
 from twintrack.calibration.bins import Bins, equal_mass_bins
 from twintrack.calibration.calibrator import DOMAINS, POOLING, TARGETS, Calibrator
 from twintrack.errors import InputError
+from twintrack.raters import checked_name, look_alikes
 
 if TYPE_CHECKING:
     from twintrack.calibration.sketch import ScoreSketch
@@ -34,6 +35,7 @@ __all__ = [
     "fit_bins",
     "fit_calibrator",
     "fit_warnings",
+    "rater_place",
 ]
 
 
@@ -41,7 +43,7 @@ def fit_calibrator(
     sketch: ScoreSketch,
     *,
     target: str = "mhr",
-    rater: int | None = None,
+    rater: str | None = None,
     bins: int = 250,
     pooling: str = POOLING,
     manifest_sha256: str | None = None,
@@ -57,8 +59,8 @@ def fit_calibrator(
         the cases this rater drew. "hard-label": one map for each rater, averaged. All targets share the bins, which
         depend on the scores alone; so the average of the raters' piecewise linear maps is one such map on the same
         knots.
-    rater : int, optional
-        Number of the rater, from 1; for "single-rater" only.
+    rater : str, optional
+        Name of the rater; for "single-rater" only.
     bins : int
         Number of equal-mass bins, at least 2.
     pooling : str
@@ -76,6 +78,7 @@ def fit_calibrator(
     InputError
         If the sketch holds no voxel or no tumour, or an option is wrong.
     """
+    rater = None if rater is None else checked_name(rater)
     check_options(sketch, target, rater, bins)
     binned = equal_mass_bins(sketch, bins)
     return Calibrator(
@@ -83,10 +86,11 @@ def fit_calibrator(
         rater=rater,
         bins=bins,
         knots_x=tuple(binned.score.tolist()),
-        knots_y=tuple(fit_bins(binned, target, rater).tolist()),
+        knots_y=tuple(fit_bins(binned, target, rater_place(sketch, rater)).tolist()),
         bin_counts=tuple(binned.counts.tolist()),
         cases=sketch.cases,
         raters=sketch.raters,
+        rater_names=sketch.rater_names,
         voxels=sketch.voxels,
         tumour_voxels=sketch.tumour_voxels,
         domain=DOMAINS[sketch.domain],
@@ -98,26 +102,34 @@ def fit_calibrator(
     )
 
 
-def fit_bins(binned: Bins, target: str, rater: int | None) -> NDArray[np.float64]:
+def fit_bins(binned: Bins, target: str, place: int | None) -> NDArray[np.float64]:
     """Return the calibrated MHR at the mean score of every bin: monotone, in [0, 1].
 
     Parameters
     ----------
     binned : Bins
         The bins.
-    target, rater
-        As in `fit_calibrator`; the rater, or for "hard-label" any rater, must have drawn some case.
+    target
+        As in `fit_calibrator`.
+    place : int or None
+        The rater's place among those of the bins, see `rater_place`; the rater, or for "hard-label" any rater, must
+        have drawn some case.
     """
     if target == "mhr":
         mapped = _isotonic(binned.mhr, binned.mass)
     else:
         drawn = np.flatnonzero(binned.rater_counts.any(axis=1)).tolist()
-        mapped = np.mean([_rater_map(binned, n) for n in (drawn if rater is None else [rater - 1])], axis=0)
+        mapped = np.mean([_rater_map(binned, n) for n in (drawn if place is None else [place])], axis=0)
     fitted: NDArray[np.float64] = np.maximum.accumulate(np.clip(mapped, 0.0, 1.0))
     return fitted
 
 
-def check_options(sketch: ScoreSketch, target: str, rater: int | None, bins: int) -> None:
+def rater_place(sketch: ScoreSketch, rater: str | None) -> int | None:
+    """Return the place of a rater among those of a sketch; None for no rater."""
+    return None if rater is None else sketch.rater_names.index(checked_name(rater))
+
+
+def check_options(sketch: ScoreSketch, target: str, rater: str | None, bins: int) -> None:
     """Refuse what no calibrator can be fitted on."""
     where = "with a score above 0 " if sketch.domain == "roi" else ""
     if target not in TARGETS:
@@ -129,11 +141,21 @@ def check_options(sketch: ScoreSketch, target: str, rater: int | None, bins: int
     if not sketch.mhr_sums.any():
         raise InputError(f"no rater marked any voxel {where}as tumour; check scores and annotations")
     if (target == "single-rater") != (rater is not None):
-        raise InputError("the rater's number belongs to the target single-rater and only to it")
-    if rater is not None and not 1 <= rater <= sketch.raters:
-        raise InputError(f"the rater's number must be 1 to {sketch.raters}, got {rater}")
-    if rater is not None and not sketch.rater_positives[rater - 1].any():
+        raise InputError("the rater's name belongs to the target single-rater and only to it")
+    rater = None if rater is None else checked_name(rater)
+    if rater is not None and rater not in sketch.rater_names:
+        raise InputError(f"no case has a rater {rater!r}; {_choice(sketch.rater_names, rater)}")
+    if rater is not None and not sketch.rater_positives[rater_place(sketch, rater)].any():
         raise InputError(f"rater {rater} marked no voxel {where}as tumour; choose another rater")
+
+
+def _choice(names: Sequence[str], meant: str) -> str:
+    """Say which raters there are, first the one whose name differs in case, spaces or leading zeros only."""
+    alike = next((name for name in names if look_alikes((name, meant))), None)
+    if alike is not None:
+        return f"write {alike!r}"
+    shown = ", ".join(names[:MOST_NAMED])
+    return f"choose one of {shown}{f' and {len(names) - MOST_NAMED} more' if len(names) > MOST_NAMED else ''}"
 
 
 def _isotonic(rate: NDArray[np.float64], weight: NDArray[np.int64] | NDArray[np.float64]) -> NDArray[np.float64]:
@@ -171,6 +193,9 @@ def _versions() -> dict[str, str]:
     }
 
 
+MOST_NAMED = 8
+"""Raters that a message names."""
+
 FEW_CASES = 10
 """A calibrator of fewer cases says so: the spread between patients is then unknown."""
 
@@ -185,13 +210,13 @@ MISSED_SHARE = 0.02
 """Share of the raters' tumour outside the domain above which a calibrator says so."""
 
 
-def fit_warnings(sketch: ScoreSketch, binned: Bins, target: str, rater: int | None) -> tuple[str, ...]:
+def fit_warnings(sketch: ScoreSketch, binned: Bins, target: str, rater: str | None) -> tuple[str, ...]:
     """Say in words why a fit on `sketch` may not be trusted; empty if there is no reason known."""
-    alone = [rater] if rater is not None else range(1, sketch.raters + 1) if target == "hard-label" else ()
+    alone = [rater] if rater is not None else sketch.rater_names if target == "hard-label" else ()
     return (*_warnings(sketch, binned), *_rater_warnings(sketch, alone))
 
 
-def _rater_warnings(sketch: ScoreSketch, raters: Sequence[int]) -> Iterator[str]:
+def _rater_warnings(sketch: ScoreSketch, raters: Sequence[str]) -> Iterator[str]:
     """Warn of raters who are fitted on their own and drew few of enough cases; those who drew none are not fitted."""
     for rater in raters if sketch.cases >= FEW_CASES else ():
         drawn = sketch.units.drawn_by(rater)
@@ -222,6 +247,13 @@ def _warnings(sketch: ScoreSketch, binned: Bins) -> Iterator[str]:
             f"{_number(sketch.repeated_cases, 'calibration case')} with the same score and annotations as another "
             "case; check the manifest"
         )
+    if sketch.alike_cases:
+        yield (
+            f"two raters marked the very same voxels in {_number(sketch.alike_cases, 'calibration case')}; check that "
+            "no mask stands under two names"
+        )
+    if sketch.cases > 1 and sketch.raters > 1 and all(sketch.units.drawn_by(name) < 2 for name in sketch.rater_names):
+        yield f"none of the {sketch.raters} raters read more than one case; give each rater one name in all cases"
 
 
 def _number(count: int, what: str) -> str:

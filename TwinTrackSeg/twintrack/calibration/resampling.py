@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from twintrack.calibration.bins import Bins, bin_starts, per_bin
 from twintrack.calibration.case_groups import MASS, MHR, coarse_sums
-from twintrack.calibration.fit import fit_bins
+from twintrack.calibration.fit import fit_bins, rater_place
 
 if TYPE_CHECKING:
     from twintrack.calibration.sketch import ScoreSketch
@@ -40,19 +40,19 @@ class ResampledFit:
         float64 (unit, row, cell): mass, MHR, then mass seen and marked by each rater; see `Units`.
     """
 
-    def __init__(self, sketch: ScoreSketch, target: str, rater: int | None) -> None:
+    def __init__(self, sketch: ScoreSketch, target: str, rater: str | None) -> None:
         mass = coarse_sums(sketch.mass)
         used = np.flatnonzero(mass)
         rows = slice(None) if target != "mhr" else slice(0, 2)
-        self._target, self._rater = target, rater
-        self._judged = MASS if rater is None else 2 * rater
-        self.table = np.ascontiguousarray(sketch.units.table(sketch.raters)[:, rows, used])
+        self._target, self._place = target, rater_place(sketch, rater)
+        self._judged = MASS if self._place is None else 2 + 2 * self._place
+        self.table = np.ascontiguousarray(sketch.units.table(sketch.rater_names)[:, rows, used])
         self.units = len(self.table)
         self.score: NDArray[np.float64] = coarse_sums(sketch.score_sums)[used] / mass[used]
 
     def can_be_fitted(self, times: NDArray[np.float64]) -> bool:
         """Whether the cases drawn `times` hold one that the rater in question drew."""
-        if self._rater is None:
+        if self._place is None:
             return True
         return bool(times @ self.table[:, self._judged].any(axis=1) > 0)
 
@@ -86,4 +86,4 @@ class ResampledFit:
             rater_counts=per_bin(sums[2::2], first),
             rater_positives=per_bin(sums[3::2], first),
         )
-        return binned.score, fit_bins(binned, self._target, self._rater)
+        return binned.score, fit_bins(binned, self._target, self._place)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
-from twintrack.calibration.case_groups import Units, case_unit, content_key
+from twintrack.calibration.case_groups import Units, all_names, case_unit, content_key
 from twintrack.calibration.count_voxels import checked_mask, count_voxels
 from twintrack.calibration.score_axis import CELLS
 from twintrack.errors import InputError
+from twintrack.raters import MOST_RATERS, by_name, check_apart, name_order, numbered
 
-__all__ = ["CASE_MASS", "ScoreSketch"]
+__all__ = ["CASE_MASS", "Annotations", "ScoreSketch"]
+
+Annotations = Mapping[Any, NDArray[np.generic]] | Sequence[NDArray[np.generic] | None]
+"""Masks by rater; or one for each of the raters "1", "2" and so on, None for those who did not read the case."""
 
 CASE_MASS = 2**40
 """Mass of a case when all cases weigh the same: masses stay whole numbers, whose sums know no order."""
@@ -50,6 +55,8 @@ class ScoreSketch:
         float64 (cell,): weighted sum of the score and of the MHR, the mean of the raters present in the voxel's case.
     rater_counts, rater_positives : numpy.ndarray
         int64 (rater, cell): mass in the cases that the rater drew, and the part the rater marked as tumour.
+    rater_names : tuple of str
+        Names of the raters who read any case, in their order; sketches are added by them.
     domain, weighting : str
         One of `DOMAINS` and of `WEIGHTINGS`.
     units : Units
@@ -58,6 +65,8 @@ class ScoreSketch:
         A key of every case with voxels, made from its content.
     manifests : frozenset of str
         SHA-256 of the manifests that listed the cases.
+    alike_cases : int
+        Cases in which two raters marked the very same voxels, and some.
     """
 
     cases: int
@@ -68,6 +77,7 @@ class ScoreSketch:
     rater_counts: NDArray[np.int64]
     rater_positives: NDArray[np.int64]
     mass: NDArray[np.int64]
+    rater_names: tuple[str, ...]
     tumour_voxels: float = 0.0
     blank_cases: int = 0
     domain: str = "roi"
@@ -75,6 +85,7 @@ class ScoreSketch:
     units: Units = field(default_factory=Units)
     case_keys: tuple[int, ...] = ()
     manifests: frozenset[str] = frozenset()
+    alike_cases: int = 0
 
     @classmethod
     def empty(cls, *, domain: str = "roi", weighting: str = "voxel") -> ScoreSketch:
@@ -82,13 +93,25 @@ class ScoreSketch:
         _check_choices(domain, weighting)
         no_rater = np.zeros((0, CELLS), np.int64)
         zeros, none = np.zeros(CELLS), np.zeros(CELLS, np.int64)
-        return cls(0, 0.0, none, zeros, zeros.copy(), no_rater, no_rater.copy(), none.copy(), 0.0, 0, domain, weighting)
+        return cls(
+            cases=0,
+            missed_mhr=0.0,
+            counts=none,
+            score_sums=zeros,
+            mhr_sums=zeros.copy(),
+            rater_counts=no_rater,
+            rater_positives=no_rater.copy(),
+            mass=none.copy(),
+            rater_names=(),
+            domain=domain,
+            weighting=weighting,
+        )
 
     @classmethod
     def of_case(
         cls,
         score: NDArray[np.floating],
-        annotations: Sequence[NDArray[np.generic] | None],
+        annotations: Annotations,
         roi: NDArray[np.bool_] | None = None,
         *,
         domain: str = "roi",
@@ -99,10 +122,10 @@ class ScoreSketch:
         Parameters
         ----------
         score : numpy.ndarray
-            (z, y, x) pooled score in [0, 1]; read as float32.
-        annotations : sequence of numpy.ndarray or None
-            One (z, y, x) mask of 0 and 1 for each rater, in a fixed order; None where a rater did not draw this case. A
-            mask without tumour is an opinion and counts.
+            (z, y, x) pooled score in [0, 1], as `twintrack.volume.fractions` allows it; read as float32.
+        annotations : mapping or sequence of numpy.ndarray
+            (z, y, x) mask of 0 and 1 by the name of each rater who read this case; see `Annotations`. A mask without
+            tumour is an opinion and counts.
         roi : numpy.ndarray, optional
             (z, y, x) mask that narrows the domain, for a score that is not 0 outside the ROI.
         domain, weighting : str
@@ -114,15 +137,12 @@ class ScoreSketch:
             If no rater is present, shapes differ, scores are outside [0, 1] or labels are other than 0 and 1.
         """
         _check_choices(domain, weighting)
-        masks = [
-            None if mask is None else checked_mask(mask, rater, score) for rater, mask in enumerate(annotations, 1)
-        ]
-        present = np.array([mask is not None for mask in masks], dtype=bool)
-        if not present.any():
+        masks = {name: checked_mask(mask, name, score) for name, mask in _named(annotations)}
+        if not masks:
             raise InputError("a calibration case needs the annotation of at least one rater, got none")
-        found = count_voxels(score, masks, roi, everything=domain == "all")
-        raters, voxels = int(present.sum()), int(found.counts.sum())
-        rater_counts = np.where(present[:, None], found.counts, 0)
+        found = count_voxels(score, tuple(masks.values()), roi, everything=domain == "all")
+        names, raters, voxels = tuple(masks), len(masks), int(found.counts.sum())
+        rater_counts = np.repeat(found.counts[None], raters, axis=0)
         key = content_key(found.counts, rater_counts, found.positives, np.array([found.drawn]))
         weight = 1.0 if weighting == "voxel" or voxels == 0 else CASE_MASS / voxels
         mass, rater_counts, positives = (
@@ -139,18 +159,20 @@ class ScoreSketch:
             rater_counts=rater_counts,
             rater_positives=positives,
             mass=mass,
+            rater_names=names,
             tumour_voxels=inside / raters,
             blank_cases=int(voxels == 0),
             domain=domain,
             weighting=weighting,
-            units=case_unit(key, mass, mhr_sums, rater_counts, positives) if voxels else Units(),
+            units=case_unit(key, names, mass, mhr_sums, rater_counts, positives) if voxels else Units(),
             case_keys=(key,) if voxels else (),
+            alike_cases=int(found.alike),
         )
 
     def add(
         self,
         score: NDArray[np.floating],
-        annotations: Sequence[NDArray[np.generic] | None],
+        annotations: Annotations,
         roi: NDArray[np.bool_] | None = None,
     ) -> ScoreSketch:
         """Add one case to this sketch, in place; see `of_case` for the arguments. Returns this sketch."""
@@ -166,15 +188,23 @@ class ScoreSketch:
                 f"sketches of the domain {self.domain} with weights by {self.weighting} and of the domain "
                 f"{other.domain} with weights by {other.weighting} cannot be added; make them in the same way"
             )
+        names = all_names(self.rater_names, other.rater_names)
+        check_apart(names)
+        if len(names) > MOST_RATERS:
+            raise InputError(
+                f"the cases have more than {MOST_RATERS} raters ({', '.join(names[:5])}, ...); give each rater one "
+                "name in all cases"
+            )
         return ScoreSketch(
             cases=self.cases + other.cases,
             missed_mhr=self.missed_mhr + other.missed_mhr,
             counts=self.counts + other.counts,
             score_sums=self.score_sums + other.score_sums,
             mhr_sums=self.mhr_sums + other.mhr_sums,
-            rater_counts=_sum_of_raters(self.rater_counts, other.rater_counts),
-            rater_positives=_sum_of_raters(self.rater_positives, other.rater_positives),
+            rater_counts=self._spread(self.rater_counts, names) + other._spread(other.rater_counts, names),
+            rater_positives=self._spread(self.rater_positives, names) + other._spread(other.rater_positives, names),
             mass=self.mass + other.mass,
+            rater_names=names,
             tumour_voxels=self.tumour_voxels + other.tumour_voxels,
             blank_cases=self.blank_cases + other.blank_cases,
             domain=self.domain,
@@ -182,6 +212,7 @@ class ScoreSketch:
             units=self.units + other.units,
             case_keys=self.case_keys + other.case_keys,
             manifests=self.manifests | other.manifests,
+            alike_cases=self.alike_cases + other.alike_cases,
         )
 
     @property
@@ -191,13 +222,19 @@ class ScoreSketch:
 
     @property
     def raters(self) -> int:
-        """Largest number of a rater of any case."""
-        return len(self.rater_counts)
+        """Number of raters who read any case."""
+        return len(self.rater_names)
 
     @property
     def repeated_cases(self) -> int:
         """Cases whose voxels equal those of an earlier one, one by one."""
         return len(self.case_keys) - len(set(self.case_keys))
+
+    def _spread(self, table: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
+        """Return a (rater, cell) table of this sketch with a row for each of `names`, among whom are its own."""
+        spread = np.zeros((len(names), CELLS), np.int64)
+        spread[[names.index(name) for name in self.rater_names]] = table
+        return spread
 
 
 def _weighted(voxels: NDArray[np.int64], weight: float) -> NDArray[np.int64]:
@@ -205,12 +242,14 @@ def _weighted(voxels: NDArray[np.int64], weight: float) -> NDArray[np.int64]:
     return voxels if weight == 1.0 else np.rint(voxels * weight).astype(np.int64)
 
 
-def _sum_of_raters(one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Add two (rater, cell) tables that may differ in their number of raters."""
-    total = np.zeros((max(len(one), len(other)), CELLS), np.int64)
-    total[: len(one)] += one
-    total[: len(other)] += other
-    return total
+def _named(annotations: Annotations) -> list[tuple[str, NDArray[np.generic]]]:
+    """Return the masks that are there with their raters, in the order of the names."""
+    if not isinstance(annotations, Mapping):
+        names = numbered(len(annotations))
+        annotations = {name: mask for name, mask in zip(names, annotations, strict=True) if mask is not None}
+    named = by_name(annotations)
+    check_apart(named)
+    return sorted(named.items(), key=lambda one: name_order(one[0]))
 
 
 def _check_choices(domain: str, weighting: str) -> None:

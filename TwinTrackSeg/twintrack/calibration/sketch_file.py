@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
-from twintrack.calibration.case_groups import COARSE_CELLS, KEY_BITS, MOST_UNITS, Units
+from twintrack.calibration.case_groups import COARSE_CELLS, KEY_BITS, MASS, MOST_UNITS, Unit, Units
 from twintrack.calibration.score_axis import CELLS
 from twintrack.calibration.sketch import ScoreSketch
 from twintrack.errors import InputError
+from twintrack.raters import MOST_RATERS, check_apart, checked_name, name_order, numbered
 from twintrack.system.atomic import atomic_path
 from twintrack.system.capacity import lacking_memory
 from twintrack.system.json_file import MAX_JSON_BYTES, parse_json
@@ -29,9 +30,8 @@ __all__ = ["load_sketch", "save_sketch"]
 SCHEMA = 1
 """Version of the layout; cells are part of it, so that a change of `CELLS` or `COARSE_CELLS` raises it."""
 
-MOST_RATERS = 100
 MOST_CASES = 1_000_000
-"""Raters and cases of a sketch."""
+"""Cases of a sketch."""
 
 _DAMAGED = (
     *(OSError, EOFError, MemoryError),
@@ -100,15 +100,17 @@ def save_sketch(sketch: ScoreSketch, path: str | Path, *, inputs: Inputs = (), o
         "domain": sketch.domain,
         "weighting": sketch.weighting,
         "manifests": sorted(sketch.manifests),
+        "rater_names": list(sketch.rater_names),
+        "alike_cases": sketch.alike_cases,
         "unit_bits": sketch.units.bits,
     }
-    units = sorted(sketch.units.sums)
+    units = sorted(sketch.units.by_key)
     arrays: dict[str, Any] = {name: getattr(sketch, name) for name in _TABLES}
     arrays |= {
         "about": np.array(json.dumps(about)),
         "case_keys": np.array(sorted(sketch.case_keys), np.uint64),
         "unit_keys": np.array(units, np.uint64),
-        "unit_sums": sketch.units.table(sketch.raters),
+        "unit_sums": sketch.units.table(sketch.rater_names),
     }
     with atomic_path(path, inputs=inputs, overwrite=overwrite) as partial, partial.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
@@ -172,6 +174,7 @@ def _sketch(stored: dict[str, NDArray[Any]]) -> ScoreSketch:
         _refuse(f"unknown domain {about['domain']!r} or weighting {about['weighting']!r}")
     tables = {name: _table(name, stored[name]) for name in _TABLES}
     keys = tuple(int(key) for key in stored["case_keys"])
+    names = _names(about, len(tables["rater_counts"]))
     cases, blank = _whole(about, "cases"), _whole(about, "blank_cases")
     if len(keys) + blank != cases:
         _refuse('"case_keys" and "blank_cases" do not add up to "cases"')
@@ -184,7 +187,9 @@ def _sketch(stored: dict[str, NDArray[Any]]) -> ScoreSketch:
         weighting=about["weighting"],
         manifests=frozenset(str(digest) for digest in about["manifests"]),
         case_keys=keys,
-        units=_units(stored, _whole(about, "unit_bits"), len(tables["rater_counts"])),
+        units=_units(stored, _whole(about, "unit_bits"), names),
+        rater_names=names,
+        alike_cases=_whole({"alike_cases": 0} | about, "alike_cases"),
         **tables,
     )
     _check_sums(sketch)
@@ -201,15 +206,26 @@ def _table(name: str, found: NDArray[Any]) -> NDArray[Any]:
     return found.astype(np.int64 if kind == "i" else np.float64, copy=False)
 
 
-def _units(stored: dict[str, NDArray[Any]], bits: int, raters: int) -> Units:
+def _names(about: dict[str, Any], raters: int) -> tuple[str, ...]:
+    """Return the names of the raters; older files know their number alone."""
+    names = about.get("rater_names", list(numbered(raters)))
+    if not isinstance(names, list) or len(names) != raters or raters > MOST_RATERS:
+        _refuse(f'"rater_names" must be a list with a name for each of the {raters} raters')
+    if names != sorted((checked_name(name) for name in names), key=name_order):
+        _refuse('"rater_names" must hold names in their order')
+    check_apart(names)
+    return tuple(names)
+
+
+def _units(stored: dict[str, NDArray[Any]], bits: int, raters: tuple[str, ...]) -> Units:
     keys, sums = [int(key) for key in stored["unit_keys"]], stored["unit_sums"].astype(np.float64, copy=False)
-    if sums.shape != (len(keys), 2 + 2 * raters, COARSE_CELLS) or not 0 <= bits <= KEY_BITS:
+    if sums.shape != (len(keys), 2 + 2 * len(raters), COARSE_CELLS) or not 0 <= bits <= KEY_BITS:
         _refuse(f'"unit_sums" has the wrong shape, {sums.shape}')
     if len(set(keys)) != len(keys) or len(keys) > MOST_UNITS or any(key >> bits for key in keys):
         _refuse('"unit_keys" holds wrong keys')
     if not (np.isfinite(sums).all() and (sums >= 0).all()):
         _refuse('"unit_sums" holds numbers that are no sums')
-    return Units(bits, dict(zip(keys, sums, strict=True)))
+    return Units(bits, {key: Unit(raters, unit) for key, unit in zip(keys, sums, strict=True)})
 
 
 def _check_sums(sketch: ScoreSketch) -> None:
@@ -225,7 +241,7 @@ def _check_sums(sketch: ScoreSketch) -> None:
         _refuse('"tumour_voxels" contradicts "mhr_sums"')
     if ((sketch.counts == 0) & (sketch.mass > 0)).any():
         _refuse('"mass" lies in cells without voxels')
-    mass = sum(float(unit[0].sum()) for unit in sketch.units.sums.values())
+    mass = sum(float(unit.sums[MASS].sum()) for unit in sketch.units.by_key.values())
     if not np.isclose(mass, float(sketch.mass.sum()), rtol=1e-9):
         _refuse('"unit_sums" do not add up to "mass"')
 

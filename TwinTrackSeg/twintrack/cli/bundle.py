@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from twintrack.cli.options import Overwrite, Verbose, bundle_named, parse_pair, progress_bar, start_log
+from twintrack.cli.options import Overwrite, Verbose, bundle_named, look_and_tell, parse_pair, progress_bar, start_log
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.system.terminal import say, say_lines
 
@@ -109,6 +109,7 @@ def bundle_create(
                 apart = measure_disagreement(disagreement, bundle, progress=progress)
         card = replace(card, inputs=apart if card.inputs is None else card.inputs.joined(apart))
     create_bundle(*sources, card, out=out, calibrator=calibrator, half=half, overwrite=overwrite)
+    look_and_tell(*dict.fromkeys((inputs, disagreement)))
     say(str(out))
 
 

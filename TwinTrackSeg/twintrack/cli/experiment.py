@@ -14,6 +14,7 @@ from twintrack.cli.options import (
     Overwrite,
     Verbose,
     bundle_named,
+    look_and_tell,
     progress_bar,
     start_log,
 )
@@ -37,7 +38,7 @@ def table1(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="Real cases instead: CSV with case, image, split (calibration|test), annotation_1..N, vessels."
+            help="Real cases instead: CSV with case, image, split (calibration|test), annotation_<NAME>, vessels."
         ),
     ] = None,
     bundle: Annotated[
@@ -50,7 +51,7 @@ def table1(
         ),
     ] = None,
     bins: Annotated[int, typer.Option(min=2, help="Equal-mass bins of every calibrator.")] = 250,
-    rater: Annotated[int, typer.Option(min=1, help="The rater of the row single-rater.")] = 1,
+    rater: Annotated[str, typer.Option(help="Name of the rater of the row single-rater.")] = "1",
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the test cases for the intervals.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling; also chooses the phantoms.")] = 0,
     device: DeviceOption = Device.AUTO,
@@ -74,4 +75,5 @@ def table1(
     )
     with progress_bar() as progress:
         run_table1(out, settings, bundle_path=bundle, manifest=manifest, overwrite=overwrite, progress=progress)
+    look_and_tell(manifest)
     say(str(out / "table1.md"))

@@ -14,7 +14,7 @@ import typer
 
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import Progress, no_progress
-from twintrack.system.terminal import PrintableFormatter, printable
+from twintrack.system.terminal import PrintableFormatter, printable, say_error
 
 __all__ = [
     "Backend",
@@ -26,10 +26,12 @@ __all__ = [
     "Overwrite",
     "Verbose",
     "bundle_named",
+    "look_and_tell",
     "own_calibrator",
     "parse_pair",
     "progress_bar",
     "start_log",
+    "tell_how_read",
 ]
 
 
@@ -86,6 +88,23 @@ def start_log(verbose: bool) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, handlers=[handler])
+
+
+def tell_how_read(manifest: str | Path, assumed: str | None) -> None:
+    """Say in one line how a manifest was read, where that had to be found out."""
+    from twintrack.io.manifest import reading_note
+
+    if assumed:
+        say_error(reading_note(manifest, assumed))
+
+
+def look_and_tell(*manifests: Path | None) -> None:
+    """Look at manifests that were used, and say how they were read."""
+    from twintrack.io.manifest import scan_manifest
+
+    for manifest in manifests:
+        if manifest is not None:
+            tell_how_read(manifest, scan_manifest(manifest).assumed)
 
 
 @contextmanager

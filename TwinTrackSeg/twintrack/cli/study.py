@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import nullcontext
 from enum import Enum
 from functools import partial
@@ -21,12 +22,14 @@ from twintrack.cli.options import (
     bundle_named,
     progress_bar,
     start_log,
+    tell_how_read,
 )
 from twintrack.execution.cluster.versions import WAIT_FOR_WORKERS_S
 from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
+    from twintrack.io.manifest import ManifestInputs
 
 __all__ = ["apply", "calibrate", "evaluate", "phantom"]
 
@@ -56,14 +59,16 @@ class Weights(str, Enum):
 def calibrate(
     manifest: Annotated[
         list[Path],
-        typer.Argument(help="CSV with case, score (or image) and annotation_1..N; or sketches (.npz); also several."),
+        typer.Argument(help="CSV with case, score (or image) and annotation_<NAME>; or sketches (.npz); also several."),
     ],
     out: Annotated[Path | None, typer.Option(help="The calibrator.json to write.")] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle that scores the column image.", parser=bundle_named, metavar="PATH")
     ] = None,
     target: Annotated[Target, typer.Option(help="What to fit.")] = Target.MHR,
-    rater: Annotated[int | None, typer.Option(help="The rater of --target single-rater, from 1.")] = None,
+    rater: Annotated[
+        str | None, typer.Option(help="Name of the rater of --target single-rater (column annotation_<NAME>).")
+    ] = None,
     bins: Annotated[int | None, typer.Option(help="Equal-mass bins.", show_default="250")] = None,
     select_bins: Annotated[
         bool, typer.Option("--select-bins", help="Choose the bins by leaving out each case in turn.")
@@ -88,7 +93,7 @@ def calibrate(
     if select_bins and bins is not None:
         raise typer.BadParameter("leave one of --bins and --select-bins out", param_hint="--select-bins")
     if (target is Target.SINGLE_RATER) != (rater is not None):
-        raise typer.BadParameter("goes with --target single-rater, and that with --rater N", param_hint="--rater")
+        raise typer.BadParameter("goes with --target single-rater, and that with --rater NAME", param_hint="--rater")
     from twintrack.calibration import save_sketch, write_calibrator
     from twintrack.calibration.reliability import check_picture_name
     from twintrack.calibration.sketch_file import check_sketch_name
@@ -106,6 +111,7 @@ def calibrate(
     if len({path.absolute() for path in outputs}) < len(outputs):
         raise typer.BadParameter("two of the files to write have the same name; give each its own", param_hint="--out")
     check_output_files(*outputs, inputs=inputs, overwrite=overwrite)
+    warnings: list[str] = []
     spreading = cluster(scheduler, wait_s, insecure=insecure_scheduler, bundle=bundle)
     with progress_bar() as progress, spreading as map_cases:
         found = sketch_cases(
@@ -115,12 +121,14 @@ def calibrate(
             weighting=weights.value,
             device=device.value,
             map_cases=map_cases,
+            warn=warnings.append,
             progress=part(progress, 0.0, 0.9),
         )
         if sketch is not None:
             save_sketch(found, sketch, inputs=inputs, overwrite=overwrite)
             say(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
         if out is None:
+            _tell_of_cases(inputs, warnings)
             return
         calibrator = fit_sketch(
             found,
@@ -137,7 +145,16 @@ def calibrate(
             write_calibrator(calibrator, new)
             if drawn is not None:
                 _draw(drawn, found, calibrator)
+    _tell_of_cases(inputs, warnings)
     _tell(out, calibrator)
+
+
+def _tell_of_cases(inputs: ManifestInputs, warnings: Sequence[str]) -> None:
+    """Say how the manifests were read, and what must be known of single cases."""
+    for rows in inputs.manifests:
+        tell_how_read(rows.path, rows.assumed)
+    for warning in warnings:
+        say_error(f"warning: {warning}")
 
 
 def _as_workers_see_it(manifest: Path, scheduler: str | None) -> Path:
@@ -186,7 +203,7 @@ def apply(
 
 
 def evaluate(
-    manifest: Annotated[Path, typer.Argument(help="CSV with case, probability, annotation_1..N; optional vessels.")],
+    manifest: Annotated[Path, typer.Argument(help="CSV with case, probability, annotation_<NAME>; optional vessels.")],
     out: OutFolder,
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the cases for the intervals.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
@@ -214,6 +231,9 @@ def evaluate(
             progress=progress,
         )
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    tell_how_read(manifest, summary["manifest"].get("read"))
+    if compare is not None:
+        tell_how_read(compare, summary["compare"]["manifest"].get("read"))
     for warning in summary["warnings"]:
         say_error(f"warning: {warning}")
     say(f"{out / 'summary.md'}: {summary['cases']} cases")

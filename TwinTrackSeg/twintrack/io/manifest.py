@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
+import os
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from twintrack.errors import InputError
+from twintrack.io.table_text import PackedTable, pack_table
 from twintrack.io.volumes import read_volume
+from twintrack.raters import MAX_NAME, MOST_RATERS, checked_name, look_alikes
 from twintrack.system.paths import is_there
 from twintrack.volume import Geometry, Volume
 
@@ -25,24 +23,35 @@ __all__ = [
     "located",
     "read_annotations",
     "read_manifest",
+    "reading_note",
     "scan_manifest",
 ]
 
-ANNOTATION = re.compile(r"annotation_([0-9]{1,3})")
-ANY_ANNOTATION = re.compile(r"annotation_\d+")
-
-MAX_RATER = 100
-"""Largest number of a rater; a calibration takes memory for each number up to it."""
-
-MAX_COLUMNS = 1000
-MAX_CELL = 4096
-MAX_LINE_BYTES = 1_000_000
-MAX_BYTES = 256 * 1024**2
-MAX_ROWS = 1_000_000
-"""Limits of a manifest: columns, characters of a cell (the longest path), bytes of a row, bytes and rows in all."""
+ANNOTATION = "annotation_"
+"""What the column of a rater's masks begins with; the rater's name follows."""
 
 SERIES = "series"
 """Column with the SeriesInstanceUID that is meant where ``image`` is a folder or archive with several series."""
+
+TEXTS = ("patient", "split", SERIES)
+FILES = ("image", "score", "probability", "binary", "vessels", "predicted_vessels", "anatomy")
+"""Columns in use beside ``case`` and those of the raters: of texts, and of files."""
+
+MAX_COLUMNS = 1000
+MAX_CELL = 4096
+MAX_ROWS = 1_000_000
+"""Limits of a manifest: columns, characters of a cell (the longest path) and rows."""
+
+MAX_SHOWN = 150
+"""Characters of a header or a column that a message shows."""
+
+SPACES = "without spaces around names"
+CAPITALS = "with small letters for column names"
+BACKSLASHES = "with \\ as /"
+"""What may have been assumed about a manifest beside encoding and separator."""
+
+_NEARLY = re.compile(r"(?:annotation|rater|reader)(?!s?$)s?[ _.-]*(.+)", re.IGNORECASE)
+"""Columns that were most likely meant as those of raters."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +65,21 @@ class ManifestRow:
     files : dict
         Path of each filled column but the annotations.
     annotations : dict
-        Path of each rater's mask by the rater's number; raters may be missing.
+        Path of each rater's mask by the rater's name; who did not read the case is missing.
     where : str
         Manifest and line, for messages.
     cells : dict
         Text of each column that names no file.
+    backslashes : bool
+        Whether paths were written with backslashes, as Windows does.
     """
 
     case: str
     files: dict[str, Path]
-    annotations: dict[int, Path]
+    annotations: dict[str, Path]
     where: str
     cells: dict[str, str] = field(default_factory=dict)
+    backslashes: bool = False
 
     @property
     def series(self) -> str | None:
@@ -84,25 +96,83 @@ class _Columns:
     texts: Sequence[str]
     optional: Sequence[str]
 
-    def check(self, path: Path, header: Sequence[str]) -> None:
-        """Refuse a header without a column that is needed, or with one twice."""
-        if len(header) > MAX_COLUMNS:
-            raise InputError(f"{path}: has {len(header)} columns, more than the {MAX_COLUMNS} that are allowed")
+    def known(self, column: str) -> str:
+        """Return the name of a column as it is known, whatever its case and the spaces around it.
+
+        Raises
+        ------
+        InputError
+            If it is one of a rater without a name.
+        """
+        name = column.strip()
+        small = name.lower()
+        if small.startswith(ANNOTATION):
+            return ANNOTATION + checked_name(name[len(ANNOTATION) :])
+        return small if small in ("case", *TEXTS, *FILES, *self.needs, *self.texts, *self.optional) else name
+
+    def header(self, path: Path, cells: Sequence[str]) -> tuple[str, ...]:
+        """Return the names of the columns; refuse a header without one that is needed, or with one twice."""
+        if len(cells) > MAX_COLUMNS:
+            raise InputError(f"{path}: has {len(cells)} columns, more than the {MAX_COLUMNS} that are allowed")
+        header = []
+        for cell in cells:
+            try:
+                header.append(self.known(cell))
+            except InputError as error:
+                raise InputError(f"{path}: the column {cell[:MAX_NAME]!r}: {error}; rename it") from error
         missing = [column for column in ("case", *self.needs) if column not in header]
-        if self.annotated and not any(ANNOTATION.fullmatch(column) for column in header):
-            missing.append("annotation_1")
+        raters = raters_of(header)
+        if self.annotated and not raters:
+            _check_nearly(path, header)
+            missing.append(f"{ANNOTATION}<NAME>")
         if missing:
-            raise InputError(f"{path}: needs the column {', '.join(missing)}; it has {', '.join(header) or 'none'}")
+            raise InputError(f"{path}: needs the column {', '.join(missing)}; it has {_shown(header)}")
         names: set[str] = set()
         for column in header:
             if column and column in names:
-                raise InputError(f"{path}: has two columns {column}; leave one")
+                raise InputError(f"{path}: has two columns {column[:MAX_SHOWN]}; leave one")
             names.add(column)
-            found = ANNOTATION.fullmatch(column)
-            if ANY_ANNOTATION.fullmatch(column) and (found is None or int(found.group(1)) > MAX_RATER):
-                raise InputError(
-                    f"{path}: the number in the column {column[:40]} must be at most {MAX_RATER}, in the digits 0 to 9"
-                )
+        _check_raters(path, raters)
+        return tuple(header)
+
+
+def reading_note(path: str | Path, assumed: str) -> str:
+    """Return one line about how a manifest was read; see `ManifestRows`."""
+    name = str(path)
+    return f"note: {name if len(name) <= MAX_SHOWN else f'...{name[-MAX_SHOWN:]}'}: read {assumed}"
+
+
+def raters_of(header: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the raters in the order of their columns."""
+    return tuple(column[len(ANNOTATION) :] for column in header if column.startswith(ANNOTATION))
+
+
+def _check_nearly(path: Path, header: Sequence[str]) -> None:
+    """Refuse a header without raters in which another column was meant as one."""
+    for column in header:
+        meant = _NEARLY.fullmatch(column)
+        if meant is not None:
+            right = f"{ANNOTATION}{meant.group(1)}"[:MAX_SHOWN]
+            raise InputError(f"{path}: the column {column[:MAX_SHOWN]} names no rater; write {right}")
+
+
+def _check_raters(path: Path, raters: Sequence[str]) -> None:
+    """Refuse more raters than a calibration holds, and two that look like one."""
+    if len(raters) > MOST_RATERS:
+        raise InputError(f"{path}: has columns of {len(raters)} raters, more than the {MOST_RATERS} that are allowed")
+    alike = look_alikes(raters)
+    if alike is not None:
+        one, other = (f"{ANNOTATION}{name}" for name in alike)
+        raise InputError(
+            f"{path}: the columns {one} and {other} differ only in case, spaces or leading zeros; leave one of them if "
+            "they are one rater, else give the raters different names"
+        )
+
+
+def _shown(header: Sequence[str]) -> str:
+    """Return the header for a message, its middle left out if it is long."""
+    text = ", ".join(header) or "none"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]} ..."
 
 
 @dataclass(frozen=True)
@@ -115,10 +185,16 @@ class ManifestRows:
     ----------
     path : Path
         The manifest.
+    raters : tuple of str
+        Names of the raters who have a column, in its order.
+    assumed : str
+        How it was read where that had to be found out, in words that follow "read"; empty for a plain CSV.
     """
 
     path: Path
-    _compressed: bytes
+    raters: tuple[str, ...]
+    assumed: str
+    _table: PackedTable
     _columns: _Columns
     _count: int
 
@@ -126,7 +202,7 @@ class ManifestRows:
         return self._count
 
     def __iter__(self) -> Iterator[ManifestRow]:
-        return _rows(self.path, self._compressed, self._columns, look=False)
+        return _rows(self._table, self._columns, look=False)
 
 
 @dataclass(frozen=True)
@@ -166,13 +242,13 @@ def read_manifest(
     Parameters
     ----------
     path : path
-        CSV file with a header; ``case`` is required and unique.
+        CSV file with a header, as any spreadsheet writes it; ``case`` is required and unique.
     needs : sequence of str
         Columns that every row must fill.
     annotated : bool
         Whether every row needs at least one annotation.
     texts : sequence of str
-        Columns that hold text and name no file, beside `SERIES`.
+        Columns that hold text and name no file, beside `TEXTS`.
     optional : sequence of str
         Columns that may be empty, but whose files have to be there.
 
@@ -193,30 +269,31 @@ def scan_manifest(
     optional: Sequence[str] = (),
 ) -> ManifestRows:
     """Check a manifest as `read_manifest` does, and return its rows without holding them all in memory."""
-    path, columns = Path(path), _Columns(needs, annotated, (SERIES, *texts), optional)
-    compressed = io.BytesIO()
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: cannot be read as a CSV manifest, because it is not an ordinary file")
-        with path.open("rb") as stream, gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=3) as packer:
-            _copy(stream, packer, path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a CSV manifest ({error})") from error
+    path, columns = Path(path), _Columns(needs, annotated, (*TEXTS, *texts), optional)
+    table = pack_table(path, lambda cells: "case" in (cell.strip().lower() for cell in cells))
+    _, written = next(table.rows(), (0, []))
+    header = columns.header(path, written)
     names: set[str] = set()
-    for row in _rows(path, compressed.getvalue(), columns, look=True):
+    backslashes = False
+    for row in _rows(table, columns, look=True):
         if row.case in names:
-            raise InputError(f"{row.where}: case {row.case!r} stands twice; each case needs an own name")
+            raise InputError(f"{row.where}: case {row.case[:MAX_SHOWN]!r} stands twice; each case needs an own name")
         names.add(row.case)
         if len(names) > MAX_ROWS:
             raise InputError(f"{path}: holds more than the {MAX_ROWS:,} cases that are allowed")
+        backslashes = backslashes or row.backslashes
     if not names:
         raise InputError(f"{path}: holds no case")
-    return ManifestRows(path, compressed.getvalue(), columns, len(names))
+    further = {
+        SPACES: any(cell != cell.strip() for cell in table.spaced_header()),
+        CAPITALS: any(cell.strip() != column for cell, column in zip(written, header, strict=True)),
+        BACKSLASHES: backslashes,
+    }
+    assumed = ", ".join((*table.assumed, *(words for words, found in further.items() if found)))
+    return ManifestRows(path, raters_of(header), assumed, table, columns, len(names))
 
 
-def read_annotations(row: ManifestRow, grid: Geometry) -> dict[int, Volume]:
+def read_annotations(row: ManifestRow, grid: Geometry) -> dict[str, Volume]:
     """Read the raters' masks of one case.
 
     Raises
@@ -248,64 +325,16 @@ def located(row: ManifestRow, column: str) -> Iterator[None]:
         raise InputError(f"{row.where}: {file}: {message}") from error
 
 
-def _rows(path: Path, compressed: bytes, columns: _Columns, *, look: bool) -> Iterator[ManifestRow]:
+def _rows(table: PackedTable, columns: _Columns, *, look: bool) -> Iterator[ManifestRow]:
     """Yield the rows one by one; with `look` only while the files that they need are there."""
-    lines = _Lines(path, gzip.GzipFile(fileobj=io.BytesIO(compressed)))
-    try:
-        reader = csv.reader(lines)
-        header = next(reader, [])
-        columns.check(path, header)
-        for cells in reader:
-            lines.row_ended()
-            if not cells:  # an empty line
-                continue
-            where = f"{path}, line {reader.line_num}"
-            if len(cells) != len(header):
-                raise InputError(f"{where}: has more or fewer cells than the header")
-            yield _row(path, where, dict(zip(header, cells, strict=True)), columns, look)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(
-            f"{path}: cannot be read as a CSV manifest ({error}); save it as CSV with the encoding UTF-8"
-        ) from error
-
-
-class _Lines:
-    """Lines of a manifest as text, each row of limited length, however many lines it has."""
-
-    def __init__(self, path: Path, stream: gzip.GzipFile) -> None:
-        self._path = path
-        self._stream = stream
-        self._first = True
-        self._left = MAX_LINE_BYTES
-
-    def row_ended(self) -> None:
-        """Allow the next row its length."""
-        self._left = MAX_LINE_BYTES
-
-    def __iter__(self) -> _Lines:
-        return self
-
-    def __next__(self) -> str:
-        line = self._stream.readline(self._left + 1)
-        if not line:
-            raise StopIteration
-        self._left -= len(line)
-        if self._left < 0:
-            raise InputError(f"{self._path}: has a row of more than the {MAX_LINE_BYTES:,} bytes that are allowed")
-        if b"\0" in line:
-            raise csv.Error("it holds NUL, as a text in UTF-16 does" if self._first else "it holds NUL")
-        text = line.decode("utf-8-sig" if self._first else "utf-8")
-        self._first = False
-        return text
-
-
-def _copy(stream: BinaryIO, packer: gzip.GzipFile, path: Path) -> None:
-    left = MAX_BYTES
-    while chunk := stream.read(1 << 20):
-        left -= len(chunk)
-        if left < 0:
-            raise InputError(f"{path}: is larger than the {MAX_BYTES:,} bytes that a manifest may have")
-        packer.write(chunk)
+    rows = table.rows()
+    _, cells = next(rows, (0, []))
+    header = columns.header(table.path, cells)
+    for line, cells in rows:
+        where = f"{table.path}, line {line}"
+        if len(cells) != len(header):
+            raise InputError(f"{where}: has more or fewer cells than the header")
+        yield _row(table.path, where, dict(zip(header, cells, strict=True)), columns, look)
 
 
 def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: bool) -> ManifestRow:
@@ -316,20 +345,43 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
     if not case:
         raise InputError(f"{where}: the case has no name")
     files: dict[str, Path] = {}
-    annotations: dict[int, Path] = {}
+    annotations: dict[str, Path] = {}
+    backslashes = False
     cells = {column: line[column].strip() for column in columns.texts if line.get(column, "").strip()}
     for column, cell in line.items():
         if column == "case" or column in columns.texts or not cell.strip():
             continue
-        file = path.parent / cell.strip()
-        rater = ANNOTATION.fullmatch(column)
-        if look and (column in columns.needs or column in columns.optional or rater) and not is_there(file):
+        file = path.parent / _with_slashes(cell.strip())
+        of_rater = column.startswith(ANNOTATION)
+        backslashes |= "\\" in cell and os.sep != "\\" and (of_rater or column in (*FILES, *columns.needs))
+        if look and (column in columns.needs or column in columns.optional or of_rater) and not is_there(file):
             raise InputError(f"{where}: {column}: {file}: no such file")
-        if rater:
-            annotations[int(rater.group(1))] = file
+        if of_rater:
+            annotations[column[len(ANNOTATION) :]] = file
         else:
             files[column] = file
     empty = [column for column in columns.needs if column not in files and column not in cells]
     if empty or (columns.annotated and not annotations):
-        raise InputError(f"{where}: case {case!r} needs {', '.join(empty) or 'at least one annotation'}")
-    return ManifestRow(case, files, annotations, where, cells)
+        raise InputError(f"{where}: case {case[:MAX_SHOWN]!r} needs {', '.join(empty) or 'at least one annotation'}")
+    if look:
+        _check_own_files(where, annotations)
+    return ManifestRow(case, files, annotations, where, cells, backslashes)
+
+
+def _with_slashes(cell: str) -> str:
+    """Return a path as this system writes it, where Windows may have written it."""
+    return cell if os.sep == "\\" else cell.replace("\\", "/")
+
+
+def _check_own_files(where: str, annotations: dict[str, Path]) -> None:
+    """Refuse one file for two raters, by whatever path or link."""
+    seen: dict[object, str] = {}
+    for rater, file in annotations.items():
+        about = file.stat()
+        key = (about.st_dev, about.st_ino) if about.st_ino else os.path.realpath(file)
+        if key in seen:
+            raise InputError(
+                f"{where}: {ANNOTATION}{seen[key]} and {ANNOTATION}{rater} are the same file, {file}; give the mask of "
+                "each rater, and leave the cell empty of one who did not read the case"
+            )
+        seen[key] = rater

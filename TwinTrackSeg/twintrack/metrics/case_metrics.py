@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +22,8 @@ from twintrack.metrics.toplabel_ece import corrected_box, corrected_ece, protoco
 from twintrack.metrics.tumour_calibration import tumour_calibration
 from twintrack.metrics.vascular import VesselContact, vessel_contacts
 from twintrack.metrics.volume_crps import gaussian_crps, protocol_crps
-from twintrack.volume import Volume
+from twintrack.raters import by_name
+from twintrack.volume import Volume, fractions
 
 __all__ = ["CaseMetrics", "evaluate_case"]
 
@@ -38,7 +40,7 @@ class CaseMetrics:
     tdsc, dsc, crps : float
         See `twintrack.metrics.dice` and `twintrack.metrics.volume_crps`; the CRPS is in mm³.
     ece_raters : mapping
-        Top-label calibration error against each rater, by the rater's number.
+        Top-label calibration error against each rater, by the rater's name.
     vessels : mapping
         Contact with each vessel by its name; empty without a vessel map.
     further : mapping
@@ -50,7 +52,7 @@ class CaseMetrics:
     tdsc: float
     dsc: float
     crps: float
-    ece_raters: Mapping[int, float]
+    ece_raters: Mapping[str, float]
     vessels: Mapping[str, VesselContact]
     further: Mapping[str, float | None] = field(default_factory=dict)
     candidates: tuple[LesionCandidate, ...] = ()
@@ -77,7 +79,7 @@ class CaseMetrics:
 
 def evaluate_case(
     probability: Volume,
-    annotations: Mapping[int, Volume],
+    annotations: Mapping[Any, Volume],
     vessels: Volume | None = None,
     binary: Volume | None = None,
     names: Mapping[str, int] = VESSEL_VALUES,
@@ -90,9 +92,10 @@ def evaluate_case(
     Parameters
     ----------
     probability : Volume
-        Map in [0, 1].
+        Map in [0, 1], as `twintrack.volume.fractions` allows it.
     annotations : mapping
-        Mask of 0 and 1 of each rater by the rater's number; any number of raters, and a mask may be empty.
+        Mask of 0 and 1 of each rater by the rater's name (a number becomes its text); any number of raters, and a mask
+        may be empty.
     vessels : Volume, optional
         Label map of whole numbers.
     binary : Volume, optional
@@ -119,8 +122,9 @@ def evaluate_case(
     >>> 0 < metrics.tdsc <= 1, sorted(metrics.vascular_deg)
     (True, ['AORTA', 'CELIAC', 'PORTA', 'SMA', 'SMV'])
     """
-    p = _checked(probability, annotations, vessels, binary)
-    masks = [mask.array for mask in annotations.values()]
+    named = by_name(annotations)
+    p = _checked(probability, named, vessels, binary)
+    masks = [mask.array for mask in named.values()]
     annotated = union(box_from(mask, 1) for mask in masks)
     marked = union([annotated, box_from(p, min(THRESHOLDS)), None if binary is None else box_from(binary.array, 1)])
     marked = marked or (slice(0, 1), slice(0, 1), slice(0, 1))
@@ -138,9 +142,9 @@ def evaluate_case(
     }
     further |= _calibration(p, masks, annotated) | _agreement(table)
     further |= _outlines(inside, drawn, probability.geometry.spacing_mm)
-    candidates = find_candidates(inside, dict(zip(annotations, drawn, strict=True)), voxel_mm3 / 1000)
+    candidates = find_candidates(inside, dict(zip(named, drawn, strict=True)), voxel_mm3 / 1000)
     further |= {
-        "d_ece": _detection(candidates, tuple(annotations)),
+        "d_ece": _detection(candidates, tuple(named)),
         "raters_ml": float(np.mean(volumes_mm3)) / 1000,
         "predicted_ml": total * voxel_mm3 / 1000,
     }
@@ -148,7 +152,7 @@ def evaluate_case(
         tdsc=threshold_dice(table),
         dsc=consensus_dice(table, staple_rows(table)),
         crps=protocol_crps(volumes_mm3, total * voxel_mm3),
-        ece_raters=dict(zip(annotations, errors, strict=True)),
+        ece_raters=dict(zip(named, errors, strict=True)),
         vessels={} if vessels is None else vessel_contacts(p, masks, _labels(vessels), names),
         further=further,
         candidates=candidates,
@@ -156,7 +160,7 @@ def evaluate_case(
 
 
 def _checked(
-    probability: Volume, annotations: Mapping[int, Volume], vessels: Volume | None, binary: Volume | None
+    probability: Volume, annotations: Mapping[str, Volume], vessels: Volume | None, binary: Volume | None
 ) -> NDArray[np.floating]:
     """Return the map's array in single or double precision; refuse what cannot be evaluated."""
     if not annotations:
@@ -169,10 +173,7 @@ def _checked(
     for name in others.keys() - {"vessels"}:
         if not all(bool(((plane == 0) | (plane == 1)).all()) for plane in others[name].array):
             raise InputError(f"{name} holds values other than 0 and 1; make it a binary mask")
-    p = probability.array
-    low, high = float(p.min()), float(p.max())
-    if not (low >= 0 and high <= 1):
-        raise InputError(f"a probability must lie between 0 and 1, got {low:g} to {high:g}")
+    p = fractions(probability.array, "a probability")
     return p if p.dtype in (np.float32, np.float64) else p.astype(np.float32)
 
 
@@ -218,10 +219,10 @@ def _agreement(table: AgreementTable) -> dict[str, float | None]:
     return {"ged": samples.ged, "dice_max": samples.dice_max, "dice_match": samples.dice_match}
 
 
-def _detection(candidates: Sequence[LesionCandidate], raters: Sequence[int]) -> float | None:
+def _detection(candidates: Sequence[LesionCandidate], raters: Sequence[str]) -> float | None:
     pool = CandidatePool()
     pool.add(candidates)
-    error = float(detection_ece(*pool.sums(slice(0, 1), sorted(raters)))[0])
+    error = float(detection_ece(*pool.sums(slice(0, 1), raters))[0])
     return error if np.isfinite(error) else None
 
 

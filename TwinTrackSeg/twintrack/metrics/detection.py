@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twintrack.imaging.lesions import SMALLEST_LESION_ML
 from twintrack.metrics.agreement import THRESHOLDS
+from twintrack.raters import name_order
 
 __all__ = ["IOU", "CandidatePool", "LesionCandidate", "detection_ece", "find_candidates"]
 
@@ -32,15 +33,15 @@ class LesionCandidate:
     confidence : float
         Largest probability in it.
     matched : mapping
-        Whether it matches a lesion that the rater drew, by the rater's number.
+        Whether it matches a lesion that the rater drew, by the rater's name.
     """
 
     confidence: float
-    matched: Mapping[int, bool]
+    matched: Mapping[str, bool]
 
 
 def find_candidates(
-    probability: NDArray[np.floating], masks: Mapping[int, NDArray[np.generic]], voxel_ml: float
+    probability: NDArray[np.floating], masks: Mapping[str, NDArray[np.generic]], voxel_ml: float
 ) -> tuple[LesionCandidate, ...]:
     """Return the lesion candidates of a (z, y, x) crop that holds everything above the lowest of `THRESHOLDS`.
 
@@ -72,24 +73,25 @@ class CandidatePool:
     def __init__(self) -> None:
         self.cases = self.candidates = 0
         self._cases, self._raters, self._bins, self._gaps = array("q"), array("q"), array("b"), array("d")
+        self._numbers: dict[str, int] = {}
 
     def add(self, candidates: Sequence[LesionCandidate]) -> None:
         """Add the next case."""
         for candidate in candidates:
             for rater, matched in candidate.matched.items():
                 self._cases.append(self.cases)
-                self._raters.append(rater)
+                self._raters.append(self._numbers.setdefault(rater, len(self._numbers)))
                 self._bins.append(min(int(candidate.confidence * BINS), BINS - 1))
                 self._gaps.append(candidate.confidence - matched)
         self.cases += 1
         self.candidates += len(candidates)
 
     @property
-    def raters(self) -> list[int]:
-        """Numbers of the raters who were compared with any candidate."""
-        return sorted(set(self._raters))
+    def raters(self) -> list[str]:
+        """Names of the raters who were compared with any candidate, in their order."""
+        return sorted(self._numbers, key=name_order)
 
-    def sums(self, cases: slice, raters: Sequence[int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def sums(self, cases: slice, raters: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the sums over each case's candidates that the detection error of any set of cases is made from.
 
         Returns
@@ -103,7 +105,8 @@ class CandidatePool:
         number = cases.stop - cases.start
         gaps, counts = np.zeros((number, len(raters), BINS)), np.zeros((number, len(raters)))
         case = np.asarray(self._cases)[begin:end] - cases.start
-        rater = np.searchsorted(raters, np.asarray(self._raters)[begin:end])
+        places = np.array([raters.index(rater) for rater in self._numbers], dtype=np.intp)
+        rater = places[np.asarray(self._raters)[begin:end]]
         np.add.at(gaps, (case, rater, np.asarray(self._bins)[begin:end]), np.asarray(self._gaps)[begin:end])
         np.add.at(counts, (case, rater), 1)
         return gaps, counts

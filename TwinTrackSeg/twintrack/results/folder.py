@@ -22,7 +22,7 @@ from twintrack.system.capacity import check_output
 from twintrack.system.marks import is_marked
 from twintrack.system.ownership import is_below, is_same_place
 from twintrack.system.paths import file_sha256, is_there
-from twintrack.volume import Volume
+from twintrack.volume import Volume, fractions
 
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
@@ -376,6 +376,7 @@ def measure_files(
     probability = read_volume(probability_path)
     vessels, values, notes = read_vessels(vessels_path, names, probability.geometry)
     try:
+        probability = probability.with_array(fractions(probability.array, "the probability map"))
         measured = measure_invasion(probability, vessels, values, rules=rules, progress=progress, cancel=cancel)
     except InputError as error:
         raise InputError(f"{probability_path} with {vessels_path}: {error}") from error

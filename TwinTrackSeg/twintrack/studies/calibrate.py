@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -15,10 +18,11 @@ from twintrack.errors import InputError, TwinTrackError
 from twintrack.io.manifest import ManifestInputs, ManifestRow, ManifestRows, read_annotations, scan_manifest
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
+from twintrack.raters import same_voxels, same_voxels_warning
 from twintrack.system.atomic import atomic_path, check_output_files
-from twintrack.system.ownership import Inputs
+from twintrack.system.json_file import read_json
 from twintrack.system.paths import file_sha256
-from twintrack.volume import Volume
+from twintrack.volume import Volume, fractions
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from twintrack.studies.map_cases import MapCases
 
 __all__ = ["apply_to_file", "calibration_inputs", "fit_sketch", "sketch_cases", "sketch_rows"]
+
+_log = logging.getLogger(__name__)
 
 Scorer = Callable[[ManifestRow, Progress, CancelToken], Volume]
 """Gives the pooled score of a row."""
@@ -36,8 +42,23 @@ ONE_FILE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
 FEWEST_CASES = 2
 """One case says nothing about the next."""
 
+MOST_NAMED = 20
+"""Cases that a warning names, and pairs of raters that are warned of."""
 
-def calibration_inputs(sources: Sequence[str | Path], bundle_path: str | Path | None) -> Inputs:
+CALIBRATED = "probability.nii.gz"
+SCORE = "score.nii.gz"
+RESULT = "result.json"
+"""Names in a result folder: the map, the score (with ``--keep-score``), and where it is said what the map is."""
+
+
+class AlikeRaters(NamedTuple):
+    """Two raters who marked the very same voxels of a case."""
+
+    case: str
+    raters: tuple[str, str]
+
+
+def calibration_inputs(sources: Sequence[str | Path], bundle_path: str | Path | None) -> ManifestInputs:
     """Return all files that a calibration reads: manifests, what they name, sketches and the bundle.
 
     Raises
@@ -58,6 +79,7 @@ def sketch_cases(
     weighting: str = "voxel",
     device: str = "auto",
     map_cases: MapCases | None = None,
+    warn: Callable[[str], None] = _log.warning,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> ScoreSketch:
@@ -66,7 +88,7 @@ def sketch_cases(
     Parameters
     ----------
     sources : sequence of path
-        Manifests, with rows of ``score`` (or, with `bundle_path`, ``image``) and ``annotation_1 ... annotation_N``;
+        Manifests, with rows of ``score`` (or, with `bundle_path`, ``image``) and ``annotation_<NAME>`` of every rater;
         and sketches of other cases (``.npz``), made with the same `domain` and `weighting`.
     bundle_path : path, optional
         Bundle that scores the ``image`` of each row.
@@ -76,6 +98,8 @@ def sketch_cases(
         Where the bundle's networks run.
     map_cases : MapCases
         Shares the cases out; by default one after the other in this process.
+    warn : callable
+        Told, at the end, of raters whose masks are the very same; with the names of the cases, which no sketch holds.
 
     Raises
     ------
@@ -94,49 +118,67 @@ def sketch_cases(
                 sketch = sketch + stored
     studies = [_rows(manifest, bundle_path) for manifest in manifests]
     cases, done = sum(map(len, studies)), 0
+    alike: list[AlikeRaters] = []
     with _scorer(bundle_path if studies and map_cases is None else None, device) as score_of:
         for rows in studies:
             share = part(progress, done / cases, (done + len(rows)) / cases)
             if map_cases is None:
-                _add_rows(sketch, rows, score_of, share, cancel)
+                _add_rows(sketch, rows, score_of, alike, share, cancel)
             else:
                 bundle = None if bundle_path is None else str(Path(bundle_path).expanduser().absolute())
                 work = partial(sketch_rows, bundle_path=bundle, domain=domain, weighting=weighting, device=device)
-                sketch = sketch + map_cases(work, rows, share, cancel)
+                sketch = sketch + map_cases(work, rows, share, cancel, alike.extend)
             done += len(rows)
+    _warn_of(alike, warn)
     digests = {file_sha256(manifest) for manifest in manifests}
     return replace(sketch, manifests=sketch.manifests | digests)
 
 
+def _warn_of(found: Sequence[AlikeRaters], warn: Callable[[str], None]) -> None:
+    """Warn of each pair of raters once."""
+    by_pair: dict[tuple[str, str], list[str]] = {}
+    for alike in found:
+        by_pair.setdefault(alike.raters, []).append(alike.case)
+    for (one, other), cases in islice(by_pair.items(), MOST_NAMED):
+        more = f" and {len(cases) - MOST_NAMED} more" if len(cases) > MOST_NAMED else ""
+        warn(same_voxels_warning(one, other, ", ".join(cases[:MOST_NAMED]) + more))
+
+
 def _add_rows(
-    sketch: ScoreSketch, rows: ManifestRows, score_of: Scorer, progress: Progress, cancel: CancelToken
+    sketch: ScoreSketch,
+    rows: ManifestRows,
+    score_of: Scorer,
+    alike: list[AlikeRaters],
+    progress: Progress,
+    cancel: CancelToken,
 ) -> None:
     """Add the cases of a manifest to a sketch, one after the other."""
     for number, row in enumerate(rows):
         cancel.check()
         step = part(progress, number / len(rows), (number + 1) / len(rows))
         step(0.0, f"reading {row.case}")
-        _add(sketch, row, score_of(row, step, cancel))
+        alike += _add(sketch, row, score_of(row, step, cancel))
 
 
 def sketch_rows(
     rows: Sequence[ManifestRow], *, bundle_path: str | Path | None, domain: str, weighting: str, device: str
-) -> ScoreSketch:
+) -> tuple[list[AlikeRaters], ScoreSketch]:
     """Add up the sketches of some rows; the networks stay in the process for the next ones. See `sketch_cases`."""
     from twintrack.calibration import ScoreSketch
 
+    alike: list[AlikeRaters] = []
     sketch = ScoreSketch.empty(domain=domain, weighting=weighting)
     with _scorer(bundle_path, device, keep=True) as score_of:
         for row in rows:
-            _add(sketch, row, score_of(row, no_progress, CancelToken()))
-    return sketch
+            alike += _add(sketch, row, score_of(row, no_progress, CancelToken()))
+    return alike, sketch
 
 
 def fit_sketch(
     sketch: ScoreSketch,
     *,
     target: str = "mhr",
-    rater: int | None = None,
+    rater: str | None = None,
     bins: int | None = 250,
     resamples: int = 1000,
     seed: int = 0,
@@ -211,8 +253,7 @@ def apply_to_file(
     inputs = (score_path, calibrator_path)
     check_output_files(out, inputs=inputs, overwrite=overwrite)
     calibrator = read_calibrator(calibrator_path)
-    score = read_volume(score_path)
-    _check_score(score, str(score_path))
+    score = _read_score(Path(score_path))
     mapped = calibrator(score.array.astype(np.float32, copy=False))
     with atomic_path(out, inputs=inputs, overwrite=overwrite) as partial:
         write_volume(score.with_array(mapped), partial)
@@ -274,19 +315,39 @@ def _stored_score(row: ManifestRow, progress: Progress, cancel: CancelToken) -> 
     """Read the score of a row."""
     path = row.files["score"]
     with _named(row.where):
-        score = read_volume(path)
-        _check_score(score, str(path))
+        score = _read_score(path)
     return Volume(score.array.astype(np.float32, copy=False), score.geometry)
 
 
-def _add(sketch: ScoreSketch, row: ManifestRow, score: Volume) -> None:
+def _add(sketch: ScoreSketch, row: ManifestRow, score: Volume) -> list[AlikeRaters]:
+    """Add a case to a sketch; return the raters whose masks are the very same."""
     with _named(row.where):
-        masks = read_annotations(row, score.geometry)
-    sketch.add(score.array, [masks[rater].array if rater in masks else None for rater in range(1, max(masks) + 1)])
+        masks = {rater: mask.array for rater, mask in read_annotations(row, score.geometry).items()}
+        sketch.add(score.array, masks)
+    return [AlikeRaters(row.case, pair) for pair in same_voxels(masks)]
 
 
-def _check_score(score: Volume, where: str) -> None:
-    if not (np.all(score.array >= 0) and np.all(score.array <= 1)):
-        raise InputError(
-            f"{where}: a score must lie between 0 and 1, got {score.array.min():g} to {score.array.max():g}"
-        )
+def _read_score(path: Path) -> Volume:
+    """Read a score within [0, 1]; refuse a map that is calibrated already."""
+    _refuse_calibrated(path)
+    score = read_volume(path)
+    try:
+        return score.with_array(fractions(score.array, "a score"))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
+def _refuse_calibrated(path: Path) -> None:
+    """Refuse the map of a result folder, unless the folder says that nothing was calibrated."""
+    for place in {path, Path(os.path.realpath(path))}:
+        document = place.with_name(RESULT)
+        if place.name != CALIBRATED or not document.is_file():
+            continue
+        try:
+            result = read_json(document)
+        except (OSError, ValueError):
+            continue
+        if isinstance(result, dict) and result.get("calibrator") is not None:
+            there = f"give {SCORE} beside it" if place.with_name(SCORE).is_file() else f"give its {SCORE}"
+            how = "" if place.with_name(SCORE).is_file() else "segment again with --keep-score and "
+            raise InputError(f"{path}: is a calibrated map of twintrack, not a score; {how}{there}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from pathlib import Path
 
@@ -238,7 +239,7 @@ def test_one_case_is_scored_without_an_interval_and_says_so(tmp_path):
 
 
 def test_a_case_without_tumour_is_data_and_is_named(tmp_path):
-    cases = [case_volumes(0), case_volumes(1, raters=2)]
+    cases = [case_volumes(0, raters=2), case_volumes(1, raters=2)]
     for rater in (1, 2):
         cases[1][f"annotation_{rater}"] = Volume(np.zeros(GRID.shape, np.uint8), GRID)
     out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
@@ -299,7 +300,7 @@ OTHER_GRID = Geometry(GRID.size, (0.8, 0.8, 2.5), GRID.origin_mm)
         ("binary", Volume(np.full(GRID.shape, 3, np.uint8), GRID), "binary holds values other than 0 and 1"),
         ("probability", Volume(np.full(GRID.shape, 1.5, np.float32), GRID), "between 0 and 1, got 1.5"),
         ("probability", Volume(np.full(GRID.shape, np.nan, np.float32), GRID), "not finite"),
-        ("score", Volume(np.full(GRID.shape, -0.5, np.float32), GRID), "the score must lie in"),
+        ("score", Volume(np.full(GRID.shape, -0.5, np.float32), GRID), "the score must lie between 0 and 1"),
     ],
 )
 def test_bad_volumes_are_refused_with_row_and_file(tmp_path, column, volume, message):
@@ -357,10 +358,68 @@ def test_the_command_evaluates_and_explains_what_it_cannot(evaluated, tmp_path, 
     assert capsys.readouterr().err.startswith("error: ")
 
 
+def _table(single_rater):
+    table = evaluation._Table(io.StringIO())
+    table.cases, table.single_rater = [f"c{number}" for number in range(23)], single_rater
+    return table
+
+
 def test_a_warning_about_many_cases_names_some_and_counts_the_rest():
     single_rater = [f"c{number}" for number in range(23)]
-    (warning,) = evaluation._warnings(23, [], single_rater)
+    (warning,) = evaluation._warnings(_table(single_rater), ())
     assert "c19 and 3 more" in warning
     assert "c20" not in warning
-    (few,) = evaluation._warnings(23, [], single_rater[:20])
+    (few,) = evaluation._warnings(_table(single_rater[:20]), ())
     assert "c18, c19:" in few
+
+
+def test_raters_who_did_not_read_every_case_stand_in_the_head_of_the_summary(tmp_path):
+    cases = [case_volumes(number) for number in range(3)]
+    del cases[0]["annotation_2"], cases[1]["annotation_2"], cases[2]["annotation_1"]
+    manifest = write_manifest(tmp_path, cases)
+    text = manifest.read_text(encoding="utf-8").replace("annotation_2", "annotation_Dr. B").splitlines()
+    lines = [f"{line},{'' if number else 'annotation_never'}" for number, line in enumerate(text)]
+    manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    out = evaluate_manifest(manifest, tmp_path / "out", bootstrap=20)
+    warnings = json.loads((out / "summary.json").read_text(encoding="utf-8"))["warnings"]
+    expected = [
+        "rater 1 is missing in 1 of 3 cases",
+        "rater Dr. B is missing in 2 of 3 cases",
+        "rater never is missing in 3 of 3 cases",
+    ]
+    assert warnings == expected
+    text = (out / "summary.md").read_text(encoding="utf-8")
+    assert text.index("- rater Dr. B is missing in 2 of 3 cases") < text.index("| Method |")
+
+
+def test_the_same_voxels_of_two_raters_are_warned_of_and_two_empty_readings_are_not(tmp_path):
+    cases = [case_volumes(number) for number in range(3)]
+    cases[1]["annotation_3"] = cases[1]["annotation_1"]
+    for rater in (1, 2):
+        cases[2][f"annotation_{rater}"] = Volume(np.zeros(GRID.shape, np.uint8), GRID)
+    out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=20)
+    warnings = json.loads((out / "summary.json").read_text(encoding="utf-8"))["warnings"]
+    assert warnings == ["raters 1 and 3 marked the very same voxels in c1; check that no mask stands under two names"]
+
+
+def test_how_a_manifest_was_read_stands_in_the_summary(evaluated, tmp_path):
+    manifest, out = evaluated
+    other = manifest.with_name("other.csv")
+    other.write_bytes(manifest.read_text(encoding="utf-8").replace(",", ";").encode("utf-16"))
+    found = evaluate_manifest(other, tmp_path / "out", bootstrap=400, seed=3)
+    assert (found / "metrics.csv").read_bytes() == (out / "metrics.csv").read_bytes()
+    summary = json.loads((found / "summary.json").read_text(encoding="utf-8"))
+    assert summary["manifest"]["read"] == "with semicolons, as UTF-16"
+    assert "read" not in json.loads((out / "summary.json").read_text(encoding="utf-8"))["manifest"]
+
+
+def test_raters_may_have_any_names_and_the_numbers_stay_the_same(evaluated, tmp_path):
+    manifest, out = evaluated
+    for name, names in (("zero", "012"), ("letters", "zAb")):
+        text = manifest.read_text(encoding="utf-8")
+        for number, rater in zip("123", names, strict=True):
+            text = text.replace(f"annotation_{number},", f"annotation-{rater},")
+        other = manifest.with_name(f"{name}.csv")
+        other.write_text(text.replace("annotation-", "annotation_"), encoding="utf-8")
+        found = evaluate_manifest(other, tmp_path / name, bootstrap=10)
+        assert (found / "metrics.csv").read_bytes() == (out / "metrics.csv").read_bytes()

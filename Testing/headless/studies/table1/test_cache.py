@@ -13,11 +13,11 @@ from twintrack.volume import Geometry, Volume
 GRID = Geometry((9, 7, 5), (1.0, 1.0, 2.0))
 
 
-def random_case(seed: int) -> tuple[Volume, dict[int, Volume]]:
+def random_case(seed: int) -> tuple[Volume, dict[str, Volume]]:
     """A score with many zeros; tumour inside and outside of where it is above 0; rater 2 is missing."""
     rng = np.random.default_rng(seed)
     score = np.where(rng.random(GRID.shape) < 0.5, rng.random(GRID.shape), 0).astype(np.float32)
-    masks = {rater: Volume((rng.random(GRID.shape) < 0.2).astype(np.uint8), GRID) for rater in (1, 3)}
+    masks = {rater: Volume((rng.random(GRID.shape) < 0.2).astype(np.uint8), GRID) for rater in ("1", "3")}
     return Volume(score, GRID), masks
 
 
@@ -27,8 +27,8 @@ def test_a_kept_sample_gives_the_sketch_of_the_whole_volumes(tmp_path, seed):
     store = ExperimentStore(tmp_path / "cases")
     store.keep_sample("a", "k", VoxelSample.of(score, masks))
     sample = store.sample("a", "k")
-    found = ScoreSketch.of_case(sample.score, sample.annotations)
-    expected = ScoreSketch.of_case(score.array, [masks[1].array, None, masks[3].array])
+    found = ScoreSketch.of_case(sample.score, sample.marks)
+    expected = ScoreSketch.of_case(score.array, [masks["1"].array, None, masks["3"].array])
     assert found.missed_mhr == expected.missed_mhr > 0
     for name in ("counts", "score_sums", "mhr_sums", "rater_counts", "rater_positives"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))

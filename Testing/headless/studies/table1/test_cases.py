@@ -57,13 +57,14 @@ def write_cases(folder: Path, splits: list[str], extra: dict[str, str] | None = 
     array[:3], array[:, :4] = -1000, -100
     write_volume(Volume(array.astype(np.int16), GRID), folder / "ct.nii.gz")
     write_volume(Volume(np.ones(GRID.shape, np.uint8), GRID), folder / "mask.nii.gz")
+    write_volume(Volume(np.ones(GRID.shape, np.uint8), GRID), folder / "mask3.nii.gz")
     other = Geometry(GRID.size, (1.5, 1.5, 2.0))
     write_volume(Volume(np.ones(GRID.shape, np.uint8), other), folder / "other.nii.gz")
     lines = ["case,image,split,annotation_1,annotation_3,vessels"]
     for number, split in enumerate(splits):
         os.link(folder / "ct.nii.gz", folder / f"ct{number}.nii.gz")
         cells = {"case": f"c{number}", "image": f"ct{number}.nii.gz", "split": split}
-        cells |= {"annotation_1": "mask.nii.gz", "annotation_3": "mask.nii.gz", "vessels": "mask.nii.gz"}
+        cells |= {"annotation_1": "mask.nii.gz", "annotation_3": "mask3.nii.gz", "vessels": "mask.nii.gz"}
         if number == len(splits) - 1:
             cells |= extra or {}
         lines.append(",".join(cells.values()))
@@ -77,9 +78,9 @@ FOUR = ["calibration", "test", "test", "calibration"]
 def test_the_column_split_tells_who_is_who_in_the_manifest_s_order(tmp_path):
     calibration, test = manifest_cases(write_cases(tmp_path, FOUR))
     assert [[case.name for case in cases] for cases in (calibration, test)] == [["c0", "c3"], ["c1", "c2"]]
-    assert calibration[0].raters == {1, 3}
+    assert calibration[0].raters == ("1", "3")
     volumes = test[0].read()
-    assert list(volumes.annotations) == [1, 3]
+    assert list(volumes.annotations) == ["1", "3"]
     assert volumes.ct.array.min() == -1000
     assert volumes.vessels is not None
 

@@ -18,7 +18,7 @@ ABOUT = {
     "calibration_cases": 2,
     "test_cases": 20,
     "bins": 250,
-    "single_rater": 1,
+    "single_rater": "1",
     "bootstrap": 500,
     "seed": 0,
     "maps": {"hard-label": {"largest_difference": 0.0, "at_score": 0.1}},

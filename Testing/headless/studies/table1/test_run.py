@@ -29,7 +29,7 @@ from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 
 ROWS = ["none", "single-rater", "hard-label", "mhr"]
-SETTINGS = Table1Settings(bins=40, bootstrap=100, rater=2, device="cpu")
+SETTINGS = Table1Settings(bins=40, bootstrap=100, rater="2", device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def manifest(tmp_path_factory) -> Path:
     """Four crops of one phantom around its tumour, each with other noise and other raters, so that it takes seconds."""
     folder = tmp_path_factory.mktemp("experiment")
     whole = phantom_cases(2, 2)[0][0].read()
-    z, y, x = np.nonzero(whole.annotations[1].array)
+    z, y, x = np.nonzero(whole.annotations["1"].array)
     lines = ["case,image,split,annotation_1,annotation_2,vessels"]
     for number, split in enumerate(("calibration", "calibration", "test", "test")):
         box = tuple(slice(max(int(a.min()) - m, 0), int(a.max()) + m) for a, m in ((z, 9 + number), (y, 30), (x, 30)))
@@ -48,7 +48,7 @@ def manifest(tmp_path_factory) -> Path:
         noise = np.random.default_rng(number).normal(0, 4, ct.shape)
         write_volume(Volume((ct + noise).astype(np.int16), grid), folder / cells[1])
         for rater in (1, 2):
-            mask = whole.annotations[1 + (number + rater) % 5].array[box]
+            mask = whole.annotations[str(1 + (number + rater) % 5)].array[box]
             cells.append(f"{number}_a{rater}.nii.gz")
             write_volume(Volume(mask, grid), folder / cells[-1])
         cells.append(f"{number}_v.nii.gz")
@@ -86,7 +86,7 @@ def test_the_calibrators_are_those_of_the_calibration_cases(out, manifest):
             volumes = case.read()
             score = segment(volumes.ct, bundle, SegmentSettings(calibrate=False, device="cpu")).score
             sketch = sketch + ScoreSketch.of_case(score.array, [mask.array for mask in volumes.annotations.values()])
-    for target, rater in (("mhr", None), ("hard-label", None), ("single-rater", 2)):
+    for target, rater in (("mhr", None), ("hard-label", None), ("single-rater", "2")):
         expected = fit_calibrator(sketch, target=target, rater=rater, bins=40)
         found = read_calibrator(out / "calibrators" / f"{target}.json")
         np.testing.assert_allclose(found.knots_x, expected.knots_x, atol=1e-6)
@@ -114,7 +114,7 @@ def test_the_summary_averages_over_the_test_cases(out):
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert (summary["calibration_cases"], summary["test_cases"], summary["bins"]) == (2, 2, 40)
     assert summary["data"]["kind"] == "manifest"
-    assert summary["single_rater"] == 2
+    assert summary["single_rater"] == "2"
     for name in ROWS:
         column = [float(row["tdsc"]) for row in metrics(out) if row["calibration"] == name]
         assert summary["rows"][name]["metrics"]["tdsc"]["mean"] == pytest.approx(np.mean(column))
@@ -185,9 +185,9 @@ def test_what_cannot_be_run_is_refused_before_any_case(manifest, tmp_path):
     with pytest.raises(InputError, match="real cases need a bundle"):
         run_table1(tmp_path, SETTINGS, manifest=manifest)
     with pytest.raises(InputError, match="rater 3 drew no calibration case"):
-        run_table1(tmp_path, Table1Settings(rater=3), bundle_path=demo_bundle_path(), manifest=manifest)
+        run_table1(tmp_path, Table1Settings(rater="3"), bundle_path=demo_bundle_path(), manifest=manifest)
     with pytest.raises(InputError, match="phantoms: rater 6 drew no calibration case"):
-        run_table1(tmp_path, Table1Settings(rater=6))
+        run_table1(tmp_path, Table1Settings(rater="6"))
     with pytest.raises(InputError, match="resamples must be at least 1"):
         Table1Settings(bootstrap=0)
     assert list(tmp_path.iterdir()) == []

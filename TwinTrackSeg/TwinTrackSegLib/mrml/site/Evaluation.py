@@ -127,11 +127,12 @@ def _vessels(result: SceneResult) -> Volume | None:
     return Volume(labels, grid)
 
 
-def _plotReliability(probability: Volume, masks: dict[int, Volume], mhrNode: Any) -> Any:
+def _plotReliability(probability: Volume, masks: dict[str, Volume], mhrNode: Any) -> Any:
     """Show the reliability of the map in the plot views; one chart for a result."""
     from twintrack.calibration import ScoreSketch, reliability_curve
 
-    curve = reliability_curve(ScoreSketch.of_case(probability.array, [mask.array for mask in masks.values()]), bins=20)
+    sketch = ScoreSketch.of_case(probability.array, {name: mask.array for name, mask in masks.items()})
+    curve = reliability_curve(sketch, bins=20)
     used = curve.counts > 0
     chart = mhrNode.GetNodeReference(ROLE_RELIABILITY) or _newChart(mhrNode)
     points = ((curve.score[used], curve.mhr[used]), ([0.0, 1.0], [0.0, 1.0]))

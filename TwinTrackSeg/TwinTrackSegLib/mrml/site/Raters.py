@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 import slicer
 from twintrack.errors import InputError
+from twintrack.raters import fitting_names
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.display.MhrDisplay import styleMhrVolume
 from TwinTrackSegLib.mrml.display.Views import showOverlay
 from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ROLE_SEGMENTATION
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
-__all__ = ["Rater", "makeMhr", "raterMasks", "ratersInScene"]
+__all__ = ["Rater", "makeMhr", "raterMasks", "raterNames", "ratersInScene"]
 
 ATTRIBUTE_RATERS = "TwinTrackSeg.readers"
 """Of a map that was made of raters: which they were."""
@@ -44,6 +45,12 @@ class Rater:
         if not self.segment:
             return str(self.node.GetName())
         return f"{self.node.GetName()}: {self.node.GetSegmentation().GetSegment(self.segment).GetName()}"
+
+    def nameAmong(self, inNode: int) -> str:
+        """Return what tells it from the other raters of a case, `inNode` of whom its node holds."""
+        if self.segment and inNode > 1:
+            return str(self.node.GetSegmentation().GetSegment(self.segment).GetName())
+        return str(self.node.GetName())
 
     @property
     def key(self) -> str:
@@ -82,8 +89,22 @@ def ratersInScene() -> list[Rater]:
     return found + [Rater(node) for node in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")]
 
 
-def raterMasks(raters: Sequence[Rater], volumeNode: Any) -> dict[int, Volume]:
-    """Return the raters' masks (uint8) on the grid of `volumeNode`, numbered from 1.
+def raterNames(raters: Sequence[Rater], known: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return a name for each rater: that of the node, or of the segment where one node holds several of them.
+
+    Parameters
+    ----------
+    raters : sequence of Rater
+        Who read one case.
+    known : sequence of str
+        Names in other cases; whoever has one of them, whatever the case and spaces, is that rater.
+    """
+    nodes = [rater.node.GetID() for rater in raters]
+    return fitting_names((rater.nameAmong(nodes.count(rater.node.GetID())) for rater in raters), known)
+
+
+def raterMasks(raters: Sequence[Rater], volumeNode: Any, known: Sequence[str] = ()) -> dict[str, Volume]:
+    """Return the raters' masks (uint8) on the grid of `volumeNode` by their names; see `raterNames`.
 
     Raises
     ------
@@ -94,7 +115,8 @@ def raterMasks(raters: Sequence[Rater], volumeNode: Any) -> dict[int, Volume]:
         raise InputError("tick the segment or label map of at least one reader")
     grid = geometryFromNode(volumeNode)
     masks = {
-        number: Volume(rater.mask(volumeNode).view(np.uint8), grid) for number, rater in enumerate(raters, start=1)
+        name: Volume(rater.mask(volumeNode).view(np.uint8), grid)
+        for name, rater in zip(raterNames(raters, known), raters, strict=True)
     }
     if not any(mask.array.any() for mask in masks.values()):
         raise InputError(f"no ticked reader marked a voxel inside '{volumeNode.GetName()}'; tick the right segments")

@@ -16,7 +16,7 @@ __all__ = ["SiteCases"]
 class SiteCases:
     """The cases that a site has added so far.
 
-    Only sums over voxels are stored, no image and nothing that names a patient.
+    Only sums over voxels are stored with the names of the raters, no image and nothing that names a patient.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ class SiteCases:
                 "the networks' own score was not kept with this result; tick 'Keep the score' under Options and "
                 "segment again"
             )
-        masks = raterMasks(raters, result.nodes.ct)
-        sketch = ScoreSketch.of_case(score.array, [mask.array for mask in masks.values()])
-        if self.path.is_file():
-            before = load_sketch(self.path)
+        before = load_sketch(self.path) if self.path.is_file() else None
+        masks = raterMasks(raters, result.nodes.ct, () if before is None else before.rater_names)
+        sketch = ScoreSketch.of_case(score.array, {name: mask.array for name, mask in masks.items()})
+        if before is not None:
             sketch = before + sketch
             if sketch.repeated_cases > before.repeated_cases:
                 raise InputError("this case was added before; add another one")

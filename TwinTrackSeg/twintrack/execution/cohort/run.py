@@ -24,6 +24,7 @@ from twintrack.execution.cohort.overview import RUN, Overview
 from twintrack.execution.cohort.plan import CASES, CohortPlan, make_plan
 from twintrack.execution.cohort.process_case import CASE_FILES, COMMAND, SegmentTask, process_case, publish_failure
 from twintrack.execution.cohort.worker_checks import check_workers
+from twintrack.io.manifest import reading_note
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import check_output_folder, put_in_order
@@ -134,6 +135,8 @@ def run_cohort(
         progress(0.0, "looking for finished cases")
         chosen, states = _chosen(plan, redo=redo, retry_failed=retry_failed)
         todo = sum(chosen)
+        if plan.rows.assumed:
+            announce(reading_note(manifest, plan.rows.assumed))
         for line in notes(states):
             announce(line)
         try:

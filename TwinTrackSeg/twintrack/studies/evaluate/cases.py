@@ -10,6 +10,7 @@ from twintrack.errors import InputError
 from twintrack.io.manifest import ManifestRow, located, read_annotations
 from twintrack.io.volumes import read_volume
 from twintrack.labels import VESSEL_VALUES
+from twintrack.raters import same_voxels
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -31,15 +32,20 @@ class MetricsRow:
         By column; None where one is undefined.
     candidates : tuple
         Its lesion candidates.
-    untouched, single_rater : bool
-        Whether no rater marked a voxel, and whether there is one rater only.
+    untouched : bool
+        Whether no rater marked a voxel.
+    raters : tuple of str
+        Who read it.
+    alike : tuple of pairs
+        Raters who marked the very same voxels.
     """
 
     case: str
     metrics: dict[str, float | None]
     candidates: tuple[LesionCandidate, ...]
     untouched: bool
-    single_rater: bool
+    raters: tuple[str, ...]
+    alike: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -62,11 +68,12 @@ def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> tuple[list[
         _sketch(row, volumes, masks, drawn, sketches)
         untouched = not any(mask.array.any() for mask in masks.values())
         metrics = found.row(tuple(VESSEL_VALUES))
-        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, len(masks) == 1))
+        alike = same_voxels({rater: mask.array for rater, mask in masks.items()})
+        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, tuple(masks), alike))
     return scored, DrawnSketches(sketches)
 
 
-def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], dict[int, Volume]]:
+def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], dict[str, Volume]]:
     """Read the volumes and the raters' masks of a case."""
     volumes: dict[str, Volume] = {}
     for column in ("probability", "vessels", "binary", *(name for name in drawn if name == "score")):
@@ -84,7 +91,7 @@ def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], di
         raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
 
 
-def _score(row: ManifestRow, volumes: dict[str, Volume], masks: dict[int, Volume]) -> CaseMetrics:
+def _score(row: ManifestRow, volumes: dict[str, Volume], masks: dict[str, Volume]) -> CaseMetrics:
     from twintrack.metrics import evaluate_case
 
     with located(row, "probability"):
@@ -94,14 +101,14 @@ def _score(row: ManifestRow, volumes: dict[str, Volume], masks: dict[int, Volume
 def _sketch(
     row: ManifestRow,
     volumes: dict[str, Volume],
-    masks: dict[int, Volume],
+    masks: dict[str, Volume],
     drawn: Sequence[str],
     sketches: dict[str, ScoreSketch],
 ) -> None:
     """Add the case to the sketches that the reliability picture is drawn from."""
     from twintrack.calibration import ScoreSketch
 
-    annotations = [masks[rater].array if rater in masks else None for rater in range(1, max(masks) + 1)]
+    annotations = {rater: mask.array for rater, mask in masks.items()}
     for column in drawn:
         with located(row, column):
             sketch = ScoreSketch.of_case(volumes[column].array, annotations)

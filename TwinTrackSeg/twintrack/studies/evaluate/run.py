@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from twintrack.errors import InputError
 from twintrack.io.manifest import ManifestInputs, ManifestRows, scan_manifest
 from twintrack.metrics import CandidatePool
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
+from twintrack.raters import same_voxels_warning
 from twintrack.studies.evaluate.cases import DrawnSketches, MetricsRow, score_rows
 from twintrack.studies.evaluate.summary import CohortScores, summarise_cohort
 from twintrack.studies.evaluate.tables import latex_summary, markdown_summary
@@ -53,7 +55,7 @@ def evaluate_manifest(
     Parameters
     ----------
     manifest : path
-        Rows with ``probability`` and ``annotation_1 ... annotation_N``; optional ``vessels`` (values as in
+        Rows with ``probability`` and ``annotation_<NAME>`` for every rater; optional ``vessels`` (values as in
         `VESSEL_VALUES`), ``binary`` (for the DSC; by default the probability above 0.5) and ``score`` (drawn
         in the reliability picture beside the probability).
     out : path
@@ -132,7 +134,8 @@ def score_cohort(
         np.frombuffer(table.values).reshape(len(table.cases), len(table.columns)),
         table.candidates,
         found.by_column,
-        tuple(_warnings(len(rows), table.untouched, table.single_rater)),
+        tuple(_warnings(table, rows.raters)),
+        rows.assumed,
     )
 
 
@@ -150,6 +153,8 @@ class _Table:
     candidates: CandidatePool = field(default_factory=CandidatePool)
     untouched: list[str] = field(default_factory=list)
     single_rater: list[str] = field(default_factory=list)
+    read_by: Counter[str] = field(default_factory=Counter)
+    alike: dict[tuple[str, str], list[str]] = field(default_factory=dict)
 
     def add(self, scored: Sequence[MetricsRow]) -> None:
         """Take the next cases."""
@@ -165,11 +170,27 @@ class _Table:
             self.candidates.add(one.candidates)
             if one.untouched:
                 self.untouched.append(one.case)
-            if one.single_rater:
+            if len(one.raters) == 1:
                 self.single_rater.append(one.case)
+            self.read_by.update(one.raters)
+            for pair in one.alike:
+                self.alike.setdefault(pair, []).append(one.case)
 
 
-def _warnings(cases: int, untouched: list[str], single_rater: list[str]) -> Iterator[str]:
+def _warnings(table: _Table, raters: Sequence[str]) -> Iterator[str]:
+    """Say what a reader of the numbers has to know; `raters` are those who have a column."""
+    cases = len(table.cases)
+    missing = [(rater, cases - table.read_by[rater]) for rater in raters if table.read_by[rater] < cases]
+    for rater, number in missing[:MOST_NAMED]:
+        yield f"rater {rater} is missing in {number} of {cases} cases"
+    if len(missing) > MOST_NAMED:
+        yield f"{len(missing) - MOST_NAMED} more raters are missing in some cases"
+    for number, ((one, other), names) in enumerate(table.alike.items()):
+        if number == MOST_NAMED:
+            yield f"{len(table.alike) - MOST_NAMED} more pairs of raters marked the very same voxels in some cases"
+            break
+        yield same_voxels_warning(one, other, _some(names))
+    untouched, single_rater = table.untouched, table.single_rater
     if cases == 1:
         yield "one case only: no interval over cases can be given"
     if untouched:

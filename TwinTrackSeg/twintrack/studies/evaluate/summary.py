@@ -45,6 +45,8 @@ class CohortScores:
         Sketch of ``probability`` over all cases and, where every case has one, of ``score``.
     warnings : tuple of str
         What a reader of the numbers has to know.
+    assumed : str
+        How the manifest was read, see `twintrack.io.manifest.ManifestRows`.
     """
 
     manifest: Path
@@ -54,6 +56,7 @@ class CohortScores:
     candidates: CandidatePool
     sketches: dict[str, ScoreSketch]
     warnings: tuple[str, ...]
+    assumed: str = ""
 
     def values(self, cases: Sequence[str]) -> NDArray[np.float64]:
         """Return the metrics as float64 (case, metric) in the order of `cases`; NaN where one is undefined."""
@@ -142,4 +145,5 @@ def _detection(scores: CohortScores, resamples: int, seed: int) -> dict[str, Any
 
 
 def _source(scores: CohortScores) -> dict[str, str]:
-    return {"name": scores.manifest.name, "sha256": file_sha256(scores.manifest)}
+    source = {"name": scores.manifest.name, "sha256": file_sha256(scores.manifest)}
+    return source | {"read": scores.assumed} if scores.assumed else source

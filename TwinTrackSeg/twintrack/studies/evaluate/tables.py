@@ -34,14 +34,15 @@ def markdown_summary(summary: Mapping[str, Any]) -> str:
     """Return ``summary.md`` for the content of ``summary.json``."""
     caption = f"{NOTE} ({summary['cases']} cases, {summary['bootstrap']} resamples, seed {summary['seed']})."
     rows = _rows(summary)
-    lines = ["# Evaluation", "", caption, "", *markdown_table(rows, intervals=False)]
+    lines = ["# Evaluation", "", caption, ""]
+    if summary["warnings"]:
+        lines += ["To know:", "", *(f"- {warning}" for warning in summary["warnings"]), ""]
+    lines += markdown_table(rows, intervals=False)
     lines += ["", *markdown_table(rows, intervals=True)]
     if "compare" in summary:
         lines += ["", COMPARED]
     lines += ["", "## By tumour size", "", *_strata(summary["strata"])]
     lines += ["", "## All metrics", "", *_all_metrics(summary), "", *_detection(summary)]
-    if summary["warnings"]:
-        lines += ["", "## To know", "", *(f"- {warning}" for warning in summary["warnings"])]
     return "\n".join(lines) + "\n"
 
 

@@ -39,25 +39,20 @@ class VoxelSample:
     score : numpy.ndarray
         float32 (voxel,).
     marks : dict
-        bool (voxel,) of each rater by the rater's number: marked as tumour.
+        bool (voxel,) of each rater by the rater's name: marked as tumour.
     """
 
     score: NDArray[np.float32]
-    marks: dict[int, NDArray[np.bool_]]
+    marks: dict[str, NDArray[np.bool_]]
 
     @classmethod
-    def of(cls, score: Volume, annotations: Mapping[int, Volume]) -> VoxelSample:
+    def of(cls, score: Volume, annotations: Mapping[str, Volume]) -> VoxelSample:
         """Take the voxels of a case that a fit can learn from or has to count as missed."""
         used = score.array > 0
         for mask in annotations.values():
             used |= mask.array != 0
         marks = {rater: mask.array[used] != 0 for rater, mask in annotations.items()}
         return cls(score.array[used].astype(np.float32, copy=False), marks)
-
-    @property
-    def annotations(self) -> list[NDArray[np.bool_] | None]:
-        """Marks in the order of the raters' numbers from 1; None where a rater did not draw the case."""
-        return [self.marks.get(rater) for rater in range(1, max(self.marks) + 1)]
 
 
 def content_key(*parts: object) -> str:
@@ -136,4 +131,4 @@ def _read_sample(path: Path) -> VoxelSample:
     if len(raters) != len(bits) or len(raters) == 0:
         raise InputError("holds other raters than marks")
     marks = np.unpackbits(bits, axis=1, count=score.size).astype(bool)
-    return VoxelSample(score, {int(rater): marks[place] for place, rater in enumerate(raters)})
+    return VoxelSample(score, {str(rater): marks[place] for place, rater in enumerate(raters)})

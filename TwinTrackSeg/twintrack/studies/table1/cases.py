@@ -9,6 +9,7 @@ from pathlib import Path
 from twintrack.errors import InputError
 from twintrack.io.manifest import ManifestRow, located, read_annotations, read_manifest
 from twintrack.io.volumes import read_volume
+from twintrack.raters import numbered
 from twintrack.volume import Volume
 
 __all__ = ["StudyCase", "StudyVolumes", "manifest_cases", "phantom_cases"]
@@ -37,13 +38,13 @@ class StudyVolumes:
     ct : Volume
         HU.
     annotations : mapping
-        Mask of each rater by the rater's number.
+        Mask of each rater by the rater's name.
     vessels : Volume, optional
         Label map; values as in `twintrack.labels.VESSEL_VALUES`.
     """
 
     ct: Volume
-    annotations: Mapping[int, Volume]
+    annotations: Mapping[str, Volume]
     vessels: Volume | None
 
 
@@ -63,15 +64,15 @@ class StudyCase:
         Returns the volumes.
     files : tuple of Path
         What it reads.
-    raters : frozenset of int
-        Numbers of the raters who drew it.
+    raters : tuple of str
+        Names of the raters who drew it.
     """
 
     name: str
     where: str
     content: str
     read: Callable[[], StudyVolumes]
-    raters: frozenset[int]
+    raters: tuple[str, ...]
     files: tuple[Path, ...] = ()
 
 
@@ -136,17 +137,18 @@ def _check_counts(manifest: str | Path, *splits: Sequence[ManifestRow]) -> None:
 
 def _study_case(row: ManifestRow) -> StudyCase:
     files = (*row.files.values(), *row.annotations.values())
-    return StudyCase(row.case, row.where, _content(row), _reader(row), frozenset(row.annotations), files)
+    return StudyCase(row.case, row.where, _content(row), _reader(row), tuple(row.annotations), files)
 
 
 def _phantom(seed: int) -> StudyCase:
+    raters = numbered(RATERS)
+
     def read() -> StudyVolumes:
         from twintrack.phantom import make_phantom
 
         case = make_phantom(seed, raters=RATERS)
-        return StudyVolumes(case.ct, dict(enumerate(case.annotations, start=1)), case.vessels)
+        return StudyVolumes(case.ct, dict(zip(raters, case.annotations, strict=True)), case.vessels)
 
-    raters = frozenset(range(1, RATERS + 1))
     return StudyCase(f"phantom_{seed}", f"phantom of seed {seed}", f"phantom {seed}, {RATERS} raters", read, raters)
 
 
@@ -168,7 +170,7 @@ def _reader(row: ManifestRow) -> Callable[[], StudyVolumes]:
     return read
 
 
-def _annotations(row: ManifestRow, ct: Volume) -> dict[int, Volume]:
+def _annotations(row: ManifestRow, ct: Volume) -> dict[str, Volume]:
     try:
         return read_annotations(row, ct.geometry)
     except InputError as error:

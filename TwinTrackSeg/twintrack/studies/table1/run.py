@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twintrack import __version__
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
+from twintrack.raters import checked_name, name_order
 from twintrack.studies.table1.cache import ExperimentStore
 from twintrack.studies.table1.cases import StudyCase, manifest_cases, phantom_cases
 from twintrack.studies.table1.report import FILES, UNCALIBRATED, write_report
@@ -27,6 +28,9 @@ CASES, TESTS = 40, 64
 """Calibration and test cases of the paper."""
 
 COMMAND = "table1"
+MOST_NAMED = 8
+"""Raters that a message names."""
+
 CASE_FOLDER = "cases"
 """Folder in the result folder with what is kept of every case."""
 
@@ -41,8 +45,8 @@ class Table1Settings:
         Phantoms to calibrate and to test on; not used with a manifest.
     bins : int
         Equal-mass bins of every calibrator.
-    rater : int
-        Number of the rater of the row ``single-rater``.
+    rater : str
+        Name of the rater of the row ``single-rater``.
     bootstrap, seed : int
         Resamples of the test cases; the seed also chooses among disjoint sets of phantoms.
     device : str
@@ -52,12 +56,13 @@ class Table1Settings:
     cases: int = CASES
     tests: int = TESTS
     bins: int = 250
-    rater: int = 1
+    rater: str = "1"
     bootstrap: int = 5000
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rater", checked_name(self.rater))
         if self.bootstrap < 1:
             raise InputError(f"the number of bootstrap resamples must be at least 1, got {self.bootstrap}")
         if self.seed < 0:
@@ -114,7 +119,9 @@ def run_table1(
     inputs = (*given, *(path for case in (*first, *second) for path in case.files))
     check_output_folder(out, FILES, command=COMMAND, inputs=inputs, overwrite=overwrite)
     if not any(settings.rater in case.raters for case in first):
-        raise InputError(f"{where}: rater {settings.rater} drew no calibration case; choose another one")
+        names = sorted({rater for case in first for rater in case.raters}, key=name_order)
+        shown = f"{', '.join(names[:MOST_NAMED])}{' ...' if len(names) > MOST_NAMED else ''}"
+        raise InputError(f"{where}: rater {settings.rater} drew no calibration case; choose another one: {shown}")
     share = 0.98 * len(first) / (len(first) + len(second))
     bundle = Bundle.open(bundle_path or demo_bundle_path())
     try:

@@ -75,7 +75,7 @@ class ExperimentRun:
                 volumes = case.read()
                 sample = VoxelSample.of(self._segment(case, volumes), volumes.annotations)
                 self._store.keep_sample(case.name, key, sample)
-            sketch = sketch + ScoreSketch.of_case(sample.score, sample.annotations)
+            sketch = sketch + ScoreSketch.of_case(sample.score, sample.marks)
         return sketch
 
     def score(
@@ -124,7 +124,7 @@ class ExperimentRun:
         if score is None:
             score = self._segment(case, volumes)
             self._store.keep_score(case.name, key, score)
-        sketch = ScoreSketch.of_case(score.array, _listed(volumes.annotations))
+        sketch = ScoreSketch.of_case(score.array, {rater: mask.array for rater, mask in volumes.annotations.items()})
         rows, curves = {}, {}
         for name, calibrator in {UNCALIBRATED: None, **calibrators}.items():
             self._cancel.check()
@@ -136,10 +136,6 @@ class ExperimentRun:
             rows[name] = metrics.row(tuple(VESSEL_VALUES))
             curves[name] = _reliability(sketch, calibrator)
         return {"rows": rows, "reliability": curves}
-
-
-def _listed(annotations: Mapping[int, Volume]) -> list[Any]:
-    return [annotations[rater].array if rater in annotations else None for rater in range(1, max(annotations) + 1)]
 
 
 def _reliability(sketch: ScoreSketch, calibrator: Calibrator | None) -> dict[str, list[float]]:
