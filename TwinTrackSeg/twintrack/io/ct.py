@@ -110,8 +110,8 @@ def ct_sha256(ct: Volume) -> str:
 
     Hashed are, one after the other, size (i, j, k), spacing and origin in LPS mm and the nine direction cosines row by
     row, as one line of JSON with `HASHED_DECIMALS` decimals, and the voxels, k slowest: HU as little-endian int16 where
-    all are whole and fit, else as little-endian float32. The kind of file and the type in it so make no difference; a CT
-    that was turned, resampled or cropped is another one.
+    all are whole and fit, else as little-endian float32. The kind of file and the type in it so make no difference; a
+    CT that was turned, resampled or cropped is another one.
     """
     grid = ct.geometry
     numbers = (grid.spacing_mm, grid.origin_mm, grid.direction)
