@@ -136,6 +136,18 @@ def test_a_result_of_a_real_bundle_says_research_use_only(panel, ct, bundle, rea
     assert "Made by real 2" in panel.ui.notesLabel.text
 
 
+def test_which_ct_a_result_belongs_to_is_its_title_and_stays_with_it(panel, ct, done):
+    assert panel.ui.resultsCollapsibleButton.text == "Result: Example CT"
+    line = panel.ui.notesLabel.text.splitlines()[0]
+    digits = done.record.result["input"]["sha256"][:8]
+    assert line == f"Case Example CT · CT {digits} · made 2026-01-01 00:00:00 UTC"
+    ct.SetName("another name")
+    panel.results.show(done)
+    assert panel.ui.resultsCollapsibleButton.text == "Result: Example CT"
+    panel.results.show(None)
+    assert panel.ui.resultsCollapsibleButton.text == "Result"
+
+
 def test_warnings_of_a_ct_unlike_the_training_stand_above_the_numbers(panel, ct, bundle, readyResult, tmp_path):
     warnings = ["Demo bundle: it knows phantoms only.", "The CT is unlike the training's: slices of 8 mm."]
     load(panel, ct, bundle, readyResult, tmp_path / "odd", {"warnings": warnings})

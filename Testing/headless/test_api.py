@@ -103,7 +103,7 @@ def test_import_is_quick_and_light() -> None:
 @pytest.fixture(scope="module")
 def segmented() -> tt.SegmentResult:
     with tt.load_bundle("demo") as model:
-        return tt.segment(tt.make_phantom(7).ct, model, device="cpu")
+        return tt.segment(tt.make_phantom(7).ct, model, device="cpu", case="seven")
 
 
 def test_a_result_comes_back_as_it_was_saved(segmented, tmp_path) -> None:
@@ -116,6 +116,12 @@ def test_a_result_comes_back_as_it_was_saved(segmented, tmp_path) -> None:
     assert read.vessels == json.loads(json.dumps(segmented.vessels))
     assert read.warnings == segmented.warnings
     assert read.label_names["tumor"] == 1
+
+
+def test_a_result_says_which_ct_it_belongs_to(segmented) -> None:
+    stated = segmented.summary["input"]
+    assert (stated["case"], stated["name"]) == ("seven", None)
+    assert len(stated["sha256"]) == 64
 
 
 def test_the_library_writes_what_the_command_writes(segmented, tmp_path) -> None:

@@ -47,6 +47,13 @@ def test_all_settings_come_back_from_json():
     assert SegmentSettings.from_json(json.loads(json.dumps(SegmentSettings().to_json()))) == SegmentSettings()
 
 
+@pytest.mark.parametrize("label", [5, ["DOE"], "DOE" * 2000, "DOE\0", "DOE\udcff", "DOE\\JANE"])
+def test_a_label_that_cannot_be_one_is_refused_without_being_repeated(label):
+    with pytest.raises(InputError, match="case") as caught:
+        SegmentSettings.from_json({"case": label})
+    assert "DOE" not in str(caught.value)
+
+
 def test_the_setting_goes_through_json():
     settings = SegmentSettings(calibrator="site.json")
     assert SegmentSettings.from_json(settings.to_json()) == settings

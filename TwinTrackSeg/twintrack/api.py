@@ -279,7 +279,8 @@ def segment(
     progress, cancel
         Called with a fraction and a message for every step; checked for every step.
     **options
-        Single options of `SegmentSettings`, such as ``roi=(i0, i1, j0, j1, k0, k1)``, ``threshold=0.3``.
+        Single options of `SegmentSettings`, such as ``roi=(i0, i1, j0, j1, k0, k1)``, ``threshold=0.3``, or a label of
+        the case for result and report, ``case="7"``.
 
     Returns
     -------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from twintrack.errors import InputError
+from twintrack.system.case_label import check_case_label
 from twintrack.system.paths import is_there, is_utf8
 
 __all__ = ["BACKENDS", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
@@ -61,6 +62,9 @@ class SegmentSettings:
         SeriesInstanceUID of the DICOM series that is meant, where the input holds several.
     rules : str
         Rule set for the anatomic contact pattern, one of `twintrack.invasion.rule_names`.
+    case : str, optional
+        Label of the case, for result and report: see `twintrack.system.case_label`. It may hold a name, and so it
+        stands in no log and is not sent to a server.
     """
 
     roi: str | Box = "auto"
@@ -77,6 +81,7 @@ class SegmentSettings:
     curvas_numbers: bool = False
     series: str | None = None
     rules: str = "nccn"
+    case: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 0.0 < self.threshold <= 1.0:
@@ -89,6 +94,8 @@ class SegmentSettings:
             raise InputError(f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}")
         if self.vessels is not None and not is_there(self.vessels):
             raise InputError(f"{self.vessels}: no such file (vessel label map)")
+        if self.case is not None:
+            check_case_label(self.case)
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as JSON values."""
@@ -115,7 +122,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "threshold": (int, float),
     **dict.fromkeys(("every_tile", "calibrate", "keep_score", "dicom", "curvas_numbers"), (bool,)),
     **dict.fromkeys(("device", "backend", "rules"), (str,)),
-    **dict.fromkeys(("vessels", "series", "calibrator"), (str, type(None))),
+    **dict.fromkeys(("vessels", "series", "calibrator", "case"), (str, type(None))),
     "vessel_names": (dict, type(None)),
 }
 
@@ -129,7 +136,8 @@ def _check_type(key: str, value: object) -> None:
     if isinstance(value, str):
         right = right and len(value) <= MAX_TEXT and "\0" not in value and is_utf8(value)
     if not right:
-        raise InputError(f"the setting {key!r} cannot be {str(value)[:MAX_NAME]!r}")
+        given = "what was given" if key == "case" else repr(str(value)[:MAX_NAME])
+        raise InputError(f"the setting {key!r} cannot be {given}")
 
 
 def _is_label(value: object) -> bool:

@@ -48,7 +48,14 @@ def test_result_json_has_the_fields_of_the_contract(result, bundle):
     assert len(content["bundle"]["sha256"]) == 64
     assert content["calibrator"] == {"target": "mhr", "bins": 20}
     assert content["device"] == "cpu"
-    assert content["input"] == {"spacing_mm": [1.5, pytest.approx(1.6), 3.0], "size": [36, 30, 18], "source": "file"}
+    which = {
+        "case": content["input"]["sha256"][:8],
+        "name": "a ct.nii.gz",
+        **dict.fromkeys(("series_number", "series_description", "study_date")),
+        **{name: content["input"][name] for name in ("sha256", "created")},
+    }
+    grid = {"spacing_mm": [1.5, pytest.approx(1.6), 3.0], "size": [36, 30, 18]}
+    assert content["input"] == {**grid, "source": "file", **which}
     assert content["roi"] == {"start": [4, 2, 3], "stop": [30, 26, 15]}
     assert content["threshold"] == 0.5
     assert set(content["volume_ml"]) == {"expected", "at_threshold", "p10", "p90"}
@@ -58,6 +65,27 @@ def test_result_json_has_the_fields_of_the_contract(result, bundle):
     assert content["volume_ml"]["expected"] == pytest.approx(
         probability.array.sum() * probability.geometry.voxel_ml, 1e-4
     )
+
+
+def test_a_label_stands_in_result_and_report(ct_file, bundle, tmp_path, capsys):
+    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
+    assert _run([*run, "--case", '=Fall "7" <b>/ü']) == 0
+    content = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert content["input"]["case"] == content["settings"]["case"] == '=Fall "7" <b>/ü'
+    report = (tmp_path / "o" / "report.html").read_text()
+    assert "<title>=Fall &#34;7&#34; &lt;b&gt;/ü - TwinTrack report</title>" in report
+    assert content["input"]["sha256"][:8] in report
+    assert "Fall" not in "".join(capsys.readouterr())
+
+
+@pytest.mark.parametrize("label", ["DOE\nJANE", "DOE\\JANE", "DOE" * 22, " DOE", "DOE\x1b[31m", "DOE\u202e"])
+def test_other_labels_are_refused_without_being_repeated(label, ct_file, bundle, tmp_path, capsys):
+    for command in (["segment", ct_file, "--bundle", bundle], ["demo"]):
+        assert _run([*map(str, command), "--out", str(tmp_path / "o"), "--case", label]) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("error: the case label must have 1 to 64 printable characters")
+        assert "DOE" not in told
+    assert not (tmp_path / "o").exists()
 
 
 def test_the_tumour_in_the_label_map_is_the_map_at_the_threshold(result):

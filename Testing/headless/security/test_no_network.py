@@ -12,6 +12,9 @@ from pathlib import Path
 import pydicom
 import pytest
 
+MAY_STAND_IN_RESULTS = ("Plantedfolder", "Plantedlabel", "Planteddescription")
+"""What tells which CT it is, and may hold a name: name of the folder, label of the case, description of the series."""
+
 PLANTED = ("Plantedname", "PLANTED-ID-4711", "19010203", "Plantedward")
 
 WATCHED = """
@@ -62,14 +65,14 @@ def series(tmp_path_factory) -> Path:
 
     geometry = Geometry((48, 44, 24), (1.5, 1.5, 3.0))
     array = np.random.default_rng(1).normal(0, 60, geometry.shape).astype(np.int16)
-    folder = tmp_path_factory.mktemp("planted") / "ct"
+    folder = tmp_path_factory.mktemp("planted") / f"{MAY_STAND_IN_RESULTS[0]} <i>"
     write_ct_series(Volume(array, geometry), folder, description="planted")
     for path in folder.iterdir():
         dataset = pydicom.dcmread(path)
         dataset.PatientName = f"{PLANTED[0]}^=<script>alert(1)</script>"
         dataset.PatientID, dataset.PatientBirthDate = PLANTED[1], PLANTED[2]
         dataset.InstitutionalDepartmentName = PLANTED[3]
-        dataset.SeriesDescription = f"{PLANTED[0]} <img src=x onerror=alert(1)>"
+        dataset.SeriesDescription = f"{MAY_STAND_IN_RESULTS[2]} <img src=x onerror=alert(1)>"
         dataset.StudyDescription = PLANTED[3]
         dataset.save_as(path)
     return folder
@@ -80,7 +83,15 @@ def ended(series, bundle_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("watched")
     done = watched(
         *("segment", series, "--bundle", bundle_folder, "--out", folder / "out", "-v", "--dicom"),
-        *("--roi", "5,30,5,30,4,16", "--no-calibration", "--threshold", "0.01"),
+        *(
+            "--roi",
+            "5,30,5,30,4,16",
+            "--no-calibration",
+            "--threshold",
+            "0.01",
+            "--case",
+            f"{MAY_STAND_IN_RESULTS[1]} 7",
+        ),
         temporary=folder / "temporary",
     )
     assert done.returncode == 0, done.stderr[-2000:]
@@ -105,12 +116,27 @@ def test_no_identifier_is_in_logs_reports_or_names_of_temporary_files(ended):
     shown = done.stdout + done.stderr
     texts = {path: path.read_text("utf-8") for path in (folder / "out").rglob("*") if path.suffix in (".json", ".html")}
     assert len(texts) >= 2
-    for word in (*PLANTED, "alert("):
+    for word in (*PLANTED, *MAY_STAND_IN_RESULTS, "alert("):
         assert word not in shown
-        assert not [path for path, text in texts.items() if word in text]
+        where = {path.name for path, text in texts.items() if word in text}
+        assert where == ({"result.json", "report.html"} if word not in PLANTED else set())
         assert not [path for path in folder.rglob("*") if word in path.name]
     for path in (folder / "out").glob("*.png"):
-        assert not [word for word in PLANTED if word.encode() in path.read_bytes()]
+        assert not [word for word in (*PLANTED, *MAY_STAND_IN_RESULTS) if word.encode() in path.read_bytes()]
+
+
+def test_what_tells_which_ct_it_is_stands_as_text_in_the_report(ended):
+    report = (ended[0] / "out" / "report.html").read_text("utf-8")
+    assert "<img src=x" not in report
+    assert f"{MAY_STAND_IN_RESULTS[2]} &lt;img src=x onerror=alert(1)&gt;" in report
+    assert f"{MAY_STAND_IN_RESULTS[0]} &lt;i&gt;" in report
+
+
+def test_of_the_dicom_objects_the_report_alone_states_the_label(ended):
+    label, folder = MAY_STAND_IN_RESULTS[1].encode(), MAY_STAND_IN_RESULTS[0].encode()
+    contents = {path.name: path.read_bytes() for path in (ended[0] / "out" / "dicom").iterdir()}
+    assert {name for name, content in contents.items() if label in content} == {"report.dcm"}
+    assert not [name for name, content in contents.items() if folder in content]
 
 
 def test_dicom_objects_keep_the_patient_they_belong_to(ended):
@@ -136,4 +162,4 @@ def test_errors_about_a_damaged_series_do_not_name_the_patient(series, tmp_path,
         main(["segment", str(tmp_path / "ct"), "--bundle", str(tmp_path), "--out", str(tmp_path / "out"), "-v"])
     shown = "".join(capsys.readouterr())
     assert exit_info.value.code == 2
-    assert not [word for word in PLANTED if word in shown]
+    assert not [word for word in (*PLANTED, *MAY_STAND_IN_RESULTS) if word in shown]

@@ -2,6 +2,7 @@
 
 from slicer.i18n import tr as _
 
+from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import DEMO, EDITED, WARNING, dress
 
 __all__ = ["ResultNotes"]
@@ -33,7 +34,8 @@ class ResultNotes:
         self.ui.warningsLabel.visible = bool(warnings)
         self.ui.warningsLabel.text = "\n".join(f"⚠ {line}" for line in warnings)
         self._showEdited(result.record.edited if result is not None else None)
-        lines = [*self._pattern(result.record.pattern if result is not None else {}), *self._origin(record)]
+        pattern = self._pattern(result.record.pattern if result is not None else {})
+        lines = [*self._which(record), *pattern, *self._origin(record)]
         self.ui.notesLabel.text = "\n".join(lines)
         self.ui.notesLabel.visible = bool(lines)
 
@@ -62,6 +64,11 @@ class ResultNotes:
             rules=pattern.get("rule_set", ""), pattern=pattern.get("pattern") or _("not assessed")
         )
         return [f"{line} ({pattern['reason']})" if pattern.get("reason") else line]
+
+    def _which(self, record) -> list[str]:
+        """Say which CT the result belongs to, also after its volume node got another name."""
+        which = WhichCt.of(record)
+        return [" · ".join(filter(None, (*which.page_head, which.name)))] if which.short else []
 
     def _origin(self, record) -> list[str]:
         """Return which model made the result, by whose calibrator, and where."""

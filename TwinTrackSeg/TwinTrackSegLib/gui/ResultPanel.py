@@ -5,6 +5,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 import slicer
+from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import dressTick, sayStatus, shownErrors
 from TwinTrackSegLib.gui.ResultNotes import ResultNotes
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
@@ -64,6 +65,8 @@ class ResultPanel:
         for section in (self.ui.resultsCollapsibleButton, self.ui.exportCollapsibleButton):
             section.enabled = result is not None
             section.collapsed = result is None  # nothing to see and nothing to press
+        case = WhichCt.of(result.record.result).case if result is not None else ""
+        self.ui.resultsCollapsibleButton.text = _("Result: {case}").format(case=case) if case else _("Result")
         self._showTicks()
         if result is not None:
             result.outline.settle()  # a scene that was saved in the middle of a drag

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import slicer
+from twintrack.io.ct import ct_sha256
 from twintrack.io.volumes import write_volume
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
@@ -74,7 +75,9 @@ def writeExampleResult(folder: Path, volumeNode: Any, threshold: float = 0.5) ->
     labels[mhr >= threshold] = 1
     write_volume(ct.with_array(mhr), folder / "probability.nii.gz")
     write_volume(ct.with_array(labels), folder / "segmentation.nii.gz")
-    (folder / "result.json").write_text(json.dumps(_resultJson(mhr, ct, threshold)), encoding="utf-8")
+    (folder / "result.json").write_text(
+        json.dumps(_resultJson(mhr, ct, threshold, volumeNode.GetName())), encoding="utf-8"
+    )
     (folder / "invasion.json").write_text(json.dumps(_invasionJson(ct)), encoding="utf-8")
     return folder
 
@@ -96,7 +99,7 @@ def _vessel(volume: Volume) -> NDArray[np.bool_]:
     return np.asarray(np.linalg.norm(across, axis=-1) <= VESSEL_RADIUS_MM)
 
 
-def _resultJson(mhr: NDArray[np.float32], ct: Volume, threshold: float) -> dict[str, Any]:
+def _resultJson(mhr: NDArray[np.float32], ct: Volume, threshold: float, case: str) -> dict[str, Any]:
     ml = ct.geometry.voxel_ml
     return {
         "schema": 1,
@@ -104,7 +107,14 @@ def _resultJson(mhr: NDArray[np.float32], ct: Volume, threshold: float) -> dict[
         "bundle": {"name": "example", "version": "0", "sha256": "0" * 64, "demo": True, "raters": 5},
         "calibrator": {"target": "mhr", "bins": 250},
         "device": "none",
-        "input": {"spacing_mm": list(ct.geometry.spacing_mm), "size": list(ct.geometry.size), "source": "file"},
+        "input": {
+            "spacing_mm": list(ct.geometry.spacing_mm),
+            "size": list(ct.geometry.size),
+            "source": "file",
+            "case": case,
+            "sha256": ct_sha256(ct),
+            "created": "2026-01-01T00:00:00Z",
+        },
         "roi": {"start": [0, 0, 0], "stop": list(ct.geometry.size)},
         "threshold": threshold,
         "volume_ml": {"expected": float(mhr.sum()) * ml, "at_threshold": float((mhr >= threshold).sum()) * ml},

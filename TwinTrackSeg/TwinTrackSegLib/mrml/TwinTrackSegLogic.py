@@ -11,6 +11,7 @@ from typing import Any
 import slicer
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import no_progress
+from TwinTrackSegLib.mrml.result.CtOrigin import ctOrigin
 from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
@@ -152,7 +153,7 @@ class TwinTrackSegLogic:
             folder = run.resultFolder()
             if not slicer.mrmlScene.IsNodePresent(run.node):
                 raise InputError("the CT was removed from the scene during the run; the result is dropped")
-            self.result = loadResult(folder, run.node, run.vessels)
+            self.result = loadResult(folder, run.node, run.vessels, ctOrigin(run.node))
         finally:
             self.abort()
         return False

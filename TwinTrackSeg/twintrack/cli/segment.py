@@ -30,18 +30,31 @@ if TYPE_CHECKING:
 
 __all__ = ["demo", "invasion", "segment"]
 
+CaseOption = Annotated[
+    str | None,
+    typer.Option(
+        "--case",
+        metavar="LABEL",
+        help="Label of the case in result and report, 1 to 64 characters.",
+        show_default="first digits of the CT's hash",
+    ),
+]
 RulesOption = Annotated[str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")]
 
 
 def demo(
-    out: OutFolder, device: DeviceOption = Device.AUTO, overwrite: Overwrite = False, verbose: Verbose = False
+    out: OutFolder,
+    case: CaseOption = None,
+    device: DeviceOption = Device.AUTO,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run the main job on a generated phantom CT (a DICOM series) with the shipped demo bundle."""
     start_log(verbose)
     from twintrack.studies.demo import run_demo
 
     with progress_bar() as progress:
-        result = run_demo(out, device=device.value, overwrite=overwrite, progress=progress)
+        result = run_demo(out, device=device.value, case=case, overwrite=overwrite, progress=progress)
     _summarise(result)
 
 
@@ -54,6 +67,7 @@ def segment(
     series: Annotated[
         str | None, typer.Option("--series", "--series-uid", help="UID of the DICOM series, where there are several.")
     ] = None,
+    case: CaseOption = None,
     vessels: Annotated[Path | None, typer.Option(help="Vessel label map of the CT.")] = None,
     vessel_names: Annotated[
         str | None,
@@ -100,6 +114,7 @@ def segment(
         vessels=None if vessels is None else str(vessels),
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
         rules=rules,
+        case=case,
     )
     with progress_bar() as progress:
         result = _segment(ct, bundle, out, settings, run_on, tls, overwrite, progress)

@@ -8,7 +8,8 @@
     const one = { index };
     fields.forEach((name, place) => { one[name] = row[place]; });
     one.vessels = row[fields.length] || [];
-    one.text = [one.case, one.words, one.pattern].join(" ").toLowerCase();
+    one.digits = row[fields.length + 1] || "";
+    one.text = [one.case, one.digits, one.words, one.pattern].join(" ").toLowerCase();
     return one;
   });
   const columns = [
@@ -80,6 +81,7 @@
     link.href = address + "/report.html";
     picture.append(thumbnail(address));
     name.append(link);
+    if (one.digits) name.append(element("small", "CT " + one.digits));
     line.append(element("td", fixed(one.expected, 1), "number"));
     line.append(element("td", fixed(one.atThreshold, 1), "number"), element("td", one.lesions, "number"));
     data.vessels.forEach((_, place) => {

@@ -6,7 +6,8 @@ maps that are given; what networks predict is told by the bundle's own suitabili
 References
 ----------
 Erbel and Eggebrecht, Heart 92(1):137, 2006, doi:10.1136/hrt.2004.048111 (aorta: 20 to 40 mm wide, aneurysms beyond).
-Normal portal veins are up to 13 mm wide at rest, aneurysms begin at 20 mm. Celiac trunk and superior mesenteric artery: 6 to 10 mm wide.
+Normal portal veins are up to 13 mm wide at rest, aneurysms begin at 20 mm. Celiac trunk and superior
+mesenteric artery: 6 to 10 mm wide.
 """
 
 from __future__ import annotations

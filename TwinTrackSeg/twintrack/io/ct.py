@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
@@ -17,13 +20,16 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from twintrack.dicom import DicomSeries
 
-__all__ = ["Ct", "check_hu", "load_ct"]
+__all__ = ["Ct", "check_hu", "ct_sha256", "load_ct"]
 
 SOFT_HU = -30
 """Fat and air lie below this value in every CT of the abdomen, soft tissue above; without either it holds no HU."""
 
 LEAST_SHARE = 0.001
 """Least share of the voxels on each side of `SOFT_HU`."""
+
+HASHED_DECIMALS = 3
+"""Decimals of the grid's numbers, in mm, that are hashed: NIfTI keeps no more of a position in single precision."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,14 @@ class Ct:
         ``file`` or ``dicom``.
     series : DicomSeries, optional
         The series it was read from.
+    name : str, optional
+        Name of the file or folder that was given. It may be a patient's, and so it stands in no log.
     """
 
     volume: Volume
     source: str
     series: DicomSeries | None = None
+    name: str | None = field(default=None, repr=False)
 
 
 def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
@@ -65,13 +74,14 @@ def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
     path = Path(path)
     if not is_there(path):
         raise InputError(f"{path}: no such file or folder")
+    name = path.absolute().name or None
     if is_dicom_input(path):
         series = read_series(path, series_uid=series_uid)
-        ct = Ct(series.volume, "dicom", series)
+        ct = Ct(series.volume, "dicom", series, name)
     elif series_uid is not None:
         raise InputError(f"{path}: a volume file holds no DICOM series; leave out --series")
     else:
-        ct = Ct(read_volume(path, work_bytes=WORK_BYTES), "file")
+        ct = Ct(read_volume(path, work_bytes=WORK_BYTES), "file", name=name)
     check_hu(ct.volume, str(path))
     return ct
 
@@ -93,3 +103,28 @@ def check_hu(ct: Volume, path: str) -> None:
             f"{path}: values run from {ct.array.min():g} to {ct.array.max():g} and lie on one side of {SOFT_HU}, where "
             "fat and air end; this is not a CT in HU (an MR, a mask, or a CT without its rescale intercept?)"
         )
+
+
+def ct_sha256(ct: Volume) -> str:
+    """Return the hash of a CT as it was read, by which two are told apart.
+
+    Hashed are, one after the other, size (i, j, k), spacing and origin in LPS mm and the nine direction cosines row by
+    row, as one line of JSON with `HASHED_DECIMALS` decimals, and the voxels, k slowest: HU as little-endian int16 where
+    all are whole and fit, else as little-endian float32. The kind of file and the type in it so make no difference; a
+    CT that was turned, resampled or cropped is another one.
+    """
+    grid = ct.geometry
+    numbers = (grid.spacing_mm, grid.origin_mm, grid.direction)
+    rounded = [[round(float(number), HASHED_DECIMALS) + 0.0 for number in row] for row in numbers]  # no -0.0
+    digest = hashlib.sha256(json.dumps([list(grid.size), *rounded]).encode("ascii") + b"\n")
+    kind = "<i2" if all(map(_fits_int16, ct.array)) else "<f4"
+    for plane in ct.array:
+        digest.update(np.ascontiguousarray(plane, dtype=kind).data)
+    return digest.hexdigest()
+
+
+def _fits_int16(plane: NDArray[np.generic]) -> bool:
+    limits = np.iinfo(np.int16)
+    if plane.dtype == np.int16:
+        return True
+    return bool(plane.min() >= limits.min and plane.max() <= limits.max and np.array_equal(plane, np.rint(plane)))

@@ -16,6 +16,7 @@ from twintrack.io.volumes import read_volume, write_volume
 from twintrack.pipeline import EXPECTED_S, Segmentation, read_vessels, segment
 from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
 from twintrack.progress.stages import Stages
+from twintrack.results.which_ct import WhichCt, describe_ct
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder, atomic_paths, check_output_files, check_output_folder
 from twintrack.system.capacity import check_output
@@ -220,7 +221,7 @@ def check_result_folder(
 
 def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSettings) -> dict[str, Any]:
     """Return the content of ``result.json`` but for the seconds."""
-    geometry, calibrator = ct.volume.geometry, found.calibrator
+    geometry, calibrator, which = ct.volume.geometry, found.calibrator, describe_ct(ct, settings.case)
     return {
         "schema": 1,
         "version": __version__,
@@ -229,7 +230,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "calibrator": None if calibrator is None else _calibrator(calibrator, settings),
         "device": found.engine["device"],
         "engine": found.engine,
-        "input": {"spacing_mm": list(geometry.spacing_mm), "size": list(geometry.size), **_origin(ct)},
+        "input": {"spacing_mm": list(geometry.spacing_mm), "size": list(geometry.size), **_origin(ct), **which},
         "roi": {"start": list(found.roi_start), "stop": list(found.roi_stop)},
         "threshold": settings.threshold,
         "settings": settings.to_json()
@@ -308,6 +309,7 @@ def _write_files(
         calibrated=found.calibrator is not None,
         bundle_name=result["bundle"]["name"],
         demo=result["bundle"]["demo"],
+        which=WhichCt.of(result).short,
     )
     if dicom and ct.series is not None:
         report(0.5, "writing DICOM objects")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
+from twintrack.results.which_ct import NAME_LIMIT
 from twintrack.system.atomic import put_in_order
+from twintrack.system.case_label import LABEL_LIMIT
 from twintrack.system.json_file import read_json
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
@@ -57,12 +60,34 @@ def read_result_json(path: Path) -> dict[str, Any]:
     objects = _maybe(lambda value: _is_list(value) and all(map(_is_object, value)))
     optional = {**dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object)), "lesions": objects}
     _require({name: content.get(name) for name in optional}, path, optional)
+    _check_which_ct(content.get("input") or {}, path)
     bundle, suitability = content["bundle"], content.get("suitability") or {}
     _require(bundle, path, dict.fromkeys(("name", "version", "sha256"), _is_text))
     _require({"raters": bundle.get("raters")}, path, {"raters": _maybe(_is_count)})
     parts = {"outside": _maybe(_is_list), "contrast": _maybe(_is_object)}
     _require({name: suitability.get(name) for name in parts}, path, parts)
     return content
+
+
+def _check_which_ct(stated: dict[str, Any], path: Path) -> None:
+    """Check what the result says about its CT; earlier versions do not say it."""
+
+    def text(limit: int) -> Check:
+        return lambda value: _is_text(value) and 0 < len(value) <= limit
+
+    def form(pattern: str) -> Check:
+        return lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
+
+    checks = {
+        "case": text(LABEL_LIMIT),
+        "name": text(NAME_LIMIT),
+        "series_description": text(NAME_LIMIT),
+        "series_number": lambda value: isinstance(value, int) and not isinstance(value, bool),
+        "study_date": form(r"\d{4}-\d{2}-\d{2}"),
+        "sha256": form("[0-9a-f]{64}"),
+        "created": form(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z"),
+    }
+    _require({name: stated.get(name) for name in checks}, path, {name: _maybe(check) for name, check in checks.items()})
 
 
 def read_invasion_json(path: Path) -> dict[str, Any]:

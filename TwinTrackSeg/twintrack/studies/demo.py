@@ -19,6 +19,7 @@ def run_demo(
     out: str | Path,
     *,
     device: str = "auto",
+    case: str | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -38,7 +39,7 @@ def run_demo(
     from twintrack.system.atomic import atomic_folder, check_output_folder
 
     out = Path(out)
-    settings = SegmentSettings(device=device, dicom=True, keep_score=True)
+    settings = SegmentSettings(device=device, dicom=True, keep_score=True, case=case)
     check_output_folder(out, (SERIES,), command="demo", overwrite=overwrite)
     check_result_folder(out, settings, (), overwrite=overwrite)
     progress(0.0, "drawing a phantom CT")

@@ -21,6 +21,7 @@ from twintrack.dicom import (
     write_structured_report,
 )
 from twintrack.dicom.write.report_content import report_groups
+from twintrack.dicom.write.structured_report import change_case_label
 from twintrack.errors import OutputError
 
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
@@ -157,6 +158,41 @@ def test_a_score_is_not_told_as_readers(tmp_path: Path, report: Path) -> None:
     text = str(pydicom.dcmread(path))
     assert "percentile over readers" not in text
     assert "Uncalibrated score at least 0.6" in text
+
+
+def test_the_label_of_the_case_stands_in_it_and_can_be_changed(tmp_path: Path, report: Path, dicom_errors) -> None:
+    import highdicom as hd
+
+    series = read_series(tmp_path / "ct")
+    assert case_of(report) == []
+    label = "Fall Müller 症 7"
+    labelled = RESULT | {"input": {"case": "0123abcd"}}
+    path = write_structured_report(
+        labelled, INVASION, series, tmp_path / "seg.dcm", tmp_path / "case.dcm", algorithm=ALGORITHM, raters=5
+    )
+    assert case_of(path) == ["0123abcd"]
+    change_case_label(path, label)
+    assert case_of(path) == [label]
+    assert dicom_errors(path) == []
+    assert len(hd.sr.srread(str(path)).content.get_volumetric_roi_measurement_groups()) == 4
+    dataset = pydicom.dcmread(path)
+    assert label not in str([element for element in dataset if element.keyword != "ContentSequence"])
+
+
+@pytest.mark.parametrize("version", DCMQI_VERSIONS)
+def test_dcmqi_reads_a_report_with_a_label(report: Path, tmp_path: Path, version: str) -> None:
+    series = read_series(tmp_path / "ct")
+    labelled = RESULT | {"input": {"case": "x" * 64}}
+    path = write_structured_report(
+        labelled, INVASION, series, tmp_path / "seg.dcm", tmp_path / "case.dcm", algorithm=ALGORITHM, raters=5
+    )
+    assert len(report_by_dcmqi(path, tmp_path / "dcmqi", version)["Measurements"]) == 4
+
+
+def case_of(path: Path) -> list[str]:
+    """Return the texts that are named Case at the top of a report."""
+    items = pydicom.dcmread(path).ContentSequence
+    return [item.TextValue for item in items if item.ConceptNameCodeSequence[0].CodeMeaning == "Case"]
 
 
 def test_without_a_tumour_there_is_no_report(tmp_path: Path, report: Path) -> None:

@@ -36,6 +36,7 @@ def row(number: int) -> dict[str, Any]:
         "sma_category": "abutment",
         "warnings": 'thick slices, "5 mm" | cut',
         "size": "26 30 14",
+        **({"ct_sha256": f"{number}bcdef01" * 8} if number else {}),  # an earlier version did not state it
     }
 
 
@@ -87,6 +88,15 @@ def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeyp
     assert found[0]["largest_lesion_ml"] is None
     assert found[1]["sma_p_contact"] == 1e-17
     assert found[3]["total_s"] == 5.0
+    assert list(read(plan.out / "cohort.csv")[0])[-1] == "ct_sha256"
+
+
+def test_a_task_as_text_does_not_tell_whose_ct_it_is(make_cohort, bundle_folder, settings, tmp_path):
+    plan = make_plan(make_cohort(["DOE JANE", "x" * 70]), bundle_folder, tmp_path / "DOE out", settings)
+    tasks = [plan.task(case) for case in plan.cases()]
+    assert [task.settings["case"] for task in tasks] == ["DOE JANE", "x" * 63 + "…"]
+    assert not any("DOE" in text for task in tasks for text in (repr(task), task.key))
+    assert all("case" not in task.made["settings"] for task in tasks)
 
 
 def test_without_pyarrow_the_csv_tables_are_all(plan, monkeypatch):
@@ -109,6 +119,7 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     assert shown["rows"][1][7] == 'thick slices, "5 mm" | cut'
     sma = shown["vessels"].index("SMA")
     assert shown["rows"][0][9][sma] == [120.25, 0.0, None]
+    assert [line[10] for line in shown["rows"]] == ["", "1bcdef01", "", "3bcdef01", "4bcdef01"]
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{allowed}'" in page
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)

@@ -117,7 +117,7 @@ def whole_request(server, ct, vessels, tmp_path_factory) -> dict:
     """A request to the server that is quickly done."""
     there = {"run_on": server.address, "tls": str(server.client), "bundle": None, "keep_score": True}
     quick = {"roi": [5, 25, 5, 25, 5, 15], "calibrate": False, "device": "cpu", "backend": "torch"}
-    own = {"input": str(ct), "vessels": str(vessels), "vessel_names": {"SMA": 5}}
+    own = {"input": str(ct), "vessels": str(vessels), "vessel_names": {"SMA": 5}, "case": "DOE^JANE 17"}
     return {"schema": 1, "out": str(tmp_path_factory.mktemp("whole") / "out"), **own, **there, **quick}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -66,10 +67,21 @@ def test_the_result_is_that_of_a_run_here(server, done, whole_request, ask, bund
         assert ours.geometry == theirs.geometry
     results = [json.loads((folder / "result.json").read_text()) for folder in (out, own)]
     for result in results:
-        del result["seconds"], result["engine"]["network_s"]
+        del result["seconds"], result["engine"]["network_s"], result["input"]["created"]
     assert results[0] == results[1]
     assert (out / "invasion.json").read_bytes() == (own / "invasion.json").read_bytes()
     assert not server.folders()
+    # The label and the name of the file did not travel, and yet stand where they would in a run here.
+    assert results[0]["input"]["case"] == results[0]["settings"]["case"] == "DOE^JANE 17"
+    assert results[0]["input"]["name"] == "DOE_JANE.nrrd"
+    assert (out / "overview.png").read_bytes() == (own / "overview.png").read_bytes()
+    pages = [without_times((folder / "report.html").read_text()) for folder in (out, own)]
+    assert pages[0] == pages[1]
+
+
+def without_times(page: str) -> str:
+    """Return a report without what differs from run to run."""
+    return re.sub(r"<dt>Time</dt>.*|20..-..-.. ..:..:.. UTC|<!-- twintrack:.* -->", "", page)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +321,7 @@ def test_a_case_says_nothing_of_the_patient(ct, tmp_path):
     from twintrack.execution.server.upload import pack
     from twintrack.settings import SegmentSettings
 
-    upload = pack(ct, tmp_path / "DOE_out", SegmentSettings())
+    upload = pack(ct, tmp_path / "DOE_out", SegmentSettings(case="DOE^JANE 17"))
     case = Job("1", "/f", f"/f/{upload.source}", upload.settings_in("/f"))
-    assert "DOE" not in repr(case) + repr(list(upload.files))
+    sent = json.dumps([case.run, case.folder, case.source, case.settings, list(upload.files)])
+    assert "DOE" not in sent + repr(case)

@@ -32,6 +32,12 @@ def test_a_file_is_sent_whole_under_a_name_that_says_nothing(tmp_path):
     assert upload.said_here("/f/result: full", "/f") == f"{tmp_path / 'out'}: full"
 
 
+def test_the_label_of_the_case_is_not_sent(tmp_path):
+    (tmp_path / "ct.nii.gz").write_bytes(b"x")
+    upload = pack(tmp_path / "ct.nii.gz", tmp_path / "out", SegmentSettings(case="DOE JANE", threshold=0.4))
+    assert upload.settings_in("/f") == SegmentSettings(threshold=0.4).to_json()
+
+
 def test_a_dicom_series_is_sent_as_numbers(tmp_path):
     for name in ("DOE2.dcm", "DOE1.dcm", "DOE3"):
         (tmp_path / name).write_bytes(bytes(128) + b"DICM" + name.encode())

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from twintrack.errors import InputError, OutputError
-from twintrack.results.report.html import write_report
+from twintrack.results.report.html import read_pictures, write_report
 
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -28,7 +28,18 @@ RESULT = {
     },
     "calibrator": {"target": "mhr", "bins": 250},
     "device": "cpu",
-    "input": {"spacing_mm": [0.8, 0.8, 2.0], "size": [320, 280, 110], "source": "/data/DOE^JOHN/ct.nii.gz"},
+    "input": {
+        "spacing_mm": [0.8, 0.8, 2.0],
+        "size": [320, 280, 110],
+        "source": "/data/DOE^JOHN/ct.nii.gz",
+        "case": "case seven",
+        "name": "ct.nii.gz",
+        "series_number": 4,
+        "series_description": "portal venous",
+        "study_date": "2024-02-29",
+        "sha256": "0123abcd" * 8,
+        "created": "2026-03-01T12:34:56Z",
+    },
     "roi": {"start": [80, 60, 20], "stop": [240, 200, 90]},
     "threshold": 0.5,
     "volume_ml": {"expected": 14.23, "at_threshold": 13.1, "p10": 8.2, "p90": 20.4},
@@ -139,6 +150,7 @@ def test_hostile_names_stay_text(read):
     hostile = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
     result = copy.deepcopy(RESULT)
     result["bundle"].update(name=hostile, description=hostile, license=hostile)
+    result["input"].update(case=hostile, name=hostile, series_description=hostile)
     result.update(device=hostile, warnings=[hostile], lesions=[{hostile: hostile}])
     result["seconds"][hostile] = 1.0
     invasion = copy.deepcopy(INVASION)
@@ -151,10 +163,39 @@ def test_hostile_names_stay_text(read):
     assert "<script>alert(1)</script>" in words
 
 
-def test_no_path_and_so_no_patient_name_is_shown(read):
+def test_no_path_is_shown(read):
     source, _, _ = read()
     assert "DOE" not in source
     assert "/data/" not in source
+
+
+def test_it_says_at_the_top_and_on_every_printed_page_which_ct_it_is(read):
+    source, _, words = read()
+    assert "<title>case seven - TwinTrack report</title>" in source
+    line = "Case case seven CT ct.nii.gz Study date 2024-02-29 Series 4: portal venous CT hash 0123abcd Made 2026-03-01"
+    assert f"{line} 12:34:56 UTC" in words
+    assert words.index(line) < words.index("Tumour volume")
+    # A table's head is repeated on every page, if nothing may break it.
+    head = "Case case seven · CT 0123abcd · study 2024-02-29 · series 4: portal venous · made 2026-03-01 12:34:56 UTC"
+    assert head in words
+    assert ".page-head { display: none; }" in source
+    assert ".page-head { display: table-header-group; break-inside: avoid; }" in source.split("@media print")[1]
+
+
+def test_a_result_of_an_earlier_version_has_no_such_line(read):
+    source, _, words = read({**RESULT, "input": {"size": [1, 2, 3]}})
+    assert "<title>TwinTrack report</title>" in source
+    assert 'class="which"' not in source
+    assert 'class="page-head"' not in source
+    assert "CT hash" not in words
+
+
+def test_pictures_are_read_back_as_they_were_written(read, tmp_path):
+    name = 'A "B" <c> & d'
+    invasion = {**INVASION, "vessels": {**INVASION["vessels"], name: INVASION["vessels"]["SMA"]}}
+    pictures = {"SMA": PIXEL, name: b"other"}
+    read(invasion=invasion, vessel_pictures=pictures)
+    assert read_pictures(tmp_path / "report.html") == pictures
 
 
 def test_only_the_demo_bundle_is_called_one(read):

@@ -8,7 +8,7 @@ import pytest
 from twintrack.errors import InputError
 from twintrack.imaging.views import VIEWS, Section, find_focus
 from twintrack.io.volumes import read_volume
-from twintrack.results.report.overview import write_overview
+from twintrack.results.report.overview import change_title_line, drawable, write_overview
 from twintrack.volume import Geometry, Volume
 
 SIZE = (60, 50, 40)
@@ -177,6 +177,35 @@ def test_an_empty_map_and_a_demo_model_change_the_picture_but_break_nothing(tmp_
     assert np.any(raw[top] != upright[top])
     assert np.any(empty[top] != upright[top])
     assert np.any(demo[top] != upright[top])
+
+
+def test_a_line_above_the_picture_says_which_ct_it_is(tmp_path, upright):
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a warning of a letter that the font lacks would tell it
+        named = picture(tmp_path / "named.png", lps_case(), which="Case $x_1$ Müller 症 · CT 0123abcd")
+    line = len(named) - len(upright)
+    np.testing.assert_array_equal(named[line:], upright)
+    assert (named[:line] < 0.5).any()
+    assert named[0].min() == named[line - 1].min() == 1
+
+
+def test_the_line_is_changed_without_the_volumes(tmp_path):
+    for name, which in (("a", "CT 0123abcd"), ("b", "Case b · CT 0123abcd")):
+        picture(tmp_path / f"{name}.png", lps_case(), which=which)
+    change_title_line(tmp_path / "a.png", "Case b · CT 0123abcd")
+    from matplotlib.image import imread
+
+    np.testing.assert_array_equal(imread(tmp_path / "a.png"), imread(tmp_path / "b.png"))
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    for name in ("broken.png", "none.png"):
+        with pytest.raises(InputError, match=name):
+            change_title_line(tmp_path / name, "x")
+
+
+def test_letters_that_the_font_lacks_are_boxes():
+    assert drawable("Fall Müller 症 7") == "Fall Müller ▯ 7"
 
 
 def test_other_grids_are_refused(tmp_path):

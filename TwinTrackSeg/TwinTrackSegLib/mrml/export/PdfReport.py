@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE
+from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE, drawable
+from twintrack.results.which_ct import WhichCt
 from twintrack.system.atomic import atomic_path
 from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS, VesselReadout
 
@@ -17,6 +18,10 @@ __all__ = ["writePdf"]
 
 A4_INCH = (8.27, 11.69)
 LEFT, RIGHT = 0.07, 0.93
+PICTURE_TOP = 0.893
+
+LINE_LETTERS = 120
+"""As much of a line that says which CT it is finds room."""
 
 
 def writePdf(path: Path, record: Mapping[str, Any], readouts: Sequence[VesselReadout], picture: Path) -> None:
@@ -36,12 +41,14 @@ def writePdf(path: Path, record: Mapping[str, Any], readouts: Sequence[VesselRea
     figure.text(LEFT, 0.94, RESEARCH_NOTICE, fontsize=9, va="top")
     if demo:
         figure.text(RIGHT, 0.965, DEMO_NOTICE, fontsize=9, color="#b04a00", weight="bold", va="top", ha="right")
+    for line, text in enumerate(_which(record)):
+        figure.text(LEFT, 0.924 - 0.0125 * line, text, fontsize=8, va="top", parse_math=False)
     image = imread(picture)
     height = (RIGHT - LEFT) * image.shape[0] / image.shape[1] * A4_INCH[0] / A4_INCH[1]
-    axes = figure.add_axes((LEFT, 0.92 - height, RIGHT - LEFT, height))
+    axes = figure.add_axes((LEFT, PICTURE_TOP - height, RIGHT - LEFT, height))
     axes.imshow(image)
     axes.axis("off")
-    top = 0.90 - height
+    top = PICTURE_TOP - 0.02 - height
     figure.text(LEFT, top, "\n".join(_lines(record)), fontsize=9, va="top", linespacing=1.5)
     top -= 0.02 * (len(_lines(record)) + 1)
     if readouts:
@@ -51,8 +58,15 @@ def writePdf(path: Path, record: Mapping[str, Any], readouts: Sequence[VesselRea
         figure.savefig(partial, format="pdf", metadata={"Title": "TwinTrackSeg report", "Creator": "TwinTrackSeg"})
 
 
+def _which(record: Mapping[str, Any]) -> list[str]:
+    """Return the lines that tell one page from another."""
+    which = WhichCt.of(record)
+    lines = (which.short, " · ".join(which.page_head[1:] if which.short else which.page_head))
+    return [drawable(line[:LINE_LETTERS]) for line in lines if line]
+
+
 def _lines(record: Mapping[str, Any]) -> list[str]:
-    """Return what is said in words; no file name and no patient."""
+    """Return what is said in words of the result itself."""
     volume, bundle = record.get("volume_ml", {}), record.get("bundle", {})
     calibrator = record.get("calibrator") or {}
     edited = record.get("edited")

@@ -10,6 +10,7 @@ import numpy as np
 from twintrack.errors import InputError
 from twintrack.imaging.lesions import find_lesions, read_volumes
 from twintrack.io.volumes import write_volume
+from twintrack.results.which_ct import WhichCt
 from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.result.Correction import drawnMap, noticeEdit
@@ -109,6 +110,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
             calibrated=record.get("calibrator", True) is not None,
             bundle_name=str(bundle.get("name", "")),
             demo=bool(bundle.get("demo")),
+            which=WhichCt.of(record).short,
         )
         if path.suffix.lower() == ".html":
             write_report(path, record, invasion, picture, overwrite=True)  # the user was asked

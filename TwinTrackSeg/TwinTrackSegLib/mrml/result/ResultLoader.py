@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ ATTRIBUTE_START = "TwinTrackSeg.start"
 """First voxel (z, y, x) of the part of the score that is in the scene, the region of interest."""
 
 
-def loadResult(folder: Path, volumeNode: Any, vessels: VesselChoice | None = None) -> SceneResult:
+def loadResult(
+    folder: Path, volumeNode: Any, vessels: VesselChoice | None = None, origin: Mapping[str, Any] | None = None
+) -> SceneResult:
     """Put the results in `folder` into the scene beside `volumeNode` and show them.
 
     Parameters
@@ -44,6 +47,8 @@ def loadResult(folder: Path, volumeNode: Any, vessels: VesselChoice | None = Non
         The CT that was segmented.
     vessels : VesselChoice, optional
         The segments that were measured; the result then shows these instead of the bundle's own vessels.
+    origin : mapping, optional
+        What the result is to say of the CT in place of what the engine could know of it, as `ctOrigin` returns it.
 
     Raises
     ------
@@ -53,6 +58,8 @@ def loadResult(folder: Path, volumeNode: Any, vessels: VesselChoice | None = Non
     record = {"result": _readJson(folder / "result.json"), "invasion": None}
     if (folder / "invasion.json").exists():
         record["invasion"] = _readJson(folder / "invasion.json")
+    if origin is not None:
+        record["result"]["input"] = {**(record["result"].get("input") or {}), **origin}
     grid = geometryFromNode(volumeNode)
     labels = _readOnGrid(folder / "segmentation.nii.gz", grid, volumeNode)
     names = {k: v for k, v in record["result"].get("labels", {}).items() if k != TUMOR_LABEL}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.errors import TwinTrackError
+from twintrack.system.case_label import as_case_label
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.VolumeConversion import checkCt, volumeFromNode
 from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
@@ -123,6 +124,7 @@ class SegmentationRun:
             "vessel_names": vessels,
             "calibrate": True,
             "dicom": False,
+            "case": as_case_label(self.node.GetName() or ""),
             **asdict(self.settings),
         }
 

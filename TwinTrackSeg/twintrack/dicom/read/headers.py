@@ -66,7 +66,7 @@ SECONDARY_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 
 HEADER_TAGS = [
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription", "ImageType"),
-    *("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"),
+    *("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "StudyDate", "SeriesNumber"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),

@@ -6,6 +6,7 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from twintrack.system.private_folder import PrivateFolder
 from twintrack.system.reading_child import read_in_child
 from twintrack.volume import Volume
 
-__all__ = ["DicomSeries", "read_series", "read_series_here"]
+__all__ = ["DicomSeries", "iso_date", "read_series", "read_series_here", "whole_number"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +69,10 @@ class DicomSeries:
         What a user must be told about the way from the files to the volume.
     unpacked : PrivateFolder or None
         Keeps the files of a ZIP archive in place as long as the series is in use.
+    number : int or None
+        SeriesNumber.
+    study_date : str or None
+        StudyDate as YYYY-MM-DD; None where it is missing, removed or no date.
     """
 
     volume: Volume
@@ -84,6 +89,8 @@ class DicomSeries:
     layout: SliceLayout | None = None
     notes: tuple[str, ...] = ()
     unpacked: PrivateFolder | None = None
+    number: int | None = None
+    study_date: str | None = None
 
     @property
     def slice_size(self) -> tuple[int, int]:
@@ -244,7 +251,26 @@ def _series(stack: Stack, grid: Grid, array: NDArray[np.generic]) -> DicomSeries
         positions_mm=tuple((float(x), float(y), float(z)) for x, y, z in stack.positions_mm),
         layout=grid.layout,
         notes=notes,
+        number=whole_number(first.text("SeriesNumber")),
+        study_date=iso_date(first.text("StudyDate")),
     )
+
+
+def whole_number(text: str) -> int | None:
+    """Read a value of the kind IS: a whole number of at most 12 characters; None for anything else."""
+    plain = text.strip().removeprefix("+")
+    digits = plain.removeprefix("-")
+    return int(plain) if digits.isascii() and digits.isdecimal() and len(plain) <= 12 else None
+
+
+def iso_date(text: str) -> str | None:
+    """Read a value of the kind DA, YYYYMMDD, as YYYY-MM-DD; None for anything else."""
+    digits = text.strip()
+    if len(digits) != 8 or not digits.isascii() or not digits.isdecimal():
+        return None
+    with suppress(ValueError):
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).isoformat()
+    return None
 
 
 def _rescale_notes(slices: list[Header]) -> list[str]:

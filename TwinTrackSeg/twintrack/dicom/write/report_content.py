@@ -11,7 +11,7 @@ from twintrack.dicom.write.remarks import NO_REMARKS, TEXT_LIMIT, Remarks
 from twintrack.dicom.write.segments import level_text
 from twintrack.dicom.write.terminology import CODING_SCHEME, PANCREAS, Concept, structure_of
 
-__all__ = ["Evaluation", "Group", "Quantity", "report_groups"]
+__all__ = ["CASE", "Evaluation", "Group", "Quantity", "case_label", "report_groups"]
 
 MILLILITER = Concept("ml", "milliliter", "UCUM")
 MILLIMETER = Concept("mm", "millimeter", "UCUM")
@@ -42,6 +42,7 @@ CATEGORIES = {
     "encasement": _own("CONTACT-ENCASEMENT", "Encasement (contact of more than 180 degrees)"),
 }
 
+CASE = _own("CASE", "Case")
 THRESHOLD = _own("THRESHOLD", "Working threshold")
 INTENDED_USE = _own("INTENDED-USE", "Intended use")
 RESEARCH_ONLY = _own("RESEARCH-ONLY", "For research use only, not for diagnosis or treatment")
@@ -161,6 +162,12 @@ def report_groups(
         if found or why:
             groups.append(Group(f"{name} contact", structure_of(name).type, found, (*told, *why)))
     return groups
+
+
+def case_label(result: Mapping[str, Any]) -> str:
+    """Return the label of the case in ``result.json``; empty in one of an earlier version."""
+    label = (result.get("input") or {}).get("case")
+    return label if isinstance(label, str) else ""
 
 
 def _missing(vessel: Mapping[str, Any]) -> tuple[Evaluation, ...]:

@@ -12,7 +12,7 @@ from twintrack.dicom.read.series import DicomSeries
 from twintrack.dicom.write.derived import Algorithm, MapMeaning, save_dataset
 from twintrack.dicom.write.references import refer_to_frames
 from twintrack.dicom.write.remarks import TEXT_LIMIT, Remarks
-from twintrack.dicom.write.report_content import Group, report_groups
+from twintrack.dicom.write.report_content import CASE, Group, case_label, report_groups
 from twintrack.dicom.write.segment_description import MANUFACTURER, as_code
 from twintrack.dicom.write.source import blank_identity, restore_identity, source_images
 from twintrack.dicom.write.terminology import TUMOR
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from highdicom.sr import MeasurementReport, ReferencedSegment
     from pydicom.dataset import Dataset
 
-__all__ = ["write_structured_report"]
+__all__ = ["change_case_label", "write_structured_report"]
 
 logger = logging.getLogger(__name__)
 
@@ -85,12 +85,39 @@ def write_structured_report(
         identity = blank_identity(sources)
         _blank_patient(segments)
         content = _content(groups, segments, sources[0], algorithm)
+        _state_case(content, case_label(result))
         dataset = _document(content, [segments, *sources], Remarks.of(result))
         restore_identity(dataset, identity)
         refer_to_frames(dataset, series)
     save_dataset(dataset, path)
     logger.info("wrote a structured report of %d groups", len(groups))
     return path
+
+
+def change_case_label(path: str | Path, label: str) -> None:
+    """Write another label of the case into a report that has one.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    for item in dataset.ContentSequence:
+        if item.ConceptNameCodeSequence[0].get("CodeValue") == CASE.value and item.ValueType == "TEXT":
+            item.TextValue = label
+    save_dataset(dataset, Path(path))
+
+
+def _state_case(content: MeasurementReport, label: str) -> None:
+    """Add the label of the case, which may hold a name as a patient's do, and is stated nowhere else in the object."""
+    import highdicom as hd
+
+    if label:
+        contains = hd.sr.RelationshipTypeValues.CONTAINS
+        content[0].ContentSequence.append(hd.sr.TextContentItem(as_code(CASE), label, contains))
 
 
 def _blank_patient(segments: Dataset) -> None:

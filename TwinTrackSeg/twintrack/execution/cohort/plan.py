@@ -22,6 +22,7 @@ from twintrack.io.volumes import FILE_ENDINGS
 from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import chosen_calibrator
 from twintrack.settings import SegmentSettings
+from twintrack.system.case_label import as_case_label
 
 __all__ = ["CASES", "CohortPlan", "PlanRow", "make_plan"]
 
@@ -96,7 +97,7 @@ class CohortPlan:
     def made(self, case: PlanRow, *, files: bool = True) -> dict[str, Any]:
         """Return what the result of a case depends on, as its record states it; with `files` as they are now."""
         settings = self.settings.to_json() | {"series": case.series, "calibrator": self.calibrator_sha256}
-        relevant = {name: value for name, value in settings.items() if name not in (*WHERE_NOT_WHAT, "vessels")}
+        relevant = {name: value for name, value in settings.items() if name not in (*WHERE_NOT_WHAT, "vessels", "case")}
         made: dict[str, Any] = {"version": __version__, "bundle": self.bundle_sha256, "settings": relevant}
         if files:
             made["image"] = _digest(_fingerprint(Path(case.source)))
@@ -113,7 +114,9 @@ class CohortPlan:
             folder=str(self.folder(case)),
             bundle=str(self.bundle_path),
             bundle_sha256=self.bundle_sha256,
-            settings=self.settings.to_json() | {"vessels": case.vessels, "series": case.series, "curvas_numbers": True},
+            settings=self.settings.to_json()
+            | {"vessels": case.vessels, "series": case.series, "curvas_numbers": True}
+            | {"case": as_case_label(case.case)},
             overwrite=self.overwrite,
             made=made,
         )
@@ -176,7 +179,7 @@ def make_plan(
         out=Path(out).expanduser().absolute(),
         bundle_path=Path(bundle_path).expanduser().absolute(),
         bundle_sha256=sha256,
-        settings=replace(settings, vessels=None, series=None, calibrator=None if own is None else str(own)),
+        settings=replace(settings, vessels=None, series=None, case=None, calibrator=None if own is None else str(own)),
         vessels=tuple(dict.fromkeys([*given, *predicted])),
         calibrator_sha256=None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
         overwrite=overwrite,

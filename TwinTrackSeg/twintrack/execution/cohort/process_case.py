@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,8 @@ _log = logging.getLogger(__name__)
 class SegmentTask:
     """What a worker needs to know of a case; small, because the scheduler holds it.
 
+    Names and paths are left out where it is written as text: Dask logs so what it could not handle.
+
     Attributes
     ----------
     case : str
@@ -56,13 +58,13 @@ class SegmentTask:
         Whether other files at the places of the result's are replaced.
     """
 
-    case: str
+    case: str = field(repr=False)
     key: str
-    source: str
-    folder: str
+    source: str = field(repr=False)
+    folder: str = field(repr=False)
     bundle: str
     bundle_sha256: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(repr=False)
     made: Mapping[str, Any]
     overwrite: bool = False
 
@@ -174,11 +176,13 @@ _VOLUMES = ("expected", "at_threshold", "p10", "p90")
 _VESSEL = ("expected_angle_deg", "angle_p10_deg", "angle_p90_deg", "p_contact", "p_encased", "category", "reason")
 _FIRST = ("case", *(f"volume_{name}_ml" for name in _VOLUMES), "lesions", "largest_lesion_ml", "contact_pattern")
 _LAST = ("warnings", "spacing_mm", "size", "device", "version", "bundle_sha256", "probability_sha256", "key", "folder")
+_ADDED = ("ct_sha256",)
+"""Columns of later versions stand at the end."""
 
 
 def case_columns(vessels: Iterable[str]) -> tuple[str, ...]:
     """Return the columns of the table; what was measured of each vessel stands in the middle."""
-    return (*_FIRST, *(f"{vessel.lower()}_{name}" for vessel in vessels for name in _VESSEL), *_LAST)
+    return (*_FIRST, *(f"{vessel.lower()}_{name}" for vessel in vessels for name in _VESSEL), *_LAST, *_ADDED)
 
 
 def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
@@ -194,6 +198,7 @@ def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
     row["spacing_mm"] = " ".join(f"{step:g}" for step in result["input"]["spacing_mm"])
     row["size"] = " ".join(str(number) for number in result["input"]["size"])
     row |= {"device": result["device"], "version": result["version"], "bundle_sha256": result["bundle"]["sha256"]}
+    row["ct_sha256"] = result["input"]["sha256"]
     row["probability_sha256"] = file_sha256(folder / "probability.nii.gz")
     return row, {stage: result["seconds"][stage] for stage in STAGES if stage in result["seconds"]}
 

@@ -20,6 +20,7 @@ from twintrack.execution.server.job import Job
 from twintrack.execution.server.upload import Upload, pack
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.results.folder import COMMAND, RESULT_FILES, check_result_folder, run_inputs
+from twintrack.results.label_result import label_result
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder
 from twintrack.system.capacity import check_output
@@ -98,6 +99,7 @@ def segment_there(
             place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
             with place as staging:
                 _fetch(server, run, staging, Path(out), part(progress, COMPUTED, 1.0), cancel)
+                label_result(staging, source, settings.case)
         except InputError:
             cancel.check()  # who cancelled while the connection broke need not hear of it
             raise

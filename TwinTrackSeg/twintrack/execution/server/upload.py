@@ -95,7 +95,7 @@ def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Uplo
     places = {there: str(here) for there, here in files.items()} | {name: str(source), "result": str(out)}
     if given.is_dir() or name.startswith(f"{SERIES}/"):
         places[SERIES] = str(given if given.is_dir() else given.parent)
-    values = settings.to_json()
+    values = settings.to_json() | {"case": None}  # the label may hold a name: see `label_result`
     for key in ("vessels", "calibrator"):
         if values[key] is not None:
             path = Path(values[key])

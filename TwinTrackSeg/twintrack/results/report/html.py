@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import html
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -20,9 +22,10 @@ from twintrack.results.report.wording import (
     vessel_rows,
     with_unit,
 )
+from twintrack.results.which_ct import WhichCt
 from twintrack.system.atomic import atomic_path
 
-__all__ = ["write_report"]
+__all__ = ["read_pictures", "write_report"]
 
 STAGES = ("read", "localize", "ensemble", "calibrate", "measure", "write")
 
@@ -34,6 +37,11 @@ FOR_THE_RADIOLOGIST = (
     "Liver, peritoneum, ascites, lymph nodes, adjacent organs",
 )
 """Items of a structured PDAC report that the software does not assess."""
+
+_VESSEL_PICTURE = re.compile(
+    r'aria-label="Pictures of ([^"]*)" tabindex="0">\s*<img src="data:image/png;base64,([A-Za-z0-9+/=]*)"'
+)
+"""A vessel's name and picture, as the template has them."""
 
 
 def write_report(
@@ -48,8 +56,8 @@ def write_report(
 ) -> None:
     """Write ``report.html``.
 
-    The report names no file and no patient: the source of the input stays in ``result.json``, since a path may hold a
-    name.
+    At its top, and on every printed page, it says which CT it belongs to, with the names that `result` states; it holds
+    no path and, of a DICOM series, no patient data.
 
     Parameters
     ----------
@@ -85,9 +93,24 @@ def write_report(
     content = _content(result, invasion, _picture(overview_png), bundle_description)
     pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
     structured = {"structured_vessels": structured_vessels(invasion), "human_items": HUMAN_ITEMS}
-    html = template.render(content | structured | {"vessel_pictures": pictures})
+    page = template.render(content | structured | {"vessel_pictures": pictures})
     with atomic_path(path, overwrite=overwrite) as partial:
-        partial.write_text(html, encoding="utf-8")
+        partial.write_text(page, encoding="utf-8")
+
+
+def read_pictures(path: str | Path) -> dict[str, bytes]:
+    """Return the pictures of vessels in a report of this version, as `write_report` took them.
+
+    Raises
+    ------
+    InputError
+        If the report cannot be read.
+    """
+    try:
+        page = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the report cannot be read; run the case again") from error
+    return {html.unescape(name): base64.b64decode(png) for name, png in _VESSEL_PICTURE.findall(page)}
 
 
 def _picture(path: str | Path | None) -> str:
@@ -110,6 +133,7 @@ def _content(
     warnings = result.get("warnings")
     threshold = result.get("threshold")
     return {
+        "which": WhichCt.of(result),
         "research_notice": RESEARCH_NOTICE,
         "demo_notice": DEMO_NOTICE if bundle.get("demo") else "",
         "description": bundle.get("description") or description,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,17 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
-__all__ = ["COLOUR_MAP", "DEMO_NOTICE", "ISO_LEVELS", "RESEARCH_NOTICE", "write_overview"]
+__all__ = [
+    "COLOUR_MAP",
+    "DEMO_NOTICE",
+    "ISO_LEVELS",
+    "RESEARCH_NOTICE",
+    "change_title_line",
+    "drawable",
+    "write_overview",
+]
 
 RESEARCH_NOTICE = "Research use only - not for clinical decisions"
 DEMO_NOTICE = "DEMO MODEL: knows synthetic phantoms only"
@@ -44,6 +54,12 @@ SMALLEST_SIDE_MM = 120.0
 LARGEST_SIDE_MM = 300.0
 MARGIN_MM = 32.0
 """The window is the lesion's box with this margin on every side, within these two edge lengths."""
+
+WIDTH_INCH, TITLE_LINE_INCH, DPI = 13.2, 0.35, 120
+"""Width of the picture, and height of the line above it that says which CT it is."""
+
+MISSING_LETTER = "\u25af"
+"""Stands for a letter that the font lacks."""
 
 THRESHOLD_COLOUR = "#00E5FF"
 VESSEL_COLOURS = {vessel.name: vessel.color_on_ct for vessel in VESSELS}
@@ -75,6 +91,7 @@ def write_overview(
     calibrated: bool = True,
     bundle_name: str = "",
     demo: bool = False,
+    which: str = "",
 ) -> None:
     """Draw axial, coronal and sagittal sections through the largest lesion into a PNG.
 
@@ -98,6 +115,8 @@ def write_overview(
         Name of the model, for the footnote.
     demo : bool
         Whether the model knows phantoms only, which the picture then says.
+    which : str
+        Which case and CT it is, in a line of its own above the picture; none where it is empty.
 
     Raises
     ------
@@ -112,7 +131,7 @@ def write_overview(
         if volume is not None and not volume.geometry.same_grid(ct.geometry):
             raise InputError(f"the {what} is not on the CT's grid; make the picture from one run's results")
     scene = _scene(ct, probability, segmentation, labels, threshold)
-    figure = Figure(figsize=(13.2, 5.75), facecolor="white")
+    figure = Figure(figsize=(WIDTH_INCH, 5.75), facecolor="white")
     colours: Any = None
     for column, view in enumerate(VIEWS):
         axes = figure.add_axes((0.012 + column * 0.3045, 0.155, 0.2975, 0.683))
@@ -123,8 +142,70 @@ def write_overview(
     bar.ax.hlines(ISO_LEVELS, 0, 1, colors="white", lw=1)
     bar.ax.hlines([threshold], 0, 1, colors=THRESHOLD_COLOUR, lw=2.5)
     _write_texts(figure, scene, TITLE if calibrated else RAW_TITLE, bundle_name, demo)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, format="png", metadata={"Software": None})
     with atomic_path(path) as partial:
-        figure.savefig(partial, dpi=120, format="png", metadata={"Software": None})
+        if which:
+            _stack(_title_line(which), _opened(drawn)).save(partial, format="png")
+        else:
+            partial.write_bytes(drawn.getvalue())
+
+
+def change_title_line(path: str | Path, which: str) -> None:
+    """Write another line above a picture that `write_overview` has drawn with one.
+
+    Raises
+    ------
+    InputError
+        If the picture cannot be read.
+    """
+    path, title = Path(path), _title_line(which)
+    try:
+        picture = _opened(io.BytesIO(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: the overview picture cannot be read; run the case again") from error
+    below = picture.crop((0, title.height, picture.width, picture.height))
+    with atomic_path(path, overwrite=True) as partial:
+        _stack(title, below).save(partial, format="png")
+
+
+def drawable(text: str) -> str:
+    """Return `text` with a box for every letter that the font of the pictures lacks.
+
+    The library would warn of it with the letter's name, and the letters of a label may be those of a patient's name.
+    """
+    from matplotlib.font_manager import findfont, get_font
+
+    known = get_font(findfont("DejaVu Sans")).get_charmap()
+    return "".join(letter if ord(letter) in known else MISSING_LETTER for letter in text)
+
+
+def _title_line(which: str) -> Image:
+    """Draw the line above the picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH_INCH, TITLE_LINE_INCH), facecolor="white")
+    figure.text(0.012, 0.36, drawable(which), fontsize=12, weight="bold", va="center", parse_math=False)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=DPI, format="png", metadata={"Software": None})
+    return _opened(drawn)
+
+
+def _opened(drawn: io.BytesIO) -> Image:
+    from PIL import Image
+
+    drawn.seek(0)
+    with Image.open(drawn) as picture:
+        return picture.convert("RGB")
+
+
+def _stack(above: Image, below: Image) -> Image:
+    from PIL import Image
+
+    both = Image.new("RGB", (below.width, above.height + below.height), "white")
+    both.paste(above, (0, 0))
+    both.paste(below, (0, above.height))
+    return both
 
 
 def _scene(
