@@ -460,6 +460,7 @@ def evaluate(
     bootstrap: int = 5000,
     seed: int = 0,
     compare: str | Path | None = None,
+    vessel_names: Mapping[str, int | str] | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -477,6 +478,8 @@ def evaluate(
         Resamples of the cases for the 95 % intervals.
     compare : path, optional
         A manifest with the same cases and another method's maps: adds the paired difference.
+    vessel_names : mapping, optional
+        Value of each vessel in the column ``vessels``, or what the file calls it.
     overwrite : bool
         Whether other files at the places of the new ones are replaced; never those that are read.
     progress, cancel
@@ -500,6 +503,7 @@ def evaluate(
         bootstrap=bootstrap,
         seed=seed,
         compare=compare,
+        vessel_names=vessel_names,
         overwrite=overwrite,
         progress=progress,
         cancel=cancel,

@@ -227,9 +227,27 @@ def chosen_calibrator(bundle: Bundle, own: str | None) -> Calibrator:
 
 
 def read_vessels(
-    path: str | Path, names: Mapping[str, int | str] | None, grid: Geometry, *, default: Mapping[str, int] | None = None
+    path: str | Path,
+    names: Mapping[str, int | str] | None,
+    grid: Geometry,
+    *,
+    default: Mapping[str, int] | None = None,
+    judge: bool = True,
 ) -> tuple[Volume, Mapping[str, int], tuple[str, ...]]:
     """Read the given vessel map onto a grid; with its names, and what was done to it.
+
+    Parameters
+    ----------
+    path : path
+        Label map, DICOM-SEG or folder of masks.
+    names : mapping, optional
+        Value of each vessel, or what the file calls it.
+    grid : Geometry
+        Of the CT or the probability map.
+    default : mapping, optional
+        Values where nothing says which is which.
+    judge : bool
+        Whether stray voxels are left out, and what cannot be a vessel is refused; a reference is taken as it is.
 
     Raises
     ------
@@ -241,7 +259,7 @@ def read_vessels(
 
     read = read_vessel_map(path, names, default)
     try:
-        labels, dropped = plausible_vessels(read.labels, read.names)
+        labels, dropped = plausible_vessels(read.labels, read.names) if judge else (read.labels, ())
         fitted, warning = fit_labels(labels, grid, "the vessel map")
     except InputError as error:
         raise InputError(f"{path}: {error}") from error

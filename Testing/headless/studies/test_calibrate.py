@@ -287,11 +287,11 @@ def test_a_map_that_is_calibrated_already_is_refused_as_a_score(tmp_path, rows, 
         (tmp_path / "s1.nii.gz").symlink_to(map_file)
         rows[1]["score"] = "s1.nii.gz"
     manifest = write_manifest(tmp_path, rows)
-    with pytest.raises(InputError, match="line 3: .*is a calibrated map .*--keep-score and give its score.nii.gz"):
+    with pytest.raises(InputError, match=r"line 3: .*is a calibrated map .*--keep-score and give its score.nii.gz"):
         sketch_cases([manifest])
     (result / "score.nii.gz").write_bytes(b"")
     write_calibrator(fit_sketch(sketch_cases([write_manifest(tmp_path, rows[::2])]), bins=5), tmp_path / "c.json")
-    with pytest.raises(InputError, match="calibrated map of twintrack, not a score; give score.nii.gz beside it"):
+    with pytest.raises(InputError, match=r"calibrated map of twintrack, not a score; give score.nii.gz beside it"):
         apply_to_file(map_file, tmp_path / "c.json", tmp_path / "map.nii.gz")
     (result / "result.json").write_text('{"schema": 1, "calibrator": null}', encoding="utf-8")
     assert sketch_cases([manifest]).cases == 3

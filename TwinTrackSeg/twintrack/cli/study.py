@@ -208,6 +208,13 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the cases for the intervals.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
+    vessel_names: Annotated[
+        str | None,
+        typer.Option(
+            help="Which is which in the column vessels: NAME=value or NAME=label.",
+            show_default="names in the file, else PORTA=1 to SMA=5",
+        ),
+    ] = None,
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,
     wait_s: WaitOption = WAIT_FOR_WORKERS_S,
@@ -216,6 +223,7 @@ def evaluate(
 ) -> None:
     """Score maps with the CURVAS-PDACVI protocol and further metrics."""
     start_log(verbose)
+    from twintrack.settings import parse_vessel_names
     from twintrack.studies.evaluate.run import evaluate_manifest
     from twintrack.studies.map_cases import one_by_one
 
@@ -226,6 +234,7 @@ def evaluate(
             bootstrap=bootstrap,
             seed=seed,
             compare=None if compare is None else _as_workers_see_it(compare, scheduler),
+            vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
             map_cases=map_cases or one_by_one,
             overwrite=overwrite,
             progress=progress,

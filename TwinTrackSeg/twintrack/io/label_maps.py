@@ -21,10 +21,11 @@ from twintrack.io.nrrd import nrrd_segments
 from twintrack.io.volumes import FILE_ENDINGS, read_volume
 from twintrack.io.voxel_file import read_voxels, shown
 from twintrack.labels import VESSEL_VALUES, vessel_of_segment
+from twintrack.system.json_file import read_json
 from twintrack.system.paths import is_there
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["LabelMap", "Part", "VesselMap", "read_label_map", "read_mask", "read_vessel_map"]
+__all__ = ["LabelMap", "Part", "VesselMap", "file_of", "read_label_map", "read_mask", "read_vessel_map"]
 
 TUMOUR_NAMES = frozenset(
     ("tumor", "tumour", "pdac", "pdac lesion", "lesion", "neoplasm", "primary neoplasm", "tumor pdac")
@@ -137,6 +138,7 @@ def read_label_map(path: str | Path) -> LabelMap:
             names = nifti_label_names(path)
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
+    names = names or _names_in_result(path)
     return LabelMap((labels,), tuple(Part(name, value) for name, value in names.items()))
 
 
@@ -212,6 +214,19 @@ def read_vessel_map(
         f"{_listed(map(str, found.values))}. Give "
         "--vessel-names, e.g. AORTA=52"
     )
+
+
+def _names_in_result(path: Path) -> dict[str, int]:
+    """Return the names that an older version of this program wrote beside its segmentation; empty elsewhere."""
+    document = path.with_name("result.json")
+    if path.name.lower() != "segmentation.nii.gz" or not document.is_file():
+        return {}
+    try:
+        content = read_json(document)
+        names = content["labels"].items()
+        return {str(name): int(value) for name, value in names if isinstance(value, int) and value > 0}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 def _numbers_only(parts: Iterable[Part]) -> bool:
@@ -408,6 +423,11 @@ def _by_choice(found: LabelMap, chosen: str, path: Path) -> Volume:
         count = "no part" if not alike else f"{len(alike)} parts"
         raise InputError(f"{path}: has {count} called {shown(chosen)}; it holds {held or 'nothing'}")
     return found.mask(alike[0])
+
+
+def file_of(path: Path) -> Path:
+    """Return the file of ``FILE#PART``, or of a path without a part."""
+    return _chosen(path)[0]
 
 
 def _chosen(path: Path) -> tuple[Path, str | None]:

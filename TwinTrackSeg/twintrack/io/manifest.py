@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twintrack.errors import InputError
+from twintrack.io.label_maps import file_of, read_mask
 from twintrack.io.table_text import PackedTable, pack_table
-from twintrack.io.volumes import read_volume
 from twintrack.raters import MAX_NAME, MOST_RATERS, checked_name, look_alikes
 from twintrack.system.paths import is_there
 from twintrack.volume import Geometry, Volume
@@ -225,8 +225,8 @@ class ManifestInputs:
         for rows in self.manifests:
             yield rows.path
             for row in rows:
-                yield from row.files.values()
-                yield from row.annotations.values()
+                yield from map(file_of, row.files.values())
+                yield from map(file_of, row.annotations.values())
 
 
 def read_manifest(
@@ -293,24 +293,22 @@ def scan_manifest(
     return ManifestRows(path, raters_of(header), assumed, table, columns, len(names))
 
 
-def read_annotations(row: ManifestRow, grid: Geometry) -> dict[str, Volume]:
-    """Read the raters' masks of one case.
+def read_annotations(row: ManifestRow, grid: Geometry) -> tuple[dict[str, Volume], tuple[str, ...]]:
+    """Read the raters' masks of one case onto its grid: uint8, 0 and 1; and what was done to them, in sentences.
 
     Raises
     ------
     InputError
-        If a mask lies on another grid than `grid` or holds values other than 0 and 1.
+        If a mask cannot be read, does not say which of its structures is meant, or lies elsewhere.
     """
-    masks = {}
+    masks, notes = {}, []
     for rater, path in row.annotations.items():
-        mask = read_volume(path)
-        if not mask.geometry.same_grid(grid):
-            problem = "lies on another grid than the case's other volumes"
-            raise InputError(f"{row.where}: {path}: annotation_{rater} {problem}")
-        if not ((mask.array == 0) | (mask.array == 1)).all():
-            raise InputError(f"{row.where}: {path}: annotation_{rater} holds values other than 0 and 1")
-        masks[rater] = mask
-    return masks
+        try:
+            masks[rater], told = read_mask(path, grid, f"annotation_{rater}")
+        except InputError as error:
+            raise InputError(f"{row.where}: {error}") from error
+        notes += [f"{row.case}: {note}" for note in told]
+    return masks, tuple(notes)
 
 
 @contextmanager
@@ -354,7 +352,7 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
         file = path.parent / _with_slashes(cell.strip())
         of_rater = column.startswith(ANNOTATION)
         backslashes |= "\\" in cell and os.sep != "\\" and (of_rater or column in (*FILES, *columns.needs))
-        if look and (column in columns.needs or column in columns.optional or of_rater) and not is_there(file):
+        if look and (column in columns.needs or column in columns.optional or of_rater) and not is_there(file_of(file)):
             raise InputError(f"{where}: {column}: {file}: no such file")
         if of_rater:
             annotations[column[len(ANNOTATION) :]] = file
@@ -377,8 +375,9 @@ def _check_own_files(where: str, annotations: dict[str, Path]) -> None:
     """Refuse one file for two raters, by whatever path or link."""
     seen: dict[object, str] = {}
     for rater, file in annotations.items():
-        about = file.stat()
-        key = (about.st_dev, about.st_ino) if about.st_ino else os.path.realpath(file)
+        about = file_of(file).stat()
+        part = file.name.removeprefix(file_of(file).name)  # two raters may be two segments of one file
+        key = (about.st_dev, about.st_ino, part) if about.st_ino else (os.path.realpath(file_of(file)), part)
         if key in seen:
             raise InputError(
                 f"{where}: {ANNOTATION}{seen[key]} and {ANNOTATION}{rater} are the same file, {file}; give the mask of "

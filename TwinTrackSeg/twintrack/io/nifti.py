@@ -59,8 +59,8 @@ _LABEL = re.compile(
     r"<Label\b[^<>]{0,400}?\bKey=\"([0-9]{1,9})\"[^<>]{0,400}>\s*(?:<!\[CDATA\[(.{0,400}?)\]\]>|([^<>]{0,400}))\s*</Label>"
 )
 
-_CARET = 30
-"""Code of an extension in caret's XML."""
+_UNKNOWN = 0
+"""Code of an extension of no stated kind, as TotalSegmentator's is; nibabel cannot read those of caret's code."""
 
 _SINGLE_FILE = b"n+1"
 
@@ -122,14 +122,14 @@ def nifti_label_names(path: Path) -> dict[str, int]:
     content, _ = head_of(path, end, unpacked=compressed)
     names: dict[str, int] = {}
     for found in _LABEL.finditer(content[_HEADER.itemsize + 4 :].decode("utf-8", "replace")):
-        name = unescape(found[2] if found[2] is not None else found[3]).strip()
+        name = (found[2] if found[2] is not None else unescape(found[3])).strip()
         if name and names.setdefault(name, int(found[1])) != int(found[1]):
             raise InputError(f"gives the name {shown(name)} to two values; give names with --vessel-names")
     return names
 
 
 def name_labels(path: Path, names: Mapping[str, int]) -> None:
-    """Write the names of its values into a NIfTI file that was just written, as an extension of caret's kind.
+    """Write the names of its values into a NIfTI file that was just written, as an extension in the XML of caret.
 
     Raises
     ------
@@ -145,7 +145,7 @@ def name_labels(path: Path, names: Mapping[str, int]) -> None:
         f"{rows}</LabelTable><VolumeType><![CDATA[Label]]></VolumeType></VolumeInformation></CaretExtension>"
     ).encode()
     length = -(-(len(xml) + 8) // 16) * 16
-    extension = struct.pack("<2i", length, _CARET) + xml.ljust(length - 8, b"\0")
+    extension = struct.pack("<2i", length, _UNKNOWN) + xml.ljust(length - 8, b"\0")
     content = path.read_bytes()
     packed = content.startswith(GZIP)
     content = gzip.decompress(content) if packed else content

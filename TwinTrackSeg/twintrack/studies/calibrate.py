@@ -118,7 +118,7 @@ def sketch_cases(
                 sketch = sketch + stored
     studies = [_rows(manifest, bundle_path) for manifest in manifests]
     cases, done = sum(map(len, studies)), 0
-    alike: list[AlikeRaters] = []
+    alike: list[AlikeRaters | str] = []
     with _scorer(bundle_path if studies and map_cases is None else None, device) as score_of:
         for rows in studies:
             share = part(progress, done / cases, (done + len(rows)) / cases)
@@ -134,10 +134,15 @@ def sketch_cases(
     return replace(sketch, manifests=sketch.manifests | digests)
 
 
-def _warn_of(found: Sequence[AlikeRaters], warn: Callable[[str], None]) -> None:
-    """Warn of each pair of raters once."""
+def _warn_of(found: Sequence[AlikeRaters | str], warn: Callable[[str], None]) -> None:
+    """Warn of what was done to masks, and of each pair of raters once."""
     by_pair: dict[tuple[str, str], list[str]] = {}
-    for alike in found:
+    notes = [told for told in found if isinstance(told, str)]
+    for note in notes[:MOST_NAMED]:
+        warn(note)
+    if len(notes) > MOST_NAMED:
+        warn(f"{len(notes) - MOST_NAMED} more masks were brought to the grid of their case")
+    for alike in (told for told in found if not isinstance(told, str)):
         by_pair.setdefault(alike.raters, []).append(alike.case)
     for (one, other), cases in islice(by_pair.items(), MOST_NAMED):
         more = f" and {len(cases) - MOST_NAMED} more" if len(cases) > MOST_NAMED else ""
@@ -148,7 +153,7 @@ def _add_rows(
     sketch: ScoreSketch,
     rows: ManifestRows,
     score_of: Scorer,
-    alike: list[AlikeRaters],
+    alike: list[AlikeRaters | str],
     progress: Progress,
     cancel: CancelToken,
 ) -> None:
@@ -162,11 +167,11 @@ def _add_rows(
 
 def sketch_rows(
     rows: Sequence[ManifestRow], *, bundle_path: str | Path | None, domain: str, weighting: str, device: str
-) -> tuple[list[AlikeRaters], ScoreSketch]:
+) -> tuple[list[AlikeRaters | str], ScoreSketch]:
     """Add up the sketches of some rows; the networks stay in the process for the next ones. See `sketch_cases`."""
     from twintrack.calibration import ScoreSketch
 
-    alike: list[AlikeRaters] = []
+    alike: list[AlikeRaters | str] = []
     sketch = ScoreSketch.empty(domain=domain, weighting=weighting)
     with _scorer(bundle_path, device, keep=True) as score_of:
         for row in rows:
@@ -319,12 +324,13 @@ def _stored_score(row: ManifestRow, progress: Progress, cancel: CancelToken) -> 
     return Volume(score.array.astype(np.float32, copy=False), score.geometry)
 
 
-def _add(sketch: ScoreSketch, row: ManifestRow, score: Volume) -> list[AlikeRaters]:
-    """Add a case to a sketch; return the raters whose masks are the very same."""
+def _add(sketch: ScoreSketch, row: ManifestRow, score: Volume) -> list[AlikeRaters | str]:
+    """Add a case to a sketch; return the raters whose masks are the very same, and what was done to masks."""
     with _named(row.where):
-        masks = {rater: mask.array for rater, mask in read_annotations(row, score.geometry).items()}
+        read, notes = read_annotations(row, score.geometry)
+        masks = {rater: mask.array for rater, mask in read.items()}
         sketch.add(score.array, masks)
-    return [AlikeRaters(row.case, pair) for pair in same_voxels(masks)]
+    return [*(AlikeRaters(row.case, pair) for pair in same_voxels(masks)), *notes]
 
 
 def _read_score(path: Path) -> Volume:

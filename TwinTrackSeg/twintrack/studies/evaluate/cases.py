@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from twintrack.errors import InputError
+from twintrack.io.label_maps import read_mask
 from twintrack.io.manifest import ManifestRow, located, read_annotations
 from twintrack.io.volumes import read_volume
 from twintrack.labels import VESSEL_VALUES
+from twintrack.pipeline import read_vessels
 from twintrack.raters import same_voxels
 from twintrack.volume import Volume
 
@@ -38,6 +40,8 @@ class MetricsRow:
         Who read it.
     alike : tuple of pairs
         Raters who marked the very same voxels.
+    notes : tuple of str
+        What was done to masks and vessel maps, in sentences.
     """
 
     case: str
@@ -46,6 +50,17 @@ class MetricsRow:
     untouched: bool
     raters: tuple[str, ...]
     alike: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What is read of a case, on the grid of its probability map."""
+
+    volumes: dict[str, Volume]
+    masks: dict[str, Volume]
+    vessel_names: Mapping[str, int]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,44 +73,56 @@ class DrawnSketches:
         return DrawnSketches({name: sketch + other.by_column[name] for name, sketch in self.by_column.items()})
 
 
-def score_rows(rows: Sequence[ManifestRow], drawn: Sequence[str]) -> tuple[list[MetricsRow], DrawnSketches]:
+def score_rows(
+    rows: Sequence[ManifestRow], drawn: Sequence[str], vessel_names: Mapping[str, int | str] | None = None
+) -> tuple[list[MetricsRow], DrawnSketches]:
     """Compute the metrics of some rows, one case in memory at a time, and sketch the columns `drawn`."""
     scored: list[MetricsRow] = []
     sketches: dict[str, ScoreSketch] = {}
     for row in rows:
-        volumes, masks = _read(row, drawn)
-        found = _score(row, volumes, masks)
-        _sketch(row, volumes, masks, drawn, sketches)
+        case = _read(row, drawn, vessel_names)
+        masks = case.masks
+        found = _score(row, case)
+        _sketch(row, case.volumes, masks, drawn, sketches)
         untouched = not any(mask.array.any() for mask in masks.values())
         metrics = found.row(tuple(VESSEL_VALUES))
         alike = same_voxels({rater: mask.array for rater, mask in masks.items()})
-        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, tuple(masks), alike))
+        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, tuple(masks), alike, case.notes))
     return scored, DrawnSketches(sketches)
 
 
-def _read(row: ManifestRow, drawn: Sequence[str]) -> tuple[dict[str, Volume], dict[str, Volume]]:
+def _read(row: ManifestRow, drawn: Sequence[str], vessel_names: Mapping[str, int | str] | None) -> _Case:
     """Read the volumes and the raters' masks of a case."""
     volumes: dict[str, Volume] = {}
-    for column in ("probability", "vessels", "binary", *(name for name in drawn if name == "score")):
-        if column in row.files:
-            with located(row, column):
-                volumes[column] = read_volume(row.files[column])
-                if not volumes[column].geometry.same_grid(volumes["probability"].geometry):
-                    raise InputError(
-                        f"{column} lies on another grid than the probability map; resample it to that grid"
-                    )
-    grid = volumes["probability"].geometry
+    for column in ("probability", *(name for name in drawn if name == "score")):
+        with located(row, column):
+            volumes[column] = read_volume(row.files[column])
+            if not volumes[column].geometry.same_grid(volumes["probability"].geometry):
+                raise InputError(f"{column} lies on another grid than the probability map; resample it to that grid")
+    names: Mapping[str, int] = VESSEL_VALUES
+    grid, notes = volumes["probability"].geometry, list[str]()
     try:
-        return volumes, read_annotations(row, grid)
+        if "vessels" in row.files:
+            path = row.files["vessels"]
+            volumes["vessels"], names, told = read_vessels(path, vessel_names, grid, default=VESSEL_VALUES, judge=False)
+            notes += [f"{row.case}: {note}" for note in told]
+        if "binary" in row.files:
+            volumes["binary"], told = read_mask(row.files["binary"], grid, "the binary prediction")
+            notes += [f"{row.case}: {note}" for note in told]
+        masks, told = read_annotations(row, grid)
     except InputError as error:
         raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
+    return _Case(volumes, masks, names, (*notes, *told))
 
 
-def _score(row: ManifestRow, volumes: dict[str, Volume], masks: dict[str, Volume]) -> CaseMetrics:
+def _score(row: ManifestRow, case: _Case) -> CaseMetrics:
     from twintrack.metrics import evaluate_case
 
+    volumes = case.volumes
     with located(row, "probability"):
-        return evaluate_case(volumes["probability"], masks, volumes.get("vessels"), volumes.get("binary"))
+        return evaluate_case(
+            volumes["probability"], case.masks, volumes.get("vessels"), volumes.get("binary"), case.vessel_names
+        )
 
 
 def _sketch(

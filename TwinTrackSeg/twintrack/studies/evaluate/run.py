@@ -6,7 +6,7 @@ import csv
 import json
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ def evaluate_manifest(
     bootstrap: int = 5000,
     seed: int = 0,
     compare: str | Path | None = None,
+    vessel_names: Mapping[str, int | str] | None = None,
     map_cases: MapCases = one_by_one,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -64,6 +65,9 @@ def evaluate_manifest(
         Resamples of the cases for the 95 % intervals.
     compare : path, optional
         A manifest with the same cases and another method's probability: adds the paired difference to it.
+    vessel_names : mapping, optional
+        Value of each vessel in the column ``vessels``, or what the file calls it; by default the names that a file has
+        inside, and the numbering of CURVAS where it has none.
     map_cases : MapCases
         Shares the cases out; by default one after the other in this process.
     overwrite : bool
@@ -84,10 +88,11 @@ def evaluate_manifest(
     inputs = ManifestInputs((rows,) if others is None else (rows, others))
     check_output_folder(out, FILES, command=COMMAND, inputs=inputs, overwrite=overwrite)
     with atomic_folder(out, command=COMMAND, last="summary.json", inputs=inputs, overwrite=overwrite) as folder:
-        ours = score_cohort(rows, folder / "metrics.csv", map_cases, part(progress, 0.0, span), cancel)
+        score = partial(score_cohort, map_cases=map_cases, cancel=cancel, vessel_names=vessel_names)
+        ours = score(rows, folder / "metrics.csv", progress=part(progress, 0.0, span))
         other = None
         if others is not None:
-            other = score_cohort(others, folder / "metrics_compare.csv", map_cases, part(progress, span, 0.96), cancel)
+            other = score(others, folder / "metrics_compare.csv", progress=part(progress, span, 0.96))
         progress(0.96, "resampling cases")
         summary = summarise_cohort(ours, other, bootstrap, seed)
         (folder / "summary.md").write_text(markdown_summary(summary), encoding="utf-8")
@@ -118,12 +123,13 @@ def score_cohort(
     map_cases: MapCases = one_by_one,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    vessel_names: Mapping[str, int | str] | None = None,
 ) -> CohortScores:
     """Write the metrics of all cases to the file `metrics` as they come, and return what a summary needs of them."""
     drawn = tuple(column for column in ("probability", "score") if all(column in row.files for row in rows))
     with metrics.open("w", newline="", encoding="utf-8") as stream:
         table = _Table(stream)
-        work = partial(score_rows, drawn=drawn)
+        work = partial(score_rows, drawn=drawn, vessel_names=vessel_names)
         found: DrawnSketches = map_cases(work, rows, progress, cancel or CancelToken(), table.add)
     if len(table.untouched) == len(rows):
         raise InputError(f"{rows.path}: no annotation of any case holds tumour, so there is nothing to compare with")
@@ -155,6 +161,7 @@ class _Table:
     single_rater: list[str] = field(default_factory=list)
     read_by: Counter[str] = field(default_factory=Counter)
     alike: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, scored: Sequence[MetricsRow]) -> None:
         """Take the next cases."""
@@ -173,6 +180,7 @@ class _Table:
             if len(one.raters) == 1:
                 self.single_rater.append(one.case)
             self.read_by.update(one.raters)
+            self.notes += one.notes
             for pair in one.alike:
                 self.alike.setdefault(pair, []).append(one.case)
 
@@ -190,6 +198,9 @@ def _warnings(table: _Table, raters: Sequence[str]) -> Iterator[str]:
             yield f"{len(table.alike) - MOST_NAMED} more pairs of raters marked the very same voxels in some cases"
             break
         yield same_voxels_warning(one, other, _some(names))
+    yield from table.notes[:MOST_NAMED]
+    if len(table.notes) > MOST_NAMED:
+        yield f"{len(table.notes) - MOST_NAMED} more masks or vessel maps were brought to the grid of their case"
     untouched, single_rater = table.untouched, table.single_rater
     if cases == 1:
         yield "one case only: no interval over cases can be given"

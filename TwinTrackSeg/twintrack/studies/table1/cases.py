@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twintrack.errors import InputError
+from twintrack.io.label_maps import file_of
 from twintrack.io.manifest import ManifestRow, located, read_annotations, read_manifest
-from twintrack.io.volumes import read_volume
+from twintrack.labels import VESSEL_VALUES
+from twintrack.pipeline import read_vessels
 from twintrack.raters import numbered
 from twintrack.volume import Volume
 
@@ -162,9 +164,9 @@ def _reader(row: ManifestRow) -> Callable[[], StudyVolumes]:
         vessels = None
         if "vessels" in row.files:
             with located(row, "vessels"):
-                vessels = read_volume(row.files["vessels"])
-                if not vessels.geometry.same_grid(ct.geometry):
-                    raise InputError("vessels lies on another grid than the image; resample it to that grid")
+                vessels, _, _ = read_vessels(
+                    row.files["vessels"], None, ct.geometry, default=VESSEL_VALUES, judge=False
+                )
         return StudyVolumes(ct, annotations, vessels)
 
     return read
@@ -172,7 +174,7 @@ def _reader(row: ManifestRow) -> Callable[[], StudyVolumes]:
 
 def _annotations(row: ManifestRow, ct: Volume) -> dict[str, Volume]:
     try:
-        return read_annotations(row, ct.geometry)
+        return read_annotations(row, ct.geometry)[0]
     except InputError as error:
         raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
 
@@ -184,6 +186,7 @@ def _content(row: ManifestRow) -> str:
         named["vessels"] = row.files["vessels"]
     lines = []
     for column, path in sorted(named.items()):
+        path = file_of(path)
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
         for file in files:
             about = file.stat()

@@ -1,0 +1,281 @@
+"""Masks and vessel maps as other programs write them, each beside what an independent reader says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from twintrack.errors import InputError
+from twintrack.io.label_maps import read_label_map, read_mask, read_vessel_map
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.labels import VESSEL_VALUES
+from twintrack.volume import Geometry, Volume
+
+GRID = Geometry((24, 20, 16), (0.8, 0.9, 2.0), (-10.0, 5.0, 30.0))
+
+
+@pytest.fixture
+def vessels() -> Volume:
+    """Five bars along z, values 1 to 5."""
+    array = np.zeros(GRID.shape, np.uint8)
+    for value in range(1, 6):
+        array[2:14, 4 * value - 2 : 4 * value, 3:6] = value
+    return Volume(array[:, : GRID.shape[1]], GRID)
+
+
+@pytest.fixture
+def mask() -> Volume:
+    array = np.zeros(GRID.shape, np.uint8)
+    array[4:9, 6:12, 7:15] = 1
+    return Volume(array, GRID)
+
+
+def saved(image: sitk.Image, path: Path) -> Path:
+    sitk.WriteImage(image, str(path), useCompression=True)
+    return path
+
+
+def crop(image: sitk.Image) -> sitk.Image:
+    return image[5:18, 4:15, 2:12]
+
+
+def turned(image: sitk.Image) -> sitk.Image:
+    return sitk.DICOMOrient(image, "RPI")
+
+
+def shifted(image: sitk.Image) -> sitk.Image:
+    moved = sitk.Image(image)
+    moved.SetOrigin([value + 0.005 for value in image.GetOrigin()])
+    return moved
+
+
+@pytest.mark.parametrize("change", [crop, turned, shifted], ids=["crop", "flipped axes", "origin 0.005 mm off"])
+@pytest.mark.parametrize("value", [1, 2, 255])
+@pytest.mark.parametrize("ending", [".nii.gz", ".nrrd", ".mha"])
+def test_a_mask_comes_onto_the_cases_grid_exactly(mask, tmp_path, change, value, ending) -> None:
+    image = mask.with_array(mask.array * np.uint8(value)).to_sitk()
+    path = saved(change(image), tmp_path / f"m{ending}")
+    found, notes = read_mask(path, GRID, "the mask")
+    assert np.array_equal(found.array, mask.array)
+    assert found.geometry.same_grid(GRID)
+    assert notes == ()
+    # An independent reader: where ITK puts these voxels, nearest neighbour on the grid of the case.
+    moved = sitk.Resample(sitk.ReadImage(str(path)), mask.to_sitk(), sitk.Transform(), sitk.sitkNearestNeighbor)
+    assert np.array_equal(sitk.GetArrayFromImage(moved) != 0, found.array != 0)
+
+
+def test_a_mask_on_another_grid_in_the_same_place_is_resampled_and_says_so(mask, tmp_path) -> None:
+    fine = sitk.Resample(
+        mask.to_sitk(), (48, 40, 32), sitk.Transform(), sitk.sitkNearestNeighbor,
+        mask.geometry.origin_mm, (0.4, 0.45, 1.0), mask.geometry.direction,
+    )  # fmt: skip
+    found, (note,) = read_mask(saved(fine, tmp_path / "fine.nii.gz"), GRID, "the mask")
+    assert "resampled" in note
+    assert "48 x 40 x 32" in note
+    assert abs(int(found.array.sum()) - int(mask.array.sum())) < 0.3 * mask.array.sum()
+
+
+def test_a_mask_elsewhere_is_refused_with_both_places(mask, tmp_path) -> None:
+    image = mask.to_sitk()
+    image.SetOrigin((500.0, 0.0, 0.0))
+    with pytest.raises(
+        InputError, match=r"does not lie in the same place.*image: 24 x 20 x 16.*annotation_A: 24 x"
+    ) as said:
+        read_mask(saved(image, tmp_path / "far.nii.gz"), GRID, "annotation_A")
+    assert len(str(said.value)) < 400 + len(str(tmp_path))
+
+
+def test_an_empty_mask_is_a_reading(mask, tmp_path) -> None:
+    write_volume(mask.with_array(np.zeros_like(mask.array)), tmp_path / "empty.nii.gz")
+    found, notes = read_mask(tmp_path / "empty.nii.gz", GRID, "the mask")
+    assert not found.array.any()
+    assert notes == ()
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.full(GRID.shape, -1, np.int16), "negative values"),
+        (
+            np.linspace(0, 1, GRID.size[0] * GRID.size[1] * GRID.size[2], dtype=np.float32).reshape(GRID.shape),
+            "between",
+        ),
+    ],
+    ids=["a CT", "a map"],
+)
+def test_what_is_no_mask_is_refused(tmp_path, array, words) -> None:
+    write_volume(Volume(array, GRID), tmp_path / "x.nii.gz")
+    with pytest.raises(InputError, match=words):
+        read_mask(tmp_path / "x.nii.gz", GRID, "the mask")
+
+
+def test_one_of_several_values_is_chosen_by_number_or_by_its_name_and_else_asked_for(vessels, tmp_path) -> None:
+    path = tmp_path / "several.nii.gz"
+    write_volume(vessels, path)
+    with pytest.raises(InputError, match=r"one of the values 1, 2, 3, 4, 5; say which one: several\.nii\.gz#1"):
+        read_mask(path, GRID, "binary")
+    found, _ = read_mask(tmp_path / "several.nii.gz#3", GRID, "binary")
+    assert np.array_equal(found.array, vessels.array == 3)
+    write_volume(vessels, path, names={"tumor": 2, "pancreas": 3})
+    found, _ = read_mask(path, GRID, "binary")
+    assert np.array_equal(found.array, vessels.array == 2)
+    found, _ = read_mask(tmp_path / "several.nii.gz#Pancreas", GRID, "binary")
+    assert np.array_equal(found.array, vessels.array == 3)
+    with pytest.raises(InputError, match="no part called 'spleen'; it holds 'tumor', 'pancreas'"):
+        read_mask(tmp_path / "several.nii.gz#spleen", GRID, "binary")
+
+
+def test_names_written_into_a_file_are_read_by_us_and_leave_it_a_nifti_for_others(vessels, tmp_path) -> None:
+    names = {"tumor": 1, "PORTA": 2, "a & <b>": 4}
+    write_volume(vessels, tmp_path / "named.nii.gz", names=names)
+    write_volume(vessels, tmp_path / "bare.nii.gz")
+    image = nib.load(tmp_path / "named.nii.gz")
+    assert np.array_equal(np.asarray(image.dataobj).transpose(2, 1, 0), vessels.array)
+    assert np.allclose(image.affine, nib.load(tmp_path / "bare.nii.gz").affine)
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "named.nii.gz"))), vessels.array)
+    (extension,) = image.header.extensions
+    assert "CDATA[PORTA]" in str(extension.get_content())
+    assert {part.name: part.value for part in read_label_map(tmp_path / "named.nii.gz").parts} == names
+    assert read_volume(tmp_path / "named.nii.gz").geometry.same_grid(GRID)
+
+
+def totalsegmentator(vessels: Volume, path: Path, names: dict[str, int]) -> Path:
+    """A label map as TotalSegmentator 2 writes it: with its table of names in an extension."""
+    affine = vessels.geometry.affine.copy()
+    affine[:2] *= -1
+    image = nib.Nifti1Image(vessels.array.transpose(2, 1, 0), affine)
+    rows = "".join(
+        f'<Label Key="{value}" Red="0.1" Green="0.2" Blue="0.3" Alpha="1"><![CDATA[{name}]]></Label>\n'
+        for name, value in names.items()
+    )
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?> <CaretExtension>  <Date><![CDATA[2013-07-14T05:45:09]]></Date>   '
+        f'<VolumeInformation Index="0">   <LabelTable>{rows}  </LabelTable>  </VolumeInformation></CaretExtension>'
+    )
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(0, text.encode()))
+    nib.save(image, path)
+    return path
+
+
+def test_a_totalsegmentator_map_is_read_by_its_own_names(vessels, tmp_path) -> None:
+    names = {"spleen": 1, "superior_mesenteric_artery": 2, "aorta": 3, "portal_vein_and_splenic_vein": 4}
+    found = read_vessel_map(totalsegmentator(vessels, tmp_path / "ts.nii.gz", names))
+    assert found.names == {"AORTA": 3, "SMA": 2}
+    assert found.named_by == "file"
+    assert "'spleen', 'portal_vein_and_splenic_vein'" in " ".join(found.notes)
+
+
+def test_organs_with_the_numbers_of_vessels_are_refused(vessels, tmp_path) -> None:
+    names = {"spleen": 1, "kidney_right": 2, "kidney_left": 3, "gallbladder": 4, "liver": 5}
+    path = totalsegmentator(vessels, tmp_path / "ts.nii.gz", names)
+    with pytest.raises(InputError, match=r"holds none of PORTA.*'spleen', 'kidney_right'.*--vessel-names"):
+        read_vessel_map(path)
+    with pytest.raises(InputError, match="calls its value 1 'spleen', not PORTA"):
+        read_vessel_map(path, VESSEL_VALUES)
+    with pytest.raises(InputError, match="holds none of"):
+        read_vessel_map(path, default=VESSEL_VALUES)
+
+
+def test_bare_numbers_are_never_named(vessels, tmp_path) -> None:
+    write_volume(vessels, tmp_path / "bare.nrrd")
+    with pytest.raises(
+        InputError, match=r"which value is which vessel; it holds the values 1, 2, 3, 4, 5\. Give --vessel"
+    ):
+        read_vessel_map(tmp_path / "bare.nrrd")
+    agreed = read_vessel_map(tmp_path / "bare.nrrd", default=VESSEL_VALUES)
+    assert agreed.names == VESSEL_VALUES
+    given = read_vessel_map(tmp_path / "bare.nrrd", {"AORTA": 2})
+    assert given.names == {"AORTA": 2}
+    assert "values without a name, not measured: 1, 3, 4, 5" in given.notes[0]
+    with pytest.raises(InputError, match="holds none of the vessels AORTA=52"):
+        read_vessel_map(tmp_path / "bare.nrrd", {"AORTA": 52})
+    with pytest.raises(InputError, match="have the same value 2"):
+        read_vessel_map(tmp_path / "bare.nrrd", {"AORTA": 2, "SMV": 2})
+
+
+def test_an_image_as_vessel_map_is_refused(tmp_path) -> None:
+    rng = np.random.default_rng(0)
+    write_volume(Volume(rng.integers(0, 3000, GRID.shape).astype(np.uint16), GRID), tmp_path / "ct.nii.gz")
+    with pytest.raises(InputError, match="different values, as an image does"):
+        read_vessel_map(tmp_path / "ct.nii.gz", {"AORTA": 3})
+
+
+def test_an_older_result_folder_names_its_segmentation(vessels, tmp_path) -> None:
+    write_volume(vessels, tmp_path / "segmentation.nii.gz")
+    (tmp_path / "result.json").write_text(json.dumps({"labels": {"tumor": 1, "PORTA": 2, "SMA": 5}}))
+    assert read_vessel_map(tmp_path / "segmentation.nii.gz").names == {"PORTA": 2, "SMA": 5}
+
+
+def test_a_folder_of_masks_is_named_by_its_files(vessels, tmp_path) -> None:
+    files = {"aorta": 3, "superior_mesenteric_vein": 2, "liver": 1}
+    for name, value in files.items():
+        write_volume(vessels.with_array((vessels.array == value).astype(np.uint8)), tmp_path / f"{name}.nii.gz")
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    found = read_vessel_map(tmp_path)
+    assert found.named_by == "folder"
+    assert set(found.names) == {"SMV", "AORTA"}
+    for vessel, value in (("SMV", 2), ("AORTA", 3)):
+        assert np.array_equal(found.labels.array == found.names[vessel], vessels.array == value)
+    assert "not measured: 'liver'" in found.notes[0]
+    assert set(read_vessel_map(tmp_path, {"CELIAC": "liver"}).names) == {"CELIAC"}
+    with pytest.raises(InputError, match="no mask spleen for SMA"):
+        read_vessel_map(tmp_path, {"SMA": "spleen"})
+    write_volume(vessels.with_array((vessels.array > 1).astype(np.uint8)), tmp_path / "sma.nii.gz")
+    with pytest.raises(InputError, match="share"):
+        read_vessel_map(tmp_path)
+
+
+def test_a_folder_without_vessels_says_what_it_holds(mask, tmp_path) -> None:
+    with pytest.raises(InputError, match="holds no masks"):
+        read_vessel_map(tmp_path)
+    write_volume(mask, tmp_path / "liver.nii.gz")
+    with pytest.raises(InputError, match=r"no file named after one of PORTA.*'liver'"):
+        read_vessel_map(tmp_path)
+
+
+def seg_nrrd(path: Path, layers: np.ndarray, fields: list[str]) -> Path:
+    """A segmentation of 3D Slicer with several layers, written by hand: (z, y, x, layer)."""
+    z, y, x, count = layers.shape
+    sx, sy, sz = GRID.spacing_mm
+    ox, oy, oz = GRID.origin_mm
+    head = [
+        *("NRRD0004", "type: unsigned char", "dimension: 4", "space: left-posterior-superior"),
+        *(f"sizes: {count} {x} {y} {z}", f"space directions: none ({sx},0,0) (0,{sy},0) (0,0,{sz})"),
+        *("kinds: list domain domain domain", "endian: little", "encoding: raw", f"space origin: ({ox},{oy},{oz})"),
+        *fields,
+    ]
+    path.write_bytes("\n".join(head).encode() + b"\n\n" + np.ascontiguousarray(layers, np.uint8).tobytes())
+    return path
+
+
+def test_slicers_overlapping_segments_are_chosen_by_name(mask, tmp_path) -> None:
+    other = np.zeros_like(mask.array)
+    other[6:12, 8:14, 9:18] = 1
+    fields = [
+        *("Segment0_Name:=Tumor", "Segment0_LabelValue:=1", "Segment0_Layer:=0"),
+        *("Segment1_Name:=Reader B", "Segment1_LabelValue:=1", "Segment1_Layer:=1"),
+        "Segment1_Tags:=TerminologyEntry:Segmentation~SCT^123037004^Anatomical Structure~SCT^15825003^Aorta~^^~~^^~^^|",
+    ]
+    path = seg_nrrd(tmp_path / "two.seg.nrrd", np.stack([mask.array, other], axis=-1), fields)
+    found, _ = read_mask(path, GRID, "the mask")  # the one called tumour
+    assert np.array_equal(found.array, mask.array)
+    found, _ = read_mask(tmp_path / "two.seg.nrrd#reader b", GRID, "the mask")
+    assert np.array_equal(found.array, other)
+    vessel = read_vessel_map(path)
+    assert vessel.names == {"AORTA": VESSEL_VALUES["AORTA"]}
+    assert np.array_equal(vessel.labels.array != 0, other != 0)
+    with pytest.raises(InputError, match="dimensions"):
+        read_volume(path)
+
+
+def test_two_parts_that_could_be_one_vessel_are_not_guessed(vessels, tmp_path) -> None:
+    write_volume(vessels, tmp_path / "v.nii.gz", names={"portal vein": 1, "Vena portae": 2, "aorta": 3})
+    with pytest.raises(InputError, match="2 parts that could be PORTA: 'portal vein', 'Vena portae'; choose"):
+        read_vessel_map(tmp_path / "v.nii.gz")
+    chosen = read_vessel_map(tmp_path / "v.nii.gz", {"PORTA": "vena portae", "AORTA": "aorta"})
+    assert chosen.names == {"PORTA": 2, "AORTA": 3}
