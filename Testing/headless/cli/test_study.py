@@ -83,7 +83,7 @@ def test_the_number_of_bins_is_chosen_and_the_curve_reported(manifest, tmp_path,
     assert len(lines) == len(content["selection"]["bins"]) + 2
     assert content["selection"]["chosen"] == content["bins"]
     assert content["selection"]["loss"][content["selection"]["bins"].index(content["bins"])] < 0.25
-    assert (content["target"], content["rater"], content["weighting"]) == ("single-rater", 2, "case")
+    assert (content["target"], content["rater"], content["weighting"]) == ("single-rater", "2", "case")
     assert (content["domain"], content["band"]) == ("all voxels", None)
 
 
@@ -103,11 +103,35 @@ def test_options_that_contradict_each_other_are_refused(manifest, tmp_path, caps
     assert_refused([*run, "--bins", 20, "--select-bins"], capsys, "--select-bins")
     assert_refused([*run, "--rater", 1], capsys, "--rater")
     assert_refused([*run, "--target", "single-rater"], capsys, "--rater")
-    assert_refused([*run, "--target", "single-rater", "--rater", 7], capsys, "manifest.csv", "1 to 2")
+    assert_refused([*run, "--target", "single-rater", "--rater", 7], capsys, "manifest.csv", "'7'; choose one of 1, 2")
     assert_refused([*run, "--bins", 0], capsys, "at least 2 bins")
     assert_refused([*run, "--sketch", tmp_path / "s.txt"], capsys, "s.txt", ".npz")
     assert_refused(["calibrate", tmp_path / "none.npz", "--out", out], capsys, "none.npz", "no such file")
     assert not out.exists()
+
+
+def test_what_was_assumed_about_a_manifest_is_one_line_and_what_cannot_be_read_one_error(manifest, tmp_path, capsys):
+    text = manifest.read_text(encoding="utf-8")
+    header, rows = text.split("\n", 1)
+    header = header.replace("annotation_1", "Annotation_0").replace("annotation_2", "Annotation_Jörg")
+    excel = manifest.with_name("excel.csv")
+    excel.write_bytes(("sep=;\n" + f"{header}\n{rows}".replace(",", ";")).encode("cp1252"))
+    out = tmp_path / "c.json"
+    chosen = ["--target", "single-rater", "--rater", "Jörg"]
+    assert _run(["calibrate", str(excel), "--out", str(out), "--bins", "20", "--bootstrap", "0", *chosen]) == 0
+    (note,) = (line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: "))
+    assert note.startswith("note: ")
+    assert note.endswith(
+        "excel.csv: read with semicolons, as its first line says, as Latin-1, with small letters for column names"
+    )
+    content = json.loads(out.read_text(encoding="utf-8"))
+    assert (content["rater"], content["raters"], content["rater_names"]) == ("Jörg", 2, ["0", "Jörg"])
+    excel.write_text(text.replace("annotation_1", "annotation_02", 1), encoding="utf-8")
+    assert_refused(["calibrate", excel, "--out", out], capsys, "annotation_02 and annotation_2", "differ only in case")
+    excel.write_text(text.replace("b3.nii.gz", "./a3.nii.gz"), encoding="utf-8")
+    assert_refused(
+        ["calibrate", excel, "--out", out], capsys, "line 5", "annotation_1 and annotation_2 are the same file"
+    )
 
 
 def test_the_band_reaches_the_expected_volume_of_a_result_and_its_report(fitted, make_bundle, tmp_path):

@@ -377,7 +377,7 @@ def test_raters_who_did_not_read_every_case_stand_in_the_head_of_the_summary(tmp
     cases = [case_volumes(number) for number in range(3)]
     del cases[0]["annotation_2"], cases[1]["annotation_2"], cases[2]["annotation_1"]
     manifest = write_manifest(tmp_path, cases)
-    text = manifest.read_text(encoding="utf-8").replace("annotation_2", "annotation_Dr. B").splitlines()
+    text = manifest.read_text(encoding="utf-8").replace("annotation_2,", "annotation_Dr. B,", 1).splitlines()
     lines = [f"{line},{'' if number else 'annotation_never'}" for number, line in enumerate(text)]
     manifest.write_text("\n".join(lines) + "\n", encoding="utf-8")
     out = evaluate_manifest(manifest, tmp_path / "out", bootstrap=20)
