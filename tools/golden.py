@@ -32,6 +32,7 @@ PASSING = (
     "seconds",
     "_s",
     "created",
+    "study_date",
     "run",
     "sha256",
     "uid",

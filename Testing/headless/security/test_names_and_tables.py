@@ -6,13 +6,17 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from twintrack.invasion import write_invasion_csv
+from twintrack.io.volumes import write_volume
 from twintrack.results.report.html import write_report
+from twintrack.studies.evaluate.run import evaluate_manifest
 from twintrack.system.csv_cells import harmless
+from twintrack.volume import Geometry, Volume
 
 EVIL = [
     '=HYPERLINK("http://example.org","click")',
@@ -74,3 +78,21 @@ def test_the_report_shows_every_name_as_text(tmp_path: Path, name):
     assert "<img src=x" not in html
     assert "49" not in html.replace(name, "") or "{{" not in name
     assert html.count("<script") == html.count("</script>") <= 1
+
+
+def test_metrics_do_not_name_the_files_of_a_case(tmp_path: Path):
+    folder = tmp_path / "DOE JANE"
+    folder.mkdir()
+    rows = []
+    for number in range(2):
+        drawn = np.zeros((8, 12, 12), np.uint8)
+        drawn[2:6, 3:9, 3 + number : 9] = 1
+        for name, array in (("map", drawn * np.float32(0.9)), ("mask", drawn)):
+            write_volume(Volume(array, Geometry((12, 12, 8), (1.0, 1.0, 2.0))), folder / f"DOE {name}{number}.nii.gz")
+        rows.append(f"c{number},DOE JANE/DOE map{number}.nii.gz,DOE JANE/DOE mask{number}.nii.gz")
+    (folder / "result.json").write_text(json.dumps({"input": {"case": "DOE", "name": "DOE"}}), encoding="utf-8")
+    (tmp_path / "manifest.csv").write_text("\n".join(["case,probability,annotation_1", *rows]), encoding="utf-8")
+    evaluate_manifest(tmp_path / "manifest.csv", tmp_path / "out", bootstrap=10)
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert len(written) > 2
+    assert not [path.name for path in written if b"DOE" in path.read_bytes()]
