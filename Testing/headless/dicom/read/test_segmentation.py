@@ -133,7 +133,9 @@ def test_damaged_objects_end_in_a_sentence(series, tmp_path, seed) -> None:
     for place in rng.integers(132, len(content), 6):
         content[place] = int(rng.integers(256))
     path.write_bytes(bytes(content[: len(content) - int(rng.integers(0, 40)) * (seed % 3)]))
+    sentence = ""
     try:
-        read_segmentation(path)
+        assert len(read_segmentation(path)) > 0
     except InputError as error:
-        assert str(path) in str(error)
+        sentence = str(error)
+    assert sentence == "" or str(path) in sentence
