@@ -302,17 +302,26 @@ def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by:
         labels = found.layers[0].with_array(found.layers[0].array.astype(np.int32, copy=False))
         names = {vessel: part.value for vessel, part in wanted.items()}
         _refuse_shared(names, path)
-        named = {part.name for part in wanted.values()}
-        others = [part.name for part in found.parts if part.name not in named]
-        if others:
-            return VesselMap(labels, names, named_by, (f"{path.name}: not measured: {_listed(others)}",))
+        others = _others(found.parts, wanted.values())
+        if found.parts:
+            told = (f"{path.name}: not measured: {_listed(others)}",) if others else ()
+            return VesselMap(labels, names, named_by, told)
         notes = (f"{path.name}: values without a name, not measured: {_listed(map(str, unnamed))}",) if unnamed else ()
         return VesselMap(labels, names, named_by, notes)
     masks = {vessel: found.mask(part) for vessel, part in wanted.items()}
-    named = {part.name for part in wanted.values()}
-    others = [part.name for part in found.parts if part.name not in named]
+    others = _others(found.parts, wanted.values())
     notes = (f"{path.name}: not measured: {_listed(others)}",) if others else ()
     return _joined(masks, path, named_by, notes)
+
+
+def _others(parts: Iterable[Part], wanted: Iterable[Part]) -> list[str]:
+    """Return the names of parts that are not wanted; nobody takes a tumour for a vessel."""
+    named = {part.name for part in wanted}
+    return [part.name for part in parts if part.name not in named and not _is_tumour(part)]
+
+
+def _is_tumour(part: Part) -> bool:
+    return " ".join(part.name.lower().replace("_", " ").split()) in TUMOUR_NAMES
 
 
 def _joined(masks: Mapping[str, Volume], path: Path, named_by: str, notes: tuple[str, ...] = ()) -> VesselMap:
@@ -398,7 +407,7 @@ def _one_structure(found: LabelMap, chosen: str | None, path: Path, what: str) -
     if len(found.layers) == 1 and len(values) <= 1:
         layer = found.layers[0]
         return layer.with_array((layer.array != 0).astype(np.uint8))
-    tumours = [part for part in found.parts if " ".join(part.name.lower().replace("_", " ").split()) in TUMOUR_NAMES]
+    tumours = [part for part in found.parts if _is_tumour(part)]
     if len(tumours) == 1:
         return found.mask(tumours[0])
     if len(found.parts) == 1:
