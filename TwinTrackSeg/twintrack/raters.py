@@ -52,8 +52,8 @@ def checked_name(name: object) -> str:
     text = unicodedata.normalize("NFC", str(name)).strip()
     if not 1 <= len(text) <= MAX_NAME or text.startswith(".") or not all(map(_is_allowed, text)):
         raise InputError(
-            f"a rater's name must have 1 to {MAX_NAME} letters, digits, spaces, '_', '-' or '.', and no '.' at its "
-            f"begin, got {text[:MAX_NAME]!r}"
+            f"a rater's name must have 1 to {MAX_NAME} letters, digits, spaces, '_', '-' or '.', and not begin with "
+            f"'.', got {text[:MAX_NAME]!r}"
         )
     return text
 
