@@ -85,12 +85,12 @@ def name_order(name: str) -> tuple[tuple[tuple[bool, int, str], ...], str]:
 
 def look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
     """Return the first two names that are equal but for case, spaces or leading zeros; None if there are none."""
-    seen: dict[str, str] = {}
+    known: dict[str, str] = {}
     for name in names:
         core = _core(name)
-        if core in seen:
-            return seen[core], name
-        seen[core] = name
+        if core in known:
+            return known[core], name
+        known[core] = name
     return None
 
 

@@ -73,14 +73,14 @@ def plausible_vessels(labels: Volume, names: Mapping[str, int]) -> tuple[Volume,
         if name not in BOUNDS or box is None:
             continue
         inside = array[box] == value
-        pieces, kept = _pieces(inside, labels)
-        if kept.sum() > MOST_PIECES:
-            raise InputError(f"{name} is in {int(kept.sum())} pieces, as noise is and no vessel; check its label")
-        dropped = len(kept) - int(kept.sum())
+        pieces, large = _pieces(inside, labels)
+        if large.sum() > MOST_PIECES:
+            raise InputError(f"{name} is in {int(large.sum())} pieces, as noise is and no vessel; check its label")
+        dropped = len(large) - int(large.sum())
         if dropped:
             if array is labels.array:
                 array = array.copy()
-            specks = inside & ~np.concatenate([[False], kept])[pieces]
+            specks = inside & ~np.concatenate([[False], large])[pieces]
             array[box][specks] = 0
             inside &= ~specks
             of = "piece" if dropped == 1 else "pieces"
@@ -93,8 +93,8 @@ def _pieces(inside: NDArray[np.bool_], labels: Volume) -> tuple[NDArray[np.int32
     """Return the numbered pieces, and which of them are no specks; all of them where there are only specks."""
     pieces, count = ndimage.label(inside, structure=np.ones((3, 3, 3)))
     voxels = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    kept: NDArray[np.bool_] = voxels * labels.geometry.voxel_ml * 1000.0 >= SPECK_MM3
-    return pieces.astype(np.int32, copy=False), kept if bool(kept.any()) else np.ones(count, dtype=np.bool_)
+    large: NDArray[np.bool_] = voxels * labels.geometry.voxel_ml * 1000.0 >= SPECK_MM3
+    return pieces.astype(np.int32, copy=False), large if bool(large.any()) else np.ones(count, dtype=np.bool_)
 
 
 def _check(name: str, inside: NDArray[np.bool_], labels: Volume, *, touches_edge: bool) -> None:

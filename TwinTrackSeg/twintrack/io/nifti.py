@@ -147,13 +147,13 @@ def name_labels(path: Path, names: Mapping[str, int]) -> None:
     length = -(-(len(xml) + 8) // 16) * 16
     extension = struct.pack("<2i", length, _UNKNOWN) + xml.ljust(length - 8, b"\0")
     content = path.read_bytes()
-    packed = content.startswith(GZIP)
-    content = gzip.decompress(content) if packed else content
+    compressed = content.startswith(GZIP)
+    content = gzip.decompress(content) if compressed else content
     start = int(_parsed(content[: _HEADER.itemsize])[0]["vox_offset"])
     head = bytearray(content[: _HEADER.itemsize])
     struct.pack_into("<f", head, _HEADER.fields["vox_offset"][1], 352 + length)  # type: ignore[index]
     named = bytes(head) + b"\1\0\0\0" + extension + content[start:]
-    path.write_bytes(gzip.compress(named, compresslevel=6, mtime=0) if packed else named)
+    path.write_bytes(gzip.compress(named, compresslevel=6, mtime=0) if compressed else named)
 
 
 def _parsed(head: bytes) -> tuple[Any, str]:
