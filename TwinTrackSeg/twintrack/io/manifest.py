@@ -373,14 +373,14 @@ def _with_slashes(cell: str) -> str:
 
 def _check_own_files(where: str, annotations: dict[str, Path]) -> None:
     """Refuse one file for two raters, by whatever path or link."""
-    taken: dict[object, str] = {}
+    whose: dict[object, str] = {}
     for rater, file in annotations.items():
         about = file_of(file).stat()
         part = file.name.removeprefix(file_of(file).name)  # two raters may be two segments of one file
         key = (about.st_dev, about.st_ino, part) if about.st_ino else (os.path.realpath(file_of(file)), part)
-        if key in taken:
+        if key in whose:
             raise InputError(
-                f"{where}: {ANNOTATION}{taken[key]} and {ANNOTATION}{rater} are the same file, {file}; give the mask of "
-                "each rater, and leave the cell empty of one who did not read the case"
+                f"{where}: {ANNOTATION}{whose[key]} and {ANNOTATION}{rater} are the same file, {file}; give the mask "
+                "of each rater, and leave the cell empty of one who did not read the case"
             )
-        taken[key] = rater
+        whose[key] = rater
