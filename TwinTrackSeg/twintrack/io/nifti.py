@@ -123,7 +123,7 @@ def nifti_label_names(path: Path) -> dict[str, int]:
     names: dict[str, int] = {}
     for found in _LABEL.finditer(content[_HEADER.itemsize + 4 :].decode("utf-8", "replace")):
         name = (found[2] if found[2] is not None else unescape(found[3])).strip()
-        if name and names.setdefault(name, int(found[1])) != int(found[1]):
+        if name and int(found[1]) > 0 and names.setdefault(name, int(found[1])) != int(found[1]):
             raise InputError(f"gives the name {shown(name)} to two values; give names with --vessel-names")
     return names
 

@@ -84,7 +84,7 @@ def check_single_file(path: str | Path) -> None:
     if not path.name.lower().endswith(FILE_ENDINGS):
         return
     try:
-        files = _layout(path).files
+        files = (nrrd_layout(path, layers=True) if path.name.lower().endswith(".nrrd") else _layout(path)).files
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
