@@ -140,5 +140,6 @@ def _describe(geometry: Geometry) -> str:
     size = " x ".join(str(n) for n in geometry.size)
     spacing = ", ".join(f"{value:.4g}" for value in geometry.spacing_mm)
     origin = ", ".join(f"{value:.5g}" for value in geometry.origin_mm)
-    direction = " ".join(f"{value:.3g}" for value in geometry.direction)
-    return f"{size} voxels of {spacing} mm from {origin} mm, axes {direction}"
+    turned = " ".join(f"{value:.3g}" for value in geometry.direction)
+    axes = "" if turned == "1 0 0 0 1 0 0 0 1" else f", axes {turned}"
+    return f"{size} voxels of {spacing} mm from {origin} mm{axes}"
