@@ -320,7 +320,7 @@ def test_bad_volumes_are_refused_with_row_and_file(tmp_path, column, volume, mes
         evaluate_manifest(manifest, tmp_path / "out")
     text = str(caught.value)
     assert text.startswith(f"{manifest}, line 3: ")
-    assert text.count(f"manifest.csv_1_{column}.nii.gz") == 1
+    assert text.count(f"manifest.csv_1_{column}.nii.gz") == (2 if "#" in text else 1)  # once more as an example
     assert message in text
     assert not (tmp_path / "out").exists()
 
