@@ -1,8 +1,8 @@
 """Masks and vessel maps as other programs write them: what the command makes of each, beside an independent reader.
 
-Each mask is one rater's of the same phantom, written in another way; the Dice of the map above 0.5 (`dsc`) is computed from
-the file by SimpleITK and numpy too. Each vessel map is the phantom's; the largest contact angle must be that of the map as
-the phantom writes it, or the file must be refused (exit code 2).
+Each mask is one rater's of the same phantom, written in another way; the Dice of the map above 0.5 (`dsc`) is computed
+from the file by SimpleITK and numpy too. Each vessel map is the phantom's; the largest contact angle must be that of
+the map as the phantom writes it, or the file must be refused (exit code 2).
 """
 
 from __future__ import annotations

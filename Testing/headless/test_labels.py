@@ -230,7 +230,7 @@ PORTAL, SMV, SPLENIC = ("SCT", "32764006"), ("SCT", "90771006"), ("SCT", "358190
     [
         ("Segment_2", [PORTAL], "PORTA"),
         ("Segment_2", [("SRT", "T-48810")], "PORTA"),
-        ("SMA", [SMV], "SMV"),
+        ("SMA", [SMV], None),
         ("SMA", [SPLENIC], "SMA"),
         ("SMA", [], "SMA"),
         ("Segment_2", [SPLENIC], None),

@@ -86,7 +86,12 @@ def test_a_given_vessel_outside_the_region_is_not_assessed_rather_than_free(bund
     vessels = np.zeros(ct.array.shape, dtype=np.uint8)
     vessels[4:10, 8:11, 4:7], vessels[4:10, 8:11, 19:22] = 5, 3
     write_volume(ct.with_array(vessels), tmp_path / "vessels.nii.gz")
-    settings = SegmentSettings(roi=(2, 12, 5, 25, 3, 12), calibrate=False, vessels=tmp_path / "vessels.nii.gz")
+    settings = SegmentSettings(
+        roi=(2, 12, 5, 25, 3, 12),
+        calibrate=False,
+        vessels=tmp_path / "vessels.nii.gz",
+        vessel_names={"SMA": 5, "AORTA": 3},
+    )
     found = segment(ct, bundle, settings).invasion.vessels
     assert found["SMA"].searched == 1
     assert (found["AORTA"].present, found["AORTA"].category, found["AORTA"].p_contact) == (True, None, None)

@@ -23,10 +23,12 @@ def test_other_rois_are_refused(text):
 
 
 def test_vessel_names_are_read():
-    assert parse_vessel_names("PORTA=1, CHA=12") == {"PORTA": 1, "CHA": 12}
+    assert parse_vessel_names("PORTA=1, CHA=12, AORTA=aorta") == {"PORTA": 1, "CHA": 12, "AORTA": "aorta"}
 
 
-@pytest.mark.parametrize("text", ["", "PORTA", "PORTA=", "=1", "PORTA=0", "PORTA=-1", "A=1,A=2", "A=1,B=1", "A=x"])
+@pytest.mark.parametrize(
+    "text", ["", "PORTA", "PORTA=", "=1", "PORTA=0", "PORTA=70000", "A=1,A=2", "A=1,B=1", "A=a,B=a"]
+)
 def test_other_vessel_names_are_refused(text):
     with pytest.raises(InputError, match="vessel"):
         parse_vessel_names(text)

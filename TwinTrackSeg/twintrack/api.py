@@ -546,7 +546,7 @@ def measure_vessels(
     Raises
     ------
     InputError
-        If the volumes do not lie in the same place or a value is not allowed.
+        If the volumes do not lie in the same place, a value is not allowed, or what is named cannot be that vessel.
 
     Examples
     --------
@@ -557,5 +557,9 @@ def measure_vessels(
     True
     """
     from twintrack.invasion import measure_invasion
+    from twintrack.invasion.measure import check_names, checked_labels
+    from twintrack.invasion.plausible import plausible_vessels
 
+    check_names(names)
+    vessels, _ = plausible_vessels(checked_labels(vessels), names)
     return measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)

@@ -270,7 +270,8 @@ def vessel_of_segment(name: str, codes: Iterable[tuple[str, str]]) -> str | None
     """Return which of the five vessels a segment is, or None: by its codes, and by its whole name where they say none.
 
     A segment whose name holds the splenic vein is never the portal vein: no code of DICOM's own says "portal and
-    splenic vein", so that one may be coded as the portal vein alone. Codes of two vessels are none.
+    splenic vein", so that one may be coded as the portal vein alone. Codes of two vessels are none,
+    and neither are a code and a name that say different ones.
 
     Parameters
     ----------
@@ -287,7 +288,11 @@ def vessel_of_segment(name: str, codes: Iterable[tuple[str, str]]) -> str | None
     coded = {vessel for scheme, value in codes if (vessel := vessel_of_code(scheme, value))}
     if len(coded) > 1 or ("PORTA" in coded and any(word.startswith(_SPLENIC) for word in _plain(name).split())):
         return None
-    return coded.pop() if coded else vessel_of(name)
+    named = vessel_of(name)
+    if not coded:
+        return named
+    code = coded.pop()
+    return code if named in (None, code) else None
 
 
 def _plain(name: str) -> str:

@@ -52,8 +52,8 @@ def checked_name(name: object) -> str:
     text = unicodedata.normalize("NFC", str(name)).strip()
     if not 1 <= len(text) <= MAX_NAME or text.startswith(".") or not all(map(_is_allowed, text)):
         raise InputError(
-            f"a rater's name must have 1 to {MAX_NAME} letters, digits, spaces, '_', '-' or '.', and no '.' at its "
-            f"begin, got {text[:MAX_NAME]!r}"
+            f"a rater's name must have 1 to {MAX_NAME} letters, digits, spaces, '_', '-' or '.', and not begin with "
+            f"'.', got {text[:MAX_NAME]!r}"
         )
     return text
 
@@ -85,12 +85,12 @@ def name_order(name: str) -> tuple[tuple[tuple[bool, int, str], ...], str]:
 
 def look_alikes(names: Iterable[str]) -> tuple[str, str] | None:
     """Return the first two names that are equal but for case, spaces or leading zeros; None if there are none."""
-    seen: dict[str, str] = {}
+    known: dict[str, str] = {}
     for name in names:
         core = _core(name)
-        if core in seen:
-            return seen[core], name
-        seen[core] = name
+        if core in known:
+            return known[core], name
+        known[core] = name
     return None
 
 

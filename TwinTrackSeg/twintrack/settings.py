@@ -94,6 +94,9 @@ class SegmentSettings:
             raise InputError(f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}")
         if self.vessels is not None and not is_there(self.vessels):
             raise InputError(f"{self.vessels}: no such file (vessel label map)")
+        names = self.vessel_names
+        if names is not None and not (isinstance(names, Mapping) and all(map(_is_label, names.values()))):
+            raise InputError(f"vessel names must map each name to a value or a label, got {str(names)[:MAX_NAME]}")
         if self.case is not None:
             check_case_label(self.case)
 

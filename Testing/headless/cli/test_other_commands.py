@@ -72,6 +72,8 @@ def test_invasion_measures_files_and_writes_json_and_csv(tmp_path):
     write_volume(Volume((5 * vessel).astype(np.uint8), geometry), tmp_path / "v.nii.gz")
     write_volume(Volume(0.8 * tumour.astype(np.float32), geometry), tmp_path / "p.nii.gz")
     run = ["invasion", str(tmp_path / "p.nii.gz"), "--vessels", str(tmp_path / "v.nii.gz")]
+    assert _run([*run, "--out", str(tmp_path / "i.json")]) == 2  # nothing says what 5 is
+    run += ["--vessel-names", "SMA=5"]
     assert _run([*run, "--out", str(tmp_path / "i.json")]) == 0
     sma = json.loads((tmp_path / "i.json").read_text())["vessels"]["SMA"]
     assert sma["present"]

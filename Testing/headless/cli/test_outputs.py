@@ -250,7 +250,7 @@ def test_phantoms_on_a_disk_that_is_full_are_one_line_and_leave_nothing(tmp_path
 
     from twintrack.phantom import files
 
-    def full(volume, path) -> None:
+    def full(volume, path, **_) -> None:
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 

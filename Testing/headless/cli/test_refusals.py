@@ -28,6 +28,8 @@ def test_vessels_in_another_place_are_refused(ct_file, bundle, tmp_path, capsys)
         ROI,
         "--vessels",
         tmp_path / "v.nii.gz",
+        "--vessel-names",
+        "SMA=1",
     ]
     assert_refused(run, capsys, "v.nii.gz", "same place", out=tmp_path / "o")
 

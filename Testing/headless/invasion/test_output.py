@@ -100,7 +100,7 @@ def test_a_map_that_is_no_probability_is_refused(value: float) -> None:
 
 def test_a_vessel_map_from_another_place_is_refused_with_both_geometries() -> None:
     moved = Volume(labels().array, Geometry(GRID.size, GRID.spacing_mm, (0.0, 0.0, 101.0)))
-    with pytest.raises(InputError, match=r"same place.*origin \(0, 0, 0\) mm.*origin \(0, 0, 101\) mm"):
+    with pytest.raises(InputError, match=r"same place.*from 0, 0, 0 mm.*from 0, 0, 101 mm"):
         measure_invasion(flat(0.5), moved, {"SMA": 1})
 
 
@@ -112,7 +112,7 @@ def test_a_vessel_map_on_another_grid_in_the_same_place_is_resampled_with_a_warn
     assert plain.warnings == ()
     assert "resampled" in resampled.warnings[0]
     part = Volume(labels().array, Geometry(GRID.size, GRID.spacing_mm, (0.0, 0.0, -4.0)))
-    assert "25 % of what is labelled lies outside" in measure_invasion(flat(0.5), part, {"SMA": 1}).warnings[0]
+    assert "25 % of the vessel map lies outside" in measure_invasion(flat(0.5), part, {"SMA": 1}).warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -82,3 +82,16 @@ def test_stray_voxels_are_left_out_and_told_and_noise_is_refused() -> None:
 
 def test_vessels_of_other_names_are_not_judged() -> None:
     plausible_vessels(Volume(shape((50, 50, 50)).astype(np.int32), GRID), {"IVC": 1})
+
+
+def test_a_stray_voxel_at_the_border_does_not_hide_a_ball() -> None:
+    ball = shape((12, 12, 12)).astype(np.int32)
+    ball[0, 0, 0] = 1
+    with pytest.raises(InputError, match="no tube"):
+        plausible_vessels(Volume(ball, GRID), {"PORTA": 1})
+
+
+def test_a_large_label_takes_no_large_memory() -> None:
+    tube = shape((5, 5, 50)).astype(np.int32) * 900_000_000
+    found, _ = plausible_vessels(Volume(tube, GRID), {"AORTA": 900_000_000})
+    assert found.array.max() == 900_000_000

@@ -117,7 +117,9 @@ def test_what_is_no_mask_is_refused(tmp_path, array, words) -> None:
 def test_one_of_several_values_is_chosen_by_number_or_by_its_name_and_else_asked_for(vessels, tmp_path) -> None:
     path = tmp_path / "several.nii.gz"
     write_volume(vessels, path)
-    with pytest.raises(InputError, match=r"one of the values 1, 2, 3, 4, 5; say which one: several\.nii\.gz#1"):
+    with pytest.raises(
+        InputError, match=r"the values 1, 2, 3, 4, 5, none called tumour; say which one: several\.nii\.gz#1"
+    ):
         read_mask(path, GRID, "binary")
     found, _ = read_mask(tmp_path / "several.nii.gz#3", GRID, "binary")
     assert np.array_equal(found.array, vessels.array == 3)
@@ -279,3 +281,104 @@ def test_two_parts_that_could_be_one_vessel_are_not_guessed(vessels, tmp_path) -
         read_vessel_map(tmp_path / "v.nii.gz")
     chosen = read_vessel_map(tmp_path / "v.nii.gz", {"PORTA": "vena portae", "AORTA": "aorta"})
     assert chosen.names == {"PORTA": 2, "AORTA": 3}
+
+
+def test_a_tumour_that_was_not_drawn_is_an_empty_mask_and_no_other_organ_takes_its_place(vessels, tmp_path) -> None:
+    pancreas = vessels.with_array(np.where(vessels.array == 2, 2, 0).astype(np.uint8))
+    write_volume(pancreas, tmp_path / "m.nii.gz", names={"tumor": 1, "pancreas": 2})
+    found, _ = read_mask(tmp_path / "m.nii.gz", GRID, "annotation_A")
+    assert not found.array.any()
+    write_volume(pancreas, tmp_path / "m.nii.gz", names={"pancreas": 2})
+    with pytest.raises(InputError, match=r"one of 'pancreas', none called tumour; say which one: m\.nii\.gz#pancreas"):
+        read_mask(tmp_path / "m.nii.gz", GRID, "annotation_A")
+    write_volume(vessels.with_array(np.minimum(vessels.array, 2)), tmp_path / "m.nii.gz", names={"pancreas": 2})
+    with pytest.raises(InputError, match="say which one"):
+        read_mask(tmp_path / "m.nii.gz", GRID, "annotation_A")
+    write_volume(pancreas, tmp_path / "m.nii.gz", names={"Reader B": 2})
+    found, _ = read_mask(tmp_path / "m.nii.gz", GRID, "annotation_A")
+    assert np.array_equal(found.array, vessels.array == 2)
+
+
+def test_the_background_is_never_a_structure(vessels, tmp_path) -> None:
+    write_volume(vessels.with_array(np.minimum(vessels.array, 2)), tmp_path / "m.nii.gz", names={"???": 0})
+    with pytest.raises(InputError, match="the values 1, 2"):
+        read_mask(tmp_path / "m.nii.gz", GRID, "annotation_A")
+    path = seg_nrrd(
+        tmp_path / "m.seg.nrrd",
+        np.stack([vessels.array > 0, vessels.array > 1], axis=-1),
+        ["Segment0_Name:=Tumor", "Segment0_LabelValue:=0", "Segment0_Layer:=0"],
+    )
+    with pytest.raises(InputError, match="the value 0"):
+        read_mask(path, GRID, "annotation_A")
+
+
+def test_a_number_never_picks_one_of_several_layers(vessels, tmp_path) -> None:
+    names = ("SMA", "CELIAC", "AORTA", "SMV", "PORTA")
+    fields = [
+        line
+        for number, name in enumerate(names)
+        for line in (
+            f"Segment{number}_Name:={name}",
+            f"Segment{number}_LabelValue:=1",
+            f"Segment{number}_Layer:={number}",
+        )
+    ]
+    layers = np.stack([vessels.array == value for value in range(1, 6)], axis=-1)
+    path = seg_nrrd(tmp_path / "five.seg.nrrd", layers, fields)
+    with pytest.raises(InputError, match="5 segments of the value 1; give the name of PORTA"):
+        read_vessel_map(path, {"PORTA": 1})
+    found = read_vessel_map(path)
+    for number, name in enumerate(names, start=1):
+        assert np.array_equal(found.labels.array == found.names[name], vessels.array == number)
+    unnamed = [line.replace(f"_Name:={names[n // 3]}", f"_Name:=Segment_{n // 3 + 1}") for n, line in enumerate(fields)]
+    with pytest.raises(InputError, match="segments of the value 1"):
+        read_vessel_map(seg_nrrd(tmp_path / "u.seg.nrrd", layers, unnamed), default=VESSEL_VALUES)
+
+
+def test_vessel_names_in_small_letters_are_the_same_vessels(vessels, tmp_path) -> None:
+    write_volume(vessels, tmp_path / "v.nii.gz", names=VESSEL_VALUES)
+    with pytest.raises(InputError, match="calls its value 1 'PORTA', not AORTA"):
+        read_vessel_map(tmp_path / "v.nii.gz", {"aorta": 1})
+    assert read_vessel_map(tmp_path / "v.nii.gz", {"aorta": 3}).names == {"AORTA": 3}
+
+
+def test_names_without_a_voxel_and_empty_folders_are_refused(vessels, tmp_path) -> None:
+    liver = vessels.with_array(np.where(vessels.array == 5, 5, 0).astype(np.uint8))
+    write_volume(liver, tmp_path / "v.nii.gz", names={"aorta": 1, "liver": 5})
+    with pytest.raises(InputError, match="holds no voxel"):
+        read_vessel_map(tmp_path / "v.nii.gz")
+    (tmp_path / "folder").mkdir()
+    write_volume(liver.with_array(np.zeros_like(liver.array)), tmp_path / "folder" / "aorta.nii.gz")
+    with pytest.raises(InputError, match="are empty"):
+        read_vessel_map(tmp_path / "folder")
+
+
+def test_a_file_of_a_folder_is_not_another_vessel_inside(vessels, tmp_path) -> None:
+    one = vessels.with_array((vessels.array == 3).astype(np.uint8))
+    write_volume(one, tmp_path / "sma.nii.gz", names={"aorta": 1})
+    with pytest.raises(InputError, match="taken for SMA, but holds 'aorta'"):
+        read_vessel_map(tmp_path)
+    write_volume(one, tmp_path / "SMA.nrrd")
+    with pytest.raises(InputError, match="two files called"):
+        read_vessel_map(tmp_path)
+
+
+def test_parts_may_have_any_sign_in_their_name(vessels, tmp_path) -> None:
+    write_volume(vessels, tmp_path / "m.nii.gz", names={"Tumor #1": 2, "Tumor/PDAC": 3})
+    for name, value in (("Tumor #1", 2), ("Tumor/PDAC", 3)):
+        found, _ = read_mask(f"{tmp_path}/m.nii.gz#{name}", GRID, "it")
+        assert np.array_equal(found.array, vessels.array == value)
+
+
+def test_as_many_voxels_of_another_size_are_refused(mask, tmp_path) -> None:
+    lost = Volume(mask.array, Geometry(GRID.size, (1.0, 1.0, 1.0)))
+    write_volume(lost, tmp_path / "lost.nii.gz")
+    with pytest.raises(InputError, match=r"does not lie in the same place|lost its place"):
+        read_mask(tmp_path / "lost.nii.gz", GRID, "the mask")
+
+
+def test_unnamed_values_beside_named_ones_are_told(vessels, tmp_path) -> None:
+    write_volume(vessels, tmp_path / "v.nii.gz", names={"aorta": 3, "liver": 1})
+    notes = " ".join(read_vessel_map(tmp_path / "v.nii.gz").notes)
+    assert "'liver'" in notes
+    assert "values without a name, not measured: 2, 4, 5" in notes

@@ -114,13 +114,13 @@ def spoil(folder: Path, name: str, array: np.ndarray, grid: Geometry = GRID) -> 
     [
         (lambda folder: spoil(folder, "s1.nii.gz", np.full(GRID.shape, 1.5, np.float32)), "s1.nii.gz", "between 0 and"),
         (lambda folder: spoil(folder, "s1.nii.gz", np.full(GRID.shape, np.nan, np.float32)), "s1.nii.gz", "not finite"),
-        (lambda folder: spoil(folder, "a1_2.nii.gz", np.full(GRID.shape, 2, np.uint8)), "a1_2.nii.gz", "0 and 1"),
+        (lambda folder: spoil(folder, "a1_2.nii.gz", np.full(GRID.shape, 0.3, np.float32)), "a1_2.nii.gz", "between"),
         (
             lambda folder: spoil(
-                folder, "a1_2.nii.gz", np.zeros((8, 10, 11), np.uint8), Geometry((11, 10, 8), (1.0, 1.0, 2.0))
+                folder, "a1_2.nii.gz", np.ones((8, 10, 11), np.uint8), Geometry((11, 10, 8), (1, 1, 2), (900, 0, 0))
             ),
             "a1_2.nii.gz",
-            "grid",
+            "same place",
         ),
         (lambda folder: (folder / "a1_2.nii.gz").unlink(), "a1_2.nii.gz", "no such file"),
         (lambda folder: (folder / "s1.nii.gz").unlink(), "s1.nii.gz", "no such file"),

@@ -9,14 +9,14 @@ pytest.importorskip("slicer")
 from segment_drawing import drawSegment
 
 import slicer
-from twintrack.calibration import read_calibrator
+from twintrack.calibration import load_sketch, read_calibrator
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
 from TwinTrackSegLib.mrml.result.ResultLoader import scoreOf
 from TwinTrackSegLib.mrml.result.SceneResult import resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.site.Evaluation import METRIC_TITLES, ROLE_RELIABILITY, evaluateRaters, showDifference
-from TwinTrackSegLib.mrml.site.Raters import makeMhr, ratersInScene
+from TwinTrackSegLib.mrml.site.Raters import makeMhr, raterMasks, raterNames, ratersInScene
 from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
@@ -192,3 +192,31 @@ def test_a_result_without_its_score_says_what_to_do(scene, tmp_path):
     result = TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "r", node), node)
     with pytest.raises(InputError, match="Keep the score"):
         SiteCases(tmp_path / "cases.npz").add(result, addRaters(result))
+
+
+def test_raters_are_called_as_their_node_or_as_their_segment_where_a_node_holds_several(loaded):
+    raters = addRaters(loaded, LEVELS[:3])
+    assert raterNames(raters) == ("Reader 1", "Reader 2", "Reader 3")
+    assert raterNames(raters[1:2]) == ("Readers",)
+    raters[0].node.SetName("../Dr. M\u00fcller^A")
+    assert raterNames(raters[:1]) == ("_Dr. M\u00fcller_A",)
+    raters[1].node.GetSegmentation().GetSegment(raters[1].segment).SetName("reader  1")
+    assert raterNames(raters) == ("Reader 1", "reader  1-2", "Reader 3")
+    assert raterNames(raters[2:] + raters[:1], ("READER 1",)) == ("Reader 3", "READER 1")
+    assert list(raterMasks(raters, loaded.nodes.ct)) == list(raterNames(raters))
+
+
+def test_raters_of_a_site_are_put_together_by_name_in_whatever_order_they_are_ticked(scene, tmp_path):
+    cases = SiteCases(tmp_path / "cases.npz")
+    for number, shift in enumerate((0.0, 0.03)):
+        result = loadExample(tmp_path / f"r{number}", f"CT {number}")
+        raters = addRaters(result, tuple(level + shift for level in LEVELS[:2]))
+        if number:
+            raters[0].node.GetSegmentation().GetSegment(raters[0].segment).SetName("reader 1")
+            raters.reverse()
+        cases.add(result, raters)
+    sketch = load_sketch(cases.path)
+    assert sketch.rater_names == ("Reader 1", "Reader 2")
+    marked = sketch.rater_positives.sum(axis=1)
+    assert marked[0] > marked[1]  # the first one draws more in both cases
+    assert [sketch.units.drawn_by(name) for name in sketch.rater_names] == [2, 2]

@@ -24,6 +24,9 @@ SAME_THRESHOLD = 1e-6
 SAME_LEVEL = 1e-3
 """Levels nearer than this are the same on the slider."""
 
+TITLE_LETTERS = 40
+"""Longest label in the section's title, which must not widen the panel; the notes below say all of it."""
+
 SETTLE_MSEC = 200
 """This long after the slider's last move the drag is over, and the segment's voxels follow."""
 
@@ -66,7 +69,8 @@ class ResultPanel:
             section.enabled = result is not None
             section.collapsed = result is None  # nothing to see and nothing to press
         case = WhichCt.of(result.record.result).case if result is not None else ""
-        self.ui.resultsCollapsibleButton.text = _("Result: {case}").format(case=case) if case else _("Result")
+        title = case if len(case) <= TITLE_LETTERS else case[: TITLE_LETTERS - 1] + "…"
+        self.ui.resultsCollapsibleButton.text = _("Result: {case}").format(case=title) if case else _("Result")
         self._showTicks()
         if result is not None:
             result.outline.settle()  # a scene that was saved in the middle of a drag

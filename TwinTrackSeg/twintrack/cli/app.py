@@ -10,11 +10,7 @@ import threading
 import typer
 
 from twintrack import __version__
-from twintrack.cli import cohort as cli_cohort
-from twintrack.cli import export as cli_export
-from twintrack.cli import segment as cli_results
-from twintrack.cli import serve as cli_serve
-from twintrack.cli import study as cli_study
+from twintrack.cli import cohort, export, segment, serve, study
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
 from twintrack.errors import Cancelled, InputError, TwinTrackError
@@ -32,17 +28,17 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    cli_results.demo,
-    cli_results.segment,
-    cli_study.calibrate,
-    cli_study.apply,
-    cli_study.evaluate,
-    cli_results.invasion,
-    cli_export.export,
-    cli_study.phantom,
-    cli_cohort.cohort,
-    cli_serve.serve,
-    cli_serve.certificates,
+    segment.demo,
+    segment.segment,
+    study.calibrate,
+    study.apply,
+    study.evaluate,
+    segment.invasion,
+    export.export,
+    study.phantom,
+    cohort.cohort,
+    serve.serve,
+    serve.certificates,
 ):
     app.command()(command)
 app.add_typer(bundle_app, name="bundle")

@@ -15,6 +15,9 @@ __all__ = ["fit_labels"]
 EXACT_VOXELS = 0.01
 """Voxel centres that lie within this fraction of a voxel of the image's are the image's: programs round origins."""
 
+MANY_VOXELS, ENOUGH_VOXELS = 4_000_000, 1000
+"""A volume of more voxels is looked at in part, if that finds enough that are labelled."""
+
 LEAST_INSIDE = 0.5
 """Least share of what is labelled that must lie inside the image for both to be in the same place."""
 
@@ -48,6 +51,11 @@ def fit_labels(labels: Volume, grid: Geometry, what: str) -> tuple[Volume, str |
     if inside < LEAST_INSIDE:
         raise InputError(
             f"{what} does not lie in the same place as the image it belongs to; give one made on that image {places}"
+        )
+    if labels.geometry.size == grid.size and not _same_spacing(labels.geometry, grid):
+        raise InputError(
+            f"{what} has as many voxels as the image, but of another size; it lost its place, or belongs elsewhere; "
+            f"give one made on that image {places}"
         )
     lost = "" if inside == 1 else f"{100 * (1 - inside):.2g} % of {what} lies outside the image"
     moved = _copied(labels, grid)
@@ -100,9 +108,14 @@ def _resampled(labels: Volume, grid: Geometry) -> Volume:
     return Volume(sitk.GetArrayFromImage(moved).astype(array.dtype, copy=False), grid)
 
 
+def _same_spacing(one: Geometry, other: Geometry) -> bool:
+    """Whether voxels have the same size, along whatever axes."""
+    return bool(np.allclose(sorted(one.spacing_mm), sorted(other.spacing_mm), rtol=1e-3))
+
+
 def _share_inside(labels: Volume, grid: Geometry) -> float:
     """Return the share of the labelled voxels whose middle lies inside the grid; 0 or 1 if nothing is labelled."""
-    places = np.argwhere(labels.array > 0)[:, ::-1]
+    places = _some_voxels(labels.array)
     if len(places) == 0:
         places = np.indices((2, 2, 2)).reshape(3, -1).T * (np.asarray(labels.geometry.size) - 1)
         index = grid.to_index(labels.geometry.to_lps_mm(places))
@@ -112,10 +125,21 @@ def _share_inside(labels: Volume, grid: Geometry) -> float:
     return float(np.all((index >= -0.5) & (index <= np.asarray(grid.size) - 0.5), axis=1).mean())
 
 
+def _some_voxels(array: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Return indices (x, y, z) of what is labelled: of all, or of regularly chosen ones where there are very many."""
+    step = max(1, int((array.size / MANY_VOXELS) ** (1 / 3)))
+    for every in (step, 1):
+        found = np.argwhere(array[::every, ::every, ::every] != 0)[:, ::-1] * every
+        if len(found) >= ENOUGH_VOXELS:
+            break
+    return found
+
+
 def _describe(geometry: Geometry) -> str:
     """Return size, spacing, origin and direction for a message."""
     size = " x ".join(str(n) for n in geometry.size)
     spacing = ", ".join(f"{value:.4g}" for value in geometry.spacing_mm)
     origin = ", ".join(f"{value:.5g}" for value in geometry.origin_mm)
-    direction = " ".join(f"{value:.3g}" for value in geometry.direction)
-    return f"{size} voxels of {spacing} mm from {origin} mm, axes {direction}"
+    turned = " ".join(f"{value:.3g}" for value in geometry.direction)
+    axes = "" if turned == "1 0 0 0 1 0 0 0 1" else f", axes {turned}"
+    return f"{size} voxels of {spacing} mm from {origin} mm{axes}"

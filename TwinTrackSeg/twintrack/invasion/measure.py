@@ -180,6 +180,8 @@ def check_probability(probability: Volume) -> None:
 
 def checked_labels(vessels: Volume) -> Volume:
     """Return the vessel map as whole numbers."""
+    if vessels.array.dtype.kind == "i" and int(vessels.array.min(initial=0)) < 0:
+        raise InputError("the vessel map holds negative values, as an image does; give labels, which begin at 0")
     if vessels.array.dtype.kind in "bui":
         return vessels
     if any(not np.array_equal(part, np.rint(part)) for part in vessels.array):

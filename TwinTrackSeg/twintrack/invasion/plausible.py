@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from twintrack.errors import InputError
+from twintrack.imaging.plane_contact import bounding_box
 from twintrack.volume import Volume
 
 __all__ = ["plausible_vessels"]
@@ -67,24 +68,28 @@ def plausible_vessels(labels: Volume, names: Mapping[str, int]) -> tuple[Volume,
     """
     notes: list[str] = []
     array = labels.array
-    boxes = ndimage.find_objects(np.where(np.isin(array, list(names.values())), array, 0).astype(np.int32))
     for name, value in names.items():
-        box = boxes[value - 1] if 0 < value <= len(boxes) else None
-        if name not in BOUNDS or box is None:
+        box = bounding_box(labels.array == value) if name in BOUNDS else None
+        if box is None:
             continue
-        inside = array[box] == value
-        pieces, kept = _pieces(inside, labels)
-        if kept.sum() > MOST_PIECES:
-            raise InputError(f"{name} is in {int(kept.sum())} pieces, as noise is and no vessel; check its label")
-        dropped = len(kept) - int(kept.sum())
+        inside = labels.array[box] == value
+        pieces, large = _pieces(inside, labels)
+        if large.sum() > MOST_PIECES:
+            raise InputError(f"{name} is in {int(large.sum())} pieces, as noise is and no vessel; check its label")
+        dropped = len(large) - int(large.sum())
         if dropped:
             if array is labels.array:
                 array = array.copy()
-            specks = inside & ~np.concatenate([[False], kept])[pieces]
+            specks = inside & ~np.concatenate([[False], large])[pieces]
             array[box][specks] = 0
             inside &= ~specks
             of = "piece" if dropped == 1 else "pieces"
             notes.append(f"{dropped} {of} of {name} below {SPECK_MM3:g} mm3 left out")
+            held = bounding_box(inside)
+            assert held is not None  # something large is left
+            inside = inside[held]
+            z, y, x = (slice(a.start + b.start, a.start + b.stop) for a, b in zip(box, held, strict=True))
+            box = (z, y, x)
         _check(name, inside, labels, touches_edge=_touches_edge(box, labels.array.shape))
     return (labels if array is labels.array else labels.with_array(array)), tuple(notes)
 
@@ -93,8 +98,8 @@ def _pieces(inside: NDArray[np.bool_], labels: Volume) -> tuple[NDArray[np.int32
     """Return the numbered pieces, and which of them are no specks; all of them where there are only specks."""
     pieces, count = ndimage.label(inside, structure=np.ones((3, 3, 3)))
     voxels = np.bincount(pieces.ravel(), minlength=count + 1)[1:]
-    kept: NDArray[np.bool_] = voxels * labels.geometry.voxel_ml * 1000.0 >= SPECK_MM3
-    return pieces.astype(np.int32, copy=False), kept if bool(kept.any()) else np.ones(count, dtype=np.bool_)
+    large: NDArray[np.bool_] = voxels * labels.geometry.voxel_ml * 1000.0 >= SPECK_MM3
+    return pieces.astype(np.int32, copy=False), large if bool(large.any()) else np.ones(count, dtype=np.bool_)
 
 
 def _check(name: str, inside: NDArray[np.bool_], labels: Volume, *, touches_edge: bool) -> None:

@@ -32,13 +32,22 @@ TUMOUR_NAMES = frozenset(
 )
 """Whole names, in small letters, of the part of a segmentation that is the tumour."""
 
+OTHER_STRUCTURES = frozenset(
+    (
+        *("pancreas", "liver", "spleen", "kidney", "stomach", "duodenum", "gallbladder", "colon", "duct", "body"),
+        *("aorta", "vein", "artery", "veins", "arteries", "vessel", "vessels", "bone", "lung", "node", "cyst"),
+        *("background", "???"),
+    )
+)
+"""Words of a name that is no tumour's."""
+
 MOST_VALUES = 200
 """An image has more values than that, a label map of all organs about 120."""
 
-MOST_LISTED = 12
-"""Values or names that a sentence lists."""
+MOST_LISTED, MOST_LETTERS = 12, 120
+"""Values or names that a sentence lists, and how long they may be together."""
 
-MOST_OVERLAP = 0.01
+MOST_OVERLAP = 0.03
 """Largest share of a vessel that may be another one too; where it is, the first of the two has it."""
 
 MOST_FILES = 2000
@@ -192,6 +201,8 @@ def read_vessel_map(
         If nothing says which value is which vessel, no wanted vessel is there, or the file is no label map.
     """
     path = Path(path)
+    if given:
+        given = {name.upper() if name.upper() in VESSEL_VALUES else name: which for name, which in given.items()}
     if path.is_dir():
         return _from_folder(path, given)
     found = read_label_map(path)
@@ -199,6 +210,10 @@ def read_vessel_map(
         return _named(found, given, path)
     wanted = _wanted(found.parts, path)
     if wanted:
+        if not any(bool((found.layers[part.layer].array == part.value).any()) for part in wanted.values()):
+            raise InputError(
+                f"{path}: names {', '.join(wanted)} and holds no voxel of any; give the map of the vessels"
+            )
         return _combined(found, wanted, path, "file")
     if found.parts and not _numbers_only(found.parts):
         raise InputError(
@@ -242,6 +257,11 @@ def _named(found: LabelMap, given: Mapping[str, int | str], path: Path) -> Vesse
         if isinstance(which, int):
             # Where a file describes its parts, a number is one of theirs; else it is a value, there or not.
             alike = [part for part in found.parts if part.value == which]
+            if len(found.layers) > 1 and len(alike) != 1:
+                held = _listed(part.name or str(part.value) for part in found.parts)
+                raise InputError(
+                    f"{path}: has {len(alike)} segments of the value {which}; give the name of {vessel}, one of {held}"
+                )
             wanted[vessel] = alike[0] if len(alike) == 1 else Part(vessel, which)
             _check_called(vessel, wanted[vessel], path)
             continue
@@ -302,17 +322,26 @@ def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by:
         labels = found.layers[0].with_array(found.layers[0].array.astype(np.int32, copy=False))
         names = {vessel: part.value for vessel, part in wanted.items()}
         _refuse_shared(names, path)
-        named = {part.name for part in wanted.values()}
-        others = [part.name for part in found.parts if part.name not in named]
-        if others:
-            return VesselMap(labels, names, named_by, (f"{path.name}: not measured: {_listed(others)}",))
-        notes = (f"{path.name}: values without a name, not measured: {_listed(map(str, unnamed))}",) if unnamed else ()
+        others = _others(found.parts, wanted.values())
+        known = {part.value for part in found.parts}
+        unnamed = [value for value in unnamed if value not in known]
+        notes: tuple[str, ...] = (f"the vessel map: not measured: {_listed(others)}",) if others else ()
+        if unnamed:
+            notes += (f"the vessel map: values without a name, not measured: {_listed(map(str, unnamed))}",)
         return VesselMap(labels, names, named_by, notes)
     masks = {vessel: found.mask(part) for vessel, part in wanted.items()}
-    named = {part.name for part in wanted.values()}
-    others = [part.name for part in found.parts if part.name not in named]
-    notes = (f"{path.name}: not measured: {_listed(others)}",) if others else ()
-    return _joined(masks, path, named_by, notes)
+    others = _others(found.parts, wanted.values())
+    return _joined(masks, path, named_by, (f"the vessel map: not measured: {_listed(others)}",) if others else ())
+
+
+def _others(parts: Iterable[Part], wanted: Iterable[Part]) -> list[str]:
+    """Return the names of parts that are not wanted; nobody takes a tumour for a vessel."""
+    named = {part.name for part in wanted}
+    return [part.name for part in parts if part.name not in named and not _is_tumour(part)]
+
+
+def _is_tumour(part: Part) -> bool:
+    return " ".join(part.name.lower().replace("_", " ").split()) in TUMOUR_NAMES
 
 
 def _joined(masks: Mapping[str, Volume], path: Path, named_by: str, notes: tuple[str, ...] = ()) -> VesselMap:
@@ -350,9 +379,11 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
         if number > MOST_FILES:
             raise InputError(f"{folder}: holds more than {MOST_FILES:,} files; give a folder of masks")
         ending = next((end for end in reversed(FILE_ENDINGS) if path.name.lower().endswith(end)), None)
-        if ending is not None and path.is_file() and not path.name.startswith("."):
+        if ending is not None and not path.name.startswith("."):
+            if not path.is_file():
+                raise InputError(f"{path}: is no file, or a link to none; remove it or give the mask")
             stem = path.name[: -len(ending)].removesuffix(".seg")
-            if stem in files:
+            if stem.casefold() in {name.casefold() for name in files}:
                 raise InputError(f"{folder}: holds two files called {shown(stem)}; leave one")
             files[stem] = path
     if not files:
@@ -363,8 +394,8 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
         for vessel, which in given.items():
             if not isinstance(which, str) or which.strip().casefold() not in by_name:
                 raise InputError(
-                    f"{folder}: has no mask {which} for {vessel}; in a folder of masks name a file, as "
-                    f"{vessel}={next(iter(files))}"
+                    f"{folder}: has no mask {which} for {vessel}; in a folder of masks name a file, one of "
+                    f"{_listed(files)}"
                 )
             wanted[vessel] = by_name[which.strip().casefold()]
     else:
@@ -379,36 +410,63 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
     masks: dict[str, Volume] = {}
     grid: Geometry | None = None
     for vessel, path in wanted.items():
-        mask = _one_structure(read_label_map(path), None, path, vessel)
+        read = read_label_map(path)
+        mask = _vessel_mask(read, path, vessel) if not given else _one_value(read, path, vessel)
         grid = grid or mask.geometry
         placed, warning = fit_labels(mask, grid, f"{vessel} ({path.name})")
         if warning is not None:
             raise InputError(f"{path}: lies on another grid than {next(iter(wanted.values())).name}; resample it")
         masks[vessel] = placed
+    if not any(bool(mask.array.any()) for mask in masks.values()):
+        raise InputError(f"{folder}: the masks of {', '.join(masks)} are empty; give masks of the vessels")
     others = [stem for stem, path in files.items() if path not in wanted.values()]
-    notes = (f"{folder.name}: not measured: {_listed(others)}",) if others else ()
+    notes = (f"the vessel map: not measured: {_listed(others)}",) if others else ()
     return _joined(masks, folder, "option" if given else "folder", notes)
 
 
 def _one_structure(found: LabelMap, chosen: str | None, path: Path, what: str) -> Volume:
-    """Return the one structure that is meant, as 0 and 1."""
+    """Return the one structure that is meant, as 0 and 1: by its name where the file has names, never by chance."""
     if chosen is not None:
         return _by_choice(found, chosen, path)
-    values = found.values
-    if len(found.layers) == 1 and len(values) <= 1:
-        layer = found.layers[0]
-        return layer.with_array((layer.array != 0).astype(np.uint8))
-    tumours = [part for part in found.parts if " ".join(part.name.lower().replace("_", " ").split()) in TUMOUR_NAMES]
+    tumours = [part for part in found.parts if _is_tumour(part)]
     if len(tumours) == 1:
-        return found.mask(tumours[0])
-    if len(found.parts) == 1:
+        return found.mask(tumours[0])  # also one that was not drawn
+    values, named = found.values, not _numbers_only(found.parts)
+    if not named and len(found.layers) == 1 and len(values) <= 1:
+        return found.layers[0].with_array((found.layers[0].array != 0).astype(np.uint8))
+    if len(found.parts) == 1 and set(values) <= {found.parts[0].value} and not _is_other(found.parts[0]):
         return found.mask(found.parts[0])
     if found.parts:
         held = _listed(part.name or str(part.value) for part in found.parts)
     else:
         held = f"the values {_listed(map(str, values))}"
-    example = found.parts[0].name if found.parts else values[0]
-    raise InputError(f"{path}: {what} is one of {held}; say which one: {path.name}#{example}")
+    example = (found.parts[0].name or found.parts[0].value) if found.parts else values[0]
+    raise InputError(f"{path}: {what} is one of {held}, none called tumour; say which one: {path.name}#{example}")
+
+
+def _one_value(found: LabelMap, path: Path, what: str) -> Volume:
+    """Return the only structure of a file that somebody named, whatever the file calls it."""
+    if len(found.layers) > 1 or len(found.values) > 1:
+        raise InputError(f"{path}: holds more than one structure, so that it is not {what} alone; give one mask a file")
+    return found.layers[0].with_array((found.layers[0].array != 0).astype(np.uint8))
+
+
+def _is_other(part: Part) -> bool:
+    """Whether the file itself says that a part is something else than a tumour."""
+    words = set(part.name.lower().replace("_", " ").split())
+    return vessel_of_segment(part.name, part.codes) is not None or bool(words & OTHER_STRUCTURES)
+
+
+def _vessel_mask(found: LabelMap, path: Path, vessel: str) -> Volume:
+    """Return the mask of a file that is named after a vessel, unless it says inside that it is something else."""
+    for part in found.parts:
+        inside = vessel_of_segment(part.name, part.codes)
+        if inside == vessel or (len(found.parts) == 1 and inside is None and _numbers_only([part])):
+            return found.mask(part)
+    if _numbers_only(found.parts) and len(found.layers) == 1 and len(found.values) <= 1:
+        return found.layers[0].with_array((found.layers[0].array != 0).astype(np.uint8))
+    held = _listed(part.name or str(part.value) for part in found.parts) or _listed(map(str, found.values))
+    raise InputError(f"{path}: is taken for {vessel}, but holds {held}; give one mask a file, or --vessel-names")
 
 
 def _by_choice(found: LabelMap, chosen: str, path: Path) -> Volume:
@@ -431,10 +489,16 @@ def file_of(path: Path) -> Path:
 
 
 def _chosen(path: Path) -> tuple[Path, str | None]:
-    """Divide ``FILE#PART``, unless a file has that whole name."""
-    if "#" not in path.name or is_there(path):
+    """Divide ``FILE#PART`` where the file is there, unless a file has that whole name; a part may hold any sign."""
+    text = str(path)
+    if "#" not in text or is_there(path):
         return path, None
-    name, _, part = path.name.rpartition("#")
+    for place, sign in enumerate(text):
+        if sign == "#" and is_there(Path(text[:place])) and Path(text[:place]).is_file():
+            return Path(text[:place]), text[place + 1 :]
+    if "#" not in path.name:
+        return path, None
+    name, _, part = path.name.partition("#")
     return path.with_name(name), part
 
 
@@ -496,5 +560,9 @@ def _unique(array: NDArray[np.generic]) -> NDArray[np.int64]:
 def _listed(names: Iterable[str]) -> str:
     """Write some of many names."""
     texts = [shown(name) if not name.isdecimal() else name for name in names]
-    more = len(texts) - MOST_LISTED
-    return ", ".join(texts[:MOST_LISTED]) + (f" and {more} more" if more > 0 else "")
+    count, length = 0, 0
+    while count < min(len(texts), MOST_LISTED) and (count == 0 or length + len(texts[count]) <= MOST_LETTERS):
+        length += len(texts[count]) + 2
+        count += 1
+    more = len(texts) - count
+    return ", ".join(texts[:count]) + (f" and {more} more" if more > 0 else "")

@@ -50,6 +50,7 @@ CAPITALS = "with small letters for column names"
 BACKSLASHES = "with \\ as /"
 """What may have been assumed about a manifest beside encoding and separator."""
 
+_SURELY = re.compile(r"(?:annotation[ .-]*|(?:rater|reader)[ _.-]*(?=[0-9]+$))(.+)", re.IGNORECASE)
 _NEARLY = re.compile(r"(?:annotation|rater|reader)(?!s?$)s?[ _.-]*(.+)", re.IGNORECASE)
 """Columns that were most likely meant as those of raters."""
 
@@ -104,7 +105,7 @@ class _Columns:
         InputError
             If it is one of a rater without a name.
         """
-        name = column.strip()
+        name = column.replace("\ufeff", "").strip()
         small = name.lower()
         if small.startswith(ANNOTATION):
             return ANNOTATION + checked_name(name[len(ANNOTATION) :])
@@ -122,8 +123,9 @@ class _Columns:
                 raise InputError(f"{path}: the column {cell[:MAX_NAME]!r}: {error}; rename it") from error
         missing = [column for column in ("case", *self.needs) if column not in header]
         raters = raters_of(header)
+        if self.annotated:
+            _check_nearly(path, header, has_raters=bool(raters))
         if self.annotated and not raters:
-            _check_nearly(path, header)
             missing.append(f"{ANNOTATION}<NAME>")
         if missing:
             raise InputError(f"{path}: needs the column {', '.join(missing)}; it has {_shown(header)}")
@@ -147,10 +149,12 @@ def raters_of(header: Sequence[str]) -> tuple[str, ...]:
     return tuple(column[len(ANNOTATION) :] for column in header if column.startswith(ANNOTATION))
 
 
-def _check_nearly(path: Path, header: Sequence[str]) -> None:
-    """Refuse a header without raters in which another column was meant as one."""
+def _check_nearly(path: Path, header: Sequence[str], *, has_raters: bool) -> None:
+    """Refuse a header in which a column was meant as a rater's; beside real ones only what can be nothing else."""
     for column in header:
-        meant = _NEARLY.fullmatch(column)
+        if column.startswith(ANNOTATION):
+            continue
+        meant = (_SURELY if has_raters else _NEARLY).fullmatch(column)
         if meant is not None:
             right = f"{ANNOTATION}{meant.group(1)}"[:MAX_SHOWN]
             raise InputError(f"{path}: the column {column[:MAX_SHOWN]} names no rater; write {right}")
@@ -330,8 +334,13 @@ def _rows(table: PackedTable, columns: _Columns, *, look: bool) -> Iterator[Mani
     header = columns.header(table.path, cells)
     for line, cells in rows:
         where = f"{table.path}, line {line}"
+        if len(cells) > len(header) and not any(cell.strip() for cell in cells[len(header) :]):
+            cells = cells[: len(header)]  # Excel ends rows so
         if len(cells) != len(header):
-            raise InputError(f"{where}: has more or fewer cells than the header")
+            raise InputError(
+                f"{where}: has {len(cells)} cells and the header {len(header)}; fill up the row, or put quotes around "
+                "cells that hold the separator"
+            )
         yield _row(table.path, where, dict(zip(header, cells, strict=True)), columns, look)
 
 
@@ -373,14 +382,14 @@ def _with_slashes(cell: str) -> str:
 
 def _check_own_files(where: str, annotations: dict[str, Path]) -> None:
     """Refuse one file for two raters, by whatever path or link."""
-    seen: dict[object, str] = {}
+    whose: dict[object, str] = {}
     for rater, file in annotations.items():
         about = file_of(file).stat()
         part = file.name.removeprefix(file_of(file).name)  # two raters may be two segments of one file
         key = (about.st_dev, about.st_ino, part) if about.st_ino else (os.path.realpath(file_of(file)), part)
-        if key in seen:
+        if key in whose:
             raise InputError(
-                f"{where}: {ANNOTATION}{seen[key]} and {ANNOTATION}{rater} are the same file, {file}; give the mask of "
-                "each rater, and leave the cell empty of one who did not read the case"
+                f"{where}: {ANNOTATION}{whose[key]} and {ANNOTATION}{rater} are the same file, {file}; give the mask "
+                "of each rater, and leave the cell empty of one who did not read the case"
             )
-        seen[key] = rater
+        whose[key] = rater

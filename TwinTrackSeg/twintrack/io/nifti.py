@@ -123,7 +123,7 @@ def nifti_label_names(path: Path) -> dict[str, int]:
     names: dict[str, int] = {}
     for found in _LABEL.finditer(content[_HEADER.itemsize + 4 :].decode("utf-8", "replace")):
         name = (found[2] if found[2] is not None else unescape(found[3])).strip()
-        if name and names.setdefault(name, int(found[1])) != int(found[1]):
+        if name and int(found[1]) > 0 and names.setdefault(name, int(found[1])) != int(found[1]):
             raise InputError(f"gives the name {shown(name)} to two values; give names with --vessel-names")
     return names
 
@@ -147,13 +147,13 @@ def name_labels(path: Path, names: Mapping[str, int]) -> None:
     length = -(-(len(xml) + 8) // 16) * 16
     extension = struct.pack("<2i", length, _UNKNOWN) + xml.ljust(length - 8, b"\0")
     content = path.read_bytes()
-    packed = content.startswith(GZIP)
-    content = gzip.decompress(content) if packed else content
+    compressed = content.startswith(GZIP)
+    content = gzip.decompress(content) if compressed else content
     start = int(_parsed(content[: _HEADER.itemsize])[0]["vox_offset"])
     head = bytearray(content[: _HEADER.itemsize])
     struct.pack_into("<f", head, _HEADER.fields["vox_offset"][1], 352 + length)  # type: ignore[index]
     named = bytes(head) + b"\1\0\0\0" + extension + content[start:]
-    path.write_bytes(gzip.compress(named, compresslevel=6, mtime=0) if packed else named)
+    path.write_bytes(gzip.compress(named, compresslevel=6, mtime=0) if compressed else named)
 
 
 def _parsed(head: bytes) -> tuple[Any, str]:

@@ -130,6 +130,8 @@ def nrrd_segments(path: Path) -> tuple[Layout, tuple[NrrdSegment, ...]]:
         value = stated.get("LabelValue", "1")
         if not (layer.isdecimal() and int(layer) < layout.layers and value.isdecimal() and len(value) < 10):
             raise InputError(f"describes a segment {number} that it does not hold; save it again in 3D Slicer")
+        if int(value) == 0:
+            raise InputError("gives a segment the value 0 of what is around it; save it again in 3D Slicer")
         segments.append(NrrdSegment(stated.get("Name", ""), int(value), int(layer), _code(stated.get("Tags", ""))))
     return layout, tuple(segments)
 

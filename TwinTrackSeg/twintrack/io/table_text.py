@@ -33,7 +33,7 @@ _WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 
 @dataclass(frozen=True)
 class PackedTable:
-    """A table whose text is kept packed: a row takes kilobytes of memory, its packed text some ten bytes.
+    """A table whose text is kept compressed: a row takes kilobytes of memory, its compressed text some ten bytes.
 
     Attributes
     ----------
@@ -113,37 +113,37 @@ def pack_table(path: Path, is_header: Callable[[list[str]], bool]) -> PackedTabl
 
 
 def _as_utf8(stream: BinaryIO, path: Path) -> tuple[bytes, str]:
-    """Return the text in UTF-8, packed, and how it was encoded, if that has to be said."""
+    """Return the text in UTF-8, compressed, and how it was encoded, if that has to be said."""
     head = stream.read(4)
     if head in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
         raise InputError(f"{path}: is a text in UTF-32; save it as CSV with the encoding UTF-8")
     if head in _WORKBOOKS:
         raise InputError(f"{path}: is a workbook of a spreadsheet program; save it as CSV with the encoding UTF-8")
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return _packed(stream, path, "utf-16"), "as UTF-16"
+        return _compressed(stream, path, "utf-16"), "as UTF-16"
     try:
-        return _packed(stream, path, "utf-8-sig"), ""
+        return _compressed(stream, path, "utf-8-sig"), ""
     except UnicodeDecodeError as error:
         if head[:3] == codecs.BOM_UTF8:
             raise
         refused = error
     try:
-        return _packed(stream, path, "cp1252"), "as Latin-1"
+        return _compressed(stream, path, "cp1252"), "as Latin-1"
     except UnicodeDecodeError:  # a byte that stands for nothing there
         raise refused from None
 
 
-def _packed(stream: BinaryIO, path: Path, encoding: str) -> bytes:
+def _compressed(stream: BinaryIO, path: Path, encoding: str) -> bytes:
     stream.seek(0)
-    decoder, packed, left = codecs.getincrementaldecoder(encoding)(), io.BytesIO(), MAX_BYTES
-    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=3) as packer:
+    decoder, compressed, left = codecs.getincrementaldecoder(encoding)(), io.BytesIO(), MAX_BYTES
+    with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=3) as packer:
         while chunk := stream.read(1 << 20):
             left -= len(chunk)
             if left < 0:
                 raise InputError(f"{path}: is larger than the {MAX_BYTES:,} bytes that a manifest may have")
             packer.write(decoder.decode(chunk).encode("utf-8"))
         packer.write(decoder.decode(b"", final=True).encode("utf-8"))
-    return packed.getvalue()
+    return compressed.getvalue()
 
 
 def _separator(path: Path, text: bytes, is_header: Callable[[list[str]], bool]) -> tuple[str, int]:

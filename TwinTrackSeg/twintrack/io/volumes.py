@@ -8,6 +8,7 @@ then the voxels are read in one pass, with their checksum, and must be exactly a
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def check_single_file(path: str | Path) -> None:
     if not path.name.lower().endswith(FILE_ENDINGS):
         return
     try:
-        files = _layout(path).files
+        files = (nrrd_layout(path, layers=True) if path.name.lower().endswith(".nrrd") else _layout(path)).files
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
@@ -132,5 +133,6 @@ def write_volume(volume: Volume, path: str | Path, *, names: Mapping[str, int] |
             name_labels(Path(path), names)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); check folder and free space") from error
-    except (RuntimeError, UnicodeEncodeError) as error:
+    except (RuntimeError, UnicodeEncodeError, InputError, EOFError, zlib.error) as error:
+        # Of a file that it could not finish, ITK says nothing; it is missed when the names are put in.
         raise OutputError(f"{path}: cannot be written; check the folder, its permissions and the free space") from error

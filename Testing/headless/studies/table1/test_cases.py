@@ -131,9 +131,9 @@ def test_a_manifest_without_the_column_split_is_refused(tmp_path):
     ("extra", "message"),
     [
         ({"image": "mask.nii.gz"}, r"line 5: .*mask\.nii\.gz: values run from 1 to 1"),
-        ({"annotation_3": "other.nii.gz"}, r"line 5: .*other\.nii\.gz: annotation_3 lies on another grid"),
-        ({"annotation_3": "ct.nii.gz"}, r"line 5: .*ct\.nii\.gz: annotation_3 holds values other than 0 and 1"),
-        ({"vessels": "other.nii.gz"}, r"line 5: .*other\.nii\.gz: vessels lies on another grid"),
+        ({"annotation_3": "other.nii.gz"}, r"line 5: .*other\.nii\.gz: annotation_3 has as many voxels"),
+        ({"annotation_3": "ct.nii.gz"}, r"line 5: .*ct\.nii\.gz: holds negative values"),
+        ({"vessels": "other.nii.gz"}, r"line 5: .*other\.nii\.gz: the vessel map has as many voxels"),
     ],
 )
 def test_bad_volumes_are_named_with_row_and_file(tmp_path, extra, message):

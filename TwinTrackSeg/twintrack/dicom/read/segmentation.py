@@ -268,6 +268,8 @@ def _segments(
             segments.append(CodedSegment(number, name, _codes(item), Volume(mask, grid)))
     if not segments:
         raise InputError(f"{path}: describes no segment; export it again")
+    if owners is not None and not set(owners) <= {segment.number for segment in segments}:
+        raise InputError(f"{path}: has frames of segments that it does not describe; export it again")
     return tuple(segments)
 
 

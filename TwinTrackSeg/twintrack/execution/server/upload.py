@@ -99,6 +99,8 @@ def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Uplo
     for key in ("vessels", "calibrator"):
         if values[key] is not None:
             path = Path(values[key])
+            if path.is_dir():
+                raise InputError(f"{path}: a folder cannot be sent to a server; give the vessels as one file")
             # The result names the calibrator's file. One that is not there is missed by the server, in the usual words.
             there = f"{key}{_ending(path)}" if key == "vessels" else f"{key}/{path.name}"
             places[there], values[key] = values[key], there

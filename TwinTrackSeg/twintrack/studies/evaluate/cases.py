@@ -54,7 +54,7 @@ class MetricsRow:
 
 
 @dataclass(frozen=True)
-class _Case:
+class _ReadRow:
     """What is read of a case, on the grid of its probability map."""
 
     volumes: dict[str, Volume]
@@ -91,7 +91,7 @@ def score_rows(
     return scored, DrawnSketches(sketches)
 
 
-def _read(row: ManifestRow, drawn: Sequence[str], vessel_names: Mapping[str, int | str] | None) -> _Case:
+def _read(row: ManifestRow, drawn: Sequence[str], vessel_names: Mapping[str, int | str] | None) -> _ReadRow:
     """Read the volumes and the raters' masks of a case."""
     volumes: dict[str, Volume] = {}
     for column in ("probability", *(name for name in drawn if name == "score")):
@@ -112,10 +112,10 @@ def _read(row: ManifestRow, drawn: Sequence[str], vessel_names: Mapping[str, int
         masks, told = read_annotations(row, grid)
     except InputError as error:
         raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
-    return _Case(volumes, masks, names, (*notes, *told))
+    return _ReadRow(volumes, masks, names, (*notes, *told))
 
 
-def _score(row: ManifestRow, case: _Case) -> CaseMetrics:
+def _score(row: ManifestRow, case: _ReadRow) -> CaseMetrics:
     from twintrack.metrics import evaluate_case
 
     volumes = case.volumes

@@ -16,6 +16,7 @@ import numpy as np
 
 from twintrack.errors import InputError
 from twintrack.io.manifest import ManifestInputs, ManifestRows, scan_manifest
+from twintrack.labels import VESSEL_VALUES
 from twintrack.metrics import CandidatePool
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.raters import same_voxels_warning
@@ -80,6 +81,9 @@ def evaluate_manifest(
     """
     if bootstrap < 1:
         raise InputError(f"the number of bootstrap resamples must be at least 1, got {bootstrap}")
+    unknown = [name for name in vessel_names or () if name.upper() not in VESSEL_VALUES]
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no vessel of the protocol; it has {', '.join(VESSEL_VALUES)}")
     rows = _rows(manifest)
     others = None if compare is None else _rows(compare)
     if others is not None:
