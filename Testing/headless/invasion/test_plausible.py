@@ -40,7 +40,8 @@ def test_the_vessels_of_phantoms_pass_untouched(seed) -> None:
 )
 def test_real_vessels_pass(file, name) -> None:
     mask = read_volume(Path(str(DATA)) / "data" / "aorta" / f"{file}.nii.gz")
-    plausible_vessels(mask.with_array(mask.array.astype(np.int32)), {name: 1})
+    found, _ = plausible_vessels(mask.with_array(mask.array.astype(np.int32)), {name: 1})
+    assert np.array_equal(found.array != 0, mask.array != 0)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +60,11 @@ def test_organs_and_tumours_are_no_vessels(radii_mm, name, words) -> None:
 
 
 def test_a_vessel_that_the_volume_cuts_is_not_judged_by_its_length() -> None:
-    slab = np.zeros(GRID.shape, np.int32)
-    z, y, x = np.indices(GRID.shape)
-    slab[((x - 40) ** 2 + (y - 40) ** 2 <= 64) & (z < 6)] = 3
-    plausible_vessels(Volume(slab, GRID), {"AORTA": 3})
+    cut = shape((12, 12, 12), centre=(40, 40, 4)).astype(np.int32)  # 8 mm below its middle the volume ends
+    found, _ = plausible_vessels(Volume(cut, GRID), {"AORTA": 1})
+    assert np.array_equal(found.array, cut)
+    with pytest.raises(InputError, match="no tube"):  # the same piece away from the border
+        plausible_vessels(Volume(np.roll(cut, 20, axis=0), GRID), {"AORTA": 1})
 
 
 def test_stray_voxels_are_left_out_and_told_and_noise_is_refused() -> None:
@@ -81,7 +83,8 @@ def test_stray_voxels_are_left_out_and_told_and_noise_is_refused() -> None:
 
 
 def test_vessels_of_other_names_are_not_judged() -> None:
-    plausible_vessels(Volume(shape((50, 50, 50)).astype(np.int32), GRID), {"IVC": 1})
+    large = Volume(shape((50, 50, 50)).astype(np.int32), GRID)
+    assert plausible_vessels(large, {"IVC": 1}) == (large, ())
 
 
 def test_a_stray_voxel_at_the_border_does_not_hide_a_ball() -> None:
