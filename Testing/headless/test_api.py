@@ -225,6 +225,14 @@ def test_vessels_are_never_measured_by_numbers_that_nobody_named(segmented) -> N
         tt.measure_vessels(segmented.probability, segmented.labels)
 
 
+def test_stray_voxels_left_out_of_a_vessel_are_told() -> None:
+    case = tt.make_phantom(7)
+    stray = case.vessels.array.copy()
+    stray[0, 0, 0] = tt.VESSEL_VALUES["SMV"]
+    found = tt.measure_vessels(case.true_mhr, case.vessels.with_array(stray), tt.VESSEL_VALUES)
+    assert found.warnings == ("1 piece of SMV below 60 mm3 left out",)
+
+
 def test_a_result_is_short_to_look_at(segmented) -> None:
     assert len(repr(segmented)) < 120
     assert segmented == segmented

@@ -561,5 +561,6 @@ def measure_vessels(
     from twintrack.invasion.plausible import plausible_vessels
 
     check_names(names)
-    vessels, _ = plausible_vessels(checked_labels(vessels), names)
-    return measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
+    vessels, dropped = plausible_vessels(checked_labels(vessels), names)
+    found = measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
+    return dataclasses.replace(found, warnings=(*dropped, *found.warnings))
