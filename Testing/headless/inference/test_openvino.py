@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -121,13 +122,16 @@ def test_a_network_that_gives_other_values_than_torch_is_refused(fine: Stage, ca
     assert not cache.exists()
 
 
-def test_a_network_that_cannot_be_converted_is_refused(fine: Stage, cache: Path) -> None:
+def test_a_network_that_cannot_be_converted_is_refused_and_the_log_is_left_as_it_was(fine: Stage, cache: Path) -> None:
     class Odd(torch.nn.Module):
         def forward(self, patches: torch.Tensor) -> torch.Tensor:
             return torch.linalg.eigvals(patches[0, 0]).real
 
+    root = logging.getLogger()
+    before = (root.level, list(root.filters), list(root.handlers))
     with pytest.raises(CompilationError):
         compile_network(Odd, fine, "0" * 64)
+    assert (root.level, root.filters, root.handlers) == before
 
 
 def test_the_tests_own_cache_is_not_the_users() -> None:

@@ -149,13 +149,25 @@ def _convert(network: torch.nn.Module, stage: Stage) -> Any:
 
     # The trace records operations, not sizes, so the smallest input that passes all down-samplings will do.
     example = torch.zeros((1, 1, *_smallest_patch(stage)))
-    with torch.no_grad(), warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings(), _own_logging():
         warnings.simplefilter("ignore")  # on Python 3.14 torch advises against tracing
         traced = torch.jit.trace(network, example, check_trace=False)
         try:
             return openvino.convert_model(traced, input=[-1, 1, -1, -1, -1])
         except Exception as error:  # the converter's own kinds derive from nothing narrower
             raise CompilationError(_first_line(error)) from error
+
+
+@contextmanager
+def _own_logging() -> Iterator[None]:
+    """Keep the program's log as it is: OpenVINO's converter silences the root logger, for good where it fails."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, list(root.filters), list(root.handlers)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters[:], root.handlers[:] = filters, handlers
 
 
 def _first_line(error: Exception) -> str:
