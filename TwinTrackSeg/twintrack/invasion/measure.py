@@ -12,6 +12,7 @@ from scipy import ndimage
 from twintrack.errors import InputError
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.plane_contact import PLANE_AXES, REACH, Box, bounding_box, plane_contact_curves_deg
+from twintrack.invasion.contact import DEFAULT_CONTACT_MM
 from twintrack.invasion.geometry import FLOOR
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
@@ -47,7 +48,7 @@ def measure_invasion(
     names: Mapping[str, int],
     *,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
-    contact_mm: float | None = None,
+    contact_mm: float = DEFAULT_CONTACT_MM,
     rules: str = DEFAULT_RULES,
     searched: Volume | None = None,
     progress: Progress = no_progress,
@@ -119,7 +120,7 @@ def _measure_vessel(
     value: int,
     box: Box | None,
     levels: list[float],
-    contact_mm: float | None,
+    contact_mm: float,
     region: NDArray[np.bool_] | None,
 ) -> VesselInvasion:
     """Measure one vessel in its own box."""

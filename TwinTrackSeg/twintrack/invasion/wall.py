@@ -52,6 +52,8 @@ class VesselWall:
     level : numpy.ndarray
         Highest probability level at which the tumour touches the wall in section ``n`` and direction ``d``, in [0, 1];
         0 where there is no wall; shape (n, d).
+    level_less, level_more : numpy.ndarray
+        The same if the contact distance were half a voxel smaller or larger; shape (n, d).
     wall_mm : numpy.ndarray
         Distance from the middle to the wall; NaN where a direction runs into a branch; shape (n, d).
     area_mm2 : numpy.ndarray
@@ -67,6 +69,8 @@ class VesselWall:
     """
 
     level: Reals
+    level_less: Reals
+    level_more: Reals
     wall_mm: Reals
     area_mm2: Reals
     centre_lps_mm: Reals
@@ -81,9 +85,9 @@ class VesselWall:
         """Return the branches of several walls as one; without any, a wall without sections."""
         if not walls:
             table, points = np.zeros((0, 1)), np.zeros((0, 3))
-            return cls(table, table, table, points, points, points, points, np.zeros(0), np.zeros(0, dtype=np.int64))
-        names = ("level", "wall_mm", "area_mm2", "centre_lps_mm", "tangent_lps", "normal_lps", "binormal_lps")
-        tables = {name: np.concatenate([getattr(wall, name) for wall in walls]) for name in (*names, "step_mm")}
+            return cls(*[table] * 5, *[points] * 4, step_mm=np.zeros(0), branch=np.zeros(0, dtype=np.int64))
+        names = [name for name in cls.__dataclass_fields__ if name != "branch"]
+        tables = {name: np.concatenate([getattr(wall, name) for wall in walls]) for name in names}
         counts = [len(np.unique(wall.branch)) for wall in walls]
         before = np.cumsum([0, *counts[:-1]])
         numbers = [
