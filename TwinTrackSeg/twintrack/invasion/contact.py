@@ -36,8 +36,9 @@ MIN_WEIGHT = 0.1
 ALONG_SMOOTHING_VOXELS = 0.5
 """Gaussian width, in voxels along the vessel, that evens out the steps which the voxels cut into a tumour's border."""
 
-OUTLINE_SMOOTHING_MM = 1.0
-"""Gaussian width with which the outline is smoothed before its direction is taken."""
+OUTLINE_SMOOTHING_MM, NORMAL_SMOOTHING_MM = 0.5, 2.0
+"""Gaussian width, where the outline is furthest from the middle, with which it is smoothed before its length and its
+normals are taken."""
 
 ROWS = 64
 """Sections read at a time, which bounds the memory."""
@@ -156,14 +157,15 @@ def _outline(sections: Sections) -> tuple[Reals, Reals]:
     count = sections.wall_mm.shape[1]
     open_at = np.isnan(sections.wall_mm)
     wall_mm = np.where(open_at, np.nanmedian(sections.wall_mm, axis=1, keepdims=True), sections.wall_mm)
-    wall_mm = _smooth_outline(np.nan_to_num(wall_mm), OUTLINE_SMOOTHING_MM)
+    wall_mm = np.nan_to_num(wall_mm)
     turn = 2 * np.pi / count
-    slope_mm = (np.roll(wall_mm, -1, axis=1) - np.roll(wall_mm, 1, axis=1)) / 2
     ahead = np.roll(sections.direction, -(count // 4), axis=1)
-    outline = slope_mm[..., None] * sections.direction + (wall_mm * turn)[..., None] * ahead
+    even_mm = _smooth_outline(wall_mm, NORMAL_SMOOTHING_MM)
+    outward = (even_mm * turn)[..., None] * sections.direction - _slope_mm(even_mm)[..., None] * ahead
+    outward /= np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1e-12)
+    wall_mm = _smooth_outline(wall_mm, OUTLINE_SMOOTHING_MM)
+    outline = _slope_mm(wall_mm)[..., None] * sections.direction + (wall_mm * turn)[..., None] * ahead
     around_mm = np.linalg.norm(outline, axis=-1)
-    outward = (wall_mm * turn)[..., None] * sections.direction - slope_mm[..., None] * ahead
-    outward /= np.maximum(around_mm, 1e-12)[..., None]
     if len(wall_mm) < 2:
         return outward, np.where(open_at, 0.0, around_mm * sections.step_mm)
     point = sections.centre_mm[:, None] + wall_mm[..., None] * sections.direction
@@ -174,9 +176,14 @@ def _outline(sections: Sections) -> tuple[Reals, Reals]:
     return outward, np.where(open_at, 0.0, area)
 
 
+def _slope_mm(wall_mm: Reals) -> Reals:
+    """Return how much further the wall is from direction to direction (n, d)."""
+    return np.asarray((np.roll(wall_mm, -1, axis=1) - np.roll(wall_mm, 1, axis=1)) / 2)
+
+
 def _smooth_outline(wall_mm: Reals, sigma_mm: float) -> Reals:
-    """Smooth each outline (n, d) around, by about `sigma_mm` of it."""
+    """Smooth each outline (n, d) around, by about `sigma_mm` where it is furthest."""
     turn = 2 * np.pi / wall_mm.shape[1]
-    sigma = sigma_mm / np.maximum(np.median(wall_mm, axis=1) * turn, 1e-9)
+    sigma = sigma_mm / np.maximum(wall_mm.max(axis=1) * turn, 1e-9)
     # One filter for sections of about the same size: their widths differ little along a vessel.
     return np.asarray(ndimage.gaussian_filter1d(wall_mm, float(np.median(sigma)), axis=1, mode="wrap"))

@@ -46,6 +46,10 @@ RAYS = 16384
 WALL_SMOOTHING_MM = 0.75
 """Gaussian width with which the wall radius is smoothed along the vessel, against the steps of the voxels."""
 
+STEP_SHARE, MOST_SMOOTHING = 0.4, 0.8
+"""In thick slices both widths are this share of the distance at which a vessel meets the next slice, and at most so many
+slices: there the steps are as long as that."""
+
 
 @dataclass(frozen=True)
 class Sections:
@@ -82,7 +86,8 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
         whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
         # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
         whole_ones = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
-        points = resampled(smoothed(points[whole_ones] + shift[whole_ones], CENTRE_SMOOTHING_MM / STEP_MM), STEP_MM)
+        sigma_mm = _smoothing_mm(near, points, CENTRE_SMOOTHING_MM)
+        points = resampled(smoothed(points[whole_ones] + shift[whole_ones], sigma_mm / STEP_MM), STEP_MM)
     points = resampled(continued(replace(line, points_mm=points), near, piece), STEP_MM)
     wall_mm = _open_wall(near, points, reach_mm)
     tangent, direction = _tangent_and_fan(points, DIRECTIONS)
@@ -106,9 +111,19 @@ def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[
     wall_mm[rows] = _wall(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows])
     # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
     wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
-    wall_mm = ndimage.gaussian_filter1d(wall_mm, WALL_SMOOTHING_MM / STEP_MM, axis=0, mode="nearest")
+    sigma_mm = _smoothing_mm(near, points, WALL_SMOOTHING_MM)
+    wall_mm = ndimage.gaussian_filter1d(wall_mm, sigma_mm / STEP_MM, axis=0, mode="nearest")
     wall_mm[wall_mm > OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True)] = np.nan
     return wall_mm
+
+
+def _smoothing_mm(near: Neighbourhood, points: Points, least_mm: float) -> float:
+    """Return how far along the vessel the steps that the thickest voxel edge cuts into it are evened out."""
+    axis = int(np.argmax(near.spacing_mm))
+    edge_mm = float(near.spacing_mm[axis])
+    tangent, _, _ = transported_frames(points)
+    across = max(float(np.median(np.abs(tangent[:, axis]))), 1e-6)
+    return float(np.clip(STEP_SHARE * edge_mm / across, least_mm, max(least_mm, MOST_SMOOTHING * edge_mm)))
 
 
 def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.float64]]:
