@@ -1,8 +1,7 @@
 """At which probability levels the tumour touches each point of a vessel's wall.
 
 From each point of the wall the map is read outwards, along the wall's own normal, up to the contact distance. Nobody
-marks tumour in a lumen, so the map is first continued into it (see `twintrack.invasion.tumour_map`). A tumour drawn over
-the vessel is met from the inside, among the vessel's voxels.
+marks tumour in a lumen, so the map is first continued into it: see `twintrack.invasion.tumour_map`.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from scipy import ndimage
 
 from twintrack.invasion.geometry import FLOOR, Neighbourhood, directional_voxel_mm
 from twintrack.invasion.sections import Sections
-from twintrack.invasion.tumour_map import continued_into
+from twintrack.invasion.tumour_map import DRAWN_OVER, continued_into
 from twintrack.invasion.wall import VesselWall
 
 __all__ = ["DEFAULT_CONTACT_MM", "vessel_wall"]
@@ -29,9 +28,6 @@ INSIDE_VOXELS = 0.3
 
 STEP_MM = 0.45
 """Largest distance of the places at which the map is read along a ray."""
-
-MIN_WEIGHT = 0.1
-"""Least share of lumen voxels among the interpolated ones for a reading inside the lumen to count."""
 
 ALONG_SMOOTHING_VOXELS = 0.5
 """Gaussian width, in voxels along the vessel, that evens out the steps which the voxels cut into a tumour's border."""
@@ -58,10 +54,7 @@ def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float
     contact_mm : float
         Distance from the wall within which tumour counts as touching.
     """
-    lumen = near.vessel >= 0.5
-    around = continued_into(lumen, near.probability, near.known > 0, near.spacing_mm, FLOOR)
-    within = near.vessel * near.known
-    reader = _Reader(near, around, within, near.probability * within)
+    reader = _Reader(near)
     turned = near.geometry.direction_matrix.T
     walls = []
     for sections in branches:
@@ -90,14 +83,13 @@ def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float
 class _Reader:
     """Reads the levels of a branch off the maps of one neighbourhood."""
 
-    def __init__(
-        self,
-        near: Neighbourhood,
-        around: NDArray[np.float32],
-        within: NDArray[np.float32],
-        value_within: NDArray[np.float32],
-    ) -> None:
-        self._near, self._around, self._within, self._value_within = near, around, within, value_within
+    def __init__(self, near: Neighbourhood) -> None:
+        lumen = near.vessel >= 0.5
+        self._near = near
+        self._map = continued_into(lumen, near.probability, near.known > 0, near.spacing_mm, FLOOR)
+        drawn_over = bool(np.any(lumen & (near.probability >= DRAWN_OVER)))
+        # A map that knows of tumour in the lumen shows where it ends.
+        self._inside_voxels = 0.0 if drawn_over else INSIDE_VOXELS
 
     def levels(self, sections: Sections, outward: Reals, contact_mm: float) -> tuple[Reals, Reals, Reals]:
         """Return the touch levels up to the contact distance, and up to half a voxel less and more; (n, d) each."""
@@ -120,32 +112,22 @@ class _Reader:
         near = self._near
         voxel_mm = directional_voxel_mm(outward, near.spacing_mm)
         half_mm = voxel_mm / 2
-        start_mm = -INSIDE_VOXELS * np.minimum(voxel_mm, near.spacing_mm.min())
+        start_mm = -self._inside_voxels * np.minimum(voxel_mm, near.spacing_mm.min())
 
         def largest(first_mm: Reals, last_mm: Reals) -> Reals:
             count = int(np.ceil(float((last_mm - first_mm).max(initial=0.0)) / STEP_MM)) + 1
             result = np.zeros(voxel_mm.shape)
             for part in np.linspace(0.0, 1.0, max(count, 2)):
                 points = wall + (first_mm + part * (last_mm - first_mm))[..., None] * outward
-                np.maximum(result, near.sample(self._around, points), out=result)
+                np.maximum(result, near.sample(self._map, points), out=result)
             return result
 
         inner_mm = np.maximum(contact_mm - half_mm, 0.0)
         at = np.full(voxel_mm.shape, contact_mm)
-        less = np.maximum(largest(start_mm, inner_mm), self._inside(wall, outward, half_mm))
+        less = largest(start_mm, inner_mm)
         level = np.maximum(less, largest(inner_mm, at))
         more = np.maximum(level, largest(at, at + half_mm))
         return np.stack([less, level, more])
-
-    def _inside(self, wall: Reals, outward: Reals, half_mm: Reals) -> Reals:
-        """Return what is drawn over the lumen next to the wall."""
-        result = np.zeros(half_mm.shape)
-        for part in (0.0, 1.0):
-            points = wall - (part * half_mm)[..., None] * outward
-            weight = self._near.sample(self._within, points)
-            value = self._near.sample(self._value_within, points) / np.maximum(weight, MIN_WEIGHT)
-            np.maximum(result, np.where(weight >= MIN_WEIGHT, value, 0.0), out=result)
-        return result
 
 
 def _outline(sections: Sections) -> tuple[Reals, Reals]:

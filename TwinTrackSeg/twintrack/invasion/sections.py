@@ -11,7 +11,7 @@ from scipy import ndimage
 from twintrack.invasion.centreline import STEP_MM, CentreLine, continued
 from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed, transported_frames
 
-__all__ = ["DIRECTIONS", "Sections", "cross_sections"]
+__all__ = ["DIRECTIONS", "Sections", "cross_sections", "wall_distance_mm"]
 
 DIRECTIONS = 360
 """Directions in which the wall is looked at in each section, one degree apart."""
@@ -81,7 +81,7 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
     points = line.points_mm
     for _ in range(0 if line.from_axis else RECENTRINGS):
         _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-        wall_mm = _wall(near, points, direction, reach_mm)
+        wall_mm = wall_distance_mm(near, points, direction, reach_mm)
         shift = _towards_middle(wall_mm, direction, line.radius_mm)
         whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
         # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
@@ -102,13 +102,13 @@ def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[
     Sections that the tumour cannot touch are looked at in `CENTRING_DIRECTIONS` only.
     """
     _, fan = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-    rough_mm = _wall(near, points, fan, reach_mm)
+    rough_mm = wall_distance_mm(near, points, fan, reach_mm)
     step = DIRECTIONS // CENTRING_DIRECTIONS
     wall_mm = np.repeat(rough_mm, step, axis=1)
     wall_mm = np.roll(wall_mm, -(step // 2), axis=1)
     rows = near.touchable(points, rough_mm.max(axis=1))
     _, fan = _tangent_and_fan(points, DIRECTIONS)
-    wall_mm[rows] = _wall(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows])
+    wall_mm[rows] = wall_distance_mm(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows])
     # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
     wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
     sigma_mm = _smoothing_mm(near, points, WALL_SMOOTHING_MM)
@@ -133,7 +133,7 @@ def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.flo
     return tangent, np.cos(angle)[:, None] * normal[:, None, :] + np.sin(angle)[:, None] * binormal[:, None, :]
 
 
-def _wall(
+def wall_distance_mm(
     near: Neighbourhood,
     centre_mm: Points,
     direction: NDArray[np.float64],

@@ -13,7 +13,10 @@ from numpy.typing import NDArray
 from scipy import ndimage, sparse
 from scipy.sparse.linalg import cg
 
-__all__ = ["continued_into"]
+__all__ = ["DRAWN_OVER", "continued_into"]
+
+DRAWN_OVER = 0.5
+"""From this probability on a map that is not 0 in the lumen says that the tumour has grown there."""
 
 SURE_MM = 12.0
 """Lumen further than this from any tumour is left at 0."""
@@ -21,20 +24,26 @@ SURE_MM = 12.0
 ITERATIONS = 200
 TOLERANCE = 1e-3
 
+EVERY_NEIGHBOUR = np.ones((3, 3, 3), dtype=bool)
+
 Field = NDArray[np.float32]
 
 
 def continued_into(
-    hidden: NDArray[np.bool_], probability: Field, known: NDArray[np.bool_], spacing_mm: NDArray[np.float64], floor: float
+    lumen: NDArray[np.bool_],
+    probability: Field,
+    known: NDArray[np.bool_],
+    spacing_mm: NDArray[np.float64],
+    floor: float,
 ) -> Field:
-    """Return the map with the values of hidden voxels replaced by the smoothest continuation of those around them.
+    """Return the map with the lumen's values replaced by the smoothest continuation of those around it, if that is larger.
 
     Parameters
     ----------
-    hidden : numpy.ndarray of bool
-        The lumen; (z, y, x).
+    lumen : numpy.ndarray of bool
+        Voxels of the vessel; (z, y, x).
     probability : numpy.ndarray of float32
-        Tumour probability; what it says in hidden voxels is not looked at.
+        Tumour probability. A tumour drawn over the lumen (`DRAWN_OVER`) is continued like one outside.
     known : numpy.ndarray of bool
         Voxels of the volume.
     spacing_mm : numpy.ndarray
@@ -42,8 +51,11 @@ def continued_into(
     floor : float
         Probability below which a voxel cannot matter.
     """
-    result = np.where(hidden, np.float32(0), probability)
-    tumour = (result >= floor) & known
+    drawn_over = lumen & (probability >= DRAWN_OVER)
+    # Beside voxels that the tumour has taken the map knows of the tumour's border in the lumen.
+    hidden = lumen & ~(ndimage.binary_dilation(drawn_over, EVERY_NEIGHBOUR) if drawn_over.any() else drawn_over)
+    result = probability.copy()
+    tumour = (result >= floor) & known & ~hidden
     if not tumour.any() or not hidden.any():
         return result
     sampling = spacing_mm[::-1]
@@ -53,22 +65,22 @@ def continued_into(
         slice(max(int(p.min()) - r, 0), min(int(p.max()) + r + 1, n))
         for p, r, n in zip(places, reach, hidden.shape, strict=True)
     )
-    part, lumen = result[box].astype(np.float64), hidden[box]
-    unknown = np.flatnonzero(lumen)
-    if len(unknown) == 0 or lumen.all():
+    part, inside = result[box].astype(np.float64), hidden[box]
+    unknown = np.flatnonzero(inside)
+    if len(unknown) == 0 or inside.all():
         return result
-    nearest = ndimage.distance_transform_edt(lumen, sampling, return_distances=False, return_indices=True)
+    nearest = ndimage.distance_transform_edt(inside, sampling, return_distances=False, return_indices=True)
     start = ndimage.gaussian_filter(part[tuple(nearest)], 1.0)
     # Where an equation for the bending of every voxel in or beside the lumen is asked for, its neighbours take part.
     laplacian = _laplacian(part.shape, sampling)
-    rows = ndimage.binary_dilation(lumen).ravel()
+    rows = ndimage.binary_dilation(inside).ravel()
     equations = laplacian[np.flatnonzero(rows)]
     inner = equations[:, unknown]
-    fixed = np.where(lumen, 0.0, part).ravel()
+    fixed = np.where(inside, 0.0, part).ravel()
     right = -(equations @ fixed)
     matrix = (inner.T @ inner).tocsr()
     solved, _ = cg(matrix, inner.T @ right, x0=start.ravel()[unknown], rtol=TOLERANCE, maxiter=ITERATIONS)
-    part.ravel()[unknown] = np.clip(solved, 0.0, 1.0)
+    part.ravel()[unknown] = np.maximum(part.ravel()[unknown], np.clip(solved, 0.0, 1.0))
     result[box] = part
     return result
 

@@ -11,6 +11,7 @@ from scipy.spatial import cKDTree
 
 from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.centreline import centre_lines
+from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
 from twintrack.invasion.geometry import Neighbourhood
 from twintrack.invasion.sections import Sections, cross_sections
@@ -73,7 +74,10 @@ def measure_wall(
     """
     shape = probability.array.shape
     spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1])
-    reach = np.ceil(max(contact_mm + float(spacing_mm.max()) / 2, float(spacing_mm.max())) / spacing_mm).astype(np.int64) + EDGE_VOXELS
+    reach = (
+        np.ceil(max(contact_mm + float(spacing_mm.max()) / 2, float(spacing_mm.max())) / spacing_mm).astype(np.int64)
+        + EDGE_VOXELS
+    )
     zone = _zone(probability, _grown(box, reach, shape), floor)
     near = None if zone is None else _common(box, _grown(zone, np.ceil(MARGIN_MM / spacing_mm).astype(np.int64), shape))
     if near is None:
@@ -81,6 +85,25 @@ def measure_wall(
     start = np.array([s.start for s in near]) - EDGE_VOXELS
     stop = np.array([s.stop for s in near]) + EDGE_VOXELS
     inside = _window(mask, box, shape, start, stop)
+    pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
+    whole = Neighbourhood.around(probability.array, inside, probability.geometry, start)
+    lumen = complete_lumen(whole, [sections for piece in pieces for sections in piece.branches])
+    if lumen.added_ml:
+        inside = lumen.vessel >= 0.5
+        pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
+    return _together(pieces, large, count, lumen)
+
+
+def _measured_pieces(
+    probability: Volume,
+    inside: NDArray[np.bool_],
+    start: NDArray[np.int64],
+    reach: NDArray[np.int64],
+    contact_mm: float,
+    floor: float,
+) -> tuple[list[_Piece], int, int]:
+    """Measure every piece that the tumour could touch; also return how many are no stray voxels, and how many there are."""
+    shape = probability.array.shape
     labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOUR)
     voxels = np.bincount(labelled.ravel(), minlength=1)[1:]
     large = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
@@ -93,8 +116,8 @@ def measure_wall(
         outer = _grown(_box(low + start, high + start), reach, shape)
         if _zone(probability, outer, floor) is not None:
             around = Neighbourhood.around(probability.array, inside[place], probability.geometry, start + low)
-            found.append(_measure_piece(around, labelled[place] == number, contact_mm))
-    return _together(found, len(large), count)
+            found.append(_measure_piece(around, labelled[place] == number, contact_mm, low[::-1] * around.spacing_mm))
+    return found, len(large), count
 
 
 @dataclass(frozen=True)
@@ -106,10 +129,13 @@ class _Piece:
     from_axis: bool
     cut: bool
     touching: float
+    branches: list[Sections]
 
 
-def _measure_piece(near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float) -> _Piece:
-    """Measure one connected piece of a vessel."""
+def _measure_piece(
+    near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float, offset_mm: NDArray[np.float64]
+) -> _Piece:
+    """Measure one connected piece of a vessel; its branches are moved by `offset_mm`."""
     lines = centre_lines(near, piece)
     branches = without_other_branches([cross_sections(near, line, piece) for line in lines])
     return _Piece(
@@ -118,10 +144,11 @@ def _measure_piece(near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: fl
         from_axis=lines[0].from_axis,
         cut=bool(np.any(piece & (near.known == 0))),
         touching=float(near.probability[ndimage.binary_dilation(piece)].max(initial=0.0)),
+        branches=[replace(sections, centre_mm=sections.centre_mm + offset_mm) for sections in branches],
     )
 
 
-def _together(measured: list[_Piece], large: int, count: int) -> MeasuredVessel:
+def _together(measured: list[_Piece], large: int, count: int, lumen: Completion) -> MeasuredVessel:
     """Join the pieces and note what limits the measurement."""
     notes = [
         f"a piece of {piece.voxels} voxel(s) has no usable centre line; its longest extent was used"
@@ -132,6 +159,15 @@ def _together(measured: list[_Piece], large: int, count: int) -> MeasuredVessel:
         notes.append(f"the vessel mask is in {large} pieces near the tumour")
     if large < count:
         notes.append(f"{count - large} stray pieces of the vessel mask were ignored")
+    if lumen.added_ml:
+        notes.append(
+            f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label; completed from the vessel before and behind"
+        )
+    if lumen.narrowed is not None:
+        notes.append(
+            f"under the tumour the lumen narrows to {100 * lumen.narrowed:.0f} % of its area; where the tumour's label "
+            "has taken it, the contact is larger than shown"
+        )
     if any(piece.cut for piece in measured):
         notes.append("the volume's edge cuts the vessel; contact beyond it is not known")
     wall = VesselWall.joined([piece.wall for piece in measured if len(piece.wall.level)])

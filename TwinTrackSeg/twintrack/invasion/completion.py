@@ -1,0 +1,281 @@
+"""Lumen that a tumour's label has taken: found and put back from the healthy vessel before and behind.
+
+Maps with one label a voxel cannot hold a vessel under a tumour: where the tumour has grown around or over a vessel its
+label dents or interrupts the lumen, and contact read off the rest is far too small. Where a vessel is whole on both sides
+of the tumour its course and outline are continued from one side to the other; of that tube only voxels that the map calls
+tumour are added, and nothing at all where the mask is not clearly dented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from scipy.spatial import cKDTree
+
+from twintrack.invasion.centreline import STEP_MM
+from twintrack.invasion.geometry import Neighbourhood, Points, transported_frames
+from twintrack.invasion.sections import Sections, wall_distance_mm
+
+__all__ = ["Completion", "complete_lumen"]
+
+TUMOUR_LEVEL = 0.5
+"""Maps with one label a voxel give it to the tumour from this level on."""
+
+STRETCH_MM = 6.0
+"""Healthy vessel on each side from which course and outline are taken."""
+
+LEAST_STRETCH_MM = 2.5
+"""Least healthy vessel on a side."""
+
+MOST_BRIDGED_MM = 50.0
+"""Longest stretch that is put back."""
+
+MOST_TURN_DEG = 70.0
+"""Largest angle between a healthy side's direction and the way to the other side."""
+
+MOST_WIDER = 2.0
+"""Sides that differ in width by more than this are not the same vessel."""
+
+FREE_MARGIN_VOXELS = 1.5
+"""A section is healthy if the tumour is this much further from its middle than the wall is."""
+
+DENT_VOXELS = 1.3
+"""A dent is shown by added voxels that lie this far from the mask; less is the voxels' own roughness."""
+
+MOST_MISFIT_MM = 1.0
+"""Where the lumen is not touched, the tube must lie this close to the mask (or one voxel), or it is not believed."""
+
+NARROWED = 0.7
+"""Where nothing can be put back, a lumen narrower than this share of its healthy area under the tumour is told."""
+
+FAN = 72
+"""Directions of an outline."""
+
+LABEL_TOUCHING = np.ones((3, 3, 3), dtype=bool)
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What became of the lumen under a tumour.
+
+    Attributes
+    ----------
+    vessel : numpy.ndarray of float32
+        The mask with what was added, 1 in the vessel; (z, y, x).
+    added_ml : float
+        Volume of lumen put back.
+    narrowed : float or None
+        Least share of its healthy area that the lumen has under the tumour, where it was clearly narrowed and nothing
+        could be put back.
+    """
+
+    vessel: NDArray[np.float32]
+    added_ml: float
+    narrowed: float | None
+
+
+@dataclass(frozen=True)
+class _End:
+    """The healthy vessel on one side of the tumour; its points run towards the tumour."""
+
+    points_mm: Points
+    wall_mm: NDArray[np.float64]
+    branch: int
+
+    @property
+    def direction(self) -> Points:
+        way = self.points_mm[-1] - self.points_mm[0]
+        return np.asarray(way / max(float(np.linalg.norm(way)), 1e-9))
+
+    @property
+    def radius_mm(self) -> float:
+        return float(np.nanmedian(self.wall_mm))
+
+
+def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Completion:
+    """Put back lumen that the tumour's label has taken.
+
+    Parameters
+    ----------
+    near : Neighbourhood
+        Vessel and tumour.
+    branches : sequence of Sections
+        Cross-sections of the vessel as it is drawn.
+    """
+    mask = near.vessel >= 0.5
+    tumour = (near.probability >= TUMOUR_LEVEL) & ~mask
+    if not np.any(ndimage.binary_dilation(mask, LABEL_TOUCHING) & tumour):
+        return Completion(near.vessel, 0.0, None)
+    surface = cKDTree(_places_mm(near, tumour & ~ndimage.binary_erosion(tumour)))
+    free = [_free(near, sections, surface) for sections in branches]
+    whole = mask.copy()
+    for first, second in _pairs(branches, free, surface):
+        found = _bridge(near, first, second, mask, tumour)
+        if found is not None:
+            whole |= found
+    added = whole & ~mask
+    if added.any():
+        volume_ml = float(np.count_nonzero(added)) * near.geometry.voxel_ml
+        return Completion(whole.astype(np.float32), volume_ml, None)
+    return Completion(near.vessel, 0.0, _narrowed(branches, free))
+
+
+def _places_mm(near: Neighbourhood, mask: NDArray[np.bool_]) -> Points:
+    """Return the local points of a mask's voxels; shape (n, 3)."""
+    return np.asarray(np.argwhere(mask)[:, ::-1] * near.spacing_mm)
+
+
+def _free(near: Neighbourhood, sections: Sections, tumour: cKDTree) -> NDArray[np.bool_]:
+    """Tell which sections the tumour does not touch; shape (n,)."""
+    widest_mm = np.nanmax(sections.wall_mm, axis=1, initial=0.0)
+    distance_mm, _ = tumour.query(sections.centre_mm)
+    result: NDArray[np.bool_] = distance_mm > widest_mm + FREE_MARGIN_VOXELS * float(near.spacing_mm.max())
+    return result
+
+
+def _pairs(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]], tumour: cKDTree) -> list[tuple[_End, _End]]:
+    """Return the two healthy sides of every touched stretch, also of one that has parted the vessel."""
+    pairs: list[tuple[_End, _End]] = []
+    loose: list[_End] = []
+    for number, (sections, healthy) in enumerate(zip(branches, free, strict=True)):
+        if not healthy.any():
+            continue
+        runs = _runs(healthy, round(LEAST_STRETCH_MM / STEP_MM))
+        for (_, stop), (start, _) in zip(runs[:-1], runs[1:], strict=True):
+            pairs.append((_end(sections, number, stop, -1), _end(sections, number, start - 1, 1)))
+        if runs:
+            loose += [_end(sections, number, runs[-1][1], -1), _end(sections, number, runs[0][0] - 1, 1)]
+    reach_mm = MOST_BRIDGED_MM / 2
+    loose = [end for end in loose if tumour.query(end.points_mm[-1])[0] < reach_mm]
+    options = [
+        (cost, i, j)
+        for i, one in enumerate(loose)
+        for j, other in enumerate(loose)
+        if i < j and one.branch != other.branch and (cost := _bend(one, other)) is not None
+    ]
+    taken: set[int] = set()
+    for _, i, j in sorted(options):
+        if not taken & {i, j}:
+            taken |= {i, j}
+            pairs.append((loose[i], loose[j]))
+    return pairs
+
+
+def _runs(flags: NDArray[np.bool_], least: int) -> list[tuple[int, int]]:
+    """Return start and stop of the stretches that are true, `least` long at least."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(np.int8), [0]])))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2) if b - a >= least]
+
+
+def _end(sections: Sections, branch: int, place: int, step: int) -> _End:
+    """Return the stretch that ends before section `place`, coming from higher numbers if `step` is 1."""
+    count = round(STRETCH_MM / STEP_MM)
+    rows = np.arange(place - count, place) if step < 0 else np.arange(place + count, place, -1)
+    rows = rows[(rows >= 0) & (rows < len(sections.centre_mm))]
+    return _End(sections.centre_mm[rows], sections.wall_mm[rows], branch)
+
+
+def _bend(one: _End, other: _End) -> float | None:
+    """Return how much a vessel would turn from one end to the other, in degrees; None if it cannot."""
+    way = other.points_mm[-1] - one.points_mm[-1]
+    length_mm = float(np.linalg.norm(way))
+    if not 0 < length_mm <= MOST_BRIDGED_MM or len(one.points_mm) < 2 or len(other.points_mm) < 2:
+        return None
+    turns = [
+        float(np.degrees(np.arccos(np.clip(end.direction @ way * sign / length_mm, -1, 1))))
+        for end, sign in ((one, 1), (other, -1))
+    ]
+    wider = max(one.radius_mm, other.radius_mm) / max(min(one.radius_mm, other.radius_mm), 1e-6)
+    return sum(turns) if max(turns) <= MOST_TURN_DEG and wider <= MOST_WIDER else None
+
+
+def _bridge(
+    near: Neighbourhood, one: _End, other: _End, mask: NDArray[np.bool_], tumour: NDArray[np.bool_]
+) -> NDArray[np.bool_] | None:
+    """Return the tumour's voxels within the tube from one healthy side to the other; None if the lumen has no dent."""
+    if _bend(one, other) is None:
+        return None
+    line, healthy = _course(one, other)
+    tangent, normal, binormal = transported_frames(line)
+    turn = np.arange(FAN) * (2 * np.pi / FAN)
+    fan = np.cos(turn)[:, None] * normal[:, None] + np.sin(turn)[:, None] * binormal[:, None]
+    outlines = []
+    for rows in healthy:
+        reach_mm = 3 * max(one.radius_mm, other.radius_mm) + float(near.spacing_mm.max())
+        outlines.append(np.median(wall_distance_mm(near, line[rows], fan[rows], reach_mm), axis=0))
+    share = np.clip((np.arange(len(line)) - healthy[0].stop) / max(healthy[1].start - healthy[0].stop, 1), 0, 1)
+    tube_mm = (1 - share)[:, None] * outlines[0] + share[:, None] * outlines[1]
+    between = slice(healthy[0].stop, healthy[1].start)
+    if not _fits(near, line[between], fan[between], tube_mm[between], tumour):
+        return None
+    places = np.argwhere(tumour)
+    points = places[:, ::-1] * near.spacing_mm
+    nearest_mm, nearest = cKDTree(line).query(points, distance_upper_bound=float(tube_mm.max()) + STEP_MM)
+    close = np.isfinite(nearest_mm) & (nearest < len(line))
+    places, points, nearest = places[close], points[close], nearest[close]
+    offset = points - line[nearest]
+    x, y = (np.einsum("nk,nk->n", offset, part[nearest]) for part in (normal, binormal))
+    column = np.rint(np.arctan2(y, x) / (2 * np.pi / FAN)).astype(int) % FAN
+    inside = np.hypot(x, y) <= tube_mm[nearest, column]
+    added = np.zeros(mask.shape, dtype=bool)
+    added[tuple(places[inside].T)] = True
+    if not inside.any():
+        return None
+    edge = cKDTree(_places_mm(near, mask & ~ndimage.binary_erosion(mask)))
+    depth_mm, _ = edge.query(points[inside])
+    return added if depth_mm.max() > DENT_VOXELS * float(near.spacing_mm.min()) else None
+
+
+def _course(one: _End, other: _End) -> tuple[Points, tuple[slice, slice]]:
+    """Return the line through both healthy sides and the cubic between them, and which part of it is either side."""
+    start, stop = one.points_mm[-1], other.points_mm[-1]
+    chord_mm = float(np.linalg.norm(stop - start))
+    half = np.arccos(np.clip(one.direction @ -other.direction, -1, 1)) / 2
+    # The cubic of Hermite follows an arc of a circle if its end tangents are about as long as the arc.
+    length_mm = chord_mm * float(half / np.sin(half)) if half > 1e-3 else chord_mm
+    t = np.linspace(0, 1, max(int(np.ceil(length_mm / STEP_MM)), 2) + 1)[1:-1, None]
+    cubic = (
+        (2 * t**3 - 3 * t**2 + 1) * start
+        + (t**3 - 2 * t**2 + t) * length_mm * one.direction
+        + (3 * t**2 - 2 * t**3) * stop
+        - (t**3 - t**2) * length_mm * other.direction
+    )
+    line = np.concatenate([one.points_mm, cubic, other.points_mm[::-1]])
+    return line, (slice(0, len(one.points_mm)), slice(len(one.points_mm) + len(cubic), len(line)))
+
+
+def _fits(
+    near: Neighbourhood, line: Points, fan: NDArray[np.float64], tube_mm: NDArray[np.float64], tumour: NDArray[np.bool_]
+) -> bool:
+    """Tell whether the tube follows the mask where no tumour is beside it."""
+    inside = near.sample(near.vessel, line) >= 0.5
+    if not inside.any():
+        return True
+    line, fan, tube_mm = line[inside], fan[inside], tube_mm[inside]
+    wall_mm = wall_distance_mm(near, line, fan, 2 * float(tube_mm.max()))
+    beyond = line[:, None] + (wall_mm + float(near.spacing_mm.max()))[..., None] * fan
+    untouched = near.sample(tumour.astype(np.float32), beyond) < 0.05
+    if not untouched.any():
+        return True
+    misfit_mm = float(np.median(np.abs(wall_mm - tube_mm)[untouched]))
+    return misfit_mm <= max(MOST_MISFIT_MM, float(near.spacing_mm.min()))
+
+
+def _narrowed(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]]) -> float | None:
+    """Return the least share of a healthy branch's area under the tumour, if it is clearly smaller."""
+    least = 1.0
+    for sections, healthy in zip(branches, free, strict=True):
+        if not healthy.any():
+            continue
+        area = np.nanmean(sections.wall_mm**2, axis=1)
+        healthy_area = float(np.median(area[healthy]))
+        # At the ends of a branch sections are cut.
+        ends = round(np.sqrt(healthy_area) / STEP_MM)
+        touched = np.flatnonzero(~healthy[ends : len(healthy) - ends]) + ends
+        if len(touched):
+            least = min(least, float(area[touched].min()) / healthy_area)
+    return least if least < NARROWED else None
