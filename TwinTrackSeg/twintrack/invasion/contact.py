@@ -149,13 +149,13 @@ def _outline(sections: Sections) -> tuple[Reals, Reals]:
     outline = _slope_mm(wall_mm)[..., None] * sections.direction + (wall_mm * turn)[..., None] * ahead
     around_mm = np.linalg.norm(outline, axis=-1)
     if len(wall_mm) < 2:
-        return outward, np.where(open_at, 0.0, around_mm * sections.step_mm)
+        return outward, np.where(open_at | sections.elsewhere, 0.0, around_mm * sections.step_mm)
     point = sections.centre_mm[:, None] + wall_mm[..., None] * sections.direction
     step = np.gradient(point, axis=0)
     # A section behind its neighbour, on the inner side of a sharp bend, stands for nothing.
     forward = np.einsum("ndk,nk->nd", step, sections.tangent) > 0
     area = np.linalg.norm(np.cross(outline, step), axis=-1) * forward
-    return outward, np.where(open_at, 0.0, area)
+    return outward, np.where(open_at | sections.elsewhere, 0.0, area)
 
 
 def _slope_mm(wall_mm: Reals) -> Reals:

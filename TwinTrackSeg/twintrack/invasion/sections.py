@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
-from twintrack.invasion.centreline import STEP_MM, CentreLine, continued
+from twintrack.invasion.centreline import BACK_STEPS, EXTENSION_STEPS, STEP_MM, CentreLine
 from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed, transported_frames
 
 __all__ = ["DIRECTIONS", "Sections", "cross_sections", "wall_distance_mm"]
@@ -36,6 +37,12 @@ CENTRE_SMOOTHING_MM = 1.5
 
 HALVINGS = 2
 """Times the stretch of one voxel in which a direction leaves the vessel is halved, before interpolating in it."""
+
+STEERING = 0.7
+"""Share of the way to the middle of a section that the continued line takes at each step."""
+
+MOST_LONGER, LEAST_WIDTH = 1.3, 0.7
+"""Beyond the trusted line a section is odd if it is this much more elongated, or narrower, than the sections there."""
 
 GUESS_VOXELS = 1.5
 """Where the wall is already known in neighbouring directions, it is first looked for this far around."""
@@ -66,6 +73,8 @@ class Sections:
         Distance from the middle to the wall; NaN where a direction runs into a branch; shape (n, d).
     step_mm : float
         Distance of neighbouring sections.
+    elsewhere : numpy.ndarray of bool
+        Wall that belongs to another branch, in whose sections its area counts; shape (n, d).
     """
 
     centre_mm: Points
@@ -73,6 +82,7 @@ class Sections:
     direction: NDArray[np.float64]
     wall_mm: NDArray[np.float64]
     step_mm: float
+    elsewhere: NDArray[np.bool_]
 
 
 def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool_]) -> Sections:
@@ -88,12 +98,73 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
         whole_ones = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
         sigma_mm = _smoothing_mm(near, points, CENTRE_SMOOTHING_MM)
         points = resampled(smoothed(points[whole_ones] + shift[whole_ones], sigma_mm / STEP_MM), STEP_MM)
-    points = resampled(continued(replace(line, points_mm=points), near, piece), STEP_MM)
+    trusted = points
+    points = resampled(_continued(near, line, points, piece, reach_mm), STEP_MM)
     wall_mm = _open_wall(near, points, reach_mm)
     tangent, direction = _tangent_and_fan(points, DIRECTIONS)
-    inside = near.in_volume(points)
+    inside = near.in_volume(points) & _upright(points, wall_mm, trusted)
     step_mm = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
-    return Sections(points[inside], tangent[inside], direction[inside], wall_mm[inside], step_mm)
+    wall_mm = wall_mm[inside]
+    nowhere = np.zeros(wall_mm.shape, dtype=np.bool_)
+    return Sections(points[inside], tangent[inside], direction[inside], wall_mm, step_mm, nowhere)
+
+
+def _continued(
+    near: Neighbourhood, line: CentreLine, points: Points, piece: NDArray[np.bool_], reach_mm: float
+) -> Points:
+    """Return the points, continued at free ends step by step in the middle of the lumen until they leave the piece."""
+    if line.from_axis:
+        return points
+    inside = piece.astype(np.float32)
+    for _ in range(2):  # the end, and then, turned around, the start
+        if line.free_start or _ == 0:
+            way = list(points)
+            for _step in range(EXTENSION_STEPS):
+                back = np.asarray(way[-BACK_STEPS:])
+                ahead = back[-1] - back[0]
+                length_mm = float(np.linalg.norm(ahead))
+                if length_mm == 0:
+                    break
+                ahead /= length_mm
+                place = way[-1] + STEP_MM * ahead
+                if near.sample(inside, place[None])[0] < 0.5:
+                    break
+                fan = _fan_across(ahead, CENTRING_DIRECTIONS)[None]
+                wall_mm = wall_distance_mm(near, place[None], fan, reach_mm)
+                way.append(place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0])
+            points = np.asarray(way)
+        points = points[::-1]
+    return points
+
+
+def _fan_across(tangent: Points, count: int) -> NDArray[np.float64]:
+    """Return evenly spaced unit vectors across one unit tangent; shape (count, 3)."""
+    normal = np.eye(3)[np.argmin(np.abs(tangent))]
+    normal = normal - (normal @ tangent) * tangent
+    normal /= np.linalg.norm(normal)
+    angle = np.arange(count)[:, None] * (2 * np.pi / count)
+    return np.asarray(np.cos(angle) * normal + np.sin(angle) * np.cross(tangent, normal))
+
+
+def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> NDArray[np.bool_]:
+    """Tell which sections stand across the vessel: where it turns before it ends, a straight continuation does not.
+
+    There its sections are long and then cut by the vessel's end. Sections of the `trusted` line all count.
+    """
+    own = cKDTree(trusted).query(points)[0] <= STEP_MM
+    result = np.ones(len(points), dtype=bool)
+    if own.all() or not own.any():
+        return result
+    middle_mm = np.nanmedian(wall_mm, axis=1)
+    longer = np.nanmax(wall_mm, axis=1) / np.maximum(middle_mm, 1e-6)
+    odd = (longer > MOST_LONGER * np.median(longer[own])) | (middle_mm < LEAST_WIDTH * np.median(middle_mm[own]))
+    first, last = np.flatnonzero(own)[[0, -1]]
+    before, after = np.flatnonzero(odd[:first]), last + 1 + np.flatnonzero(odd[last + 1 :])
+    if len(before):
+        result[: before[-1] + 1] = False
+    if len(after):
+        result[after[0] :] = False
+    return result
 
 
 def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[np.float64]:

@@ -241,7 +241,7 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
     radii_mm = [np.nanmedian(sections.wall_mm, axis=1) for sections in branches]
     lines = [(cKDTree(sections.centre_mm), radius) for sections, radius in zip(branches, radii_mm, strict=True)]
     result = []
-    for sections, radius_mm in zip(branches, radii_mm, strict=True):
+    for number, (sections, radius_mm) in enumerate(zip(branches, radii_mm, strict=True)):
         row, column = np.nonzero(sections.wall_mm > FAR_RATIO * radius_mm[:, None])
         wall_mm = sections.wall_mm.copy()
         far_mm = wall_mm[row, column]
@@ -252,5 +252,18 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
             gap_mm, nearest = tree.query(points)
             taken = gap_mm / other_mm[nearest] < CLEARLY_NEARER * far_mm / radius_mm[row]
             wall_mm[row[taken], column[taken]] = np.nan
-        result.append(replace(sections, wall_mm=wall_mm))
+        others = lines[:number] + lines[number + 1 :]
+        result.append(replace(sections, wall_mm=wall_mm, elsewhere=_elsewhere(sections, radius_mm, others)))
+    return result
+
+
+def _elsewhere(
+    sections: Sections, radius_mm: NDArray[np.float64], others: list[tuple[cKDTree, NDArray[np.float64]]]
+) -> NDArray[np.bool_]:
+    """Tell which points of the wall lie nearer, in radii of the vessel there, to another branch; shape (n, d)."""
+    result = np.zeros(sections.wall_mm.shape, dtype=np.bool_)
+    points = sections.centre_mm[:, None] + np.nan_to_num(sections.wall_mm)[..., None] * sections.direction
+    for tree, other_mm in others:
+        gap_mm, nearest = tree.query(points)
+        result |= gap_mm / other_mm[nearest] < sections.wall_mm / radius_mm[:, None]
     return result
