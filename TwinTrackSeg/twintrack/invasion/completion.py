@@ -150,6 +150,9 @@ def _pairs(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]], tumo
         if runs:
             loose += [_end(sections, number, runs[-1][1], -1), _end(sections, number, runs[0][0] - 1, 1)]
     reach_mm = MOST_BRIDGED_MM / 2
+    least = LEAST_STRETCH_MM / STEP_MM
+    pairs = [pair for pair in pairs if all(len(end.points_mm) >= least for end in pair)]
+    loose = [end for end in loose if len(end.points_mm) >= least]
     loose = [end for end in loose if tumour.query(end.points_mm[-1])[0] < reach_mm]
     options = [
         (cost, i, j)
@@ -176,6 +179,9 @@ def _end(sections: Sections, branch: int, place: int, step: int) -> _End:
     count = round(STRETCH_MM / STEP_MM)
     rows = np.arange(place - count, place) if step < 0 else np.arange(place + count, place, -1)
     rows = rows[(rows >= 0) & (rows < len(sections.centre_mm))]
+    closed = ~np.isnan(sections.wall_mm[rows]).any(axis=1)
+    # Beside a confluence the outline is not the vessel's own.
+    rows = rows[np.flatnonzero(~closed)[-1] + 1 :] if not closed.all() else rows
     return _End(sections.centre_mm[rows], sections.wall_mm[rows], branch)
 
 

@@ -126,6 +126,15 @@ class VesselWall:
         counts = np.searchsorted(falling, -(thresholds - LEVEL_TOLERANCE), side="right")
         return np.asarray(counts * (360.0 / self.directions), dtype=np.float64)
 
+    def angles_by_half_a_voxel_deg(self, thresholds: Reals) -> tuple[Reals, Reals]:
+        """Return the contact angle at every threshold if the mask were half a voxel smaller, and larger."""
+        counts = [
+            np.array([(table >= level - LEVEL_TOLERANCE).sum(axis=1).max(initial=0) for level in thresholds])
+            for table in (self.level_less, self.level_more)
+        ]
+        less, more = (count * (360.0 / self.directions) for count in counts)
+        return less, more
+
     @property
     def level_of_count(self) -> Reals:
         """Largest level at which some section has at least ``k`` touched directions, for k = 0 ... d; k = 0 gives 1."""
