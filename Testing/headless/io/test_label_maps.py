@@ -232,7 +232,7 @@ def test_of_a_results_segmentation_the_whole_vessels_are_read(vessels, folder, g
     assert found.names["SMA"] == 5
     assert np.array_equal(found.labels.array, vessels.array)
     assert found.notes[0].startswith("the vessel map: vessels.nii.gz read in place of segmentation.nii.gz")
-    assert read_vessel_map(folder / "vessels.nii.gz").notes == found.notes[1:]
+    assert read_vessel_map(folder / "vessels.nii.gz", given).notes == found.notes[1:]
 
 
 def test_values_are_those_of_the_given_file_and_a_tumour_over_vessels_is_told(folder) -> None:

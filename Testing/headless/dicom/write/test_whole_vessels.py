@@ -48,7 +48,7 @@ def volumes(like: Volume) -> tuple[Volume, Volume, Volume]:
 
 
 def numbers(path: Path) -> dict[str, int]:
-    return {item.TrackingID: int(item.SegmentNumber) for item in pydicom.dcmread(path).SegmentSequence}
+    return {item.get("TrackingID"): int(item.SegmentNumber) for item in pydicom.dcmread(path).SegmentSequence}
 
 
 @pytest.mark.parametrize("version", DCMQI_VERSIONS)
