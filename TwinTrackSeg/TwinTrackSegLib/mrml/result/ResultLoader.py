@@ -188,7 +188,7 @@ def _predictedVessels(
     """Return the predicted vessels, whole; of results of earlier versions as far as the tumour leaves them."""
     segmentation = folder / "segmentation.nii.gz"
     whole = result.get("vessel_values")
-    if whole:
+    if isinstance(whole, dict) and whole:
         if not segmentation.is_file():
             raise InputError(f"{segmentation}: missing in the result folder; run the segmentation again")
         return _readOnGrid(folder / "vessels.nii.gz", grid, volumeNode), dict(whole)
