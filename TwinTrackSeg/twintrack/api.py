@@ -130,13 +130,17 @@ class Result:
         Expected fraction of raters who mark each voxel (MHR), float32 in [0, 1], (z, y, x) on the CT's own grid; 0
         outside the region of interest. The uncalibrated score, where no calibrator was applied.
     labels : Volume
-        uint8 on the same grid: tumour at the threshold, and the predicted vessels; `label_names` has their values.
+        uint8 on the same grid: tumour at the threshold, which wins over the predicted vessels; `label_names` has their
+        values.
     summary : dict
         The content of ``result.json``: volumes in mL, lesions, warnings, provenance.
     vessels : dict or None
         The content of ``invasion.json``: contact with each vessel in degrees and mm; None where no vessel is known.
     score : Volume or None
         The pooled, uncalibrated score, float32 in [0, 1], where it is at hand.
+    vessel_map : Volume or None
+        uint8 on the same grid: the predicted vessels, whole where the tumour overlaps them; `vessel_names` has their
+        values. None where the bundle predicts no vessel, and in results of earlier versions.
     """
 
     probability: Volume
@@ -144,6 +148,7 @@ class Result:
     summary: dict[str, Any]
     vessels: dict[str, Any] | None
     score: Volume | None = None
+    vessel_map: Volume | None = None
 
     def __repr__(self) -> str:
         size = " x ".join(str(n) for n in self.probability.geometry.size)
@@ -154,6 +159,11 @@ class Result:
     def label_names(self) -> dict[str, int]:
         """Value of each name in `labels`."""
         return dict(self.summary["labels"])
+
+    @property
+    def vessel_names(self) -> dict[str, int]:
+        """Value of each name in `vessel_map`; empty without one."""
+        return {} if self.vessel_map is None else dict(self.summary["vessel_values"])
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -206,6 +216,7 @@ class Result:
             self.probability,
             self.summary,
             self.vessels,
+            vessels=self.vessel_map,
             series_uid=series_uid,
             fractional=fractional,
             labelmap=labelmap,
@@ -333,6 +344,7 @@ def segment(
         summary,
         None if found.invasion is None else found.invasion.to_json(),
         found.score,
+        found.vessels,
         found=found,
         ct=read,
         settings=settings,

@@ -54,6 +54,10 @@ class Segmentation:
         uint8: tumour at the threshold, then predicted vessels.
     label_names : dict
         Value of each name in `labels`.
+    vessels : Volume or None
+        uint8: the predicted vessels, whole where tumour and vessel overlap; none where the bundle predicts no vessel.
+    vessel_names : dict
+        Value of each name in `vessels`.
     roi_start, roi_stop : tuple of int
         The ROI's box on the input's grid, (x, y, z) voxel index, end exclusive.
     volumes, lesions
@@ -79,6 +83,8 @@ class Segmentation:
     score: Volume
     labels: Volume
     label_names: dict[str, int]
+    vessels: Volume | None
+    vessel_names: dict[str, int]
     roi_start: tuple[int, int, int]
     roi_stop: tuple[int, int, int]
     volumes: VolumeReadout
@@ -159,7 +165,8 @@ def segment(
         searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
         invasion = _measure_vessels(probability, searched, vessels, names, settings, progress=report, cancel=cancel)
         map_on_grid = probability.restored_to(ct.geometry)
-        labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
+        whole = None if predicted[0] is None else predicted[0].restored_to(ct.geometry)
+        labels, label_names = _label_map(map_on_grid, (whole, predicted[1]), ct, settings)
         suitability = assess(turned, bundle, vessels, names, disagreement_ml=found.disagreement_ml)
     cancel.check()
     start, stop = _box_on(ct, turned, roi)
@@ -168,6 +175,8 @@ def segment(
         score=found.score_volume(turned.geometry).restored_to(ct.geometry),
         labels=labels,
         label_names=label_names,
+        vessels=whole,
+        vessel_names={} if whole is None else dict(predicted[1]),
         roi_start=start,
         roi_stop=stop,
         volumes=read_volumes(map_on_grid, settings.threshold),
@@ -304,9 +313,8 @@ def _label_map(
     """Combine tumour (value 1, wins) and predicted vessels (2, 3, ...) on the input's grid."""
     labels, names = np.zeros(ct.array.shape, dtype=np.uint8), {"tumor": 1}
     if vessels[0] is not None:
-        predicted = vessels[0].restored_to(ct.geometry).array
         for value, (name, number) in enumerate(vessels[1].items(), start=2):
-            labels[predicted == number] = value
+            labels[vessels[0].array == number] = value
             names[name] = value
     labels[probability.array >= np.float32(settings.threshold)] = names["tumor"]
     return ct.with_array(labels), names

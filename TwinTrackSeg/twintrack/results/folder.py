@@ -50,6 +50,7 @@ RESULT_FILES = (
     "probability.nii.gz",
     "score.nii.gz",
     "segmentation.nii.gz",
+    "vessels.nii.gz",
     "invasion.json",
     "invasion.csv",
     "overview.png",
@@ -239,6 +240,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "expected_volume_ml": _interval(found),
         "lesions": [lesion.to_json() for lesion in found.lesions],
         "labels": found.label_names,
+        "vessel_values": None if found.vessels is None else found.vessel_names,
         "suitability": found.suitability,
         "warnings": [*(ct.series.notes if ct.series is not None else ()), *found.warnings],
     }
@@ -291,6 +293,8 @@ def _write_files(
     report(0.0, "writing volumes")
     write_volume(found.probability, folder / "probability.nii.gz")
     write_volume(found.labels, folder / "segmentation.nii.gz", names=found.label_names)
+    if found.vessels is not None:
+        write_volume(found.vessels, folder / "vessels.nii.gz", names=found.vessel_names)
     if settings.keep_score:
         write_volume(found.score, folder / "score.nii.gz")
     readouts = None if found.invasion is None else found.invasion.to_json()
@@ -313,7 +317,8 @@ def _write_files(
     )
     if dicom and ct.series is not None:
         report(0.5, "writing DICOM objects")
-        write_objects(folder / "dicom", ct.series, found.labels, found.probability, result, readouts)
+        objects = found.labels, found.probability, result, readouts
+        write_objects(folder / "dicom", ct.series, *objects, vessels=found.vessels)
 
 
 def _dicom_s(ct: Ct) -> float:

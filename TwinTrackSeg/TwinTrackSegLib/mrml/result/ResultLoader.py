@@ -61,8 +61,7 @@ def loadResult(
     if origin is not None:
         record["result"]["input"] = {**(record["result"].get("input") or {}), **origin}
     grid = geometryFromNode(volumeNode)
-    labels = _readOnGrid(folder / "segmentation.nii.gz", grid, volumeNode)
-    names = {k: v for k, v in record["result"].get("labels", {}).items() if k != TUMOR_LABEL}
+    labels, names = _predictedVessels(folder, record["result"], grid, volumeNode)
     if vessels is not None:
         labels, names = vessels.labels(volumeNode)
     mhrNode = _loadMhr(folder / "probability.nii.gz", grid, volumeNode)
@@ -181,6 +180,20 @@ def _readInto(node: Any, path: Path) -> None:
     storage.SetFileName(str(path))
     if not storage.ReadData(node):
         raise InputError(f"{path}: cannot be read as a volume; run the segmentation again")
+
+
+def _predictedVessels(
+    folder: Path, result: Mapping[str, Any], grid: Geometry, volumeNode: Any
+) -> tuple[Volume, dict[str, int]]:
+    """Return the predicted vessels, whole; of results of earlier versions as far as the tumour leaves them."""
+    segmentation = folder / "segmentation.nii.gz"
+    whole = result.get("vessel_values")
+    if isinstance(whole, dict) and whole:
+        if not segmentation.is_file():
+            raise InputError(f"{segmentation}: missing in the result folder; run the segmentation again")
+        return _readOnGrid(folder / "vessels.nii.gz", grid, volumeNode), dict(whole)
+    names = {k: v for k, v in result.get("labels", {}).items() if k != TUMOR_LABEL}
+    return _readOnGrid(segmentation, grid, volumeNode), names
 
 
 def _readOnGrid(path: Path, grid: Geometry, volumeNode: Any) -> Volume:

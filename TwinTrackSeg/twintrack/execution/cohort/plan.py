@@ -17,6 +17,7 @@ from twintrack.errors import InputError
 from twintrack.execution.cohort.case_folder import folder_name, read_record
 from twintrack.execution.cohort.outdated import Difference, RecordState, difference
 from twintrack.execution.cohort.process_case import SegmentTask
+from twintrack.io.label_maps import whole_vessels
 from twintrack.io.manifest import ManifestRow, ManifestRows, scan_manifest
 from twintrack.io.volumes import FILE_ENDINGS
 from twintrack.labels import VESSEL_VALUES
@@ -87,7 +88,9 @@ class CohortPlan:
     def cases(self) -> Iterator[PlanRow]:
         """Yield the cases."""
         for row in self.rows:
-            vessels = _absolute(row.files["vessels"]) if "vessels" in row.files else None
+            vessels = None
+            if "vessels" in row.files:  # the file that is read is the one whose changes count
+                vessels = _absolute(whole_vessels(row.files["vessels"], self.settings.vessel_names))
             yield PlanRow(row.case, _absolute(row.files["image"]), vessels, row.series)
 
     def folder(self, case: PlanRow) -> Path:
