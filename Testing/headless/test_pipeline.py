@@ -16,6 +16,7 @@ from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.calibration import read_calibrator, write_calibrator
 from twintrack.cli.app import _run
 from twintrack.errors import BundleError, Cancelled, InputError
+from twintrack.invasion import DEFAULT_CONTACT_MM
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.phantom import make_phantom
 from twintrack.pipeline import chosen_calibrator, segment
@@ -95,6 +96,14 @@ def test_a_given_vessel_outside_the_region_is_not_assessed_rather_than_free(bund
     found = segment(ct, bundle, settings).invasion.vessels
     assert found["SMA"].searched == 1
     assert (found["AORTA"].present, found["AORTA"].category, found["AORTA"].p_contact) == (True, None, None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "bundles", "taken"), [(None, None, DEFAULT_CONTACT_MM), (None, 2.5, 2.5), (1.5, 2.5, 1.5)]
+)
+def test_the_contact_distance_is_the_one_asked_for_else_the_bundles_else_the_programs(bundle, asked, bundles, taken):
+    settings = SegmentSettings(roi="full", calibrate=False, contact_mm=asked)
+    assert segment(lps_ct(), replace(bundle, contact_mm=bundles), settings).invasion.contact_mm == taken
 
 
 def test_cancel_stops_the_run(bundle):

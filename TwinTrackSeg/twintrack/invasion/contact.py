@@ -32,7 +32,7 @@ ROWS = 64
 Field = NDArray[np.float32]
 
 
-def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float | None) -> VesselWall:
+def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float) -> VesselWall:
     """Read the touch levels of all `branches`.
 
     Parameters
@@ -41,10 +41,10 @@ def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float
         Vessel and tumour.
     branches : list of Sections
         Cross-sections.
-    contact_mm : float or None
-        Thickness of the layer outside the wall in which tumour counts as touching; None is one voxel, measured along
-        each direction. As a voxel's value stands for half a voxel to each side, a layer is read to half a voxel less
-        than its thickness, and at least to half a voxel, the middle of the first voxels outside.
+    contact_mm : float
+        Thickness of the layer outside the wall in which tumour counts as touching. As a voxel's value stands for half
+        a voxel to each side, a layer is read to half a voxel less than its thickness, and at least to half a voxel, the
+        middle of the first voxels outside.
     """
     tissue, lumen = (1 - near.vessel) * near.known, near.vessel * near.known
     fields = ((tissue, near.probability * tissue), (lumen, near.probability * lumen))
@@ -69,16 +69,16 @@ def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float
 
 
 def _levels(
-    near: Neighbourhood, sections: Sections, contact_mm: float | None, fields: tuple[tuple[Field, Field], ...]
+    near: Neighbourhood, sections: Sections, contact_mm: float, fields: tuple[tuple[Field, Field], ...]
 ) -> NDArray[np.float64]:
     """Return the touch levels of one branch; shape (n, d)."""
     level = np.zeros(sections.wall_mm.shape)
-    farthest_mm = np.nan_to_num(sections.wall_mm).max(axis=1) + (contact_mm or 0.0)
+    farthest_mm = np.nan_to_num(sections.wall_mm).max(axis=1) + contact_mm
     near_tumour = np.flatnonzero(near.touchable(sections.centre_mm, farthest_mm))
     for rows in np.array_split(near_tumour, len(near_tumour) // ROWS + 1):
         direction, wall_mm = sections.direction[rows], np.nan_to_num(sections.wall_mm[rows])
         voxel_mm = directional_voxel_mm(direction, near.spacing_mm)
-        depth_mm = voxel_mm / 2 if contact_mm is None else np.maximum(contact_mm - voxel_mm / 2, voxel_mm / 2)
+        depth_mm = np.maximum(contact_mm - voxel_mm / 2, voxel_mm / 2)
         outside = [(fields[0], part * depth_mm) for part in np.linspace(0, 1, DEPTHS)]
         inside = [(fields[1], -part * voxel_mm / 2) for part in (0.0, 1.0)]
         for (kind, value), offset_mm in outside + inside:

@@ -19,13 +19,14 @@ from twintrack.invasion.summary import absent_vessel, summarise, unsearched_vess
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import measure_wall
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
+from twintrack.settings import checked_contact_mm
 from twintrack.volume import Volume
 
 __all__ = [
+    "DEFAULT_CONTACT_MM",
     "DEFAULT_THRESHOLDS",
     "check_names",
     "check_probability",
-    "checked_contact_mm",
     "checked_labels",
     "checked_thresholds",
     "measure_invasion",
@@ -34,6 +35,11 @@ __all__ = [
 
 DEFAULT_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """0.05, 0.10 ... 0.95."""
+
+DEFAULT_CONTACT_MM = 1.9
+"""Distance from the lumen, in mm, within which tumour touches a vessel: its wall has 1 to 1.5 mm, and masks label the
+lumen. Between 1.25 mm, which is contact, and 2.5 mm, which is none.
+"""
 
 MOST_LABELS = 4096
 """Largest label value up to which the boxes of all labels are found in one pass."""
@@ -47,7 +53,7 @@ def measure_invasion(
     names: Mapping[str, int],
     *,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
-    contact_mm: float | None = None,
+    contact_mm: float = DEFAULT_CONTACT_MM,
     rules: str = DEFAULT_RULES,
     searched: Volume | None = None,
     progress: Progress = no_progress,
@@ -66,9 +72,9 @@ def measure_invasion(
         Vessel names and their label values.
     thresholds : sequence of float
         Probability levels of the curves, rising, in (0, 1).
-    contact_mm : float, optional
-        Thickness of the layer outside the wall in which tumour counts as touching; one voxel along each direction if
-        not given (see `twintrack.invasion.contact.vessel_wall`).
+    contact_mm : float
+        Distance from the lumen, in mm, within which tumour touches the vessel; in
+        `twintrack.settings.CONTACT_MM_RANGE`.
     rules : str
         The rule table for the pattern of all vessels, one of `twintrack.invasion.rule_names`.
     searched : Volume, optional
@@ -119,7 +125,7 @@ def _measure_vessel(
     value: int,
     box: Box | None,
     levels: list[float],
-    contact_mm: float | None,
+    contact_mm: float,
     region: NDArray[np.bool_] | None,
 ) -> VesselInvasion:
     """Measure one vessel in its own box."""
@@ -206,10 +212,3 @@ def checked_thresholds(thresholds: Sequence[float]) -> list[float]:
     if not levels or not all(0 < level < 1 for level in levels) or np.any(np.diff(levels) <= 0):
         raise InputError(f"thresholds must rise and lie between 0 and 1, got {levels}")
     return levels
-
-
-def checked_contact_mm(contact_mm: float | None) -> float | None:
-    """Return the contact distance if it is a length."""
-    if contact_mm is not None and not (np.isfinite(contact_mm) and contact_mm > 0):
-        raise InputError(f"contact_mm must be a positive length in mm, got {contact_mm}")
-    return contact_mm

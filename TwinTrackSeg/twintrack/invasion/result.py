@@ -109,8 +109,8 @@ class InvasionResult:
     ----------
     thresholds : tuple of float
         Probability levels of the curves.
-    contact_mm : float or None
-        Thickness of the layer in which tumour counts as touching; None is one voxel along each direction.
+    contact_mm : float
+        Distance from the lumen, in mm, within which tumour touches a vessel.
     vessels : dict of str to VesselInvasion
         By name.
     resectability : ContactPattern
@@ -120,7 +120,7 @@ class InvasionResult:
     """
 
     thresholds: tuple[float, ...]
-    contact_mm: float | None
+    contact_mm: float
     vessels: dict[str, VesselInvasion]
     resectability: ContactPattern
     warnings: tuple[str, ...] = ()

@@ -54,7 +54,7 @@ class MeasuredVessel:
 
 
 def measure_wall(
-    probability: Volume, mask: NDArray[np.bool_], box: Box, contact_mm: float | None, floor: float
+    probability: Volume, mask: NDArray[np.bool_], box: Box, contact_mm: float, floor: float
 ) -> MeasuredVessel:
     """Measure the part of a vessel that the tumour could touch.
 
@@ -66,14 +66,14 @@ def measure_wall(
         The vessel on the map's grid, cropped to `box`; (z, y, x).
     box : tuple of slice
         The mask's place in the map.
-    contact_mm : float or None
+    contact_mm : float
         See `twintrack.invasion.contact.vessel_wall`.
     floor : float
         Probability below which a voxel cannot matter.
     """
     shape = probability.array.shape
     spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1])
-    reach = np.ceil(max(contact_mm or 0.0, float(spacing_mm.max())) / spacing_mm).astype(np.int64) + EDGE_VOXELS
+    reach = np.ceil(max(contact_mm, float(spacing_mm.max())) / spacing_mm).astype(np.int64) + EDGE_VOXELS
     zone = _zone(probability, _grown(box, reach, shape), floor)
     near = None if zone is None else _common(box, _grown(zone, np.ceil(MARGIN_MM / spacing_mm).astype(np.int64), shape))
     if near is None:
@@ -108,7 +108,7 @@ class _Piece:
     touching: float
 
 
-def _measure_piece(near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float | None) -> _Piece:
+def _measure_piece(near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float) -> _Piece:
     """Measure one connected piece of a vessel."""
     lines = centre_lines(near, piece)
     branches = without_other_branches([cross_sections(near, line, piece) for line in lines])
