@@ -27,7 +27,7 @@ from twintrack.volume import Geometry, Volume
 
 TubeMaker = Callable[..., Any]
 CURVES = {"angle_deg", "contact_length_mm", "protocol_deg"}
-VESSEL_KEYS = CURVES | {"present", "expected_angle_deg", "p_contact", "p_encased", "category"}
+VESSEL_KEYS = CURVES | {"present", "expected_angle_deg", "p_contact", "p_encased", "category", "coverage", "near_180"}
 GRID = Geometry((12, 12, 12), (1.0, 1.0, 1.0))
 
 
@@ -51,11 +51,12 @@ def labels(value: int = 1) -> Volume:
 
 def test_the_json_has_the_agreed_keys_and_survives_a_round_trip(content: dict[str, Any]) -> None:
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert content["schema"] == 1
+    assert (content["schema"], content["statements"]) == (2, "map")
     assert content["thresholds"] == [round(0.05 * k, 2) for k in range(1, 20)]
     for vessel in content["vessels"].values():
         assert vessel.keys() >= VESSEL_KEYS
-        assert len(vessel["angle_deg"]) == len(vessel["contact_length_mm"]) == 19
+        assert len(vessel["angle_deg"]) == len(vessel["contact_length_mm"]) == len(vessel["gap_mm"]) == 19
+        assert (vessel["level_contact"], vessel["level_encased"]) == (vessel["p_contact"], vessel["p_encased"])
         assert set(vessel["protocol_deg"]) == {"axial", "coronal", "sagittal"}
         assert all(len(values) == 19 for values in vessel["protocol_deg"].values())
     assert content["vessels"]["SMA"]["present"] is True

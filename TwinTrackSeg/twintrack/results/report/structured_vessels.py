@@ -74,7 +74,8 @@ def _row(title: str, is_artery: bool, vessel: object, levels: object) -> Structu
     category = vessel.get("category")
     share = percent(vessel.get("p_contact"))
     if category is None and share == MISSING and isinstance(vessel.get("reason"), str):
-        return StructuredVessel(title, f"not assessed: {vessel['reason']}", "", "", "", human)
+        reason = vessel["reason"].removeprefix("not assessed: ")
+        return StructuredVessel(title, f"not assessed: {reason}", "", "", "", human)
     contact_text = {"none": "absent", "abutment": "present", "encasement": "present"}.get(str(category), MISSING)
     contact = contact_text if share == MISSING else f"{contact_text} ({share} of readers expected to see contact)"
     if contact_text != "present":
