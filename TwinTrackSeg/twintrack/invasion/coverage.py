@@ -52,7 +52,10 @@ class SearchedRegion:
 
     def __init__(self, probability: Volume, searched: NDArray[np.bool_]) -> None:
         self.searched = searched
-        self._tumour = np.greater_equal(probability.array, FLOOR) & searched
+        self._tumour = np.zeros_like(searched)
+        box = bounding_box(searched)
+        if box is not None:
+            self._tumour[box] = np.greater_equal(probability.array[box], FLOOR) & searched[box]
         self._spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1], dtype=float)
 
     def share(self, mask: NDArray[np.bool_], box: Box) -> float:

@@ -145,9 +145,11 @@ def _beyond(level: NDArray[np.float32], wanted: Reals, wall: WallPoints, spacing
     tree = cKDTree(wall.points_mm)
     voxels = _nearest_blocks(voxels, level[tuple(voxels.T)], wanted, tree, spacing_mm)
     around = (voxels[:, None, :] + NEIGHBOURS).reshape(-1, 3)
-    places, back = np.unique(np.concatenate([voxels, around]), axis=0, return_inverse=True)
+    numbers = np.ravel_multi_index(tuple(np.concatenate([voxels, around]).T), level.shape)
+    some, back = np.unique(numbers, return_inverse=True)
+    places = np.stack(np.unravel_index(some, level.shape), axis=1)
     distance_mm, _ = tree.query(places * spacing_mm)
-    away_mm = np.asarray(distance_mm)[back.ravel()]
+    away_mm = np.asarray(distance_mm)[back]
     own_mm, other_mm = away_mm[: len(voxels)], away_mm[len(voxels) :].reshape(-1, len(NEIGHBOURS))
     own, other = level[tuple(voxels.T)], level[tuple(around.T)].reshape(-1, len(NEIGHBOURS))
     step_mm = spacing_mm.max()
@@ -168,8 +170,9 @@ def _nearest_blocks(
     voxels: NDArray[np.int64], level: NDArray[np.float32], wanted: Reals, tree: cKDTree, spacing_mm: Reals
 ) -> NDArray[np.int64]:
     """Return those of the voxels (n, 3) that could be nearest to the wall at some wanted level."""
-    blocks, member = np.unique(voxels // BLOCK, axis=0, return_inverse=True)
-    member = member.ravel()
+    shape = tuple((voxels.max(axis=0) // BLOCK + 1).tolist())
+    some, member = np.unique(np.ravel_multi_index(tuple((voxels // BLOCK).T), shape), return_inverse=True)
+    blocks = np.stack(np.unravel_index(some, shape), axis=1)
     highest = np.zeros(len(blocks), dtype=level.dtype)
     np.maximum.at(highest, member, level)
     radius_mm = float(np.linalg.norm(spacing_mm)) * BLOCK / 2

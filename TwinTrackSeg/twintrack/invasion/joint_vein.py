@@ -14,13 +14,9 @@ from scipy import ndimage
 
 from twintrack.imaging.plane_contact import Box
 from twintrack.invasion.resectability import known_vessel
+from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS
 
-__all__ = ["JOINT_VEIN", "JOINT_VEIN_PARTS", "joined_veins"]
-
-JOINT_VEIN = "PORTA_SMV"
-"""What both are called together, and a label that does not divide them."""
-
-JOINT_VEIN_PARTS = ("PORTA", "SMV")
+__all__ = ["joined_veins"]
 
 
 def joined_veins(

@@ -15,12 +15,13 @@ from twintrack.imaging.plane_contact import PLANE_AXES, REACH, Box, bounding_box
 from twintrack.invasion.coverage import SearchedRegion
 from twintrack.invasion.gap import gaps_mm
 from twintrack.invasion.geometry import FLOOR
-from twintrack.invasion.joint_vein import JOINT_VEIN, joined_veins
+from twintrack.invasion.joint_vein import joined_veins
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
 from twintrack.invasion.summary import absent_vessel, summarise, too_little, unsearched_vessel
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import measure_wall
+from twintrack.labels import JOINT_VEIN
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.settings import checked_contact_mm
 from twintrack.volume import Volume

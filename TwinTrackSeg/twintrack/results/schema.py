@@ -24,6 +24,9 @@ LARGEST = 1e12
 
 TARGETS = ("mhr", "single-rater", "hard-label")
 
+INVASION_SCHEMAS = (1, 2)
+"""Versions of ``invasion.json`` that this version reads."""
+
 Check = Callable[[Any], bool]
 
 
@@ -99,10 +102,12 @@ def read_invasion_json(path: Path) -> dict[str, Any]:
         If it cannot be read or was not written by this program.
     """
     content = _read(path)
+    _require({"schema": content.get("schema", 1)}, path, {"schema": lambda value: value in INVASION_SCHEMAS})
     _require(content, path, {"thresholds": lambda value: _is_list(value) and all(map(_is_number, value))})
     _require(content, path, {"vessels": lambda value: _is_object(value) and all(map(_is_object, value.values()))})
     for vessel in content["vessels"].values():
-        curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm")}
+        # Schema 1, of earlier versions, has no distances.
+        curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm", "gap_mm")}
         _require(curves, path, dict.fromkeys(curves, _maybe(_is_list)))
     return content
 

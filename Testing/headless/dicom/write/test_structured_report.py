@@ -235,9 +235,9 @@ def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_pa
 
 def test_every_sentence_of_the_engine_on_a_missing_reading_has_a_code():
     from twintrack.dicom.write.report_content import REASONS
-    from twintrack.invasion.summary import ABSENT, HIDDEN, UNSEARCHED
+    from twintrack.invasion.summary import ABSENT, AT_LEAST, HIDDEN, TOO_LITTLE, UNSEARCHED
 
-    assert set(REASONS) == {ABSENT, HIDDEN, UNSEARCHED}
+    assert set(REASONS) == {ABSENT, AT_LEAST, HIDDEN, TOO_LITTLE, UNSEARCHED}
     assert all(len(code.meaning) <= 64 for code in REASONS.values())
 
 
@@ -248,3 +248,18 @@ def test_of_very_many_lesions_the_report_lists_the_largest_and_says_so() -> None
     assert len(listed) == 100
     assert listed[-1].quantities[0].value == 101.0
     assert "first 100 of 150 lesions" in groups[0].comment
+
+
+def test_gap_and_coverage_are_told_and_contact_has_no_gap() -> None:
+    thresholds = {"thresholds": [0.5]}
+    free = {"present": True, "angle_deg": [0.0], "gap_mm": [1.2], "category": "none", "coverage": 0.7}
+    touched = {"present": True, "angle_deg": [90.0], "gap_mm": [0.0], "category": "abutment", "coverage": 1.0}
+    result = RESULT | {"threshold": 0.5}
+    vessels = {"SMA": free, "PORTA_SMV": touched, "CELIAC": {"present": True, "angle_deg": [0.0]}}
+    groups = report_groups(result, thresholds | {"vessels": vessels}, MapMeaning.MHR, 5)
+    told = {group.name: {each.name.value: each.value for each in group.quantities} for group in groups}
+    assert (told["SMA contact"]["GAP"], told["SMA contact"]["COVERAGE"]) == (1.2, 0.7)
+    assert told["PORTA_SMV contact"].get("GAP") is None
+    assert told["CELIAC contact"].keys().isdisjoint({"GAP", "COVERAGE"})  # schema 1
+    sites = {group.name: group.site.meaning for group in groups}
+    assert sites["PORTA_SMV contact"] == "Blood Vessel"
