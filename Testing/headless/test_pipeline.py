@@ -166,11 +166,25 @@ def test_a_demo_result_says_what_it_is(phantom_run):
     assert any("phantoms only" in warning for warning in phantom_run[1].warnings)
 
 
-def test_all_five_vessels_are_measured(phantom_run):
+def test_all_five_vessels_are_measured_and_the_two_veins_as_one(phantom_run):
     _, found, _ = phantom_run
-    assert set(found.invasion.vessels) == {"PORTA", "SMV", "AORTA", "CELIAC", "SMA"}
+    assert set(found.invasion.vessels) == {"PORTA", "SMV", "AORTA", "CELIAC", "SMA", "PORTA_SMV"}
     assert all(vessel.present for vessel in found.invasion.vessels.values())
     assert list(found.label_names.values()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_vessel_that_runs_past_the_region_is_not_called_free(phantom_run):
+    """The aorta of the phantoms lies behind the searched region; the veins run through it."""
+    _, found, _ = phantom_run
+    content = found.invasion.to_json()
+    aorta, veins = content["vessels"]["AORTA"], content["vessels"]["PORTA_SMV"]
+    assert aorta["searched"] < 0.1
+    assert aorta["coverage"] < 0.1
+    assert aorta["category"] is aorta["p_contact"] is None
+    assert veins["coverage"] > 0.75
+    pattern = content["resectability"]
+    assert "AORTA" in pattern["not_assessed"]
+    assert not pattern["complete"]
 
 
 def test_an_own_calibrator_is_taken_in_place_of_the_bundles(tmp_path):

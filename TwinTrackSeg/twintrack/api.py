@@ -307,7 +307,7 @@ def segment(
     >>> bool(0.0 < result.probability.array.max() <= 1.0)
     True
     >>> sorted(result.vessels["vessels"])
-    ['AORTA', 'CELIAC', 'PORTA', 'SMA', 'SMV']
+    ['AORTA', 'CELIAC', 'PORTA', 'PORTA_SMV', 'SMA', 'SMV']
     """
     from twintrack.io.ct import Ct, check_hu, load_ct
     from twintrack.pipeline import segment as run

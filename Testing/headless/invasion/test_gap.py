@@ -73,6 +73,19 @@ def test_what_is_too_far_away_has_no_distance() -> None:
     assert gaps(*slab(48)) == (None, None, None)
 
 
+def test_tumour_that_goes_on_beyond_the_distance_changes_nothing() -> None:
+    probability, vessels = slab(20, size=96, level=0.4)
+    probability.array[:, :, 24:] = 0.8
+    probability.array[:, :, :2] = 0.3
+    grid = Geometry((96, 80, 80), (1.0, 1.0, 1.0))
+    wide, small = np.zeros(grid.shape, np.float32), np.zeros(grid.shape, np.uint8)
+    wide[:, :, 20:], small[38:42, 38:42, 4:9] = 0.9, 1
+    assert gaps(probability, vessels, (0.1, 0.35, 0.6)) == pytest.approx((1.6, 10.9, 15), abs=0.5)
+    assert gaps(Volume(wide, grid), Volume(small, grid), (0.5, 0.85)) == pytest.approx((11, 11.4), abs=0.5)
+    wide[:, :, :37] = 0
+    assert gaps(Volume(wide, grid), Volume(small, grid), (0.5, 0.85)) == pytest.approx((28, 28.4), abs=0.5)
+
+
 def test_it_does_not_depend_on_what_else_is_in_the_map() -> None:
     rng = np.random.default_rng(5)
     grid = Geometry((40, 40, 30), (0.9, 0.9, 1.5))

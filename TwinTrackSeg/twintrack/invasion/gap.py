@@ -139,7 +139,8 @@ def _beyond(level: NDArray[np.float32], wanted: Reals, wall: WallPoints, spacing
     voxel.
     """
     gaps = np.full(len(wanted), np.inf)
-    voxels = np.argwhere(level >= wanted[0])
+    # The margin holds neighbours only; tumour that goes on there is too far away.
+    voxels = np.argwhere(level[1:-1, 1:-1, 1:-1] >= wanted[0]) + 1
     if not len(voxels) or not len(wall.places):
         return gaps
     tree = cKDTree(wall.points_mm)
