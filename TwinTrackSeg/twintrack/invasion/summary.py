@@ -116,7 +116,7 @@ def summarise(
         reason=reason,
         searched=searched,
         coverage=coverage,
-        notes=(*found.notes, *_search_notes(searched, coverage)),
+        notes=(*found.notes, *_search_notes(searched)),
         wall=wall,
     )
 
@@ -138,19 +138,11 @@ def _nothing_known(thresholds: int, reason: str, *, present: bool) -> VesselInva
     )
 
 
-def _search_notes(searched: float | None, coverage: float | None) -> tuple[str, ...]:
-    """Say how much of a vessel was searched, where that is not all."""
-    notes = []
-    if coverage is not None and coverage < WHOLE:
-        notes.append(f"tumour was looked for at {_percent(coverage)} of this vessel's wall near the tumour map")
-    if searched is not None and searched < WHOLE:
-        notes.append(f"tumour was looked for along {_percent(searched)} of this vessel; nothing is known of the rest")
-    return tuple(notes)
-
-
-def _percent(share: float) -> str:
-    """Write a share; a little is not nothing."""
-    return f"{max(100 * share, 1):.0f} %" if share > 0 else "0 %"
+def _search_notes(searched: float | None) -> tuple[str, ...]:
+    """Say how much of a vessel's length was searched, where that is not all; the coverage stands in its own field."""
+    if searched is None or searched >= WHOLE:
+        return ()
+    return (f"tumour was looked for along {max(100 * searched, 1):.0f} % of this vessel; nothing is known of the rest",)
 
 
 def _gaps_mm(
