@@ -223,6 +223,30 @@ def test_a_vessel_without_readings_is_told_with_the_reason(tmp_path: Path, repor
     assert dicom_errors(path) == []
 
 
+def test_what_was_searched_and_the_gap_are_told_in_codes(tmp_path: Path, report: Path, dicom_errors) -> None:
+    from twintrack.invasion.summary import TOO_LITTLE
+
+    series = read_series(tmp_path / "ct")
+    unsearched = {
+        "present": True,
+        "angle_deg": [None] * 3,
+        "gap_mm": [None] * 3,
+        "coverage": 0.02,
+        "reason": TOO_LITTLE,
+    }
+    free = {"present": True, "angle_deg": [9.0, 0.0, 0.0], "gap_mm": [0.5, 2.5, None], "coverage": 1.0}
+    invasion = INVASION | {"schema": 2, "vessels": {"AORTA": unsearched, "PORTA_SMV": free}}
+    path = write_structured_report(
+        RESULT, invasion, series, tmp_path / "seg.dcm", tmp_path / "gap.dcm", algorithm=ALGORITHM, raters=5
+    )
+    assert dicom_errors(path) == []
+    *_, aorta, veins = report_by_dcmqi(path, tmp_path / "dcmqi", DCMQI_VERSIONS[-1])["Measurements"]
+    assert values(aorta) == {("COVERAGE", ""): 0.02}
+    assert values(veins) == {("CONTACT-ANGLE", ""): 0.0, ("GAP", ""): 2.5, ("COVERAGE", ""): 1.0}
+    assert veins["TrackingIdentifier"] == "PORTA_SMV contact"
+    assert "'Not assessed: too little of the vessel was searched'" in str(pydicom.dcmread(path))
+
+
 def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_path: Path, report: Path) -> None:
     series = read_series(tmp_path / "ct")
     edited = RESULT | {"edited": {"added_ml": 1.0}}
