@@ -17,7 +17,7 @@ from twintrack.system.json_file import read_json
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
-__all__ = ["read_folder", "read_invasion_json", "read_result_json"]
+__all__ = ["INVASION_SCHEMAS", "read_folder", "read_invasion_json", "read_result_json"]
 
 LARGEST = 1e12
 """No number of a result comes near it."""

@@ -168,7 +168,7 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
             names[identifier] = VESSEL_VALUES.get(identifier, len(VESSEL_VALUES) + len(names) + 1)
             labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
     if not names:
-        return {"schema": 1, "thresholds": [], "vessels": {}}
+        return {"schema": 2, "thresholds": [], "vessels": {}}
     try:
         from twintrack.invasion import DEFAULT_CONTACT_MM, DEFAULT_RULES, measure_invasion
     except ImportError as error:
