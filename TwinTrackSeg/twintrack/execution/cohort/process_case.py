@@ -192,7 +192,7 @@ def case_columns(vessels: Iterable[str]) -> tuple[str, ...]:
     single = [name for name in names if name not in joint]
     first, last = (tuple(f"{name}_{column}" for name in some for column in _VESSEL) for some in (single, joint))
     added = tuple(f"{name}_{column}" for name in (*single, *joint) for column in _VESSEL_ADDED)
-    return (*_FIRST, *first, *_LAST, *_ADDED, *last, *added)
+    return (*_FIRST, *first, *_LAST, *last, *added, *_ADDED)
 
 
 def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
