@@ -318,7 +318,7 @@ def segment(
     >>> bool(0.0 < result.probability.array.max() <= 1.0)
     True
     >>> sorted(result.vessels["vessels"])
-    ['AORTA', 'CELIAC', 'PORTA', 'SMA', 'SMV']
+    ['AORTA', 'CELIAC', 'PORTA', 'PORTA_SMV', 'SMA', 'SMV']
     """
     from twintrack.io.ct import Ct, check_hu, load_ct
     from twintrack.pipeline import segment as run
@@ -530,6 +530,7 @@ def measure_vessels(
     names: Mapping[str, int],
     *,
     rules: str = "nccn",
+    contact_mm: float | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
@@ -546,6 +547,9 @@ def measure_vessels(
         Never guessed: another map's 1 may be a spleen.
     rules : str
         Rule set for the contact pattern: ``nccn``, ``ahpba``, ``alliance`` or ``dpcg``.
+    contact_mm : float, optional
+        Distance in mm from a vessel's lumen within which tumour touches it, from 0.5 to 5; the program's own default if
+        not given.
     progress, cancel
         Called, and checked, once a vessel.
 
@@ -568,11 +572,14 @@ def measure_vessels(
     >>> all(0 <= angle <= 360 for angle in found.vessels["SMV"].angle_deg)
     True
     """
-    from twintrack.invasion import measure_invasion
+    from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion
     from twintrack.invasion.measure import check_names, checked_labels
     from twintrack.invasion.plausible import plausible_vessels
 
     check_names(names)
     vessels, dropped = plausible_vessels(checked_labels(vessels), names)
-    found = measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
+    contact_mm = DEFAULT_CONTACT_MM if contact_mm is None else contact_mm
+    found = measure_invasion(
+        probability, vessels, names, contact_mm=contact_mm, rules=rules, progress=progress, cancel=cancel
+    )
     return dataclasses.replace(found, warnings=(*dropped, *found.warnings))

@@ -163,7 +163,9 @@ def segment(
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names, notes = given_vessels or (*predicted, ())
         searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
-        invasion = _measure_vessels(probability, searched, vessels, names, settings, progress=report, cancel=cancel)
+        invasion = _measure_vessels(
+            probability, searched, vessels, names, settings, bundle, progress=report, cancel=cancel
+        )
         map_on_grid = probability.restored_to(ct.geometry)
         whole = None if predicted[0] is None else predicted[0].restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, (whole, predicted[1]), ct, settings)
@@ -294,16 +296,25 @@ def _measure_vessels(
     vessels: Volume | None,
     names: Mapping[str, int],
     settings: SegmentSettings,
+    bundle: Bundle,
     *,
     progress: Progress,
     cancel: CancelToken,
 ) -> InvasionResult | None:
-    from twintrack.invasion import measure_invasion
+    from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion
 
     if vessels is None:
         return None
+    contact_mm = bundle.contact_mm if settings.contact_mm is None else settings.contact_mm
     return measure_invasion(
-        probability, vessels, names, rules=settings.rules, searched=searched, progress=progress, cancel=cancel
+        probability,
+        vessels,
+        names,
+        contact_mm=DEFAULT_CONTACT_MM if contact_mm is None else contact_mm,
+        rules=settings.rules,
+        searched=searched,
+        progress=progress,
+        cancel=cancel,
     )
 
 

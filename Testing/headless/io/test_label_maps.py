@@ -418,3 +418,14 @@ def test_unnamed_values_beside_named_ones_are_told(vessels, tmp_path) -> None:
     notes = " ".join(read_vessel_map(tmp_path / "v.nii.gz").notes)
     assert "'liver'" in notes
     assert "values without a name, not measured: 2, 4, 5" in notes
+
+
+def test_a_label_of_both_veins_is_read_where_the_two_are_not_told_apart(vessels, tmp_path) -> None:
+    path, whole = tmp_path / "v.nii.gz", vessels.with_array(np.where(vessels.array == 2, 1, vessels.array))
+    write_volume(whole, path, names={"PORTA_SMV": 1, "SMA": 5})
+    assert read_vessel_map(path).names == {"SMA": 5, "PORTA_SMV": 1}
+    assert read_vessel_map(path, {"porta_smv": 1}).names == {"PORTA_SMV": 1}
+    with pytest.raises(InputError, match=r"calls its value 1 'PORTA_SMV', not PORTA"):
+        read_vessel_map(path, {"PORTA": 1})
+    write_volume(vessels, path, names={"PORTA": 1, "SMV": 2, "PORTA_SMV": 3})
+    assert read_vessel_map(path).names == {"PORTA": 1, "SMV": 2}  # together they are measured anyway

@@ -32,6 +32,9 @@ PIECE_SHARE = 0.03
 MISSED_LEVEL = 0.25
 """Tumour against the mask at a level this much above what the cross-sections show counts as not seen by them."""
 
+END_VOXELS = 0.3
+"""Part of a voxel by which the place is off where an arc of contact ends, as seen on tubes with known contact."""
+
 EVERY_NEIGHBOUR = np.ones((3, 3, 3))
 
 
@@ -47,11 +50,14 @@ class MeasuredVessel:
         Level up to which tumour touches the mask where no cross-section shows it; 0 if there is no such place.
     notes : tuple of str
         What limits the measurement.
+    error_deg : float
+        About how far an angle can be off because the voxels show where an arc ends to a part of a voxel only.
     """
 
     wall: VesselWall
     missed_level: float = 0.0
     notes: tuple[str, ...] = ()
+    error_deg: float = 0.0
 
 
 def measure_wall(
@@ -67,17 +73,15 @@ def measure_wall(
         The vessel on the map's grid, cropped to `box`; (z, y, x).
     box : tuple of slice
         The mask's place in the map.
-    contact_mm : float or None
+    contact_mm : float
         See `twintrack.invasion.contact.vessel_wall`.
     floor : float
         Probability below which a voxel cannot matter.
     """
     shape = probability.array.shape
     spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1])
-    reach = (
-        np.ceil(max(contact_mm + float(spacing_mm.max()) / 2, float(spacing_mm.max())) / spacing_mm).astype(np.int64)
-        + EDGE_VOXELS
-    )
+    farthest_mm = contact_mm + float(spacing_mm.max()) / 2
+    reach = np.ceil(farthest_mm / spacing_mm).astype(np.int64) + EDGE_VOXELS
     zone = _zone(probability, _grown(box, reach, shape), floor)
     near = None if zone is None else _common(box, _grown(zone, np.ceil(MARGIN_MM / spacing_mm).astype(np.int64), shape))
     if near is None:
@@ -91,7 +95,7 @@ def measure_wall(
     if lumen.added_ml:
         inside = lumen.vessel >= 0.5
         pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
-    return _together(pieces, large, count, lumen)
+    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, spacing_mm))
 
 
 def _measured_pieces(
@@ -179,6 +183,14 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
             "for instance at the vessel's end"
         )
     return MeasuredVessel(wall, unseen, tuple(notes))
+
+
+def _error_deg(pieces: list[_Piece], spacing_mm: NDArray[np.float64]) -> float:
+    """Return the angle that `END_VOXELS` at either end of an arc are worth on this vessel."""
+    radii_mm = [np.nanmedian(piece.wall.wall_mm, axis=1) for piece in pieces if len(piece.wall.wall_mm)]
+    radius_mm = float(np.nanmedian(np.concatenate(radii_mm))) if radii_mm else 0.0
+    off_mm = 2 * END_VOXELS * float(np.prod(spacing_mm)) ** (1 / 3)
+    return min(float(np.degrees(off_mm / radius_mm)), 90.0) if radius_mm > 0 else 0.0
 
 
 def _zone(probability: Volume, box: Box, floor: float) -> Box | None:

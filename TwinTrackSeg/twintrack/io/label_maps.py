@@ -20,7 +20,7 @@ from twintrack.io.nifti import nifti_label_names
 from twintrack.io.nrrd import nrrd_segments
 from twintrack.io.volumes import FILE_ENDINGS, read_volume
 from twintrack.io.voxel_file import read_voxels, shown
-from twintrack.labels import VESSEL_VALUES, vessel_of_segment
+from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS, VESSEL_VALUES, is_joint_vein, vessel_of_segment
 from twintrack.system.json_file import read_json
 from twintrack.system.paths import is_there
 from twintrack.volume import Geometry, Volume
@@ -217,7 +217,8 @@ def read_vessel_map(
     """
     path = Path(path)
     if given:
-        given = {name.upper() if name.upper() in VESSEL_VALUES else name: which for name, which in given.items()}
+        known = (*VESSEL_VALUES, JOINT_VEIN)
+        given = {name.upper() if name.upper() in known else name: which for name, which in given.items()}
     if path.is_dir():
         return _from_folder(path, given)
     whole = whole_vessels(path, given)
@@ -327,7 +328,7 @@ def _named(found: LabelMap, given: Mapping[str, int | str], path: Path) -> Vesse
 
 def _check_called(vessel: str, part: Part, path: Path) -> None:
     """Refuse a number whose structure the file itself calls something else than that vessel."""
-    own = vessel_of_segment(part.name, part.codes)
+    own = _vessel_of(part)
     if vessel in VESSEL_VALUES and own != vessel and not _numbers_only([part]):
         raise InputError(
             f"{path}: calls its value {part.value} {shown(part.name)}, not {vessel}; if it is meant, give the name: "
@@ -335,11 +336,16 @@ def _check_called(vessel: str, part: Part, path: Path) -> None:
         )
 
 
+def _vessel_of(part: Part) -> str | None:
+    """Return which vessel a part is; for portal vein and superior mesenteric vein in one there are only names."""
+    return JOINT_VEIN if is_joint_vein(part.name) else vessel_of_segment(part.name, part.codes)
+
+
 def _wanted(parts: Sequence[Part], path: Path) -> dict[str, Part]:
     """Return the parts that are vessels by their own names or codes."""
     found: dict[str, list[Part]] = {}
     for part in parts:
-        vessel = vessel_of_segment(part.name, part.codes)
+        vessel = _vessel_of(part)
         if vessel is not None:
             found.setdefault(vessel, []).append(part)
     for vessel, alike in found.items():
@@ -349,7 +355,9 @@ def _wanted(parts: Sequence[Part], path: Path) -> dict[str, Part]:
                 f"{_listed(part.name for part in alike)}; choose "
                 f"with --vessel-names {vessel}=NAME"
             )
-    return {vessel: found[vessel][0] for vessel in VESSEL_VALUES if vessel in found}
+    if all(part in found for part in JOINT_VEIN_PARTS):
+        found.pop(JOINT_VEIN, None)  # it is measured of the two where they meet
+    return {vessel: found[vessel][0] for vessel in (*VESSEL_VALUES, JOINT_VEIN) if vessel in found}
 
 
 def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by: str) -> VesselMap:
@@ -500,13 +508,13 @@ def _one_value(found: LabelMap, path: Path, what: str) -> Volume:
 def _is_other(part: Part) -> bool:
     """Whether the file itself says that a part is something else than a tumour."""
     words = set(part.name.lower().replace("_", " ").split())
-    return vessel_of_segment(part.name, part.codes) is not None or bool(words & OTHER_STRUCTURES)
+    return _vessel_of(part) is not None or bool(words & OTHER_STRUCTURES)
 
 
 def _vessel_mask(found: LabelMap, path: Path, vessel: str) -> Volume:
     """Return the mask of a file that is named after a vessel, unless it says inside that it is something else."""
     for part in found.parts:
-        inside = vessel_of_segment(part.name, part.codes)
+        inside = _vessel_of(part)
         if inside == vessel or (len(found.parts) == 1 and inside is None and _numbers_only([part])):
             return found.mask(part)
     if _numbers_only(found.parts) and len(found.layers) == 1 and len(found.values) <= 1:

@@ -19,7 +19,7 @@ from twintrack.system.json_file import read_json
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
-__all__ = ["StoredResult", "read_folder", "read_invasion_json", "read_result_json"]
+__all__ = ["INVASION_SCHEMAS", "StoredResult", "read_folder", "read_invasion_json", "read_result_json"]
 
 LARGEST = 1e12
 """No number of a result comes near it."""
@@ -28,6 +28,9 @@ LARGEST_LABEL = 255
 """Label maps of a result are uint8."""
 
 TARGETS = ("mhr", "single-rater", "hard-label")
+
+INVASION_SCHEMAS = (1, 2)
+"""Versions of ``invasion.json`` that this version reads."""
 
 Check = Callable[[Any], bool]
 
@@ -140,10 +143,12 @@ def read_invasion_json(path: Path) -> dict[str, Any]:
         If it cannot be read or was not written by this program.
     """
     content = _read(path)
+    _require({"schema": content.get("schema", 1)}, path, {"schema": lambda value: value in INVASION_SCHEMAS})
     _require(content, path, {"thresholds": lambda value: _is_list(value) and all(map(_is_number, value))})
     _require(content, path, {"vessels": lambda value: _is_object(value) and all(map(_is_object, value.values()))})
     for vessel in content["vessels"].values():
-        curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm")}
+        # Schema 1, of earlier versions, has no distances.
+        curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm", "gap_mm")}
         _require(curves, path, dict.fromkeys(curves, _maybe(_is_list)))
     return content
 

@@ -127,6 +127,12 @@ def test_an_added_output_is_told_with_the_number_of_cases_that_lack_it(study, bu
     assert sum(states(study, bundle_folder, tmp_path, replace(settings, device="auto"))[0]) == 0
 
 
+def test_another_contact_distance_is_told_with_the_number_of_cases(study, bundle_folder, settings, tmp_path):
+    finish(make_plan(study, bundle_folder, tmp_path, settings))
+    with pytest.raises(InputError, match=r"contact_mm changed: 3 cases would be done again; --redo does it$"):
+        states(study, bundle_folder, tmp_path, replace(settings, contact_mm=2.5))
+
+
 def test_a_changed_file_is_told_and_a_failure_with_one_is_tried_again(make_cohort, bundle_folder, settings, tmp_path):
     study, out = make_cohort(CASES), tmp_path / "out"
     finish(make_plan(study, bundle_folder, out, settings), broken=("p2",))
