@@ -1,15 +1,16 @@
 """Lumen that a tumour's label has taken: found and put back from the healthy vessel before and behind.
 
 Maps with one label a voxel cannot hold a vessel under a tumour: where the tumour has grown around or over a vessel its
-label dents or interrupts the lumen, and contact read off the rest is far too small. Where a vessel is whole on both sides
-of the tumour its course and outline are continued from one side to the other; of that tube only voxels that the map calls
-tumour are added, and nothing at all where the mask is not clearly dented.
+label dents or interrupts the lumen, and contact read off the rest is far too small. Where a vessel is whole on both
+sides of the tumour its course and outline are continued from one side to the other; of that tube only voxels that the
+map calls tumour are added, and nothing at all where the mask is not clearly dented.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +146,7 @@ def _pairs(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]], tumo
         if not healthy.any():
             continue
         runs = _runs(healthy, round(LEAST_STRETCH_MM / STEP_MM))
-        for (_, stop), (start, _) in zip(runs[:-1], runs[1:], strict=True):
+        for (_, stop), (start, _) in pairwise(runs):
             pairs.append((_end(sections, number, stop, -1), _end(sections, number, start - 1, 1)))
         if runs:
             loose += [_end(sections, number, runs[-1][1], -1), _end(sections, number, runs[0][0] - 1, 1)]
@@ -206,7 +207,7 @@ def _bridge(
     if _bend(one, other) is None:
         return None
     line, healthy = _course(one, other)
-    tangent, normal, binormal = transported_frames(line)
+    _, normal, binormal = transported_frames(line)
     turn = np.arange(FAN) * (2 * np.pi / FAN)
     fan = np.cos(turn)[:, None] * normal[:, None] + np.sin(turn)[:, None] * binormal[:, None]
     outlines = []
@@ -220,9 +221,9 @@ def _bridge(
         return None
     places = np.argwhere(tumour)
     points = places[:, ::-1] * near.spacing_mm
-    nearest_mm, nearest = cKDTree(line).query(points, distance_upper_bound=float(tube_mm.max()) + STEP_MM)
-    close = np.isfinite(nearest_mm) & (nearest < len(line))
-    places, points, nearest = places[close], points[close], nearest[close]
+    gap_mm, number = cKDTree(line).query(points, distance_upper_bound=float(tube_mm.max()) + STEP_MM)
+    close = np.isfinite(gap_mm)
+    places, points, nearest = places[close], points[close], np.asarray(number)[close]
     offset = points - line[nearest]
     x, y = (np.einsum("nk,nk->n", offset, part[nearest]) for part in (normal, binormal))
     column = np.rint(np.arctan2(y, x) / (2 * np.pi / FAN)).astype(int) % FAN
@@ -231,9 +232,8 @@ def _bridge(
     added[tuple(places[inside].T)] = True
     if not inside.any():
         return None
-    edge = cKDTree(_places_mm(near, mask & ~ndimage.binary_erosion(mask)))
-    depth_mm, _ = edge.query(points[inside])
-    return added if depth_mm.max() > DENT_VOXELS * float(near.spacing_mm.min()) else None
+    edge = cKDTree(np.argwhere(mask & ~ndimage.binary_erosion(mask)))
+    return added if np.max(edge.query(places[inside])[0]) > DENT_VOXELS else None
 
 
 def _course(one: _End, other: _End) -> tuple[Points, tuple[slice, slice]]:

@@ -20,8 +20,8 @@ __all__ = ["DEFAULT_CONTACT_MM", "vessel_wall"]
 DEFAULT_CONTACT_MM = 1.9
 """Distance from the lumen's wall within which tumour counts as touching.
 
-Masks label the lumen; a vessel's wall is 1 to 1.5 mm thick. Chosen on analytic tubes: a gap of 1.25 mm is contact, one of
-2.5 mm is none, in every pose and on grids of 1 to 5 mm."""
+Masks label the lumen; a vessel's wall is 1 to 1.5 mm thick. Chosen on analytic tubes of 1 mm voxels, between a gap of
+1.25 mm, which is contact, and one of 2.5 mm, which is none."""
 
 INSIDE_VOXELS = 0.3
 """Reading begins this far inside the wall, against slivers of tumour that are thinner than the voxels show."""

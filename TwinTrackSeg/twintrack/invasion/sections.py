@@ -54,8 +54,8 @@ WALL_SMOOTHING_MM = 0.75
 """Gaussian width with which the wall radius is smoothed along the vessel, against the steps of the voxels."""
 
 STEP_SHARE, MOST_SMOOTHING = 0.4, 0.8
-"""In thick slices both widths are this share of the distance at which a vessel meets the next slice, and at most so many
-slices: there the steps are as long as that."""
+"""In thick slices both widths are this share of the way from slice to slice along the vessel, for steps are as long as
+that, and at most so many slices."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> N
 
     There its sections are long and then cut by the vessel's end. Sections of the `trusted` line all count.
     """
-    own = cKDTree(trusted).query(points)[0] <= STEP_MM
+    own = np.asarray(cKDTree(trusted).query(points)[0]) <= STEP_MM
     result = np.ones(len(points), dtype=bool)
     if own.all() or not own.any():
         return result

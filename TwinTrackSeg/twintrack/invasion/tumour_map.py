@@ -2,8 +2,8 @@
 
 Nobody marks tumour in a lumen: a map is 0 there, and interpolating across the wall would halve it just where it
 matters. Reading among tissue voxels only loses what ends between the wall and the first of them: a tumour that wraps
-around a vessel gets thinner and thinner before it ends. So the map is continued into the lumen as smoothly as the tissue
-around it allows (the least bending: the squared Laplacian is smallest).
+around a vessel gets thinner and thinner before it ends. So the map is continued into the lumen as smoothly as the
+tissue around it allows (the least bending: the squared Laplacian is smallest).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def continued_into(
     spacing_mm: NDArray[np.float64],
     floor: float,
 ) -> Field:
-    """Return the map with the lumen's values replaced by the smoothest continuation of those around it, if that is larger.
+    """Return the map with the smoothest continuation of its values into the lumen, where that is larger.
 
     Parameters
     ----------
@@ -90,8 +90,8 @@ def _laplacian(shape: tuple[int, ...], sampling: NDArray[np.float64]) -> sparse.
     weights = (float(sampling.min()) / sampling) ** 2
     parts = []
     for axis, n in enumerate(shape):
-        along = sparse.diags_array([np.ones(n - 1), np.ones(n - 1)], offsets=[-1, 1]).tolil()
-        along.setdiag(-np.asarray(along.sum(axis=1)).ravel())
+        differences = sparse.csr_array(np.diff(np.eye(n), axis=0))
+        along = -(differences.T @ differences)
         factors = [sparse.eye_array(m) for m in shape]
         factors[axis] = along * weights[axis]
         parts.append(sparse.kron(sparse.kron(factors[0], factors[1]), factors[2]))

@@ -85,7 +85,8 @@ class VesselWall:
         """Return the branches of several walls as one; without any, a wall without sections."""
         if not walls:
             table, points = np.zeros((0, 1)), np.zeros((0, 3))
-            return cls(*[table] * 5, *[points] * 4, step_mm=np.zeros(0), branch=np.zeros(0, dtype=np.int64))
+            none, number = np.zeros(0), np.zeros(0, dtype=np.int64)
+            return cls(table, table, table, table, table, points, points, points, points, none, number)
         names = [name for name in cls.__dataclass_fields__ if name != "branch"]
         tables = {name: np.concatenate([getattr(wall, name) for wall in walls]) for name in names}
         counts = [len(np.unique(wall.branch)) for wall in walls]

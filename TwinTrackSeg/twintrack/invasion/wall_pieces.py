@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,7 +107,7 @@ def _measured_pieces(
     contact_mm: float,
     floor: float,
 ) -> tuple[list[_Piece], int, int]:
-    """Measure every piece that the tumour could touch; also return how many are no stray voxels, and how many there are."""
+    """Measure every piece that the tumour could touch; also return how many are large, and how many there are."""
     shape = probability.array.shape
     labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOUR)
     voxels = np.bincount(labelled.ravel(), minlength=1)[1:]
@@ -147,9 +148,19 @@ def _measure_piece(
         voxels=int(np.count_nonzero(piece & (near.known > 0))),
         from_axis=lines[0].from_axis,
         cut=bool(np.any(piece & (near.known == 0))),
-        touching=float(near.probability[ndimage.binary_dilation(piece)].max(initial=0.0)),
+        touching=float(near.probability[ndimage.binary_dilation(piece, _beside(near, contact_mm))].max(initial=0.0)),
         branches=[replace(sections, centre_mm=sections.centre_mm + offset_mm) for sections in branches],
     )
+
+
+def _beside(near: Neighbourhood, contact_mm: float) -> NDArray[np.bool_]:
+    """Return which neighbours of a voxel its contact can reach: in thick slices not those in the next slice."""
+    cross = ndimage.generate_binary_structure(3, 1)
+    for axis, edge_mm in enumerate(near.spacing_mm[::-1]):
+        if edge_mm / 2 > contact_mm:
+            first, last = (tuple(place if n == axis else slice(None) for n in range(3)) for place in (0, 2))
+            cross[first] = cross[last] = False
+    return np.asarray(cross, dtype=np.bool_)
 
 
 def _together(measured: list[_Piece], large: int, count: int, lumen: Completion) -> MeasuredVessel:
@@ -165,7 +176,8 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
         notes.append(f"{count - large} stray pieces of the vessel mask were ignored")
     if lumen.added_ml:
         notes.append(
-            f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label; completed from the vessel before and behind"
+            f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label and were completed from the vessel before "
+            "and behind"
         )
     if lumen.narrowed is not None:
         notes.append(
@@ -270,7 +282,7 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
 
 
 def _elsewhere(
-    sections: Sections, radius_mm: NDArray[np.float64], others: list[tuple[cKDTree, NDArray[np.float64]]]
+    sections: Sections, radius_mm: NDArray[np.float64], others: Sequence[tuple[cKDTree, NDArray[np.float64]]]
 ) -> NDArray[np.bool_]:
     """Tell which points of the wall lie nearer, in radii of the vessel there, to another branch; shape (n, d)."""
     result = np.zeros(sections.wall_mm.shape, dtype=np.bool_)
