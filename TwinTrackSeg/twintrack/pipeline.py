@@ -6,7 +6,7 @@ leaves this module lies on the input's own grid again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from twintrack.volume import Geometry, Volume
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
-    from twintrack.inference import NetworkStore, Roi
+    from twintrack.inference import EnsembleResult, NetworkStore, Roi
     from twintrack.invasion import InvasionResult
 
 __all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
@@ -129,6 +129,7 @@ def segment(
         If `cancel` was triggered.
     """
     from twintrack.inference import SKIP_BELOW, NetworkStore, score_ensemble
+    from twintrack.invasion import with_member_range
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
@@ -149,15 +150,16 @@ def segment(
         found = score_ensemble(turned, roi, bundle, store=store, skip_below=skip_below, progress=report, cancel=cancel)
     with stages.stage("calibrate") as report:
         report(0.0, "calibrating")
-        calibrated = calibrator(found.score) if calibrator else found.score
-        # Outside the mask nothing was looked at: 0, whatever the calibrator gives for a score of 0.
-        probability = turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
+        probability = _calibrated(found.score, calibrator, roi, turned)
     cancel.check()
     with stages.stage("measure") as report:
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names, notes = given_vessels or (*predicted, ())
         searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
         invasion = _measure_vessels(probability, searched, vessels, names, settings, progress=report, cancel=cancel)
+        if invasion is not None:
+            members = _members(found, calibrator, turned, None if given_vessels is None else vessels)
+            invasion = with_member_range(invasion, members, names, searched=searched, cancel=cancel)
         map_on_grid = probability.restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
         suitability = assess(turned, bundle, vessels, names, disagreement_ml=found.disagreement_ml)
@@ -296,6 +298,25 @@ def _measure_vessels(
     return measure_invasion(
         probability, vessels, names, rules=settings.rules, searched=searched, progress=progress, cancel=cancel
     )
+
+
+def _calibrated(score: NDArray[np.floating], calibrator: Calibrator | None, roi: Roi, turned: Volume) -> Volume:
+    """Return the map of a score (z, y, x) in the region's box, on the whole grid."""
+    calibrated = calibrator(score) if calibrator else score.astype(np.float32, copy=False)
+    # Outside the mask nothing was looked at: 0, whatever the calibrator gives for a score of 0.
+    return turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
+
+
+def _members(
+    found: EnsembleResult, calibrator: Calibrator | None, turned: Volume, given: Volume | None
+) -> Iterator[tuple[Volume, Volume]]:
+    """Yield the calibrated map of each member and its vessels, or the given ones, on the whole grid."""
+    for member in found.each:
+        probability = _calibrated(member.score, calibrator, found.roi, turned)
+        if given is not None:
+            yield probability, given
+        elif member.vessels is not None:
+            yield probability, turned.with_array(found.roi.paste(member.vessels, turned.geometry))
 
 
 def _label_map(
