@@ -95,6 +95,18 @@ def test_vessels_are_the_classes_that_win_on_the_cts_grid(make_ct: MakeCt, bundl
     assert np.all(small_pieces(expected)[other & ~added])
 
 
+def test_each_members_own_score_is_kept(make_ct: MakeCt, bundle: Bundle) -> None:
+    ct = make_ct((34, 33, 17))
+    result = score(ct, roi_full(ct.geometry), bundle)
+    assert len(result.each) == 3
+    scores = np.stack([member.score for member in result.each]).astype(np.float32)
+    np.testing.assert_allclose(scores.mean(axis=0), result.score, atol=1e-3)
+    assert np.ptp(scores, axis=0).max() > 0.01
+    vessels = [member.vessels for member in result.each]
+    assert all(labels is not None and labels.shape == ct.array.shape for labels in vessels)
+    assert not np.array_equal(vessels[0], vessels[1])
+
+
 def test_several_tumour_labels_are_summed(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
     ct = make_ct((34, 33, 17))
     with Bundle.open(make_bundle(tumor_labels=("tumor", "pancreas"), vessel_labels={}, out=tmp_path / "b")) as bundle:
@@ -164,6 +176,7 @@ def test_members_that_agree_give_their_own_probability(make_ct: MakeCt, make_bun
     with Bundle.open(make_bundle(folds=("1",), out=tmp_path / "b")) as bundle:
         one = score(ct, roi_full(ct.geometry), bundle)
     assert one.members == 1
+    assert one.each == ()
     np.testing.assert_allclose(one.score, mean_probabilities(ct, bundle)[1], atol=2e-6)
 
 

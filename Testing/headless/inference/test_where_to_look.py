@@ -58,9 +58,13 @@ def test_later_members_skip_tiles_far_from_anything_seen(make_ct: MakeCt, bundle
     # bound; where a seen tile lies, all tiles of all members are there and nothing changes.
     np.testing.assert_allclose(found.score[~covered], tumour[~covered], atol=1e-6)
     assert found.score[~covered].max() < bound
+    for member in found.each:
+        assert np.array_equal(member.score[~covered], found.each[0].score[~covered])
     for tile, peak in zip(canvas.tiles, peaks, strict=True):
         if peak >= bound:
             np.testing.assert_allclose(found.score[tile], everywhere.score[tile], atol=1e-6)
+            for member, alone in zip(found.each, everywhere.each, strict=True):
+                np.testing.assert_allclose(member.score[tile], alone.score[tile], atol=1e-3)
 
 
 def test_when_the_first_member_sees_nothing_the_others_do_not_look(
@@ -78,6 +82,7 @@ def test_when_the_first_member_sees_nothing_the_others_do_not_look(
     )
     tumour, canvas = first_members_tumour(ct, bundle)
     assert found.tiles == len(canvas.tiles)
+    assert found.each == ()
     np.testing.assert_allclose(found.score, tumour, atol=1e-6)
     assert told == sorted(told)
     assert told[-1] == 1.0
