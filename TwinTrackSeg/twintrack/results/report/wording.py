@@ -66,6 +66,7 @@ class VesselRow:
     name: str
     present: bool
     angle: str
+    members: str
     expected_angle: str
     contact: str
     encased: str
@@ -167,6 +168,7 @@ def _reading(name: str, vessel: Mapping[str, object], levels: object, threshold:
         name=name,
         present=present,
         angle=with_unit(_at(angles, threshold), "°", 0),
+        members=_members(vessel.get("member_range")),
         expected_angle=with_unit(vessel.get("expected_angle_deg"), "°", 0),
         contact=percent(vessel.get("p_contact")),
         encased=percent(vessel.get("p_encased")),
@@ -175,6 +177,13 @@ def _reading(name: str, vessel: Mapping[str, object], levels: object, threshold:
         notes=plain_text(vessel["notes"]) if vessel.get("notes") else "",
         curve=_curve(name, angles, threshold) if present else None,
     )
+
+
+def _members(found: object) -> str:
+    """Return the range of the angle over the ensemble's members in words; empty where there is none."""
+    angles = found.get("angle_deg") if isinstance(found, Mapping) else None
+    low, high = map(number, angles) if isinstance(angles, list) and len(angles) == 2 else (None, None)
+    return "" if low is None or high is None else f"members {low:.0f}–{high:.0f}° at 0.5"
 
 
 def _series(levels: object, values: object) -> list[tuple[float, float]]:
