@@ -147,7 +147,9 @@ def segment(
         stages.expect("ensemble", ENSEMBLE_TO_LOCALIZE * stages.seconds["localize"])
     with stages.stage("ensemble") as report:
         skip_below = 0.0 if settings.every_tile else SKIP_BELOW
-        found = score_ensemble(turned, roi, bundle, store=store, skip_below=skip_below, progress=report, cancel=cancel)
+        found = score_ensemble(
+            turned, roi, bundle, store=store, skip_below=skip_below, keep_each=True, progress=report, cancel=cancel
+        )
     with stages.stage("calibrate") as report:
         report(0.0, "calibrating")
         probability = _calibrated(found.score, calibrator, roi, turned)

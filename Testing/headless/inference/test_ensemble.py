@@ -97,7 +97,8 @@ def test_vessels_are_the_classes_that_win_on_the_cts_grid(make_ct: MakeCt, bundl
 
 def test_each_members_own_score_is_kept(make_ct: MakeCt, bundle: Bundle) -> None:
     ct = make_ct((34, 33, 17))
-    result = score(ct, roi_full(ct.geometry), bundle)
+    assert score(ct, roi_full(ct.geometry), bundle).each == ()
+    result = score(ct, roi_full(ct.geometry), bundle, keep_each=True)
     assert len(result.each) == 3
     scores = np.stack([member.score for member in result.each]).astype(np.float32)
     np.testing.assert_allclose(scores.mean(axis=0), result.score, atol=1e-3)
@@ -174,7 +175,7 @@ def test_anisotropic_and_thin_volumes_come_out_on_their_own_grid(
 def test_members_that_agree_give_their_own_probability(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
     ct = make_ct((34, 33, 17))
     with Bundle.open(make_bundle(folds=("1",), out=tmp_path / "b")) as bundle:
-        one = score(ct, roi_full(ct.geometry), bundle)
+        one = score(ct, roi_full(ct.geometry), bundle, keep_each=True)
     assert one.members == 1
     assert one.each == ()
     np.testing.assert_allclose(one.score, mean_probabilities(ct, bundle)[1], atol=2e-6)

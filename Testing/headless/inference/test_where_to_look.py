@@ -46,8 +46,8 @@ def test_later_members_skip_tiles_far_from_anything_seen(make_ct: MakeCt, bundle
     bound = float(np.sort(peaks)[-1]) - 1e-4  # one tile, or the two that share the voxel, see this much
     near = tiles_near(canvas.tiles, [peak >= bound for peak in peaks])
     assert 0 < len(near) < len(canvas.tiles)
-    everywhere = score_ensemble(ct, roi_full(ct.geometry), bundle, store=store, skip_below=0.0)
-    found = score_ensemble(ct, roi_full(ct.geometry), bundle, store=store, skip_below=bound)
+    everywhere = score_ensemble(ct, roi_full(ct.geometry), bundle, store=store, skip_below=0.0, keep_each=True)
+    found = score_ensemble(ct, roi_full(ct.geometry), bundle, store=store, skip_below=bound, keep_each=True)
     assert found.skipped == 2 * (len(canvas.tiles) - len(near))
     assert found.tiles == everywhere.tiles - found.skipped
     assert everywhere.skipped == 0
@@ -78,6 +78,7 @@ def test_when_the_first_member_sees_nothing_the_others_do_not_look(
         bundle,
         store=store,
         skip_below=1.1,
+        keep_each=True,
         progress=lambda fraction, _: told.append(fraction),
     )
     tumour, canvas = first_members_tumour(ct, bundle)

@@ -88,8 +88,8 @@ class EnsembleResult:
     notes : tuple of str
         Every step away from the first choice of device, in words.
     each : tuple of MemberMap
-        What each member says, in the order of the bundle's folds; empty for one member, or where the first one saw
-        tumour nowhere and the others did not look.
+        What each member says, in the order of the bundle's folds; empty if that was not asked for, for one member, or
+        where the first one saw tumour nowhere and the others did not look.
     """
 
     roi: Roi
@@ -137,6 +137,7 @@ def score_ensemble(
     device: str = "auto",
     store: NetworkStore | None = None,
     skip_below: float = SKIP_BELOW,
+    keep_each: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> EnsembleResult:
@@ -165,6 +166,8 @@ def score_ensemble(
         Keeps the networks for the next run.
     skip_below : float
         Probability; 0 lets every member look at every tile.
+    keep_each : bool
+        Whether to keep what each member says, at 3 bytes a voxel of the region's box and member.
     progress, cancel
         Called, and checked, for every tile.
 
@@ -182,7 +185,7 @@ def score_ensemble(
     token = cancel or CancelToken()
     token.check()
     networks = store or NetworkStore(device, keep=False)
-    return networks.with_room(lambda: _score(ct, roi, bundle, networks, skip_below, progress, token))
+    return networks.with_room(lambda: _score(ct, roi, bundle, networks, skip_below, keep_each, progress, token))
 
 
 def _score(
@@ -191,6 +194,7 @@ def _score(
     bundle: Bundle,
     store: NetworkStore,
     skip_below: float,
+    keep_each: bool,
     progress: Progress,
     cancel: CancelToken,
 ) -> EnsembleResult:
@@ -215,7 +219,9 @@ def _score(
         vessels = vessel_map(case, probabilities, window, channels, roi.mask) if channels.values else None
         each.append(MemberMap((score * roi.mask).astype(np.float16), vessels))
 
-    pooled = _pool(canvas, bundle, stage, store, meter, apart, skip_below, keep if len(folds) > 1 else None)
+    pooled = _pool(
+        canvas, bundle, stage, store, meter, apart, skip_below, keep if keep_each and len(folds) > 1 else None
+    )
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
     tumour = _tumour(pooled, channels)[None]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.imaging.plane_contact import Box
@@ -50,7 +49,6 @@ leaves such pieces out as well."""
 ROUNDING = 1e-3
 """Voxels by which a size must exceed its limit."""
 
-FACES = ndimage.generate_binary_structure(3, 1)
 EVERY_NEIGHBOUR = np.ones((3, 3, 3))
 
 
@@ -172,12 +170,14 @@ def hidden_lumens(lumens: NDArray[np.uint8], hidden: NDArray[np.uint8], voxel_si
     voxel_size : sequence of float
         Edges of a voxel along (z, y, x), in voxels of the network or, if the grid is the coarser one, 1.
     """
+    from scipy import ndimage
+
     hidden[lumens > 0] = 0
     reach = [math.ceil(BORDER_VOXELS / edge) for edge in voxel_size]
     for value, place in _boxes(hidden):
         near = tuple(slice(max(s.start - by, 0), s.stop + by) for s, by in zip(place, reach, strict=True))
         lumen, possible = lumens[near] == value, hidden[near] == value
-        connected = ndimage.binary_propagation(lumen, FACES, mask=lumen | possible) & possible
+        connected = ndimage.binary_propagation(lumen, mask=lumen | possible) & possible
         if not connected.any():
             continue
         deep = connected & (ndimage.distance_transform_edt(~lumen, sampling=voxel_size) > BORDER_VOXELS + ROUNDING)
@@ -204,6 +204,8 @@ def drop_strays(vessels: NDArray[np.uint8], lumens: NDArray[np.uint8], looked: N
     looked : numpy.ndarray
         Region of interest, bool, (z, y, x).
     """
+    from scipy import ndimage
+
     for value, box in _boxes(vessels):
         inside = vessels[box] == value
         pieces, count = ndimage.label(inside, EVERY_NEIGHBOUR)
@@ -218,6 +220,8 @@ def drop_strays(vessels: NDArray[np.uint8], lumens: NDArray[np.uint8], looked: N
 
 def _boxes(labels: NDArray[np.uint8]) -> Iterator[tuple[int, Box]]:
     """Yield every label that is there, and its box."""
+    from scipy import ndimage
+
     found: list[Box | None] = ndimage.find_objects(labels)  # type: ignore[assignment]
     for value, box in enumerate(found, start=1):
         if box is not None:
