@@ -10,7 +10,8 @@ probabilities and compared with the reference vessels:
 
 A phantom's tumour never lies inside a lumen and the demo networks learned that, so these cases show what the rule
 must not spoil. Networks trained on masks in which the tumour overwrites the vessel do dent lumens: for these, the
-tumour is made to take a share of every vessel's probability within 3 mm of it, falling to none at 5 mm.
+tumour is made to take a share of the probability of every vessel, or of every class, within 3 mm of it, falling to none
+at 5 mm. Where only vessels lose, the lumen shrinks on its other sides too, which no rule for tumour can undo.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ from twintrack.volume import Geometry, Volume
 FIRST_SEED = 7200
 FAR_MM = 3.0
 NEAR_MM = 3.0
-TAKEN = (0.0, 0.7, 0.85)
+TAKEN = ((0.0, "vessel"), (0.7, "vessel"), (0.85, "vessel"), (0.7, "class"), (0.85, "class"))
+"""Share that the tumour takes, and of what."""
+
+Taken = tuple[float, str]
 WAYS = ("before", "after")
 
 
@@ -49,15 +53,16 @@ def likeliest(case: Preprocessed, pooled: torch.Tensor, window: Any, channels: V
     return values[winner]
 
 
-def dented(pooled: torch.Tensor, channels: VesselChannels, taken: float, spacing_mm: Any) -> torch.Tensor:
-    """Return the probabilities with a share of the vessels' moved to the first tumour channel near the tumour."""
+def dented(pooled: torch.Tensor, channels: VesselChannels, taken: Taken, spacing_mm: Any) -> torch.Tensor:
+    """Return the probabilities with a share of others moved to the first tumour channel near the tumour."""
     result = pooled.clone()
     tumour = pooled[list(channels.tumour)].sum(dim=0).numpy() >= 0.5
-    if not taken or not tumour.any():
+    if not taken[0] or not tumour.any():
         return result
     away_mm = ndimage.distance_transform_edt(~tumour, sampling=spacing_mm)
-    share = torch.from_numpy(taken * np.clip((5.0 - away_mm) / 2.0, 0.0, 1.0)).float()
-    for channel in channels.values:
+    share = torch.from_numpy(taken[0] * np.clip((5.0 - away_mm) / 2.0, 0.0, 1.0)).float()
+    losing = channels.values if taken[1] == "vessel" else set(range(len(pooled))) - set(channels.tumour)
+    for channel in losing:
         moved = share * pooled[channel]
         result[channel] -= moved
         result[channels.tumour[0]] += moved
@@ -66,7 +71,7 @@ def dented(pooled: torch.Tensor, channels: VesselChannels, taken: float, spacing
 
 def predict(
     ct: Volume, bundle: Bundle, store: NetworkStore
-) -> tuple[Any, dict[float, dict[str, NDArray[np.uint8]]], dict[float, NDArray[np.float32]]]:
+) -> tuple[Any, dict[Taken, dict[str, NDArray[np.uint8]]], dict[Taken, NDArray[np.float32]]]:
     """Return the region, and both labellings and the tumour's probability in its box for every share of `TAKEN`."""
     kept: list[tuple[Any, ...]] = []
 
@@ -77,7 +82,7 @@ def predict(
     roi = localize(ct, bundle, store=store)
     with mock.patch.object(ensemble, "vessel_map", record):
         score_ensemble(ct, roi, bundle, store=store)
-    case, pooled, window, channels, looked = kept[-1]  # of all members together, after each of them
+    case, pooled, window, channels, looked = kept[-1]
     spacing_mm = open_stage(bundle, "fine").configuration.spacing
     labels, maps = {}, {}
     for taken in TAKEN:
@@ -122,7 +127,7 @@ def main() -> None:
                 name: ndimage.distance_transform_edt(reference != value, sampling=spacing)[roi.slices]
                 for name, value in names.items()
             }
-            tumour = maps[0.0] >= 0.5
+            tumour = maps[TAKEN[0]] >= 0.5
             beside = np.zeros_like(tumour)
             if tumour.any():
                 beside = ndimage.distance_transform_edt(~tumour, sampling=spacing) <= NEAR_MM
@@ -148,7 +153,7 @@ def main() -> None:
                             wrong[taken, way].append((measured[name] or 0.0) - (expected[name] or 0.0))
     print(f"{options.cases} phantoms, seeds from {options.seed}")
     for taken in TAKEN:
-        print(f"\ntumour takes {100 * taken:.0f} % of the vessels' probability near it")
+        print(f"\ntumour takes {100 * taken[0]:.0f} % of every {taken[1]}'s probability near it")
         print(f"{'':28s}{'before':>10s}{'after':>10s}{'ratio':>8s}")
         rows = {f"Dice {name}": [float(np.mean(dice[taken, way, name])) for way in WAYS] for name in names}
         rows["lumen by tumour found"] = [float(near[taken, way][0] / max(near[taken, way][1], 1)) for way in WAYS]

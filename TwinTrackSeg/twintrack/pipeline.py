@@ -20,7 +20,7 @@ from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
 from twintrack.io.label_maps import read_vessel_map
 from twintrack.labels import VESSEL_VALUES
-from twintrack.progress.callbacks import CancelToken, Progress, no_progress
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.progress.stages import Stages
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
 
-EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 0.6}
+EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
 
 ENSEMBLE_TO_LOCALIZE = 3.0
@@ -158,9 +158,11 @@ def segment(
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names, notes = given_vessels or (*predicted, ())
         searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
-        invasion = _measure_vessels(probability, searched, vessels, names, settings, progress=report, cancel=cancel)
+        first = part(report, 0.0, 0.4)
+        invasion = _measure_vessels(probability, searched, vessels, names, settings, progress=first, cancel=cancel)
         if invasion is not None:
-            members = _members(found, calibrator, turned, None if given_vessels is None else vessels)
+            given = None if given_vessels is None else vessels
+            members = _members(found, calibrator, turned, given, part(report, 0.4, 1.0))
             invasion = with_member_range(invasion, members, names, searched=searched, cancel=cancel)
         map_on_grid = probability.restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
@@ -310,10 +312,11 @@ def _calibrated(score: NDArray[np.floating], calibrator: Calibrator | None, roi:
 
 
 def _members(
-    found: EnsembleResult, calibrator: Calibrator | None, turned: Volume, given: Volume | None
+    found: EnsembleResult, calibrator: Calibrator | None, turned: Volume, given: Volume | None, progress: Progress
 ) -> Iterator[tuple[Volume, Volume]]:
     """Yield the calibrated map of each member and its vessels, or the given ones, on the whole grid."""
-    for member in found.each:
+    for number, member in enumerate(found.each):
+        progress(number / len(found.each), f"measuring contact for member {number + 1} of {len(found.each)}")
         probability = _calibrated(member.score, calibrator, found.roi, turned)
         if given is not None:
             yield probability, given

@@ -28,6 +28,8 @@ Curve = tuple[float | None, ...]
 class MemberRange:
     """Smallest and largest value over the members of an ensemble, each with its own tumour and its own vessels.
 
+    What all members say together can lie outside: their mean has an outline of its own.
+
     Attributes
     ----------
     angle_deg : tuple of float or None
