@@ -34,7 +34,7 @@ FLOOR = 0.1
 
 BORDER_VOXELS = 1.0
 """Thickness of the layer around a lumen that alone is no hidden lumen: on every border between a vessel and a tumour
-the probabilities cross within about a voxel, and there the likeliest class is right as often as it is wrong."""
+the probabilities cross within about a voxel, and what the share alone adds there is more tumour than lumen."""
 
 CORE_VOXELS = 4.0
 """A part of what is deeper than that layer counts if it is larger than this; smaller ones are the layer's roughness."""
