@@ -106,6 +106,24 @@ def test_the_contact_distance_is_the_one_asked_for_else_the_bundles_else_the_pro
     assert segment(lps_ct(), replace(bundle, contact_mm=bundles), settings).invasion.contact_mm == taken
 
 
+def test_the_members_range_stands_beside_the_contact_with_given_vessels(bundle, make_bundle, tmp_path):
+    ct = lps_ct()
+    vessels = np.zeros(ct.array.shape, dtype=np.uint8)
+    vessels[2:12, 10:16, 10:16] = 5
+    write_volume(ct.with_array(vessels), tmp_path / "vessels.nii.gz")
+    settings = SegmentSettings(
+        roi="full", calibrate=False, vessels=tmp_path / "vessels.nii.gz", vessel_names={"SMA": 5}, every_tile=True
+    )
+    vessel = segment(ct, bundle, settings).invasion.vessels["SMA"]
+    assert vessel.p_contact > 0.05
+    assert vessel.member_range.members == 3
+    # The mean of all members is nowhere above the largest of them.
+    assert vessel.member_range.p_contact[0] < vessel.member_range.p_contact[1]
+    assert vessel.p_contact <= vessel.member_range.p_contact[1] + 1e-3
+    with Bundle.open(make_bundle(folds=("0",), out=tmp_path / "one")) as single:
+        assert segment(ct, single, settings).invasion.vessels["SMA"].member_range is None
+
+
 def test_cancel_stops_the_run(bundle):
     cancel = CancelToken()
 

@@ -16,7 +16,7 @@ from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst_section import WorstSection
 from twintrack.system.csv_cells import harmless
 
-__all__ = ["SCHEMA", "InvasionResult", "VesselInvasion", "write_invasion_csv"]
+__all__ = ["SCHEMA", "InvasionResult", "MemberRange", "VesselInvasion", "write_invasion_csv"]
 
 SCHEMA = 2
 """Version of ``invasion.json``."""
@@ -25,6 +25,35 @@ STATEMENTS = "map"
 """What is said of raters is read from the map's own levels."""
 
 Curve = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class MemberRange:
+    """Smallest and largest value over the members of an ensemble, each with its own tumour and its own vessels.
+
+    What all members say together can lie outside: their mean has an outline of its own.
+
+    Attributes
+    ----------
+    angle_deg : tuple of float or None
+        Contact angle in the worst section, at level 0.5.
+    p_contact, p_encased : tuple of float or None
+        As in `VesselInvasion`.
+    members : int
+        Members in which contact with this vessel could be measured.
+    """
+
+    angle_deg: tuple[float, float] | None
+    p_contact: tuple[float, float] | None
+    p_encased: tuple[float, float] | None
+    members: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the range's part of ``invasion.json``."""
+        ranges = {"angle_deg": self.angle_deg, "p_contact": self.p_contact, "p_encased": self.p_encased}
+        return {key: None if value is None else list(value) for key, value in ranges.items()} | {
+            "members": self.members
+        }
 
 
 @dataclass(frozen=True)
@@ -64,6 +93,8 @@ class VesselInvasion:
         `twintrack.invasion.coverage`. None if the region is not known.
     notes : tuple of str
         What a reader of the numbers must know, for instance that the volume cuts the vessel.
+    member_range : MemberRange or None
+        How far the ensemble's members differ; None for one member, or where it was not measured.
     wall : VesselWall or None
         The table that all numbers were read from, for pictures; not part of ``invasion.json``.
     """
@@ -91,6 +122,7 @@ class VesselInvasion:
     searched: float | None = None
     coverage: float | None = None
     notes: tuple[str, ...] = ()
+    member_range: MemberRange | None = None
     wall: VesselWall | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -128,6 +160,7 @@ class VesselInvasion:
             "searched": self.searched,
             "coverage": self.coverage,
             "notes": list(self.notes),
+            "member_range": None if self.member_range is None else self.member_range.to_json(),
         }
 
 

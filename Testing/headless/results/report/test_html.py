@@ -251,6 +251,16 @@ def test_any_part_of_the_invasion_may_be_missing_or_of_another_kind(read, part, 
     read(RESULT, {**INVASION, part: other})
 
 
+def test_the_range_over_the_members_stands_beside_the_angle(read):
+    def vessel(found):
+        return {**INVASION, "vessels": {"SMA": {**INVASION["vessels"]["SMA"], "member_range": found}}}
+
+    known = {"angle_deg": [40.4, 107.2], "p_contact": [0.5, 0.8], "p_encased": None, "members": 3}
+    assert "members 40–107° at 0.5" in read(RESULT, vessel(known))[2]
+    for other in (None, 5, [1, 2], {"angle_deg": None}, {"angle_deg": [1]}, {"angle_deg": ["a", "b"]}):
+        assert "members" not in read(RESULT, vessel(other))[2]
+
+
 def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
     source, reader, _ = read()
     assert reader.names.count("svg") == 1

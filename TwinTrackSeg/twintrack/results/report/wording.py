@@ -68,6 +68,7 @@ class VesselRow:
     title: str
     present: bool
     angle: str
+    members: str
     expected_angle: str
     contact: str
     encased: str
@@ -178,6 +179,7 @@ def _reading(name: str, vessel: Mapping[str, object], levels: object, threshold:
         title=str(vessel.get("title") or ""),
         present=present,
         angle=with_unit(_at(angles, threshold), "°", 0),
+        members=_members(vessel.get("member_range")),
         expected_angle=with_unit(vessel.get("expected_angle_deg"), "°", 0),
         contact=percent(vessel.get("p_contact")),
         encased=percent(vessel.get("p_encased")),
@@ -212,6 +214,13 @@ def _distance(gaps: object, levels: object, angle: float | None, threshold: floa
     if angle > 0:
         return "in contact"
     return away(_at(_series(levels, gaps), threshold)) or "none near"
+
+
+def _members(found: object) -> str:
+    """Return the range of the angle over the ensemble's members in words; empty where there is none."""
+    angles = found.get("angle_deg") if isinstance(found, Mapping) else None
+    low, high = map(number, angles) if isinstance(angles, list) and len(angles) == 2 else (None, None)
+    return "" if low is None or high is None else f"members {low:.0f}–{high:.0f}° at 0.5"
 
 
 def _series(levels: object, values: object) -> list[tuple[float, float]]:
