@@ -23,8 +23,9 @@ DEFAULT_CONTACT_MM = 1.9
 Masks label the lumen; a vessel's wall is 1 to 1.5 mm thick. Chosen on analytic tubes of 1 mm voxels, between a gap of
 1.25 mm, which is contact, and one of 2.5 mm, which is none."""
 
-INSIDE_VOXELS = 0.3
-"""Reading begins this far inside the wall, against slivers of tumour that are thinner than the voxels show."""
+INSIDE_VOXELS, INSIDE_DRAWN_OVER = 0.3, 0.15
+"""Reading begins this far inside the wall, against slivers of tumour that are thinner than the voxels show; less where
+the map knows of tumour in the lumen and so shows where it ends."""
 
 STEP_MM = 0.45
 """Largest distance of the places at which the map is read along a ray."""
@@ -88,8 +89,7 @@ class _Reader:
         self._near = near
         self._map = continued_into(lumen, near.probability, near.known > 0, near.spacing_mm, FLOOR)
         drawn_over = bool(np.any(lumen & (near.probability >= DRAWN_OVER)))
-        # A map that knows of tumour in the lumen shows where it ends.
-        self._inside_voxels = 0.0 if drawn_over else INSIDE_VOXELS
+        self._inside_voxels = INSIDE_DRAWN_OVER if drawn_over else INSIDE_VOXELS
 
     def levels(self, sections: Sections, outward: Reals, contact_mm: float) -> tuple[Reals, Reals, Reals]:
         """Return the touch levels up to the contact distance, and up to half a voxel less and more; (n, d) each."""

@@ -41,6 +41,9 @@ HALVINGS = 2
 STEERING = 0.7
 """Share of the way to the middle of a section that the continued line takes at each step."""
 
+LEAST_FORWARD = -0.5
+"""Cosine of the largest turn that a continued line takes, 120 degrees."""
+
 MOST_LONGER, LEAST_WIDTH = 1.3, 0.7
 """Beyond the trusted line a section is odd if it is this much more elongated, or narrower, than the sections there."""
 
@@ -112,29 +115,42 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
 def _continued(
     near: Neighbourhood, line: CentreLine, points: Points, piece: NDArray[np.bool_], reach_mm: float
 ) -> Points:
-    """Return the points, continued at free ends step by step in the middle of the lumen until they leave the piece."""
+    """Return the points, continued at free ends in the middle of the lumen until they leave the piece."""
     if line.from_axis:
         return points
     inside = piece.astype(np.float32)
-    for _ in range(2):  # the end, and then, turned around, the start
-        if line.free_start or _ == 0:
-            way = list(points)
-            for _step in range(EXTENSION_STEPS):
-                back = np.asarray(way[-BACK_STEPS:])
-                ahead = back[-1] - back[0]
-                length_mm = float(np.linalg.norm(ahead))
-                if length_mm == 0:
-                    break
-                ahead /= length_mm
-                place = way[-1] + STEP_MM * ahead
-                if near.sample(inside, place[None])[0] < 0.5:
-                    break
-                fan = _fan_across(ahead, CENTRING_DIRECTIONS)[None]
-                wall_mm = wall_distance_mm(near, place[None], fan, reach_mm)
-                way.append(place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0])
-            points = np.asarray(way)
-        points = points[::-1]
-    return points
+    points = _led_on(near, line, points, inside, reach_mm)
+    return _led_on(near, line, points[::-1], inside, reach_mm)[::-1] if line.free_start else points
+
+
+def _led_on(
+    near: Neighbourhood, line: CentreLine, points: Points, inside: NDArray[np.float32], reach_mm: float
+) -> Points:
+    """Return the points with more at their end, each steered to the middle of its section if that is whole."""
+    way = list(points)
+    first = _ahead(way)
+    for _ in range(EXTENSION_STEPS):
+        ahead = _ahead(way)
+        # A line that turns back runs through vessel that it has passed.
+        if ahead is None or first is None or ahead @ first < LEAST_FORWARD:
+            break
+        place = way[-1] + STEP_MM * ahead
+        if near.sample(inside, place[None])[0] < 0.5:
+            break
+        fan = _fan_across(ahead, CENTRING_DIRECTIONS)[None]
+        wall_mm = wall_distance_mm(near, place[None], fan, reach_mm)
+        if near.in_volume(place + wall_mm[0][:, None] * fan[0]).all():
+            place = place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0]
+        way.append(place)
+    return np.asarray(way)
+
+
+def _ahead(way: list[Points]) -> Points | None:
+    """Return the direction in which a line ends; None if it stands still."""
+    back = way[-BACK_STEPS:]
+    step = back[-1] - back[0]
+    length_mm = float(np.linalg.norm(step))
+    return np.asarray(step / length_mm) if length_mm > 0 else None
 
 
 def _fan_across(tangent: Points, count: int) -> NDArray[np.float64]:

@@ -143,12 +143,13 @@ def _measure_piece(
     """Measure one connected piece of a vessel; its branches are moved by `offset_mm`."""
     lines = centre_lines(near, piece)
     branches = without_other_branches([cross_sections(near, line, piece) for line in lines])
+    beside = ndimage.binary_dilation(piece, _beside(near, contact_mm))
     return _Piece(
         wall=vessel_wall(near, branches, contact_mm),
         voxels=int(np.count_nonzero(piece & (near.known > 0))),
         from_axis=lines[0].from_axis,
         cut=bool(np.any(piece & (near.known == 0))),
-        touching=float(near.probability[ndimage.binary_dilation(piece, _beside(near, contact_mm))].max(initial=0.0)),
+        touching=float(near.probability[beside & ~piece].max(initial=0.0)),
         branches=[replace(sections, centre_mm=sections.centre_mm + offset_mm) for sections in branches],
     )
 
