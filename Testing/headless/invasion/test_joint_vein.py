@@ -77,7 +77,7 @@ def wall(*levels: float) -> VesselWall:
     """One section of a tube with a quarter of its directions touched at each of four levels."""
     row = np.repeat(np.array([*levels, *[0.0] * (4 - len(levels))]), 90)[None]
     point, one = np.zeros((1, 3)), np.ones((1, 360))
-    return VesselWall(row, one, one, point, point, point, point, np.ones(1), np.zeros(1, dtype=np.int64))
+    return VesselWall(row, row, row, one, one, point, point, point, point, np.ones(1), np.zeros(1, dtype=np.int64))
 
 
 FREE, ABUTMENT, ENCASED = wall(), wall(0.9), wall(0.9, 0.9, 0.9)

@@ -177,7 +177,7 @@ def wall(*levels: float) -> VesselWall:
     row = np.repeat(np.array([*levels, *[0.0] * (4 - len(levels))]), 90)[None]
     point = np.zeros((1, 3))
     one = np.ones((1, 360))
-    return VesselWall(row, one, one, point, point, point, point, np.ones(1), np.zeros(1, dtype=np.int64))
+    return VesselWall(row, row, row, one, one, point, point, point, point, np.ones(1), np.zeros(1, dtype=np.int64))
 
 
 def view(p_contact: float, p_encased: float) -> VesselWall:

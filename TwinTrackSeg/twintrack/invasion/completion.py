@@ -50,6 +50,9 @@ DENT_VOXELS = 1.3
 MOST_MISFIT_MM = 1.0
 """Where the lumen is not touched, the tube must lie this close to the mask (or one voxel), or it is not believed."""
 
+DENTED = 0.93
+"""A lumen that keeps more than this share of its healthy area everywhere has no dent that matters."""
+
 NARROWED = 0.7
 """Where nothing can be put back, a lumen narrower than this share of its healthy area under the tumour is told."""
 
@@ -146,7 +149,10 @@ def _pairs(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]], tumo
         if not healthy.any():
             continue
         runs = _runs(healthy, round(LEAST_STRETCH_MM / STEP_MM))
+        area = np.nanmean(sections.wall_mm**2, axis=1)
         for (_, stop), (start, _) in pairwise(runs):
+            if area[stop:start].min() > DENTED * np.median(area[healthy]):
+                continue
             pairs.append((_end(sections, number, stop, -1), _end(sections, number, start - 1, 1)))
         if runs:
             loose += [_end(sections, number, runs[-1][1], -1), _end(sections, number, runs[0][0] - 1, 1)]

@@ -23,7 +23,7 @@ DEFAULT_CONTACT_MM = 1.9
 Masks label the lumen; a vessel's wall is 1 to 1.5 mm thick. Chosen on analytic tubes of 1 mm voxels, between a gap of
 1.25 mm, which is contact, and one of 2.5 mm, which is none."""
 
-INSIDE_VOXELS, INSIDE_DRAWN_OVER = 0.3, 0.15
+INSIDE_VOXELS, INSIDE_DRAWN_OVER = 0.3, 0.08
 """Reading begins this far inside the wall, against slivers of tumour that are thinner than the voxels show; less where
 the map knows of tumour in the lumen and so shows where it ends."""
 
@@ -61,8 +61,9 @@ def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float
     for sections in branches:
         if not len(sections.centre_mm):
             continue
-        outward, area_mm2 = _outline(sections)
-        less, level, more = reader.levels(sections, outward, contact_mm)
+        near_tumour = _touchable(near, sections, contact_mm)
+        outward, area_mm2 = _outline(sections, near_tumour)
+        less, level, more = reader.levels(sections, outward, np.flatnonzero(near_tumour), contact_mm)
         walls.append(
             VesselWall(
                 level=level,
@@ -88,15 +89,16 @@ class _Reader:
         lumen = near.vessel >= 0.5
         self._near = near
         self._map = continued_into(lumen, near.probability, near.known > 0, near.spacing_mm, FLOOR)
+        # A map that knows of tumour in the lumen shows where it ends.
         drawn_over = bool(np.any(lumen & (near.probability >= DRAWN_OVER)))
         self._inside_voxels = INSIDE_DRAWN_OVER if drawn_over else INSIDE_VOXELS
 
-    def levels(self, sections: Sections, outward: Reals, contact_mm: float) -> tuple[Reals, Reals, Reals]:
+    def levels(
+        self, sections: Sections, outward: Reals, rows: NDArray[np.intp], contact_mm: float
+    ) -> tuple[Reals, Reals, Reals]:
         """Return the touch levels up to the contact distance, and up to half a voxel less and more; (n, d) each."""
         near, wall_mm = self._near, np.nan_to_num(sections.wall_mm)
         found = np.zeros((3, *wall_mm.shape))
-        farthest_mm = wall_mm.max(axis=1) + contact_mm + near.spacing_mm.max() / 2
-        rows = np.flatnonzero(near.touchable(sections.centre_mm, farthest_mm))
         for some in np.array_split(rows, len(rows) // ROWS + 1):
             wall = sections.centre_mm[some][:, None] + wall_mm[some][..., None] * sections.direction[some]
             found[:, some] = self._read(wall, outward[some], contact_mm)
@@ -130,12 +132,40 @@ class _Reader:
         return np.stack([less, level, more])
 
 
-def _outline(sections: Sections) -> tuple[Reals, Reals]:
+def _touchable(near: Neighbourhood, sections: Sections, contact_mm: float) -> NDArray[np.bool_]:
+    """Tell which sections the tumour could touch; shape (n,)."""
+    farthest_mm = np.nan_to_num(sections.wall_mm).max(axis=1) + contact_mm + near.spacing_mm.max() / 2
+    return near.touchable(sections.centre_mm, farthest_mm)
+
+
+def _outline(sections: Sections, wanted: NDArray[np.bool_]) -> tuple[Reals, Reals]:
     """Return the wall's outward normals within the sections (n, d, 3) and the area each direction stands for (n, d).
+
+    Both are 0 beyond the stretch that holds all `wanted` sections.
 
     The area is that of the wall's own lengths, around and along: more than radius times angle where the wall runs
     obliquely, less on the inner side of a bend.
     """
+    outward, area = np.zeros(sections.direction.shape), np.zeros(sections.wall_mm.shape)
+    if not wanted.any():
+        return outward, area
+    first, last = np.flatnonzero(wanted)[[0, -1]]
+    rows = slice(max(first - 1, 0), last + 2)
+    outward[rows], area[rows] = _outline_of(
+        Sections(
+            sections.centre_mm[rows],
+            sections.tangent[rows],
+            sections.direction[rows],
+            sections.wall_mm[rows],
+            sections.step_mm,
+            sections.elsewhere[rows],
+        )
+    )
+    return outward, area
+
+
+def _outline_of(sections: Sections) -> tuple[Reals, Reals]:
+    """Return the normals and areas of all sections."""
     count = sections.wall_mm.shape[1]
     open_at = np.isnan(sections.wall_mm)
     wall_mm = np.where(open_at, np.nanmedian(sections.wall_mm, axis=1, keepdims=True), sections.wall_mm)

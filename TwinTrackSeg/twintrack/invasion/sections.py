@@ -126,7 +126,10 @@ def _continued(
 def _led_on(
     near: Neighbourhood, line: CentreLine, points: Points, inside: NDArray[np.float32], reach_mm: float
 ) -> Points:
-    """Return the points with more at their end, each steered to the middle of its section if that is whole."""
+    """Return the points with more at their end, each steered to the middle of its section if that is whole.
+
+    Where no tumour is near they go straight on.
+    """
     way = list(points)
     first = _ahead(way)
     for _ in range(EXTENSION_STEPS):
@@ -137,10 +140,11 @@ def _led_on(
         place = way[-1] + STEP_MM * ahead
         if near.sample(inside, place[None])[0] < 0.5:
             break
-        fan = _fan_across(ahead, CENTRING_DIRECTIONS)[None]
-        wall_mm = wall_distance_mm(near, place[None], fan, reach_mm)
-        if near.in_volume(place + wall_mm[0][:, None] * fan[0]).all():
-            place = place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0]
+        if near.touchable(place[None], np.array([reach_mm]))[0]:
+            fan = _fan_across(ahead, CENTRING_DIRECTIONS)[None]
+            wall_mm = wall_distance_mm(near, place[None], fan, reach_mm)
+            if near.in_volume(place + wall_mm[0][:, None] * fan[0]).all():
+                place = place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0]
         way.append(place)
     return np.asarray(way)
 
@@ -194,14 +198,23 @@ def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[
     wall_mm = np.repeat(rough_mm, step, axis=1)
     wall_mm = np.roll(wall_mm, -(step // 2), axis=1)
     rows = near.touchable(points, rough_mm.max(axis=1))
-    _, fan = _tangent_and_fan(points, DIRECTIONS)
-    wall_mm[rows] = wall_distance_mm(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows])
+    _, fan = _tangent_and_fan(points, DIRECTIONS // 2)
+    every_other = wall_distance_mm(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows, ::2])
+    wall_mm[rows] = _with_those_between(every_other)
     # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
     wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
     sigma_mm = _smoothing_mm(near, points, WALL_SMOOTHING_MM)
     wall_mm = ndimage.gaussian_filter1d(wall_mm, sigma_mm / STEP_MM, axis=0, mode="nearest")
     wall_mm[wall_mm > OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True)] = np.nan
     return wall_mm
+
+
+def _with_those_between(wall_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return walls (n, d) with the directions between two of them, (n, 2 d): a voxel is wider than a degree."""
+    after = np.roll(wall_mm, -1, axis=1)
+    opens = np.maximum(wall_mm, after) > 1.5 * np.minimum(wall_mm, after)
+    between = np.where(opens, np.maximum(wall_mm, after), (wall_mm + after) / 2)
+    return np.stack([wall_mm, between], axis=2).reshape(len(wall_mm), 2 * wall_mm.shape[1])
 
 
 def _smoothing_mm(near: Neighbourhood, points: Points, least_mm: float) -> float:

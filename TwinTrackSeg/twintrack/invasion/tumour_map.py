@@ -11,15 +11,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
-from scipy.sparse.linalg import cg
 
 __all__ = ["DRAWN_OVER", "continued_into"]
 
 DRAWN_OVER = 0.5
 """From this probability on a map that is not 0 in the lumen says that the tumour has grown there."""
 
-SURE_MM = 12.0
-"""Lumen further than this from any tumour is left at 0."""
+REACH_MM = 6.0
+"""Lumen further than this from the tumour's box is left as it is."""
+
+DEEP_MM = 5.0
+"""Lumen deeper than this is far from its wall: there what lies nearest will do."""
 
 ITERATIONS = 200
 TOLERANCE = 1e-3
@@ -59,18 +61,20 @@ def continued_into(
     if not tumour.any() or not hidden.any():
         return result
     sampling = spacing_mm[::-1]
-    reach = np.ceil(SURE_MM / sampling).astype(int)
+    reach = np.ceil(REACH_MM / sampling).astype(int)
     places = np.nonzero(tumour)
     box = tuple(
         slice(max(int(p.min()) - r, 0), min(int(p.max()) + r + 1, n))
         for p, r, n in zip(places, reach, hidden.shape, strict=True)
     )
     part, inside = result[box].astype(np.float64), hidden[box]
-    unknown = np.flatnonzero(inside)
-    if len(unknown) == 0 or inside.all():
+    if not inside.any() or inside.all():
         return result
-    nearest = ndimage.distance_transform_edt(inside, sampling, return_distances=False, return_indices=True)
+    depth_mm, nearest = ndimage.distance_transform_edt(inside, sampling, return_indices=True)
     start = ndimage.gaussian_filter(part[tuple(nearest)], 1.0)
+    part = np.where(inside, start, part)
+    inside &= depth_mm <= DEEP_MM
+    unknown = np.flatnonzero(inside)
     # Where an equation for the bending of every voxel in or beside the lumen is asked for, its neighbours take part.
     laplacian = _laplacian(part.shape, sampling)
     rows = ndimage.binary_dilation(inside).ravel()
@@ -79,10 +83,38 @@ def continued_into(
     fixed = np.where(inside, 0.0, part).ravel()
     right = -(equations @ fixed)
     matrix = (inner.T @ inner).tocsr()
-    solved, _ = cg(matrix, inner.T @ right, x0=start.ravel()[unknown], rtol=TOLERANCE, maxiter=ITERATIONS)
-    part.ravel()[unknown] = np.maximum(part.ravel()[unknown], np.clip(solved, 0.0, 1.0))
-    result[box] = part
+    solved = _conjugate_gradients(matrix, inner.T @ right, start.ravel()[unknown])
+    part.ravel()[unknown] = np.clip(solved, 0.0, 1.0)
+    result[box] = np.maximum(result[box], part)
     return result
+
+
+def _conjugate_gradients(
+    matrix: sparse.csr_array, right: NDArray[np.float64], start: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Solve a symmetric system; the solution is not far from `start`.
+
+    SciPy's own takes its scalar products from a BLAS whose threads wait for each other longer than the work takes.
+
+    References
+    ----------
+    M. R. Hestenes and E. Stiefel, Journal of Research of the National Bureau of Standards 49(6), 1952,
+    doi:10.6028/jres.049.044.
+    """
+    found = start.copy()
+    rest = right - matrix @ found
+    way = rest.copy()
+    length, enough = float((rest * rest).sum()), TOLERANCE**2 * float((right * right).sum())
+    for _ in range(ITERATIONS):
+        if length <= enough:
+            break
+        image = matrix @ way
+        step = length / float((way * image).sum())
+        found += step * way
+        rest -= step * image
+        before, length = length, float((rest * rest).sum())
+        way = rest + (length / before) * way
+    return found
 
 
 def _laplacian(shape: tuple[int, ...], sampling: NDArray[np.float64]) -> sparse.csr_array:

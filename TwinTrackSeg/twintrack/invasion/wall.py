@@ -122,27 +122,17 @@ class VesselWall:
 
     def angles_deg(self, thresholds: Reals) -> Reals:
         """Return the contact angle of the worst section at every threshold."""
-        # The levels fall with the count: as many of them reach a threshold as there are touched directions.
-        falling = -self.level_of_count[1:]
-        counts = np.searchsorted(falling, -(thresholds - LEVEL_TOLERANCE), side="right")
-        return np.asarray(counts * (360.0 / self.directions), dtype=np.float64)
+        return _angles_deg(self.level_of_count, thresholds)
 
     def angles_by_half_a_voxel_deg(self, thresholds: Reals) -> tuple[Reals, Reals]:
         """Return the contact angle at every threshold if the mask were half a voxel smaller, and larger."""
-        counts = [
-            np.array([(table >= level - LEVEL_TOLERANCE).sum(axis=1).max(initial=0) for level in thresholds])
-            for table in (self.level_less, self.level_more)
-        ]
-        less, more = (count * (360.0 / self.directions) for count in counts)
+        less, more = (_angles_deg(_level_of_count(table), thresholds) for table in (self.level_less, self.level_more))
         return less, more
 
     @property
     def level_of_count(self) -> Reals:
         """Largest level at which some section has at least ``k`` touched directions, for k = 0 ... d; k = 0 gives 1."""
-        if len(self.level) == 0:
-            return np.array([1.0, *np.zeros(self.directions)])
-        ordered = np.sort(self.level, axis=1)[:, ::-1].max(axis=0)
-        return np.asarray(np.concatenate([[1.0], ordered]), dtype=np.float64)
+        return _level_of_count(self.level)
 
     def level_over(self, angle_deg: float) -> float:
         """Return the largest level at which the contact angle exceeds `angle_deg`."""
@@ -193,6 +183,22 @@ class VesselWall:
             gap = (place - last)[:, whole:].max(axis=1)
             arcs[number] = (whole - gap).max() * (360.0 / whole)
         return arcs
+
+
+def _level_of_count(level: Reals) -> Reals:
+    """Return the largest level at which some section has at least ``k`` touched directions, for k = 0 ... d."""
+    if len(level) == 0:
+        return np.array([1.0, *np.zeros(level.shape[1])])
+    ordered = np.sort(level, axis=1)[:, ::-1].max(axis=0)
+    return np.asarray(np.concatenate([[1.0], ordered]), dtype=np.float64)
+
+
+def _angles_deg(level_of_count: Reals, thresholds: Reals) -> Reals:
+    """Return the contact angle of the worst section at every threshold."""
+    # The levels fall with the count: as many of them reach a threshold as there are touched directions.
+    falling = -level_of_count[1:]
+    counts = np.searchsorted(falling, -(thresholds - LEVEL_TOLERANCE), side="right")
+    return np.asarray(counts * (360.0 / len(falling)), dtype=np.float64)
 
 
 def _summed_from_above(reached: NDArray[np.int64], weights: Reals, count: int) -> Reals:

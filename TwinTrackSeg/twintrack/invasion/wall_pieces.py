@@ -14,7 +14,8 @@ from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.centreline import centre_lines
 from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
-from twintrack.invasion.geometry import Neighbourhood
+from twintrack.invasion.geometry import Neighbourhood, directional_voxel_mm
+from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.sections import Sections, cross_sections
 from twintrack.invasion.wall import VesselWall
 from twintrack.volume import Volume
@@ -32,6 +33,9 @@ PIECE_SHARE = 0.03
 
 MISSED_LEVEL = 0.25
 """Tumour against the mask at a level this much above what the cross-sections show counts as not seen by them."""
+
+LEAST_VOXELS, THIN_SHARE = 0.8, 0.1
+"""A vessel that is less than twice this many voxels wide, in this share of its directions, is too thin for an angle."""
 
 END_VOXELS = 0.3
 """Part of a voxel by which the place is off where an arc of contact ends, as seen on tubes with known contact."""
@@ -135,6 +139,7 @@ class _Piece:
     cut: bool
     touching: float
     branches: list[Sections]
+    thin: bool
 
 
 def _measure_piece(
@@ -144,14 +149,27 @@ def _measure_piece(
     lines = centre_lines(near, piece)
     branches = without_other_branches([cross_sections(near, line, piece) for line in lines])
     beside = ndimage.binary_dilation(piece, _beside(near, contact_mm))
+    wall = vessel_wall(near, branches, contact_mm)
     return _Piece(
-        wall=vessel_wall(near, branches, contact_mm),
+        wall=wall,
+        thin=_is_thin(near, branches, wall),
         voxels=int(np.count_nonzero(piece & (near.known > 0))),
         from_axis=lines[0].from_axis,
         cut=bool(np.any(piece & (near.known == 0))),
         touching=float(near.probability[beside & ~piece].max(initial=0.0)),
         branches=[replace(sections, centre_mm=sections.centre_mm + offset_mm) for sections in branches],
     )
+
+
+def _is_thin(near: Neighbourhood, branches: list[Sections], wall: VesselWall) -> bool:
+    """Tell whether a touched section is less than `LEAST_VOXELS` deep in a good part of its directions."""
+    thickest_mm = LEAST_VOXELS * float(near.spacing_mm.max())
+    if len(wall.level) == 0 or float(np.nanmin(wall.wall_mm)) >= thickest_mm:
+        return False
+    touched = wall.touched(CATEGORY_THRESHOLD).any(axis=1)
+    direction = np.concatenate([sections.direction for sections in branches if len(sections.centre_mm)])[touched]
+    short = wall.wall_mm[touched] < LEAST_VOXELS * directional_voxel_mm(direction, near.spacing_mm)
+    return bool(np.any(short.mean(axis=1) > THIN_SHARE))
 
 
 def _beside(near: Neighbourhood, contact_mm: float) -> NDArray[np.bool_]:
@@ -175,6 +193,10 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
         notes.append(f"the vessel mask is in {large} pieces near the tumour")
     if large < count:
         notes.append(f"{count - large} stray pieces of the vessel mask were ignored")
+    if any(piece.thin for piece in measured):
+        notes.append(
+            "where it is touched the vessel is hardly wider than a voxel in some direction: angles are uncertain"
+        )
     if lumen.added_ml:
         notes.append(
             f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label and were completed from the vessel before "
