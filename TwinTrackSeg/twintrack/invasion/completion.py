@@ -75,11 +75,14 @@ class Completion:
     narrowed : float or None
         Least share of its healthy area that the lumen has under the tumour, where it was clearly narrowed and nothing
         could be put back.
+    ends_in_tumour : bool
+        Whether the mask ends where the tumour's label begins, so that nobody knows whether the vessel goes on.
     """
 
     vessel: NDArray[np.float32]
-    added_ml: float
-    narrowed: float | None
+    added_ml: float = 0.0
+    narrowed: float | None = None
+    ends_in_tumour: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Complet
     mask = near.vessel >= 0.5
     tumour = (near.probability >= TUMOUR_LEVEL) & ~mask
     if not np.any(ndimage.binary_dilation(mask, LABEL_TOUCHING) & tumour):
-        return Completion(near.vessel, 0.0, None)
+        return Completion(near.vessel)
     surface = cKDTree(_places_mm(near, tumour & ~ndimage.binary_erosion(tumour)))
     free = [_free(near, sections, surface) for sections in branches]
     whole = mask.copy()
@@ -124,8 +127,24 @@ def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Complet
     added = whole & ~mask
     if added.any():
         volume_ml = float(np.count_nonzero(added)) * near.geometry.voxel_ml
-        return Completion(whole.astype(np.float32), volume_ml, None)
-    return Completion(near.vessel, 0.0, _narrowed(branches, free))
+        return Completion(whole.astype(np.float32), volume_ml, ends_in_tumour=_ends_in_tumour(near, branches, whole))
+    ends = _ends_in_tumour(near, branches, whole)
+    return Completion(near.vessel, narrowed=_narrowed(branches, free), ends_in_tumour=ends)
+
+
+def _ends_in_tumour(near: Neighbourhood, branches: Sequence[Sections], vessel: NDArray[np.bool_]) -> bool:
+    """Tell whether the tumour's label lies right before an end of a branch."""
+    inside, tumour = vessel.astype(np.float32), ((near.probability >= TUMOUR_LEVEL) & ~vessel).astype(np.float32)
+    ahead_mm = np.arange(0.5, 4.0, 0.5)[:, None] * float(near.spacing_mm.max())
+    for sections in branches:
+        for end, inner in ((0, 1), (-1, -2)) if len(sections.centre_mm) > 1 else ():
+            way = sections.centre_mm[end] - sections.centre_mm[inner]
+            points = sections.centre_mm[end] + ahead_mm * way / max(float(np.linalg.norm(way)), 1e-9)
+            left = np.flatnonzero(near.sample(inside, points) < 0.5)
+            # Half a voxel beyond the mask, where its border no longer halves the tumour's.
+            if len(left) and near.sample(tumour, points[[min(left[0] + 1, len(points) - 1)]])[0] >= 0.5:
+                return True
+    return False
 
 
 def _places_mm(near: Neighbourhood, mask: NDArray[np.bool_]) -> Points:

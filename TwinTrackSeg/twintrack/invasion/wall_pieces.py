@@ -202,6 +202,10 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
             f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label and were completed from the vessel before "
             "and behind"
         )
+    if lumen.ends_in_tumour:
+        notes.append(
+            "the vessel's mask ends in the tumour: whether it goes on is not known, the contact is at least as shown"
+        )
     if lumen.narrowed is not None:
         notes.append(
             f"under the tumour the lumen narrows to {100 * lumen.narrowed:.0f} % of its area; where the tumour's label "
