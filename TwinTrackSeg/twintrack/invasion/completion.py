@@ -53,6 +53,10 @@ MOST_MISFIT_MM = 1.0
 DENTED = 0.93
 """A lumen that keeps more than this share of its healthy area everywhere has no dent that matters."""
 
+NEAR_TUBE_MM, LEAST_INSIDE = 3.0, 0.85
+"""Of the lumen up to this far from the tube, this share must lie inside it (or one voxel beyond): what a dent leaves of a
+lumen lies in the tube, and another branch does not."""
+
 NARROWED = 0.7
 """Where nothing can be put back, a lumen narrower than this share of its healthy area under the tumour is told."""
 
@@ -244,21 +248,45 @@ def _bridge(
     between = slice(healthy[0].stop, healthy[1].start)
     if not _fits(near, line[between], fan[between], tube_mm[between], tumour):
         return None
-    places = np.argwhere(tumour)
-    points = places[:, ::-1] * near.spacing_mm
-    gap_mm, number = cKDTree(line).query(points, distance_upper_bound=float(tube_mm.max()) + STEP_MM)
-    close = np.isfinite(gap_mm)
-    places, points, nearest = places[close], points[close], np.asarray(number)[close]
-    offset = points - line[nearest]
-    x, y = (np.einsum("nk,nk->n", offset, part[nearest]) for part in (normal, binormal))
-    column = np.rint(np.arctan2(y, x) / (2 * np.pi / FAN)).astype(int) % FAN
-    inside = np.hypot(x, y) <= tube_mm[nearest, column]
-    added = np.zeros(mask.shape, dtype=bool)
-    added[tuple(places[inside].T)] = True
-    if not inside.any():
+    tube = _Tube(line, normal, binormal, tube_mm)
+    lumen, beyond_mm, nearest = tube.beyond_mm(near, mask)
+    along = (nearest >= between.start) & (nearest < between.stop)
+    if along.any() and np.mean(beyond_mm[along] <= float(near.spacing_mm.max())) < LEAST_INSIDE:
         return None
-    edge = cKDTree(np.argwhere(mask & ~ndimage.binary_erosion(mask)))
-    return added if np.max(edge.query(places[inside])[0]) > DENT_VOXELS else None
+    places, beyond_mm, _ = tube.beyond_mm(near, tumour)
+    places = places[beyond_mm <= 0]
+    if not len(places):
+        return None
+    edge = cKDTree(lumen) if len(lumen) else None
+    if edge is not None and np.max(edge.query(places)[0]) <= DENT_VOXELS:
+        return None
+    added = np.zeros(mask.shape, dtype=bool)
+    added[tuple(places.T)] = True
+    return added
+
+
+@dataclass(frozen=True)
+class _Tube:
+    """A line with two unit normals (n, 3) that do not twist, and the wall's distance in `FAN` directions (n, d)."""
+
+    line: Points
+    normal: Points
+    binormal: Points
+    wall_mm: NDArray[np.float64]
+
+    def beyond_mm(
+        self, near: Neighbourhood, mask: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
+        """Return the voxels of a mask near the tube, how far beyond its wall each lies, and the nearest section."""
+        places = np.argwhere(mask)
+        reach_mm = float(self.wall_mm.max()) + NEAR_TUBE_MM
+        gap_mm, number = cKDTree(self.line).query(places[:, ::-1] * near.spacing_mm, distance_upper_bound=reach_mm)
+        close = np.isfinite(gap_mm)
+        places, nearest = places[close], np.asarray(number)[close]
+        offset = places[:, ::-1] * near.spacing_mm - self.line[nearest]
+        x, y = (np.einsum("nk,nk->n", offset, part[nearest]) for part in (self.normal, self.binormal))
+        column = np.rint(np.arctan2(y, x) / (2 * np.pi / FAN)).astype(int) % FAN
+        return places, np.hypot(x, y) - self.wall_mm[nearest, column], nearest
 
 
 def _course(one: _End, other: _End) -> tuple[Points, tuple[slice, slice]]:
