@@ -54,7 +54,7 @@ DENTED = 0.93
 """A lumen that keeps more than this share of its healthy area everywhere has no dent that matters."""
 
 NEAR_TUBE_MM, LEAST_INSIDE = 3.0, 0.85
-"""Of the lumen up to this far from the tube, this share must lie inside it (or one voxel beyond): what a dent leaves of a
+"""Of the lumen up to this far from the tube, this share must lie inside it (or a voxel beyond): what a dent leaves of a
 lumen lies in the tube, and another branch does not."""
 
 NARROWED = 0.7

@@ -33,7 +33,7 @@ STEP_MM = 0.45
 ALONG_SMOOTHING_VOXELS = 0.5
 """Gaussian width, in voxels along the vessel, that evens out the steps which the voxels cut into a tumour's border."""
 
-OUTLINE_SMOOTHING_MM, NORMAL_SMOOTHING_MM = 0.5, 2.0
+OUTLINE_SMOOTHING_MM, NORMAL_SMOOTHING_MM = 0.3, 2.0
 """Gaussian width, where the outline is furthest from the middle, with which it is smoothed before its length and its
 normals are taken."""
 
