@@ -116,7 +116,9 @@ def measure_invasion(
         if cancel is not None:
             cancel.check()
         progress(number / len(parts), f"measuring contact with {name}")
-        measured[name] = _measure_vessel(probability, vessels, values, box, levels, contact_mm, region)
+        # One of two labels of the same vein ends where the other begins; what goes on is told of both together.
+        ends = joint is None or name == JOINT_VEIN or values[0] not in joint[0]
+        measured[name] = _measure_vessel(probability, vessels, values, box, levels, contact_mm, region, ends=ends)
         logger.debug("%s: %s, notes %s", name, measured[name].category, measured[name].notes)
     progress(1.0, "measured vessel contact")
     walls: dict[str, VesselWall | None] = {
@@ -135,8 +137,10 @@ def _measure_vessel(
     levels: list[float],
     contact_mm: float,
     region: SearchedRegion | None,
+    *,
+    ends: bool,
 ) -> VesselInvasion:
-    """Measure one vessel, which has one or several label values, in its own box."""
+    """Measure one vessel, which has one or several label values and `ends` with them, in its own box."""
     if box is None:
         return absent_vessel(len(levels))
     mask = _of_values(vessels.array[box], values)
@@ -144,7 +148,7 @@ def _measure_vessel(
     if searched == 0:
         return unsearched_vessel(len(levels))
     coverage = None if region is None else region.coverage(mask, box, contact_mm)
-    found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]))
+    found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]), ends=ends)
     outer = _with_margin(box, vessels.array.shape)
     protocol = protocol_degrees(probability.array[outer], _of_values(vessels.array[outer], values), levels)
     gaps = gaps_mm(probability, mask, box, levels)

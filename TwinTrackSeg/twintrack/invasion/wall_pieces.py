@@ -66,7 +66,7 @@ class MeasuredVessel:
 
 
 def measure_wall(
-    probability: Volume, mask: NDArray[np.bool_], box: Box, contact_mm: float, floor: float
+    probability: Volume, mask: NDArray[np.bool_], box: Box, contact_mm: float, floor: float, *, ends: bool = True
 ) -> MeasuredVessel:
     """Measure the part of a vessel that the tumour could touch.
 
@@ -82,6 +82,8 @@ def measure_wall(
         See `twintrack.invasion.contact.vessel_wall`.
     floor : float
         Probability below which a voxel cannot matter.
+    ends : bool
+        Whether the vessel ends where its mask does, as far as is known.
     """
     shape = probability.array.shape
     spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1])
@@ -100,6 +102,7 @@ def measure_wall(
     if lumen.added_ml:
         inside = lumen.vessel >= 0.5
         pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
+    lumen = replace(lumen, ends_in_tumour=lumen.ends_in_tumour and ends)
     return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, spacing_mm))
 
 
