@@ -31,6 +31,9 @@ MOST_CUBES = 4_000_000
 GRID_SHIFTS = (0.0, 0.37, 0.71)
 """Places of the cubic grid, in voxels, that are tried: thinning erases a tube that lies symmetrically on the grid."""
 
+MOST_BRANCHES = 24
+"""A piece with more branches is no vessel but noise; the longest are taken."""
+
 PART_SHARE = 0.1
 """A part of a skeleton smaller than this share of the largest part is a crumb."""
 
@@ -161,20 +164,25 @@ def _paths(points: Points, tree: sparse.csr_array, depth_at_mm: NDArray[np.float
     count, part = csgraph.connected_components(tree, directed=False)
     sizes = np.bincount(part, minlength=count)
     large = [number for number in np.argsort(-sizes) if sizes[number] >= max(3, PART_SHARE * sizes.max())]
-    return [path for number in large for path in _paths_of(points, tree, depth_at_mm, np.flatnonzero(part == number))]
+    found: list[tuple[Points, bool]] = []
+    for number in large:
+        if len(found) < MOST_BRANCHES:
+            member = np.flatnonzero(part == number)
+            found += _paths_of(points, tree, depth_at_mm, member, MOST_BRANCHES - len(found))
+    return found
 
 
 def _paths_of(
-    points: Points, tree: sparse.csr_array, depth_at_mm: NDArray[np.float64], member: NDArray[np.intp]
+    points: Points, tree: sparse.csr_array, depth_at_mm: NDArray[np.float64], member: NDArray[np.intp], most: int
 ) -> list[tuple[Points, bool]]:
-    """Take one part of a skeleton apart; its side branches follow its longest path."""
+    """Take one part of a skeleton apart; its side branches, `most` paths in all, follow its longest path."""
     # The node farthest from any node of a tree is an end of its longest path.
     distance, _ = _search(tree, member[:1])
     distance, before = _search(tree, member[np.argmax(distance[member])][None])
     path = _trace(before, int(member[np.argmax(distance[member])]))
     found = [(points[path], True)]
     covered = path
-    while True:
+    while len(found) < most:
         distance, before = _search(tree, covered)
         path = _trace(before, int(member[np.argmax(distance[member])]))
         parent_mm = float(depth_at_mm[path[0]])
@@ -182,6 +190,7 @@ def _paths_of(
             return found
         covered = np.union1d(covered, path)
         found.append((points[path[distance[path] >= parent_mm]], False))
+    return found
 
 
 def _search(tree: sparse.csr_array, sources: Integers) -> tuple[NDArray[np.float64], NDArray[np.signedinteger]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -306,18 +305,19 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
             gap_mm, nearest = tree.query(points)
             taken = gap_mm / other_mm[nearest] < CLEARLY_NEARER * far_mm / radius_mm[row]
             wall_mm[row[taken], column[taken]] = np.nan
-        others = lines[:number] + lines[number + 1 :]
-        result.append(replace(sections, wall_mm=wall_mm, elsewhere=_elsewhere(sections, radius_mm, others)))
+        others = [place for place in range(len(branches)) if place != number]
+        elsewhere = sections.elsewhere
+        if others:
+            centres = np.concatenate([branches[place].centre_mm for place in others])
+            elsewhere = _elsewhere(sections, radius_mm, cKDTree(centres), np.concatenate([radii_mm[n] for n in others]))
+        result.append(replace(sections, wall_mm=wall_mm, elsewhere=elsewhere))
     return result
 
 
 def _elsewhere(
-    sections: Sections, radius_mm: NDArray[np.float64], others: Sequence[tuple[cKDTree, NDArray[np.float64]]]
+    sections: Sections, radius_mm: NDArray[np.float64], others: cKDTree, other_mm: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Tell which points of the wall lie nearer, in radii of the vessel there, to another branch; shape (n, d)."""
-    result = np.zeros(sections.wall_mm.shape, dtype=np.bool_)
     points = sections.centre_mm[:, None] + np.nan_to_num(sections.wall_mm)[..., None] * sections.direction
-    for tree, other_mm in others:
-        gap_mm, nearest = tree.query(points)
-        result |= gap_mm / other_mm[nearest] < sections.wall_mm / radius_mm[:, None]
-    return result
+    gap_mm, nearest = others.query(points)
+    return np.asarray(gap_mm / other_mm[nearest] < sections.wall_mm / radius_mm[:, None], dtype=np.bool_)
