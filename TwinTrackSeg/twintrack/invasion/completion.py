@@ -263,7 +263,10 @@ def _course(one: _End, other: _End) -> tuple[Points, tuple[slice, slice]]:
 def _fits(
     near: Neighbourhood, line: Points, fan: NDArray[np.float64], tube_mm: NDArray[np.float64], tumour: NDArray[np.bool_]
 ) -> bool:
-    """Tell whether the tube follows the mask where no tumour is beside it."""
+    """Tell whether the tube follows the mask where no tumour is beside it, above all around its dents.
+
+    A vessel that is narrow there on its free side too is truly narrow: nothing was taken from it.
+    """
     inside = near.sample(near.vessel, line) >= 0.5
     if not inside.any():
         return True
@@ -273,8 +276,14 @@ def _fits(
     untouched = near.sample(tumour.astype(np.float32), beyond) < 0.05
     if not untouched.any():
         return True
-    misfit_mm = float(np.median(np.abs(wall_mm - tube_mm)[untouched]))
-    return misfit_mm <= max(MOST_MISFIT_MM, float(near.spacing_mm.min()))
+    misfit_mm = np.abs(wall_mm - tube_mm)
+    if np.median(misfit_mm[untouched]) > max(MOST_MISFIT_MM, float(near.spacing_mm.min())):
+        return False
+    # In thick slices a lumen that breaks off narrows all around over the last slice.
+    most_mm = max(MOST_MISFIT_MM, float(near.spacing_mm.max()))
+    dented = (~untouched & (tube_mm - wall_mm > most_mm)).any(axis=1)
+    around_dents = untouched & dented[:, None]
+    return not around_dents.any() or bool(np.median(misfit_mm[around_dents]) <= most_mm)
 
 
 def _narrowed(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]]) -> float | None:
