@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,9 @@ MOST_BRIDGED_MM = 50.0
 
 MOST_TURN_DEG = 70.0
 """Largest angle between a healthy side's direction and the way to the other side."""
+
+FACING_DEG = 90.0
+"""Ends that turn further than `MOST_TURN_DEG`, but less than this, may be one vessel's: that is told."""
 
 MOST_WIDER = 2.0
 """Sides that differ in width by more than this are not the same vessel."""
@@ -74,7 +77,7 @@ class Completion:
         Volume of lumen put back.
     narrowed : float or None
         Least share of its healthy area that the lumen has under the tumour, where it was clearly narrowed and nothing
-        could be put back.
+        could be put back; 0 where it is parted.
     """
 
     vessel: NDArray[np.float32]
@@ -125,7 +128,7 @@ def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Complet
     if added.any():
         volume_ml = float(np.count_nonzero(added)) * near.geometry.voxel_ml
         return Completion(whole.astype(np.float32), volume_ml, None)
-    return Completion(near.vessel, 0.0, _narrowed(branches, free))
+    return Completion(near.vessel, 0.0, 0.0 if _parted(branches, free) else _narrowed(branches, free))
 
 
 def _places_mm(near: Neighbourhood, mask: NDArray[np.bool_]) -> Points:
@@ -192,8 +195,11 @@ def _end(sections: Sections, branch: int, place: int, step: int) -> _End:
     return _End(sections.centre_mm[rows], sections.wall_mm[rows], branch)
 
 
-def _bend(one: _End, other: _End) -> float | None:
-    """Return how much a vessel would turn from one end to the other, in degrees; None if it cannot."""
+def _bend(one: _End, other: _End, most_deg: float = MOST_TURN_DEG) -> float | None:
+    """Return how much a vessel would turn from one end to the other, in degrees; None if it cannot.
+
+    At either end it cannot turn by more than `most_deg`.
+    """
     way = other.points_mm[-1] - one.points_mm[-1]
     length_mm = float(np.linalg.norm(way))
     if not 0 < length_mm <= MOST_BRIDGED_MM or len(one.points_mm) < 2 or len(other.points_mm) < 2:
@@ -203,7 +209,7 @@ def _bend(one: _End, other: _End) -> float | None:
         for end, sign in ((one, 1), (other, -1))
     ]
     wider = max(one.radius_mm, other.radius_mm) / max(min(one.radius_mm, other.radius_mm), 1e-6)
-    return sum(turns) if max(turns) <= MOST_TURN_DEG and wider <= MOST_WIDER else None
+    return sum(turns) if max(turns) <= most_deg and wider <= MOST_WIDER else None
 
 
 def _bridge(
@@ -284,6 +290,20 @@ def _fits(
     dented = (~untouched & (tube_mm - wall_mm > most_mm)).any(axis=1)
     around_dents = untouched & dented[:, None]
     return not around_dents.any() or bool(np.median(misfit_mm[around_dents]) <= most_mm)
+
+
+def _parted(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]]) -> bool:
+    """Tell whether two branches end in the tumour that could be the two sides of one vessel."""
+    ends: list[_End] = []
+    for number, (sections, healthy) in enumerate(zip(branches, free, strict=True)):
+        runs = _runs(healthy, round(LEAST_STRETCH_MM / STEP_MM))
+        if runs and not healthy[-1]:
+            ends.append(_end(sections, number, runs[-1][1], -1))
+        if runs and not healthy[0]:
+            ends.append(_end(sections, number, runs[0][0] - 1, 1))
+    return any(
+        one.branch != other.branch and _bend(one, other, FACING_DEG) is not None for one, other in combinations(ends, 2)
+    )
 
 
 def _narrowed(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]]) -> float | None:
