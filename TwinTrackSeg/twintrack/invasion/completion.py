@@ -59,6 +59,12 @@ DENTED = 0.93
 NARROWED = 0.7
 """Where nothing can be put back, a lumen narrower than this share of its healthy area under the tumour is told."""
 
+AROUND_RADII = 2.0
+"""Vessel this near to a tube's line is around the tube."""
+
+ASTRAY_SHARE = 0.1
+"""If more of the vessel that is left around a tube lies beside it, the true course is likely another."""
+
 FAN = 72
 """Directions of an outline."""
 
@@ -78,11 +84,14 @@ class Completion:
     narrowed : float or None
         Least share of its healthy area that the lumen has under the tumour, where it was clearly narrowed and nothing
         could be put back; 0 where it is parted.
+    astray : bool
+        Whether lumen was put back on a course that the rest of the vessel does not follow.
     """
 
     vessel: NDArray[np.float32]
     added_ml: float
     narrowed: float | None
+    astray: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,15 +128,17 @@ def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Complet
         return Completion(near.vessel, 0.0, None)
     surface = cKDTree(_places_mm(near, tumour & ~ndimage.binary_erosion(tumour)))
     free = [_free(near, sections, surface) for sections in branches]
-    whole = mask.copy()
+    whole, astray = mask.copy(), False
     for first, second in _pairs(branches, free, surface):
         found = _bridge(near, first, second, mask, tumour)
         if found is not None:
-            whole |= found
+            added, beside = found
+            whole |= added
+            astray |= beside
     added = whole & ~mask
     if added.any():
         volume_ml = float(np.count_nonzero(added)) * near.geometry.voxel_ml
-        return Completion(whole.astype(np.float32), volume_ml, None)
+        return Completion(whole.astype(np.float32), volume_ml, None, astray)
     return Completion(near.vessel, 0.0, 0.0 if _parted(branches, free) else _narrowed(branches, free))
 
 
@@ -214,8 +225,11 @@ def _bend(one: _End, other: _End, most_deg: float = MOST_TURN_DEG) -> float | No
 
 def _bridge(
     near: Neighbourhood, one: _End, other: _End, mask: NDArray[np.bool_], tumour: NDArray[np.bool_]
-) -> NDArray[np.bool_] | None:
-    """Return the tumour's voxels within the tube from one healthy side to the other; None if the lumen has no dent."""
+) -> tuple[NDArray[np.bool_], bool] | None:
+    """Return the tumour's voxels within the tube from one healthy side to the other; None if the lumen has no dent.
+
+    Also return whether much of the vessel lies beside that tube.
+    """
     if _bend(one, other) is None:
         return None
     line, healthy = _course(one, other)
@@ -245,7 +259,21 @@ def _bridge(
     if not inside.any():
         return None
     edge = cKDTree(np.argwhere(mask & ~ndimage.binary_erosion(mask)))
-    return added if np.max(edge.query(places[inside])[0]) > DENT_VOXELS else None
+    if np.max(edge.query(places[inside])[0]) <= DENT_VOXELS:
+        return None
+    return added, _beside(near, line, np.median(tube_mm, axis=1), mask) > ASTRAY_SHARE
+
+
+def _beside(near: Neighbourhood, line: Points, radius_mm: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
+    """Return the share of the vessel around a tube that lies beside it."""
+    reach_mm = AROUND_RADII * float(radius_mm.max())
+    gap_mm, nearest = cKDTree(line).query(_places_mm(near, mask), distance_upper_bound=reach_mm)
+    # Vessel that goes on beyond the tube's ends is nearest to those.
+    around = (nearest > 0) & (nearest < len(line) - 1)
+    if not around.any():
+        return 0.0
+    most_mm = radius_mm[nearest[around]] + max(MOST_MISFIT_MM, float(near.spacing_mm.max()))
+    return float(np.mean(gap_mm[around] > most_mm))
 
 
 def _course(one: _End, other: _End) -> tuple[Points, tuple[slice, slice]]:

@@ -202,6 +202,11 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
             f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label and were completed from the vessel before "
             "and behind"
         )
+    if lumen.astray:
+        notes.append(
+            "the vessel does not follow the completed lumen where it is still drawn: its course under the tumour and "
+            "the angle are uncertain"
+        )
     if lumen.narrowed is not None:
         notes.append(
             f"under the tumour the lumen narrows to {100 * lumen.narrowed:.0f} % of its area; where the tumour's label "
