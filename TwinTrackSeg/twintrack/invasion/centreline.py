@@ -37,6 +37,9 @@ PART_SHARE = 0.1
 SIDE_BRANCH_MM = 4.0
 """A side branch is kept if it leads this far out of its parent's lumen; shorter ones are bumps of the wall."""
 
+MOST_BRANCHES = 100
+"""Side branches followed, the longest first; a mask with more of them is noise."""
+
 SLENDERNESS = 1.0
 """A centre line shorter than this many lumen diameters says nothing about the vessel's direction."""
 
@@ -174,14 +177,15 @@ def _paths_of(
     path = _trace(before, int(member[np.argmax(distance[member])]))
     found = [(points[path], True)]
     covered = path
-    while True:
+    while len(found) <= MOST_BRANCHES:
         distance, before = _search(tree, covered)
         path = _trace(before, int(member[np.argmax(distance[member])]))
         parent_mm = float(depth_at_mm[path[0]])
         if distance[path[-1]] < parent_mm + max(SIDE_BRANCH_MM, 0.5 * parent_mm):
-            return found
+            break
         covered = np.union1d(covered, path)
         found.append((points[path[distance[path] >= parent_mm]], False))
+    return found
 
 
 def _search(tree: sparse.csr_array, sources: Integers) -> tuple[NDArray[np.float64], NDArray[np.signedinteger]]:

@@ -211,9 +211,11 @@ def _bend(one: _End, other: _End, most_deg: float = MOST_TURN_DEG) -> float | No
 
     At either end it cannot turn by more than `most_deg`.
     """
+    if min(len(one.points_mm), len(other.points_mm)) < 2:
+        return None
     way = other.points_mm[-1] - one.points_mm[-1]
     length_mm = float(np.linalg.norm(way))
-    if not 0 < length_mm <= MOST_BRIDGED_MM or len(one.points_mm) < 2 or len(other.points_mm) < 2:
+    if not 0 < length_mm <= MOST_BRIDGED_MM:
         return None
     turns = [
         float(np.degrees(np.arccos(np.clip(end.direction @ way * sign / length_mm, -1, 1))))
@@ -267,7 +269,8 @@ def _bridge(
 def _beside(near: Neighbourhood, line: Points, radius_mm: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
     """Return the share of the vessel around a tube that lies beside it."""
     reach_mm = AROUND_RADII * float(radius_mm.max())
-    gap_mm, nearest = cKDTree(line).query(_places_mm(near, mask), distance_upper_bound=reach_mm)
+    found = cKDTree(line).query(_places_mm(near, mask), distance_upper_bound=reach_mm)
+    gap_mm, nearest = np.asarray(found[0]), np.asarray(found[1])
     # Vessel that goes on beyond the tube's ends is nearest to those.
     around = (nearest > 0) & (nearest < len(line) - 1)
     if not around.any():
@@ -315,8 +318,8 @@ def _fits(
         return False
     # In thick slices a lumen that breaks off narrows all around over the last slice.
     most_mm = max(MOST_MISFIT_MM, float(near.spacing_mm.max()))
-    dented = (~untouched & (tube_mm - wall_mm > most_mm)).any(axis=1)
-    around_dents = untouched & dented[:, None]
+    dented = np.asarray(~untouched & (tube_mm - wall_mm > most_mm)).any(axis=1)
+    around_dents = untouched & np.asarray(dented)[:, None]
     return not around_dents.any() or bool(np.median(misfit_mm[around_dents]) <= most_mm)
 
 
