@@ -31,7 +31,7 @@ MOST_CUBES = 4_000_000
 GRID_SHIFTS = (0.0, 0.37, 0.71)
 """Places of the cubic grid, in voxels, that are tried: thinning erases a tube that lies symmetrically on the grid."""
 
-MOST_BRANCHES = 24
+MOST_BRANCHES = 16
 """A piece with more branches is no vessel but noise; the longest are taken."""
 
 PART_SHARE = 0.1
@@ -187,7 +187,7 @@ def _paths_of(
         path = _trace(before, int(member[np.argmax(distance[member])]))
         parent_mm = float(depth_at_mm[path[0]])
         if distance[path[-1]] < parent_mm + max(SIDE_BRANCH_MM, 0.5 * parent_mm):
-            return found
+            break
         covered = np.union1d(covered, path)
         found.append((points[path[distance[path] >= parent_mm]], False))
     return found

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,9 @@ MOST_BRIDGED_MM = 50.0
 MOST_TURN_DEG = 70.0
 """Largest angle between a healthy side's direction and the way to the other side."""
 
+FACING_DEG = 90.0
+"""Ends that turn further than `MOST_TURN_DEG`, but less than this, may be one vessel's: that is told."""
+
 MOST_WIDER = 2.0
 """Sides that differ in width by more than this are not the same vessel."""
 
@@ -60,6 +63,12 @@ lumen lies in the tube, and another branch does not."""
 NARROWED = 0.7
 """Where nothing can be put back, a lumen narrower than this share of its healthy area under the tumour is told."""
 
+AROUND_RADII = 2.0
+"""Vessel this near to a tube's line is around the tube."""
+
+ASTRAY_SHARE = 0.1
+"""If more of the vessel that is left around a tube lies beside it, the true course is likely another."""
+
 FAN = 72
 """Directions of an outline."""
 
@@ -78,15 +87,18 @@ class Completion:
         Volume of lumen put back.
     narrowed : float or None
         Least share of its healthy area that the lumen has under the tumour, where it was clearly narrowed and nothing
-        could be put back.
+        could be put back; 0 where it is parted.
     ends_in_tumour : bool
         Whether the mask ends where the tumour's label begins, so that nobody knows whether the vessel goes on.
+    astray : bool
+        Whether lumen was put back on a course that the rest of the vessel does not follow.
     """
 
     vessel: NDArray[np.float32]
     added_ml: float = 0.0
     narrowed: float | None = None
     ends_in_tumour: bool = False
+    astray: bool = False
 
 
 @dataclass(frozen=True)
@@ -123,17 +135,20 @@ def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Complet
         return Completion(near.vessel)
     surface = cKDTree(_places_mm(near, tumour & ~ndimage.binary_erosion(tumour)))
     free = [_free(near, sections, surface) for sections in branches]
-    whole = mask.copy()
+    whole, astray = mask.copy(), False
     for first, second in _pairs(branches, free, surface):
         found = _bridge(near, first, second, mask, tumour)
         if found is not None:
-            whole |= found
+            added, beside = found
+            whole |= added
+            astray |= beside
     added = whole & ~mask
     if added.any():
         volume_ml = float(np.count_nonzero(added)) * near.geometry.voxel_ml
-        return Completion(whole.astype(np.float32), volume_ml, ends_in_tumour=_ends_in_tumour(near, branches, whole))
-    ends = _ends_in_tumour(near, branches, whole)
-    return Completion(near.vessel, narrowed=_narrowed(branches, free), ends_in_tumour=ends)
+        ends = _ends_in_tumour(near, branches, whole)
+        return Completion(whole.astype(np.float32), volume_ml, ends_in_tumour=ends, astray=astray)
+    narrowed = 0.0 if _parted(branches, free) else _narrowed(branches, free)
+    return Completion(near.vessel, narrowed=narrowed, ends_in_tumour=_ends_in_tumour(near, branches, whole))
 
 
 def _ends_in_tumour(near: Neighbourhood, branches: Sequence[Sections], vessel: NDArray[np.bool_]) -> bool:
@@ -215,24 +230,32 @@ def _end(sections: Sections, branch: int, place: int, step: int) -> _End:
     return _End(sections.centre_mm[rows], sections.wall_mm[rows], branch)
 
 
-def _bend(one: _End, other: _End) -> float | None:
-    """Return how much a vessel would turn from one end to the other, in degrees; None if it cannot."""
+def _bend(one: _End, other: _End, most_deg: float = MOST_TURN_DEG) -> float | None:
+    """Return how much a vessel would turn from one end to the other, in degrees; None if it cannot.
+
+    At either end it cannot turn by more than `most_deg`.
+    """
+    if min(len(one.points_mm), len(other.points_mm)) < 2:
+        return None
     way = other.points_mm[-1] - one.points_mm[-1]
     length_mm = float(np.linalg.norm(way))
-    if not 0 < length_mm <= MOST_BRIDGED_MM or len(one.points_mm) < 2 or len(other.points_mm) < 2:
+    if not 0 < length_mm <= MOST_BRIDGED_MM:
         return None
     turns = [
         float(np.degrees(np.arccos(np.clip(end.direction @ way * sign / length_mm, -1, 1))))
         for end, sign in ((one, 1), (other, -1))
     ]
     wider = max(one.radius_mm, other.radius_mm) / max(min(one.radius_mm, other.radius_mm), 1e-6)
-    return sum(turns) if max(turns) <= MOST_TURN_DEG and wider <= MOST_WIDER else None
+    return sum(turns) if max(turns) <= most_deg and wider <= MOST_WIDER else None
 
 
 def _bridge(
     near: Neighbourhood, one: _End, other: _End, mask: NDArray[np.bool_], tumour: NDArray[np.bool_]
-) -> NDArray[np.bool_] | None:
-    """Return the tumour's voxels within the tube from one healthy side to the other; None if the lumen has no dent."""
+) -> tuple[NDArray[np.bool_], bool] | None:
+    """Return the tumour's voxels within the tube from one healthy side to the other; None if the lumen has no dent.
+
+    Also return whether much of the vessel lies beside that tube.
+    """
     if _bend(one, other) is None:
         return None
     line, healthy = _course(one, other)
@@ -262,7 +285,7 @@ def _bridge(
         return None
     added = np.zeros(mask.shape, dtype=bool)
     added[tuple(places.T)] = True
-    return added
+    return added, _beside(near, line, np.median(tube_mm, axis=1), mask) > ASTRAY_SHARE
 
 
 @dataclass(frozen=True)
@@ -289,6 +312,19 @@ class _Tube:
         return places, np.hypot(x, y) - self.wall_mm[nearest, column], nearest
 
 
+def _beside(near: Neighbourhood, line: Points, radius_mm: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
+    """Return the share of the vessel around a tube that lies beside it."""
+    reach_mm = AROUND_RADII * float(radius_mm.max())
+    found = cKDTree(line).query(_places_mm(near, mask), distance_upper_bound=reach_mm)
+    gap_mm, nearest = np.asarray(found[0]), np.asarray(found[1])
+    # Vessel that goes on beyond the tube's ends is nearest to those.
+    around = (nearest > 0) & (nearest < len(line) - 1)
+    if not around.any():
+        return 0.0
+    most_mm = radius_mm[nearest[around]] + max(MOST_MISFIT_MM, float(near.spacing_mm.max()))
+    return float(np.mean(gap_mm[around] > most_mm))
+
+
 def _course(one: _End, other: _End) -> tuple[Points, tuple[slice, slice]]:
     """Return the line through both healthy sides and the cubic between them, and which part of it is either side."""
     start, stop = one.points_mm[-1], other.points_mm[-1]
@@ -310,7 +346,10 @@ def _course(one: _End, other: _End) -> tuple[Points, tuple[slice, slice]]:
 def _fits(
     near: Neighbourhood, line: Points, fan: NDArray[np.float64], tube_mm: NDArray[np.float64], tumour: NDArray[np.bool_]
 ) -> bool:
-    """Tell whether the tube follows the mask where no tumour is beside it."""
+    """Tell whether the tube follows the mask where no tumour is beside it, above all around its dents.
+
+    A vessel that is narrow there on its free side too is truly narrow: nothing was taken from it.
+    """
     inside = near.sample(near.vessel, line) >= 0.5
     if not inside.any():
         return True
@@ -320,8 +359,28 @@ def _fits(
     untouched = near.sample(tumour.astype(np.float32), beyond) < 0.05
     if not untouched.any():
         return True
-    misfit_mm = float(np.median(np.abs(wall_mm - tube_mm)[untouched]))
-    return misfit_mm <= max(MOST_MISFIT_MM, float(near.spacing_mm.min()))
+    misfit_mm = np.abs(wall_mm - tube_mm)
+    if np.median(misfit_mm[untouched]) > max(MOST_MISFIT_MM, float(near.spacing_mm.min())):
+        return False
+    # In thick slices a lumen that breaks off narrows all around over the last slice.
+    most_mm = max(MOST_MISFIT_MM, float(near.spacing_mm.max()))
+    dented = np.asarray(~untouched & (tube_mm - wall_mm > most_mm)).any(axis=1)
+    around_dents = untouched & np.asarray(dented)[:, None]
+    return not around_dents.any() or bool(np.median(misfit_mm[around_dents]) <= most_mm)
+
+
+def _parted(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]]) -> bool:
+    """Tell whether two branches end in the tumour that could be the two sides of one vessel."""
+    ends: list[_End] = []
+    for number, (sections, healthy) in enumerate(zip(branches, free, strict=True)):
+        runs = _runs(healthy, round(LEAST_STRETCH_MM / STEP_MM))
+        if runs and not healthy[-1]:
+            ends.append(_end(sections, number, runs[-1][1], -1))
+        if runs and not healthy[0]:
+            ends.append(_end(sections, number, runs[0][0] - 1, 1))
+    return any(
+        one.branch != other.branch and _bend(one, other, FACING_DEG) is not None for one, other in combinations(ends, 2)
+    )
 
 
 def _narrowed(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]]) -> float | None:

@@ -208,6 +208,11 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
         notes.append(
             "the vessel's mask ends in the tumour: whether it goes on is not known, the contact is at least as shown"
         )
+    if lumen.astray:
+        notes.append(
+            "the vessel does not follow the completed lumen where it is still drawn: its course under the tumour and "
+            "the angle are uncertain"
+        )
     if lumen.narrowed is not None:
         notes.append(
             f"under the tumour the lumen narrows to {100 * lumen.narrowed:.0f} % of its area; where the tumour's label "
@@ -278,6 +283,9 @@ def _common(one: Box, other: Box) -> Box | None:
 FAR_RATIO = 1.2
 """Only walls further away than this many median radii can belong elsewhere."""
 
+FEW_BRANCHES = 6
+"""Of more branches than this only the nearest is looked at, which takes no longer the more there are."""
+
 CLEARLY_NEARER = 0.8
 """A point belongs elsewhere if, in radii of the vessel, it lies this much nearer to the line there."""
 
@@ -293,6 +301,8 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
         return []
     radii_mm = [np.nanmedian(sections.wall_mm, axis=1) for sections in branches]
     lines = [(cKDTree(sections.centre_mm), radius) for sections, radius in zip(branches, radii_mm, strict=True)]
+    if len(lines) > FEW_BRANCHES:
+        lines = [(cKDTree(np.concatenate([part.centre_mm for part in branches])), np.concatenate(radii_mm))]
     result = []
     for number, (sections, radius_mm) in enumerate(zip(branches, radii_mm, strict=True)):
         row, column = np.nonzero(sections.wall_mm > FAR_RATIO * radius_mm[:, None])
