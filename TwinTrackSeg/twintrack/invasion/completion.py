@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -43,6 +44,9 @@ FACING_DEG = 90.0
 
 MOST_WIDER = 2.0
 """Sides that differ in width by more than this are not the same vessel."""
+
+MOST_LOOSE = 40
+"""A mask in so many pieces that it has more ends than this is noise; nothing is put between them."""
 
 FREE_MARGIN_VOXELS = 1.5
 """A section is healthy if the tumour is this much further from its middle than the wall is."""
@@ -109,12 +113,12 @@ class _End:
     wall_mm: NDArray[np.float64]
     branch: int
 
-    @property
+    @cached_property
     def direction(self) -> Points:
         way = self.points_mm[-1] - self.points_mm[0]
         return np.asarray(way / max(float(np.linalg.norm(way)), 1e-9))
 
-    @property
+    @cached_property
     def radius_mm(self) -> float:
         return float(np.nanmedian(self.wall_mm))
 
@@ -195,6 +199,8 @@ def _pairs(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]], tumo
         if runs:
             loose += [_end(sections, number, runs[-1][1], -1), _end(sections, number, runs[0][0] - 1, 1)]
     reach_mm = MOST_BRIDGED_MM / 2
+    if len(loose) > MOST_LOOSE:
+        loose = []
     least = LEAST_STRETCH_MM / STEP_MM
     pairs = [pair for pair in pairs if all(len(end.points_mm) >= least for end in pair)]
     loose = [end for end in loose if len(end.points_mm) >= least]

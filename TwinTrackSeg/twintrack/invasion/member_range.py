@@ -18,6 +18,9 @@ from twintrack.volume import Volume
 
 __all__ = ["member_range", "with_member_range"]
 
+MOST_SECTIONS = 2000
+"""A metre of vessel near one tumour is noise."""
+
 LEAST_CONTACT = 0.05
 """Vessels that the map of all members touches at no higher level than this are not measured again for each."""
 
@@ -55,7 +58,7 @@ def with_member_range(
     InvasionResult
         `found` with `VesselInvasion.member_range` where there are two members or more.
     """
-    near = {name: value for name, value in names.items() if (found.vessels[name].p_contact or 0.0) > LEAST_CONTACT}
+    near = {name: value for name, value in names.items() if _worth(found.vessels[name])}
     if not near:
         return found
     measured = [
@@ -78,6 +81,12 @@ def with_member_range(
     }
     vessels = {name: replace(vessel, member_range=ranges.get(name)) for name, vessel in found.vessels.items()}
     return replace(found, vessels=vessels)
+
+
+def _worth(vessel: VesselInvasion) -> bool:
+    """Tell whether a vessel is one that the tumour comes near, and no noise."""
+    sections = 0 if vessel.wall is None else len(vessel.wall.level)
+    return (vessel.p_contact or 0.0) > LEAST_CONTACT and sections <= MOST_SECTIONS
 
 
 def member_range(members: Sequence[VesselInvasion]) -> MemberRange | None:
