@@ -16,6 +16,7 @@ FILES = {
     "result.json",
     "probability.nii.gz",
     "segmentation.nii.gz",
+    "vessels.nii.gz",
     "invasion.json",
     "invasion.csv",
     "overview.png",

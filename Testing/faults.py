@@ -121,7 +121,7 @@ def assert_whole(out: Path, geometry: Geometry = GEOMETRY) -> dict[str, Any]:
     from matplotlib.image import imread
 
     result: dict[str, Any] = json.loads((out / "result.json").read_text(encoding="utf-8"))
-    for name in ("probability", "segmentation"):
+    for name in ("probability", "segmentation", *(["vessels"] if result.get("vessel_values") else [])):
         assert read_volume(out / f"{name}.nii.gz").geometry.same_grid(geometry)
     assert imread(out / "overview.png").size > 0
     assert (out / "report.html").read_text(encoding="utf-8").rstrip().endswith(" -->")

@@ -3,7 +3,7 @@
 `KINDS` names them, `make_case` draws one in a random pose on a grid, `truth` of a case says what must be measured.
 """
 
-from analytic.cases import GRIDS, AnalyticCase, make_case
+from analytic.cases import GRIDS, AnalyticCase, make_case, make_case_of
 from analytic.kinds import KINDS, Shape
 from analytic.rays import Contact, TrueWall, contact, tissue_levels, touch_levels
 
@@ -16,6 +16,7 @@ __all__ = [
     "TrueWall",
     "contact",
     "make_case",
+    "make_case_of",
     "tissue_levels",
     "touch_levels",
 ]

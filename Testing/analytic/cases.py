@@ -15,7 +15,7 @@ from analytic.kinds import KINDS, Shape
 from analytic.rays import Contact, Points, TrueWall, contact, touch_levels
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["GRIDS", "AnalyticCase", "make_case"]
+__all__ = ["GRIDS", "AnalyticCase", "make_case", "make_case_of"]
 
 GRIDS: dict[str, tuple[float, float, float]] = {
     "1 mm": (1.0, 1.0, 1.0),
@@ -89,7 +89,18 @@ def make_case(
     and predictions. With `hard` the map is a reader's mask: 1 where at least half a voxel is tumour, else 0.
     """
     rng = np.random.default_rng([seed, zlib.crc32(kind.encode()), number])
-    shape = KINDS[kind](rng, number)
+    return make_case_of(KINDS[kind](rng, number), spacing_mm, rng, kind=kind, hard=hard)
+
+
+def make_case_of(
+    shape: Shape,
+    spacing_mm: tuple[float, float, float],
+    rng: np.random.Generator,
+    *,
+    kind: str = "",
+    hard: bool = False,
+) -> AnalyticCase:
+    """Draw a shape in a random pose, as `make_case` does."""
     pose = Rotation.random(random_state=rng.integers(2**31)).as_matrix()
     geometry = _grid(shape, pose, np.asarray(spacing_mm), rng.random(3))
     lumen = _share(shape.vessel.depth, geometry, pose) >= 0.5

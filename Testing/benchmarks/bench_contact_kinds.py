@@ -27,7 +27,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from analytic import GRIDS, KINDS, AnalyticCase, contact, make_case, tissue_levels, touch_levels
-from twintrack.invasion import measure_invasion
+from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion
 
 CONTACT_MM = 1.5
 SILENT_DEG = 60.0
@@ -65,7 +65,7 @@ class Row:
         return self.error_deg is not None and abs(self.error_deg) > SILENT_DEG and not told
 
 
-def by_engine(kind: str, grid: str, number: int, case: AnalyticCase, true_mm: float, asked_mm: float | None) -> Row:
+def by_engine(kind: str, grid: str, number: int, case: AnalyticCase, true_mm: float, asked_mm: float) -> Row:
     """Measure with `measure_invasion`."""
     start = time.process_time()
     result = measure_invasion(case.probability, case.vessel, {"V": 1}, thresholds=[0.5], contact_mm=asked_mm)
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--worst", type=int, default=0, help="also list the cases with the largest errors")
     parser.add_argument("--json", type=Path, help="write all numbers to this file")
     options = parser.parse_args()
-    asked_mm = None if options.default_contact else options.contact_mm
+    asked_mm = DEFAULT_CONTACT_MM if options.default_contact else options.contact_mm
     rows: list[Row] = []
     table: dict[str, dict[str, Any]] = {}
     for grid in options.grids:

@@ -32,7 +32,14 @@ def _line(rng: Random, seeds: Path, folder: Path) -> bytes:
     request: dict[str, Any] = {
         **{"schema": 1, "input": str(seeds / "ct.nii.gz"), "bundle": str(seeds / "bundle"), "out": str(folder / "out")},
         **{"roi": list(models.ROI), "threshold": 0.5, "device": "cpu", "backend": "torch", "calibrate": True},
-        **{"vessels": None, "vessel_names": {"SMA": 1}, "series": None, "rules": "nccn", "dicom": False},
+        **{
+            "vessels": None,
+            "vessel_names": {"SMA": 1},
+            "series": None,
+            "rules": "nccn",
+            "contact_mm": 1.9,
+            "dicom": False,
+        },
     }
     if rng.random() < 0.8:  # mostly to an error after the request is understood
         request["bundle"] = str(folder / "nowhere")

@@ -16,6 +16,7 @@ RESULT: dict[str, Any] = {
     **{"schema": 1, "version": "1", "device": "cpu", "threshold": 0.5, "warnings": ["w"], "calibrator": None},
     "bundle": {"name": "b", "version": "1", "sha256": "0" * 64, "license": "L", "demo": True, "raters": 5},
     **{"input": {"size": [24, 24, 6], "spacing_mm": [1.5, 1.6, 3.0], "source": "dicom"}, "labels": {"tumor": 1}},
+    "vessel_values": {"SMA": 5},
     **{"roi": {"start": [0, 0, 0], "stop": [1, 2, 3]}, "seconds": {"read": 1.0}, "suitability": {"outside": []}},
     **{"volume_ml": {"expected": 1.0, "at_threshold": 1.0, "p10": 0.5, "p90": 2.0}},
     "lesions": [{"volume_ml": 1.0, "longest_diameter_mm": 10.0, "max_probability": 0.7, "centroid_mm": [1, 2, 3]}],
@@ -46,6 +47,9 @@ def prepare(folder: Path) -> None:
     (folder / "volumes").mkdir()
     write_volume(Volume(probability, geometry), folder / "volumes" / "probability.nii.gz")
     write_volume(Volume((probability > 0.5).astype(np.uint8), geometry), folder / "volumes" / "segmentation.nii.gz")
+    vessels = np.zeros(geometry.shape, np.uint8)
+    vessels[1:5, 12:16, 9:12] = 5
+    write_volume(Volume(vessels, geometry), folder / "volumes" / "vessels.nii.gz", names={"SMA": 5})
 
 
 def make(rng: Random, seeds: Path, folder: Path) -> Path:
@@ -58,7 +62,7 @@ def make(rng: Random, seeds: Path, folder: Path) -> Path:
         content = shapes.bent(rng, INVASION) if sound or rng.random() < 0.5 else INVASION
         (result / "invasion.json").write_bytes(shapes.as_bytes(rng, content))
     if rng.random() < 0.1:
-        name = rng.choice(("probability.nii.gz", "segmentation.nii.gz", "result.json"))
+        name = rng.choice(("probability.nii.gz", "segmentation.nii.gz", "vessels.nii.gz", "result.json"))
         whole = (result / name).read_bytes()
         (result / name).write_bytes(rng.choice((b"", whole[: len(whole) // 2])))
     return result

@@ -69,6 +69,7 @@ def test_edit_opens_segment_editor_on_the_tumour_at_the_threshold_of_the_slider(
     panel.ui.editButton.click()
     assert editor.opened == "SegmentEditor"
     assert (editor.segmentation, editor.volume, editor.segment) == (done.nodes.segmentation, done.nodes.ct, "tumor")
+    assert editor.node.GetOverwriteMode() == editor.node.OverwriteNone  # vessels under what is drawn stay whole
     assert segmentMask(done.nodes.segmentation, "tumor", done.nodes.ct).sum() > before  # the drag is over
     panel.ui.recomputeButton.click()
     assert done.record.edited is None  # nothing was drawn

@@ -9,6 +9,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,33 @@ def test_a_result_comes_back_as_it_was_saved(segmented, tmp_path) -> None:
     assert read.vessels == json.loads(json.dumps(segmented.vessels))
     assert read.warnings == segmented.warnings
     assert read.label_names["tumor"] == 1
+    assert np.array_equal(read.vessel_map.array, segmented.vessel_map.array)
+    assert read.vessel_names == segmented.vessel_names == tt.VESSEL_VALUES
+    measured = tt.measure_vessels(read.probability, read.vessel_map, read.vessel_names)
+    assert set(measured.vessels) == set(segmented.vessels["vessels"])
+
+
+def test_a_result_of_an_earlier_version_opens_without_whole_vessels(segmented, tmp_path) -> None:
+    folder = segmented.save(tmp_path / "result")
+    stated = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    del stated["vessel_values"]
+    (folder / "result.json").write_text(json.dumps(stated), encoding="utf-8")
+    read = tt.read_result(folder)
+    assert (read.vessel_map, read.vessel_names) == (None, {})
+
+
+def test_a_missing_or_foreign_file_of_the_vessels_is_named(segmented, tmp_path) -> None:
+    folder = segmented.save(tmp_path / "result")
+    shifted = replace(segmented.vessel_map.geometry, origin_mm=(0.0, 0.0, 0.0))
+    tt.write_volume(tt.Volume(segmented.vessel_map.array, shifted), folder / "vessels.nii.gz")
+    with pytest.raises(tt.InputError, match=r"vessels\.nii\.gz: lies on another voxel grid"):
+        tt.read_result(folder)
+    tt.write_volume(segmented.probability, folder / "vessels.nii.gz")
+    with pytest.raises(tt.InputError, match=r"vessels\.nii\.gz: holds other values than those of labels"):
+        tt.read_result(folder)
+    (folder / "vessels.nii.gz").unlink()
+    with pytest.raises(tt.InputError, match=r"vessels\.nii\.gz: no such file"):
+        tt.read_result(folder)
 
 
 def test_a_result_says_which_ct_it_belongs_to(segmented) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydicom.sr.codedict import codes
 
-from twintrack.labels import VESSEL_VALUES, VESSELS, vessel_of, vessel_of_code, vessel_of_segment
+from twintrack.labels import VESSEL_VALUES, VESSELS, is_joint_vein, vessel_of, vessel_of_code, vessel_of_segment
 
 NAMES = {
     "PORTA": {
@@ -246,3 +246,26 @@ PORTAL, SMV, SPLENIC = ("SCT", "32764006"), ("SCT", "90771006"), ("SCT", "358190
 )
 def test_a_segment_is_what_its_code_says_then_what_its_name_says(name, said, vessel):
     assert vessel_of_segment(name, said) == vessel
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PORTA_SMV",
+        "porta-smv",
+        "PV SMV",
+        "SMV_PV",
+        "Portal vein and superior mesenteric vein",
+        "portal-mesenteric axis",
+    ],
+)
+def test_a_label_of_the_undivided_veins_is_told_by_its_name(name):
+    assert is_joint_vein(name)
+    assert vessel_of(name) is None  # neither of the two
+
+
+@pytest.mark.parametrize(
+    "name", ["PORTA", "SMV", "portal_vein_and_splenic_vein", "portal splenic confluence", "SMA_SMV"]
+)
+def test_other_names_are_not_the_undivided_veins(name):
+    assert not is_joint_vein(name)

@@ -16,6 +16,7 @@ from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.calibration import read_calibrator, write_calibrator
 from twintrack.cli.app import _run
 from twintrack.errors import BundleError, Cancelled, InputError
+from twintrack.invasion import DEFAULT_CONTACT_MM
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.phantom import make_phantom
 from twintrack.pipeline import chosen_calibrator, segment
@@ -97,6 +98,32 @@ def test_a_given_vessel_outside_the_region_is_not_assessed_rather_than_free(bund
     assert (found["AORTA"].present, found["AORTA"].category, found["AORTA"].p_contact) == (True, None, None)
 
 
+@pytest.mark.parametrize(
+    ("asked", "bundles", "taken"), [(None, None, DEFAULT_CONTACT_MM), (None, 2.5, 2.5), (1.5, 2.5, 1.5)]
+)
+def test_the_contact_distance_is_the_one_asked_for_else_the_bundles_else_the_programs(bundle, asked, bundles, taken):
+    settings = SegmentSettings(roi="full", calibrate=False, contact_mm=asked)
+    assert segment(lps_ct(), replace(bundle, contact_mm=bundles), settings).invasion.contact_mm == taken
+
+
+def test_the_members_range_stands_beside_the_contact_with_given_vessels(bundle, make_bundle, tmp_path):
+    ct = lps_ct()
+    vessels = np.zeros(ct.array.shape, dtype=np.uint8)
+    vessels[2:12, 10:16, 10:16] = 5
+    write_volume(ct.with_array(vessels), tmp_path / "vessels.nii.gz")
+    settings = SegmentSettings(
+        roi="full", calibrate=False, vessels=tmp_path / "vessels.nii.gz", vessel_names={"SMA": 5}, every_tile=True
+    )
+    vessel = segment(ct, bundle, settings).invasion.vessels["SMA"]
+    assert vessel.p_contact > 0.05
+    assert vessel.member_range.members == 3
+    # The mean of all members is nowhere above the largest of them.
+    assert vessel.member_range.p_contact[0] < vessel.member_range.p_contact[1]
+    assert vessel.p_contact <= vessel.member_range.p_contact[1] + 1e-3
+    with Bundle.open(make_bundle(folds=("0",), out=tmp_path / "one")) as single:
+        assert segment(ct, single, settings).invasion.vessels["SMA"].member_range is None
+
+
 def test_cancel_stops_the_run(bundle):
     cancel = CancelToken()
 
@@ -157,11 +184,25 @@ def test_a_demo_result_says_what_it_is(phantom_run):
     assert any("phantoms only" in warning for warning in phantom_run[1].warnings)
 
 
-def test_all_five_vessels_are_measured(phantom_run):
+def test_all_five_vessels_are_measured_and_the_two_veins_as_one(phantom_run):
     _, found, _ = phantom_run
-    assert set(found.invasion.vessels) == {"PORTA", "SMV", "AORTA", "CELIAC", "SMA"}
+    assert set(found.invasion.vessels) == {"PORTA", "SMV", "AORTA", "CELIAC", "SMA", "PORTA_SMV"}
     assert all(vessel.present for vessel in found.invasion.vessels.values())
     assert list(found.label_names.values()) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_vessel_that_runs_past_the_region_is_not_called_free(phantom_run):
+    """The aorta of the phantoms lies behind the searched region; the veins run through it."""
+    _, found, _ = phantom_run
+    content = found.invasion.to_json()
+    aorta, veins = content["vessels"]["AORTA"], content["vessels"]["PORTA_SMV"]
+    assert aorta["searched"] < 0.1
+    assert aorta["coverage"] < 0.1
+    assert aorta["category"] is aorta["p_contact"] is None
+    assert veins["coverage"] > 0.75
+    pattern = content["resectability"]
+    assert "AORTA" in pattern["not_assessed"]
+    assert not pattern["complete"]
 
 
 def test_an_own_calibrator_is_taken_in_place_of_the_bundles(tmp_path):

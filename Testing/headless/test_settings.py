@@ -40,8 +40,20 @@ def test_thresholds_outside_zero_to_one_are_refused(threshold):
         SegmentSettings(threshold=threshold)
 
 
+@pytest.mark.parametrize("contact_mm", [0, 0.49, 5.01, -1, float("nan"), float("inf")])
+def test_contact_distances_that_are_none_are_refused(contact_mm):
+    with pytest.raises(InputError, match=r"contact_mm\) must be from 0.5 to 5 mm"):
+        SegmentSettings(contact_mm=contact_mm)
+
+
+@pytest.mark.parametrize("contact_mm", [True, "2", [2.0]])
+def test_contact_distances_of_another_kind_are_refused(contact_mm):
+    with pytest.raises(InputError, match="'contact_mm' cannot be"):
+        SegmentSettings.from_json({"contact_mm": contact_mm})
+
+
 def test_settings_survive_json():
-    settings = SegmentSettings(roi=(1, 2, 3, 4, 5, 6), threshold=0.4, vessel_names={"CHA": 3})
+    settings = SegmentSettings(roi=(1, 2, 3, 4, 5, 6), threshold=0.4, vessel_names={"CHA": 3}, contact_mm=2.5)
     assert SegmentSettings.from_json(settings.to_json()) == settings
 
 

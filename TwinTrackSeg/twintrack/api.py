@@ -130,13 +130,17 @@ class Result:
         Expected fraction of raters who mark each voxel (MHR), float32 in [0, 1], (z, y, x) on the CT's own grid; 0
         outside the region of interest. The uncalibrated score, where no calibrator was applied.
     labels : Volume
-        uint8 on the same grid: tumour at the threshold, and the predicted vessels; `label_names` has their values.
+        uint8 on the same grid: tumour at the threshold, which wins over the predicted vessels; `label_names` has their
+        values.
     summary : dict
         The content of ``result.json``: volumes in mL, lesions, warnings, provenance.
     vessels : dict or None
         The content of ``invasion.json``: contact with each vessel in degrees and mm; None where no vessel is known.
     score : Volume or None
         The pooled, uncalibrated score, float32 in [0, 1], where it is at hand.
+    vessel_map : Volume or None
+        uint8 on the same grid: the predicted vessels, whole where the tumour overlaps them; `vessel_names` has their
+        values. None where the bundle predicts no vessel, and in results of earlier versions.
     """
 
     probability: Volume
@@ -144,6 +148,7 @@ class Result:
     summary: dict[str, Any]
     vessels: dict[str, Any] | None
     score: Volume | None = None
+    vessel_map: Volume | None = None
 
     def __repr__(self) -> str:
         size = " x ".join(str(n) for n in self.probability.geometry.size)
@@ -154,6 +159,11 @@ class Result:
     def label_names(self) -> dict[str, int]:
         """Value of each name in `labels`."""
         return dict(self.summary["labels"])
+
+    @property
+    def vessel_names(self) -> dict[str, int]:
+        """Value of each name in `vessel_map`; empty without one."""
+        return {} if self.vessel_map is None else dict(self.summary["vessel_values"])
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -206,6 +216,7 @@ class Result:
             self.probability,
             self.summary,
             self.vessels,
+            vessels=self.vessel_map,
             series_uid=series_uid,
             fractional=fractional,
             labelmap=labelmap,
@@ -307,7 +318,7 @@ def segment(
     >>> bool(0.0 < result.probability.array.max() <= 1.0)
     True
     >>> sorted(result.vessels["vessels"])
-    ['AORTA', 'CELIAC', 'PORTA', 'SMA', 'SMV']
+    ['AORTA', 'CELIAC', 'PORTA', 'PORTA_SMV', 'SMA', 'SMV']
     """
     from twintrack.io.ct import Ct, check_hu, load_ct
     from twintrack.pipeline import segment as run
@@ -333,6 +344,7 @@ def segment(
         summary,
         None if found.invasion is None else found.invasion.to_json(),
         found.score,
+        found.vessels,
         found=found,
         ct=read,
         settings=settings,
@@ -518,6 +530,7 @@ def measure_vessels(
     names: Mapping[str, int],
     *,
     rules: str = "nccn",
+    contact_mm: float | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
@@ -534,6 +547,9 @@ def measure_vessels(
         Never guessed: another map's 1 may be a spleen.
     rules : str
         Rule set for the contact pattern: ``nccn``, ``ahpba``, ``alliance`` or ``dpcg``.
+    contact_mm : float, optional
+        Distance in mm from a vessel's lumen within which tumour touches it, from 0.5 to 5; the program's own default if
+        not given.
     progress, cancel
         Called, and checked, once a vessel.
 
@@ -556,11 +572,14 @@ def measure_vessels(
     >>> all(0 <= angle <= 360 for angle in found.vessels["SMV"].angle_deg)
     True
     """
-    from twintrack.invasion import measure_invasion
+    from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion
     from twintrack.invasion.measure import check_names, checked_labels
     from twintrack.invasion.plausible import plausible_vessels
 
     check_names(names)
     vessels, dropped = plausible_vessels(checked_labels(vessels), names)
-    found = measure_invasion(probability, vessels, names, rules=rules, progress=progress, cancel=cancel)
+    contact_mm = DEFAULT_CONTACT_MM if contact_mm is None else contact_mm
+    found = measure_invasion(
+        probability, vessels, names, contact_mm=contact_mm, rules=rules, progress=progress, cancel=cancel
+    )
     return dataclasses.replace(found, warnings=(*dropped, *found.warnings))

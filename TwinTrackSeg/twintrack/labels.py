@@ -18,10 +18,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
+    "JOINT_VEIN",
+    "JOINT_VEIN_PARTS",
+    "JOINT_VEIN_TITLE",
     "VESSELS",
     "VESSEL_VALUES",
     "VESSEL_VALUES_TEXT",
     "Vessel",
+    "is_joint_vein",
     "vessel_of",
     "vessel_of_code",
     "vessel_of_segment",
@@ -191,6 +195,21 @@ VESSELS = (
     ),
 )
 
+JOINT_VEIN = "PORTA_SMV"
+"""Portal vein and superior mesenteric vein together: read as one vessel where both meet, or one label for both."""
+
+JOINT_VEIN_PARTS = ("PORTA", "SMV")
+
+JOINT_VEIN_TITLE = "Portal vein and SMV together"
+"""Its name for people. No code of SNOMED CT or DICOM means the two and no other vessel."""
+
+_JOINT_VEIN_NAMES = (
+    *("porta smv", "smv porta", "pv smv", "smv pv", "pvsmv", "smvpv", "portal vein smv", "smv portal vein"),
+    *("portal vein and smv", "portal and superior mesenteric vein", "portal vein and superior mesenteric vein"),
+    *("portomesenteric trunk", "portomesenteric vein", "portal mesenteric trunk", "portal mesenteric vein"),
+)
+"""What people call a label of the undivided axis, whole, in the words that `_WORDS` translates to."""
+
 VESSEL_VALUES: dict[str, int] = {vessel.name: vessel.value for vessel in VESSELS}
 """Default value of each vessel in a label map, in the order of the readouts."""
 
@@ -240,7 +259,8 @@ def vessel_of(name: str) -> str | None:
     Left out on purpose: "CA", which is as often cancer, calcium or CA 19-9 as the celiac artery; "celiac aa", arteries
     in the plural; "portal" alone, which is also a phase; "mesenteric vein" and "mesenterica superior", which are two
     vessels each; parts of the aorta that lie elsewhere (arch, ascending, thoracic) or are not its whole lumen; every
-    name of two vessels in one, such as ``portal_vein_and_splenic_vein`` of TotalSegmentator. Its ``aorta`` is ours.
+    name of two vessels in one, such as ``portal_vein_and_splenic_vein`` of TotalSegmentator. Its ``aorta`` is ours. For
+    portal vein and superior mesenteric vein in one see `is_joint_vein`.
 
     Examples
     --------
@@ -250,6 +270,17 @@ def vessel_of(name: str) -> str | None:
     (None, None)
     """
     return _MEANT.get(_plain(name))
+
+
+def is_joint_vein(name: str) -> bool:
+    """Return whether `name` as a whole means portal vein and superior mesenteric vein in one, `JOINT_VEIN`.
+
+    Examples
+    --------
+    >>> is_joint_vein("PORTA_SMV"), is_joint_vein("PV-SMV"), is_joint_vein("portal_vein_and_splenic_vein")
+    (True, True, False)
+    """
+    return _plain(name) in _JOINT_VEIN_NAMES
 
 
 def vessel_of_code(scheme: str, value: str) -> str | None:

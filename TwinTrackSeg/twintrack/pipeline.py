@@ -6,7 +6,7 @@ leaves this module lies on the input's own grid again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
 from twintrack.io.label_maps import read_vessel_map
 from twintrack.labels import VESSEL_VALUES
-from twintrack.progress.callbacks import CancelToken, Progress, no_progress
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.progress.stages import Stages
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume
@@ -28,12 +28,12 @@ from twintrack.volume import Geometry, Volume
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
-    from twintrack.inference import NetworkStore, Roi
+    from twintrack.inference import EnsembleResult, NetworkStore, Roi
     from twintrack.invasion import InvasionResult
 
 __all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
 
-EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 0.6}
+EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
 
 ENSEMBLE_TO_LOCALIZE = 3.0
@@ -54,6 +54,10 @@ class Segmentation:
         uint8: tumour at the threshold, then predicted vessels.
     label_names : dict
         Value of each name in `labels`.
+    vessels : Volume or None
+        uint8: the predicted vessels, whole where tumour and vessel overlap; none where the bundle predicts no vessel.
+    vessel_names : dict
+        Value of each name in `vessels`.
     roi_start, roi_stop : tuple of int
         The ROI's box on the input's grid, (x, y, z) voxel index, end exclusive.
     volumes, lesions
@@ -79,6 +83,8 @@ class Segmentation:
     score: Volume
     labels: Volume
     label_names: dict[str, int]
+    vessels: Volume | None
+    vessel_names: dict[str, int]
     roi_start: tuple[int, int, int]
     roi_stop: tuple[int, int, int]
     volumes: VolumeReadout
@@ -129,6 +135,7 @@ def segment(
         If `cancel` was triggered.
     """
     from twintrack.inference import SKIP_BELOW, NetworkStore, score_ensemble
+    from twintrack.invasion import with_member_range
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
@@ -146,20 +153,28 @@ def segment(
         stages.expect("ensemble", ENSEMBLE_TO_LOCALIZE * stages.seconds["localize"])
     with stages.stage("ensemble") as report:
         skip_below = 0.0 if settings.every_tile else SKIP_BELOW
-        found = score_ensemble(turned, roi, bundle, store=store, skip_below=skip_below, progress=report, cancel=cancel)
+        found = score_ensemble(
+            turned, roi, bundle, store=store, skip_below=skip_below, keep_each=True, progress=report, cancel=cancel
+        )
     with stages.stage("calibrate") as report:
         report(0.0, "calibrating")
-        calibrated = calibrator(found.score) if calibrator else found.score
-        # Outside the mask nothing was looked at: 0, whatever the calibrator gives for a score of 0.
-        probability = turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
+        probability = _calibrated(found.score, calibrator, roi, turned)
     cancel.check()
     with stages.stage("measure") as report:
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names, notes = given_vessels or (*predicted, ())
         searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
-        invasion = _measure_vessels(probability, searched, vessels, names, settings, progress=report, cancel=cancel)
+        first = part(report, 0.0, 0.4)
+        invasion = _measure_vessels(
+            probability, searched, vessels, names, settings, bundle, progress=first, cancel=cancel
+        )
+        if invasion is not None:
+            given = None if given_vessels is None else vessels
+            members = _members(found, calibrator, turned, given, part(report, 0.4, 1.0))
+            invasion = with_member_range(invasion, members, names, searched=searched, cancel=cancel)
         map_on_grid = probability.restored_to(ct.geometry)
-        labels, label_names = _label_map(map_on_grid, predicted, ct, settings)
+        whole = None if predicted[0] is None else predicted[0].restored_to(ct.geometry)
+        labels, label_names = _label_map(map_on_grid, (whole, predicted[1]), ct, settings)
         suitability = assess(turned, bundle, vessels, names, disagreement_ml=found.disagreement_ml)
     cancel.check()
     start, stop = _box_on(ct, turned, roi)
@@ -168,6 +183,8 @@ def segment(
         score=found.score_volume(turned.geometry).restored_to(ct.geometry),
         labels=labels,
         label_names=label_names,
+        vessels=whole,
+        vessel_names={} if whole is None else dict(predicted[1]),
         roi_start=start,
         roi_stop=stop,
         volumes=read_volumes(map_on_grid, settings.threshold),
@@ -285,17 +302,46 @@ def _measure_vessels(
     vessels: Volume | None,
     names: Mapping[str, int],
     settings: SegmentSettings,
+    bundle: Bundle,
     *,
     progress: Progress,
     cancel: CancelToken,
 ) -> InvasionResult | None:
-    from twintrack.invasion import measure_invasion
+    from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion
 
     if vessels is None:
         return None
+    contact_mm = bundle.contact_mm if settings.contact_mm is None else settings.contact_mm
     return measure_invasion(
-        probability, vessels, names, rules=settings.rules, searched=searched, progress=progress, cancel=cancel
+        probability,
+        vessels,
+        names,
+        contact_mm=DEFAULT_CONTACT_MM if contact_mm is None else contact_mm,
+        rules=settings.rules,
+        searched=searched,
+        progress=progress,
+        cancel=cancel,
     )
+
+
+def _calibrated(score: NDArray[np.floating], calibrator: Calibrator | None, roi: Roi, turned: Volume) -> Volume:
+    """Return the map of a score (z, y, x) in the region's box, on the whole grid."""
+    calibrated = calibrator(score) if calibrator else score.astype(np.float32, copy=False)
+    # Outside the mask nothing was looked at: 0, whatever the calibrator gives for a score of 0.
+    return turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
+
+
+def _members(
+    found: EnsembleResult, calibrator: Calibrator | None, turned: Volume, given: Volume | None, progress: Progress
+) -> Iterator[tuple[Volume, Volume]]:
+    """Yield the calibrated map of each member and its vessels, or the given ones, on the whole grid."""
+    for number, member in enumerate(found.each):
+        progress(number / len(found.each), f"measuring contact for member {number + 1} of {len(found.each)}")
+        probability = _calibrated(member.score, calibrator, found.roi, turned)
+        if given is not None:
+            yield probability, given
+        elif member.vessels is not None:
+            yield probability, turned.with_array(found.roi.paste(member.vessels, turned.geometry))
 
 
 def _label_map(
@@ -304,9 +350,8 @@ def _label_map(
     """Combine tumour (value 1, wins) and predicted vessels (2, 3, ...) on the input's grid."""
     labels, names = np.zeros(ct.array.shape, dtype=np.uint8), {"tumor": 1}
     if vessels[0] is not None:
-        predicted = vessels[0].restored_to(ct.geometry).array
         for value, (name, number) in enumerate(vessels[1].items(), start=2):
-            labels[predicted == number] = value
+            labels[vessels[0].array == number] = value
             names[name] = value
     labels[probability.array >= np.float32(settings.threshold)] = names["tumor"]
     return ct.with_array(labels), names

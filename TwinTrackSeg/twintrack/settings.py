@@ -10,13 +10,27 @@ from twintrack.errors import InputError
 from twintrack.system.case_label import check_case_label
 from twintrack.system.paths import is_there, is_utf8
 
-__all__ = ["BACKENDS", "DEVICES", "SegmentSettings", "parse_roi", "parse_vessel_names"]
+__all__ = [
+    "BACKENDS",
+    "CONTACT_MM_RANGE",
+    "DEVICES",
+    "SegmentSettings",
+    "checked_contact_mm",
+    "parse_roi",
+    "parse_vessel_names",
+]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """Devices that can be asked for."""
 
 BACKENDS = ("auto", "torch", "openvino")
 """What may run the networks on a CPU."""
+
+CONTACT_MM_RANGE = (0.5, 5.0)
+"""Smallest and largest distance in mm from a vessel's lumen within which tumour may be said to touch the vessel.
+
+A vessel's wall has 1 to 1.5 mm, and masks label the lumen; a few millimetres more is tissue between the two.
+"""
 
 MAX_VESSELS = 200
 MAX_LABEL = 65535
@@ -62,6 +76,9 @@ class SegmentSettings:
         SeriesInstanceUID of the DICOM series that is meant, where the input holds several.
     rules : str
         Rule set for the anatomic contact pattern, one of `twintrack.invasion.rule_names`.
+    contact_mm : float, optional
+        Distance in mm from a vessel's lumen within which tumour touches it, in `CONTACT_MM_RANGE`; the bundle's, or
+        else `twintrack.invasion.DEFAULT_CONTACT_MM`, if not given.
     case : str, optional
         Label of the case, for result and report: see `twintrack.system.case_label`. It may hold a name, and so it
         stands in no log and is not sent to a server.
@@ -81,6 +98,7 @@ class SegmentSettings:
     curvas_numbers: bool = False
     series: str | None = None
     rules: str = "nccn"
+    contact_mm: float | None = None
     case: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -97,6 +115,8 @@ class SegmentSettings:
         names = self.vessel_names
         if names is not None and not (isinstance(names, Mapping) and all(map(_is_label, names.values()))):
             raise InputError(f"vessel names must map each name to a value or a label, got {str(names)[:MAX_NAME]}")
+        if self.contact_mm is not None:
+            checked_contact_mm(self.contact_mm)
         if self.case is not None:
             check_case_label(self.case)
 
@@ -123,6 +143,7 @@ class SegmentSettings:
 _TYPES: dict[str, tuple[type, ...]] = {
     "roi": (str, tuple),
     "threshold": (int, float),
+    "contact_mm": (int, float, type(None)),
     **dict.fromkeys(("every_tile", "calibrate", "keep_score", "dicom", "curvas_numbers"), (bool,)),
     **dict.fromkeys(("device", "backend", "rules"), (str,)),
     **dict.fromkeys(("vessels", "series", "calibrator", "case"), (str, type(None))),
@@ -132,7 +153,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 def _check_type(key: str, value: object) -> None:
     """Refuse a JSON value of another kind than the setting has."""
-    right = isinstance(value, _TYPES[key]) and not (key == "threshold" and isinstance(value, bool))
+    right = isinstance(value, _TYPES[key]) and not (key in ("threshold", "contact_mm") and isinstance(value, bool))
     if right and isinstance(value, dict):
         right = len(value) <= MAX_VESSELS and all(map(_is_label, value.values()))
         right = right and all(0 < len(name) <= MAX_NAME and name.isprintable() for name in value)
@@ -141,6 +162,20 @@ def _check_type(key: str, value: object) -> None:
     if not right:
         given = "what was given" if key == "case" else repr(str(value)[:MAX_NAME])
         raise InputError(f"the setting {key!r} cannot be {given}")
+
+
+def checked_contact_mm(contact_mm: float) -> float:
+    """Return the contact distance if it is a length in `CONTACT_MM_RANGE`.
+
+    Raises
+    ------
+    InputError
+        With the range, if it is not.
+    """
+    low, high = CONTACT_MM_RANGE
+    if not low <= contact_mm <= high:
+        raise InputError(f"the contact distance (contact_mm) must be from {low:g} to {high:g} mm, got {contact_mm:g}")
+    return float(contact_mm)
 
 
 def _is_label(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""What the panel meets of Slicer's Segment Editor: the module selector, and the editor widget with three setters."""
+"""What the panel meets of Slicer's Segment Editor: the module selector, and the editor widget with its node."""
 
 from types import SimpleNamespace
 
@@ -10,6 +10,7 @@ class SegmentEditor:
 
     def __init__(self):
         self.opened, self.segmentation, self.volume, self.segment = "", None, None, ""
+        self.node = slicer.vtkMRMLSegmentEditorNode()
 
     def setSegmentationNode(self, node):
         self.segmentation = node
@@ -19,6 +20,9 @@ class SegmentEditor:
 
     def setCurrentSegmentID(self, identifier):
         self.segment = identifier
+
+    def mrmlSegmentEditorNode(self):
+        return self.node
 
 
 def install(monkeypatch):

@@ -69,6 +69,14 @@ def test_options_of_the_region_are_kept(make_bundle, tmp_path: Path) -> None:
     assert {key: bundle.describe()[key] for key in values} == values
 
 
+def test_the_contact_distance_may_be_left_out(copied: Path) -> None:
+    edit(copied, contact_mm=KeyError)
+    assert Bundle.open(copied).contact_mm is None
+    edit(copied, contact_mm=2)
+    with Bundle.open(copied) as bundle:
+        assert (bundle.contact_mm, bundle.describe()["contact_mm"]) == (2.0, 2.0)
+
+
 def test_vessel_values_follow_the_order_of_the_readouts_and_not_of_the_file(bundle_folder: Path) -> None:
     assert Bundle.open(bundle_folder).vessel_values == {"PORTA": 1, "SMA": 5}
 
@@ -132,6 +140,9 @@ def test_a_file_that_is_not_listed_is_refused_but_litter_of_file_managers_is_not
         ({"roi_component_fraction": None}, "'roi_component_fraction' must be a number from 0 to 1"),
         ({"roi_probability": "half"}, "'roi_probability' must be a number from 0 to 1 or null"),
         ({"roi_probability": float("nan")}, "holds NaN, which is no number"),
+        ({"contact_mm": 0}, "'contact_mm' must be a length from 0.5 to 5 mm or null"),
+        ({"contact_mm": True}, "'contact_mm' must be a length from 0.5 to 5 mm or null"),
+        ({"contact_mm": "2 mm"}, "'contact_mm' must be a length from 0.5 to 5 mm or null"),
         ({"fingerprint": []}, "'fingerprint' must be a table"),
         ({"fingerprint": {"middle": {}}}, "'fingerprint' may have the entries coarse and fine only"),
         ({"fingerprint": {"fine": {}}}, "fine fingerprint, 'intensities_hu': must be a table"),

@@ -46,6 +46,7 @@ def test_every_option_lands_in_the_bundle(create, tmp_path: Path) -> None:
         "--roi-margin-mm": 15,
         "--roi-component-fraction": 0.5,
         "--roi-probability": 0.3,
+        "--contact-mm": 2.2,
         "--calibrator": calibrator,
     }
     assert create(tmp_path / "b", "--mirroring", "--half", *(word for pair in options.items() for word in pair)) == 0
@@ -54,6 +55,7 @@ def test_every_option_lands_in_the_bundle(create, tmp_path: Path) -> None:
     assert (bundle.name, bundle.version, bundle.intended_use) == ("b", "2.1", "Trying this out.")
     assert (bundle.raters, bundle.mirroring) == (7, True)
     assert (bundle.roi_margin_mm, bundle.roi_component_fraction, bundle.roi_probability) == (15, 0.5, 0.3)
+    assert bundle.contact_mm == 2.2
     assert bundle.calibrator_path is not None
 
 
@@ -71,6 +73,7 @@ def test_what_is_not_said_gets_careful_defaults(create, tmp_path: Path) -> None:
         (["--checkpoint", "checkpoint_best.pth"], "has no checkpoint_best.pth"),
         (["--tumor-labels", "lesion"], "has no label 'lesion'"),
         (["--roi-probability", "1.5"], "'roi_probability' must be a number from 0 to 1"),
+        (["--contact-mm", "9"], "must be from 0.5 to 5 mm, got 9"),
         (["--folds", ""], "an argument (--folds) is empty"),
         (["--folds", "0,0"], "folds must be different numbers"),
         (["--coarse-folds", "../0"], "folds must be different numbers"),

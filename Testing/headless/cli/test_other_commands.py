@@ -80,6 +80,14 @@ def test_invasion_measures_files_and_writes_json_and_csv(tmp_path):
     assert sma["p_contact"] == pytest.approx(0.8, abs=0.02)
     assert sma["expected_angle_deg"] == pytest.approx(0.8 * 180, abs=15)  # half the wall, up to a level of 0.8
     assert (tmp_path / "i.csv").read_text().startswith("vessel,")
+    assert _run([*run, "--contact-mm", "2.5", "--out", str(tmp_path / "i.json")]) == 0
+    assert json.loads((tmp_path / "i.json").read_text())["contact_mm"] == 2.5
+
+
+@pytest.mark.parametrize("contact_mm", ["0", "-1", "9", "nan"])
+def test_invasion_refuses_a_contact_distance_that_is_none(contact_mm, tmp_path, capsys):
+    run = ["invasion", tmp_path / "p.nii.gz", "--vessels", tmp_path / "v.nii.gz", "--out", tmp_path / "i.json"]
+    assert_refused([*run, "--contact-mm", contact_mm], capsys, "contact_mm", "from 0.5 to 5 mm")
 
 
 def test_phantom_writes_cases_that_segment_can_read(tmp_path, capsys):

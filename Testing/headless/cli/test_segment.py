@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 
+import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from command_line import FILES, ROI, assert_refused
 from twintrack.cli.app import _run
 from twintrack.dicom import read_series
+from twintrack.io.nifti import nifti_label_names
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.ownership import RECORD
 
@@ -61,6 +65,7 @@ def test_result_json_has_the_fields_of_the_contract(result, bundle):
     assert set(content["volume_ml"]) == {"expected", "at_threshold", "p10", "p90"}
     assert set(content["seconds"]) == {"read", "localize", "ensemble", "calibrate", "measure", "write"}
     assert content["labels"] == {"tumor": 1, "PORTA": 2, "SMA": 3}
+    assert content["vessel_values"] == {"PORTA": 1, "SMA": 5}
     probability = read_volume(result / "probability.nii.gz")
     assert content["volume_ml"]["expected"] == pytest.approx(
         probability.array.sum() * probability.geometry.voxel_ml, 1e-4
@@ -91,6 +96,55 @@ def test_other_labels_are_refused_without_being_repeated(label, ct_file, bundle,
 def test_the_tumour_in_the_label_map_is_the_map_at_the_threshold(result):
     probability, labels = (read_volume(result / f"{name}.nii.gz").array for name in ("probability", "segmentation"))
     assert np.array_equal(labels == 1, probability >= np.float32(0.5))
+
+
+def test_vessels_are_whole_where_the_tumour_covers_them_and_named_in_their_file(ct_file, bundle, result, tmp_path):
+    whole = read_volume(result / "vessels.nii.gz")
+    values = json.loads((result / "result.json").read_text())["vessel_values"]
+    assert values == {"PORTA": 1, "SMA": 5}
+    assert nifti_label_names(result / "vessels.nii.gz") == values
+    assert whole.array.dtype == np.uint8
+    assert set(np.unique(whole.array)) == {0, 1, 5}
+    labels = read_volume(result / "segmentation.nii.gz").array
+    for name, value in {"PORTA": 2, "SMA": 3}.items():
+        assert np.array_equal(labels == value, (whole.array == values[name]) & (labels != 1))
+    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
+    assert _run([*run, "--device", "cpu", "--threshold", "0.001"]) == 0
+    assert set(np.unique(read_volume(tmp_path / "o" / "segmentation.nii.gz").array)) == {0, 1}
+    assert np.array_equal(read_volume(tmp_path / "o" / "vessels.nii.gz").array, whole.array)
+
+
+def test_other_readers_open_the_file_of_the_vessels(result):
+    path = result / "vessels.nii.gz"
+    assert path.read_bytes().startswith(b"\x1f\x8b")
+    array = read_volume(path).array
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), array)
+    assert np.array_equal(np.asarray(nib.load(path).dataobj).T, array)
+
+
+def test_the_vessels_of_a_result_are_measured_without_names(result, tmp_path, capsys):
+    measured = {}
+    for name in ("vessels", "segmentation"):
+        run = ["invasion", str(result / "probability.nii.gz"), "--vessels", str(result / f"{name}.nii.gz")]
+        assert _run([*run, "--out", str(tmp_path / f"{name}.json")]) == 0
+        measured[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    assert set(measured["vessels"]["vessels"]) == {"PORTA", "SMA"}
+    assert measured["segmentation"]["vessels"] == measured["vessels"]["vessels"]
+    assert "vessels.nii.gz read in place of segmentation.nii.gz" in measured["segmentation"]["warnings"][0]
+
+
+def test_a_bundle_without_vessels_writes_no_file_of_them_and_removes_an_earlier_one(ct_file, bundle, tmp_path):
+    out = tmp_path / "o"
+    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]
+    assert _run(run) == 0
+    assert (out / "vessels.nii.gz").is_file()
+    other = tmp_path / "bundle"
+    shutil.copytree(bundle, other)
+    content = json.loads((other / "bundle.json").read_text())
+    (other / "bundle.json").write_text(json.dumps(content | {"vessel_labels": {}}))
+    assert _run(["segment", str(ct_file), "--bundle", str(other), *run[4:]]) == 0
+    assert not (out / "vessels.nii.gz").exists()
+    assert json.loads((out / "result.json").read_text())["vessel_values"] is None
 
 
 def test_invasion_json_has_the_fields_of_the_contract(result):

@@ -105,7 +105,7 @@ def test_dataset_json(content: Any) -> None:
 
 SETTINGS = {
     **{"roi": [1, 2, 3, 4, 5, 6], "threshold": 0.5, "device": "cpu", "backend": "auto", "calibrate": True},
-    **{"vessels": None, "vessel_names": {"SMA": 1}, "series": None, "rules": "nccn", "dicom": False},
+    **{"vessels": None, "vessel_names": {"SMA": 1}, "series": None, "rules": "nccn", "contact_mm": 1.9, "dicom": False},
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from skimage.transform import resize
 
 from twintrack.bundle.model_bundle import Bundle
@@ -50,6 +51,17 @@ def resized(channels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.stack([resize(c, shape, order=1, mode="edge", anti_aliasing=False) for c in channels])
 
 
+def small_pieces(labels: np.ndarray) -> np.ndarray:
+    """Mark the pieces of each label that are smaller than 3 % of its largest one."""
+    small = np.zeros(labels.shape, dtype=bool)
+    for value in np.unique(labels[labels > 0]):
+        pieces, _ = ndimage.label(labels == value, np.ones((3, 3, 3)))
+        voxels = np.bincount(pieces.ravel())
+        voxels[0] = 0
+        small |= (pieces > 0) & (voxels < 0.03 * voxels.max())[pieces]
+    return small
+
+
 SIZES = [((40, 36, 20), (1.5, 1.5, 3.0)), ((61, 50, 33), (0.9, 1.1, 1.7)), ((20, 13, 6), (1.2, 1.2, 2.0))]
 
 
@@ -77,7 +89,23 @@ def test_vessels_are_the_classes_that_win_on_the_cts_grid(make_ct: MakeCt, bundl
     assert result.vessels is not None
     assert {1, 5} <= set(np.unique(result.vessels).tolist())
     clear = np.diff(np.sort(pooled, axis=0)[-2:], axis=0)[0] > 1e-5
-    assert np.array_equal(result.vessels[clear], expected[clear])
+    other = clear & (result.vessels != expected)
+    added = other & (expected == 0)
+    assert np.all(winner[added] == 1)  # under the tumour
+    assert np.all(small_pieces(expected)[other & ~added])
+
+
+def test_each_members_own_score_is_kept(make_ct: MakeCt, bundle: Bundle) -> None:
+    ct = make_ct((34, 33, 17))
+    assert score(ct, roi_full(ct.geometry), bundle).each == ()
+    result = score(ct, roi_full(ct.geometry), bundle, keep_each=True)
+    assert len(result.each) == 3
+    scores = np.stack([member.score for member in result.each]).astype(np.float32)
+    np.testing.assert_allclose(scores.mean(axis=0), result.score, atol=1e-3)
+    assert np.ptp(scores, axis=0).max() > 0.01
+    vessels = [member.vessels for member in result.each]
+    assert all(labels is not None and labels.shape == ct.array.shape for labels in vessels)
+    assert not np.array_equal(vessels[0], vessels[1])
 
 
 def test_several_tumour_labels_are_summed(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
@@ -101,7 +129,8 @@ def test_regions_are_scored_by_their_own_sigmoid_channel(
     np.testing.assert_allclose(result.score, pooled[1], atol=2e-6)
     assert result.vessels is not None
     clear = np.abs(pooled[0] - 0.5) > 1e-5
-    assert np.array_equal(result.vessels[clear], (pooled[0] > 0.5)[clear])
+    other = clear & (result.vessels != (pooled[0] > 0.5))
+    assert np.all(small_pieces(pooled[0] > 0.5)[other])  # strays; the gland's region holds the tumour's label
 
 
 def test_the_score_is_zero_outside_the_mask_and_unchanged_inside(make_ct: MakeCt, bundle: Bundle) -> None:
@@ -146,8 +175,9 @@ def test_anisotropic_and_thin_volumes_come_out_on_their_own_grid(
 def test_members_that_agree_give_their_own_probability(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
     ct = make_ct((34, 33, 17))
     with Bundle.open(make_bundle(folds=("1",), out=tmp_path / "b")) as bundle:
-        one = score(ct, roi_full(ct.geometry), bundle)
+        one = score(ct, roi_full(ct.geometry), bundle, keep_each=True)
     assert one.members == 1
+    assert one.each == ()
     np.testing.assert_allclose(one.score, mean_probabilities(ct, bundle)[1], atol=2e-6)
 
 

@@ -46,8 +46,8 @@ def test_later_members_skip_tiles_far_from_anything_seen(make_ct: MakeCt, bundle
     bound = float(np.sort(peaks)[-1]) - 1e-4  # one tile, or the two that share the voxel, see this much
     near = tiles_near(canvas.tiles, [peak >= bound for peak in peaks])
     assert 0 < len(near) < len(canvas.tiles)
-    everywhere = score_ensemble(ct, roi_full(ct.geometry), bundle, store=store, skip_below=0.0)
-    found = score_ensemble(ct, roi_full(ct.geometry), bundle, store=store, skip_below=bound)
+    everywhere = score_ensemble(ct, roi_full(ct.geometry), bundle, store=store, skip_below=0.0, keep_each=True)
+    found = score_ensemble(ct, roi_full(ct.geometry), bundle, store=store, skip_below=bound, keep_each=True)
     assert found.skipped == 2 * (len(canvas.tiles) - len(near))
     assert found.tiles == everywhere.tiles - found.skipped
     assert everywhere.skipped == 0
@@ -58,9 +58,13 @@ def test_later_members_skip_tiles_far_from_anything_seen(make_ct: MakeCt, bundle
     # bound; where a seen tile lies, all tiles of all members are there and nothing changes.
     np.testing.assert_allclose(found.score[~covered], tumour[~covered], atol=1e-6)
     assert found.score[~covered].max() < bound
+    for member in found.each:
+        assert np.array_equal(member.score[~covered], found.each[0].score[~covered])
     for tile, peak in zip(canvas.tiles, peaks, strict=True):
         if peak >= bound:
             np.testing.assert_allclose(found.score[tile], everywhere.score[tile], atol=1e-6)
+            for member, alone in zip(found.each, everywhere.each, strict=True):
+                np.testing.assert_allclose(member.score[tile], alone.score[tile], atol=1e-3)
 
 
 def test_when_the_first_member_sees_nothing_the_others_do_not_look(
@@ -74,10 +78,12 @@ def test_when_the_first_member_sees_nothing_the_others_do_not_look(
         bundle,
         store=store,
         skip_below=1.1,
+        keep_each=True,
         progress=lambda fraction, _: told.append(fraction),
     )
     tumour, canvas = first_members_tumour(ct, bundle)
     assert found.tiles == len(canvas.tiles)
+    assert found.each == ()
     np.testing.assert_allclose(found.score, tumour, atol=1e-6)
     assert told == sorted(told)
     assert told[-1] == 1.0

@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from twintrack.errors import Cancelled, InputError, OutputError
-from twintrack.invasion import Category, VesselWall, measure_invasion, rule_names, write_invasion_csv
+from twintrack.invasion import (
+    DEFAULT_CONTACT_MM,
+    Category,
+    VesselWall,
+    measure_invasion,
+    rule_names,
+    write_invasion_csv,
+)
 from twintrack.invasion.rater_categories import category_of, rater_view
 from twintrack.invasion.resectability import contact_pattern
 from twintrack.progress.callbacks import CancelToken
@@ -20,7 +27,7 @@ from twintrack.volume import Geometry, Volume
 
 TubeMaker = Callable[..., Any]
 CURVES = {"angle_deg", "contact_length_mm", "protocol_deg"}
-VESSEL_KEYS = CURVES | {"present", "expected_angle_deg", "p_contact", "p_encased", "category"}
+VESSEL_KEYS = CURVES | {"present", "expected_angle_deg", "p_contact", "p_encased", "category", "coverage", "near_180"}
 GRID = Geometry((12, 12, 12), (1.0, 1.0, 1.0))
 
 
@@ -44,11 +51,12 @@ def labels(value: int = 1) -> Volume:
 
 def test_the_json_has_the_agreed_keys_and_survives_a_round_trip(content: dict[str, Any]) -> None:
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert content["schema"] == 1
+    assert (content["schema"], content["statements"]) == (2, "map")
     assert content["thresholds"] == [round(0.05 * k, 2) for k in range(1, 20)]
     for vessel in content["vessels"].values():
         assert vessel.keys() >= VESSEL_KEYS
-        assert len(vessel["angle_deg"]) == len(vessel["contact_length_mm"]) == 19
+        assert len(vessel["angle_deg"]) == len(vessel["contact_length_mm"]) == len(vessel["gap_mm"]) == 19
+        assert (vessel["level_contact"], vessel["level_encased"]) == (vessel["p_contact"], vessel["p_encased"])
         assert set(vessel["protocol_deg"]) == {"axial", "coronal", "sagittal"}
         assert all(len(values) == 19 for values in vessel["protocol_deg"].values())
     assert content["vessels"]["SMA"]["present"] is True
@@ -130,10 +138,15 @@ def test_thresholds_outside_zero_to_one_or_not_rising_are_refused(thresholds: li
         measure_invasion(flat(0.5), labels(), {"SMA": 1}, thresholds=thresholds)
 
 
-@pytest.mark.parametrize("contact_mm", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("contact_mm", [0.0, -1.0, 0.4, 5.1, float("inf"), float("nan")])
 def test_a_contact_distance_that_is_no_length_is_refused(contact_mm: float) -> None:
     with pytest.raises(InputError, match="contact_mm"):
         measure_invasion(flat(0.5), labels(), {"SMA": 1}, contact_mm=contact_mm)
+
+
+def test_without_a_word_the_contact_distance_is_the_programs_own() -> None:
+    assert measure_invasion(flat(0.5), labels(), {"SMA": 1}).to_json()["contact_mm"] == DEFAULT_CONTACT_MM
+    assert measure_invasion(flat(0.5), labels(), {"SMA": 1}, contact_mm=2.5).to_json()["contact_mm"] == 2.5
 
 
 def test_fractional_labels_are_refused_and_whole_ones_stored_as_floats_are_not() -> None:
@@ -164,7 +177,7 @@ def wall(*levels: float) -> VesselWall:
     row = np.repeat(np.array([*levels, *[0.0] * (4 - len(levels))]), 90)[None]
     point = np.zeros((1, 3))
     one = np.ones((1, 360))
-    return VesselWall(row, one, one, point, point, point, point, np.ones(1), np.zeros(1, dtype=np.int64))
+    return VesselWall(row, row, row, one, one, point, point, point, point, np.ones(1), np.zeros(1, dtype=np.int64))
 
 
 def view(p_contact: float, p_encased: float) -> VesselWall:

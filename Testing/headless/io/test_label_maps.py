@@ -213,6 +213,42 @@ def test_an_older_result_folder_names_its_segmentation(vessels, tmp_path) -> Non
     assert read_vessel_map(tmp_path / "segmentation.nii.gz").names == {"PORTA": 2, "SMA": 5}
 
 
+@pytest.fixture
+def folder(vessels, tmp_path) -> Path:
+    """A result: a label map in which the tumour covers a half of each vessel, and the whole vessels beside it."""
+    labels = np.where(vessels.array > 0, vessels.array + 1, 0).astype(np.uint8)
+    labels[8:] = 1
+    values = {"PORTA": 1, "SMA": 5}
+    named = {"tumor": 1, "PORTA": 2, "SMA": 6}
+    write_volume(vessels.with_array(labels), tmp_path / "segmentation.nii.gz", names=named)
+    write_volume(vessels, tmp_path / "vessels.nii.gz", names=values)
+    (tmp_path / "result.json").write_text(json.dumps({"labels": named, "vessel_values": values}))
+    return tmp_path
+
+
+@pytest.mark.parametrize("given", [None, {"sma": "SMA"}])
+def test_of_a_results_segmentation_the_whole_vessels_are_read(vessels, folder, given) -> None:
+    found = read_vessel_map(folder / "segmentation.nii.gz", given)
+    assert found.names["SMA"] == 5
+    assert np.array_equal(found.labels.array, vessels.array)
+    assert found.notes[0].startswith("the vessel map: vessels.nii.gz read in place of segmentation.nii.gz")
+    assert read_vessel_map(folder / "vessels.nii.gz", given).notes == found.notes[1:]
+
+
+def test_values_are_those_of_the_given_file_and_a_tumour_over_vessels_is_told(folder) -> None:
+    found = read_vessel_map(folder / "segmentation.nii.gz", {"SMA": 6})
+    assert found.names == {"SMA": 6}
+    assert not (found.labels.array[8:] == 6).any()
+    assert any("may lack what the tumour covers" in note for note in found.notes)
+
+
+def test_a_file_that_an_older_result_does_not_name_is_not_its_vessels(vessels, folder) -> None:
+    (folder / "result.json").write_text(json.dumps({"labels": {"tumor": 1, "PORTA": 2, "SMA": 6}}))
+    found = read_vessel_map(folder / "segmentation.nii.gz")
+    assert found.names == {"PORTA": 2, "SMA": 6}
+    assert any("may lack what the tumour covers" in note for note in found.notes)
+
+
 def test_a_folder_of_masks_is_named_by_its_files(vessels, tmp_path) -> None:
     files = {"aorta": 3, "superior_mesenteric_vein": 2, "liver": 1}
     for name, value in files.items():
@@ -382,3 +418,14 @@ def test_unnamed_values_beside_named_ones_are_told(vessels, tmp_path) -> None:
     notes = " ".join(read_vessel_map(tmp_path / "v.nii.gz").notes)
     assert "'liver'" in notes
     assert "values without a name, not measured: 2, 4, 5" in notes
+
+
+def test_a_label_of_both_veins_is_read_where_the_two_are_not_told_apart(vessels, tmp_path) -> None:
+    path, whole = tmp_path / "v.nii.gz", vessels.with_array(np.where(vessels.array == 2, 1, vessels.array))
+    write_volume(whole, path, names={"PORTA_SMV": 1, "SMA": 5})
+    assert read_vessel_map(path).names == {"SMA": 5, "PORTA_SMV": 1}
+    assert read_vessel_map(path, {"porta_smv": 1}).names == {"PORTA_SMV": 1}
+    with pytest.raises(InputError, match=r"calls its value 1 'PORTA_SMV', not PORTA"):
+        read_vessel_map(path, {"PORTA": 1})
+    write_volume(vessels, path, names={"PORTA": 1, "SMV": 2, "PORTA_SMV": 3})
+    assert read_vessel_map(path).names == {"PORTA": 1, "SMV": 2}  # together they are measured anyway

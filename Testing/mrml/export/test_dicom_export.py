@@ -11,6 +11,7 @@ pytest.importorskip("slicer")
 import slicer
 from twintrack.dicom import ISO_LEVELS, read_series, write_ct_series
 from twintrack.errors import InputError, OutputError
+from twintrack.io.volumes import read_volume
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, segmentMask, volumeFromNode
@@ -65,7 +66,7 @@ def exportedMasks(path, series) -> dict[str, np.ndarray]:
 
 def test_exported_masks_are_the_segments_in_the_scene(logic, series, database, tmp_path):
     result = logic.result
-    result.outline.setThreshold(0.3)
+    result.outline.setThreshold(0.2)
     path = logic.exportDicomSeg(tmp_path / "out.dcm")
     masks = exportedMasks(path, series)
     mhr = volumeFromNode(result.nodes.mhr).array
@@ -75,6 +76,8 @@ def test_exported_masks_are_the_segments_in_the_scene(logic, series, database, t
     for name, mask in masks.items():
         np.testing.assert_array_equal(mask, segmentMask(result.nodes.segmentation, name, result.nodes.ct), name)
     assert masks["tumor"].sum() > 1000
+    np.testing.assert_array_equal(masks["SMA"], read_volume(tmp_path / "r" / "vessels.nii.gz").array > 0)
+    assert (masks["SMA"] & masks["tumor"]).sum() > 100
 
 
 def test_the_series_can_be_named_where_there_is_no_database(logic, series, tmp_path):

@@ -144,8 +144,12 @@ def test_saved_volumes_are_the_scenes(loaded, tmp_path, ending):
     from twintrack.io.volumes import read_volume
 
     loaded.outline.setThreshold(0.3, settled=False)
-    probability, segments, listed = saveVolumes(loaded, tmp_path, ending)
+    probability, segments, listed, vessels = saveVolumes(loaded, tmp_path, ending)
     np.testing.assert_array_equal(read_volume(probability).array, volumeFromNode(loaded.nodes.mhr).array)
     values = dict(reversed(line.split()) for line in listed.read_text().splitlines())
     drawn = read_volume(segments).array == int(values["tumor"])
     np.testing.assert_array_equal(drawn, volumeFromNode(loaded.nodes.mhr).array >= np.float32(0.3))
+    artery = segmentMask(loaded.nodes.segmentation, "SMA", loaded.nodes.ct)
+    np.testing.assert_array_equal(read_volume(vessels).array == int(values["SMA"]), artery)
+    assert (artery & drawn).any()  # one label a voxel holds only one of the two
+    np.testing.assert_array_equal(read_volume(segments).array == int(values["SMA"]), artery & ~drawn)

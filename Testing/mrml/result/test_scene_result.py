@@ -133,7 +133,7 @@ def test_a_missing_file_is_named_and_leaves_the_scene_as_it_was(scene, tmp_path,
     assert sceneContent(scene) == before
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"schema": 2}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"schema": 3}', '{"schema": "2"}'])
 def test_a_damaged_record_is_refused_and_leaves_the_scene_as_it_was(scene, tmp_path, content):
     node = makeExampleCt()
     folder = writeExampleResult(tmp_path / "r", node)
@@ -142,6 +142,15 @@ def test_a_damaged_record_is_refused_and_leaves_the_scene_as_it_was(scene, tmp_p
     with pytest.raises(InputError, match=r"invasion\.json"):
         TwinTrackSegLogic(["unused"]).loadResult(folder, node)
     assert sceneContent(scene) == before
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+def test_readings_of_this_and_of_earlier_versions_open(scene, tmp_path, schema):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    content = json.loads((folder / "invasion.json").read_text())
+    (folder / "invasion.json").write_text(json.dumps(content | {"schema": schema}))
+    assert TwinTrackSegLogic(["unused"]).loadResult(folder, node).record.invasion["schema"] == schema
 
 
 def test_a_failure_in_the_middle_removes_what_was_made(scene, tmp_path):

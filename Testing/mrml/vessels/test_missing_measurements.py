@@ -45,12 +45,35 @@ def test_a_missing_reading_brings_its_reason_and_an_unknown_vessel_its_title(sce
     assert {len(readout.cells()) for readout in (sma, cha, smv)} == {len(COLUMNS)}
 
 
-def test_the_table_of_an_older_scene_gets_the_new_column(scene):
+@pytest.mark.parametrize("had", [NOTE, NOTE + 1])
+def test_the_table_of_an_older_scene_gets_the_new_columns(scene, had):
     node = newVesselTable("vessels")
-    node.RemoveColumn(NOTE)
+    while node.GetNumberOfColumns() > had:
+        node.RemoveColumn(had)
     updateVesselTable(node, readoutsAt(INVASION, 0.2))
-    assert node.GetColumnName(NOTE) == "Note"
+    assert [node.GetColumnName(column) for column in range(node.GetNumberOfColumns())] == list(COLUMNS)
     assert [node.GetCellText(row, NOTE) for row in range(3)] == [WHY, ABSENT, ""]
+
+
+def test_gap_and_coverage_stand_in_the_row_and_contact_has_no_gap(scene):
+    gap, searched = COLUMNS.index("Gap (mm)"), COLUMNS.index("Searched (%)")
+    free = INVASION["vessels"]["SMV"] | {"angle_deg": [100.0, 0.0], "gap_mm": [0.0, 3.25], "coverage": 0.64}
+    levels = INVASION["thresholds"]
+    content = {"schema": 2, "thresholds": levels, "vessels": {"SMV": free, "PORTA_SMV": free}}
+    at_first, at_last = (readoutsAt(content, level)[0] for level in (levels[0], levels[-1]))
+    assert (at_first.cells()[gap], at_last.cells()[gap]) == ("–", "3.2 mm away")
+    assert {at_first.cells()[searched], at_last.cells()[searched]} == {"64"}
+    assert readoutsAt(content, levels[0])[1].title == "Portal vein and SMV together"
+    assert [row.cells()[gap:] for row in readoutsAt(INVASION, 0.2)] == [("–", "–")] * 3  # schema 1
+
+
+def test_a_vessel_of_which_too_little_was_searched_is_not_called_free(scene):
+    none = dict.fromkeys(("angle_p10_deg", "angle_p90_deg", "p_contact", "p_encased", "expected_angle_deg"))
+    reason = "not assessed: too little of it was searched"
+    aorta = {"present": True, "angle_deg": [None, None], "contact_length_mm": [None, None], "reason": reason, **none}
+    content = {"thresholds": [0.2, 0.8], "vessels": {"AORTA": aorta | {"gap_mm": [None, None], "coverage": 0.01}}}
+    (row,) = readoutsAt(content, 0.5)
+    assert (row.cells()[1], row.cells()[NOTE], row.cells()[-2:]) == ("? not measured", reason, ("–", "1"))
 
 
 def loadWith(folder, **changes):

@@ -44,7 +44,7 @@ class InputsPanel:
         self._node = None
         self._mapped = None
         self._several = {}
-        self._vesselCombos = {name: getattr(ui, f"vessel{name.capitalize()}ComboBox") for name in TITLES}
+        self._vesselCombos = {name: getattr(ui, f"vessel{name.capitalize()}ComboBox") for name in VESSEL_TITLES}
         for combo in self._vesselCombos.values():
             combo.connect("activated(int)", self._onMapping)
         titles = (_("Automatic"), _("CPU"), _("Graphics card (CUDA)"), _("Apple graphics (MPS)"))

@@ -163,12 +163,14 @@ class ResultPanel:
             self.openEditor()
 
     def openEditor(self) -> None:
-        """Switch to Slicer's Segment Editor with the tumour segment selected."""
+        """Switch to Slicer's Segment Editor with the tumour segment selected, which then cuts no vessel."""
         slicer.util.selectModule("SegmentEditor")
         editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
         editor.setSegmentationNode(self.result.nodes.segmentation)
         editor.setSourceVolumeNode(self.result.nodes.ct)
         editor.setCurrentSegmentID(TUMOR_SEGMENT_ID)
+        # By default what is drawn is taken from the other segments: a dented vessel has less contact than there is.
+        editor.mrmlSegmentEditorNode().SetOverwriteMode(slicer.vtkMRMLSegmentEditorNode.OverwriteNone)
 
     def onRecompute(self) -> None:
         """Measure the segment as it is now."""

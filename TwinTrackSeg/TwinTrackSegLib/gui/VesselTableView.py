@@ -27,6 +27,8 @@ def _headers():
         (_("Encased\n(% rd.)"), _("Percentage of readers expected to see more than 180°")),
         (_("Mean\n(°)"), _("Contact angle averaged over the readers")),
         (_("Note"), _("Why a reading is missing")),
+        (_("Gap"), _("How far the tumour at the threshold is from the vessel's wall, where it does not touch it")),
+        (_("Searched\n(%)"), _("How much of the vessel's wall near the tumour was searched for tumour")),
     )
     assert len(headers) == len(COLUMNS)
     return headers

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 import slicer
 from twintrack.io.ct import ct_sha256
 from twintrack.io.volumes import write_volume
+from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, segmentMask, volumeFromNode
 
 __all__ = [
     "ANGLE_AT_LEVELS",
@@ -38,6 +39,8 @@ RADIUS_MM = 15.0
 
 VESSEL_RADIUS_MM = 4.0
 VESSEL_OFFSET_MM = np.array([12.0, 0.0, 0.0])
+LABELS = {"tumor": 1, "SMA": 6}
+VESSEL_LABELS = {"SMA": VESSEL_VALUES["SMA"]}
 LEVELS = (0.1, 0.3, 0.5, 0.7, 0.9)
 ANGLE_AT_LEVELS = (240.0, 200.0, 120.0, 40.0, 0.0)
 
@@ -71,10 +74,13 @@ def writeExampleResult(folder: Path, volumeNode: Any, threshold: float = 0.5) ->
     ct = volumeFromNode(volumeNode)
     folder.mkdir(parents=True, exist_ok=True)
     mhr = np.clip(1 - _distanceMm(ct, exampleCenterMm(ct)) / RADIUS_MM, 0, 1).astype(np.float32)
-    labels = np.where(_vessel(ct), np.uint8(6), np.uint8(0))
+    vessel = _vessel(ct)
+    labels = np.where(vessel, np.uint8(6), np.uint8(0))
     labels[mhr >= threshold] = 1
     write_volume(ct.with_array(mhr), folder / "probability.nii.gz")
-    write_volume(ct.with_array(labels), folder / "segmentation.nii.gz")
+    write_volume(ct.with_array(labels), folder / "segmentation.nii.gz", names=LABELS)
+    whole = np.where(vessel, np.uint8(VESSEL_VALUES["SMA"]), np.uint8(0))
+    write_volume(ct.with_array(whole), folder / "vessels.nii.gz", names=VESSEL_LABELS)
     (folder / "result.json").write_text(
         json.dumps(_resultJson(mhr, ct, threshold, volumeNode.GetName())), encoding="utf-8"
     )
@@ -120,7 +126,8 @@ def _resultJson(mhr: NDArray[np.float32], ct: Volume, threshold: float, case: st
         "volume_ml": {"expected": float(mhr.sum()) * ml, "at_threshold": float((mhr >= threshold).sum()) * ml},
         "lesions": [],
         "seconds": {},
-        "labels": {"tumor": 1, "SMA": 6},
+        "labels": LABELS,
+        "vessel_values": VESSEL_LABELS,
     }
 
 
@@ -170,6 +177,8 @@ def checkExampleResult(logic: Any) -> None:
         expectedMl = 4 / 3 * np.pi * (RADIUS_MM * (1 - threshold)) ** 3 / 1000
         if abs(result.outline.volumeMl - expectedMl) > 0.05 * expectedMl:
             raise RuntimeError(f"tumour at {threshold} has {result.outline.volumeMl:.2f} mL, expected {expectedMl:.2f}")
+        if not np.array_equal(segmentMask(result.nodes.segmentation, "SMA", node), _vessel(volumeFromNode(node))):
+            raise RuntimeError(f"the tumour at {threshold} changes the vessel that it overlaps")
     if len(result.nodes.contours) != 4:
         raise RuntimeError(f"expected 4 iso-contours, found {len(result.nodes.contours)}")
     if result.outline.readouts[0].category != "abutment":

@@ -26,6 +26,7 @@ def bundle_text(about: Mapping[str, Any]) -> str:
         ("tumour", " + ".join(about["tumor_labels"])),
         ("vessels", vessels or "none predicted"),
         ("region", _region(about)),
+        ("contact", f"tumour within {about['contact_mm']:g} mm of a vessel" if about["contact_mm"] else ""),
         ("mirroring", "averages over mirrored inputs" if about["mirroring"] else "off"),
         ("pooling", about["pooling"]),
         ("size", f"{about['size_mb']:g} MB"),

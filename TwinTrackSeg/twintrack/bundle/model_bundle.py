@@ -75,6 +75,8 @@ class Bundle:
         By stage, numbers of the training images, where known.
     inputs : InputRange or None
         What the CTs looked like that the bundle was made with, where known.
+    contact_mm : float or None
+        Distance in mm from a vessel's lumen within which tumour touches it; None: the program's own.
     """
 
     path: Path
@@ -100,6 +102,7 @@ class Bundle:
     origins: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
     inputs: InputRange | None = None
+    contact_mm: float | None = None
     _unpacked: PrivateFolder | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -239,6 +242,7 @@ class Bundle:
             "roi_component_fraction": self.roi_component_fraction,
             "roi_probability": self.roi_probability,
             "mirroring": self.mirroring,
+            "contact_mm": self.contact_mm,
             "inputs": None if self.inputs is None else self.inputs.to_json(),
             "pooling": self.pooling,
             "size_mb": round(sum((self.path / name).stat().st_size for name in self.files) / 1e6, 2),

@@ -8,6 +8,7 @@ from typing import Any
 from twintrack.bundle.fingerprint import Fingerprint
 from twintrack.errors import BundleError
 from twintrack.imaging.ct_features import InputRange
+from twintrack.settings import CONTACT_MM_RANGE
 from twintrack.system.json_file import parse_json
 
 __all__ = ["FOLD", "POOLING", "ROI_COMPONENT_FRACTION", "SCHEMA", "STAGES", "parse_bundle_json"]
@@ -83,6 +84,7 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
         "roi_margin_mm": reader.margin_mm(),
         "roi_component_fraction": reader.fraction("roi_component_fraction", ROI_COMPONENT_FRACTION),
         "roi_probability": reader.fraction("roi_probability", None),
+        "contact_mm": reader.contact_mm(),
         "pooling": reader.pooling(),
         "raters": reader.raters(),
         "configurations": reader.configurations(),
@@ -133,6 +135,18 @@ class _Reader:
         if not number or not 0 <= value <= MAX_MARGIN_MM:  # type: ignore[operator]
             raise BundleError(f"{self.where}: 'roi_margin_mm' must be a length from 0 to {MAX_MARGIN_MM:g} mm")
         return float(value)  # type: ignore[arg-type]
+
+    def contact_mm(self) -> float | None:
+        """Read the distance within which tumour touches a vessel; it may be left out, or null."""
+        value, (low, high) = self.document.get("contact_mm"), CONTACT_MM_RANGE
+        if value is None:
+            return None
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not number or not low <= value <= high:
+            raise BundleError(
+                f"{self.where}: 'contact_mm' must be a length from {low:g} to {high:g} mm or null, got {value!r}"
+            )
+        return float(value)
 
     def fraction(self, key: str, default: float | None) -> float | None:
         """Read an entry that may be left out; null is a value only where it is the default."""

@@ -48,6 +48,9 @@ def bundle_create(
         float | None,
         typer.Option(help="Organ: where its probability is at least this; by default the likeliest class."),
     ] = None,
+    contact_mm: Annotated[
+        float | None, typer.Option(help="Distance in mm within which tumour touches a vessel (0.5 to 5).")
+    ] = None,
     mirroring: Annotated[
         bool, typer.Option("--mirroring", help="Average over mirrored inputs: up to 8 times the cost.")
     ] = False,
@@ -77,6 +80,7 @@ def bundle_create(
     """Make a bundle from nnU-Net results folders. Checkpoints are read without running code that they may hold."""
     start_log(verbose)
     from twintrack.bundle.model_bundle import Bundle
+    from twintrack.settings import checked_contact_mm
     from twintrack.studies.make_bundle.card import RESEARCH_USE
     from twintrack.studies.make_bundle.create import BundleCard, StageSource, create_bundle
     from twintrack.studies.make_bundle.inputs import measure_disagreement, measure_inputs
@@ -96,6 +100,7 @@ def bundle_create(
         roi_component_fraction=roi_component_fraction,
         roi_probability=roi_probability,
         mirroring=mirroring,
+        contact_mm=None if contact_mm is None else checked_contact_mm(contact_mm),
         inputs=None if inputs is None else measure_inputs(inputs),
     )
     sources = (

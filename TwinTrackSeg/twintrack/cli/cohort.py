@@ -14,6 +14,7 @@ from twintrack.cli.options import (
     Backend,
     BackendOption,
     CalibratorOption,
+    ContactMmOption,
     Device,
     DeviceOption,
     OutFolder,
@@ -110,6 +111,7 @@ def cohort(
     rules: Annotated[
         str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")
     ] = "nccn",
+    contact_mm: ContactMmOption = None,
     roi: Annotated[Region, typer.Option(help="Look around the organ, or everywhere.")] = Region.AUTO,
     threshold: Annotated[float, typer.Option(help="Fraction of readers at which the outline is drawn.")] = 0.5,
     device: DeviceOption = Device.AUTO,
@@ -147,6 +149,7 @@ def cohort(
         dicom=dicom,
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
         rules=rules,
+        contact_mm=contact_mm,
     )
     with progress_bar() as progress:
         found = run_cohort(

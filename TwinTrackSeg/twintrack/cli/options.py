@@ -20,6 +20,7 @@ __all__ = [
     "Backend",
     "BackendOption",
     "CalibratorOption",
+    "ContactMmOption",
     "Device",
     "DeviceOption",
     "OutFolder",
@@ -66,6 +67,14 @@ BackendOption = Annotated[
 CalibratorOption = Annotated[
     Path | None,
     typer.Option(help="Calibrator file (of twintrack calibrate) in place of the bundle's.", show_default=False),
+]
+
+ContactMmOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Distance in mm from a vessel's lumen within which tumour touches it (0.5 to 5).",
+        show_default="the bundle's, else 1.9",
+    ),
 ]
 
 

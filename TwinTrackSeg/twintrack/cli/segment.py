@@ -12,6 +12,7 @@ from twintrack.cli.options import (
     Backend,
     BackendOption,
     CalibratorOption,
+    ContactMmOption,
     Device,
     DeviceOption,
     OutFolder,
@@ -74,6 +75,7 @@ def segment(
         typer.Option(help="Which is which in --vessels: NAME=value or NAME=label.", show_default="names in the file"),
     ] = None,
     rules: RulesOption = "nccn",
+    contact_mm: ContactMmOption = None,
     roi: Annotated[str, typer.Option(help="auto, full, or i0,i1,j0,j1,k0,k1 (voxel index, end exclusive).")] = "auto",
     threshold: Annotated[float, typer.Option(help="Fraction of readers at which the outline is drawn.")] = 0.5,
     device: DeviceOption = Device.AUTO,
@@ -114,6 +116,7 @@ def segment(
         vessels=None if vessels is None else str(vessels),
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
         rules=rules,
+        contact_mm=contact_mm,
         case=case,
     )
     with progress_bar() as progress:
@@ -164,6 +167,7 @@ def invasion(
         typer.Option(help="Which is which in --vessels: NAME=value or NAME=label.", show_default="names in the file"),
     ] = None,
     rules: RulesOption = "nccn",
+    contact_mm: ContactMmOption = None,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -179,6 +183,7 @@ def invasion(
             None if vessel_names is None else parse_vessel_names(vessel_names),
             out,
             rules=rules,
+            contact_mm=contact_mm,
             overwrite=overwrite,
             progress=progress,
         )

@@ -85,9 +85,12 @@
     line.append(element("td", fixed(one.expected, 1), "number"));
     line.append(element("td", fixed(one.atThreshold, 1), "number"), element("td", one.lesions, "number"));
     data.vessels.forEach((_, place) => {
-      const [angle, contact, encased] = one.vessels[place] || [null, null, null];
-      const cell = element("td", missing(angle) ? "" : fixed(angle, 0) + "°", "number");
+      const [angle, contact, encased, coverage, gap] = one.vessels[place] || [null, null, null, null, null];
+      const unknown = missing(contact) && !missing(coverage) ? "not assessed" : "";
+      const cell = element("td", missing(angle) ? unknown : fixed(angle, 0) + "°", "number");
       if (!missing(contact)) cell.append(element("small", "c " + fixed(contact, 2)), element("small", "e " + fixed(encased, 2)));
+      if (!missing(gap) && gap > 0) cell.append(element("small", fixed(gap, 1) + " mm away"));
+      if (!missing(coverage)) cell.append(element("small", "s " + fixed(coverage, 2)));
       line.append(cell);
     });
     line.append(element("td", one.pattern), element("td", fixed(one.seconds, 1), "number"), element("td", one.words, "words"));

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,17 +16,18 @@ from twintrack.errors import RoiError
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Stage, open_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
-from twintrack.inference.resample import Range, true_box
+from twintrack.inference.resample import Range
 from twintrack.inference.roi import Roi, grown_box
 from twintrack.inference.sliding_window import Canvas, member_logits
 from twintrack.inference.tiling import Tile, TileMeter, tiles_near
+from twintrack.inference.vessel_map import VesselChannels, vessel_map
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.volume import Geometry, Volume
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SKIP_BELOW", "Disagreement", "EnsembleResult", "score_ensemble"]
+__all__ = ["SKIP_BELOW", "Disagreement", "EnsembleResult", "MemberMap", "score_ensemble"]
 
 SKIP_BELOW = 0.01
 """Later members leave out a tile where the first one sees a tumour probability below this, in it and in every tile that
@@ -35,6 +36,25 @@ shares voxels with it."""
 _SLAB = 16  # slices a time, so that no second copy of all channels is made
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MemberMap:
+    """What one member of an ensemble says, on the voxels of the region's box.
+
+    Where a later member did not look, because the first one saw no tumour near, the values are the first one's: there
+    the members' spread is not known, and reads as none.
+
+    Attributes
+    ----------
+    score : numpy.ndarray
+        Uncalibrated tumour score, float16 in [0, 1], (z, y, x) of the box; 0 outside the region's mask.
+    vessels : numpy.ndarray or None
+        Vessel label map, uint8, as in `EnsembleResult`; None where the bundle predicts none.
+    """
+
+    score: NDArray[np.float16]
+    vessels: NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True)
@@ -67,6 +87,9 @@ class EnsembleResult:
         Wall seconds spent in the networks.
     notes : tuple of str
         Every step away from the first choice of device, in words.
+    each : tuple of MemberMap
+        What each member says, in the order of the bundle's folds; empty if that was not asked for, for one member, or
+        where the first one saw tumour nowhere and the others did not look.
     """
 
     roi: Roi
@@ -81,6 +104,7 @@ class EnsembleResult:
     backend: str
     network_s: float
     notes: tuple[str, ...]
+    each: tuple[MemberMap, ...] = ()
 
     @property
     def engine(self) -> dict[str, Any]:
@@ -113,6 +137,7 @@ def score_ensemble(
     device: str = "auto",
     store: NetworkStore | None = None,
     skip_below: float = SKIP_BELOW,
+    keep_each: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> EnsembleResult:
@@ -141,6 +166,8 @@ def score_ensemble(
         Keeps the networks for the next run.
     skip_below : float
         Probability; 0 lets every member look at every tile.
+    keep_each : bool
+        Whether to keep what each member says, at 3 bytes a voxel of the region's box and member.
     progress, cancel
         Called, and checked, for every tile.
 
@@ -158,7 +185,7 @@ def score_ensemble(
     token = cancel or CancelToken()
     token.check()
     networks = store or NetworkStore(device, keep=False)
-    return networks.with_room(lambda: _score(ct, roi, bundle, networks, skip_below, progress, token))
+    return networks.with_room(lambda: _score(ct, roi, bundle, networks, skip_below, keep_each, progress, token))
 
 
 def _score(
@@ -167,6 +194,7 @@ def _score(
     bundle: Bundle,
     store: NetworkStore,
     skip_below: float,
+    keep_each: bool,
     progress: Progress,
     cancel: CancelToken,
 ) -> EnsembleResult:
@@ -183,15 +211,23 @@ def _score(
         cancel,
     )
     apart = Disagreement()
-    pooled = _pool(canvas, bundle, stage, store, meter, apart, skip_below)
+    channels = VesselChannels.of(bundle, stage)
+    each: list[MemberMap] = []
+
+    def keep(probabilities: torch.Tensor) -> None:
+        score = case.to_grid(_tumour(probabilities, channels)[None], window)[0].clamp(0.0, 1.0).cpu().numpy()
+        vessels = vessel_map(case, probabilities, window, channels, roi.mask) if channels.values else None
+        each.append(MemberMap((score * roi.mask).astype(np.float16), vessels))
+
+    pooled = _pool(
+        canvas, bundle, stage, store, meter, apart, skip_below, keep if keep_each and len(folds) > 1 else None
+    )
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
-    tumour = _tumour(pooled, bundle, stage)[None]
+    tumour = _tumour(pooled, channels)[None]
     score = case.to_grid(tumour, window)[0].clamp(0.0, 1.0).cpu().numpy()
     np.multiply(score, roi.mask, out=score)
-    values = bundle.vessel_values
-    channels = {stage.channels[bundle.vessel_labels[name]]: value for name, value in values.items()}
-    vessels = _vessel_map(case, pooled, window, channels, bool(stage.labels.has_regions)) if channels else None
+    vessels = vessel_map(case, pooled, window, channels, roi.mask) if channels.values else None
     progress(1.0, "Tumour score ready")
     skipped = len(canvas.tiles) * len(folds) - meter.total
     apart_ml = apart.volume_ml(region, math.prod(stage.configuration.spacing) / 1000)
@@ -200,7 +236,7 @@ def _score(
         roi,
         score,
         vessels,
-        values,
+        bundle.vessel_values,
         members=len(folds),
         tiles=meter.total,
         skipped=skipped,
@@ -209,6 +245,7 @@ def _score(
         backend=store.backend,
         network_s=round(meter.network_s, 3),
         notes=tuple(store.notes),
+        each=tuple(each),
     )
 
 
@@ -236,9 +273,14 @@ def _pool(
     meter: TileMeter,
     apart: Disagreement,
     skip_below: float,
+    keep: Callable[[torch.Tensor], None] | None,
 ) -> torch.Tensor:
-    """Mean of the class probabilities over the members that looked, float32, (channel, a, b, c); 0 where none did."""
-    folds = bundle.folds["fine"]
+    """Mean of the class probabilities over the members that looked, float32, (channel, a, b, c); 0 where none did.
+
+    `keep` is called with the probabilities of each member, if a second one looks at all; where a later member did not
+    look, they are the first one's.
+    """
+    folds, channels = bundle.folds["fine"], VesselChannels.of(bundle, stage)
     tiles: list[Tile] = canvas.tiles
     total: torch.Tensor | None = None
     looked: torch.Tensor | None = None
@@ -247,26 +289,33 @@ def _pool(
         for start in range(0, logits.shape[1], _SLAB):
             slab = slice(start, start + _SLAB)
             logits[:, slab] = stage.labels.apply_inference_nonlin(logits[:, slab]) * covered[slab]
-        apart.add(_tumour(logits, bundle, stage), covered)
+        apart.add(_tumour(logits, channels), covered)
         if total is None or looked is None:
             total, looked = logits, covered.float()
             if skip_below > 0 and len(folds) > 1:
-                tiles = _tiles_with_tumour(canvas, _tumour(total, bundle, stage), skip_below)
+                tiles = _tiles_with_tumour(canvas, _tumour(total, channels), skip_below)
                 meter.skip((len(canvas.tiles) - len(tiles)) * (len(folds) - place - 1))
         else:
             # After a fall from the GPU, members' results lie in different places.
             total, looked = total.to(logits.device), looked.to(logits.device)
             total += logits
             looked += covered
+            if keep is not None:
+                # Later members leave out the same tiles, so that the sum is still the first one's there.
+                for start in range(0, logits.shape[1], _SLAB):
+                    slab = slice(start, start + _SLAB)
+                    logits[:, slab] += total[:, slab] * ~covered[slab]
         if not tiles:
             break
+        if keep is not None:
+            keep(logits)
     assert total is not None  # a bundle has at least one member
     assert looked is not None
     return total.div_(looked.clamp_(min=1.0))
 
 
-def _tumour(probabilities: torch.Tensor, bundle: Bundle, stage: Stage) -> torch.Tensor:
-    return probabilities[[stage.channels[name] for name in bundle.tumor_labels]].sum(dim=0)
+def _tumour(probabilities: torch.Tensor, channels: VesselChannels) -> torch.Tensor:
+    return probabilities[list(channels.tumour)].sum(dim=0)
 
 
 def _tiles_with_tumour(canvas: Canvas, tumour: torch.Tensor, bound: float) -> list[Tile]:
@@ -274,41 +323,6 @@ def _tiles_with_tumour(canvas: Canvas, tumour: torch.Tensor, bound: float) -> li
     padded = tumour.new_zeros(canvas.data.shape[1:])
     padded[canvas.inner] = tumour
     return tiles_near(canvas.tiles, [bool((padded[tile] >= bound).any()) for tile in canvas.tiles])
-
-
-def _vessel_map(
-    case: Preprocessed,
-    pooled: torch.Tensor,
-    window: tuple[Range, Range, Range],
-    values: Mapping[int, int],
-    regions: bool,
-) -> NDArray[np.uint8]:
-    """Label each voxel of the window with the vessel that has the largest pooled probability of all classes there.
-
-    Channels are resampled linearly one after the other. Where classes overlap (`regions`), a vessel must reach 0.5.
-    """
-    labels = np.zeros(tuple(stop - start for start, stop in window), dtype=np.uint8)
-    # The largest of n probabilities is at least 1/n, and an interpolated value is at most the larger neighbour's.
-    least = 0.5 if regions else 1.0 / pooled.shape[0]
-    bounds = true_box((pooled[list(values)].amax(dim=0) >= least).cpu().numpy())
-    if bounds is None:
-        return labels
-    touched = case.window_touched(bounds)
-    part = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(touched, window, strict=True))
-    if any(a >= b for a, b in part):
-        return labels
-    inside = labels[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, window, strict=True))]
-    best: NDArray[np.float32] | None = np.full(inside.shape, 0.5, dtype=np.float32) if regions else None
-    for channel in values if regions else range(pooled.shape[0]):
-        probability = case.to_grid(pooled[channel : channel + 1], part)[0].cpu().numpy()
-        if best is None:
-            best = probability
-            inside[:] = values.get(channel, 0)
-            continue
-        better = probability > best
-        np.maximum(best, probability, out=best)
-        inside[better] = values.get(channel, 0)
-    return labels
 
 
 class Disagreement:

@@ -5,22 +5,26 @@ measured in the vessel's own cross-section, perpendicular to its centre line, so
 runs through the slices.
 """
 
-from twintrack.invasion.measure import DEFAULT_THRESHOLDS, measure_invasion
+from twintrack.invasion.measure import DEFAULT_CONTACT_MM, DEFAULT_THRESHOLDS, measure_invasion
+from twintrack.invasion.member_range import with_member_range
 from twintrack.invasion.rater_categories import Category
 from twintrack.invasion.resectability import DEFAULT_RULES, ContactPattern, check_rules, rule_names
-from twintrack.invasion.result import InvasionResult, VesselInvasion, write_invasion_csv
+from twintrack.invasion.result import InvasionResult, MemberRange, VesselInvasion, write_invasion_csv
 from twintrack.invasion.wall import VesselWall
 
 __all__ = [
+    "DEFAULT_CONTACT_MM",
     "DEFAULT_RULES",
     "DEFAULT_THRESHOLDS",
     "Category",
     "ContactPattern",
     "InvasionResult",
+    "MemberRange",
     "VesselInvasion",
     "VesselWall",
     "check_rules",
     "measure_invasion",
     "rule_names",
+    "with_member_range",
     "write_invasion_csv",
 ]

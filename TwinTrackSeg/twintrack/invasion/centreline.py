@@ -31,6 +31,12 @@ MOST_CUBES = 4_000_000
 GRID_SHIFTS = (0.0, 0.37, 0.71)
 """Places of the cubic grid, in voxels, that are tried: thinning erases a tube that lies symmetrically on the grid."""
 
+MOST_BRANCHES = 16
+"""A piece with more branches is no vessel but noise; the longest are taken."""
+
+PART_SHARE = 0.1
+"""A part of a skeleton smaller than this share of the largest part is a crumb."""
+
 SIDE_BRANCH_MM = 4.0
 """A side branch is kept if it leads this far out of its parent's lumen; shorter ones are bumps of the wall."""
 
@@ -86,8 +92,8 @@ def centre_lines(near: Neighbourhood, piece: NDArray[np.bool_]) -> list[CentreLi
         radius_mm = float(near.sample(depth_mm, path).max())
         smooth = smoothed(resampled(path, STEP_MM), float(np.clip(radius_mm, *LINE_SMOOTHING_MM)) / STEP_MM)
         line = CentreLine(_without_ends(smooth, radius_mm, free_start), radius_mm, free_start)
-        if not lines and _length_mm(continued(line, near, piece)) < SLENDERNESS * 2 * radius_mm:
-            break
+        if free_start and _length_mm(continued(line, near, piece)) < SLENDERNESS * 2 * radius_mm:
+            continue
         lines.append(line)
     return lines or [_principal_axis(near, piece, float(depth_mm.max()))]
 
@@ -149,25 +155,42 @@ def _cubic(near: Neighbourhood, piece: NDArray[np.bool_], edge_mm: float, shift:
 
 
 def _paths(points: Points, tree: sparse.csr_array, depth_at_mm: NDArray[np.float64]) -> list[tuple[Points, bool]]:
-    """Take a skeleton apart: its longest path, then side branches; with each, whether its start is a free end."""
+    """Take a skeleton apart: longest paths, then side branches; with each, whether its start is a free end.
+
+    A skeleton is in parts where the mask hangs together by a thread, as next to a dent.
+    """
     if len(points) < 3:
         return []
-    _, part = csgraph.connected_components(tree, directed=False)
-    member = np.flatnonzero(part == np.argmax(np.bincount(part)))
+    count, part = csgraph.connected_components(tree, directed=False)
+    sizes = np.bincount(part, minlength=count)
+    large = [number for number in np.argsort(-sizes) if sizes[number] >= max(3, PART_SHARE * sizes.max())]
+    found: list[tuple[Points, bool]] = []
+    for number in large:
+        if len(found) < MOST_BRANCHES:
+            member = np.flatnonzero(part == number)
+            found += _paths_of(points, tree, depth_at_mm, member, MOST_BRANCHES - len(found))
+    return found
+
+
+def _paths_of(
+    points: Points, tree: sparse.csr_array, depth_at_mm: NDArray[np.float64], member: NDArray[np.intp], most: int
+) -> list[tuple[Points, bool]]:
+    """Take one part of a skeleton apart; its side branches, `most` paths in all, follow its longest path."""
     # The node farthest from any node of a tree is an end of its longest path.
     distance, _ = _search(tree, member[:1])
     distance, before = _search(tree, member[np.argmax(distance[member])][None])
     path = _trace(before, int(member[np.argmax(distance[member])]))
     found = [(points[path], True)]
     covered = path
-    while True:
+    while len(found) < most:
         distance, before = _search(tree, covered)
         path = _trace(before, int(member[np.argmax(distance[member])]))
         parent_mm = float(depth_at_mm[path[0]])
         if distance[path[-1]] < parent_mm + max(SIDE_BRANCH_MM, 0.5 * parent_mm):
-            return found
+            break
         covered = np.union1d(covered, path)
         found.append((points[path[distance[path] >= parent_mm]], False))
+    return found
 
 
 def _search(tree: sparse.csr_array, sources: Integers) -> tuple[NDArray[np.float64], NDArray[np.signedinteger]]:

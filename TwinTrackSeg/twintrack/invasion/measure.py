@@ -12,20 +12,26 @@ from scipy import ndimage
 from twintrack.errors import InputError
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.plane_contact import PLANE_AXES, REACH, Box, bounding_box, plane_contact_curves_deg
+from twintrack.invasion.contact import DEFAULT_CONTACT_MM
+from twintrack.invasion.coverage import SearchedRegion
+from twintrack.invasion.gap import gaps_mm
 from twintrack.invasion.geometry import FLOOR
+from twintrack.invasion.joint_vein import joined_veins
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
-from twintrack.invasion.summary import absent_vessel, summarise, unsearched_vessel
+from twintrack.invasion.summary import absent_vessel, summarise, too_little, unsearched_vessel
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import measure_wall
+from twintrack.labels import JOINT_VEIN
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
+from twintrack.settings import checked_contact_mm
 from twintrack.volume import Volume
 
 __all__ = [
+    "DEFAULT_CONTACT_MM",
     "DEFAULT_THRESHOLDS",
     "check_names",
     "check_probability",
-    "checked_contact_mm",
     "checked_labels",
     "checked_thresholds",
     "measure_invasion",
@@ -47,7 +53,7 @@ def measure_invasion(
     names: Mapping[str, int],
     *,
     thresholds: Sequence[float] = DEFAULT_THRESHOLDS,
-    contact_mm: float | None = None,
+    contact_mm: float = DEFAULT_CONTACT_MM,
     rules: str = DEFAULT_RULES,
     searched: Volume | None = None,
     progress: Progress = no_progress,
@@ -63,17 +69,18 @@ def measure_invasion(
         Label map; labels without a name are ignored. On another grid in the same place it is resampled, with a
         warning in the result.
     names : mapping of str to int
-        Vessel names and their label values.
+        Vessel names and their label values. Where portal vein and superior mesenteric vein are both there and touch
+        each other, they are measured as one vessel too, ``PORTA_SMV``.
     thresholds : sequence of float
         Probability levels of the curves, rising, in (0, 1).
-    contact_mm : float, optional
-        Thickness of the layer outside the wall in which tumour counts as touching; one voxel along each direction if
-        not given (see `twintrack.invasion.contact.vessel_wall`).
+    contact_mm : float
+        Distance from the lumen, in mm, within which tumour touches the vessel; in
+        `twintrack.settings.CONTACT_MM_RANGE`.
     rules : str
         The rule table for the pattern of all vessels, one of `twintrack.invasion.rule_names`.
     searched : Volume, optional
-        Not 0 where tumour was looked for, on the map's grid. A vessel that lies wholly elsewhere is not assessed: the
-        map's 0 there says nothing. Everywhere, if not given.
+        Not 0 where tumour was looked for, on the map's grid. A vessel without contact of which too little was searched
+        is not assessed: the map's 0 elsewhere says nothing. Everywhere, if not given.
     progress, cancel
         Reported to and checked once a vessel.
 
@@ -96,43 +103,64 @@ def measure_invasion(
     if searched is not None and not searched.geometry.same_grid(probability.geometry):
         raise InputError("the region that was searched does not lie on the map's grid")
     probability, vessels = _in_lps(probability), _in_lps(vessels)
-    region = None if searched is None else _in_lps(searched).array != 0
+    region = None if searched is None else SearchedRegion(probability, _in_lps(searched).array != 0)
     boxes = _boxes(vessels, names)
+    parts: dict[str, tuple[tuple[int, ...], Box | None]] = {
+        name: ((value,), boxes[name]) for name, value in names.items()
+    }
+    joint = joined_veins(vessels.array, names, boxes)
+    if joint is not None:
+        parts[JOINT_VEIN] = joint
     measured: dict[str, VesselInvasion] = {}
-    for number, (name, value) in enumerate(names.items()):
+    for number, (name, (values, box)) in enumerate(parts.items()):
         if cancel is not None:
             cancel.check()
-        progress(number / len(names), f"measuring contact with {name}")
-        measured[name] = _measure_vessel(probability, vessels, value, boxes[name], levels, contact_mm, region)
+        progress(number / len(parts), f"measuring contact with {name}")
+        # One of two labels of the same vein ends where the other begins; what goes on is told of both together.
+        ends = joint is None or name == JOINT_VEIN or values[0] not in joint[0]
+        measured[name] = _measure_vessel(probability, vessels, values, box, levels, contact_mm, region, ends=ends)
         logger.debug("%s: %s, notes %s", name, measured[name].category, measured[name].notes)
     progress(1.0, "measured vessel contact")
     walls: dict[str, VesselWall | None] = {
         name: vessel.wall if vessel.category is not None else None for name, vessel in measured.items()
     }
+    partly = frozenset(name for name, vessel in measured.items() if too_little(vessel.coverage))
     warnings = () if warning is None else (warning,)
-    return InvasionResult(tuple(levels), contact_mm, measured, contact_pattern(walls, rules), warnings)
+    return InvasionResult(tuple(levels), contact_mm, measured, contact_pattern(walls, rules, partly=partly), warnings)
 
 
 def _measure_vessel(
     probability: Volume,
     vessels: Volume,
-    value: int,
+    values: tuple[int, ...],
     box: Box | None,
     levels: list[float],
-    contact_mm: float | None,
-    region: NDArray[np.bool_] | None,
+    contact_mm: float,
+    region: SearchedRegion | None,
+    *,
+    ends: bool,
 ) -> VesselInvasion:
-    """Measure one vessel in its own box."""
+    """Measure one vessel, which has one or several label values and `ends` with them, in its own box."""
     if box is None:
         return absent_vessel(len(levels))
-    mask = np.equal(vessels.array[box], value)
-    searched = None if region is None else np.count_nonzero(mask & region[box]) / np.count_nonzero(mask)
+    mask = _of_values(vessels.array[box], values)
+    searched = None if region is None else region.share(mask, box)
     if searched == 0:
         return unsearched_vessel(len(levels))
-    found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]))
+    coverage = None if region is None else region.coverage(mask, box, contact_mm)
+    found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]), ends=ends)
     outer = _with_margin(box, vessels.array.shape)
-    protocol = protocol_degrees(probability.array[outer], np.equal(vessels.array[outer], value), levels)
-    return summarise(found, levels, protocol, searched)
+    protocol = protocol_degrees(probability.array[outer], _of_values(vessels.array[outer], values), levels)
+    gaps = gaps_mm(probability, mask, box, levels)
+    return summarise(found, levels, protocol, gaps, contact_mm, searched=searched, coverage=coverage)
+
+
+def _of_values(labels: NDArray[np.generic], values: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return where a label map has one of the values."""
+    found: NDArray[np.bool_] = np.equal(labels, values[0])
+    for value in values[1:]:
+        found |= np.equal(labels, value)
+    return found
 
 
 def _boxes(vessels: Volume, names: Mapping[str, int]) -> dict[str, Box | None]:
@@ -206,10 +234,3 @@ def checked_thresholds(thresholds: Sequence[float]) -> list[float]:
     if not levels or not all(0 < level < 1 for level in levels) or np.any(np.diff(levels) <= 0):
         raise InputError(f"thresholds must rise and lie between 0 and 1, got {levels}")
     return levels
-
-
-def checked_contact_mm(contact_mm: float | None) -> float | None:
-    """Return the contact distance if it is a length."""
-    if contact_mm is not None and not (np.isfinite(contact_mm) and contact_mm > 0):
-        raise InputError(f"contact_mm must be a positive length in mm, got {contact_mm}")
-    return contact_mm

@@ -44,6 +44,7 @@ class _Bounds:
 BOUNDS = {
     "PORTA": _Bounds(100.0, 22.0),
     "SMV": _Bounds(100.0, 20.0),
+    "PORTA_SMV": _Bounds(150.0, 22.0),
     "AORTA": _Bounds(900.0, 55.0),
     "CELIAC": _Bounds(40.0, 15.0),
     "SMA": _Bounds(60.0, 15.0),
@@ -59,7 +60,7 @@ def plausible_vessels(labels: Volume, names: Mapping[str, int]) -> tuple[Volume,
     labels : Volume
         Whole numbers, (z, y, x).
     names : mapping of str to int
-        Value of each vessel; only the five of `BOUNDS` are judged.
+        Value of each vessel; only those of `BOUNDS` are judged.
 
     Raises
     ------

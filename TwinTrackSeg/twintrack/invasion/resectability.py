@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -112,8 +112,23 @@ def vessel_title(name: str) -> str:
     return str(_file()["vessels"][known]["title"]) if known else name
 
 
-def contact_pattern(walls: Mapping[str, VesselWall | None], rules: str = DEFAULT_RULES) -> ContactPattern:
+def contact_pattern(
+    walls: Mapping[str, VesselWall | None], rules: str = DEFAULT_RULES, *, partly: Collection[str] = ()
+) -> ContactPattern:
     """Apply a rule table to the vessels by name; None marks a vessel that could not be assessed.
+
+    A vessel that stands for several, as ``PORTA_SMV`` for the two veins, is read beside them: a level holds if it holds
+    for any of the three, so that contact over the veins' border counts whole and no contact counts twice. Where it
+    stands alone, both are assessed.
+
+    Parameters
+    ----------
+    walls : mapping of str to VesselWall or None
+        By the vessel's name.
+    rules : str
+        The rule table.
+    partly : collection of str
+        Vessels whose contact counts, but of which too little was searched to call them assessed.
 
     Raises
     ------
@@ -122,16 +137,23 @@ def contact_pattern(walls: Mapping[str, VesselWall | None], rules: str = DEFAULT
     """
     check_rules(rules)
     table = _file()["rule_sets"][rules]
-    assessed: dict[str, list[VesselWall]] = {}
+    read: dict[str, list[VesselWall]] = {}
+    assessed: set[str] = set()
+    given = {known_vessel(name) for name in walls}
     for name, wall in walls.items():
         known = known_vessel(name)
-        if wall is not None and known is not None:
-            assessed.setdefault(known, []).append(wall)
-    levels = _levels(table, assessed)
+        if wall is None or known is None:
+            continue
+        parts = _file()["vessels"][known].get("stands_for", [known])
+        for part in parts:
+            read.setdefault(part, []).append(wall)
+        alone = parts == [known] or given.isdisjoint(parts)
+        assessed.update(parts if alone and name not in partly else ())
+    levels = _levels(table, read)
     used = list(dict.fromkeys(vessel for rule in table["patterns"] for part in rule["any_of"] for vessel in part["of"]))
     missing = tuple(name for name in used if name not in assessed)
     lacking = [name for name in table["needs"] if name in missing]
-    any_assessed = len(missing) < len(used)
+    any_assessed = any(name in read for name in used)
     reason = f"not assessed: {', '.join(lacking)}; the pattern holds for the other vessels only" if lacking else None
     return ContactPattern(
         rules=rules,

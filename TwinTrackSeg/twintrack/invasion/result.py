@@ -16,12 +16,44 @@ from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst_section import WorstSection
 from twintrack.system.csv_cells import harmless
 
-__all__ = ["SCHEMA", "InvasionResult", "VesselInvasion", "write_invasion_csv"]
+__all__ = ["SCHEMA", "InvasionResult", "MemberRange", "VesselInvasion", "write_invasion_csv"]
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of ``invasion.json``."""
 
+STATEMENTS = "map"
+"""What is said of raters is read from the map's own levels."""
+
 Curve = tuple[float | None, ...]
+
+
+@dataclass(frozen=True)
+class MemberRange:
+    """Smallest and largest value over the members of an ensemble, each with its own tumour and its own vessels.
+
+    What all members say together can lie outside: their mean has an outline of its own.
+
+    Attributes
+    ----------
+    angle_deg : tuple of float or None
+        Contact angle in the worst section, at level 0.5.
+    p_contact, p_encased : tuple of float or None
+        As in `VesselInvasion`.
+    members : int
+        Members in which contact with this vessel could be measured.
+    """
+
+    angle_deg: tuple[float, float] | None
+    p_contact: tuple[float, float] | None
+    p_encased: tuple[float, float] | None
+    members: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the range's part of ``invasion.json``."""
+        ranges = {"angle_deg": self.angle_deg, "p_contact": self.p_contact, "p_encased": self.p_encased}
+        return {key: None if value is None else list(value) for key, value in ranges.items()} | {
+            "members": self.members
+        }
 
 
 @dataclass(frozen=True)
@@ -36,8 +68,17 @@ class VesselInvasion:
         See `twintrack.invasion.wall.ContactCurve`; one value a threshold.
     protocol_deg : dict of str to list of float
         CURVAS-PDACVI degrees per plane ("axial", "coronal", "sagittal"), one value a threshold.
+    angle_half_voxel_deg : tuple of two curves
+        `angle_deg` if the mask were half a voxel smaller, and half a voxel larger.
+    gap_mm : tuple of float or None
+        Distance from the wall to the nearest tumour, one value a threshold; None where there is none within
+        `twintrack.invasion.gap.FAR_MM`. At most the contact distance where there is contact, at least that elsewhere.
     expected_angle_deg, angle_p10_deg, angle_p90_deg, p_contact, p_encased, category_probability
         See `twintrack.invasion.rater_categories.RaterView`.
+    level_contact, level_encased : float or None
+        Largest level of the map at which there is contact, and more than 180 degrees of it.
+    near_180 : bool or None
+        Whether 180 degrees lie within the measurement's own error of the angle at level 0.5; None if not known.
     category : Category or None
         At probability level 0.5.
     worst : WorstSection or None
@@ -47,8 +88,13 @@ class VesselInvasion:
     searched : float or None
         Fraction of the vessel, in [0, 1], that lies in the region where tumour was looked for; None if that region is
         not known.
+    coverage : float or None
+        Share, in [0, 1], of its wall near the tumour map around which tumour was looked for: see
+        `twintrack.invasion.coverage`. None if the region is not known.
     notes : tuple of str
         What a reader of the numbers must know, for instance that the volume cuts the vessel.
+    member_range : MemberRange or None
+        How far the ensemble's members differ; None for one member, or where it was not measured.
     wall : VesselWall or None
         The table that all numbers were read from, for pictures; not part of ``invasion.json``.
     """
@@ -59,17 +105,24 @@ class VesselInvasion:
     contact_length_mm: Curve
     contact_area_mm2: Curve
     protocol_deg: Mapping[str, Sequence[float | None]]
+    angle_half_voxel_deg: tuple[Curve, Curve]
+    gap_mm: Curve
     expected_angle_deg: float | None = None
     angle_p10_deg: float | None = None
     angle_p90_deg: float | None = None
     p_contact: float | None = None
     p_encased: float | None = None
+    level_contact: float | None = None
+    level_encased: float | None = None
+    near_180: bool | None = None
     category_probability: dict[str, float] | None = None
     category: Category | None = None
     worst: WorstSection | None = None
     reason: str | None = None
     searched: float | None = None
+    coverage: float | None = None
     notes: tuple[str, ...] = ()
+    member_range: MemberRange | None = None
     wall: VesselWall | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -85,11 +138,19 @@ class VesselInvasion:
             "arc_deg": list(self.arc_deg),
             "contact_length_mm": list(self.contact_length_mm),
             "contact_area_mm2": list(self.contact_area_mm2),
+            "angle_half_voxel_deg": {
+                "less": list(self.angle_half_voxel_deg[0]),
+                "more": list(self.angle_half_voxel_deg[1]),
+            },
+            "gap_mm": list(self.gap_mm),
             "expected_angle_deg": self.expected_angle_deg,
             "angle_p10_deg": self.angle_p10_deg,
             "angle_p90_deg": self.angle_p90_deg,
             "p_contact": self.p_contact,
             "p_encased": self.p_encased,
+            "level_contact": self.level_contact,
+            "level_encased": self.level_encased,
+            "near_180": self.near_180,
             "category": None if self.category is None else self.category.value,
             "category_probability": self.category_probability,
             "protocol_deg": {plane: list(values) for plane, values in self.protocol_deg.items()},
@@ -97,7 +158,9 @@ class VesselInvasion:
             "worst_section": None if self.worst is None else self.worst.to_json(),
             "reason": self.reason,
             "searched": self.searched,
+            "coverage": self.coverage,
             "notes": list(self.notes),
+            "member_range": None if self.member_range is None else self.member_range.to_json(),
         }
 
 
@@ -109,8 +172,8 @@ class InvasionResult:
     ----------
     thresholds : tuple of float
         Probability levels of the curves.
-    contact_mm : float or None
-        Thickness of the layer in which tumour counts as touching; None is one voxel along each direction.
+    contact_mm : float
+        Distance from the lumen, in mm, within which tumour touches a vessel.
     vessels : dict of str to VesselInvasion
         By name.
     resectability : ContactPattern
@@ -120,7 +183,7 @@ class InvasionResult:
     """
 
     thresholds: tuple[float, ...]
-    contact_mm: float | None
+    contact_mm: float
     vessels: dict[str, VesselInvasion]
     resectability: ContactPattern
     warnings: tuple[str, ...] = ()
@@ -130,6 +193,7 @@ class InvasionResult:
         vessels = {name: {"title": vessel_title(name)} | vessel.to_json() for name, vessel in self.vessels.items()}
         return {
             "schema": SCHEMA,
+            "statements": STATEMENTS,
             "thresholds": list(self.thresholds),
             "contact_mm": self.contact_mm,
             "vessels": vessels,
@@ -169,7 +233,7 @@ def _row(name: str, vessel: Mapping[str, Any], half: int | None) -> dict[str, st
         return "" if value is None else f"{value:.{digits}f}"
 
     def at_half(key: str) -> str:
-        return "" if half is None else text("value", 1, {"value": vessel[key][half]})
+        return "" if half is None else text("value", 1, {"value": (vessel.get(key) or {half: None})[half]})
 
     worst = vessel.get("worst_section") or {}
     return {
@@ -187,4 +251,7 @@ def _row(name: str, vessel: Mapping[str, Any], half: int | None) -> dict[str, st
         "angle_p90_deg": text("angle_p90_deg", 1),
         "lumen_ratio": text("lumen_ratio", 2, worst),
         "reason": harmless(vessel.get("reason") or ""),
+        "gap_mm_at_0.5": at_half("gap_mm"),
+        "coverage": text("coverage", 3),
+        "near_180": str(vessel["near_180"]).lower() if isinstance(vessel.get("near_180"), bool) else "",
     }

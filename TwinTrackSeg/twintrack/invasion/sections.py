@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import cKDTree
 
-from twintrack.invasion.centreline import STEP_MM, CentreLine, continued
+from twintrack.invasion.centreline import BACK_STEPS, EXTENSION_STEPS, STEP_MM, CentreLine
 from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed, transported_frames
 
-__all__ = ["DIRECTIONS", "Sections", "cross_sections"]
+__all__ = ["DIRECTIONS", "Sections", "cross_sections", "wall_distance_mm"]
 
 DIRECTIONS = 360
 """Directions in which the wall is looked at in each section, one degree apart."""
@@ -37,6 +38,15 @@ CENTRE_SMOOTHING_MM = 1.5
 HALVINGS = 2
 """Times the stretch of one voxel in which a direction leaves the vessel is halved, before interpolating in it."""
 
+STEERING = 0.7
+"""Share of the way to the middle of a section that the continued line takes at each step."""
+
+LEAST_FORWARD = -0.5
+"""Cosine of the largest turn that a continued line takes, 120 degrees."""
+
+MOST_LONGER, LEAST_WIDTH = 1.3, 0.7
+"""Beyond the trusted line a section is odd if it is this much more elongated, or narrower, than the sections there."""
+
 GUESS_VOXELS = 1.5
 """Where the wall is already known in neighbouring directions, it is first looked for this far around."""
 
@@ -45,6 +55,10 @@ RAYS = 16384
 
 WALL_SMOOTHING_MM = 0.75
 """Gaussian width with which the wall radius is smoothed along the vessel, against the steps of the voxels."""
+
+STEP_SHARE, MOST_SMOOTHING = 0.4, 0.8
+"""In thick slices both widths are this share of the way from slice to slice along the vessel, for steps are as long as
+that, and at most so many slices."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +76,8 @@ class Sections:
         Distance from the middle to the wall; NaN where a direction runs into a branch; shape (n, d).
     step_mm : float
         Distance of neighbouring sections.
+    elsewhere : numpy.ndarray of bool
+        Wall that belongs to another branch, in whose sections its area counts; shape (n, d).
     """
 
     centre_mm: Points
@@ -69,6 +85,7 @@ class Sections:
     direction: NDArray[np.float64]
     wall_mm: NDArray[np.float64]
     step_mm: float
+    elsewhere: NDArray[np.bool_]
 
 
 def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool_]) -> Sections:
@@ -77,18 +94,97 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
     points = line.points_mm
     for _ in range(0 if line.from_axis else RECENTRINGS):
         _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-        wall_mm = _wall(near, points, direction, reach_mm)
+        wall_mm = wall_distance_mm(near, points, direction, reach_mm)
         shift = _towards_middle(wall_mm, direction, line.radius_mm)
         whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
         # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
         whole_ones = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
-        points = resampled(smoothed(points[whole_ones] + shift[whole_ones], CENTRE_SMOOTHING_MM / STEP_MM), STEP_MM)
-    points = resampled(continued(replace(line, points_mm=points), near, piece), STEP_MM)
+        sigma_mm = _smoothing_mm(near, points, CENTRE_SMOOTHING_MM)
+        points = resampled(smoothed(points[whole_ones] + shift[whole_ones], sigma_mm / STEP_MM), STEP_MM)
+    trusted = points
+    points = resampled(_continued(near, line, points, piece, reach_mm), STEP_MM)
     wall_mm = _open_wall(near, points, reach_mm)
     tangent, direction = _tangent_and_fan(points, DIRECTIONS)
-    inside = near.in_volume(points)
+    inside = near.in_volume(points) & _upright(points, wall_mm, trusted)
     step_mm = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
-    return Sections(points[inside], tangent[inside], direction[inside], wall_mm[inside], step_mm)
+    wall_mm = wall_mm[inside]
+    nowhere = np.zeros(wall_mm.shape, dtype=np.bool_)
+    return Sections(points[inside], tangent[inside], direction[inside], wall_mm, step_mm, nowhere)
+
+
+def _continued(
+    near: Neighbourhood, line: CentreLine, points: Points, piece: NDArray[np.bool_], reach_mm: float
+) -> Points:
+    """Return the points, continued at free ends in the middle of the lumen until they leave the piece."""
+    if line.from_axis:
+        return points
+    inside = piece.astype(np.float32)
+    points = _led_on(near, line, points, inside, reach_mm)
+    return _led_on(near, line, points[::-1], inside, reach_mm)[::-1] if line.free_start else points
+
+
+def _led_on(
+    near: Neighbourhood, line: CentreLine, points: Points, inside: NDArray[np.float32], reach_mm: float
+) -> Points:
+    """Return the points with more at their end, each steered to the middle of its section if that is whole.
+
+    Where no tumour is near they go straight on.
+    """
+    way = list(points)
+    first = _ahead(way)
+    for _ in range(EXTENSION_STEPS):
+        ahead = _ahead(way)
+        # A line that turns back runs through vessel that it has passed.
+        if ahead is None or first is None or ahead @ first < LEAST_FORWARD:
+            break
+        place = way[-1] + STEP_MM * ahead
+        if near.sample(inside, place[None])[0] < 0.5:
+            break
+        if near.touchable(place[None], np.array([reach_mm]))[0]:
+            fan = _fan_across(ahead, CENTRING_DIRECTIONS)[None]
+            wall_mm = wall_distance_mm(near, place[None], fan, reach_mm)
+            if near.in_volume(place + wall_mm[0][:, None] * fan[0]).all():
+                place = place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0]
+        way.append(place)
+    return np.asarray(way)
+
+
+def _ahead(way: list[Points]) -> Points | None:
+    """Return the direction in which a line ends; None if it stands still."""
+    back = way[-BACK_STEPS:]
+    step = back[-1] - back[0]
+    length_mm = float(np.linalg.norm(step))
+    return np.asarray(step / length_mm) if length_mm > 0 else None
+
+
+def _fan_across(tangent: Points, count: int) -> NDArray[np.float64]:
+    """Return evenly spaced unit vectors across one unit tangent; shape (count, 3)."""
+    normal = np.eye(3)[np.argmin(np.abs(tangent))]
+    normal = normal - (normal @ tangent) * tangent
+    normal /= np.linalg.norm(normal)
+    angle = np.arange(count)[:, None] * (2 * np.pi / count)
+    return np.asarray(np.cos(angle) * normal + np.sin(angle) * np.cross(tangent, normal))
+
+
+def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> NDArray[np.bool_]:
+    """Tell which sections stand across the vessel: where it turns before it ends, a straight continuation does not.
+
+    There its sections are long and then cut by the vessel's end. Sections of the `trusted` line all count.
+    """
+    own = np.asarray(cKDTree(trusted).query(points)[0]) <= STEP_MM
+    result = np.ones(len(points), dtype=bool)
+    if own.all() or not own.any():
+        return result
+    middle_mm = np.nanmedian(wall_mm, axis=1)
+    longer = np.nanmax(wall_mm, axis=1) / np.maximum(middle_mm, 1e-6)
+    odd = (longer > MOST_LONGER * np.median(longer[own])) | (middle_mm < LEAST_WIDTH * np.median(middle_mm[own]))
+    first, last = np.flatnonzero(own)[[0, -1]]
+    before, after = np.flatnonzero(odd[:first]), last + 1 + np.flatnonzero(odd[last + 1 :])
+    if len(before):
+        result[: before[-1] + 1] = False
+    if len(after):
+        result[after[0] :] = False
+    return result
 
 
 def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[np.float64]:
@@ -97,18 +193,37 @@ def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[
     Sections that the tumour cannot touch are looked at in `CENTRING_DIRECTIONS` only.
     """
     _, fan = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-    rough_mm = _wall(near, points, fan, reach_mm)
+    rough_mm = wall_distance_mm(near, points, fan, reach_mm)
     step = DIRECTIONS // CENTRING_DIRECTIONS
     wall_mm = np.repeat(rough_mm, step, axis=1)
     wall_mm = np.roll(wall_mm, -(step // 2), axis=1)
     rows = near.touchable(points, rough_mm.max(axis=1))
-    _, fan = _tangent_and_fan(points, DIRECTIONS)
-    wall_mm[rows] = _wall(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows])
+    _, fan = _tangent_and_fan(points, DIRECTIONS // 2)
+    every_other = wall_distance_mm(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows, ::2])
+    wall_mm[rows] = _with_those_between(every_other)
     # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
     wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
-    wall_mm = ndimage.gaussian_filter1d(wall_mm, WALL_SMOOTHING_MM / STEP_MM, axis=0, mode="nearest")
+    sigma_mm = _smoothing_mm(near, points, WALL_SMOOTHING_MM)
+    wall_mm = ndimage.gaussian_filter1d(wall_mm, sigma_mm / STEP_MM, axis=0, mode="nearest")
     wall_mm[wall_mm > OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True)] = np.nan
     return wall_mm
+
+
+def _with_those_between(wall_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return walls (n, d) with the directions between two of them, (n, 2 d): a voxel is wider than a degree."""
+    after = np.roll(wall_mm, -1, axis=1)
+    opens = np.maximum(wall_mm, after) > 1.5 * np.minimum(wall_mm, after)
+    between = np.where(opens, np.maximum(wall_mm, after), (wall_mm + after) / 2)
+    return np.stack([wall_mm, between], axis=2).reshape(len(wall_mm), 2 * wall_mm.shape[1])
+
+
+def _smoothing_mm(near: Neighbourhood, points: Points, least_mm: float) -> float:
+    """Return how far along the vessel the steps that the thickest voxel edge cuts into it are evened out."""
+    axis = int(np.argmax(near.spacing_mm))
+    edge_mm = float(near.spacing_mm[axis])
+    tangent, _, _ = transported_frames(points)
+    across = max(float(np.median(np.abs(tangent[:, axis]))), 1e-6)
+    return float(np.clip(STEP_SHARE * edge_mm / across, least_mm, max(least_mm, MOST_SMOOTHING * edge_mm)))
 
 
 def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.float64]]:
@@ -118,7 +233,7 @@ def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.flo
     return tangent, np.cos(angle)[:, None] * normal[:, None, :] + np.sin(angle)[:, None] * binormal[:, None, :]
 
 
-def _wall(
+def wall_distance_mm(
     near: Neighbourhood,
     centre_mm: Points,
     direction: NDArray[np.float64],

@@ -52,6 +52,8 @@ class VesselWall:
     level : numpy.ndarray
         Highest probability level at which the tumour touches the wall in section ``n`` and direction ``d``, in [0, 1];
         0 where there is no wall; shape (n, d).
+    level_less, level_more : numpy.ndarray
+        The same if the contact distance were half a voxel smaller or larger; shape (n, d).
     wall_mm : numpy.ndarray
         Distance from the middle to the wall; NaN where a direction runs into a branch; shape (n, d).
     area_mm2 : numpy.ndarray
@@ -67,6 +69,8 @@ class VesselWall:
     """
 
     level: Reals
+    level_less: Reals
+    level_more: Reals
     wall_mm: Reals
     area_mm2: Reals
     centre_lps_mm: Reals
@@ -81,9 +85,10 @@ class VesselWall:
         """Return the branches of several walls as one; without any, a wall without sections."""
         if not walls:
             table, points = np.zeros((0, 1)), np.zeros((0, 3))
-            return cls(table, table, table, points, points, points, points, np.zeros(0), np.zeros(0, dtype=np.int64))
-        names = ("level", "wall_mm", "area_mm2", "centre_lps_mm", "tangent_lps", "normal_lps", "binormal_lps")
-        tables = {name: np.concatenate([getattr(wall, name) for wall in walls]) for name in (*names, "step_mm")}
+            none, number = np.zeros(0), np.zeros(0, dtype=np.int64)
+            return cls(table, table, table, table, table, points, points, points, points, none, number)
+        names = [name for name in cls.__dataclass_fields__ if name != "branch"]
+        tables = {name: np.concatenate([getattr(wall, name) for wall in walls]) for name in names}
         counts = [len(np.unique(wall.branch)) for wall in walls]
         before = np.cumsum([0, *counts[:-1]])
         numbers = [
@@ -117,18 +122,17 @@ class VesselWall:
 
     def angles_deg(self, thresholds: Reals) -> Reals:
         """Return the contact angle of the worst section at every threshold."""
-        # The levels fall with the count: as many of them reach a threshold as there are touched directions.
-        falling = -self.level_of_count[1:]
-        counts = np.searchsorted(falling, -(thresholds - LEVEL_TOLERANCE), side="right")
-        return np.asarray(counts * (360.0 / self.directions), dtype=np.float64)
+        return _angles_deg(self.level_of_count, thresholds)
+
+    def angles_by_half_a_voxel_deg(self, thresholds: Reals) -> tuple[Reals, Reals]:
+        """Return the contact angle at every threshold if the mask were half a voxel smaller, and larger."""
+        less, more = (_angles_deg(_level_of_count(table), thresholds) for table in (self.level_less, self.level_more))
+        return less, more
 
     @property
     def level_of_count(self) -> Reals:
         """Largest level at which some section has at least ``k`` touched directions, for k = 0 ... d; k = 0 gives 1."""
-        if len(self.level) == 0:
-            return np.array([1.0, *np.zeros(self.directions)])
-        ordered = np.sort(self.level, axis=1)[:, ::-1].max(axis=0)
-        return np.asarray(np.concatenate([[1.0], ordered]), dtype=np.float64)
+        return _level_of_count(self.level)
 
     def level_over(self, angle_deg: float) -> float:
         """Return the largest level at which the contact angle exceeds `angle_deg`."""
@@ -179,6 +183,22 @@ class VesselWall:
             gap = (place - last)[:, whole:].max(axis=1)
             arcs[number] = (whole - gap).max() * (360.0 / whole)
         return arcs
+
+
+def _level_of_count(level: Reals) -> Reals:
+    """Return the largest level at which some section has at least ``k`` touched directions, for k = 0 ... d."""
+    if len(level) == 0:
+        return np.array([1.0, *np.zeros(level.shape[1])])
+    ordered = np.sort(level, axis=1)[:, ::-1].max(axis=0)
+    return np.asarray(np.concatenate([[1.0], ordered]), dtype=np.float64)
+
+
+def _angles_deg(level_of_count: Reals, thresholds: Reals) -> Reals:
+    """Return the contact angle of the worst section at every threshold."""
+    # The levels fall with the count: as many of them reach a threshold as there are touched directions.
+    falling = -level_of_count[1:]
+    counts = np.searchsorted(falling, -(thresholds - LEVEL_TOLERANCE), side="right")
+    return np.asarray(counts * (360.0 / len(falling)), dtype=np.float64)
 
 
 def _summed_from_above(reached: NDArray[np.int64], weights: Reals, count: int) -> Reals:

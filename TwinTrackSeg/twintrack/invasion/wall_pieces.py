@@ -11,8 +11,10 @@ from scipy.spatial import cKDTree
 
 from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.centreline import centre_lines
+from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
-from twintrack.invasion.geometry import Neighbourhood
+from twintrack.invasion.geometry import Neighbourhood, directional_voxel_mm
+from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.sections import Sections, cross_sections
 from twintrack.invasion.wall import VesselWall
 from twintrack.volume import Volume
@@ -31,6 +33,12 @@ PIECE_SHARE = 0.03
 MISSED_LEVEL = 0.25
 """Tumour against the mask at a level this much above what the cross-sections show counts as not seen by them."""
 
+LEAST_VOXELS, THIN_SHARE = 0.8, 0.1
+"""A vessel that is less than twice this many voxels wide, in this share of its directions, is too thin for an angle."""
+
+END_VOXELS = 0.3
+"""Part of a voxel by which the place is off where an arc of contact ends, as seen on tubes with known contact."""
+
 EVERY_NEIGHBOUR = np.ones((3, 3, 3))
 
 
@@ -46,15 +54,18 @@ class MeasuredVessel:
         Level up to which tumour touches the mask where no cross-section shows it; 0 if there is no such place.
     notes : tuple of str
         What limits the measurement.
+    error_deg : float
+        About how far an angle can be off because the voxels show where an arc ends to a part of a voxel only.
     """
 
     wall: VesselWall
     missed_level: float = 0.0
     notes: tuple[str, ...] = ()
+    error_deg: float = 0.0
 
 
 def measure_wall(
-    probability: Volume, mask: NDArray[np.bool_], box: Box, contact_mm: float | None, floor: float
+    probability: Volume, mask: NDArray[np.bool_], box: Box, contact_mm: float, floor: float, *, ends: bool = True
 ) -> MeasuredVessel:
     """Measure the part of a vessel that the tumour could touch.
 
@@ -66,14 +77,17 @@ def measure_wall(
         The vessel on the map's grid, cropped to `box`; (z, y, x).
     box : tuple of slice
         The mask's place in the map.
-    contact_mm : float or None
+    contact_mm : float
         See `twintrack.invasion.contact.vessel_wall`.
     floor : float
         Probability below which a voxel cannot matter.
+    ends : bool
+        Whether the vessel ends where its mask does, as far as is known.
     """
     shape = probability.array.shape
     spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1])
-    reach = np.ceil(max(contact_mm or 0.0, float(spacing_mm.max())) / spacing_mm).astype(np.int64) + EDGE_VOXELS
+    farthest_mm = contact_mm + float(spacing_mm.max()) / 2
+    reach = np.ceil(farthest_mm / spacing_mm).astype(np.int64) + EDGE_VOXELS
     zone = _zone(probability, _grown(box, reach, shape), floor)
     near = None if zone is None else _common(box, _grown(zone, np.ceil(MARGIN_MM / spacing_mm).astype(np.int64), shape))
     if near is None:
@@ -81,6 +95,26 @@ def measure_wall(
     start = np.array([s.start for s in near]) - EDGE_VOXELS
     stop = np.array([s.stop for s in near]) + EDGE_VOXELS
     inside = _window(mask, box, shape, start, stop)
+    pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
+    whole = Neighbourhood.around(probability.array, inside, probability.geometry, start)
+    lumen = complete_lumen(whole, [sections for piece in pieces for sections in piece.branches])
+    if lumen.added_ml:
+        inside = lumen.vessel >= 0.5
+        pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
+    lumen = replace(lumen, ends_in_tumour=lumen.ends_in_tumour and ends)
+    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, spacing_mm))
+
+
+def _measured_pieces(
+    probability: Volume,
+    inside: NDArray[np.bool_],
+    start: NDArray[np.int64],
+    reach: NDArray[np.int64],
+    contact_mm: float,
+    floor: float,
+) -> tuple[list[_Piece], int, int]:
+    """Measure every piece that the tumour could touch; also return how many are large, and how many there are."""
+    shape = probability.array.shape
     labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOUR)
     voxels = np.bincount(labelled.ravel(), minlength=1)[1:]
     large = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
@@ -93,8 +127,8 @@ def measure_wall(
         outer = _grown(_box(low + start, high + start), reach, shape)
         if _zone(probability, outer, floor) is not None:
             around = Neighbourhood.around(probability.array, inside[place], probability.geometry, start + low)
-            found.append(_measure_piece(around, labelled[place] == number, contact_mm))
-    return _together(found, len(large), count)
+            found.append(_measure_piece(around, labelled[place] == number, contact_mm, low[::-1] * around.spacing_mm))
+    return found, len(large), count
 
 
 @dataclass(frozen=True)
@@ -106,22 +140,51 @@ class _Piece:
     from_axis: bool
     cut: bool
     touching: float
+    branches: list[Sections]
+    thin: bool
 
 
-def _measure_piece(near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float | None) -> _Piece:
-    """Measure one connected piece of a vessel."""
+def _measure_piece(
+    near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float, offset_mm: NDArray[np.float64]
+) -> _Piece:
+    """Measure one connected piece of a vessel; its branches are moved by `offset_mm`."""
     lines = centre_lines(near, piece)
     branches = without_other_branches([cross_sections(near, line, piece) for line in lines])
+    beside = ndimage.binary_dilation(piece, _beside(near, contact_mm))
+    wall = vessel_wall(near, branches, contact_mm)
     return _Piece(
-        wall=vessel_wall(near, branches, contact_mm),
+        wall=wall,
+        thin=_is_thin(near, branches, wall),
         voxels=int(np.count_nonzero(piece & (near.known > 0))),
         from_axis=lines[0].from_axis,
         cut=bool(np.any(piece & (near.known == 0))),
-        touching=float(near.probability[ndimage.binary_dilation(piece)].max(initial=0.0)),
+        touching=float(near.probability[beside & ~piece].max(initial=0.0)),
+        branches=[replace(sections, centre_mm=sections.centre_mm + offset_mm) for sections in branches],
     )
 
 
-def _together(measured: list[_Piece], large: int, count: int) -> MeasuredVessel:
+def _is_thin(near: Neighbourhood, branches: list[Sections], wall: VesselWall) -> bool:
+    """Tell whether a touched section is less than `LEAST_VOXELS` deep in a good part of its directions."""
+    thickest_mm = LEAST_VOXELS * float(near.spacing_mm.max())
+    if len(wall.level) == 0 or float(np.nanmin(wall.wall_mm)) >= thickest_mm:
+        return False
+    touched = wall.touched(CATEGORY_THRESHOLD).any(axis=1)
+    direction = np.concatenate([sections.direction for sections in branches if len(sections.centre_mm)])[touched]
+    short = wall.wall_mm[touched] < LEAST_VOXELS * directional_voxel_mm(direction, near.spacing_mm)
+    return bool(np.any(short.mean(axis=1) > THIN_SHARE))
+
+
+def _beside(near: Neighbourhood, contact_mm: float) -> NDArray[np.bool_]:
+    """Return which neighbours of a voxel its contact can reach: in thick slices not those in the next slice."""
+    cross = ndimage.generate_binary_structure(3, 1)
+    for axis, edge_mm in enumerate(near.spacing_mm[::-1]):
+        if edge_mm / 2 > contact_mm:
+            first, last = (tuple(place if n == axis else slice(None) for n in range(3)) for place in (0, 2))
+            cross[first] = cross[last] = False
+    return np.asarray(cross, dtype=np.bool_)
+
+
+def _together(measured: list[_Piece], large: int, count: int, lumen: Completion) -> MeasuredVessel:
     """Join the pieces and note what limits the measurement."""
     notes = [
         f"a piece of {piece.voxels} voxel(s) has no usable centre line; its longest extent was used"
@@ -132,6 +195,29 @@ def _together(measured: list[_Piece], large: int, count: int) -> MeasuredVessel:
         notes.append(f"the vessel mask is in {large} pieces near the tumour")
     if large < count:
         notes.append(f"{count - large} stray pieces of the vessel mask were ignored")
+    if any(piece.thin for piece in measured):
+        notes.append(
+            "where it is touched the vessel is hardly wider than a voxel in some direction: angles are uncertain"
+        )
+    if lumen.added_ml:
+        notes.append(
+            f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label and were completed from the vessel before "
+            "and behind"
+        )
+    if lumen.ends_in_tumour:
+        notes.append(
+            "the vessel's mask ends in the tumour: whether it goes on is not known, the contact is at least as shown"
+        )
+    if lumen.astray:
+        notes.append(
+            "the vessel does not follow the completed lumen where it is still drawn: its course under the tumour and "
+            "the angle are uncertain"
+        )
+    if lumen.narrowed is not None:
+        notes.append(
+            f"under the tumour the lumen narrows to {100 * lumen.narrowed:.0f} % of its area; where the tumour's label "
+            "has taken it, the contact is larger than shown"
+        )
     if any(piece.cut for piece in measured):
         notes.append("the volume's edge cuts the vessel; contact beyond it is not known")
     wall = VesselWall.joined([piece.wall for piece in measured if len(piece.wall.level)])
@@ -143,6 +229,14 @@ def _together(measured: list[_Piece], large: int, count: int) -> MeasuredVessel:
             "for instance at the vessel's end"
         )
     return MeasuredVessel(wall, unseen, tuple(notes))
+
+
+def _error_deg(pieces: list[_Piece], spacing_mm: NDArray[np.float64]) -> float:
+    """Return the angle that `END_VOXELS` at either end of an arc are worth on this vessel."""
+    radii_mm = [np.nanmedian(piece.wall.wall_mm, axis=1) for piece in pieces if len(piece.wall.wall_mm)]
+    radius_mm = float(np.nanmedian(np.concatenate(radii_mm))) if radii_mm else 0.0
+    off_mm = 2 * END_VOXELS * float(np.prod(spacing_mm)) ** (1 / 3)
+    return min(float(np.degrees(off_mm / radius_mm)), 90.0) if radius_mm > 0 else 0.0
 
 
 def _zone(probability: Volume, box: Box, floor: float) -> Box | None:
@@ -189,6 +283,9 @@ def _common(one: Box, other: Box) -> Box | None:
 FAR_RATIO = 1.2
 """Only walls further away than this many median radii can belong elsewhere."""
 
+FEW_BRANCHES = 6
+"""Of more branches than this only the nearest is looked at, which takes no longer the more there are."""
+
 CLEARLY_NEARER = 0.8
 """A point belongs elsewhere if, in radii of the vessel, it lies this much nearer to the line there."""
 
@@ -204,8 +301,10 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
         return []
     radii_mm = [np.nanmedian(sections.wall_mm, axis=1) for sections in branches]
     lines = [(cKDTree(sections.centre_mm), radius) for sections, radius in zip(branches, radii_mm, strict=True)]
+    if len(lines) > FEW_BRANCHES:
+        lines = [(cKDTree(np.concatenate([part.centre_mm for part in branches])), np.concatenate(radii_mm))]
     result = []
-    for sections, radius_mm in zip(branches, radii_mm, strict=True):
+    for number, (sections, radius_mm) in enumerate(zip(branches, radii_mm, strict=True)):
         row, column = np.nonzero(sections.wall_mm > FAR_RATIO * radius_mm[:, None])
         wall_mm = sections.wall_mm.copy()
         far_mm = wall_mm[row, column]
@@ -216,5 +315,19 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
             gap_mm, nearest = tree.query(points)
             taken = gap_mm / other_mm[nearest] < CLEARLY_NEARER * far_mm / radius_mm[row]
             wall_mm[row[taken], column[taken]] = np.nan
-        result.append(replace(sections, wall_mm=wall_mm))
+        others = [place for place in range(len(branches)) if place != number]
+        elsewhere = sections.elsewhere
+        if others:
+            centres = np.concatenate([branches[place].centre_mm for place in others])
+            elsewhere = _elsewhere(sections, radius_mm, cKDTree(centres), np.concatenate([radii_mm[n] for n in others]))
+        result.append(replace(sections, wall_mm=wall_mm, elsewhere=elsewhere))
     return result
+
+
+def _elsewhere(
+    sections: Sections, radius_mm: NDArray[np.float64], others: cKDTree, other_mm: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """Tell which points of the wall lie nearer, in radii of the vessel there, to another branch; shape (n, d)."""
+    points = sections.centre_mm[:, None] + np.nan_to_num(sections.wall_mm)[..., None] * sections.direction
+    gap_mm, nearest = others.query(points)
+    return np.asarray(gap_mm / other_mm[nearest] < sections.wall_mm / radius_mm[:, None], dtype=np.bool_)

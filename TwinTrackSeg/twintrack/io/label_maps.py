@@ -7,7 +7,7 @@ masks. One part of a file is chosen by its name or number: ``FILE#NAME``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,21 @@ from twintrack.io.nifti import nifti_label_names
 from twintrack.io.nrrd import nrrd_segments
 from twintrack.io.volumes import FILE_ENDINGS, read_volume
 from twintrack.io.voxel_file import read_voxels, shown
-from twintrack.labels import VESSEL_VALUES, vessel_of_segment
+from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS, VESSEL_VALUES, is_joint_vein, vessel_of_segment
 from twintrack.system.json_file import read_json
 from twintrack.system.paths import is_there
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["LabelMap", "Part", "VesselMap", "file_of", "read_label_map", "read_mask", "read_vessel_map"]
+__all__ = [
+    "LabelMap",
+    "Part",
+    "VesselMap",
+    "file_of",
+    "read_label_map",
+    "read_mask",
+    "read_vessel_map",
+    "whole_vessels",
+]
 
 TUMOUR_NAMES = frozenset(
     ("tumor", "tumour", "pdac", "pdac lesion", "lesion", "neoplasm", "primary neoplasm", "tumor pdac")
@@ -49,6 +58,12 @@ MOST_LISTED, MOST_LETTERS = 12, 120
 
 MOST_OVERLAP = 0.03
 """Largest share of a vessel that may be another one too; where it is, the first of the two has it."""
+
+COVERED = (
+    "the vessel map: no voxel belongs both to its tumour and to a vessel, so that vessels may lack what the tumour "
+    "covers of them; give whole vessels, such as the vessels.nii.gz of a result"
+)
+"""Said of a map whose contact may read too low."""
 
 MOST_FILES = 2000
 """Files of a folder of masks."""
@@ -202,9 +217,15 @@ def read_vessel_map(
     """
     path = Path(path)
     if given:
-        given = {name.upper() if name.upper() in VESSEL_VALUES else name: which for name, which in given.items()}
+        known = (*VESSEL_VALUES, JOINT_VEIN)
+        given = {name.upper() if name.upper() in known else name: which for name, which in given.items()}
     if path.is_dir():
         return _from_folder(path, given)
+    whole = whole_vessels(path, given)
+    if whole != path:
+        note = f"the vessel map: {whole.name} read in place of {path.name}, in which the tumour covers the vessels"
+        read = read_vessel_map(whole, given, default)
+        return replace(read, notes=(note, *read.notes))
     found = read_label_map(path)
     if given:
         return _named(found, given, path)
@@ -231,14 +252,37 @@ def read_vessel_map(
     )
 
 
+def whole_vessels(path: Path, given: Mapping[str, int | str] | None = None) -> Path:
+    """Return the file with the whole vessels of a result where its segmentation was given, in which the tumour wins.
+
+    Parameters
+    ----------
+    path : path
+        Any vessel map; it is returned as it is unless it is a result's segmentation with such a file beside it.
+    given : mapping, optional
+        What the user says which vessel is which; values are those of the given file, which is then kept.
+    """
+    whole = path.with_name("vessels.nii.gz")
+    by_value = any(isinstance(which, int) for which in (given or {}).values())
+    if by_value or path.name.lower() != "segmentation.nii.gz" or not whole.is_file():
+        return path
+    # Another program's file may have that name beside an older result, which does not state it.
+    return whole if _named_in_result(path, "vessel_values") else path
+
+
 def _names_in_result(path: Path) -> dict[str, int]:
     """Return the names that an older version of this program wrote beside its segmentation; empty elsewhere."""
+    return _named_in_result(path, "labels") if path.name.lower() == "segmentation.nii.gz" else {}
+
+
+def _named_in_result(path: Path, field: str) -> dict[str, int]:
+    """Return the value of each name in a field of the ``result.json`` beside a file; empty where there is none."""
     document = path.with_name("result.json")
-    if path.name.lower() != "segmentation.nii.gz" or not document.is_file():
+    if not document.is_file():
         return {}
     try:
         content = read_json(document)
-        names = content["labels"].items()
+        names = content[field].items()
         return {str(name): int(value) for name, value in names if isinstance(value, int) and value > 0}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
@@ -284,7 +328,7 @@ def _named(found: LabelMap, given: Mapping[str, int | str], path: Path) -> Vesse
 
 def _check_called(vessel: str, part: Part, path: Path) -> None:
     """Refuse a number whose structure the file itself calls something else than that vessel."""
-    own = vessel_of_segment(part.name, part.codes)
+    own = _vessel_of(part)
     if vessel in VESSEL_VALUES and own != vessel and not _numbers_only([part]):
         raise InputError(
             f"{path}: calls its value {part.value} {shown(part.name)}, not {vessel}; if it is meant, give the name: "
@@ -292,11 +336,16 @@ def _check_called(vessel: str, part: Part, path: Path) -> None:
         )
 
 
+def _vessel_of(part: Part) -> str | None:
+    """Return which vessel a part is; for portal vein and superior mesenteric vein in one there are only names."""
+    return JOINT_VEIN if is_joint_vein(part.name) else vessel_of_segment(part.name, part.codes)
+
+
 def _wanted(parts: Sequence[Part], path: Path) -> dict[str, Part]:
     """Return the parts that are vessels by their own names or codes."""
     found: dict[str, list[Part]] = {}
     for part in parts:
-        vessel = vessel_of_segment(part.name, part.codes)
+        vessel = _vessel_of(part)
         if vessel is not None:
             found.setdefault(vessel, []).append(part)
     for vessel, alike in found.items():
@@ -306,7 +355,9 @@ def _wanted(parts: Sequence[Part], path: Path) -> dict[str, Part]:
                 f"{_listed(part.name for part in alike)}; choose "
                 f"with --vessel-names {vessel}=NAME"
             )
-    return {vessel: found[vessel][0] for vessel in VESSEL_VALUES if vessel in found}
+    if all(part in found for part in JOINT_VEIN_PARTS):
+        found.pop(JOINT_VEIN, None)  # it is measured of the two where they meet
+    return {vessel: found[vessel][0] for vessel in (*VESSEL_VALUES, JOINT_VEIN) if vessel in found}
 
 
 def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by: str) -> VesselMap:
@@ -326,6 +377,9 @@ def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by:
         known = {part.value for part in found.parts}
         unnamed = [value for value in unnamed if value not in known]
         notes: tuple[str, ...] = (f"the vessel map: not measured: {_listed(others)}",) if others else ()
+        tumours = [part.value for part in found.parts if _is_tumour(part)]
+        if tumours and bool(np.isin(labels.array, tumours).any()):
+            notes += (COVERED,)
         if unnamed:
             notes += (f"the vessel map: values without a name, not measured: {_listed(map(str, unnamed))}",)
         return VesselMap(labels, names, named_by, notes)
@@ -454,13 +508,13 @@ def _one_value(found: LabelMap, path: Path, what: str) -> Volume:
 def _is_other(part: Part) -> bool:
     """Whether the file itself says that a part is something else than a tumour."""
     words = set(part.name.lower().replace("_", " ").split())
-    return vessel_of_segment(part.name, part.codes) is not None or bool(words & OTHER_STRUCTURES)
+    return _vessel_of(part) is not None or bool(words & OTHER_STRUCTURES)
 
 
 def _vessel_mask(found: LabelMap, path: Path, vessel: str) -> Volume:
     """Return the mask of a file that is named after a vessel, unless it says inside that it is something else."""
     for part in found.parts:
-        inside = vessel_of_segment(part.name, part.codes)
+        inside = _vessel_of(part)
         if inside == vessel or (len(found.parts) == 1 and inside is None and _numbers_only([part])):
             return found.mask(part)
     if _numbers_only(found.parts) and len(found.layers) == 1 and len(found.values) <= 1:

@@ -90,15 +90,16 @@ def export_result(
         If there is nothing to export or `out` cannot be written.
     """
     folder = Path(result_folder)
-    probability, labels, result, invasion, _ = read_folder(folder)
-    _check_choice(folder, result, series_path, make_series)
+    stored = read_folder(folder)
+    _check_choice(folder, stored.result, series_path, make_series)
     return save_objects(
         out,
         series_path,
-        labels,
-        probability,
-        result,
-        invasion,
+        stored.labels,
+        stored.probability,
+        stored.result,
+        stored.invasion,
+        vessels=stored.vessels,
         series_uid=series_uid,
         make_series=make_series,
         fractional=fractional,
@@ -116,6 +117,7 @@ def save_objects(
     result: Mapping[str, Any],
     invasion: Mapping[str, Any] | None,
     *,
+    vessels: Volume | None = None,
     series_uid: str | None = None,
     make_series: str | Path | None = None,
     fractional: bool = False,
@@ -124,6 +126,8 @@ def save_objects(
     folder: Path | None = None,
 ) -> Exported:
     """Write the DICOM objects of a result in memory; `folder` is where it was read from, if it was.
+
+    `vessels` are the predicted ones, whole, as ``vessel_values`` of `result` names them; without, those in `labels`.
 
     Raises
     ------
@@ -150,7 +154,15 @@ def save_objects(
             place = make_series or series_path
             raise InputError(f"{place}: another grid than {named}; give the segmented series") from None
         made = write_objects(
-            partial, series, labels, probability, result, invasion, fractional=fractional, labelmap=labelmap
+            partial,
+            series,
+            labels,
+            probability,
+            result,
+            invasion,
+            vessels=vessels,
+            fractional=fractional,
+            labelmap=labelmap,
         )
         if not made:
             where = out if folder is None else folder
@@ -165,7 +177,8 @@ def save_objects(
 
 def _read_files(folder: Path) -> list[Path]:
     """Return the files of a result that an export reads."""
-    return [folder / name for name in ("result.json", "invasion.json", "segmentation.nii.gz", "probability.nii.gz")]
+    volumes = ("segmentation.nii.gz", "vessels.nii.gz", "probability.nii.gz")
+    return [folder / name for name in ("result.json", "invasion.json", *volumes)]
 
 
 def write_objects(
@@ -176,13 +189,16 @@ def write_objects(
     result: Mapping[str, Any],
     invasion: Mapping[str, Any] | None = None,
     *,
+    vessels: Volume | None = None,
     fractional: bool = False,
     labelmap: bool = False,
 ) -> tuple[Path, ...]:
     """Write the DICOM objects of a result that lies on the grid of `series` and is described by ``result.json``.
 
     Where neither a tumour nor a vessel was found there is no segmentation to write, no report without a tumour, and
-    nothing at all where the map is 0 everywhere.
+    nothing at all where the map is 0 everywhere. Segments of `vessels`, with the values that ``vessel_values`` of
+    `result` states, overlap the tumour; a label map, which cannot hold that, and a result without them have the vessels
+    of `labels`.
 
     Raises
     ------
@@ -207,7 +223,8 @@ def write_objects(
         return ()
     paths = [dicom.write_parametric_map(probability, series, out / MAP, **shown)]
     if labels.array.any() or probability.array.max() >= np.float32(dicom.ISO_LEVELS[0]):
-        paths.append(dicom.write_segmentation(masks, series, out / SEGMENTATION, probability=probability, **drawn))
+        whole = masks if vessels is None else masks | dicom.segments_from_labels(vessels, result["vessel_values"])
+        paths.append(dicom.write_segmentation(whole, series, out / SEGMENTATION, probability=probability, **drawn))
     if tumor:
         report = dicom.write_structured_report(
             result, invasion, series, out / SEGMENTATION, out / REPORT, raters=raters, **stated

@@ -17,7 +17,7 @@ from twintrack.pipeline import EXPECTED_S, Segmentation, read_vessels, segment
 from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
 from twintrack.progress.stages import Stages
 from twintrack.results.which_ct import WhichCt, describe_ct
-from twintrack.settings import SegmentSettings
+from twintrack.settings import SegmentSettings, checked_contact_mm
 from twintrack.system.atomic import atomic_folder, atomic_paths, check_output_files, check_output_folder
 from twintrack.system.capacity import check_output
 from twintrack.system.marks import is_marked
@@ -50,6 +50,7 @@ RESULT_FILES = (
     "probability.nii.gz",
     "score.nii.gz",
     "segmentation.nii.gz",
+    "vessels.nii.gz",
     "invasion.json",
     "invasion.csv",
     "overview.png",
@@ -239,6 +240,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "expected_volume_ml": _interval(found),
         "lesions": [lesion.to_json() for lesion in found.lesions],
         "labels": found.label_names,
+        "vessel_values": None if found.vessels is None else found.vessel_names,
         "suitability": found.suitability,
         "warnings": [*(ct.series.notes if ct.series is not None else ()), *found.warnings],
     }
@@ -291,6 +293,8 @@ def _write_files(
     report(0.0, "writing volumes")
     write_volume(found.probability, folder / "probability.nii.gz")
     write_volume(found.labels, folder / "segmentation.nii.gz", names=found.label_names)
+    if found.vessels is not None:
+        write_volume(found.vessels, folder / "vessels.nii.gz", names=found.vessel_names)
     if settings.keep_score:
         write_volume(found.score, folder / "score.nii.gz")
     readouts = None if found.invasion is None else found.invasion.to_json()
@@ -313,7 +317,8 @@ def _write_files(
     )
     if dicom and ct.series is not None:
         report(0.5, "writing DICOM objects")
-        write_objects(folder / "dicom", ct.series, found.labels, found.probability, result, readouts)
+        objects = found.labels, found.probability, result, readouts
+        write_objects(folder / "dicom", ct.series, *objects, vessels=found.vessels)
 
 
 def _dicom_s(ct: Ct) -> float:
@@ -346,6 +351,7 @@ def measure_files(
     out: str | Path,
     *,
     rules: str = "nccn",
+    contact_mm: float | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -358,13 +364,14 @@ def measure_files(
     Raises
     ------
     InputError
-        If the map is not in [0, 1], the vessels lie in another place, there is no such rule set, or `out` does not end
-        with .json.
+        If the map is not in [0, 1], the vessels lie in another place, there is no such rule set or contact distance, or
+        `out` does not end with .json.
     OutputError
         If another file lies at one of the two places, or they cannot be written.
     """
-    from twintrack.invasion import measure_invasion, write_invasion_csv
+    from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion, write_invasion_csv
 
+    contact_mm = DEFAULT_CONTACT_MM if contact_mm is None else checked_contact_mm(contact_mm)
     out = Path(out)
     if out.suffix.lower() != ".json":
         raise InputError(f"{out}: not a JSON file name; use one that ends with .json")
@@ -379,7 +386,9 @@ def measure_files(
     vessels, values, notes = read_vessels(vessels_path, names, probability.geometry)
     try:
         probability = probability.with_array(fractions(probability.array, "the probability map"))
-        measured = measure_invasion(probability, vessels, values, rules=rules, progress=progress, cancel=cancel)
+        measured = measure_invasion(
+            probability, vessels, values, contact_mm=contact_mm, rules=rules, progress=progress, cancel=cancel
+        )
     except InputError as error:
         raise InputError(f"{probability_path} with {vessels_path}: {error}") from error
     found = measured.to_json()

@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
@@ -17,18 +19,48 @@ from twintrack.system.json_file import read_json
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
-__all__ = ["read_folder", "read_invasion_json", "read_result_json"]
+__all__ = ["INVASION_SCHEMAS", "StoredResult", "read_folder", "read_invasion_json", "read_result_json"]
 
 LARGEST = 1e12
 """No number of a result comes near it."""
 
+LARGEST_LABEL = 255
+"""Label maps of a result are uint8."""
+
 TARGETS = ("mhr", "single-rater", "hard-label")
+
+INVASION_SCHEMAS = (1, 2)
+"""Versions of ``invasion.json`` that this version reads."""
 
 Check = Callable[[Any], bool]
 
 
-def read_folder(folder: str | Path) -> tuple[Volume, Volume, dict[str, Any], dict[str, Any] | None, Volume | None]:
-    """Return map, labels, the contents of ``result.json`` and ``invasion.json``, and the score, where there is one.
+class StoredResult(NamedTuple):
+    """What a result folder holds.
+
+    Attributes
+    ----------
+    probability, labels : Volume
+        The map, and the label map in which the tumour wins, (z, y, x).
+    result, invasion : dict
+        Contents of ``result.json`` and of ``invasion.json``; None where no vessel was measured.
+    score : Volume or None
+        The uncalibrated score, where it was kept.
+    vessels : Volume or None
+        The predicted vessels, uint8, (z, y, x), whole where the tumour overlaps them, with the values that
+        ``vessel_values`` in `result` states; None of a bundle without vessels, and in results of earlier versions.
+    """
+
+    probability: Volume
+    labels: Volume
+    result: dict[str, Any]
+    invasion: dict[str, Any] | None
+    score: Volume | None
+    vessels: Volume | None
+
+
+def read_folder(folder: str | Path) -> StoredResult:
+    """Return what a result folder holds.
 
     Raises
     ------
@@ -43,7 +75,18 @@ def read_folder(folder: str | Path) -> tuple[Volume, Volume, dict[str, Any], dic
     labels, probability = (read_volume(folder / f"{name}.nii.gz") for name in ("segmentation", "probability"))
     if is_there(folder / "score.nii.gz"):
         score = read_volume(folder / "score.nii.gz")
-    return probability, labels, result, invasion, score
+    # Only what the result states: a file of that name beside an older result is somebody else's.
+    vessels = _read_vessels(folder / "vessels.nii.gz", labels) if result.get("vessel_values") else None
+    return StoredResult(probability, labels, result, invasion, score, vessels)
+
+
+def _read_vessels(path: Path, labels: Volume) -> Volume:
+    vessels = read_volume(path)
+    if vessels.array.dtype.kind not in "iu" or not 0 <= vessels.array.min() <= vessels.array.max() <= LARGEST_LABEL:
+        raise InputError(f"{path}: holds other values than those of labels; run the segmentation again")
+    if not vessels.geometry.same_grid(labels.geometry):
+        raise InputError(f"{path}: lies on another voxel grid than segmentation.nii.gz; run the segmentation again")
+    return vessels.with_array(vessels.array.astype(np.uint8, copy=False))
 
 
 def read_result_json(path: Path) -> dict[str, Any]:
@@ -59,6 +102,7 @@ def read_result_json(path: Path) -> dict[str, Any]:
     _require(content, path, {**checks, "calibrator": _maybe(_is_calibrator)})
     objects = _maybe(lambda value: _is_list(value) and all(map(_is_object, value)))
     optional = {**dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object)), "lesions": objects}
+    optional["vessel_values"] = _maybe(_is_labels)
     _require({name: content.get(name) for name in optional}, path, optional)
     _check_which_ct(content.get("input") or {}, path)
     bundle, suitability = content["bundle"], content.get("suitability") or {}
@@ -99,10 +143,12 @@ def read_invasion_json(path: Path) -> dict[str, Any]:
         If it cannot be read or was not written by this program.
     """
     content = _read(path)
+    _require({"schema": content.get("schema", 1)}, path, {"schema": lambda value: value in INVASION_SCHEMAS})
     _require(content, path, {"thresholds": lambda value: _is_list(value) and all(map(_is_number, value))})
     _require(content, path, {"vessels": lambda value: _is_object(value) and all(map(_is_object, value.values()))})
     for vessel in content["vessels"].values():
-        curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm")}
+        # Schema 1, of earlier versions, has no distances.
+        curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm", "gap_mm")}
         _require(curves, path, dict.fromkeys(curves, _maybe(_is_list)))
     return content
 

@@ -223,6 +223,30 @@ def test_a_vessel_without_readings_is_told_with_the_reason(tmp_path: Path, repor
     assert dicom_errors(path) == []
 
 
+def test_what_was_searched_and_the_gap_are_told_in_codes(tmp_path: Path, report: Path, dicom_errors) -> None:
+    from twintrack.invasion.summary import TOO_LITTLE
+
+    series = read_series(tmp_path / "ct")
+    unsearched = {
+        "present": True,
+        "angle_deg": [None] * 3,
+        "gap_mm": [None] * 3,
+        "coverage": 0.02,
+        "reason": TOO_LITTLE,
+    }
+    free = {"present": True, "angle_deg": [9.0, 0.0, 0.0], "gap_mm": [0.5, 2.5, None], "coverage": 1.0}
+    invasion = INVASION | {"schema": 2, "vessels": {"AORTA": unsearched, "PORTA_SMV": free}}
+    path = write_structured_report(
+        RESULT, invasion, series, tmp_path / "seg.dcm", tmp_path / "gap.dcm", algorithm=ALGORITHM, raters=5
+    )
+    assert dicom_errors(path) == []
+    *_, aorta, veins = report_by_dcmqi(path, tmp_path / "dcmqi", DCMQI_VERSIONS[-1])["Measurements"]
+    assert values(aorta) == {("COVERAGE", ""): 0.02}
+    assert values(veins) == {("CONTACT-ANGLE", ""): 0.0, ("GAP", ""): 2.5, ("COVERAGE", ""): 1.0}
+    assert veins["TrackingIdentifier"] == "PORTA_SMV contact"
+    assert "'Not assessed: too little of the vessel was searched'" in str(pydicom.dcmread(path))
+
+
 def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_path: Path, report: Path) -> None:
     series = read_series(tmp_path / "ct")
     edited = RESULT | {"edited": {"added_ml": 1.0}}
@@ -235,9 +259,9 @@ def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_pa
 
 def test_every_sentence_of_the_engine_on_a_missing_reading_has_a_code():
     from twintrack.dicom.write.report_content import REASONS
-    from twintrack.invasion.summary import ABSENT, HIDDEN, UNSEARCHED
+    from twintrack.invasion.summary import ABSENT, AT_LEAST, HIDDEN, TOO_LITTLE, UNSEARCHED
 
-    assert set(REASONS) == {ABSENT, HIDDEN, UNSEARCHED}
+    assert set(REASONS) == {ABSENT, AT_LEAST, HIDDEN, TOO_LITTLE, UNSEARCHED}
     assert all(len(code.meaning) <= 64 for code in REASONS.values())
 
 
@@ -248,3 +272,18 @@ def test_of_very_many_lesions_the_report_lists_the_largest_and_says_so() -> None
     assert len(listed) == 100
     assert listed[-1].quantities[0].value == 101.0
     assert "first 100 of 150 lesions" in groups[0].comment
+
+
+def test_gap_and_coverage_are_told_and_contact_has_no_gap() -> None:
+    thresholds = {"thresholds": [0.5]}
+    free = {"present": True, "angle_deg": [0.0], "gap_mm": [1.2], "category": "none", "coverage": 0.7}
+    touched = {"present": True, "angle_deg": [90.0], "gap_mm": [0.0], "category": "abutment", "coverage": 1.0}
+    result = RESULT | {"threshold": 0.5}
+    vessels = {"SMA": free, "PORTA_SMV": touched, "CELIAC": {"present": True, "angle_deg": [0.0]}}
+    groups = report_groups(result, thresholds | {"vessels": vessels}, MapMeaning.MHR, 5)
+    told = {group.name: {each.name.value: each.value for each in group.quantities} for group in groups}
+    assert (told["SMA contact"]["GAP"], told["SMA contact"]["COVERAGE"]) == (1.2, 0.7)
+    assert told["PORTA_SMV contact"].get("GAP") is None
+    assert told["CELIAC contact"].keys().isdisjoint({"GAP", "COVERAGE"})  # schema 1
+    sites = {group.name: group.site.meaning for group in groups}
+    assert sites["PORTA_SMV contact"] == "Blood Vessel"

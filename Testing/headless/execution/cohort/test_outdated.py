@@ -127,6 +127,12 @@ def test_an_added_output_is_told_with_the_number_of_cases_that_lack_it(study, bu
     assert sum(states(study, bundle_folder, tmp_path, replace(settings, device="auto"))[0]) == 0
 
 
+def test_another_contact_distance_is_told_with_the_number_of_cases(study, bundle_folder, settings, tmp_path):
+    finish(make_plan(study, bundle_folder, tmp_path, settings))
+    with pytest.raises(InputError, match=r"contact_mm changed: 3 cases would be done again; --redo does it$"):
+        states(study, bundle_folder, tmp_path, replace(settings, contact_mm=2.5))
+
+
 def test_a_changed_file_is_told_and_a_failure_with_one_is_tried_again(make_cohort, bundle_folder, settings, tmp_path):
     study, out = make_cohort(CASES), tmp_path / "out"
     finish(make_plan(study, bundle_folder, out, settings), broken=("p2",))
@@ -137,6 +143,16 @@ def test_a_changed_file_is_told_and_a_failure_with_one_is_tried_again(make_cohor
     os.utime(study.parent / "ct0.nii.gz", ns=(0, 0))
     with pytest.raises(InputError, match="the image changed: 1 case would be done again; --redo does it"):
         states(study, bundle_folder, out, settings)
+
+
+def test_of_a_results_segmentation_the_file_of_whole_vessels_counts(study, bundle_folder, settings, tmp_path):
+    for name in ("segmentation", "vessels"):
+        (tmp_path / f"{name}.nii.gz").write_bytes(b"x")
+    (tmp_path / "result.json").write_text('{"labels": {"tumor": 1, "SMA": 2}, "vessel_values": {"SMA": 5}}')
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text(f"case,image,vessels\na,{study.parent / 'ct0.nii.gz'},segmentation.nii.gz\n", encoding="utf-8")
+    plan = make_plan(manifest, bundle_folder, tmp_path / "out", settings)
+    assert {Path(case.vessels).name for case in plan.cases()} == {"vessels.nii.gz"}
 
 
 def test_a_record_without_the_detail_is_of_an_earlier_version(study, bundle_folder, settings, tmp_path):

@@ -16,8 +16,8 @@ import pytest
 from twintrack.execution.cohort import tables
 from twintrack.execution.cohort.case_folder import RECORD, folder_name, write_record
 from twintrack.execution.cohort.html_index import write_index
-from twintrack.execution.cohort.plan import CohortPlan, make_plan
-from twintrack.execution.cohort.process_case import failure_record
+from twintrack.execution.cohort.plan import CohortPlan, _with_joint_vein, make_plan
+from twintrack.execution.cohort.process_case import _vessels, case_columns, failure_record
 from twintrack.system.atomic import atomic_folder
 
 CASES = ["p1", "=2+3", "p3", 'a "b", </script><b>c', "p5"]
@@ -34,6 +34,8 @@ def row(number: int) -> dict[str, Any]:
         "sma_expected_angle_deg": 120.25,
         "sma_p_contact": 1e-17,
         "sma_category": "abutment",
+        "sma_coverage": 0.5,
+        "sma_gap_mm_at_0.5": 0.75,
         "warnings": 'thick slices, "5 mm" | cut',
         "size": "26 30 14",
         **({"ct_sha256": f"{number}bcdef01" * 8} if number else {}),  # an earlier version did not state it
@@ -88,7 +90,9 @@ def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeyp
     assert found[0]["largest_lesion_ml"] is None
     assert found[1]["sma_p_contact"] == 1e-17
     assert found[3]["total_s"] == 5.0
-    assert list(read(plan.out / "cohort.csv")[0])[-1] == "ct_sha256"
+    columns = list(read(plan.out / "cohort.csv")[0])
+    assert columns[-1] == "ct_sha256"
+    assert [type(found[1][f"sma_{name}"]) for name in ("coverage", "gap_mm_at_0.5")] == [float, float]
 
 
 def test_a_task_as_text_does_not_tell_whose_ct_it_is(make_cohort, bundle_folder, settings, tmp_path):
@@ -118,10 +122,34 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     assert shown["rows"][2][7] == "no CT"
     assert shown["rows"][1][7] == 'thick slices, "5 mm" | cut'
     sma = shown["vessels"].index("SMA")
-    assert shown["rows"][0][9][sma] == [120.25, 0.0, None]
+    assert shown["rows"][0][9][sma] == [120.25, 0.0, None, 0.5, 0.75]
     assert [line[10] for line in shown["rows"]] == ["", "1bcdef01", "", "3bcdef01", "4bcdef01"]
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{allowed}'" in page
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     for line in shown["rows"]:
         assert (plan.out / line[1] / "case.json").is_file()
+
+
+def test_a_row_takes_what_was_searched_and_how_far_the_tumour_is():
+    half = {"thresholds": [0.25, 0.5], "resectability": {"pattern": None}}
+    aorta = {"coverage": 0.01, "near_180": None, "gap_mm": [None, None], "reason": "not assessed: x"}
+    found = _vessels({**half, "vessels": {"SMA": {"coverage": 0.9, "gap_mm": [0.0, 7.5]}, "AORTA": aorta, "IVC": {}}})
+    assert (found["sma_coverage"], found["sma_gap_mm_at_0.5"]) == (0.9, 7.5)
+    assert (found["aorta_coverage"], found["aorta_gap_mm_at_0.5"], found["aorta_category"]) == (0.01, None, None)
+    assert found["ivc_gap_mm_at_0.5"] is None  # schema 1 has none
+
+
+@pytest.mark.parametrize(
+    ("vessels", "columns"),
+    [(["PORTA", "SMV", "SMA"], ("PORTA", "SMV", "SMA", "PORTA_SMV")), (["PORTA", "SMA"], ("PORTA", "SMA"))],
+)
+def test_both_veins_together_have_columns_where_both_are_measured(vessels, columns):
+    assert _with_joint_vein(vessels) == columns
+    names = case_columns(columns)
+    assert len(set(names)) == len(names)
+    assert ("porta_smv_p_contact" in names) == ("SMV" in vessels)
+    # Where the columns of released versions stand does not change for those who read by number.
+    first = names.index("folder") + 1
+    assert names[:first] == case_columns(vessels)[:first]
+    assert not [name for name in names[:first] if name.startswith("porta_smv") or name.endswith("coverage")]

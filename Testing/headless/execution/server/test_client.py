@@ -17,7 +17,7 @@ def test_a_server_cannot_write_where_no_result_is(name):
         _checked(name)
 
 
-@pytest.mark.parametrize("name", ["result.json", "dicom/segmentation.dcm"])
+@pytest.mark.parametrize("name", ["result.json", "vessels.nii.gz", "dicom/segmentation.dcm"])
 def test_a_results_files_are_taken(name):
     assert str(_checked(name)) == name
 

@@ -61,7 +61,7 @@ def test_the_result_is_that_of_a_run_here(server, done, whole_request, ask, bund
     assert words <= {event["message"] for event in there.events[:-1]}
     out, own = Path(request["out"]), tmp_path / "here"
     assert {path.name for path in out.iterdir()} == {path.name for path in own.iterdir()}
-    for name in ("probability.nii.gz", "score.nii.gz", "segmentation.nii.gz"):
+    for name in ("probability.nii.gz", "score.nii.gz", "segmentation.nii.gz", "vessels.nii.gz"):
         ours, theirs = read_volume(own / name), read_volume(out / name)
         np.testing.assert_array_equal(ours.array, theirs.array)
         assert ours.geometry == theirs.geometry

@@ -32,6 +32,17 @@ def test_a_file_is_sent_whole_under_a_name_that_says_nothing(tmp_path):
     assert upload.said_here("/f/result: full", "/f") == f"{tmp_path / 'out'}: full"
 
 
+def test_of_a_results_segmentation_the_whole_vessels_are_sent(tmp_path):
+    for name in ("ct", "segmentation", "vessels"):
+        (tmp_path / f"{name}.nii.gz").write_text(name)
+    given = SegmentSettings(vessels=str(tmp_path / "segmentation.nii.gz"))
+    sent = pack(tmp_path / "ct.nii.gz", tmp_path / "out", given).files["vessels.nii.gz"]
+    assert sent.read_text() == "segmentation"  # nothing says that the other file is a result's
+    (tmp_path / "result.json").write_text('{"labels": {"tumor": 1, "SMA": 2}, "vessel_values": {"SMA": 5}}')
+    sent = pack(tmp_path / "ct.nii.gz", tmp_path / "out", given).files["vessels.nii.gz"]
+    assert sent.read_text() == "vessels"
+
+
 def test_the_label_of_the_case_is_not_sent(tmp_path):
     (tmp_path / "ct.nii.gz").write_bytes(b"x")
     upload = pack(tmp_path / "ct.nii.gz", tmp_path / "out", SegmentSettings(case="DOE JANE", threshold=0.4))

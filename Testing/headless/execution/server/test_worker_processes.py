@@ -112,7 +112,7 @@ def test_two_readers_at_a_time_and_a_third_who_waits(server, reader, slow, ask, 
     assert soon(lambda: not server.folders())
     here = {key: value for key, value in whole_request.items() if key not in ("run_on", "tls")}
     assert ask(here | {"bundle": str(bundle), "out": str(tmp_path / "here")}).code == 0
-    for name in ("probability.nii.gz", "score.nii.gz", "segmentation.nii.gz"):
+    for name in ("probability.nii.gz", "score.nii.gz", "segmentation.nii.gz", "vessels.nii.gz"):
         np.testing.assert_array_equal(read_volume(third.out / name).array, read_volume(tmp_path / "here" / name).array)
 
 

@@ -251,6 +251,16 @@ def test_any_part_of_the_invasion_may_be_missing_or_of_another_kind(read, part, 
     read(RESULT, {**INVASION, part: other})
 
 
+def test_the_range_over_the_members_stands_beside_the_angle(read):
+    def vessel(found):
+        return {**INVASION, "vessels": {"SMA": {**INVASION["vessels"]["SMA"], "member_range": found}}}
+
+    known = {"angle_deg": [40.4, 107.2], "p_contact": [0.5, 0.8], "p_encased": None, "members": 3}
+    assert "members 40–107° at 0.5" in read(RESULT, vessel(known))[2]
+    for other in (None, 5, [1, 2], {"angle_deg": None}, {"angle_deg": [1]}, {"angle_deg": ["a", "b"]}):
+        assert "members" not in read(RESULT, vessel(other))[2]
+
+
 def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
     source, reader, _ = read()
     assert reader.names.count("svg") == 1
@@ -279,3 +289,42 @@ def test_a_missing_picture_and_a_place_that_cannot_be_written_are_named(tmp_path
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"):
         write_report(tmp_path / "file" / "report.html", RESULT, None, None)
+
+
+def schema_two(**vessel):
+    """The same result as this version writes it."""
+    content = copy.deepcopy(INVASION) | {"schema": 2, "statements": "map", "contact_mm": 1.9}
+    content["vessels"]["SMA"] |= {"gap_mm": [0.0, 0.0, 1.0, 3.0], "coverage": 0.9, "near_180": False} | vessel
+    return content
+
+
+def test_a_vessel_without_contact_says_how_far_the_tumour_is_and_what_was_searched(read):
+    free = {"angle_deg": [0.0] * 4, "gap_mm": [0.4, 1.0, 1.4, None], "category": "none", "coverage": 0.64}
+    _, _, words = read(invasion=schema_two(**free))
+    assert "1.2 mm away" in words  # half way between the thresholds 0.4 and 0.6
+    assert "64 %" in words
+    assert "in contact" not in words
+    assert "in contact" in read(invasion=schema_two())[2]
+    assert "none near" in read(invasion=schema_two(**free | {"gap_mm": [None] * 4}))[2]
+
+
+def test_a_vessel_that_was_not_looked_at_is_not_called_free(read):
+    reason = "not assessed: too little of it was searched"
+    none = {"angle_deg": [None] * 4, "gap_mm": [None] * 4, "category": None, "p_contact": None, "reason": reason}
+    _, _, words = read(invasion=schema_two(**none, notes=[reason, "tumour was looked for along 1 %"], coverage=0.01))
+    assert "not assessed: not assessed" not in words
+    assert words.count("not assessed: too little of it was searched") == 2  # both tables
+    assert "along 1 %" in words
+    assert "1 % of the wall near the tumour searched" in words
+
+
+def test_an_angle_near_180_is_told(read):
+    assert "within the measurement's own error" in read(invasion=schema_two(near_180=True))[2]
+    assert "within the measurement's own error" not in read(invasion=schema_two())[2]
+
+
+def test_both_veins_together_have_a_row_where_they_were_measured(read):
+    assert "Portal vein and SMV together" not in read()[2]
+    content = schema_two()
+    content["vessels"]["PORTA_SMV"] = content["vessels"]["SMA"] | {"title": "portal vein and SMV"}
+    assert "Portal vein and SMV together" in read(invasion=content)[2]

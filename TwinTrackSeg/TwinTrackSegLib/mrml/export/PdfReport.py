@@ -11,8 +11,9 @@ from twintrack.results.which_ct import WhichCt
 from twintrack.system.atomic import atomic_path
 from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS, VesselReadout
 
-NUMBERS = COLUMNS[:-1]
-"""The columns on paper; what the last one notes stands below the table."""
+NOTE = COLUMNS.index("Note")
+NUMBERS = COLUMNS[:NOTE] + COLUMNS[NOTE + 1 :]
+"""The columns on paper; what is noted stands below the table."""
 
 __all__ = ["writePdf"]
 
@@ -94,9 +95,9 @@ def _draw(figure: Any, top: float, readouts: Sequence[VesselReadout]) -> None:
     axes = figure.add_axes((LEFT, top - height, RIGHT - LEFT, height))
     axes.axis("off")
     table = axes.table(
-        cellText=[readout.cells()[: len(NUMBERS)] for readout in readouts],
+        cellText=[cells[:NOTE] + cells[NOTE + 1 :] for cells in (readout.cells() for readout in readouts)],
         colLabels=[title.replace(" (", "\n(") for title in NUMBERS],
-        colWidths=[0.14, 0.18, *[0.68 / (len(NUMBERS) - 2)] * (len(NUMBERS) - 2)],
+        colWidths=[0.16, 0.16, *[0.68 / (len(NUMBERS) - 2)] * (len(NUMBERS) - 2)],
         cellLoc="left",
         bbox=(0, 0, 1, 1),
     )

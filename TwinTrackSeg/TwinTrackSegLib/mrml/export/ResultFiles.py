@@ -50,7 +50,10 @@ def currentRecord(result: SceneResult) -> tuple[dict[str, Any], dict[str, Any] |
 
 
 def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0]) -> list[Path]:
-    """Write the map and the segments (label map) into `folder`; return the files.
+    """Write the map, the segments (label map) and their list into `folder`; return the files.
+
+    The tumour wins in the label map. Where there are vessels, a file of its own at the end holds them whole, with the
+    same values; as NIfTI it names them inside.
 
     Raises
     ------
@@ -69,11 +72,16 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     files = [folder / f"{stem}{ending}", folder / f"{stem} segments{ending}"]
     files.append(folder / f"{stem} segments.txt")
     marks = {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.record.edited else {}
+    vessels, vesselNames = _labels(result, tumor=False)
+    if vesselNames:
+        files.append(folder / f"{stem} vessels{ending}")
     lines = [f"{value} {name}{marks.get(name, '')}\n" for name, value in names.items()]
-    with atomic_paths(*files) as (mapFile, segmentsFile, listed):
+    with atomic_paths(*files) as (mapFile, segmentsFile, listed, *vesselFiles):
         write_volume(volumeFromNode(result.nodes.mhr), mapFile)
-        write_volume(labels, segmentsFile)
+        write_volume(labels, segmentsFile, names=names)
         listed.write_text("".join(lines), encoding="utf-8")
+        for path in vesselFiles:
+            write_volume(vessels, path, names=vesselNames)
     return files
 
 
@@ -121,8 +129,8 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
     return path
 
 
-def _labels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
-    """Return the segments as one label map (uint8), tumour on top, and the value of each."""
+def _labels(result: SceneResult, *, tumor: bool = True) -> tuple[Volume, dict[str, int]]:
+    """Return the segments as one label map (uint8), tumour on top, and the value of each; or the vessels alone."""
     ct, segmentation = result.nodes.ct, result.nodes.segmentation
     if ct is None or segmentation is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
@@ -130,7 +138,9 @@ def _labels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
     labels = np.zeros(grid.shape, dtype=np.uint8)
     identifiers = list(segmentation.GetSegmentation().GetSegmentIDs())
     names = {identifier: number for number, identifier in enumerate(identifiers, start=1)}
-    for identifier in sorted(identifiers, key=lambda name: name == TUMOR_SEGMENT_ID):
+    if not tumor:
+        names.pop(TUMOR_SEGMENT_ID, None)
+    for identifier in sorted(names, key=lambda name: name == TUMOR_SEGMENT_ID):
         labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
     return Volume(labels, grid), names
 

@@ -168,9 +168,9 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
             names[identifier] = VESSEL_VALUES.get(identifier, len(VESSEL_VALUES) + len(names) + 1)
             labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
     if not names:
-        return {"schema": 1, "thresholds": [], "vessels": {}}
+        return {"schema": 2, "thresholds": [], "vessels": {}}
     try:
-        from twintrack.invasion import DEFAULT_RULES, measure_invasion
+        from twintrack.invasion import DEFAULT_CONTACT_MM, DEFAULT_RULES, measure_invasion
     except ImportError as error:
         raise InputError(
             f"measuring needs the package {error.name}; press Segment once to install what is missing"
@@ -182,7 +182,9 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
     part = cropped(Volume(labels, grid), box)
     outline = Volume(mask[box].astype(np.float32), part.geometry)
     rules = str(result.record.invasion.get("resectability", {}).get("rules") or DEFAULT_RULES)
-    found = measure_invasion(outline, part, names, thresholds=(LEVEL,), rules=rules).to_json()
+    # Results of earlier versions do not say a distance.
+    contact_mm = result.record.invasion.get("contact_mm") or DEFAULT_CONTACT_MM
+    found = measure_invasion(outline, part, names, thresholds=(LEVEL,), contact_mm=contact_mm, rules=rules).to_json()
     absent = {name: {"present": False} for name in result.record.invasion.get("vessels", {})}
     found["vessels"] = absent | found["vessels"]
     return found

@@ -13,6 +13,7 @@ import vtk
 import slicer
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
+from twintrack.results.schema import INVASION_SCHEMAS
 from twintrack.volume import Geometry, Volume
 from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, raterLevels, styleMhrVolume
@@ -57,12 +58,11 @@ def loadResult(
     """
     record = {"result": _readJson(folder / "result.json"), "invasion": None}
     if (folder / "invasion.json").exists():
-        record["invasion"] = _readJson(folder / "invasion.json")
+        record["invasion"] = _readJson(folder / "invasion.json", INVASION_SCHEMAS)
     if origin is not None:
         record["result"]["input"] = {**(record["result"].get("input") or {}), **origin}
     grid = geometryFromNode(volumeNode)
-    labels = _readOnGrid(folder / "segmentation.nii.gz", grid, volumeNode)
-    names = {k: v for k, v in record["result"].get("labels", {}).items() if k != TUMOR_LABEL}
+    labels, names = _predictedVessels(folder, record["result"], grid, volumeNode)
     if vessels is not None:
         labels, names = vessels.labels(volumeNode)
     mhrNode = _loadMhr(folder / "probability.nii.gz", grid, volumeNode)
@@ -183,6 +183,20 @@ def _readInto(node: Any, path: Path) -> None:
         raise InputError(f"{path}: cannot be read as a volume; run the segmentation again")
 
 
+def _predictedVessels(
+    folder: Path, result: Mapping[str, Any], grid: Geometry, volumeNode: Any
+) -> tuple[Volume, dict[str, int]]:
+    """Return the predicted vessels, whole; of results of earlier versions as far as the tumour leaves them."""
+    segmentation = folder / "segmentation.nii.gz"
+    whole = result.get("vessel_values")
+    if isinstance(whole, dict) and whole:
+        if not segmentation.is_file():
+            raise InputError(f"{segmentation}: missing in the result folder; run the segmentation again")
+        return _readOnGrid(folder / "vessels.nii.gz", grid, volumeNode), dict(whole)
+    names = {k: v for k, v in result.get("labels", {}).items() if k != TUMOR_LABEL}
+    return _readOnGrid(segmentation, grid, volumeNode), names
+
+
 def _readOnGrid(path: Path, grid: Geometry, volumeNode: Any) -> Volume:
     volume = read_volume(path)
     _checkGrid(path, volume.geometry, grid, volumeNode)
@@ -194,13 +208,14 @@ def _checkGrid(path: Path, found: Geometry, expected: Geometry, volumeNode: Any)
         raise InputError(f"{path}: lies on another voxel grid than volume '{volumeNode.GetName()}'; choose its own CT")
 
 
-def _readJson(path: Path) -> dict[str, Any]:
+def _readJson(path: Path, schemas: tuple[int, ...] = (1,)) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"{path}: missing in the result folder; run the segmentation again") from error
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not valid JSON; run the segmentation again") from error
-    if not isinstance(content, dict) or content.get("schema") != 1:
-        raise InputError(f"{path}: is not of schema 1; it was made by another version of TwinTrackSeg")
+    if not isinstance(content, dict) or content.get("schema") not in schemas:
+        known = " or ".join(map(str, schemas))
+        raise InputError(f"{path}: is not of schema {known}; it was made by another version of TwinTrackSeg")
     return content

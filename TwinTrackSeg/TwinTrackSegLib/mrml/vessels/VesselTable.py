@@ -10,7 +10,7 @@ import numpy as np
 import vtk
 
 import slicer
-from twintrack.labels import VESSELS
+from twintrack.labels import JOINT_VEIN, JOINT_VEIN_TITLE, VESSELS
 
 __all__ = ["COLUMNS", "TITLES", "VesselReadout", "bySeverity", "newVesselTable", "readoutsAt", "updateVesselTable"]
 
@@ -24,8 +24,10 @@ COLUMNS = (
     "Encased (% readers)",
     "Mean angle (°)",
     "Note",
+    "Gap (mm)",
+    "Searched (%)",
 )
-TITLES = {vessel.name: vessel.short_title for vessel in VESSELS}
+TITLES = {vessel.name: vessel.short_title for vessel in VESSELS} | {JOINT_VEIN: JOINT_VEIN_TITLE}
 """The vessels' names for people, short enough for a table."""
 
 ENCASEMENT_ABOVE_DEG = 180.0
@@ -61,6 +63,11 @@ class VesselReadout:
         The vessel's name as the engine writes it; empty where it does not say.
     reason : str
         Why a number is missing; empty where none is, or where nobody says.
+    gap_mm : float or None
+        Distance from the vessel's wall to the tumour at the threshold; None where there is none near, and in results of
+        earlier versions.
+    coverage : float or None
+        Share of the vessel's wall near the tumour that was searched.
     """
 
     name: str
@@ -74,6 +81,8 @@ class VesselReadout:
     expected_angle_deg: float | None = None
     fullTitle: str = ""
     reason: str = ""
+    gap_mm: float | None = None
+    coverage: float | None = None
 
     @property
     def title(self) -> str:
@@ -98,7 +107,8 @@ class VesselReadout:
     def cells(self) -> tuple[str, ...]:
         """Return the row's texts, in the order of `COLUMNS`."""
         if not self.present:
-            return (self.title, NOT_PRESENT, *[MISSING] * (len(COLUMNS) - 3), self.note)
+            before = [MISSING] * (COLUMNS.index("Note") - 2)
+            return (self.title, NOT_PRESENT, *before, self.note, MISSING, MISSING)
         return (
             self.title,
             SYMBOLS[self.category],
@@ -109,7 +119,14 @@ class VesselReadout:
             _text(self.p_encased, "{:.0%}").rstrip("%"),
             _text(self.expected_angle_deg, "{:.0f}"),
             self.note,
+            self._gapText,
+            _text(self.coverage, "{:.0%}").rstrip("%"),
         )
+
+    @property
+    def _gapText(self) -> str:
+        """How far the tumour is away, in words; contact has none."""
+        return f"{self.gap_mm:.1f} mm away" if self.gap_mm is not None and self.category == "none" else MISSING
 
 
 def readoutsAt(
@@ -139,6 +156,8 @@ def readoutsAt(
                 present=True,
                 angle_deg=_curveAt(levels, drawn.get("angle_deg"), threshold),
                 length_mm=_curveAt(levels, drawn.get("contact_length_mm"), threshold),
+                gap_mm=_curveAt(levels, drawn.get("gap_mm"), threshold),
+                coverage=drawn.get("coverage"),
                 angle_p10_deg=vessel.get("angle_p10_deg"),
                 angle_p90_deg=vessel.get("angle_p90_deg"),
                 p_contact=vessel.get("p_contact"),

@@ -32,6 +32,8 @@ VOLUME_P90 = _own("VOLUME-P90", "Volume, 90th percentile over readers")
 MOST_READERS = _own("MAX-FRACTION", "Largest value of the map in the lesion")
 CONTACT_ANGLE = _own("CONTACT-ANGLE", "Contact angle of tumour and vessel")
 CONTACT_LENGTH = _own("CONTACT-LENGTH", "Contact length of tumour and vessel")
+GAP = _own("GAP", "Distance from vessel wall to nearest tumour")
+COVERAGE = _own("COVERAGE", "Share of the wall near the tumour that was searched")
 P_CONTACT = _own("P-CONTACT", "Expected fraction of readers for contact")
 P_ENCASED = _own("P-ENCASED", "Expected fraction of readers for encasement (over 180 degrees)")
 
@@ -62,6 +64,12 @@ REASONS = {
     ),
     "the vessel lies outside the region that was searched for tumour": _own(
         "NOT-SEARCHED", "Vessel outside the region that was searched"
+    ),
+    "not assessed: too little of the vessel's wall near the tumour map was searched for tumour": _own(
+        "TOO-LITTLE-SEARCHED", "Not assessed: too little of the vessel was searched"
+    ),
+    "too little of the vessel's wall near the tumour map was searched: what was found is the least": _own(
+        "AT-LEAST", "Too little of it was searched: contact is the least there is"
     ),
 }
 """The engine's sentences as codes, whose meaning must be short; any other sentence is cut."""
@@ -212,12 +220,15 @@ def _vessel(vessel: Mapping[str, Any], index: int | None) -> tuple[Quantity, ...
         curve: Sequence[Any] = vessel.get(key) or ()
         return curve[index] if index is not None and index < len(curve) else None
 
+    free = at_threshold("angle_deg") == 0
     return _quantities(
         (CONTACT_ANGLE, at_threshold("angle_deg"), DEGREE, None),
         (CONTACT_ANGLE, vessel.get("expected_angle_deg"), DEGREE, MEAN),
         (CONTACT_LENGTH, at_threshold("contact_length_mm"), MILLIMETER, None),
         (P_CONTACT, vessel.get("p_contact"), FRACTION, None),
+        (GAP, at_threshold("gap_mm") if free else None, MILLIMETER, None),
         (P_ENCASED, vessel.get("p_encased"), FRACTION, None),
+        (COVERAGE, vessel.get("coverage"), FRACTION, None),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from twintrack.labels import VESSELS, vessel_of
+from twintrack.labels import JOINT_VEIN, JOINT_VEIN_TITLE, VESSELS, is_joint_vein, vessel_of
 
 __all__ = [
     "CODING_SCHEME",
@@ -82,6 +82,8 @@ _VESSELS = {
     for vessel in VESSELS
 }
 
+JOINT_VEIN_COLOR = (0, 158, 115)
+
 TUMOR_NAMES = ("tumor", "tumour")
 
 
@@ -93,6 +95,9 @@ def structure_of(name: str) -> Structure:
     if name.lower() in TUMOR_NAMES:
         return TUMOR
     vessel = vessel_of(name)
+    if is_joint_vein(name):  # no code means both veins: a blood vessel, of that name
+        label = JOINT_VEIN_TITLE if name.upper() == JOINT_VEIN else name
+        return Structure(label, OTHER_VESSEL.category, OTHER_VESSEL.type, OTHER_VESSEL.region, JOINT_VEIN_COLOR)
     if vessel is not None:
         return _VESSELS[vessel] if name.upper() == vessel else replace(_VESSELS[vessel], label=name)
     return Structure(name, OTHER_VESSEL.category, OTHER_VESSEL.type, OTHER_VESSEL.region, OTHER_VESSEL.color)

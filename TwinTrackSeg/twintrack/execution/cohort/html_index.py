@@ -20,7 +20,7 @@ __all__ = ["INDEX", "write_index"]
 
 INDEX = "index.html"
 
-_VESSEL = ("expected_angle_deg", "p_contact", "p_encased")
+_VESSEL = ("expected_angle_deg", "p_contact", "p_encased", "coverage", "gap_mm_at_0.5")
 
 
 def write_index(plan: CohortPlan, folder: Path, note: str = "") -> None:

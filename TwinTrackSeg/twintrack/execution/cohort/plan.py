@@ -17,9 +17,10 @@ from twintrack.errors import InputError
 from twintrack.execution.cohort.case_folder import folder_name, read_record
 from twintrack.execution.cohort.outdated import Difference, RecordState, difference
 from twintrack.execution.cohort.process_case import SegmentTask
+from twintrack.io.label_maps import whole_vessels
 from twintrack.io.manifest import ManifestRow, ManifestRows, scan_manifest
 from twintrack.io.volumes import FILE_ENDINGS
-from twintrack.labels import VESSEL_VALUES
+from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS, VESSEL_VALUES, vessel_of
 from twintrack.pipeline import chosen_calibrator
 from twintrack.settings import SegmentSettings
 from twintrack.system.case_label import as_case_label
@@ -87,7 +88,9 @@ class CohortPlan:
     def cases(self) -> Iterator[PlanRow]:
         """Yield the cases."""
         for row in self.rows:
-            vessels = _absolute(row.files["vessels"]) if "vessels" in row.files else None
+            vessels = None
+            if "vessels" in row.files:  # the file that is read is the one whose changes count
+                vessels = _absolute(whole_vessels(row.files["vessels"], self.settings.vessel_names))
             yield PlanRow(row.case, _absolute(row.files["image"]), vessels, row.series)
 
     def folder(self, case: PlanRow) -> Path:
@@ -180,10 +183,17 @@ def make_plan(
         bundle_path=Path(bundle_path).expanduser().absolute(),
         bundle_sha256=sha256,
         settings=replace(settings, vessels=None, series=None, case=None, calibrator=None if own is None else str(own)),
-        vessels=tuple(dict.fromkeys([*given, *predicted])),
+        vessels=_with_joint_vein(dict.fromkeys([*given, *predicted])),
         calibrator_sha256=None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
         overwrite=overwrite,
     )
+
+
+def _with_joint_vein(vessels: Iterable[str]) -> tuple[str, ...]:
+    """Return the vessels, and what portal vein and superior mesenteric vein are together where both are among them."""
+    names = list(vessels)
+    both = {vessel_of(name) for name in names} >= set(JOINT_VEIN_PARTS)
+    return tuple(dict.fromkeys([*names, *([JOINT_VEIN] if both else [])]))
 
 
 def _absolute(path: Path) -> str:

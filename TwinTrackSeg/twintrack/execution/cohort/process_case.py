@@ -13,6 +13,7 @@ from typing import Any
 from twintrack.errors import OutputError, TwinTrackError
 from twintrack.execution.cohort.case_folder import RECORD, read_record, write_record
 from twintrack.inference.loaded_model import model_of_process, return_memory
+from twintrack.labels import JOINT_VEIN
 from twintrack.results.folder import RESULT_FILES, run_inputs, segment_file
 from twintrack.system.atomic import atomic_folder
 from twintrack.system.paths import file_sha256
@@ -177,12 +178,21 @@ _VESSEL = ("expected_angle_deg", "angle_p10_deg", "angle_p90_deg", "p_contact", 
 _FIRST = ("case", *(f"volume_{name}_ml" for name in _VOLUMES), "lesions", "largest_lesion_ml", "contact_pattern")
 _LAST = ("warnings", "spacing_mm", "size", "device", "version", "bundle_sha256", "probability_sha256", "key", "folder")
 _ADDED = ("ct_sha256",)
+_VESSEL_ADDED = ("coverage", "gap_mm_at_0.5", "near_180")
 """Columns of later versions stand at the end."""
 
 
 def case_columns(vessels: Iterable[str]) -> tuple[str, ...]:
-    """Return the columns of the table; what was measured of each vessel stands in the middle."""
-    return (*_FIRST, *(f"{vessel.lower()}_{name}" for vessel in vessels for name in _VESSEL), *_LAST, *_ADDED)
+    """Return the columns of the table; what was measured of each vessel stands in the middle.
+
+    The vein that portal vein and superior mesenteric vein make together is at the end, as all that came later.
+    """
+    names = [vessel.lower() for vessel in vessels]
+    joint = [name for name in names if name == JOINT_VEIN.lower()]
+    single = [name for name in names if name not in joint]
+    first, last = (tuple(f"{name}_{column}" for name in some for column in _VESSEL) for some in (single, joint))
+    added = tuple(f"{name}_{column}" for name in (*single, *joint) for column in _VESSEL_ADDED)
+    return (*_FIRST, *first, *_LAST, *last, *added, *_ADDED)
 
 
 def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
@@ -205,6 +215,10 @@ def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
 
 def _vessels(invasion: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"contact_pattern": (invasion.get("resectability") or {}).get("pattern")}
+    levels = [abs(level - 0.5) < 1e-9 for level in invasion["thresholds"]]
+    half = levels.index(True) if any(levels) else None
     for vessel, found in invasion["vessels"].items():
-        row |= {f"{vessel.lower()}_{name}": found.get(name) for name in _VESSEL}
+        row |= {f"{vessel.lower()}_{name}": found.get(name) for name in (*_VESSEL, "coverage", "near_180")}
+        gaps = found.get("gap_mm")
+        row[f"{vessel.lower()}_gap_mm_at_0.5"] = None if half is None or not gaps else gaps[half]
     return row

@@ -9,6 +9,7 @@ from typing import Any
 
 from twintrack.errors import InputError
 from twintrack.execution.server.spool import CHUNK_BYTES
+from twintrack.io.label_maps import whole_vessels
 from twintrack.settings import SegmentSettings
 from twintrack.system.paths import is_there
 
@@ -101,6 +102,8 @@ def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Uplo
             path = Path(values[key])
             if path.is_dir():
                 raise InputError(f"{path}: a folder cannot be sent to a server; give the vessels as one file")
+            if key == "vessels":  # what lies beside it does not travel
+                path = whole_vessels(path, settings.vessel_names)
             # The result names the calibrator's file. One that is not there is missed by the server, in the usual words.
             there = f"{key}{_ending(path)}" if key == "vessels" else f"{key}/{path.name}"
             places[there], values[key] = values[key], there

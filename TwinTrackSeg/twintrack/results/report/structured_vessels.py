@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from twintrack.results.report.wording import MISSING, number, percent, with_unit
+from twintrack.labels import JOINT_VEIN, JOINT_VEIN_TITLE
+from twintrack.results.report.wording import MISSING, away, number, percent, with_unit
 
 __all__ = ["HUMAN_ITEMS", "StructuredVessel", "structured_vessels"]
 
@@ -19,9 +20,12 @@ TEMPLATE_ROWS = (
     ("CHA", "Common hepatic artery", True),
     ("PORTA", "Main portal vein", False),
     ("SMV", "Superior mesenteric vein", False),
+    (JOINT_VEIN, JOINT_VEIN_TITLE, False),
     ("AORTA", "Aorta", True),
 )
-"""Name in ``invasion.json``, name in the report, and whether it is an artery."""
+"""Name in ``invasion.json``, name in the report, and whether it is an artery. The two veins together are shown where
+they were measured as one.
+"""
 
 HUMAN_ITEMS = (
     "Hazy attenuation or stranding (≤ 180° / > 180°)",
@@ -30,6 +34,9 @@ HUMAN_ITEMS = (
     "Extension to branches",
 )
 """Items that the software does not assess."""
+
+WHOLE = 0.995
+"""Share of the wall from which on all of it counts as searched."""
 
 NARROW_RATIO = 0.8
 """Lumen diameter, as a fraction of the free vessel's, below which narrowing is pointed out."""
@@ -63,7 +70,8 @@ def structured_vessels(invasion: Mapping[str, object] | None) -> list[Structured
     if not isinstance(invasion, Mapping) or not isinstance(vessels, Mapping):
         return []
     levels = invasion.get("thresholds")
-    return [_row(title, is_artery, vessels.get(name), levels) for name, title, is_artery in TEMPLATE_ROWS]
+    rows = [row for row in TEMPLATE_ROWS if row[0] != JOINT_VEIN or JOINT_VEIN in vessels]
+    return [_row(title, is_artery, vessels.get(name), levels) for name, title, is_artery in rows]
 
 
 def _row(title: str, is_artery: bool, vessel: object, levels: object) -> StructuredVessel:
@@ -74,9 +82,12 @@ def _row(title: str, is_artery: bool, vessel: object, levels: object) -> Structu
     category = vessel.get("category")
     share = percent(vessel.get("p_contact"))
     if category is None and share == MISSING and isinstance(vessel.get("reason"), str):
-        return StructuredVessel(title, f"not assessed: {vessel['reason']}", "", "", "", human)
+        reason = vessel["reason"].removeprefix("not assessed: ")
+        return StructuredVessel(title, f"not assessed: {reason}{_searched(vessel.get('coverage'))}", "", "", "", human)
     contact_text = {"none": "absent", "abutment": "present", "encasement": "present"}.get(str(category), MISSING)
     contact = contact_text if share == MISSING else f"{contact_text} ({share} of readers expected to see contact)"
+    gap = away(_value_at_half(vessel.get("gap_mm"), levels)) if contact_text == "absent" else ""
+    contact += (f"; tumour {gap}" if gap else "") + _searched(vessel.get("coverage"))
     if contact_text != "present":
         return StructuredVessel(title, contact, "", "", "", human)
     degree = "> 180°" if category == "encasement" else "≤ 180°"
@@ -91,14 +102,25 @@ def _row(title: str, is_artery: bool, vessel: object, levels: object) -> Structu
     )
 
 
+def _searched(coverage: object) -> str:
+    """Say how much of the wall near the tumour was searched, if that is not all."""
+    known = number(coverage)
+    return "" if known is None or known >= WHOLE else f"; {percent(known)} of the wall near the tumour searched"
+
+
 def _at_half(values: object, levels: object, unit: str) -> str:
-    """Return a curve's value at half of the raters."""
+    """Return a curve's value at half of the raters with its unit."""
+    return with_unit(_value_at_half(values, levels), unit, 0)
+
+
+def _value_at_half(values: object, levels: object) -> object:
+    """Return a curve's value at half of the raters; None where it has none."""
     if isinstance(values, list) and isinstance(levels, list) and len(values) == len(levels):
         for level, value in zip(levels, values, strict=True):
             known = number(level)
             if known is not None and abs(known - 0.5) < 1e-9:
-                return with_unit(value, unit, 0)
-    return MISSING
+                return value
+    return None
 
 
 def _lumen(worst: object) -> str:

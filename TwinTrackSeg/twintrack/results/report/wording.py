@@ -15,6 +15,7 @@ __all__ = [
     "MISSING",
     "Curve",
     "VesselRow",
+    "away",
     "contact_pattern",
     "lesion_table",
     "number",
@@ -64,12 +65,16 @@ class VesselRow:
     """One row of the vessel table, all texts ready to show."""
 
     name: str
+    title: str
     present: bool
     angle: str
+    members: str
     expected_angle: str
     contact: str
     encased: str
     length: str
+    distance: str
+    searched: str
     category: str
     notes: str
     curve: Curve | None
@@ -89,6 +94,12 @@ def with_unit(value: object, unit: str, digits: int = 1) -> str:
         return MISSING
     space = "" if unit == "°" else " "
     return f"{known:.{digits}f}{space}{unit}"
+
+
+def away(gap_mm: object) -> str:
+    """Write the distance between a vessel and tumour that does not touch it, as "1.2 mm away"; empty if not known."""
+    known = number(gap_mm)
+    return "" if known is None else f"{known:.1f} mm away"
 
 
 def percent(value: object) -> str:
@@ -165,16 +176,51 @@ def _reading(name: str, vessel: Mapping[str, object], levels: object, threshold:
     lengths = _series(levels, vessel.get("contact_length_mm"))
     return VesselRow(
         name=name,
+        title=str(vessel.get("title") or ""),
         present=present,
         angle=with_unit(_at(angles, threshold), "°", 0),
+        members=_members(vessel.get("member_range")),
         expected_angle=with_unit(vessel.get("expected_angle_deg"), "°", 0),
         contact=percent(vessel.get("p_contact")),
         encased=percent(vessel.get("p_encased")),
         length=with_unit(_at(lengths, threshold), "mm", 0),
-        category=CATEGORIES.get(category, category) if isinstance(category, str) else MISSING,
-        notes=plain_text(vessel["notes"]) if vessel.get("notes") else "",
+        distance=_distance(vessel.get("gap_mm"), levels, _at(angles, threshold), threshold),
+        searched=percent(vessel.get("coverage")),
+        category=CATEGORIES.get(category, category) if isinstance(category, str) else _not_assessed(vessel),
+        notes=_notes(vessel),
         curve=_curve(name, angles, threshold) if present else None,
     )
+
+
+def _not_assessed(vessel: Mapping[str, object]) -> str:
+    """Say why a vessel has no category."""
+    reason = vessel.get("reason")
+    return f"not assessed: {reason.removeprefix('not assessed: ')}" if isinstance(reason, str) and reason else MISSING
+
+
+def _notes(vessel: Mapping[str, object]) -> str:
+    """Return what must be known of the numbers; what stands in the row already is not said twice."""
+    notes = vessel.get("notes")
+    told = [note for note in notes if note != vessel.get("reason")] if isinstance(notes, list) else notes
+    if vessel.get("near_180") is True:
+        told = [*(told if isinstance(told, list) else ()), "180° lies within the measurement's own error"]
+    return plain_text(told) if told else ""
+
+
+def _distance(gaps: object, levels: object, angle: float | None, threshold: float | None) -> str:
+    """Say how far the tumour is from the vessel at the threshold."""
+    if angle is None or not isinstance(gaps, list):
+        return MISSING
+    if angle > 0:
+        return "in contact"
+    return away(_at(_series(levels, gaps), threshold)) or "none near"
+
+
+def _members(found: object) -> str:
+    """Return the range of the angle over the ensemble's members in words; empty where there is none."""
+    angles = found.get("angle_deg") if isinstance(found, Mapping) else None
+    low, high = map(number, angles) if isinstance(angles, list) and len(angles) == 2 else (None, None)
+    return "" if low is None or high is None else f"members {low:.0f}–{high:.0f}° at 0.5"
 
 
 def _series(levels: object, values: object) -> list[tuple[float, float]]:

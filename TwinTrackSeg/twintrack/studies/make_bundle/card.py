@@ -40,6 +40,8 @@ class BundleCard:
         Whether predictions are averaged over mirrored inputs, as far as the networks were trained for it.
     inputs : InputRange or None
         What the CTs look like that the networks were made with; other CTs then get a warning.
+    contact_mm : float or None
+        Distance in mm from a vessel's lumen within which tumour touches it; None: the program's own.
     """
 
     name: str
@@ -57,6 +59,7 @@ class BundleCard:
     roi_probability: float | None = None
     mirroring: bool = False
     inputs: InputRange | None = None
+    contact_mm: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the entries as ``bundle.json`` holds them."""

@@ -1,0 +1,155 @@
+"""A lumen goes on under the tumour that hides it, and is not painted where there is none."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from twintrack.inference.preprocess import Preprocessed
+from twintrack.inference.vessel_map import FLOOR, VesselChannels, drop_strays, hidden_lumens, vessel_map
+
+SHAPE = (24, 40, 40)
+SOFTMAX = VesselChannels(tumour=(1,), values={2: 5}, hidden=frozenset({2}), overlapping=False)
+GRID = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SHAPE), indexing="ij"))
+FROM_AXIS = np.hypot(GRID[1], GRID[2])
+LUMEN = FROM_AXIS <= 5
+"""A tube of 5 voxels radius along z."""
+BALL = np.sqrt(GRID[0] ** 2 + (GRID[1] - 6) ** 2 + GRID[2] ** 2) <= 9
+"""Tumour that reaches beyond the tube's axis."""
+
+
+def labelled(
+    probabilities: np.ndarray, channels: VesselChannels = SOFTMAX, grid: tuple[int, ...] = SHAPE
+) -> np.ndarray:
+    """Label (channel, z, y, x) on a grid of the same extent."""
+    case = Preprocessed(np.zeros((1, *SHAPE), np.float32), grid, (0, 1, 2), tuple((0, n) for n in grid))
+    window = tuple((0, n) for n in grid)
+    return vessel_map(case, torch.from_numpy(probabilities.astype(np.float32)), window, channels, np.ones(grid, bool))
+
+
+def scene(vessel: float, tumour: float) -> np.ndarray:
+    """Return background, tumour and vessel: certain but where both tube and ball are, with the given values there."""
+    both = LUMEN & BALL
+    p_tumour = np.where(both, tumour, np.where(BALL, 0.96, 0.01))
+    p_vessel = np.where(both, vessel, np.where(LUMEN, 0.96, 0.01))
+    return np.stack([1 - p_tumour - p_vessel, p_tumour, p_vessel])
+
+
+def test_a_lumen_that_the_tumour_hides_is_whole() -> None:
+    probabilities = scene(0.2, 0.75)
+    dented = probabilities.argmax(axis=0) == 2
+    assert np.count_nonzero(dented) < 0.8 * np.count_nonzero(LUMEN)
+    assert np.array_equal(labelled(probabilities) == 5, LUMEN)
+
+
+@pytest.mark.parametrize("factor", [2, 0.5], ids=["finer grid", "coarser grid"])
+def test_a_lumen_is_whole_on_another_grid_than_the_networks(factor: float) -> None:
+    grid = tuple(int(n * factor) for n in SHAPE)
+    whole = labelled(scene(0.96, 0.01), grid=grid)
+    found = labelled(scene(0.2, 0.75), grid=grid)
+    dented = scene(0.2, 0.75)[2] > 0.5
+    missing = np.count_nonzero(LUMEN & ~dented) / np.count_nonzero(LUMEN)
+    assert np.count_nonzero(whole != found) < 0.4 * missing * np.count_nonzero(whole)
+
+
+def test_a_vessel_that_is_less_likely_than_the_rest_is_not_added() -> None:
+    probabilities = scene(0.08, 0.75)  # 0.17 for the background
+    assert np.array_equal(labelled(probabilities) == 5, LUMEN & ~BALL)
+
+
+def test_nothing_is_painted_below_the_floor() -> None:
+    inside = FLOOR * 0.8
+    assert np.array_equal(labelled(scene(inside, 0.99 - inside)) == 5, LUMEN & ~BALL)
+
+
+def test_nothing_is_painted_in_a_tumour_away_from_the_lumen() -> None:
+    probabilities = scene(0.2, 0.75)
+    island = np.sqrt((GRID[0]) ** 2 + (GRID[1] - 11) ** 2 + GRID[2] ** 2) <= 3
+    probabilities[:, island] = np.array([0.05, 0.75, 0.2])[:, None]
+    assert np.array_equal(labelled(probabilities) == 5, LUMEN)
+
+
+def test_a_soft_border_between_vessel_and_tumour_stays_where_the_likeliest_class_has_it() -> None:
+    cuff = (FROM_AXIS <= 12) & (np.abs(GRID[0]) < 8)
+    vessel = np.clip((6 - FROM_AXIS) / 2, 0.01, 0.98)  # crosses 0.5 at the wall, over one voxel
+    tumour = np.where(cuff, 0.99 - vessel, 0.01)
+    probabilities = np.stack([1 - vessel - tumour, tumour, vessel])
+    wins = probabilities.argmax(axis=0) == 2
+    assert np.array_equal(labelled(probabilities) == 5, wins)
+
+
+def test_two_tumour_labels_hide_a_lumen_together() -> None:
+    background, tumour, vessel = scene(0.2, 0.75)
+    channels = VesselChannels(tumour=(1, 3), values={2: 5}, hidden=frozenset({2}), overlapping=False)
+    assert np.array_equal(labelled(np.stack([background, 0.5 * tumour, vessel, 0.5 * tumour]), channels) == 5, LUMEN)
+
+
+def test_of_two_vessels_the_larger_one_goes_on() -> None:
+    background, tumour, vessel = scene(0.2, 0.75)
+    other = np.where(LUMEN, 0.2 * vessel, 0.0)
+    for order in ([2, 3], [3, 2]):
+        channels = VesselChannels((1,), {order[0]: 5, order[1]: 4}, frozenset(order), overlapping=False)
+        layers = {order[0]: 0.8 * vessel, order[1]: other, 0: background, 1: tumour}
+        assert np.array_equal(labelled(np.stack([layers[n] for n in range(4)]), channels), np.where(LUMEN, 5, 0))
+
+
+def test_regions_without_the_tumours_labels_go_on_under_it() -> None:
+    _, tumour, vessel = scene(0.2, 0.75)
+    channels = VesselChannels((0,), {1: 5}, frozenset({1}), overlapping=True)
+    assert np.array_equal(labelled(np.stack([tumour, vessel]), channels) == 5, LUMEN)
+
+
+def test_regions_that_hold_the_tumours_labels_need_a_half() -> None:
+    _, tumour, vessel = scene(0.2, 0.75)
+    channels = VesselChannels((0,), {1: 5}, frozenset(), overlapping=True)
+    assert np.array_equal(labelled(np.stack([tumour, vessel]), channels) == 5, LUMEN & ~BALL)
+
+
+def test_a_hidden_part_must_touch_the_lumen_of_its_own_vessel() -> None:
+    lumens, hidden = np.zeros((2, 5, 9, 9), dtype=np.uint8)
+    lumens[:, 4, :2], lumens[:, 4, 7:] = 1, 2
+    hidden[1:4, 3:6, 2:7] = 2
+    expected = lumens.copy()
+    expected[1:4, 3:6, 2:7] = 2
+    hidden_lumens(lumens, hidden, (1.0, 1.0, 1.0))
+    assert np.array_equal(lumens, expected)
+    alone = np.zeros_like(lumens)
+    alone[:, 4, :2] = 1
+    hidden[1:4, 3:6, 2:7] = 2
+    hidden_lumens(alone, hidden, (1.0, 1.0, 1.0))
+    assert set(np.unique(alone)) == {0, 1}
+
+
+def test_stray_pieces_and_those_that_nobody_looked_at_are_no_vessel() -> None:
+    lumens = np.zeros((30, 9, 9), dtype=np.uint8)
+    lumens[:16, 3:6, 3:6] = 4
+    lumens[:, 0, 0] = 3
+    expected = lumens.copy()
+    lumens[20:28, 3:6, 3:6] = 4  # large, outside the region
+    lumens[10, 8, 8] = 4  # a speck inside it
+    vessels = lumens.copy()
+    looked = np.zeros(lumens.shape, dtype=bool)
+    looked[8:18] = True
+    drop_strays(vessels, lumens, looked)
+    assert np.array_equal(vessels, expected)
+
+
+def test_a_vessel_that_lies_wholly_outside_the_region_is_kept() -> None:
+    lumens = np.zeros((9, 9, 9), dtype=np.uint8)
+    lumens[:, 4, 4] = 1
+    lumens[2:7, 7, 7] = 1
+    vessels = lumens.copy()
+    drop_strays(vessels, lumens, np.zeros(lumens.shape, dtype=bool))
+    assert np.array_equal(vessels, lumens)
+
+
+def test_what_was_painted_around_a_stray_goes_with_it() -> None:
+    lumens = np.zeros((40, 9, 9), dtype=np.uint8)
+    lumens[:, 2:4, 2:4] = 1
+    lumens[20, 7, 7] = 1
+    vessels = lumens.copy()
+    vessels[15:25, 6:9, 6:9] = 1
+    drop_strays(vessels, lumens, np.ones(lumens.shape, dtype=bool))
+    assert np.array_equal(vessels[:, :5], lumens[:, :5])
+    assert not vessels[:, 5:].any()

@@ -1,0 +1,91 @@
+"""What each member of an ensemble says of a vessel stands as a range beside what all say together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from twintrack.invasion import MemberRange, measure_invasion, with_member_range
+from twintrack.volume import Volume
+
+TubeMaker = Callable[..., Any]
+NAMES = {"SMA": 1, "PORTA": 2}
+
+
+@pytest.fixture(scope="module")
+def cases(tube: TubeMaker) -> tuple[Any, Any]:
+    """The same tube with a narrow and with a wide sector of tumour."""
+    narrow, wide = (tube(radius_mm=4.0, angle_deg=angle, spacing_mm=(1.0, 1.0, 1.0)) for angle in (90, 240))
+    assert np.array_equal(narrow.vessel.array, wide.vessel.array)
+    return narrow, wide
+
+
+def ranges(members: list[tuple[Volume, Volume]], **options: Any) -> dict[str, MemberRange | None]:
+    """Measure the members' mean with the first one's vessels, then the range over the members."""
+    mean = members[0][0].with_array(np.mean([probability.array for probability, _ in members], axis=0))
+    found = measure_invasion(mean, members[0][1], NAMES)
+    return {n: v.member_range for n, v in with_member_range(found, members, NAMES, **options).vessels.items()}
+
+
+def test_the_range_holds_what_each_member_measures_alone(cases: tuple[Any, Any]) -> None:
+    members = [(case.probability, case.vessel) for case in cases]
+    alone = [measure_invasion(*member, NAMES).vessels["SMA"] for member in members]
+    half = 9  # level 0.5 among the default thresholds
+    found = ranges(members)["SMA"]
+    assert found is not None
+    assert found.angle_deg == (alone[0].angle_deg[half], alone[1].angle_deg[half])
+    assert found.angle_deg == pytest.approx((90, 240), abs=20)
+    assert found.p_encased == (alone[0].p_encased, alone[1].p_encased)
+    assert found.members == 2
+
+
+def test_members_with_other_vessels_differ_on_the_same_map(cases: tuple[Any, Any]) -> None:
+    case = cases[0]
+    smaller = case.vessel.with_array(ndimage.binary_erosion(case.vessel.array).astype(np.uint8))
+    found = ranges([(case.probability, case.vessel), (case.probability, smaller)])["SMA"]
+    assert found is not None
+    assert found.angle_deg is not None
+    assert found.angle_deg[0] < found.angle_deg[1] - 10
+
+
+def test_a_member_without_the_vessel_has_no_part_in_its_range(cases: tuple[Any, Any]) -> None:
+    narrow, wide = cases
+    nothing = narrow.vessel.with_array(np.zeros_like(narrow.vessel.array))
+    two = [(narrow.probability, narrow.vessel), (wide.probability, wide.vessel)]
+    three = ranges([*two, (wide.probability, nothing)])["SMA"]
+    assert three == ranges(two)["SMA"]
+    assert ranges([two[0], (wide.probability, nothing)])["SMA"] is None
+
+
+def test_a_member_that_sees_no_tumour_counts_as_no_contact(cases: tuple[Any, Any]) -> None:
+    wide = cases[1]
+    free = wide.probability.with_array(np.zeros_like(wide.probability.array))
+    found = ranges([(wide.probability, wide.vessel), (free, wide.vessel)])["SMA"]
+    assert found is not None
+    assert found.angle_deg is not None
+    assert found.angle_deg[0] == 0
+    assert found.p_contact is not None
+    assert found.p_contact[0] == 0
+
+
+def test_without_members_or_contact_there_is_no_range(cases: tuple[Any, Any]) -> None:
+    case = cases[0]
+    result = measure_invasion(case.probability, case.vessel, NAMES)
+    assert result.to_json()["vessels"]["SMA"]["member_range"] is None
+    for members in ([], [(case.probability, case.vessel)]):
+        assert with_member_range(result, members, NAMES).vessels["SMA"].member_range is None
+    free = case.probability.with_array(np.zeros_like(case.probability.array))
+    assert ranges([(free, case.vessel)] * 2) == {"SMA": None, "PORTA": None}
+
+
+def test_the_range_is_written_beside_the_numbers(cases: tuple[Any, Any]) -> None:
+    members = [(case.probability, case.vessel) for case in cases]
+    result = with_member_range(measure_invasion(*members[1], NAMES), members, NAMES)
+    written = result.to_json()["vessels"]["SMA"]["member_range"]
+    assert set(written) == {"angle_deg", "p_contact", "p_encased", "members"}
+    assert written["members"] == 2
+    assert all(isinstance(written[key], list) and len(written[key]) == 2 for key in ("angle_deg", "p_contact"))

@@ -1,0 +1,237 @@
+"""Which vessel a voxel belongs to, also where the tumour hides it.
+
+A network that gives each voxel one label must choose between tumour and vessel where a tumour grows into a vessel's
+wall. Taking the likeliest class then lets the tumour dent the lumen, and contact measured around a dented lumen is far
+too small. So a lumen continues under the tumour as far as the network would call it vessel if it were not tumour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.bundle.model_bundle import Bundle
+from twintrack.imaging.plane_contact import Box
+from twintrack.inference.nnunet_model import Stage
+from twintrack.inference.preprocess import Preprocessed
+from twintrack.inference.resample import Range, true_box
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FLOOR", "SHARE", "VesselChannels", "drop_strays", "hidden_lumens", "vessel_map"]
+
+SHARE = 0.5
+"""Least share of a vessel in what is not tumour, p(vessel) / (1 - p(tumour)), where tumour hides it."""
+
+FLOOR = 0.1
+"""Least probability of a vessel that tumour hides; far below it, the share is a ratio of two rounding errors."""
+
+BORDER_VOXELS = 1.0
+"""Thickness of the layer around a lumen that alone is no hidden lumen: on every border between a vessel and a tumour
+the probabilities cross within about a voxel, and what the share alone adds there is more tumour than lumen."""
+
+CORE_VOXELS = 4.0
+"""A part of what is deeper than that layer counts if it is larger than this; smaller ones are the layer's roughness."""
+
+BESIDE_VOXELS = 1.75
+"""Voxels of that layer are hidden lumen if a deeper one lies this near: a diagonal neighbour, with some rounding."""
+
+STRAY_SHARE = 0.03
+"""A piece whose lumen is smaller than this share of the vessel's largest one is a stray; the measurement of contact
+leaves such pieces out as well."""
+
+ROUNDING = 1e-3
+"""Voxels by which a size must exceed its limit."""
+
+EVERY_NEIGHBOUR = np.ones((3, 3, 3))
+
+
+@dataclass(frozen=True)
+class VesselChannels:
+    """Which outputs of a network are vessels and tumour.
+
+    Attributes
+    ----------
+    tumour : tuple of int
+        Channels whose sum is the tumour's probability.
+    values : dict of int to int
+        Label value of each vessel's channel; empty where none is predicted.
+    hidden : frozenset of int
+        Vessel channels that tumour can hide. A region that holds the tumour's own labels already goes on under it.
+    overlapping : bool
+        Whether each channel is a region of its own (sigmoid) in place of one label a voxel (softmax).
+    """
+
+    tumour: tuple[int, ...]
+    values: dict[int, int]
+    hidden: frozenset[int]
+    overlapping: bool
+
+    @classmethod
+    def of(cls, bundle: Bundle, stage: Stage) -> VesselChannels:
+        """Return the channels of a bundle's stage."""
+        tumour = tuple(stage.channels[name] for name in bundle.tumor_labels)
+        values = {stage.channels[bundle.vessel_labels[name]]: value for name, value in bundle.vessel_values.items()}
+        if not stage.labels.has_regions:
+            return cls(tumour, values, frozenset(values), overlapping=False)
+        labels = [{region} if isinstance(region, int) else set(region) for region in stage.labels.foreground_regions]
+        taken = set().union(*(labels[channel] for channel in tumour))
+        return cls(tumour, values, frozenset(c for c in values if not labels[c] & taken), overlapping=True)
+
+
+def vessel_map(
+    case: Preprocessed,
+    probabilities: torch.Tensor,
+    window: tuple[Range, Range, Range],
+    channels: VesselChannels,
+    looked: NDArray[np.bool_],
+) -> NDArray[np.uint8]:
+    """Label the vessels on a part of the CT's grid.
+
+    A voxel is lumen of the vessel whose probability is the largest of all classes there; where classes overlap, of
+    the vessel with the largest one over 0.5. Lumens then go on under the tumour (see `hidden_lumens`), and what is no
+    part of a vessel goes (see `drop_strays`). Channels are resampled linearly, one after the other.
+
+    Parameters
+    ----------
+    case : Preprocessed
+        The way to the CT's grid.
+    probabilities : torch.Tensor
+        float32 in [0, 1], (channel, a, b, c) in network space.
+    window : tuple of Range
+        Which voxels, along (z, y, x) of the CT part.
+    channels : VesselChannels
+        What the channels are.
+    looked : numpy.ndarray
+        Region of interest, bool, (z, y, x) of the window.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, (z, y, x) of the window; 0 for no vessel.
+    """
+    labels = np.zeros(tuple(stop - start for start, stop in window), dtype=np.uint8)
+    # The largest of n probabilities is at least 1/n, and an interpolated value is at most the larger neighbour's.
+    least = min(FLOOR, 0.5 if channels.overlapping else 1.0 / probabilities.shape[0])
+    bounds = true_box((probabilities[list(channels.values)].amax(dim=0) >= least).cpu().numpy())
+    if bounds is None:
+        return labels
+    touched = case.window_touched(bounds)
+    part = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(touched, window, strict=True))
+    if any(a >= b for a, b in part):
+        return labels
+
+    def on_grid(channel: torch.Tensor) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = case.to_grid(channel[None], part)[0].cpu().numpy()
+        return values
+
+    place = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, window, strict=True))
+    inside = labels[place]
+    needed = SHARE * (1.0 - on_grid(probabilities[list(channels.tumour)].sum(dim=0)))
+    np.maximum(needed, FLOOR, out=needed)
+    hidden = np.zeros_like(inside)
+    # Where classes overlap, vessels compete with each other alone, from the least that can matter.
+    best = np.zeros(inside.shape, dtype=np.float32)
+    for channel in channels.values if channels.overlapping else range(probabilities.shape[0]):
+        probability = on_grid(probabilities[channel])
+        better = probability > best
+        np.maximum(best, probability, out=best)
+        value = channels.values.get(channel, 0)
+        inside[better] = value
+        if channel in channels.hidden:
+            possible = probability >= needed
+            hidden[possible & better if channels.overlapping else possible] = value
+    if channels.overlapping:
+        inside[best <= 0.5] = 0
+    lumens = inside.copy()
+    hidden_lumens(inside, hidden, _voxel_size(case))
+    drop_strays(inside, lumens, looked[place])
+    return labels
+
+
+def hidden_lumens(lumens: NDArray[np.uint8], hidden: NDArray[np.uint8], voxel_size: Sequence[float]) -> None:
+    """Add to lumens, in place, what the tumour hides of them.
+
+    Of the voxels that could be hidden lumen, those count that hang together with the lumen of the same vessel through
+    faces of voxels, and that are or adjoin a part of more than `CORE_VOXELS` beyond the layer of `BORDER_VOXELS`.
+
+    Parameters
+    ----------
+    lumens : numpy.ndarray
+        Label of the vessel that is the likeliest class, uint8, (z, y, x); changed.
+    hidden : numpy.ndarray
+        Label of the vessel that would be if the tumour were not, uint8, (z, y, x).
+    voxel_size : sequence of float
+        Edges of a voxel along (z, y, x), in voxels of the network or, if the grid is the coarser one, 1.
+    """
+    from scipy import ndimage
+
+    hidden[lumens > 0] = 0
+    reach = [math.ceil(BORDER_VOXELS / edge) for edge in voxel_size]
+    for value, place in _boxes(hidden):
+        near = tuple(slice(max(s.start - by, 0), s.stop + by) for s, by in zip(place, reach, strict=True))
+        lumen, possible = lumens[near] == value, hidden[near] == value
+        connected = ndimage.binary_propagation(lumen, mask=lumen | possible) & possible
+        if not connected.any():
+            continue
+        deep = connected & (ndimage.distance_transform_edt(~lumen, sampling=voxel_size) > BORDER_VOXELS + ROUNDING)
+        cores, count = ndimage.label(deep, EVERY_NEIGHBOUR)
+        large = np.bincount(cores.ravel(), minlength=count + 1) * math.prod(voxel_size) > CORE_VOXELS + ROUNDING
+        large[0] = False
+        if large.any():
+            beside = ndimage.distance_transform_edt(~large[cores], sampling=voxel_size) <= BESIDE_VOXELS
+            lumens[near][connected & beside] = value
+
+
+def drop_strays(vessels: NDArray[np.uint8], lumens: NDArray[np.uint8], looked: NDArray[np.bool_]) -> None:
+    """Take away, in place, connected pieces that are no part of a vessel.
+
+    A piece goes if what is lumen of it is less than `STRAY_SHARE` of the vessel's largest piece, or if it lies wholly
+    outside the region of interest while another one does not: there the networks saw tissue in passing alone.
+
+    Parameters
+    ----------
+    vessels : numpy.ndarray
+        Label map, uint8, (z, y, x); changed.
+    lumens : numpy.ndarray
+        The same before anything was added under the tumour.
+    looked : numpy.ndarray
+        Region of interest, bool, (z, y, x).
+    """
+    from scipy import ndimage
+
+    for value, box in _boxes(vessels):
+        inside = vessels[box] == value
+        pieces, count = ndimage.label(inside, EVERY_NEIGHBOUR)
+        if count == 1:
+            continue
+        voxels = np.bincount(pieces[inside & (lumens[box] == value)], minlength=count + 1)
+        reached = np.bincount(pieces[inside & looked[box]], minlength=count + 1) > 0
+        kept = reached if reached.any() else voxels > 0
+        kept &= voxels >= STRAY_SHARE * voxels[kept].max()
+        vessels[box][inside & ~kept[pieces]] = 0
+
+
+def _boxes(labels: NDArray[np.uint8]) -> Iterator[tuple[int, Box]]:
+    """Yield every label that is there, and its box."""
+    from scipy import ndimage
+
+    found: list[Box | None] = ndimage.find_objects(labels)  # type: ignore[assignment]
+    for value, box in enumerate(found, start=1):
+        if box is not None:
+            yield value, box
+
+
+def _voxel_size(case: Preprocessed) -> tuple[float, float, float]:
+    """Return the edges of the CT's voxels along (z, y, x) in voxels of the network, at most 1."""
+    edges = [1.0] * 3
+    for n, axis in enumerate(case.axes):
+        start, stop = case.nonzero[n]
+        edges[axis] = min(case.data.shape[n + 1] / (stop - start), 1.0)
+    return (edges[0], edges[1], edges[2])
