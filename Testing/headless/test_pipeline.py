@@ -60,7 +60,7 @@ def turned(ct: Volume, order: tuple[int, ...], flips: tuple[int, ...]) -> Volume
 
 @pytest.mark.parametrize(
     ("order", "flips"),
-    [((0, 1, 2), (0, 1)), ((0, 1, 2), (2,)), ((2, 0, 1), ()), ((1, 2, 0), (0, 2)), ((2, 1, 0), (0, 1, 2))],
+    [((0, 1, 2), (2,)), ((2, 0, 1), ()), ((2, 1, 0), (0, 1, 2))],
 )
 def test_the_map_does_not_depend_on_how_the_ct_is_stored(bundle, order, flips):
     ct = lps_ct()
