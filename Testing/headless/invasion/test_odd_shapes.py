@@ -84,3 +84,5 @@ def test_a_mask_of_noise_has_its_longest_branches_only() -> None:
     checkers = np.indices(grid.shape).sum(axis=0) % 2 == 0
     near = Neighbourhood.around(np.zeros(grid.shape), checkers, grid, np.zeros(3, dtype=np.int64))
     assert len(centre_lines(near, checkers)) == MOST_BRANCHES
+    result = measured(Volume((~checkers).astype(np.float32), grid), Volume(checkers.astype(np.uint8), grid))
+    assert any("branches like noise" in note for note in result.notes)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from twintrack.imaging.plane_contact import Box, bounding_box
-from twintrack.invasion.centreline import centre_lines
+from twintrack.invasion.centreline import MOST_BRANCHES, centre_lines
 from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
 from twintrack.invasion.geometry import Neighbourhood, directional_voxel_mm
@@ -142,6 +142,7 @@ class _Piece:
     touching: float
     branches: list[Sections]
     thin: bool
+    crowded: bool
 
 
 def _measure_piece(
@@ -155,6 +156,7 @@ def _measure_piece(
     return _Piece(
         wall=wall,
         thin=_is_thin(near, branches, wall),
+        crowded=len(lines) >= MOST_BRANCHES,
         voxels=int(np.count_nonzero(piece & (near.known > 0))),
         from_axis=lines[0].from_axis,
         cut=bool(np.any(piece & (near.known == 0))),
@@ -199,6 +201,8 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
         notes.append(
             "where it is touched the vessel is hardly wider than a voxel in some direction: angles are uncertain"
         )
+    if any(piece.crowded for piece in measured):
+        notes.append(f"the vessel mask branches like noise; only {MOST_BRANCHES} branches were measured")
     if lumen.added_ml:
         notes.append(
             f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label and were completed from the vessel before "
