@@ -7,22 +7,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from twintrack.errors import InputError
 from twintrack.imaging.label_grid import fit_labels
-from twintrack.imaging.plane_contact import PLANE_AXES, REACH, Box, bounding_box, plane_contact_curves_deg
+from twintrack.imaging.plane_contact import PLANE_AXES, REACH, Box, plane_contact_curves_deg
 from twintrack.invasion.contact import DEFAULT_CONTACT_MM
 from twintrack.invasion.coverage import SearchedRegion
 from twintrack.invasion.gap import gaps_mm
 from twintrack.invasion.geometry import FLOOR
-from twintrack.invasion.joint_vein import joined_veins
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
 from twintrack.invasion.summary import absent_vessel, summarise, too_little, unsearched_vessel
+from twintrack.invasion.vessel_parts import VesselPart, in_lps, of_values, vessel_parts
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import measure_wall
-from twintrack.labels import JOINT_VEIN
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.settings import checked_contact_mm
 from twintrack.volume import Volume
@@ -40,9 +38,6 @@ __all__ = [
 
 DEFAULT_THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 """0.05, 0.10 ... 0.95."""
-
-MOST_LABELS = 4096
-"""Largest label value up to which the boxes of all labels are found in one pass."""
 
 logger = logging.getLogger(__name__)
 
@@ -102,24 +97,16 @@ def measure_invasion(
     vessels, warning = fit_labels(checked_labels(vessels), probability.geometry, "the vessel map")
     if searched is not None and not searched.geometry.same_grid(probability.geometry):
         raise InputError("the region that was searched does not lie on the map's grid")
-    probability, vessels = _in_lps(probability), _in_lps(vessels)
-    region = None if searched is None else SearchedRegion(probability, _in_lps(searched).array != 0)
-    boxes = _boxes(vessels, names)
-    parts: dict[str, tuple[tuple[int, ...], Box | None]] = {
-        name: ((value,), boxes[name]) for name, value in names.items()
-    }
-    joint = joined_veins(vessels.array, names, boxes)
-    if joint is not None:
-        parts[JOINT_VEIN] = joint
+    probability, vessels = in_lps(probability), in_lps(vessels)
+    region = None if searched is None else SearchedRegion(probability, in_lps(searched).array != 0)
+    parts = vessel_parts(vessels, names)
     measured: dict[str, VesselInvasion] = {}
-    for number, (name, (values, box)) in enumerate(parts.items()):
+    for number, part in enumerate(parts):
         if cancel is not None:
             cancel.check()
-        progress(number / len(parts), f"measuring contact with {name}")
-        # One of two labels of the same vein ends where the other begins; what goes on is told of both together.
-        ends = joint is None or name == JOINT_VEIN or values[0] not in joint[0]
-        measured[name] = _measure_vessel(probability, vessels, values, box, levels, contact_mm, region, ends=ends)
-        logger.debug("%s: %s, notes %s", name, measured[name].category, measured[name].notes)
+        progress(number / len(parts), f"measuring contact with {part.name}")
+        measured[part.name] = _measure_vessel(probability, vessels, part, levels, contact_mm, region)
+        logger.debug("%s: %s, notes %s", part.name, measured[part.name].category, measured[part.name].notes)
     progress(1.0, "measured vessel contact")
     walls: dict[str, VesselWall | None] = {
         name: vessel.wall if vessel.category is not None else None for name, vessel in measured.items()
@@ -132,55 +119,30 @@ def measure_invasion(
 def _measure_vessel(
     probability: Volume,
     vessels: Volume,
-    values: tuple[int, ...],
-    box: Box | None,
+    part: VesselPart,
     levels: list[float],
     contact_mm: float,
     region: SearchedRegion | None,
-    *,
-    ends: bool,
 ) -> VesselInvasion:
-    """Measure one vessel, which has one or several label values and `ends` with them, in its own box."""
+    """Measure one vessel in its own box."""
+    box = part.box
     if box is None:
         return absent_vessel(len(levels))
-    mask = _of_values(vessels.array[box], values)
+    mask = of_values(vessels.array[box], part.values)
     searched = None if region is None else region.share(mask, box)
     if searched == 0:
         return unsearched_vessel(len(levels))
     coverage = None if region is None else region.coverage(mask, box, contact_mm)
-    found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]), ends=ends)
+    found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]), ends=part.ends)
     outer = _with_margin(box, vessels.array.shape)
-    protocol = protocol_degrees(probability.array[outer], _of_values(vessels.array[outer], values), levels)
+    protocol = protocol_degrees(probability.array[outer], of_values(vessels.array[outer], part.values), levels)
     gaps = gaps_mm(probability, mask, box, levels)
     return summarise(found, levels, protocol, gaps, contact_mm, searched=searched, coverage=coverage)
-
-
-def _of_values(labels: NDArray[np.generic], values: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return where a label map has one of the values."""
-    found: NDArray[np.bool_] = np.equal(labels, values[0])
-    for value in values[1:]:
-        found |= np.equal(labels, value)
-    return found
-
-
-def _boxes(vessels: Volume, names: Mapping[str, int]) -> dict[str, Box | None]:
-    """Return the box of every named label; None for one that the map does not hold."""
-    if int(vessels.array.max(initial=0)) > MOST_LABELS:
-        return {name: bounding_box(np.equal(vessels.array, value)) for name, value in names.items()}
-    array = vessels.array.view(np.uint8) if vessels.array.dtype == bool else vessels.array
-    boxes: list[Box | None] = ndimage.find_objects(array)  # type: ignore[assignment]
-    return {name: boxes[value - 1] if value <= len(boxes) else None for name, value in names.items()}
 
 
 def _with_margin(box: Box, shape: tuple[int, ...]) -> Box:
     z, y, x = (slice(max(s.start - REACH, 0), min(s.stop + REACH, n)) for s, n in zip(box, shape, strict=True))
     return z, y, x
-
-
-def _in_lps(volume: Volume) -> Volume:
-    """Return the volume in LPS order, untouched if it is so already."""
-    matrix = volume.geometry.direction_matrix
-    return volume if np.all(np.diag(matrix) > np.sqrt(0.5)) else volume.to_lps()
 
 
 def protocol_degrees(

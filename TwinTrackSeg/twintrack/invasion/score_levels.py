@@ -1,0 +1,181 @@
+"""At which levels of the pooled score the tumour would touch each vessel how far around: what statements rest on.
+
+The map of a bundle is a function of the score, with ties where the calibrator is flat and a top where it ends. Levels
+of the score have neither, and stay what they are when a new calibrator is fitted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.errors import InputError
+from twintrack.imaging.label_grid import fit_labels
+from twintrack.imaging.plane_contact import Box
+from twintrack.invasion.coverage import LEAST_COVERAGE, SearchedRegion
+from twintrack.invasion.gap import FAR_MM, gaps_mm
+from twintrack.invasion.geometry import FLOOR
+from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
+from twintrack.invasion.vessel_parts import VesselPart, in_lps, of_values, vessel_parts
+from twintrack.invasion.wall import VesselWall
+from twintrack.invasion.wall_pieces import MeasuredVessel, measure_wall
+from twintrack.progress.callbacks import CancelToken
+from twintrack.volume import Volume
+
+__all__ = ["ANGLES_DEG", "LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "score_levels"]
+
+ANGLES_DEG = tuple(range(0, 360, 5))
+"""The contact angles whose levels are kept, in degrees."""
+
+LOWEST_LEVEL = FLOOR
+"""Scores below this are not read: where contact is nowhere at this level, the distance from tumour is told instead."""
+
+
+@dataclass(frozen=True)
+class ScoreLevels:
+    """What the score says of one vessel.
+
+    Attributes
+    ----------
+    over : tuple of float
+        Highest level of the score at which the contact angle of the worst section exceeds each of `ANGLES_DEG`; never
+        rising, 0 where there is none above `LOWEST_LEVEL`. The first is the level at which there is any contact.
+    gap_mm : float or None
+        Distance from the vessel's wall to the nearest score of `LOWEST_LEVEL`; 0 where it touches, None where there is
+        none within `twintrack.invasion.gap.FAR_MM`.
+    hidden : bool
+        Whether tumour touches the vessel where no cross-section can be measured: then only the first level is known.
+    wall : VesselWall
+        What the levels were read from.
+    """
+
+    over: tuple[float, ...]
+    gap_mm: float | None
+    hidden: bool
+    wall: VesselWall
+
+
+@dataclass(frozen=True)
+class RaterContact:
+    """What one rater's own mask says of one vessel.
+
+    Attributes
+    ----------
+    angle_deg : float or None
+        Contact angle of the worst section; None where the mask touches the vessel and no cross-section shows it.
+    wall : VesselWall
+        What the angle was read from.
+    """
+
+    angle_deg: float | None
+    wall: VesselWall
+
+
+def score_levels(
+    score: Volume,
+    vessels: Volume,
+    names: Mapping[str, int],
+    *,
+    contact_mm: float,
+    searched: Volume | None = None,
+    cancel: CancelToken | None = None,
+) -> dict[str, ScoreLevels | None]:
+    """Measure the levels of every vessel.
+
+    Parameters
+    ----------
+    score : Volume
+        Pooled score in [0, 1], (z, y, x).
+    vessels : Volume
+        Label map in the same place.
+    names : mapping of str to int
+        Vessel names and their label values; ``PORTA_SMV`` is added as in `twintrack.invasion.measure_invasion`.
+    contact_mm : float
+        Distance from the lumen, in mm, within which tumour touches.
+    searched : Volume, optional
+        Not 0 where tumour was looked for, on the score's grid. Everywhere, if not given.
+    cancel : CancelToken, optional
+        Checked once a vessel.
+
+    Returns
+    -------
+    dict of str to ScoreLevels or None
+        None for a vessel that the label map does not hold, and for one without contact of which too little was
+        searched.
+
+    Raises
+    ------
+    InputError
+        If the volumes do not lie in the same place.
+    """
+    vessels, _ = fit_labels(vessels, score.geometry, "the vessel map")
+    if searched is not None and not searched.geometry.same_grid(score.geometry):
+        raise InputError("the region that was searched does not lie on the score's grid")
+    score, vessels = in_lps(score), in_lps(vessels)
+    region = None if searched is None else SearchedRegion(score, in_lps(searched).array != 0)
+    found: dict[str, ScoreLevels | None] = {}
+    for part, mask, box, measured in _walls(score, vessels, names, contact_mm, LOWEST_LEVEL, cancel):
+        over = np.array([measured.wall.level_over(angle) for angle in ANGLES_DEG])
+        over[0] = max(over[0], measured.missed_level)
+        coverage = None if region is None else region.coverage(mask, box, contact_mm)
+        if over[0] == 0 and coverage is not None and coverage < LEAST_COVERAGE:
+            continue
+        gap_mm = 0.0 if over[0] > 0 else gaps_mm(score, mask, box, [LOWEST_LEVEL])[0]
+        found[part.name] = ScoreLevels(
+            tuple(np.minimum.accumulate(over).tolist()), gap_mm, measured.missed_level > 0, measured.wall
+        )
+    return {part.name: found.get(part.name) for part in vessel_parts(vessels, names)}
+
+
+def rater_contact(
+    mask: Volume, vessels: Volume, names: Mapping[str, int], *, contact_mm: float, cancel: CancelToken | None = None
+) -> dict[str, RaterContact | None]:
+    """Measure how far around each vessel one rater's mask reaches.
+
+    Parameters
+    ----------
+    mask : Volume
+        0 and 1, (z, y, x).
+    vessels, names, contact_mm, cancel
+        As in `score_levels`; the vessels are the reference, not a network's.
+
+    Returns
+    -------
+    dict of str to RaterContact or None
+        None for a vessel that the label map does not hold.
+    """
+    vessels, _ = fit_labels(vessels, mask.geometry, "the vessel map")
+    mask, vessels = in_lps(mask.with_array((mask.array != 0).astype(np.float32))), in_lps(vessels)
+    found: dict[str, RaterContact | None] = {part.name: None for part in vessel_parts(vessels, names)}
+    for part, _, _, measured in _walls(mask, vessels, names, contact_mm, LOWEST_LEVEL, cancel):
+        angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
+        hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
+        found[part.name] = RaterContact(None if hidden else angle, measured.wall)
+    return found
+
+
+def _walls(
+    field: Volume,
+    vessels: Volume,
+    names: Mapping[str, int],
+    contact_mm: float,
+    floor: float,
+    cancel: CancelToken | None,
+) -> Iterator[tuple[VesselPart, NDArray[np.bool_], Box, MeasuredVessel]]:
+    """Yield the wall of every vessel that is there, with its mask and its box."""
+    for part in vessel_parts(vessels, names):
+        if cancel is not None:
+            cancel.check()
+        if part.box is None:
+            continue
+        mask = of_values(vessels.array[part.box], part.values)
+        yield part, mask, part.box, measure_wall(field, mask, part.box, contact_mm, floor, ends=part.ends)
+
+
+def far_class(gap_mm: float | None) -> int:
+    """Tell how far a vessel without contact is from the lowest score: 0 up to 3 mm, 1 up to 10 mm, 2 beyond."""
+    gap_mm = FAR_MM if gap_mm is None else gap_mm
+    return 0 if gap_mm <= 3.0 else 1 if gap_mm <= 10.0 else 2
