@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from twintrack.errors import BundleError, InputError
 
-__all__ = ["INTENSITIES", "Fingerprint", "MinMedianMax", "plans_intensities"]
+__all__ = ["INTENSITIES", "Fingerprint", "MinMedianMax", "networks_sha256", "plans_intensities"]
 
 INTENSITIES = ("mean", "std", "percentile_00_5", "percentile_99_5")
 """What nnU-Net measures of the training voxels inside labels, and normalizes a CT with; in HU."""
@@ -98,6 +100,41 @@ class Fingerprint:
             values_of: MinMedianMax | None = getattr(self, key)
             entry[key] = None if values_of is None else {name: list(value) for name, value in vars(values_of).items()}
         return entry
+
+
+def networks_sha256(
+    *,
+    files: Mapping[str, str],
+    folds: Mapping[str, Sequence[str]],
+    configurations: Mapping[str, str],
+    tumor_labels: Sequence[str],
+    vessel_labels: Mapping[str, str],
+    pooling: str,
+    mirroring: bool,
+) -> str:
+    """Return one hash of the networks, their plans and labels, and how their outputs become a score.
+
+    It stays the same when a bundle's calibrator, name or description changes.
+
+    Parameters
+    ----------
+    files : mapping of str to str
+        SHA-256 of every file of the bundle.
+    folds, configurations : mapping
+        By stage.
+    tumor_labels, vessel_labels, pooling, mirroring
+        As in `twintrack.bundle.model_bundle.Bundle`.
+    """
+    content = {
+        "files": {name: digest for name, digest in files.items() if name.split("/")[0] in folds},
+        "folds": {stage: list(names) for stage, names in folds.items()},
+        "configuration": dict(configurations),
+        "tumor_labels": list(tumor_labels),
+        "vessel_labels": dict(vessel_labels),
+        "pooling": pooling,
+        "mirroring": mirroring,
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plans_intensities(plans: Mapping[str, Any]) -> Any:

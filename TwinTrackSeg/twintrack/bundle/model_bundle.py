@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from twintrack.bundle.archive import MAX_BYTES, MAX_FILES, UNPACKED, unpack_bundle_zip
-from twintrack.bundle.fingerprint import Fingerprint, plans_intensities
+from twintrack.bundle.fingerprint import Fingerprint, networks_sha256, plans_intensities
 from twintrack.bundle.nnunet_plans import architecture_name, check_dataset, check_plans, label_channels
 from twintrack.bundle.schema import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGES, parse_bundle_json
 from twintrack.errors import BundleError
@@ -139,8 +139,13 @@ class Bundle:
         except (OSError, ValueError) as error:
             raise BundleError(f"{document}: cannot be read ({error})") from error
         values = parse_bundle_json(content, str(document))
+        stated = values.pop("networks_sha256")
         bundle = cls(path=folder, sha256=hashlib.sha256(content).hexdigest(), _unpacked=unpacked, **values)
         bundle._check_layout()
+        if stated not in (None, bundle.networks_sha256):
+            raise BundleError(
+                f"{document}: 'networks_sha256' is not that of the networks it lists; get the bundle again"
+            )
         bundle.verify()
         bundle._check_models()
         return bundle
@@ -162,6 +167,19 @@ class Bundle:
     def calibrator_path(self) -> Path | None:
         """The calibrator's file, or None for a bundle that is not calibrated yet."""
         return self.path / "calibrator.json" if "calibrator.json" in self.files else None
+
+    @property
+    def networks_sha256(self) -> str:
+        """Hash of all that decides a score: see `twintrack.bundle.fingerprint.networks_sha256`."""
+        return networks_sha256(
+            files=self.files,
+            folds=self.folds,
+            configurations=self.configurations,
+            tumor_labels=self.tumor_labels,
+            vessel_labels=self.vessel_labels,
+            pooling=self.pooling,
+            mirroring=self.mirroring,
+        )
 
     @property
     def members(self) -> int:
@@ -229,6 +247,7 @@ class Bundle:
             "name": self.name,
             "version": self.version,
             "sha256": self.sha256,
+            "networks_sha256": self.networks_sha256,
             "license": self.license,
             "description": self.description,
             "intended_use": self.intended_use,

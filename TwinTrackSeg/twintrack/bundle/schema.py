@@ -93,6 +93,7 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
         "fingerprints": reader.fingerprints(),
         "inputs": None if document.get("inputs") is None else InputRange.from_json(document["inputs"], where),
         "files": reader.files(),
+        "networks_sha256": reader.networks_sha256(),
     }
 
 
@@ -204,6 +205,13 @@ class _Reader:
         if not right or not 0 < len(values) <= MAX_MEMBERS or len(set(values)) != len(values):
             raise BundleError(f'{self.where}: \'folds\' of {stage!r} must be a list such as ["0", "1"], got {values!r}')
         return tuple(values)
+
+    def networks_sha256(self) -> str | None:
+        """Read the hash of the networks, which may be left out."""
+        value = self.document.get("networks_sha256")
+        if value is not None and (not isinstance(value, str) or not _SHA256.fullmatch(value)):
+            raise BundleError(f"{self.where}: 'networks_sha256' must be a SHA-256 of 64 digits or null, got {value!r}")
+        return value
 
     def files(self) -> dict[str, str]:
         files: dict[str, str] = self.get("files", dict)

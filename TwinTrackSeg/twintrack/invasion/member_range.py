@@ -86,7 +86,7 @@ def with_member_range(
 def _worth(vessel: VesselInvasion) -> bool:
     """Tell whether a vessel is one that the tumour comes near, and no noise."""
     sections = 0 if vessel.wall is None else len(vessel.wall.level)
-    return (vessel.p_contact or 0.0) > LEAST_CONTACT and sections <= MOST_SECTIONS
+    return (vessel.level_contact or 0.0) > LEAST_CONTACT and sections <= MOST_SECTIONS
 
 
 def member_range(members: Sequence[VesselInvasion]) -> MemberRange | None:
@@ -95,13 +95,13 @@ def member_range(members: Sequence[VesselInvasion]) -> MemberRange | None:
     A member in which a number could not be measured, for instance because it predicts no such vessel, has no part in
     that number's range. None if there are not two members in which contact could be measured.
     """
-    contact = [vessel.p_contact for vessel in members if vessel.p_contact is not None]
+    contact = [vessel.level_contact for vessel in members if vessel.level_contact is not None]
     if len(contact) < 2:
         return None
     return MemberRange(
         angle_deg=_range([vessel.angle_deg[0] for vessel in members]),
-        p_contact=(min(contact), max(contact)),
-        p_encased=_range([vessel.p_encased for vessel in members]),
+        level_contact=(min(contact), max(contact)),
+        level_encased=_range([vessel.level_encased for vessel in members]),
         members=len(contact),
     )
 

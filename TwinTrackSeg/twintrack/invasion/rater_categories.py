@@ -14,6 +14,7 @@ from enum import Enum
 
 import numpy as np
 
+from twintrack.calibration.statements.table import ANGLES_DEG
 from twintrack.invasion.wall import VesselWall
 
 __all__ = ["CATEGORY_THRESHOLD", "ENCASEMENT_DEG", "Category", "RaterView", "category_of", "rater_view"]
@@ -44,8 +45,10 @@ class RaterView:
     ----------
     expected_angle_deg : float
         Mean over raters of the contact angle at the worst section.
-    angle_p10_deg, angle_p90_deg : float
-        Angles that a tenth of the raters stay below and that a tenth exceed.
+    angle_median_deg, angle_p10_deg, angle_p90_deg : float
+        Angle of the median rater, and angles that a tenth of the raters stay below and that a tenth exceed.
+    fraction_over : tuple of float
+        Largest level at which the angle exceeds each of `twintrack.calibration.statements.ANGLES_DEG`.
     p_contact : float
         Largest probability level with contact: the expected fraction of raters who see contact.
     p_encased : float
@@ -55,8 +58,10 @@ class RaterView:
     """
 
     expected_angle_deg: float
+    angle_median_deg: float
     angle_p10_deg: float
     angle_p90_deg: float
+    fraction_over: tuple[float, ...]
     p_contact: float
     p_encased: float
     category: Category
@@ -84,8 +89,10 @@ def rater_view(wall: VesselWall) -> RaterView:
     at_half, p10, p90 = wall.angles_deg(np.array([CATEGORY_THRESHOLD, 0.9, 0.1]))
     return RaterView(
         expected_angle_deg=float(wall.angles_deg(levels).mean()),
+        angle_median_deg=float(at_half),
         angle_p10_deg=float(p10),
         angle_p90_deg=float(p90),
+        fraction_over=tuple(wall.level_over(angle) for angle in ANGLES_DEG),
         p_contact=wall.level_over(0.0),
         p_encased=wall.level_over(ENCASEMENT_DEG),
         category=category_of(float(at_half)),

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 from twintrack.errors import InputError
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
@@ -20,9 +20,12 @@ from twintrack.invasion.wall import LEVEL_TOLERANCE, VesselWall
 __all__ = [
     "DEFAULT_RULES",
     "ContactPattern",
+    "calibrated_pattern",
     "check_rules",
     "contact_pattern",
     "known_vessel",
+    "pattern_levels",
+    "pattern_of",
     "rule_names",
     "vessel_title",
 ]
@@ -30,6 +33,8 @@ __all__ = [
 RULES_FILE = "vascular_contact_rules.json"
 
 DEFAULT_RULES = "nccn"
+
+_Read = TypeVar("_Read")
 
 
 @dataclass(frozen=True)
@@ -44,12 +49,16 @@ class ContactPattern:
         The table's first pattern that holds at probability level 0.5; None if none of its vessels was assessed.
     probability : dict of str to float or None
         Expected fraction of raters who would see each pattern; sums to 1.
+    level : dict of str to float
+        Largest level of the map at which each pattern, or a worse one, holds.
     not_assessed : tuple of str
         Vessels of the table that were not given or not found.
     complete : bool
         Whether all vessels without which the table says little were assessed.
     reason : str or None
         Why there is no pattern, or what an incomplete one does not cover.
+    statements : str
+        "calibrated" where `probability` and `pattern` are calibrated statements, "map" where they are the map's levels.
     """
 
     rules: str
@@ -62,6 +71,8 @@ class ContactPattern:
     not_assessed: tuple[str, ...]
     complete: bool
     reason: str | None
+    level: dict[str, float] = field(default_factory=dict)
+    statements: str = "map"
 
     def to_json(self) -> dict[str, Any]:
         """Return the ``resectability`` part of ``invasion.json``."""
@@ -72,7 +83,9 @@ class ContactPattern:
             "version": self.version,
             "source": self.source,
             "pattern": self.pattern,
+            "statements": self.statements,
             "probability": dict(self.probability),
+            "level": dict(self.level),
             "not_assessed": list(self.not_assessed),
             "complete": self.complete,
             "reason": self.reason,
@@ -137,16 +150,14 @@ def contact_pattern(
     """
     check_rules(rules)
     table = _file()["rule_sets"][rules]
-    read: dict[str, list[VesselWall]] = {}
-    assessed: set[str] = set()
+    read = _by_part(walls)
     given = {known_vessel(name) for name in walls}
+    assessed: set[str] = set()
     for name, wall in walls.items():
         known = known_vessel(name)
         if wall is None or known is None:
             continue
-        parts = _file()["vessels"][known].get("stands_for", [known])
-        for part in parts:
-            read.setdefault(part, []).append(wall)
+        parts = _parts(known)
         alone = parts == [known] or given.isdisjoint(parts)
         assessed.update(parts if alone and name not in partly else ())
     levels = _levels(table, read)
@@ -168,7 +179,84 @@ def contact_pattern(
         not_assessed=missing,
         complete=not lacking,
         reason=reason if any_assessed else "not assessed: none of the rule set's vessels could be measured",
+        level=levels if any_assessed else {},
     )
+
+
+def pattern_levels(walls: Mapping[str, VesselWall | None], rules: str) -> dict[str, float]:
+    """Return the largest level at which each pattern of a rule table, or a worse one, holds; the worst pattern first.
+
+    The last pattern, which always holds, is left out. `walls` are as in `contact_pattern`.
+    """
+    levels = _levels(_file()["rule_sets"][rules], _by_part(walls))
+    return dict(list(levels.items())[:-1])
+
+
+def pattern_of(walls: Mapping[str, VesselWall | None], rules: str, threshold: float) -> int:
+    """Return the number of the first pattern that holds at a level; patterns are counted from the worst, from 0."""
+    levels = list(pattern_levels(walls, rules).values())
+    held = [number for number, level in enumerate(levels) if level >= threshold - LEVEL_TOLERANCE]
+    return held[0] if held else len(levels)
+
+
+def calibrated_pattern(
+    found: ContactPattern,
+    own: Mapping[str, float | None],
+    fractions: Mapping[str, Callable[[float], float]],
+) -> ContactPattern:
+    """Put calibrated fractions of raters in the place of the map's levels.
+
+    Parameters
+    ----------
+    found : ContactPattern
+        Read from the map.
+    own : mapping of str to float or None
+        Calibrated fraction of raters who see each pattern or a worse one, where such a statement was fitted.
+    fractions : mapping of str to callable
+        By vessel: gives the fraction of raters whose contact angle exceeds an angle in degrees.
+
+    Returns
+    -------
+    ContactPattern
+        Coherent: no pattern, or a worse one, is seen by fewer raters than one of the contacts that make it.
+    """
+    if found.pattern is None:
+        return found
+    read = _by_part(fractions)
+    reached: dict[str, float] = {}
+    worse = 0.0
+    for rule in _file()["rule_sets"][found.rules]["patterns"]:
+        parts = [
+            fraction(part["over_deg"] if "over_deg" in part else max(part["from_deg"] - 1.0, 0.0))
+            for part in rule["any_of"]
+            for vessel in part["of"]
+            for fraction in read.get(vessel, [])
+        ]
+        worse = max([worse, own.get(rule["pattern"]) or 0.0, *parts]) if rule["any_of"] else 1.0
+        reached[rule["pattern"]] = worse
+    return replace(
+        found,
+        pattern=next(pattern for pattern, fraction in reached.items() if fraction > CATEGORY_THRESHOLD),
+        probability=_shares(reached),
+        statements="calibrated",
+    )
+
+
+def _parts(known: str) -> list[str]:
+    """Return the vessels that a vessel of the tables stands for."""
+    return list(_file()["vessels"][known].get("stands_for", [known]))
+
+
+def _by_part(read: Mapping[str, _Read | None]) -> dict[str, list[_Read]]:
+    """Return what was read of each vessel of the tables, under the tables' names."""
+    parts: dict[str, list[_Read]] = {}
+    for name, value in read.items():
+        known = known_vessel(name)
+        if value is None or known is None:
+            continue
+        for part in _parts(known):
+            parts.setdefault(part, []).append(value)
+    return parts
 
 
 def _levels(table: Any, assessed: Mapping[str, list[VesselWall]]) -> dict[str, float]:

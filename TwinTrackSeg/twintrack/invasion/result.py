@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from twintrack.calibration.statements.table import ANGLES_DEG
 from twintrack.errors import OutputError
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, Category
 from twintrack.invasion.resectability import ContactPattern, vessel_title
@@ -16,13 +17,24 @@ from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst_section import WorstSection
 from twintrack.system.csv_cells import harmless
 
-__all__ = ["SCHEMA", "InvasionResult", "MemberRange", "VesselInvasion", "write_invasion_csv"]
+__all__ = [
+    "CALIBRATED",
+    "MAP",
+    "NOT_CALIBRATED",
+    "SCHEMA",
+    "InvasionResult",
+    "MemberRange",
+    "VesselInvasion",
+    "write_invasion_csv",
+]
 
 SCHEMA = 2
 """Version of ``invasion.json``."""
 
-STATEMENTS = "map"
-"""What is said of raters is read from the map's own levels."""
+CALIBRATED, MAP = "calibrated", "map"
+"""Whether what is said of raters is a calibrated statement, or the map's own level."""
+
+NOT_CALIBRATED = "read from the map, not calibrated"
 
 Curve = tuple[float | None, ...]
 
@@ -37,20 +49,24 @@ class MemberRange:
     ----------
     angle_deg : tuple of float or None
         Contact angle in the worst section, at level 0.5.
-    p_contact, p_encased : tuple of float or None
+    level_contact, level_encased : tuple of float or None
         As in `VesselInvasion`.
     members : int
         Members in which contact with this vessel could be measured.
     """
 
     angle_deg: tuple[float, float] | None
-    p_contact: tuple[float, float] | None
-    p_encased: tuple[float, float] | None
+    level_contact: tuple[float, float] | None
+    level_encased: tuple[float, float] | None
     members: int
 
     def to_json(self) -> dict[str, Any]:
         """Return the range's part of ``invasion.json``."""
-        ranges = {"angle_deg": self.angle_deg, "p_contact": self.p_contact, "p_encased": self.p_encased}
+        ranges = {
+            "angle_deg": self.angle_deg,
+            "level_contact": self.level_contact,
+            "level_encased": self.level_encased,
+        }
         return {key: None if value is None else list(value) for key, value in ranges.items()} | {
             "members": self.members
         }
@@ -73,14 +89,25 @@ class VesselInvasion:
     gap_mm : tuple of float or None
         Distance from the wall to the nearest tumour, one value a threshold; None where there is none within
         `twintrack.invasion.gap.FAR_MM`. At most the contact distance where there is contact, at least that elsewhere.
-    expected_angle_deg, angle_p10_deg, angle_p90_deg, p_contact, p_encased, category_probability
-        See `twintrack.invasion.rater_categories.RaterView`.
+    expected_angle_deg, angle_median_deg, angle_p10_deg, angle_p90_deg, p_contact, p_encased, category_probability
+        What is said of raters: see `twintrack.invasion.rater_categories.RaterView`, or, where `statements` says so,
+        `twintrack.calibration.statements.VesselStatement`.
+    fraction_over : tuple of float or None
+        Fraction of raters whose contact angle exceeds each of `twintrack.calibration.statements.ANGLES_DEG`.
+    statements : str
+        "calibrated" or "map": what the fractions of raters are.
+    p_contact_interval, p_encased_interval, expected_angle_deg_interval : tuple of float or None
+        Over the choice of the calibration cases; None unless calibrated.
+    score_levels : tuple of float or None
+        Highest level of the score at which the angle exceeds each of `ANGLES_DEG`; None where no score was measured.
+    score_gap_mm : float or None
+        See `twintrack.invasion.score_levels.ScoreLevels`.
     level_contact, level_encased : float or None
         Largest level of the map at which there is contact, and more than 180 degrees of it.
     near_180 : bool or None
         Whether 180 degrees lie within the measurement's own error of the angle at level 0.5; None if not known.
     category : Category or None
-        At probability level 0.5.
+        The median rater's; the map's at level 0.5.
     worst : WorstSection or None
         None without any contact.
     reason : str or None
@@ -123,12 +150,23 @@ class VesselInvasion:
     coverage: float | None = None
     notes: tuple[str, ...] = ()
     member_range: MemberRange | None = None
+    statements: str = MAP
+    angle_median_deg: float | None = None
+    fraction_over: tuple[float, ...] | None = None
+    p_contact_interval: tuple[float, float] | None = None
+    p_encased_interval: tuple[float, float] | None = None
+    expected_angle_deg_interval: tuple[float, float] | None = None
+    score_levels: tuple[float, ...] | None = None
+    score_gap_mm: float | None = None
     wall: VesselWall | None = field(default=None, repr=False, compare=False)
 
     @property
     def worst_position_lps_mm(self) -> tuple[float, float, float] | None:
         """Middle of the vessel in the worst section, in LPS patient coordinates."""
         return None if self.worst is None else self.worst.position_lps_mm
+
+    def _score_level(self, angle_deg: int) -> float | None:
+        return None if self.score_levels is None else self.score_levels[ANGLES_DEG.index(angle_deg)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the vessel's part of ``invasion.json``."""
@@ -143,13 +181,23 @@ class VesselInvasion:
                 "more": list(self.angle_half_voxel_deg[1]),
             },
             "gap_mm": list(self.gap_mm),
+            "statements": self.statements,
             "expected_angle_deg": self.expected_angle_deg,
+            "expected_angle_deg_interval": _listed(self.expected_angle_deg_interval),
+            "angle_median_deg": self.angle_median_deg,
             "angle_p10_deg": self.angle_p10_deg,
             "angle_p90_deg": self.angle_p90_deg,
             "p_contact": self.p_contact,
+            "p_contact_interval": _listed(self.p_contact_interval),
             "p_encased": self.p_encased,
+            "p_encased_interval": _listed(self.p_encased_interval),
+            "fraction_over": _listed(self.fraction_over),
             "level_contact": self.level_contact,
             "level_encased": self.level_encased,
+            "score_level_contact": self._score_level(0),
+            "score_level_encased": self._score_level(180),
+            "score_levels": _listed(self.score_levels),
+            "score_gap_mm": self.score_gap_mm,
             "near_180": self.near_180,
             "category": None if self.category is None else self.category.value,
             "category_probability": self.category_probability,
@@ -180,6 +228,14 @@ class InvasionResult:
         The anatomic contact pattern of all vessels.
     warnings : tuple of str
         What was done to the input.
+    statements : str
+        "calibrated" or "map": what the fractions of raters are.
+    statements_note : str
+        The same in a sentence, with the reason or the calibration cases.
+    calibration : mapping or None
+        Of calibrated statements: ``cases``, ``raters``, ``family`` and ``interval_level``.
+    networks_sha256, vessel_source : str or None
+        What the levels of the score hold for; None where no score was measured.
     """
 
     thresholds: tuple[float, ...]
@@ -187,19 +243,33 @@ class InvasionResult:
     vessels: dict[str, VesselInvasion]
     resectability: ContactPattern
     warnings: tuple[str, ...] = ()
+    statements: str = MAP
+    statements_note: str = NOT_CALIBRATED
+    calibration: Mapping[str, Any] | None = None
+    networks_sha256: str | None = None
+    vessel_source: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``invasion.json``: plain numbers, strings, lists and dicts."""
         vessels = {name: {"title": vessel_title(name)} | vessel.to_json() for name, vessel in self.vessels.items()}
         return {
             "schema": SCHEMA,
-            "statements": STATEMENTS,
+            "statements": self.statements,
+            "statements_note": self.statements_note,
+            "calibration": None if self.calibration is None else dict(self.calibration),
+            "networks_sha256": self.networks_sha256,
+            "vessel_source": self.vessel_source,
+            "fraction_angles_deg": list(ANGLES_DEG),
             "thresholds": list(self.thresholds),
             "contact_mm": self.contact_mm,
             "vessels": vessels,
             "resectability": self.resectability.to_json(),
             "warnings": list(self.warnings),
         }
+
+
+def _listed(values: Sequence[float] | None) -> list[float] | None:
+    return None if values is None else [round(value, 5) for value in values]
 
 
 def write_invasion_csv(content: Mapping[str, Any], path: str | Path) -> None:
@@ -254,4 +324,7 @@ def _row(name: str, vessel: Mapping[str, Any], half: int | None) -> dict[str, st
         "gap_mm_at_0.5": at_half("gap_mm"),
         "coverage": text("coverage", 3),
         "near_180": str(vessel["near_180"]).lower() if isinstance(vessel.get("near_180"), bool) else "",
+        "statements": vessel.get("statements") or "",
+        "level_contact": text("level_contact", 3),
+        "level_encased": text("level_encased", 3),
     }

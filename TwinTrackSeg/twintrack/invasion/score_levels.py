@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.calibration.statements.table import ANGLES_DEG
 from twintrack.errors import InputError
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.plane_contact import Box
@@ -25,10 +26,10 @@ from twintrack.invasion.wall_pieces import MeasuredVessel, measure_wall
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Volume
 
-__all__ = ["ANGLES_DEG", "LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "score_levels"]
+__all__ = ["LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "score_levels"]
 
-ANGLES_DEG = tuple(range(0, 360, 5))
-"""The contact angles whose levels are kept, in degrees."""
+FAR_FROM_MM = (3.0, 10.0)
+"""Distances that part vessels without contact at any level."""
 
 LOWEST_LEVEL = FLOOR
 """Scores below this are not read: where contact is nowhere at this level, the distance from tumour is told instead."""
@@ -56,6 +57,12 @@ class ScoreLevels:
     gap_mm: float | None
     hidden: bool
     wall: VesselWall
+
+    @property
+    def far(self) -> int:
+        """How far a vessel without contact is from the lowest score: 0 up to 3 mm, 1 up to 10 mm, 2 beyond."""
+        gap_mm = FAR_MM if self.gap_mm is None else self.gap_mm
+        return sum(gap_mm > limit for limit in FAR_FROM_MM)
 
 
 @dataclass(frozen=True)
@@ -173,9 +180,3 @@ def _walls(
             continue
         mask = of_values(vessels.array[part.box], part.values)
         yield part, mask, part.box, measure_wall(field, mask, part.box, contact_mm, floor, ends=part.ends)
-
-
-def far_class(gap_mm: float | None) -> int:
-    """Tell how far a vessel without contact is from the lowest score: 0 up to 3 mm, 1 up to 10 mm, 2 beyond."""
-    gap_mm = FAR_MM if gap_mm is None else gap_mm
-    return 0 if gap_mm <= 3.0 else 1 if gap_mm <= 10.0 else 2

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from twintrack.bundle.model_bundle import SCHEMA, Bundle
+from twintrack.bundle.fingerprint import networks_sha256
+from twintrack.bundle.model_bundle import SCHEMA, STAGES, Bundle
 from twintrack.errors import BundleError, InputError, OutputError
 from twintrack.studies.make_bundle.card import BundleCard
 from twintrack.studies.make_bundle.nnunet_results import StageModel, StageSource, take_over
@@ -132,7 +133,13 @@ def _stage_entries(sources: Mapping[str, StageSource], models: Mapping[str, Stag
 def _write_manifest(draft: Path, entries: Mapping[str, Any]) -> None:
     files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
     hashes = {path.relative_to(draft).as_posix(): file_sha256(path) for path in files}
-    document = {"schema": SCHEMA, **entries, "files": hashes}
+    networks = networks_sha256(
+        files=hashes,
+        folds={stage: entries[stage]["folds"] for stage in STAGES},
+        configurations=entries["configuration"],
+        **{name: entries[name] for name in ("tumor_labels", "vessel_labels", "pooling", "mirroring")},
+    )
+    document = {"schema": SCHEMA, **entries, "networks_sha256": networks, "files": hashes}
     (draft / "bundle.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,290 @@
+"""Fitting statements: families compared by leaving out cases, the band by resampling them.
+
+References
+----------
+Gneiting, Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", JASA 102(477), 2007,
+doi:10.1198/016214506000001437 (CRPS as the integral of Brier scores). Hastie, Tibshirani, Friedman, "The Elements of
+Statistical Learning", 2nd edition, section 7.10 (one standard error).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.calibration.statements.families import FAMILIES, Family, NumberFamily, VesselRows
+from twintrack.calibration.statements.monotone import FEWEST_IN_BLOCK, logistic, logit
+from twintrack.calibration.statements.statements import FAR_CLASSES, Fitted, LevelMap, Statements
+from twintrack.calibration.statements.table import StatementTable
+from twintrack.labels import JOINT_VEIN
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress
+
+__all__ = ["FEWEST_INFORMATIVE", "INFORMATIVE_LEVEL", "compare_families", "fit_statements", "lacking_cases"]
+
+FEWEST_INFORMATIVE = 10
+"""Cases with a vessel near tumour below which no statements are fitted."""
+
+FEWEST_FOR_TABLES = 25
+"""Below this number the families of a few numbers are the only ones."""
+
+INFORMATIVE_LEVEL = 0.05
+"""A case is informative if some vessel's level of contact is above this."""
+
+FOLDS = 10
+RESAMPLES = 100
+
+OTHER_PRIOR = (0.0, 1.5)
+OTHER_RIDGE = 0.02
+"""What the map of a further statement shrinks to, and how much."""
+
+FAR_PRIOR = (0.05, 0.01, 0.002)
+"""Fractions of raters with contact where the score shows none, before any case: worth one case each."""
+
+Reals = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Cases:
+    """A table as arrays.
+
+    Attributes
+    ----------
+    rows : VesselRows
+        Vessels with contact at some level.
+    far : tuple of numpy.ndarray
+        Case, class and fraction of raters with contact of the others.
+    others : mapping of str to tuple of numpy.ndarray
+        Case, level, fraction and weight by the kind of statement.
+    count : int
+        Number of cases.
+    """
+
+    rows: VesselRows
+    far: tuple[NDArray[np.int64], NDArray[np.int64], Reals]
+    others: Mapping[str, tuple[NDArray[np.int64], Reals, Reals, Reals]]
+    count: int
+
+
+def lacking_cases(table: StatementTable) -> str | None:
+    """Say why no statements can be fitted on a table; None if they can."""
+    informative = _informative(table)
+    if informative >= FEWEST_INFORMATIVE:
+        return None
+    return (
+        f"only {informative} of {len(table.cases)} cases have a vessel near tumour; statements about vessels need "
+        f"{FEWEST_INFORMATIVE}"
+    )
+
+
+def fit_statements(
+    table: StatementTable,
+    *,
+    prior: Statements | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    rater_names: tuple[str, ...] = (),
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> Statements | None:
+    """Fit statements on a table of cases.
+
+    Parameters
+    ----------
+    table : StatementTable
+        Levels and counts.
+    prior : Statements, optional
+        Shipped statements of the same networks, to which a site's own fit shrinks.
+    resamples, seed
+        Resamples of the cases for the intervals; 0 for none.
+    rater_names : tuple of str
+        Recorded.
+    progress, cancel
+        Called, and checked, for every fit.
+
+    Returns
+    -------
+    Statements or None
+        None if there are too few cases: see `lacking_cases`.
+    """
+    if lacking_cases(table) is not None:
+        return None
+    cases, informative = _as_arrays(table), _informative(table)
+    compared = compare_families(table, prior=prior, cancel=cancel)
+    family = _chosen(compared)
+    shrink_to = prior.fitted if prior is not None and isinstance(prior.fitted.family, family) else None
+    fitted = _fit(cases, family, shrink_to, np.ones(cases.count))
+    drawn: list[Fitted] = []
+    random = np.random.default_rng(seed)
+    for number in range(resamples):
+        if cancel is not None:
+            cancel.check()
+        progress(number / resamples, "resampling the calibration cases of the statements")
+        weight = random.multinomial(cases.count, np.full(cases.count, 1 / cases.count)).astype(float)
+        drawn.append(_fit(cases, family, shrink_to, weight))
+    most = max(vessel.raters for case in table.cases.values() for vessel in case.vessels.values())
+    return Statements(
+        key=table.key,
+        cases=cases.count,
+        informative=informative,
+        raters=most,
+        fitted=fitted,
+        highest=float(cases.rows.levels[:, 0].max()),
+        resampled=tuple(drawn),
+        compared={name: (loss, error) for name, (loss, error, _) in compared.items()},
+        rater_names=rater_names,
+        warnings=_warnings(cases, informative),
+    )
+
+
+def compare_families(
+    table: StatementTable,
+    *,
+    prior: Statements | None = None,
+    families: Sequence[type[Family]] = FAMILIES,
+    folds: int = FOLDS,
+    cancel: CancelToken | None = None,
+) -> dict[str, tuple[float, float, type[Family]]]:
+    """Return the held-out loss of each family, and the standard error of its difference to the least one.
+
+    The loss is the CRPS of the angle over 360 degrees plus the Brier scores at 0 and 180 degrees, a mean over cases.
+    """
+    cases = _as_arrays(table)
+    if _informative(table) < FEWEST_FOR_TABLES:
+        families = [family for family in families if issubclass(family, NumberFamily)]
+    fold = np.random.default_rng(0).permutation(cases.count) % min(folds, cases.count)
+    losses: dict[str, Reals] = {}
+    for family in families:
+        total = np.zeros(cases.count)
+        shrink_to = prior.fitted.family if prior is not None and isinstance(prior.fitted.family, family) else None
+        for number in np.unique(fold):
+            if cancel is not None:
+                cancel.check()
+            held = np.isin(cases.rows.case, np.flatnonzero(fold == number))
+            fit = family.fit(cases.rows.some(~held), shrink_to)
+            left = cases.rows.some(held)
+            np.add.at(total, left.case, left.losses(fit.fractions(left.levels)))
+        losses[family.name] = total
+    best = min(losses, key=lambda name: float(losses[name].mean()))
+    kinds = {family.name: family for family in families}
+    return {
+        name: (
+            float(loss.mean()),
+            float((loss - losses[best]).std(ddof=1) / np.sqrt(cases.count)),
+            kinds[name],
+        )
+        for name, loss in losses.items()
+    }
+
+
+def _chosen(compared: Mapping[str, tuple[float, float, type[Family]]]) -> type[Family]:
+    """Return the simplest family whose loss is within one standard error of the least."""
+    least = min(loss for loss, _, _ in compared.values())
+    return next(family for loss, error, family in compared.values() if loss <= least + error)
+
+
+def _fit(cases: _Cases, family: type[Family], prior: Fitted | None, weight: Reals) -> Fitted:
+    """Fit all maps, with a weight for each case."""
+    rows = cases.rows.weighted(cases.rows.weight * weight[cases.rows.case])
+    others = {}
+    for kind, (case, level, fraction, share) in cases.others.items():
+        own = None if prior is None else prior.others.get(kind)
+        found = _level_map(level, fraction, share * weight[case], case, own)
+        if found is not None:
+            others[kind] = found
+    return Fitted(family.fit(rows, None if prior is None else prior.family), _far(cases, weight), others)
+
+
+def _far(cases: _Cases, weight: Reals) -> tuple[float, ...]:
+    """Return the fraction with contact in each class of distance; the prior counts as one case."""
+    case, kind, fraction = cases.far
+    found = []
+    for number in range(FAR_CLASSES):
+        rows = kind == number
+        mass = weight[case[rows]]
+        found.append(float((mass @ fraction[rows] + FAR_PRIOR[number]) / (mass.sum() + 1.0)))
+    return tuple(np.minimum.accumulate(found).tolist())
+
+
+def _level_map(
+    level: Reals, fraction: Reals, weight: Reals, case: NDArray[np.int64], prior: LevelMap | None
+) -> LevelMap | None:
+    """Fit a logistic map by least squares with a ridge; None unless cases of both kinds are there."""
+    from scipy.optimize import minimize
+
+    used = weight > 0
+    most, few = (len(np.unique(case[used & side])) for side in (fraction > 0.5, fraction <= 0.5))
+    if min(most, few) < FEWEST_IN_BLOCK and prior is None:
+        return None
+    place, centre = logit(level), np.asarray(OTHER_PRIOR if prior is None else prior.numbers)
+
+    def loss(numbers: Reals) -> tuple[float, Reals]:
+        found = logistic(numbers[0] + numbers[1] * place)
+        off, pull = found - fraction, numbers - centre
+        slope = 2 * weight * off * found * (1 - found)
+        gradient = np.array([slope.sum(), (slope * place).sum()]) + 2 * OTHER_RIDGE * pull
+        return float((weight * off**2).sum() + OTHER_RIDGE * (pull**2).sum()), gradient
+
+    found = minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=[(-30.0, 30.0), (0.05, 12.0)])
+    return LevelMap((float(found.x[0]), float(found.x[1])))
+
+
+def _as_arrays(table: StatementTable) -> _Cases:
+    """Return a table as arrays; portal vein and SMV together are left out, as each of them is there already."""
+    levels, fractions, place, weight = [], [], [], []
+    far: list[tuple[int, int, float]] = []
+    others: dict[str, list[tuple[int, float, float, float]]] = {}
+    for number, case in enumerate(table.cases.values()):
+        vessels = [vessel for name, vessel in case.vessels.items() if name != JOINT_VEIN]
+        for vessel in vessels:
+            counts = np.asarray(vessel.counts) / vessel.raters
+            if vessel.levels[0] > 0:
+                levels.append(vessel.levels)
+                fractions.append(counts)
+                place.append(number)
+                weight.append(1 / len(vessels))
+            else:
+                far.append((number, vessel.far, float(counts[0])))
+        for kind, entries in case.others.items():
+            entered = others.setdefault(kind, [])
+            entered += [(number, one.level, one.count / one.raters, 1 / len(entries)) for one in entries]
+    rows = VesselRows(
+        np.asarray(levels, dtype=float).reshape(len(levels), -1),
+        np.asarray(fractions, dtype=float).reshape(len(levels), -1),
+        np.asarray(place, dtype=np.int64),
+        np.asarray(weight, dtype=float),
+    )
+    columns = {
+        kind: (np.array([entry[0] for entry in entries], dtype=np.int64), *np.array(entries, dtype=float).T[1:])
+        for kind, entries in others.items()
+        if entries
+    }
+    return _Cases(rows, _far_columns(far), columns, len(table.cases))  # type: ignore[arg-type]
+
+
+def _far_columns(far: list[tuple[int, int, float]]) -> tuple[NDArray[np.int64], NDArray[np.int64], Reals]:
+    columns = np.array(far, dtype=float).reshape(-1, 3)
+    return columns[:, 0].astype(np.int64), columns[:, 1].astype(np.int64), columns[:, 2]
+
+
+def _informative(table: StatementTable) -> int:
+    return sum(
+        any(vessel.levels[0] > INFORMATIVE_LEVEL for vessel in case.vessels.values()) for case in table.cases.values()
+    )
+
+
+def _warnings(cases: _Cases, informative: int) -> tuple[str, ...]:
+    """Say why statements may not be trusted."""
+    found = []
+    if informative < FEWEST_FOR_TABLES:
+        found.append(
+            f"statements fitted on {informative} cases with a vessel near tumour; {FEWEST_FOR_TABLES} are advised"
+        )
+    contact, encased = (cases.rows.fractions[:, column] for column in (0, len(cases.rows.fractions[0]) // 2))
+    for what, column in (("contact with", contact), ("more than 180 degrees of", encased)):
+        seen = len(np.unique(cases.rows.case[column > 0.5]))
+        if seen < FEWEST_IN_BLOCK:
+            found.append(f"most raters see {what} a vessel in {seen} calibration cases only")
+    return tuple(found)
