@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
     from twintrack.inference import EnsembleResult, NetworkStore, Roi
-    from twintrack.invasion import InvasionResult
+    from twintrack.invasion import InvasionResult, ScoreLevels
+    from twintrack.invasion.result_statements import ResultStatements
 
 __all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
 
@@ -62,6 +63,10 @@ class Segmentation:
         The ROI's box on the input's grid, (x, y, z) voxel index, end exclusive.
     volumes, lesions
         Readouts at the working threshold.
+    statements : ResultStatements
+        What is said of readers beside the vessels: whether there is tumour, and how much.
+    levels : dict of str to ScoreLevels or None
+        What the score says of each vessel: see `twintrack.invasion.score_levels`.
     invasion : InvasionResult, optional
         Vessel readouts; none when no vessel is known.
     calibrator : Calibrator, optional
@@ -89,6 +94,8 @@ class Segmentation:
     roi_stop: tuple[int, int, int]
     volumes: VolumeReadout
     lesions: tuple[Lesion, ...]
+    statements: ResultStatements
+    levels: dict[str, ScoreLevels | None]
     invasion: InvasionResult | None
     calibrator: Calibrator | None
     expected_volume_ml: tuple[float, float] | None
@@ -134,8 +141,10 @@ def segment(
     Cancelled
         If `cancel` was triggered.
     """
+    from twintrack.calibration.statements import StatementKey
     from twintrack.inference import SKIP_BELOW, NetworkStore, score_ensemble
-    from twintrack.invasion import with_member_range
+    from twintrack.invasion import score_levels, with_member_range, with_statements
+    from twintrack.invasion.result_statements import result_statements
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
@@ -168,19 +177,30 @@ def segment(
         invasion = _measure_vessels(
             probability, searched, vessels, names, settings, bundle, progress=first, cancel=cancel
         )
-        if invasion is not None:
+        score = found.score_volume(turned.geometry)
+        levels: dict[str, ScoreLevels | None] = {}
+        if invasion is not None and vessels is not None:
             given = None if given_vessels is None else vessels
-            members = _members(found, calibrator, turned, given, part(report, 0.4, 1.0))
+            members = _members(found, calibrator, turned, given, part(report, 0.4, 0.9))
             invasion = with_member_range(invasion, members, names, searched=searched, cancel=cancel)
+            report(0.9, "measuring the levels of the score")
+            contact_mm = invasion.contact_mm
+            levels = score_levels(score, vessels, names, contact_mm=contact_mm, searched=searched, cancel=cancel)
+            key = StatementKey(bundle.networks_sha256, "predicted" if given is None else "given", contact_mm)
+            invasion = with_statements(invasion, levels, None if calibrator is None else calibrator.statements, key)
         map_on_grid = probability.restored_to(ct.geometry)
         whole = None if predicted[0] is None else predicted[0].restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, (whole, predicted[1]), ct, settings)
         suitability = assess(turned, bundle, vessels, names, disagreement_ml=found.disagreement_ml)
     cancel.check()
     start, stop = _box_on(ct, turned, roi)
+    score_on_grid = score.restored_to(ct.geometry)
+    statements = result_statements(
+        score_on_grid, bundle.networks_sha256, None if calibrator is None else calibrator.statements
+    )
     return Segmentation(
         probability=map_on_grid,
-        score=found.score_volume(turned.geometry).restored_to(ct.geometry),
+        score=score_on_grid,
         labels=labels,
         label_names=label_names,
         vessels=whole,
@@ -188,7 +208,9 @@ def segment(
         roi_start=start,
         roi_stop=stop,
         volumes=read_volumes(map_on_grid, settings.threshold),
-        lesions=find_lesions(map_on_grid, settings.threshold),
+        lesions=statements.told(find_lesions(map_on_grid, settings.threshold, score_on_grid)),
+        statements=statements,
+        levels=levels,
         invasion=invasion,
         calibrator=calibrator,
         expected_volume_ml=_expected_volume_ml(calibrator, found.score[roi.mask], turned),

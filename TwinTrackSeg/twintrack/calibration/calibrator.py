@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twintrack.calibration.band import CalibratorBand
 from twintrack.calibration.interpolation import InterpolationTable
+from twintrack.calibration.statements import Statements
 from twintrack.errors import InputError
 from twintrack.raters import checked_name
 from twintrack.volume import fractions
@@ -105,6 +106,8 @@ class Calibrator:
         How the number of bins was chosen, if it was.
     rater_names : tuple of str
         Names of the raters, in their order; empty where they are not known.
+    statements : Statements or None
+        Calibrated statements of the same cases: see `twintrack.calibration.statements`.
     """
 
     target: str
@@ -126,6 +129,7 @@ class Calibrator:
     band: CalibratorBand | None = None
     selection: BinSelection | None = None
     rater_names: tuple[str, ...] = ()
+    statements: Statements | None = None
 
     def __post_init__(self) -> None:
         _check(self)

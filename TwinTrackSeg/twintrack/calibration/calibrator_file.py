@@ -10,6 +10,7 @@ from typing import Any
 
 from twintrack.calibration.band import STEPS, CalibratorBand
 from twintrack.calibration.calibrator import BinSelection, Calibrator
+from twintrack.calibration.statements.statements_file import statements_from_json, statements_to_json
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_path
 from twintrack.system.json_file import read_json
@@ -28,7 +29,7 @@ MAX_TEXTS = 100
 
 _PLAIN = ("target", "rater", "bins", "cases", "raters", "voxels", "domain", "pooling", "manifest_sha256")
 _FIELDS = (*_PLAIN, "bins_used", "knots", "bin_counts", "versions", "warnings")
-_LATER = ("weighting", "tumour_voxels", "band", "selection", "rater_names")
+_LATER = ("weighting", "tumour_voxels", "band", "selection", "rater_names", "statements")
 
 
 def calibrator_to_json(calibrator: Calibrator) -> dict[str, Any]:
@@ -55,6 +56,7 @@ def calibrator_to_json(calibrator: Calibrator) -> dict[str, Any]:
         "warnings": list(calibrator.warnings),
         "selection": None if selection is None else _listed(asdict(selection)),
         "band": None if band is None else _listed(asdict(band)) | {"curve_steps": STEPS},
+        "statements": None if calibrator.statements is None else statements_to_json(calibrator.statements),
     }
 
 
@@ -119,6 +121,8 @@ def _later(data: Mapping[str, Any]) -> dict[str, Any]:
         found["band"] = _band(_object("band", found["band"]))
     if "rater_names" in found:
         found["rater_names"] = _texts("rater_names", found["rater_names"])
+    if "statements" in found:
+        found["statements"] = statements_from_json(found["statements"])
     if "selection" in found:
         found["selection"] = _selection(_object("selection", found["selection"]))
     return found

@@ -13,6 +13,7 @@ from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
 from twintrack.calibration.case_groups import Units, all_names, case_unit, content_key
 from twintrack.calibration.count_voxels import checked_mask, count_voxels
 from twintrack.calibration.score_axis import CELLS
+from twintrack.calibration.statements import StatementTable
 from twintrack.errors import InputError
 from twintrack.raters import MOST_RATERS, by_name, check_apart, name_order, numbered
 
@@ -67,6 +68,8 @@ class ScoreSketch:
         SHA-256 of the manifests that listed the cases.
     alike_cases : int
         Cases in which two raters marked the very same voxels, and some.
+    statements : StatementTable or None
+        What the fit of statements needs of those cases that have vessels.
     """
 
     cases: int
@@ -86,6 +89,7 @@ class ScoreSketch:
     case_keys: tuple[int, ...] = ()
     manifests: frozenset[str] = frozenset()
     alike_cases: int = 0
+    statements: StatementTable | None = None
 
     @classmethod
     def empty(cls, *, domain: str = "roi", weighting: str = "voxel") -> ScoreSketch:
@@ -213,6 +217,7 @@ class ScoreSketch:
             case_keys=self.case_keys + other.case_keys,
             manifests=self.manifests | other.manifests,
             alike_cases=self.alike_cases + other.alike_cases,
+            statements=_joined(self.statements, other.statements),
         )
 
     @property
@@ -235,6 +240,12 @@ class ScoreSketch:
         spread = np.zeros((len(names), CELLS), np.int64)
         spread[[names.index(name) for name in self.rater_names]] = table
         return spread
+
+
+def _joined(one: StatementTable | None, other: StatementTable | None) -> StatementTable | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 def _weighted(voxels: NDArray[np.int64], weight: float) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from twintrack.calibration.calibrator import DOMAINS, WEIGHTINGS
 from twintrack.calibration.case_groups import COARSE_CELLS, KEY_BITS, MASS, MOST_UNITS, Unit, Units
 from twintrack.calibration.score_axis import CELLS
 from twintrack.calibration.sketch import ScoreSketch
+from twintrack.calibration.statements import StatementTable
 from twintrack.errors import InputError
 from twintrack.raters import MOST_RATERS, check_apart, checked_name, name_order, numbered
 from twintrack.system.atomic import atomic_path
@@ -29,6 +30,9 @@ __all__ = ["load_sketch", "save_sketch"]
 
 SCHEMA = 1
 """Version of the layout; cells are part of it, so that a change of `CELLS` or `COARSE_CELLS` raises it."""
+
+MOST_STATEMENTS = 2048 * 12_000
+"""Characters of the table of statements: about 7,000 a case."""
 
 MOST_CASES = 1_000_000
 """Cases of a sketch."""
@@ -57,6 +61,7 @@ _MOST_BYTES = {
     "case_keys": 8 * MOST_CASES,
     "unit_keys": 8 * MOST_UNITS,
     "unit_sums": 8 * MOST_UNITS * (2 + 2 * MOST_RATERS) * COARSE_CELLS,
+    "statements": 4 * MOST_STATEMENTS,
 }
 """Largest size of each array."""
 
@@ -112,6 +117,8 @@ def save_sketch(sketch: ScoreSketch, path: str | Path, *, inputs: Inputs = (), o
         "unit_keys": np.array(units, np.uint64),
         "unit_sums": sketch.units.table(sketch.rater_names),
     }
+    if sketch.statements is not None:
+        arrays["statements"] = np.array(sketch.statements.to_text())
     with atomic_path(path, inputs=inputs, overwrite=overwrite) as partial, partial.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 
@@ -190,6 +197,7 @@ def _sketch(stored: dict[str, NDArray[Any]]) -> ScoreSketch:
         units=_units(stored, _whole(about, "unit_bits"), names),
         rater_names=names,
         alike_cases=_whole({"alike_cases": 0} | about, "alike_cases"),
+        statements=StatementTable.from_text(str(stored["statements"])) if "statements" in stored else None,
         **tables,
     )
     _check_sums(sketch)

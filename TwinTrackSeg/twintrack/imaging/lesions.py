@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,16 +54,23 @@ class Lesion:
         Centre of its voxels in LPS mm.
     max_probability : float
         Largest expected fraction of raters in it.
+    score_level : float or None
+        Largest score in it, where the score was given.
+    p_found : float or None
+        Calibrated fraction of raters who mark it; None where there is no such statement.
     """
 
     volume_ml: float
     longest_diameter_mm: float
     centroid_lps_mm: tuple[float, float, float]
     max_probability: float
+    score_level: float | None = None
+    p_found: float | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the lesion as JSON values."""
-        return {**asdict(self), "centroid_lps_mm": list(self.centroid_lps_mm)}
+        """Return the lesion as JSON values, without those that are not known."""
+        known = {name: value for name, value in asdict(self).items() if value is not None}
+        return {**known, "centroid_lps_mm": list(self.centroid_lps_mm)}
 
 
 def read_volumes(probability: Volume, threshold: float) -> VolumeReadout:
@@ -80,8 +87,11 @@ def read_volumes(probability: Volume, threshold: float) -> VolumeReadout:
     return VolumeReadout(float(p.sum(dtype=np.float64) * voxel_ml), at(threshold), at(0.9), at(0.1))
 
 
-def find_lesions(probability: Volume, threshold: float) -> tuple[Lesion, ...]:
-    """Return the connected parts (26 neighbours) of the map at or above `threshold`, largest first."""
+def find_lesions(probability: Volume, threshold: float, score: Volume | None = None) -> tuple[Lesion, ...]:
+    """Return the connected parts (26 neighbours) of the map at or above `threshold`, largest first.
+
+    With the `score` on the same grid they know the largest score in them.
+    """
     from scipy.ndimage import find_objects, label
 
     tumour = probability.array >= np.float32(threshold)
@@ -90,7 +100,9 @@ def find_lesions(probability: Volume, threshold: float) -> tuple[Lesion, ...]:
     for number, box in enumerate(find_objects(parts, count), start=1):
         inside = parts[box] == number
         if np.count_nonzero(inside) * probability.geometry.voxel_ml >= SMALLEST_LESION_ML:
-            lesions.append(_measure(probability, box, inside))
+            lesion = _measure(probability, box, inside)
+            level = None if score is None else float(score.array[box][inside].max())
+            lesions.append(replace(lesion, score_level=level))
     return tuple(sorted(lesions, key=lambda lesion: -lesion.volume_ml))
 
 

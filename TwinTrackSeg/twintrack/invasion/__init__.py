@@ -10,6 +10,8 @@ from twintrack.invasion.member_range import with_member_range
 from twintrack.invasion.rater_categories import Category
 from twintrack.invasion.resectability import DEFAULT_RULES, ContactPattern, check_rules, rule_names
 from twintrack.invasion.result import InvasionResult, MemberRange, VesselInvasion, write_invasion_csv
+from twintrack.invasion.score_levels import RaterContact, ScoreLevels, rater_contact, score_levels
+from twintrack.invasion.statements import with_statements
 from twintrack.invasion.wall import VesselWall
 
 __all__ = [
@@ -20,11 +22,16 @@ __all__ = [
     "ContactPattern",
     "InvasionResult",
     "MemberRange",
+    "RaterContact",
+    "ScoreLevels",
     "VesselInvasion",
     "VesselWall",
     "check_rules",
     "measure_invasion",
+    "rater_contact",
     "rule_names",
+    "score_levels",
     "with_member_range",
+    "with_statements",
     "write_invasion_csv",
 ]

@@ -16,7 +16,7 @@ from twintrack.invasion.score_levels import ScoreLevels
 
 __all__ = ["NO_STATEMENTS", "pattern_kind", "read_from_map", "why_not", "with_statements"]
 
-NO_STATEMENTS = "the calibrator holds no statements"
+NO_STATEMENTS = "there are no calibrated statements for these networks"
 
 
 def pattern_kind(rules: str, pattern: str) -> str:

@@ -238,6 +238,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         | {"vessels": settings.vessels is not None, "calibrator": bool(settings.calibrator)},
         "volume_ml": found.volumes.to_json(),
         "expected_volume_ml": _interval(found),
+        "statements": found.statements.to_json(),
         "lesions": [lesion.to_json() for lesion in found.lesions],
         "labels": found.label_names,
         "vessel_values": None if found.vessels is None else found.vessel_names,

@@ -19,25 +19,40 @@ from twintrack.io.manifest import ManifestInputs, ManifestRow, ManifestRows, rea
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.raters import same_voxels, same_voxels_warning
+from twintrack.studies.statement_rows import (
+    Scored,
+    StatementOptions,
+    scored_by_bundle,
+    scored_from_file,
+    statements_of_row,
+)
 from twintrack.system.atomic import atomic_path, check_output_files
 from twintrack.system.json_file import read_json
 from twintrack.system.paths import file_sha256
 from twintrack.volume import Volume, fractions
 
 if TYPE_CHECKING:
+    from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator, ScoreSketch
+    from twintrack.calibration.statements import Statements
     from twintrack.inference.loaded_model import LoadedModel
+    from twintrack.settings import SegmentSettings
     from twintrack.studies.map_cases import MapCases
 
 __all__ = ["apply_to_file", "calibration_inputs", "fit_sketch", "sketch_cases", "sketch_rows"]
 
 _log = logging.getLogger(__name__)
 
-Scorer = Callable[[ManifestRow, Progress, CancelToken], Volume]
+Scorer = Callable[[ManifestRow, Progress, CancelToken], Scored]
 """Gives the pooled score of a row."""
 
 ONE_FILE_ENDINGS = (".nii", ".nii.gz", ".nrrd", ".mha")
 """Endings of volume files that keep their voxels with the header."""
+
+MOST_RESAMPLES = 100
+"""Resamples of the cases for the intervals of statements; each is kept."""
+
+VESSEL_COLUMNS = ("vessels", "predicted_vessels")
 
 FEWEST_CASES = 2
 """One case says nothing about the next."""
@@ -51,11 +66,22 @@ RESULT = "result.json"
 """Names in a result folder: the map, the score (with ``--keep-score``), and where it is said what the map is."""
 
 
+class NoStatements(NamedTuple):
+    """A case with reference vessels of which no levels could be measured."""
+
+    case: str
+    reason: str
+
+
 class AlikeRaters(NamedTuple):
     """Two raters who marked the very same voxels of a case."""
 
     case: str
     raters: tuple[str, str]
+
+
+Told = AlikeRaters | NoStatements | str
+"""What must be known of a case."""
 
 
 def calibration_inputs(sources: Sequence[str | Path], bundle_path: str | Path | None) -> ManifestInputs:
@@ -78,6 +104,7 @@ def sketch_cases(
     domain: str = "roi",
     weighting: str = "voxel",
     device: str = "auto",
+    statements: StatementOptions | None = None,
     map_cases: MapCases | None = None,
     warn: Callable[[str], None] = _log.warning,
     progress: Progress = no_progress,
@@ -96,6 +123,8 @@ def sketch_cases(
         As in `twintrack.calibration.ScoreSketch`.
     device : str
         Where the bundle's networks run.
+    statements : StatementOptions, optional
+        How statements are measured of rows with reference ``vessels``.
     map_cases : MapCases
         Shares the cases out; by default one after the other in this process.
     warn : callable
@@ -109,6 +138,7 @@ def sketch_cases(
     from twintrack.calibration import ScoreSketch, load_sketch
 
     cancel = cancel or CancelToken()
+    options = statements or StatementOptions()
     sketch = ScoreSketch.empty(domain=domain, weighting=weighting)
     manifests = [path for path in map(Path, sources) if path.suffix.lower() != ".npz"]
     for path in map(Path, sources):
@@ -118,15 +148,22 @@ def sketch_cases(
                 sketch = sketch + stored
     studies = [_rows(manifest, bundle_path) for manifest in manifests]
     cases, done = sum(map(len, studies)), 0
-    alike: list[AlikeRaters | str] = []
-    with _scorer(bundle_path if studies and map_cases is None else None, device) as score_of:
+    alike: list[Told] = []
+    with _scorer(bundle_path if studies and map_cases is None else None, device, options) as score_of:
         for rows in studies:
             share = part(progress, done / cases, (done + len(rows)) / cases)
             if map_cases is None:
-                _add_rows(sketch, rows, score_of, alike, share, cancel)
+                _add_rows(sketch, rows, score_of, options, alike, share, cancel)
             else:
                 bundle = None if bundle_path is None else str(Path(bundle_path).expanduser().absolute())
-                work = partial(sketch_rows, bundle_path=bundle, domain=domain, weighting=weighting, device=device)
+                work = partial(
+                    sketch_rows,
+                    bundle_path=bundle,
+                    domain=domain,
+                    weighting=weighting,
+                    device=device,
+                    statements=options,
+                )
                 sketch = sketch + map_cases(work, rows, share, cancel, alike.extend)
             done += len(rows)
     _warn_of(alike, warn)
@@ -134,7 +171,7 @@ def sketch_cases(
     return replace(sketch, manifests=sketch.manifests | digests)
 
 
-def _warn_of(found: Sequence[AlikeRaters | str], warn: Callable[[str], None]) -> None:
+def _warn_of(found: Sequence[Told], warn: Callable[[str], None]) -> None:
     """Warn of what was done to masks, and of each pair of raters once."""
     by_pair: dict[tuple[str, str], list[str]] = {}
     notes = [told for told in found if isinstance(told, str)]
@@ -142,7 +179,14 @@ def _warn_of(found: Sequence[AlikeRaters | str], warn: Callable[[str], None]) ->
         warn(note)
     if len(notes) > MOST_NAMED:
         warn(f"{len(notes) - MOST_NAMED} more masks were brought to the grid of their case")
-    for alike in (told for told in found if not isinstance(told, str)):
+    reasons: dict[str, list[str]] = {}
+    for told in found:
+        if isinstance(told, NoStatements):
+            reasons.setdefault(told.reason, []).append(told.case)
+    for reason, cases in reasons.items():
+        more = f" and {len(cases) - MOST_NAMED} more" if len(cases) > MOST_NAMED else ""
+        warn(f"no statements are calibrated on {', '.join(cases[:MOST_NAMED])}{more}: {reason}")
+    for alike in (told for told in found if isinstance(told, AlikeRaters)):
         by_pair.setdefault(alike.raters, []).append(alike.case)
     for (one, other), cases in islice(by_pair.items(), MOST_NAMED):
         more = f" and {len(cases) - MOST_NAMED} more" if len(cases) > MOST_NAMED else ""
@@ -153,7 +197,8 @@ def _add_rows(
     sketch: ScoreSketch,
     rows: ManifestRows,
     score_of: Scorer,
-    alike: list[AlikeRaters | str],
+    options: StatementOptions,
+    alike: list[Told],
     progress: Progress,
     cancel: CancelToken,
 ) -> None:
@@ -162,20 +207,26 @@ def _add_rows(
         cancel.check()
         step = part(progress, number / len(rows), (number + 1) / len(rows))
         step(0.0, f"reading {row.case}")
-        alike += _add(sketch, row, score_of(row, step, cancel))
+        alike += _add(sketch, row, score_of(row, step, cancel), options)
 
 
 def sketch_rows(
-    rows: Sequence[ManifestRow], *, bundle_path: str | Path | None, domain: str, weighting: str, device: str
-) -> tuple[list[AlikeRaters | str], ScoreSketch]:
+    rows: Sequence[ManifestRow],
+    *,
+    bundle_path: str | Path | None,
+    domain: str,
+    weighting: str,
+    device: str,
+    statements: StatementOptions,
+) -> tuple[list[Told], ScoreSketch]:
     """Add up the sketches of some rows; the networks stay in the process for the next ones. See `sketch_cases`."""
     from twintrack.calibration import ScoreSketch
 
-    alike: list[AlikeRaters | str] = []
+    alike: list[Told] = []
     sketch = ScoreSketch.empty(domain=domain, weighting=weighting)
-    with _scorer(bundle_path, device, keep=True) as score_of:
+    with _scorer(bundle_path, device, statements, keep=True) as score_of:
         for row in rows:
-            alike += _add(sketch, row, score_of(row, no_progress, CancelToken()))
+            alike += _add(sketch, row, score_of(row, no_progress, CancelToken()), statements)
     return alike, sketch
 
 
@@ -187,6 +238,7 @@ def fit_sketch(
     bins: int | None = 250,
     resamples: int = 1000,
     seed: int = 0,
+    prior: Statements | None = None,
     where: str = "the sketch",
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -203,6 +255,8 @@ def fit_sketch(
         Number of bins; None chooses it by leave-case-out cross-validation.
     resamples, seed
         As in `twintrack.calibration.bootstrap_band`; without resamples there is no band.
+    prior : Statements, optional
+        A bundle's own statements, to which those of a site shrink; those of other networks are not used.
     where : str
         Where the cases come from, for messages.
 
@@ -215,7 +269,7 @@ def fit_sketch(
 
     if sketch.cases < FEWEST_CASES:
         raise InputError(f"{where}: holds {sketch.cases} case; a calibrator needs at least {FEWEST_CASES}")
-    choosing, resampling = part(progress, 0.0, 0.5), part(progress, 0.5, 1.0)
+    choosing, resampling = part(progress, 0.0, 0.5), part(progress, 0.5, 0.9)
     with _named(where):
         selection = None
         if bins is None:
@@ -234,7 +288,44 @@ def fit_sketch(
                 progress=resampling,
                 cancel=cancel,
             )
-    return replace(calibrator, selection=selection, band=band)
+        statements, lacking = _statements(sketch, prior, resamples, seed, part(progress, 0.9, 1.0), cancel)
+    return replace(
+        calibrator,
+        selection=selection,
+        band=band,
+        statements=statements,
+        warnings=(*calibrator.warnings, *lacking, *(() if statements is None else statements.warnings)),
+    )
+
+
+def _statements(
+    sketch: ScoreSketch,
+    prior: Statements | None,
+    resamples: int,
+    seed: int,
+    progress: Progress,
+    cancel: CancelToken | None,
+) -> tuple[Statements | None, tuple[str, ...]]:
+    """Fit the statements of the cases that have vessels; or say why there are none."""
+    from twintrack.calibration.statements import fit_statements, lacking_cases
+
+    table = sketch.statements
+    if table is None:
+        return None, ()
+    lacking = lacking_cases(table)
+    if lacking is not None:
+        return None, (lacking,)
+    fitting = prior if prior is not None and prior.key.differs_from(table.key) is None else None
+    found = fit_statements(
+        table,
+        prior=fitting,
+        resamples=min(resamples, MOST_RESAMPLES),
+        seed=seed,
+        rater_names=sketch.rater_names,
+        progress=progress,
+        cancel=cancel,
+    )
+    return found, ()
 
 
 def apply_to_file(
@@ -266,7 +357,9 @@ def apply_to_file(
 
 
 def _rows(manifest: Path, bundle_path: str | Path | None) -> ManifestRows:
-    return scan_manifest(manifest, needs=("image",) if bundle_path else ("score",), annotated=True)
+    return scan_manifest(
+        manifest, needs=("image",) if bundle_path else ("score",), annotated=True, optional=VESSEL_COLUMNS
+    )
 
 
 @contextmanager
@@ -281,7 +374,9 @@ def _named(where: str) -> Iterator[None]:
 
 
 @contextmanager
-def _scorer(bundle_path: str | Path | None, device: str, *, keep: bool = False) -> Iterator[Scorer]:
+def _scorer(
+    bundle_path: str | Path | None, device: str, options: StatementOptions, *, keep: bool = False
+) -> Iterator[Scorer]:
     """Yield what gives the pooled score of a row: its file, or a bundle whose networks are kept for the next row.
 
     With `keep` the process keeps them for later rows too.
@@ -289,23 +384,39 @@ def _scorer(bundle_path: str | Path | None, device: str, *, keep: bool = False) 
     from twintrack.bundle.model_bundle import Bundle
 
     if bundle_path is None:
-        yield _stored_score
+        yield partial(_stored_score, options=options)
         return
     from twintrack.inference.loaded_model import LoadedModel
     from twintrack.io.ct import load_ct
     from twintrack.pipeline import segment
     from twintrack.settings import SegmentSettings
 
-    settings = SegmentSettings(calibrate=False, device=device)
+    plain = SegmentSettings(calibrate=False, device=device, contact_mm=options.contact_mm)
     with Bundle.open(bundle_path) as bundle:
-        store = (_loaded_model() if keep else LoadedModel()).store(settings)
+        store = (_loaded_model() if keep else LoadedModel()).store(plain)
 
-        def score_of(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Volume:
+        def score_of(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Scored:
+            settings = _with_vessels(plain, row, bundle, options)
             with _named(row.where):
                 ct = load_ct(row.files["image"], row.series).volume
-                return segment(ct, bundle, settings, store=store, progress=progress, cancel=cancel).score
+                found = segment(ct, bundle, settings, store=store, progress=progress, cancel=cancel)
+                return scored_by_bundle(found, bundle, given=settings.vessels is not None)
 
         yield score_of
+
+
+def _with_vessels(
+    settings: SegmentSettings, row: ManifestRow, bundle: Bundle, options: StatementOptions
+) -> SegmentSettings:
+    """Return the settings with the vessels of a row; none where the bundle predicts them, or none are needed."""
+    if "vessels" not in row.files:
+        return settings
+    if "predicted_vessels" in row.files:
+        return replace(settings, vessels=str(row.files["predicted_vessels"]), curvas_numbers=True)
+    if bundle.vessel_labels:
+        return settings
+    names = None if options.vessel_names is None else dict(options.vessel_names)
+    return replace(settings, vessels=str(row.files["vessels"]), vessel_names=names, curvas_numbers=True)
 
 
 @lru_cache(maxsize=1)
@@ -316,21 +427,34 @@ def _loaded_model() -> LoadedModel:
     return LoadedModel()
 
 
-def _stored_score(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Volume:  # noqa: ARG001
+def _stored_score(
+    row: ManifestRow,
+    progress: Progress,  # noqa: ARG001
+    cancel: CancelToken,  # noqa: ARG001
+    *,
+    options: StatementOptions,
+) -> Scored:
     """Read the score of a row."""
     path = row.files["score"]
     with _named(row.where):
         score = _read_score(path)
-    return Volume(score.array.astype(np.float32, copy=False), score.geometry)
+        return scored_from_file(row, Volume(score.array.astype(np.float32, copy=False), score.geometry), options)
 
 
-def _add(sketch: ScoreSketch, row: ManifestRow, score: Volume) -> list[AlikeRaters | str]:
+def _add(sketch: ScoreSketch, row: ManifestRow, scored: Scored, options: StatementOptions) -> list[Told]:
     """Add a case to a sketch; return the raters whose masks are the very same, and what was done to masks."""
+    score = scored.score
     with _named(row.where):
         read, notes = read_annotations(row, score.geometry)
         masks = {rater: mask.array for rater, mask in read.items()}
         sketch.add(score.array, masks)
-    return [*(AlikeRaters(row.case, pair) for pair in same_voxels(masks)), *notes]
+        # A case without any score above 0 has no key, and says nothing of levels.
+        if sketch.case_keys and len(sketch.case_keys) + sketch.blank_cases == sketch.cases:
+            table = statements_of_row(row, scored, read, sketch.case_keys[-1], options)
+            if table is not None:
+                sketch.statements = table if sketch.statements is None else sketch.statements + table
+    untold = [NoStatements(row.case, scored.reason)] if "vessels" in row.files and scored.reason is not None else []
+    return [*(AlikeRaters(row.case, pair) for pair in same_voxels(masks)), *untold, *notes]
 
 
 def _read_score(path: Path) -> Volume:

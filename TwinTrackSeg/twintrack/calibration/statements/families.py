@@ -1,14 +1,14 @@
 """The kinds of map from the levels of one vessel to the fractions of raters, for all contact angles together.
 
-Each gives, for a vessel with levels t(theta), the fraction of raters whose own contact angle exceeds theta. Which one is
-taken is decided in `twintrack.calibration.statements.fit`.
+Each gives, for a vessel with levels t(theta), the fraction of raters whose own contact angle exceeds theta. Which one
+is taken is decided in `twintrack.calibration.statements.fit`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, ClassVar
 
@@ -70,9 +70,13 @@ class VesselRows:
         """Return the loss of each vessel, weighted, for predicted fractions (n, angle)."""
         return np.asarray((self.each * (fractions - self.fractions) ** 2).sum(axis=1))
 
+    def shrunk(self, fractions: Reals, share: float) -> VesselRows:
+        """Return the vessels with their fractions mixed with others (n, angle), which weigh `share` times as much."""
+        return replace(self, fractions=(self.fractions + share * fractions) / (1 + share))
+
     def weighted(self, weight: Reals) -> VesselRows:
         """Return the same vessels with other weights."""
-        return VesselRows(self.levels, self.fractions, self.case, weight)
+        return replace(self, weight=weight)
 
     def some(self, rows: NDArray[np.bool_]) -> VesselRows:
         """Return some of the vessels."""
@@ -93,8 +97,8 @@ class Family(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, rows: VesselRows, prior: Family | None = None) -> Family:
-        """Fit the map; `prior`, of the same kind, is what it shrinks to if the kind knows shrinking."""
+    def fit(cls, rows: VesselRows) -> Family:
+        """Fit the map by least squares, with the weights of `VesselRows.each`."""
 
     @abstractmethod
     def fractions(self, levels: Reals) -> Reals:
@@ -116,7 +120,7 @@ def _falling(fractions: Reals) -> Reals:
 
 @dataclass(frozen=True)
 class NumberFamily(Family):
-    """A map given by a few numbers; they are fitted with a ridge to those of a prior."""
+    """A map given by a few numbers, fitted with a slight ridge to `PRIOR`."""
 
     numbers: tuple[float, ...]
 
@@ -125,11 +129,11 @@ class NumberFamily(Family):
     RIDGE: ClassVar[float] = 0.01
 
     @classmethod
-    def fit(cls, rows: VesselRows, prior: Family | None = None) -> Family:
+    def fit(cls, rows: VesselRows) -> Family:
         """Fit the map."""
         from scipy.optimize import minimize
 
-        centre = np.asarray(prior.numbers if isinstance(prior, cls) else cls.PRIOR)
+        centre = np.asarray(cls.PRIOR)
         inputs, each = cls.inputs(rows.levels), rows.each
 
         def loss(numbers: Reals) -> tuple[float, Reals]:
@@ -202,14 +206,15 @@ class TwoLogistic(NumberFamily):
 
 @dataclass(frozen=True)
 class AngleLogistic(NumberFamily):
-    """Every angle by its own level and by the angle itself: three numbers.
+    """Every angle by its own level: offset and slope of a logistic map at 0 and at 360 degrees, linear between them.
 
-    P(> theta) is logistic in the logit of t(theta) and in theta.
+    P(> theta) is logistic in the logit of t(theta). At one level the fraction rises with the angle: a network is less
+    sure of the far end of an arc than raters are.
     """
 
     name = "angle-logistic"
-    PRIOR = (0.0, 1.5, 1.0)
-    SLOPES = (1,)
+    PRIOR = (0.0, 1.5, 1.0, 1.0)
+    SLOPES = (1, 3)
 
     @classmethod
     def inputs(cls, levels: Reals) -> Reals:
@@ -219,10 +224,12 @@ class AngleLogistic(NumberFamily):
     @classmethod
     def values(cls, numbers: Reals, inputs: Reals) -> tuple[Reals, list[Reals]]:
         """Return fractions and derivatives."""
-        turn = _ANGLE / 360.0
-        fractions = logistic(numbers[0] + numbers[1] * inputs + numbers[2] * turn)
-        slope = fractions * (1 - fractions)
-        return fractions, [slope, slope * inputs, slope * turn]
+        last = _ANGLE / 360.0
+        first = 1 - last
+        offset, slope = numbers[0] * first + numbers[2] * last, numbers[1] * first + numbers[3] * last
+        fractions = logistic(offset + slope * inputs)
+        steep = fractions * (1 - fractions)
+        return fractions, [steep * first, steep * first * inputs, steep * last, steep * last * inputs]
 
 
 @dataclass(frozen=True)
@@ -254,7 +261,7 @@ class SingleMap(TableFamily):
     COUNT = 1
 
     @classmethod
-    def fit(cls, rows: VesselRows, prior: Family | None = None) -> Family:  # noqa: ARG003
+    def fit(cls, rows: VesselRows) -> Family:
         """Fit the map."""
         case = np.repeat(rows.case, len(ANGLES_DEG))
         return cls((isotonic_knots(rows.levels.ravel(), rows.fractions.ravel(), rows.each.ravel(), case),))
@@ -272,7 +279,7 @@ class TwoIsotonic(TableFamily):
     COUNT = 2
 
     @classmethod
-    def fit(cls, rows: VesselRows, prior: Family | None = None) -> Family:  # noqa: ARG003
+    def fit(cls, rows: VesselRows) -> Family:
         """Fit the map."""
         contact = isotonic_knots(rows.levels[:, 0], rows.fractions[:, 0], rows.each[:, 0], rows.case)
         g0 = np.maximum(contact(rows.levels[:, :1]), 1e-3)
@@ -298,7 +305,7 @@ class AngleMaps(TableFamily):
     COUNT = 4
 
     @classmethod
-    def fit(cls, rows: VesselRows, prior: Family | None = None) -> Family:  # noqa: ARG003
+    def fit(cls, rows: VesselRows) -> Family:
         """Fit the map."""
         columns = [ANGLES_DEG.index(angle) for angle in cls.AT_DEG]
         return cls(

@@ -10,7 +10,7 @@ Statistical Learning", 2nd edition, section 7.10 (one standard error).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ INFORMATIVE_LEVEL = 0.05
 
 FOLDS = 10
 RESAMPLES = 100
+
+PRIOR_CASES = 5.0
+"""How many cases the shipped statements count as when a site fits its own."""
 
 OTHER_PRIOR = (0.0, 1.5)
 OTHER_RIDGE = 0.02
@@ -111,11 +114,11 @@ def fit_statements(
     """
     if lacking_cases(table) is not None:
         return None
-    cases, informative = _as_arrays(table), _informative(table)
+    cases, informative = _shrunk(_as_arrays(table), prior), _informative(table)
     compared = compare_families(table, prior=prior, cancel=cancel)
     family = _chosen(compared)
-    shrink_to = prior.fitted if prior is not None and isinstance(prior.fitted.family, family) else None
-    fitted = _fit(cases, family, shrink_to, np.ones(cases.count))
+    far = FAR_PRIOR if prior is None else prior.fitted.far
+    fitted = _fit(cases, family, far, np.ones(cases.count))
     drawn: list[Fitted] = []
     random = np.random.default_rng(seed)
     for number in range(resamples):
@@ -123,7 +126,7 @@ def fit_statements(
             cancel.check()
         progress(number / resamples, "resampling the calibration cases of the statements")
         weight = random.multinomial(cases.count, np.full(cases.count, 1 / cases.count)).astype(float)
-        drawn.append(_fit(cases, family, shrink_to, weight))
+        drawn.append(_fit(cases, family, far, weight))
     most = max(vessel.raters for case in table.cases.values() for vessel in case.vessels.values())
     return Statements(
         key=table.key,
@@ -152,18 +155,18 @@ def compare_families(
     The loss is the CRPS of the angle over 360 degrees plus the Brier scores at 0 and 180 degrees, a mean over cases.
     """
     cases = _as_arrays(table)
+    shrunk = _shrunk(cases, prior)
     if _informative(table) < FEWEST_FOR_TABLES:
         families = [family for family in families if issubclass(family, NumberFamily)]
     fold = np.random.default_rng(0).permutation(cases.count) % min(folds, cases.count)
     losses: dict[str, Reals] = {}
     for family in families:
         total = np.zeros(cases.count)
-        shrink_to = prior.fitted.family if prior is not None and isinstance(prior.fitted.family, family) else None
         for number in np.unique(fold):
             if cancel is not None:
                 cancel.check()
             held = np.isin(cases.rows.case, np.flatnonzero(fold == number))
-            fit = family.fit(cases.rows.some(~held), shrink_to)
+            fit = family.fit(shrunk.rows.some(~held))
             left = cases.rows.some(held)
             np.add.at(total, left.case, left.losses(fit.fractions(left.levels)))
         losses[family.name] = total
@@ -185,40 +188,53 @@ def _chosen(compared: Mapping[str, tuple[float, float, type[Family]]]) -> type[F
     return next(family for loss, error, family in compared.values() if loss <= least + error)
 
 
-def _fit(cases: _Cases, family: type[Family], prior: Fitted | None, weight: Reals) -> Fitted:
+def _shrunk(cases: _Cases, prior: Statements | None) -> _Cases:
+    """Mix what the raters said with what the prior says at the same levels; the prior counts as `PRIOR_CASES` cases."""
+    if prior is None:
+        return cases
+    share = PRIOR_CASES / cases.count
+    said = prior.fitted.fractions(cases.rows.levels, np.zeros(len(cases.rows.levels), dtype=np.int64))
+    others = {}
+    for kind, (case, level, fraction, weight) in cases.others.items():
+        own = prior.other(kind, level)
+        mixed = fraction if own is None else (fraction + share * own) / (1 + share)
+        others[kind] = (case, level, mixed, weight)
+    return replace(cases, rows=cases.rows.shrunk(said, share), others=others)
+
+
+def _fit(cases: _Cases, family: type[Family], far: Sequence[float], weight: Reals) -> Fitted:
     """Fit all maps, with a weight for each case."""
     rows = cases.rows.weighted(cases.rows.weight * weight[cases.rows.case])
-    others = {}
-    for kind, (case, level, fraction, share) in cases.others.items():
-        own = None if prior is None else prior.others.get(kind)
-        found = _level_map(level, fraction, share * weight[case], case, own)
-        if found is not None:
-            others[kind] = found
-    return Fitted(family.fit(rows, None if prior is None else prior.family), _far(cases, weight), others)
+    maps = {
+        kind: _level_map(level, fraction, share * weight[case], case)
+        for kind, (case, level, fraction, share) in cases.others.items()
+    }
+    return Fitted(
+        family.fit(rows),
+        _far(cases, far, weight),
+        {kind: found for kind, found in maps.items() if found is not None},
+    )
 
 
-def _far(cases: _Cases, weight: Reals) -> tuple[float, ...]:
+def _far(cases: _Cases, prior: Sequence[float], weight: Reals) -> tuple[float, ...]:
     """Return the fraction with contact in each class of distance; the prior counts as one case."""
     case, kind, fraction = cases.far
     found = []
     for number in range(FAR_CLASSES):
         rows = kind == number
         mass = weight[case[rows]]
-        found.append(float((mass @ fraction[rows] + FAR_PRIOR[number]) / (mass.sum() + 1.0)))
+        found.append(float((mass @ fraction[rows] + prior[number]) / (mass.sum() + 1.0)))
     return tuple(np.minimum.accumulate(found).tolist())
 
 
-def _level_map(
-    level: Reals, fraction: Reals, weight: Reals, case: NDArray[np.int64], prior: LevelMap | None
-) -> LevelMap | None:
-    """Fit a logistic map by least squares with a ridge; None unless cases of both kinds are there."""
+def _level_map(level: Reals, fraction: Reals, weight: Reals, case: NDArray[np.int64]) -> LevelMap | None:
+    """Fit a logistic map by least squares with a ridge; None unless there are some cases on both sides of one half."""
     from scipy.optimize import minimize
 
     used = weight > 0
-    most, few = (len(np.unique(case[used & side])) for side in (fraction > 0.5, fraction <= 0.5))
-    if min(most, few) < FEWEST_IN_BLOCK and prior is None:
+    if min(len(np.unique(case[used & side])) for side in (fraction > 0.5, fraction <= 0.5)) < FEWEST_IN_BLOCK:
         return None
-    place, centre = logit(level), np.asarray(OTHER_PRIOR if prior is None else prior.numbers)
+    place, centre = logit(level), np.asarray(OTHER_PRIOR)
 
     def loss(numbers: Reals) -> tuple[float, Reals]:
         found = logistic(numbers[0] + numbers[1] * place)
@@ -261,7 +277,7 @@ def _as_arrays(table: StatementTable) -> _Cases:
         for kind, entries in others.items()
         if entries
     }
-    return _Cases(rows, _far_columns(far), columns, len(table.cases))  # type: ignore[arg-type]
+    return _Cases(rows, _far_columns(far), columns, len(table.cases))
 
 
 def _far_columns(far: list[tuple[int, int, float]]) -> tuple[NDArray[np.int64], NDArray[np.int64], Reals]:

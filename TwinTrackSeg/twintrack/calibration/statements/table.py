@@ -24,6 +24,8 @@ __all__ = [
     "StatementKey",
     "StatementTable",
     "VesselCounts",
+    "key_from_json",
+    "key_to_json",
 ]
 
 ANGLES_DEG = tuple(range(0, 360, 5))
@@ -158,7 +160,7 @@ class StatementTable:
             }
             for key, case in self.cases.items()
         }
-        return json.dumps({"angles_deg": list(ANGLES_DEG), **_key_to_json(self.key), "cases": cases})
+        return json.dumps({"angles_deg": list(ANGLES_DEG), **key_to_json(self.key), "cases": cases})
 
     @classmethod
     def from_text(cls, text: str) -> StatementTable:
@@ -183,7 +185,8 @@ class StatementTable:
             raise InputError(f"its table of statements is not valid: {error}") from error
 
 
-def _key_to_json(key: StatementKey) -> dict[str, Any]:
+def key_to_json(key: StatementKey) -> dict[str, Any]:
+    """Return what `key_from_json` reads."""
     return {
         "networks_sha256": key.networks_sha256,
         "vessel_source": key.vessel_source,
