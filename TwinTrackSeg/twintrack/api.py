@@ -404,6 +404,8 @@ def calibrate(
     resamples: int = 1000,
     seed: int = 0,
     device: str = "auto",
+    vessel_names: Mapping[str, int | str] | None = None,
+    contact_mm: float | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Calibrator:
@@ -426,6 +428,11 @@ def calibrate(
         Resamples of the cases for the band around the map; 0 for no band.
     device : str
         Where the bundle's networks run.
+    vessel_names : mapping, optional
+        Value of each vessel in the column ``vessels``, or what the file calls it. Rows with reference vessels also
+        give what is said of vessels: see `Calibrator.statements`.
+    contact_mm : float, optional
+        Distance in mm from a vessel's lumen within which tumour touches it; the model's own if not given.
     progress, cancel
         Called, and checked, for every case.
 
@@ -440,15 +447,18 @@ def calibrate(
     InputError
         If there are fewer than 2 cases, or a manifest or a file in it cannot be used; row and file are named.
     """
-    from twintrack.studies.calibrate import fit_sketch, sketch_cases
+    from twintrack.studies.calibrate import bundle_statements, fit_sketch, sketch_cases
+    from twintrack.studies.statement_rows import StatementOptions
 
+    place = None if model is None else model.bundle.path if isinstance(model, Model) else _bundle_path(model)
     given = [sources] if isinstance(sources, str | Path) else list(sources)
     sketch = sketch_cases(
         given,
-        bundle_path=None if model is None else model.bundle.path if isinstance(model, Model) else _bundle_path(model),
+        bundle_path=place,
         domain=domain,
         weighting=weighting,
         device=device,
+        statements=StatementOptions(vessel_names, contact_mm),
         progress=part(progress, 0.0, 0.9),
         cancel=cancel,
     )
@@ -459,6 +469,7 @@ def calibrate(
         bins=bins,
         resamples=resamples,
         seed=seed,
+        prior=bundle_statements(place),
         where=", ".join(map(str, given)),
         progress=part(progress, 0.9, 1.0),
         cancel=cancel,
@@ -525,12 +536,14 @@ def evaluate(
 
 
 def measure_vessels(
-    probability: Volume,
-    vessels: Volume,
-    names: Mapping[str, int],
+    probability: Volume | str | Path,
+    vessels: Volume | str | Path,
+    names: Mapping[str, int | str] | None = None,
     *,
     rules: str = "nccn",
     contact_mm: float | None = None,
+    calibrator: Calibrator | str | Path | None = None,
+    result: Result | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
@@ -538,18 +551,24 @@ def measure_vessels(
 
     Parameters
     ----------
-    probability : Volume
-        Expected fraction of raters who mark each voxel, in [0, 1], (z, y, x).
-    vessels : Volume
+    probability : Volume or path
+        Expected fraction of raters who mark each voxel, in [0, 1], (z, y, x); or a pooled score, with `calibrator`.
+    vessels : Volume or path
         Label map of whole numbers in the same place.
     names : mapping of str to int
         Value of each vessel in `vessels`; `VESSEL_VALUES` is the numbering of the CURVAS challenge and the phantoms.
-        Never guessed: another map's 1 may be a spleen.
+        Never guessed: another map's 1 may be a spleen. A file may hold its own names.
     rules : str
         Rule set for the contact pattern: ``nccn``, ``ahpba``, ``alliance`` or ``dpcg``.
     contact_mm : float, optional
-        Distance in mm from a vessel's lumen within which tumour touches it, from 0.5 to 5; the program's own default if
-        not given.
+        Distance in mm from a vessel's lumen within which tumour touches it, from 0.5 to 5; the run's, or the program's
+        own, if not given.
+    calibrator : Calibrator or path, optional
+        Gives calibrated statements for a score that is known to come from the networks they were calibrated for: a file
+        with its ``result.json`` beside it, or the `score` of `result`. Anything else is read as a map, and
+        `InvasionResult.statements_note` says so.
+    result : Result, optional
+        What the score, and perhaps the vessels, are part of.
     progress, cancel
         Called, and checked, once a vessel.
 
@@ -562,7 +581,8 @@ def measure_vessels(
     Raises
     ------
     InputError
-        If the volumes do not lie in the same place, a value is not allowed, or what is named cannot be that vessel.
+        If the volumes do not lie in the same place, a value is not allowed, what is named cannot be that vessel, or a
+        file cannot be read.
 
     Examples
     --------
@@ -572,14 +592,55 @@ def measure_vessels(
     >>> all(0 <= angle <= 360 for angle in found.vessels["SMV"].angle_deg)
     True
     """
-    from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion
     from twintrack.invasion.measure import check_names, checked_labels
     from twintrack.invasion.plausible import plausible_vessels
+    from twintrack.io.volumes import read_volume
+    from twintrack.pipeline import read_vessels
+    from twintrack.results.measure_again import measure_volume, score_key
 
-    check_names(names)
-    vessels, dropped = plausible_vessels(checked_labels(vessels), names)
-    contact_mm = DEFAULT_CONTACT_MM if contact_mm is None else contact_mm
-    found = measure_invasion(
-        probability, vessels, names, contact_mm=contact_mm, rules=rules, progress=progress, cancel=cancel
+    own = None
+    if isinstance(vessels, Volume):
+        own = None if result is None or result.vessel_map is None else _is_of(vessels, result.vessel_map)
+    key, contact_mm = score_key(
+        probability if not isinstance(probability, Volume) else None,
+        vessels if not isinstance(vessels, Volume) else None,
+        contact_mm,
+        summary=result.summary if result is not None and _is_of(probability, result.score) else None,
+        predicted=bool(own),
     )
-    return dataclasses.replace(found, warnings=(*dropped, *found.warnings))
+    if not isinstance(probability, Volume):
+        probability = read_volume(probability)
+    if isinstance(vessels, Volume):
+        values = _whole_values(names)
+        check_names(values)
+        vessels, notes = plausible_vessels(checked_labels(vessels), values)
+    else:
+        vessels, values, notes = read_vessels(vessels, names, probability.geometry)  # type: ignore[assignment]
+    found = measure_volume(
+        probability,
+        vessels,
+        values,
+        contact_mm=contact_mm,
+        rules=rules,
+        calibrator=calibrator
+        if calibrator is None or not isinstance(calibrator, str | Path)
+        else read_calibrator(calibrator),
+        key=key,
+        progress=progress,
+        cancel=cancel,
+    )
+    return dataclasses.replace(found, warnings=(*notes, *found.warnings))
+
+
+def _is_of(given: Volume | str | Path, own: Volume | None) -> bool:
+    """Tell whether a volume is one of a result's."""
+    if own is None or not isinstance(given, Volume):
+        return False
+    return given is own or (given.geometry.same_grid(own.geometry) and np.array_equal(given.array, own.array))
+
+
+def _whole_values(names: Mapping[str, int | str] | None) -> dict[str, int]:
+    """Return label values; a volume in memory has no names of its own."""
+    if names is None:
+        raise InputError("say which value of the vessel map is which vessel, for example {'SMA': 5}")
+    return {name: value for name, value in names.items()}  # type: ignore[misc]

@@ -195,9 +195,8 @@ def segment(
     cancel.check()
     start, stop = _box_on(ct, turned, roi)
     score_on_grid = score.restored_to(ct.geometry)
-    statements = result_statements(
-        score_on_grid, bundle.networks_sha256, None if calibrator is None else calibrator.statements
-    )
+    said = None if calibrator is None else calibrator.statements
+    statements = result_statements(score_on_grid, bundle.networks_sha256, said)
     return Segmentation(
         probability=map_on_grid,
         score=score_on_grid,

@@ -168,12 +168,16 @@ def invasion(
     ] = None,
     rules: RulesOption = "nccn",
     contact_mm: ContactMmOption = None,
+    calibrator: Annotated[
+        Path | None,
+        typer.Option(help="calibrator.json with statements, for the score that segment --keep-score wrote."),
+    ] = None,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Measure how far the tumour wraps around each vessel."""
     start_log(verbose)
-    from twintrack.results.folder import measure_files
+    from twintrack.results.measure_again import measure_files
     from twintrack.settings import parse_vessel_names
 
     with progress_bar() as progress:
@@ -184,9 +188,12 @@ def invasion(
             out,
             rules=rules,
             contact_mm=contact_mm,
+            calibrator=calibrator,
             overwrite=overwrite,
             progress=progress,
         )
+    if calibrator is not None:
+        say_error(f"statements: {found['statements_note']}")
     for warning in found["warnings"]:
         say_error(f"warning: {warning}")
     for name, vessel in found["vessels"].items():

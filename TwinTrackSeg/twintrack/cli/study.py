@@ -14,6 +14,7 @@ import typer
 
 from twintrack.cli.cohort import InsecureOption, SchedulerOption, WaitOption, cluster
 from twintrack.cli.options import (
+    ContactMmOption,
     Device,
     DeviceOption,
     OutFolder,
@@ -29,6 +30,7 @@ from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ScoreSketch
+    from twintrack.calibration.statements import Statements
     from twintrack.io.manifest import ManifestInputs
 
 __all__ = ["apply", "calibrate", "evaluate", "phantom"]
@@ -56,6 +58,15 @@ class Weights(str, Enum):
     CASE = "case"
 
 
+VesselNamesOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Which is which in the column vessels: NAME=value or NAME=label.",
+        show_default="names in the file, else PORTA=1 to SMA=5",
+    ),
+]
+
+
 def calibrate(
     manifest: Annotated[
         list[Path],
@@ -79,6 +90,8 @@ def calibrate(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Reliability picture to write.")] = None,
     sketch: Annotated[Path | None, typer.Option(help="Sketch of the cases to write (.npz), to be added up.")] = None,
+    vessel_names: VesselNamesOption = None,
+    contact_mm: ContactMmOption = None,
     device: DeviceOption = Device.AUTO,
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,
@@ -86,7 +99,7 @@ def calibrate(
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
-    """Fit a calibrator on multi-rater cases."""
+    """Fit a calibrator on multi-rater cases; with a column vessels also what is said of each vessel."""
     start_log(verbose)
     if out is None and (sketch is None or plot is not None):
         raise typer.BadParameter("give the calibrator to write, or --sketch FILE.npz alone", param_hint="--out")
@@ -98,7 +111,9 @@ def calibrate(
     from twintrack.calibration.reliability import check_picture_name
     from twintrack.calibration.sketch_file import check_sketch_name
     from twintrack.progress.callbacks import part
-    from twintrack.studies.calibrate import calibration_inputs, fit_sketch, sketch_cases
+    from twintrack.settings import parse_vessel_names
+    from twintrack.studies.calibrate import bundle_statements, calibration_inputs, fit_sketch, sketch_cases
+    from twintrack.studies.statement_rows import StatementOptions
     from twintrack.system.atomic import atomic_path, check_output_files
 
     # What is wrong with a name shall show before hours of work.
@@ -106,6 +121,7 @@ def calibrate(
         check_picture_name(plot)
     if sketch is not None:
         check_sketch_name(sketch)
+    options = StatementOptions(None if vessel_names is None else parse_vessel_names(vessel_names), contact_mm)
     inputs = calibration_inputs(manifest, bundle)
     outputs = [path for path in (sketch, out, plot) if path is not None]
     if len({path.absolute() for path in outputs}) < len(outputs):
@@ -120,6 +136,7 @@ def calibrate(
             domain=domain.value,
             weighting=weights.value,
             device=device.value,
+            statements=options,
             map_cases=map_cases,
             warn=warnings.append,
             progress=part(progress, 0.0, 0.9),
@@ -137,6 +154,7 @@ def calibrate(
             bins=None if select_bins else 250 if bins is None else bins,
             resamples=bootstrap,
             seed=seed,
+            prior=bundle_statements(bundle),
             where=", ".join(str(path) for path in manifest),
             progress=part(progress, 0.9, 1.0),
         )
@@ -180,9 +198,25 @@ def _tell(out: Path, calibrator: Calibrator) -> None:
             say(f"{bins:4d}  {loss:20.9f}  {excess:15.3e}  {error:14.3e}{mark}")
     for warning in calibrator.warnings:
         say_error(f"warning: {warning}")
+    _tell_of_statements(calibrator.statements)
     say(
         f"{out}: fitted to {calibrator.target} on {calibrator.cases} cases, {calibrator.voxels} voxels, "
         f"{calibrator.bins} bins"
+    )
+
+
+def _tell_of_statements(statements: Statements | None) -> None:
+    """Say how the statements were chosen, or that there are none."""
+    if statements is None:
+        say("no statements: what is said of vessels is read from the map, not calibrated")
+        return
+    say("statements      held-out loss  difference's error")
+    for name, (loss, error) in statements.compared.items():
+        mark = "  <- chosen" if name == statements.fitted.family.name else ""
+        say(f"{name:14s} {loss:14.4f} {error:19.4f}{mark}")
+    say(
+        f"statements about {statements.key.vessel_source} vessels, contact within {statements.key.contact_mm:g} mm, on "
+        f"{statements.cases} cases; also {', '.join(sorted(statements.fitted.others)) or 'nothing else'}"
     )
 
 
@@ -208,13 +242,7 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the cases for the intervals.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
-    vessel_names: Annotated[
-        str | None,
-        typer.Option(
-            help="Which is which in the column vessels: NAME=value or NAME=label.",
-            show_default="names in the file, else PORTA=1 to SMA=5",
-        ),
-    ] = None,
+    vessel_names: VesselNamesOption = None,
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,
     wait_s: WaitOption = WAIT_FOR_WORKERS_S,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -12,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 from twintrack import __version__
 from twintrack.errors import InputError, OutputError
 from twintrack.io.ct import Ct, load_ct
-from twintrack.io.volumes import read_volume, write_volume
-from twintrack.pipeline import EXPECTED_S, Segmentation, read_vessels, segment
+from twintrack.io.volumes import write_volume
+from twintrack.pipeline import EXPECTED_S, Segmentation, segment
 from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
 from twintrack.progress.stages import Stages
 from twintrack.results.which_ct import WhichCt, describe_ct
-from twintrack.settings import SegmentSettings, checked_contact_mm
-from twintrack.system.atomic import atomic_folder, atomic_paths, check_output_files, check_output_folder
+from twintrack.settings import SegmentSettings
+from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.capacity import check_output
-from twintrack.system.marks import is_marked
+from twintrack.system.json_file import save_json
 from twintrack.system.ownership import is_below, is_same_place
 from twintrack.system.paths import file_sha256, is_there
-from twintrack.volume import Volume, fractions
+from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
@@ -36,7 +35,6 @@ __all__ = [
     "check_dicom_asked",
     "check_result_folder",
     "describe",
-    "measure_files",
     "run_inputs",
     "save_result",
     "segment_file",
@@ -300,7 +298,7 @@ def _write_files(
         write_volume(found.score, folder / "score.nii.gz")
     readouts = None if found.invasion is None else found.invasion.to_json()
     if readouts is not None:
-        _save_json(folder / "invasion.json", readouts)
+        save_json(folder / "invasion.json", readouts)
         write_invasion_csv(readouts, folder / "invasion.csv")
     dicom = settings.dicom and ct.series is not None
     report(0.1, "drawing the overview")
@@ -338,72 +336,6 @@ def _write_report(folder: Path, ct: Volume, result: Mapping[str, Any], found: Se
         pictures = vessel_pictures(ct, found.probability, found.invasion)
         readouts = found.invasion.to_json()
         write_report(folder / "report.html", result, readouts, folder / "overview.png", vessel_pictures=pictures)
-    _save_json(folder / "result.json", result)
-
-
-def _save_json(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def measure_files(
-    probability_path: str | Path,
-    vessels_path: str | Path,
-    names: Mapping[str, int | str] | None,
-    out: str | Path,
-    *,
-    rules: str = "nccn",
-    contact_mm: float | None = None,
-    overwrite: bool = False,
-    progress: Progress = no_progress,
-    cancel: CancelToken | None = None,
-) -> dict[str, Any]:
-    """Measure vessel contact of a map and write it as JSON to `out`, and as CSV beside it; return the JSON's content.
-
-    A CSV has no room for a mark, so the JSON keeps its hash: both are replaced by a later run as long as both are as
-    they were written, and other files only with `overwrite`.
-
-    Raises
-    ------
-    InputError
-        If the map is not in [0, 1], the vessels lie in another place, there is no such rule set or contact distance, or
-        `out` does not end with .json.
-    OutputError
-        If another file lies at one of the two places, or they cannot be written.
-    """
-    from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion, write_invasion_csv
-
-    contact_mm = DEFAULT_CONTACT_MM if contact_mm is None else checked_contact_mm(contact_mm)
-    out = Path(out)
-    if out.suffix.lower() != ".json":
-        raise InputError(f"{out}: not a JSON file name; use one that ends with .json")
-    table = out.with_suffix(".csv")
-    options: dict[str, Any] = {
-        "inputs": (probability_path, vessels_path),
-        "overwrite": overwrite,
-        "proof": lambda path: _is_table_of(out, path) if path == table else is_marked(path),
-    }
-    check_output_files(table, out, **options)
-    probability = read_volume(probability_path)
-    vessels, values, notes = read_vessels(vessels_path, names, probability.geometry)
-    try:
-        probability = probability.with_array(fractions(probability.array, "the probability map"))
-        measured = measure_invasion(
-            probability, vessels, values, contact_mm=contact_mm, rules=rules, progress=progress, cancel=cancel
-        )
-    except InputError as error:
-        raise InputError(f"{probability_path} with {vessels_path}: {error}") from error
-    found = measured.to_json()
-    found["warnings"] = [*notes, *found["warnings"]]
-    with atomic_paths(table, out, **options) as (partial_table, partial):
-        write_invasion_csv(found, partial_table)
-        _save_json(partial, found | {"table_sha256": file_sha256(partial_table)})
-    return found
-
-
-def _is_table_of(document: Path, table: Path) -> bool:
-    """Whether a table is the one that was written with `document`."""
-    try:
-        stated = json.loads(document.read_text(encoding="utf-8"))["table_sha256"] if is_marked(document) else None
-        return stated is not None and not table.is_symlink() and file_sha256(table) == stated
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    kept = {f"{name}_sha256": folder / f"{name}.nii.gz" for name in ("score", "vessels")}
+    hashes = {field: file_sha256(path) for field, path in kept.items() if path.is_file()}
+    save_json(folder / "result.json", {**result, **hashes})

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from twintrack.settings import SegmentSettings
     from twintrack.studies.map_cases import MapCases
 
-__all__ = ["apply_to_file", "calibration_inputs", "fit_sketch", "sketch_cases", "sketch_rows"]
+__all__ = ["apply_to_file", "bundle_statements", "calibration_inputs", "fit_sketch", "sketch_cases", "sketch_rows"]
 
 _log = logging.getLogger(__name__)
 
@@ -298,6 +298,23 @@ def fit_sketch(
     )
 
 
+def bundle_statements(bundle_path: str | Path | None) -> Statements | None:
+    """Return the statements that a bundle brings; None without a bundle, a calibrator or statements.
+
+    Raises
+    ------
+    BundleError, InputError
+        If the bundle or its calibrator cannot be read.
+    """
+    from twintrack.bundle.model_bundle import Bundle
+    from twintrack.calibration import read_calibrator
+
+    if bundle_path is None:
+        return None
+    with Bundle.open(bundle_path) as bundle:
+        return None if bundle.calibrator_path is None else read_calibrator(bundle.calibrator_path).statements
+
+
 def _statements(
     sketch: ScoreSketch,
     prior: Statements | None,
@@ -447,9 +464,10 @@ def _add(sketch: ScoreSketch, row: ManifestRow, scored: Scored, options: Stateme
     with _named(row.where):
         read, notes = read_annotations(row, score.geometry)
         masks = {rater: mask.array for rater, mask in read.items()}
+        known = len(sketch.case_keys)
         sketch.add(score.array, masks)
         # A case without any score above 0 has no key, and says nothing of levels.
-        if sketch.case_keys and len(sketch.case_keys) + sketch.blank_cases == sketch.cases:
+        if len(sketch.case_keys) > known:
             table = statements_of_row(row, scored, read, sketch.case_keys[-1], options)
             if table is not None:
                 sketch.statements = table if sketch.statements is None else sketch.statements + table

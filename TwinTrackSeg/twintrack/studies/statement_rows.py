@@ -1,23 +1,21 @@
-"""What a row of a calibration manifest gives for statements: levels of the score on its vessels, and raters' contacts."""
+"""What a row of a calibration manifest gives for statements: levels of the score, and the raters' contacts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from twintrack.calibration.statements import StatementKey, StatementTable
-from twintrack.errors import InputError
 from twintrack.invasion import DEFAULT_CONTACT_MM, score_levels
 from twintrack.invasion.statement_case import statement_case
 from twintrack.io.manifest import ManifestRow, located
 from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import read_vessels
+from twintrack.results.measure_again import score_origin
 from twintrack.settings import checked_contact_mm
-from twintrack.system.json_file import read_json
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -25,10 +23,9 @@ if TYPE_CHECKING:
     from twintrack.invasion import ScoreLevels
     from twintrack.pipeline import Segmentation
 
-__all__ = ["Scored", "StatementOptions", "made_by", "scored_by_bundle", "scored_from_file", "statements_of_row"]
+__all__ = ["Scored", "StatementOptions", "scored_by_bundle", "scored_from_file", "statements_of_row"]
 
-RESULT, PREDICTED = "result.json", "vessels.nii.gz"
-"""Names in a result folder."""
+RESULT = "result.json"
 
 
 @dataclass(frozen=True)
@@ -93,37 +90,21 @@ def scored_from_file(row: ManifestRow, score: Volume, options: StatementOptions)
     """
     if "vessels" not in row.files:
         return Scored(score)
-    made = made_by(row.files["score"])
-    if made is None:
+    origin = score_origin(row.files["score"])
+    if origin is None:
         return Scored(score, reason=f"no {RESULT} beside the score says which networks made it")
-    networks, stated_mm = made
-    contact_mm = options.contact_mm or stated_mm or DEFAULT_CONTACT_MM
-    beside = row.files["score"].with_name(PREDICTED)
+    contact_mm = options.contact_mm or origin.contact_mm or DEFAULT_CONTACT_MM
     column = "predicted_vessels" if "predicted_vessels" in row.files else "vessels"
-    predicted = beside if beside.is_file() and column == "vessels" else None
-    path = predicted or row.files[column]
+    path = row.files[column]
+    if column == "vessels" and origin.predicted is not None:
+        path = origin.predicted
     names = options.vessel_names if path == row.files["vessels"] else None
     with located(row, column):
         vessels, values, _ = read_vessels(path, names, score.geometry, default=VESSEL_VALUES)
-    source = "predicted" if path.resolve() == beside.resolve() else "given"
+    own = origin.predicted is not None and path.resolve() == origin.predicted.resolve()
     searched = score.with_array((score.array > 0).astype(np.uint8))
     levels = score_levels(score, vessels, values, contact_mm=contact_mm, searched=searched)
-    return Scored(score, StatementKey(networks, source, contact_mm), levels)
-
-
-def made_by(score: Path) -> tuple[str, float | None] | None:
-    """Return the hash of the networks that gave a score, and its run's contact distance in mm.
-
-    None unless a ``result.json`` beside it, written by a run that kept its score, says so.
-    """
-    try:
-        stated = read_json(score.with_name(RESULT))
-        networks = stated["bundle"]["networks_sha256"]
-        contact_mm = stated["settings"].get("contact_mm") or stated["bundle"].get("contact_mm")
-        key = StatementKey(networks, "given", DEFAULT_CONTACT_MM if contact_mm is None else contact_mm)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, InputError):
-        return None
-    return key.networks_sha256, None if contact_mm is None else key.contact_mm
+    return Scored(score, StatementKey(origin.networks_sha256, "predicted" if own else "given", contact_mm), levels)
 
 
 def statements_of_row(

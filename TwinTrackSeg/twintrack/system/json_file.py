@@ -112,3 +112,8 @@ def _check_depth(value: Any) -> None:
         if not level:
             return
     raise ValueError(f"it is nested deeper than {MAX_DEPTH} levels")
+
+
+def save_json(path: Path, content: object) -> None:
+    """Write `content` as JSON; `ValueError` for NaN and infinity, which JSON has not."""
+    path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
