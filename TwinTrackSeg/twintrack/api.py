@@ -592,6 +592,7 @@ def measure_vessels(
     >>> all(0 <= angle <= 360 for angle in found.vessels["SMV"].angle_deg)
     True
     """
+    from twintrack.calibration import read_calibrator
     from twintrack.invasion.measure import check_names, checked_labels
     from twintrack.invasion.plausible import plausible_vessels
     from twintrack.io.volumes import read_volume
@@ -634,6 +635,8 @@ def measure_vessels(
 
 def _is_of(given: Volume | str | Path, own: Volume | None) -> bool:
     """Tell whether a volume is one of a result's."""
+    import numpy as np
+
     if own is None or not isinstance(given, Volume):
         return False
     return given is own or (given.geometry.same_grid(own.geometry) and np.array_equal(given.array, own.array))
@@ -643,4 +646,4 @@ def _whole_values(names: Mapping[str, int | str] | None) -> dict[str, int]:
     """Return label values; a volume in memory has no names of its own."""
     if names is None:
         raise InputError("say which value of the vessel map is which vessel, for example {'SMA': 5}")
-    return {name: value for name, value in names.items()}  # type: ignore[misc]
+    return dict(names)  # type: ignore[arg-type]  # `check_names` refuses what is no number
