@@ -253,6 +253,15 @@ def phantom(
     out: OutFolder,
     raters: Annotated[int, typer.Option(min=1, help="Readers a case.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first case; the next ones count on.")] = 0,
+    healthy: Annotated[
+        float,
+        typer.Option(
+            metavar="FRACTION",
+            min=0.0,
+            max=1.0,
+            help="Share of cases without a tumour; of the others, half this share has two tumours.",
+        ),
+    ] = 0.0,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -261,5 +270,7 @@ def phantom(
     from twintrack.phantom import write_cohort
 
     with progress_bar() as progress:
-        manifest = write_cohort(out, cases=cases, raters=raters, seed=seed, overwrite=overwrite, progress=progress)
+        manifest = write_cohort(
+            out, cases=cases, raters=raters, seed=seed, healthy=healthy, overwrite=overwrite, progress=progress
+        )
     say(str(manifest))

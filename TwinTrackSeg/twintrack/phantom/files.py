@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twintrack.io.volumes import write_volume
 from twintrack.labels import VESSEL_VALUES
-from twintrack.phantom.case import LABELS, PhantomCase, make_phantom
+from twintrack.phantom.case import LABELS, PhantomCase, lesions_of, make_phantom
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.system.atomic import atomic_folder, check_output_folder
 
@@ -31,7 +31,9 @@ def write_case(case: PhantomCase, folder: Path) -> dict[str, Path]:
     paths = {column: folder / f"{column}.nii.gz" for column in volumes}
     for column, volume in volumes.items():
         write_volume(volume, paths[column], names={"vessels": VESSEL_VALUES, "anatomy": STRUCTURES}.get(column))
-    truth = {"schema": 1, "seed": case.seed, "lesion": asdict(case.lesion)}
+    truth = {"schema": 1, "seed": case.seed, "lesions": [asdict(lesion) for lesion in case.lesions]}
+    if case.lesion is not None:
+        truth["lesion"] = asdict(case.lesion)
     (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     return paths
 
@@ -42,6 +44,7 @@ def write_cohort(
     cases: int,
     raters: int,
     seed: int,
+    healthy: float = 0.0,
     overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -51,30 +54,44 @@ def write_cohort(
     They appear when all of them are complete, in the place of the phantoms of an earlier run.
 
     The manifest has the columns ``case, image, vessels, anatomy, true_mhr, annotation_1 ... annotation_N`` with paths
-    relative to `folder`; ``true_mhr`` is the known expectation that only a phantom has.
+    relative to `folder`; ``true_mhr`` is the known expectation that only a phantom has. With `healthy`, the share of
+    patients without a tumour (see `lesions_of`), it also has the column ``lesions``, their number.
 
     Raises
     ------
+    InputError
+        If `healthy` is not in [0, 1].
     OutputError
         If something else lies there (unless `overwrite`), or the files cannot be written.
     """
     names = [f"phantom_{seed + number:05d}" for number in range(cases)]
     check_output_folder(folder, (*names, MANIFEST), command=COMMAND, overwrite=overwrite)
     with atomic_folder(folder, command=COMMAND, last=MANIFEST, overwrite=overwrite) as partial:
-        _write_cases(partial, names, raters=raters, seed=seed, progress=progress, cancel=cancel or CancelToken())
+        _write_cases(
+            partial, names, raters=raters, seed=seed, healthy=healthy, progress=progress, cancel=cancel or CancelToken()
+        )
     progress(1.0, f"{cases} phantoms written")
     return folder / MANIFEST
 
 
 def _write_cases(
-    folder: Path, names: Sequence[str], *, raters: int, seed: int, progress: Progress, cancel: CancelToken
+    folder: Path,
+    names: Sequence[str],
+    *,
+    raters: int,
+    seed: int,
+    healthy: float,
+    progress: Progress,
+    cancel: CancelToken,
 ) -> None:
     rows: list[dict[str, str]] = []
     for number, name in enumerate(names):
         cancel.check()
         progress(number / len(names), f"drawing {name}")
-        paths = write_case(make_phantom(seed + number, raters=raters), folder / name)
-        rows.append({"case": name} | {column: path.relative_to(folder).as_posix() for column, path in paths.items()})
+        case = make_phantom(seed + number, raters=raters, lesions=lesions_of(seed + number, healthy))
+        paths = write_case(case, folder / name)
+        row = {"case": name} | {column: path.relative_to(folder).as_posix() for column, path in paths.items()}
+        rows.append(row | ({"lesions": str(len(case.lesions))} if healthy else {}))
     with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         writer.writeheader()

@@ -2,7 +2,9 @@
 
 A rater marks voxel x when ``depth(x) + spread(x) * u(x) > 0``, where ``u`` is the rater's tendency plus smooth hand
 noise, standard normal at every voxel. The share of raters who mark x therefore is known in closed form: the normal
-distribution function of ``depth / spread``, times the chance that the voxel was not missed.
+distribution function of ``depth / spread``, times the chance that the voxel was not missed. With two tumours every
+voxel belongs to one of them, a rater's tendency is the same for both, and each is overlooked or left early on its own:
+the closed form holds at every voxel. Where there is no tumour, a rater may rarely mark a small ball of gland.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from twintrack.phantom.lesion import LesionField
 from twintrack.phantom.shapes import smooth_noise
 
-__all__ = ["RaterModel", "draw_rater", "expected_response"]
+__all__ = ["RaterModel", "draw_false_mark", "draw_rater", "expected_false_marks", "expected_response"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,11 @@ class RaterModel:
     stop_early, stop_part : float
         Chance that a rater stops too early at the upper or lower end, and the largest part of the extent then lost.
     overlook : float
-        Chance that a rater does not mark the tumour at all.
+        Chance that a rater does not mark a tumour at all.
+    false_mark : float
+        Chance that a rater marks something in a pancreas without tumour.
+    false_mark_mm : float
+        Radius of the ball then marked; its centre is any voxel of the gland, all alike.
     """
 
     spread_per_fade: float = 1.1
@@ -42,6 +48,8 @@ class RaterModel:
     stop_early: float = 0.15
     stop_part: float = 0.25
     overlook: float = 0.02
+    false_mark: float = 0.02
+    false_mark_mm: float = 4.0
 
 
 def draw_rater(
@@ -66,13 +74,14 @@ def draw_rater(
     hand = smooth_noise(rng, field.depth_mm.shape, model.hand_length_mm, spacing_xyz_mm)
     u = np.sqrt(model.tendency_share) * own + np.sqrt(1 - model.tendency_share) * hand
     mask: NDArray[np.bool_] = (field.depth_mm + model.spread_per_fade * field.fade_mm * u > 0) & allowed
-    overlooked, stops, at_top = rng.uniform(size=3)
-    lost = rng.uniform(0.0, model.stop_part)
-    if overlooked < model.overlook:
-        mask[:] = False
-    elif stops < model.stop_early:
-        height = _relative_height(field)
-        mask &= ((height <= 1 - lost) if at_top < 0.5 else (height >= lost))[:, None, None]
+    for domain in field.domains():
+        overlooked, stops, at_top = rng.uniform(size=3)
+        lost = rng.uniform(0.0, model.stop_part)
+        if overlooked < model.overlook:
+            mask &= ~domain
+        elif stops < model.stop_early:
+            height = _relative_height(field, domain)
+            mask &= ~domain | ((height <= 1 - lost) if at_top < 0.5 else (height >= lost))[:, None, None]
     return mask
 
 
@@ -81,18 +90,66 @@ def expected_response(field: LesionField, allowed: NDArray[np.bool_], model: Rat
     from scipy.special import ndtr
 
     drawn = ndtr(field.depth_mm / (np.float32(model.spread_per_fade) * field.fade_mm))
-    height = _relative_height(field)
-    # The lost part is uniform on (0, stop_part): the chance to lose a voxel grows linearly towards the end.
-    top = np.clip((height - (1 - model.stop_part)) / model.stop_part, 0.0, 1.0)
-    bottom = np.clip((model.stop_part - height) / model.stop_part, 0.0, 1.0)
-    not_missed = (1 - model.overlook) * (1 - model.stop_early * 0.5 * (top + bottom))
-    response: NDArray[np.float32] = np.where(allowed, drawn * not_missed[:, None, None], 0.0).astype(np.float32)
+    response = np.zeros(field.depth_mm.shape, dtype=np.float32)
+    for domain in field.domains():
+        height = _relative_height(field, domain)
+        # The lost part is uniform on (0, stop_part): the chance to lose a voxel grows linearly towards the end.
+        top = np.clip((height - (1 - model.stop_part)) / model.stop_part, 0.0, 1.0)
+        bottom = np.clip((model.stop_part - height) / model.stop_part, 0.0, 1.0)
+        not_missed = (1 - model.overlook) * (1 - model.stop_early * 0.5 * (top + bottom))
+        np.copyto(response, drawn * not_missed[:, None, None], where=domain & allowed, casting="same_kind")
     return response
 
 
-def _relative_height(field: LesionField) -> NDArray[np.float64]:
-    """Height of each slice within the median outline's extent: 0 at its lowest slice, 1 at its highest."""
-    slices = np.flatnonzero((field.depth_mm > 0).any(axis=(1, 2)))
+def draw_false_mark(
+    rng: np.random.Generator,
+    gland: NDArray[np.bool_],
+    allowed: NDArray[np.bool_],
+    spacing_xyz_mm: tuple[float, float, float],
+    model: RaterModel,
+) -> NDArray[np.bool_]:
+    """Return one rater's mask (z, y, x) of a patient without tumour: nearly always empty."""
+    mask = np.zeros(gland.shape, dtype=bool)
+    places = np.flatnonzero(gland)
+    place = rng.integers(places.size)
+    if rng.uniform() < model.false_mark:
+        mask.flat[places[place]] = True
+        mask = _dilated(mask, spacing_xyz_mm, model) > 0.5
+    return mask & allowed
+
+
+def expected_false_marks(
+    gland: NDArray[np.bool_],
+    allowed: NDArray[np.bool_],
+    spacing_xyz_mm: tuple[float, float, float],
+    model: RaterModel,
+) -> NDArray[np.float32]:
+    """Return the true mean human response (z, y, x) of a patient without tumour.
+
+    A voxel is marked if the centre of a ball is within the ball's radius: the chance of a ball, times the share of the
+    gland that is.
+    """
+    share = _dilated(gland, spacing_xyz_mm, model) / np.count_nonzero(gland)
+    response: NDArray[np.float32] = np.where(allowed, model.false_mark * share, 0.0).astype(np.float32)
+    return response
+
+
+def _dilated(
+    points: NDArray[np.bool_], spacing_xyz_mm: tuple[float, float, float], model: RaterModel
+) -> NDArray[np.float64]:
+    """Count the `points` (z, y, x) within the radius of a false mark around each voxel."""
+    from scipy.signal import fftconvolve
+
+    reach = [int(model.false_mark_mm // step) for step in reversed(spacing_xyz_mm)]
+    axes = (np.arange(-n, n + 1) * step for n, step in zip(reach, reversed(spacing_xyz_mm), strict=True))
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    ball = (z**2 + y**2 + x**2 <= model.false_mark_mm**2).astype(np.float64)
+    return np.rint(fftconvolve(points.astype(np.float64), ball, mode="same"))
+
+
+def _relative_height(field: LesionField, domain: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Height of each slice within the extent of a median outline: 0 at its lowest slice, 1 at its highest."""
+    slices = np.flatnonzero(((field.depth_mm > 0) & domain).any(axis=(1, 2)))
     low, high = (slices[0], slices[-1]) if slices.size else (0, 1)
     height: NDArray[np.float64] = (np.arange(field.depth_mm.shape[0]) - low) / max(high - low, 1)
     return height
