@@ -49,6 +49,13 @@ class Domain(str, Enum):
     ALL = "all"
 
 
+class RaterPopulation(str, Enum):
+    """How the raters of a phantom draw."""
+
+    DEFAULT = "default"
+    LIDC = "lidc"
+
+
 class Weights(str, Enum):
     """What weighs the same in a fit."""
 
@@ -262,6 +269,10 @@ def phantom(
             help="Share of cases without a tumour; of the others, half this share has two tumours.",
         ),
     ] = 0.0,
+    rater_model: Annotated[
+        RaterPopulation,
+        typer.Option(help="How the readers draw; lidc: agreeing as far as the radiologists of LIDC-IDRI."),
+    ] = RaterPopulation.DEFAULT,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -271,6 +282,13 @@ def phantom(
 
     with progress_bar() as progress:
         manifest = write_cohort(
-            out, cases=cases, raters=raters, seed=seed, healthy=healthy, overwrite=overwrite, progress=progress
+            out,
+            cases=cases,
+            raters=raters,
+            seed=seed,
+            healthy=healthy,
+            rater_model=rater_model.value,
+            overwrite=overwrite,
+            progress=progress,
         )
     say(str(manifest))

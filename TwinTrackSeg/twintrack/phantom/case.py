@@ -122,7 +122,7 @@ def make_phantom(
     tendencies : tuple of float, optional
         Fixed tendency of each rater in standard deviations (positive: generous) instead of a random one.
     model : RaterModel, optional
-        Behaviour of the rater population.
+        Behaviour of the rater population; `twintrack.phantom.RATER_MODELS` has some by name.
     lesions : int
         Number of tumours: 0 (the same patient in health), 1 or 2 (the first is the same as with 1).
 

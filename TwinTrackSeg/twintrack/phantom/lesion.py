@@ -76,6 +76,11 @@ class LesionField:
     volumes_ml: tuple[float, ...]
     tumour: NDArray[np.uint8] | None = None
 
+    @property
+    def diameters_mm(self) -> tuple[float, ...]:
+        """Diameter of the ball of each tumour's volume."""
+        return tuple(float((6000 * volume / np.pi) ** (1 / 3)) for volume in self.volumes_ml)
+
     def domains(self) -> list[NDArray[np.bool_]]:
         """Return the voxels (z, y, x) that belong to each tumour."""
         if self.tumour is None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twintrack.phantom.lesion import LesionField
 from twintrack.phantom.shapes import smooth_noise
 
-__all__ = ["RaterModel", "draw_false_mark", "draw_rater", "expected_false_marks", "expected_response"]
+__all__ = ["RATER_MODELS", "RaterModel", "draw_false_mark", "draw_rater", "expected_false_marks", "expected_response"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,9 @@ class RaterModel:
     Attributes
     ----------
     spread_per_fade : float
-        Standard deviation of the outline in units of the margin's fade length.
+        Standard deviation of the outline in units of the margin's fade length ...
+    spread_per_radius : float
+        ... to which is added this multiple of the radius of the ball of the tumour's volume.
     tendency_share : float
         Share of that variance which is the rater's own constant tendency (tight or generous); the rest is hand noise.
     hand_length_mm : float
@@ -36,6 +38,9 @@ class RaterModel:
         Chance that a rater stops too early at the upper or lower end, and the largest part of the extent then lost.
     overlook : float
         Chance that a rater does not mark a tumour at all.
+    overlook_below_mm : tuple of (float, float)
+        Diameter (mm, of the ball of the tumour's volume) and the chance for tumours below it, rising; `overlook` holds
+        from the last diameter on.
     false_mark : float
         Chance that a rater marks something in a pancreas without tumour.
     false_mark_mm : float
@@ -50,6 +55,34 @@ class RaterModel:
     overlook: float = 0.02
     false_mark: float = 0.02
     false_mark_mm: float = 4.0
+    spread_per_radius: float = 0.0
+    overlook_below_mm: tuple[tuple[float, float], ...] = ()
+
+    def spread_mm(self, field: LesionField) -> NDArray[np.float32]:
+        """Return the standard deviation of the outline at each voxel (z, y, x) in mm."""
+        spread: NDArray[np.float32] = self.spread_per_fade * field.fade_mm
+        if self.spread_per_radius:
+            for diameter_mm, domain in zip(field.diameters_mm, field.domains(), strict=True):
+                spread[domain] += np.float32(self.spread_per_radius * diameter_mm / 2)
+        return spread
+
+    def overlook_chance(self, diameter_mm: float) -> float:
+        """Return the chance that a rater overlooks a tumour of this diameter."""
+        return next((chance for below, chance in self.overlook_below_mm if diameter_mm < below), self.overlook)
+
+
+RATER_MODELS: dict[str, RaterModel] = {
+    "default": RaterModel(),
+    "lidc": RaterModel(
+        spread_per_fade=0.0,
+        spread_per_radius=0.105,
+        tendency_share=0.1,
+        stop_early=0.0,
+        overlook=0.075,
+        overlook_below_mm=((5.0, 0.27), (8.0, 0.15), (10.0, 0.085)),
+    ),
+}
+"""Populations by name. ``lidc`` agrees as far as the four radiologists of LIDC-IDRI do: see ADR 38."""
 
 
 def draw_rater(
@@ -73,11 +106,11 @@ def draw_rater(
     own = rng.standard_normal() if tendency is None else tendency
     hand = smooth_noise(rng, field.depth_mm.shape, model.hand_length_mm, spacing_xyz_mm)
     u = np.sqrt(model.tendency_share) * own + np.sqrt(1 - model.tendency_share) * hand
-    mask: NDArray[np.bool_] = (field.depth_mm + model.spread_per_fade * field.fade_mm * u > 0) & allowed
-    for domain in field.domains():
+    mask: NDArray[np.bool_] = (field.depth_mm + model.spread_mm(field) * u > 0) & allowed
+    for diameter_mm, domain in zip(field.diameters_mm, field.domains(), strict=True):
         overlooked, stops, at_top = rng.uniform(size=3)
         lost = rng.uniform(0.0, model.stop_part)
-        if overlooked < model.overlook:
+        if overlooked < model.overlook_chance(diameter_mm):
             mask &= ~domain
         elif stops < model.stop_early:
             height = _relative_height(field, domain)
@@ -89,14 +122,14 @@ def expected_response(field: LesionField, allowed: NDArray[np.bool_], model: Rat
     """Return the true mean human response (z, y, x): the share of the rater population that marks each voxel."""
     from scipy.special import ndtr
 
-    drawn = ndtr(field.depth_mm / (np.float32(model.spread_per_fade) * field.fade_mm))
+    drawn = ndtr(field.depth_mm / model.spread_mm(field))
     response = np.zeros(field.depth_mm.shape, dtype=np.float32)
-    for domain in field.domains():
+    for diameter_mm, domain in zip(field.diameters_mm, field.domains(), strict=True):
         height = _relative_height(field, domain)
         # The lost part is uniform on (0, stop_part): the chance to lose a voxel grows linearly towards the end.
         top = np.clip((height - (1 - model.stop_part)) / model.stop_part, 0.0, 1.0)
         bottom = np.clip((model.stop_part - height) / model.stop_part, 0.0, 1.0)
-        not_missed = (1 - model.overlook) * (1 - model.stop_early * 0.5 * (top + bottom))
+        not_missed = (1 - model.overlook_chance(diameter_mm)) * (1 - model.stop_early * 0.5 * (top + bottom))
         np.copyto(response, drawn * not_missed[:, None, None], where=domain & allowed, casting="same_kind")
     return response
 
