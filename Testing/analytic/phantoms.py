@@ -15,7 +15,7 @@ from scipy import ndimage
 from analytic.rays import SECTION_STEP_MM, Contact, Points, Reals, TrueWall, contact, tissue_levels, touch_levels
 from twintrack.phantom import case as phantom_case
 from twintrack.phantom.anatomy import VESSEL_TUBES, Warp, organs
-from twintrack.phantom.lesion import draw_lesion, lesion_field
+from twintrack.phantom.lesion import draw_lesion
 from twintrack.phantom.raters import RaterModel, expected_response
 from twintrack.phantom.shapes import Tube
 from twintrack.volume import Volume
@@ -96,8 +96,8 @@ class PhantomTruth:
         return tube.depth(self.warp(points_mm.astype(np.float32))).astype(np.float64)
 
 
-def phantom_truth(seed: int, model: RaterModel | None = None) -> PhantomTruth:
-    """Return the truth of `twintrack.phantom.make_phantom` for the same seed and raters."""
+def phantom_truth(seed: int, model: RaterModel | None = None, lesions: int = 1) -> PhantomTruth:
+    """Return the truth of `twintrack.phantom.make_phantom` for the same seed, raters and number of lesions (1 or 2)."""
     rng = np.random.default_rng([seed, 0])
     geometry = phantom_case._draw_grid(rng)
     warp = Warp.draw(rng)
@@ -106,7 +106,10 @@ def phantom_truth(seed: int, model: RaterModel | None = None) -> PhantomTruth:
     depth = phantom_case._depths(rng, position, geometry.spacing_mm)
     organs(rng)
     body = depth["body"] > 10.0
-    field = lesion_field(rng, lesion, position, body & (phantom_case._vessel_map(depth) == 0), geometry.spacing_mm)
+    allowed = body & (phantom_case._vessel_map(depth) == 0)
+    _, field = phantom_case._draw_tumours(seed, rng, lesion, lesions, position, allowed, geometry.spacing_mm)
+    if field is None:
+        raise ValueError("a healthy phantom has no contact whose truth could be asked for")
     return PhantomTruth(Volume(expected_response(field, body, model or RaterModel()), geometry), warp)
 
 

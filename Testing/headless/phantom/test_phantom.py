@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +12,9 @@ import pytest
 from twintrack.errors import Cancelled, InputError
 from twintrack.io.volumes import read_volume
 from twintrack.labels import VESSEL_VALUES
-from twintrack.phantom import LABELS, make_phantom, write_cohort
-from twintrack.phantom.lesion import LesionField, draw_lesion
-from twintrack.phantom.raters import RaterModel, draw_rater, expected_response
+from twintrack.phantom import LABELS, lesions_of, make_phantom, write_cohort
+from twintrack.phantom.lesion import LesionField, draw_lesion, draw_second_lesion, joint_field
+from twintrack.phantom.raters import RaterModel, draw_false_mark, draw_rater, expected_false_marks, expected_response
 from twintrack.phantom.shapes import Tube, smooth_noise
 from twintrack.progress.callbacks import CancelToken
 
@@ -75,7 +77,7 @@ def test_sites_sizes_and_contacts_vary_over_seeds():
 def flat_field(depth_mm: float) -> tuple[LesionField, np.ndarray]:
     """A field that is `depth_mm` deep everywhere, with a fade of 2 mm, and where readers may mark."""
     shape = (12, 12, 12)
-    field = LesionField(np.full(shape, depth_mm, np.float32), np.full(shape, 2.0, np.float32))
+    field = LesionField(np.full(shape, depth_mm, np.float32), np.full(shape, 2.0, np.float32), (5.0,))
     return field, np.ones(shape, bool)
 
 
@@ -102,6 +104,98 @@ def test_readers_who_stop_early_lower_the_response_only_near_the_ends():
     rng = np.random.default_rng(5)
     lowest = np.mean([draw_rater(rng, field, allowed, (2, 2, 2), model)[0, 0, 0] for _ in range(1500)])
     assert lowest == pytest.approx(0.8, abs=0.05)
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    return make_phantom(3, raters=4, lesions=0)
+
+
+@pytest.fixture(scope="module")
+def two():
+    return make_phantom(3, raters=4, lesions=2)
+
+
+def test_the_healthy_patient_is_the_same_one_without_the_tumour(case, healthy):
+    assert healthy.lesions == ()
+    assert healthy.lesion is None
+    assert not (healthy.anatomy.array == LABELS["tumor"]).any()
+    assert np.array_equal(healthy.vessels.array, case.vessels.array)
+    far = case.true_mhr.array == 0
+    assert np.abs(healthy.ct.array.astype(int) - case.ct.array)[far].max() <= 1  # rounding of the last tumour tail
+    core = (case.true_mhr.array > 0.95) & (healthy.anatomy.array == LABELS["pancreas"])
+    assert healthy.ct.array[core].mean() > case.ct.array[core].mean() + 20
+
+
+def test_two_lesions_lie_apart_and_the_first_is_the_one_drawn_alone(case, two):
+    from scipy import ndimage
+
+    assert len(two.lesions) == 2
+    assert two.lesions[0] == case.lesion
+    assert two.lesion is None
+    sizes = np.bincount(ndimage.label(two.true_mhr.array > 0.5)[0].ravel())[1:]
+    # The early stops and misses take at most 17 % of the response: 0.5 is at or inside the median outline.
+    assert sorted(sizes)[-2] * two.ct.geometry.voxel_ml > 0.5 * min(lesion.volume_ml for lesion in two.lesions)
+    drawn = np.count_nonzero(two.anatomy.array == LABELS["tumor"]) * two.ct.geometry.voxel_ml
+    assert drawn == pytest.approx(sum(lesion.volume_ml for lesion in two.lesions), rel=0.02)
+
+
+def test_second_lesions_keep_their_distance():
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        first = draw_lesion(rng)
+        second = draw_second_lesion(rng, first)
+        between = np.linalg.norm(np.subtract(first.centre_mm, second.centre_mm))
+        assert between > max(first.radii_mm) + max(second.radii_mm)
+        assert 0.2 <= second.volume_ml <= 10
+
+
+def test_each_of_two_lesions_is_overlooked_on_its_own_and_the_response_stays_exact():
+    from scipy.stats import norm
+
+    model = RaterModel(stop_early=0.0, overlook=0.2)
+    depth = np.full((2, 12, 12, 12), -3.0, np.float32)
+    depth[0, :, :, :6], depth[1, :, :, 6:] = 2.2, 1.1
+    fade = np.full((12, 12, 12), 2.0, np.float32)
+    field = joint_field([LesionField(part, fade, (volume,)) for part, volume in zip(depth, (5.0, 1.0), strict=True)])
+    allowed = np.ones(fade.shape, bool)
+    rng = np.random.default_rng(2)
+    readers = 1500
+    masks = [draw_rater(rng, field, allowed, (2, 2, 2), model) for _ in range(readers)]
+    expected = expected_response(field, allowed, model)
+    for row, depth_mm in ((2, 2.2), (9, 1.1)):
+        assert expected[6, 6, row] == pytest.approx(0.8 * norm.cdf(depth_mm / 2.2), abs=1e-5)
+        share = np.mean([mask[6, 6, row] for mask in masks])
+        assert share == pytest.approx(expected[6, 6, row], abs=4 * np.sqrt(0.25 / readers))
+    deep = replace(field, depth_mm=np.full_like(field.depth_mm, 30.0))
+    masks = [draw_rater(rng, deep, allowed, (2, 2, 2), model) for _ in range(readers)]
+    missed = np.array([[not mask[..., :6].any(), not mask[..., 6:].any()] for mask in masks])
+    assert missed.mean(axis=0) == pytest.approx([0.2, 0.2], abs=4 * np.sqrt(0.16 / readers))
+    assert missed.all(axis=1).mean() == pytest.approx(0.04, abs=4 * np.sqrt(0.04 / readers))
+
+
+def test_readers_of_a_healthy_patient_rarely_mark_a_small_ball_as_often_as_expected(healthy):
+    model = RaterModel(false_mark=0.3, false_mark_mm=4.0)
+    gland = np.zeros((14, 14, 14), bool)
+    gland[5:9, 5:9, 5:9] = True
+    allowed = np.ones(gland.shape, bool)
+    allowed[:6] = False
+    expected = expected_false_marks(gland, allowed, (2, 2, 2), model)
+    rng = np.random.default_rng(9)
+    readers = 3000
+    masks = [draw_false_mark(rng, gland, allowed, (2, 2, 2), model) for _ in range(readers)]
+    share = np.mean(masks, axis=0)
+    assert np.abs(share - expected).max() < 5 * np.sqrt(0.3 * 0.7 / readers)
+    assert share.sum() == pytest.approx(expected.sum(), rel=0.1)
+    assert not expected[:6].any()
+    assert 0 < healthy.true_mhr.array.max() < RaterModel().false_mark
+
+
+def test_the_number_of_lesions_follows_the_share_of_healthy_cases():
+    counts = np.bincount([lesions_of(seed, 0.4) for seed in range(4000)], minlength=3) / 4000
+    assert counts == pytest.approx([0.4, 0.6 * 0.8, 0.6 * 0.2], abs=0.03)
+    assert {lesions_of(seed, 0.0) for seed in range(100)} == {1}
+    assert {lesions_of(seed, 1.0) for seed in range(100)} == {0}
 
 
 def test_a_generous_reader_draws_more_than_a_tight_one(case):
@@ -133,6 +227,17 @@ def test_a_cohort_has_a_manifest_whose_files_are_readable(tmp_path):
     assert np.array_equal(first["image"].array, make_phantom(11).ct.array)
 
 
+def test_a_cohort_with_healthy_cases_says_how_many_lesions_each_has(tmp_path):
+    seed = next(s for s in range(1000) if {lesions_of(s, 0.5), lesions_of(s + 1, 0.5)} == {0, 2})
+    manifest = write_cohort(tmp_path / "out", cases=2, raters=1, seed=seed, healthy=0.5)
+    with manifest.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    for number, row in enumerate(rows):
+        truth = json.loads((manifest.parent / row["case"] / "truth.json").read_text())
+        assert int(row["lesions"]) == len(truth["lesions"]) == lesions_of(seed + number, 0.5)
+        assert "lesion" not in truth
+
+
 def test_a_cancelled_cohort_stops_between_cases(tmp_path):
     cancel = CancelToken()
     cancel.cancel()
@@ -145,3 +250,10 @@ def test_a_cancelled_cohort_stops_between_cases(tmp_path):
 def test_impossible_requests_are_refused(seed, raters):
     with pytest.raises(InputError, match="needs a seed"):
         make_phantom(seed, raters=raters)
+
+
+def test_impossible_numbers_of_lesions_are_refused(tmp_path):
+    with pytest.raises(InputError, match="0, 1 or 2 lesions"):
+        make_phantom(0, lesions=3)
+    with pytest.raises(InputError, match="between 0 and 1"):
+        write_cohort(tmp_path / "out", cases=1, raters=1, seed=0, healthy=1.5)

@@ -51,6 +51,13 @@ class Domain(str, Enum):
     ALL = "all"
 
 
+class RaterPopulation(str, Enum):
+    """How the raters of a phantom draw."""
+
+    DEFAULT = "default"
+    LIDC = "lidc"
+
+
 class Weights(str, Enum):
     """What weighs the same in a fit."""
 
@@ -281,6 +288,19 @@ def phantom(
     out: OutFolder,
     raters: Annotated[int, typer.Option(min=1, help="Readers a case.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first case; the next ones count on.")] = 0,
+    healthy: Annotated[
+        float,
+        typer.Option(
+            metavar="FRACTION",
+            min=0.0,
+            max=1.0,
+            help="Share of cases without a tumour; of the others, half this share has two tumours.",
+        ),
+    ] = 0.0,
+    rater_model: Annotated[
+        RaterPopulation,
+        typer.Option(help="How the readers draw; lidc: agreeing as far as the radiologists of LIDC-IDRI."),
+    ] = RaterPopulation.DEFAULT,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -289,5 +309,14 @@ def phantom(
     from twintrack.phantom import write_cohort
 
     with progress_bar() as progress:
-        manifest = write_cohort(out, cases=cases, raters=raters, seed=seed, overwrite=overwrite, progress=progress)
+        manifest = write_cohort(
+            out,
+            cases=cases,
+            raters=raters,
+            seed=seed,
+            healthy=healthy,
+            rater_model=rater_model.value,
+            overwrite=overwrite,
+            progress=progress,
+        )
     say(str(manifest))

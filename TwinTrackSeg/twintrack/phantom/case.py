@@ -11,12 +11,25 @@ from twintrack.errors import InputError
 from twintrack.labels import VESSEL_VALUES
 from twintrack.phantom.anatomy import BODY_RADII_MM, OTHER_TUBES, PANCREAS, UNCINATE, VESSEL_TUBES, Warp, organs
 from twintrack.phantom.image import add_scanner_noise, paint_ct
-from twintrack.phantom.lesion import Lesion, LesionField, draw_lesion, lesion_field
-from twintrack.phantom.raters import RaterModel, draw_rater, expected_response
+from twintrack.phantom.lesion import (
+    Lesion,
+    LesionField,
+    draw_lesion,
+    draw_second_lesion,
+    joint_field,
+    lesion_field,
+)
+from twintrack.phantom.raters import (
+    RaterModel,
+    draw_false_mark,
+    draw_rater,
+    expected_false_marks,
+    expected_response,
+)
 from twintrack.phantom.shapes import ellipsoid_depth, smooth_noise
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["LABELS", "PhantomCase", "make_phantom"]
+__all__ = ["LABELS", "PhantomCase", "lesions_of", "make_phantom"]
 
 LABELS: dict[str, int] = {
     "background": 0,
@@ -29,6 +42,11 @@ LABELS: dict[str, int] = {
     "sma": 7,
 }
 """Values of the anatomy label map that the demo networks are trained on."""
+
+MOST_LESIONS = 2
+
+_PATIENT, _IMAGE, _RATERS, _KIND, _SECOND_LESION = range(5)
+"""Random streams of a seed: what is drawn from one does not move the others."""
 
 _VESSEL_LABELS = {"PORTA": "portal_vein", "SMV": "smv", "AORTA": "aorta", "CELIAC": "celiac", "SMA": "sma"}
 
@@ -51,8 +69,8 @@ class PhantomCase:
         uint8, values as in `twintrack.labels.VESSEL_VALUES`.
     anatomy : Volume
         uint8, values as in `LABELS`; the tumour is the median rater's.
-    lesion : Lesion
-        What was drawn.
+    lesions : tuple of Lesion
+        What was drawn: none in a healthy patient, up to two.
     """
 
     seed: int
@@ -61,11 +79,37 @@ class PhantomCase:
     true_mhr: Volume
     vessels: Volume
     anatomy: Volume
-    lesion: Lesion
+    lesions: tuple[Lesion, ...]
+
+    @property
+    def lesion(self) -> Lesion | None:
+        """The only lesion; None if there is none or more than one."""
+        return self.lesions[0] if len(self.lesions) == 1 else None
+
+
+def lesions_of(seed: int, healthy: float) -> int:
+    """Draw how many lesions the case of `seed` has in a cohort with the share `healthy` of patients without one.
+
+    Of the others, the share ``healthy / 2`` has two. It depends on the seed alone, not on the cohort's other cases.
+
+    Raises
+    ------
+    InputError
+        If `healthy` is not in [0, 1].
+    """
+    if not 0.0 <= healthy <= 1.0:
+        raise InputError(f"the share of healthy cases must be between 0 and 1, got {healthy:g}")
+    first, second = np.random.default_rng([seed, _KIND]).uniform(size=2)
+    return 0 if first < healthy else 2 if second < healthy / 2 else 1
 
 
 def make_phantom(
-    seed: int, *, raters: int = 5, tendencies: tuple[float, ...] | None = None, model: RaterModel | None = None
+    seed: int,
+    *,
+    raters: int = 5,
+    tendencies: tuple[float, ...] | None = None,
+    model: RaterModel | None = None,
+    lesions: int = 1,
 ) -> PhantomCase:
     """Generate the case of `seed`.
 
@@ -78,7 +122,9 @@ def make_phantom(
     tendencies : tuple of float, optional
         Fixed tendency of each rater in standard deviations (positive: generous) instead of a random one.
     model : RaterModel, optional
-        Behaviour of the rater population.
+        Behaviour of the rater population; `twintrack.phantom.RATER_MODELS` has some by name.
+    lesions : int
+        Number of tumours: 0 (the same patient in health), 1 or 2 (the first is the same as with 1).
 
     Returns
     -------
@@ -88,7 +134,7 @@ def make_phantom(
     Raises
     ------
     InputError
-        If `seed` is negative or there is no rater.
+        If `seed` is negative, there is no rater or `lesions` is not 0, 1 or 2.
 
     Examples
     --------
@@ -99,31 +145,57 @@ def make_phantom(
     """
     if seed < 0 or raters < 1:
         raise InputError(f"a phantom needs a seed of at least 0 and at least 1 rater, got seed {seed}, raters {raters}")
+    if lesions not in range(MOST_LESIONS + 1):
+        raise InputError(f"a phantom has 0, 1 or 2 lesions, got {lesions}")
     model = model or RaterModel()
-    patient_rng, image_rng, rater_rng = (np.random.default_rng([seed, stream]) for stream in range(3))
+    patient_rng, image_rng, rater_rng = (np.random.default_rng([seed, s]) for s in (_PATIENT, _IMAGE, _RATERS))
     geometry = _draw_grid(patient_rng)
     position = Warp.draw(patient_rng)(_positions(geometry))
     spacing = geometry.spacing_mm
-    lesion = draw_lesion(patient_rng)
+    first = draw_lesion(patient_rng)
     depth = _depths(patient_rng, position, spacing)
     placed = organs(patient_rng)
     vessels = _vessel_map(depth)
     allowed = (depth["body"] > 10.0) & (vessels == 0)
-    field = lesion_field(patient_rng, lesion, position, allowed, spacing)
+    drawn, field = _draw_tumours(seed, patient_rng, first, lesions, position, allowed, spacing)
     hu = paint_ct(image_rng, position, depth, placed, field, spacing)
-    masks = (
-        draw_rater(rater_rng, field, allowed, spacing, model, tendency=tendencies[i] if tendencies else None)
-        for i in range(raters)
-    )
+    if field is None:
+        gland = (depth["pancreas"] > 0) & allowed
+        masks = [draw_false_mark(rater_rng, gland, allowed, spacing, model) for _ in range(raters)]
+        response = expected_false_marks(gland, allowed, spacing, model)
+    else:
+        own = tendencies or (None,) * raters
+        masks = [draw_rater(rater_rng, field, allowed, spacing, model, tendency=own[i]) for i in range(raters)]
+        response = expected_response(field, allowed, model)
     return PhantomCase(
         seed=seed,
         ct=Volume(add_scanner_noise(image_rng, hu, spacing), geometry),
         annotations=tuple(Volume(mask.astype(np.uint8), geometry) for mask in masks),
-        true_mhr=Volume(expected_response(field, allowed, model), geometry),
+        true_mhr=Volume(response, geometry),
         vessels=Volume(vessels, geometry),
         anatomy=Volume(_anatomy_map(depth, vessels, field, allowed), geometry),
-        lesion=lesion,
+        lesions=drawn,
     )
+
+
+def _draw_tumours(
+    seed: int,
+    patient_rng: np.random.Generator,
+    first: Lesion,
+    lesions: int,
+    position: NDArray[np.float32],
+    allowed: NDArray[np.bool_],
+    spacing: tuple[float, float, float],
+) -> tuple[tuple[Lesion, ...], LesionField | None]:
+    """Return the tumours and their joint field, None in a healthy patient."""
+    if lesions == 0:
+        return (), None
+    field = lesion_field(patient_rng, first, position, allowed, spacing)
+    if lesions == 1:
+        return (first,), field
+    rng = np.random.default_rng([seed, _SECOND_LESION])
+    second = draw_second_lesion(rng, first)
+    return (first, second), joint_field([field, lesion_field(rng, second, position, allowed, spacing)])
 
 
 def _draw_grid(rng: np.random.Generator) -> Geometry:
@@ -170,11 +242,15 @@ def _vessel_map(depth: dict[str, NDArray[np.float32]]) -> NDArray[np.uint8]:
 
 
 def _anatomy_map(
-    depth: dict[str, NDArray[np.float32]], vessels: NDArray[np.uint8], field: LesionField, allowed: NDArray[np.bool_]
+    depth: dict[str, NDArray[np.float32]],
+    vessels: NDArray[np.uint8],
+    field: LesionField | None,
+    allowed: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
     """Label map with the median rater's tumour, gland and vessels."""
     anatomy = np.where(depth["pancreas"] > 0, LABELS["pancreas"], 0).astype(np.uint8)
-    anatomy[(field.depth_mm > 0) & allowed] = LABELS["tumor"]
+    if field is not None:
+        anatomy[(field.depth_mm > 0) & allowed] = LABELS["tumor"]
     for name, value in VESSEL_VALUES.items():
         anatomy[vessels == value] = LABELS[_VESSEL_LABELS[name]]
     return anatomy

@@ -7,10 +7,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from twintrack.errors import InputError
 from twintrack.io.volumes import write_volume
 from twintrack.labels import VESSEL_VALUES
-from twintrack.phantom.case import LABELS, PhantomCase, make_phantom
+from twintrack.phantom.case import LABELS, PhantomCase, lesions_of, make_phantom
+from twintrack.phantom.raters import RATER_MODELS
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.system.atomic import atomic_folder, check_output_folder
 
@@ -23,15 +26,18 @@ STRUCTURES = {name: value for name, value in LABELS.items() if value}
 """Names in the anatomy map."""
 
 
-def write_case(case: PhantomCase, folder: Path) -> dict[str, Path]:
-    """Write one case into `folder`; return the path of each file by its manifest column."""
+def write_case(case: PhantomCase, folder: Path, rater_model: str = "default") -> dict[str, Path]:
+    """Write one case, whose raters are of `rater_model`, into `folder`; return each file's path by manifest column."""
     folder.mkdir(parents=True, exist_ok=True)
     volumes = {"image": case.ct, "vessels": case.vessels, "anatomy": case.anatomy, "true_mhr": case.true_mhr}
     volumes |= {f"annotation_{i}": mask for i, mask in enumerate(case.annotations, start=1)}
     paths = {column: folder / f"{column}.nii.gz" for column in volumes}
     for column, volume in volumes.items():
         write_volume(volume, paths[column], names={"vessels": VESSEL_VALUES, "anatomy": STRUCTURES}.get(column))
-    truth = {"schema": 1, "seed": case.seed, "lesion": asdict(case.lesion)}
+    truth: dict[str, Any] = {"schema": 1, "seed": case.seed, "rater_model": rater_model}
+    truth["lesions"] = [asdict(lesion) for lesion in case.lesions]
+    if case.lesion is not None:
+        truth["lesion"] = asdict(case.lesion)
     (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     return paths
 
@@ -42,6 +48,8 @@ def write_cohort(
     cases: int,
     raters: int,
     seed: int,
+    healthy: float = 0.0,
+    rater_model: str = "default",
     overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -51,30 +59,56 @@ def write_cohort(
     They appear when all of them are complete, in the place of the phantoms of an earlier run.
 
     The manifest has the columns ``case, image, vessels, anatomy, true_mhr, annotation_1 ... annotation_N`` with paths
-    relative to `folder`; ``true_mhr`` is the known expectation that only a phantom has.
+    relative to `folder`; ``true_mhr`` is the known expectation that only a phantom has. With `healthy`, the share of
+    patients without a tumour (see `lesions_of`), it also has the column ``lesions``, their number. `rater_model` is one
+    of `RATER_MODELS`.
 
     Raises
     ------
+    InputError
+        If `healthy` is not in [0, 1] or there is no such rater model.
     OutputError
         If something else lies there (unless `overwrite`), or the files cannot be written.
     """
+    if rater_model not in RATER_MODELS:
+        raise InputError(f"there is no rater model {rater_model!r}; choose one of {', '.join(RATER_MODELS)}")
     names = [f"phantom_{seed + number:05d}" for number in range(cases)]
     check_output_folder(folder, (*names, MANIFEST), command=COMMAND, overwrite=overwrite)
     with atomic_folder(folder, command=COMMAND, last=MANIFEST, overwrite=overwrite) as partial:
-        _write_cases(partial, names, raters=raters, seed=seed, progress=progress, cancel=cancel or CancelToken())
+        _write_cases(
+            partial,
+            names,
+            raters=raters,
+            seed=seed,
+            healthy=healthy,
+            rater_model=rater_model,
+            progress=progress,
+            cancel=cancel or CancelToken(),
+        )
     progress(1.0, f"{cases} phantoms written")
     return folder / MANIFEST
 
 
 def _write_cases(
-    folder: Path, names: Sequence[str], *, raters: int, seed: int, progress: Progress, cancel: CancelToken
+    folder: Path,
+    names: Sequence[str],
+    *,
+    raters: int,
+    seed: int,
+    healthy: float,
+    rater_model: str,
+    progress: Progress,
+    cancel: CancelToken,
 ) -> None:
     rows: list[dict[str, str]] = []
     for number, name in enumerate(names):
         cancel.check()
         progress(number / len(names), f"drawing {name}")
-        paths = write_case(make_phantom(seed + number, raters=raters), folder / name)
-        rows.append({"case": name} | {column: path.relative_to(folder).as_posix() for column, path in paths.items()})
+        lesions = lesions_of(seed + number, healthy)
+        case = make_phantom(seed + number, raters=raters, model=RATER_MODELS[rater_model], lesions=lesions)
+        paths = write_case(case, folder / name, rater_model)
+        row = {"case": name} | {column: path.relative_to(folder).as_posix() for column, path in paths.items()}
+        rows.append(row | ({"lesions": str(len(case.lesions))} if healthy else {}))
     with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
         writer.writeheader()

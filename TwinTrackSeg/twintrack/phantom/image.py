@@ -27,7 +27,7 @@ def paint_ct(
     position_mm: NDArray[np.float32],
     depth_mm: Mapping[str, NDArray[np.float32]],
     placed: list[Organ],
-    lesion: LesionField,
+    lesions: LesionField | None,
     spacing_xyz_mm: tuple[float, float, float],
 ) -> NDArray[np.float32]:
     """Return the noise-free CT in HU (z, y, x) of a patient in the portal venous to late arterial phase.
@@ -40,6 +40,8 @@ def paint_ct(
         Signed depth of each tube-shaped structure and of ``pancreas``, (z, y, x) in mm, positive inside.
     placed : list of Organ
         Ellipsoid organs, painted in this order.
+    lesions : LesionField, optional
+        The tumours; none in a healthy patient, who looks the same elsewhere.
     """
     shape = position_mm.shape[:3]
     arterial = rng.uniform(0.0, 1.0)
@@ -61,8 +63,9 @@ def paint_ct(
     gland = rng.uniform(95, 125) - 10.0 * (1 - arterial)
     lay(depth_mm["pancreas"], gland + 6.0 * smooth_noise(rng, shape, 3.0, spacing_xyz_mm))
     tumour = np.float32(rng.uniform(42, 68)) + 4.0 * smooth_noise(rng, shape, 4.0, spacing_xyz_mm)
-    blend = 1.0 / (1.0 + np.exp(-np.clip(lesion.depth_mm / (0.5 * lesion.fade_mm), -20.0, 20.0)))
-    hu += np.where(depth_mm["body"] > 8.0, blend, 0.0) * (tumour - hu)
+    if lesions is not None:
+        blend = 1.0 / (1.0 + np.exp(-np.clip(lesions.depth_mm / (0.5 * lesions.fade_mm), -20.0, 20.0)))
+        hu += np.where(depth_mm["body"] > 8.0, blend, 0.0) * (tumour - hu)
     vein, artery = 150.0 + 30.0 * rng.uniform(-1, 1), 190.0 + 130.0 * arterial
     for name in ("ivc", "splenic_vein", "SMV", "PORTA"):
         lay(depth_mm[name], vein - (35.0 if name == "ivc" else 0.0))

@@ -1,7 +1,8 @@
-"""The tumour: where it sits, how deep inside it each voxel lies and how far its margin fades."""
+"""The tumours: where they sit, how deep inside one each voxel lies and how far the margin fades."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,19 @@ from numpy.typing import NDArray
 from twintrack.phantom.anatomy import PANCREAS, VESSEL_TUBES
 from twintrack.phantom.shapes import smooth_noise
 
-__all__ = ["Lesion", "LesionField", "draw_lesion", "lesion_field"]
+__all__ = ["Lesion", "LesionField", "draw_lesion", "draw_second_lesion", "joint_field", "lesion_field"]
 
 VOLUME_ML = (2.0, 40.0)
 """Range of the tumour volume within the median rater's outline, vessel lumens excluded."""
+
+SECOND_VOLUME_ML = (0.2, 10.0)
+"""Range of a second tumour's volume."""
+
+APART_MM = 8.0
+"""Least distance between the ellipsoids of two tumours."""
+
+TRIES = 200
+"""How often a place for a second tumour is looked for before the one furthest from the first is taken."""
 
 SITES = {"head": (0.08, 0.3), "body": (0.42, 0.66), "tail": (0.7, 0.92)}
 """Part of the gland's length (0 lower head, 1 tip of the tail) in which a lesion of that site is centred."""
@@ -47,7 +57,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class LesionField:
-    """Tumour depth and rater spread on a grid, both (z, y, x) in mm.
+    """Tumour depth and fade on a grid, both (z, y, x) in mm; with two tumours, every voxel belongs to one of them.
 
     Attributes
     ----------
@@ -55,16 +65,33 @@ class LesionField:
         Signed depth below the outline that the median rater draws, positive inside.
     fade_mm : numpy.ndarray
         Length over which gland turns into tumour there.
+    volumes_ml : tuple of float
+        Volume of each tumour within the median outline, in mL.
+    tumour : numpy.ndarray or None
+        Index of the tumour that each voxel belongs to; None if there is one.
     """
 
     depth_mm: NDArray[np.float32]
     fade_mm: NDArray[np.float32]
+    volumes_ml: tuple[float, ...]
+    tumour: NDArray[np.uint8] | None = None
+
+    @property
+    def diameters_mm(self) -> tuple[float, ...]:
+        """Diameter of the ball of each tumour's volume."""
+        return tuple(float((6000 * volume / np.pi) ** (1 / 3)) for volume in self.volumes_ml)
+
+    def domains(self) -> list[NDArray[np.bool_]]:
+        """Return the voxels (z, y, x) that belong to each tumour."""
+        if self.tumour is None:
+            return [np.ones(self.depth_mm.shape, dtype=bool)]
+        return [self.tumour == number for number in range(len(self.volumes_ml))]
 
 
-def draw_lesion(rng: np.random.Generator) -> Lesion:
+def draw_lesion(rng: np.random.Generator, volume_range_ml: tuple[float, float] = VOLUME_ML) -> Lesion:
     """Draw site, size, shape and relation to a vessel."""
     site = str(rng.choice(list(SITES), p=[0.6, 0.25, 0.15]))
-    volume_ml = float(np.exp(rng.uniform(*np.log(VOLUME_ML))))
+    volume_ml = float(np.exp(rng.uniform(*np.log(volume_range_ml))))
     axis, _ = PANCREAS.sampled()
     on_axis = axis[int(rng.uniform(*SITES[site]) * (len(axis) - 1))]
     towards = str(rng.choice({"head": ["SMV", "SMA", "PORTA"], "body": ["CELIAC", "SMA", "PORTA"]}.get(site, ["SMA"])))
@@ -78,6 +105,19 @@ def draw_lesion(rng: np.random.Generator) -> Lesion:
     x, y, z = (float(value) for value in centre)
     a, b, c = (float(value) for value in radii)
     return Lesion(site, volume_ml, towards, shift, (x, y, z), (a, b, c))
+
+
+def draw_second_lesion(rng: np.random.Generator, first: Lesion) -> Lesion:
+    """Draw a tumour that lies apart from `first`."""
+
+    def gap_mm(other: Lesion) -> float:
+        between = float(np.linalg.norm(np.subtract(other.centre_mm, first.centre_mm)))
+        return between - max(other.radii_mm) - max(first.radii_mm)
+
+    drawn: list[Lesion] = []
+    while len(drawn) < TRIES and not (drawn and gap_mm(drawn[-1]) >= APART_MM):
+        drawn.append(draw_lesion(rng, SECOND_VOLUME_ML))
+    return max(drawn, key=gap_mm)
 
 
 def lesion_field(
@@ -99,4 +139,15 @@ def lesion_field(
     depth -= np.partition(depth[allowed], -voxels)[-voxels]
     # Wide where the margin is ill-defined, narrow where it is crisp: between about 0.8 and 3 mm.
     fade = np.float32(1.6) * np.exp(np.float32(0.4) * smooth_noise(rng, shape, 12.0, spacing_xyz_mm))
-    return LesionField(depth, np.clip(fade, 0.6, 3.5))
+    return LesionField(depth, np.clip(fade, 0.6, 3.5), (lesion.volume_ml,))
+
+
+def joint_field(fields: Sequence[LesionField]) -> LesionField:
+    """Join the fields of single tumours: each voxel belongs to the one that it lies deepest in or nearest to."""
+    if len(fields) == 1:
+        return fields[0]
+    depths, fades = (np.stack([getattr(field, name) for field in fields]) for name in ("depth_mm", "fade_mm"))
+    tumour = depths.argmax(axis=0)
+    fade = np.take_along_axis(fades, tumour[None], axis=0)[0]
+    volumes = tuple(volume for field in fields for volume in field.volumes_ml)
+    return LesionField(depths.max(axis=0), fade, volumes, tumour.astype(np.uint8))

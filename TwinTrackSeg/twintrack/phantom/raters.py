@@ -2,7 +2,9 @@
 
 A rater marks voxel x when ``depth(x) + spread(x) * u(x) > 0``, where ``u`` is the rater's tendency plus smooth hand
 noise, standard normal at every voxel. The share of raters who mark x therefore is known in closed form: the normal
-distribution function of ``depth / spread``, times the chance that the voxel was not missed.
+distribution function of ``depth / spread``, times the chance that the voxel was not missed. With two tumours every
+voxel belongs to one of them, a rater's tendency is the same for both, and each is overlooked or left early on its own:
+the closed form holds at every voxel. Where there is no tumour, a rater may rarely mark a small ball of gland.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from twintrack.phantom.lesion import LesionField
 from twintrack.phantom.shapes import smooth_noise
 
-__all__ = ["RaterModel", "draw_rater", "expected_response"]
+__all__ = ["RATER_MODELS", "RaterModel", "draw_false_mark", "draw_rater", "expected_false_marks", "expected_response"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,9 @@ class RaterModel:
     Attributes
     ----------
     spread_per_fade : float
-        Standard deviation of the outline in units of the margin's fade length.
+        Standard deviation of the outline in units of the margin's fade length ...
+    spread_per_radius : float
+        ... to which is added this multiple of the radius of the ball of the tumour's volume.
     tendency_share : float
         Share of that variance which is the rater's own constant tendency (tight or generous); the rest is hand noise.
     hand_length_mm : float
@@ -33,7 +37,14 @@ class RaterModel:
     stop_early, stop_part : float
         Chance that a rater stops too early at the upper or lower end, and the largest part of the extent then lost.
     overlook : float
-        Chance that a rater does not mark the tumour at all.
+        Chance that a rater does not mark a tumour at all.
+    overlook_below_mm : tuple of (float, float)
+        Diameter (mm, of the ball of the tumour's volume) and the chance for tumours below it, rising; `overlook` holds
+        from the last diameter on.
+    false_mark : float
+        Chance that a rater marks something in a pancreas without tumour.
+    false_mark_mm : float
+        Radius of the ball then marked; its centre is any voxel of the gland, all alike.
     """
 
     spread_per_fade: float = 1.1
@@ -42,6 +53,36 @@ class RaterModel:
     stop_early: float = 0.15
     stop_part: float = 0.25
     overlook: float = 0.02
+    false_mark: float = 0.02
+    false_mark_mm: float = 4.0
+    spread_per_radius: float = 0.0
+    overlook_below_mm: tuple[tuple[float, float], ...] = ()
+
+    def spread_mm(self, field: LesionField) -> NDArray[np.float32]:
+        """Return the standard deviation of the outline at each voxel (z, y, x) in mm."""
+        spread: NDArray[np.float32] = self.spread_per_fade * field.fade_mm
+        if self.spread_per_radius:
+            for diameter_mm, domain in zip(field.diameters_mm, field.domains(), strict=True):
+                spread[domain] += np.float32(self.spread_per_radius * diameter_mm / 2)
+        return spread
+
+    def overlook_chance(self, diameter_mm: float) -> float:
+        """Return the chance that a rater overlooks a tumour of this diameter."""
+        return next((chance for below, chance in self.overlook_below_mm if diameter_mm < below), self.overlook)
+
+
+RATER_MODELS: dict[str, RaterModel] = {
+    "default": RaterModel(),
+    "lidc": RaterModel(
+        spread_per_fade=0.0,
+        spread_per_radius=0.105,
+        tendency_share=0.1,
+        stop_early=0.0,
+        overlook=0.075,
+        overlook_below_mm=((5.0, 0.27), (8.0, 0.15), (10.0, 0.085)),
+    ),
+}
+"""Populations by name. ``lidc`` agrees as far as the four radiologists of LIDC-IDRI do: see ADR 38."""
 
 
 def draw_rater(
@@ -65,14 +106,15 @@ def draw_rater(
     own = rng.standard_normal() if tendency is None else tendency
     hand = smooth_noise(rng, field.depth_mm.shape, model.hand_length_mm, spacing_xyz_mm)
     u = np.sqrt(model.tendency_share) * own + np.sqrt(1 - model.tendency_share) * hand
-    mask: NDArray[np.bool_] = (field.depth_mm + model.spread_per_fade * field.fade_mm * u > 0) & allowed
-    overlooked, stops, at_top = rng.uniform(size=3)
-    lost = rng.uniform(0.0, model.stop_part)
-    if overlooked < model.overlook:
-        mask[:] = False
-    elif stops < model.stop_early:
-        height = _relative_height(field)
-        mask &= ((height <= 1 - lost) if at_top < 0.5 else (height >= lost))[:, None, None]
+    mask: NDArray[np.bool_] = (field.depth_mm + model.spread_mm(field) * u > 0) & allowed
+    for diameter_mm, domain in zip(field.diameters_mm, field.domains(), strict=True):
+        overlooked, stops, at_top = rng.uniform(size=3)
+        lost = rng.uniform(0.0, model.stop_part)
+        if overlooked < model.overlook_chance(diameter_mm):
+            mask &= ~domain
+        elif stops < model.stop_early:
+            height = _relative_height(field, domain)
+            mask &= ~domain | ((height <= 1 - lost) if at_top < 0.5 else (height >= lost))[:, None, None]
     return mask
 
 
@@ -80,19 +122,67 @@ def expected_response(field: LesionField, allowed: NDArray[np.bool_], model: Rat
     """Return the true mean human response (z, y, x): the share of the rater population that marks each voxel."""
     from scipy.special import ndtr
 
-    drawn = ndtr(field.depth_mm / (np.float32(model.spread_per_fade) * field.fade_mm))
-    height = _relative_height(field)
-    # The lost part is uniform on (0, stop_part): the chance to lose a voxel grows linearly towards the end.
-    top = np.clip((height - (1 - model.stop_part)) / model.stop_part, 0.0, 1.0)
-    bottom = np.clip((model.stop_part - height) / model.stop_part, 0.0, 1.0)
-    not_missed = (1 - model.overlook) * (1 - model.stop_early * 0.5 * (top + bottom))
-    response: NDArray[np.float32] = np.where(allowed, drawn * not_missed[:, None, None], 0.0).astype(np.float32)
+    drawn = ndtr(field.depth_mm / model.spread_mm(field))
+    response = np.zeros(field.depth_mm.shape, dtype=np.float32)
+    for diameter_mm, domain in zip(field.diameters_mm, field.domains(), strict=True):
+        height = _relative_height(field, domain)
+        # The lost part is uniform on (0, stop_part): the chance to lose a voxel grows linearly towards the end.
+        top = np.clip((height - (1 - model.stop_part)) / model.stop_part, 0.0, 1.0)
+        bottom = np.clip((model.stop_part - height) / model.stop_part, 0.0, 1.0)
+        not_missed = (1 - model.overlook_chance(diameter_mm)) * (1 - model.stop_early * 0.5 * (top + bottom))
+        np.copyto(response, drawn * not_missed[:, None, None], where=domain & allowed, casting="same_kind")
     return response
 
 
-def _relative_height(field: LesionField) -> NDArray[np.float64]:
-    """Height of each slice within the median outline's extent: 0 at its lowest slice, 1 at its highest."""
-    slices = np.flatnonzero((field.depth_mm > 0).any(axis=(1, 2)))
+def draw_false_mark(
+    rng: np.random.Generator,
+    gland: NDArray[np.bool_],
+    allowed: NDArray[np.bool_],
+    spacing_xyz_mm: tuple[float, float, float],
+    model: RaterModel,
+) -> NDArray[np.bool_]:
+    """Return one rater's mask (z, y, x) of a patient without tumour: nearly always empty."""
+    mask = np.zeros(gland.shape, dtype=bool)
+    places = np.flatnonzero(gland)
+    place = rng.integers(places.size)
+    if rng.uniform() < model.false_mark:
+        mask.flat[places[place]] = True
+        mask = _dilated(mask, spacing_xyz_mm, model) > 0.5
+    return mask & allowed
+
+
+def expected_false_marks(
+    gland: NDArray[np.bool_],
+    allowed: NDArray[np.bool_],
+    spacing_xyz_mm: tuple[float, float, float],
+    model: RaterModel,
+) -> NDArray[np.float32]:
+    """Return the true mean human response (z, y, x) of a patient without tumour.
+
+    A voxel is marked if the centre of a ball is within the ball's radius: the chance of a ball, times the share of the
+    gland that is.
+    """
+    share = _dilated(gland, spacing_xyz_mm, model) / np.count_nonzero(gland)
+    response: NDArray[np.float32] = np.where(allowed, model.false_mark * share, 0.0).astype(np.float32)
+    return response
+
+
+def _dilated(
+    points: NDArray[np.bool_], spacing_xyz_mm: tuple[float, float, float], model: RaterModel
+) -> NDArray[np.float64]:
+    """Count the `points` (z, y, x) within the radius of a false mark around each voxel."""
+    from scipy.signal import fftconvolve
+
+    reach = [int(model.false_mark_mm // step) for step in reversed(spacing_xyz_mm)]
+    axes = (np.arange(-n, n + 1) * step for n, step in zip(reach, reversed(spacing_xyz_mm), strict=True))
+    z, y, x = np.meshgrid(*axes, indexing="ij")
+    ball = (z**2 + y**2 + x**2 <= model.false_mark_mm**2).astype(np.float64)
+    return np.rint(fftconvolve(points.astype(np.float64), ball, mode="same"))
+
+
+def _relative_height(field: LesionField, domain: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Height of each slice within the extent of a median outline: 0 at its lowest slice, 1 at its highest."""
+    slices = np.flatnonzero(((field.depth_mm > 0) & domain).any(axis=(1, 2)))
     low, high = (slices[0], slices[-1]) if slices.size else (0, 1)
     height: NDArray[np.float64] = (np.arange(field.depth_mm.shape[0]) - low) / max(high - low, 1)
     return height
