@@ -201,8 +201,10 @@ class Statements:
         centre, spread = _plain_logit(middle), _plain_logit(np.asarray(drawn))
         low, high = np.quantile(spread, [(1 - self.level) / 2, (1 + self.level) / 2]) - centre
         low, high = centre + self._widening * min(low, 0.0), centre + self._widening * max(high, 0.0)
-        low, high = self._bounded(logistic(np.array([low, high])))
-        return float(low), float(high)
+        low, high = logistic(np.array([low, high])).tolist()
+        # What is told of so few cases as the least, or as the most, may be none or all.
+        edge = self.least * (1 + 1e-6)
+        return 0.0 if low <= edge else low, 1.0 if high >= 1 - edge else high
 
     def _angle_interval_deg(self, middle: Reals, drawn: list[Reals]) -> tuple[float, float] | None:
         interval = self._interval(_mean_deg(middle) / 360.0, [_mean_deg(one) / 360.0 for one in drawn])
