@@ -86,6 +86,7 @@ def fit_statements(
     table: StatementTable,
     *,
     prior: Statements | None = None,
+    families: Sequence[type[Family]] = FAMILIES,
     resamples: int = RESAMPLES,
     seed: int = 0,
     rater_names: tuple[str, ...] = (),
@@ -100,6 +101,8 @@ def fit_statements(
         Levels and counts.
     prior : Statements, optional
         Shipped statements of the same networks, to which a site's own fit shrinks.
+    families : sequence of Family
+        Kinds of map to choose from, simplest first; with few cases those of a few numbers only.
     resamples, seed
         Resamples of the cases for the intervals; 0 for none.
     rater_names : tuple of str
@@ -115,7 +118,7 @@ def fit_statements(
     if lacking_cases(table) is not None:
         return None
     cases, informative = _shrunk(_as_arrays(table), prior), _informative(table)
-    compared = compare_families(table, prior=prior, cancel=cancel)
+    compared = compare_families(table, prior=prior, families=families, cancel=cancel)
     family = _chosen(compared)
     far = FAR_PRIOR if prior is None else prior.fitted.far
     fitted = _fit(cases, family, far, np.ones(cases.count))
@@ -156,7 +159,7 @@ def compare_families(
     """
     cases = _as_arrays(table)
     shrunk = _shrunk(cases, prior)
-    if _informative(table) < FEWEST_FOR_TABLES:
+    if _informative(table) < FEWEST_FOR_TABLES and len(families) > 1:
         families = [family for family in families if issubclass(family, NumberFamily)]
     fold = np.random.default_rng(0).permutation(cases.count) % min(folds, cases.count)
     losses: dict[str, Reals] = {}
