@@ -127,6 +127,7 @@ def score_levels(
     for part, mask, box, measured in _walls(score, vessels, names, contact_mm, LOWEST_LEVEL, cancel):
         over = np.array([measured.wall.level_over(angle) for angle in ANGLES_DEG])
         over[0] = max(over[0], measured.missed_level)
+        over[over < LOWEST_LEVEL] = 0.0
         coverage = None if region is None else region.coverage(mask, box, contact_mm)
         if over[0] == 0 and coverage is not None and coverage < LEAST_COVERAGE:
             continue

@@ -19,7 +19,7 @@ from TwinTrackSegLib.mrml.vessels.VesselTable import updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped, grown
 
-__all__ = ["drawnBy", "drawnMap", "measureOutline", "noticeEdit", "restoreOutline"]
+__all__ = ["drawnBy", "drawnMap", "measureOutline", "noticeEdit", "restoreOutline", "vesselLabels"]
 
 AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
 """Who drew the outline, in DICOM's words: the model, a human on top of it, a human alone."""
@@ -158,15 +158,22 @@ def _mark(result: SceneResult, edited: dict[str, Any] | None) -> None:
         updateVesselTable(result.nodes.vesselTable, result.outline.readouts)
 
 
-def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return the ``invasion.json`` of an outline; without vessels there is nothing to measure."""
+def vesselLabels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
+    """Return the vessels of a result as they are in the scene: label map (uint8) on the CT's grid, value of each."""
     ct, segmentation = result.nodes.ct, result.nodes.segmentation
-    labels = np.zeros(mask.shape, dtype=np.uint8)
-    names = {}
+    geometry = geometryFromNode(ct)
+    labels = np.zeros(geometry.shape, dtype=np.uint8)
+    names: dict[str, int] = {}
     for identifier in segmentation.GetSegmentation().GetSegmentIDs():
         if identifier != TUMOR_SEGMENT_ID:
             names[identifier] = VESSEL_VALUES.get(identifier, len(VESSEL_VALUES) + len(names) + 1)
             labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
+    return Volume(labels, geometry), names
+
+
+def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the ``invasion.json`` of an outline; without vessels there is nothing to measure."""
+    labels, names = vesselLabels(result)
     if not names:
         return {"schema": 2, "thresholds": [], "vessels": {}}
     try:
@@ -175,11 +182,10 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
         raise InputError(
             f"measuring needs the package {error.name}; press Segment once to install what is missing"
         ) from error
-    box = boundingBox(mask | (labels > 0))
+    box = boundingBox(mask | (labels.array > 0))
     assert box is not None
     box = grown(box, mask.shape, MARGIN_VOXELS)
-    grid = geometryFromNode(ct)
-    part = cropped(Volume(labels, grid), box)
+    part = cropped(labels, box)
     outline = Volume(mask[box].astype(np.float32), part.geometry)
     rules = str(result.record.invasion.get("resectability", {}).get("rules") or DEFAULT_RULES)
     # Results of earlier versions do not say a distance.

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from twintrack.errors import InputError
+from TwinTrackSegLib.mrml.result.Correction import vesselLabels
 from TwinTrackSegLib.mrml.result.ResultLoader import scoreOf
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
+
+if TYPE_CHECKING:
+    from twintrack.calibration.statements import StatementTable
+    from twintrack.volume import Volume
 
 __all__ = ["SiteCases"]
 
@@ -61,6 +69,7 @@ class SiteCases:
         before = load_sketch(self.path) if self.path.is_file() else None
         masks = raterMasks(raters, result.nodes.ct, () if before is None else before.rater_names)
         sketch = ScoreSketch.of_case(score.array, {name: mask.array for name, mask in masks.items()})
+        sketch.statements = _statements(result, score, masks, sketch.case_keys)
         if before is not None:
             sketch = before + sketch
             if sketch.repeated_cases > before.repeated_cases:
@@ -69,8 +78,10 @@ class SiteCases:
         save_sketch(sketch, self.path, overwrite=True)  # the module's own file, of earlier versions too
         return sketch.cases
 
-    def fit(self, out: str | Path) -> tuple[str, ...]:
+    def fit(self, out: str | Path, bundle: str | Path | None = None) -> tuple[str, ...]:
         """Fit a calibrator on all cases and write it to `out`; return what its user must be warned of.
+
+        What it says of vessels shrinks to the statements of `bundle`, where that has some of the same networks.
 
         Raises
         ------
@@ -80,10 +91,35 @@ class SiteCases:
             If the file cannot be written.
         """
         from twintrack.calibration import load_sketch, write_calibrator
-        from twintrack.studies.calibrate import fit_sketch
+        from twintrack.studies.calibrate import bundle_statements, fit_sketch
 
         if not self.path.is_file():
             raise InputError("no case was added yet; a calibrator needs at least 2, and 10 or more to be trusted")
-        calibrator = fit_sketch(load_sketch(self.path), where="the added cases")
+        calibrator = fit_sketch(load_sketch(self.path), prior=bundle_statements(bundle), where="the added cases")
         write_calibrator(calibrator, out)
         return calibrator.warnings
+
+
+def _statements(
+    result: SceneResult, score: Volume, masks: Mapping[str, Volume], keys: Sequence[int]
+) -> StatementTable | None:
+    """Return what the raters say of each vessel, as the vessels are in the scene; None without vessels or networks.
+
+    The vessels are the result's own, corrected where the user has corrected them: nobody draws them twice.
+    """
+    from twintrack.calibration.statements import StatementKey, StatementTable
+    from twintrack.invasion import score_levels
+    from twintrack.invasion.statement_case import statement_case
+
+    invasion = result.record.invasion
+    networks, source = invasion.get("networks_sha256"), invasion.get("vessel_source")
+    if not networks or not source or not keys or result.nodes.segmentation is None:
+        return None
+    vessels, names = vesselLabels(result)
+    if not names:
+        return None
+    key = StatementKey(networks, source, float(invasion["contact_mm"]))
+    searched = score.with_array((score.array > 0).astype(np.uint8))
+    levels = score_levels(score, vessels, names, contact_mm=key.contact_mm, searched=searched)
+    case = statement_case(score, levels, masks, vessels, names, contact_mm=key.contact_mm)
+    return StatementTable(key, {keys[-1]: case})
