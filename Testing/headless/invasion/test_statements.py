@@ -1,0 +1,131 @@
+"""Calibrated statements stand where they hold, and everywhere else the map's levels do, which is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from analytic.statement_cases import KEY, draw_table
+
+from twintrack.calibration.statements import StatementKey, fit_statements
+from twintrack.calibration.statements.families import AngleLogistic
+from twintrack.calibration.statements.statements import Fitted, LevelMap
+from twintrack.invasion import measure_invasion, score_levels, with_statements
+from twintrack.invasion.rater_categories import Category
+from twintrack.invasion.result_statements import result_statements
+from twintrack.invasion.statement_case import ANY_TUMOUR, LESION, VOLUME
+from twintrack.invasion.statements import pattern_kind
+
+TubeMaker = Callable[..., Any]
+NAMES = {"SMA": 1, "PORTA": 2}
+
+
+@pytest.fixture(scope="module")
+def statements() -> Any:
+    return fit_statements(draw_table(1, 60), resamples=10)
+
+
+@pytest.fixture(scope="module")
+def case(tube: TubeMaker) -> Any:
+    return tube(radius_mm=5.0, angle_deg=220, spacing_mm=(1.0, 1.0, 1.0), level=0.4)
+
+
+def told(case: Any, statements: Any, key: StatementKey = KEY, **options: Any) -> Any:
+    found = measure_invasion(case.probability, case.vessel, NAMES, contact_mm=1.9, **options)
+    levels = score_levels(case.probability, case.vessel, NAMES, contact_mm=1.9)
+    return with_statements(found, levels, statements, key)
+
+
+def test_where_they_hold_the_statements_stand(case: Any, statements: Any) -> None:
+    found = told(case, statements)
+    vessel, said = found.vessels["SMA"], statements.vessel(found.vessels["SMA"].score_levels, 0)
+    assert found.statements == vessel.statements == found.resectability.statements == "calibrated"
+    assert "60 cases" in found.statements_note
+    assert (vessel.p_contact, vessel.p_encased) == (said.p_contact, said.p_encased)
+    assert vessel.level_contact == pytest.approx(0.4, abs=0.02)
+    assert sum(vessel.category_probability.values()) == pytest.approx(1)
+    assert (found.calibration or {})["cases"] == 60
+
+
+def test_curves_of_the_outline_stay_the_maps(case: Any, statements: Any) -> None:
+    plain, found = (told(case, one).vessels["SMA"] for one in (None, statements))
+    assert found.angle_deg == plain.angle_deg
+    assert found.level_encased == plain.level_encased == plain.p_encased != found.p_encased
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (StatementKey("cd" * 32, "predicted", 1.9), "other networks"),
+        (StatementKey(KEY.networks_sha256, "given", 1.9), "given"),
+        (StatementKey(KEY.networks_sha256, "predicted", 2.5), "contact distance"),
+    ],
+)
+def test_elsewhere_the_map_is_read_and_this_is_said(
+    case: Any, statements: Any, key: StatementKey, said: str
+) -> None:
+    found, plain = told(case, statements, key), told(case, None, key)
+    assert found.statements == found.vessels["SMA"].statements == "map"
+    assert found.statements_note.startswith("read from the map, not calibrated: ")
+    assert said in found.statements_note
+    assert found.vessels["SMA"].p_contact == plain.vessels["SMA"].p_contact == plain.vessels["SMA"].level_contact
+    assert found.networks_sha256 == key.networks_sha256
+
+
+def test_a_vessel_that_is_not_there_stays_unknown(case: Any, statements: Any) -> None:
+    vessel = told(case, statements).vessels["PORTA"]
+    assert (vessel.present, vessel.p_contact, vessel.category, vessel.statements) == (False, None, None, "map")
+
+
+def test_the_category_is_the_median_raters(case: Any, statements: Any) -> None:
+    seen = set()
+    for offset in np.linspace(-8, 8, 33):
+        family = AngleLogistic((float(offset), 1.0, float(offset), 1.0))
+        shifted = replace(statements, fitted=replace(statements.fitted, family=family), resampled=())
+        vessel = told(case, shifted).vessels["SMA"]
+        expected = (
+            Category.ENCASEMENT
+            if vessel.p_encased > 0.5
+            else Category.ABUTMENT
+            if vessel.p_contact > 0.5
+            else Category.NONE
+        )
+        assert vessel.category is expected
+        seen.add(expected)
+    assert len(seen) >= 2
+
+
+@pytest.mark.parametrize("rules", ["nccn", "ahpba", "alliance", "dpcg"])
+@pytest.mark.parametrize("slope", [None, 0.1, 8.0])
+def test_patterns_agree_with_the_vessels(case: Any, statements: Any, rules: str, slope: float | None) -> None:
+    plain = told(case, statements, rules=rules)
+    kinds = [pattern_kind(rules, pattern) for pattern in plain.resectability.probability]
+    own = {} if slope is None else dict.fromkeys(kinds, LevelMap((0.0, slope)))
+    changed = replace(statements, fitted=replace(statements.fitted, others=own))
+    found = told(case, changed, rules=rules)
+    shares = found.resectability.probability
+    assert sum(shares.values()) == pytest.approx(1)
+    assert min(shares.values()) >= -1e-12
+    # Whatever the pattern's own map says: no fewer raters see some contact than see it with the one vessel.
+    assert 1 - list(shares.values())[-1] >= found.vessels["SMA"].p_contact - 1e-9
+    worst = next(iter(shares))
+    if rules in ("nccn", "ahpba"):
+        assert shares[worst] >= found.vessels["SMA"].p_encased - 1e-9
+    reached = np.cumsum(list(shares.values()))
+    assert found.resectability.pattern == list(shares)[int(np.argmax(reached > 0.5))]
+
+
+def test_the_whole_tumour_is_told_of_networks_that_are_known(case: Any, statements: Any) -> None:
+    others = {ANY_TUMOUR: LevelMap((0.0, 2.0)), VOLUME: LevelMap((0.0, 2.0)), LESION: LevelMap((1.0, 1.0))}
+    known = replace(statements, fitted=Fitted(statements.fitted.family, statements.fitted.far, others))
+    found = result_statements(case.probability, KEY.networks_sha256, known)
+    assert found.source == "calibrated"
+    assert found.any_tumour == pytest.approx(float(known.other(ANY_TUMOUR, 0.4)), abs=0.02)
+    assert found.p10_ml <= found.median_ml <= found.p90_ml
+    other = result_statements(case.probability, "cd" * 32, known)
+    assert (other.source, other.any_tumour, other.p10_ml) == ("map", None, None)
+    assert "other networks" in other.note
+    assert result_statements(case.probability, KEY.networks_sha256, None).source == "map"
