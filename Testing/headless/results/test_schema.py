@@ -11,7 +11,7 @@ import pytest
 from twintrack.errors import InputError
 from twintrack.invasion.result import SCHEMA, write_invasion_csv
 from twintrack.results.report.structured_vessels import structured_vessels
-from twintrack.results.report.wording import vessel_rows
+from twintrack.results.report.vessel_rows import vessel_rows
 from twintrack.results.schema import INVASION_SCHEMAS, read_invasion_json
 
 SCHEMA_1 = {
