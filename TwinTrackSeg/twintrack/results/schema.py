@@ -202,7 +202,8 @@ def check_invasion_statements(content: dict[str, Any], path: Path) -> None:
     pattern = content.get("resectability") or {}
     _optional(pattern, path, statements=_is_source, probability=_is_fractions, pattern=_is_text)
     angles = content.get("fraction_angles_deg") or []
-    for vessel in content["vessels"].values():
+    _optional(content, path, vessels=lambda value: _is_object(value) and all(map(_is_object, value.values())))
+    for vessel in (content.get("vessels") or {}).values():
         _check_vessel_statements(vessel, len(angles), path)
 
 

@@ -205,10 +205,10 @@ def report_groups(
 
 def statement_source(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> str:
     """Say in a sentence where what is said of readers comes from: the files' own, or that it is not calibrated."""
-    stated = ((invasion or {}).get("statements"), (invasion or {}).get("statements_note"))
-    if invasion is None:
-        stated = tuple((result.get("statements") or {}).get(name) for name in ("source", "note"))
-    source, note = stated
+    said = result.get("statements") or {}
+    source, note = said.get("source"), said.get("note")
+    if invasion is not None:
+        source, note = invasion.get("statements"), invasion.get("statements_note")
     meaning = (CALIBRATED if source == "calibrated" else FROM_MAP).meaning
     if not isinstance(note, str) or not note:
         return meaning
