@@ -256,15 +256,16 @@ def test_the_range_over_the_members_stands_beside_the_angle(read):
         return {**INVASION, "vessels": {"SMA": {**INVASION["vessels"]["SMA"], "member_range": found}}}
 
     known = {"angle_deg": [40.4, 107.2], "p_contact": [0.5, 0.8], "p_encased": None, "members": 3}
-    assert "members 40–107° at 0.5" in read(RESULT, vessel(known))[2]
+    words = read(RESULT, vessel(known))[2]
+    assert "angle 40–107° at level 0.5, contact up to level 0.50–0.80" in words
     for other in (None, 5, [1, 2], {"angle_deg": None}, {"angle_deg": [1]}, {"angle_deg": ["a", "b"]}):
-        assert "members" not in read(RESULT, vessel(other))[2]
+        assert "at level 0.5" not in read(RESULT, vessel(other))[2]
 
 
 def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
     source, reader, _ = read()
     assert reader.names.count("svg") == 1
-    assert 'aria-label="SMA: contact angle 270° at 0.2, 190° at 0.4, 90° at 0.6, 0° at 0.8"' in source
+    assert 'aria-label="SMA: contact angle of the outline 270° at 0.2, 190° at 0.4, 90° at 0.6, 0° at 0.8"' in source
     points = re.search(r'points="([^"]*)"', source)[1]
     # The frame runs from 32 to 192 for thresholds 0 to 1 and from 92 up to 8 for 0 to 360 degrees.
     assert points == "64.0,29.0 96.0,47.7 128.0,71.0 160.0,92.0"
@@ -272,7 +273,7 @@ def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
 
 def test_tables_have_captions_and_heads_with_scope(read):
     source, reader, _ = read()
-    assert reader.names.count("caption") == reader.names.count("table") == 3
+    assert reader.names.count("caption") == reader.names.count("table") == 4
     assert all("scope=" in head for head in re.findall(r"<th\b[^>]*>", source))
     assert '<html lang="en">' in source
     assert re.search(r'<img [^>]*alt="[^"]+"', source)
