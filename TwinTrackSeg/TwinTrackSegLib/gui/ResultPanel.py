@@ -10,7 +10,7 @@ from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import dressTick, sayStatus, shownErrors
 from TwinTrackSegLib.gui.ResultNotes import ResultNotes
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
-from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels, ratersAt
+from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels
 from TwinTrackSegLib.mrml.display.Views import showLayout, showTable
 from TwinTrackSegLib.mrml.result.Correction import measureOutline, noticeEdit, restoreOutline
 from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
@@ -223,11 +223,9 @@ class ResultPanel:
         self._markTick()
 
     def _markTick(self) -> None:
-        """Press the tick that says how many raters the threshold stands for."""
+        """Press the tick that the threshold is at."""
         for level, button in self._ticks:
-            raters = self.result.record.raters
-            threshold = self.result.outline.threshold
-            at = ratersAt(threshold, raters) / raters if raters else threshold
+            at = self.result.outline.threshold
             dressTick(button, not self.result.record.edited and abs(level - at) < SAME_LEVEL)
 
     def _showVolume(self) -> None:

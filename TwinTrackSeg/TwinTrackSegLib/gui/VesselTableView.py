@@ -8,9 +8,12 @@ from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS
 
 __all__ = ["VesselTableView"]
 
-CATEGORY_COLUMN, MEAN_COLUMN = COLUMNS.index("Category"), COLUMNS.index("Mean (°)")
+VESSEL_COLUMN, CATEGORY_COLUMN, MEAN_COLUMN = 0, COLUMNS.index("Category"), COLUMNS.index("Mean (°)")
 SOURCE_COLUMN = COLUMNS.index("Source")
-TRANSLATED = (0, CATEGORY_COLUMN, SOURCE_COLUMN)
+TRANSLATED = (VESSEL_COLUMN, CATEGORY_COLUMN, SOURCE_COLUMN)
+VESSEL_PX = 112
+"""Longer names are told by the tooltip: what is said of readers is not scrolled away for them."""
+
 SQUARE_PX = 12
 ROW_MARGIN_PX = 8
 FEWEST_ROWS, MOST_ROWS = 2, 8
@@ -64,6 +67,7 @@ class VesselTableView:
         widget.setIconSize(qt.QSize(SQUARE_PX, SQUARE_PX))
         widget.horizontalHeader().setHighlightSections(False)
         widget.verticalHeader().setVisible(False)
+        widget.setTextElideMode(qt.Qt.ElideMiddle)
         line = widget.fontMetrics().height()
         self._rowPx, self._headerPx = line + ROW_MARGIN_PX, 2 * line + ROW_MARGIN_PX
         widget.verticalHeader().setDefaultSectionSize(self._rowPx)
@@ -92,6 +96,7 @@ class VesselTableView:
             self._name = None
         self._filling = False
         widget.resizeColumnsToContents()
+        widget.setColumnWidth(VESSEL_COLUMN, min(widget.columnWidth(VESSEL_COLUMN), VESSEL_PX))
         rows = min(max(len(readouts), FEWEST_ROWS), MOST_ROWS)
         widget.setFixedHeight(self._headerPx + (rows + 1) * self._rowPx)  # one more for a bar to scroll sideways
 

@@ -16,6 +16,7 @@ from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
 __all__ = ["moveThresholdMark", "plotVessel"]
 
 ROLE_CHART = "TwinTrackSeg.chart"
+ROLE_READERS = "TwinTrackSeg.readersCurve"
 ATTRIBUTE_VESSEL = "TwinTrackSeg.vessel"
 
 CURVE = (0.0, 0.45, 0.70)
@@ -23,9 +24,6 @@ MARK = (0.0, 0.62, 0.62)
 LIMIT = (0.84, 0.37, 0.0)
 READERS = (0.80, 0.47, 0.65)
 """Blue, teal, vermilion and purple: apart for every kind of colour vision, on white and on black."""
-
-READERS_SERIES = 3
-"""Place of the readers' curve in the chart; earlier versions had none."""
 
 
 def plotVessel(mhrNode: Any, invasion: Mapping[str, Any], name: str, threshold: float) -> Any:
@@ -80,13 +78,17 @@ def _newChart(mhrNode: Any) -> Any:
 
 def _showReaders(chart: Any, points: Sequence[tuple[float, float]]) -> None:
     """Draw the readers' curve, or take it away where there is none, with the title of the axis that it needs."""
-    node = chart.GetNthPlotSeriesNode(READERS_SERIES)
+    node = chart.GetNodeReference(ROLE_READERS)
     if points and node is None:
         node = _newSeries("Readers, calibrated", READERS)
         node.SetLineStyle(node.LineStyleDot)
-        chart.AddAndObservePlotSeriesNodeID(node.GetID())
-    if node is not None:
+        chart.SetNodeReferenceID(ROLE_READERS, node.GetID())
+    if points:
         _fill(node, points)
+        if not chart.HasPlotSeriesNodeID(node.GetID()):
+            chart.AddAndObservePlotSeriesNodeID(node.GetID())
+    elif node is not None:
+        chart.RemovePlotSeriesNodeID(node.GetID())
     chart.SetXAxisTitle(
         "Level of the map; of the readers' curve: fraction of readers" if points else "Level of the map"
     )
