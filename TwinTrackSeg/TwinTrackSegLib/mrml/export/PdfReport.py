@@ -9,6 +9,7 @@ from typing import Any
 
 from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE, drawable
 from twintrack.results.report.wording import (
+    MISSING,
     contact_pattern,
     outline_text,
     readers_volume,
@@ -18,7 +19,14 @@ from twintrack.results.which_ct import WhichCt
 from twintrack.system.atomic import atomic_path
 from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS, VesselReadout
 
-NUMBERS = COLUMNS[: COLUMNS.index("Source")]
+WIDTHS = {
+    "Vessel": 0.2,
+    "Category": 0.115,
+    **dict.fromkeys(("Contact (% readers)", "Over 180° (% readers)", "Median (°)", "10–90 % (°)"), 0.076),
+    **dict.fromkeys(("Outline (°)", "Outline (mm)"), 0.066),
+    "Gap (mm)": 0.108,
+    **dict.fromkeys(("Networks (°)", "Searched (%)"), 0.07),
+}
 """The columns on paper; where they come from stands above the table, what is noted below it."""
 
 __all__ = ["writePdf"]
@@ -29,7 +37,7 @@ PICTURE_TOP = 0.893
 
 PATTERN_ROWS = ("Readers expected to see", "Pattern of the median reader", "Pattern of this outline, edited by hand")
 
-LINE_LETTERS = 120
+LINE_LETTERS = 115
 """As much of a line that says which CT it is finds room."""
 
 
@@ -88,11 +96,12 @@ def _lines(record: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> lis
     level = outline_text(record.get("threshold"), calibrated=record.get("calibrator", True) is not None)
     outline = "edited by hand" if record.get("edited") else level
     readers = readers_volume(record)
+    median = "" if readers.median == MISSING else f"median reader {readers.median}, "
     said = invasion if isinstance(invasion, Mapping) else record.get("statements")
     return [
         f"What readers are expected to say: {statement_source(said)}",
         *([f"Readers who mark any tumour: {readers.any_tumour}"] if readers.any_tumour else []),
-        f"Volume: median reader {readers.median}, 8 of 10 readers between {readers.p10_p90} ({readers.source}); "
+        f"Volume: {median}8 of 10 readers between {readers.p10_p90} ({readers.source}); "
         f"mean over readers {volume.get('expected', 0):.1f} mL",
         *(f"{name}: {text}" for name, text in contact_pattern(invasion or {}) if name in PATTERN_ROWS),
         f"This outline ({outline}): {volume.get('at_threshold', 0):.1f} mL",
@@ -118,11 +127,14 @@ def _draw(figure: Any, top: float, readouts: Sequence[VesselReadout]) -> None:
     axes = figure.add_axes((LEFT, top - height, RIGHT - LEFT, height))
     axes.axis("off")
     table = axes.table(
-        cellText=[readout.cells()[: len(NUMBERS)] for readout in readouts],
-        colLabels=[title.replace(" (", "\n(") for title in NUMBERS],
-        colWidths=[0.14, 0.13, *[0.73 / (len(NUMBERS) - 2)] * (len(NUMBERS) - 2)],
+        cellText=[
+            [cell for title, cell in zip(COLUMNS, readout.cells(), strict=True) if title in WIDTHS]
+            for readout in readouts
+        ],
+        colLabels=[title.replace(" (", "\n(") for title in WIDTHS],
+        colWidths=list(WIDTHS.values()),
         cellLoc="left",
         bbox=(0, 0, 1, 1),
     )
     table.auto_set_font_size(False)
-    table.set_fontsize(6.5)
+    table.set_fontsize(6.2)
