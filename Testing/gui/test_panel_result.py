@@ -59,7 +59,12 @@ def test_ticks_set_the_threshold_and_say_which_voxels(panel, done):
     assert buttons[2].toolTip == "This outline: voxels that at least 60 % mark"
     buttons[0].click()
     assert panel.ui.thresholdSlider.value == 0.2
-    assert panel.ui.volumeLabel.text.endswith(" mL, voxels that at least 20 % mark")
+    volume, touched = panel.ui.volumeLabel.text.splitlines()
+    assert volume.endswith(" mL, voxels that at least 20 % mark")
+    assert touched == "Touches SMA ● 220°"
+    panel.ui.thresholdSlider.value = 0.95
+    assert panel.ui.volumeLabel.text.splitlines()[1] == "Touches no vessel that was measured"
+    buttons[0].click()
     assert cells(panel)[0][7] == "● 220"
 
 

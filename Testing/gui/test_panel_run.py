@@ -139,7 +139,7 @@ def test_a_finished_run_shows_table_volume_and_slider(panel, ct, bundle, worker,
     segmented(panel, ct, bundle, worker, tmp_path)
     assert cells(panel)[0][:9] == ["SMA", "◐ abutment", "80", "35", "120", "0 – 240", "120", "◐ 120", "10.0"]
     assert cells(panel)[1][1] == "not seen"
-    assert panel.ui.volumeLabel.text == "1.8 mL, voxels that at least 50 % mark"
+    assert panel.ui.volumeLabel.text == "1.8 mL, voxels that at least 50 % mark\nTouches SMA ◐ 120°"
     assert panel.ui.resultsCollapsibleButton.enabled
 
 

@@ -236,6 +236,12 @@ class ResultPanel:
         record, outline = result.record, result.outline
         text = _("outline edited by hand") if record.edited else self._outlineText(outline.threshold)
         lines = [_("{volume:.1f} mL, {outline}").format(volume=outline.volumeMl, outline=text)]
+        measured = [readout for readout in outline.readouts if readout.outlineCategory]
+        touched = [readout.outlineText for readout in measured if readout.angle_deg > 0]
+        if touched:
+            lines.append(_("Touches {vessels}").format(vessels=", ".join(_(vessel) for vessel in touched)))
+        elif measured:
+            lines.append(_("Touches no vessel that was measured"))
         if record.outlinePattern.get("pattern"):
             pattern = _("Contact pattern of this outline: {pattern} ({source})")
             source = _(statement_source(record.edited["invasion"]))

@@ -138,6 +138,11 @@ class VesselReadout:
         """Category of this outline, by its angle; empty if not measured."""
         return (angle_category(self.angle_deg) if self.present else None) or ""
 
+    @property
+    def outlineText(self) -> str:
+        """The vessel with the sign and the angle of this outline, which must have been measured."""
+        return f"{self.title} {SIGNS[self.outlineCategory]} {self.angle_deg:.0f}°"
+
     def cells(self) -> tuple[str, ...]:
         """Return the row's texts, in the order of `COLUMNS`."""
         if not self.present:
