@@ -116,8 +116,7 @@ def read_result_json(path: Path) -> dict[str, Any]:
     content = _read(path)
     checks = {"bundle": _is_object, "labels": _is_labels, "device": _is_text, "threshold": _is_threshold}
     _require(content, path, {**checks, "calibrator": _maybe(_is_calibrator)})
-    objects = _maybe(lambda value: _is_list(value) and all(map(_is_object, value)))
-    optional = {**dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object)), "lesions": objects}
+    optional = dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object))
     optional["vessel_values"] = _maybe(_is_labels)
     _require({name: content.get(name) for name in optional}, path, optional)
     _check_which_ct(content.get("input") or {}, path)
@@ -179,7 +178,7 @@ def check_result_statements(content: dict[str, Any], path: Path) -> None:
     InputError
         If a field that is there has another form, or a number that cannot be.
     """
-    _optional(content, path, statements=_is_object)
+    _optional(content, path, statements=_is_object, lesions=_each(_is_object))
     statements = content.get("statements") or {}
     _optional(statements, path, source=_is_source, note=_is_text, any_tumour=_is_fraction, volume_ml=_is_object)
     _optional(statements.get("volume_ml") or {}, path, p10=_is_volume, median=_is_volume, p90=_is_volume)
