@@ -24,8 +24,9 @@ class TwinTrackSeg(ScriptedLoadableModule):
         parent.contributors = ["The TwinTrackSeg developers"]
         parent.helpText = _(
             "Shows for every voxel of a contrast CT the fraction of expert readers who would mark it as pancreatic "
-            "tumour, and how far the tumour wraps around the vessels beside it. <b>For research use only, not for "
-            "diagnosis or treatment.</b>"
+            "tumour, and how far the tumour wraps around the vessels beside it. What readers are expected to say is "
+            "told apart from the outline at the threshold, and whether it is calibrated. <b>For research use only, not "
+            "for diagnosis or treatment.</b>"
         )
         parent.acknowledgementText = _(
             "Builds on nnU-Net (F. Isensee et al.), the TwinTrack and CURVAS-PDACVI work on calibrated multi-rater "

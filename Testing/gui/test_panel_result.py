@@ -10,14 +10,16 @@ from panel_steps import cells, waitFor
 
 
 def test_dragging_the_slider_moves_everything(panel, done, tmp_path):
-    volumes = []
+    volumes, said = [], (cells(panel)[0][1:7], panel.ui.sourceLabel.text, panel.ui.readersLabel.text)
     for threshold in (0.5, 0.4, 0.3, 0.2):
         panel.ui.thresholdSlider.value = threshold
         assert done.nodes.mhr.GetDisplayNode().GetLowerThreshold() == pytest.approx(threshold)
         volumes.append(float(panel.ui.volumeLabel.text.split()[0]))
     assert volumes == sorted(volumes)
     assert volumes[-1] > 2 * volumes[0]
-    assert cells(panel)[0][1:3] == ["● encasement", "220"]
+    assert cells(panel)[0][7] == "● 220"  # this outline
+    assert (cells(panel)[0][1:7], panel.ui.sourceLabel.text, panel.ui.readersLabel.text) == said
+    assert said[0][0] == "◐ abutment"
 
 
 def test_closing_the_scene_with_a_result_empties_the_panel(panel, done, tmp_path, scene):
@@ -45,19 +47,25 @@ def test_a_saved_scene_opens_with_its_result_and_a_live_slider(panel, done, tmp_
     assert scene.ReadFromMRB(path, True)
     assert panel.ui.thresholdSlider.value == 0.4
     assert panel.ui.inputSelector.currentNode().GetName() == "Example CT"
-    assert cells(panel)[0][2] == "160"
+    assert cells(panel)[0][7] == "◐ 160"
     panel.ui.thresholdSlider.value = 0.2
-    assert cells(panel)[0][2] == "220"
+    assert cells(panel)[0][7] == "● 220"
 
 
-def test_reader_ticks_set_the_threshold(panel, done):
+def test_ticks_set_the_threshold_and_say_which_voxels(panel, done):
     layout = panel.ui.readerTicks.layout()
     buttons = [layout.itemAt(n).widget() for n in range(layout.count())]
-    assert [button.text for button in buttons] == ["1 of 5", "2 of 5", "3 of 5", "4 of 5"]
+    assert [button.text for button in buttons] == ["≥ 20 %", "≥ 40 %", "≥ 60 %", "≥ 80 %"]
+    assert buttons[2].toolTip == "This outline: voxels that at least 60 % mark"
     buttons[0].click()
     assert panel.ui.thresholdSlider.value == 0.2
-    assert "at least 1 of 5 readers" in panel.ui.volumeLabel.text
-    assert cells(panel)[0][1] == "● encasement"
+    volume, touched = panel.ui.volumeLabel.text.splitlines()
+    assert volume.endswith(" mL, voxels that at least 20 % mark")
+    assert touched == "Touches SMA ● 220°"
+    panel.ui.thresholdSlider.value = 0.95
+    assert panel.ui.volumeLabel.text.splitlines()[1] == "Touches no vessel that was measured"
+    buttons[0].click()
+    assert cells(panel)[0][7] == "● 220"
 
 
 def test_voxels_follow_when_the_drag_is_over_or_the_module_is_left(panel, done):

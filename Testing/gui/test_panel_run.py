@@ -121,7 +121,7 @@ def test_a_run_goes_on_while_another_module_is_open(panel, ct, bundle, worker, t
     panel.parent.exit()
     waitFor(lambda: not panel.logic.running)
     panel.parent.enter()
-    assert cells(panel)[0][2] == "120"
+    assert cells(panel)[0][7] == "◐ 120"
     assert panel.ui.resultsCollapsibleButton.enabled
 
 
@@ -137,9 +137,9 @@ def test_cleanup_ends_a_run(panel, ct, bundle, worker):
 
 def test_a_finished_run_shows_table_volume_and_slider(panel, ct, bundle, worker, tmp_path):
     segmented(panel, ct, bundle, worker, tmp_path)
-    assert cells(panel)[0][:5] == ["SMA", "◐ abutment", "120", "0 – 240", "10.0"]
+    assert cells(panel)[0][:9] == ["SMA", "◐ abutment", "80", "35", "120", "0 – 240", "120", "◐ 120", "10.0"]
     assert cells(panel)[1][1] == "not seen"
-    assert panel.ui.volumeLabel.text.startswith("1.8 mL at the threshold")
+    assert panel.ui.volumeLabel.text == "1.8 mL, voxels that at least 50 % mark\nTouches SMA ◐ 120°"
     assert panel.ui.resultsCollapsibleButton.enabled
 
 

@@ -166,7 +166,8 @@ def test_a_vessel_that_could_not_be_measured_says_so_and_why(panel, ct, bundle, 
     panel._takeResult(panel.logic.loadResult(folder, ct))
     cell = panel.ui.vesselTable.item(1, 1)
     assert cell.text() == "? not measured"
-    assert cell.toolTip().splitlines() == ["Portal vein", "the tumour lies at its end"]
+    said = "Readers: read from the map, not calibrated"
+    assert cell.toolTip().splitlines() == ["Portal vein", "the tumour lies at its end", said]
 
 
 def test_no_column_of_what_readers_say_is_scrolled_away(panel, done):
@@ -178,6 +179,59 @@ def test_no_column_of_what_readers_say_is_scrolled_away(panel, done):
     for column in last:
         right = table.horizontalHeader().sectionViewportPosition(column) + table.columnWidth(column)
         assert right <= table.viewport().width
+
+
+STATED = {
+    "statements": "calibrated",
+    "statements_note": "calibrated on 60 cases with 5 readers each",
+    "fraction_angles_deg": [0, 90, 180],
+}
+
+
+def loadStated(panel, ct, bundle, readyResult, folder):
+    """Load the example result with calibrated statements."""
+    shutil.copytree(readyResult, folder)
+    invasion = json.loads((folder / "invasion.json").read_text(encoding="utf-8")) | STATED
+    sma = {"p_contact": 0.02, "p_encased": 0.0, "angle_median_deg": 0.0, "category": "none"}
+    invasion["vessels"]["SMA"] |= sma | {"statements": "calibrated", "fraction_over": [0.02, 0.01, 0.0]}
+    pattern = {"pattern": "no contact", "rule_set": "rules", "statements": "calibrated"}
+    invasion["resectability"] = pattern | {"probability": {"arterial contact": 0.25, "no contact": 0.75}}
+    (folder / "invasion.json").write_text(json.dumps(invasion), encoding="utf-8")
+    volumes = {"p10": 1.5, "median": 2.5, "p90": 4.0}
+    note = {"source": "calibrated", "note": STATED["statements_note"], "any_tumour": 0.99, "volume_ml": volumes}
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8")) | {"statements": note}
+    (folder / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(folder, ct))
+
+
+def test_fractions_that_are_levels_of_the_map_are_marked_as_such_above_the_numbers(panel, done):
+    source = panel.ui.sourceLabel
+    assert source.isVisibleTo(panel.parent)
+    assert source.text == "What readers are expected to say: read from the map, not calibrated."
+    assert source.styleSheet  # as loud as a warning
+    panel.parent.show()
+    assert source.y < panel.ui.readersLabel.y < panel.ui.thresholdSlider.y
+
+
+def test_calibrated_statements_say_on_whom_and_fractions_come_before_the_pattern(
+    panel, ct, bundle, readyResult, tmp_path
+):
+    loadStated(panel, ct, bundle, readyResult, tmp_path / "stated")
+    assert panel.ui.sourceLabel.text.endswith(": calibrated on 60 cases with 5 readers each.")
+    assert not panel.ui.sourceLabel.styleSheet
+    lines = panel.ui.readersLabel.text.splitlines()
+    assert lines[:2] == [
+        "Contact pattern: arterial contact 25 %, no contact 75 %",
+        "Median reader, by rules: no contact",
+    ]
+    assert lines[2] == "Any tumour: over 97 % of readers"
+    assert lines[3].startswith("Volume: median 2.5 mL, 8 of 10 readers 1.5–4.0 mL, mean ")
+    row = [panel.ui.vesselTable.item(0, column).text() for column in range(5)]
+    assert row == ["SMA", "○ no contact", "under 3", "under 3", "0"]
+    panel.results.show(None)
+    assert not panel.ui.sourceLabel.isVisibleTo(panel.parent)
+    assert panel.ui.readersLabel.text == ""
 
 
 def test_without_a_result_the_sections_that_need_one_are_closed(panel, ct):

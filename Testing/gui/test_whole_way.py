@@ -86,7 +86,7 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
     ct = nodeFromVolume(phantom.ct, "Phantom")
     result = segment(panel, ct, scene, phantom)
     assert "DEMO MODEL" in panel.ui.resultBadge.text
-    assert "of 5 readers" in panel.ui.volumeLabel.text
+    assert "voxels that at least 50 % mark" in panel.ui.volumeLabel.text
     shown_vessels = {row[0] for row in cells(panel)} - {"Portal vein and SMV together"}  # where the two labels touch
     assert shown_vessels == {"Portal vein", "SMV", "Aorta", "Celiac trunk", "SMA"}
 

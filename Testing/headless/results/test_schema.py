@@ -11,8 +11,8 @@ import pytest
 from twintrack.errors import InputError
 from twintrack.invasion.result import SCHEMA, write_invasion_csv
 from twintrack.results.report.structured_vessels import structured_vessels
-from twintrack.results.report.wording import vessel_rows
-from twintrack.results.schema import INVASION_SCHEMAS, read_invasion_json
+from twintrack.results.report.vessel_rows import vessel_rows
+from twintrack.results.schema import INVASION_SCHEMAS, read_invasion_json, read_result_json
 
 SCHEMA_1 = {
     "schema": 1,
@@ -71,3 +71,103 @@ def test_gaps_that_are_no_list_are_refused(tmp_path: Path) -> None:
     vessel = SCHEMA_1["vessels"]["SMA"] | {"gap_mm": 1.2}
     with pytest.raises(InputError, match="'gap_mm' is missing or malformed"):
         read_invasion_json(written(tmp_path, vessels={"SMA": vessel}))
+
+
+SMA = {
+    "present": True,
+    "statements": "calibrated",
+    "p_contact": 0.4,
+    "p_contact_interval": [0.3, 0.5],
+    "p_encased_interval": None,
+    "expected_angle_deg_interval": [10.0, 20.0],
+    "angle_median_deg": 90.0,
+    "fraction_over": [0.4, 0.2, None],
+    "score_level_contact": 0.7,
+    "member_range": {"angle_deg": [0.0, 90.0], "level_contact": [0.3, 0.6], "level_encased": None, "members": 3},
+}
+STATED = {
+    "schema": 2,
+    "statements": "calibrated",
+    "statements_note": "calibrated on 60 cases with 5 readers each",
+    "calibration": {"cases": 60, "raters": 5, "family": "logistic", "interval_level": 0.95},
+    "fraction_angles_deg": [0, 90, 180],
+    "vessels": {"SMA": SMA},
+    "resectability": {"statements": "calibrated", "pattern": None, "probability": {"none": 0.5, "other": None}},
+}
+
+
+def test_calibrated_statements_are_read(tmp_path: Path) -> None:
+    assert read_invasion_json(written(tmp_path, **STATED))["vessels"]["SMA"] == SMA
+    nothing = dict.fromkeys(set(STATED) - {"schema", "vessels"})
+    assert read_invasion_json(written(tmp_path, **STATED | nothing | {"vessels": {"SMA": {}}}))["statements"] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("statements", "guessed"),
+        ("statements", True),
+        ("statements_note", 5),
+        ("statements_note", "two\nlines"),
+        ("calibration", []),
+        ("calibration", {"cases": -1}),
+        ("calibration", {"interval_level": 95}),
+        ("fraction_angles_deg", [0, 400]),
+        ("fraction_angles_deg", [0, 90]),  # fewer than there are fractions
+        ("resectability", {"statements": "no"}),
+        ("resectability", {"probability": {"none": 1.5}}),
+    ],
+)
+def test_a_statement_of_another_form_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    with pytest.raises(InputError, match="is missing or malformed"):
+        read_invasion_json(written(tmp_path, **STATED | {field: value}))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("statements", "both"),
+        ("p_contact", 1.2),
+        ("p_contact", True),
+        ("level_encased", -0.5),
+        ("score_level_contact", "0.5"),
+        ("angle_median_deg", 361.0),
+        ("angle_p90_deg", [1.0]),
+        ("fraction_over", [0.4, 0.2]),
+        ("fraction_over", [0.4, 0.2, 2.0]),
+        ("p_contact_interval", [0.5]),
+        ("p_contact_interval", [0.6, 0.5]),
+        ("expected_angle_deg_interval", [0.0, 400.0]),
+        ("member_range", [1, 2]),
+        ("member_range", {"level_contact": 0.5}),
+        ("category_probability", {"none": 3}),
+    ],
+)
+def test_a_vessels_statement_that_cannot_be_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    with pytest.raises(InputError, match=f"'{field if field != 'member_range' else ''}"):
+        read_invasion_json(written(tmp_path, **STATED | {"vessels": {"SMA": SMA | {field: value}}}))
+
+
+RESULT = {
+    "schema": 1,
+    "bundle": {"name": "b", "version": "1", "sha256": "0" * 64},
+    "labels": {"tumor": 1},
+    "device": "cpu",
+    "threshold": 0.5,
+    "calibrator": None,
+}
+
+
+def test_what_a_result_says_of_readers_is_checked(tmp_path: Path) -> None:
+    def read(**changes: Any) -> dict[str, Any]:
+        (tmp_path / "result.json").write_text(json.dumps(RESULT | changes), encoding="utf-8")
+        return read_result_json(tmp_path / "result.json")
+
+    volumes = {"p10": None, "median": 2.0, "p90": 3.0}
+    stated = {"source": "calibrated", "note": "n", "any_tumour": 0.9, "volume_ml": volumes}
+    assert read(statements=stated, lesions=[{"p_found": 0.5}, {}])["statements"] == stated
+    for wrong in (5, {"source": "x"}, {"any_tumour": 2}, {"note": 1}, {"volume_ml": {"p10": -3}}, {"volume_ml": [1]}):
+        with pytest.raises(InputError, match="is missing or malformed"):
+            read(statements=wrong)
+    with pytest.raises(InputError, match="'p_found'"):
+        read(lesions=[{"p_found": -1}])

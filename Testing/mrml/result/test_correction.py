@@ -50,7 +50,8 @@ def test_a_ring_around_the_vessel_reads_as_encasement(loaded):
     assert measureOutline(loaded)
     readout = next(r for r in loaded.outline.readouts if r.name == "SMA")
     assert readout.angle_deg == pytest.approx(360, abs=10)
-    assert readout.category == "encasement"
+    assert readout.outlineCategory == "encasement"
+    assert readout.category == "abutment"
     assert readout.p_contact == 0.8  # what readers are expected to say stays the map's
     assert loaded.outline.volumeMl == pytest.approx(mask.sum() * 0.002)
     drawn = volumeFromNode(loaded.nodes.mhr).array >= 0.5
@@ -76,7 +77,7 @@ def test_the_edit_is_marked_on_the_segment_and_survives_save_and_reload(loaded, 
     assert again.record.edited["volume_ml"] == pytest.approx(again.outline.volumeMl)
     segment = again.nodes.segmentation.GetSegmentation().GetSegment("tumor")
     assert segment.GetName() == "Tumour (edited)"
-    assert again.outline.readouts[0].category == "encasement"
+    assert again.outline.readouts[0].outlineCategory == "encasement"
 
 
 def test_the_threshold_of_an_edited_outline_does_not_move(loaded):

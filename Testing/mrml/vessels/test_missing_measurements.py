@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("slicer")
 from segment_drawing import drawSegment
 
-from TwinTrackSegLib.mrml.export.PdfReport import _notes
+from TwinTrackSegLib.mrml.export.PdfReport import _lines, _notes
 from TwinTrackSegLib.mrml.export.ResultFiles import currentRecord, saveReport
 from TwinTrackSegLib.mrml.result.Correction import measureOutline
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
@@ -64,7 +64,9 @@ def test_gap_and_coverage_stand_in_the_row_and_contact_has_no_gap(scene):
     assert (at_first.cells()[gap], at_last.cells()[gap]) == ("–", "3.2 mm away")
     assert {at_first.cells()[searched], at_last.cells()[searched]} == {"64"}
     assert readoutsAt(content, levels[0])[1].title == "Portal vein and SMV together"
-    assert [row.cells()[gap:] for row in readoutsAt(INVASION, 0.2)] == [("–", "–")] * 3  # schema 1
+    assert [(row.cells()[gap], row.cells()[searched]) for row in readoutsAt(INVASION, 0.2)] == [
+        ("–", "–")
+    ] * 3  # schema 1
 
 
 def test_a_vessel_of_which_too_little_was_searched_is_not_called_free(scene):
@@ -73,7 +75,40 @@ def test_a_vessel_of_which_too_little_was_searched_is_not_called_free(scene):
     aorta = {"present": True, "angle_deg": [None, None], "contact_length_mm": [None, None], "reason": reason, **none}
     content = {"thresholds": [0.2, 0.8], "vessels": {"AORTA": aorta | {"gap_mm": [None, None], "coverage": 0.01}}}
     (row,) = readoutsAt(content, 0.5)
-    assert (row.cells()[1], row.cells()[NOTE], row.cells()[-2:]) == ("? not measured", reason, ("–", "1"))
+    assert (row.cells()[1], row.cells()[NOTE], row.cells()[COLUMNS.index("Searched (%)")]) == (
+        "? not measured",
+        reason,
+        "1",
+    )
+
+
+STATED = {
+    "statements": "calibrated",
+    "statements_note": "calibrated on 60 cases with 5 readers each",
+    "fraction_angles_deg": [0, 180],
+}
+
+
+def test_a_vessel_that_is_not_calibrated_among_others_says_so_and_why(scene):
+    why = "not calibrated: too few cases touch it"
+    smv = INVASION["vessels"]["SMV"]
+    stated = smv | {"statements": "calibrated", "p_encased": 0.0, "angle_median_deg": 12.0, "category": "abutment"}
+    stated |= {"member_range": {"angle_deg": [20.4, 61.0], "members": 3}}
+    content = INVASION | STATED | {"vessels": {"SMV": stated, "SMA": smv | {"statements": "map", "notes": ["x", why]}}}
+    first, second = readoutsAt(content, 0.2)
+    source, over, median = (COLUMNS.index(name) for name in ("Source", "Over 180° (% readers)", "Median (°)"))
+    assert (first.cells()[source], first.cells()[over], first.cells()[median]) == (
+        "calibrated on 60 cases with 5 readers each",
+        "under 3",
+        "12",
+    )
+    assert (first.calibrated, first.cells()[NOTE], first.cells()[COLUMNS.index("Networks (°)")]) == (
+        True,
+        "",
+        "20 – 61",
+    )
+    assert (second.cells()[source], second.cells()[NOTE]) == ("read from the map, not calibrated", why)
+    assert [row.cells()[1] for row in readoutsAt(content, 0.8)] == [row.cells()[1] for row in (first, second)]
 
 
 def loadWith(folder, **changes):
@@ -105,10 +140,11 @@ def test_the_structured_report_says_why_in_codes(scene, tmp_path):
 def test_the_paper_report_says_why_below_its_table(scene, tmp_path):
     result = loadWith(tmp_path / "r", vessels={"CHA": INVASION["vessels"]["CHA"]})
     assert saveReport(result, tmp_path / "r.pdf").stat().st_size > 10_000
+    assert "What readers are expected to say: read from the map, not calibrated" in _lines(*currentRecord(result))
     assert _notes({"warnings": ["w"]}, result.outline.readouts) == [f"common hepatic artery: {ABSENT}", "w"]
 
 
-def test_the_contact_pattern_is_that_of_the_edited_outline_by_the_same_rules(scene, tmp_path):
+def test_the_pattern_of_an_edited_outline_stands_beside_the_readers_by_the_same_rules(scene, tmp_path):
     probability = {"arterial contact": 0.4, "none": 0.6}
     pattern = {"rules": "dpcg", "rule_set": "DPCG", "pattern": "none", "probability": probability, "reason": None}
     result = loadWith(tmp_path / "r", resectability=pattern)
@@ -119,8 +155,9 @@ def test_the_contact_pattern_is_that_of_the_edited_outline_by_the_same_rules(sce
     ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
     drawSegment(result.nodes.segmentation, "tumor", ring, result.nodes.ct)
     assert measureOutline(result)
-    assert result.record.pattern["rules"] == "dpcg"
-    assert result.record.pattern["pattern"] == "artery over 90 degrees or vein over 270 degrees"
+    drawn = "artery over 90 degrees or vein over 270 degrees"
+    assert (result.record.outlinePattern["rules"], result.record.outlinePattern["pattern"]) == ("dpcg", drawn)
+    assert result.record.pattern["pattern"] == "none"
     told = currentRecord(result)[1]["resectability"]
-    assert told["pattern"] == result.record.pattern["pattern"]
+    assert (told["pattern"], told["outline_pattern"]) == ("none", drawn)
     assert told["probability"] == probability  # what readers are expected to see stays the map's

@@ -126,12 +126,12 @@ def test_another_vessel_takes_the_same_chart(views, tilted):
 def test_vessels_stand_in_the_order_of_their_severity():
     readouts = [
         VesselReadout("ABSENT", present=False),
-        VesselReadout("FREE", present=True, angle_deg=0.0),
-        VesselReadout("TOUCHED", present=True, angle_deg=40.0),
+        VesselReadout("FREE", present=True, category="none", angle_median_deg=0.0, angle_deg=300.0),
+        VesselReadout("TOUCHED", present=True, category="abutment", angle_median_deg=40.0),
         VesselReadout("UNKNOWN", present=True),
-        VesselReadout("WRAPPED", present=True, angle_deg=200.0),
-        VesselReadout("TOUCHED_MORE", present=True, angle_deg=170.0),
-        VesselReadout("NEARLY", present=True, angle_deg=0.0, p_contact=0.4),
+        VesselReadout("WRAPPED", present=True, category="encasement", angle_median_deg=200.0, angle_deg=0.0),
+        VesselReadout("TOUCHED_MORE", present=True, category="abutment", angle_median_deg=170.0),
+        VesselReadout("NEARLY", present=True, category="none", angle_median_deg=0.0, p_contact=0.4),
     ]
     names = [readout.name for readout in bySeverity(readouts)]
     assert names == ["WRAPPED", "TOUCHED_MORE", "TOUCHED", "UNKNOWN", "NEARLY", "FREE", "ABSENT"]

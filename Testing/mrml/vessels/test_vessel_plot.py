@@ -12,7 +12,7 @@ from offscreen_plot import OffscreenPlotView
 
 from TwinTrackSegLib.mrml.SelfTest import ANGLE_AT_LEVELS, LEVELS, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.mrml.vessels.VesselPlot import CURVE, LIMIT, MARK, moveThresholdMark, plotVessel
+from TwinTrackSegLib.mrml.vessels.VesselPlot import CURVE, LIMIT, MARK, READERS, moveThresholdMark, plotVessel
 
 NEAR = 60
 """Two colours (0 to 255) are the same if no channel differs by more."""
@@ -59,3 +59,17 @@ def test_the_mark_moves_with_the_threshold(drawn):
     pixels = view.pixels()
     assert isMarkedAt(view, pixels, 0.3)
     assert not isMarkedAt(view, pixels, 0.5)
+
+
+def test_the_readers_curve_is_drawn_where_it_is_calibrated_and_goes_with_another_vessel(drawn):
+    view, result = drawn
+    angles = [0, 100, 200, 300]
+    stated = {"statements": "calibrated", "fraction_over": [0.9, 0.8, 0.7, 0.6]}
+    invasion = {"thresholds": LEVELS, "fraction_angles_deg": angles}
+    sma = {"angle_deg": ANGLE_AT_LEVELS}
+    view.show(plotVessel(result.nodes.mhr, invasion | {"vessels": {"SMA": sma | stated}}, "SMA", 0.5))
+    places = [(0.9 - angle / 1000, angle) for angle in range(210, 260, 2)]  # the line of 180 degrees is far
+    assert any(isAt(view, view.pixels(), place, READERS) for place in places)
+    for vessel in (sma, sma | stated | {"statements": "map"}):
+        view.show(plotVessel(result.nodes.mhr, invasion | {"vessels": {"SMA": vessel}}, "SMA", 0.5))
+        assert not any(isAt(view, view.pixels(), place, READERS) for place in places)

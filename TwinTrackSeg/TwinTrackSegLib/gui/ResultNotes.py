@@ -2,6 +2,13 @@
 
 from slicer.i18n import tr as _
 
+from twintrack.results.report.wording import (
+    MISSING,
+    contact_pattern,
+    is_calibrated,
+    readers_volume,
+    statement_source,
+)
 from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import DEMO, EDITED, WARNING, dress
 
@@ -34,8 +41,8 @@ class ResultNotes:
         self.ui.warningsLabel.visible = bool(warnings)
         self.ui.warningsLabel.text = "\n".join(f"⚠ {line}" for line in warnings)
         self._showEdited(result.record.edited if result is not None else None)
-        pattern = self._pattern(result.record.pattern if result is not None else {})
-        lines = [*self._which(record), *pattern, *self._origin(record)]
+        self._showReaders(result.record if result is not None else None)
+        lines = [*self._which(record), *self._origin(record)]
         self.ui.notesLabel.text = "\n".join(lines)
         self.ui.notesLabel.visible = bool(lines)
 
@@ -52,18 +59,54 @@ class ResultNotes:
         self.ui.editedLabel.visible = edited is not None
         if edited is not None:
             self.ui.editedLabel.text = _(
-                "EDITED BY HAND: {added:.1f} mL added, {removed:.1f} mL removed. Angle and length are the outline's; "
-                "fractions of readers stay the map's."
+                "EDITED BY HAND: {added:.1f} mL added, {removed:.1f} mL removed. Volume, angle and length of this "
+                "outline are the edited one's; what readers are expected to say is the model's, from before the edit."
             ).format(added=edited["added_ml"], removed=edited["removed_ml"])
 
-    def _pattern(self, pattern) -> list[str]:
-        """Say the anatomic contact pattern of all vessels together, and by which rules."""
-        if not pattern:
+    def _showReaders(self, record) -> None:
+        """Say what readers are expected to say, and first where that comes from."""
+        self.ui.sourceLabel.visible = record is not None
+        if record is None:
+            self.ui.readersLabel.text = ""
+            return
+        said = record.invasion or record.result.get("statements") or {}
+        dress(self.ui.sourceLabel, None if is_calibrated(said) else WARNING)
+        source = statement_source(said)
+        self.ui.sourceLabel.text = _("What readers are expected to say: {source}.").format(source=_(source))
+        lines = [*self._pattern(record), *self._volumes(record, source)]
+        self.ui.readersLabel.text = "\n".join(lines)
+
+    def _pattern(self, record) -> list[str]:
+        """Say how many readers are expected to see each contact pattern, then the median reader's, by which rules."""
+        told = dict(contact_pattern(record.invasion))
+        if not told:
             return []
-        line = _("Contact pattern by {rules}: {pattern}").format(
+        pattern, lines = record.pattern, []
+        fractions = told.get("Readers expected to see")
+        if fractions:
+            lines.append(_("Contact pattern: {fractions}").format(fractions=fractions))
+        line = _("Median reader, by {rules}: {pattern}").format(
             rules=pattern.get("rule_set", ""), pattern=pattern.get("pattern") or _("not assessed")
         )
-        return [f"{line} ({pattern['reason']})" if pattern.get("reason") else line]
+        lines.append(f"{line} ({pattern['reason']})" if pattern.get("reason") else line)
+        apart = is_calibrated(record.invasion) and not is_calibrated(pattern)
+        return [*lines, _(told["Where this comes from"])] if apart else lines
+
+    def _volumes(self, record, source: str) -> list[str]:
+        """Say how many readers are expected to mark any tumour, and which volumes."""
+        readers, lines = readers_volume(record.result), []
+        if readers.any_tumour:
+            lines.append(_("Any tumour: {fraction} of readers").format(fraction=readers.any_tumour))
+        parts = []
+        if readers.median != MISSING:
+            parts.append(_("median {volume}").format(volume=readers.median))
+        if readers.p10_p90 != MISSING:
+            parts.append(_("8 of 10 readers {range}").format(range=readers.p10_p90))
+        if parts and readers.source != source:
+            parts[-1] += f" ({_(readers.source)})"
+        if record.expectedVolumeMl is not None:
+            parts.append(_("mean {volume:.1f} mL").format(volume=record.expectedVolumeMl))
+        return [*lines, _("Volume: {parts}").format(parts=", ".join(parts))] if parts else lines
 
     def _which(self, record) -> list[str]:
         """Say which CT the result belongs to, also after its volume node got another name."""

@@ -5,11 +5,12 @@ import slicer.util
 from slicer.i18n import tr as _
 
 import slicer
+from twintrack.results.report.wording import outline_text, statement_source
 from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import dressTick, sayStatus, shownErrors
 from TwinTrackSegLib.gui.ResultNotes import ResultNotes
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
-from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels, ratersAt
+from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels
 from TwinTrackSegLib.mrml.display.Views import showLayout, showTable
 from TwinTrackSegLib.mrml.result.Correction import measureOutline, noticeEdit, restoreOutline
 from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
@@ -47,7 +48,8 @@ class ResultPanel:
         self._notes = ResultNotes(ui)
         self._table = VesselTableView(ui.vesselTable, self._onVessel)
         ui.tableLegend.text = _(
-            "● encasement > 180°   ◐ abutment ≤ 180°   ○ no contact\n% rd.: percentage of readers expected to see it"
+            "● encasement > 180°   ◐ abutment ≤ 180°   ○ no contact\n% rd.: percentage of readers expected to see it. "
+            "Outline: this outline, which moves with the threshold"
         )
         self._settle = qt.QTimer()
         self._settle.setSingleShot(True)
@@ -200,17 +202,16 @@ class ResultPanel:
         return self.result is not None and bool(slicer.mrmlScene.IsNodePresent(self.result.nodes.mhr))
 
     def _showTicks(self) -> None:
-        """Put a button for every rater below the slider: at least 1 of 5, 2 of 5 ..."""
+        """Put a button for every rater below the slider: voxels that at least 20 %, 40 % ... mark."""
         layout = self.ui.readerTicks.layout()
         while layout.count():
             layout.takeAt(0).widget().deleteLater()
         raters = self.result.record.raters if self.result is not None else None
         self._ticks = []
         for level in raterLevels(raters) if self.result is not None else ():
-            text = _("{k} of {n}").format(k=ratersAt(level, raters), n=raters) if raters else f"{level:.1f}"
             button = qt.QToolButton()
-            button.text = text
-            button.toolTip = _("Outline of what at least this many readers would mark")
+            button.text = f"≥ {level:.0%}".replace("%", " %") if self.result.record.isMhr else f"≥ {level:.1f}"
+            button.toolTip = _("This outline: {voxels}").format(voxels=self._outlineText(level))
             button.connect("clicked()", lambda level=level: self._setSlider(level))
             button.checkable = True
             button.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
@@ -222,11 +223,9 @@ class ResultPanel:
         self._markTick()
 
     def _markTick(self) -> None:
-        """Press the tick that says how many raters the threshold stands for."""
+        """Press the tick that the threshold is at."""
         for level, button in self._ticks:
-            raters = self.result.record.raters
-            threshold = self.result.outline.threshold
-            at = ratersAt(threshold, raters) / raters if raters else threshold
+            at = self.result.outline.threshold
             dressTick(button, not self.result.record.edited and abs(level - at) < SAME_LEVEL)
 
     def _showVolume(self) -> None:
@@ -234,26 +233,21 @@ class ResultPanel:
         if result is None:
             self.ui.volumeLabel.text = ""
             return
-        volume, raters = result.outline.volumeMl, result.record.raters
-        if result.record.edited:
-            text = _("{volume:.1f} mL, outline edited by hand").format(volume=volume)
-        elif raters:
-            text = _("{volume:.1f} mL at the threshold: at least {k} of {n} readers").format(
-                volume=volume, k=ratersAt(result.outline.threshold, raters), n=raters
-            )
-        else:
-            text = _("{volume:.1f} mL at the threshold").format(volume=volume)
-        self.ui.volumeLabel.text = "\n".join([text, *self._expectedVolume(result.record)])
+        record, outline = result.record, result.outline
+        text = _("outline edited by hand") if record.edited else self._outlineText(outline.threshold)
+        lines = [_("{volume:.1f} mL, {outline}").format(volume=outline.volumeMl, outline=text)]
+        measured = [readout for readout in outline.readouts if readout.outlineCategory]
+        touched = [readout.outlineText for readout in measured if readout.angle_deg > 0]
+        if touched:
+            lines.append(_("Touches {vessels}").format(vessels=", ".join(_(vessel) for vessel in touched)))
+        elif measured:
+            lines.append(_("Touches no vessel that was measured"))
+        if record.outlinePattern.get("pattern"):
+            pattern = _("Contact pattern of this outline: {pattern} ({source})")
+            source = _(statement_source(record.edited["invasion"]))
+            lines.append(pattern.format(pattern=record.outlinePattern["pattern"], source=source))
+        self.ui.volumeLabel.text = "\n".join(lines)
 
-    def _expectedVolume(self, record) -> list[str]:
-        """Return the mean over the raters, with the range that most of them fall into where that is known."""
-        if record.expectedVolumeMl is None:
-            return []
-        volumes = record.result.get("volume_ml", {})
-        low, high = volumes.get("p10"), volumes.get("p90")
-        text = (
-            _("{expected:.1f} mL expected")
-            if low is None or high is None
-            else _("{expected:.1f} mL expected (10–90 %: {low:.1f} – {high:.1f} mL)")
-        ).format(expected=record.expectedVolumeMl, low=low, high=high)
-        return [_("Map, before the edit: {text}").format(text=text) if record.edited else text]
+    def _outlineText(self, level: float) -> str:
+        """Say which voxels the outline at `level` takes in."""
+        return _(outline_text(level, calibrated=self.result.record.isMhr))

@@ -8,7 +8,12 @@ from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS
 
 __all__ = ["VesselTableView"]
 
-CATEGORY_COLUMN, LENGTH_COLUMN, ENCASED_COLUMN, MEAN_COLUMN = 1, 4, 6, 7
+VESSEL_COLUMN, CATEGORY_COLUMN, MEAN_COLUMN = 0, COLUMNS.index("Category"), COLUMNS.index("Mean (°)")
+SOURCE_COLUMN = COLUMNS.index("Source")
+TRANSLATED = (VESSEL_COLUMN, CATEGORY_COLUMN, SOURCE_COLUMN)
+VESSEL_PX = 112
+"""Longer names are told by the tooltip: what is said of readers is not scrolled away for them."""
+
 SQUARE_PX = 12
 ROW_MARGIN_PX = 8
 FEWEST_ROWS, MOST_ROWS = 2, 8
@@ -19,16 +24,19 @@ def _headers():
     """Return title and tooltip of every column, in the order of `COLUMNS`: two lines, so that all fit into a panel."""
     headers = (
         (_("Vessel"), _("The most severe contact first")),
-        (_("Category"), _("None, abutment (up to 180°) or encasement (more than 180°) at the threshold")),
-        (_("Angle\n(°)"), _("Largest contact angle in the sections across the vessel, at the threshold")),
-        (_("10–90 %\n(°)"), _("Contact angle between the 10th and the 90th percentile of the readers")),
-        (_("Length\n(mm)"), _("Contact along the vessel at the threshold")),
+        (_("Category"), _("The median reader's: none, abutment (up to 180°) or encasement (more than 180°)")),
         (_("Contact\n(% rd.)"), _("Percentage of readers expected to see contact")),
-        (_("Encased\n(% rd.)"), _("Percentage of readers expected to see more than 180°")),
+        (_("> 180°\n(% rd.)"), _("Percentage of readers expected to see more than 180°")),
+        (_("Median\n(°)"), _("Contact angle of the median reader")),
+        (_("10–90 %\n(°)"), _("8 of 10 further readers measure a contact angle between these")),
         (_("Mean\n(°)"), _("Contact angle averaged over the readers")),
-        (_("Note"), _("Why a reading is missing")),
-        (_("Gap"), _("How far the tumour at the threshold is from the vessel's wall, where it does not touch it")),
+        (_("Outline\n(°)"), _("Largest contact angle of this outline in the sections across the vessel; no reader's")),
+        (_("Outline\n(mm)"), _("Contact of this outline along the vessel")),
+        (_("Gap"), _("How far this outline is from the vessel's wall, where it does not touch it")),
+        (_("Networks\n(°)"), _("Contact angle over the networks, at level 0.5: what they do not know")),
         (_("Searched\n(%)"), _("How much of the vessel's wall near the tumour was searched for tumour")),
+        (_("Source"), _("Where the fractions, the median, the range and the category of the readers come from")),
+        (_("Note"), _("Why a reading is missing, or not calibrated")),
     )
     assert len(headers) == len(COLUMNS)
     return headers
@@ -55,11 +63,11 @@ class VesselTableView:
             header = qt.QTableWidgetItem(title)
             header.setToolTip(tip)
             widget.setHorizontalHeaderItem(column, header)
-        widget.horizontalHeader().moveSection(LENGTH_COLUMN, ENCASED_COLUMN)  # what readers say is never scrolled away
         widget.setColumnHidden(MEAN_COLUMN, True)  # a panel is narrow; the table view and the report have it
         widget.setIconSize(qt.QSize(SQUARE_PX, SQUARE_PX))
         widget.horizontalHeader().setHighlightSections(False)
         widget.verticalHeader().setVisible(False)
+        widget.setTextElideMode(qt.Qt.ElideMiddle)
         line = widget.fontMetrics().height()
         self._rowPx, self._headerPx = line + ROW_MARGIN_PX, 2 * line + ROW_MARGIN_PX
         widget.verticalHeader().setDefaultSectionSize(self._rowPx)
@@ -75,8 +83,9 @@ class VesselTableView:
         widget.setRowCount(len(readouts))
         for row, readout in enumerate(readouts):
             for column, text in enumerate(readout.cells()):
-                item = qt.QTableWidgetItem(_(text) if column <= CATEGORY_COLUMN else text)
-                lines = (_(readout.fullTitle or readout.title), _(readout.note) if readout.note else "")
+                item = qt.QTableWidgetItem(_(text) if column in TRANSLATED else text)
+                source = _("Readers: {source}").format(source=_(readout.source)) if readout.source else ""
+                lines = (_(readout.fullTitle or readout.title), _(readout.note) if readout.note else "", source)
                 item.setToolTip("\n".join(line for line in lines if line))
                 if column == CATEGORY_COLUMN:
                     item.setIcon(_square(CATEGORY_COLORS[readout.category]))
@@ -87,6 +96,7 @@ class VesselTableView:
             self._name = None
         self._filling = False
         widget.resizeColumnsToContents()
+        widget.setColumnWidth(VESSEL_COLUMN, min(widget.columnWidth(VESSEL_COLUMN), VESSEL_PX))
         rows = min(max(len(readouts), FEWEST_ROWS), MOST_ROWS)
         widget.setFixedHeight(self._headerPx + (rows + 1) * self._rowPx)  # one more for a bar to scroll sideways
 

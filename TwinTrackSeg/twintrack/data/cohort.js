@@ -1,6 +1,7 @@
 "use strict";
 (function () {
   const PAGE = 100;
+  const NOT_CALIBRATED = "read from the map, not calibrated";
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const fields = ["case", "folder", "state", "expected", "atThreshold", "lesions", "pattern", "words", "seconds"];
@@ -9,6 +10,7 @@
     fields.forEach((name, place) => { one[name] = row[place]; });
     one.vessels = row[fields.length] || [];
     one.digits = row[fields.length + 1] || "";
+    one.readers = row[fields.length + 2] === "calibrated" ? "calibrated" : NOT_CALIBRATED;
     one.text = [one.case, one.digits, one.words, one.pattern].join(" ").toLowerCase();
     return one;
   });
@@ -20,6 +22,7 @@
     { title: "Lesions", value: (one) => one.lesions },
     ...data.vessels.map((name, place) => ({ title: name, value: (one) => (one.vessels[place] || [null])[0] })),
     { title: "Contact pattern", value: (one) => one.pattern },
+    { title: "Readers", value: (one) => one.readers },
     { title: "Seconds", value: (one) => one.seconds },
     { title: "Warnings", value: (one) => one.words },
   ];
@@ -33,6 +36,10 @@
     return made;
   }
   const fixed = (value, digits) => (value === null || value === undefined ? "" : value.toFixed(digits));
+  const fraction = (value) => {
+    if (missing(value)) return "";
+    return value < 0.03 ? "under 3 %" : value > 0.97 ? "over 97 %" : (100 * value).toFixed(0) + " %";
+  };
   const missing = (value) => value === null || value === undefined || value === "";
 
   function compare(one, other, value) {
@@ -85,15 +92,16 @@
     line.append(element("td", fixed(one.expected, 1), "number"));
     line.append(element("td", fixed(one.atThreshold, 1), "number"), element("td", one.lesions, "number"));
     data.vessels.forEach((_, place) => {
-      const [angle, contact, encased, coverage, gap] = one.vessels[place] || [null, null, null, null, null];
+      const [angle, contact, encased, coverage, gap, source] = one.vessels[place] || [null, null, null, null, null, null];
       const unknown = missing(contact) && !missing(coverage) ? "not assessed" : "";
       const cell = element("td", missing(angle) ? unknown : fixed(angle, 0) + "°", "number");
-      if (!missing(contact)) cell.append(element("small", "c " + fixed(contact, 2)), element("small", "e " + fixed(encased, 2)));
+      if (!missing(contact)) cell.append(element("small", "c " + fraction(contact)), element("small", "e " + fraction(encased)));
+      if (!missing(contact) && one.readers === "calibrated" && source !== "calibrated") cell.append(element("small", "not calibrated"));
       if (!missing(gap) && gap > 0) cell.append(element("small", fixed(gap, 1) + " mm away"));
       if (!missing(coverage)) cell.append(element("small", "s " + fixed(coverage, 2)));
       line.append(cell);
     });
-    line.append(element("td", one.pattern), element("td", fixed(one.seconds, 1), "number"), element("td", one.words, "words"));
+    line.append(element("td", one.pattern), element("td", one.readers), element("td", fixed(one.seconds, 1), "number"), element("td", one.words, "words"));
     return line;
   }
 

@@ -19,7 +19,15 @@ from twintrack.system.json_file import read_json
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
-__all__ = ["INVASION_SCHEMAS", "StoredResult", "read_folder", "read_invasion_json", "read_result_json"]
+__all__ = [
+    "INVASION_SCHEMAS",
+    "StoredResult",
+    "check_invasion_statements",
+    "check_result_statements",
+    "read_folder",
+    "read_invasion_json",
+    "read_result_json",
+]
 
 LARGEST = 1e12
 """No number of a result comes near it."""
@@ -28,6 +36,14 @@ LARGEST_LABEL = 255
 """Label maps of a result are uint8."""
 
 TARGETS = ("mhr", "single-rater", "hard-label")
+
+STATEMENTS = ("calibrated", "map")
+"""Where what is said of raters comes from; files that do not say mean the map."""
+
+FULL_TURN_DEG = 360.0
+
+ROUNDING = 1e-6
+"""Numbers may lie outside their range by as much."""
 
 INVASION_SCHEMAS = (1, 2)
 """Versions of ``invasion.json`` that this version reads."""
@@ -100,11 +116,11 @@ def read_result_json(path: Path) -> dict[str, Any]:
     content = _read(path)
     checks = {"bundle": _is_object, "labels": _is_labels, "device": _is_text, "threshold": _is_threshold}
     _require(content, path, {**checks, "calibrator": _maybe(_is_calibrator)})
-    objects = _maybe(lambda value: _is_list(value) and all(map(_is_object, value)))
-    optional = {**dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object)), "lesions": objects}
+    optional = dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object))
     optional["vessel_values"] = _maybe(_is_labels)
     _require({name: content.get(name) for name in optional}, path, optional)
     _check_which_ct(content.get("input") or {}, path)
+    check_result_statements(content, path)
     bundle, suitability = content["bundle"], content.get("suitability") or {}
     _require(bundle, path, dict.fromkeys(("name", "version", "sha256"), _is_text))
     _require({"raters": bundle.get("raters")}, path, {"raters": _maybe(_is_count)})
@@ -150,7 +166,59 @@ def read_invasion_json(path: Path) -> dict[str, Any]:
         # Schema 1, of earlier versions, has no distances.
         curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm", "gap_mm")}
         _require(curves, path, dict.fromkeys(curves, _maybe(_is_list)))
+    check_invasion_statements(content, path)
     return content
+
+
+def check_result_statements(content: dict[str, Any], path: Path) -> None:
+    """Check what ``result.json`` says of raters; all of it is optional.
+
+    Raises
+    ------
+    InputError
+        If a field that is there has another form, or a number that cannot be.
+    """
+    _optional(content, path, statements=_is_object, lesions=_each(_is_object))
+    statements = content.get("statements") or {}
+    _optional(statements, path, source=_is_source, note=_is_text, any_tumour=_is_fraction, volume_ml=_is_object)
+    _optional(statements.get("volume_ml") or {}, path, p10=_is_volume, median=_is_volume, p90=_is_volume)
+    for lesion in content.get("lesions") or ():
+        _optional(lesion, path, p_found=_is_fraction)
+
+
+def check_invasion_statements(content: dict[str, Any], path: Path) -> None:
+    """Check what ``invasion.json`` says of raters, and of the range over the members; all of it is optional.
+
+    Raises
+    ------
+    InputError
+        If a field that is there has another form, or a number that cannot be.
+    """
+    whole = {"statements": _is_source, "statements_note": _is_text, "calibration": _is_object}
+    _optional(content, path, **whole, resectability=_is_object, fraction_angles_deg=_each(_is_angle))
+    calibration = content.get("calibration") or {}
+    _optional(calibration, path, cases=_is_count, raters=_is_count, family=_is_text, interval_level=_is_fraction)
+    pattern = content.get("resectability") or {}
+    _optional(pattern, path, statements=_is_source, probability=_is_fractions, pattern=_is_text)
+    angles = content.get("fraction_angles_deg") or []
+    _optional(content, path, vessels=lambda value: _is_object(value) and all(map(_is_object, value.values())))
+    for vessel in (content.get("vessels") or {}).values():
+        _check_vessel_statements(vessel, len(angles), path)
+
+
+def _check_vessel_statements(vessel: dict[str, Any], angles: int, path: Path) -> None:
+    """Check the statements of one vessel; there is one fraction for each of so many angles."""
+    fractions = ("p_contact", "p_encased", "level_contact", "level_encased")
+    degrees = ("expected_angle_deg", "angle_median_deg", "angle_p10_deg", "angle_p90_deg")
+    scored = ("score_level_contact", "score_level_encased")
+    _optional(vessel, path, **dict.fromkeys((*fractions, *scored), _is_fraction), **dict.fromkeys(degrees, _is_angle))
+    intervals = dict.fromkeys(("p_contact_interval", "p_encased_interval"), _is_pair(_is_fraction))
+    _optional(vessel, path, **intervals, expected_angle_deg_interval=_is_pair(_is_angle), statements=_is_source)
+    over = _each(_maybe(_is_fraction))
+    _optional(vessel, path, fraction_over=lambda value: over(value) and len(value) == angles)
+    _optional(vessel, path, member_range=_is_object, category_probability=_is_fractions)
+    levels = dict.fromkeys(fractions, _is_pair(_is_fraction))
+    _optional(vessel.get("member_range") or {}, path, **levels, angle_deg=_is_pair(_is_angle), members=_is_number)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -170,6 +238,11 @@ def _require(holder: dict[str, Any], path: Path, checks: dict[str, Check]) -> No
     for name, check in checks.items():
         if name not in holder or not check(holder[name]):
             raise InputError(f"{path}: {name!r} is missing or malformed; run the segmentation again")
+
+
+def _optional(holder: dict[str, Any], path: Path, **checks: Check) -> None:
+    """Check fields that may be missing or null."""
+    _require({name: holder.get(name) for name in checks}, path, {name: _maybe(check) for name, check in checks.items()})
 
 
 def _numbers_are_sane(value: Any) -> bool:
@@ -203,6 +276,39 @@ def _is_number(value: Any) -> bool:
 
 def _is_calibrator(value: Any) -> bool:
     return isinstance(value, dict) and value.get("target") in TARGETS
+
+
+def _is_within(value: Any, most: float) -> bool:
+    return _is_number(value) and -ROUNDING <= value <= most + ROUNDING
+
+
+def _is_fraction(value: Any) -> bool:
+    return _is_within(value, 1.0)
+
+
+def _is_angle(value: Any) -> bool:
+    return _is_within(value, FULL_TURN_DEG)
+
+
+def _is_volume(value: Any) -> bool:
+    return _is_within(value, LARGEST)
+
+
+def _is_source(value: Any) -> bool:
+    return isinstance(value, str) and value in STATEMENTS
+
+
+def _is_fractions(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_maybe(_is_fraction), value.values())) and all(map(_is_text, value))
+
+
+def _is_pair(check: Check) -> Check:
+    """Whether a low and a high value are of a kind."""
+    return lambda value: _is_list(value) and len(value) == 2 and all(map(check, value)) and value[0] <= value[1]
+
+
+def _each(check: Check) -> Check:
+    return lambda value: _is_list(value) and all(map(check, value))
 
 
 def _is_count(value: Any) -> bool:

@@ -20,7 +20,7 @@ from twintrack.dicom import (
     write_segmentation,
     write_structured_report,
 )
-from twintrack.dicom.write.report_content import report_groups
+from twintrack.dicom.write.report_content import report_groups, statement_source
 from twintrack.dicom.write.structured_report import change_case_label
 from twintrack.errors import OutputError
 
@@ -118,8 +118,9 @@ def test_highdicom_finds_the_groups_by_segment_and_site(report: Path) -> None:
     vessel = content.get_volumetric_roi_measurement_groups(finding_site=codes.cid12112.SuperiorMesentericArtery)
     assert [group.tracking_identifier for group in vessel] == ["SMA contact"]
     told = {item.name.meaning: item.value.meaning for item in vessel[0].get_qualitative_evaluations()}
-    assert told["Contact category at the working threshold"] == "Abutment (contact up to 180 degrees)"
-    assert told["Working threshold"] == "At least 3 of 5 readers"
+    assert told["Contact category of the median reader"] == "Abutment (contact up to 180 degrees)"
+    assert told["Source of what is said of readers"] == "Read from the map, not calibrated"
+    assert told["Working threshold"] == "Voxels that at least 3 of 5 readers mark"
     assert told["Intended use"].startswith("For research use only")
 
 
@@ -189,10 +190,87 @@ def test_dcmqi_reads_a_report_with_a_label(report: Path, tmp_path: Path, version
     assert len(report_by_dcmqi(path, tmp_path / "dcmqi", version)["Measurements"]) == 4
 
 
+CALIBRATED = "calibrated on 60 cases with 5 readers each"
+STATED_RESULT = RESULT | {
+    "statements": {
+        "source": "calibrated",
+        "note": CALIBRATED,
+        "any_tumour": 0.99,
+        "volume_ml": {"p10": 2.0, "median": 4.0, "p90": 6.0},
+    }
+}
+STATED = INVASION | {
+    "statements": "calibrated",
+    "statements_note": CALIBRATED,
+    "vessels": {
+        "SMA": INVASION["vessels"]["SMA"]
+        | {"statements": "calibrated", "p_encased": 0.01, "angle_median_deg": 70.0}
+        | {"angle_p10_deg": 10.0, "angle_p90_deg": 140.0, "member_range": {"angle_deg": [60.0, 110.0], "members": 3}},
+        "SMV": INVASION["vessels"]["SMA"] | {"statements": "map"},
+    },
+}
+
+
+@pytest.mark.parametrize("version", DCMQI_VERSIONS)
+def test_calibrated_statements_say_so_in_text_and_codes(
+    report: Path, tmp_path: Path, dicom_errors, version: str
+) -> None:
+    series = read_series(tmp_path / "ct")
+    path = write_structured_report(
+        STATED_RESULT, STATED, series, tmp_path / "seg.dcm", tmp_path / "stated.dcm", algorithm=ALGORITHM, raters=5
+    )
+    assert dicom_errors(path) == []
+    assert texts_of(path, "Source of what is said of readers") == ["Calibrated on 60 cases with 5 readers each"]
+    assert texts_of(report, "Source of what is said of readers") == ["Read from the map, not calibrated"]
+    tumor, *_, artery, _vein = report_by_dcmqi(path, tmp_path / "dcmqi", version)["Measurements"]
+    assert values(artery) == {
+        ("CONTACT-ANGLE", ""): 95.0,
+        ("CONTACT-ANGLE", "Median"): 70.0,
+        ("CONTACT-ANGLE", "Mean"): 88.5,
+        ("CONTACT-ANGLE-P10", ""): 10.0,
+        ("CONTACT-ANGLE-P90", ""): 140.0,
+        ("CONTACT-ANGLE-MEMBERS-LOW", ""): 60.0,
+        ("CONTACT-ANGLE-MEMBERS-HIGH", ""): 110.0,
+        ("CONTACT-LENGTH", ""): 12.5,
+        ("P-CONTACT", ""): 0.75,
+    }
+    assert values(tumor)[("118565006", "Median")] == 4.0
+    assert values(tumor)[("VOLUME-P90", "")] == 6.0
+
+
+def test_no_fraction_of_readers_reads_as_all_or_none() -> None:
+    groups = {group.name: group for group in report_groups(STATED_RESULT, STATED, MapMeaning.MHR, 5)}
+    told = {name: {e.name.value: e.value.value for e in group.evaluations} for name, group in groups.items()}
+    assert told["SMA contact"]["P-ENCASED"] == "FRACTION-UNDER-3"
+    assert told["tumor"]["P-ANY-TUMOUR"] == "FRACTION-OVER-97"
+    assert told["SMA contact"]["STATEMENTS"] == told["tumor"]["STATEMENTS"] == "STATEMENTS-CALIBRATED"
+    assert told["SMV contact"]["STATEMENTS"] == "STATEMENTS-MAP"
+    assert "STATEMENTS" not in told["lesion 1"]  # nothing is said of readers
+
+
+def test_report_and_structured_report_use_the_same_words() -> None:
+    from twintrack.dicom.write import report_content
+    from twintrack.results.report import wording
+
+    assert report_content.FROM_MAP.meaning.lower() == wording.NOT_CALIBRATED
+    assert statement_source(RESULT, INVASION).lower() == wording.statement_source(INVASION)
+    assert (report_content.LEAST_FRACTION, report_content.MOST_FRACTION) == (
+        wording.LEAST_FRACTION,
+        wording.MOST_FRACTION,
+    )
+    note = {"statements": "map", "statements_note": "this bundle has none"}
+    assert statement_source(RESULT, note) == "Read from the map, not calibrated: this bundle has none"
+
+
 def case_of(path: Path) -> list[str]:
     """Return the texts that are named Case at the top of a report."""
+    return texts_of(path, "Case")
+
+
+def texts_of(path: Path, name: str) -> list[str]:
+    """Return the texts of that name at the top of a report."""
     items = pydicom.dcmread(path).ContentSequence
-    return [item.TextValue for item in items if item.ConceptNameCodeSequence[0].CodeMeaning == "Case"]
+    return [item.TextValue for item in items if item.ConceptNameCodeSequence[0].CodeMeaning == name]
 
 
 def test_without_a_tumour_there_is_no_report(tmp_path: Path, report: Path) -> None:

@@ -91,7 +91,8 @@ def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeyp
     assert found[1]["sma_p_contact"] == 1e-17
     assert found[3]["total_s"] == 5.0
     columns = list(read(plan.out / "cohort.csv")[0])
-    assert columns[-1] == "ct_sha256"
+    assert columns[columns.index("ct_sha256") + 1] == "statements"
+    assert {line["statements"] for line in found} == {"map"}  # rows of an earlier version do not say
     assert [type(found[1][f"sma_{name}"]) for name in ("coverage", "gap_mm_at_0.5")] == [float, float]
 
 
@@ -122,7 +123,8 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     assert shown["rows"][2][7] == "no CT"
     assert shown["rows"][1][7] == 'thick slices, "5 mm" | cut'
     sma = shown["vessels"].index("SMA")
-    assert shown["rows"][0][9][sma] == [120.25, 0.0, None, 0.5, 0.75]
+    assert shown["rows"][0][9][sma] == [120.25, 0.0, None, 0.5, 0.75, "map"]
+    assert {line[11] for line in shown["rows"]} == {"map"}
     assert [line[10] for line in shown["rows"]] == ["", "1bcdef01", "", "3bcdef01", "4bcdef01"]
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{allowed}'" in page
@@ -138,6 +140,20 @@ def test_a_row_takes_what_was_searched_and_how_far_the_tumour_is():
     assert (found["sma_coverage"], found["sma_gap_mm_at_0.5"]) == (0.9, 7.5)
     assert (found["aorta_coverage"], found["aorta_gap_mm_at_0.5"], found["aorta_category"]) == (0.01, None, None)
     assert found["ivc_gap_mm_at_0.5"] is None  # schema 1 has none
+
+
+def test_a_row_says_whether_its_fractions_of_readers_are_calibrated():
+    half = {"thresholds": [0.5], "resectability": {"pattern": None}}
+    stated = {"SMA": {"statements": "calibrated", "angle_median_deg": 71.0}, "SMV": {"statements": "map"}}
+    found = _vessels({**half, "statements": "calibrated", "vessels": stated})
+    assert (found["statements"], found["sma_statements"], found["smv_statements"]) == (
+        "calibrated",
+        "calibrated",
+        "map",
+    )
+    assert found["sma_angle_median_deg"] == 71.0
+    assert _vessels({**half, "vessels": {"SMA": {}}})["sma_statements"] == "map"  # an earlier version
+    assert {"statements", "any_tumour", "sma_statements", "volume_readers_median_ml"} <= set(case_columns(["SMA"]))
 
 
 @pytest.mark.parametrize(

@@ -256,15 +256,16 @@ def test_the_range_over_the_members_stands_beside_the_angle(read):
         return {**INVASION, "vessels": {"SMA": {**INVASION["vessels"]["SMA"], "member_range": found}}}
 
     known = {"angle_deg": [40.4, 107.2], "p_contact": [0.5, 0.8], "p_encased": None, "members": 3}
-    assert "members 40–107° at 0.5" in read(RESULT, vessel(known))[2]
+    words = read(RESULT, vessel(known))[2]
+    assert "angle 40–107° at level 0.5, contact up to level 0.50–0.80" in words
     for other in (None, 5, [1, 2], {"angle_deg": None}, {"angle_deg": [1]}, {"angle_deg": ["a", "b"]}):
-        assert "members" not in read(RESULT, vessel(other))[2]
+        assert "at level 0.5" not in read(RESULT, vessel(other))[2]
 
 
 def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
     source, reader, _ = read()
     assert reader.names.count("svg") == 1
-    assert 'aria-label="SMA: contact angle 270° at 0.2, 190° at 0.4, 90° at 0.6, 0° at 0.8"' in source
+    assert 'aria-label="SMA: contact angle of the outline 270° at 0.2, 190° at 0.4, 90° at 0.6, 0° at 0.8"' in source
     points = re.search(r'points="([^"]*)"', source)[1]
     # The frame runs from 32 to 192 for thresholds 0 to 1 and from 92 up to 8 for 0 to 360 degrees.
     assert points == "64.0,29.0 96.0,47.7 128.0,71.0 160.0,92.0"
@@ -272,7 +273,7 @@ def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
 
 def test_tables_have_captions_and_heads_with_scope(read):
     source, reader, _ = read()
-    assert reader.names.count("caption") == reader.names.count("table") == 3
+    assert reader.names.count("caption") == reader.names.count("table") == 4
     assert all("scope=" in head for head in re.findall(r"<th\b[^>]*>", source))
     assert '<html lang="en">' in source
     assert re.search(r'<img [^>]*alt="[^"]+"', source)
@@ -328,3 +329,149 @@ def test_both_veins_together_have_a_row_where_they_were_measured(read):
     content = schema_two()
     content["vessels"]["PORTA_SMV"] = content["vessels"]["SMA"] | {"title": "portal vein and SMV"}
     assert "Portal vein and SMV together" in read(invasion=content)[2]
+
+
+CALIBRATED = "calibrated on 60 cases with 5 readers each"
+
+
+def calibrated(**vessel):
+    """The result with calibrated statements; the celiac trunk's are not."""
+    content = schema_two(
+        statements="calibrated",
+        p_contact=0.72,
+        p_encased=0.0,
+        p_contact_interval=[0.6, 0.81],
+        p_encased_interval=[0.0, 0.02],
+        expected_angle_deg_interval=[120.0, 150.0],
+        angle_median_deg=88.0,
+        angle_p10_deg=0.0,
+        angle_p90_deg=141.0,
+        category="abutment",
+        fraction_over=[0.72, 0.5, 0.0],
+        **vessel,
+    )
+    other = content["vessels"]["SMA"] | {"statements": "map", "p_contact": 1.0}
+    other |= dict.fromkeys(("p_contact_interval", "p_encased_interval", "fraction_over"))
+    other["notes"] = ["not calibrated: the calibration cases show no contact"]
+    content["vessels"]["CELIAC"] = other
+    pattern = {"probability": {"arterial encasement": 0.01, "arterial abutment": 0.6, "none": 0.39}}
+    content["resectability"] |= pattern | {"pattern": "arterial abutment", "statements": "calibrated"}
+    calibration = {"cases": 60, "raters": 5, "family": "logistic", "interval_level": 0.95}
+    stated = {"statements": "calibrated", "statements_note": CALIBRATED, "calibration": calibration}
+    return content | stated | {"fraction_angles_deg": [0, 90, 180]}
+
+
+STATEMENTS = {
+    "source": "calibrated",
+    "note": CALIBRATED,
+    "any_tumour": 0.99,
+    "volume_ml": {"p10": 1.5, "median": 4.25, "p90": 9.0},
+}
+
+
+def test_fractions_that_are_levels_of_the_map_say_so_at_every_place(read):
+    for invasion in (
+        INVASION,
+        schema_two(),
+        schema_two() | {"statements_note": "read from the map, not calibrated: x"},
+    ):
+        words = read(invasion=invasion)[2]
+        # Above the table and in its caption, with the pattern, with the volumes, and in the structured report.
+        assert words.count("read from the map, not calibrated") >= 5
+        assert "calibrated on" not in words
+
+
+def test_calibrated_fractions_say_on_how_many_cases_and_readers(read):
+    words = read({**RESULT, "statements": STATEMENTS}, calibrated())[2]
+    assert words.count(CALIBRATED) >= 5
+    assert "60 % to 81 %*" in words
+    assert "with other calibration cases (95 % interval)" in words
+    assert "88°" in words
+    assert "0–141°" in words
+    assert "120–150°" in words
+
+
+def test_nothing_that_is_said_of_readers_reads_as_all_or_none(read):
+    words = read({**RESULT, "statements": STATEMENTS}, calibrated())[2]
+    assert "under 3 %" in words
+    assert "over 97 %" in words
+    assert re.search(r"(?<![0-9.])(?:0|100) %", words) is None
+    assert "arterial encasement under 3 %, arterial abutment 60 %, none 39 %" in words
+
+
+def test_a_vessel_outside_the_calibration_says_so_among_calibrated_ones(read):
+    words = read(invasion=calibrated())[2]
+    assert "over 97 % read from the map, not calibrated" in words
+    assert "not calibrated: the calibration cases show no contact" in words
+    assert read(invasion=schema_two())[2].count("72 % read from the map") == 0  # there the caption says it of all
+
+
+def test_what_readers_see_of_each_pattern_comes_before_the_pattern(read):
+    words = read(invasion=calibrated())[2]
+    places = [
+        words.index(text) for text in ("Readers expected to see arterial", "Pattern of the median reader arterial")
+    ]
+    assert places == sorted(places)
+
+
+def test_what_is_said_of_readers_does_not_move_with_the_threshold(read):
+    def said(threshold):
+        words = read({**RESULT, "threshold": threshold, "statements": STATEMENTS}, calibrated())[2]
+        return words[words.index("What readers are expected to say") : words.index("This outline (")], words
+
+    (low, low_words), (high, high_words) = said(0.25), said(0.7)
+    assert low == high
+    assert "This outline (voxels that at least 25 % mark)" in low_words
+    assert "This outline (voxels that at least 70 % mark)" in high_words
+    assert ("250°" in low_words, "45°" in high_words) == (True, True)  # a quarter of 270 to 190, half of 90 to 0
+
+
+def test_volumes_of_readers_are_told_apart_from_this_outline(read):
+    words = read({**RESULT, "statements": STATEMENTS})[2]
+    assert "Readers who mark any tumour over 97 %" in words
+    assert f"Median reader's volume 4.2 mL {CALIBRATED}" in words
+    assert "8 of 10 readers between 1.5–9.0 mL" in words
+    assert "This outline 13.1 mL voxels that at least 50 % mark" in words
+    plain = read()[2]
+    assert "8 of 10 readers between 8.2–20.4 mL" in plain
+    assert "Median reader's volume" not in plain
+
+
+def test_how_many_readers_mark_a_lesion_is_told_and_where_from(read):
+    lesions = [{"volume_ml": 12.9, "p_found": 0.995}]
+    assert "Readers expected to mark it" in read({**RESULT, "lesions": lesions, "statements": STATEMENTS})[2]
+    words = read({**RESULT, "lesions": lesions})[2]
+    assert "Readers expected to mark it (read from the map, not calibrated)" in words
+    assert "over 97 %" in words
+
+
+def test_the_readers_curve_is_drawn_where_it_is_calibrated(read):
+    source, _, _ = read(invasion=calibrated())
+    # 32 to 192 across for fractions, 92 up to 8 for 0 to 360 degrees; of the two vessels one is calibrated.
+    assert source.count('points="147.2,92.0 112.0,71.0 32.0,50.0"') == 1
+    assert "readers: 72 % over 0°, 50 % over 90°, under 3 % over 180°" in source
+
+
+def test_an_outline_edited_by_hand_fills_the_structured_report_and_leaves_the_readers_alone(read):
+    drawn = calibrated(angle_deg=[200.0] * 4, contact_length_mm=[12.0] * 4)
+    drawn["thresholds"] = [0.25, 0.5, 0.6, 0.8]
+    drawn["resectability"]["outline_pattern"] = "arterial encasement"
+    words = read({**RESULT, "edited": {"added_ml": 1.0}}, drawn)[2]
+    assert "present (this outline, edited by hand; 72 % of readers expected to see contact)" in words
+    assert (
+        "> 180° (this outline 200°; 8 of 10 further readers 0–141°; under 3 % of readers expected over 180°)" in words
+    )
+    assert "Pattern of the median reader arterial abutment" in words
+    assert "Pattern of this outline, edited by hand arterial encasement" in words
+    assert "≤ 180° (median reader 88°;" in read(invasion=drawn)[2]
+
+
+@pytest.mark.parametrize("field", ["statements", "statements_note", "calibration", "fraction_angles_deg"])
+@pytest.mark.parametrize("other", [None, 5, [], {}, [None], ["a"], {"cases": "x"}])
+def test_any_statement_may_be_missing_or_of_another_kind(read, field, other):
+    read(RESULT, calibrated() | {field: other})
+    vessel = dict.fromkeys(("fraction_over", "p_contact_interval", "angle_median_deg", "statements"), other)
+    read({**RESULT, "statements": other}, calibrated(**{"member_range": other}) | {"resectability": other})
+    content = calibrated()
+    content["vessels"]["SMA"] |= vessel
+    read({**RESULT, "statements": {"volume_ml": other, "any_tumour": other}}, content)

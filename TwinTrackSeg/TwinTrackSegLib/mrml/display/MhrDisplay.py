@@ -7,7 +7,6 @@ white, so that the white iso-contours stay visible on it.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ __all__ = [
     "colorNode",
     "mhrColors",
     "raterLevels",
-    "ratersAt",
     "setOverlayThreshold",
     "showLegend",
     "styleMhrVolume",
@@ -88,11 +86,6 @@ def raterLevels(raters: int | None) -> tuple[float, ...]:
     if raters is None or not 2 <= raters <= MOST_RATERS:
         return DEFAULT_LEVELS
     return tuple(round(k / raters, 4) for k in range(1, raters))
-
-
-def ratersAt(threshold: float, raters: int) -> int:
-    """Return the least number of `raters` that a fraction `threshold` stands for: 0.5 of 5 raters are 3."""
-    return math.ceil(threshold * raters - 1e-6)
 
 
 def styleMhrVolume(mhrNode: Any, threshold: float) -> None:

@@ -130,7 +130,11 @@ def _invasionNow(result: SceneResult) -> dict[str, Any] | None:
         return None
     vessels = {}
     for readout in result.outline.readouts:
-        now = {"angle_deg": [readout.angle_deg], "contact_length_mm": [readout.length_mm]}
+        now = {
+            "angle_deg": [readout.angle_deg],
+            "contact_length_mm": [readout.length_mm],
+            "gap_mm": [readout.gap_mm],
+        }
         known = invasion.get("vessels", {}).get(readout.name, {})
         vessels[readout.name] = {**known, "present": readout.present, **now, "category": readout.category or None}
     return {**invasion, "thresholds": [result.outline.threshold], "vessels": vessels}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,12 @@ ENDINGS = (".nii.gz", ".nrrd")
 """File formats of volumes."""
 
 EDITED_NOTE = (
-    "The tumour outline was edited by hand after the model had run: volume, contact angle and length at the threshold "
-    "are the edited outline's; fractions of readers are the model's."
+    "The tumour outline was edited by hand after the model had run: volume, contact angle and length of this outline "
+    "are the edited one's; what readers are expected to say is the model's, from before the edit."
 )
+
+OUTLINE_PATTERN = ("pattern", "not_assessed", "complete", "reason")
+"""What is told of the pattern of an edited outline."""
 
 
 def currentRecord(result: SceneResult) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -38,7 +42,7 @@ def currentRecord(result: SceneResult) -> tuple[dict[str, Any], dict[str, Any] |
     record |= {
         "threshold": result.outline.threshold,
         "volume_ml": volumes | {"at_threshold": result.outline.volumeMl},
-        "lesions": [lesion.to_json() for lesion in find_lesions(probability, result.outline.threshold)],
+        "lesions": _lesions(record, probability, result.outline.threshold),
     }
     invasion = result.record.invasion or None
     if result.record.edited:
@@ -47,6 +51,13 @@ def currentRecord(result: SceneResult) -> tuple[dict[str, Any], dict[str, Any] |
         record["warnings"] = [EDITED_NOTE, *record.get("warnings", [])]
         invasion = _withOutline(invasion, result)
     return record, invasion
+
+
+def _lesions(record: Mapping[str, Any], probability: Volume, threshold: float) -> list[dict[str, Any]]:
+    """Return the lesions at `threshold`: the engine's own, with what it says of readers, where it is the engine's."""
+    if record.get("lesions") and record.get("threshold") == threshold:
+        return list(record["lesions"])
+    return [lesion.to_json() for lesion in find_lesions(probability, threshold)]
 
 
 def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0]) -> list[Path]:
@@ -125,7 +136,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
         else:
             from TwinTrackSegLib.mrml.export.PdfReport import writePdf
 
-            writePdf(path, record, result.outline.readouts, picture)
+            writePdf(path, record, invasion, result.outline.readouts, picture)
     return path
 
 
@@ -146,7 +157,10 @@ def _labels(result: SceneResult, *, tumor: bool = True) -> tuple[Volume, dict[st
 
 
 def _withOutline(invasion: dict[str, Any] | None, result: SceneResult) -> dict[str, Any] | None:
-    """Return ``invasion.json`` with the curves of the edited outline in place of the map's."""
+    """Return ``invasion.json`` with the curves of the edited outline in place of the map's.
+
+    What readers are expected to say stays as it is; the pattern of the edited outline stands beside it.
+    """
     edited = (result.record.edited or {}).get("invasion", {}).get("vessels", {})
     if invasion is None or not edited:
         return invasion
@@ -154,13 +168,9 @@ def _withOutline(invasion: dict[str, Any] | None, result: SceneResult) -> dict[s
     vessels = {}
     for name, vessel in invasion["vessels"].items():
         drawn = edited.get(name, {})
-        flat = {
-            key: [drawn[key][0]] * len(levels) for key in ("angle_deg", "contact_length_mm") if drawn.get("present")
-        }
-        vessels[name] = {**vessel, **flat, "category": drawn.get("category") if flat else vessel.get("category")}
-    pattern = (result.record.edited or {}).get("invasion", {}).get("resectability", {})
-    # What raters are expected to see stays the map's.
-    drawn = {key: pattern[key] for key in ("pattern", "not_assessed", "complete", "reason") if key in pattern}
+        curves = ("angle_deg", "contact_length_mm", "gap_mm") if drawn.get("present") else ()
+        vessels[name] = {**vessel, **{key: [drawn[key][0]] * len(levels) for key in curves if drawn.get(key)}}
+    drawn = {f"outline_{key}": value for key, value in result.record.outlinePattern.items() if key in OUTLINE_PATTERN}
     return {**invasion, "vessels": vessels, "resectability": {**invasion.get("resectability", {}), **drawn}}
 
 

@@ -13,7 +13,7 @@ import vtk
 import slicer
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
-from twintrack.results.schema import INVASION_SCHEMAS
+from twintrack.results.schema import INVASION_SCHEMAS, check_invasion_statements, check_result_statements
 from twintrack.volume import Geometry, Volume
 from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, raterLevels, styleMhrVolume
@@ -56,9 +56,11 @@ def loadResult(
     InputError
         If a file of the result is missing or damaged, or the result belongs to another volume; the scene is unchanged.
     """
-    record = {"result": _readJson(folder / "result.json"), "invasion": None}
+    record: dict[str, Any] = {"result": _readJson(folder / "result.json"), "invasion": None}
+    check_result_statements(record["result"], folder / "result.json")
     if (folder / "invasion.json").exists():
         record["invasion"] = _readJson(folder / "invasion.json", INVASION_SCHEMAS)
+        check_invasion_statements(record["invasion"], folder / "invasion.json")
     if origin is not None:
         record["result"]["input"] = {**(record["result"].get("input") or {}), **origin}
     grid = geometryFromNode(volumeNode)

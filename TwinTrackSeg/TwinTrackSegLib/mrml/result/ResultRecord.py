@@ -53,6 +53,11 @@ class ResultRecord:
         return int(number) if isinstance(number, int) and number > 0 else None
 
     @property
+    def isMhr(self) -> bool:
+        """Whether the map was calibrated: it is then no score of the networks."""
+        return self.result.get("calibrator", True) is not None
+
+    @property
     def expectedVolumeMl(self) -> float | None:
         """Expected tumour volume over the raters, in mL, as the engine measured it."""
         value = self.result.get("volume_ml", {}).get("expected")
@@ -60,9 +65,13 @@ class ResultRecord:
 
     @property
     def pattern(self) -> dict[str, Any]:
-        """The anatomic contact pattern of all vessels together, of the edited outline if there is one; may be empty."""
-        measured = self.edited["invasion"] if self.edited else self.invasion
-        return measured.get("resectability") or {}
+        """The anatomic contact pattern of all vessels together, as readers are expected to see it; may be empty."""
+        return self.invasion.get("resectability") or {}
+
+    @property
+    def outlinePattern(self) -> dict[str, Any]:
+        """The pattern of an outline that was edited by hand, which nobody else has seen; empty without an edit."""
+        return (self.edited or {}).get("invasion", {}).get("resectability") or {}
 
     def readoutsAt(self, threshold: float) -> list[VesselReadout]:
         """Return the vessel readouts at `threshold` or of the edited outline, the most severe first."""

@@ -1,4 +1,7 @@
-"""The table of vessel readouts: contact curves looked up at the threshold, nothing measured again."""
+"""The table of vessel readouts: what readers are expected to say, and this outline, looked up at the threshold.
+
+Nothing is measured again. What is said of readers is the same at every threshold.
+"""
 
 from __future__ import annotations
 
@@ -11,31 +14,49 @@ import vtk
 
 import slicer
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_TITLE, VESSELS
+from twintrack.results.report.wording import (
+    angle_category,
+    is_calibrated,
+    median_angle_deg,
+    pair,
+    percent,
+    share,
+    vessel_source,
+)
 
 __all__ = ["COLUMNS", "TITLES", "VesselReadout", "bySeverity", "newVesselTable", "readoutsAt", "updateVesselTable"]
 
 COLUMNS = (
     "Vessel",
     "Category",
-    "Angle (°)",
-    "10–90 % (°)",
-    "Length (mm)",
     "Contact (% readers)",
-    "Encased (% readers)",
-    "Mean angle (°)",
-    "Note",
+    "Over 180° (% readers)",
+    "Median (°)",
+    "10–90 % (°)",
+    "Mean (°)",
+    "Outline (°)",
+    "Outline (mm)",
     "Gap (mm)",
+    "Networks (°)",
     "Searched (%)",
+    "Source",
+    "Note",
 )
+"""First what readers are expected to say, then this outline; the networks' range is a doubt of its own."""
+
 TITLES = {vessel.name: vessel.short_title for vessel in VESSELS} | {JOINT_VEIN: JOINT_VEIN_TITLE}
 """The vessels' names for people, short enough for a table."""
 
-ENCASEMENT_ABOVE_DEG = 180.0
 MISSING = "–"
 NOT_PRESENT = "not seen"
 
 SYMBOLS = {"encasement": "● encasement", "abutment": "◐ abutment", "none": "○ no contact", "": "? not measured"}
 """What the table says of a category: a sign that needs no colour, and the word."""
+
+SIGNS = {category: text[0] for category, text in SYMBOLS.items()}
+
+NOT_CALIBRATED_NOTE = "not calibrated: "
+"""How the engine's note begins that says why the statements of a vessel are not calibrated."""
 
 SEVERITY = ("encasement", "abutment", "", "none")
 """From the worst on; what could not be measured stands above what is known to be free."""
@@ -52,19 +73,29 @@ class VesselReadout:
     present : bool
         Whether the vessel is in the vessel segmentation at all.
     angle_deg, length_mm : float or None
-        Largest contact angle and contact length at the threshold.
-    angle_p10_deg, angle_p90_deg : float or None
-        Range of the contact angle over the raters.
+        Largest contact angle and contact length of this outline.
+    category : str
+        The median rater's: ``none``, ``abutment`` (up to 180 degrees) or ``encasement``; empty if not measured.
+    angle_median_deg, angle_p10_deg, angle_p90_deg : float or None
+        The median rater's contact angle, and between which angles 8 of 10 further raters lie.
     p_contact, p_encased : float or None
         Expected fraction of raters who see contact, and encasement (more than 180 degrees).
     expected_angle_deg : float or None
-        Contact angle averaged over the thresholds.
+        Contact angle averaged over the raters.
+    members_deg : tuple of float or None
+        Least and largest contact angle over the networks of the ensemble, at level 0.5.
+    source : str
+        Where what is said of raters comes from.
+    calibrated : bool
+        Whether that is calibrated.
     fullTitle : str
         The vessel's name as the engine writes it; empty where it does not say.
     reason : str
         Why a number is missing; empty where none is, or where nobody says.
+    notCalibrated : str
+        Why the vessel's statements are not calibrated where those of others are.
     gap_mm : float or None
-        Distance from the vessel's wall to the tumour at the threshold; None where there is none near, and in results of
+        Distance from the vessel's wall to this outline; None where there is none near, and in results of
         earlier versions.
     coverage : float or None
         Share of the vessel's wall near the tumour that was searched.
@@ -74,13 +105,19 @@ class VesselReadout:
     present: bool
     angle_deg: float | None = None
     length_mm: float | None = None
+    category: str = ""
+    angle_median_deg: float | None = None
     angle_p10_deg: float | None = None
     angle_p90_deg: float | None = None
     p_contact: float | None = None
     p_encased: float | None = None
     expected_angle_deg: float | None = None
+    members_deg: tuple[float, float] | None = None
+    source: str = ""
+    calibrated: bool = False
     fullTitle: str = ""
     reason: str = ""
+    notCalibrated: str = ""
     gap_mm: float | None = None
     coverage: float | None = None
 
@@ -91,42 +128,46 @@ class VesselReadout:
 
     @property
     def note(self) -> str:
-        """Why something is missing in the row; empty where nothing is."""
+        """Why something is missing in the row or not calibrated; empty where nothing is."""
         numbers = (self.angle_deg, self.length_mm, self.angle_p10_deg, self.p_contact, self.p_encased)
-        return self.reason if not self.present or None in (*numbers, self.expected_angle_deg) else ""
+        missing = self.reason if not self.present or None in (*numbers, self.expected_angle_deg) else ""
+        return "; ".join(text for text in (missing, self.notCalibrated) if text)
 
     @property
-    def category(self) -> str:
-        """``none``, ``abutment`` (up to 180 degrees) or ``encasement`` at the threshold; empty if not measured."""
-        if not self.present or self.angle_deg is None:
-            return ""
-        if self.angle_deg <= 0:
-            return "none"
-        return "encasement" if self.angle_deg > ENCASEMENT_ABOVE_DEG else "abutment"
+    def outlineCategory(self) -> str:
+        """Category of this outline, by its angle; empty if not measured."""
+        return (angle_category(self.angle_deg) if self.present else None) or ""
+
+    @property
+    def outlineText(self) -> str:
+        """The vessel with the sign and the angle of this outline, which must have been measured."""
+        return f"{self.title} {SIGNS[self.outlineCategory]} {self.angle_deg:.0f}°"
 
     def cells(self) -> tuple[str, ...]:
         """Return the row's texts, in the order of `COLUMNS`."""
         if not self.present:
-            before = [MISSING] * (COLUMNS.index("Note") - 2)
-            return (self.title, NOT_PRESENT, *before, self.note, MISSING, MISSING)
+            return (self.title, NOT_PRESENT, *[MISSING] * (len(COLUMNS) - 3), self.note)
         return (
             self.title,
             SYMBOLS[self.category],
-            _text(self.angle_deg, "{:.0f}"),
+            _fraction(self.p_contact),
+            _fraction(self.p_encased),
+            _text(self.angle_median_deg, "{:.0f}"),
             _range(self.angle_p10_deg, self.angle_p90_deg),
-            _text(self.length_mm, "{:.1f}"),
-            _text(self.p_contact, "{:.0%}").rstrip("%"),
-            _text(self.p_encased, "{:.0%}").rstrip("%"),
             _text(self.expected_angle_deg, "{:.0f}"),
-            self.note,
+            _text(self.angle_deg, SIGNS[self.outlineCategory] + " {:.0f}"),
+            _text(self.length_mm, "{:.1f}"),
             self._gapText,
-            _text(self.coverage, "{:.0%}").rstrip("%"),
+            _range(*(self.members_deg or (None, None))),
+            MISSING if self.coverage is None else share(self.coverage).removesuffix(" %"),
+            self.source,
+            self.note,
         )
 
     @property
     def _gapText(self) -> str:
-        """How far the tumour is away, in words; contact has none."""
-        return f"{self.gap_mm:.1f} mm away" if self.gap_mm is not None and self.category == "none" else MISSING
+        """How far this outline is away, in words; contact has none."""
+        return f"{self.gap_mm:.1f} mm away" if self.gap_mm is not None and self.outlineCategory == "none" else MISSING
 
 
 def readoutsAt(
@@ -134,8 +175,8 @@ def readoutsAt(
 ) -> list[VesselReadout]:
     """Look up every vessel of an ``invasion.json`` at `threshold` (MHR), linearly between measured thresholds.
 
-    With `edited`, the content of another ``invasion.json`` that was measured of an outline drawn by hand, angle and
-    length are that outline's; what is said of the raters stays the map's.
+    With `edited`, the content of another ``invasion.json`` that was measured of an outline drawn by hand, angle, length
+    and gap are that outline's; what is said of the raters stays as it was before the edit.
     """
     readouts = []
     names = list(dict.fromkeys([*invasion.get("vessels", {}), *(edited or {}).get("vessels", {})]))
@@ -146,6 +187,9 @@ def readoutsAt(
         said = {
             "fullTitle": str(vessel.get("title") or drawn.get("title") or ""),
             "reason": str(drawn.get("reason") or vessel.get("reason") or ""),
+            "notCalibrated": next(
+                (str(note) for note in vessel.get("notes") or () if str(note).startswith(NOT_CALIBRATED_NOTE)), ""
+            ),
         }
         if not drawn.get("present"):
             readouts.append(VesselReadout(name, present=False, **said))
@@ -158,6 +202,11 @@ def readoutsAt(
                 length_mm=_curveAt(levels, drawn.get("contact_length_mm"), threshold),
                 gap_mm=_curveAt(levels, drawn.get("gap_mm"), threshold),
                 coverage=drawn.get("coverage"),
+                category=vessel.get("category") if vessel.get("category") in SEVERITY else "",
+                angle_median_deg=median_angle_deg(invasion, vessel),
+                members_deg=pair((vessel.get("member_range") or {}).get("angle_deg")),
+                source=vessel_source(invasion, vessel),
+                calibrated=is_calibrated(vessel),
                 angle_p10_deg=vessel.get("angle_p10_deg"),
                 angle_p90_deg=vessel.get("angle_p90_deg"),
                 p_contact=vessel.get("p_contact"),
@@ -170,10 +219,10 @@ def readoutsAt(
 
 
 def bySeverity(readouts: Sequence[VesselReadout]) -> list[VesselReadout]:
-    """Return `readouts` with the most severe first; vessels that are not there come last."""
+    """Return `readouts` with the most severe for readers first, at every threshold; absent vessels come last."""
 
     def key(readout: VesselReadout) -> tuple[float, ...]:
-        numbers = (readout.angle_deg, readout.p_encased, readout.p_contact)
+        numbers = (readout.angle_median_deg, readout.p_encased, readout.p_contact)
         return (not readout.present, SEVERITY.index(readout.category), *(-(n or 0.0) for n in numbers))
 
     return sorted(readouts, key=key)
@@ -192,7 +241,7 @@ def updateVesselTable(node: Any, readouts: Sequence[VesselReadout]) -> None:
     rows = [readout.cells() for readout in readouts]
     table = node.GetTable()
     wasModifying = node.StartModify()
-    _addColumns(node)  # a scene of an earlier version has fewer
+    _addColumns(node)  # a scene of an earlier version has fewer, and others
     table.SetNumberOfRows(len(rows))
     for index, row in enumerate(rows):
         for column, text in enumerate(row):
@@ -203,6 +252,8 @@ def updateVesselTable(node: Any, readouts: Sequence[VesselReadout]) -> None:
 
 
 def _addColumns(node: Any) -> None:
+    for column in range(node.GetNumberOfColumns()):
+        node.GetTable().GetColumn(column).SetName(COLUMNS[column])
     for title in COLUMNS[node.GetNumberOfColumns() :]:
         column = vtk.vtkStringArray()
         column.SetName(title)
@@ -221,6 +272,11 @@ def _curveAt(levels: Sequence[float], values: Sequence[float | None] | None, thr
 
 def _range(low: float | None, high: float | None) -> str:
     return MISSING if low is None or high is None else f"{low:.0f} – {high:.0f}"
+
+
+def _fraction(value: float | None) -> str:
+    """Write a fraction of raters as a percentage without its sign, which the column's head has."""
+    return MISSING if value is None else percent(value).removesuffix(" %")
 
 
 def _text(value: float | None, form: str) -> str:

@@ -11,7 +11,16 @@ from twintrack.dicom.write.remarks import NO_REMARKS, TEXT_LIMIT, Remarks
 from twintrack.dicom.write.segments import level_text
 from twintrack.dicom.write.terminology import CODING_SCHEME, PANCREAS, Concept, structure_of
 
-__all__ = ["CASE", "Evaluation", "Group", "Quantity", "case_label", "report_groups"]
+__all__ = [
+    "CASE",
+    "STATEMENTS",
+    "Evaluation",
+    "Group",
+    "Quantity",
+    "case_label",
+    "report_groups",
+    "statement_source",
+]
 
 MILLILITER = Concept("ml", "milliliter", "UCUM")
 MILLIMETER = Concept("mm", "millimeter", "UCUM")
@@ -21,6 +30,7 @@ FRACTION = Concept("1", "no units", "UCUM")
 VOLUME = Concept("118565006", "Volume")
 LONG_AXIS = Concept("103339001", "Long axis")
 MEAN = Concept("373098007", "Mean")
+MEDIAN = Concept("373099004", "Median")
 
 
 def _own(value: str, meaning: str) -> Concept:
@@ -32,12 +42,29 @@ VOLUME_P90 = _own("VOLUME-P90", "Volume, 90th percentile over readers")
 MOST_READERS = _own("MAX-FRACTION", "Largest value of the map in the lesion")
 CONTACT_ANGLE = _own("CONTACT-ANGLE", "Contact angle of tumour and vessel")
 CONTACT_LENGTH = _own("CONTACT-LENGTH", "Contact length of tumour and vessel")
+ANGLE_P10 = _own("CONTACT-ANGLE-P10", "Contact angle, 10th percentile over readers")
+ANGLE_P90 = _own("CONTACT-ANGLE-P90", "Contact angle, 90th percentile over readers")
+ANY_TUMOUR = _own("P-ANY-TUMOUR", "Expected fraction of readers who mark any tumour")
+P_FOUND = _own("P-FOUND", "Expected fraction of readers who mark this lesion")
+MEMBERS_LOW = _own("CONTACT-ANGLE-MEMBERS-LOW", "Least contact angle over the networks, at level 0.5")
+MEMBERS_HIGH = _own("CONTACT-ANGLE-MEMBERS-HIGH", "Largest contact angle over the networks, at level 0.5")
 GAP = _own("GAP", "Distance from vessel wall to nearest tumour")
 COVERAGE = _own("COVERAGE", "Share of the wall near the tumour that was searched")
 P_CONTACT = _own("P-CONTACT", "Expected fraction of readers for contact")
 P_ENCASED = _own("P-ENCASED", "Expected fraction of readers for encasement (over 180 degrees)")
 
-CATEGORY = _own("CONTACT-CATEGORY", "Contact category at the working threshold")
+FRACTIONS = (ANY_TUMOUR, P_FOUND, P_CONTACT, P_ENCASED)
+OF_READERS = (*FRACTIONS, VOLUME_P10, VOLUME_P90, ANGLE_P10, ANGLE_P90)
+UNDER = _own("FRACTION-UNDER-3", "Under 3 % of readers")
+OVER = _own("FRACTION-OVER-97", "Over 97 % of readers")
+LEAST_FRACTION, MOST_FRACTION = 0.03, 0.97
+"""Fractions of readers beyond them are told as `UNDER` and `OVER`: no report says 0 or 100 %."""
+
+STATEMENTS = _own("STATEMENTS", "Source of what is said of readers")
+CALIBRATED = _own("STATEMENTS-CALIBRATED", "Calibrated on readers")
+FROM_MAP = _own("STATEMENTS-MAP", "Read from the map, not calibrated")
+
+CATEGORY = _own("CONTACT-CATEGORY-MEDIAN", "Contact category of the median reader")
 CATEGORIES = {
     "none": _own("CONTACT-NONE", "No contact"),
     "abutment": _own("CONTACT-ABUTMENT", "Abutment (contact up to 180 degrees)"),
@@ -143,6 +170,7 @@ def report_groups(
     """Return the groups of a report on ``result.json`` and ``invasion.json``; what they do not state is left out."""
     threshold = float(result["threshold"])
     text = level_text(threshold, meaning, raters)
+    text = f"voxels that {text} mark" if meaning is MapMeaning.MHR else text
     stated: tuple[Evaluation, ...] = (
         Evaluation(THRESHOLD, _own(f"THRESHOLD-{round(1000 * threshold):04d}", text[0].upper() + text[1:])),
         Evaluation(INTENDED_USE, RESEARCH_ONLY),
@@ -158,9 +186,11 @@ def report_groups(
     lesions = result.get("lesions") or []
     if len(lesions) > MAX_LESIONS:
         comment = f"{comment} The report lists the first {MAX_LESIONS} of {len(lesions):,} lesions.".strip()
-    groups = [Group("tumor", PANCREAS, _volumes(result.get("volume_ml") or {}, meaning), stated, comment=comment)]
+    statements = result.get("statements") or {}
+    source = statements.get("source")
+    groups = [_group("tumor", PANCREAS, _volumes(result, meaning), stated, source, comment)]
     for number, lesion in enumerate(lesions[:MAX_LESIONS], start=1):
-        groups.append(Group(f"lesion {number}", PANCREAS, _lesion(lesion), stated))
+        groups.append(_group(f"lesion {number}", PANCREAS, _lesion(lesion), stated, source))
     groups = [group for group in groups if group.quantities]
     for name, vessel in ((invasion or {}).get("vessels") or {}).items():
         found = _vessel(vessel, _index(invasion or {}, threshold)) if vessel.get("present") else ()
@@ -168,8 +198,43 @@ def report_groups(
         told = (*stated, Evaluation(CATEGORY, category)) if category is not None else stated
         why = _missing(vessel)
         if found or why:
-            groups.append(Group(f"{name} contact", structure_of(name).type, found, (*told, *why)))
+            site = structure_of(name).type
+            groups.append(_group(f"{name} contact", site, found, (*told, *why), vessel.get("statements")))
     return groups
+
+
+def statement_source(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> str:
+    """Say in a sentence where what is said of readers comes from: the files' own, or that it is not calibrated."""
+    said = result.get("statements") or {}
+    source, note = said.get("source"), said.get("note")
+    if invasion is not None:
+        source, note = invasion.get("statements"), invasion.get("statements_note")
+    meaning = (CALIBRATED if source == "calibrated" else FROM_MAP).meaning
+    if not isinstance(note, str) or not note:
+        return meaning
+    told = note[0].upper() + note[1:]
+    return told if source == "calibrated" or told.startswith(meaning) else f"{meaning}: {note}"
+
+
+def _group(
+    name: str,
+    site: Concept,
+    quantities: tuple[Quantity, ...],
+    stated: tuple[Evaluation, ...],
+    source: object,
+    comment: str = "",
+) -> Group:
+    """Make a group; where something is said of readers it says where from, and no fraction of 0 or 1."""
+    ends = {
+        quantity.name: UNDER if quantity.value < LEAST_FRACTION else OVER
+        for quantity in quantities
+        if quantity.name in FRACTIONS and not LEAST_FRACTION <= quantity.value <= MOST_FRACTION
+    }
+    told = tuple(Evaluation(fraction, end) for fraction, end in ends.items())
+    if any(quantity.name in OF_READERS or quantity.derivation is not None for quantity in quantities):
+        told = (Evaluation(STATEMENTS, CALIBRATED if source == "calibrated" else FROM_MAP), *told)
+    left = tuple(quantity for quantity in quantities if quantity.name not in ends)
+    return Group(name, site, left, (*stated, *told), comment=comment)
 
 
 def case_label(result: Mapping[str, Any]) -> str:
@@ -195,15 +260,20 @@ def _quantities(*rows: tuple[Concept, Any, Concept, Concept | None]) -> tuple[Qu
     )
 
 
-def _volumes(volume_ml: Mapping[str, Any], meaning: MapMeaning) -> tuple[Quantity, ...]:
+def _volumes(result: Mapping[str, Any], meaning: MapMeaning) -> tuple[Quantity, ...]:
+    volume_ml, statements = result.get("volume_ml") or {}, result.get("statements") or {}
     rows: list[tuple[Concept, Any, Concept, Concept | None]] = [
         (VOLUME, volume_ml.get("at_threshold"), MILLILITER, None)
     ]
     if meaning is not MapMeaning.SCORE:
         rows.append((VOLUME, volume_ml.get("expected"), MILLILITER, MEAN))
     if meaning is MapMeaning.MHR:
-        rows.append((VOLUME_P10, volume_ml.get("p10"), MILLILITER, None))
-        rows.append((VOLUME_P90, volume_ml.get("p90"), MILLILITER, None))
+        readers = statements.get("volume_ml") or {}
+        readers = readers if any(value is not None for value in readers.values()) else volume_ml
+        rows.append((VOLUME, readers.get("median"), MILLILITER, MEDIAN))
+        rows.append((VOLUME_P10, readers.get("p10"), MILLILITER, None))
+        rows.append((VOLUME_P90, readers.get("p90"), MILLILITER, None))
+        rows.append((ANY_TUMOUR, statements.get("any_tumour"), FRACTION, None))
     return _quantities(*rows)
 
 
@@ -212,6 +282,7 @@ def _lesion(lesion: Mapping[str, Any]) -> tuple[Quantity, ...]:
         (VOLUME, lesion.get("volume_ml"), MILLILITER, None),
         (LONG_AXIS, lesion.get("longest_diameter_mm"), MILLIMETER, None),
         (MOST_READERS, lesion.get("max_probability"), FRACTION, None),
+        (P_FOUND, lesion.get("p_found"), FRACTION, None),
     )
 
 
@@ -221,9 +292,15 @@ def _vessel(vessel: Mapping[str, Any], index: int | None) -> tuple[Quantity, ...
         return curve[index] if index is not None and index < len(curve) else None
 
     free = at_threshold("angle_deg") == 0
+    low, high = (vessel.get("member_range") or {}).get("angle_deg") or (None, None)
     return _quantities(
         (CONTACT_ANGLE, at_threshold("angle_deg"), DEGREE, None),
+        (CONTACT_ANGLE, vessel.get("angle_median_deg"), DEGREE, MEDIAN),
         (CONTACT_ANGLE, vessel.get("expected_angle_deg"), DEGREE, MEAN),
+        (ANGLE_P10, vessel.get("angle_p10_deg"), DEGREE, None),
+        (ANGLE_P90, vessel.get("angle_p90_deg"), DEGREE, None),
+        (MEMBERS_LOW, low, DEGREE, None),
+        (MEMBERS_HIGH, high, DEGREE, None),
         (CONTACT_LENGTH, at_threshold("contact_length_mm"), MILLIMETER, None),
         (P_CONTACT, vessel.get("p_contact"), FRACTION, None),
         (GAP, at_threshold("gap_mm") if free else None, MILLIMETER, None),

@@ -12,10 +12,17 @@ from twintrack.dicom.read.series import DicomSeries
 from twintrack.dicom.write.derived import Algorithm, MapMeaning, save_dataset
 from twintrack.dicom.write.references import refer_to_frames
 from twintrack.dicom.write.remarks import TEXT_LIMIT, Remarks
-from twintrack.dicom.write.report_content import CASE, Group, case_label, report_groups
+from twintrack.dicom.write.report_content import (
+    CASE,
+    STATEMENTS,
+    Group,
+    case_label,
+    report_groups,
+    statement_source,
+)
 from twintrack.dicom.write.segment_description import MANUFACTURER, as_code
 from twintrack.dicom.write.source import blank_identity, restore_identity, source_images
-from twintrack.dicom.write.terminology import TUMOR
+from twintrack.dicom.write.terminology import TUMOR, Concept
 from twintrack.errors import OutputError
 
 if TYPE_CHECKING:
@@ -85,7 +92,8 @@ def write_structured_report(
         identity = blank_identity(sources)
         _blank_patient(segments)
         content = _content(groups, segments, sources[0], algorithm)
-        _state_case(content, case_label(result))
+        _state(content, STATEMENTS, statement_source(result, invasion))
+        _state(content, CASE, case_label(result))
         dataset = _document(content, [segments, *sources], Remarks.of(result))
         restore_identity(dataset, identity)
         refer_to_frames(dataset, series)
@@ -111,13 +119,16 @@ def change_case_label(path: str | Path, label: str) -> None:
     save_dataset(dataset, Path(path))
 
 
-def _state_case(content: MeasurementReport, label: str) -> None:
-    """Add the label of the case, which may hold a name as a patient's do, and is stated nowhere else in the object."""
+def _state(content: MeasurementReport, name: Concept, text: str) -> None:
+    """Add a text at the top, if there is any.
+
+    One is the label of the case, which may hold a name as a patient's do, and is stated nowhere else in the object.
+    """
     import highdicom as hd
 
-    if label:
+    if text:
         contains = hd.sr.RelationshipTypeValues.CONTAINS
-        content[0].ContentSequence.append(hd.sr.TextContentItem(as_code(CASE), label, contains))
+        content[0].ContentSequence.append(hd.sr.TextContentItem(as_code(name), text, contains))
 
 
 def _blank_patient(segments: Dataset) -> None:

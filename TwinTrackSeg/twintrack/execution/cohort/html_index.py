@@ -14,6 +14,7 @@ from typing import Any
 from twintrack import __version__
 from twintrack.execution.cohort.case_folder import folder_name
 from twintrack.execution.cohort.plan import CASES, CohortPlan
+from twintrack.execution.cohort.process_case import FROM_MAP
 from twintrack.results.which_ct import HASH_DIGITS
 
 __all__ = ["INDEX", "write_index"]
@@ -79,8 +80,13 @@ def _rows(plan: CohortPlan) -> Iterator[list[Any]]:
             row.get("contact_pattern"),
             row.get("warnings") or record.get("reason") or "",
             record["seconds"].get("total"),
-            [[_rounded(row.get(f"{vessel.lower()}_{name}")) for name in _VESSEL] for vessel in plan.vessels],
+            [
+                [_rounded(row.get(f"{vessel.lower()}_{name}")) for name in _VESSEL]
+                + [row.get(f"{vessel.lower()}_statements") or FROM_MAP]
+                for vessel in plan.vessels
+            ],
             (row.get("ct_sha256") or "")[:HASH_DIGITS],
+            row.get("statements") or FROM_MAP,
         ]
 
 

@@ -179,7 +179,14 @@ _FIRST = ("case", *(f"volume_{name}_ml" for name in _VOLUMES), "lesions", "large
 _LAST = ("warnings", "spacing_mm", "size", "device", "version", "bundle_sha256", "probability_sha256", "key", "folder")
 _ADDED = ("ct_sha256",)
 _VESSEL_ADDED = ("coverage", "gap_mm_at_0.5", "near_180")
+_READERS = ("p10", "median", "p90")
+_SAID = ("statements", "any_tumour", *(f"volume_readers_{name}_ml" for name in _READERS))
+_VESSEL_SAID = ("statements", "angle_median_deg")
 """Columns of later versions stand at the end."""
+
+
+FROM_MAP = "map"
+"""What is said of raters is read from the map, not calibrated; so in results that do not say."""
 
 
 def case_columns(vessels: Iterable[str]) -> tuple[str, ...]:
@@ -192,7 +199,8 @@ def case_columns(vessels: Iterable[str]) -> tuple[str, ...]:
     single = [name for name in names if name not in joint]
     first, last = (tuple(f"{name}_{column}" for name in some for column in _VESSEL) for some in (single, joint))
     added = tuple(f"{name}_{column}" for name in (*single, *joint) for column in _VESSEL_ADDED)
-    return (*_FIRST, *first, *_LAST, *last, *added, *_ADDED)
+    said = tuple(f"{name}_{column}" for name in (*single, *joint) for column in _VESSEL_SAID)
+    return (*_FIRST, *first, *_LAST, *last, *added, *_ADDED, *_SAID, *said)
 
 
 def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
@@ -201,6 +209,10 @@ def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
     row: dict[str, Any] = {f"volume_{name}_ml": result["volume_ml"].get(name) for name in _VOLUMES}
     row["lesions"] = len(result["lesions"])
     row["largest_lesion_ml"] = max((lesion["volume_ml"] for lesion in result["lesions"]), default=None)
+    statements = result.get("statements") or {}
+    row |= {"statements": statements.get("source") or FROM_MAP, "any_tumour": statements.get("any_tumour")}
+    volumes = statements.get("volume_ml") or {}
+    row |= {f"volume_readers_{name}_ml": volumes.get(name) for name in _READERS}
     measured = folder / "invasion.json"
     if measured.is_file():
         row |= _vessels(json.loads(measured.read_text(encoding="utf-8")))
@@ -215,10 +227,15 @@ def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
 
 def _vessels(invasion: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {"contact_pattern": (invasion.get("resectability") or {}).get("pattern")}
+    row["statements"] = invasion.get("statements") or FROM_MAP
     levels = [abs(level - 0.5) < 1e-9 for level in invasion["thresholds"]]
     half = levels.index(True) if any(levels) else None
     for vessel, found in invasion["vessels"].items():
-        row |= {f"{vessel.lower()}_{name}": found.get(name) for name in (*_VESSEL, "coverage", "near_180")}
+        row |= {
+            f"{vessel.lower()}_{name}": found.get(name)
+            for name in (*_VESSEL, "coverage", "near_180", "angle_median_deg")
+        }
+        row[f"{vessel.lower()}_statements"] = found.get("statements") or FROM_MAP
         gaps = found.get("gap_mm")
         row[f"{vessel.lower()}_gap_mm_at_0.5"] = None if half is None or not gaps else gaps[half]
     return row

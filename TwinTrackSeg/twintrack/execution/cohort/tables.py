@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twintrack.execution.cohort.case_folder import folder_name
 from twintrack.execution.cohort.plan import CASES, CohortPlan
-from twintrack.execution.cohort.process_case import STAGES, case_columns
+from twintrack.execution.cohort.process_case import FROM_MAP, STAGES, case_columns
 from twintrack.system.csv_cells import harmless
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = ["COHORT", "FAILURES", "PARQUET", "TIMINGS", "Counts", "write_tables"]
 
 COHORT, FAILURES, TIMINGS, PARQUET = "cohort.csv", "failures.csv", "timings.csv", "cohort.parquet"
 
-NUMBERS = ("_ml", "_deg", "_s", "p_contact", "p_encased", "lesions", "_coverage", "_gap_mm_at_0.5")
+NUMBERS = ("_ml", "_deg", "_s", "p_contact", "p_encased", "lesions", "_coverage", "_gap_mm_at_0.5", "any_tumour")
 """Endings of the columns that hold numbers."""
 
 ROWS_AT_A_TIME = 1000
@@ -72,7 +72,7 @@ def write_tables(plan: CohortPlan, folder: Path) -> Counts:
                 continue
             done += 1
             known = {"case": harmless(case.case), "key": record["key"], "folder": f"{CASES}/{folder_name(case.case)}"}
-            row = record["row"] | known
+            row = {"statements": FROM_MAP} | record["row"] | known
             cohort.writerow(["" if row.get(column) is None else row[column] for column in columns])
     if find_spec("pyarrow"):
         _write_parquet(folder / COHORT, folder / TIMINGS, folder / PARQUET)

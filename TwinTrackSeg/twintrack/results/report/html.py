@@ -13,13 +13,17 @@ from typing import Any
 from twintrack.errors import InputError
 from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE
 from twintrack.results.report.structured_vessels import HUMAN_ITEMS, structured_vessels
+from twintrack.results.report.vessel_rows import vessel_rows
 from twintrack.results.report.wording import (
     MISSING,
     contact_pattern,
+    is_calibrated,
     lesion_table,
     number,
+    outline_text,
     plain_text,
-    vessel_rows,
+    readers_volume,
+    statement_source,
     with_unit,
 )
 from twintrack.results.which_ct import WhichCt
@@ -92,7 +96,8 @@ def write_report(
     template = environment.from_string(source.read_text(encoding="utf-8"))
     content = _content(result, invasion, _picture(overview_png), bundle_description)
     pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
-    structured = {"structured_vessels": structured_vessels(invasion), "human_items": HUMAN_ITEMS}
+    edited = bool(result.get("edited"))
+    structured = {"structured_vessels": structured_vessels(invasion, edited=edited), "human_items": HUMAN_ITEMS}
     page = template.render(content | structured | {"vessel_pictures": pictures})
     with atomic_path(path, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -128,8 +133,7 @@ def _content(
 ) -> dict[str, object]:
     """Return everything the template shows."""
     bundle = _part(result, "bundle")
-    volume = _part(result, "volume_ml")
-    heads, lesions = lesion_table(result.get("lesions"))
+    heads, lesions = lesion_table(result.get("lesions"), result.get("statements"))
     warnings = result.get("warnings")
     threshold = result.get("threshold")
     return {
@@ -139,34 +143,56 @@ def _content(
         "description": bundle.get("description") or description,
         "picture": picture,
         "threshold": plain_text(threshold),
-        "volumes": [
-            (
-                "Expected volume",
-                with_unit(volume.get("expected"), "mL"),
-                "sum of the fraction of readers over all voxels" + _interval(result),
-            ),
-            (
-                "Volume at the threshold",
-                with_unit(volume.get("at_threshold"), "mL"),
-                "marked by at least that fraction",
-            ),
-            (
-                "10 to 90 % range",
-                _range(volume.get("p10"), volume.get("p90")),
-                "10th to 90th percentile of the readers",
-            ),
-        ],
+        "outline": _outline(result),
+        "volumes": _volumes(result),
         "lesion_heads": heads,
         "lesions": lesions,
         "no_lesion": "No lesion at the threshold." if result.get("lesions") == [] else f"Lesion list {MISSING}.",
         "vessels": vessel_rows(invasion, threshold),
-        "contact_pattern": contact_pattern(_part(invasion or {}, "resectability")),
+        "source": statement_source(invasion),
+        "from_map": not is_calibrated(invasion),
+        "interval_level": _interval_level(invasion),
+        "contact_pattern": contact_pattern(invasion if isinstance(invasion, Mapping) else {}),
         "calibrated": result.get("calibrator", True) is not None,
         "warnings": [plain_text(line) for line in warnings] if isinstance(warnings, list) else [],
         "for_the_radiologist": FOR_THE_RADIOLOGIST,
         "provenance": _provenance(result, bundle),
         "seconds": _seconds(result),
     }
+
+
+def _outline(result: Mapping[str, Any]) -> str:
+    """Say what this outline is."""
+    if result.get("edited"):
+        return "edited by hand"
+    threshold = number(result.get("threshold"))
+    return (
+        MISSING if threshold is None else outline_text(threshold, calibrated=result.get("calibrator", True) is not None)
+    )
+
+
+def _volumes(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return names, numbers and explanations of the volumes: first what is said of readers, then this outline."""
+    volume, readers = _part(result, "volume_ml"), readers_volume(result)
+    found = [("Readers who mark any tumour", readers.any_tumour, statement_source(result.get("statements")))]
+    median = [("Median reader's volume", readers.median, readers.source)]
+    return [
+        *(found if readers.any_tumour else []),
+        *(median if readers.median != MISSING else []),
+        ("8 of 10 readers between", readers.p10_p90, f"10th to 90th percentile of the readers; {readers.source}"),
+        (
+            "Expected volume",
+            with_unit(volume.get("expected"), "mL"),
+            "mean over readers: sum of the map over all voxels" + _interval(result),
+        ),
+        ("This outline", with_unit(volume.get("at_threshold"), "mL"), _outline(result)),
+    ]
+
+
+def _interval_level(invasion: Mapping[str, Any] | None) -> str:
+    """Return the level of the intervals over the choice of calibration cases; empty where it is not stated."""
+    level = number(_part(_part({"all": invasion}, "all"), "calibration").get("interval_level"))
+    return "" if level is None else f"{100 * level:.0f} %"
 
 
 def _part(data: Mapping[str, Any], name: str) -> Mapping[str, Any]:

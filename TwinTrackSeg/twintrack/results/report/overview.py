@@ -35,7 +35,7 @@ __all__ = [
 RESEARCH_NOTICE = "Research use only - not for clinical decisions"
 DEMO_NOTICE = "DEMO MODEL: knows synthetic phantoms only"
 
-TITLE = "Expected fraction of readers who mark tumour"
+TITLE = "Expected fraction of readers who mark each voxel"
 RAW_TITLE = "Tumour score of the networks, not calibrated"
 
 COLOUR_MAP = "plasma"
@@ -137,7 +137,9 @@ def write_overview(
         axes = figure.add_axes((0.012 + column * 0.3045, 0.155, 0.2975, 0.683))
         colours = _draw_section(axes, scene, view)
     bar = figure.colorbar(colours, cax=figure.add_axes((0.932, 0.155, 0.013, 0.683)), ticks=np.linspace(0, 1, 6))
-    bar.set_label("expected fraction of readers (MHR)" if calibrated else "score, not calibrated", fontsize=10)
+    bar.set_label(
+        "fraction of readers who mark the voxel (MHR)" if calibrated else "score, not calibrated", fontsize=10
+    )
     bar.ax.set_facecolor("0.4")  # the grey of soft tissue behind the map
     bar.ax.hlines(ISO_LEVELS, 0, 1, colors="white", lw=1)
     bar.ax.hlines([threshold], 0, 1, colors=THRESHOLD_COLOUR, lw=2.5)
@@ -340,7 +342,7 @@ def _write_texts(figure: Figure, scene: _Scene, title: str, bundle_name: str, de
         badge = {"boxstyle": "round,pad=0.45", "facecolor": "#FFF3C4", "edgecolor": "#B45309", "linewidth": 1.5}
         figure.text(0.988, 0.932, DEMO_NOTICE, fontsize=11, weight="bold", color="#7A2E00", ha="right", bbox=badge)
     entries = [("#BBBBBB", 1.2, "contours at " + ", ".join(f"{level:g}" for level in ISO_LEVELS))]
-    entries.append((THRESHOLD_COLOUR, 2.4, f"threshold {scene.threshold:g}"))
+    entries.append((THRESHOLD_COLOUR, 2.4, f"this outline, level {scene.threshold:g}"))
     if scene.labels is not None:
         entries += [(VESSEL_COLOURS.get(name, OTHER_VESSEL_COLOUR), 2.0, name) for name in scene.vessels]
     handles = [Line2D([], [], color=colour, lw=width, label=label) for colour, width, label in entries]

@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_TITLE
-from twintrack.results.report.wording import MISSING, away, number, percent, with_unit
+from twintrack.results.report.wording import (
+    MISSING,
+    angle_category,
+    away,
+    further_readers,
+    median_angle_deg,
+    number,
+    percent,
+    share,
+    with_unit,
+)
 
 __all__ = ["HUMAN_ITEMS", "StructuredVessel", "structured_vessels"]
 
@@ -51,7 +61,8 @@ class StructuredVessel:
     name : str
         Vessel.
     contact, degree, length, lumen : str
-        What the software found, at half of the raters.
+        What the software found: the median rater's contact and degree, with how many raters agree, and the length and
+        lumen of the outline at half of the raters.
     human : tuple of str
         One text for each of `HUMAN_ITEMS`; empty, or that the item does not apply.
     """
@@ -64,48 +75,63 @@ class StructuredVessel:
     human: tuple[str, ...]
 
 
-def structured_vessels(invasion: Mapping[str, object] | None) -> list[StructuredVessel]:
-    """Return the rows from the content of ``invasion.json``; without it no rows."""
+def structured_vessels(invasion: Mapping[str, object] | None, *, edited: bool = False) -> list[StructuredVessel]:
+    """Return the rows from the content of ``invasion.json``; without it no rows.
+
+    Of an outline that was edited by hand, contact and degree are that outline's.
+    """
     vessels = invasion.get("vessels") if isinstance(invasion, Mapping) else None
     if not isinstance(invasion, Mapping) or not isinstance(vessels, Mapping):
         return []
-    levels = invasion.get("thresholds")
     rows = [row for row in TEMPLATE_ROWS if row[0] != JOINT_VEIN or JOINT_VEIN in vessels]
-    return [_row(title, is_artery, vessels.get(name), levels) for name, title, is_artery in rows]
+    return [_row(title, is_artery, vessels.get(name), invasion, edited) for name, title, is_artery in rows]
 
 
-def _row(title: str, is_artery: bool, vessel: object, levels: object) -> StructuredVessel:
+def _row(title: str, is_artery: bool, vessel: object, invasion: Mapping[str, object], edited: bool) -> StructuredVessel:
     human = tuple("does not apply" if is_artery and item.startswith("Occlusion") else "" for item in HUMAN_ITEMS)
     if not isinstance(vessel, Mapping) or vessel.get("present") is False:
         reason = "not found in the vessel map" if isinstance(vessel, Mapping) else "not segmented"
         return StructuredVessel(title, f"not assessed: {reason}", "", "", "", human)
-    category = vessel.get("category")
-    share = percent(vessel.get("p_contact"))
-    if category is None and share == MISSING and isinstance(vessel.get("reason"), str):
+    levels, drawn = invasion.get("thresholds"), _value_at_half(vessel.get("angle_deg"), invasion.get("thresholds"))
+    category = (angle_category(drawn) if edited else None) or vessel.get("category")
+    fraction = percent(vessel.get("p_contact"))
+    if category is None and fraction == MISSING and isinstance(vessel.get("reason"), str):
         reason = vessel["reason"].removeprefix("not assessed: ")
         return StructuredVessel(title, f"not assessed: {reason}{_searched(vessel.get('coverage'))}", "", "", "", human)
-    contact_text = {"none": "absent", "abutment": "present", "encasement": "present"}.get(str(category), MISSING)
-    contact = contact_text if share == MISSING else f"{contact_text} ({share} of readers expected to see contact)"
-    gap = away(_value_at_half(vessel.get("gap_mm"), levels)) if contact_text == "absent" else ""
-    contact += (f"; tumour {gap}" if gap else "") + _searched(vessel.get("coverage"))
-    if contact_text != "present":
-        return StructuredVessel(title, contact, "", "", "", human)
-    degree = "> 180°" if category == "encasement" else "≤ 180°"
-    encased = percent(vessel.get("p_encased"))
+    contact = {"none": "absent", "abutment": "present", "encasement": "present"}.get(str(category), MISSING)
+    told = [f"{fraction} of readers expected to see contact"] if fraction != MISSING else []
+    contact_text = contact + _brackets(["this outline, edited by hand"] * edited + told)
+    gap = away(_value_at_half(vessel.get("gap_mm"), levels)) if contact == "absent" else ""
+    contact_text += (f"; tumour {gap}" if gap else "") + _searched(vessel.get("coverage"))
+    if contact != "present":
+        return StructuredVessel(title, contact_text, "", "", "", human)
+    angle = f"this outline {with_unit(drawn, '°', 0)}" if edited else f"median reader {_median(invasion, vessel)}"
+    degree = [angle, f"8 of 10 further readers {further_readers(vessel)}"]
+    degree = [part for part in degree if MISSING not in part]
+    degree.append(f"{percent(vessel.get('p_encased'))} of readers expected over 180°")
     return StructuredVessel(
         title,
-        contact,
-        f"{degree} ({_at_half(vessel.get('angle_deg'), levels, '°')}; {encased} of readers expected over 180°)",
+        contact_text,
+        ("> 180°" if category == "encasement" else "≤ 180°") + _brackets(degree),
         _at_half(vessel.get("contact_length_mm"), levels, "mm"),
         _lumen(vessel.get("worst_section")),
         human,
     )
 
 
+def _brackets(parts: list[str]) -> str:
+    """Put what is added into brackets, if anything is."""
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _median(invasion: Mapping[str, object], vessel: Mapping[str, object]) -> str:
+    return with_unit(median_angle_deg(invasion, vessel), "°", 0)
+
+
 def _searched(coverage: object) -> str:
     """Say how much of the wall near the tumour was searched, if that is not all."""
     known = number(coverage)
-    return "" if known is None or known >= WHOLE else f"; {percent(known)} of the wall near the tumour searched"
+    return "" if known is None or known >= WHOLE else f"; {share(known)} of the wall near the tumour searched"
 
 
 def _at_half(values: object, levels: object, unit: str) -> str:

@@ -84,7 +84,7 @@ def _picture(
     _draw_curve(curve, result, vessel)
     _draw_wall(flat, wall, worst, up, right)
     bar = figure.colorbar(shown, ax=flat, pad=0.02)
-    bar.set_label("fraction of readers expected to see contact there")
+    bar.set_label("level of the map up to which there is contact")
     data = io.BytesIO()
     figure.savefig(data, format="png")
     return data.getvalue()
@@ -150,13 +150,13 @@ def _draw_section(
         axes.text(*place, text, transform=axes.transAxes, ha=turn[0], va=turn[1], color="#ffd84d", fontsize=11)
     axes.plot([-half + 2, -half + 12], [-half + 2, -half + 2], color="white", linewidth=2)
     axes.text(-half + 2, -half + 3, "10 mm", color="white", fontsize=8)
-    axes.set_title(f"Worst cross-section: {worst.angle_deg:.0f}° at {worst.level:.2g} of readers", fontsize=10)
+    axes.set_title(f"Worst cross-section: {worst.angle_deg:.0f}° at level {worst.level:.2g}", fontsize=10)
     axes.set_axis_off()
     return shown
 
 
 def _draw_curve(axes: Axes, result: InvasionResult, vessel: VesselInvasion) -> None:
-    """Draw contact angle and enclosing arc against the threshold."""
+    """Draw contact angle and enclosing arc of the outline at each level of the map."""
     thresholds = np.array(result.thresholds)
     angle, arc = (np.array(values, dtype=float) for values in (vessel.angle_deg, vessel.arc_deg))
     axes.axhline(ENCASEMENT_DEG, color="#7c8794", linestyle="--", linewidth=1)
@@ -164,11 +164,9 @@ def _draw_curve(axes: Axes, result: InvasionResult, vessel: VesselInvasion) -> N
     axes.plot(thresholds, arc, color="#0b5a83", linestyle=":", label="smallest enclosing arc")
     axes.plot(thresholds, angle, color="#b3261e", linewidth=2, label="contact angle")
     axes.axvline(CATEGORY_THRESHOLD, color="#0b5a83", linewidth=0.8, linestyle=(0, (1, 3)))
-    axes.set(xlim=(0, 1), ylim=(0, 365), xlabel="threshold: fraction of readers", ylabel="degrees")
+    axes.set(xlim=(0, 1), ylim=(0, 365), xlabel="level of the map", ylabel="degrees")
     axes.set_yticks(range(0, 361, 90))
-    top = axes.secondary_xaxis("top")
-    top.set_xticks([0.05, 0.5, 0.95], ["most generous", "median reader", "tightest"], fontsize=8)
-    axes.set_title("Contact by reader", fontsize=10, pad=22)
+    axes.set_title("Contact of the outline at each level", fontsize=10)
     axes.legend(fontsize=8, loc="best")
 
 
@@ -193,4 +191,4 @@ def _draw_wall(axes: Axes, wall: VesselWall, worst: WorstSection, up: Reals, rig
     letters = [_letter(-up), _letter(-right), _letter(up), _letter(right), _letter(-up)]
     axes.set_yticks([-180, -90, 0, 90, 180], letters)
     axes.set(xlabel="mm along the vessel, towards the head (0: worst section)", ylim=(-180, 180))
-    axes.set_title("Wall laid flat, colour: fraction of readers", fontsize=10)
+    axes.set_title("Wall laid flat, colour: level of the map", fontsize=10)

@@ -1,6 +1,10 @@
 """What a result says, in words and rounded numbers for a radiologist: from ``result.json`` and ``invasion.json``.
 
 Every field is optional: what is missing or not a number reads as `MISSING`, never as zero.
+
+Two kinds of numbers are told apart everywhere. *Statements* are about readers: fractions, the median reader's angle,
+category and pattern, 10 to 90 %. They do not move with a threshold, and say whether they are calibrated. *This outline*
+is the map at the working threshold, or an outline drawn by hand: its angle, length and volume are nobody's opinion.
 """
 
 from __future__ import annotations
@@ -12,21 +16,48 @@ from dataclasses import dataclass
 import numpy as np
 
 __all__ = [
+    "CATEGORIES",
+    "ENCASEMENT_ABOVE_DEG",
     "MISSING",
-    "Curve",
-    "VesselRow",
+    "NOT_CALIBRATED",
+    "ReadersVolume",
+    "angle_category",
     "away",
     "contact_pattern",
+    "further_readers",
+    "is_calibrated",
     "lesion_table",
+    "median_angle_deg",
+    "member_range",
     "number",
+    "outline_text",
+    "pair",
     "percent",
     "plain_text",
-    "vessel_rows",
+    "readers_volume",
+    "series",
+    "share",
+    "statement_source",
+    "value_at",
+    "vessel_source",
     "with_unit",
     "words",
 ]
 
 MISSING = "not available"
+
+NOT_CALIBRATED = "read from the map, not calibrated"
+"""Stands wherever a fraction of readers is a level of the map: of a network's map that is not the readers' fraction."""
+
+LEAST_FRACTION, MOST_FRACTION = 0.03, 0.97
+"""Beyond them a fraction of readers is told as "under 3 %" and "over 97 %": nothing reads 0 or 100 %."""
+
+NOTE_LIMIT = 300
+"""Longest note of a file, in characters, that is shown."""
+
+ENCASEMENT_ABOVE_DEG = 180.0
+
+FULL_TURN_DEG = 360.0
 
 CATEGORIES = {
     "none": "no contact",
@@ -39,45 +70,23 @@ UNITS = {"ml": "mL", "mm": "mm", "deg": "°", "hu": "HU"}
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Contact angle against threshold as a drawing of 200 by 118 units.
+class ReadersVolume:
+    """What is said of the volumes that readers would draw, as texts.
 
     Attributes
     ----------
-    path : str
-        Points of the line, as an SVG polyline takes them.
-    dots : tuple of (float, float)
-        Places of the single thresholds.
-    threshold_x : float or None
-        Place of the working threshold.
-    description : str
-        The curve in words, for readers who do not see it.
+    any_tumour : str
+        Fraction of readers who would mark any tumour; empty where the result does not say.
+    median, p10_p90 : str
+        The median reader's volume, and between which volumes 8 of 10 readers lie.
+    source : str
+        Where this comes from.
     """
 
-    path: str
-    dots: tuple[tuple[float, float], ...]
-    threshold_x: float | None
-    description: str
-
-
-@dataclass(frozen=True)
-class VesselRow:
-    """One row of the vessel table, all texts ready to show."""
-
-    name: str
-    title: str
-    present: bool
-    angle: str
-    members: str
-    expected_angle: str
-    contact: str
-    encased: str
-    length: str
-    distance: str
-    searched: str
-    category: str
-    notes: str
-    curve: Curve | None
+    any_tumour: str
+    median: str
+    p10_p90: str
+    source: str
 
 
 def number(value: object) -> float | None:
@@ -103,9 +112,118 @@ def away(gap_mm: object) -> str:
 
 
 def percent(value: object) -> str:
-    """Write a fraction of raters as a percentage."""
+    """Write a fraction of raters as a percentage, the outermost ones as "under 3 %" and "over 97 %"."""
+    known = number(value)
+    if known is None:
+        return MISSING
+    if known < LEAST_FRACTION:
+        return f"under {100 * LEAST_FRACTION:.0f} %"
+    return f"over {100 * MOST_FRACTION:.0f} %" if known > MOST_FRACTION else share(known)
+
+
+def share(value: object) -> str:
+    """Write a part of something measured, such as a wall, as a percentage."""
     known = number(value)
     return MISSING if known is None else f"{100 * known:.0f} %"
+
+
+def outline_text(threshold: object, *, calibrated: bool = True) -> str:
+    """Say which voxels an outline at `threshold` takes in, of a map of raters or of an uncalibrated score."""
+    if not calibrated:
+        return f"voxels that score at least {plain_text(threshold)}"
+    return f"voxels that at least {share(threshold)} mark"
+
+
+def is_calibrated(part: object) -> bool:
+    """Whether a part of a result (the invasion, a vessel, the pattern) says that its statements are calibrated."""
+    return isinstance(part, Mapping) and "calibrated" in (part.get("statements"), part.get("source"))
+
+
+def statement_source(content: object) -> str:
+    """Say where what is said of raters comes from.
+
+    Parameters
+    ----------
+    content : object
+        Content of ``invasion.json``, or ``statements`` of ``result.json``.
+    """
+    known: Mapping[str, object] = content if isinstance(content, Mapping) else {}
+    stated = known.get("statements_note") or known.get("note")
+    note = " ".join(stated.split())[:NOTE_LIMIT] if isinstance(stated, str) else ""
+    if not is_calibrated(known):
+        return note if note.startswith(NOT_CALIBRATED) else f"{NOT_CALIBRATED}: {note}" if note else NOT_CALIBRATED
+    calibration = known.get("calibration")
+    cases, raters = (
+        (number(calibration.get(name)) for name in ("cases", "raters"))
+        if isinstance(calibration, Mapping)
+        else (None, None)
+    )
+    if note or cases is None:
+        return note or "calibrated"
+    return f"calibrated on {cases:.0f} cases" + ("" if raters is None else f" with {raters:.0f} readers each")
+
+
+def vessel_source(invasion: Mapping[str, object], vessel: object) -> str:
+    """Say where the statements of one vessel come from: one may lie outside what was calibrated."""
+    if is_calibrated(vessel):
+        return statement_source(invasion) if is_calibrated(invasion) else "calibrated"
+    return NOT_CALIBRATED if is_calibrated(invasion) else statement_source(invasion)
+
+
+def median_angle_deg(invasion: Mapping[str, object], vessel: Mapping[str, object]) -> float | None:
+    """Return the median rater's contact angle; earlier files do not state it: there it is the map's at 0.5."""
+    stated = number(vessel.get("angle_median_deg"))
+    if stated is not None or "angle_median_deg" in vessel or is_calibrated(vessel):
+        return stated
+    return value_at(series(invasion.get("thresholds"), vessel.get("angle_deg")), 0.5)
+
+
+def angle_category(angle_deg: object) -> str | None:
+    """Return the category of an outline's contact angle: a key of `CATEGORIES`; None where it was not measured."""
+    known = number(angle_deg)
+    if known is None:
+        return None
+    if known <= 0:
+        return "none"
+    return "encasement" if known > ENCASEMENT_ABOVE_DEG else "abutment"
+
+
+def further_readers(vessel: Mapping[str, object]) -> str:
+    """Say between which angles most further raters of this kind lie."""
+    low, high = (number(vessel.get(name)) for name in ("angle_p10_deg", "angle_p90_deg"))
+    return MISSING if low is None or high is None else f"{low:.0f}–{high:.0f}°"
+
+
+def member_range(found: object) -> str:
+    """Return the range over the ensemble's members in words; empty where there is none."""
+    if not isinstance(found, Mapping):
+        return ""
+    angles = pair(found.get("angle_deg"))
+    # Earlier files have the same levels under the names of fractions.
+    levels = [
+        (what, pair(found.get(f"level_{key}") or found.get(f"p_{key}")))
+        for what, key in (("contact", "contact"), ("over 180°", "encased"))
+    ]
+    parts = [f"angle {angles[0]:.0f}–{angles[1]:.0f}° at level 0.5"] if angles else []
+    parts += [f"{what} up to level {ends[0]:.2f}–{ends[1]:.2f}" for what, ends in levels if ends]
+    return ", ".join(parts)
+
+
+def readers_volume(result: Mapping[str, object]) -> ReadersVolume:
+    """Say which volumes raters would draw, from ``result.json``: its statements, else the map's own percentiles."""
+    statements, mapped = result.get("statements"), result.get("volume_ml")
+    stated: Mapping[str, object] = statements if isinstance(statements, Mapping) else {}
+    volumes = stated.get("volume_ml")
+    source, known = statement_source(stated), volumes if isinstance(volumes, Mapping) else {}
+    if not any(number(known.get(name)) is not None for name in ("p10", "median", "p90")):
+        source, known = NOT_CALIBRATED, mapped if isinstance(mapped, Mapping) else {}
+    low, high = number(known.get("p10")), number(known.get("p90"))
+    return ReadersVolume(
+        any_tumour=percent(stated["any_tumour"]) if number(stated.get("any_tumour")) is not None else "",
+        median=with_unit(known.get("median"), "mL"),
+        p10_p90=MISSING if low is None or high is None else f"{low:.1f}–{high:.1f} mL",
+        source=source,
+    )
 
 
 def plain_text(value: object) -> str:
@@ -131,99 +249,49 @@ def words(name: str) -> str:
     return text[:1].upper() + text[1:] + (f" ({unit})" if unit else "")
 
 
-def lesion_table(lesions: object) -> tuple[list[str], list[list[str]]]:
-    """Return heads and rows of the lesion list, whatever simple fields the lesions have."""
+def lesion_table(lesions: object, statements: object = None) -> tuple[list[str], list[list[str]]]:
+    """Return heads and rows of the lesion list, whatever simple fields the lesions have.
+
+    `statements` is that part of ``result.json``, which says whether the fraction of raters is calibrated.
+    """
     rows = [lesion for lesion in lesions if isinstance(lesion, Mapping)] if isinstance(lesions, list) else []
     fields = list(dict.fromkeys(str(field) for lesion in rows for field in lesion))
-    table = [[plain_text(lesion.get(field)) for field in fields] for lesion in rows]
-    return [words(field) for field in fields], table
-
-
-def vessel_rows(invasion: Mapping[str, object] | None, threshold: object) -> list[VesselRow]:
-    """Return one reading for each vessel of ``invasion.json``."""
-    if not isinstance(invasion, Mapping):
-        return []
-    vessels = invasion.get("vessels")
-    levels = invasion.get("thresholds")
-    if not isinstance(vessels, Mapping):
-        return []
-    return [
-        _reading(str(name), vessel, levels, number(threshold))
-        for name, vessel in vessels.items()
-        if isinstance(vessel, Mapping)
+    found = "Readers expected to mark it" + ("" if is_calibrated(statements) else f" ({NOT_CALIBRATED})")
+    heads = {"p_found": found, "max_probability": "Highest value of the map"}
+    table = [
+        [percent(lesion.get(field)) if field == "p_found" else plain_text(lesion.get(field)) for field in fields]
+        for lesion in rows
     ]
+    return [heads.get(field) or words(field) for field in fields], table
 
 
-def contact_pattern(pattern: object) -> list[tuple[str, str]]:
-    """Return the contact pattern of all vessels as names and texts; fractions of raters as percentages."""
-    if not isinstance(pattern, Mapping):
+def contact_pattern(invasion: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the contact pattern of all vessels as names and texts: how many raters would see each comes first."""
+    pattern = invasion.get("resectability")
+    if not isinstance(pattern, Mapping) or not pattern:
         return []
-    rows = []
-    for name, value in pattern.items():
-        if name == "probability" and isinstance(value, Mapping):
-            shares = [f"{kind} {percent(share)}" for kind, share in value.items()]
-            rows.append(("Expected fraction of readers", ", ".join(shares) or MISSING))
-        else:
-            rows.append((words(str(name)), plain_text(value)))
-    return rows
+    rest = dict(pattern)
+    rest.pop("statements", None)
+    rows, fractions = [], rest.get("probability")
+    if isinstance(fractions, Mapping):
+        told = ", ".join(f"{kind} {percent(fraction)}" for kind, fraction in rest.pop("probability").items())
+        rows.append(("Readers expected to see", told or MISSING))
+    if "pattern" in rest:
+        rows.append(("Pattern of the median reader", plain_text(rest.pop("pattern"))))
+    if rows:
+        rows.append(("Where this comes from", vessel_source(invasion, pattern)))
+    if "outline_pattern" in rest:
+        rows.append(("Pattern of this outline, edited by hand", plain_text(rest.pop("outline_pattern"))))
+    return rows + [(words(str(name)), plain_text(value)) for name, value in rest.items()]
 
 
-def _reading(name: str, vessel: Mapping[str, object], levels: object, threshold: float | None) -> VesselRow:
-    """Put one vessel into words."""
-    category = vessel.get("category")
-    present = vessel.get("present") is not False
-    angles = _series(levels, vessel.get("angle_deg"))
-    lengths = _series(levels, vessel.get("contact_length_mm"))
-    return VesselRow(
-        name=name,
-        title=str(vessel.get("title") or ""),
-        present=present,
-        angle=with_unit(_at(angles, threshold), "°", 0),
-        members=_members(vessel.get("member_range")),
-        expected_angle=with_unit(vessel.get("expected_angle_deg"), "°", 0),
-        contact=percent(vessel.get("p_contact")),
-        encased=percent(vessel.get("p_encased")),
-        length=with_unit(_at(lengths, threshold), "mm", 0),
-        distance=_distance(vessel.get("gap_mm"), levels, _at(angles, threshold), threshold),
-        searched=percent(vessel.get("coverage")),
-        category=CATEGORIES.get(category, category) if isinstance(category, str) else _not_assessed(vessel),
-        notes=_notes(vessel),
-        curve=_curve(name, angles, threshold) if present else None,
-    )
+def pair(found: object) -> tuple[float, float] | None:
+    """Return a low and a high number; None if it is anything else."""
+    low, high = map(number, found) if isinstance(found, list) and len(found) == 2 else (None, None)
+    return None if low is None or high is None else (low, high)
 
 
-def _not_assessed(vessel: Mapping[str, object]) -> str:
-    """Say why a vessel has no category."""
-    reason = vessel.get("reason")
-    return f"not assessed: {reason.removeprefix('not assessed: ')}" if isinstance(reason, str) and reason else MISSING
-
-
-def _notes(vessel: Mapping[str, object]) -> str:
-    """Return what must be known of the numbers; what stands in the row already is not said twice."""
-    notes = vessel.get("notes")
-    told = [note for note in notes if note != vessel.get("reason")] if isinstance(notes, list) else notes
-    if vessel.get("near_180") is True:
-        told = [*(told if isinstance(told, list) else ()), "180° lies within the measurement's own error"]
-    return plain_text(told) if told else ""
-
-
-def _distance(gaps: object, levels: object, angle: float | None, threshold: float | None) -> str:
-    """Say how far the tumour is from the vessel at the threshold."""
-    if angle is None or not isinstance(gaps, list):
-        return MISSING
-    if angle > 0:
-        return "in contact"
-    return away(_at(_series(levels, gaps), threshold)) or "none near"
-
-
-def _members(found: object) -> str:
-    """Return the range of the angle over the ensemble's members in words; empty where there is none."""
-    angles = found.get("angle_deg") if isinstance(found, Mapping) else None
-    low, high = map(number, angles) if isinstance(angles, list) and len(angles) == 2 else (None, None)
-    return "" if low is None or high is None else f"members {low:.0f}–{high:.0f}° at 0.5"
-
-
-def _series(levels: object, values: object) -> list[tuple[float, float]]:
+def series(levels: object, values: object) -> list[tuple[float, float]]:
     """Pair thresholds with their values, in rising order; empty if they do not fit."""
     if not isinstance(levels, list) or not isinstance(values, list) or len(levels) != len(values):
         return []
@@ -231,27 +299,9 @@ def _series(levels: object, values: object) -> list[tuple[float, float]]:
     return sorted((level, value) for level, value in pairs if level is not None and value is not None)
 
 
-def _at(series: list[tuple[float, float]], threshold: float | None) -> float | None:
+def value_at(pairs: list[tuple[float, float]], threshold: float | None) -> float | None:
     """Return the value at `threshold`, between two measured ones by linear interpolation; None outside them."""
-    if not series or threshold is None or not series[0][0] <= threshold <= series[-1][0]:
+    if not pairs or threshold is None or not pairs[0][0] <= threshold <= pairs[-1][0]:
         return None
-    levels, values = zip(*series, strict=True)
+    levels, values = zip(*pairs, strict=True)
     return float(np.interp(threshold, levels, values))
-
-
-def _curve(name: str, series: list[tuple[float, float]], threshold: float | None) -> Curve | None:
-    """Lay out the curve; its frame is 32 to 192 across for 0 to 1 and 92 up to 8 for 0 to 360 degrees."""
-    if len(series) < 2:
-        return None
-    dots = tuple((round(_x(level), 1), round(92 - min(angle, 360.0) / 360 * 84, 1)) for level, angle in series)
-    said = ", ".join(f"{angle:.0f}° at {level:g}" for level, angle in series)
-    return Curve(
-        path=" ".join(f"{x},{y}" for x, y in dots),
-        dots=dots,
-        threshold_x=None if threshold is None else round(_x(threshold), 1),
-        description=f"{name}: contact angle {said}",
-    )
-
-
-def _x(level: float) -> float:
-    return 32 + 160 * min(max(level, 0.0), 1.0)
