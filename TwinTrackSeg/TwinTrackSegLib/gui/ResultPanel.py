@@ -251,9 +251,11 @@ class ResultPanel:
             return []
         volumes = record.result.get("volume_ml", {})
         low, high = volumes.get("p10"), volumes.get("p90")
-        text = (
-            _("{expected:.1f} mL expected")
-            if low is None or high is None
-            else _("{expected:.1f} mL expected (10–90 %: {low:.1f} – {high:.1f} mL)")
-        ).format(expected=record.expectedVolumeMl, low=low, high=high)
+        if high is None:
+            text = _("{expected:.1f} mL expected")
+        elif low is None:
+            text = _("{expected:.1f} mL expected (10 %: not available, 90 %: {high:.1f} mL)")
+        else:
+            text = _("{expected:.1f} mL expected (10–90 %: {low:.1f} – {high:.1f} mL)")
+        text = text.format(expected=record.expectedVolumeMl, low=low, high=high)
         return [_("Map, before the edit: {text}").format(text=text) if record.edited else text]

@@ -147,7 +147,10 @@ def plot_reliability(
     for kind, curve in curves.items():
         _draw_curve(upper, lower, (titles or {}).get(kind, kind), curve, *LOOKS[kind])
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction of readers marking tumour (MHR)", title=title)
-    legend = upper.legend(loc="upper left", frameon=False, fontsize=9, title=GAP if curves else None)
+    legend = upper.legend(
+        loc="upper left", edgecolor="none", framealpha=0.85, fontsize=9, title=GAP if curves else None
+    )
+    legend.set_alignment("left")
     legend.get_title().set_fontsize(8)
     lower.set(yscale="log", xlabel="score or calibrated probability", ylabel="voxels per bin")
     for axes in (upper, lower):

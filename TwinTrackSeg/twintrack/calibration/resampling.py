@@ -14,30 +14,7 @@ from twintrack.calibration.fit import fit_bins, rater_place
 if TYPE_CHECKING:
     from twintrack.calibration.sketch import ScoreSketch
 
-__all__ = ["ResampledFit", "expanded_tail", "small_sample_factor"]
-
-
-def small_sample_factor(level: float, cases: int) -> float:
-    """Return by how much a bootstrap interval over `cases` is to be widened to cover `level`, at least 2 cases.
-
-    Resampled means scatter too little by ``sqrt(1 - 1 / n)``, and their spread is itself an estimate, as Student's t
-    knows.
-
-    References
-    ----------
-    T. C. Hesterberg, The American Statistician 69 (2015) 371, doi:10.1080/00031305.2015.1089789.
-    """
-    from scipy.special import ndtri, stdtrit
-
-    upper = (1 + level) / 2
-    return float(np.sqrt(cases / (cases - 1)) * stdtrit(cases - 1, upper) / ndtri(upper))
-
-
-def expanded_tail(level: float, cases: int) -> float:
-    """Return the share of resampled values to leave out at either end so that the rest covers `level`."""
-    from scipy.special import ndtr, ndtri
-
-    return float(ndtr(-small_sample_factor(level, cases) * ndtri((1 + level) / 2)))
+__all__ = ["ResampledFit"]
 
 
 class ResampledFit:
@@ -89,6 +66,10 @@ class ResampledFit:
         mapped = np.interp(self.score, knots_x, knots_y)
         mass, marked = self.table[unit, self._judged], self.table[unit, self._judged + 1]
         return float((mass * mapped**2 - 2 * mapped * marked + marked).sum())
+
+    def rate(self, sums: NDArray[np.float64]) -> float:
+        """Return the fraction of tumour in the `sums` (row, cell) of some cases: the best constant map of them."""
+        return float(sums[self._judged + 1].sum() / max(float(sums[self._judged].sum()), 1.0))
 
     def sums(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums (draw, row, cell) of draws (draw, unit) that say how often each unit counts."""

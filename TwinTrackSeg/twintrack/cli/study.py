@@ -172,6 +172,8 @@ def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator) -> None:
 
 def _tell(out: Path, calibrator: Calibrator) -> None:
     """Say what was fitted, how the bins were chosen, and why the map may not be trusted."""
+    from twintrack.calibration.calibrator import UPPER_SCORE
+
     selection = calibrator.selection
     if selection is not None:
         say("bins  held-out Brier score  above the least  standard error")
@@ -179,11 +181,13 @@ def _tell(out: Path, calibrator: Calibrator) -> None:
         for bins, loss, excess, error in rows:
             mark = "  <- chosen" if bins == selection.chosen else ""
             say(f"{bins:4d}  {loss:20.9f}  {excess:15.3e}  {error:14.3e}{mark}")
+        if selection.constant_loss is not None:
+            say(f"none  {selection.constant_loss:20.9f}  a constant: the base rate of the other cases")
     for warning in calibrator.warnings:
         say_error(f"warning: {warning}")
     say(
         f"{out}: fitted to {calibrator.target} on {calibrator.cases} cases, {calibrator.voxels} voxels, "
-        f"{calibrator.bins} bins"
+        f"{calibrator.bins} bins, {calibrator.upper_bins} of them above score {UPPER_SCORE}"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.calibration.resampling import expanded_tail
+from twintrack.calibration.small_samples import expanded_tail
 
 __all__ = ["BootstrapMean", "bootstrap_means", "case_weights", "summarise"]
 

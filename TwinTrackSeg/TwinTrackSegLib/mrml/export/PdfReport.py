@@ -75,12 +75,16 @@ def _lines(record: Mapping[str, Any]) -> list[str]:
     return [
         f"Tumour volume {outline}: {volume.get('at_threshold', 0):.1f} mL",
         f"Expected volume over the readers: {volume.get('expected', 0):.1f} mL "
-        f"(10 to 90 %: {volume.get('p10', 0):.1f} to {volume.get('p90', 0):.1f} mL)",
+        f"(10 to 90 %: {_known(volume.get('p10'))} to {_known(volume.get('p90'))} mL)",
         f"Model: {bundle.get('name', 'unknown')} {bundle.get('version', '')}, SHA-256 {bundle.get('sha256', '')[:16]}",
         f"Calibrator: {calibrator.get('file', 'of the bundle') if calibrator else 'none'}"
         f"{', target ' + str(calibrator.get('target')) if calibrator else ''}; "
         f"TwinTrack {record.get('version', '')}",
     ]
+
+
+def _known(volumeMl: float | None) -> str:
+    return "not available" if volumeMl is None else f"{volumeMl:.1f}"
 
 
 def _notes(record: Mapping[str, Any], readouts: Sequence[VesselReadout]) -> list[str]:

@@ -35,8 +35,8 @@ CALIBRATION = (
     "ECE is the protocol's error of the more likely class, ece_corrected the same without its faults (box, single "
     "precision). The others look at the probability of tumour: mhr_gap is the mean distance to the fraction of raters, "
     "rater_gap to each rater's marks, in 50 bins. A constant map says the same in every voxel of the box: the fraction "
-    "that the raters mark there on average (base_rate). It finds no tumour and yet its gaps are small: a gap alone says "
-    "nothing of what a map is worth, only brier also counts what it knows of the place."
+    "that the raters mark there on average (base_rate). It finds no tumour and yet its gaps are small: a gap alone "
+    "says nothing of what a map is worth, only brier also counts what it knows of the place."
 )
 
 
