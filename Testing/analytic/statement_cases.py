@@ -51,7 +51,9 @@ class TruePanel:
     def mean_fractions(self, levels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the fractions over all cases with these levels."""
         nodes, weights = np.polynomial.hermite_e.hermegauss(15)
-        found = [weight * self.fractions(levels, self.spread * node) for node, weight in zip(nodes, weights, strict=True)]
+        found = [
+            weight * self.fractions(levels, self.spread * node) for node, weight in zip(nodes, weights, strict=True)
+        ]
         return np.asarray(np.sum(found, axis=0) / weights.sum())
 
 

@@ -44,7 +44,7 @@ from twintrack.metrics.statement_scores import CONTACT, ENCASED, VesselReading, 
 KEY = StatementKey("0" * 64, "predicted", 1.9)
 FIT_RATERS = 5
 
-TARGETS = {
+TARGETS: dict[str, tuple[float | tuple[float, float], str]] = {
     "contact: |bias|": (0.03, "most"),
     "contact: calibration error": (0.05, "most"),
     "contact: logistic slope": ((0.75, 1.33), "between"),
@@ -119,18 +119,20 @@ def _collect_case(seed: int, work: Path, arguments: argparse.Namespace) -> list[
 
     command = [sys.executable, "-m", "twintrack"]
     drawn = ["--cases", "1", "--seed", str(seed), "--raters", str(arguments.raters), "--out", str(work / "drawn")]
-    subprocess.run([*command, "phantom", *drawn, "--rater-model", arguments.rater_model], check=True, stdout=subprocess.PIPE)
+    subprocess.run(
+        [*command, "phantom", *drawn, "--rater-model", arguments.rater_model], check=True, stdout=subprocess.PIPE
+    )
     folder = work / "drawn" / f"phantom_{seed:05d}"
     options = ["--bundle", arguments.bundle, "--device", "cpu", "--out", str(work / "result")]
-    subprocess.run(
-        [*command, "segment", str(folder / "image.nii.gz"), *options], check=True, capture_output=True
-    )
+    subprocess.run([*command, "segment", str(folder / "image.nii.gz"), *options], check=True, capture_output=True)
     found = json.loads((work / "result" / "invasion.json").read_text(encoding="utf-8"))
     lesion = json.loads((folder / "truth.json").read_text(encoding="utf-8"))["lesion"]
     vessels = read_volume(folder / "vessels.nii.gz")
     contacts = [
         rater_contact(read_volume(path), vessels, VESSEL_VALUES, contact_mm=found["contact_mm"])
-        for path in sorted(folder.glob("annotation_*.nii.gz"), key=lambda path: int(path.name.split("_")[1].split(".")[0]))
+        for path in sorted(
+            folder.glob("annotation_*.nii.gz"), key=lambda path: int(path.name.split("_")[1].split(".")[0])
+        )
     ]
     rows = []
     for name, vessel in found["vessels"].items():
@@ -164,7 +166,9 @@ def write_table(rows: Sequence[Row], path: Path) -> None:
         writer.writerow(COLUMNS)
         for row in rows:
             cells = [getattr(row, name) for name in COLUMNS]
-            writer.writerow([" ".join(f"{value:.4g}" for value in cell) if isinstance(cell, tuple) else cell for cell in cells])
+            writer.writerow(
+                [" ".join(f"{value:.4g}" for value in cell) if isinstance(cell, tuple) else cell for cell in cells]
+            )
 
 
 def read_table(path: Path) -> list[Row]:
@@ -205,7 +209,9 @@ def table_of(rows: Sequence[Row], raters: int) -> StatementTable:
 
 def readings(rows: Sequence[Row], over: Sequence[Sequence[float]]) -> list[VesselReading]:
     """Return rows with what was shown of them."""
-    return [VesselReading(row.case, row.vessel, tuple(one), row.angles_deg) for row, one in zip(rows, over, strict=True)]
+    return [
+        VesselReading(row.case, row.vessel, tuple(one), row.angles_deg) for row, one in zip(rows, over, strict=True)
+    ]
 
 
 def told(statements: Statements, rows: Sequence[Row]) -> list[VesselReading]:
@@ -311,7 +317,10 @@ def logistic_slope(told: Sequence[VesselReading], column: int) -> tuple[float, f
         return float(LogisticRegression(C=np.inf).fit(values, answers, sample_weight=weights + 1e-12).coef_[0, 0])
 
     random = np.random.default_rng(0)
-    drawn = [slope(np.bincount(random.integers(0, case.max() + 1, case.max() + 1), minlength=case.max() + 1)[case]) for _ in range(20)]
+    drawn = [
+        slope(np.bincount(random.integers(0, case.max() + 1, case.max() + 1), minlength=case.max() + 1)[case])
+        for _ in range(20)
+    ]
     return slope(np.ones(len(used))), float(np.std(drawn))
 
 
@@ -320,13 +329,17 @@ def perfect_error(told: Sequence[VesselReading], column: int, draws: int = 50) -
     from twintrack.metrics.statement_scores import calibration_error
 
     used = [one for one in told if one.fraction_over[column] > 0.02]
-    shown, seen = (np.array([pick(one) for one in used]) for pick in (lambda one: one.fraction_over[column], lambda one: one.observed[column]))
+    shown, seen = (
+        np.array([pick(one) for one in used])
+        for pick in (lambda one: one.fraction_over[column], lambda one: one.observed[column])
+    )
     # A beta distribution of the fractions about what is shown, as wide as they are.
     spread = max(float(((seen - shown) ** 2).sum() / np.maximum((shown * (1 - shown)).sum(), 1e-9)), 1e-3)
     strength = max(1 / spread - 1, 1e-3)
     random = np.random.default_rng(0)
     drawn = [
-        calibration_error(shown, random.beta(strength * shown + 1e-6, strength * (1 - shown) + 1e-6)) for _ in range(draws)
+        calibration_error(shown, random.beta(strength * shown + 1e-6, strength * (1 - shown) + 1e-6))
+        for _ in range(draws)
     ]
     return float(np.mean(drawn))
 
@@ -336,7 +349,9 @@ def auc(told: Sequence[VesselReading], column: int) -> float:
     from sklearn.metrics import roc_auc_score
 
     most = [bool(one.observed[column] > 0.5) for one in told]
-    return float(roc_auc_score(most, [one.fraction_over[column] for one in told])) if len(set(most)) > 1 else float("nan")
+    return (
+        float(roc_auc_score(most, [one.fraction_over[column] for one in told])) if len(set(most)) > 1 else float("nan")
+    )
 
 
 def print_methods(splits: Sequence[Mapping[str, list[VesselReading]]]) -> None:
@@ -412,7 +427,9 @@ def _target(name: str) -> str:
     if name not in TARGETS:
         return ""
     value, kind = TARGETS[name]
-    return f"{value[0]}-{value[1]}" if kind == "between" else f"{'<=' if kind == 'most' else '>='} {value:g}"  # type: ignore[index]
+    if isinstance(value, tuple):
+        return f"{value[0]:g} - {value[1]:g}"
+    return f"{'<=' if kind == 'most' else '>='} {value:g}"
 
 
 def _verdict(name: str, value: float) -> str:
@@ -420,7 +437,9 @@ def _verdict(name: str, value: float) -> str:
         return ""
     target, kind = TARGETS[name]
     value = abs(value) if "|" in name else value
-    met = target[0] <= value <= target[1] if kind == "between" else value <= target if kind == "most" else value >= target  # type: ignore[index, operator]
+    met = (
+        target[0] <= value <= target[1] if kind == "between" else value <= target if kind == "most" else value >= target
+    )  # type: ignore[index, operator]
     return "" if met else "missed"
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.settings import SegmentSettings
+from twintrack.studies.table_format import METHOD_NAMES
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -483,6 +484,8 @@ def evaluate(
     bootstrap: int = 5000,
     seed: int = 0,
     compare: str | Path | None = None,
+    name: str = METHOD_NAMES[0],
+    compare_name: str = METHOD_NAMES[1],
     vessel_names: Mapping[str, int | str] | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -501,6 +504,8 @@ def evaluate(
         Resamples of the cases for the 95 % intervals.
     compare : path, optional
         A manifest with the same cases and another method's maps: adds the paired difference.
+    name, compare_name : str
+        What the two methods are called in tables and picture.
     vessel_names : mapping, optional
         Value of each vessel in the column ``vessels``, or what the file calls it.
     overwrite : bool
@@ -526,6 +531,8 @@ def evaluate(
         bootstrap=bootstrap,
         seed=seed,
         compare=compare,
+        name=name,
+        compare_name=compare_name,
         vessel_names=vessel_names,
         overwrite=overwrite,
         progress=progress,

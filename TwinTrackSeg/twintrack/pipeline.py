@@ -197,6 +197,8 @@ def segment(
     score_on_grid = score.restored_to(ct.geometry)
     said = None if calibrator is None else calibrator.statements
     statements = result_statements(score_on_grid, bundle.networks_sha256, said)
+    reached = None if calibrator is None else calibrator.reached
+    volumes = read_volumes(map_on_grid, settings.threshold, reached=reached)
     return Segmentation(
         probability=map_on_grid,
         score=score_on_grid,
@@ -206,7 +208,7 @@ def segment(
         vessel_names={} if whole is None else dict(predicted[1]),
         roi_start=start,
         roi_stop=stop,
-        volumes=read_volumes(map_on_grid, settings.threshold),
+        volumes=volumes,
         lesions=statements.told(find_lesions(map_on_grid, settings.threshold, score_on_grid)),
         statements=statements,
         levels=levels,
@@ -215,7 +217,7 @@ def segment(
         expected_volume_ml=_expected_volume_ml(calibrator, found.score[roi.mask], turned),
         engine=found.engine,
         suitability=suitability.to_json(),
-        warnings=suitability.warnings + _warnings(bundle, calibrator, settings) + notes,
+        warnings=suitability.warnings + _warnings(bundle, calibrator, settings) + _unknown(volumes, calibrator) + notes,
         seconds=dict(stages.seconds),
     )
 
@@ -395,6 +397,17 @@ def _box_on(ct: Volume, turned: Volume, roi: Roi) -> tuple[tuple[int, int, int],
     (i0, j0, k0), (i1, j1, k1) = roi.start, roi.stop
     a0, a1, b0, b1, c0, c1 = map_box((i0, i1, j0, j1, k0, k1), turned.geometry, ct.geometry)
     return (a0, b0, c0), (a1, b1, c1)
+
+
+def _unknown(volumes: VolumeReadout, calibrator: Calibrator | None) -> tuple[str, ...]:
+    """Say why percentiles of the volume are not known."""
+    missing = {"10th": ("0.9", volumes.p10), "90th": ("0.1", volumes.p90)}
+    return tuple(
+        f"The {name} percentile of the volume is not known: it takes the map at {level}, which fewer than two bins of "
+        f"the calibrator reach (its largest value is {calibrator.knots_y[-1]:.2f})."
+        for name, (level, value) in missing.items()
+        if value is None and calibrator is not None
+    )
 
 
 def _warnings(bundle: Bundle, calibrator: Calibrator | None, settings: SegmentSettings) -> tuple[str, ...]:

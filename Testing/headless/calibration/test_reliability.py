@@ -26,14 +26,14 @@ def test_the_curve_has_the_means_and_counts_of_each_bin():
     np.testing.assert_allclose(curve.mhr[[0, 27, 49]], [0.25, 0.5, 1.0])
     np.testing.assert_allclose(curve.score[[0, 27, 49]], [0.0115, 0.55, 0.995], rtol=1e-6)
     assert np.isnan(curve.mhr[10])
-    assert curve.ece == pytest.approx((2 * 0.2385 + 0.05 + 2 * 0.005) / 5, rel=1e-5)
+    assert curve.gap == pytest.approx((2 * 0.2385 + 0.05 + 2 * 0.005) / 5, rel=1e-5)
 
 
 def test_calibration_brings_the_curve_to_the_diagonal(overconfident):
     raw = reliability_curve(overconfident)
     calibrated = reliability_curve(overconfident, fit_calibrator(overconfident))
-    assert raw.ece == pytest.approx(0.2, abs=0.01)  # the mean of 0.4 s over the unit interval
-    assert calibrated.ece < 0.01
+    assert raw.gap == pytest.approx(0.2, abs=0.01)  # the mean of 0.4 s over the unit interval
+    assert calibrated.gap < 0.01
 
 
 def test_a_map_has_its_band_and_other_endings_are_refused(overconfident, tmp_path):

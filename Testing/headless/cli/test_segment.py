@@ -45,12 +45,19 @@ def test_the_map_is_the_calibrated_score(result, calibrator_file):
     assert mapped == pytest.approx(expected, abs=1e-6)
 
 
-def test_result_json_has_the_fields_of_the_contract(result, bundle):
+def test_result_json_has_the_fields_of_the_contract(result, bundle, calibrator_file):
+    from twintrack.calibration import read_calibrator
+
     content = json.loads((result / "result.json").read_text())
     assert content["schema"] == 1
     assert content["bundle"]["name"] == "tiny"
     assert len(content["bundle"]["sha256"]) == 64
-    assert content["calibrator"] == {"target": "mhr", "bins": 20}
+    calibrator = read_calibrator(calibrator_file)
+    stated = {"upper_bins": calibrator.upper_bins, "reached": calibrator.knots_y[-2]}
+    assert content["calibrator"] == {"target": "mhr", "bins": 20, **stated}
+    missing = "The 10th percentile of the volume is not known"
+    assert (content["volume_ml"]["p10"] is None) == (calibrator.knots_y[-2] < 0.9)
+    assert any(line.startswith(missing) for line in content["warnings"]) == (content["volume_ml"]["p10"] is None)
     assert content["device"] == "cpu"
     which = {
         "case": content["input"]["sha256"][:8],

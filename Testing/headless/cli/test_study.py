@@ -80,7 +80,12 @@ def test_the_number_of_bins_is_chosen_and_the_curve_reported(manifest, tmp_path,
     content = json.loads(out.read_text())
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if "<- chosen" in line] == [str(content["bins"])]
-    assert len(lines) == len(content["selection"]["bins"]) + 2
+    assert len(lines) == len(content["selection"]["bins"]) + 3
+    (baseline,) = (line for line in lines if line.startswith("none"))
+    assert float(baseline.split()[1]) == pytest.approx(content["selection"]["constant_loss"], abs=1e-9)
+    assert min(content["selection"]["loss"]) < content["selection"]["constant_loss"] <= 0.25
+    above = sum(score > 0.05 for score in content["knots"]["score"])
+    assert lines[-1].endswith(f"{content['bins']} bins, {above} of them above score 0.05")
     assert content["selection"]["chosen"] == content["bins"]
     assert content["selection"]["loss"][content["selection"]["bins"].index(content["bins"])] < 0.25
     assert (content["target"], content["rater"], content["weighting"]) == ("single-rater", "2", "case")

@@ -47,6 +47,16 @@ def test_volumes_of_nested_levels_are_the_readers_percentiles():
     assert read.expected == pytest.approx(0.2 * (outer - inner) + 0.95 * inner, rel=0.05)
 
 
+def test_a_percentile_above_what_the_map_can_reach_is_not_known_and_not_zero():
+    volume = balls(((35, 30, 15), 14.0, 0.2), ((35, 30, 15), 8.0, 0.85))
+    assert read_volumes(volume, 0.5).p10 == 0
+    capped = read_volumes(volume, 0.5, reached=0.88)
+    assert capped.p10 is None
+    assert capped.p90 == read_volumes(volume, 0.5).p90 > 0
+    assert read_volumes(volume, 0.5, reached=0.9).p10 == 0
+    assert read_volumes(volume, 0.5, reached=0.08).to_json()["p90"] is None
+
+
 def test_a_threshold_that_equals_the_value_takes_it_in():
     volume = balls(((35, 30, 15), 8.0, 0.6))  # stored in float32, where 0.6 is a little more than 0.6
     assert read_volumes(volume, 0.6).at_threshold > 0

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from analytic.statement_cases import KEY, draw_table
 
+from analytic.statement_cases import KEY, draw_table
 from twintrack.calibration.statements import StatementKey, fit_statements
 from twintrack.calibration.statements.families import AngleLogistic
 from twintrack.calibration.statements.statements import Fitted, LevelMap
@@ -64,9 +64,7 @@ def test_curves_of_the_outline_stay_the_maps(case: Any, statements: Any) -> None
         (StatementKey(KEY.networks_sha256, "predicted", 2.5), "contact distance"),
     ],
 )
-def test_elsewhere_the_map_is_read_and_this_is_said(
-    case: Any, statements: Any, key: StatementKey, said: str
-) -> None:
+def test_elsewhere_the_map_is_read_and_this_is_said(case: Any, statements: Any, key: StatementKey, said: str) -> None:
     found, plain = told(case, statements, key), told(case, None, key)
     assert found.statements == found.vessels["SMA"].statements == "map"
     assert found.statements_note.startswith("read from the map, not calibrated: ")

@@ -74,11 +74,14 @@ def test_a_perfect_map_of_a_single_reader_has_no_error(on_grid):
         assert row.pop(name) == pytest.approx(1, abs=1e-6), name
     for name in ("raters_ml", "predicted_ml"):
         assert row.pop(name) == pytest.approx(mask.sum() / 1000), name
+    rate = row.pop("base_rate")
+    assert row.pop("brier_constant") == pytest.approx(rate * (1 - rate), rel=1e-6)
+    row.pop("ece_constant")  # the tumour lies so near to the first slice that the protocol's box is another one
     for name, value in row.items():
         assert value == pytest.approx(0, abs=1e-6), name
 
 
-def test_an_empty_rater_is_data_and_an_empty_case_is_scored_over_the_whole_volume(arrays, on_grid):
+def test_an_empty_rater_is_data_and_an_empty_case_has_our_error_but_not_the_protocol_s(arrays, on_grid):
     p, masks, vessels = arrays
     empty = np.zeros(SHAPE, dtype=np.uint8)
     with_empty = score((p, {**masks, 5: empty}, vessels), on_grid)
@@ -88,7 +91,10 @@ def test_an_empty_rater_is_data_and_an_empty_case_is_scored_over_the_whole_volum
     wrong = p > 0.5
     gaps = [(confidence[p == v].mean() - (~wrong[p == v]).mean()) * (p == v).mean() for v in np.unique(p)]
     # 0.2 and 0.6 have bins of their own, 0.95 and 1 as well.
-    assert nothing.ece == pytest.approx(np.abs(gaps).sum(), abs=1e-6)
+    assert nothing.further["ece_corrected"] == pytest.approx(np.abs(gaps).sum(), abs=1e-6)
+    assert nothing.ece is None
+    assert set(nothing.ece_raters.values()) == {None}
+    assert "no rater marked tumour" in nothing.notes[0]
     assert nothing.crps == 0
     assert nothing.further["hd95_mm"] is None
 
@@ -96,7 +102,7 @@ def test_an_empty_rater_is_data_and_an_empty_case_is_scored_over_the_whole_volum
 def test_nothing_predicted_and_nothing_drawn_is_agreement(on_grid):
     empty = np.zeros(SHAPE, dtype=np.uint8)
     row = score((empty.astype(np.float32), {1: empty, 2: empty}, empty), on_grid).row(list(NAMES))
-    assert (row["tdsc"], row["dsc"], row["ece"], row["hd95_mm"]) == (1, 0, pytest.approx(0, abs=1e-7), 0)
+    assert (row["tdsc"], row["dsc"], row["ece"], row["ece_corrected"], row["hd95_mm"]) == (1, 0, None, 0, 0)
     assert (row["d_ece"], row["raters_ml"], row["predicted_ml"]) == (None, 0, 0)
 
 

@@ -11,13 +11,16 @@ from twintrack.metrics import evaluate_case
 from twintrack.metrics.agreement import THRESHOLDS, AgreementTable
 from twintrack.metrics.dice import threshold_dice_terms
 from twintrack.metrics.staple import staple_probability
-from twintrack.metrics.toplabel_ece import protocol_box, protocol_ece
+from twintrack.metrics.toplabel_ece import corrected_ece, protocol_box, protocol_ece
 from twintrack.metrics.vascular import Gaussian, protocol_distance_deg
 from twintrack.metrics.volume_crps import protocol_crps
 
 PLANES = ("cor", "sag", "ax")
 REFERENCE_NAMES = {"CELIAC": "CELIAC TRUNK"}
 SEEDS = range(1, 13)
+
+SUM_ORDER = 2e-8
+"""What the order of 51 single precision numbers in a sum can change; it depends on the processor."""
 
 
 @pytest.fixture(scope="module", params=SEEDS)
@@ -62,10 +65,8 @@ def test_the_staple_mask_is_that_of_simpleitk_voxel_by_voxel(compared):
 def test_calibration_errors_agree_for_every_rater_and_in_the_mean(compared):
     _, expected, found = compared
     assert list(found.ece_raters) == ["1", "2", "3", "4", "5"]
-    np.testing.assert_allclose(list(found.ece_raters.values()), expected["ece"]["per_rater"], rtol=0, atol=1e-6)
-    exact = expected["unofficial_checks"]["ece_float64_per_rater"]
-    np.testing.assert_allclose(list(found.ece_raters.values()), exact, rtol=0, atol=1e-12)
-    assert found.ece == pytest.approx(expected["ece"]["mean"], abs=1e-6)
+    np.testing.assert_allclose(list(found.ece_raters.values()), expected["ece"]["per_rater"], rtol=0, atol=SUM_ORDER)
+    assert found.ece == pytest.approx(expected["ece"]["mean"], abs=SUM_ORDER)
 
 
 def test_the_calibration_box_is_the_reference_s(compared):
@@ -123,15 +124,16 @@ def test_calibration_errors_of_small_probes_agree(micro):
         p = np.array(probe["prob"], dtype=np.float32).reshape(probe["shape"])
         drawn = np.array([int(digit) for digit in probe["gt"]]).reshape(probe["shape"])
         (found,) = protocol_ece(p, [drawn])
-        assert found == pytest.approx(probe["ece"], abs=1e-6)
-        assert found == pytest.approx(probe["unofficial_float64"], abs=1e-12)
+        assert found == pytest.approx(probe["ece"], abs=SUM_ORDER)
 
 
-def test_large_boxes_give_the_error_that_the_single_precision_sums_of_the_reference_lose(micro, generator):
+def test_large_boxes_give_the_drift_of_single_precision_sums_and_ours_does_not_drift(micro, generator):
     for probe in micro["ece_large"]:
         shape = (probe["n"],) * 3
         p = np.random.default_rng(1).random(shape).astype(np.float32) * np.float32(probe["scale"])
         drawn = (np.random.default_rng(2).random(shape) < p).astype(np.uint8)
         assert generator.sha256_array(p) == probe["sha256_p"]
         (found,) = protocol_ece(p, [drawn])
-        assert found == pytest.approx(probe["unofficial_float64"], abs=1e-9)
+        assert found == pytest.approx(probe["ece"], abs=SUM_ORDER)
+        (corrected,) = corrected_ece(p, [drawn])
+        assert corrected == pytest.approx(probe["unofficial_float64"], abs=1e-6)

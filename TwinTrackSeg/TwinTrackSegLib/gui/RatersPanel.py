@@ -142,7 +142,10 @@ class RatersPanel:
         for row, (title, value) in enumerate(metrics):
             better = "" if title in NEITHER_IS_BETTER else "↑" if title in HIGHER_IS_BETTER else "↓"
             table.setItem(row, 0, qt.QTableWidgetItem(_(title)))
-            table.setItem(row, 1, qt.QTableWidgetItem(f"{value:.4g} {better}"))
+            known = not isinstance(value, str)
+            item = qt.QTableWidgetItem(f"{value:.4g} {better}" if known else _("not available"))
+            item.setToolTip("" if known else value)
+            table.setItem(row, 1, item)
         table.resizeColumnsToContents()
         table.visible = True
 

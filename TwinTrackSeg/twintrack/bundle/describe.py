@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from twintrack.calibration.calibrator import UPPER_SCORE
+
 __all__ = ["bundle_text"]
 
 WIDTH = 100
@@ -23,6 +25,7 @@ def bundle_text(about: Mapping[str, Any]) -> str:
         ("intended use", about["intended_use"]),
         ("licence", about["license"]),
         ("calibrated", calibrated),
+        ("calibrator", "" if about["calibrator"] is None else _calibrator(about["calibrator"])),
         ("tumour", " + ".join(about["tumor_labels"])),
         ("vessels", vessels or "none predicted"),
         ("region", _region(about)),
@@ -35,6 +38,13 @@ def bundle_text(about: Mapping[str, Any]) -> str:
     parts = [_rows(rows)]
     parts += [f"{stage} model\n" + _rows(_stage_rows(entry)) for stage, entry in about["stages"].items()]
     return "\n\n".join(parts)
+
+
+def _calibrator(found: Mapping[str, Any]) -> str:
+    return (
+        f"{found['target']} on {found['cases']} cases; {found['bins']} bins, {found['upper_bins']} of them above score "
+        f"{UPPER_SCORE}; largest value {found['largest']:.2f}"
+    )
 
 
 def _region(about: Mapping[str, Any]) -> str:

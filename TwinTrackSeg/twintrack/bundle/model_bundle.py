@@ -254,6 +254,7 @@ class Bundle:
             "demo": self.demo,
             "raters": self.raters,
             "calibrated": self.calibrator_path is not None,
+            "calibrator": self._describe_calibrator(),
             "tumor_labels": list(self.tumor_labels),
             "vessel_labels": dict(self.vessel_labels),
             "organ_labels": list(self.organ_labels),
@@ -267,6 +268,15 @@ class Bundle:
             "size_mb": round(sum((self.path / name).stat().st_size for name in self.files) / 1e6, 2),
             "stages": {stage: self._describe_stage(stage) for stage in STAGES},
         }
+
+    def _describe_calibrator(self) -> dict[str, Any] | None:
+        from twintrack.calibration import read_calibrator
+
+        if self.calibrator_path is None:
+            return None
+        calibrator = read_calibrator(self.calibrator_path)
+        stated = {"target": calibrator.target, "cases": calibrator.cases, "bins": calibrator.bins}
+        return stated | {"upper_bins": calibrator.upper_bins, "largest": calibrator.knots_y[-1]}
 
     def _describe_stage(self, stage: str) -> dict[str, Any]:
         plans, dataset = self.read_json(stage, "plans.json"), self.read_json(stage, "dataset.json")

@@ -3,27 +3,35 @@
 References
 ----------
 Efron, Tibshirani, "An Introduction to the Bootstrap", Chapman & Hall, 1993, chapter 13 (percentile intervals).
+Hesterberg, The American Statistician 69, 371 (2015), doi:10.1080/00031305.2015.1089789 (few cases).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.score_axis import cell_bounds, cell_of
+from twintrack.calibration.small_samples import small_sample_factor
 from twintrack.errors import InputError
 
 __all__ = ["LEVEL", "SCORE_GRID", "STEPS", "CalibratorBand"]
 
 LEVEL = 0.95
-"""Share of the resampled maps between the edges of a band, at every score."""
+"""How often a band is to cover the map of all patients, at any one score."""
+
+FIT_ALLOWANCE = 1.1
+"""What bins and the monotone fit add to the scatter of a mean, measured by ``bench_band.py``."""
 
 STEPS = 1_000_000
 """Resampled maps are kept as whole numbers of this fraction of 1."""
+
+MOST_WIDENING = 1000
+"""Largest factor of a file that is taken for one."""
 
 _OCTAVES = 2.0 ** np.arange(-16, -1, 0.25)
 
@@ -33,7 +41,7 @@ SCORE_GRID: tuple[float, ...] = tuple(np.concatenate([[0.0], _OCTAVES, [0.5], 1.
 
 @dataclass(frozen=True)
 class CalibratorBand:
-    """Percentile band of a calibrator over bootstrap resamples of its cases.
+    """Band of a calibrator: percentiles over bootstrap resamples of its cases, widened for their small number.
 
     Attributes
     ----------
@@ -42,14 +50,17 @@ class CalibratorBand:
     low, high : tuple of float
         Lower and upper edge at these scores.
     level : float
-        Share of the resampled maps between the edges.
+        How often the band is to cover the map of all patients, at any one score.
     resamples, seed : int
         How many resamples were drawn, and from which seed.
     units : int
         Cases, or random groups of cases in a large cohort, that were resampled.
     curves : tuple of tuple of int
-        Some of the resampled maps at `score`, in steps of 1 / `STEPS`. A sum over voxels needs whole maps: its interval
-        is not the sum of the edges, which would take all scores for wrong in the same direction at once.
+        Some of the resampled maps at `score`, in steps of 1 / `STEPS`, moved like the edges. A sum over voxels needs
+        whole maps: its interval is not the sum of the edges, which would take all scores for wrong in the same
+        direction at once.
+    widening : float
+        By how much edges and maps were moved away from the calibrator; 1 for bare percentiles, which cover too little.
     """
 
     score: tuple[float, ...]
@@ -60,9 +71,34 @@ class CalibratorBand:
     seed: int
     units: int
     curves: tuple[tuple[int, ...], ...]
+    widening: float = 1.0
 
     def __post_init__(self) -> None:
         _check(self)
+
+    def widened(self, knots_x: Sequence[float], knots_y: Sequence[float]) -> CalibratorBand:
+        """Return the band of bare percentiles widened around the calibrator's knots; one that is wide already as it is.
+
+        Edges stay within [0, 1] and never fall, as no map does.
+        """
+        if self.widening != 1 or self.units < 2:
+            return self
+        factor = FIT_ALLOWANCE * small_sample_factor(self.level, self.units)
+        middle = np.interp(self.score, knots_x, knots_y)
+
+        def moved(values: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.clip(middle + factor * (values - middle), 0.0, 1.0)
+
+        low = np.minimum.accumulate(moved(np.asarray(self.low))[::-1])[::-1]
+        high = np.maximum.accumulate(moved(np.asarray(self.high)))
+        curves = np.rint(moved(np.asarray(self.curves) / STEPS) * STEPS).astype(int).tolist()
+        return replace(
+            self,
+            low=tuple(low.tolist()),
+            high=tuple(high.tolist()),
+            curves=tuple(tuple(curve) for curve in curves),
+            widening=factor,
+        )
 
     def sum_range(
         self, score: NDArray[np.floating], knots_x: Sequence[float], knots_y: Sequence[float]
@@ -103,6 +139,8 @@ class CalibratorBand:
 
 def _check(band: CalibratorBand) -> None:
     """Refuse a band whose numbers contradict each other."""
+    if not 1 <= band.widening <= MOST_WIDENING:
+        raise InputError(f'"band.widening" must lie between 1 and {MOST_WIDENING}, got {band.widening}')
     if not 0 < band.level < 1:
         raise InputError(f'"band.level" must lie between 0 and 1, got {band.level}')
     score, low, high = band.score, band.low, band.high

@@ -40,7 +40,7 @@ def bootstrap_band(
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> CalibratorBand | None:
-    """Draw cases with replacement, fit each draw anew, bins included, and return the band of the maps.
+    """Draw cases with replacement, fit each draw anew, bins included, and return the widened band of the maps.
 
     The number of bins stays what it is, also where it was chosen by cross-validation. The interval tells how the map
     depends on the choice of the calibration patients; not on the choice of the raters, the networks or the scanner.
@@ -74,7 +74,7 @@ def bootstrap_band(
             maps[number] = np.interp(SCORE_GRID, *fit.knots(sums, bins))
     low, high = np.quantile(maps, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     curves = np.rint(maps[:STORED_CURVES] * STEPS).astype(int).tolist()
-    return CalibratorBand(
+    band = CalibratorBand(
         score=SCORE_GRID,
         low=tuple(low.tolist()),
         high=tuple(high.tolist()),
@@ -84,6 +84,7 @@ def bootstrap_band(
         units=fit.units,
         curves=tuple(tuple(curve) for curve in curves),
     )
+    return band.widened(*(knots.tolist() for knots in fit.knots(fit.sums(np.ones((1, fit.units)))[0], bins)))
 
 
 def _draw(random: np.random.Generator, fit: ResampledFit) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from twintrack.errors import InputError
 from twintrack.raters import checked_name
 from twintrack.volume import fractions
 
-__all__ = ["DOMAINS", "POOLING", "TARGETS", "WEIGHTINGS", "BinSelection", "Calibrator"]
+__all__ = ["DOMAINS", "POOLING", "TARGETS", "UPPER_SCORE", "WEIGHTINGS", "BinSelection", "Calibrator"]
 
 TARGETS = ("mhr", "single-rater", "hard-label")
 """What a calibrator can be fitted to."""
@@ -29,6 +29,9 @@ DOMAINS = {"roi": "score > 0", "all": "all voxels"}
 
 WEIGHTINGS = ("voxel", "case")
 """What weighs the same in a fit: every voxel, as in the paper, or every case."""
+
+UPPER_SCORE = 0.05
+"""From here on the map is what one sees; most bins lie below, in the background."""
 
 _BLOCK = 1 << 16
 """Voxels mapped together, in a core's cache; blocks without any score above 0, most of a CT, are left 0 at once."""
@@ -50,6 +53,8 @@ class BinSelection:
         The number of bins that was taken.
     folds : int
         Cases left out in turn; random groups of cases in a cohort above 256.
+    constant_loss : float or None
+        Held-out loss of a constant map: the fraction of tumour in the other cases; None in older files.
     """
 
     bins: tuple[int, ...]
@@ -58,6 +63,7 @@ class BinSelection:
     excess_error: tuple[float, ...]
     chosen: int
     folds: int
+    constant_loss: float | None = None
 
     def __post_init__(self) -> None:
         columns = (self.loss, self.excess, self.excess_error)
@@ -138,6 +144,16 @@ class Calibrator:
     def maps_zero(self) -> bool:
         """Whether a score of exactly 0 is mapped like any other, instead of to 0."""
         return self.domain == DOMAINS["all"]
+
+    @property
+    def upper_bins(self) -> int:
+        """Bins in use above score `UPPER_SCORE`: all that the visible part of the map is made from."""
+        return sum(score > UPPER_SCORE for score in self.knots_x)
+
+    @property
+    def reached(self) -> float:
+        """The largest value of the map that two bins reach; what lies above hangs on the voxels of a single bin."""
+        return self.knots_y[-2] if len(self.knots_y) > 1 else self.knots_y[-1]
 
     def __call__(self, score: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the calibrated map of `score`.

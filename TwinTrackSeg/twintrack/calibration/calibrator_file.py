@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,10 @@ def calibrator_from_json(data: object) -> Calibrator:
     )
     if data["bins_used"] != len(calibrator.knots_x):
         raise InputError(f'"bins_used" must be the number of knots, {len(calibrator.knots_x)}')
-    return calibrator
+    if calibrator.band is None:
+        return calibrator
+    # Older files hold the bare percentiles, which cover too little.
+    return replace(calibrator, band=calibrator.band.widened(calibrator.knots_x, calibrator.knots_y))
 
 
 def _check_plain(data: Mapping[str, Any]) -> None:
@@ -140,6 +143,7 @@ def _band(data: Mapping[str, Any]) -> CalibratorBand:
         resamples=_whole("band.resamples", data.get("resamples")),
         seed=_whole("band.seed", data.get("seed"), least=0),
         units=_whole("band.units", data.get("units")),
+        widening=_real("band.widening", data.get("widening", 1.0)),
         curves=tuple(
             tuple(_whole("band.curves", value, least=0) for value in _list("band.curves", curve)) for curve in curves
         ),
@@ -150,6 +154,7 @@ def _selection(data: Mapping[str, Any]) -> BinSelection:
     def reals(name: str) -> tuple[float, ...]:
         return tuple(_real(f"selection.{name}", value) for value in _list(f"selection.{name}", data.get(name)))
 
+    constant = data.get("constant_loss")
     return BinSelection(
         bins=tuple(_whole("selection.bins", value) for value in _list("selection.bins", data.get("bins"))),
         loss=reals("loss"),
@@ -157,6 +162,7 @@ def _selection(data: Mapping[str, Any]) -> BinSelection:
         excess_error=reals("excess_error"),
         chosen=_whole("selection.chosen", data.get("chosen")),
         folds=_whole("selection.folds", data.get("folds")),
+        constant_loss=None if constant is None else _real("selection.constant_loss", constant),
     )
 
 

@@ -7,13 +7,14 @@ Stone, "Cross-validatory choice and assessment of statistical predictions", J. R
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.calibration.calibrator import BinSelection
-from twintrack.calibration.fit import UPPER_BINS, UPPER_SCORE, check_options
+from twintrack.calibration.calibrator import UPPER_SCORE, BinSelection
+from twintrack.calibration.fit import UPPER_BINS, check_options
 from twintrack.calibration.resampling import ResampledFit
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
@@ -66,15 +67,17 @@ def select_bins(
     if len(held_out) < 2:
         raise InputError("the number of bins can be chosen from at least 2 cases only; give --bins, or add cases")
     everything = fit.table.sum(axis=0)
-    loss = np.empty((len(held_out), len(candidates)))
+    loss, constant = np.empty((len(held_out), len(candidates))), 0.0
     for place, unit in enumerate(held_out):
         cancel.check()
         progress(place / len(held_out), "choosing the number of bins")
         rest = everything - fit.table[unit]
+        constant += fit.loss(unit, np.array([0.0, 1.0]), np.full(2, fit.rate(rest)))
         for column, bins in enumerate(candidates):
             loss[place, column] = fit.loss(unit, *fit.knots(rest, bins))
     upper = np.array([np.count_nonzero(fit.knots(everything, bins)[0] > UPPER_SCORE) for bins in candidates])
-    return _choose(loss, float(fit.held_out_mass().sum()), candidates, upper >= UPPER_BINS)
+    mass = float(fit.held_out_mass().sum())
+    return replace(_choose(loss, mass, candidates, upper >= UPPER_BINS), constant_loss=constant / mass)
 
 
 def _choose(

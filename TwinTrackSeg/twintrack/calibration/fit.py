@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import twintrack
 from twintrack.calibration.bins import Bins, equal_mass_bins
-from twintrack.calibration.calibrator import DOMAINS, POOLING, TARGETS, Calibrator
+from twintrack.calibration.calibrator import DOMAINS, POOLING, TARGETS, UPPER_SCORE, Calibrator
 from twintrack.errors import InputError
 from twintrack.raters import checked_name, look_alikes
 
@@ -30,7 +30,6 @@ __all__ = [
     "FEW_CASES",
     "FEW_TUMOUR_VOXELS",
     "UPPER_BINS",
-    "UPPER_SCORE",
     "check_options",
     "fit_bins",
     "fit_calibrator",
@@ -202,9 +201,8 @@ FEW_CASES = 10
 FEW_TUMOUR_VOXELS = 10_000
 """Expected tumour voxels (sum of the MHR) below which a calibrator says so; about one tumour of 10 mL on a fine CT."""
 
-UPPER_SCORE = 0.05
 UPPER_BINS = 8
-"""A calibrator with fewer than 8 bins above score 0.05 says so: the part of the map that one sees is then coarse."""
+"""A calibrator with fewer bins above `UPPER_SCORE` says so: the part of the map that one sees is then coarse."""
 
 MISSED_SHARE = 0.02
 """Share of the raters' tumour outside the domain above which a calibrator says so."""

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ReliabilityCurve", "plot_reliability", "reliability_curve"]
 
-COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7")
-"""Okabe and Ito's palette, told apart with any kind of colour vision; curves differ in their marker as well."""
+LOOKS = {"score": ("#D55E00", "o"), "map": ("#0072B2", "s"), "compared": ("#009E73", "^")}
+"""Colour and marker of each kind of curve, in every picture: the raw score, the map to be judged, another method's.
+
+Okabe and Ito's palette, told apart with any kind of colour vision.
+"""
 
 PICTURES = (".png", ".svg", ".pdf")
 
-MARKERS = ("o", "s", "^", "D")
+
+GAP = "gap: mean distance from the diagonal,\nall voxels with a score above 0"
+"""What the numbers in the legend are."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,8 @@ class ReliabilityCurve:
     mass: NDArray[np.float64]
 
     @property
-    def ece(self) -> float:
-        """Expected calibration error: gap of mean score and mean MHR, averaged by the bins' mass."""
+    def gap(self) -> float:
+        """Distance of mean score and mean MHR, averaged by the bins' mass: over all drawn voxels, not case by case."""
         used = self.counts > 0
         gap = np.abs(self.score[used] - self.mhr[used])
         return float(gap @ self.mass[used] / max(float(self.mass.sum()), 1.0))
@@ -103,6 +108,7 @@ def plot_reliability(
     path: str | Path,
     curves: Mapping[str, ReliabilityCurve],
     *,
+    titles: Mapping[str, str] | None = None,
     calibrator: Calibrator | None = None,
     title: str = "Reliability against the mean human response",
     inputs: Inputs = (),
@@ -115,7 +121,9 @@ def plot_reliability(
     path : str or Path
         The picture; the ending chooses the format (.png, .svg, .pdf).
     curves : mapping
-        Name in the legend to curve, at most four.
+        Curves by their kind, one of `LOOKS`.
+    titles : mapping, optional
+        What the legend calls a kind; by default its name.
     calibrator : Calibrator, optional
         Its map is drawn as a line over the score, with its band if it has one.
     title : str
@@ -136,10 +144,14 @@ def plot_reliability(
     upper.plot([0, 1], [0, 1], color="#777777", lw=1, ls=(0, (4, 3)), label="perfect agreement")
     if calibrator is not None:
         _draw_map(upper, calibrator)
-    for (name, curve), colour, marker in zip(curves.items(), COLOURS, MARKERS, strict=False):
-        _draw_curve(upper, lower, name, curve, colour, marker)
+    for kind, curve in curves.items():
+        _draw_curve(upper, lower, (titles or {}).get(kind, kind), curve, *LOOKS[kind])
     upper.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction of readers marking tumour (MHR)", title=title)
-    upper.legend(loc="upper left", frameon=False, fontsize=9)
+    legend = upper.legend(
+        loc="upper left", edgecolor="none", framealpha=0.85, fontsize=9, title=GAP if curves else None
+    )
+    legend.set_alignment("left")
+    legend.get_title().set_fontsize(8)
     lower.set(yscale="log", xlabel="score or calibrated probability", ylabel="voxels per bin")
     for axes in (upper, lower):
         axes.grid(color="#dddddd", lw=0.6)
@@ -165,6 +177,6 @@ def _draw_map(axes: Any, calibrator: Calibrator) -> None:
 def _draw_curve(upper: Any, lower: Any, name: str, curve: ReliabilityCurve, colour: str, marker: str) -> None:
     """Draw one curve into the upper and its counts into the lower axes (matplotlib)."""
     used = curve.counts > 0
-    label = f"{name} (ECE {curve.ece:.4f})"
+    label = f"{name}: gap {curve.gap:.4f}"
     upper.plot(curve.score[used], curve.mhr[used], color=colour, marker=marker, ms=4, lw=1.2, label=label)
     lower.stairs(np.where(used, curve.counts, np.nan), curve.edges, color=colour, lw=1.4, baseline=None)

@@ -67,6 +67,10 @@ class ResampledFit:
         mass, marked = self.table[unit, self._judged], self.table[unit, self._judged + 1]
         return float((mass * mapped**2 - 2 * mapped * marked + marked).sum())
 
+    def rate(self, sums: NDArray[np.float64]) -> float:
+        """Return the fraction of tumour in the `sums` (row, cell) of some cases: the best constant map of them."""
+        return float(sums[self._judged + 1].sum() / max(float(sums[self._judged].sum()), 1.0))
+
     def sums(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the sums (draw, row, cell) of draws (draw, unit) that say how often each unit counts."""
         flat = times @ self.table.reshape(self.units, -1)

@@ -209,6 +209,7 @@ def _summarise(folder: Path) -> None:
         say_error(f"warning: {warning}")
     volume = result["volume_ml"]
     say(f"tumour at {result['threshold']:g} of readers: {volume['at_threshold']:.1f} mL")
-    say(f"expected over readers: {volume['expected']:.1f} mL ({volume['p10']:.1f} to {volume['p90']:.1f} mL)")
+    low, high = (f"{volume[name]:.1f}" if volume[name] is not None else "not known" for name in ("p10", "p90"))
+    say(f"expected over readers: {volume['expected']:.1f} mL (10 to 90 %: {low} to {high} mL)")
     say(f"lesions: {len(result['lesions'])}")
     say(f"report: {folder / 'report.html'}")

@@ -26,6 +26,7 @@ from twintrack.cli.options import (
     tell_how_read,
 )
 from twintrack.execution.cluster.versions import WAIT_FOR_WORKERS_S
+from twintrack.studies.table_format import METHOD_NAMES
 from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
@@ -190,12 +191,14 @@ def _as_workers_see_it(manifest: Path, scheduler: str | None) -> Path:
 def _draw(plot: Path, sketch: ScoreSketch, calibrator: Calibrator) -> None:
     from twintrack.calibration import plot_reliability, reliability_curve
 
-    curves = {"score": reliability_curve(sketch), "calibrated": reliability_curve(sketch, calibrator)}
-    plot_reliability(plot, curves, calibrator=calibrator)
+    curves = {"score": reliability_curve(sketch), "map": reliability_curve(sketch, calibrator)}
+    plot_reliability(plot, curves, titles={"map": "calibrated map"}, calibrator=calibrator)
 
 
 def _tell(out: Path, calibrator: Calibrator) -> None:
     """Say what was fitted, how the bins were chosen, and why the map may not be trusted."""
+    from twintrack.calibration.calibrator import UPPER_SCORE
+
     selection = calibrator.selection
     if selection is not None:
         say("bins  held-out Brier score  above the least  standard error")
@@ -203,12 +206,14 @@ def _tell(out: Path, calibrator: Calibrator) -> None:
         for bins, loss, excess, error in rows:
             mark = "  <- chosen" if bins == selection.chosen else ""
             say(f"{bins:4d}  {loss:20.9f}  {excess:15.3e}  {error:14.3e}{mark}")
+        if selection.constant_loss is not None:
+            say(f"none  {selection.constant_loss:20.9f}  a constant: the base rate of the other cases")
     for warning in calibrator.warnings:
         say_error(f"warning: {warning}")
     _tell_of_statements(calibrator.statements)
     say(
         f"{out}: fitted to {calibrator.target} on {calibrator.cases} cases, {calibrator.voxels} voxels, "
-        f"{calibrator.bins} bins"
+        f"{calibrator.bins} bins, {calibrator.upper_bins} of them above score {UPPER_SCORE}"
     )
 
 
@@ -249,6 +254,8 @@ def evaluate(
     bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the cases for the intervals.")] = 5000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the resampling.")] = 0,
     compare: Annotated[Path | None, typer.Option(help="Manifest with the same cases and another method.")] = None,
+    name: Annotated[str, typer.Option(help="What tables and picture call the method.")] = METHOD_NAMES[0],
+    compare_name: Annotated[str, typer.Option(help="What they call the method of --compare.")] = METHOD_NAMES[1],
     vessel_names: VesselNamesOption = None,
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,
@@ -269,6 +276,8 @@ def evaluate(
             bootstrap=bootstrap,
             seed=seed,
             compare=None if compare is None else _as_workers_see_it(compare, scheduler),
+            name=name,
+            compare_name=compare_name,
             vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
             map_cases=map_cases or one_by_one,
             overwrite=overwrite,

@@ -26,16 +26,17 @@ class VolumeReadout:
         Mean over raters: the sum of the map.
     at_threshold : float
         Voxels at or above the working threshold.
-    p10, p90 : float
-        10th and 90th percentile over raters, if raters are nested: voxels at or above 0.9 and 0.1.
+    p10, p90 : float or None
+        10th and 90th percentile over raters, if raters are nested: voxels at or above 0.9 and 0.1. None where the map
+        does not tell, see `read_volumes`.
     """
 
     expected: float
     at_threshold: float
-    p10: float
-    p90: float
+    p10: float | None
+    p90: float | None
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float | None]:
         """Return the volumes as JSON values."""
         return asdict(self)
 
@@ -73,18 +74,29 @@ class Lesion:
         return {**known, "centroid_lps_mm": list(self.centroid_lps_mm)}
 
 
-def read_volumes(probability: Volume, threshold: float) -> VolumeReadout:
+def read_volumes(probability: Volume, threshold: float, *, reached: float | None = None) -> VolumeReadout:
     """Measure the tumour volume of a map in [0, 1].
 
     With nested raters the tightest share ``1 - t`` of them leaves out every voxel below ``t``, so that the volume at
     level t is the (1 - t) quantile of the raters' volumes.
+
+    Parameters
+    ----------
+    probability : Volume
+        The map.
+    threshold : float
+        The working threshold.
+    reached : float, optional
+        The largest value that the map can be trusted to take, see `twintrack.calibration.Calibrator.reached`. Above it,
+        no voxel at a level means that the calibrator ends below it, not that so many raters agree on no voxel.
     """
     p, voxel_ml = probability.array, probability.geometry.voxel_ml
 
     def at(level: float) -> float:
         return float(np.count_nonzero(p >= np.float32(level)) * voxel_ml)
 
-    return VolumeReadout(float(p.sum(dtype=np.float64) * voxel_ml), at(threshold), at(0.9), at(0.1))
+    p10, p90 = (at(level) if reached is None or level <= reached else None for level in (0.9, 0.1))
+    return VolumeReadout(float(p.sum(dtype=np.float64) * voxel_ml), at(threshold), p10, p90)
 
 
 def find_lesions(probability: Volume, threshold: float, score: Volume | None = None) -> tuple[Lesion, ...]:

@@ -1,4 +1,4 @@
-"""Means over cases with percentile intervals from resampling the cases."""
+"""Means over cases with intervals from resampling the cases."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from twintrack.calibration.small_samples import expanded_tail
 
 __all__ = ["BootstrapMean", "bootstrap_means", "case_weights", "summarise"]
 
@@ -31,7 +33,7 @@ class BootstrapMean:
     bootstrap_mean : float
         Mean of the resampled means, which the paper reports.
     low, high : float or None
-        Ends of the 95 % percentile interval; None for fewer than two cases, which say nothing about the next one.
+        Ends of the 95 % interval; None for fewer than two cases, which say nothing about the next one.
     cases : int
         Cases that have the metric.
     """
@@ -42,17 +44,13 @@ class BootstrapMean:
     high: float | None
     cases: int
 
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
-
 
 def bootstrap_means(values: NDArray[np.float64], *, resamples: int, seed: int) -> list[BootstrapMean | None]:
     """Resample cases with replacement and average every metric over them.
 
     All metrics see the same resamples. For a paired comparison, pass the differences: resampling cases keeps pairs
-    together. A missing value (NaN) counts in no mean.
+    together. A missing value (NaN) counts in no mean. The interval lies between percentiles of the resampled means,
+    which `expanded_tail` moves outwards for few cases.
 
     Parameters
     ----------
@@ -68,7 +66,8 @@ def bootstrap_means(values: NDArray[np.float64], *, resamples: int, seed: int) -
 
     References
     ----------
-    B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval).
+    B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13 (percentile interval); T. C.
+    Hesterberg, The American Statistician 69 (2015) 371, doi:10.1080/00031305.2015.1089789 (expanded percentiles).
     """
     cases, metrics = values.shape
     totals, drawn = np.zeros((resamples, metrics)), np.zeros((resamples, metrics))
@@ -103,5 +102,6 @@ def summarise(value: float, resampled: NDArray[np.float64], cases: int) -> Boots
     """Return `value` of all cases with the interval of its `resampled` values."""
     if cases == 1:
         return BootstrapMean(value, value, None, None, 1)
-    low, high = np.nanpercentile(resampled, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    tail = 100 * expanded_tail(LEVEL, cases)
+    low, high = np.nanpercentile(resampled, [tail, 100 - tail])
     return BootstrapMean(value, float(np.nanmean(resampled)), float(low), float(high), cases)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,14 +18,18 @@ from twintrack.metrics.detection import CandidatePool, LesionCandidate, detectio
 from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, threshold_dice
 from twintrack.metrics.staple import staple_rows
 from twintrack.metrics.surface_distance import outline_distance
-from twintrack.metrics.toplabel_ece import corrected_box, corrected_ece, protocol_box, protocol_ece
+from twintrack.metrics.toplabel_ece import corrected_box, corrected_ece, protocol_box, protocol_ece, protocol_flaw
 from twintrack.metrics.tumour_calibration import tumour_calibration
 from twintrack.metrics.vascular import VesselContact, vessel_contacts
 from twintrack.metrics.volume_crps import gaussian_crps, protocol_crps
 from twintrack.raters import by_name
 from twintrack.volume import Volume, fractions
 
-__all__ = ["CaseMetrics", "evaluate_case"]
+__all__ = ["CONSTANT", "CaseMetrics", "evaluate_case"]
+
+CONSTANT = "_constant"
+"""Ending of the columns with the calibration of a constant map, which tells where nothing: every voxel in the box has
+the fraction that the raters mark there on average."""
 
 HALF = 0.5
 """Level of the binary prediction, where none is given, and of the outline distances."""
@@ -40,27 +44,31 @@ class CaseMetrics:
     tdsc, dsc, crps : float
         See `twintrack.metrics.dice` and `twintrack.metrics.volume_crps`; the CRPS is in mm³.
     ece_raters : mapping
-        Top-label calibration error against each rater, by the rater's name.
+        The protocol's top-label calibration error against each rater, by the rater's name; None where it is undefined.
     vessels : mapping
         Contact with each vessel by its name; empty without a vessel map.
     further : mapping
         The project's own metrics by column name; None where one is undefined.
     candidates : tuple of LesionCandidate
         What the detection error of several cases is made from.
+    notes : tuple of str
+        Why a metric is undefined, or is not what its name says.
     """
 
     tdsc: float
     dsc: float
     crps: float
-    ece_raters: Mapping[str, float]
+    ece_raters: Mapping[str, float | None]
     vessels: Mapping[str, VesselContact]
     further: Mapping[str, float | None] = field(default_factory=dict)
     candidates: tuple[LesionCandidate, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
-    def ece(self) -> float:
-        """Mean over the raters."""
-        return float(np.mean(list(self.ece_raters.values())))
+    def ece(self) -> float | None:
+        """Mean over the raters; None where the protocol's error is undefined."""
+        known = [error for error in self.ece_raters.values() if error is not None]
+        return float(np.mean(known)) if known else None
 
     @property
     def vascular_deg(self) -> dict[str, float]:
@@ -134,13 +142,12 @@ def evaluate_case(
     total, square_total = _sums(p)
     voxel_mm3 = probability.geometry.voxel_ml * 1000
     volumes_mm3 = [float(voxels) * voxel_mm3 for voxels in table.rater_voxels]
-    box = protocol_box(annotated, p.shape)
-    errors = protocol_ece(p[box], [mask[box] for mask in masks])
+    flaw = protocol_flaw(annotated, p.shape)
     further: dict[str, float | None] = {
         "crps_corrected": gaussian_crps(volumes_mm3, total * voxel_mm3),
         "soft_dice": soft_dice(square_total, mhr_products(inside, drawn), table),
     }
-    further |= _calibration(p, masks, annotated) | _agreement(table)
+    further |= _with_constant(p, masks, annotated) | _agreement(table)
     further |= _outlines(inside, drawn, probability.geometry.spacing_mm)
     candidates = find_candidates(inside, dict(zip(named, drawn, strict=True)), voxel_mm3 / 1000)
     further |= {
@@ -152,10 +159,11 @@ def evaluate_case(
         tdsc=threshold_dice(table),
         dsc=consensus_dice(table, staple_rows(table)),
         crps=protocol_crps(volumes_mm3, total * voxel_mm3),
-        ece_raters=dict(zip(named, errors, strict=True)),
+        ece_raters=dict(zip(named, _protocol_errors(p, masks, annotated), strict=True)),
         vessels={} if vessels is None else vessel_contacts(p, masks, _labels(vessels), names),
         further=further,
         candidates=candidates,
+        notes=() if flaw is None else (f"{flaw}; ece_corrected has no such flaw",),
     )
 
 
@@ -198,6 +206,17 @@ def _sums(p: NDArray[np.floating]) -> tuple[float, float]:
     return total, square_total
 
 
+def _protocol_errors(
+    p: NDArray[np.floating], masks: Sequence[NDArray[np.generic]], annotated: Box | None
+) -> list[float | None]:
+    """Return the protocol's calibration error against each rater."""
+    box = protocol_box(annotated, p.shape)
+    if box is None:
+        return [None] * len(masks)
+    errors = protocol_ece(p[box], [mask[box] for mask in masks])
+    return [error if np.isfinite(error) else None for error in errors]
+
+
 def _calibration(
     p: NDArray[np.floating], masks: Sequence[NDArray[np.generic]], annotated: Box | None
 ) -> dict[str, float | None]:
@@ -205,13 +224,20 @@ def _calibration(
     box = corrected_box(annotated, p.shape)
     inside, drawn = p[box], [mask[box] for mask in masks]
     tumour = tumour_calibration(inside, drawn)
-    return {
-        "ece_corrected": float(np.mean(corrected_ece(inside, drawn))),
-        "ece_mhr": tumour.ece_mhr,
-        "ece_positive": tumour.ece_positive,
-        "mce_positive": tumour.mce_positive,
-        "brier": tumour.brier,
-    }
+    return {"ece_corrected": float(np.mean(corrected_ece(inside, drawn))), **asdict(tumour)}
+
+
+def _with_constant(
+    p: NDArray[np.floating], masks: Sequence[NDArray[np.generic]], annotated: Box | None
+) -> dict[str, float | None]:
+    """Return the calibration errors of the map that are not the protocol's, then all of them of a constant map."""
+    found = _calibration(p, masks, annotated)
+    box = corrected_box(annotated, p.shape)
+    rate = float(np.mean([np.count_nonzero(mask[box]) / mask[box].size for mask in masks]))
+    constant = np.broadcast_to(p.dtype.type(rate), p.shape)
+    errors = [error for error in _protocol_errors(constant, masks, annotated) if error is not None]
+    trivial = {"ece": float(np.mean(errors)) if errors else None, **_calibration(constant, masks, annotated)}
+    return {**found, "base_rate": rate, **{f"{name}{CONSTANT}": error for name, error in trivial.items()}}
 
 
 def _agreement(table: AgreementTable) -> dict[str, float | None]:

@@ -23,24 +23,25 @@ class TumourCalibration:
 
     Attributes
     ----------
-    ece_positive : float
+    rater_gap : float
         :math:`\mathrm{mean}_i \sum_k (n_k / N) |\bar p_k - y_{k i}|`, averaged over raters.
-    mce_positive : float
+    rater_gap_max : float
         :math:`\mathrm{mean}_i \max_k |\bar p_k - y_{k i}|` over the bins in use.
-    ece_mhr : float
+    mhr_gap : float
         :math:`\sum_k (n_k / N) |\bar p_k - m_k|`: 0 for a map that equals the MHR, which no per-rater error is.
     brier : float
         :math:`\mathrm{mean}_i\, \mathrm{mean}_x (p(x) - y_i(x))^2`.
 
     References
     ----------
-    M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015 (ECE and MCE of the positive class); G. W. Brier, Mon. Weather
-    Rev. 78 (1950) 1, doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2; the MHR as in TwinTrack's appendix A.
+    M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015 (the gaps to a rater are there ECE and MCE of the
+    positive class); G. W. Brier, Mon. Weather Rev. 78 (1950) 1,
+    doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2; the MHR as in TwinTrack's appendix A.
     """
 
-    ece_positive: float
-    mce_positive: float
-    ece_mhr: float
+    rater_gap: float
+    rater_gap_max: float
+    mhr_gap: float
     brier: float
 
 
@@ -58,8 +59,8 @@ def tumour_calibration(probability: NDArray[np.floating], masks: Sequence[NDArra
     products = sum(float(p[mask].sum()) for mask in marked) / len(masks)
     squares = float(p @ p) - 2 * products + float(positives.sum()) / len(masks)
     return TumourCalibration(
-        ece_positive=float(gaps.sum(axis=1).mean()) / p.size,
-        mce_positive=float((gaps[:, used] / counts[used]).max(axis=1).mean()),
-        ece_mhr=float(np.abs(sums - positives.mean(axis=0)).sum()) / p.size,
+        rater_gap=float(gaps.sum(axis=1).mean()) / p.size,
+        rater_gap_max=float((gaps[:, used] / counts[used]).max(axis=1).mean()),
+        mhr_gap=float(np.abs(sums - positives.mean(axis=0)).sum()) / p.size,
         brier=squares / p.size,
     )

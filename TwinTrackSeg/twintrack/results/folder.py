@@ -248,6 +248,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
 def _calibrator(calibrator: Calibrator, settings: SegmentSettings) -> dict[str, Any]:
     """Say what the calibrator was fitted to, and of one that is not the bundle's which it was."""
     stated = {"target": calibrator.target, "bins": calibrator.bins}
+    stated |= {"upper_bins": calibrator.upper_bins, "reached": calibrator.reached}
     if settings.calibrator is None:
         return stated
     content = Path(settings.calibrator).read_bytes()

@@ -7,18 +7,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = [
+    "CONSTANT_ROW",
     "DESCRIPTIONS",
     "HIGHER_IS_BETTER",
+    "INTERVALS",
+    "MARKED",
+    "METHOD_NAMES",
     "SHOWN",
     "Means",
     "TableRow",
     "arrow",
+    "constant_row",
     "interval",
     "is_worse",
     "latex_table",
+    "mark_differences",
     "markdown_rows",
     "markdown_table",
 ]
+
+METHOD_NAMES = ("evaluated", "compared with")
+"""What the methods of an evaluation are called if nobody names them."""
 
 SHOWN = {
     "tdsc": ("TDSC", 3),
@@ -35,10 +44,21 @@ SHOWN = {
 HIGHER_IS_BETTER = frozenset({"tdsc", "dsc", "soft_dice", "dice_max", "dice_match", "surface_dice"})
 """All other metrics but the descriptions are errors or distances."""
 
-DESCRIPTIONS = frozenset({"raters_ml", "predicted_ml"})
+DESCRIPTIONS = frozenset({"raters_ml", "predicted_ml", "base_rate"})
 """Columns of ``metrics.csv`` that describe a case and are neither good nor bad."""
 
+CONSTANT_ROW = "constant (base rate)"
+"""Row of a map that knows nothing: everywhere in the box the fraction that the raters mark there on average."""
+
 Means = Mapping[str, Mapping[str, Any] | None]
+
+MARKED = (
+    "the paired difference has p < 0.05 by sign flips and by the studentised bootstrap, corrected by Holm's method for "
+    "all cells that can have a mark. Fewer than 6 cases have none. No mark does not mean that the methods are equal"
+)
+"""What a mark says."""
+
+INTERVALS = "95 % intervals: percentiles of the means of resampled cases, moved out where cases are few"
 
 _BEST, _WORST = 1, -1
 _LATEX = {
@@ -72,6 +92,27 @@ class TableRow:
     means: Means
     marks: Mapping[str, str] = field(default_factory=dict)
     ranked: bool = True
+
+
+def constant_row(means: Means) -> TableRow:
+    """Return the row of the constant map, which has calibration errors only."""
+    from twintrack.metrics.case_metrics import CONSTANT
+
+    shown = {key: means.get(f"{key}{CONSTANT}") for key in SHOWN}
+    return TableRow(CONSTANT_ROW, shown, ranked=False)
+
+
+def mark_differences(differences: Mapping[str, Means], marks: tuple[str, str]) -> dict[str, dict[str, str]]:
+    """Return by row and column the mark of a significant difference: `marks` where it is worse, and where better."""
+    from twintrack.metrics.paired_test import LEVEL
+
+    found: dict[str, dict[str, str]] = {name: {} for name in differences}
+    for name, means in differences.items():
+        for key, value in means.items():
+            chance = None if value is None else value.get("p_adjusted")
+            if value is not None and chance is not None and chance < LEVEL:
+                found[name][key] = marks[0] if is_worse(key, value["mean"]) else marks[1]
+    return found
 
 
 def markdown_table(rows: Sequence[TableRow], *, intervals: bool, head: str = "Method") -> list[str]:

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from analytic.statement_cases import TruePanel, draw_levels
 
+from analytic.statement_cases import TruePanel, draw_levels
 from twintrack.calibration.statements.families import (
     ANGLES_DEG,
     FAMILIES,
@@ -85,7 +85,13 @@ def test_weights_count_as_cases_do():
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 @pytest.mark.parametrize(
     "stored",
-    [{}, {"numbers": [0.0]}, {"numbers": [0, -1, 0, -1]}, {"maps": []}, {"maps": [{"at": [1, 0], "value": [0, 1]}] * 4}],
+    [
+        {},
+        {"numbers": [0.0]},
+        {"numbers": [0, -1, 0, -1]},
+        {"maps": []},
+        {"maps": [{"at": [1, 0], "value": [0, 1]}] * 4},
+    ],
 )
 def test_a_stranger_map_is_refused(family, stored):
     with pytest.raises(InputError):

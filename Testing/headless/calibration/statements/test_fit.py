@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from analytic.statement_cases import KEY, TruePanel, draw_levels, draw_table
 
+from analytic.statement_cases import KEY, TruePanel, draw_levels, draw_table
 from twintrack.calibration.statements import StatementTable, fit_statements, lacking_cases
 from twintrack.calibration.statements.families import NumberFamily
 from twintrack.calibration.statements.table import ANGLES_DEG, CaseStatements, VesselCounts
@@ -39,9 +39,7 @@ def test_under_ten_informative_cases_nothing_is_fitted():
     table = draw_table(1, 9)
     assert fit_statements(table) is None
     assert "need 10" in lacking_cases(table)
-    far = {
-        10**9 + n: CaseStatements({"SMA": VesselCounts((0.02,) * 72, 2, (0,) * 72, 5)}, {}) for n in range(50)
-    }
+    far = {10**9 + n: CaseStatements({"SMA": VesselCounts((0.02,) * 72, 2, (0,) * 72, 5)}, {}) for n in range(50)}
     assert fit_statements(StatementTable(KEY, {**table.cases, **far})) is None
 
 
@@ -82,7 +80,10 @@ def test_a_level_above_those_of_the_calibration_is_told_and_read_at_the_highest(
     table = draw_table(1, 30)
     low = {
         key: CaseStatements(
-            {name: replace(one, levels=tuple(0.6 * level for level in one.levels)) for name, one in case.vessels.items()},
+            {
+                name: replace(one, levels=tuple(0.6 * level for level in one.levels))
+                for name, one in case.vessels.items()
+            },
             case.others,
         )
         for key, case in table.cases.items()

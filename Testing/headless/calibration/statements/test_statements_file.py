@@ -4,8 +4,8 @@ import copy
 import json
 
 import pytest
-from analytic.statement_cases import draw_table
 
+from analytic.statement_cases import draw_table
 from twintrack.calibration.statements import fit_statements
 from twintrack.calibration.statements.statements_file import statements_from_json, statements_to_json
 from twintrack.errors import InputError

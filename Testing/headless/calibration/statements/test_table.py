@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from analytic.statement_cases import KEY, draw_table
 
+from analytic.statement_cases import KEY, draw_table
 from twintrack.calibration.statements import StatementKey, StatementTable
 from twintrack.calibration.statements.table import MOST_CASES
 from twintrack.errors import InputError

@@ -229,6 +229,18 @@ def test_a_result_with_nothing_in_it_says_so_instead_of_zero(read):
     assert "img" not in reader.names
 
 
+def test_a_percentile_that_is_not_known_reads_so_beside_the_one_that_is(read):
+    words = read({**RESULT, "volume_ml": {**RESULT["volume_ml"], "p10": None}})[2]
+    assert "not available to 20.4 mL" in words
+
+
+def test_the_provenance_says_how_many_bins_make_the_visible_part_of_the_map(read):
+    words = read({**RESULT, "calibrator": {"target": "mhr", "bins": 250, "upper_bins": 9, "reached": 0.89}})[2]
+    assert "9 bins lie above score 0.05" in words
+    assert "0.89" not in words
+    assert "lie above score" not in read()[2]
+
+
 def test_no_tumour_reads_as_no_lesion(read):
     result = {**RESULT, "lesions": [], "volume_ml": {"expected": 0.0, "at_threshold": 0.0, "p10": 0.0, "p90": 0.0}}
     words = read(result)[2]

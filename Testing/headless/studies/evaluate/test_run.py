@@ -19,13 +19,14 @@ from twintrack.studies.evaluate.run import FILES, evaluate_manifest
 from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 
-GRID = Geometry((26, 24, 20), (0.8, 0.8, 2.0), (10.0, -20.0, 5.0))
+GRID = Geometry((46, 44, 40), (0.8, 0.8, 2.0), (10.0, -20.0, 5.0))
+"""Far enough from the first slice, row and column for the protocol's calibration error."""
 PROTOCOL = ["case", "tdsc", "dsc", "ece", "crps", "vi_porta", "vi_smv", "vi_aorta", "vi_celiac", "vi_sma"]
 
 
 def ball(radius_mm: float, shift_mm: float = 0.0) -> np.ndarray:
     z, y, x = (axis * step for axis, step in zip(np.indices(GRID.shape), (2.0, 0.8, 0.8), strict=True))
-    return (z - 20) ** 2 + (y - 9.6) ** 2 + (x - 10 - shift_mm) ** 2 <= radius_mm**2
+    return (z - 60) ** 2 + (y - 25.6) ** 2 + (x - 26 - shift_mm) ** 2 <= radius_mm**2
 
 
 def case_volumes(number: int, *, raters: int = 3) -> dict[str, Volume]:
@@ -33,7 +34,7 @@ def case_volumes(number: int, *, raters: int = 3) -> dict[str, Volume]:
     size = 4.0 + 0.5 * number
     p = np.select([ball(size - 1), ball(size), ball(size + 1)], [0.97, 0.6, 0.2], 0.0).astype(np.float32)
     vessels = np.zeros(GRID.shape, np.uint8)
-    vessels[:, 10:14, 19:23] = 5
+    vessels[:, 30:34, 39:43] = 5
     arrays = {"probability": p, "vessels": vessels, "score": np.sqrt(p)}
     arrays |= {f"annotation_{i}": ball(size, 0.8 * i - 1.6).astype(np.uint8) for i in range(1, raters + 1)}
     return {column: Volume(array, GRID) for column, array in arrays.items()}
@@ -163,26 +164,78 @@ def test_the_reliability_picture_is_drawn(evaluated):
     with Image.open(evaluated[1] / "reliability.png") as picture:
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     assert min(pixels.shape[:2]) > 600
-    # The two curves' colours; nothing else in the picture has them.
+    # The colours of score and map; nothing else in the picture has them.
     for colour in ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)):
         assert (np.abs(pixels - colour).sum(axis=2) < 12).sum() > 100
 
 
-def test_a_worse_method_is_marked_where_the_paired_interval_excludes_zero(evaluated, tmp_path):
-    manifest, _ = evaluated
+def worse_method(folder: Path, cases: int) -> Path:
+    """A manifest of the same cases with maps that are too low."""
     worse = []
-    for number in range(4):
+    for number in range(cases):
         volumes = case_volumes(number)
         volumes["probability"] = Volume(0.45 * volumes["probability"].array, GRID)
         worse.append(volumes)
+    return write_manifest(folder, worse, "other.csv")
+
+
+def test_methods_have_the_names_they_are_given(evaluated, tmp_path):
+    other = worse_method(tmp_path / "worse", 4)
+    out = evaluate_manifest(
+        evaluated[0], tmp_path / "out", bootstrap=50, compare=other, name="Twin & Track", compare_name="nnU-Net"
+    )
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert (summary["name"], summary["compare"]["name"]) == ("Twin & Track", "nnU-Net")
+    text = (out / "summary.md").read_text(encoding="utf-8")
+    assert "| Twin & Track |" in text
+    assert "| nnU-Net |" in text
+    assert "evaluated" not in text
+    assert r"Twin \& Track" in (out / "summary.tex").read_text(encoding="utf-8")
+    for name in ("", "a|b", "x" * 61, "two\nlines"):
+        with pytest.raises(InputError, match="a method's name"):
+            evaluate_manifest(evaluated[0], tmp_path / "none", name=name)
+
+
+def test_four_cases_have_no_mark_however_clear_the_difference(evaluated, tmp_path):
+    other = worse_method(tmp_path / "worse", 4)
+    out = evaluate_manifest(evaluated[0], tmp_path / "out", bootstrap=200, compare=other)
+    difference = json.loads((out / "summary.json").read_text(encoding="utf-8"))["compare"]["difference"]
+    assert difference["tdsc"]["low"] > 0
+    assert (difference["tdsc"]["p_value"], difference["tdsc"]["p_adjusted"]) == (None, None)
+    table = (out / "summary.md").read_text(encoding="utf-8").split("† significantly worse")[0]
+    assert "†" not in table
+
+
+def test_tables_of_calibration_have_a_constant_map_beside_the_method(evaluated):
+    _, out = evaluated
+    text = (out / "summary.md").read_text(encoding="utf-8")
+    assert "| Metric | evaluated | constant (base rate) |" in text
+    rows = read_metrics(out / "metrics.csv")
+    for row in rows:
+        rate = float(row["base_rate"])
+        # Against the mean of the raters a constant with their own rate has no gap, and every rater's rate is near.
+        assert float(row["mhr_gap_constant"]) == pytest.approx(0, abs=1e-6)
+        assert float(row["ece_corrected_constant"]) == pytest.approx(float(row["rater_gap_constant"]), abs=1e-6)
+        assert float(row["brier_constant"]) == pytest.approx(rate * (1 - rate), rel=1e-3)
+        assert float(row["brier"]) < float(row["brier_constant"])
+
+
+def test_a_worse_method_is_marked_where_the_paired_test_says_so(tmp_path):
+    manifest = write_manifest(tmp_path / "ours", [case_volumes(number % 4) for number in range(10)])
+    worse = []
+    for number in range(10):
+        volumes = case_volumes(number % 4)
+        volumes["probability"] = Volume(0.45 * volumes["probability"].array, GRID)
+        worse.append(volumes)
     other = write_manifest(tmp_path / "worse", worse, "other.csv")
-    out = evaluate_manifest(manifest, tmp_path / "out", bootstrap=200, compare=other)
+    out = evaluate_manifest(manifest, tmp_path / "out", bootstrap=2000, compare=other)
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     ours, theirs = (read_metrics(out / name) for name in ("metrics.csv", "metrics_compare.csv"))
     gap = np.mean([float(a["tdsc"]) - float(b["tdsc"]) for a, b in zip(ours, theirs, strict=True)])
     difference = summary["compare"]["difference"]["tdsc"]
     assert difference["mean"] == pytest.approx(gap)
-    assert difference["excludes_zero"]
+    assert difference["p_value"] == pytest.approx(2 / 2**10)
+    assert difference["p_value"] < difference["p_adjusted"] < 0.05
     assert difference["low"] > 0
     lines = (out / "summary.md").read_text(encoding="utf-8").splitlines()
     ours_line, theirs_line = (next(x for x in lines if x.startswith(f"| {n}")) for n in ("evaluated", "compared with"))
@@ -246,8 +299,22 @@ def test_a_case_without_tumour_is_data_and_is_named(tmp_path):
     (warning,) = json.loads((out / "summary.json").read_text(encoding="utf-8"))["warnings"]
     assert warning.startswith("no rater marked tumour in c1")
     row = read_metrics(out / "metrics.csv")[1]
-    assert row["hd95_mm"] == ""
-    assert float(row["ece"]) > 0
+    assert row["hd95_mm"] == row["ece"] == ""
+    assert float(row["ece_corrected"]) > 0
+
+
+def test_where_the_protocol_s_box_is_empty_its_error_is_missing_and_a_warning_says_why(tmp_path):
+    cases = [case_volumes(0), case_volumes(1)]
+    for column, volume in cases[1].items():
+        moved = np.pad(volume.array[:, 10:], ((0, 0), (0, 30), (0, 0)))
+        cases[1][column] = Volume(moved, Geometry((46, 64, 40), GRID.spacing_mm))
+    out = evaluate_manifest(write_manifest(tmp_path, cases), tmp_path / "out", bootstrap=50)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    assert [row["ece"] == "" for row in read_metrics(out / "metrics.csv")] == [False, True]
+    assert summary["metrics"]["ece"]["cases"] == 1
+    assert summary["metrics"]["ece_corrected"]["cases"] == 2
+    (warning,) = summary["warnings"]
+    assert warning.startswith("c1: the protocol's ECE is not defined (tumour lies within 20 voxels")
 
 
 def test_one_rater_has_scores_but_the_volume_score_says_nothing(tmp_path):

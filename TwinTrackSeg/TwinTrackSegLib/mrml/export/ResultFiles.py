@@ -38,7 +38,8 @@ def currentRecord(result: SceneResult) -> tuple[dict[str, Any], dict[str, Any] |
     """Return ``result.json`` and ``invasion.json`` as they hold for the scene's threshold and outline."""
     record = dict(result.record.result)
     probability = volumeFromNode(result.nodes.mhr)
-    volumes = read_volumes(probability, result.outline.threshold).to_json()
+    reached = (record.get("calibrator") or {}).get("reached")
+    volumes = read_volumes(probability, result.outline.threshold, reached=reached).to_json()
     record |= {
         "threshold": result.outline.threshold,
         "volume_ml": volumes | {"at_threshold": result.outline.volumeMl},

@@ -31,8 +31,11 @@ METRIC_TITLES = {
     "vi_celiac": "Celiac trunk contact (°)",
     "vi_sma": "SMA contact (°)",
     "soft_dice": "Soft Dice against the MHR",
-    "ece_mhr": "Calibration error against the MHR",
+    "ece_constant": "ECE of a constant map (base rate)",
+    "ece_corrected": "ECE, box and sums corrected",
+    "mhr_gap": "Gap to the MHR",
     "brier": "Brier score",
+    "brier_constant": "Brier score of a constant map",
     "ged": "Generalised energy distance",
     "hd95_mm": "95 % outline distance at one half (mm)",
     "surface_dice": "Surface Dice at one half",
@@ -56,8 +59,10 @@ SMALLEST_DIFFERENCE = 0.05
 """Smaller differences are left transparent."""
 
 
-def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[str, float]]:
+def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[str, float | str]]:
     """Compare the map of `result` with `raters`: return titles and values of the metrics, add the reliability plot.
+
+    In place of a calibration error that is not defined stands the reason.
 
     Raises
     ------
@@ -73,9 +78,12 @@ def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[s
     except ImportError as error:
         raise InputError(f"metrics need the package {error.name}; press Segment once to install it") from error
     probability = Volume(volumeFromNode(result.nodes.mhr).array, geometryFromNode(ct))
-    row = evaluate_case(probability, masks, _vessels(result)).row(tuple(VESSEL_VALUES))
+    found = evaluate_case(probability, masks, _vessels(result))
+    row = dict[str, Any](found.row(tuple(VESSEL_VALUES)))
+    if found.notes:  # also where there is a number, but of the wrong box
+        row["ece"], row["ece_constant"] = " ".join(found.notes), None
     _plotReliability(probability, masks, result.nodes.mhr)
-    return [(title, float(row[key])) for key, title in METRIC_TITLES.items() if row.get(key) is not None]  # type: ignore[arg-type]
+    return [(title, row[key]) for key, title in METRIC_TITLES.items() if row.get(key) is not None]
 
 
 def showDifference(result: SceneResult, mhrNode: Any) -> Any:

@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from twintrack.calibration.calibrator import UPPER_SCORE
 from twintrack.errors import InputError
 from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE
 from twintrack.results.report.structured_vessels import HUMAN_ITEMS, structured_vessels
@@ -224,7 +225,7 @@ def _provenance(result: Mapping[str, Any], bundle: Mapping[str, Any]) -> list[tu
         ("Model bundle", " ".join(str(bundle[key]) for key in ("name", "version") if bundle.get(key)) or None),
         ("Bundle SHA-256", bundle.get("sha256")),
         ("Bundle licence", bundle.get("license")),
-        ("Calibrator", plain_text(calibrator) if calibrator else None),
+        ("Calibrator", _calibrator(calibrator)),
         ("Device", result.get("device")),
         (
             "Steps away from the first choice",
@@ -236,6 +237,14 @@ def _provenance(result: Mapping[str, Any], bundle: Mapping[str, Any]) -> list[tu
         ("Threshold", plain_text(result["threshold"]) if "threshold" in result else None),
     ]
     return [(name, plain_text(value)) for name, value in entries if value not in (None, "")]
+
+
+def _calibrator(stated: Mapping[str, Any]) -> str | None:
+    """Return what the calibrator was fitted to, and how many of its bins make the visible part of the map."""
+    shown = {key: value for key, value in stated.items() if key not in ("upper_bins", "reached")}
+    upper = number(stated.get("upper_bins"))
+    more = "" if upper is None else f"; {upper:.0f} bins lie above score {UPPER_SCORE}"
+    return plain_text(shown) + more if shown else None
 
 
 def _by(values: object) -> str | None:

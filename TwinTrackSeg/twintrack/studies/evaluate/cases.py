@@ -41,7 +41,7 @@ class MetricsRow:
     alike : tuple of pairs
         Raters who marked the very same voxels.
     notes : tuple of str
-        What was done to masks and vessel maps, in sentences.
+        What was done to masks and vessel maps, and which metrics are undefined, in sentences.
     """
 
     case: str
@@ -87,7 +87,8 @@ def score_rows(
         untouched = not any(mask.array.any() for mask in masks.values())
         metrics = found.row(tuple(VESSEL_VALUES))
         alike = same_voxels({rater: mask.array for rater, mask in masks.items()})
-        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, tuple(masks), alike, case.notes))
+        notes = (*case.notes, *(f"{row.case}: {note}" for note in found.notes if not untouched))
+        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, tuple(masks), alike, notes))
     return scored, DrawnSketches(sketches)
 
 

@@ -24,6 +24,7 @@ from twintrack.studies.evaluate.cases import DrawnSketches, MetricsRow, score_ro
 from twintrack.studies.evaluate.summary import CohortScores, summarise_cohort
 from twintrack.studies.evaluate.tables import latex_summary, markdown_summary
 from twintrack.studies.map_cases import MapCases, one_by_one
+from twintrack.studies.table_format import METHOD_NAMES
 from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.csv_cells import harmless
 
@@ -35,6 +36,9 @@ FILES = ("metrics.csv", "metrics_compare.csv", "summary.json", "summary.md", "su
 MOST_NAMED = 20
 """Cases that a warning names."""
 
+LONGEST_NAME = 60
+"""Characters of a method's name."""
+
 
 def evaluate_manifest(
     manifest: str | Path,
@@ -43,6 +47,8 @@ def evaluate_manifest(
     bootstrap: int = 5000,
     seed: int = 0,
     compare: str | Path | None = None,
+    name: str = METHOD_NAMES[0],
+    compare_name: str = METHOD_NAMES[1],
     vessel_names: Mapping[str, int | str] | None = None,
     map_cases: MapCases = one_by_one,
     overwrite: bool = False,
@@ -66,6 +72,8 @@ def evaluate_manifest(
         Resamples of the cases for the 95 % intervals.
     compare : path, optional
         A manifest with the same cases and another method's probability: adds the paired difference to it.
+    name, compare_name : str
+        What the two methods are called in tables and picture.
     vessel_names : mapping, optional
         Value of each vessel in the column ``vessels``, or what the file calls it; by default the names that a file has
         inside, and the numbering of CURVAS where it has none.
@@ -84,6 +92,7 @@ def evaluate_manifest(
     unknown = [name for name in vessel_names or () if name.upper() not in VESSEL_VALUES]
     if unknown:
         raise InputError(f"{unknown[0]!r} is no vessel of the protocol; it has {', '.join(VESSEL_VALUES)}")
+    names = (_method_name(name), _method_name(compare_name))
     rows = _rows(manifest)
     others = None if compare is None else _rows(compare)
     if others is not None:
@@ -98,13 +107,24 @@ def evaluate_manifest(
         if others is not None:
             other = score(others, folder / "metrics_compare.csv", progress=part(progress, span, 0.96))
         progress(0.96, "resampling cases")
-        summary = summarise_cohort(ours, other, bootstrap, seed)
+        summary = summarise_cohort(ours, other, bootstrap, seed, names)
         (folder / "summary.md").write_text(markdown_summary(summary), encoding="utf-8")
         (folder / "summary.tex").write_text(latex_summary(summary), encoding="utf-8")
-        _draw(folder / "reliability.png", ours, other)
+        _draw(folder / "reliability.png", ours, other, names)
         (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     progress(1.0, "evaluation written")
     return Path(out)
+
+
+def _method_name(name: str) -> str:
+    """Return the name of a method, which stands in tables and picture."""
+    text = name.strip()
+    if not 1 <= len(text) <= LONGEST_NAME or not text.isprintable() or "|" in text or "$" in text:
+        raise InputError(
+            f"a method's name must have 1 to {LONGEST_NAME} printable characters without '|' and '$', "
+            f"got {name[:LONGEST_NAME]!r}"
+        )
+    return text
 
 
 def _rows(manifest: str | Path) -> ManifestRows:
@@ -204,12 +224,12 @@ def _warnings(table: _Table, raters: Sequence[str]) -> Iterator[str]:
         yield same_voxels_warning(one, other, _some(names))
     yield from table.notes[:MOST_NAMED]
     if len(table.notes) > MOST_NAMED:
-        yield f"{len(table.notes) - MOST_NAMED} more masks or vessel maps were brought to the grid of their case"
+        yield f"{len(table.notes) - MOST_NAMED} more notes on single cases"
     untouched, single_rater = table.untouched, table.single_rater
     if cases == 1:
         yield "one case only: no interval over cases can be given"
     if untouched:
-        yield f"no rater marked tumour in {_some(untouched)}: ECE over the whole volume, CRPS 0 by the protocol's rule"
+        yield f"no rater marked tumour in {_some(untouched)}: no ECE, CRPS 0 by the protocol's rule"
     if single_rater:
         yield f"one rater only in {_some(single_rater)}: the protocol's CRPS is 0 there, whatever was predicted"
 
@@ -220,11 +240,15 @@ def _some(cases: list[str]) -> str:
     return ", ".join(cases[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
-def _draw(path: Path, ours: CohortScores, other: CohortScores | None) -> None:
+def _draw(path: Path, ours: CohortScores, other: CohortScores | None, names: tuple[str, str]) -> None:
     """Draw the reliability of every sketched map against the MHR; one that is 0 everywhere has no curve."""
     from twintrack.calibration import plot_reliability, reliability_curve
 
-    sketches = dict(ours.sketches)
+    sketches = {"map": ours.sketches["probability"]}
+    if "score" in ours.sketches:
+        sketches["score"] = ours.sketches["score"]
     if other is not None:
-        sketches["compared probability"] = other.sketches["probability"]
-    plot_reliability(path, {name: reliability_curve(sketch) for name, sketch in sketches.items() if sketch.voxels})
+        sketches["compared"] = other.sketches["probability"]
+    curves = {role: reliability_curve(sketch) for role, sketch in sketches.items() if sketch.voxels}
+    titles = {"compared": names[1]} | ({} if names[0] == METHOD_NAMES[0] else {"map": names[0]})
+    plot_reliability(path, curves, titles=titles)

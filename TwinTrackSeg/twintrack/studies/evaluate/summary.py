@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack import __version__
+from twintrack.studies.table_format import METHOD_NAMES, SHOWN
 from twintrack.system.paths import file_sha256
 
 if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch
     from twintrack.metrics import BootstrapMean, CandidatePool
 
-__all__ = ["CohortScores", "metric_means", "summarise_cohort"]
+__all__ = ["CohortScores", "difference_means", "metric_means", "summarise_cohort"]
 
 STRATA_NOTE = (
     "A tumour's size is the diameter of the ball with the mean volume of the raters' masks; ranges as in the T "
@@ -68,15 +69,18 @@ class CohortScores:
 
 def _mean_json(mean: BootstrapMean | None) -> dict[str, Any] | None:
     """Return a mean as JSON values."""
-    return None if mean is None else asdict(mean) | {"excludes_zero": mean.excludes_zero}
+    return None if mean is None else asdict(mean)
 
 
-def summarise_cohort(ours: CohortScores, other: CohortScores | None, resamples: int, seed: int) -> dict[str, Any]:
-    """Return the content of ``summary.json``."""
+def summarise_cohort(
+    ours: CohortScores, other: CohortScores | None, resamples: int, seed: int, names: tuple[str, str] = METHOD_NAMES
+) -> dict[str, Any]:
+    """Return the content of ``summary.json``; `names` are those of the method and of the compared one."""
     values = ours.values(ours.cases)
     summary = {
         "schema": 1,
         "version": __version__,
+        "name": names[0],
         "manifest": _source(ours),
         "cases": len(ours.cases),
         "bootstrap": resamples,
@@ -89,9 +93,10 @@ def summarise_cohort(ours: CohortScores, other: CohortScores | None, resamples: 
     if other is not None:
         others = other.values(ours.cases)
         summary["compare"] = {
+            "name": names[1],
             "manifest": _source(other),
             "metrics": metric_means(ours.columns, others, resamples, seed),
-            "difference": metric_means(ours.columns, values - others, resamples, seed),
+            "difference": difference_means(ours.columns, {"": values - others}, resamples, seed)[""],
             "detection": _detection(other, resamples, seed),
         }
     return summary
@@ -105,6 +110,30 @@ def metric_means(
 
     found = bootstrap_means(values, resamples=resamples, seed=seed)
     return {name: _mean_json(mean) for name, mean in zip(columns, found, strict=True)}
+
+
+def difference_means(
+    columns: Sequence[str], differences: Mapping[str, NDArray[np.float64]], resamples: int, seed: int
+) -> dict[str, dict[str, dict[str, Any] | None]]:
+    """Return the bootstrap means of paired differences by row; the columns that tables show have p-values as well.
+
+    ``p_value`` is that of `paired_p_value`, None with too few cases; ``p_adjusted`` counts in how many there are in all
+    rows together.
+    """
+    from twintrack.metrics.paired_test import holm, paired_p_value
+
+    found = {row: metric_means(columns, values, resamples, seed) for row, values in differences.items()}
+    chances = {
+        (row, name): paired_p_value(differences[row][:, place], resamples=resamples, seed=seed)
+        for row in differences
+        for place, name in enumerate(columns)
+        if name in SHOWN
+    }
+    for (row, name), adjusted in holm(chances).items():
+        mean = found[row][name]
+        if mean is not None:
+            mean |= {"p_value": chances[row, name], "p_adjusted": adjusted}
+    return found
 
 
 def _strata(scores: CohortScores, values: NDArray[np.float64], resamples: int, seed: int) -> dict[str, Any]:

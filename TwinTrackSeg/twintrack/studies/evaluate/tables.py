@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twintrack.metrics.case_metrics import CONSTANT
 from twintrack.studies.table_format import (
+    CONSTANT_ROW,
     DESCRIPTIONS,
-    Means,
+    INTERVALS,
+    MARKED,
+    SHOWN,
     TableRow,
     arrow,
+    constant_row,
     interval,
-    is_worse,
     latex_table,
+    mark_differences,
     markdown_rows,
     markdown_table,
 )
@@ -21,13 +26,22 @@ __all__ = ["NOTE", "latex_summary", "markdown_summary"]
 
 NOTE = (
     "TDSC, ECE, CRPS (mm³) and the vascular distances (degrees) as the CURVAS-PDACVI protocol computes them. "
-    "Means over resamples of the cases with 95 % percentile intervals"
+    f"Means over resamples of the cases; {INTERVALS}"
 )
 
-COMPARED = (
-    "† significantly worse: the 95 % interval of the paired difference excludes 0. Best displayed value in bold, worst "
-    "in italics."
+COMPARED = f"† significantly worse: {MARKED}. Best displayed value in bold, worst in italics."
+
+CALIBRATION = (
+    "ECE is the protocol's error of the more likely class, ece_corrected the same without its faults (box, single "
+    "precision). The others look at the probability of tumour: mhr_gap is the mean distance to the fraction of raters, "
+    "rater_gap to each rater's marks, in 50 bins. A constant map says the same in every voxel of the box: the fraction "
+    "that the raters mark there on average (base_rate). It finds no tumour and yet its gaps are small: a gap alone "
+    "says nothing of what a map is worth, only brier also counts what it knows of the place."
 )
+
+
+OURS, THEIRS = "ours", "theirs"
+"""Which of a pair a mark belongs to."""
 
 
 def markdown_summary(summary: Mapping[str, Any]) -> str:
@@ -41,6 +55,7 @@ def markdown_summary(summary: Mapping[str, Any]) -> str:
     lines += ["", *markdown_table(rows, intervals=True)]
     if "compare" in summary:
         lines += ["", COMPARED]
+    lines += ["", "## Calibration", "", CALIBRATION, "", *_calibration(summary)]
     lines += ["", "## By tumour size", "", *_strata(summary["strata"])]
     lines += ["", "## All metrics", "", *_all_metrics(summary), "", *_detection(summary)]
     return "\n".join(lines) + "\n"
@@ -57,17 +72,29 @@ def latex_summary(summary: Mapping[str, Any]) -> str:
 def _rows(summary: Mapping[str, Any]) -> list[TableRow]:
     """Return a row for the method and, in a comparison, one for the other method and one for the difference."""
     difference = summary["compare"]["difference"] if "compare" in summary else {}
-    rows = [TableRow("evaluated", summary["metrics"], _worse(difference, sign=1))]
+    marks = mark_differences({"": difference}, (OURS, THEIRS))[""]
+    rows = [TableRow(summary["name"], summary["metrics"], _of(marks, OURS))]
     if difference:
-        rows.append(TableRow("compared with", summary["compare"]["metrics"], _worse(difference, sign=-1)))
+        rows.append(TableRow(summary["compare"]["name"], summary["compare"]["metrics"], _of(marks, THEIRS)))
         rows.append(TableRow("difference", difference, ranked=False))
-    return rows
+    return [*rows, constant_row(summary["metrics"])]
 
 
-def _worse(difference: Means, *, sign: int) -> dict[str, str]:
-    """Mark the metrics in which the method is significantly worse; `sign` -1 for the other one of the pair."""
-    marked = {name: value for name, value in difference.items() if value is not None and value["excludes_zero"]}
-    return {name: "†" for name, value in marked.items() if is_worse(name, value["mean"] * sign)}
+def _of(marks: Mapping[str, str], whose: str) -> dict[str, str]:
+    return {name: "†" for name, worse in marks.items() if worse == whose}
+
+
+def _calibration(summary: Mapping[str, Any]) -> list[str]:
+    """Return a table of the calibration errors with those of the constant map beside them."""
+    methods = [(summary["name"], summary["metrics"])]
+    if "compare" in summary:
+        methods.append((summary["compare"]["name"], summary["compare"]["metrics"]))
+    rows = []
+    for name in (key.removesuffix(CONSTANT) for key in summary["metrics"] if key.endswith(CONSTANT)):
+        values = [means[name] for _, means in methods] + [summary["metrics"][f"{name}{CONSTANT}"]]
+        title = SHOWN[name][0] if name in SHOWN else name
+        rows.append([f"{title} {arrow(name)}", *("–" if value is None else " ".join(_pair(value)) for value in values)])
+    return markdown_rows(["Metric", *(name for name, _ in methods), CONSTANT_ROW], rows)
 
 
 def _strata(strata: Mapping[str, Any]) -> list[str]:
@@ -82,7 +109,7 @@ def _all_metrics(summary: Mapping[str, Any]) -> list[str]:
     heads = ["Metric", "Mean", "95 % interval", "Cases"] + (["Difference", "95 % interval"] if difference else [])
     rows = []
     for name, value in summary["metrics"].items():
-        if value is None:
+        if value is None or name.endswith(CONSTANT):
             continue
         row = [f"{name} {arrow(name)}".strip(), *_pair(value), str(value["cases"])]
         if difference:
@@ -101,7 +128,8 @@ def _detection(summary: Mapping[str, Any]) -> list[str]:
     text = f"Detection calibration error (D-ECE) of all {found['candidates']} lesion candidates together: {mean} {ends}"
     if "compare" in summary and summary["compare"]["detection"]["d_ece"] is not None:
         other = summary["compare"]["detection"]
-        text += f"; compared method: {_pair(other['d_ece'])[0]} of {other['candidates']} candidates"
+        name = summary["compare"]["name"]
+        text += f"; {name}: {_pair(other['d_ece'])[0]} of {other['candidates']} candidates"
     return [f"{text}. The column `d_ece` has it case by case, where few candidates make it noisy."]
 
 

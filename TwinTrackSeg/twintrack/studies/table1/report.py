@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.studies.evaluate.summary import metric_means
-from twintrack.studies.table1.tables import latex_report, markdown_report
+from twintrack.studies.evaluate.summary import difference_means, metric_means
+from twintrack.studies.table1.tables import REFERENCE, latex_report, markdown_report
 from twintrack.system.csv_cells import harmless
 
 if TYPE_CHECKING:
@@ -24,14 +24,11 @@ __all__ = ["FILES", "REFERENCE", "UNCALIBRATED", "TestScores", "summarise", "wri
 FILES = ("metrics.csv", "table1.md", "table1.tex", "reliability.png", "calibrators", "summary.json")
 """All that an experiment writes beside the folder with its cases."""
 
-REFERENCE = "mhr"
-"""The row that the others are compared with."""
-
 UNCALIBRATED = "none"
 """The row without calibration; the others are named by their target."""
 
-DRAWN = {UNCALIBRATED: "score", REFERENCE: "calibrated to the MHR"}
-"""Rows in the reliability picture, as in the paper's figure 2, and their names there."""
+DRAWN = {UNCALIBRATED: "score", REFERENCE: "map"}
+"""Rows in the reliability picture, as in the paper's figure 2, and what kind of curve they are."""
 
 LEVELS = 10_001
 """Scores at which two maps are compared."""
@@ -85,11 +82,10 @@ def summarise(cases: Sequence[TestScores], *, resamples: int, seed: int) -> dict
     """
     columns = tuple(cases[0].rows[REFERENCE])
     values = {name: _values(cases, name) for name in cases[0].rows}
-    rows = {}
-    for name, found in values.items():
-        rows[name] = {"metrics": metric_means(columns, found, resamples, seed)}
-        if name != REFERENCE:
-            rows[name]["difference"] = metric_means(columns, found - values[REFERENCE], resamples, seed)
+    rows = {name: {"metrics": metric_means(columns, found, resamples, seed)} for name, found in values.items()}
+    gaps = {name: found - values[REFERENCE] for name, found in values.items() if name != REFERENCE}
+    for name, difference in difference_means(columns, gaps, resamples, seed).items():
+        rows[name]["difference"] = difference
     return {"reference": REFERENCE, "rows": rows}
 
 
@@ -143,8 +139,8 @@ def _write_metrics(path: Path, cases: Sequence[TestScores]) -> None:
 def _draw(path: Path, cases: Sequence[TestScores]) -> None:
     from twintrack.calibration import plot_reliability
 
-    curves = {shown: _curve([case.reliability[name] for case in cases]) for name, shown in DRAWN.items()}
-    plot_reliability(path, curves)
+    curves = {kind: _curve([case.reliability[name] for case in cases]) for name, kind in DRAWN.items()}
+    plot_reliability(path, curves, titles={"map": "calibrated to the MHR"})
 
 
 def _curve(parts: Sequence[Mapping[str, Sequence[float]]]) -> ReliabilityCurve:

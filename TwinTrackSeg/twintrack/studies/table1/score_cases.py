@@ -30,6 +30,9 @@ __all__ = ["ExperimentRun"]
 RELIABILITY_BINS = 50
 """Uniform bins of the reliability curve, as in the protocol."""
 
+METRICS = 2
+"""Counted up when a metric gets another definition or name, so that kept numbers are not mixed with new ones."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -82,7 +85,8 @@ class ExperimentRun:
         self, cases: Sequence[StudyCase], calibrators: Mapping[str, Calibrator], progress: Progress
     ) -> list[TestScores]:
         """Score the test cases and compute the metrics of every row."""
-        fitted = content_key(*(json.dumps(calibrator_to_json(calibrator)) for calibrator in calibrators.values()))
+        texts = (json.dumps(calibrator_to_json(calibrator)) for calibrator in calibrators.values())
+        fitted = content_key(METRICS, *texts)
         found = []
         for number, case in enumerate(cases):
             self._begin(number, cases, "testing on", progress)

@@ -9,11 +9,14 @@ from typing import Any
 
 from twintrack.studies.table_format import (
     HIGHER_IS_BETTER,
+    INTERVALS,
+    MARKED,
     SHOWN,
     TableRow,
     arrow,
-    is_worse,
+    constant_row,
     latex_table,
+    mark_differences,
     markdown_rows,
     markdown_table,
 )
@@ -28,12 +31,15 @@ ROW_NAMES = {
 }
 """The paper's name of every row, in its order."""
 
+REFERENCE = "mhr"
+"""The row that the others are compared with."""
+
 WORSE, BETTER = "†", "‡"
 
 LEGEND = (
-    f"Means over resamples of the test cases, 95 % percentile intervals in brackets. {WORSE} significantly worse, "
-    f"{BETTER} significantly better than the row MHR: the 95 % interval of the paired difference excludes 0. Best "
-    "displayed value in bold, worst in italics. CRPS in mm³, vascular distances in degrees."
+    f"Means over resamples of the test cases; in brackets {INTERVALS}. {WORSE} significantly worse, {BETTER} "
+    f"significantly better than the row MHR: {MARKED}. Best displayed value in bold, worst in italics. CRPS in mm³, "
+    "vascular distances in degrees."
 )
 PAPER_LEGEND = f"{WORSE} significantly worse than the row MHR, as the paper marks it (it marks nothing else)."
 HEAD = "Calibration target"
@@ -41,7 +47,9 @@ HEAD = "Calibration target"
 
 def result_rows(summary: Mapping[str, Any]) -> list[TableRow]:
     """Return the rows of the experiment in the paper's order, with marks."""
-    return [TableRow(ROW_NAMES[name], row["metrics"], _marks(row)) for name, row in summary["rows"].items()]
+    differences = {name: row.get("difference", {}) for name, row in summary["rows"].items()}
+    marks = mark_differences(differences, (WORSE, BETTER))
+    return [TableRow(ROW_NAMES[name], row["metrics"], marks[name]) for name, row in summary["rows"].items()]
 
 
 def paper_rows() -> tuple[list[TableRow], int]:
@@ -58,9 +66,10 @@ def paper_rows() -> tuple[list[TableRow], int]:
 def markdown_report(summary: Mapping[str, Any]) -> str:
     """Return ``table1.md`` for the content of ``summary.json``."""
     rows, (paper, cases) = result_rows(summary), paper_rows()
+    baseline = constant_row(summary["rows"][REFERENCE]["metrics"])
     lines = ["# Table 1", "", f"{_caption(summary)} {LEGEND}"]
     for intervals in (False, True):
-        lines += ["", *markdown_table(rows, intervals=intervals, head=HEAD)]
+        lines += ["", *markdown_table([*rows, baseline], intervals=intervals, head=HEAD)]
     lines += ["", "## How far the maps differ", "", *_maps(summary["maps"])]
     lines += ["", "## The paper's table", "", f"CURVAS-PDACVI test set, {cases} cases. {PAPER_LEGEND}"]
     for intervals in (False, True):
@@ -75,7 +84,8 @@ def latex_report(summary: Mapping[str, Any]) -> str:
     """Return ``table1.tex``: both tables for a LaTeX document with booktabs."""
     parts = [f"% {_caption(summary)}"]
     for intervals in (False, True):
-        parts += [*latex_table(result_rows(summary), intervals=intervals, head=HEAD), ""]
+        baseline = constant_row(summary["rows"][REFERENCE]["metrics"])
+        parts += [*latex_table([*result_rows(summary), baseline], intervals=intervals, head=HEAD), ""]
     return "\n".join(parts)
 
 
@@ -87,15 +97,6 @@ def _caption(summary: Mapping[str, Any]) -> str:
         f"{bundle['name']} {bundle['version']}, {summary['bins']} bins, single rater {summary['single_rater']}, "
         f"{summary['bootstrap']} resamples, seed {summary['seed']}."
     )
-
-
-def _marks(row: Mapping[str, Any]) -> dict[str, str]:
-    """Mark the metrics in which a row differs significantly from the reference; the reference has no difference."""
-    marks = {}
-    for name, value in row.get("difference", {}).items():
-        if value is not None and value["excludes_zero"]:
-            marks[name] = WORSE if is_worse(name, value["mean"]) else BETTER
-    return marks
 
 
 def _maps(maps: Mapping[str, Mapping[str, float]]) -> list[str]:
