@@ -372,16 +372,14 @@ def print_apart(splits: Sequence[Mapping[str, list[VesselReading]]], rows: Seque
         apart = [{m: [r for r in told if group[r.case, r.vessel] == name] for m, told in one.items()} for one in splits]
         parts = [statement_scores(one["calibrated"]) for one in apart]
         base = [statement_scores(one["base rate"]) for one in apart]
-        print(
-            f"{by} {name:12s} {np.mean([one['vessels'] for one in parts]):6.0f} vessels"
-            + "".join(
-                f"  {kind}: bias {np.mean([_number(one[kind]['bias']) for one in parts]):+.3f}, Brier "
-                f"{np.mean([one[kind]['brier'] for one in parts]):.4f} ({np.mean([one[kind]['brier'] for one in base]):.4f})"
-                for kind in ("contact", "encased")
-            )
-            + f"  CRPS {np.mean([one['crps'] for one in parts]):.4f}  within 10-90 "
-            f"{np.nanmean([_number(one['within_10_90']) for one in parts]):.2f}"
-        )
+        cells = [f"{by} {name:12s} {np.mean([one['vessels'] for one in parts]):6.0f} vessels"]
+        for kind in ("contact", "encased"):
+            bias = np.nanmean([_number(one[kind]["bias"]) for one in parts])
+            brier, trivial = (np.mean([one[kind]["brier"] for one in some]) for some in (parts, base))
+            cells.append(f"{kind}: bias {bias:+.3f}, Brier {brier:.4f} ({trivial:.4f})")
+        cells.append(f"CRPS {np.mean([one['crps'] for one in parts]):.4f}")
+        cells.append(f"within 10-90 {np.nanmean([_number(one['within_10_90']) for one in parts]):.2f}")
+        print("  ".join(cells))
 
 
 def _group(row: Row, by: str) -> str:

@@ -53,9 +53,7 @@ def main() -> None:
     (TARGET / "bundle.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     for name, (loss, error) in statements.compared.items():
         print(f"{name:16s} {loss:.4f} ± {error:.4f}{'  <- taken' if name == statements.fitted.family.name else ''}")
-    print(
-        f"{statements.cases} cases, {statements.informative} with a vessel near tumour; {statements.warnings or 'no warning'}"
-    )
+    print(f"{statements.cases} cases, {statements.informative} with a vessel near tumour; {statements.warnings}")
     print("further statements:", ", ".join(sorted(statements.fitted.others)))
 
 

@@ -12,7 +12,7 @@ import pytest
 from analytic.statement_cases import KEY, draw_table
 from twintrack.calibration.statements import StatementKey, fit_statements
 from twintrack.calibration.statements.families import AngleLogistic
-from twintrack.calibration.statements.statements import Fitted, LevelMap
+from twintrack.calibration.statements.statements import LevelMap
 from twintrack.invasion import measure_invasion, score_levels, with_statements
 from twintrack.invasion.rater_categories import Category
 from twintrack.invasion.result_statements import result_statements
@@ -118,7 +118,7 @@ def test_patterns_agree_with_the_vessels(case: Any, statements: Any, rules: str,
 
 def test_the_whole_tumour_is_told_of_networks_that_are_known(case: Any, statements: Any) -> None:
     others = {ANY_TUMOUR: LevelMap((0.0, 2.0)), VOLUME: LevelMap((0.0, 2.0)), LESION: LevelMap((1.0, 1.0))}
-    known = replace(statements, fitted=Fitted(statements.fitted.family, statements.fitted.far, others))
+    known = replace(statements, fitted=replace(statements.fitted, others=others))
     found = result_statements(case.probability, KEY.networks_sha256, known)
     assert found.source == "calibrated"
     assert found.any_tumour == pytest.approx(float(known.other(ANY_TUMOUR, 0.4)), abs=0.02)

@@ -78,10 +78,10 @@ def statement_scores(readings: Sequence[VesselReading], *, seed: int = 0) -> dic
         ``contact`` and ``encased``: mean shown, mean of the raters, ``bias``, ``brier``, ``calibration_error`` over the
         vessels with more than `SHOWN`, ``missed`` (mean of the raters over the others), ``bins``; ``crps``, the
         integrated square difference of the fractions over all angles, and ``crps_one_rater``, which adds the raters'
-        own spread, over 360 degrees; ``angle_bias_deg``, ``within_10_90`` (share of raters between the shown 10th and 90th
-        percentile, randomised), ``named`` (share of vessels that are called encased where at least 80 %, at least 60 %
-        and at most 20 % of the raters see it); and ``base_rate``: Brier scores and CRPS of the fraction of the other
-        cases' raters for the vessel's name, which knows nothing of the case.
+        own spread, over 360 degrees; ``angle_bias_deg``; ``within_10_90`` (share of raters between the shown 10th and
+        90th percentile, randomised); ``named`` (share of vessels that are called encased where at least 80 %, at least
+        60 % and at most 20 % of the raters see it); and ``base_rate``: Brier scores and CRPS of the fraction of the
+        other cases' raters for the vessel's name, which knows nothing of the case.
     """
     if not readings:
         return {"vessels": 0, "cases": 0}

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from twintrack.calibration.statements.families import FAMILIES, Family, NumberFamily, VesselRows
 from twintrack.calibration.statements.monotone import FEWEST_IN_BLOCK, logistic, logit
-from twintrack.calibration.statements.statements import FAR_CLASSES, Fitted, LevelMap, Statements
+from twintrack.calibration.statements.statements import FAR_CLASSES, Fitted, LevelMap, Statements, scattered
 from twintrack.calibration.statements.table import StatementTable
 from twintrack.labels import JOINT_VEIN
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
@@ -32,6 +32,12 @@ FEWEST_FOR_TABLES = 25
 
 INFORMATIVE_LEVEL = 0.05
 """A case is informative if some vessel's level of contact is above this."""
+
+SCATTERS_DEG = (0.0, 10.0, 20.0, 30.0, 40.0)
+"""Scatters of raters' angles that are compared."""
+
+LEAST_CHANCE = 1e-3
+"""Chance that is granted an angle which the fractions rule out, so that one rater does not decide."""
 
 FOLDS = 10
 RESAMPLES = 100
@@ -121,7 +127,9 @@ def fit_statements(
     compared = compare_families(table, prior=prior, families=families, cancel=cancel)
     family = _chosen(compared)
     far = FAR_PRIOR if prior is None else prior.fitted.far
-    fitted = _fit(cases, family, far, np.ones(cases.count))
+    plain = _as_arrays(table)
+    scatter_deg = _scatter_deg(plain, _held_out(plain, cases, family, FOLDS, cancel))
+    fitted = _fit(cases, family, scatter_deg, far, np.ones(cases.count))
     drawn: list[Fitted] = []
     random = np.random.default_rng(seed)
     for number in range(resamples):
@@ -129,7 +137,7 @@ def fit_statements(
             cancel.check()
         progress(number / resamples, "resampling the calibration cases of the statements")
         weight = random.multinomial(cases.count, np.full(cases.count, 1 / cases.count)).astype(float)
-        drawn.append(_fit(cases, family, far, weight))
+        drawn.append(_fit(cases, family, scatter_deg, far, weight))
     most = max(vessel.raters for case in table.cases.values() for vessel in case.vessels.values())
     return Statements(
         key=table.key,
@@ -158,20 +166,13 @@ def compare_families(
     The loss is the CRPS of the angle over 360 degrees plus the Brier scores at 0 and 180 degrees, a mean over cases.
     """
     cases = _as_arrays(table)
-    shrunk = _shrunk(cases, prior)
     if _informative(table) < FEWEST_FOR_TABLES and len(families) > 1:
         families = [family for family in families if issubclass(family, NumberFamily)]
-    fold = np.random.default_rng(0).permutation(cases.count) % min(folds, cases.count)
     losses: dict[str, Reals] = {}
     for family in families:
         total = np.zeros(cases.count)
-        for number in np.unique(fold):
-            if cancel is not None:
-                cancel.check()
-            held = np.isin(cases.rows.case, np.flatnonzero(fold == number))
-            fit = family.fit(shrunk.rows.some(~held))
-            left = cases.rows.some(held)
-            np.add.at(total, left.case, left.losses(fit.fractions(left.levels)))
+        held = _held_out(cases, _shrunk(cases, prior), family, folds, cancel)
+        np.add.at(total, cases.rows.case, cases.rows.losses(held))
         losses[family.name] = total
     best = min(losses, key=lambda name: float(losses[name].mean()))
     kinds = {family.name: family for family in families}
@@ -183,6 +184,39 @@ def compare_families(
         )
         for name, loss in losses.items()
     }
+
+
+def _held_out(cases: _Cases, shrunk: _Cases, family: type[Family], folds: int, cancel: CancelToken | None) -> Reals:
+    """Return the fractions (n, angle) that a family says of each vessel when its case takes no part in the fit."""
+    fold = np.random.default_rng(0).permutation(cases.count) % min(folds, cases.count)
+    told = np.zeros_like(cases.rows.fractions)
+    for number in np.unique(fold):
+        if cancel is not None:
+            cancel.check()
+        held = np.isin(cases.rows.case, np.flatnonzero(fold == number))
+        told[held] = family.fit(shrunk.rows.some(~held)).fractions(cases.rows.levels[held])
+    return told
+
+
+def _scatter_deg(cases: _Cases, told: Reals) -> float:
+    """Return the smallest scatter whose logarithmic score of the raters' angles is within one error of the best.
+
+    Brier scores hardly see how sharp the fractions fall with the angle; the score of where angles lie does.
+    """
+    scores = []
+    whole = np.pad(cases.rows.fractions, ((0, 0), (1, 1)), constant_values=((0, 0), (1, 0)))
+    for scatter in SCATTERS_DEG:
+        over = np.pad(scattered(told, scatter), ((0, 0), (1, 1)), constant_values=((0, 0), (1, 0)))
+        chance = np.maximum(-np.diff(over, axis=1), LEAST_CHANCE)
+        each = (-np.diff(whole, axis=1) * np.log(chance)).sum(axis=1)
+        scores.append(np.bincount(cases.rows.case, cases.rows.weight * each, minlength=cases.count))
+    best = max(scores, key=lambda score: float(score.mean()))
+    errors = [float((score - best).std(ddof=1) / np.sqrt(cases.count)) for score in scores]
+    return next(
+        scatter
+        for scatter, score, error in zip(SCATTERS_DEG, scores, errors, strict=True)
+        if float(score.mean()) >= float(best.mean()) - error
+    )
 
 
 def _chosen(compared: Mapping[str, tuple[float, float, type[Family]]]) -> type[Family]:
@@ -205,7 +239,7 @@ def _shrunk(cases: _Cases, prior: Statements | None) -> _Cases:
     return replace(cases, rows=cases.rows.shrunk(said, share), others=others)
 
 
-def _fit(cases: _Cases, family: type[Family], far: Sequence[float], weight: Reals) -> Fitted:
+def _fit(cases: _Cases, family: type[Family], scatter_deg: float, far: Sequence[float], weight: Reals) -> Fitted:
     """Fit all maps, with a weight for each case."""
     rows = cases.rows.weighted(cases.rows.weight * weight[cases.rows.case])
     maps = {
@@ -214,6 +248,7 @@ def _fit(cases: _Cases, family: type[Family], far: Sequence[float], weight: Real
     }
     return Fitted(
         family.fit(rows),
+        scatter_deg,
         _far(cases, far, weight),
         {kind: found for kind, found in maps.items() if found is not None},
     )

@@ -56,6 +56,9 @@ class Fitted:
     ----------
     family : Family
         The map for vessels with contact at some level.
+    scatter_deg : float
+        How far, as a standard deviation, raters' angles scatter about where the level of their fraction lies: a curve
+        of levels can fall within a few degrees, and raters' angles do not.
     far : tuple of float
         Fraction of raters who see contact where the score shows none, for each of the `FAR_CLASSES`.
     others : mapping of str to LevelMap
@@ -63,18 +66,30 @@ class Fitted:
     """
 
     family: Family
+    scatter_deg: float
     far: tuple[float, ...]
     others: Mapping[str, LevelMap]
 
     def fractions(self, levels: Reals, far: NDArray[np.integer]) -> Reals:
         """Return the fraction of raters over each of `ANGLES_DEG`: (n, angle) for levels (n, angle), classes (n,)."""
-        found = self.family.fractions(levels)
+        found = scattered(self.family.fractions(levels), self.scatter_deg)
         nothing = levels[:, 0] <= 0
         if nothing.any():
             chance = np.asarray(self.far)[far[nothing]]
             # Those who see contact where the score shows none see little of it.
             found[nothing] = chance[:, None] * np.maximum(1 - _ANGLE / 90.0, 0.0)
         return found
+
+
+def scattered(fractions: Reals, scatter_deg: float) -> Reals:
+    """Return fractions (n, angle) for angles that scatter by `scatter_deg`; who sees no contact at all stays so."""
+    if scatter_deg <= 0:
+        return fractions
+    from scipy.ndimage import gaussian_filter1d
+
+    found = fractions.copy()
+    found[:, 1:] = gaussian_filter1d(fractions[:, 1:], scatter_deg / _STEP_DEG, axis=1, mode="nearest")
+    return np.asarray(np.minimum.accumulate(found, axis=1))
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,7 @@ def _statements(stored: Mapping[str, Any]) -> Statements:
 def _fitted_to_json(fitted: Fitted) -> dict[str, Any]:
     return {
         **fitted.family.to_json(),
+        "scatter_deg": fitted.scatter_deg,
         "far": list(fitted.far),
         "others": {kind: list(one.numbers) for kind, one in fitted.others.items()},
     }
@@ -96,7 +97,7 @@ def _fitted(stored: object, name: str) -> Fitted:
     maps = {_name(kind): LevelMap(_pair(numbers, "others", 100.0)) for kind, numbers in others.items()}
     if any(one.numbers[1] <= 0 for one in maps.values()):
         raise InputError('"others" must rise with the level')
-    return Fitted(kinds[name].from_json(stored), far, maps)
+    return Fitted(kinds[name].from_json(stored), _number(stored, "scatter_deg", 0.0, 90.0), far, maps)
 
 
 def _object(stored: Mapping[str, Any], name: str) -> dict[str, Any]:
