@@ -217,7 +217,10 @@ def segment(
         expected_volume_ml=_expected_volume_ml(calibrator, found.score[roi.mask], turned),
         engine=found.engine,
         suitability=suitability.to_json(),
-        warnings=suitability.warnings + _warnings(bundle, calibrator, settings) + _unknown(volumes, calibrator) + notes,
+        warnings=suitability.warnings
+        + _warnings(bundle, calibrator, settings)
+        + _unknown(volumes, calibrator, statements)
+        + notes,
         seconds=dict(stages.seconds),
     )
 
@@ -399,8 +402,10 @@ def _box_on(ct: Volume, turned: Volume, roi: Roi) -> tuple[tuple[int, int, int],
     return (a0, b0, c0), (a1, b1, c1)
 
 
-def _unknown(volumes: VolumeReadout, calibrator: Calibrator | None) -> tuple[str, ...]:
-    """Say why percentiles of the volume are not known."""
+def _unknown(volumes: VolumeReadout, calibrator: Calibrator | None, statements: ResultStatements) -> tuple[str, ...]:
+    """Say why percentiles of the volume are not known; nothing where they are told by a calibrated statement."""
+    if statements.p10_ml is not None and statements.p90_ml is not None:
+        return ()
     missing = {"10th": ("0.9", volumes.p10), "90th": ("0.1", volumes.p90)}
     return tuple(
         f"The {name} percentile of the volume is not known: it takes the map at {level}, which fewer than two bins of "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,6 +41,9 @@ CaseOption = Annotated[
         show_default="first digits of the CT's hash",
     ),
 ]
+LEAST_TOLD = 0.03
+"""Vessels of which fewer readers are expected to see contact are not printed."""
+
 RulesOption = Annotated[str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")]
 
 
@@ -207,9 +211,26 @@ def _summarise(folder: Path) -> None:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for warning in result["warnings"]:
         say_error(f"warning: {warning}")
-    volume = result["volume_ml"]
-    say(f"tumour at {result['threshold']:g} of readers: {volume['at_threshold']:.1f} mL")
-    low, high = (f"{volume[name]:.1f}" if volume[name] is not None else "not known" for name in ("p10", "p90"))
-    say(f"expected over readers: {volume['expected']:.1f} mL (10 to 90 %: {low} to {high} mL)")
+    from twintrack.results.report.wording import readers_volume
+
+    volume, readers = result["volume_ml"], readers_volume(result)
+    say(f"this outline, at {result['threshold']:g}: {volume['at_threshold']:.1f} mL")
+    say(f"readers: mean {volume['expected']:.1f} mL, 8 of 10 between {readers.p10_p90} ({readers.source})")
     say(f"lesions: {len(result['lesions'])}")
+    invasion = folder / "invasion.json"
+    if invasion.is_file():
+        _say_vessels(json.loads(invasion.read_text(encoding="utf-8")))
     say(f"report: {folder / 'report.html'}")
+
+
+def _say_vessels(invasion: Mapping[str, object]) -> None:
+    """Print what readers are expected to say of each vessel that the tumour may touch."""
+    from twintrack.results.report.vessel_rows import vessel_rows
+    from twintrack.results.report.wording import statement_source
+
+    say(f"what readers are expected to say of the vessels: {statement_source(invasion)}")
+    vessels = invasion["vessels"]
+    assert isinstance(vessels, Mapping)
+    for row in vessel_rows(invasion, None):
+        if (vessels[row.name].get("p_contact") or 0.0) > LEAST_TOLD:
+            say(f"  {row.name}: contact {row.contact}, more than 180° {row.encased}; median {row.median_angle}")

@@ -70,6 +70,7 @@ def segment_file(
     *,
     store: NetworkStore | None = None,
     turn: AbstractContextManager[object] | None = None,
+    known: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     private: bool = False,
     progress: Progress = no_progress,
@@ -92,6 +93,8 @@ def segment_file(
     turn : context manager, optional
         Entered for the time in which the networks run: a lock lets runs that share a `store` take turns, so that one
         reads or writes while the networks work for another.
+    known : mapping, optional
+        What else ``result.json`` shall say, for instance what a phantom's own raters drew.
     overwrite : bool
         Whether other files at the places of the result's are replaced; never the run's own inputs.
     private : bool
@@ -130,7 +133,7 @@ def segment_file(
         with turn or nullcontext():
             found = segment(ct.volume, opened, settings, store=store, cancel=cancel, stages=stages)
         cancel.check()
-        result = describe(ct, found, opened, settings)
+        result = describe(ct, found, opened, settings) | dict(known or {})
         place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
         with nullcontext(Path(out)) if private else place as folder:
             with stages.stage("write") as report:

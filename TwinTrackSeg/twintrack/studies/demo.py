@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from importlib import resources
 from pathlib import Path
 
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 
-__all__ = ["DEMO_SEED", "run_demo"]
+__all__ = ["DEMO_RATERS", "DEMO_SEED", "run_demo"]
 
 SERIES = "ct"
 """Folder of the phantom CT."""
 
 DEMO_SEED = 40003
 """A phantom that the demo networks have never seen (training, calibration and test use other seeds)."""
+
+DEMO_RATERS = 12
+"""How many of its raters were asked; what they said ships with the package, as ``data/demo_readers.json``."""
 
 
 def run_demo(
@@ -47,6 +52,14 @@ def run_demo(
     with atomic_folder(out, command="demo", last=SERIES, overwrite=overwrite) as folder:
         write_ct_series(ct, folder / SERIES, description="Synthetic phantom CT")
     share = part(progress, 0.1, 1.0)
+    said = resources.files("twintrack").joinpath("data").joinpath("demo_readers.json").read_text(encoding="utf-8")
     return segment_file(
-        out / SERIES, demo_bundle_path(), out, settings, overwrite=overwrite, progress=share, cancel=cancel
+        out / SERIES,
+        demo_bundle_path(),
+        out,
+        settings,
+        known={"own_readers": json.loads(said)},
+        overwrite=overwrite,
+        progress=share,
+        cancel=cancel,
     )

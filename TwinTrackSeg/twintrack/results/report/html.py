@@ -22,8 +22,10 @@ from twintrack.results.report.wording import (
     lesion_table,
     number,
     outline_text,
+    percent,
     plain_text,
     readers_volume,
+    share,
     statement_source,
     with_unit,
 )
@@ -153,6 +155,7 @@ def _content(
         "source": statement_source(invasion),
         "from_map": not is_calibrated(invasion),
         "interval_level": _interval_level(invasion),
+        "own_readers": _own_readers(result, invasion),
         "contact_pattern": contact_pattern(invasion if isinstance(invasion, Mapping) else {}),
         "calibrated": result.get("calibrator", True) is not None,
         "warnings": [plain_text(line) for line in warnings] if isinstance(warnings, list) else [],
@@ -160,6 +163,21 @@ def _content(
         "provenance": _provenance(result, bundle),
         "seconds": _seconds(result),
     }
+
+
+def _own_readers(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a phantom's own raters said beside what is said of readers; None for a patient, who has none."""
+    said, vessels = _part(result, "own_readers"), _part(invasion or {}, "vessels")
+    rows = []
+    for name, drawn in _part(said, "vessels").items():
+        vessel = vessels.get(name)
+        if not isinstance(drawn, Mapping) or not isinstance(vessel, Mapping) or number(vessel.get("p_contact")) is None:
+            continue
+        pairs = [(vessel.get("p_contact"), drawn.get("contact")), (vessel.get("p_encased"), drawn.get("encased"))]
+        texts = [f"{percent(told)} / {share(own)}" for told, own in pairs]
+        degrees = [with_unit(value, "°", 0) for value in (vessel.get("angle_median_deg"), drawn.get("median_deg"))]
+        rows.append((plain_text(vessel.get("title") or name), *texts, " / ".join(degrees)))
+    return {"raters": plain_text(said.get("raters")), "rows": rows} if rows else None
 
 
 def _outline(result: Mapping[str, Any]) -> str:

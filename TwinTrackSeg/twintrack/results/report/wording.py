@@ -191,7 +191,9 @@ def angle_category(angle_deg: object) -> str | None:
 def further_readers(vessel: Mapping[str, object]) -> str:
     """Say between which angles most further raters of this kind lie."""
     low, high = (number(vessel.get(name)) for name in ("angle_p10_deg", "angle_p90_deg"))
-    return MISSING if low is None or high is None else f"{low:.0f}–{high:.0f}°"
+    if low is None or high is None:
+        return MISSING
+    return f"{low:.0f}°" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f}–{high:.0f}°"
 
 
 def member_range(found: object) -> str:
