@@ -179,6 +179,7 @@ def segment(
         )
         score = found.score_volume(turned.geometry)
         levels: dict[str, ScoreLevels | None] = {}
+        said = None if calibrator is None else calibrator.statements
         if invasion is not None and vessels is not None:
             given = None if given_vessels is None else vessels
             members = _members(found, calibrator, turned, given, part(report, 0.4, 0.9))
@@ -187,7 +188,7 @@ def segment(
             contact_mm = invasion.contact_mm
             levels = score_levels(score, vessels, names, contact_mm=contact_mm, searched=searched, cancel=cancel)
             key = StatementKey(bundle.networks_sha256, "predicted" if given is None else "given", contact_mm)
-            invasion = with_statements(invasion, levels, None if calibrator is None else calibrator.statements, key)
+            invasion = with_statements(invasion, levels, said, key, float(found.score.max(initial=0.0)))
         map_on_grid = probability.restored_to(ct.geometry)
         whole = None if predicted[0] is None else predicted[0].restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, (whole, predicted[1]), ct, settings)
@@ -195,7 +196,6 @@ def segment(
     cancel.check()
     start, stop = _box_on(ct, turned, roi)
     score_on_grid = score.restored_to(ct.geometry)
-    said = None if calibrator is None else calibrator.statements
     statements = result_statements(score_on_grid, bundle.networks_sha256, said)
     reached = None if calibrator is None else calibrator.reached
     volumes = read_volumes(map_on_grid, settings.threshold, reached=reached)

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from twintrack.calibration.statements import ANGLES_DEG
+from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, VOLUME
 from twintrack.invasion import score_levels
-from twintrack.invasion.statement_case import ANY_TUMOUR, LESION, VOLUME, statement_case
+from twintrack.invasion.statement_case import statement_case
 from twintrack.invasion.statements import pattern_kind
 from twintrack.volume import Volume
 

@@ -201,7 +201,7 @@ def pattern_of(walls: Mapping[str, VesselWall | None], rules: str, threshold: fl
 
 def calibrated_pattern(
     found: ContactPattern,
-    own: Mapping[str, float | None],
+    own: Mapping[str, float],
     fractions: Mapping[str, Callable[[float], float]],
 ) -> ContactPattern:
     """Put calibrated fractions of raters in the place of the map's levels.
@@ -210,7 +210,7 @@ def calibrated_pattern(
     ----------
     found : ContactPattern
         Read from the map.
-    own : mapping of str to float or None
+    own : mapping of str to float
         Calibrated fraction of raters who see each pattern or a worse one, where such a statement was fitted.
     fractions : mapping of str to callable
         By vessel: gives the fraction of raters whose contact angle exceeds an angle in degrees.
@@ -232,7 +232,7 @@ def calibrated_pattern(
             for vessel in part["of"]
             for fraction in read.get(vessel, [])
         ]
-        worse = max([worse, own.get(rule["pattern"]) or 0.0, *parts]) if rule["any_of"] else 1.0
+        worse = max([worse, own.get(rule["pattern"], 0.0), *parts]) if rule["any_of"] else 1.0
         reached[rule["pattern"]] = worse
     return replace(
         found,

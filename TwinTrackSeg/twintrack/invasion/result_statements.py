@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from twintrack.calibration.statements import Statements
+from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, VOLUME
 from twintrack.imaging.lesions import Lesion
 from twintrack.invasion.result import CALIBRATED, MAP, NOT_CALIBRATED
-from twintrack.invasion.statement_case import ANY_TUMOUR, LESION, VOLUME, VOLUME_LEVELS
+from twintrack.invasion.statement_case import VOLUME_LEVELS
 from twintrack.invasion.statements import NO_STATEMENTS
 from twintrack.volume import Volume
 

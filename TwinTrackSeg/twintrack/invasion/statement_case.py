@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from twintrack.calibration.statements import ANGLES_DEG, CaseStatements, LevelCount, VesselCounts
+from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, VOLUME
 from twintrack.imaging.lesions import SMALLEST_LESION_ML
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.resectability import pattern_levels, pattern_of, rule_names
@@ -17,10 +18,7 @@ from twintrack.invasion.statements import pattern_kind
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Volume
 
-__all__ = ["ANY_TUMOUR", "LESION", "VOLUME", "statement_case"]
-
-ANY_TUMOUR, VOLUME, LESION = "any_tumour", "volume", "lesion"
-"""Kinds of statement: that there is tumour, that it has more than a volume, that a part of it is tumour."""
+__all__ = ["VOLUME_LEVELS", "statement_case"]
 
 VOLUME_LEVELS = tuple(np.round(1 / (1 + np.exp(-np.linspace(-4.5, 4.5, 37))), 5).tolist())
 """Levels of the score at which volumes are compared with the raters'."""

@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from twintrack.calibration.statements import ANGLES_DEG, StatementKey, Statements, VesselStatement
+from twintrack.calibration.statements.table import ANY_TUMOUR
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, Category
 from twintrack.invasion.resectability import calibrated_pattern, pattern_levels
 from twintrack.invasion.result import CALIBRATED, NOT_CALIBRATED, InvasionResult, VesselInvasion
@@ -42,6 +43,7 @@ def with_statements(
     levels: Mapping[str, ScoreLevels | None],
     statements: Statements | None,
     key: StatementKey,
+    peak: float,
 ) -> InvasionResult:
     """Put the levels of the score, and the calibrated statements where they hold, into a measurement.
 
@@ -55,6 +57,8 @@ def with_statements(
         Of the calibrator.
     key : StatementKey
         What the levels were measured on; statements for anything else are not used.
+    peak : float
+        Largest score: no more raters can see contact than mark any tumour.
 
     Returns
     -------
@@ -66,8 +70,10 @@ def with_statements(
     found = replace(found, vessels=vessels, networks_sha256=key.networks_sha256, vessel_source=key.vessel_source)
     if reason is not None or statements is None:
         return read_from_map(found, reason or NO_STATEMENTS)
+    any_tumour = _one(statements.other(ANY_TUMOUR, peak))
+    most = 1.0 if any_tumour is None else any_tumour
     said = {
-        name: statements.vessel(level.over, level.far)
+        name: statements.vessel(level.over, level.far, most)
         for name, level in levels.items()
         if level is not None and _is_measured(vessels.get(name))
     }
@@ -75,8 +81,9 @@ def with_statements(
     walls = {name: level.wall for name, level in levels.items() if level is not None and name in said}
     rules = found.resectability.rules
     own = {
-        pattern: _one(statements.other(pattern_kind(rules, pattern), level))
+        pattern: min(fraction, most)
         for pattern, level in pattern_levels(walls, rules).items()
+        if (fraction := _one(statements.other(pattern_kind(rules, pattern), level))) is not None
     }
     fractions: dict[str, Callable[[float], float]] = {
         name: partial(_fraction_over, statement) for name, statement in said.items()

@@ -178,7 +178,7 @@ def measure_volume(
         cancel=cancel,
     )
     levels = score_levels(score, vessels, names, contact_mm=contact_mm, searched=searched, cancel=cancel)
-    return with_statements(found, levels, calibrator.statements, key)
+    return with_statements(found, levels, calibrator.statements, key, float(score.array.max()))
 
 
 def measure_files(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from twintrack.calibration.statements.families import FAMILIES, Family, NumberFamily, VesselRows
 from twintrack.calibration.statements.monotone import FEWEST_IN_BLOCK, logistic, logit
 from twintrack.calibration.statements.statements import FAR_CLASSES, Fitted, LevelMap, Statements, scattered
-from twintrack.calibration.statements.table import StatementTable
+from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, StatementTable
 from twintrack.labels import JOINT_VEIN
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 
@@ -31,7 +31,7 @@ FEWEST_FOR_TABLES = 25
 """Below this number the families of a few numbers are the only ones."""
 
 INFORMATIVE_LEVEL = 0.05
-"""A case is informative if some vessel's level of contact is above this."""
+"""A case with tumour is informative if some vessel's level of contact is above this."""
 
 SCATTERS_DEG = (0.0, 10.0, 20.0, 30.0, 40.0)
 """Scatters of raters' angles that are compared."""
@@ -286,12 +286,16 @@ def _level_map(level: Reals, fraction: Reals, weight: Reals, case: NDArray[np.in
 
 
 def _as_arrays(table: StatementTable) -> _Cases:
-    """Return a table as arrays; portal vein and SMV together are left out, as each of them is there already."""
+    """Return a table as arrays.
+
+    Portal vein and SMV together are left out, as each of them is there already. So are the vessels, patterns and
+    volumes of cases without tumour: what is said of those is capped by the statement that there is any tumour.
+    """
     levels, fractions, place, weight = [], [], [], []
     far: list[tuple[int, int, float]] = []
     others: dict[str, list[tuple[int, float, float, float]]] = {}
     for number, case in enumerate(table.cases.values()):
-        vessels = [vessel for name, vessel in case.vessels.items() if name != JOINT_VEIN]
+        vessels = [vessel for name, vessel in case.vessels.items() if name != JOINT_VEIN and case.has_tumour]
         for vessel in vessels:
             counts = np.asarray(vessel.counts) / vessel.raters
             if vessel.levels[0] > 0:
@@ -302,6 +306,8 @@ def _as_arrays(table: StatementTable) -> _Cases:
             else:
                 far.append((number, vessel.far, float(counts[0])))
         for kind, entries in case.others.items():
+            if not case.has_tumour and kind not in (ANY_TUMOUR, LESION):
+                continue
             entered = others.setdefault(kind, [])
             entered += [(number, one.level, one.count / one.raters, 1 / len(entries)) for one in entries]
     rows = VesselRows(
@@ -325,7 +331,8 @@ def _far_columns(far: list[tuple[int, int, float]]) -> tuple[NDArray[np.int64], 
 
 def _informative(table: StatementTable) -> int:
     return sum(
-        any(vessel.levels[0] > INFORMATIVE_LEVEL for vessel in case.vessels.values()) for case in table.cases.values()
+        case.has_tumour and any(vessel.levels[0] > INFORMATIVE_LEVEL for vessel in case.vessels.values())
+        for case in table.cases.values()
     )
 
 

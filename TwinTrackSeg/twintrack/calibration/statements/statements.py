@@ -172,7 +172,7 @@ class Statements:
         """The smallest fraction that is told: so few cases do not show that no rater, or every one, says so."""
         return 0.5 / (self.informative + 1)
 
-    def vessel(self, levels: tuple[float, ...], far: int) -> VesselStatement:
+    def vessel(self, levels: tuple[float, ...], far: int, most: float = 1.0) -> VesselStatement:
         """Return the statement of one vessel.
 
         Parameters
@@ -181,11 +181,15 @@ class Statements:
             Level of the score at which each of `ANGLES_DEG` is exceeded.
         far : int
             See `twintrack.calibration.statements.table.VesselCounts`.
+        most : float
+            Fraction of raters who mark any tumour: no more can see contact.
         """
         beyond = levels[0] > self.highest + LEVEL_MARGIN
         table = np.minimum(np.asarray(levels), self.highest)[None] if beyond else np.asarray(levels)[None]
-        middle = self._bounded(self.fitted.fractions(table, np.array([far])))[0]
-        drawn = [self._bounded(fit.fractions(table, np.array([far])))[0] for fit in self.resampled]
+        middle, *drawn = (
+            self._bounded(np.minimum(fit.fractions(table, np.array([far])), most))[0]
+            for fit in (self.fitted, *self.resampled)
+        )
         encased = ANGLES_DEG.index(180)
         return VesselStatement(
             fraction_over=tuple(middle.tolist()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twintrack.errors import InputError
@@ -13,6 +13,7 @@ from twintrack.io.volumes import read_volume
 from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import read_vessels
 from twintrack.raters import same_voxels
+from twintrack.studies.evaluate.vessel_statements import VesselEvaluation, evaluate_vessels
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class MetricsRow:
     raters: tuple[str, ...]
     alike: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    vessels: VesselEvaluation = field(default_factory=VesselEvaluation)
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,19 @@ def score_rows(
         metrics = found.row(tuple(VESSEL_VALUES))
         alike = same_voxels({rater: mask.array for rater, mask in masks.items()})
         notes = (*case.notes, *(f"{row.case}: {note}" for note in found.notes if not untouched))
-        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, tuple(masks), alike, notes))
+        vessels = _vessels(row, case)
+        scored.append(MetricsRow(row.case, metrics, found.candidates, untouched, tuple(masks), alike, notes, vessels))
     return scored, DrawnSketches(sketches)
+
+
+def _vessels(row: ManifestRow, case: _ReadRow) -> VesselEvaluation:
+    """Measure the readers' contact with the reference vessels, where the case has some."""
+    if "vessels" not in case.volumes:
+        return VesselEvaluation()
+    with located(row, "vessels"):
+        return evaluate_vessels(
+            row.case, row.files["probability"], case.masks, case.volumes["vessels"], case.vessel_names
+        )
 
 
 def _read(row: ManifestRow, drawn: Sequence[str], vessel_names: Mapping[str, int | str] | None) -> _ReadRow:

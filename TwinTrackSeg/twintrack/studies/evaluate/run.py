@@ -23,6 +23,7 @@ from twintrack.raters import same_voxels_warning
 from twintrack.studies.evaluate.cases import DrawnSketches, MetricsRow, score_rows
 from twintrack.studies.evaluate.summary import CohortScores, summarise_cohort
 from twintrack.studies.evaluate.tables import latex_summary, markdown_summary
+from twintrack.studies.evaluate.vessel_statements import VesselEvaluation
 from twintrack.studies.map_cases import MapCases, one_by_one
 from twintrack.studies.table_format import METHOD_NAMES
 from twintrack.system.atomic import atomic_folder, check_output_folder
@@ -166,6 +167,7 @@ def score_cohort(
         found.by_column,
         tuple(_warnings(table, rows.raters)),
         rows.assumed,
+        tuple(table.vessels),
     )
 
 
@@ -186,6 +188,7 @@ class _Table:
     read_by: Counter[str] = field(default_factory=Counter)
     alike: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    vessels: list[VesselEvaluation] = field(default_factory=list)
 
     def add(self, scored: Sequence[MetricsRow]) -> None:
         """Take the next cases."""
@@ -205,6 +208,7 @@ class _Table:
                 self.single_rater.append(one.case)
             self.read_by.update(one.raters)
             self.notes += one.notes
+            self.vessels.append(one.vessels)
             for pair in one.alike:
                 self.alike.setdefault(pair, []).append(one.case)
 

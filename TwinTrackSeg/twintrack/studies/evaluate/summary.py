@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack import __version__
+from twintrack.studies.evaluate.vessel_statements import VesselEvaluation, summarise_vessels
 from twintrack.studies.table_format import METHOD_NAMES, SHOWN
 from twintrack.system.paths import file_sha256
 
@@ -48,6 +49,8 @@ class CohortScores:
         What a reader of the numbers has to know.
     assumed : str
         How the manifest was read, see `twintrack.io.manifest.ManifestRows`.
+    vessels : tuple of VesselEvaluation
+        What readers, and the results beside the maps, say of the reference vessels of each case.
     """
 
     manifest: Path
@@ -58,6 +61,7 @@ class CohortScores:
     sketches: dict[str, ScoreSketch]
     warnings: tuple[str, ...]
     assumed: str = ""
+    vessels: tuple[VesselEvaluation, ...] = ()
 
     def values(self, cases: Sequence[str]) -> NDArray[np.float64]:
         """Return the metrics as float64 (case, metric) in the order of `cases`; NaN where one is undefined."""
@@ -88,6 +92,7 @@ def summarise_cohort(
         "metrics": metric_means(ours.columns, values, resamples, seed),
         "strata": _strata(ours, values, resamples, seed),
         "detection": _detection(ours, resamples, seed),
+        "vessels": summarise_vessels(ours.vessels),
         "warnings": list(ours.warnings),
     }
     if other is not None:
@@ -98,6 +103,7 @@ def summarise_cohort(
             "metrics": metric_means(ours.columns, others, resamples, seed),
             "difference": difference_means(ours.columns, {"": values - others}, resamples, seed)[""],
             "detection": _detection(other, resamples, seed),
+            "vessels": summarise_vessels(other.vessels),
         }
     return summary
 

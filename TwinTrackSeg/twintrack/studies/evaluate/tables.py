@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from twintrack.metrics.case_metrics import CONSTANT
+from twintrack.studies.evaluate.vessel_statements import vessel_tables
 from twintrack.studies.table_format import (
     CONSTANT_ROW,
     DESCRIPTIONS,
@@ -56,6 +57,10 @@ def markdown_summary(summary: Mapping[str, Any]) -> str:
     if "compare" in summary:
         lines += ["", COMPARED]
     lines += ["", "## Calibration", "", CALIBRATION, "", *_calibration(summary)]
+    lines += vessel_tables(summary.get("vessels"))
+    if "compare" in summary and (summary["compare"].get("vessels") or {}).get("statements") is not None:
+        lines += ["", f"### {summary['compare']['name']}"]
+        lines += vessel_tables({"agreement": None, "statements": summary["compare"]["vessels"]["statements"]})
     lines += ["", "## By tumour size", "", *_strata(summary["strata"])]
     lines += ["", "## All metrics", "", *_all_metrics(summary), "", *_detection(summary)]
     return "\n".join(lines) + "\n"
