@@ -25,8 +25,15 @@ from numpy.typing import NDArray
 from real_readers import READERS, Agreement, Mask, Nodule, agreement, missed, read_nodules
 from scipy import ndimage
 
+from twintrack.calibration.statements import (
+    CaseStatements,
+    StatementKey,
+    StatementTable,
+    VesselCounts,
+    fit_statements,
+)
 from twintrack.imaging.plane_contact import bounding_box
-from twintrack.invasion import measure_invasion
+from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion
 from twintrack.phantom import RATER_MODELS, make_phantom
 from twintrack.volume import Geometry, Volume
 
@@ -97,10 +104,27 @@ def own_masks(known: Table, asked: Table) -> Reals:
     return (asked.others_deg[:, :, None] > ANGLES_DEG).mean(axis=1)
 
 
+def calibrated(known: Table, asked: Table) -> Reals:
+    """Fit statements on the other patients' left-out readers, one reader a vessel."""
+    patients, number = np.unique(known.patient, return_inverse=True)
+    cases: dict[int, dict[str, VesselCounts]] = {int(place): {} for place in range(len(patients))}
+    for row, case in enumerate(number):
+        levels = np.minimum.accumulate(np.clip(known.levels[row], 0.0, 1.0))
+        counts = (known.reader_deg[row] > ANGLES_DEG).astype(int)
+        cases[int(case)][str(row)] = VesselCounts(tuple(levels.tolist()), 2, tuple(counts.tolist()), 1)
+    key = StatementKey("0" * 64, "given", DEFAULT_CONTACT_MM)
+    table = StatementTable(key, {case: CaseStatements(vessels, {}) for case, vessels in cases.items()})
+    found = fit_statements(table, resamples=0)
+    assert found is not None, "too few patients"
+    told = [found.vessel(tuple(np.minimum.accumulate(row).tolist()), 2).fraction_over for row in asked.levels]
+    return np.array(told)
+
+
 STATEMENTS: dict[str, Statement] = {
     "base rate of other patients": base_rate,
     "levels of the map (nested)": map_levels,
     "the three readers' own masks": own_masks,
+    "calibrated statements": calibrated,
 }
 """To compare a further way to make statements, enter it here: it is fitted and asked by folds of patients."""
 
