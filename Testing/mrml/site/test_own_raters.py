@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -175,6 +177,27 @@ def test_a_calibrator_of_few_cases_is_fitted_with_a_warning_and_undoes_the_squar
     calibrator = read_calibrator(tmp_path / "calibrator.json")
     for mhr in (0.4, 0.6):
         assert calibrator(np.array([mhr**2], dtype=np.float32))[0] == pytest.approx(mhr, abs=0.12)
+
+
+def test_cases_with_vessels_and_known_networks_bring_what_raters_say_of_vessels(scene, tmp_path):
+    cases = SiteCases(tmp_path / "cases.npz")
+    networks = "ab" * 32
+    for number, shift in enumerate((0.0, 0.03)):
+        node = makeExampleCt(name=f"CT {number}")
+        written = writeExampleResult(tmp_path / f"r{number}", node)
+        mhr = read_volume(written / "probability.nii.gz")
+        write_volume(mhr.with_array(mhr.array**2), written / "score.nii.gz")
+        said = json.loads((written / "invasion.json").read_text(encoding="utf-8"))
+        said |= {"networks_sha256": networks, "vessel_source": "predicted", "contact_mm": 1.9}
+        (written / "invasion.json").write_text(json.dumps(said), encoding="utf-8")
+        result = TwinTrackSegLogic(["unused"]).loadResult(written, node)
+        cases.add(result, addRaters(result, tuple(level + shift for level in LEVELS)))
+    table = load_sketch(cases.path).statements
+    assert (table.key.networks_sha256, table.key.vessel_source, len(table.cases)) == (networks, "predicted", 2)
+    for case in table.cases.values():
+        (vessel,) = case.vessels.values()
+        assert vessel.raters == len(LEVELS)
+        assert (case.others["any_tumour"][0].count, case.others["any_tumour"][0].raters) == (len(LEVELS), len(LEVELS))
 
 
 def test_the_same_case_is_not_added_twice(scene, tmp_path):

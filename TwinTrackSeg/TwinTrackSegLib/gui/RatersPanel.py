@@ -107,7 +107,8 @@ class RatersPanel:
             return
         with shownErrors():
             with slicer.util.WaitCursor():
-                warnings = self.cases.fit(path)
+                bundle = self.ui.bundlePathEdit.currentPath
+                warnings = self.cases.fit(path, bundle if bundle and Path(bundle).exists() else None)
             self.ui.calibratorPathEdit.currentPath = path
             remember("calibrator", path)
             if warnings:
