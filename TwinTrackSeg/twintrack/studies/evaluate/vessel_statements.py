@@ -182,9 +182,9 @@ def _statement_lines(scores: Mapping[str, Any]) -> list[str]:
     bias, within = scores["angle_bias_deg"], scores["within_10_90"]
     return [
         f"Fractions of readers as the results beside the maps state them ({scores['source']}), against the readers' "
-        f"own masks on the reference vessels: {scores['vessels']} vessels of {scores['cases']} cases. A vessel is shown "
-        "where the stated fraction is above 2 %. Brier: mean square difference of the stated fraction and the readers'; the "
-        "base rate is the readers' fraction for the vessel's name in the other cases.",
+        f"own masks on the reference vessels: {scores['vessels']} vessels of {scores['cases']} cases. A vessel is "
+        "shown where the stated fraction is above 2 %. Brier: mean square difference of the stated fraction and the "
+        "readers'; the base rate is the readers' fraction for the vessel's name in the other cases.",
         "",
         *markdown_rows(heads, rows),
         "",
