@@ -142,12 +142,12 @@ class Bundle:
         stated = values.pop("networks_sha256")
         bundle = cls(path=folder, sha256=hashlib.sha256(content).hexdigest(), _unpacked=unpacked, **values)
         bundle._check_layout()
+        bundle.verify()
+        bundle._check_models()
         if stated not in (None, bundle.networks_sha256):
             raise BundleError(
                 f"{document}: 'networks_sha256' is not that of the networks it lists; get the bundle again"
             )
-        bundle.verify()
-        bundle._check_models()
         return bundle
 
     def __enter__(self) -> Bundle:
