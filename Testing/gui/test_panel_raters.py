@@ -97,7 +97,6 @@ def test_a_result_names_the_calibrator_of_the_sites_own(panel, ct, bundle, ready
     chosen(panel, ct, bundle)
     panel._takeResult(panel.logic.loadResult(folder, ct))
     assert "Calibrator of your own: site.json (12 cases)" in panel.ui.notesLabel.text
-    assert "of 3 readers" in panel.ui.volumeLabel.text
 
 
 def test_after_a_comparison_the_map_comes_back_with_its_own_legend(panel, done, ct, scene):

@@ -51,4 +51,5 @@ def test_the_pattern_is_shown_with_the_rules_that_gave_it(panel, ct, bundle, wor
     worker(body)
     panel.ui.segmentButton.click()
     waitFor(lambda: not panel.logic.running)
-    assert "Contact pattern by DPCG: artery up to 90 degrees (not assessed: CHA)" in panel.ui.notesLabel.text
+    told = "Median reader, by DPCG: artery up to 90 degrees (not assessed: CHA)"
+    assert told in panel.ui.readersLabel.text

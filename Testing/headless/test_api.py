@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 
 import twintrack as tt
+from twintrack.errors import InputError
+from twintrack.system.paths import file_sha256
 
 STUB = Path(tt.__file__).with_suffix(".pyi")
 
@@ -113,6 +115,8 @@ def test_a_result_comes_back_as_it_was_saved(segmented, tmp_path) -> None:
     assert np.array_equal(read.probability.array, segmented.probability.array)
     assert np.array_equal(read.labels.array, segmented.labels.array)
     assert read.probability.geometry.same_grid(segmented.probability.geometry)
+    written = {name: read.summary.pop(name) for name in ("vessels_sha256",)}
+    assert written == {"vessels_sha256": file_sha256(folder / "vessels.nii.gz")}
     assert read.summary == json.loads(json.dumps(segmented.summary))
     assert read.vessels == json.loads(json.dumps(segmented.vessels))
     assert read.warnings == segmented.warnings
@@ -249,7 +253,7 @@ def test_two_threads_with_one_model_get_what_each_asked_for() -> None:
 
 
 def test_vessels_are_never_measured_by_numbers_that_nobody_named(segmented) -> None:
-    with pytest.raises(TypeError, match="names"):
+    with pytest.raises(InputError, match="which value"):
         tt.measure_vessels(segmented.probability, segmented.labels)
 
 

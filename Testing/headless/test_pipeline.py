@@ -118,8 +118,8 @@ def test_the_members_range_stands_beside_the_contact_with_given_vessels(bundle, 
     assert vessel.p_contact > 0.05
     assert vessel.member_range.members == 3
     # The mean of all members is nowhere above the largest of them.
-    assert vessel.member_range.p_contact[0] < vessel.member_range.p_contact[1]
-    assert vessel.p_contact <= vessel.member_range.p_contact[1] + 1e-3
+    assert vessel.member_range.level_contact[0] < vessel.member_range.level_contact[1]
+    assert vessel.level_contact <= vessel.member_range.level_contact[1] + 1e-3
     with Bundle.open(make_bundle(folds=("0",), out=tmp_path / "one")) as single:
         assert segment(ct, single, settings).invasion.vessels["SMA"].member_range is None
 

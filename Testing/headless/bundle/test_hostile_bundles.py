@@ -99,7 +99,6 @@ def bent(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bytes], Pat
         (folder / name).write_bytes(content)
         document = json.loads((DEMO / "bundle.json").read_bytes())
         document["files"][name] = hashlib.sha256(content).hexdigest()
-        document.pop("networks_sha256", None)  # optional, and no longer that of these files
         (folder / "bundle.json").write_text(json.dumps(document))
         return folder
 

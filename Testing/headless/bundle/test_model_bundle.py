@@ -155,12 +155,24 @@ def test_a_file_that_is_not_listed_is_refused_but_litter_of_file_managers_is_not
         ({"configuration": {"coarse": "3d_fullres", "fine": "3d_lowres"}}, "no configuration '3d_lowres'"),
         ({"files": {"../secret": "0" * 64}}, "not a path inside the bundle"),
         ({"files": {"coarse/plans.json": "abc"}}, "SHA-256 of 64 digits"),
+        ({"networks_sha256": "abc"}, "SHA-256 of 64 digits"),
     ],
 )
 def test_every_wrong_entry_gets_its_own_sentence(copied: Path, changes: dict[str, Any], words: str) -> None:
     edit(copied, **changes)
     with pytest.raises(BundleError, match=words):
         Bundle.open(copied)
+
+
+def test_the_networks_hash_knows_networks_and_nothing_else(copied: Path) -> None:
+    with Bundle.open(copied) as bundle:
+        before = bundle.networks_sha256
+    edit(copied, name="another name", description="other words", roi_margin_mm=33.0)
+    with Bundle.open(copied) as bundle:
+        assert bundle.networks_sha256 == before == bundle.describe()["networks_sha256"]
+    edit(copied, mirroring=not bundle.mirroring, networks_sha256=before)
+    with Bundle.open(copied) as bundle:
+        assert bundle.networks_sha256 != before  # what is written there is for other programs
 
 
 def test_things_that_are_no_bundle_say_so(tmp_path: Path) -> None:

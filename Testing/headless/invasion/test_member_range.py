@@ -39,7 +39,7 @@ def test_the_range_holds_what_each_member_measures_alone(cases: tuple[Any, Any])
     assert found is not None
     assert found.angle_deg == (alone[0].angle_deg[half], alone[1].angle_deg[half])
     assert found.angle_deg == pytest.approx((90, 240), abs=20)
-    assert found.p_encased == (alone[0].p_encased, alone[1].p_encased)
+    assert found.level_encased == (alone[0].level_encased, alone[1].level_encased)
     assert found.members == 2
 
 
@@ -68,8 +68,8 @@ def test_a_member_that_sees_no_tumour_counts_as_no_contact(cases: tuple[Any, Any
     assert found is not None
     assert found.angle_deg is not None
     assert found.angle_deg[0] == 0
-    assert found.p_contact is not None
-    assert found.p_contact[0] == 0
+    assert found.level_contact is not None
+    assert found.level_contact[0] == 0
 
 
 def test_without_members_or_contact_there_is_no_range(cases: tuple[Any, Any]) -> None:
@@ -86,6 +86,6 @@ def test_the_range_is_written_beside_the_numbers(cases: tuple[Any, Any]) -> None
     members = [(case.probability, case.vessel) for case in cases]
     result = with_member_range(measure_invasion(*members[1], NAMES), members, NAMES)
     written = result.to_json()["vessels"]["SMA"]["member_range"]
-    assert set(written) == {"angle_deg", "p_contact", "p_encased", "members"}
+    assert set(written) == {"angle_deg", "level_contact", "level_encased", "members"}
     assert written["members"] == 2
-    assert all(isinstance(written[key], list) and len(written[key]) == 2 for key in ("angle_deg", "p_contact"))
+    assert all(isinstance(written[key], list) and len(written[key]) == 2 for key in ("angle_deg", "level_contact"))

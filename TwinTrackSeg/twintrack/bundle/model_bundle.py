@@ -139,15 +139,11 @@ class Bundle:
         except (OSError, ValueError) as error:
             raise BundleError(f"{document}: cannot be read ({error})") from error
         values = parse_bundle_json(content, str(document))
-        stated = values.pop("networks_sha256")
+        values.pop("networks_sha256")  # for other programs; it follows from the rest
         bundle = cls(path=folder, sha256=hashlib.sha256(content).hexdigest(), _unpacked=unpacked, **values)
         bundle._check_layout()
         bundle.verify()
         bundle._check_models()
-        if stated not in (None, bundle.networks_sha256):
-            raise BundleError(
-                f"{document}: 'networks_sha256' is not that of the networks it lists; get the bundle again"
-            )
         return bundle
 
     def __enter__(self) -> Bundle:

@@ -218,9 +218,8 @@ def _tell(out: Path, calibrator: Calibrator) -> None:
 
 
 def _tell_of_statements(statements: Statements | None) -> None:
-    """Say how the statements were chosen, or that there are none."""
+    """Say how the statements were chosen; why there are none is a warning, where vessels were given."""
     if statements is None:
-        say("no statements: what is said of vessels is read from the map, not calibrated")
         return
     say("statements      held-out loss  difference's error")
     for name, (loss, error) in statements.compared.items():

@@ -229,9 +229,9 @@ def test_a_result_with_nothing_in_it_says_so_instead_of_zero(read):
     assert "img" not in reader.names
 
 
-def test_a_percentile_that_is_not_known_reads_so_beside_the_one_that_is(read):
+def test_a_percentile_that_is_not_known_makes_no_range(read):
     words = read({**RESULT, "volume_ml": {**RESULT["volume_ml"], "p10": None}})[2]
-    assert "not available to 20.4 mL" in words
+    assert "8 of 10 readers between not available" in words
 
 
 def test_the_provenance_says_how_many_bins_make_the_visible_part_of_the_map(read):
