@@ -95,7 +95,9 @@ class SiteCases:
 
         if not self.path.is_file():
             raise InputError("no case was added yet; a calibrator needs at least 2, and 10 or more to be trusted")
-        calibrator = fit_sketch(load_sketch(self.path), prior=bundle_statements(bundle), where="the added cases")
+        sketch = load_sketch(self.path)
+        prior = None if sketch.statements is None else bundle_statements(bundle)
+        calibrator = fit_sketch(sketch, prior=prior, where="the added cases")
         write_calibrator(calibrator, out)
         return calibrator.warnings
 
