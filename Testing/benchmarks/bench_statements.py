@@ -5,6 +5,7 @@ Usage::
     python Testing/benchmarks/bench_statements.py collect --cases 140 --seed 50000 --raters 15 --table TABLE.csv.gz
     python Testing/benchmarks/bench_statements.py score TABLE.csv.gz
 
+``statement_levels.csv.gz`` beside this file is such a table: 140 phantoms, seeds 50000 to 50139, which nothing was fitted on.
 ``collect`` draws phantoms and segments them from the command line, with the demo bundle unless another is named, and
 keeps, for each vessel, the levels of the score, what the map says, and the contact angle of each reader's own mask with
 the true vessel. ``score`` splits the cases at random, fits statements on some with five of their readers, and compares
@@ -29,6 +30,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.bundle.model_bundle import Bundle, bundle_path
+from twintrack.calibration import read_calibrator
 from twintrack.calibration.statements import (
     ANGLES_DEG,
     CaseStatements,
@@ -134,12 +137,16 @@ def _collect_case(seed: int, work: Path, arguments: argparse.Namespace) -> list[
             folder.glob("annotation_*.nii.gz"), key=lambda path: int(path.name.split("_")[1].split(".")[0])
         )
     ]
+    # What the voxel map says is read off the same levels: it is a rising function of the score.
+    with Bundle.open(bundle_path(arguments.bundle)) as bundle:
+        voxels = read_calibrator(str(bundle.calibrator_path))
     rows = []
     for name, vessel in found["vessels"].items():
         known = [contact[name] for contact in contacts if contact.get(name) is not None]
         if vessel["score_levels"] is None or not known:
             continue
         gap_mm = 30.0 if vessel["score_gap_mm"] is None else vessel["score_gap_mm"]
+        levels = np.asarray(vessel["score_levels"])
         rows.append(
             Row(
                 f"phantom_{seed:05d}",
@@ -150,7 +157,7 @@ def _collect_case(seed: int, work: Path, arguments: argparse.Namespace) -> list[
                 int(gap_mm > 3) + int(gap_mm > 10),
                 tuple(vessel["score_levels"]),
                 tuple(0.1 if one.angle_deg is None else one.angle_deg for one in known if one is not None),
-                tuple(np.interp(vessel["score_levels"], [0, 1], [0, 1])),
+                tuple(np.where(levels > 0, voxels(levels.astype(np.float32)), 0.0).tolist()),
             )
         )
     return rows
@@ -253,8 +260,6 @@ def score(arguments: argparse.Namespace) -> None:
     rows = [row for row in read_table(arguments.table) if row.vessel != "PORTA_SMV"]
     shipped = None
     if arguments.statements is not None:
-        from twintrack.calibration import read_calibrator
-
         shipped = read_calibrator(arguments.statements).statements
     splits = split_readings(rows, arguments.fit, arguments.splits, shipped)
     cases = len({row.case for row in rows})
