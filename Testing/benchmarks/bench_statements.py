@@ -5,7 +5,9 @@ Usage::
     python Testing/benchmarks/bench_statements.py collect --cases 140 --seed 50000 --raters 15 --table TABLE.csv.gz
     python Testing/benchmarks/bench_statements.py score TABLE.csv.gz
 
-``statement_levels.csv.gz`` beside this file is such a table: 140 phantoms, seeds 50000 to 50139, which nothing was fitted on.
+``statement_levels.csv.gz`` beside this file is such a table: 140 phantoms, seeds 50000 to 50139; nothing was fitted on
+them.
+
 ``collect`` draws phantoms and segments them from the command line, with the demo bundle unless another is named, and
 keeps, for each vessel, the levels of the score, what the map says, and the contact angle of each reader's own mask with
 the true vessel. ``score`` splits the cases at random, fits statements on some with five of their readers, and compares
