@@ -91,7 +91,9 @@ def result_statements(score: Volume, networks_sha256: str, statements: Statement
     fractions = statements.other(VOLUME, np.asarray(VOLUME_LEVELS))
     if fractions is None:
         return found
-    p10, median, p90 = (_volume_ml(score, fractions, share) for share in (0.9, 0.5, 0.1))
+    most = 1.0 if found.any_tumour is None else found.any_tumour
+    # Where fewer raters than that mark any tumour, the others mark none of it.
+    p10, median, p90 = (_volume_ml(score, fractions, share) if share <= most else 0.0 for share in (0.9, 0.5, 0.1))
     return replace(found, p10_ml=p10, median_ml=median, p90_ml=p90)
 
 
