@@ -15,6 +15,7 @@ from twintrack.calibration.statements import (
     StatementTable,
     VesselCounts,
 )
+from twintrack.calibration.statements.table import ANY_TUMOUR
 
 __all__ = ["KEY", "TruePanel", "draw_levels", "draw_table"]
 
@@ -65,9 +66,15 @@ def draw_levels(random: np.random.Generator, vessels: int) -> NDArray[np.float64
 
 
 def draw_table(
-    seed: int, cases: int, *, raters: int = 5, panel: TruePanel | None = None, key: StatementKey = KEY
+    seed: int,
+    cases: int,
+    *,
+    raters: int = 5,
+    panel: TruePanel | None = None,
+    key: StatementKey = KEY,
+    healthy: int = 0,
 ) -> StatementTable:
-    """Draw a table whose raters follow `panel`."""
+    """Draw a table whose raters follow `panel`, and `healthy` cases with a low peak in which nobody marks tumour."""
     panel, random = panel or TruePanel(), np.random.default_rng(seed)
     drawn = {}
     for number in range(cases):
@@ -79,9 +86,9 @@ def draw_table(
             name: VesselCounts(tuple(level.tolist()), 2, tuple(count.tolist()), raters)
             for name, level, count in zip(NAMES, levels, counts, strict=True)
         }
-        peak = float(random.uniform(0.02, 0.99))
-        marked = int((random.uniform(size=raters) < 1 / (1 + np.exp(-8 * (peak - 0.5)))).sum())
-        drawn[seed * 100_000 + number] = CaseStatements(
-            vessels, {"any_tumour": (LevelCount(round(peak, 5), marked, raters),)}
-        )
+        told = (LevelCount(round(float(random.uniform(0.6, 0.99)), 5), raters, raters),)
+        drawn[seed * 100_000 + number] = CaseStatements(vessels, {ANY_TUMOUR: told})
+    for number in range(healthy):
+        told = (LevelCount(round(float(random.uniform(0.02, 0.5)), 5), 0, raters),)
+        drawn[seed * 100_000 + cases + number] = CaseStatements({}, {ANY_TUMOUR: told})
     return StatementTable(key, drawn)

@@ -25,7 +25,7 @@ NAMES = {"SMA": 1, "PORTA": 2}
 
 @pytest.fixture(scope="module")
 def statements() -> Any:
-    return fit_statements(draw_table(1, 60), resamples=10)
+    return fit_statements(draw_table(1, 45, healthy=15), resamples=10)
 
 
 @pytest.fixture(scope="module")

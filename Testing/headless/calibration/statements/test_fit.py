@@ -8,7 +8,7 @@ import pytest
 from analytic.statement_cases import KEY, TruePanel, draw_levels, draw_table
 from twintrack.calibration.statements import StatementTable, fit_statements, lacking_cases
 from twintrack.calibration.statements.families import NumberFamily
-from twintrack.calibration.statements.table import ANGLES_DEG, CaseStatements, VesselCounts
+from twintrack.calibration.statements.table import ANGLES_DEG, CaseStatements, LevelCount, VesselCounts
 
 ENCASED = ANGLES_DEG.index(180)
 
@@ -129,12 +129,31 @@ def test_intervals_hold_their_level(cases):
 
 
 def test_further_statements_are_fitted_where_cases_of_both_kinds_are_there():
-    fitted = fit_statements(draw_table(1, 60), resamples=0)
-    low, middle, high = (float(fitted.other("any_tumour", level)) for level in (0.05, 0.5, 0.95))
-    assert low < 0.2
-    assert 0.3 < middle < 0.7
-    assert high > 0.8
+    fitted = fit_statements(draw_table(1, 40, healthy=20), resamples=0)
+    low, middle, high = (float(fitted.other("any_tumour", level)) for level in (0.05, 0.55, 0.95))
+    assert low < 0.1
+    assert 0.2 < middle < 0.8
+    assert high > 0.9
     assert fitted.other("volume", 0.5) is None
+    assert fit_statements(draw_table(1, 40, healthy=3), resamples=0).other("any_tumour", 0.5) is None
+
+
+def test_cases_without_tumour_teach_no_vessel():
+    table = draw_table(1, 30)
+    blank = {
+        10**9 + n: CaseStatements(
+            {name: replace(one, counts=(0,) * 72) for name, one in case.vessels.items()},
+            {"any_tumour": (LevelCount(0.4, 0, 5),)},
+        )
+        for n, case in enumerate(table.cases.values())
+    }
+    plain = fit_statements(table, resamples=0)
+    mixed = fit_statements(StatementTable(KEY, {**table.cases, **blank}), resamples=0)
+    assert mixed.informative == plain.informative == 30
+    level = (0.6,) * 72
+    assert mixed.vessel(level, 2).p_contact == pytest.approx(plain.vessel(level, 2).p_contact, abs=0.03)
+    # But no more raters see contact than mark any tumour.
+    assert mixed.vessel(level, 2, 0.1).p_contact == pytest.approx(0.1)
 
 
 def test_vessels_without_contact_at_any_level_are_told_by_their_distance():
