@@ -47,7 +47,7 @@ def write_case(folder: Path, number: int, *, networks: str | None = NETWORKS, ra
     row = {"case": f"c{number}", "score": f"case{number}/score.nii.gz", "vessels": f"case{number}/reference.nii.gz"}
     write_volume(vessel, case / "reference.nii.gz", names=NAMES)
     for rater in range(raters):
-        seen = random.uniform() < level
+        seen = raters == 1 or random.uniform() < level
         drawn = make_tube(
             radius_mm=5.0, angle_deg=angle * seen, spacing_mm=(2.0, 2.0, 2.0), size_mm=32.0, seed=number
         ).probability
@@ -171,7 +171,9 @@ def test_invasion_states_only_what_a_result_vouches_for(
     score, vessels = case / "score.nii.gz", case / "vessels.nii.gz"
     stated = measure_files(score, vessels, None, tmp_path / "score.json", calibrator=file)
     assert stated["statements"] == stated["vessels"]["SMA"]["statements"] == "calibrated"
-    expected = calibrator.statements.vessel(tuple(stated["vessels"]["SMA"]["score_levels"]), 0)
+    any_tumour = calibrator.statements.other("any_tumour", float(read_volume(score).array.max()))
+    most = 1.0 if any_tumour is None else float(any_tumour)
+    expected = calibrator.statements.vessel(tuple(stated["vessels"]["SMA"]["score_levels"]), 0, most)
     assert stated["vessels"]["SMA"]["p_contact"] == pytest.approx(expected.p_contact, abs=1e-3)
     plain = measure_files(score, vessels, None, tmp_path / "plain.json")
     mask = measure_files(case / "rater0.nii.gz", vessels, None, tmp_path / "mask.json", calibrator=file)
