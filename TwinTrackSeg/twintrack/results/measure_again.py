@@ -123,7 +123,8 @@ def _origin(summary: Mapping[str, Any] | None, predicted: Path | None) -> ScoreO
         if summary is None:
             return None
         contact_mm = summary["settings"].get("contact_mm") or summary["bundle"].get("contact_mm")
-        key = StatementKey(summary["bundle"]["networks_sha256"], "given", float(contact_mm or DEFAULT_CONTACT_MM))
+        contact_mm = None if contact_mm is None else checked_contact_mm(float(contact_mm))
+        key = StatementKey(summary["bundle"]["networks_sha256"], "given", contact_mm or DEFAULT_CONTACT_MM)
     except (ValueError, KeyError, TypeError, AttributeError, InputError):
         return None
     return ScoreOrigin(str(key.networks_sha256), None if contact_mm is None else key.contact_mm, predicted)

@@ -84,7 +84,9 @@ def test_without_a_result_beside_the_map_readers_alone_are_compared(tubes: dict[
     assert vessel_tables(None) == []
 
 
-@pytest.mark.parametrize("said", ["not json", [], {"vessels": 5}])
+@pytest.mark.parametrize(
+    "said", ["not json", [], {"vessels": 5}, {"vessels": {}, "contact_mm": 1e9}, {"vessels": {}, "contact_mm": "x"}]
+)
 def test_a_foreign_readout_is_named(tubes: dict[int, Any], tmp_path: Path, said: Any) -> None:
     with pytest.raises(InputError, match=r"invasion\.json"):
         evaluated(tubes, tmp_path / "a", "a", (0,), said)

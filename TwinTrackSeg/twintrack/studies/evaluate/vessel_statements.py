@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from twintrack.calibration.statements import ANGLES_DEG
 from twintrack.errors import InputError
 from twintrack.invasion import DEFAULT_CONTACT_MM, rater_contact
@@ -16,6 +14,7 @@ from twintrack.invasion.rater_categories import category_of
 from twintrack.labels import JOINT_VEIN
 from twintrack.metrics.reader_agreement import ContactReading, reader_agreement
 from twintrack.metrics.statement_scores import VesselReading, statement_scores
+from twintrack.settings import checked_contact_mm
 from twintrack.studies.table_format import markdown_rows
 from twintrack.system.json_file import read_json
 from twintrack.volume import Volume
@@ -70,7 +69,7 @@ def evaluate_vessels(
         If the ``invasion.json`` cannot be read.
     """
     said = _said(probability.with_name(INVASION))
-    contact_mm = float(said.get("contact_mm") or DEFAULT_CONTACT_MM)
+    contact_mm = _contact_mm(said, probability.with_name(INVASION))
     contacts = {rater: rater_contact(mask, vessels, names, contact_mm=contact_mm) for rater, mask in masks.items()}
     readings = []
     angles: dict[str, list[float]] = {}
@@ -132,6 +131,19 @@ def _said(path: Path) -> Mapping[str, Any]:
     return content
 
 
+def _contact_mm(said: Mapping[str, Any], path: Path) -> float:
+    """Return the contact distance of a readout in mm, within what is allowed; the program's own where none is said."""
+    stated = said.get("contact_mm")
+    if stated is None:
+        return DEFAULT_CONTACT_MM
+    if isinstance(stated, bool) or not isinstance(stated, int | float):
+        raise InputError(f'{path}: "contact_mm" must be a length in mm; segment the case again, or remove the file')
+    try:
+        return checked_contact_mm(float(stated))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
 def _fractions(said: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     """Return the fraction of readers over each of `ANGLES_DEG` by vessel, where a result of schema 2 tells it."""
     if said.get("fraction_angles_deg") != list(ANGLES_DEG):
@@ -139,9 +151,13 @@ def _fractions(said: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
     found = {}
     for name, vessel in said["vessels"].items():
         over = vessel.get("fraction_over") if isinstance(vessel, dict) else None
-        if isinstance(over, list) and len(over) == len(ANGLES_DEG):
-            found[str(name)] = tuple(float(value) for value in np.clip(np.asarray(over, dtype=float), 0.0, 1.0))
+        if isinstance(over, list) and len(over) == len(ANGLES_DEG) and all(map(_is_fraction, over)):
+            found[str(name)] = tuple(float(value) for value in over)
     return found
+
+
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _own(vessel: str) -> bool:
