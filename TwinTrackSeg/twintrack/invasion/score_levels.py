@@ -124,7 +124,7 @@ def score_levels(
     score, vessels = in_lps(score), in_lps(vessels)
     region = None if searched is None else SearchedRegion(score, in_lps(searched).array != 0)
     found: dict[str, ScoreLevels | None] = {}
-    for part, mask, box, measured in _walls(score, vessels, names, contact_mm, LOWEST_LEVEL, cancel):
+    for part, mask, box, measured in _walls(score, vessels, names, contact_mm, cancel):
         over = np.array([measured.wall.level_over(angle) for angle in ANGLES_DEG])
         over[0] = max(over[0], measured.missed_level)
         over[over < LOWEST_LEVEL] = 0.0
@@ -158,7 +158,7 @@ def rater_contact(
     vessels, _ = fit_labels(vessels, mask.geometry, "the vessel map")
     mask, vessels = in_lps(mask.with_array((mask.array != 0).astype(np.float32))), in_lps(vessels)
     found: dict[str, RaterContact | None] = {part.name: None for part in vessel_parts(vessels, names)}
-    for part, _, _, measured in _walls(mask, vessels, names, contact_mm, LOWEST_LEVEL, cancel):
+    for part, _, _, measured in _walls(mask, vessels, names, contact_mm, cancel):
         angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
         hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
         found[part.name] = RaterContact(None if hidden else angle, measured.wall)
@@ -170,7 +170,6 @@ def _walls(
     vessels: Volume,
     names: Mapping[str, int],
     contact_mm: float,
-    floor: float,
     cancel: CancelToken | None,
 ) -> Iterator[tuple[VesselPart, NDArray[np.bool_], Box, MeasuredVessel]]:
     """Yield the wall of every vessel that is there, with its mask and its box."""
@@ -180,4 +179,4 @@ def _walls(
         if part.box is None:
             continue
         mask = of_values(vessels.array[part.box], part.values)
-        yield part, mask, part.box, measure_wall(field, mask, part.box, contact_mm, floor, ends=part.ends)
+        yield part, mask, part.box, measure_wall(field, mask, part.box, contact_mm, LOWEST_LEVEL, ends=part.ends)
