@@ -13,14 +13,16 @@ from twintrack.progress.callbacks import CancelToken, Progress, no_progress, par
 from twintrack.raters import checked_name, name_order
 from twintrack.studies.table1.cache import ExperimentStore
 from twintrack.studies.table1.cases import StudyCase, manifest_cases, phantom_cases
-from twintrack.studies.table1.report import FILES, UNCALIBRATED, write_report
+from twintrack.studies.table1.report import FILES, REFERENCE, UNCALIBRATED, write_report
 from twintrack.studies.table1.score_cases import ExperimentRun
+from twintrack.studies.table1.vessel_statements import summarise_statements
 from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.paths import file_sha256
 
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator, ScoreSketch
+    from twintrack.calibration.statements import Statements
 
 __all__ = ["CASES", "TESTS", "Table1Settings", "run_table1"]
 
@@ -136,15 +138,28 @@ def run_table1(
         calibrators = _fit(sketch, settings, manifest)
         found = run.score(second, calibrators, part(progress, share, 0.98))
         about = _about(settings, bundle, manifest, first, second)
+        vessels = summarise_statements(
+            run.vessels_of(first),
+            run.vessels_of(second),
+            calibrators[REFERENCE],
+            _bundle_statements(bundle),
+            bundle.networks_sha256,
+        )
     finally:
         bundle.close()
     if not any(case.rows[UNCALIBRATED]["raters_ml"] for case in found):
         raise InputError(f"{where}: no annotation of any test case holds tumour, so there is nothing to compare with")
     progress(0.98, "resampling cases")
     with atomic_folder(out, command=COMMAND, last="summary.json", inputs=inputs, overwrite=overwrite) as folder:
-        write_report(folder, found, calibrators, about)
+        write_report(folder, found, calibrators, {**about, "vessels": vessels})
     progress(1.0, "experiment written")
     return Path(out)
+
+
+def _bundle_statements(bundle: Bundle) -> Statements | None:
+    from twintrack.calibration import read_calibrator
+
+    return None if bundle.calibrator_path is None else read_calibrator(bundle.calibrator_path).statements
 
 
 def _fit(sketch: ScoreSketch, settings: Table1Settings, manifest: str | Path | None) -> dict[str, Calibrator]:

@@ -18,12 +18,14 @@ from twintrack.settings import SegmentSettings
 from twintrack.studies.table1.cache import ExperimentStore, VoxelSample, content_key
 from twintrack.studies.table1.cases import StudyCase, StudyVolumes
 from twintrack.studies.table1.report import UNCALIBRATED, TestScores
+from twintrack.studies.table1.vessel_statements import CaseVessels, case_vessels
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator, ScoreSketch
     from twintrack.inference import NetworkStore
+    from twintrack.pipeline import Segmentation
 
 __all__ = ["ExperimentRun"]
 
@@ -32,6 +34,9 @@ RELIABILITY_BINS = 50
 
 METRICS = 2
 """Counted up when a metric gets another definition or name, so that kept numbers are not mixed with new ones."""
+
+VESSELS = 1
+"""Counted up when what is kept of a case's vessels changes its meaning."""
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +69,11 @@ class ExperimentRun:
     ) -> None:
         self._bundle, self._networks, self._store = bundle, networks, store
         self._device, self._cancel = device, cancel
+        self._vessels: dict[str, CaseVessels] = {}
+
+    def vessels_of(self, cases: Sequence[StudyCase]) -> dict[str, CaseVessels]:
+        """Return what is known of the vessels of cases that are done, by name; none of cases without a reference."""
+        return {case.name: self._vessels[case.content] for case in cases if case.content in self._vessels}
 
     def sketch(self, cases: Sequence[StudyCase], progress: Progress) -> ScoreSketch:
         """Score the calibration cases and add them up."""
@@ -74,7 +84,7 @@ class ExperimentRun:
             self._begin(number, cases, "calibrating on", progress)
             key = self._key(case)
             sample = self._store.sample(case.name, key)
-            if sample is None:
+            if sample is None or not self._knows_vessels(case):
                 volumes = case.read()
                 sample = VoxelSample.of(self._segment(case, volumes), volumes.annotations)
                 self._store.keep_sample(case.name, key, sample)
@@ -92,7 +102,7 @@ class ExperimentRun:
             self._begin(number, cases, "testing on", progress)
             key = content_key(self._key(case), fitted)
             record = self._store.record(case.name, key)
-            if record is None:
+            if record is None or not self._knows_vessels(case):
                 record = self._measure(case, calibrators)
                 self._store.keep_record(case.name, key, record)
             found.append(TestScores(case.name, record["rows"], record["reliability"]))
@@ -112,11 +122,32 @@ class ExperimentRun:
         from twintrack.pipeline import segment
 
         settings = SegmentSettings(calibrate=False, device=self._device)
+        found: Segmentation | None = None
         try:
-            return segment(volumes.ct, self._bundle, settings, store=self._networks, cancel=self._cancel).score
+            found = segment(volumes.ct, self._bundle, settings, store=self._networks, cancel=self._cancel)
         except RoiError as error:
             _log.warning("%s: %s; its map is empty", case.where, error)
-            return volumes.ct.with_array(np.zeros(volumes.ct.array.shape, np.float32))
+        vessels = case_vessels(found, volumes, self._cancel)
+        stored = {"vessels": None if vessels is None else vessels.to_json()}
+        self._store.keep_record(case.name, self._vessel_key(case), stored)
+        if vessels is not None:
+            self._vessels[case.content] = vessels
+        return volumes.ct.with_array(np.zeros(volumes.ct.array.shape, np.float32)) if found is None else found.score
+
+    def _vessel_key(self, case: StudyCase) -> str:
+        return content_key(self._key(case), "vessels", VESSELS)
+
+    def _knows_vessels(self, case: StudyCase) -> bool:
+        """Look up what is kept of a case's vessels; tell whether it is there."""
+        stored = self._store.record(case.name, self._vessel_key(case))
+        if stored is None:
+            return False
+        try:
+            if stored["vessels"] is not None:
+                self._vessels[case.content] = CaseVessels.from_json(stored["vessels"])
+        except (KeyError, TypeError, ValueError):
+            return False
+        return True
 
     def _measure(self, case: StudyCase, calibrators: Mapping[str, Calibrator]) -> dict[str, Any]:
         """Return the metrics and the reliability of every row for one case."""
@@ -125,7 +156,7 @@ class ExperimentRun:
 
         volumes, key = case.read(), self._key(case)
         score = self._store.score(case.name, key)
-        if score is None:
+        if score is None or not self._knows_vessels(case):
             score = self._segment(case, volumes)
             self._store.keep_score(case.name, key, score)
         sketch = ScoreSketch.of_case(score.array, {rater: mask.array for rater, mask in volumes.annotations.items()})

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+from twintrack.studies.table1.vessel_statements import vessel_lines
 from twintrack.studies.table_format import (
     HIGHER_IS_BETTER,
     INTERVALS,
@@ -70,6 +71,8 @@ def markdown_report(summary: Mapping[str, Any]) -> str:
     lines = ["# Table 1", "", f"{_caption(summary)} {LEGEND}"]
     for intervals in (False, True):
         lines += ["", *markdown_table([*rows, baseline], intervals=intervals, head=HEAD)]
+    statements = vessel_lines(summary.get("vessels"))
+    lines += ["", *statements] if statements else []
     lines += ["", "## How far the maps differ", "", *_maps(summary["maps"])]
     lines += ["", "## The paper's table", "", f"CURVAS-PDACVI test set, {cases} cases. {PAPER_LEGEND}"]
     for intervals in (False, True):
