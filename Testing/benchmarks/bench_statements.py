@@ -225,7 +225,7 @@ def readings(rows: Sequence[Row], over: Sequence[Sequence[float]]) -> list[Vesse
 
 def told(statements: Statements, rows: Sequence[Row]) -> list[VesselReading]:
     """Return rows with what statements say of them."""
-    return readings(rows, [statements.vessel(row.levels, row.far).fraction_over for row in rows])
+    return readings(rows, [statements.vessel(row.vessel, row.levels, row.far).fraction_over for row in rows])
 
 
 def split_readings(

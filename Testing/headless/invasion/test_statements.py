@@ -41,7 +41,7 @@ def told(case: Any, statements: Any, key: StatementKey = KEY, **options: Any) ->
 
 def expected(statements: Any, found: Any) -> Any:
     """Return what is said of the tube at its levels, by no more raters than mark any tumour at its peak."""
-    return statements.vessel(found.vessels["SMA"].score_levels, 0, float(statements.other(ANY_TUMOUR, 0.4)))
+    return statements.vessel("SMA", found.vessels["SMA"].score_levels, 0, float(statements.other(ANY_TUMOUR, 0.4)))
 
 
 def test_where_they_hold_the_statements_stand(case: Any, statements: Any) -> None:

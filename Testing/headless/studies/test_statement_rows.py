@@ -173,7 +173,7 @@ def test_invasion_states_only_what_a_result_vouches_for(
     assert stated["statements"] == stated["vessels"]["SMA"]["statements"] == "calibrated"
     any_tumour = calibrator.statements.other("any_tumour", float(read_volume(score).array.max()))
     most = 1.0 if any_tumour is None else float(any_tumour)
-    expected = calibrator.statements.vessel(tuple(stated["vessels"]["SMA"]["score_levels"]), 0, most)
+    expected = calibrator.statements.vessel("SMA", tuple(stated["vessels"]["SMA"]["score_levels"]), 0, most)
     assert stated["vessels"]["SMA"]["p_contact"] == pytest.approx(expected.p_contact, abs=1e-3)
     plain = measure_files(score, vessels, None, tmp_path / "plain.json")
     mask = measure_files(case / "rater0.nii.gz", vessels, None, tmp_path / "mask.json", calibrator=file)

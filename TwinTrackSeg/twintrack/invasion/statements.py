@@ -73,7 +73,7 @@ def with_statements(
     any_tumour = _one(statements.other(ANY_TUMOUR, peak))
     most = 1.0 if any_tumour is None else any_tumour
     said = {
-        name: statements.vessel(level.over, level.far, most)
+        name: statements.vessel(name, level.over, level.far, most)
         for name, level in levels.items()
         if level is not None and _is_measured(vessels.get(name))
     }

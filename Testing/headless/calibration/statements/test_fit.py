@@ -15,7 +15,7 @@ ENCASED = ANGLES_DEG.index(180)
 
 def _error(statements, panel, seed=99):
     levels = draw_levels(np.random.default_rng(seed), 400)
-    told = np.array([statements.vessel(tuple(level), 2).fraction_over for level in levels])
+    told = np.array([statements.vessel("SMV", tuple(level), 2).fraction_over for level in levels])
     return np.abs(told - panel.mean_fractions(levels))
 
 
@@ -60,7 +60,7 @@ def test_a_site_with_few_cases_shrinks_to_the_shipped_statements():
     levels = draw_levels(np.random.default_rng(5), 200)
 
     def mean(statements):
-        return np.mean([statements.vessel(tuple(level), 2).fraction_over for level in levels])
+        return np.mean([statements.vessel("SMV", tuple(level), 2).fraction_over for level in levels])
 
     assert mean(alone) < mean(shrunk) < mean(shipped)
     assert abs(mean(many) - site_panel.mean_fractions(levels).mean()) < 0.03

@@ -28,6 +28,7 @@ __all__ = [
     "SingleMap",
     "TwoIsotonic",
     "TwoLogistic",
+    "VeinsAndArteries",
     "VesselRows",
 ]
 
@@ -54,12 +55,15 @@ class VesselRows:
         Number of each vessel's case; shape (n,).
     weight : numpy.ndarray
         Weight of each vessel: the vessels of a case share the weight 1; shape (n,).
+    artery : numpy.ndarray
+        See `twintrack.calibration.statements.table.artery_share`; shape (n,).
     """
 
     levels: Reals
     fractions: Reals
     case: NDArray[np.int64]
     weight: Reals
+    artery: Reals
 
     @property
     def each(self) -> Reals:
@@ -80,7 +84,9 @@ class VesselRows:
 
     def some(self, rows: NDArray[np.bool_]) -> VesselRows:
         """Return some of the vessels."""
-        return VesselRows(self.levels[rows], self.fractions[rows], self.case[rows], self.weight[rows])
+        return VesselRows(
+            self.levels[rows], self.fractions[rows], self.case[rows], self.weight[rows], self.artery[rows]
+        )
 
 
 def angle_weights() -> Reals:
@@ -101,8 +107,11 @@ class Family(ABC):
         """Fit the map by least squares, with the weights of `VesselRows.each`."""
 
     @abstractmethod
-    def fractions(self, levels: Reals) -> Reals:
-        """Return the fraction of raters over each of `ANGLES_DEG`, never rising, for levels (n, angle)."""
+    def fractions(self, levels: Reals, artery: Reals) -> Reals:
+        """Return the fraction of raters over each of `ANGLES_DEG`, never rising.
+
+        `levels` are (n, angle), `artery` as in `VesselRows`; a family that tells veins and arteries alike ignores it.
+        """
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
@@ -134,7 +143,7 @@ class NumberFamily(Family):
         from scipy.optimize import minimize
 
         centre = np.asarray(cls.PRIOR)
-        inputs, each = cls.inputs(rows.levels), rows.each
+        inputs, each = cls.inputs(rows.levels, rows.artery), rows.each
 
         def loss(numbers: Reals) -> tuple[float, Reals]:
             fractions, slopes = cls.values(numbers, inputs)
@@ -147,13 +156,13 @@ class NumberFamily(Family):
         found = minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds)
         return cls(tuple(float(number) for number in found.x))
 
-    def fractions(self, levels: Reals) -> Reals:
+    def fractions(self, levels: Reals, artery: Reals) -> Reals:
         """Return the fractions."""
-        return _falling(type(self).values(np.asarray(self.numbers), type(self).inputs(levels))[0])
+        return _falling(type(self).values(np.asarray(self.numbers), type(self).inputs(levels, artery))[0])
 
     @classmethod
     @abstractmethod
-    def inputs(cls, levels: Reals) -> Any:
+    def inputs(cls, levels: Reals, artery: Reals) -> Any:
         """Return what the numbers are applied to."""
 
     @classmethod
@@ -188,7 +197,7 @@ class TwoLogistic(NumberFamily):
     SLOPES = (1, 3)
 
     @classmethod
-    def inputs(cls, levels: Reals) -> tuple[Reals, Reals]:
+    def inputs(cls, levels: Reals, artery: Reals) -> tuple[Reals, Reals]:  # noqa: ARG003
         """Return the logits that the numbers are applied to."""
         return logit(levels[:, :1]), logit(levels / np.maximum(levels[:, :1], 1e-9))
 
@@ -217,7 +226,7 @@ class AngleLogistic(NumberFamily):
     SLOPES = (1, 3)
 
     @classmethod
-    def inputs(cls, levels: Reals) -> Reals:
+    def inputs(cls, levels: Reals, artery: Reals) -> Reals:  # noqa: ARG003
         """Return the logits that the numbers are applied to."""
         return logit(levels)
 
@@ -230,6 +239,36 @@ class AngleLogistic(NumberFamily):
         fractions = logistic(offset + slope * inputs)
         steep = fractions * (1 - fractions)
         return fractions, [steep * first, steep * first * inputs, steep * last, steep * last * inputs]
+
+
+@dataclass(frozen=True)
+class VeinsAndArteries(NumberFamily):
+    """As `AngleLogistic`, with an offset of its own for arteries, again linear from 0 to 360 degrees: six numbers.
+
+    At one level more raters see contact with an artery than with a vein: the network, which is surer of large vessels,
+    gives fat around a thin artery a lower score.
+    """
+
+    name = "veins-and-arteries"
+    PRIOR = (*AngleLogistic.PRIOR, 0.0, 0.0)
+    SLOPES = AngleLogistic.SLOPES
+
+    @classmethod
+    def inputs(cls, levels: Reals, artery: Reals) -> tuple[Reals, Reals]:
+        """Return the logits that the numbers are applied to, and who is an artery."""
+        return logit(levels), artery[:, None]
+
+    @classmethod
+    def values(cls, numbers: Reals, inputs: tuple[Reals, Reals]) -> tuple[Reals, list[Reals]]:
+        """Return fractions and derivatives."""
+        place, artery = inputs
+        last = _ANGLE / 360.0
+        first = 1 - last
+        offset, slope = numbers[0] * first + numbers[2] * last, numbers[1] * first + numbers[3] * last
+        fractions = logistic(offset + artery * (numbers[4] * first + numbers[5] * last) + slope * place)
+        steep = fractions * (1 - fractions)
+        own = [steep * first, steep * first * place, steep * last, steep * last * place]
+        return fractions, [*own, steep * first * artery, steep * last * artery]
 
 
 @dataclass(frozen=True)
@@ -266,7 +305,7 @@ class SingleMap(TableFamily):
         case = np.repeat(rows.case, len(ANGLES_DEG))
         return cls((isotonic_knots(rows.levels.ravel(), rows.fractions.ravel(), rows.each.ravel(), case),))
 
-    def fractions(self, levels: Reals) -> Reals:
+    def fractions(self, levels: Reals, artery: Reals) -> Reals:  # noqa: ARG002
         """Return the fractions."""
         return _falling(self.maps[0](levels))
 
@@ -289,7 +328,7 @@ class TwoIsotonic(TableFamily):
         case = np.repeat(rows.case, ratio.shape[1])
         return cls((contact, isotonic_knots(ratio.ravel(), share.ravel(), weight.ravel(), case)))
 
-    def fractions(self, levels: Reals) -> Reals:
+    def fractions(self, levels: Reals, artery: Reals) -> Reals:  # noqa: ARG002
         """Return the fractions."""
         further = self.maps[1](_ratio(levels))
         further[:, 0] = 1.0
@@ -312,7 +351,7 @@ class AngleMaps(TableFamily):
             tuple(isotonic_knots(rows.levels[:, n], rows.fractions[:, n], rows.weight, rows.case) for n in columns)
         )
 
-    def fractions(self, levels: Reals) -> Reals:
+    def fractions(self, levels: Reals, artery: Reals) -> Reals:  # noqa: ARG002
         """Return the fractions."""
         values = np.stack([one(levels) for one in self.maps])
         place = np.clip(_ANGLE / 90.0, 0.0, 3.0)
@@ -321,7 +360,7 @@ class AngleMaps(TableFamily):
         return _falling((1 - share) * values[lower, :, column].T + share * values[lower + 1, :, column].T)
 
 
-FAMILIES: tuple[type[Family], ...] = (AngleLogistic, TwoLogistic, SingleMap, TwoIsotonic, AngleMaps)
+FAMILIES: tuple[type[Family], ...] = (AngleLogistic, TwoLogistic, VeinsAndArteries, SingleMap, TwoIsotonic, AngleMaps)
 """Simplest first."""
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from twintrack.calibration.statements.families import FAMILIES, Family, NumberFamily, VesselRows
 from twintrack.calibration.statements.monotone import FEWEST_IN_BLOCK, logistic, logit
 from twintrack.calibration.statements.statements import FAR_CLASSES, Fitted, LevelMap, Statements, scattered
-from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, StatementTable
+from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, StatementTable, artery_share
 from twintrack.labels import JOINT_VEIN
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 
@@ -194,7 +194,7 @@ def _held_out(cases: _Cases, shrunk: _Cases, family: type[Family], folds: int, c
         if cancel is not None:
             cancel.check()
         held = np.isin(cases.rows.case, np.flatnonzero(fold == number))
-        told[held] = family.fit(shrunk.rows.some(~held)).fractions(cases.rows.levels[held])
+        told[held] = family.fit(shrunk.rows.some(~held)).fractions(cases.rows.levels[held], cases.rows.artery[held])
     return told
 
 
@@ -230,7 +230,8 @@ def _shrunk(cases: _Cases, prior: Statements | None) -> _Cases:
     if prior is None:
         return cases
     share = PRIOR_CASES / cases.count
-    said = prior.fitted.fractions(cases.rows.levels, np.zeros(len(cases.rows.levels), dtype=np.int64))
+    far = np.zeros(len(cases.rows.levels), dtype=np.int64)
+    said = prior.fitted.fractions(cases.rows.levels, far, cases.rows.artery)
     others = {}
     for kind, (case, level, fraction, weight) in cases.others.items():
         own = prior.other(kind, level)
@@ -291,18 +292,19 @@ def _as_arrays(table: StatementTable) -> _Cases:
     Portal vein and SMV together are left out, as each of them is there already. So are the vessels, patterns and
     volumes of cases without tumour: what is said of those is capped by the statement that there is any tumour.
     """
-    levels, fractions, place, weight = [], [], [], []
+    levels, fractions, place, weight, artery = [], [], [], [], []
     far: list[tuple[int, int, float]] = []
     others: dict[str, list[tuple[int, float, float, float]]] = {}
     for number, case in enumerate(table.cases.values()):
-        vessels = [vessel for name, vessel in case.vessels.items() if name != JOINT_VEIN and case.has_tumour]
-        for vessel in vessels:
+        vessels = {name: one for name, one in case.vessels.items() if name != JOINT_VEIN and case.has_tumour}
+        for name, vessel in vessels.items():
             counts = np.asarray(vessel.counts) / vessel.raters
             if vessel.levels[0] > 0:
                 levels.append(vessel.levels)
                 fractions.append(counts)
                 place.append(number)
                 weight.append(1 / len(vessels))
+                artery.append(artery_share(name))
             else:
                 far.append((number, vessel.far, float(counts[0])))
         for kind, entries in case.others.items():
@@ -315,6 +317,7 @@ def _as_arrays(table: StatementTable) -> _Cases:
         np.asarray(fractions, dtype=float).reshape(len(levels), -1),
         np.asarray(place, dtype=np.int64),
         np.asarray(weight, dtype=float),
+        np.asarray(artery, dtype=float),
     )
     columns = {
         kind: (np.array([entry[0] for entry in entries], dtype=np.int64), *np.array(entries, dtype=float).T[1:])

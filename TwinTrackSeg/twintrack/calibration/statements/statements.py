@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from twintrack.calibration.statements.families import Family
 from twintrack.calibration.statements.monotone import logistic, logit
-from twintrack.calibration.statements.table import ANGLES_DEG, StatementKey
+from twintrack.calibration.statements.table import ANGLES_DEG, StatementKey, artery_share
 from twintrack.errors import InputError
 
 __all__ = ["FAR_CLASSES", "Fitted", "LevelMap", "Statements", "VesselStatement"]
@@ -70,9 +70,12 @@ class Fitted:
     far: tuple[float, ...]
     others: Mapping[str, LevelMap]
 
-    def fractions(self, levels: Reals, far: NDArray[np.integer]) -> Reals:
-        """Return the fraction of raters over each of `ANGLES_DEG`: (n, angle) for levels (n, angle), classes (n,)."""
-        found = scattered(self.family.fractions(levels), self.scatter_deg)
+    def fractions(self, levels: Reals, far: NDArray[np.integer], artery: Reals) -> Reals:
+        """Return the fraction of raters over each of `ANGLES_DEG`: (n, angle) for levels (n, angle).
+
+        `far` are classes (n,), `artery` is as in `VesselRows`.
+        """
+        found = scattered(self.family.fractions(levels, artery), self.scatter_deg)
         nothing = levels[:, 0] <= 0
         if nothing.any():
             chance = np.asarray(self.far)[far[nothing]]
@@ -172,11 +175,13 @@ class Statements:
         """The smallest fraction that is told: so few cases do not show that no rater, or every one, says so."""
         return 0.5 / (self.informative + 1)
 
-    def vessel(self, levels: tuple[float, ...], far: int, most: float = 1.0) -> VesselStatement:
+    def vessel(self, name: str, levels: tuple[float, ...], far: int, most: float = 1.0) -> VesselStatement:
         """Return the statement of one vessel.
 
         Parameters
         ----------
+        name : str
+            Of the vessel: veins and arteries may have maps of their own.
         levels : tuple of float
             Level of the score at which each of `ANGLES_DEG` is exceeded.
         far : int
@@ -186,8 +191,9 @@ class Statements:
         """
         beyond = levels[0] > self.highest + LEVEL_MARGIN
         table = np.minimum(np.asarray(levels), self.highest)[None] if beyond else np.asarray(levels)[None]
+        artery = np.array([artery_share(name)])
         middle, *drawn = (
-            self._bounded(np.minimum(fit.fractions(table, np.array([far])), most))[0]
+            self._bounded(np.minimum(fit.fractions(table, np.array([far]), artery), most))[0]
             for fit in (self.fitted, *self.resampled)
         )
         encased = ANGLES_DEG.index(180)

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from twintrack.errors import InputError
+from twintrack.labels import VESSELS, is_joint_vein, vessel_of
 from twintrack.system.json_file import parse_json
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "StatementKey",
     "StatementTable",
     "VesselCounts",
+    "artery_share",
     "key_from_json",
     "key_to_json",
 ]
@@ -70,6 +72,13 @@ class VesselCounts:
     far: int
     counts: tuple[int, ...]
     raters: int
+
+
+def artery_share(name: str) -> float:
+    """Return 1 for the name of an artery, 0 for a vein's, and one half for a vessel of which neither is known."""
+    if is_joint_vein(name):
+        return 0.0
+    return next((float(vessel.is_artery) for vessel in VESSELS if vessel.name == vessel_of(name)), 0.5)
 
 
 @dataclass(frozen=True)

@@ -228,22 +228,23 @@ def summarise_statements(
     }
 
 
-_Told = Callable[[CaseVessels, VesselLevels], Sequence[float]]
-"""Gives the fraction of raters over each of `ANGLES_DEG` for a vessel of a case."""
+_Told = Callable[[CaseVessels, str], Sequence[float]]
+"""Gives the fraction of raters over each of `ANGLES_DEG` for a named vessel of a case."""
 
 
 def _by_statements(statements: Statements) -> _Told:
-    def over(case: CaseVessels, vessel: VesselLevels) -> Sequence[float]:
+    def over(case: CaseVessels, name: str) -> Sequence[float]:
+        vessel = case.vessels[name]
         any_tumour = statements.other(ANY_TUMOUR, case.peak)
         most = 1.0 if any_tumour is None else float(any_tumour)
-        return statements.vessel(vessel.over, vessel.far, most).fraction_over
+        return statements.vessel(name, vessel.over, vessel.far, most).fraction_over
 
     return over
 
 
 def _by_map(calibrator: Calibrator) -> _Told:
-    def over(_case: CaseVessels, vessel: VesselLevels) -> Sequence[float]:
-        levels = np.asarray(vessel.over)
+    def over(case: CaseVessels, name: str) -> Sequence[float]:
+        levels = np.asarray(case.vessels[name].over)
         shown: list[float] = np.where(levels > 0, calibrator(levels.astype(np.float32)), 0.0).tolist()
         return shown
 
@@ -252,7 +253,7 @@ def _by_map(calibrator: Calibrator) -> _Told:
 
 def _readings(cases: Mapping[str, CaseVessels], over: _Told) -> list[VesselReading]:
     return [
-        VesselReading(name, vessel, tuple(over(case, levels)), levels.angles_deg)
+        VesselReading(name, vessel, tuple(over(case, vessel)), levels.angles_deg)
         for name, case in cases.items()
         for vessel, levels in case.vessels.items()
     ]
