@@ -15,7 +15,7 @@ from twintrack.calibration.statements import (
     StatementTable,
     VesselCounts,
 )
-from twintrack.calibration.statements.table import ANY_TUMOUR
+from twintrack.calibration.statements.table import ANY_TUMOUR, artery_share
 
 __all__ = ["KEY", "TruePanel", "draw_levels", "draw_table"]
 
@@ -36,12 +36,15 @@ class TruePanel:
         Of the logit, for each turn of 360 degrees.
     spread : float
         Standard deviation, in logits, of a case around that: cases differ more than a level tells.
+    artery : float
+        Added to the logit of arteries.
     """
 
     offset: float = 0.3
     slope: float = 1.6
     turn: float = 1.0
     spread: float = 0.7
+    artery: float = 0.0
 
     def fractions(self, levels: NDArray[np.float64], shift: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
         """Return the true fractions for levels (n, angle); `shift` in logits."""
@@ -79,7 +82,8 @@ def draw_table(
     drawn = {}
     for number in range(cases):
         levels = np.round(draw_levels(random, len(NAMES)), 5)
-        true = panel.fractions(levels, random.normal(0, panel.spread, (len(NAMES), 1)))
+        own_kind = panel.artery * np.array([[artery_share(name)] for name in NAMES])
+        true = panel.fractions(levels, random.normal(0, panel.spread, (len(NAMES), 1)) + own_kind)
         own = random.uniform(size=(raters, 1, 1))  # a rater is tight or generous with all vessels of a case
         counts = (own < true[None]).sum(axis=0)
         vessels = {

@@ -68,8 +68,8 @@ def test_a_site_with_few_cases_shrinks_to_the_shipped_statements():
 
 def test_nothing_reads_none_or_all():
     fitted = fit_statements(draw_table(1, 30), resamples=0)
-    least = fitted.vessel((0.0,) * 72, 2)
-    most = fitted.vessel((0.9999,) * 72, 0)
+    least = fitted.vessel("SMV", (0.0,) * 72, 2)
+    most = fitted.vessel("SMV", (0.9999,) * 72, 0)
     assert 0 < least.p_contact < 0.05
     assert 0.95 < most.p_contact < 1
     assert least.angle_p90_deg == 0.0
@@ -89,7 +89,7 @@ def test_a_level_above_those_of_the_calibration_is_told_and_read_at_the_highest(
         for key, case in table.cases.items()
     }
     fitted = fit_statements(StatementTable(KEY, low), resamples=0)
-    above, at = fitted.vessel((0.95,) * 72, 2), fitted.vessel((fitted.highest,) * 72, 2)
+    above, at = fitted.vessel("SMV", (0.95,) * 72, 2), fitted.vessel("SMV", (fitted.highest,) * 72, 2)
     assert above.beyond == fitted.highest < 0.61
     assert at.beyond is None
     assert above.fraction_over == at.fraction_over
@@ -98,7 +98,7 @@ def test_a_level_above_those_of_the_calibration_is_told_and_read_at_the_highest(
 def test_one_statement_fits_the_others():
     fitted = fit_statements(draw_table(4, 40), resamples=20)
     for level in draw_levels(np.random.default_rng(1), 50):
-        said = fitted.vessel(tuple(level), 1)
+        said = fitted.vessel("SMV", tuple(level), 1)
         assert said.p_encased <= said.p_contact
         assert said.angle_p10_deg <= said.angle_median_deg <= said.angle_p90_deg
         for value, interval in (
@@ -108,6 +108,18 @@ def test_one_statement_fits_the_others():
         ):
             assert interval[0] <= value + 1e-6
             assert interval[1] >= value - 1e-6
+
+
+def test_veins_and_arteries_are_told_apart_where_the_cases_show_it():
+    panel, levels = TruePanel(artery=2.0), draw_levels(np.random.default_rng(8), 40)
+    apart = fit_statements(draw_table(6, 100, panel=panel), resamples=0)
+    assert apart.fitted.family.name == "veins-and-arteries"
+    for name, shift in (("SMV", 0.0), ("SMA", 2.0), ("superior mesenteric artery", 2.0)):
+        told = np.array([apart.vessel(name, tuple(level), 2).fraction_over for level in levels])
+        assert np.abs(told - replace(panel, offset=panel.offset + shift).mean_fractions(levels)).mean() < 0.05
+    # With too few cases, and where there is no difference, one map does for both.
+    assert fit_statements(draw_table(6, 20, panel=panel), resamples=0).fitted.family.name != "veins-and-arteries"
+    assert fit_statements(draw_table(6, 100), resamples=0).fitted.family.name != "veins-and-arteries"
 
 
 @pytest.mark.parametrize("cases", [10, 40])
@@ -120,7 +132,7 @@ def test_intervals_hold_their_level(cases):
         if fitted is None:
             continue
         for level, fraction in zip(levels, true, strict=True):
-            said = fitted.vessel(tuple(level), 2)
+            said = fitted.vessel("SMV", tuple(level), 2)
             inside += [
                 low - 0.005 <= fraction[column] <= high + 0.005
                 for column, (low, high) in ((0, said.p_contact_interval), (ENCASED, said.p_encased_interval))
@@ -151,9 +163,9 @@ def test_cases_without_tumour_teach_no_vessel():
     mixed = fit_statements(StatementTable(KEY, {**table.cases, **blank}), resamples=0)
     assert mixed.informative == plain.informative == 30
     level = (0.6,) * 72
-    assert mixed.vessel(level, 2).p_contact == pytest.approx(plain.vessel(level, 2).p_contact, abs=0.03)
+    assert mixed.vessel("SMV", level, 2).p_contact == pytest.approx(plain.vessel("SMV", level, 2).p_contact, abs=0.03)
     # But no more raters see contact than mark any tumour.
-    assert mixed.vessel(level, 2, 0.1).p_contact == pytest.approx(0.1)
+    assert mixed.vessel("SMV", level, 2, 0.1).p_contact == pytest.approx(0.1)
 
 
 def test_vessels_without_contact_at_any_level_are_told_by_their_distance():
@@ -163,7 +175,7 @@ def test_vessels_without_contact_at_any_level_are_told_by_their_distance():
         for n in range(30)
     }
     fitted = fit_statements(StatementTable(KEY, {**table.cases, **near}), resamples=0)
-    told = [fitted.vessel((0.0,) * 72, far).p_contact for far in range(3)]
+    told = [fitted.vessel("SMV", (0.0,) * 72, far).p_contact for far in range(3)]
     assert told[0] == pytest.approx(0.4, abs=0.06)
     assert told[1] == told[2] == fitted.least
 
@@ -188,4 +200,4 @@ def test_a_vessel_that_no_rater_touches_is_told_so():
     plain, shared = fit_statements(table, resamples=0), fit_statements(StatementTable(KEY, never), resamples=0)
     level = (0.6,) * 72
     # Vessels share one map: one that nobody touches at high levels pulls it down, and the fit says what it can.
-    assert shared.vessel(level, 2).p_contact < plain.vessel(level, 2).p_contact
+    assert shared.vessel("SMV", level, 2).p_contact < plain.vessel("SMV", level, 2).p_contact

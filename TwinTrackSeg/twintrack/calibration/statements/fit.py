@@ -27,6 +27,9 @@ __all__ = ["FEWEST_INFORMATIVE", "INFORMATIVE_LEVEL", "compare_families", "fit_s
 FEWEST_INFORMATIVE = 10
 """Cases with a vessel near tumour below which no statements are fitted."""
 
+FEW_NUMBERS = 4
+"""What a map may have where cases are few."""
+
 FEWEST_FOR_TABLES = 25
 """Below this number the families of a few numbers are the only ones."""
 
@@ -167,7 +170,7 @@ def compare_families(
     """
     cases = _as_arrays(table)
     if _informative(table) < FEWEST_FOR_TABLES and len(families) > 1:
-        families = [family for family in families if issubclass(family, NumberFamily)]
+        families = [f for f in families if issubclass(f, NumberFamily) and len(f.PRIOR) <= FEW_NUMBERS]
     losses: dict[str, Reals] = {}
     for family in families:
         total = np.zeros(cases.count)
