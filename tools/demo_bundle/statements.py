@@ -1,13 +1,15 @@
 """Fit the demo bundle's statements on phantoms, and put them into its calibrator.
 
-Usage, from the repository's root (the first 40 phantoms are those of the voxel map, the others bring some without a
-tumour and some with two)::
+Usage, from the repository's root (the first 40 phantoms are those of the voxel map, 20 bring some without a
+tumour and some with two, and 40 more settle veins and arteries)::
 
     twintrack phantom --cases 40 --seed 20000 --out calibration
     twintrack phantom --cases 20 --seed 21000 --healthy 0.5 --out further
+    twintrack phantom --cases 40 --seed 22000 --out more
     twintrack calibrate calibration/manifest.csv --bundle demo --sketch calibration.npz
     twintrack calibrate further/manifest.csv --bundle demo --sketch further.npz
-    python tools/demo_bundle/statements.py calibration.npz further.npz
+    twintrack calibrate more/manifest.csv --bundle demo --sketch more.npz
+    python tools/demo_bundle/statements.py calibration.npz further.npz more.npz
 
 The voxel map stays as it is: it is fitted on cases with a tumour, as the networks were trained.
 """
@@ -31,7 +33,7 @@ def main() -> None:
     """Fit, write, and name the new hashes in ``bundle.json``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sketches", type=Path, nargs="+")
-    parser.add_argument("--version", default="1.2", help="of the bundle")
+    parser.add_argument("--version", default="1.3", help="of the bundle")
     arguments = parser.parse_args()
     sketches = [load_sketch(path) for path in arguments.sketches]
     tables = [sketch.statements for sketch in sketches if sketch.statements is not None]
