@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import contact_by_threshold
 from twintrack.imaging.plane_contact import PLANE_AXES, plane_contact_curves_deg, plane_contact_deg
 
 REFERENCE_PLANES = ("cor", "sag", "ax")
@@ -103,3 +104,27 @@ def test_empty_masks_touch_nothing(shape: tuple[int, int, int]) -> None:
     for tumour, vessel in ((empty, full), (full, empty), (empty, empty)):
         assert plane_contact_deg(tumour, vessel).tolist() == [0, 0, 0]
     assert plane_contact_deg(full, full).tolist() == [360, 360, 360]
+
+
+def test_all_thresholds_at_once_give_what_one_after_the_other_gives() -> None:
+    random = np.random.default_rng(11)
+    for _ in range(300):
+        probability, vessel, thresholds = random_scene(random)
+        if random.random() < 0.2:  # as a view with its axes in another order
+            probability, vessel = probability.T, vessel.T
+        expected = contact_by_threshold.protocol_deg(probability, vessel, thresholds)
+        found = plane_contact_curves_deg(probability, vessel, thresholds)
+        assert found.tolist() == expected.tolist()
+
+
+def random_scene(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, list[float]]:
+    """Draw noise or a ball for the vessel, a map with ties at its thresholds, and these in any order."""
+    shape = random.integers(1, 12, 3)
+    thresholds = random.permutation(np.round(np.arange(1, 20) / 20, 2))[: random.integers(1, 20)]
+    places = np.stack(np.meshgrid(*map(np.arange, shape), indexing="ij"))
+    away = np.linalg.norm(places - random.integers(0, shape)[:, None, None, None], axis=0)
+    vessel = away < random.uniform(0, 5) if random.random() < 0.7 else random.random(shape) < random.uniform(0.02, 0.6)
+    probability = random.random(shape) * (random.random(shape) < random.uniform(0.02, 1.0))
+    tied = random.random(shape) < 0.3
+    probability[tied] = random.choice(thresholds, np.count_nonzero(tied))
+    return probability.astype(random.choice([np.float32, np.float64])), vessel, thresholds.tolist()

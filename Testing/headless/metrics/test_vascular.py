@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twintrack.imaging.plane_contact import plane_contact_deg
+import contact_by_threshold
+from twintrack.imaging.plane_contact import VesselEdges, plane_contact_deg
 from twintrack.metrics.vascular import (
     Gaussian,
     gaussian_distance_deg,
@@ -67,10 +68,14 @@ def scene(gap: int) -> tuple[np.ndarray, np.ndarray]:
     return vessel, tumour
 
 
+def symmetric_deg(tumour: np.ndarray, vessel: np.ndarray) -> np.ndarray:
+    return symmetric_contact_deg(tumour, VesselEdges.of(vessel), [0.5])
+
+
 def test_a_gap_of_one_pixel_counts_alike_on_all_sides():
     vessel, tumour = scene(gap=1)
     turned = [(np.rot90(vessel, k, (1, 2)), np.rot90(tumour, k, (1, 2))) for k in range(4)]
-    counts = [symmetric_contact_deg([t], v)[0, 0] for v, t in turned]
+    counts = [symmetric_deg(t, v)[0, 0] for v, t in turned]
     assert counts == pytest.approx([10 / 36 * 360] * 4)
     protocol = [plane_contact_deg(t, v)[0] for v, t in turned]
     assert max(protocol) > 280
@@ -78,25 +83,39 @@ def test_a_gap_of_one_pixel_counts_alike_on_all_sides():
 
 
 def test_contact_ends_at_a_gap_of_two_pixels_and_starts_without_a_gap():
-    assert symmetric_contact_deg([scene(2)[1]], scene(2)[0])[0, 0] == 0
+    assert symmetric_deg(*scene(2)[::-1])[0, 0] == 0
     # Without a gap, the dilated tumour also reaches past the two corners: 10 pixels beside it and one more at each end.
-    assert symmetric_contact_deg([scene(0)[1]], scene(0)[0])[0, 0] >= 100
+    assert symmetric_deg(*scene(0)[::-1])[0, 0] >= 100
 
 
 @given(st.integers(0, 2**31))
 def test_mirroring_changes_nothing_and_nothing_exceeds_the_full_circle(seed):
     random = np.random.default_rng(seed)
     vessel, tumour = random.random((2, 6, 7, 8)) < random.uniform(0.05, 0.6)
-    found = symmetric_contact_deg([tumour], vessel)
+    found = symmetric_deg(tumour, vessel)
     assert found.max() <= 360
     for axis in range(3):
-        np.testing.assert_array_equal(symmetric_contact_deg([np.flip(tumour, axis)], np.flip(vessel, axis)), found)
+        np.testing.assert_array_equal(symmetric_deg(np.flip(tumour, axis), np.flip(vessel, axis)), found)
+
+
+def test_symmetric_degrees_of_all_thresholds_are_those_of_one_after_the_other():
+    random = np.random.default_rng(12)
+    levels = [0.1, 0.24, 0.38, 0.52, 0.66, 0.8]
+    for _ in range(300):
+        shape = random.integers(1, 12, 3)
+        vessel = random.random(shape) < random.uniform(0.02, 0.98)
+        p = random.random(shape) * (random.random(shape) < random.uniform(0.02, 1.0))
+        p[random.random(shape) < 0.2] = random.choice(levels)
+        p = p.astype(random.choice([np.float32, np.float64]))
+        expected = contact_by_threshold.symmetric_deg(p, vessel, levels)
+        assert symmetric_contact_deg(p, VesselEdges.of(vessel), levels).tolist() == expected.tolist()
 
 
 def test_a_vessel_inside_the_tumour_is_encased():
     vessel = np.zeros((9, 9, 9), dtype=bool)
     vessel[3:6, 3:6, 3:6] = True
-    assert symmetric_contact_deg([np.ones_like(vessel), np.zeros_like(vessel)], vessel).tolist() == [[360, 0]] * 3
+    assert symmetric_deg(np.ones_like(vessel), vessel).tolist() == [[360]] * 3
+    assert symmetric_deg(np.zeros_like(vessel), vessel).tolist() == [[0]] * 3
 
 
 def test_an_absent_vessel_has_no_contact_and_other_labels_do_not_matter():

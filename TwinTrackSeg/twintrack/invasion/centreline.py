@@ -84,6 +84,7 @@ def centre_lines(near: Neighbourhood, piece: NDArray[np.bool_]) -> list[CentreLi
     edge_mm = float(np.clip(near.spacing_mm.min(), *CUBE_MM))
     edge_mm = max(edge_mm, float(np.prod(near.spacing_mm * piece.shape[::-1]) / MOST_CUBES) ** (1 / 3))
     skeleton = _skeleton_points(near, piece, edge_mm)
+    solid = piece.astype(np.float32)
     paths = _paths(skeleton, _spanning_tree(skeleton, edge_mm), near.sample(depth_mm, skeleton))
     lines: list[CentreLine] = []
     for path, free_start in paths:
@@ -92,24 +93,24 @@ def centre_lines(near: Neighbourhood, piece: NDArray[np.bool_]) -> list[CentreLi
         radius_mm = float(near.sample(depth_mm, path).max())
         smooth = smoothed(resampled(path, STEP_MM), float(np.clip(radius_mm, *LINE_SMOOTHING_MM)) / STEP_MM)
         line = CentreLine(_without_ends(smooth, radius_mm, free_start), radius_mm, free_start)
-        if free_start and _length_mm(continued(line, near, piece)) < SLENDERNESS * 2 * radius_mm:
+        if free_start and _length_mm(continued(line, near, solid)) < SLENDERNESS * 2 * radius_mm:
             continue
         lines.append(line)
     return lines or [_principal_axis(near, piece, float(depth_mm.max()))]
 
 
-def continued(line: CentreLine, near: Neighbourhood, piece: NDArray[np.bool_]) -> Points:
-    """Return the line's points, continued straight at its free ends until it leaves the piece."""
+def continued(line: CentreLine, near: Neighbourhood, piece: NDArray[np.float32]) -> Points:
+    """Return the line's points, continued straight at its free ends until it leaves the piece, which is 1 inside."""
     if line.from_axis:
         return line.points_mm
-    points, mask = line.points_mm, piece.astype(np.float32)
+    points = line.points_mm
     parts = [np.empty((0, 3)), points, np.empty((0, 3))]
     for part, end, inner in ((0, points[0], points[:BACK_STEPS][-1]), (2, points[-1], points[-BACK_STEPS:][0])):
         span = float(np.linalg.norm(end - inner))
         if span == 0 or (part == 0 and not line.free_start):
             continue
         extension = end + np.arange(1, EXTENSION_STEPS + 1)[:, None] * STEP_MM * (end - inner) / span
-        outside = near.sample(mask, extension) < 0.5
+        outside = near.sample(piece, extension) < 0.5
         parts[part] = extension[: int(np.argmax(outside))] if outside.any() else extension
     return np.concatenate([parts[0][::-1], parts[1], parts[2]])
 

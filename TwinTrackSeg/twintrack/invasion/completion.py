@@ -15,9 +15,9 @@ from itertools import combinations, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from twintrack.imaging.neighbours import eroded, grown_all_around
 from twintrack.invasion.centreline import STEP_MM
 from twintrack.invasion.geometry import Neighbourhood, Points, transported_frames
 from twintrack.invasion.sections import Sections, wall_distance_mm
@@ -76,8 +76,6 @@ ASTRAY_SHARE = 0.1
 FAN = 72
 """Directions of an outline."""
 
-LABEL_TOUCHING = np.ones((3, 3, 3), dtype=bool)
-
 
 @dataclass(frozen=True)
 class Completion:
@@ -135,9 +133,9 @@ def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Complet
     """
     mask = near.vessel >= 0.5
     tumour = (near.probability >= TUMOUR_LEVEL) & ~mask
-    if not np.any(ndimage.binary_dilation(mask, LABEL_TOUCHING) & tumour):
+    if not np.any(grown_all_around(mask) & tumour):
         return Completion(near.vessel)
-    surface = cKDTree(_places_mm(near, tumour & ~ndimage.binary_erosion(tumour)))
+    surface = cKDTree(_places_mm(near, tumour & ~eroded(tumour)))
     free = [_free(near, sections, surface) for sections in branches]
     whole, astray = mask.copy(), False
     for first, second in _pairs(branches, free, surface):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from twintrack.imaging.neighbours import eroded, grown_along
 from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.geometry import directional_voxel_mm
 from twintrack.invasion.wall import LEVEL_TOLERANCE
@@ -69,7 +70,7 @@ def gaps_mm(
     first = np.array([place.start + side.start for place, side in zip(outer, found, strict=True)]) - 1
     last = np.array([place.start + side.stop for place, side in zip(outer, found, strict=True)]) + 1
     level, vessel = _window(probability.array, first, last), _placed(mask, low, first, last)
-    touched = float(level[ndimage.binary_dilation(vessel)].max(initial=0.0))
+    touched = float(level[grown_along(vessel)].max(initial=0.0))
     wanted = np.asarray(levels, dtype=float) - LEVEL_TOLERANCE
     gaps = np.zeros(len(levels))
     beyond = np.flatnonzero(wanted > touched)
@@ -128,8 +129,7 @@ def wall_points(mask: NDArray[np.bool_], spacing_mm: Reals) -> WallPoints:
 
 def wall_voxels(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the voxels of a mask that have a side outside of it."""
-    inner: NDArray[np.bool_] = ndimage.binary_erosion(mask)
-    return mask & ~inner
+    return mask & ~eroded(mask)
 
 
 def _beyond(level: NDArray[np.float32], wanted: Reals, wall: WallPoints, spacing_mm: Reals) -> Reals:

@@ -8,12 +8,13 @@ patient coordinates. Arrays are (z, y, x).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from twintrack.imaging.plane_contact import bounding_box
+from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.volume import Geometry
 
 __all__ = ["FLOOR", "Neighbourhood", "directional_voxel_mm", "resampled", "smoothed", "transported_frames"]
@@ -60,12 +61,14 @@ class Neighbourhood:
     ) -> Neighbourhood:
         """Put a mask of the box that begins at index `start` ((z, y, x), may leave the volume) beside its map."""
         low, high = np.maximum(start, 0), np.minimum(start + vessel.shape, probability.shape)
-        pads = np.stack([low - start, start + vessel.shape - high], axis=1)
-        part = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))].astype(np.float32)
+        inner = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+        near, known = np.zeros((2, *vessel.shape), dtype=np.float32)
+        near[inner] = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        known[inner] = 1
         return cls(
             vessel=vessel.astype(np.float32),
-            probability=np.pad(part, pads),
-            known=np.pad(np.ones(part.shape, dtype=np.float32), pads),
+            probability=near,
+            known=known,
             start=(int(start[2]), int(start[1]), int(start[0])),
             geometry=geometry,
         )
@@ -83,7 +86,7 @@ class Neighbourhood:
 
     def touchable(self, points_mm: Points, reach_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which local points (n, 3) lie within `reach_mm` (n,), and two voxels more, of the tumour's box."""
-        box = bounding_box(self.probability >= FLOOR)
+        box = self._tumour_box
         if box is None:
             return np.zeros(len(points_mm), dtype=bool)
         low = np.array([s.start for s in box][::-1]) * self.spacing_mm
@@ -91,6 +94,10 @@ class Neighbourhood:
         gap_mm = np.linalg.norm(np.maximum(np.maximum(low - points_mm, points_mm - high), 0.0), axis=1)
         result: NDArray[np.bool_] = gap_mm <= reach_mm + 2 * self.spacing_mm.max()
         return result
+
+    @cached_property
+    def _tumour_box(self) -> Box | None:
+        return bounding_box(self.probability >= FLOOR)
 
     def to_lps_mm(self, points_mm: Points) -> Points:
         """Map local points (..., 3) to LPS patient coordinates."""

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from twintrack.imaging.neighbours import grown_all_around
 from twintrack.imaging.plane_contact import Box
 from twintrack.invasion.resectability import known_vessel
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS
@@ -53,7 +53,7 @@ def joined_veins(
         return None
     grown = tuple(slice(max(side.start - 1, 0), side.stop + 1) for side in border)
     part = labels[grown]
-    touching = ndimage.binary_dilation(part == names[one], np.ones((3, 3, 3), dtype=bool)) & (part == names[other])
+    touching = grown_all_around(part == names[one]) & (part == names[other])
     return ((names[one], names[other]), both) if touching.any() else None
 
 

@@ -50,6 +50,9 @@ MOST_LONGER, LEAST_WIDTH = 1.3, 0.7
 GUESS_VOXELS = 1.5
 """Where the wall is already known in neighbouring directions, it is first looked for this far around."""
 
+STRETCH = 8
+"""Steps that a ray is followed before those that have left the vessel are taken out."""
+
 RAYS = 16384
 """Directions looked at at a time, which bounds the memory."""
 
@@ -88,8 +91,11 @@ class Sections:
     elsewhere: NDArray[np.bool_]
 
 
-def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool_]) -> Sections:
-    """Cut the vessel perpendicular to `line`, after moving the line to the middle of the lumen of its `piece`."""
+def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.float32]) -> Sections:
+    """Cut the vessel perpendicular to `line`, after moving the line to the middle of the lumen of its `piece`.
+
+    The piece is 1 in the lumen and 0 elsewhere.
+    """
     reach_mm = REACH_RADII * line.radius_mm + float(near.spacing_mm.max())
     points = line.points_mm
     for _ in range(0 if line.from_axis else RECENTRINGS):
@@ -113,14 +119,13 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.bool
 
 
 def _continued(
-    near: Neighbourhood, line: CentreLine, points: Points, piece: NDArray[np.bool_], reach_mm: float
+    near: Neighbourhood, line: CentreLine, points: Points, piece: NDArray[np.float32], reach_mm: float
 ) -> Points:
     """Return the points, continued at free ends in the middle of the lumen until they leave the piece."""
     if line.from_axis:
         return points
-    inside = piece.astype(np.float32)
-    points = _led_on(near, line, points, inside, reach_mm)
-    return _led_on(near, line, points[::-1], inside, reach_mm)[::-1] if line.free_start else points
+    points = _led_on(near, line, points, piece, reach_mm)
+    return _led_on(near, line, points[::-1], piece, reach_mm)[::-1] if line.free_start else points
 
 
 def _led_on(
@@ -272,24 +277,48 @@ def _crossing(
     wall_mm = np.full(len(ray), np.nan)
     for first_row in range(0, len(ray), RAYS):
         rows = slice(first_row, first_row + RAYS)
-        centre, unit = centre_mm[rows], ray[rows]
-        from_mm = start_mm[rows, None] + along_mm
-        inside = near.sample(near.vessel, centre[:, None, :] + from_mm[..., None] * unit[:, None, :])
-        outside = inside < 0.5
-        found = outside.any(axis=1) & ~outside[:, 0]
-        centre, unit, inside = centre[found], unit[found], inside[found]
-        first = np.argmax(outside[found], axis=1)[:, None]
-        low = np.take_along_axis(inside, first, axis=1)[:, 0]
-        high = np.take_along_axis(inside, first - 1, axis=1)[:, 0]
-        at_mm, width_mm = np.take_along_axis(from_mm[found], first - 1, axis=1)[:, 0], step_mm
+        found, at_mm, high, low = _first_outside(near, centre_mm[rows], ray[rows], start_mm[rows], along_mm)
+        centre, unit, width_mm = centre_mm[rows][found], ray[rows][found], step_mm
         for _ in range(HALVINGS):
             width_mm /= 2
             middle = near.sample(near.vessel, centre + (at_mm + width_mm)[:, None] * unit)
             further = middle >= 0.5
             at_mm = at_mm + width_mm * further
             high, low = np.where(further, middle, high), np.where(further, low, middle)
-        wall_mm[first_row + np.flatnonzero(found)] = at_mm + width_mm * (high - 0.5) / (high - low)
+        wall_mm[first_row + found] = at_mm + width_mm * (high - 0.5) / (high - low)
     return wall_mm
+
+
+def _first_outside(
+    near: Neighbourhood,
+    centre_mm: Points,
+    ray: Points,
+    start_mm: NDArray[np.float64],
+    along_mm: NDArray[np.float64],
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return which rays leave the vessel, where each is inside for the last time, and the mask there and one step on.
+
+    A ray is looked at `STRETCH` steps at a time: most leave early.
+    """
+    left = np.arange(len(ray))
+    leaves, places, highs, lows = [left[:0]], [start_mm[:0]], [start_mm[:0]], [start_mm[:0]]
+    before = np.zeros((len(ray), 0))
+    for first in range(0, len(along_mm), STRETCH):
+        from_mm = start_mm[left, None] + along_mm[first : first + STRETCH]
+        points = centre_mm[left, None, :] + from_mm[..., None] * ray[left, None, :]
+        inside = np.concatenate([before, near.sample(near.vessel, points)], axis=1)
+        outside = inside < 0.5
+        found = np.flatnonzero(outside.any(axis=1) & ~outside[:, 0])
+        column = np.argmax(outside[found], axis=1)
+        leaves.append(left[found])
+        places.append(start_mm[left[found]] + along_mm[first + column - 1 - before.shape[1]])
+        highs.append(inside[found, column - 1])
+        lows.append(inside[found, column])
+        goes_on = ~outside.any(axis=1)
+        left, before = left[goes_on], inside[goes_on, -1:]
+        if len(left) == 0:
+            break
+    return np.concatenate(leaves), np.concatenate(places), np.concatenate(highs), np.concatenate(lows)
 
 
 def _towards_middle(wall_mm: NDArray[np.float64], direction: NDArray[np.float64], radius_mm: float) -> Points:

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
+from twintrack.imaging.neighbours import grown_all_around, grown_along
+
 __all__ = ["DRAWN_OVER", "continued_into"]
 
 DRAWN_OVER = 0.5
@@ -25,8 +27,6 @@ DEEP_MM = 5.0
 
 ITERATIONS = 200
 TOLERANCE = 1e-3
-
-EVERY_NEIGHBOUR = np.ones((3, 3, 3), dtype=bool)
 
 Field = NDArray[np.float32]
 
@@ -55,7 +55,7 @@ def continued_into(
     """
     drawn_over = lumen & (probability >= DRAWN_OVER)
     # Beside voxels that the tumour has taken the map knows of the tumour's border in the lumen.
-    hidden = lumen & ~(ndimage.binary_dilation(drawn_over, EVERY_NEIGHBOUR) if drawn_over.any() else drawn_over)
+    hidden = lumen & ~(grown_all_around(drawn_over) if drawn_over.any() else drawn_over)
     result = probability.copy()
     tumour = (result >= floor) & known & ~hidden
     if not tumour.any() or not hidden.any():
@@ -77,7 +77,7 @@ def continued_into(
     unknown = np.flatnonzero(inside)
     # Where an equation for the bending of every voxel in or beside the lumen is asked for, its neighbours take part.
     laplacian = _laplacian(part.shape, sampling)
-    rows = ndimage.binary_dilation(inside).ravel()
+    rows = grown_along(inside).ravel()
     equations = laplacian[np.flatnonzero(rows)]
     inner = equations[:, unknown]
     fixed = np.where(inside, 0.0, part).ravel()

@@ -6,6 +6,7 @@ Everything that is reported of a vessel is read from this one table: for all thr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,7 +130,7 @@ class VesselWall:
         less, more = (_angles_deg(_level_of_count(table), thresholds) for table in (self.level_less, self.level_more))
         return less, more
 
-    @property
+    @cached_property
     def level_of_count(self) -> Reals:
         """Largest level at which some section has at least ``k`` touched directions, for k = 0 ... d; k = 0 gives 1."""
         return _level_of_count(self.level)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
+from twintrack.imaging.neighbours import grown_along
 from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.centreline import MOST_BRANCHES, centre_lines
 from twintrack.invasion.completion import Completion, complete_lumen
@@ -149,9 +150,9 @@ def _measure_piece(
     near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float, offset_mm: NDArray[np.float64]
 ) -> _Piece:
     """Measure one connected piece of a vessel; its branches are moved by `offset_mm`."""
-    lines = centre_lines(near, piece)
-    branches = without_other_branches([cross_sections(near, line, piece) for line in lines])
-    beside = ndimage.binary_dilation(piece, _beside(near, contact_mm))
+    lines, solid = centre_lines(near, piece), piece.astype(np.float32)
+    branches = without_other_branches([cross_sections(near, line, solid) for line in lines])
+    beside = grown_along(piece, _reached_axes(near, contact_mm))
     wall = vessel_wall(near, branches, contact_mm)
     return _Piece(
         wall=wall,
@@ -176,14 +177,9 @@ def _is_thin(near: Neighbourhood, branches: list[Sections], wall: VesselWall) ->
     return bool(np.any(short.mean(axis=1) > THIN_SHARE))
 
 
-def _beside(near: Neighbourhood, contact_mm: float) -> NDArray[np.bool_]:
-    """Return which neighbours of a voxel its contact can reach: in thick slices not those in the next slice."""
-    cross = ndimage.generate_binary_structure(3, 1)
-    for axis, edge_mm in enumerate(near.spacing_mm[::-1]):
-        if edge_mm / 2 > contact_mm:
-            first, last = (tuple(place if n == axis else slice(None) for n in range(3)) for place in (0, 2))
-            cross[first] = cross[last] = False
-    return np.asarray(cross, dtype=np.bool_)
+def _reached_axes(near: Neighbourhood, contact_mm: float) -> list[int]:
+    """Return along which array axes contact can reach a voxel's neighbours: in thick slices not the next slice."""
+    return [axis for axis, edge_mm in enumerate(near.spacing_mm[::-1]) if edge_mm / 2 <= contact_mm]
 
 
 def _together(measured: list[_Piece], large: int, count: int, lumen: Completion) -> MeasuredVessel:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.imaging.neighbours import eroded
 from twintrack.imaging.plane_contact import bounding_box
 
 __all__ = ["TOLERANCE_MM", "OutlineDistance", "outline_distance"]
@@ -59,12 +60,10 @@ def outline_distance(
 
 def _outline_mm(mask: NDArray[np.bool_], spacing_mm: tuple[float, float, float]) -> NDArray[np.float64]:
     """Return the outline's voxel centres (point, z y x), in mm from the first voxel's."""
-    from scipy import ndimage
-
     box = bounding_box(mask)
     if box is None:
         return np.zeros((0, 3))
     inner = mask[box]
-    outline = inner & ~ndimage.binary_erosion(inner)
+    outline = inner & ~eroded(inner)
     start = np.array([side.start for side in box])
     return (np.argwhere(outline) + start) * np.asarray(spacing_mm[::-1])

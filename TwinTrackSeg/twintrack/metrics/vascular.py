@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.imaging.boxes import grown
-from twintrack.imaging.plane_contact import REACH, bounding_box, plane_contact_curves_deg, plane_contact_deg
+from twintrack.imaging.plane_contact import REACH, VesselEdges, plane_contact_curves_deg, plane_contact_deg
 from twintrack.metrics.agreement import THRESHOLDS
 
 __all__ = [
@@ -93,13 +93,18 @@ def _measure(
         raters, thresholds = np.zeros((3, len(masks))), np.zeros((3, len(THRESHOLDS)))
         return VesselContact(raters, thresholds, raters.copy(), thresholds.copy())
     near = grown(box, REACH, REACH, vessels.shape)
-    vessel = vessels[near] == value
+    edges = VesselEdges.of(vessels[near] == value)
     drawn = [mask[near] != 0 for mask in masks]
-    exact = probability[near].astype(np.float64)
-    raters = np.stack([plane_contact_deg(mask, vessel) for mask in drawn], axis=1)
-    thresholds = plane_contact_curves_deg(exact, vessel, THRESHOLDS)
-    symmetric = symmetric_contact_deg([*drawn, *(exact > threshold for threshold in THRESHOLDS)], vessel)
-    return VesselContact(raters, thresholds, symmetric[:, : len(masks)], symmetric[:, len(masks) :])
+    return VesselContact(
+        raters=np.stack([plane_contact_deg(mask, edges) for mask in drawn], axis=1),
+        thresholds=plane_contact_curves_deg(probability[near], edges, THRESHOLDS),
+        symmetric_raters=np.concatenate([symmetric_contact_deg(mask, edges, [0.5]) for mask in drawn], axis=1),
+        symmetric_thresholds=symmetric_contact_deg(probability[near], edges, THRESHOLDS),
+    )
+
+
+BESIDE = tuple((row, column) for row in (-1, 0, 1) for column in (-1, 0, 1) if (row, column) != (0, 0))
+"""Rows and columns from a pixel to its eight neighbours."""
 
 
 SMALLEST_WIDTH_DEG = 1e-6
@@ -193,8 +198,10 @@ def _spike_or_farthest(x: NDArray[np.float64], density: NDArray[np.float64], mea
     return mean_deg if spread_deg <= ZERO else FARTHEST_DEG
 
 
-def symmetric_contact_deg(tumours: Sequence[NDArray[np.bool_]], vessel: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the largest contact over the slices of each plane.
+def symmetric_contact_deg(
+    probability: NDArray[np.generic], vessel: VesselEdges, thresholds: Sequence[float]
+) -> NDArray[np.float64]:
+    """Return the largest contact over the slices of each plane, for the tumours ``probability > threshold``.
 
     The protocol's count (`twintrack.imaging.plane_contact`) looks for tumour to the right and below but not to the left
     and above, may count a pixel four times, and exceeds 360 degrees. Here a pixel of the vessel's edge is in contact if
@@ -203,48 +210,25 @@ def symmetric_contact_deg(tumours: Sequence[NDArray[np.bool_]], vessel: NDArray[
 
     Parameters
     ----------
-    tumours : sequence of numpy.ndarray
-        Masks (z, y, x), as many as shall be measured.
-    vessel : numpy.ndarray
-        Mask of the same shape; the vessel should keep two voxels from the crop's border unless it is the volume's.
+    probability : numpy.ndarray
+        Map (z, y, x) in [0, 1], or a mask.
+    vessel : VesselEdges
+        Of a mask of the same shape; the vessel should keep two voxels from the crop's border unless it is the volume's.
+    thresholds : sequence of float
+        Rising levels in [0, 1].
 
     Returns
     -------
     numpy.ndarray
-        Degrees (3, tumour); row ``a`` holds the slices perpendicular to array axis ``a``.
+        Degrees (3, threshold); row ``a`` holds the slices perpendicular to array axis ``a``.
     """
-    degrees = np.zeros((3, len(tumours)))
-    for axis in range(3):
-        cross, square = (np.expand_dims(shape, axis) for shape in _neighbourhoods())
-        edge = vessel & ~_eroded(vessel, cross)
-        others = tuple(other for other in range(3) if other != axis)
-        pixels = np.count_nonzero(edge, axis=others)
-        for column, tumour in enumerate(tumours):
-            if bounding_box(tumour) is None:
-                continue
-            around = _dilated(tumour, cross)
-            touching = edge & (around | _dilated(around & ~vessel, square))
-            counts = np.count_nonzero(touching, axis=others)
-            fractions = np.divide(counts, pixels, out=np.zeros(counts.shape), where=pixels > 0)
-            degrees[axis, column] = 360 * fractions.max()
+    rising = np.asarray(thresholds, dtype=np.float64)
+    degrees = np.zeros((3, len(rising)))
+    values = vessel.around(probability)
+    for axis, plane in enumerate(vessel.planes):
+        touching = plane.passed(values, rising)
+        for row, column in BESIDE:
+            inside = plane.of(vessel.vessel, row, column)
+            touching = np.maximum(touching, np.where(inside, 0, plane.passed(values, rising, row, column)))
+        degrees[axis] = plane.largest_deg(plane.counts(touching, len(rising)))
     return degrees
-
-
-def _neighbourhoods() -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return the 4-neighbour cross and the 8-neighbour square."""
-    cross = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], dtype=bool)
-    return cross, np.ones((3, 3), dtype=bool)
-
-
-def _dilated(mask: NDArray[np.bool_], structure: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy import ndimage
-
-    dilated: NDArray[np.bool_] = ndimage.binary_dilation(mask, structure)
-    return dilated
-
-
-def _eroded(mask: NDArray[np.bool_], structure: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    from scipy import ndimage
-
-    eroded: NDArray[np.bool_] = ndimage.binary_erosion(mask, structure)
-    return eroded

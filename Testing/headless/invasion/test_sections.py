@@ -1,0 +1,38 @@
+"""The wall is where a ray first leaves the vessel, however long the ray is and wherever one begins to look."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from twintrack.invasion.geometry import Neighbourhood
+from twintrack.invasion.sections import STRETCH, wall_distance_mm
+from twintrack.volume import Geometry
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rays_followed_by_stretches_end_where_whole_rays_do(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    vessel = ndimage.gaussian_filter(random.normal(size=(30, 40, 50)), 2) > -0.02
+    near = Neighbourhood.around(
+        np.zeros(vessel.shape), vessel, Geometry(vessel.shape[::-1], (0.7, 0.6, 0.9)), np.zeros(3, dtype=np.int64)
+    )
+    centres = random.uniform(0, 25, (40, 3))
+    rays = random.normal(size=(40, 25, 3))
+    rays /= np.linalg.norm(rays, axis=2, keepdims=True)
+    reach_mm = 0.6 * 3.4 * STRETCH
+    found_mm = wall_distance_mm(near, centres, rays, reach_mm)
+    at_mm = np.arange(0.0, reach_mm + 0.6, 0.6)
+    inside = near.sample(near.vessel, centres[:, None, None] + at_mm[:, None] * rays[:, :, None]) >= 0.5
+    for number, starts_inside in enumerate(inside[:, 0, 0]):
+        for ray in range(rays.shape[1]):
+            wall_mm = found_mm[number, ray]
+            outside = np.flatnonzero(~inside[number, ray])
+            if not starts_inside:
+                assert wall_mm == 0
+            elif len(outside):
+                assert at_mm[outside[0] - 1] <= wall_mm <= at_mm[outside[0]]
+            else:
+                assert wall_mm == reach_mm
+    assert np.unique(np.digitize(found_mm[inside[:, 0, 0]], 0.6 * STRETCH * np.arange(1, 4))).size == 4
