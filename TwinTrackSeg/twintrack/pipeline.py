@@ -214,7 +214,7 @@ def segment(
         levels=levels,
         invasion=invasion,
         calibrator=calibrator,
-        expected_volume_ml=_expected_volume_ml(calibrator, found.score[roi.mask], turned),
+        expected_volume_ml=_expected_volume_ml(calibrator, found.score, probability, roi),
         engine=found.engine,
         suitability=suitability.to_json(),
         warnings=suitability.warnings
@@ -384,13 +384,15 @@ def _label_map(
 
 
 def _expected_volume_ml(
-    calibrator: Calibrator | None, score: NDArray[np.float32], ct: Volume
+    calibrator: Calibrator | None, score: NDArray[np.float32], probability: Volume, roi: Roi
 ) -> tuple[float, float] | None:
-    """Return the interval of the expected volume by the calibrator's band, from the scores inside the ROI."""
-    interval = None if calibrator is None else calibrator.sum_interval(score)
+    """Return the interval of the expected volume by the calibrator's band; the score (z, y, x) is that of the box."""
+    if calibrator is None:
+        return None
+    interval = calibrator.sum_interval(score, probability.array[roi.slices], roi.mask)
     if interval is None:
         return None
-    return interval[0] * ct.geometry.voxel_ml, interval[1] * ct.geometry.voxel_ml
+    return interval[0] * probability.geometry.voxel_ml, interval[1] * probability.geometry.voxel_ml
 
 
 def _box_on(ct: Volume, turned: Volume, roi: Roi) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

@@ -121,6 +121,17 @@ def test_zeros_count_in_a_sum_only_if_the_map_was_fitted_on_them(calibrator):
     assert calibrator.sum_interval(np.zeros(5, np.float32)) == (0.0, 0.0)
 
 
+@pytest.mark.parametrize("domain", ["score > 0", "all voxels"])
+def test_a_map_that_is_there_and_a_region_give_the_interval_of_the_scores_in_it(calibrator, domain):
+    random = np.random.default_rng(6)
+    chosen = replace(calibrator, domain=domain)
+    score = (random.random((60, 50, 40)) * (random.random((60, 50, 40)) < 0.6)).astype(np.float32)
+    inside = random.random(score.shape) < 0.7
+    expected = chosen.sum_interval(score[inside])
+    assert chosen.sum_interval(score, chosen(score), inside) == pytest.approx(expected, rel=1e-12)
+    assert chosen.sum_interval(score, inside=inside) == pytest.approx(expected, rel=1e-12)
+
+
 def linear_case(random: np.random.Generator) -> ScoreSketch:
     """A case of 300 voxels in which the raters mark the share c of the score, c = 0.5 on average over all patients."""
     score = random.random(300).astype(np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twintrack.calibration.score_axis import CELLS, FLOOR, cell_bounds, cell_of
+from twintrack.calibration.score_axis import CELLS, FLOOR, cell_bounds, cell_counts, cell_of
 
 scores = st.floats(0, 1, width=32)
 
@@ -45,3 +45,10 @@ def test_different_float32_scores_just_below_one_never_share_a_cell():
 def test_cells_are_at_most_an_eight_thousandth_wide():
     low, high = cell_bounds()
     assert (high - low).max() < 1 / 8000
+
+
+def test_counting_cells_is_counting_the_cell_of_each_score():
+    random = np.random.default_rng(3)
+    score = (10.0 ** random.uniform(-12, 0, (20, 30))).astype(np.float32)
+    score[:2], score[2, :5] = [[0.0]], [1.0, 0.5, FLOOR, np.nextafter(np.float32(FLOOR), np.float32(0)), 1e-30]
+    np.testing.assert_array_equal(cell_counts(score), np.bincount(cell_of(score).ravel(), minlength=CELLS))

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.calibration.score_axis import cell_bounds, cell_of
+from twintrack.calibration.score_axis import cell_bounds
 from twintrack.calibration.small_samples import small_sample_factor
 from twintrack.errors import InputError
 
@@ -101,14 +101,14 @@ class CalibratorBand:
         )
 
     def sum_range(
-        self, score: NDArray[np.floating], knots_x: Sequence[float], knots_y: Sequence[float]
+        self, counts: NDArray[np.int64], knots_x: Sequence[float], knots_y: Sequence[float]
     ) -> tuple[float, float]:
         """Return how far the sum of the map over voxels may lie from what the knots give: (lower, upper) difference.
 
         Parameters
         ----------
-        score : numpy.ndarray
-            Scores of the voxels that are mapped, any shape.
+        counts : numpy.ndarray
+            How many scores of the mapped voxels fall into each cell of the score axis.
         knots_x, knots_y : sequence of float
             The calibrator's knots.
 
@@ -117,16 +117,15 @@ class CalibratorBand:
         tuple of float
             Percentiles, over the resampled maps, of their sum less the calibrator's, both taken at the band's scores.
         """
-        weight = self._weights(score)
+        weight = self._weights(counts)
         sums = np.asarray(self.curves) / STEPS @ weight
         middle = float(np.interp(self.score, knots_x, knots_y) @ weight)
         low, high = np.quantile(sums, [(1 - self.level) / 2, (1 + self.level) / 2]) - middle
         return float(low), float(high)
 
-    def _weights(self, score: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Return the weight of each grid score in a sum of linearly interpolated values at `score`."""
+    def _weights(self, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the weight of each grid score in a sum of linearly interpolated values at the counted scores."""
         low, high = cell_bounds()
-        counts = np.bincount(cell_of(np.ravel(score)), minlength=len(low))
         used = np.flatnonzero(counts)
         grid, centre = np.asarray(self.score), (low[used] + high[used]) / 2
         left = np.clip(np.searchsorted(grid, centre, side="right") - 1, 0, grid.size - 2)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twintrack.calibration.band import CalibratorBand
 from twintrack.calibration.interpolation import InterpolationTable
+from twintrack.calibration.score_axis import CELLS, cell_counts
 from twintrack.calibration.statements import Statements
 from twintrack.errors import InputError
 from twintrack.raters import checked_name
@@ -187,20 +188,39 @@ class Calibrator:
                 out[scored] = table(values[scored])
         return mapped.reshape(np.shape(score))
 
-    def sum_interval(self, score: NDArray[np.floating]) -> tuple[float, float] | None:
+    def sum_interval(
+        self,
+        score: NDArray[np.floating],
+        mapped: NDArray[np.float32] | None = None,
+        inside: NDArray[np.bool_] | None = None,
+    ) -> tuple[float, float] | None:
         """Return the interval, by the band, of the sum of the map over voxels; None without a band.
 
         Parameters
         ----------
         score : numpy.ndarray
-            Scores in [0, 1] of the voxels that are mapped, any shape.
+            Scores in [0, 1], any shape.
+        mapped : numpy.ndarray, optional
+            The map of these scores, where it is there already.
+        inside : numpy.ndarray of bool, optional
+            The voxels to sum over; all of them, if not given.
         """
         if self.band is None:
             return None
-        mapped = score if self.maps_zero else score[score > 0]
-        middle = float(self(mapped).sum(dtype=np.float64))
-        low, high = self.band.sum_range(mapped, self.knots_x, self.knots_y)
-        return max(middle + low, 0.0), min(middle + high, float(mapped.size))
+        flat = np.ravel(score)
+        values = self(flat) if mapped is None else np.ravel(mapped)
+        within = None if inside is None else np.ravel(inside)
+        middle, counts = 0.0, np.zeros(CELLS, np.int64)
+        for start in range(0, flat.size, _BLOCK):
+            block = slice(start, start + _BLOCK)
+            scores = flat[block].astype(np.float32, copy=False)
+            counted = np.ones(scores.shape, bool) if self.maps_zero else scores > 0
+            if within is not None:
+                counted &= within[block]
+            middle += float(values[block].sum(where=counted, dtype=np.float64))
+            counts += cell_counts(scores[counted])
+        low, high = self.band.sum_range(counts, self.knots_x, self.knots_y)
+        return max(middle + low, 0.0), min(middle + high, float(counts.sum()))
 
 
 def _check(calibrator: Calibrator) -> None:

@@ -19,7 +19,7 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CELLS", "FLOOR", "GRAINS", "cell_bounds", "cell_of"]
+__all__ = ["CELLS", "FLOOR", "GRAINS", "cell_bounds", "cell_counts", "cell_of"]
 
 FLOOR = 2.0**-16
 """Scores below this share the first cell."""
@@ -64,6 +64,14 @@ def cell_of(score: NDArray[np.floating]) -> NDArray[np.uint16]:
     high = np.where(octave_cell < 0, CELLS - 1 - grains, CELLS - 1 - GRAINS - octave_cell)
     cell: NDArray[np.uint16] = np.where(upper, high, octave_cell + 1).astype(np.uint16)
     return cell
+
+
+def cell_counts(score: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return how many scores (in [0, 1], any shape) fall into each cell; those below `FLOOR` are only counted."""
+    resolved = score[score >= np.float32(FLOOR)]
+    counts = np.bincount(cell_of(resolved), minlength=CELLS)
+    counts[0] += score.size - resolved.size
+    return counts
 
 
 @functools.lru_cache(maxsize=1)
