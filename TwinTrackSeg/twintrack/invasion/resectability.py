@@ -218,13 +218,14 @@ def calibrated_pattern(
     Returns
     -------
     ContactPattern
-        Coherent: no pattern, or a worse one, is seen by fewer raters than one of the contacts that make it.
+        Coherent: no pattern, or a worse one, is seen by fewer raters than one of the contacts that make it, or by more
+        than all of these together.
     """
     if found.pattern is None:
         return found
     read = _by_part(fractions)
     reached: dict[str, float] = {}
-    worse = 0.0
+    worse, most = 0.0, 0.0
     for rule in _file()["rule_sets"][found.rules]["patterns"]:
         parts = [
             fraction(part["over_deg"] if "over_deg" in part else max(part["from_deg"] - 1.0, 0.0))
@@ -232,7 +233,8 @@ def calibrated_pattern(
             for vessel in part["of"]
             for fraction in read.get(vessel, [])
         ]
-        worse = max([worse, own.get(rule["pattern"], 0.0), *parts]) if rule["any_of"] else 1.0
+        most += sum(parts)
+        worse = max([worse, min(own.get(rule["pattern"], 0.0), most), *parts]) if rule["any_of"] else 1.0
         reached[rule["pattern"]] = worse
     return replace(
         found,
