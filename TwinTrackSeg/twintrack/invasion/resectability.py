@@ -36,6 +36,9 @@ DEFAULT_RULES = "nccn"
 
 _Read = TypeVar("_Read")
 
+_Fraction = Callable[[float], float]
+"""Gives the fraction of raters whose contact angle with a vessel exceeds an angle in degrees."""
+
 
 @dataclass(frozen=True)
 class ContactPattern:
@@ -202,7 +205,7 @@ def pattern_of(walls: Mapping[str, VesselWall | None], rules: str, threshold: fl
 def calibrated_pattern(
     found: ContactPattern,
     own: Mapping[str, float],
-    fractions: Mapping[str, Callable[[float], float]],
+    fractions: Mapping[str, _Fraction],
 ) -> ContactPattern:
     """Put calibrated fractions of raters in the place of the map's levels.
 
@@ -225,16 +228,15 @@ def calibrated_pattern(
         return found
     read = _by_part(fractions)
     reached: dict[str, float] = {}
-    worse, most = 0.0, 0.0
+    worse = 0.0
+    seen: dict[_Fraction, float] = {}  # how many see a contact of each vessel that makes this pattern or a worse one
     for rule in _file()["rule_sets"][found.rules]["patterns"]:
-        parts = [
-            fraction(part["over_deg"] if "over_deg" in part else max(part["from_deg"] - 1.0, 0.0))
-            for part in rule["any_of"]
-            for vessel in part["of"]
-            for fraction in read.get(vessel, [])
-        ]
-        most += sum(parts)
-        worse = max([worse, min(own.get(rule["pattern"], 0.0), most), *parts]) if rule["any_of"] else 1.0
+        for part in rule["any_of"]:
+            over_deg = part["over_deg"] if "over_deg" in part else max(part["from_deg"] - 1.0, 0.0)
+            for fraction in (one for vessel in part["of"] for one in read.get(vessel, [])):
+                seen[fraction] = max(seen.get(fraction, 0.0), fraction(over_deg))
+        together = sum(seen.values())
+        worse = max([worse, min(own.get(rule["pattern"], 0.0), together), *seen.values()]) if rule["any_of"] else 1.0
         reached[rule["pattern"]] = worse
     return replace(
         found,
