@@ -174,6 +174,7 @@ def _loadScore(path: Path, mhrNode: Any) -> Any:
     node.SetAttribute(ATTRIBUTE_START, " ".join(str(side.start) for side in box))
     node.SetAndObserveTransformNodeID(mhrNode.GetTransformNodeID())
     mhrNode.SetNodeReferenceID(roles.ROLE_SCORE, node.GetID())
+    node.SetNodeReferenceID(roles.ROLE_INPUT, mhrNode.GetNodeReferenceID(roles.ROLE_INPUT))
     addToFolderOf(mhrNode, node)
     return node
 

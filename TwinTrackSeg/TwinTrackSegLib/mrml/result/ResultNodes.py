@@ -8,7 +8,7 @@ from typing import Any
 import slicer
 from TwinTrackSegLib.mrml.display.MhrDisplay import showLegend
 
-__all__ = ["ResultNodes", "addToFolderOf", "groupUnderFolder", "removeNodes"]
+__all__ = ["ResultNodes", "addChartToFolderOf", "addToFolderOf", "groupUnderFolder", "removeNodes", "resultMaps"]
 
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
@@ -18,6 +18,8 @@ ROLE_CONTOUR = "TwinTrackSeg.contour"
 ROLE_SCORE = "TwinTrackSeg.score"
 ROLE_RECORD = "TwinTrackSeg.record"
 ROLE_EDITED_OUTLINES = "TwinTrackSeg.keptOutlines"
+ROLE_CHART = "TwinTrackSeg.chart"
+ROLE_RELIABILITY = "TwinTrackSeg.reliability"
 
 
 class ResultNodes:
@@ -75,6 +77,12 @@ class ResultNodes:
         return self.mhr.GetNodeReference(ROLE_EDITED_OUTLINES)
 
     @property
+    def charts(self) -> list[Any]:
+        """The charts of the result: a vessel's curve, and the reliability against raters."""
+        found = (self.mhr.GetNodeReference(role) for role in (ROLE_CHART, ROLE_RELIABILITY))
+        return [node for node in found if node is not None]
+
+    @property
     def all(self) -> list[Any]:
         """All nodes of the result that are in the scene."""
         others = [self.segmentation, self.vesselTable, self.lesionTable, self.record, *self.contours]
@@ -91,6 +99,20 @@ class ResultNodes:
         """Show or hide the legend of the map's colours."""
         for node in self.contours:
             showLegend(node, visible)
+
+
+def resultMaps() -> list[Any]:
+    """Return the maps of the results in the scene, in the order in which they were made."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [node for node in nodes if node.GetNodeReferenceID(ROLE_RECORD)]
+
+
+def addChartToFolderOf(mhrNode: Any, chart: Any) -> None:
+    """Put a chart, its series and the tables that they plot into the folder in which `mhrNode` is."""
+    series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    for node in (chart, *series, *(line.GetTableNode() for line in series)):
+        if node is not None:
+            addToFolderOf(mhrNode, node)
 
 
 def groupUnderFolder(nodes: Sequence[Any], volumeNode: Any) -> None:

@@ -13,7 +13,7 @@ from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.display.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
 from TwinTrackSegLib.mrml.display.Views import showChart
-from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, addToFolderOf
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ROLE_RELIABILITY, addChartToFolderOf, addToFolderOf
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
@@ -49,7 +49,6 @@ NEITHER_IS_BETTER = {METRIC_TITLES[key] for key in ("raters_ml", "predicted_ml")
 
 DIFFERENCE_NAME = "MHR difference"
 ROLE_DIFFERENCE = "TwinTrackSeg.difference"
-ROLE_RELIABILITY = "TwinTrackSeg.reliability"
 SERIES = (("Map", (0.0, 0.45, 0.70)), ("Perfect agreement", (0.5, 0.5, 0.5)))
 """Names and colours of the reliability plot's series."""
 
@@ -155,7 +154,6 @@ def _newChart(mhrNode: Any) -> Any:
     """Add the chart with its series and their tables, which a scene's lists do not show."""
     chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{mhrNode.GetName()} reliability")
     mhrNode.SetNodeReferenceID(ROLE_RELIABILITY, chart.GetID())
-    addToFolderOf(mhrNode, chart)
     for title, color in SERIES:
         table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{title} (plot)")
         table.SetHideFromEditors(True)
@@ -168,6 +166,7 @@ def _newChart(mhrNode: Any) -> Any:
         series.SetLineStyle(series.LineStyleSolid if title == "Map" else series.LineStyleDash)
         series.SetColor(*color)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    addChartToFolderOf(mhrNode, chart)
     chart.SetTitle("Reliability against the readers")
     chart.SetXAxisTitle("Predicted fraction of readers")
     chart.SetYAxisTitle("Fraction of readers who marked")
