@@ -18,10 +18,11 @@ from twintrack.volume import Geometry, Volume
 from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, raterLevels, styleMhrVolume
 from TwinTrackSegLib.mrml.result import ResultNodes as roles
-from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes, addToFolderOf, groupUnderFolder, removeNodes
+from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes, removeNodes
 from TwinTrackSegLib.mrml.result.ResultSegmentation import addVessels, newSegmentation
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.result.TumorOutline import newLesionTable
+from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf, groupUnderFolder
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.vessels.VesselTable import newVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, setNodeGeometry, volumeFromNode

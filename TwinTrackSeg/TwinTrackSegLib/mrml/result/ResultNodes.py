@@ -1,4 +1,4 @@
-"""The nodes of a result: found again from its MHR volume node by role, also after save and reload, in one folder."""
+"""The nodes of a result: found again from its MHR volume node by role, also after save and reload."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import slicer
 from TwinTrackSegLib.mrml.display.MhrDisplay import showLegend
+from TwinTrackSegLib.mrml.vessels.VesselPlot import ROLE_CHART
 
-__all__ = ["ResultNodes", "addChartToFolderOf", "addToFolderOf", "groupUnderFolder", "removeNodes", "resultMaps"]
+__all__ = ["ResultNodes", "removeNodes", "resultMaps"]
 
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
@@ -18,7 +19,6 @@ ROLE_CONTOUR = "TwinTrackSeg.contour"
 ROLE_SCORE = "TwinTrackSeg.score"
 ROLE_RECORD = "TwinTrackSeg.record"
 ROLE_EDITED_OUTLINES = "TwinTrackSeg.keptOutlines"
-ROLE_CHART = "TwinTrackSeg.chart"
 ROLE_RELIABILITY = "TwinTrackSeg.reliability"
 
 
@@ -107,34 +107,6 @@ def resultMaps() -> list[Any]:
     return [node for node in nodes if node.GetNodeReferenceID(ROLE_RECORD)]
 
 
-def addChartToFolderOf(mhrNode: Any, chart: Any) -> None:
-    """Put a chart, its series and the tables that they plot into the folder in which `mhrNode` is."""
-    series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
-    for node in (chart, *series, *(line.GetTableNode() for line in series)):
-        if node is not None:
-            addToFolderOf(mhrNode, node)
-
-
-def groupUnderFolder(nodes: Sequence[Any], volumeNode: Any) -> None:
-    """Put `nodes` into a new folder beside the CT (in its study, if it has one)."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    if hierarchy is None:
-        return
-    volumeItem = hierarchy.GetItemByDataNode(volumeNode)
-    parent = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
-    folder = hierarchy.CreateFolderItem(parent or hierarchy.GetSceneItemID(), f"{volumeNode.GetName()} TwinTrackSeg")
-    for node in nodes:
-        _put(hierarchy, node, folder)
-
-
-def addToFolderOf(mhrNode: Any, node: Any) -> None:
-    """Put `node` into the folder in which `mhrNode` is, if it is in one."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    item = hierarchy.GetItemByDataNode(mhrNode) if hierarchy is not None else 0
-    if item and hierarchy.GetItemLevel(hierarchy.GetItemParent(item)) == "Folder":
-        _put(hierarchy, node, hierarchy.GetItemParent(item))
-
-
 def removeNodes(nodes: Sequence[Any]) -> None:
     """Take `nodes` out of the scene, with their display nodes and an empty folder that they leave."""
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
@@ -146,11 +118,3 @@ def removeNodes(nodes: Sequence[Any]) -> None:
         slicer.mrmlScene.RemoveNode(node)
     if folder and hierarchy.GetItemLevel(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
         hierarchy.RemoveItem(folder)
-
-
-def _put(hierarchy: Any, node: Any, folder: int) -> None:
-    item = hierarchy.GetItemByDataNode(node)
-    if item:
-        hierarchy.SetItemParent(item, folder)
-    else:
-        hierarchy.CreateItem(folder, node)

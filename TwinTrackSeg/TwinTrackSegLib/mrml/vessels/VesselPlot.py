@@ -11,11 +11,12 @@ import vtk
 import slicer
 from twintrack.results.report.wording import ENCASEMENT_ABOVE_DEG, FULL_TURN_DEG, is_calibrated, series
 from TwinTrackSegLib.mrml.display.Views import showChart
-from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_CHART, addChartToFolderOf
+from TwinTrackSegLib.mrml.ResultFolder import addChartToFolderOf
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
 
-__all__ = ["moveThresholdMark", "plotVessel"]
+__all__ = ["ROLE_CHART", "moveThresholdMark", "plotVessel"]
 
+ROLE_CHART = "TwinTrackSeg.chart"
 ROLE_READERS = "TwinTrackSeg.readersCurve"
 ATTRIBUTE_VESSEL = "TwinTrackSeg.vessel"
 
