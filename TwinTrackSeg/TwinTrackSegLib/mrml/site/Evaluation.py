@@ -11,10 +11,11 @@ import slicer
 from twintrack.errors import InputError
 from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.display.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
+from TwinTrackSegLib.mrml.display.MhrDisplay import placeLegend
 from TwinTrackSegLib.mrml.display.Views import showChart
-from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ROLE_RELIABILITY, addChartToFolderOf, addToFolderOf
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ROLE_RELIABILITY
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.ResultFolder import addChartToFolderOf, addToFolderOf
 from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
@@ -114,8 +115,7 @@ def _addLegend(node: Any) -> None:
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
     if legend is not None:
         legend.SetTitleText("Map - readers")
-        legend.SetSize(*LEGEND_SIZE)
-        legend.SetPosition(*LEGEND_PLACE)
+        placeLegend(legend)
         legend.SetLabelFormat("%+.1f")
         legend.SetNumberOfLabels(5)
         legend.SetVisibility(True)
