@@ -168,6 +168,28 @@ def test_a_vessel_that_could_not_be_measured_says_so_and_why(panel, ct, bundle, 
     assert cell.text() == "? not measured"
     said = "Readers: read from the map, not calibrated"
     assert cell.toolTip().splitlines() == ["Portal vein", "the tumour lies at its end", said]
+    table = panel.ui.vesselTable
+    assert table.item(1, 2).text() == "the tumour lies at its end"
+    assert table.columnSpan(1, 2) > 4  # beside the vessel, over the cells that it leaves empty
+
+
+def test_a_fraction_without_an_angle_is_not_called_unmeasured_and_says_why_beside_it(
+    panel, ct, bundle, readyResult, tmp_path
+):
+    folder = shutil.copytree(readyResult, tmp_path / "hidden")
+    invasion = json.loads((folder / "invasion.json").read_text(encoding="utf-8"))
+    why = "the tumour touches the vessel where no cross-section can be measured"
+    invasion["vessels"]["PORTA"] = {"present": True, "angle_deg": [None] * 5, "p_contact": 0.55, "reason": why}
+    (folder / "invasion.json").write_text(json.dumps(invasion), encoding="utf-8")
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(folder, ct))
+    table = panel.ui.vesselTable
+    assert [table.item(1, column).text() for column in range(4)] == ["Portal vein", "? angle unknown", "55", why]
+    assert table.columnSpan(1, 3) > 4
+    panel.parent.show()
+    panel.parent.resize(500, 900)
+    left = table.horizontalHeader().sectionViewportPosition(3)
+    assert table.viewport().width - left > 100  # the sentence begins in view
 
 
 def test_no_column_of_what_readers_say_is_scrolled_away(panel, done):

@@ -1,15 +1,18 @@
 """The table of vessels in the panel: severity by order, sign, word and colour; a chosen row names its vessel."""
 
+from itertools import groupby
+
 import qt
 from slicer.i18n import tr as _
 
 from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
-from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS
+from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS, MISSING
 
 __all__ = ["VesselTableView"]
 
 VESSEL_COLUMN, CATEGORY_COLUMN, MEAN_COLUMN = 0, COLUMNS.index("Category"), COLUMNS.index("Mean (°)")
 SOURCE_COLUMN = COLUMNS.index("Source")
+LAST_NUMBER_COLUMN = COLUMNS.index("Gap (mm)")
 TRANSLATED = (VESSEL_COLUMN, CATEGORY_COLUMN, SOURCE_COLUMN)
 VESSEL_PX = 112
 """Longer names are told by the tooltip: what is said of readers is not scrolled away for them."""
@@ -80,6 +83,7 @@ class VesselTableView:
         widget = self._widget
         self._filling = True
         self._names = [readout.name for readout in readouts]
+        widget.clearSpans()
         widget.setRowCount(len(readouts))
         for row, readout in enumerate(readouts):
             for column, text in enumerate(readout.cells()):
@@ -96,9 +100,20 @@ class VesselTableView:
             self._name = None
         self._filling = False
         widget.resizeColumnsToContents()
+        for row, readout in enumerate(readouts):  # after it: a sentence makes no column wider
+            self._sayWhy(row, readout)
         widget.setColumnWidth(VESSEL_COLUMN, min(widget.columnWidth(VESSEL_COLUMN), VESSEL_PX))
         rows = min(max(len(readouts), FEWEST_ROWS), MOST_ROWS)
         widget.setFixedHeight(self._headerPx + (rows + 1) * self._rowPx)  # one more for a bar to scroll sideways
+
+    def _sayWhy(self, row, readout) -> None:
+        """Write why numbers are missing into the first cells that they leave empty, in view beside the vessel."""
+        columns = range(CATEGORY_COLUMN + 1, LAST_NUMBER_COLUMN + 1)
+        runs = [list(run) for key, run in groupby(columns, lambda n: readout.cells()[n] == MISSING) if key]
+        run = next((run for run in runs if len(run) > 1), None)
+        if readout.note and run:
+            self._widget.setSpan(row, run[0], 1, len(run))
+            self._widget.item(row, run[0]).setText(_(readout.note))
 
     def _onSelection(self) -> None:
         if self._filling:
