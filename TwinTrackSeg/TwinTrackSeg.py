@@ -8,6 +8,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 import slicer
 from TwinTrackSegLib.gui import TwinTrackSegWidget as _widget
+from TwinTrackSegLib.mrml.result.ResultViews import watchViews
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSeg", "TwinTrackSegLogic", "TwinTrackSegTest", "TwinTrackSegWidget"]
@@ -33,6 +34,7 @@ class TwinTrackSeg(ScriptedLoadableModule):
             "segmentation, highdicom and 3D Slicer."
         )
         slicer.app.connect("startupCompleted()", self.registerDicomPlugin)
+        slicer.app.connect("startupCompleted()", watchViews)
 
     def registerDicomPlugin(self):
         """Let Slicer's DICOM export offer results, where Slicer has its DICOM module."""

@@ -6,16 +6,15 @@ import numpy as np
 import pytest
 
 pytest.importorskip("slicer")
-import slicer
 from offscreen_3d import Offscreen3DView
 from offscreen_slice import OffscreenSliceView, savePng
 
+import slicer
 from TwinTrackSegLib.mrml.result.ResultViews import watchViews
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.SelfTest import exampleCenterMm, makeExampleCt, writeExampleResult
+from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.site.Evaluation import showDifference
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
 
 SIZE_PX, FIELD_MM = 300, 60.0
 PLACES_MM = {"One": (0.0, 0.0, 0.0), "Other": (7.0, -5.0, 3.0)}

@@ -16,6 +16,7 @@ from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ResultNodes, res
 __all__ = [
     "ResultViews",
     "arrangeResults",
+    "clearTables",
     "ctOf",
     "currentMap",
     "isInViews",
@@ -112,6 +113,11 @@ def arrangeResults(changed: Collection[str] = ()) -> None:
                     node.SetAttribute(ATTRIBUTE_HIDDEN, None)
                 _confine(node, allowed)
     _arrangeTables(leading)
+
+
+def clearTables(keep: Any = None) -> None:
+    """Take tables and charts of all results out of the views, but those of the map `keep`."""
+    _replaceTables([ResultNodes(mhr) for mhr in resultMaps() if mhr is not keep], None)
 
 
 class ResultViews:
@@ -269,20 +275,20 @@ def _arrangeOverlay(view: _SliceView, changed: bool) -> None:
 
 
 def _arrangeTables(leading: Any) -> None:
-    """Let tables and plots of a result in the layout give way to those of the CT in the first slice view."""
+    """Let tables and charts of a result in the layout give way to those of the CT in the first slice view."""
     mhr = currentMap(leading)
-    current = ResultNodes(mhr) if mhr is not None else None
-    tables, charts = {}, {}
-    for nodes in map(ResultNodes, resultMaps()):
-        if nodes.ct is not leading or leading is None:
-            tables |= {node.GetID(): "vesselTable" for node in (nodes.vesselTable,) if node is not None}
-            tables |= {node.GetID(): "lesionTable" for node in (nodes.lesionTable,) if node is not None}
-            charts |= {node.GetID(): None for node in nodes.charts}
+    others = [nodes for nodes in map(ResultNodes, resultMaps()) if leading is None or nodes.ct is not leading]
+    _replaceTables(others, ResultNodes(mhr) if mhr is not None else None)
+
+
+def _replaceTables(others: Sequence[ResultNodes], own: ResultNodes | None) -> None:
+    """Put tables and charts of `own` in the place of those of `others` in the views, or nothing."""
     for view in slicer.util.getNodesByClass("vtkMRMLTableViewNode"):
-        if view.GetTableNodeID() in tables:
-            own = getattr(current, tables[view.GetTableNodeID()], None)
-            view.SetTableNodeID(own.GetID() if own is not None else None)
+        for role in ("vesselTable", "lesionTable"):
+            if view.GetTableNodeID() and view.GetTableNode() in [getattr(nodes, role) for nodes in others]:
+                node = getattr(own, role, None)
+                view.SetTableNodeID(node.GetID() if node is not None else None)
     for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
-        if view.GetPlotChartNodeID() in charts:
-            own = next(iter(current.charts), None) if current is not None else None
-            view.SetPlotChartNodeID(own.GetID() if own is not None else None)
+        if view.GetPlotChartNodeID() and any(view.GetPlotChartNode() in nodes.charts for nodes in others):
+            node = next(iter(own.charts), None) if own is not None else None
+            view.SetPlotChartNodeID(node.GetID() if node is not None else None)
