@@ -34,7 +34,10 @@ class TwinTrackSeg(ScriptedLoadableModule):
             "segmentation, highdicom and 3D Slicer."
         )
         slicer.app.connect("startupCompleted()", self.registerDicomPlugin)
-        slicer.app.connect("startupCompleted()", watchViews)
+
+    def setup(self):
+        """Keep results in the views of their own CT from the start: a scene is opened before the panel, or without."""
+        watchViews()
 
     def registerDicomPlugin(self):
         """Let Slicer's DICOM export offer results, where Slicer has its DICOM module."""

@@ -238,6 +238,19 @@ def test_what_lies_over_a_ct_is_not_guessed_as_the_input(panel, layers, one, seg
     assert firstCandidate() is one
 
 
+def test_results_are_kept_apart_before_the_panel_is_opened(module, scene, layers, one, other, readyResult):
+    from TwinTrackSegLib.mrml.result import ResultViews
+    from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
+
+    ResultViews.watchViews().stop()
+    ResultViews._watching.clear()
+    result = TwinTrackSegLogic(["unused"]).loadResult(readyResult, one)
+    module.pythonModule.TwinTrackSeg(module).setup()
+    layers.SetBackgroundVolumeID(other.GetID())
+    assert layers.GetForegroundVolumeID() is None
+    assert not result.nodes.segmentation.GetDisplayVisibility()
+
+
 def test_vessels_and_region_of_one_ct_are_not_taken_for_another(panel, layers, one, other, scene, bundle):
     chosen(panel, one, bundle)
     vessels = addSegments(one, ["aorta"])
