@@ -63,6 +63,12 @@ def outlineAngle(panel) -> str:
     return cells(panel)[0][7]
 
 
+def arrayOf(volumeNode) -> np.ndarray:
+    from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+
+    return volumeFromNode(volumeNode).array
+
+
 def offered(panel) -> list[str]:
     combo = panel.ui.resultComboBox
     return [combo.itemText(index) for index in range(combo.count)]
@@ -307,6 +313,17 @@ def test_while_another_module_is_open_the_views_are_kept_apart_too(panel, layers
     assert layers.GetForegroundVolumeID() == first.nodes.mhr.GetID()
     panel.parent.enter()
     assert outlineAngle(panel) == "◐ 90"
+
+
+def test_the_last_drag_of_a_result_is_finished_before_another_is_shown(panel, layers, one, other, segmented):
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
+
+    segmented(other, 200)
+    result = segmented(one, 90)
+    panel.ui.thresholdSlider.value = 0.2
+    layers.SetBackgroundVolumeID(other.GetID())
+    voxels = int(segmentMask(result.nodes.segmentation, "tumor", one).sum())
+    assert voxels == int((arrayOf(result.nodes.mhr) >= 0.2).sum())
 
 
 def test_the_volume_of_each_ct_stands_beside_its_name(panel, layers, one, other, segmented):

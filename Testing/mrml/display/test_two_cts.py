@@ -10,7 +10,7 @@ from offscreen_3d import Offscreen3DView
 from offscreen_slice import OffscreenSliceView, savePng
 
 import slicer
-from TwinTrackSegLib.mrml.result.ResultViews import watchViews
+from TwinTrackSegLib.mrml.result.ResultViews import shownCt, watchViews
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.site.Evaluation import showDifference
@@ -208,6 +208,34 @@ def test_table_and_curve_in_the_layout_follow_the_ct(scene, red, segment, watch)
     layers.SetBackgroundVolumeID(second.nodes.ct.GetID())
     assert table.GetTableNode() is own
     assert chart in first.nodes.charts
+
+
+def test_an_overlay_that_was_saved_as_taken_away_stays_so(scene, red, segment, watch, tmp_path):
+    segment("One")
+    layers = red.logic.GetSliceCompositeNode()
+    layers.SetForegroundVolumeID(None)
+    path = str(tmp_path / "bare.mrb")
+    assert scene.WriteToMRB(path, None)
+    scene.Clear(False)
+    assert scene.ReadFromMRB(path, True)
+    assert layers.GetBackgroundVolumeID() == slicer.util.getNode("One").GetID()
+    assert layers.GetForegroundVolumeID() is None
+
+
+def test_another_layout_changes_which_view_is_the_first(scene, red, yellow, segment, watch):
+    table = scene.AddNewNodeByClass("vtkMRMLTableViewNode")
+    first, second = segment("One"), segment("Other")
+    for view, result in ((red, first), (yellow, second)):
+        view.logic.GetSliceCompositeNode().SetBackgroundVolumeID(result.nodes.ct.GetID())
+    table.SetTableNodeID(first.nodes.vesselTable.GetID())
+    yellow.node.SetMappedInLayout(1)  # a layout with this view alone
+    assert shownCt() is second.nodes.ct
+    assert table.GetTableNode() is second.nodes.vesselTable
+    yellow.node.SetMappedInLayout(0)
+    red.node.SetMappedInLayout(1)
+    assert shownCt() is first.nodes.ct
+    assert table.GetTableNode() is first.nodes.vesselTable
+    red.node.SetMappedInLayout(0)
 
 
 def opened(scene, tmp_path, name: str):

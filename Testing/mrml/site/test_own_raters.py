@@ -15,9 +15,10 @@ from twintrack.calibration import load_sketch, read_calibrator
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
 from TwinTrackSegLib.mrml.result.ResultLoader import scoreOf
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_RELIABILITY
 from TwinTrackSegLib.mrml.result.SceneResult import resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
-from TwinTrackSegLib.mrml.site.Evaluation import METRIC_TITLES, ROLE_RELIABILITY, evaluateRaters, showDifference
+from TwinTrackSegLib.mrml.site.Evaluation import METRIC_TITLES, evaluateRaters, showDifference
 from TwinTrackSegLib.mrml.site.Raters import likelyRaters, makeMhr, raterMasks, raterNames, ratersInScene
 from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
@@ -149,7 +150,9 @@ def test_score_difference_and_chart_lie_in_the_results_folder(loaded, scene):
     chart = loaded.nodes.mhr.GetNodeReference(ROLE_RELIABILITY)
     score = loaded.nodes.score
     assert score in loaded.nodes.all
-    for node in (score, difference, chart):
+    series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert len(series) == 2
+    for node in (score, difference, chart, *series, *(line.GetTableNode() for line in series)):
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder, node.GetName()
 
 

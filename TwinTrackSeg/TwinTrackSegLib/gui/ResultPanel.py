@@ -66,7 +66,8 @@ class ResultPanel:
 
     def show(self, result) -> None:
         """Show `result`, or nothing."""
-        self._settle.stop()
+        if self._settle.active:  # the result that was shown until now: its voxels follow its last drag
+            self.settle()
         self.result = result
         for section in (self.ui.resultsCollapsibleButton, self.ui.exportCollapsibleButton):
             section.enabled = result is not None

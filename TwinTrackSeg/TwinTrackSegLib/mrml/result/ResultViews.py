@@ -132,8 +132,9 @@ class ResultViews:
     def __init__(self) -> None:
         self.listeners: list[Callable[[], None]] = []
         self._scene = slicer.mrmlScene
-        self._layerTags: dict[str, tuple[Any, int]] = {}
+        self._viewTags: dict[str, tuple[Any, int]] = {}
         self._backgrounds: dict[str, str | None] = {}
+        self._laidOut: dict[str, bool] = {}
         self._maps: list[str] = []
         self._busy = False
         scene = self._scene
@@ -153,21 +154,21 @@ class ResultViews:
         """Watch no more."""
         for tag in self._tags:
             self._scene.RemoveObserver(tag)
-        for layers, tag in self._layerTags.values():
-            layers.RemoveObserver(tag)
-        self._tags, self._layerTags = [], {}
+        for node, tag in self._viewTags.values():
+            node.RemoveObserver(tag)
+        self._tags, self._viewTags = [], {}
         self.listeners.clear()
 
     def _onImport(self, _caller: Any = None, _event: str = "") -> None:
         """Arrange what a scene brought; an overlay that was saved as taken away stays so."""
-        self._watchLayers()
+        self._watchNodes()
         self._backgrounds = self._backgroundsNow()
         self._arrange(())
 
     def _onNodes(self, _caller: Any = None, _event: str = "") -> None:
         if self._scene.IsBatchProcessing() or self._scene.IsClosing():
             return
-        self._watchLayers()
+        self._watchNodes()
         left = set(self._maps) - {mhr.GetID() for mhr in resultMaps()}
         self._onLayers()
         if left:
@@ -182,6 +183,14 @@ class ResultViews:
         if changed or any(map(_isForeign, _sliceViews())):
             self._arrange(changed)
 
+    def _onView(self, view: Any, _event: str = "") -> None:
+        """Look whether a slice view came into the layout or left it; scrolling in it changes nothing."""
+        laidOut = bool(view.IsMappedInLayout())
+        if self._laidOut.get(view.GetID()) != laidOut:
+            self._laidOut[view.GetID()] = laidOut
+            if not self._scene.IsBatchProcessing():
+                self._arrange(())
+
     def _arrange(self, changed: Sequence[str]) -> None:
         self._busy = True
         try:
@@ -195,15 +204,16 @@ class ResultViews:
     def _backgroundsNow(self) -> dict[str, str | None]:
         return {view.layers.GetID(): view.layers.GetBackgroundVolumeID() for view in _sliceViews()}
 
-    def _watchLayers(self) -> None:
-        """Observe the layers of every slice view that there is."""
-        there = {layers.GetID(): layers for layers in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")}
-        for key in [key for key, (layers, _tag) in self._layerTags.items() if there.get(key) is not layers]:
-            layers, tag = self._layerTags.pop(key)
-            layers.RemoveObserver(tag)
-        for key, layers in there.items():
-            if key not in self._layerTags:
-                self._layerTags[key] = (layers, layers.AddObserver("ModifiedEvent", self._onLayers))
+    def _watchNodes(self) -> None:
+        """Observe every slice view that there is, and its layers."""
+        handlers = {"vtkMRMLSliceCompositeNode": self._onLayers, "vtkMRMLSliceNode": self._onView}
+        there = {node.GetID(): node for kind in handlers for node in slicer.util.getNodesByClass(kind)}
+        for key in [key for key, (node, _tag) in self._viewTags.items() if there.get(key) is not node]:
+            node, tag = self._viewTags.pop(key)
+            node.RemoveObserver(tag)
+        for key, node in there.items():
+            if key not in self._viewTags:
+                self._viewTags[key] = (node, node.AddObserver("ModifiedEvent", handlers[node.GetClassName()]))
 
 
 _watching: list[ResultViews] = []
