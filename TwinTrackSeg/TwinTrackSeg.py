@@ -8,6 +8,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 import slicer
 from TwinTrackSegLib.gui import TwinTrackSegWidget as _widget
+from TwinTrackSegLib.mrml.result.ResultViews import watchViews
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSeg", "TwinTrackSegLogic", "TwinTrackSegTest", "TwinTrackSegWidget"]
@@ -33,6 +34,10 @@ class TwinTrackSeg(ScriptedLoadableModule):
             "segmentation, highdicom and 3D Slicer."
         )
         slicer.app.connect("startupCompleted()", self.registerDicomPlugin)
+
+    def setup(self):
+        """Keep results in the views of their own CT from the start: a scene is opened before the panel, or without."""
+        watchViews()
 
     def registerDicomPlugin(self):
         """Let Slicer's DICOM export offer results, where Slicer has its DICOM module."""

@@ -58,6 +58,7 @@ class Tour:
         self.segment()
         self.read()
         self.compare()
+        self.visit()
         self.correct()
 
     def take(self, name: str, views: bool = False) -> None:
@@ -160,6 +161,22 @@ class Tour:
         self.take("readers", views=True)
         self.ui.readersCollapsibleButton.collapsed = True
         slicer.mrmlScene.RemoveNode(node)
+        self.ui.jumpButton.click()
+
+    def visit(self) -> None:
+        """Look at the CT of another patient while the first stays the input, then go back."""
+        from TwinTrackSegLib.mrml.result.ResultViews import showCt
+        from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume
+
+        other = nodeFromVolume(self.phantom.ct.with_array(self.phantom.ct.array[:, :, ::-1]), "Another patient")
+        other.CreateDefaultDisplayNodes()
+        other.GetDisplayNode().AutoWindowLevelOff()
+        other.GetDisplayNode().SetWindowLevel(400, 60)
+        showCt(other)
+        self.take("other_ct")
+        self.take("other_ct", views=True)
+        showCt(self.ct)
+        self.scene.RemoveNode(other)
         self.ui.jumpButton.click()
 
     def correct(self) -> None:

@@ -119,3 +119,25 @@ def test_after_a_comparison_the_map_comes_back_with_its_own_legend(panel, done, 
     assert composite.GetForegroundVolumeID() == done.nodes.mhr.GetID()
     assert legendOf(done.nodes.contours[0]).GetVisibility()
     scene.RemoveNode(composite)
+
+
+def test_a_segmentation_of_all_organs_does_not_fill_the_list(panel, done, ct):
+    import qt
+
+    addSegments(ct, [f"organ_{number}" for number in range(11)] + [f"rib_left_{number}" for number in range(6)])
+    addSegments(ct, ["Reader A", "Reader B"])
+    panel.raters.update()
+    names = panel.ui.readersList
+    assert [names.item(row).text() for row in range(names.count)] == ["Drawn: Reader A", "Drawn: Reader B"]
+    assert all(names.item(row).checkState() == qt.Qt.Unchecked for row in range(names.count))
+    assert panel.ui.readersHintLabel.isVisibleTo(panel.parent)
+    assert panel.ui.readersHintLabel.text.startswith("17 more")
+    names.item(1).setCheckState(qt.Qt.Checked)
+    panel.ui.readersFilter.text = "RIB"
+    assert [names.item(row).text() for row in range(names.count)] == [
+        *(f"Drawn: rib_left_{number}" for number in range(6)),
+        "Drawn: Reader B",
+    ]
+    assert [rater.partName for rater in panel.raters.ticked()] == ["Reader B"]
+    panel.ui.readersFilter.text = ""
+    assert names.count == 2

@@ -168,6 +168,33 @@ def test_a_vessel_that_could_not_be_measured_says_so_and_why(panel, ct, bundle, 
     assert cell.text() == "? not measured"
     said = "Readers: read from the map, not calibrated"
     assert cell.toolTip().splitlines() == ["Portal vein", "the tumour lies at its end", said]
+    table = panel.ui.vesselTable
+    assert table.item(1, 2).text().split() == ["the", "tumour", "lies", "at", "its", "end"]
+    assert table.columnSpan(1, 2) == 4  # beside the vessel, over the cells that it leaves empty
+
+
+def test_a_fraction_without_an_angle_is_not_called_unmeasured_and_says_why_beside_it(
+    panel, ct, bundle, readyResult, tmp_path
+):
+    folder = shutil.copytree(readyResult, tmp_path / "hidden")
+    invasion = json.loads((folder / "invasion.json").read_text(encoding="utf-8"))
+    why = "the tumour touches the vessel where no cross-section can be measured"
+    invasion["vessels"]["PORTA"] = {"present": True, "angle_deg": [None] * 5, "p_contact": 0.55, "reason": why}
+    (folder / "invasion.json").write_text(json.dumps(invasion), encoding="utf-8")
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(folder, ct))
+    table = panel.ui.vesselTable
+    texts = [" ".join(table.item(1, column).text().split()) for column in range(4)]
+    assert texts == ["Portal vein", "? angle unknown", "55", why]
+    assert table.columnSpan(1, 3) == 3
+    panel.parent.show()
+    panel.parent.resize(500, 900)
+    cell = table.visualItemRect(table.item(1, 3))
+    assert cell.right() <= table.viewport().width
+    lines, metrics = table.item(1, 3).text().splitlines(), table.fontMetrics()
+    assert len(lines) > 2
+    assert cell.height() >= len(lines) * metrics.height()
+    assert all(metrics.boundingRect(line).width() <= cell.width() for line in lines)
 
 
 def test_no_column_of_what_readers_say_is_scrolled_away(panel, done):
@@ -227,6 +254,9 @@ def test_calibrated_statements_say_on_whom_and_fractions_come_before_the_pattern
     ]
     assert lines[2] == "Any tumour: over 97 % of readers"
     assert lines[3].startswith("Volume: median 2.5 mL, 8 of 10 readers 1.5–4.0 mL, mean ")
+    panel.ui.thresholdSlider.value = 0.2
+    assert panel.ui.readersLabel.text.splitlines() == lines
+    assert "attern" not in panel.ui.volumeLabel.text  # no reader's: this outline has no pattern of its own
     row = [panel.ui.vesselTable.item(0, column).text() for column in range(5)]
     assert row == ["SMA", "○ no contact", "under 3", "under 3", "0"]
     panel.results.show(None)

@@ -13,7 +13,7 @@ def main():
     slicer.util.selectModule("TwinTrackSeg")
     widget = slicer.util.getModuleWidget("TwinTrackSeg")
 
-    from TwinTrackSegLib.mrml.SelfTest import checkExampleResult
+    from TwinTrackSegLib.mrml.SelfTest import checkExampleResult, makeExampleCt
 
     checkExampleResult(widget.logic)
     result = widget.logic.result
@@ -23,6 +23,17 @@ def main():
         raise RuntimeError(f"the slider did not move the result: its threshold is {result.outline.threshold}")
     if widget.ui.vesselTable.rowCount != len(result.outline.readouts):
         raise RuntimeError("the panel does not show the vessel table of the result")
+
+    layers = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    other = makeExampleCt(name="Other CT")
+    for node in layers:
+        node.SetBackgroundVolumeID(other.GetID())
+    if layers and (widget.ui.vesselTable.rowCount or result.nodes.segmentation.GetDisplayVisibility()):
+        raise RuntimeError("panel or views show the result of one CT while another is in the views")
+    for node in layers:
+        node.SetBackgroundVolumeID(result.nodes.ct.GetID())
+    if not widget.ui.vesselTable.rowCount or not result.nodes.segmentation.GetDisplayVisibility():
+        raise RuntimeError("the result did not come back with its CT")
 
     slicer.mrmlScene.Clear(0)
     if widget.ui.vesselTable.rowCount != 0:

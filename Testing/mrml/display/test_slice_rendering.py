@@ -119,3 +119,22 @@ def test_a_hidden_result_leaves_the_ct_alone(shown):
     upper = np.zeros(pixels.shape[:2], dtype=bool)
     upper[:, : int(0.75 * SIZE_PX)] = True
     assert not coloured(pixels)[upper].any()
+
+
+def test_the_legend_can_be_read_on_bright_bone(shown, pictures):
+    view, result, center = shown
+    result.nodes.ct.GetDisplayNode().SetWindowLevel(1, -2000)  # all white
+    view.lookAt(center + np.array([20.0, 18.0, 0.0]), 10.0)  # beside tumour and vessel, inside the CT
+    result.nodes.showLegend(False)
+    bone = view.pixels().astype(int)
+    result.nodes.showLegend(True)
+    pixels = view.pixels().astype(int)
+    savePng(pixels.astype(np.uint8), pictures / "legend_on_bone.png")
+    assert (bone == 255).all()
+    grey = (pixels.max(axis=-1) - pixels.min(axis=-1) < 3) & (pixels.max(axis=-1) < 255)
+    linear = ((pixels[..., 0] / 255 + 0.055) / 1.055) ** 2.4
+    readable = 1.05 / (linear + 0.05) >= 4.5  # against the white of the words, WCAG 2.2, 1.4.3
+    rows, columns = np.nonzero(grey & readable)
+    assert len(rows) > 3000
+    words = pixels[rows.min() : rows.max(), columns.min() : columns.max()]
+    assert (words.min(axis=-1) > 220).sum() > 200

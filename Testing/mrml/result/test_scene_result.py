@@ -181,3 +181,15 @@ def test_the_map_refers_back_to_its_ct(loaded):
 
 def test_volume_type_is_the_engines(loaded):
     assert isinstance(volumeFromNode(loaded.nodes.mhr), Volume)
+
+
+def test_curves_and_what_they_plot_lie_in_the_results_folder_too(loaded):
+    from TwinTrackSegLib.mrml.vessels.VesselPlot import plotVessel
+
+    chart = plotVessel(loaded.nodes.mhr, loaded.record.invasion, "SMA", 0.5)
+    series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert len(series) == 3
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
+    folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(loaded.nodes.mhr))
+    for node in (chart, *series, *(line.GetTableNode() for line in series)):
+        assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder, node.GetName()

@@ -15,10 +15,11 @@ from twintrack.calibration import load_sketch, read_calibrator
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
 from TwinTrackSegLib.mrml.result.ResultLoader import scoreOf
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_RELIABILITY
 from TwinTrackSegLib.mrml.result.SceneResult import resultsOf
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
-from TwinTrackSegLib.mrml.site.Evaluation import METRIC_TITLES, ROLE_RELIABILITY, evaluateRaters, showDifference
-from TwinTrackSegLib.mrml.site.Raters import makeMhr, raterMasks, raterNames, ratersInScene
+from TwinTrackSegLib.mrml.site.Evaluation import METRIC_TITLES, evaluateRaters, showDifference
+from TwinTrackSegLib.mrml.site.Raters import likelyRaters, makeMhr, raterMasks, raterNames, ratersInScene
 from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
@@ -149,7 +150,9 @@ def test_score_difference_and_chart_lie_in_the_results_folder(loaded, scene):
     chart = loaded.nodes.mhr.GetNodeReference(ROLE_RELIABILITY)
     score = loaded.nodes.score
     assert score in loaded.nodes.all
-    for node in (score, difference, chart):
+    series = [chart.GetNthPlotSeriesNode(n) for n in range(chart.GetNumberOfPlotSeriesNodes())]
+    assert len(series) == 2
+    for node in (score, difference, chart, *series, *(line.GetTableNode() for line in series)):
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder, node.GetName()
 
 
@@ -244,3 +247,41 @@ def test_raters_of_a_site_are_put_together_by_name_in_whatever_order_they_are_ti
     marked = sketch.rater_positives.sum(axis=1)
     assert marked[0] > marked[1]  # the first one draws more in both cases
     assert [sketch.units.drawn_by(name) for name in sketch.rater_names] == [2, 2]
+
+
+def addNamed(volumeNode, name, parts):
+    """Add a segmentation drawn on a CT with empty segments of these names."""
+    node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
+    node.SetReferenceImageGeometryParameterFromVolumeNode(volumeNode)
+    for number, part in enumerate(parts):
+        node.GetSegmentation().AddEmptySegment(f"s{number}", part)
+    return node
+
+
+ORGANS = [f"vertebrae_{number}" for number in range(90)] + [f"rib_left_{number}" for number in range(27)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "listed"),
+    [
+        (ORGANS, []),
+        ([*ORGANS, "Tumor"], ["Tumor"]),
+        (["pancreas", "tumour", "PDAC"], ["tumour", "PDAC"]),
+        (["aorta", "portal vein", "pancreas", "Anna", "Segment_1"], ["Anna", "Segment_1"]),
+        (["Reader 1", "Reader 2"], ["Reader 1", "Reader 2"]),
+    ],
+)
+def test_only_what_a_reader_may_have_drawn_is_likely(loaded, parts, listed):
+    ct = loaded.nodes.ct
+    node = addNamed(ct, "Drawn", parts)
+    likely = likelyRaters(ratersInScene(), ct)
+    assert [rater.partName for rater in likely if rater.node is node] == listed
+
+
+def test_what_was_drawn_on_another_ct_is_not_likely_and_a_label_map_is(loaded):
+    other = makeExampleCt(name="Other")
+    addNamed(other, "Elsewhere", ["Reader 1"])
+    labels = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLLabelMapVolumeNode", "Drawn elsewhere")
+    assert [rater.title for rater in likelyRaters(ratersInScene(), loaded.nodes.ct)] == ["Drawn elsewhere"]
+    assert len(likelyRaters(ratersInScene(), other)) == len(likelyRaters(ratersInScene())) == 2
+    slicer.mrmlScene.RemoveNode(labels)

@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 
 import slicer
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
+from TwinTrackSegLib.gui.ResultChoice import isOfAnotherCt
 from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
@@ -36,7 +37,7 @@ class ExportPanel:
 
     def onDicom(self) -> None:
         """Write DICOM objects where the user says."""
-        path = self.askDicomPath()
+        path = self.askDicomPath() if self._isMeant() else ""
         if path:
             self._write(lambda: self.logic.exportDicomSeg(path, result=self.results.result).name)
 
@@ -50,19 +51,29 @@ class ExportPanel:
                 self.logic.exportDicomSeg(objects / "segmentation.dcm", result=self.results.result)
                 return _("{number} objects to the DICOM database").format(number=addToDatabase(str(objects)))
 
-        self._write(write)
+        if self._isMeant():
+            self._write(write)
 
     def onVolumes(self) -> None:
         """Save map and segments as volume files."""
-        folder, ending = self.askVolumes()
+        folder, ending = self.askVolumes() if self._isMeant() else ("", "")
         if folder:
             self._write(lambda: ", ".join(p.name for p in saveVolumes(self.results.result, folder, ending)))
 
     def onReport(self) -> None:
         """Save the report."""
-        path = self.askReportPath()
+        path = self.askReportPath() if self._isMeant() else ""
         if path:
             self._write(lambda: saveReport(self.results.result, path).name)
+
+    def _isMeant(self) -> bool:
+        """Ask whether the result of another CT than the input volume is meant."""
+        result, inputVolume = self.results.result, self.ui.inputSelector.currentNode()
+        if not isOfAnotherCt(result, inputVolume):
+            return True
+        ct = result.nodes.ct.GetName() if result.nodes.ct is not None else result.nodes.mhr.GetName()
+        question = _("This is the result of '{ct}'. The input volume is '{input}'. Export the result of '{ct}'?")
+        return slicer.util.confirmOkCancelDisplay(question.format(ct=ct, input=inputVolume.GetName()), "TwinTrackSeg")
 
     def askDicomPath(self) -> str:
         """Ask where to write; empty if the user thinks better of it."""

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from slicer.i18n import tr as _
 
+import slicer
 from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.errors import BundleError, InputError, TwinTrackError
 from twintrack.labels import VESSELS
-from TwinTrackSegLib.gui.Feedback import shownErrors
+from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
 from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
@@ -114,6 +115,17 @@ class InputsPanel:
         """Return the chosen vessel segmentation with its mapping, or None."""
         segmentation = self._node.vesselSegmentation
         return None if segmentation is None else VesselChoice(segmentation, self._mapping())
+
+    def letGo(self, inputVolume) -> None:
+        """Choose no vessels and no region any more that were chosen for another CT than `inputVolume`."""
+        node = self._node
+        drawnOn = slicer.vtkMRMLSegmentationNode.GetReferenceImageGeometryReferenceRole()
+        vessels = node.vesselSegmentation
+        if vessels is not None and vessels.GetNodeReference(drawnOn) is not inputVolume:
+            node.vesselSegmentation = None
+        if (vessels is not None and node.vesselSegmentation is None) or node.regionOfInterest is not None:
+            sayStatus(self.ui, _("Another CT: vessels and region of the last one are no longer chosen."))
+        node.regionOfInterest = None
 
     def onDemoBundle(self) -> None:
         """Go back to the demo bundle."""

@@ -15,7 +15,7 @@ from TwinTrackSegLib.mrml.site.Evaluation import (
     evaluateRaters,
     showDifference,
 )
-from TwinTrackSegLib.mrml.site.Raters import makeMhr, ratersInScene
+from TwinTrackSegLib.mrml.site.Raters import likelyRaters, makeMhr, ratersInScene
 from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
 
 __all__ = ["RatersPanel"]
@@ -39,6 +39,7 @@ class RatersPanel:
         self.ui, self.results = ui, results
         self._raters = []
         self._filling = False
+        self._map, self._ct = None, None
         folder = qt.QStandardPaths.writableLocation(qt.QStandardPaths.AppDataLocation)
         self.cases = SiteCases(Path(folder) / "TwinTrackSeg" / "site-cases.npz")
         ui.metricsTable.setColumnCount(2)
@@ -46,6 +47,7 @@ class RatersPanel:
         ui.metricsTable.verticalHeader().setVisible(False)
         ui.metricsTable.verticalHeader().setDefaultSectionSize(ui.metricsTable.fontMetrics().height() + ROW_MARGIN_PX)
         ui.metricsTable.visible = False
+        ui.readersFilter.connect("textChanged(QString)", self.update)
         ui.readersList.connect("itemChanged(QListWidgetItem*)", self._onTicked)
         ui.makeMhrButton.connect("clicked()", self.onMakeMhr)
         ui.evaluateButton.connect("clicked()", self.onEvaluate)
@@ -54,12 +56,20 @@ class RatersPanel:
         ui.readersCollapsibleButton.connect("contentsCollapsed(bool)", self._onCollapsed)
         self.update()
 
-    def update(self) -> None:
-        """List what is in the scene now; what was ticked stays so."""
+    def update(self, _text="") -> None:
+        """List who may be a reader of the CT now, or all whose name holds what was typed; what was ticked stays so."""
+        self._forgetOtherCt()
         ticked = {rater.key for rater in self.ticked()} if self._raters else set()
+        everyone, typed = ratersInScene(), self.ui.readersFilter.text.strip().casefold()
+        likely = {rater.key for rater in likelyRaters(everyone, self._volume())}
+        self._raters = [
+            rater
+            for rater in everyone
+            if rater.key in ticked or (typed in rater.title.casefold() if typed else rater.key in likely)
+        ]
+        self._showLeftOut(len(everyone) - len(self._raters))
         self._filling = True
         self.ui.readersList.clear()
-        self._raters = ratersInScene()
         for rater in self._raters:
             item = qt.QListWidgetItem(rater.title)
             item.setFlags(item.flags() | qt.Qt.ItemIsUserCheckable)
@@ -118,6 +128,25 @@ class RatersPanel:
         """Ask where the calibrator goes; empty if the user thinks better of it."""
         return qt.QFileDialog.getSaveFileName(
             slicer.util.mainWindow(), _("Save calibrator"), "calibrator.json", _("Calibrators") + " (*.json)"
+        )
+
+    def _forgetOtherCt(self) -> None:
+        """Let go of the numbers of another result, and of the readers that were ticked for another CT."""
+        result, volume = self.results.result, self._volume()
+        shown = result.nodes.mhr if result is not None else None
+        if shown is not self._map:
+            self.ui.metricsTable.setRowCount(0)
+            self.ui.metricsTable.visible = False
+        if volume is not self._ct:
+            self._raters = []
+        self._map, self._ct = shown, volume
+
+    def _showLeftOut(self, number: int) -> None:
+        self.ui.readersHintLabel.visible = number > 0
+        self.ui.readersHintLabel.text = (
+            _("{number} more in the scene are not listed: type a part of their name.").format(number=number)
+            if number
+            else ""
         )
 
     def _volume(self):

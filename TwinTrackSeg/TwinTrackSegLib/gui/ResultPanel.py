@@ -6,7 +6,6 @@ from slicer.i18n import tr as _
 
 import slicer
 from twintrack.results.report.wording import outline_text, statement_source
-from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import dressTick, sayStatus, shownErrors
 from TwinTrackSegLib.gui.ResultNotes import ResultNotes
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
@@ -14,6 +13,8 @@ from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels
 from TwinTrackSegLib.mrml.display.Views import showLayout, showTable
 from TwinTrackSegLib.mrml.result.Correction import measureOutline, noticeEdit, restoreOutline
 from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
+from TwinTrackSegLib.mrml.result.ResultTitle import resultTitle
+from TwinTrackSegLib.mrml.result.ResultViews import clearTables
 from TwinTrackSegLib.mrml.vessels.VesselFocus import focusVessel, leaveVessel
 from TwinTrackSegLib.mrml.vessels.VesselPlot import moveThresholdMark, plotVessel
 
@@ -65,28 +66,31 @@ class ResultPanel:
 
     def show(self, result) -> None:
         """Show `result`, or nothing."""
-        self._settle.stop()
+        if self._settle.active:  # the result that was shown until now: its voxels follow its last drag
+            self.settle()
         self.result = result
         for section in (self.ui.resultsCollapsibleButton, self.ui.exportCollapsibleButton):
             section.enabled = result is not None
             section.collapsed = result is None  # nothing to see and nothing to press
-        case = WhichCt.of(result.record.result).case if result is not None else ""
-        title = case if len(case) <= TITLE_LETTERS else case[: TITLE_LETTERS - 1] + "…"
-        self.ui.resultsCollapsibleButton.text = _("Result: {case}").format(case=title) if case else _("Result")
+        title = resultTitle(result) if result is not None else ""
+        short = title if len(title) <= TITLE_LETTERS else title[: TITLE_LETTERS - 1] + "…"
+        self.ui.resultsCollapsibleButton.text = _("Result: {ct}").format(ct=short) if short else _("Result")
         self._showTicks()
         if result is not None:
             result.outline.settle()  # a scene that was saved in the middle of a drag
             self.ui.thresholdSlider.value = result.outline.threshold
             showTable(result.nodes.vesselTable)
-            self._plotWorst()
+        self._plotWorst()
         self.refresh()
 
     def _plotWorst(self) -> None:
-        """Draw the curve of the most severe vessel until the user chooses one: an empty view says nothing."""
-        measured = [readout for readout in self.result.outline.readouts if readout.category]
+        """Draw the curve of the most severe vessel until the user chooses one; no curve of another result stays."""
+        result = self.result
+        measured = [readout for readout in result.outline.readouts if readout.category] if result is not None else []
         if measured:
-            result = self.result
             plotVessel(result.nodes.mhr, result.record.invasion, measured[0].name, result.outline.threshold)
+        else:
+            clearTables(result.nodes.mhr if result is not None else None)
 
     def refresh(self) -> None:
         """Show the numbers of the result as they are now."""
@@ -153,10 +157,8 @@ class ResultPanel:
             self.ui.vesselTable.clearSelection()
 
     def onLayout(self) -> None:
-        """Put slices, 3D, table and curve side by side."""
+        """Put slices, 3D and curve side by side."""
         showLayout()
-        if self._isLive():
-            showTable(self.result.nodes.vesselTable)
 
     def onEdit(self) -> None:
         """Open the tumour segment in Segment Editor."""

@@ -11,10 +11,12 @@ from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
 from TwinTrackSegLib.gui.Parameters import TwinTrackSegParameterNode
 from TwinTrackSegLib.gui.RatersPanel import RatersPanel
+from TwinTrackSegLib.gui.ResultChoice import ResultChoice
 from TwinTrackSegLib.gui.ResultPanel import ResultPanel
 from TwinTrackSegLib.gui.RunOnPanel import ProcessorLine
 from TwinTrackSegLib.gui.RunPanel import RunPanel, WorkerPreparation
-from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, firstCandidate
+from TwinTrackSegLib.mrml.result.ResultViews import ctOf, isInViews, showCt, shownCt, watchViews
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, firstCandidate, resultOf
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSegWidget"]
@@ -29,6 +31,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
+        self._inputID = ""
 
     # -- life of the widget
 
@@ -49,6 +52,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.install = InstallPanel(self.ui, self.logic, self._requirements)
         self.results = ResultPanel(self.ui)
         self.export = ExportPanel(self.ui, self.logic, self.results)
+        self.choice = ResultChoice(self.ui, self._onResultChosen)
         self.raters = RatersPanel(self.ui, self.results)
         self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget, self._processorLine)
 
@@ -56,11 +60,15 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
         self.addObserver(scene, scene.EndCloseEvent, self.onSceneEndClose)
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
+        watchViews().listeners.append(self.onViewsChanged)
         self.initializeParameterNode()
 
     def cleanup(self):
         """End everything; called when Slicer quits or the module is reloaded."""
         if self.logic is not None:
+            listeners = watchViews().listeners
+            if self.onViewsChanged in listeners:
+                listeners.remove(self.onViewsChanged)
             self._preparation.cancel()
             self.run.exit()
             self.run.end()
@@ -85,6 +93,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Reload the module's own packages too, not only the file that Slicer knows."""
         import sys
 
+        watchViews().stop()
         for name in [n for n in sys.modules if n.split(".")[0] in ("TwinTrackSegLib", "twintrack")]:
             del sys.modules[name]
         ScriptedLoadableModuleWidget.onReload(self)
@@ -112,9 +121,10 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def initializeParameterNode(self):
         """Bind the panel to the scene's parameter node, with sensible first choices."""
-        self.setParameterNode(TwinTrackSegParameterNode(self.logic.getParameterNode()))
-        if self._parameterNode.inputVolume is None:
-            self._parameterNode.inputVolume = firstCandidate()
+        node = TwinTrackSegParameterNode(self.logic.getParameterNode())
+        self._inputID = node.inputVolume.GetID() if node.inputVolume is not None else ""
+        self.setParameterNode(node)
+        self.onViewsChanged()
 
     def setParameterNode(self, node):
         """Bind the panel to `node`, a wrapped parameter node, or to none."""
@@ -135,13 +145,53 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if node is None:
             return
         self.inputs.update()
+        self._followInput()
         shown = self.results.result
         if node.resultVolume is not (shown.nodes.mhr if shown is not None else None):
             self.results.show(SceneResult(node.resultVolume) if node.resultVolume is not None else None)
             self.raters.update()
+        self.choice.update(self.results.result, node.inputVolume)
         self.run.setReady(node.inputVolume is not None)
         if not self.logic.running and node.inputVolume is not None and node.resultVolume is None:
             self._preparation.startLater()
+
+    # -- one CT at a time
+
+    def onViewsChanged(self):
+        """Show the result of the CT that the slice views show, or none; a first input is the CT in the views too."""
+        node = self._parameterNode
+        if node is None:
+            return
+        if node.inputVolume is None:
+            node.inputVolume = firstCandidate()
+        ct, result = shownCt(), self.results.result
+        if ct is not None and (result is None or result.nodes.ct is not ct):
+            self._showResultOf(ct)
+        self.choice.update(self.results.result, node.inputVolume)
+
+    def _followInput(self):
+        """Bring another input volume into the views, with its result; what was chosen for the last CT is let go."""
+        node = self._parameterNode
+        chosen = node.inputVolume
+        if chosen is None or chosen.GetID() == self._inputID:
+            return
+        another, self._inputID = bool(self._inputID), chosen.GetID()
+        if another:
+            self.inputs.letGo(chosen)
+        if not isInViews(ctOf(chosen)) and not showCt(chosen):
+            self._showResultOf(chosen)
+        self.raters.update()
+
+    def _showResultOf(self, ct):
+        result = resultOf(ct)
+        self._parameterNode.resultVolume = result.nodes.mhr if result is not None else None
+
+    def _onResultChosen(self, result):
+        """Show the chosen result with its CT, which becomes the input volume."""
+        result.show()
+        if result.nodes.ct is not None:
+            self._parameterNode.inputVolume = result.nodes.ct
+        self._parameterNode.resultVolume = result.nodes.mhr
 
     # -- a run
 

@@ -1,21 +1,25 @@
 """The table of vessels in the panel: severity by order, sign, word and colour; a chosen row names its vessel."""
 
+from itertools import groupby
+
 import qt
 from slicer.i18n import tr as _
 
 from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
-from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS
+from TwinTrackSegLib.mrml.vessels.VesselTable import COLUMNS, MISSING
 
 __all__ = ["VesselTableView"]
 
 VESSEL_COLUMN, CATEGORY_COLUMN, MEAN_COLUMN = 0, COLUMNS.index("Category"), COLUMNS.index("Mean (°)")
 SOURCE_COLUMN = COLUMNS.index("Source")
+LAST_COLUMN_IN_VIEW = COLUMNS.index("10–90 % (°)")
 TRANSLATED = (VESSEL_COLUMN, CATEGORY_COLUMN, SOURCE_COLUMN)
 VESSEL_PX = 112
 """Longer names are told by the tooltip: what is said of readers is not scrolled away for them."""
 
 SQUARE_PX = 12
 ROW_MARGIN_PX = 8
+CELL_MARGIN_PX = 10
 FEWEST_ROWS, MOST_ROWS = 2, 8
 """The table is as high as its vessels, within these limits."""
 
@@ -80,6 +84,7 @@ class VesselTableView:
         widget = self._widget
         self._filling = True
         self._names = [readout.name for readout in readouts]
+        widget.clearSpans()
         widget.setRowCount(len(readouts))
         for row, readout in enumerate(readouts):
             for column, text in enumerate(readout.cells()):
@@ -96,9 +101,27 @@ class VesselTableView:
             self._name = None
         self._filling = False
         widget.resizeColumnsToContents()
+        for row, readout in enumerate(readouts):  # after it: a sentence makes no column wider
+            self._sayWhy(row, readout)
         widget.setColumnWidth(VESSEL_COLUMN, min(widget.columnWidth(VESSEL_COLUMN), VESSEL_PX))
-        rows = min(max(len(readouts), FEWEST_ROWS), MOST_ROWS)
-        widget.setFixedHeight(self._headerPx + (rows + 1) * self._rowPx)  # one more for a bar to scroll sideways
+        heights = [widget.rowHeight(row) for row in range(min(len(readouts), MOST_ROWS))]
+        missing = max(FEWEST_ROWS - len(heights), 0)
+        # One more for a bar to scroll sideways.
+        widget.setFixedHeight(self._headerPx + sum(heights) + (missing + 1) * self._rowPx)
+
+    def _sayWhy(self, row, readout) -> None:
+        """Write why numbers are missing into the first cells that they leave empty, in view beside the vessel."""
+        widget = self._widget
+        widget.setRowHeight(row, self._rowPx)
+        columns = range(CATEGORY_COLUMN + 1, LAST_COLUMN_IN_VIEW + 1)
+        runs = [list(run) for key, run in groupby(columns, lambda n: readout.cells()[n] == MISSING) if key]
+        run = next((run for run in runs if len(run) > 1), None)
+        if readout.note and run:
+            width = sum(widget.columnWidth(column) for column in run) - CELL_MARGIN_PX
+            lines = _lines(_(readout.note), width, widget.fontMetrics())
+            widget.setSpan(row, run[0], 1, len(run))
+            widget.item(row, run[0]).setText("\n".join(lines))
+            widget.setRowHeight(row, len(lines) * widget.fontMetrics().height() + ROW_MARGIN_PX)
 
     def _onSelection(self) -> None:
         if self._filling:
@@ -107,6 +130,18 @@ class VesselTableView:
         self._name = self._names[rows[0].row()] if rows and rows[0].row() < len(self._names) else None
         if self._name is not None:
             self._chosen(self._name)
+
+
+def _lines(text, width, metrics):
+    """Break a sentence into lines of this width in pixels; the names of vessels are to stay in one."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and metrics.boundingRect(longer).width() > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
 
 
 def _square(color):

@@ -30,6 +30,8 @@ __all__ = [
     "Part",
     "VesselMap",
     "file_of",
+    "is_other_structure",
+    "is_tumour_name",
     "read_label_map",
     "read_mask",
     "read_vessel_map",
@@ -394,8 +396,22 @@ def _others(parts: Iterable[Part], wanted: Iterable[Part]) -> list[str]:
     return [part.name for part in parts if part.name not in named and not _is_tumour(part)]
 
 
+def is_tumour_name(name: str) -> bool:
+    """Whether a part of a segmentation is called tumour."""
+    return " ".join(_words(name)) in TUMOUR_NAMES
+
+
+def is_other_structure(name: str) -> bool:
+    """Whether a name is that of an organ or of anything else that no reader of tumours draws; not of every one."""
+    return bool(OTHER_STRUCTURES & set(_words(name)))
+
+
+def _words(name: str) -> list[str]:
+    return name.lower().replace("_", " ").split()
+
+
 def _is_tumour(part: Part) -> bool:
-    return " ".join(part.name.lower().replace("_", " ").split()) in TUMOUR_NAMES
+    return is_tumour_name(part.name)
 
 
 def _joined(masks: Mapping[str, Volume], path: Path, named_by: str, notes: tuple[str, ...] = ()) -> VesselMap:
@@ -507,8 +523,7 @@ def _one_value(found: LabelMap, path: Path, what: str) -> Volume:
 
 def _is_other(part: Part) -> bool:
     """Whether the file itself says that a part is something else than a tumour."""
-    words = set(part.name.lower().replace("_", " ").split())
-    return _vessel_of(part) is not None or bool(words & OTHER_STRUCTURES)
+    return _vessel_of(part) is not None or is_other_structure(part.name)
 
 
 def _vessel_mask(found: LabelMap, path: Path, vessel: str) -> Volume:

@@ -17,12 +17,11 @@ import slicer
 __all__ = [
     "COLOR_NODE_NAME",
     "DEFAULT_LEVELS",
-    "LEGEND_PLACE",
-    "LEGEND_SIZE",
     "MOST_RATERS",
     "addLegend",
     "colorNode",
     "mhrColors",
+    "placeLegend",
     "raterLevels",
     "setOverlayThreshold",
     "showLegend",
@@ -51,6 +50,9 @@ LEGEND_PLACE = (0.97, 0.78)
 
 LEGEND_SIZE = (0.14, 0.4)
 """Width and height of the colour legend, as fractions of the view."""
+
+LEGEND_BACKGROUND_OPACITY = 0.6
+"""Of the black behind the legend's white words: on bone they stand out 5.7 to 1, and the CT is still seen."""
 
 ABOVE_SCALE = 2.0
 """Upper display threshold, beyond every MHR."""
@@ -114,18 +116,28 @@ def addLegend(contourNode: Any, raters: int | None) -> None:
     if legend is None:
         return
     legend.SetTitleText("Readers")
-    legend.SetSize(*LEGEND_SIZE)
-    legend.SetPosition(*LEGEND_PLACE)
+    placeLegend(legend)
     legend.SetLabelFormat(f"%.0f of {raters}" if raters else "%.0f %%")
     few = raters is not None and raters <= MOST_RATERS
     legend.SetNumberOfLabels(raters + 1 if raters is not None and few else 6)
     legend.SetVisibility(True)
 
 
+def placeLegend(legend: Any) -> None:
+    """Put a legend where the module's legends are, with a dark background behind its words."""
+    legend.SetSize(*LEGEND_SIZE)
+    legend.SetPosition(*LEGEND_PLACE)
+    for text in (legend.GetTitleTextProperty(), legend.GetLabelTextProperty()):
+        text.SetBackgroundColor(0.0, 0.0, 0.0)
+        text.SetBackgroundOpacity(LEGEND_BACKGROUND_OPACITY)
+    legend.Modified()
+
+
 def showLegend(node: Any, visible: bool) -> None:
     """Show or hide the legend of `node`, if it has one: no view must show the legend of other colours than its own."""
     legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(node)
     if legend is not None:
+        placeLegend(legend)  # in scenes of earlier versions its words had no background
         legend.SetVisibility(visible)
 
 

@@ -1,4 +1,4 @@
-"""What the views show, and where: the module's own layout (three slices, 3D, table, curve), overlay, jumps."""
+"""What the views show, and where: the module's own layout (three slices, 3D, curve), overlay, jumps."""
 
 from __future__ import annotations
 
@@ -43,13 +43,10 @@ LAYOUT_XML = (
     + _slice("Green", "Coronal", "G", "#6EB04B")
     + _slice("Yellow", "Sagittal", "Y", "#EDD54C")
     + "</layout></item></layout></item>"
-    '<item splitSize="300"><layout type="horizontal" split="true">'
-    '<item splitSize="580"><view class="vtkMRMLTableViewNode" singletontag="TableView1">'
-    '<property name="viewlabel" action="default">T</property></view></item>'
-    '<item splitSize="420"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
-    '<property name="viewlabel" action="default">P</property></view></item>'
-    "</layout></item></layout>"
+    '<item splitSize="300"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">'
+    '<property name="viewlabel" action="default">P</property></view></item></layout>'
 )
+"""Without a table: the panel's own stands beside the views, and a row of that leads to its vessel."""
 
 
 def showLayout() -> bool:

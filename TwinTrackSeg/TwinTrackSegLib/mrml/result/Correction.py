@@ -11,10 +11,11 @@ import slicer
 from twintrack.errors import InputError
 from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_EDITED_OUTLINES, addToFolderOf
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_EDITED_OUTLINES
 from TwinTrackSegLib.mrml.result.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID, digestOf, ensureTumor
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.result.TumorOutline import updateLesionTable
+from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.vessels.VesselTable import updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped, grown

@@ -18,10 +18,11 @@ from twintrack.volume import Geometry, Volume
 from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, raterLevels, styleMhrVolume
 from TwinTrackSegLib.mrml.result import ResultNodes as roles
-from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes, addToFolderOf, groupUnderFolder, removeNodes
+from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes, removeNodes
 from TwinTrackSegLib.mrml.result.ResultSegmentation import addVessels, newSegmentation
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.result.TumorOutline import newLesionTable
+from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf, groupUnderFolder
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.vessels.VesselTable import newVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, setNodeGeometry, volumeFromNode
@@ -174,6 +175,7 @@ def _loadScore(path: Path, mhrNode: Any) -> Any:
     node.SetAttribute(ATTRIBUTE_START, " ".join(str(side.start) for side in box))
     node.SetAndObserveTransformNodeID(mhrNode.GetTransformNodeID())
     mhrNode.SetNodeReferenceID(roles.ROLE_SCORE, node.GetID())
+    node.SetNodeReferenceID(roles.ROLE_INPUT, mhrNode.GetNodeReferenceID(roles.ROLE_INPUT))
     addToFolderOf(mhrNode, node)
     return node
 

@@ -1,4 +1,4 @@
-"""The nodes of a result: found again from its MHR volume node by role, also after save and reload, in one folder."""
+"""The nodes of a result: found again from its MHR volume node by role, also after save and reload."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 import slicer
 from TwinTrackSegLib.mrml.display.MhrDisplay import showLegend
+from TwinTrackSegLib.mrml.vessels.VesselPlot import ROLE_CHART
 
-__all__ = ["ResultNodes", "addToFolderOf", "groupUnderFolder", "removeNodes"]
+__all__ = ["ResultNodes", "removeNodes", "resultMaps"]
 
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
@@ -18,6 +19,7 @@ ROLE_CONTOUR = "TwinTrackSeg.contour"
 ROLE_SCORE = "TwinTrackSeg.score"
 ROLE_RECORD = "TwinTrackSeg.record"
 ROLE_EDITED_OUTLINES = "TwinTrackSeg.keptOutlines"
+ROLE_RELIABILITY = "TwinTrackSeg.reliability"
 
 
 class ResultNodes:
@@ -75,6 +77,12 @@ class ResultNodes:
         return self.mhr.GetNodeReference(ROLE_EDITED_OUTLINES)
 
     @property
+    def charts(self) -> list[Any]:
+        """The charts of the result: a vessel's curve, and the reliability against raters."""
+        found = (self.mhr.GetNodeReference(role) for role in (ROLE_CHART, ROLE_RELIABILITY))
+        return [node for node in found if node is not None]
+
+    @property
     def all(self) -> list[Any]:
         """All nodes of the result that are in the scene."""
         others = [self.segmentation, self.vesselTable, self.lesionTable, self.record, *self.contours]
@@ -93,24 +101,10 @@ class ResultNodes:
             showLegend(node, visible)
 
 
-def groupUnderFolder(nodes: Sequence[Any], volumeNode: Any) -> None:
-    """Put `nodes` into a new folder beside the CT (in its study, if it has one)."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    if hierarchy is None:
-        return
-    volumeItem = hierarchy.GetItemByDataNode(volumeNode)
-    parent = hierarchy.GetItemParent(volumeItem) if volumeItem else hierarchy.GetSceneItemID()
-    folder = hierarchy.CreateFolderItem(parent or hierarchy.GetSceneItemID(), f"{volumeNode.GetName()} TwinTrackSeg")
-    for node in nodes:
-        _put(hierarchy, node, folder)
-
-
-def addToFolderOf(mhrNode: Any, node: Any) -> None:
-    """Put `node` into the folder in which `mhrNode` is, if it is in one."""
-    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(slicer.mrmlScene)
-    item = hierarchy.GetItemByDataNode(mhrNode) if hierarchy is not None else 0
-    if item and hierarchy.GetItemLevel(hierarchy.GetItemParent(item)) == "Folder":
-        _put(hierarchy, node, hierarchy.GetItemParent(item))
+def resultMaps() -> list[Any]:
+    """Return the maps of the results in the scene, in the order in which they were made."""
+    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    return [node for node in nodes if node.GetNodeReferenceID(ROLE_RECORD)]
 
 
 def removeNodes(nodes: Sequence[Any]) -> None:
@@ -124,11 +118,3 @@ def removeNodes(nodes: Sequence[Any]) -> None:
         slicer.mrmlScene.RemoveNode(node)
     if folder and hierarchy.GetItemLevel(folder) == "Folder" and not hierarchy.GetNumberOfItemChildren(folder):
         hierarchy.RemoveItem(folder)
-
-
-def _put(hierarchy: Any, node: Any, folder: int) -> None:
-    item = hierarchy.GetItemByDataNode(node)
-    if item:
-        hierarchy.SetItemParent(item, folder)
-    else:
-        hierarchy.CreateItem(folder, node)

@@ -8,12 +8,13 @@ import numpy as np
 
 import slicer
 from TwinTrackSegLib.mrml.display.Views import jumpToPoint, showOverlay
-from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_RECORD, ResultNodes
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ResultNodes, resultMaps
 from TwinTrackSegLib.mrml.result.ResultRecord import ResultRecord
+from TwinTrackSegLib.mrml.result.ResultViews import arrangeResults, currentMap, markCurrent, shownCt
 from TwinTrackSegLib.mrml.result.TumorOutline import TumorOutline
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS
 
-__all__ = ["SceneResult", "allResults", "firstCandidate", "resultWith", "resultsOf"]
+__all__ = ["SceneResult", "allResults", "firstCandidate", "resultOf", "resultWith", "resultsOf"]
 
 
 class SceneResult:
@@ -51,12 +52,17 @@ class SceneResult:
         return (float(right), float(anterior), float(superior))
 
     def show(self) -> None:
-        """Show this result in the slice views, jump to its tumour, and hide other results of the same CT."""
+        """Show this result and its CT in the slice views, and jump to its tumour.
+
+        Other results of the same CT are hidden, those of other CTs are confined to the views that show theirs.
+        """
         for other in resultsOf(self.nodes.ct):
             other.nodes.setVisibility(other.nodes.mhr is self.nodes.mhr)
+        markCurrent(self.nodes.mhr)
         if self.nodes.ct is not None:
             showOverlay(self.nodes.ct, self.nodes.mhr)
             self.nodes.showLegend(True)
+        arrangeResults()
         self.jumpToTumor()
 
     def jumpToTumor(self) -> None:
@@ -68,8 +74,7 @@ class SceneResult:
 
 def allResults() -> list[SceneResult]:
     """Return the results in the scene, in the order in which they were made."""
-    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    return [SceneResult(node) for node in nodes if node.GetNodeReferenceID(ROLE_RECORD)]
+    return [SceneResult(node) for node in resultMaps()]
 
 
 def resultsOf(volumeNode: Any) -> list[SceneResult]:
@@ -84,9 +89,17 @@ def resultWith(node: Any) -> SceneResult | None:
     return next((result for result in allResults() if node in (result.nodes.mhr, result.nodes.segmentation)), None)
 
 
+def resultOf(volumeNode: Any) -> SceneResult | None:
+    """Return the result that stands for a CT: the one that was shown last; None if it has none."""
+    mhr = currentMap(volumeNode)
+    return None if mhr is None else SceneResult(mhr)
+
+
 def firstCandidate() -> Any:
-    """Return the first scalar volume in the scene that is no result of ours, or None: a first guess at the CT."""
-    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
-        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetNodeReferenceID(ROLE_RECORD):
+    """Return a first guess at the CT: the one in the slice views, else the first that is made of no other; or None."""
+    shown = shownCt()
+    others = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
+    for node in others if shown is None else (shown, *others):
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetNodeReferenceID(ROLE_INPUT):
             return node
     return None

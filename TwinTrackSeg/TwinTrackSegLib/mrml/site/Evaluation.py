@@ -11,10 +11,11 @@ import slicer
 from twintrack.errors import InputError
 from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.display.MhrDisplay import LEGEND_PLACE, LEGEND_SIZE
+from TwinTrackSegLib.mrml.display.MhrDisplay import placeLegend
 from TwinTrackSegLib.mrml.display.Views import showChart
-from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, addToFolderOf
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ROLE_RELIABILITY
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.ResultFolder import addChartToFolderOf, addToFolderOf
 from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
@@ -49,7 +50,6 @@ NEITHER_IS_BETTER = {METRIC_TITLES[key] for key in ("raters_ml", "predicted_ml")
 
 DIFFERENCE_NAME = "MHR difference"
 ROLE_DIFFERENCE = "TwinTrackSeg.difference"
-ROLE_RELIABILITY = "TwinTrackSeg.reliability"
 SERIES = (("Map", (0.0, 0.45, 0.70)), ("Perfect agreement", (0.5, 0.5, 0.5)))
 """Names and colours of the reliability plot's series."""
 
@@ -115,8 +115,7 @@ def _addLegend(node: Any) -> None:
     legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
     if legend is not None:
         legend.SetTitleText("Map - readers")
-        legend.SetSize(*LEGEND_SIZE)
-        legend.SetPosition(*LEGEND_PLACE)
+        placeLegend(legend)
         legend.SetLabelFormat("%+.1f")
         legend.SetNumberOfLabels(5)
         legend.SetVisibility(True)
@@ -155,7 +154,6 @@ def _newChart(mhrNode: Any) -> Any:
     """Add the chart with its series and their tables, which a scene's lists do not show."""
     chart = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLPlotChartNode", f"{mhrNode.GetName()} reliability")
     mhrNode.SetNodeReferenceID(ROLE_RELIABILITY, chart.GetID())
-    addToFolderOf(mhrNode, chart)
     for title, color in SERIES:
         table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableNode", f"{title} (plot)")
         table.SetHideFromEditors(True)
@@ -168,6 +166,7 @@ def _newChart(mhrNode: Any) -> Any:
         series.SetLineStyle(series.LineStyleSolid if title == "Map" else series.LineStyleDash)
         series.SetColor(*color)
         chart.AddAndObservePlotSeriesNodeID(series.GetID())
+    addChartToFolderOf(mhrNode, chart)
     chart.SetTitle("Reliability against the readers")
     chart.SetXAxisTitle("Predicted fraction of readers")
     chart.SetYAxisTitle("Fraction of readers who marked")

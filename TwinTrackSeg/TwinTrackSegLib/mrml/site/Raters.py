@@ -11,17 +11,24 @@ from numpy.typing import NDArray
 
 import slicer
 from twintrack.errors import InputError
+from twintrack.io.label_maps import is_other_structure, is_tumour_name
+from twintrack.labels import vessel_of_segment
 from twintrack.raters import fitting_names
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.display.MhrDisplay import styleMhrVolume
 from TwinTrackSegLib.mrml.display.Views import showOverlay
 from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ROLE_SEGMENTATION
+from TwinTrackSegLib.mrml.result.ResultViews import ctOf
+from TwinTrackSegLib.mrml.vessels.VesselChoice import codesOf
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
-__all__ = ["Rater", "makeMhr", "raterMasks", "raterNames", "ratersInScene"]
+__all__ = ["Rater", "likelyRaters", "makeMhr", "raterMasks", "raterNames", "ratersInScene"]
 
 ATTRIBUTE_RATERS = "TwinTrackSeg.readers"
 """Of a map that was made of raters: which they were."""
+
+MOST_IN_NODE = 12
+"""A segmentation with more parts than that is one of organs, unless it has some that are called tumour."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,25 @@ class Rater:
         """Name for people."""
         if not self.segment:
             return str(self.node.GetName())
-        return f"{self.node.GetName()}: {self.node.GetSegmentation().GetSegment(self.segment).GetName()}"
+        return f"{self.node.GetName()}: {self.partName}"
+
+    @property
+    def partName(self) -> str:
+        """What its segment is called; of a label map, the name of the node."""
+        return str(
+            self.node.GetSegmentation().GetSegment(self.segment).GetName() if self.segment else self.node.GetName()
+        )
+
+    @property
+    def isOther(self) -> bool:
+        """Whether code or name say that a segment is something else than a tumour."""
+        codes = codesOf(self.node.GetSegmentation().GetSegment(self.segment)) if self.segment else []
+        return vessel_of_segment(self.partName, codes) is not None or is_other_structure(self.partName)
 
     def nameAmong(self, inNode: int) -> str:
         """Return what tells it from the other raters of a case, `inNode` of whom its node holds."""
         if self.segment and inNode > 1:
-            return str(self.node.GetSegmentation().GetSegment(self.segment).GetName())
+            return self.partName
         return str(self.node.GetName())
 
     @property
@@ -87,6 +107,33 @@ def ratersInScene() -> list[Rater]:
         if node.GetID() not in own:
             found += [Rater(node, identifier) for identifier in node.GetSegmentation().GetSegmentIDs()]
     return found + [Rater(node) for node in slicer.util.getNodesByClass("vtkMRMLLabelMapVolumeNode")]
+
+
+def likelyRaters(raters: Sequence[Rater], volumeNode: Any = None) -> list[Rater]:
+    """Return those of `raters` that may well be a rater's tumour in the CT `volumeNode`, if one is given.
+
+    Of a segmentation that has parts called tumour, these alone; of others all but vessels and organs, and nothing of
+    one with very many parts. What was drawn on another CT of the scene is none.
+    """
+    found = []
+    for node in dict.fromkeys(rater.node for rater in raters):
+        own = [rater for rater in raters if rater.node is node]
+        if volumeNode is not None and _drawnOn(node) not in (None, volumeNode):
+            continue
+        if own[0].segment:
+            tumours = [rater for rater in own if is_tumour_name(rater.partName)]
+            own = (
+                tumours or [rater for rater in own if not rater.isOther] if tumours or len(own) <= MOST_IN_NODE else []
+            )
+        found += own
+    return found
+
+
+def _drawnOn(node: Any) -> Any:
+    """Return the CT on whose grid a segmentation was drawn; None if nobody knows."""
+    if not node.IsA("vtkMRMLSegmentationNode"):
+        return None
+    return ctOf(node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole()))
 
 
 def raterNames(raters: Sequence[Rater], known: Sequence[str] = ()) -> tuple[str, ...]:

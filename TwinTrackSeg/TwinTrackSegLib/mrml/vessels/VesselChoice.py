@@ -13,7 +13,7 @@ from twintrack.labels import VESSEL_VALUES, vessel_of_segment
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask
 
-__all__ = ["VesselChoice", "VesselMatch", "matchVessels"]
+__all__ = ["VesselChoice", "VesselMatch", "codesOf", "matchVessels"]
 
 ANY_VESSEL = {
     *(("SCT", value) for value in ("59820001", "51114001", "29092000")),
@@ -90,7 +90,7 @@ def matchVessels(node: Any) -> VesselMatch:
     found: dict[str, list[str]] = {name: [] for name in VESSEL_VALUES}
     for identifier in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(identifier)
-        vessel = vessel_of_segment(segment.GetName(), _codesOf(segment))
+        vessel = vessel_of_segment(segment.GetName(), codesOf(segment))
         if vessel is not None:
             found[vessel].append(identifier)
     return VesselMatch(
@@ -103,7 +103,7 @@ def matchVessels(node: Any) -> VesselMatch:
     )
 
 
-def _codesOf(segment: Any) -> list[tuple[str, str]]:
+def codesOf(segment: Any) -> list[tuple[str, str]]:
     """Return scheme and value of the concept that says what a segment is; empty where the entry does not tell.
 
     That is the type, or the anatomic region of something that is a vessel and no more: a tumour, a thrombus or a lymph

@@ -11,9 +11,10 @@ import vtk
 import slicer
 from twintrack.results.report.wording import ENCASEMENT_ABOVE_DEG, FULL_TURN_DEG, is_calibrated, series
 from TwinTrackSegLib.mrml.display.Views import showChart
+from TwinTrackSegLib.mrml.ResultFolder import addChartToFolderOf
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
 
-__all__ = ["moveThresholdMark", "plotVessel"]
+__all__ = ["ROLE_CHART", "moveThresholdMark", "plotVessel"]
 
 ROLE_CHART = "TwinTrackSeg.chart"
 ROLE_READERS = "TwinTrackSeg.readersCurve"
@@ -43,6 +44,7 @@ def plotVessel(mhrNode: Any, invasion: Mapping[str, Any], name: str, threshold: 
     chart.GetNthPlotSeriesNode(0).SetName(f"{TITLES.get(name, name)}, outline at each level")
     over = series(invasion.get("fraction_angles_deg"), vessel.get("fraction_over")) if is_calibrated(vessel) else []
     _showReaders(chart, [(fraction, angle) for angle, fraction in over])
+    addChartToFolderOf(mhrNode, chart)
     chart.SetTitle(f"{TITLES.get(name, name)}: contact angle")
     chart.SetAttribute(ATTRIBUTE_VESSEL, name)
     moveThresholdMark(mhrNode, threshold)

@@ -24,7 +24,16 @@ from twintrack.results.report.wording import (
     vessel_source,
 )
 
-__all__ = ["COLUMNS", "TITLES", "VesselReadout", "bySeverity", "newVesselTable", "readoutsAt", "updateVesselTable"]
+__all__ = [
+    "COLUMNS",
+    "MISSING",
+    "TITLES",
+    "VesselReadout",
+    "bySeverity",
+    "newVesselTable",
+    "readoutsAt",
+    "updateVesselTable",
+]
 
 COLUMNS = (
     "Vessel",
@@ -52,6 +61,9 @@ NOT_PRESENT = "not seen"
 
 SYMBOLS = {"encasement": "● encasement", "abutment": "◐ abutment", "none": "○ no contact", "": "? not measured"}
 """What the table says of a category: a sign that needs no colour, and the word."""
+
+ANGLE_UNKNOWN = "? angle unknown"
+"""The same where it is known how many readers see contact, and not how far around."""
 
 SIGNS = {category: text[0] for category, text in SYMBOLS.items()}
 
@@ -149,7 +161,7 @@ class VesselReadout:
             return (self.title, NOT_PRESENT, *[MISSING] * (len(COLUMNS) - 3), self.note)
         return (
             self.title,
-            SYMBOLS[self.category],
+            ANGLE_UNKNOWN if not self.category and self.p_contact else SYMBOLS[self.category],
             _fraction(self.p_contact),
             _fraction(self.p_encased),
             _text(self.angle_median_deg, "{:.0f}"),
