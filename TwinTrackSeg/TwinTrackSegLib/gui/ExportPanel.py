@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-import qt
 import slicer.util
 from slicer.i18n import tr as _
 
 import slicer
+from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
-from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, saveReport, saveVolumes
+from TwinTrackSegLib.gui.Paths import askSaveName, fileNameOf
+from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, safeName, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
 __all__ = ["ExportPanel", "addToDatabase"]
@@ -66,18 +67,25 @@ class ExportPanel:
 
     def askDicomPath(self) -> str:
         """Ask where to write; empty if the user thinks better of it."""
-        return _saveName(_("Export DICOM"), "segmentation.dcm", _("DICOM files") + " (*.dcm)")
+        return self._askName(_("Export DICOM"), "segmentation.dcm", _("DICOM files") + " (*.dcm)")
 
     def askReportPath(self) -> str:
         """Ask for the report's file; its ending chooses the form."""
-        return _saveName(_("Save report"), "report.html", _("Report") + " (*.html *.pdf)")
+        return self._askName(_("Save report"), "report.html", _("Report") + " (*.html *.pdf)")
 
     def askVolumes(self) -> tuple[str, str]:
         """Ask for the map's file; its folder and ending are taken for all volumes."""
-        path = _saveName(_("Save volumes"), f"map{ENDINGS[0]}", _("Volumes") + " (*.nii.gz *.nrrd)")
+        nodes = self.results.result.nodes
+        name = f"{safeName(nodes.mhr.GetName())}{ENDINGS[0]}"  # the map's own: what the dialog asks of is written
+        path = askSaveName(_("Save volumes"), name, _("Volumes") + " (*.nii.gz *.nrrd)", nodes.ct)
         if not path:
             return "", ""
         return str(Path(path).parent), ENDINGS[1] if path.endswith(ENDINGS[1]) else ENDINGS[0]
+
+    def _askName(self, title: str, name: str, kinds: str) -> str:
+        result = self.results.result
+        case = WhichCt.of(result.record.result).case or (result.nodes.ct.GetName() if result.nodes.ct else "")
+        return askSaveName(title, fileNameOf(case, name), kinds, result.nodes.ct)
 
     def _write(self, write) -> None:
         """Bring the scene up to date, write, and say what was written."""
@@ -98,7 +106,3 @@ def addToDatabase(folder: str) -> int:
     DICOMUtils.importDicom(folder, copyFiles=True)
     slicer.util.showStatusMessage(_("The objects are in the DICOM database"), 3000)
     return len(list(Path(folder).glob("*.dcm")))
-
-
-def _saveName(title: str, name: str, kinds: str) -> str:
-    return qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, name, kinds)

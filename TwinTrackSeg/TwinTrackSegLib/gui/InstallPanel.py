@@ -8,6 +8,7 @@ from slicer.i18n import tr as _
 from TwinTrackSegLib.gui.Dependencies import brokenPackages, repairPackages
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
 from TwinTrackSegLib.gui.Parameters import recall, remember
+from TwinTrackSegLib.gui.Paths import followPath
 from TwinTrackSegLib.mrml.worker.WorkerProcess import defaultWorkerCommand, workerCommandOf
 
 __all__ = ["InstallPanel"]
@@ -29,7 +30,7 @@ class InstallPanel:
     def __init__(self, ui, logic, requirements: str) -> None:
         self.ui, self.logic, self._requirements = ui, logic, requirements
         ui.pythonPathEdit.currentPath = recall("python", exists=True)
-        ui.pythonPathEdit.connect("currentPathChanged(QString)", self._onPython)
+        followPath(ui.pythonPathEdit, self._onPython)
         ui.repairButton.connect("clicked()", self.onRepair)
         self._onPython(ui.pythonPathEdit.currentPath)
 

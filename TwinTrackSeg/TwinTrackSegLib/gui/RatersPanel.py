@@ -9,6 +9,7 @@ from slicer.i18n import tr as _
 import slicer
 from TwinTrackSegLib.gui.Feedback import shownErrors
 from TwinTrackSegLib.gui.Parameters import remember
+from TwinTrackSegLib.gui.Paths import askSaveName
 from TwinTrackSegLib.mrml.site.Evaluation import (
     HIGHER_IS_BETTER,
     NEITHER_IS_BETTER,
@@ -116,9 +117,7 @@ class RatersPanel:
 
     def askCalibratorPath(self) -> str:
         """Ask where the calibrator goes; empty if the user thinks better of it."""
-        return qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), _("Save calibrator"), "calibrator.json", _("Calibrators") + " (*.json)"
-        )
+        return askSaveName(_("Save calibrator"), "calibrator.json", _("Calibrators") + " (*.json)", self._volume())
 
     def _volume(self):
         result = self.results.result
