@@ -29,6 +29,7 @@ class SlicerApplication(qt.QApplication):
     """`slicer.app`, as far as the module and `slicer.util` ask for it."""
 
     applicationName = "Slicer"
+    majorVersion, minorVersion = 5, 12
     startupCompleted = qt.Signal()
 
     def __init__(self):
@@ -36,11 +37,16 @@ class SlicerApplication(qt.QApplication):
         self._folder = tempfile.TemporaryDirectory(prefix="slicer-stand-in-")
         self.temporaryPath = self._folder.name
         self._manager = ModuleManager()
+        self._startupEnvironment = qt.QProcessEnvironment.systemEnvironment()
         self.setOrganizationName("TwinTrackSeg stand-in")
         qt.QSettings.setPath(qt.QSettings.NativeFormat, qt.QSettings.UserScope, self.temporaryPath)
 
     def moduleManager(self):
         return self._manager
+
+    def startupEnvironment(self):
+        """Return the environment of before the launcher: what is set later is Slicer's own."""
+        return self._startupEnvironment
 
     def testingEnabled(self):
         return True

@@ -6,6 +6,7 @@ import slicer.util
 from slicer.i18n import tr as _
 
 import slicer
+from twintrack.errors import OutputError
 from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
 from TwinTrackSegLib.gui.Paths import askSaveName, fileNameOf
@@ -100,9 +101,28 @@ class ExportPanel:
 
 
 def addToDatabase(folder: str) -> int:
-    """Copy the DICOM files in `folder` into Slicer's database; return how many there were."""
+    """Copy the DICOM files in `folder` into Slicer's database; return how many there were.
+
+    Raises
+    ------
+    OutputError
+        If they are not in the database afterwards. It is asked, since Slicer's import returns True as long as nothing
+        is raised on the way: a database that is not open, or a full disk, only leaves a line in the log.
+    """
+    import pydicom
     from DICOMLib import DICOMUtils
 
-    DICOMUtils.importDicom(folder, copyFiles=True)
+    files = sorted(Path(folder).glob("*.dcm"))
+    went = DICOMUtils.importDicom(folder, copyFiles=True)
+    database = getattr(slicer, "dicomDatabase", None)
+    uids = [str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID) for file in files]
+    inside = [uid for uid in uids if went and database is not None and database.fileForInstance(uid)]
+    if len(inside) < len(files):
+        raise OutputError(
+            _(
+                "{missing} of {number} objects did not get into the DICOM database; open Slicer's DICOM module, check "
+                "the database's folder and the free space there, and export again"
+            ).format(missing=len(files) - len(inside), number=len(files))
+        )
     slicer.util.showStatusMessage(_("The objects are in the DICOM database"), 3000)
-    return len(list(Path(folder).glob("*.dcm")))
+    return len(files)

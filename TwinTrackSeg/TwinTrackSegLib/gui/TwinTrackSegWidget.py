@@ -1,6 +1,8 @@
 """The module's panel: life of the widget, and its parts put together."""
 
+import qt
 import slicer.util
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
@@ -19,6 +21,9 @@ from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSegWidget"]
 
+OLDEST_SLICER = (5, 12)
+"""Older ones ship pydicom 2, which highdicom and the engine cannot use and which must not be replaced from here."""
+
 
 class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     """The widget that Slicer makes for the module. It holds no state of its own: that is in the scene."""
@@ -35,6 +40,9 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self):
         """Build the panel; called once by Slicer."""
         ScriptedLoadableModuleWidget.setup(self)
+        if (slicer.app.majorVersion, slicer.app.minorVersion) < OLDEST_SLICER:
+            self._refuse()
+            return
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/TwinTrackSeg.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
@@ -58,10 +66,25 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.addObserver(scene, scene.EndImportEvent, self.onSceneEndImport)
         self.initializeParameterNode()
 
+    def _refuse(self):
+        """Say in place of the panel that this Slicer is too old."""
+        label = qt.QLabel(
+            _(
+                "TwinTrackSeg needs 3D Slicer {needed} or newer; this is {found}, whose own Python packages are too "
+                "old for it. Install a newer one from download.slicer.org."
+            ).format(
+                needed=".".join(map(str, OLDEST_SLICER)), found=f"{slicer.app.majorVersion}.{slicer.app.minorVersion}"
+            )
+        )
+        label.wordWrap = True
+        self.layout.addWidget(label)
+        self.layout.addStretch(1)
+
     def cleanup(self):
         """End everything; called when Slicer quits or the module is reloaded."""
         if self.logic is not None:
             self._preparation.cancel()
+            self.install.end()
             self.run.exit()
             self.run.end()
             self.results.show(None)
@@ -70,6 +93,8 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         """Take up the scene's parameters when the user opens the module."""
+        if self.logic is None:
+            return
         self.initializeParameterNode()
         self.run.enter()
         self.results.takeUpEdit()
@@ -77,6 +102,8 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self):
         """Let go of the scene when the user opens another module; a run goes on."""
+        if self.logic is None:
+            return
         self.results.settle()
         self.run.exit()
         self.setParameterNode(None)
