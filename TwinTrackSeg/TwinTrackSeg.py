@@ -8,6 +8,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 import slicer
 from TwinTrackSegLib.gui import TwinTrackSegWidget as _widget
+from TwinTrackSegLib.mrml.display.Views import registerLayout
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
 __all__ = ["TwinTrackSeg", "TwinTrackSegLogic", "TwinTrackSegTest", "TwinTrackSegWidget"]
@@ -32,10 +33,18 @@ class TwinTrackSeg(ScriptedLoadableModule):
             "Builds on nnU-Net (F. Isensee et al.), the TwinTrack and CURVAS-PDACVI work on calibrated multi-rater "
             "segmentation, highdicom and 3D Slicer."
         )
-        slicer.app.connect("startupCompleted()", self.registerDicomPlugin)
+        if _widget.isSlicerNewEnough():
+            self.registerDicomPlugin()
+
+    def setup(self):
+        """Called by Slicer once its main window is there, before it opens scenes that it was started with."""
+        registerLayout()
 
     def registerDicomPlugin(self):
-        """Let Slicer's DICOM export offer results, where Slicer has its DICOM module."""
+        """Let Slicer's DICOM export offer results, where Slicer has its DICOM module; as its own plug-ins do, now.
+
+        The signal that Slicer has started does not come for a module that is loaded later.
+        """
         if importlib.util.find_spec("DICOMLib") is not None:
             from TwinTrackSegLib.gui.DicomPlugin import register
 

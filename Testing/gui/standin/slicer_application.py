@@ -91,10 +91,13 @@ def start() -> SlicerApplication:
 
 
 def loadModule(path: Path) -> ScriptedModule:
-    """Load a scripted module as Slicer does: its folder on the path, its first class made with the module as parent."""
+    """Load a scripted module as Slicer does: folder on the path, first class made with the module as parent, set up."""
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     module = ScriptedModule(path)
     setattr(slicer.modules, module.name.lower(), module)
-    getattr(module.pythonModule, module.name)(module)
+    instance = getattr(module.pythonModule, module.name)(module)
+    setattr(slicer.modules, f"{module.name}Instance", instance)
+    if hasattr(instance, "setup"):
+        instance.setup()
     return module

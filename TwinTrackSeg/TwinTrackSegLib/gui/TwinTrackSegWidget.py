@@ -19,10 +19,15 @@ from TwinTrackSegLib.gui.RunPanel import RunPanel, WorkerPreparation
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, firstCandidate
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
-__all__ = ["TwinTrackSegWidget"]
+__all__ = ["TwinTrackSegWidget", "isSlicerNewEnough"]
 
 OLDEST_SLICER = (5, 12)
 """Older ones ship pydicom 2, which highdicom and the engine cannot use and which must not be replaced from here."""
+
+
+def isSlicerNewEnough() -> bool:
+    """Whether this Slicer ships the packages that the module needs."""
+    return (slicer.app.majorVersion, slicer.app.minorVersion) >= OLDEST_SLICER
 
 
 class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -40,7 +45,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self):
         """Build the panel; called once by Slicer."""
         ScriptedLoadableModuleWidget.setup(self)
-        if (slicer.app.majorVersion, slicer.app.minorVersion) < OLDEST_SLICER:
+        if not isSlicerNewEnough():
             self._refuse()
             return
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/TwinTrackSeg.ui"))
