@@ -11,7 +11,14 @@ import slicer
 from twintrack.errors import TwinTrackError
 from TwinTrackSegLib.gui.OfflineHelp import offlineHelp
 
-__all__ = ["DependencyError", "ensureDependencies", "missingRequirements", "readRequirements", "repairPackages"]
+__all__ = [
+    "DependencyError",
+    "Packages",
+    "ensureDependencies",
+    "missingRequirements",
+    "readRequirements",
+    "repairPackages",
+]
 
 SHIPPED_WITH_SLICER = ("numpy", "scipy", "vtk", "SimpleITK", "requests", "pydicom")
 """Packages that are Slicer's own: never installed, upgraded or replaced from here."""
@@ -33,6 +40,28 @@ class DependencyError(TwinTrackError):
     def __init__(self, sentence: str, details: str = "") -> None:
         super().__init__(sentence)
         self.details = details
+
+
+class Packages:
+    """The packages of a requirements file, as single actions of the panel need some of them.
+
+    Parameters
+    ----------
+    path : str or path
+        The requirements file.
+    """
+
+    def __init__(self, path: str | pathlib.Path) -> None:
+        self._path = path
+
+    def missing(self, *names: str) -> list[str]:
+        """Return those of the named packages that are not installed."""
+        return [requirement.name for requirement in missingRequirements(self._path, *names)] if names else []
+
+    def ensure(self, purpose: str, *names: str) -> None:
+        """Install what is missing of the named packages after asking, as `ensureDependencies` does."""
+        if names:
+            ensureDependencies(self._path, *names, purpose=purpose)
 
 
 def readRequirements(path: str | pathlib.Path) -> list[Requirement]:

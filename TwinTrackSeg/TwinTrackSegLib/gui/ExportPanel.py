@@ -10,7 +10,9 @@ from twintrack.errors import OutputError
 from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
 from TwinTrackSegLib.gui.Paths import askSaveName, fileNameOf
-from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, safeName, saveReport, saveVolumes
+from TwinTrackSegLib.mrml.export.DicomExport import DICOM_NEEDS
+from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, REPORT_NEEDS, safeName, saveReport, saveVolumes
+from TwinTrackSegLib.mrml.result.Correction import noticingNeeds
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
 __all__ = ["ExportPanel", "addToDatabase"]
@@ -27,10 +29,12 @@ class ExportPanel:
         Writes DICOM objects.
     results : ResultPanel
         Knows what is shown.
+    packages : Packages
+        Sees to what the export needs.
     """
 
-    def __init__(self, ui, logic, results) -> None:
-        self.ui, self.logic, self.results = ui, logic, results
+    def __init__(self, ui, logic, results, packages) -> None:
+        self.ui, self.logic, self.results, self._packages = ui, logic, results, packages
         ui.exportButton.connect("clicked()", self.onDicom)
         ui.databaseButton.connect("clicked()", self.onDatabase)
         ui.saveButton.connect("clicked()", self.onVolumes)
@@ -40,7 +44,7 @@ class ExportPanel:
         """Write DICOM objects where the user says."""
         path = self.askDicomPath()
         if path:
-            self._write(lambda: self.logic.exportDicomSeg(path, result=self.results.result).name)
+            self._write(lambda: self.logic.exportDicomSeg(path, result=self.results.result).name, DICOM_NEEDS)
 
     def onDatabase(self) -> None:
         """Write DICOM objects into Slicer's database."""
@@ -52,7 +56,7 @@ class ExportPanel:
                 self.logic.exportDicomSeg(objects / "segmentation.dcm", result=self.results.result)
                 return _("{number} objects to the DICOM database").format(number=addToDatabase(str(objects)))
 
-        self._write(write)
+        self._write(write, DICOM_NEEDS)
 
     def onVolumes(self) -> None:
         """Save map and segments as volume files."""
@@ -64,7 +68,8 @@ class ExportPanel:
         """Save the report."""
         path = self.askReportPath()
         if path:
-            self._write(lambda: saveReport(self.results.result, path).name)
+            needs = REPORT_NEEDS.get(Path(path).suffix.lower(), ())
+            self._write(lambda: saveReport(self.results.result, path).name, needs)
 
     def askDicomPath(self) -> str:
         """Ask where to write; empty if the user thinks better of it."""
@@ -88,12 +93,13 @@ class ExportPanel:
         case = WhichCt.of(result.record.result).case or (result.nodes.ct.GetName() if result.nodes.ct else "")
         return askSaveName(title, fileNameOf(case, name), kinds, result.nodes.ct)
 
-    def _write(self, write) -> None:
-        """Bring the scene up to date, write, and say what was written."""
+    def _write(self, write, needs=()) -> None:
+        """Bring the scene up to date, see to the packages that are needed, write, and say what was written."""
         self.results.settle()
         with shownErrors(
             lambda sentence: sayStatus(self.ui, _("Not exported: {reason}").format(reason=sentence), True)
         ):
+            self._packages.ensure(_("The export"), *dict.fromkeys((*needs, *noticingNeeds(self.results.result))))
             with slicer.util.WaitCursor():
                 written = write()
             self.results.refresh()  # writing notices an outline that was edited by hand

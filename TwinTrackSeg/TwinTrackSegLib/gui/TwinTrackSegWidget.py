@@ -7,7 +7,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 import slicer
-from TwinTrackSegLib.gui.Dependencies import ensureDependencies
+from TwinTrackSegLib.gui.Dependencies import Packages, ensureDependencies
 from TwinTrackSegLib.gui.ExportPanel import ExportPanel
 from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
@@ -55,14 +55,15 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.logic = TwinTrackSegLogic()
         self._requirements = self.resourcePath("requirements.txt")
+        packages = Packages(self._requirements)
         self.inputs = InputsPanel(self.ui)
         self._processorLine = ProcessorLine(self.ui.deviceLabel, self.logic, self.inputs)
         self._preparation = WorkerPreparation(self.logic, self._requirements, self._processorLine.update)
         self.ui.deviceComboBox.connect("activated(int)", self._processorLine.update)
         self.install = InstallPanel(self.ui, self.logic, self._requirements)
-        self.results = ResultPanel(self.ui)
-        self.export = ExportPanel(self.ui, self.logic, self.results)
-        self.raters = RatersPanel(self.ui, self.results)
+        self.results = ResultPanel(self.ui, packages)
+        self.export = ExportPanel(self.ui, self.logic, self.results, packages)
+        self.raters = RatersPanel(self.ui, self.results, packages)
         self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget, self._processorLine)
 
         scene = slicer.mrmlScene

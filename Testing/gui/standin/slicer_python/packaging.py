@@ -1,6 +1,6 @@
 """What the module uses of Slicer's installer of Python packages. No test installs: each puts its own `pip_install`."""
 
-from importlib.metadata import PackageNotFoundError, version
+import importlib.metadata
 
 import slicer.util
 from packaging.requirements import Requirement
@@ -12,8 +12,8 @@ __all__ = ["pip_ensure", "pip_install"]
 
 def pip_check(requirement):
     try:
-        return version(requirement.name) in requirement.specifier
-    except PackageNotFoundError:
+        return importlib.metadata.version(requirement.name) in requirement.specifier
+    except importlib.metadata.PackageNotFoundError:
         return False
 
 

@@ -20,10 +20,13 @@ from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
-__all__ = ["EDITED_NOTE", "ENDINGS", "currentRecord", "safeName", "saveReport", "saveVolumes"]
+__all__ = ["EDITED_NOTE", "ENDINGS", "REPORT_NEEDS", "currentRecord", "safeName", "saveReport", "saveVolumes"]
 
 ENDINGS = (".nii.gz", ".nrrd")
 """File formats of volumes."""
+
+REPORT_NEEDS = {".html": ("matplotlib", "jinja2"), ".pdf": ("matplotlib",)}
+"""The packages, beside those that Slicer ships, that a report takes, by its ending."""
 
 EDITED_NOTE = (
     "The tumour outline was edited by hand after the model had run: volume, contact angle and length of this outline "
@@ -111,7 +114,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
     from twintrack.results.report.overview import write_overview
 
     path = Path(path)
-    if path.suffix.lower() not in (".html", ".pdf"):
+    if path.suffix.lower() not in REPORT_NEEDS:
         raise InputError(f"{path}: a report ends with .html or .pdf")
     result.outline.settle()
     noticeEdit(result)
