@@ -1,7 +1,9 @@
 """TwinTrackSeg: calibrated multi-rater tumour probability maps on CT, in 3D Slicer. Research use only."""
 
 import importlib.util
+import sys
 
+import slicer.util
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadableModuleTest
@@ -56,14 +58,15 @@ class TwinTrackSegWidget(_widget.TwinTrackSegWidget):
 
 
 class TwinTrackSegTest(ScriptedLoadableModuleTest):
-    """Self test inside Slicer; see `TwinTrackSegLib.mrml.SelfTest`."""
+    """Self test inside Slicer, without and with ``--testing``; see `TwinTrackSegLib.gui.WholeWay`."""
 
     def setUp(self):
         slicer.mrmlScene.Clear(0)
 
     def runTest(self):
-        self.setUp()
-        self.test_resultFolderBecomesAScene()
+        for test in (self.test_resultFolderBecomesAScene, self.test_wholeWay):
+            self.setUp()
+            test()
 
     def test_resultFolderBecomesAScene(self):
         from TwinTrackSegLib.mrml.SelfTest import checkExampleResult
@@ -71,3 +74,19 @@ class TwinTrackSegTest(ScriptedLoadableModuleTest):
         self.delayDisplay(_("Loading an example result"))
         checkExampleResult(TwinTrackSegLogic())
         self.delayDisplay(_("Test passed"))
+
+    def test_wholeWay(self):
+        from TwinTrackSegLib.gui.WholeWay import WholeWay
+
+        widget = slicer.util.getModuleWidget("TwinTrackSeg")
+        if slicer.util.mainWindow() is not None:
+            slicer.util.selectModule("TwinTrackSeg")
+        else:
+            widget.enter()
+        WholeWay(widget, self.say).run()
+
+    def say(self, line):
+        """Print a line at once: it is the last one if the application goes down."""
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+        self.delayDisplay(line)

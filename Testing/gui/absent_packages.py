@@ -12,7 +12,8 @@ class AbsentPackages:
     """Hides packages from imports and from the list of what is installed, until they are "installed" again."""
 
     def __init__(self, monkeypatch, names) -> None:
-        self._hidden, self._kept = set(names), {}
+        self._hidden = {name: IMPORT_NAMES.get(name, name) for name in names}
+        self._kept = {}
         version = importlib.metadata.version
 
         def versionOf(name: str) -> str:
@@ -21,21 +22,21 @@ class AbsentPackages:
             return version(name)
 
         monkeypatch.setattr(importlib.metadata, "version", versionOf)
-        for name in names:
-            top = IMPORT_NAMES.get(name, name)
-            loaded = [module for module in sys.modules if module == top or module.startswith(f"{top}.")]
-            self._kept[name] = {module: sys.modules[module] for module in loaded}
-            for module in {top, *loaded}:
-                sys.modules[module] = None  # an import of it ends in ModuleNotFoundError
+        monkeypatch.setattr(sys, "meta_path", [self, *sys.meta_path])
+        for name, top in self._hidden.items():
+            loaded = [module for module in sys.modules if module.split(".")[0] == top]
+            self._kept[name] = {module: sys.modules.pop(module) for module in loaded}
+
+    def find_spec(self, fullname, _path=None, _target=None) -> None:
+        """Refuse what is hidden, as the last finder does what is not there."""
+        if fullname.split(".")[0] in self._hidden.values():
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
     def install(self, *names: str) -> None:
         """Let packages be found again."""
         for name in names:
-            top = IMPORT_NAMES.get(name, name)
-            for module in [m for m in sys.modules if m == top or m.startswith(f"{top}.")]:
-                del sys.modules[module]
+            del self._hidden[name]
             sys.modules.update(self._kept.pop(name))
-            self._hidden.discard(name)
 
     def close(self) -> None:
         """Let all be found again."""

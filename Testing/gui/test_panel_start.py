@@ -116,13 +116,3 @@ def test_nothing_starts_early_while_packages_are_missing(panel, ct, bundle, work
     waitFor(lambda: asked)
     slicer.app.processEvents()
     assert panel.logic._supervisor.worker is None
-
-
-def test_the_modules_own_self_test_passes(module, scene):
-    import unittest
-
-    names = [n for n in dir(module.pythonModule.TwinTrackSegTest) if n.startswith("test_")]
-    outcome = unittest.TestResult()
-    unittest.TestSuite(module.pythonModule.TwinTrackSegTest(name) for name in names).run(outcome)
-    assert outcome.testsRun == len(names) > 0
-    assert not outcome.failures + outcome.errors

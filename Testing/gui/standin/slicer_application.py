@@ -24,6 +24,9 @@ HERE = Path(__file__).resolve().parent
 class ModuleManager(qt.QObject):
     moduleAboutToBeUnloaded = qt.Signal(str)
 
+    def module(self, name):
+        return getattr(slicer.modules, name.lower(), None)
+
 
 class SlicerApplication(qt.QApplication):
     """`slicer.app`, as far as the module and `slicer.util` ask for it."""
@@ -62,13 +65,19 @@ class ScriptedModule:
     """What `slicer.modules.<name>` is for a scripted module, and what its first class gets as parent."""
 
     def __init__(self, path: Path):
-        self.name, self.path = path.stem, str(path)
+        self.name, self.path, self._widget = path.stem, str(path), None
         self.title, self.categories, self.dependencies, self.contributors = "", [], [], []
         self.helpText, self.acknowledgementText, self.icon = "", "", None
         specification = importlib.util.spec_from_file_location(self.name, path)
         self.pythonModule = importlib.util.module_from_spec(specification)
         sys.modules[self.name] = self.pythonModule
         specification.loader.exec_module(self.pythonModule)
+
+    def widgetRepresentation(self):
+        """Return the one widget that the application shows, made when it is first asked for."""
+        if self._widget is None:
+            self._widget = self.makeWidget()
+        return self._widget
 
     def makeWidget(self):
         widget = slicer.qSlicerScriptedLoadableModuleWidget(self)
