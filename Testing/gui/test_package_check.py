@@ -81,6 +81,17 @@ def test_what_a_repair_does_not_mend_is_said_and_not_tried_again(panel, packages
     assert len(answers) == 1
 
 
+def test_pytorch_is_left_to_its_extension_and_the_rest_is_repaired(panel, packages, answers, monkeypatch, shown):
+    import slicer
+
+    packages(torch="raise ImportError", half=None)
+    installed = []
+    monkeypatch.setattr(slicer.util, "pip_install", installed.append, raising=False)
+    assert check(panel).startswith("Failed: PyTorch is damaged: uninstall it in the module PyTorch Utils")
+    assert installed == [["--force-reinstall", "--no-deps", "half>=5.0"]]
+    assert len(shown) == 1
+
+
 def test_a_package_that_takes_its_interpreter_down_is_named_and_the_others_are_checked(panel, packages, monkeypatch):
     import slicer
 

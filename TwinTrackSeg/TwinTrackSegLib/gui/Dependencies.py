@@ -118,15 +118,23 @@ def repairPackages(names: list[str], path: str | pathlib.Path) -> None:
     Raises
     ------
     DependencyError
-        If the installation fails.
+        If the installation fails, or PyTorch is among them: pip would put another build in the place of the one that
+        Slicer's PyTorch extension chose for the graphics card.
     """
-    texts = [str(requirement) for requirement in readRequirements(path) if requirement.name in names]
-    if not texts:
-        return
+    wanted = [requirement for requirement in readRequirements(path) if requirement.name in names]
+    texts = [str(requirement) for requirement in wanted if requirement.name != TORCH]
     try:
-        slicer.util.pip_install(["--force-reinstall", "--no-deps", *texts])
+        if texts:
+            slicer.util.pip_install(["--force-reinstall", "--no-deps", *texts])
     except Exception as error:
         raise DependencyError(_("The repair failed: {reason}").format(reason=error)) from error
+    if len(texts) < len(wanted):
+        raise DependencyError(
+            _(
+                "PyTorch is damaged: uninstall it in the module PyTorch Utils, restart Slicer, and press Segment to "
+                "install it again"
+            )
+        )
 
 
 def _isMet(requirement: Requirement) -> bool:
