@@ -78,6 +78,7 @@ def test_without_the_packages_the_rest_of_the_way_is_walked(module, widget, layo
     assert left == ["segment with the demo bundle", "correction by hand", "report", "DICOM objects"]
     assert all(steps[step].startswith("NOT RUN (not installed: ") for step in left)
     assert "torch" in steps["segment with the demo bundle"]
+    assert not [name for name in vars(widget.export) if name.startswith("ask")]  # the user's dialogs are back
 
 
 def test_a_step_that_fails_is_named_and_the_others_go_on(module, widget, absent, capsys, monkeypatch):

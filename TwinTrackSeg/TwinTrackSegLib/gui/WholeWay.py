@@ -196,14 +196,14 @@ class WholeWay:
 
     def volumes(self) -> str:
         """Save map and segments."""
-        self._widget.export.askVolumes = lambda: (str(self._folder), ".nrrd")
-        return self._exported(self._ui.saveButton, f"*{self._ct.GetName()}*.nrrd")
+        pattern = f"*{self._ct.GetName()}*.nrrd"
+        return self._exported(self._ui.saveButton, "askVolumes", (str(self._folder), ".nrrd"), pattern)
 
     def report(self) -> str:
         """Save the report."""
         self._needs("matplotlib", "jinja2")
-        self._widget.export.askReportPath = lambda: str(self._folder / "report.html")
-        return self._exported(self._ui.reportButton, "report.html")
+        path = str(self._folder / "report.html")
+        return self._exported(self._ui.reportButton, "askReportPath", path, "report.html")
 
     def dicom(self) -> str:
         """Write the phantom as a DICOM series and the result as objects that refer to it."""
@@ -289,8 +289,13 @@ class WholeWay:
         region.SetSize(*np.abs(ras[1] - ras[0]))
         return region
 
-    def _exported(self, button, pattern: str) -> str:
-        button.click()
+    def _exported(self, button, question: str, answer, pattern: str) -> str:
+        """Press the button, answer its dialog, and return the files that were written."""
+        setattr(self._widget.export, question, lambda: answer)
+        try:
+            button.click()
+        finally:
+            delattr(self._widget.export, question)  # the user's own dialogs again
         files = sorted(path.name for path in self._folder.glob(pattern))
         _check(bool(files), self._ui.statusLabel.text)
         return ", ".join(files)
