@@ -76,3 +76,17 @@ def test_nothing_of_the_launcher_reaches_another_python_and_all_of_it_slicers(
     assert "PYTHONHOME" not in told
     own = workerEnvironment(slicerPython())
     assert [name for name in LAUNCHER if str(launched) in own[name]] == list(LAUNCHER)
+
+
+def test_a_home_that_was_there_before_slicer_does_not_reach_another_python_either(application, monkeypatch, tmp_path):
+    import qt
+
+    from TwinTrackSegLib.mrml.worker.Interpreter import workerEnvironment
+
+    before = qt.QProcessEnvironment()
+    before.insert("PYTHONHOME", "/opt/Slicer/lib/Python")  # Slicer was started without its launcher
+    before.insert("HOME", "/home/reader")
+    monkeypatch.setattr(application, "_startupEnvironment", before)
+    environment = workerEnvironment(str(tmp_path / "python"))
+    assert "PYTHONHOME" not in environment
+    assert environment["HOME"] == "/home/reader"
