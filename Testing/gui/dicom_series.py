@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pydicom
+
 import slicer
 
 
@@ -12,7 +14,7 @@ class Database:
     """`slicer.dicomDatabase`: files by instance UID, and what was put in."""
 
     def __init__(self, files: dict[str, str], folder: Path) -> None:
-        self._files, self.folder = files, folder
+        self._files, self.folder, self.isOpen = files, folder, True
         self.folder.mkdir()
 
     def fileForInstance(self, uid: str) -> str:
@@ -20,8 +22,11 @@ class Database:
 
     def insertFolder(self, folder: str, copy: bool) -> None:
         assert copy, "the files are in a temporary folder"
+        if not self.isOpen:
+            return  # Slicer's only leaves a line in the log
         for path in Path(folder).glob("*.dcm"):
-            shutil.copy(path, self.folder)
+            uid = pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID
+            self._files[uid] = str(shutil.copy(path, self.folder))
 
 
 def dicomCt(scene, tmp_path: Path, monkeypatch):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -62,39 +64,96 @@ def test_nothing_missing_asks_nothing(dependencies, requirements, monkeypatch):
     dependencies.ensureDependencies(requirements("packaging"))
 
 
-def test_missing_torch_without_its_extension_names_the_extension(dependencies, requirements, monkeypatch):
-    monkeypatch.setattr(dependencies, "_isMet", lambda _requirement: False)
+@pytest.fixture
+def asking(dependencies, monkeypatch):
+    """Answer questions with `answer`, let `install` do what pip would; return what was asked and installed."""
+    import slicer.packaging
+
+    import slicer
+
+    class Asking:
+        answer, extension = True, True
+
+        def __init__(self):
+            self.questions, self.installed, self.present = [], [], set()
+
+        def install(self, *names):
+            self.installed += names
+            self.present |= {name.split(">=")[0] for name in names}
+
+    asking = Asking()
+
+    class PyTorchUtilsLogic:
+        def installTorch(self, askConfirmation=False, torchVersionRequirement=None):
+            asking.install(f"torch{torchVersionRequirement}")
+            return sys
+
+    find = importlib.util.find_spec
+    monkeypatch.setitem(sys.modules, "PyTorchUtils", SimpleNamespace(PyTorchUtilsLogic=PyTorchUtilsLogic))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda n: asking.extension if n == "PyTorchUtils" else find(n))
+    monkeypatch.setattr(type(slicer.app), "testingEnabled", lambda _self: False)
+    monkeypatch.setattr(slicer.packaging, "pip_install", lambda names, **_how: asking.install(*names))
+    monkeypatch.setattr(dependencies, "_isMet", lambda requirement: requirement.name in asking.present)
+
+    def confirm(text, *_a, **_k):
+        asking.questions.append(text)
+        return asking.answer
+
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", confirm)
+    return asking
+
+
+def test_one_question_names_what_needs_what_and_all_of_it_is_installed(dependencies, requirements, asking):
+    dependencies.ensureDependencies(requirements("torch>=2.4", ABSENT), purpose="The report")
+    (question,) = asking.questions
+    assert question.startswith(f"The report needs Python packages that are not installed: torch, {ABSENT}.")
+    assert asking.installed == ["torch>=2.4", ABSENT]
+
+
+def test_who_declines_is_asked_for_nothing_more(dependencies, requirements, asking):
+    asking.answer = False
+    with pytest.raises(dependencies.DependencyError, match="declined") as raised:
+        dependencies.ensureDependencies(requirements("torch>=2.4", ABSENT))
+    assert len(asking.questions) == 1
+    assert asking.installed == []
+    assert raised.value.details.splitlines()[-1] == f"{ABSENT}==1.0"
+
+
+def test_a_pytorch_that_was_not_installed_ends_it(dependencies, requirements, asking, monkeypatch):
+    monkeypatch.setattr(sys.modules["PyTorchUtils"].PyTorchUtilsLogic, "installTorch", lambda _self, **_how: None)
+    with pytest.raises(dependencies.DependencyError, match="PyTorch was not installed"):
+        dependencies.ensureDependencies(requirements("torch>=2.4", ABSENT))
+    assert asking.installed == []
+
+
+def test_missing_torch_without_its_extension_names_the_extension(dependencies, requirements, asking):
+    asking.extension = None
     with pytest.raises(dependencies.DependencyError, match="extension PyTorch"):
         dependencies.ensureDependencies(requirements("torch>=2.4"))
+    assert asking.questions == []
 
 
-@pytest.mark.skipif("SLICER_SOURCE" in os.environ, reason="Slicer's own installer is used there")
-def test_a_declined_installation_is_an_error_and_installs_nothing(dependencies, requirements, monkeypatch):
-    import slicer
+@pytest.mark.parametrize("where", ["pip", "torch"])
+def test_an_installation_that_fails_gives_a_sentence(dependencies, requirements, asking, monkeypatch, where):
+    import slicer.packaging
 
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_a, **_k: False)
-    monkeypatch.setattr(slicer.util, "pip_install", lambda *_a: pytest.fail("installed"), raising=False)
-    with pytest.raises(dependencies.DependencyError, match="declined"):
-        dependencies.ensureDependencies(requirements(ABSENT))
+    def fail(*_arguments, **_how):
+        raise subprocess.CalledProcessError(1, ["pip"])
+
+    if where == "pip":
+        monkeypatch.setattr(slicer.packaging, "pip_install", fail)
+    else:
+        monkeypatch.setattr(sys.modules["PyTorchUtils"].PyTorchUtilsLogic, "installTorch", fail)
+    with pytest.raises(dependencies.DependencyError, match="installation failed"):
+        dependencies.ensureDependencies(requirements("torch>=2.4", ABSENT))
 
 
-@pytest.mark.skipif("SLICER_SOURCE" in os.environ, reason="Slicer's own installer is used there")
-def test_an_installation_pins_what_must_not_change_and_is_checked_afterwards(dependencies, requirements, monkeypatch):
-    import slicer
+def test_what_pip_leaves_out_is_noticed_afterwards(dependencies, requirements, asking, monkeypatch):
+    import slicer.packaging
 
-    asked = []
-
-    def install(arguments):
-        flag, constraints, *wanted = arguments
-        with open(constraints, encoding="utf-8") as file:  # noqa: PTH123
-            asked.append((flag, file.read().splitlines(), wanted))
-
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_a, **_k: True)
-    monkeypatch.setattr(slicer.util, "pip_install", install, raising=False)
+    skipped = []
+    monkeypatch.setattr(slicer.packaging, "pip_install", lambda _n, **how: skipped.extend(how["skip_packages"]))
     with pytest.raises(dependencies.DependencyError, match=f"missing: {ABSENT}") as raised:
         dependencies.ensureDependencies(requirements(ABSENT))
     assert raised.value.details.splitlines()[-1] == f"{ABSENT}==1.0"
-    ((flag, pins, wanted),) = asked
-    assert flag == "-c"
-    assert wanted == [ABSENT]
-    assert f"numpy=={importlib.metadata.version('numpy')}" in pins
+    assert {"numpy", "pydicom", "SimpleITK", "torch"} <= set(skipped)

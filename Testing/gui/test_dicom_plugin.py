@@ -13,7 +13,6 @@ from dicom_series import dicomCt
 def plugin(module):
     import slicer
 
-    slicer.app.startupCompleted.emit()
     ((key, made),) = slicer.modules.dicomPlugins.items()
     assert key == made.__module__
     return made()

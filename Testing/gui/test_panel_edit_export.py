@@ -97,6 +97,34 @@ def test_dicom_objects_go_to_a_file_and_to_the_database(panel, bundle, scene, tm
     assert panel.ui.statusLabel.text == f"Exported {len(kinds)} objects to the DICOM database."
 
 
+@pytest.mark.parametrize("fault", ["closed", "raises", "absent"])
+def test_objects_that_did_not_get_into_the_database_are_not_reported_as_exported(
+    panel, bundle, scene, tmp_path, monkeypatch, shown, fault
+):
+    import slicer
+    from TwinTrackSegLib.mrml.SelfTest import writeExampleResult
+
+    ct, database = dicomCt(scene, tmp_path, monkeypatch)
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(writeExampleResult(tmp_path / "r", ct), ct))
+
+    def full(_folder, _copy):
+        raise OSError("no space left on device")
+
+    read = panel.logic.exportDicomSeg
+    monkeypatch.setattr(panel.logic, "exportDicomSeg", lambda path, result: read(path, tmp_path / "ct", result))
+    if fault == "closed":
+        database.isOpen = False
+    elif fault == "raises":
+        monkeypatch.setattr(database, "insertFolder", full)
+    else:
+        monkeypatch.setattr(slicer, "dicomDatabase", None)
+    panel.ui.databaseButton.click()
+    assert len(shown) == 1
+    assert "3 of 3 objects did not get into the DICOM database" in shown[0]
+    assert panel.ui.statusLabel.text.startswith("Not exported")
+
+
 def test_an_export_that_fails_says_so_where_it_was_asked_for(panel, done, tmp_path, monkeypatch, shown):
     (tmp_path / "file").write_text("no folder")
     monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(tmp_path / "file"), ".nrrd"))

@@ -97,6 +97,7 @@ def test_an_interpreter_of_ones_own_runs_the_model_and_nothing_is_installed(
     panel, ct, bundle, tmp_path, monkeypatch, shown
 ):
     from TwinTrackSegLib.gui import TwinTrackSegWidget as widgetModule
+    from TwinTrackSegLib.mrml.worker.Interpreter import slicerPython
 
     monkeypatch.setattr(widgetModule, "ensureDependencies", lambda _path: pytest.fail("asked to install"))
     panel.ui.pythonPathEdit.currentPath = sys.executable
@@ -108,30 +109,8 @@ def test_an_interpreter_of_ones_own_runs_the_model_and_nothing_is_installed(
     assert panel.logic.running
     panel.ui.segmentButton.click()
     waitFor(lambda: not panel.logic.running)
+    panel.ui.pythonPathEdit.currentPath = "/no/such/python"
+    assert not panel.install.external
+    assert panel.logic.workerCommand[0] == slicerPython()
     panel.ui.pythonPathEdit.currentPath = ""
     assert not panel.install.external
-
-
-def test_half_installed_packages_are_found_by_a_child_and_installed_again(panel, tmp_path, monkeypatch, shown):
-    import slicer
-
-    (tmp_path / "site" / "halfinstalled").mkdir(parents=True)  # an empty folder: Python imports it without a word
-    list_ = tmp_path / "requirements.txt"
-    list_.write_text("packaging>=20\nhalfinstalled>=5.0\n")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    panel.install._requirements = str(list_)
-    panel.logic.workerCommand = [sys.executable]
-    installed = []
-
-    def repair(arguments):
-        installed.append(arguments)
-        (tmp_path / "site" / "halfinstalled" / "__init__.py").write_text("")
-
-    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda *_a, **_k: True)
-    monkeypatch.setattr(slicer.util, "pip_install", repair, raising=False)
-    panel.ui.repairButton.click()
-    assert installed == [["--force-reinstall", "--no-deps", "halfinstalled>=5.0"]]
-    assert panel.ui.statusLabel.text == "Repaired."
-    panel.ui.repairButton.click()
-    assert panel.ui.statusLabel.text == "All packages of the model can be imported."
-    assert shown == []

@@ -109,7 +109,8 @@ def translated(module, monkeypatch):
 
 def test_every_text_that_the_code_writes_goes_through_the_translation(translated, opened):
     inFile = {element.text for element in ElementTree.parse(UI).getroot().iter("string")}  # translated by loadUI
-    data = ("Example CT", "None", "phantom-demo", "Knows phantoms only", "models", "SMA", "⚠", "%p%")
+    inCtk = ("Open a dialog",)  # translated by CTK
+    data = (*inCtk, "Example CT", "None", "phantom-demo", "Knows phantoms only", "models", "SMA", "⚠", "%p%")
     untranslated = [
         (where, text)
         for where, text in texts(opened)

@@ -1,5 +1,7 @@
 """What a DICOM plug-in of a scripted module meets of Slicer's DICOMLib: its base class and the exportable."""
 
+import logging
+
 import slicer
 
 
@@ -29,5 +31,9 @@ class DICOMUtils:
 
     @staticmethod
     def importDicom(dicomDataDir, dicomDatabase=None, copyFiles=False):
-        (dicomDatabase or slicer.dicomDatabase).insertFolder(dicomDataDir, copyFiles)
+        try:
+            (dicomDatabase or slicer.dicomDatabase).insertFolder(dicomDataDir, copyFiles)
+        except Exception:
+            logging.exception("Failed to import DICOM folder %s", dicomDataDir)
+            return False
         return True

@@ -5,6 +5,9 @@ Other CTK widgets exist by name only, because Slicer's own parameter node wrappe
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import qt
 from qt import Property, Signal, registerCustomWidget
 
@@ -122,23 +125,71 @@ class ctkSliderWidget(qt.QWidget):
 
 @registerCustomWidget
 class ctkPathLineEdit(qt.QWidget):
-    """A line with a path."""
+    """A line with a path, and a button that opens a dialog: for a folder only where `filters` leaves out `Files`.
+
+    As in CTK, a line that does not fit the name filters is no path, and no `currentPathChanged` tells of it. Without
+    filters that is the empty line: only `validInputChanged` says that a path was taken away.
+    """
 
     currentPathChanged = Signal(str)
+    validInputChanged = Signal(bool)
+    Dirs, Files, Drives, Readable, Writable, Executable, NoDotAndDotDot = 0x1, 0x2, 0x4, 0x10, 0x20, 0x40, 0x1000
+    _lastFolder = ""
 
     def __init__(self, *args):
         super().__init__(parentOf(args))
-        self._edit = qt.QLineEdit()
+        self._nameFilters, self._valid = [], False
+        self._filters = self.Dirs | self.Files | self.Drives | self.NoDotAndDotDot | self.Readable | self.Executable
+        self._combo = qt.QComboBox()
+        self._combo.setEditable(True)
+        self._combo.setInsertPolicy(qt.QComboBox.NoInsert)
+        self._combo.setSizeAdjustPolicy(qt.QComboBox.AdjustToMinimumContentsLengthWithIcon)
+        self._combo.setSizePolicy(qt.QSizePolicy.Expanding, qt.QSizePolicy.Fixed)
+        self._edit = self._combo.lineEdit()
+        self._browse = qt.QToolButton()
+        self._browse.setText("...")
+        self._browse.setToolTip("Open a dialog")
+        self._browse.setSizePolicy(qt.QSizePolicy.Fixed, qt.QSizePolicy.Ignored)
         layout = qt.QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self._edit)
-        self._edit.textChanged.connect(self.currentPathChanged.emit)
+        layout.setSpacing(0)
+        layout.addWidget(self._combo)
+        layout.addWidget(self._browse)
+        self.setFocusProxy(self._edit)
+        self._edit.textChanged.connect(self._onText)
+        self._browse.clicked.connect(self.browse)
+
+    def _onText(self, text):
+        endings = [ending for names in self._nameFilters for ending in re.findall(r"\*\.(\w+)", names)]
+        valid = bool(re.fullmatch("|".join(rf".*\.{ending}?" for ending in endings) or ".+", text))
+        changed, self._valid = valid != self._valid, valid
+        if valid:
+            path = Path(text).absolute()
+            ctkPathLineEdit._lastFolder = str(path.parent if path.is_file() else path)
+            self.currentPathChanged.emit(text)
+        if changed:
+            self.validInputChanged.emit(valid)
+
+    def browse(self, *_unused):
+        start, names = self.currentPath or self._lastFolder, ";;".join(self._nameFilters)
+        if not self._filters & self.Files:
+            path = qt.QFileDialog.getExistingDirectory(self, "Select a directory...", start)
+        elif self._filters & self.Writable:
+            path = qt.QFileDialog.getSaveFileName(self, "Select a file to save ", start, names)
+        else:
+            path = qt.QFileDialog.getOpenFileName(self, "Open a file", start, names)
+        if path:
+            self.setCurrentPath(path)
+
+    def comboBox(self):
+        return self._combo
 
     def setCurrentPath(self, path):
-        if path != self._edit.text:
-            self._edit.setText(path)
+        self._edit.setText(path)
 
     currentPath = Property(str, lambda self: self._edit.text, setCurrentPath)
+    filters = stored(int, "_filters", 0)
+    nameFilters = stored("QStringList", "_nameFilters", [])
 
 
 class NotStoodIn:

@@ -125,6 +125,9 @@ class qSlicerScriptedLoadableModuleWidget(qMRMLWidget):
         self.pythonWidget.setup()
         self.setMRMLScene(slicer.mrmlScene)
 
+    def self(self):
+        return self.pythonWidget
+
     def enter(self):
         self.isEntered = True
         self.pythonWidget.enter()

@@ -24,11 +24,15 @@ HERE = Path(__file__).resolve().parent
 class ModuleManager(qt.QObject):
     moduleAboutToBeUnloaded = qt.Signal(str)
 
+    def module(self, name):
+        return getattr(slicer.modules, name.lower(), None)
+
 
 class SlicerApplication(qt.QApplication):
     """`slicer.app`, as far as the module and `slicer.util` ask for it."""
 
     applicationName = "Slicer"
+    majorVersion, minorVersion = 5, 12
     startupCompleted = qt.Signal()
 
     def __init__(self):
@@ -36,11 +40,16 @@ class SlicerApplication(qt.QApplication):
         self._folder = tempfile.TemporaryDirectory(prefix="slicer-stand-in-")
         self.temporaryPath = self._folder.name
         self._manager = ModuleManager()
+        self._startupEnvironment = qt.QProcessEnvironment.systemEnvironment()
         self.setOrganizationName("TwinTrackSeg stand-in")
         qt.QSettings.setPath(qt.QSettings.NativeFormat, qt.QSettings.UserScope, self.temporaryPath)
 
     def moduleManager(self):
         return self._manager
+
+    def startupEnvironment(self):
+        """Return the environment of before the launcher: what is set later is Slicer's own."""
+        return self._startupEnvironment
 
     def testingEnabled(self):
         return True
@@ -56,13 +65,19 @@ class ScriptedModule:
     """What `slicer.modules.<name>` is for a scripted module, and what its first class gets as parent."""
 
     def __init__(self, path: Path):
-        self.name, self.path = path.stem, str(path)
+        self.name, self.path, self._widget = path.stem, str(path), None
         self.title, self.categories, self.dependencies, self.contributors = "", [], [], []
         self.helpText, self.acknowledgementText, self.icon = "", "", None
         specification = importlib.util.spec_from_file_location(self.name, path)
         self.pythonModule = importlib.util.module_from_spec(specification)
         sys.modules[self.name] = self.pythonModule
         specification.loader.exec_module(self.pythonModule)
+
+    def widgetRepresentation(self):
+        """Return the one widget that the application shows, made when it is first asked for."""
+        if self._widget is None:
+            self._widget = self.makeWidget()
+        return self._widget
 
     def makeWidget(self):
         widget = slicer.qSlicerScriptedLoadableModuleWidget(self)
@@ -85,10 +100,13 @@ def start() -> SlicerApplication:
 
 
 def loadModule(path: Path) -> ScriptedModule:
-    """Load a scripted module as Slicer does: its folder on the path, its first class made with the module as parent."""
+    """Load a scripted module as Slicer does: folder on the path, first class made with the module as parent, set up."""
     if str(path.parent) not in sys.path:
         sys.path.insert(0, str(path.parent))
     module = ScriptedModule(path)
     setattr(slicer.modules, module.name.lower(), module)
-    getattr(module.pythonModule, module.name)(module)
+    instance = getattr(module.pythonModule, module.name)(module)
+    setattr(slicer.modules, f"{module.name}Instance", instance)
+    if hasattr(instance, "setup"):
+        instance.setup()
     return module

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from xml.etree import ElementTree
-
 import numpy as np
 import pytest
 
@@ -11,7 +9,6 @@ pytest.importorskip("slicer")
 from offscreen_slice import OffscreenSliceView, savePng
 
 import slicer
-from TwinTrackSegLib.mrml.display.Views import LAYOUT_ID, LAYOUT_XML, showLayout
 from TwinTrackSegLib.mrml.SelfTest import ANGLE_AT_LEVELS, LEVELS, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.vessels.VesselFocus import focusVessel, leaveVessel, worstSection
@@ -135,17 +132,6 @@ def test_vessels_stand_in_the_order_of_their_severity():
     ]
     names = [readout.name for readout in bySeverity(readouts)]
     assert names == ["WRAPPED", "TOUCHED_MORE", "TOUCHED", "UNKNOWN", "NEARLY", "FREE", "ABSENT"]
-
-
-def test_the_layout_is_taken_by_slicers_own_layout_node(scene):
-    assert not showLayout()
-    node = scene.AddNewNodeByClass("vtkMRMLLayoutNode")
-    assert showLayout()
-    assert node.GetViewArrangement() == LAYOUT_ID
-    assert node.GetLayoutDescription(LAYOUT_ID) == LAYOUT_XML
-    views = [view.get("singletontag") for view in ElementTree.fromstring(LAYOUT_XML).iter("view")]
-    assert sorted(views) == ["1", "Green", "PlotView1", "Red", "Yellow"]  # the panel has the table
-    scene.RemoveNode(node)
 
 
 def test_the_perpendicular_slice_shows_the_vessel_round(scene, tilted, pictures):

@@ -2,10 +2,7 @@
 
 import importlib.metadata
 import importlib.util
-import json
 import pathlib
-import subprocess
-import tempfile
 
 from packaging.requirements import Requirement
 from slicer.i18n import tr as _
@@ -16,9 +13,10 @@ from TwinTrackSegLib.gui.OfflineHelp import offlineHelp
 
 __all__ = [
     "DependencyError",
-    "brokenPackages",
+    "Packages",
     "ensureDependencies",
     "missingRequirements",
+    "readRequirements",
     "repairPackages",
 ]
 
@@ -27,26 +25,9 @@ SHIPPED_WITH_SLICER = ("numpy", "scipy", "vtk", "SimpleITK", "requests", "pydico
 
 TORCH = "torch"
 
-IMPORT_NAMES = {"scikit-learn": "sklearn", "scikit-image": "skimage"}
-"""What is imported of packages whose module has another name."""
-
-IMPORT_TIMEOUT_SEC = 300
-TRY_IMPORTS = """
-import importlib, json, sys
-broken = []
-for name in sys.argv[1:]:
-    try:
-        if importlib.import_module(name).__file__ is None:
-            raise ImportError("an empty folder is all that is left")
-    except BaseException:
-        broken.append(name)
-print(json.dumps(broken))
-"""
-"""Half-installed packages are often empty folders, which Python imports without a word."""
-
 
 class DependencyError(TwinTrackError):
-    """A package that the model needs is missing and was not installed.
+    """A package that is needed is missing and was not installed.
 
     Parameters
     ----------
@@ -61,13 +42,54 @@ class DependencyError(TwinTrackError):
         self.details = details
 
 
+class Packages:
+    """The packages of a requirements file, as single actions of the panel need some of them.
+
+    Parameters
+    ----------
+    path : str or path
+        The requirements file.
+    """
+
+    def __init__(self, path: str | pathlib.Path) -> None:
+        self._path = path
+
+    def missing(self, *names: str) -> list[str]:
+        """Return those of the named packages that are not installed."""
+        return [requirement.name for requirement in missingRequirements(self._path, *names)] if names else []
+
+    def ensure(self, purpose: str, *names: str) -> None:
+        """Install what is missing of the named packages after asking, as `ensureDependencies` does."""
+        if names:
+            ensureDependencies(self._path, *names, purpose=purpose)
+
+
+def readRequirements(path: str | pathlib.Path) -> list[Requirement]:
+    """Return what the file at `path` asks for on this kind of machine, without Slicer's own packages."""
+    lines = [line.split("#")[0].strip() for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
+    wanted = [Requirement(line) for line in lines if line]
+    own = {name.lower() for name in SHIPPED_WITH_SLICER}
+    return [r for r in wanted if r.name.lower() not in own and (r.marker is None or r.marker.evaluate())]
+
+
 def missingRequirements(path: str | pathlib.Path, *only: str) -> list[Requirement]:
     """Return the requirements in the file at `path`, or `only` some, that are not met, leaving out Slicer's own."""
-    return [r for r in _requirements(path) if (not only or r.name in only) and not _isMet(r)]
+    return [r for r in readRequirements(path) if (not only or r.name in only) and not _isMet(r)]
 
 
-def ensureDependencies(path: str | pathlib.Path, *only: str) -> None:
+def ensureDependencies(path: str | pathlib.Path, *only: str, purpose: str = "") -> None:
     """Install what is missing of the requirements file at `path`, or of `only` some of it, after asking the user.
+
+    The user is asked once for all, PyTorch included, so that a no is the last word.
+
+    Parameters
+    ----------
+    path : str or path
+        The requirements file.
+    *only : str
+        Names of those that are needed; all where none is named.
+    purpose : str
+        What needs them, as the beginning of a sentence; the model by default.
 
     Raises
     ------
@@ -78,11 +100,7 @@ def ensureDependencies(path: str | pathlib.Path, *only: str) -> None:
     if not missing:
         return
     try:
-        if any(requirement.name == TORCH for requirement in missing):
-            _installTorch(next(r for r in missing if r.name == TORCH))
-        rest = [requirement for requirement in missing if requirement.name != TORCH]
-        if rest:
-            _install(rest)
+        _install(missing, purpose or _("The model"))
     except DependencyError as error:
         raise DependencyError(str(error), offlineHelp(path, missingRequirements(path, *only))) from error
     still = missingRequirements(path, *only)
@@ -94,57 +112,29 @@ def ensureDependencies(path: str | pathlib.Path, *only: str) -> None:
         )
 
 
-def brokenPackages(python: list[str], path: str | pathlib.Path) -> list[str]:
-    """Return the packages of the requirements file at `path` that a child of `python` cannot import.
-
-    The child imports them, not this process: a damaged package may take its interpreter down.
-
-    Raises
-    ------
-    DependencyError
-        If the interpreter cannot be run.
-    """
-    wanted = {IMPORT_NAMES.get(name, name): name for name in (r.name for r in _requirements(path))}
-    try:
-        done = subprocess.run(
-            [*python, "-c", TRY_IMPORTS, *wanted],
-            capture_output=True,
-            text=True,
-            timeout=IMPORT_TIMEOUT_SEC,
-            check=False,
-        )
-        return [wanted[name] for name in json.loads(done.stdout.splitlines()[-1])]
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError) as error:
-        raise DependencyError(
-            _("{python}: cannot be used as Python ({reason}); choose another one").format(
-                python=python[0], reason=error
-            )
-        ) from error
-
-
 def repairPackages(names: list[str], path: str | pathlib.Path) -> None:
     """Install the named packages of the requirements file again, over what is left of them.
 
     Raises
     ------
     DependencyError
-        If the installation fails.
+        If the installation fails, or PyTorch is among them: pip would put another build in the place of the one that
+        Slicer's PyTorch extension chose for the graphics card.
     """
-    texts = [str(requirement) for requirement in _requirements(path) if requirement.name in names]
-    if not texts:
-        return
+    wanted = [requirement for requirement in readRequirements(path) if requirement.name in names]
+    texts = [str(requirement) for requirement in wanted if requirement.name != TORCH]
     try:
-        slicer.util.pip_install(["--force-reinstall", "--no-deps", *texts])
+        if texts:
+            slicer.util.pip_install(["--force-reinstall", "--no-deps", *texts])
     except Exception as error:
         raise DependencyError(_("The repair failed: {reason}").format(reason=error)) from error
-
-
-def _requirements(path: str | pathlib.Path) -> list[Requirement]:
-    """Return what is asked for on this kind of machine, without Slicer's own packages."""
-    lines = [line.split("#")[0].strip() for line in pathlib.Path(path).read_text(encoding="utf-8").splitlines()]
-    wanted = [Requirement(line) for line in lines if line]
-    own = {name.lower() for name in SHIPPED_WITH_SLICER}
-    return [r for r in wanted if r.name.lower() not in own and (r.marker is None or r.marker.evaluate())]
+    if len(texts) < len(wanted):
+        raise DependencyError(
+            _(
+                "PyTorch is damaged: uninstall it in the module PyTorch Utils, restart Slicer, and press Segment to "
+                "install it again"
+            )
+        )
 
 
 def _isMet(requirement: Requirement) -> bool:
@@ -155,53 +145,44 @@ def _isMet(requirement: Requirement) -> bool:
     return requirement.specifier.contains(version, prereleases=True)
 
 
-def _installTorch(requirement: Requirement) -> None:
-    """Let Slicer's PyTorch extension choose the build that fits the graphics card."""
-    if importlib.util.find_spec("PyTorchUtils") is None:
+def _install(missing: list[Requirement], purpose: str) -> None:
+    """Ask once, then let Slicer's PyTorch extension choose the build that fits the graphics card, and pip the rest."""
+    torch = next((requirement for requirement in missing if requirement.name == TORCH), None)
+    if torch is not None and importlib.util.find_spec("PyTorchUtils") is None:
         raise DependencyError(
             _("PyTorch is missing; install the extension PyTorch (Extensions Manager), restart Slicer and try again")
         )
-    import PyTorchUtils
-
-    PyTorchUtils.PyTorchUtilsLogic().installTorch(
-        askConfirmation=True, torchVersionRequirement=str(requirement.specifier) or None
+    names = ", ".join(requirement.name for requirement in missing)
+    question = _("{purpose} needs Python packages that are not installed: {names}.").format(
+        purpose=purpose, names=names
     )
-
-
-def _install(requirements: list[Requirement]) -> None:
-    texts = [str(requirement) for requirement in requirements]
-    keep = [*SHIPPED_WITH_SLICER, TORCH]
-    try:
-        if importlib.util.find_spec("slicer.packaging") is not None:  # Slicer 5.12 and later
-            import slicer.packaging
-
-            slicer.packaging.pip_ensure(texts, skip_packages=keep, requester="TwinTrackSeg")
-        else:
-            _installWithPip(texts, keep)
-    except RuntimeError as error:  # declined
+    if torch is not None:
+        question += " " + _("PyTorch takes up to 3 GB.")
+    question += "\n\n" + _("Install them into Slicer's Python now?")
+    if not slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
         raise DependencyError(
-            _("The installation was declined; the model cannot run without these packages")
-        ) from error
+            _("The installation was declined. {purpose} cannot do without: {names}").format(
+                purpose=purpose, names=names
+            )
+        )
+    try:
+        if torch is not None:
+            _installTorch(torch)
+        rest = [str(requirement) for requirement in missing if requirement.name != TORCH]
+        if rest:
+            from slicer.packaging import pip_ensure
+
+            keep = [*SHIPPED_WITH_SLICER, TORCH]
+            pip_ensure(rest, skip_packages=keep, prompt_install=False, requester="TwinTrackSeg")
+    except DependencyError:
+        raise
     except Exception as error:
         raise DependencyError(_("The installation failed: {reason}").format(reason=error)) from error
 
 
-def _installWithPip(requirements: list[str], keep: list[str]) -> None:
-    """Slicer before 5.12: ask here, and pin what must not change through a constraints file."""
-    question = _("TwinTrackSeg needs these Python packages: {names}\n\nInstall them now?").format(
-        names=", ".join(requirements)
-    )
-    if not slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
-        raise RuntimeError("declined")
-    pins = [f"{name}=={version}" for name in keep if (version := _versionOf(name))]
-    with tempfile.TemporaryDirectory() as folder:
-        constraints = pathlib.Path(folder) / "constraints.txt"
-        constraints.write_text("\n".join(pins), encoding="utf-8")
-        slicer.util.pip_install(["-c", str(constraints), *requirements])
+def _installTorch(requirement: Requirement) -> None:
+    import PyTorchUtils
 
-
-def _versionOf(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    logic = PyTorchUtils.PyTorchUtilsLogic()
+    if logic.installTorch(askConfirmation=False, torchVersionRequirement=str(requirement.specifier) or None) is None:
+        raise DependencyError(_("PyTorch was not installed; install it in the module PyTorch Utils and try again"))

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import slicer.util
 from DICOMLib import DICOMPlugin
 from slicer.i18n import tr as _
 
 import slicer
 from twintrack.errors import TwinTrackError
-from TwinTrackSegLib.mrml.export.DicomExport import exportDicomSeg
+from TwinTrackSegLib.gui.Dependencies import Packages
+from TwinTrackSegLib.mrml.export.DicomExport import DICOM_NEEDS, exportDicomSeg
 from TwinTrackSegLib.mrml.result.SceneResult import resultWith
 
 __all__ = ["TwinTrackSegDicomPlugin", "register"]
@@ -43,12 +45,14 @@ class TwinTrackSegDicomPlugin(DICOMPlugin):
 
     def export(self, exportables):
         """Write the objects of every exportable into its folder; return an error text, empty if all went well."""
+        packages = Packages(Path(slicer.util.modulePath("TwinTrackSeg")).parent / "Resources" / "requirements.txt")
         for number, exportable in enumerate(exportables):
             result = resultWith(_nodeOf(exportable.subjectHierarchyItemID))
             if result is None:
                 return _("the result is not in the scene any more")
             name = "segmentation.dcm" if number == 0 else f"segmentation-{number + 1}.dcm"
             try:
+                packages.ensure(_("The DICOM export"), *DICOM_NEEDS)
                 exportDicomSeg(result, Path(exportable.directory) / name)
             except TwinTrackError as error:
                 return str(error)

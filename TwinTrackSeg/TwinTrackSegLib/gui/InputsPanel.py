@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import ctk
 from slicer.i18n import tr as _
 
 import slicer
@@ -11,6 +12,7 @@ from twintrack.errors import BundleError, InputError, TwinTrackError
 from twintrack.labels import VESSELS
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
 from TwinTrackSegLib.gui.Parameters import recall, remember
+from TwinTrackSegLib.gui.Paths import askOpenName, followPath
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
@@ -26,6 +28,8 @@ RULES = {
     "dpcg": "Dutch Pancreatic Cancer Group (90°/270°)",
 }
 """The engine's rule sets; names of committees are the same in every language."""
+
+CHOOSE_BUNDLE = _("Choose a model bundle.")
 
 VESSEL_TITLES = {vessel.name: vessel.title for vessel in VESSELS}
 """The vessels' names for people, written out as in a sentence."""
@@ -57,7 +61,10 @@ class InputsPanel:
             ui.rulesComboBox.addItem(_(title), rules)
         ui.rulesComboBox.connect("activated(int)", self._onRules)
         ui.calibratorPathEdit.currentPath = recall("calibrator", exists=True)
-        ui.calibratorPathEdit.connect("currentPathChanged(QString)", self._onCalibrator)
+        followPath(ui.calibratorPathEdit, self._onCalibrator)
+        ui.bundlePathEdit.filters = ctk.ctkPathLineEdit.Dirs  # a dialog takes either folders or files
+        followPath(ui.bundlePathEdit, self._onBundle)
+        ui.zipBundleButton.connect("clicked()", self.onZipBundle)
         ui.demoBundleButton.connect("clicked()", self.onDemoBundle)
         self.runOn = RunOnPanel(ui, self._onRunOn)
 
@@ -68,7 +75,7 @@ class InputsPanel:
             try:
                 node.bundlePath = Path(recall("bundle", exists=True) or demo_bundle_path())
             except BundleError:  # an installation without one: the user chooses
-                self.ui.bundleLabel.text = _("Choose a model bundle.")
+                self.ui.bundleLabel.text = CHOOSE_BUNDLE
 
     def update(self) -> None:
         """Follow the parameters."""
@@ -84,7 +91,7 @@ class InputsPanel:
         InputError
             If the region lies outside the input volume, or the server has no address.
         BundleError
-            If there is no bundle where one is named: said at once, not after a process was started for it.
+            If there is no bundle where one is named, or none is: said at once, not after a process was started for it.
         """
         node = self._node
         region = node.regionOfInterest
@@ -93,6 +100,8 @@ class InputsPanel:
         if self.runOn.address == "":
             raise InputError(_("give the server's address, or run on this computer"))
         if not self.runOn.remote:
+            if not self.ui.bundlePathEdit.currentPath:  # emptied by hand: the parameter keeps the path of before
+                raise BundleError(CHOOSE_BUNDLE)
             readBundleInfo(node.bundlePath)
         return RunSettings(
             bundle="" if self.runOn.remote else str(node.bundlePath),
@@ -131,6 +140,17 @@ class InputsPanel:
         """Go back to the demo bundle."""
         with shownErrors():
             self._node.bundlePath = demo_bundle_path()
+
+    def onZipBundle(self) -> None:
+        """Ask for a zipped bundle."""
+        path = askOpenName(_("Choose a zipped bundle"), self.ui.bundlePathEdit.currentPath, _("Zip files") + " (*.zip)")
+        if path:
+            self.ui.bundlePathEdit.currentPath = path
+
+    def _onBundle(self, path: str) -> None:
+        if not path and self._node is not None:
+            self.ui.bundleLabel.text = CHOOSE_BUNDLE
+            self.ui.demoBadge.visible = False
 
     def _onRunOn(self) -> None:
         if self._node is not None:
@@ -200,7 +220,7 @@ class InputsPanel:
     def _showBundle(self, path) -> None:
         """Say which model is chosen, and loudly if it knows phantoms only."""
         ui = self.ui
-        for widget in (ui.bundlePathEdit, ui.demoBundleButton):
+        for widget in (ui.bundlePathEdit, ui.zipBundleButton, ui.demoBundleButton):
             widget.enabled = not self.runOn.remote
         if self.runOn.remote:
             ui.bundleLabel.text = _("The server's own model is used; the log and the result say which one it is.")

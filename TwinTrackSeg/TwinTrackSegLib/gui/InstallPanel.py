@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
+import qt
 import slicer.util
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.gui.Dependencies import brokenPackages, repairPackages
+from TwinTrackSegLib.gui.Dependencies import repairPackages
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
+from TwinTrackSegLib.gui.PackageCheck import PackageCheck
 from TwinTrackSegLib.gui.Parameters import recall, remember
-from TwinTrackSegLib.mrml.worker.WorkerProcess import defaultWorkerCommand, workerCommandOf
+from TwinTrackSegLib.gui.Paths import followPath
+from TwinTrackSegLib.mrml.worker.Interpreter import defaultWorkerCommand, workerCommandOf
 
 __all__ = ["InstallPanel"]
+
+POLL_INTERVAL_MSEC = 100
 
 
 class InstallPanel:
@@ -28,8 +33,13 @@ class InstallPanel:
 
     def __init__(self, ui, logic, requirements: str) -> None:
         self.ui, self.logic, self._requirements = ui, logic, requirements
+        self._check, self._repaired = None, False
+        self._title = ui.repairButton.text
+        self._timer = qt.QTimer()
+        self._timer.setInterval(POLL_INTERVAL_MSEC)
+        self._timer.connect("timeout()", self._onPoll)
         ui.pythonPathEdit.currentPath = recall("python", exists=True)
-        ui.pythonPathEdit.connect("currentPathChanged(QString)", self._onPython)
+        followPath(ui.pythonPathEdit, self._onPython)
         ui.repairButton.connect("clicked()", self.onRepair)
         self._onPython(ui.pythonPathEdit.currentPath)
 
@@ -40,28 +50,66 @@ class InstallPanel:
         return bool(path) and Path(path).is_file()
 
     def onRepair(self) -> None:
-        """Import the model's packages in a process of their own, and install again what does not work."""
-        command = self.logic.workerCommand[:1]
-        with shownErrors():
-            with slicer.util.WaitCursor():
-                broken = brokenPackages(command, self._requirements)
-            if not broken:
-                sayStatus(self.ui, _("All packages of the model can be imported."))
+        """Begin to import the model's packages in a process of their own, or give that up."""
+        if self._check is not None:
+            self.end()
+            sayStatus(self.ui, _("The check was cancelled."))
+            return
+        self._repaired = False
+        self._begin()
+
+    def end(self) -> None:
+        """Give up a check that is going on."""
+        self._timer.stop()
+        if self._check is not None:
+            self._check.cancel()
+        self._check = None
+        self.ui.repairButton.text = self._title
+
+    def _begin(self) -> None:
+        with shownErrors(self._onFailure):
+            self._check = PackageCheck(self.logic.workerCommand[0], self._requirements)
+            self.ui.repairButton.text = _("Cancel the check")
+            self._showProgress()
+            self._timer.start()
+
+    def _onPoll(self) -> None:
+        with shownErrors(self._onFailure):
+            if self._check.poll():
+                self._showProgress()
                 return
-            names = ", ".join(broken)
-            if self.external:
-                sayStatus(self.ui, _("Cannot be imported by the chosen Python: {names}").format(names=names), True)
-                return
+            broken = self._check.broken
+            self.end()
+            self._onChecked(broken)
+
+    def _showProgress(self) -> None:
+        check = self._check
+        text = _("Checking package {number} of {count}: {name}")
+        sayStatus(self.ui, text.format(number=check.number, count=check.count, name=check.current))
+
+    def _onChecked(self, broken: list[str]) -> None:
+        """Say what was found; offer to install again what does not work, once."""
+        names = ", ".join(broken)
+        if not broken:
+            sayStatus(self.ui, _("Repaired.") if self._repaired else _("All packages of the model can be imported."))
+        elif self._repaired:
+            sayStatus(self.ui, _("Still not working: {names}").format(names=names), failed=True)
+        elif self.external:
+            sayStatus(self.ui, _("Cannot be imported by the chosen Python: {names}").format(names=names), failed=True)
+        else:
+            sayStatus(self.ui, _("Cannot be imported: {names}").format(names=names), failed=True)
             question = _("These packages cannot be imported: {names}. Install them again?").format(names=names)
             if slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
-                with slicer.util.WaitCursor():
-                    repairPackages(broken, self._requirements)
-                    left = brokenPackages(command, self._requirements)
-                still = _("Still not working: {names}").format(names=", ".join(left))
-                sayStatus(self.ui, still if left else _("Repaired."), failed=bool(left))
+                repairPackages(broken, self._requirements)
+                self._repaired = True
+                self._begin()
+
+    def _onFailure(self, sentence: str) -> None:
+        self.end()
+        sayStatus(self.ui, _("Failed: {reason}").format(reason=sentence), failed=True)
 
     def _onPython(self, path: str) -> None:
-        if path and not Path(path).is_file():
-            return
-        remember("python", path)
-        self.logic.workerCommand = workerCommandOf(path) if path else defaultWorkerCommand()
+        """Let the chosen interpreter run the model; Slicer's own as long as there is none."""
+        self.logic.workerCommand = workerCommandOf(path) if self.external else defaultWorkerCommand()
+        if self.external or not path:
+            remember("python", path)

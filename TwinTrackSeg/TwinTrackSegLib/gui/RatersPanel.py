@@ -9,6 +9,8 @@ from slicer.i18n import tr as _
 import slicer
 from TwinTrackSegLib.gui.Feedback import shownErrors
 from TwinTrackSegLib.gui.Parameters import remember
+from TwinTrackSegLib.gui.Paths import askSaveName
+from TwinTrackSegLib.mrml.result.Correction import measuringNeeds
 from TwinTrackSegLib.mrml.site.Evaluation import (
     HIGHER_IS_BETTER,
     NEITHER_IS_BETTER,
@@ -16,7 +18,7 @@ from TwinTrackSegLib.mrml.site.Evaluation import (
     showDifference,
 )
 from TwinTrackSegLib.mrml.site.Raters import likelyRaters, makeMhr, ratersInScene
-from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
+from TwinTrackSegLib.mrml.site.SiteCalibrator import FIT_NEEDS, SiteCases
 
 __all__ = ["RatersPanel"]
 
@@ -33,10 +35,12 @@ class RatersPanel:
         The panel's widgets.
     results : ResultPanel
         Knows what is shown.
+    packages : Packages
+        Sees to what adding and fitting need.
     """
 
-    def __init__(self, ui, results) -> None:
-        self.ui, self.results = ui, results
+    def __init__(self, ui, results, packages) -> None:
+        self.ui, self.results, self._packages = ui, results, packages
         self._raters = []
         self._filling = False
         self._map, self._ct = None, None
@@ -106,6 +110,7 @@ class RatersPanel:
     def onAddCase(self) -> None:
         """Add the shown result with the ticked raters to the site's cases."""
         with shownErrors():
+            self._packages.ensure(_("Adding a case"), *measuringNeeds(self.results.result))
             with slicer.util.WaitCursor():
                 self.cases.add(self.results.result, self.ticked())
             self._showCases()
@@ -116,6 +121,7 @@ class RatersPanel:
         if not path:
             return
         with shownErrors():
+            self._packages.ensure(_("Fitting a calibrator"), *FIT_NEEDS)
             with slicer.util.WaitCursor():
                 bundle = self.ui.bundlePathEdit.currentPath
                 warnings = self.cases.fit(path, bundle if bundle and Path(bundle).exists() else None)
@@ -126,9 +132,7 @@ class RatersPanel:
 
     def askCalibratorPath(self) -> str:
         """Ask where the calibrator goes; empty if the user thinks better of it."""
-        return qt.QFileDialog.getSaveFileName(
-            slicer.util.mainWindow(), _("Save calibrator"), "calibrator.json", _("Calibrators") + " (*.json)"
-        )
+        return askSaveName(_("Save calibrator"), "calibrator.json", _("Calibrators") + " (*.json)", self._volume())
 
     def _forgetOtherCt(self) -> None:
         """Let go of the numbers of another result, and of the readers that were ticked for another CT."""

@@ -11,7 +11,7 @@ from TwinTrackSegLib.gui.ResultNotes import ResultNotes
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
 from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels
 from TwinTrackSegLib.mrml.display.Views import showLayout, showTable
-from TwinTrackSegLib.mrml.result.Correction import measureOutline, noticeEdit, restoreOutline
+from TwinTrackSegLib.mrml.result.Correction import measureOutline, measuringNeeds, noticeEdit, restoreOutline
 from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.result.ResultTitle import resultTitle
 from TwinTrackSegLib.mrml.result.ResultViews import clearTables
@@ -40,10 +40,12 @@ class ResultPanel:
     ----------
     ui : namespace
         The panel's widgets.
+    packages : Packages
+        Sees to what measuring needs.
     """
 
-    def __init__(self, ui) -> None:
-        self.ui = ui
+    def __init__(self, ui, packages) -> None:
+        self.ui, self._packages = ui, packages
         self.result = None
         self._ticks = []
         self._notes = ResultNotes(ui)
@@ -128,6 +130,15 @@ class ResultPanel:
         """
         if not self._isLive() or not self.result.outline.changed(quick=True):
             return
+        missing = self._packages.missing(*measuringNeeds(self.result))
+        if missing:  # nobody asked for anything yet: no question either
+            text = _(
+                "The outline was edited by hand and is not measured yet: that needs a package which is not installed, "
+                "{names}. Recompute readouts asks before it is installed, then measures."
+            )
+            sayStatus(self.ui, text.format(names=", ".join(missing)), failed=True)
+            self.ui.thresholdSlider.value = self.result.outline.threshold
+            return
         with shownErrors():
             with slicer.util.WaitCursor():
                 edited = noticeEdit(self.result)
@@ -181,6 +192,7 @@ class ResultPanel:
         if not self._isLive():
             return
         with shownErrors():
+            self._packages.ensure(_("Measuring the outline"), *measuringNeeds(self.result))
             with slicer.util.WaitCursor():
                 measureOutline(self.result)
             self.refresh()

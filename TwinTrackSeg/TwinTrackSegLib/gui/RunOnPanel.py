@@ -1,8 +1,10 @@
 """Where the model runs: this computer and on which of its processors, or a server that has a bundle loaded."""
 
+import ctk
 from slicer.i18n import tr as _
 
 from TwinTrackSegLib.gui.Parameters import recall, remember
+from TwinTrackSegLib.gui.Paths import followPath
 from TwinTrackSegLib.mrml.worker.WorkerEvents import processorFor
 
 __all__ = ["ProcessorLine", "RunOnPanel", "processorText"]
@@ -32,10 +34,11 @@ class RunOnPanel:
         ui.runOnComboBox.setCurrentIndex(max(ui.runOnComboBox.findData(recall("runOn")), 0))
         ui.serverLineEdit.text = recall("server")
         ui.serverLineEdit.placeholderText = "tls://gpu.hospital.example:8786"
+        ui.certificatesPathEdit.filters = ctk.ctkPathLineEdit.Dirs  # else its dialog takes files alone
         ui.certificatesPathEdit.currentPath = recall("certificates")
         ui.runOnComboBox.connect("activated(int)", self._onChoice)
         ui.serverLineEdit.connect("editingFinished()", self._onChoice)
-        ui.certificatesPathEdit.connect("currentPathChanged(QString)", self._onChoice)
+        followPath(ui.certificatesPathEdit, self._onChoice)
         self._show()
 
     @property

@@ -1,11 +1,13 @@
 """The module's panel: life of the widget, and its parts put together."""
 
+import qt
 import slicer.util
+from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 import slicer
-from TwinTrackSegLib.gui.Dependencies import ensureDependencies
+from TwinTrackSegLib.gui.Dependencies import Packages, ensureDependencies
 from TwinTrackSegLib.gui.ExportPanel import ExportPanel
 from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
@@ -19,7 +21,15 @@ from TwinTrackSegLib.mrml.result.ResultViews import ctOf, isInViews, showCt, sho
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, firstCandidate, resultOf
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 
-__all__ = ["TwinTrackSegWidget"]
+__all__ = ["TwinTrackSegWidget", "isSlicerNewEnough"]
+
+OLDEST_SLICER = (5, 12)
+"""Older ones ship pydicom 2, which highdicom and the engine cannot use and which must not be replaced from here."""
+
+
+def isSlicerNewEnough() -> bool:
+    """Whether this Slicer ships the packages that the module needs."""
+    return (slicer.app.majorVersion, slicer.app.minorVersion) >= OLDEST_SLICER
 
 
 class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
@@ -38,6 +48,9 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self):
         """Build the panel; called once by Slicer."""
         ScriptedLoadableModuleWidget.setup(self)
+        if not isSlicerNewEnough():
+            self._refuse()
+            return
         uiWidget = slicer.util.loadUI(self.resourcePath("UI/TwinTrackSeg.ui"))
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
@@ -45,15 +58,16 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.logic = TwinTrackSegLogic()
         self._requirements = self.resourcePath("requirements.txt")
+        packages = Packages(self._requirements)
         self.inputs = InputsPanel(self.ui)
         self._processorLine = ProcessorLine(self.ui.deviceLabel, self.logic, self.inputs)
         self._preparation = WorkerPreparation(self.logic, self._requirements, self._processorLine.update)
         self.ui.deviceComboBox.connect("activated(int)", self._processorLine.update)
         self.install = InstallPanel(self.ui, self.logic, self._requirements)
-        self.results = ResultPanel(self.ui)
-        self.export = ExportPanel(self.ui, self.logic, self.results)
+        self.results = ResultPanel(self.ui, packages)
+        self.export = ExportPanel(self.ui, self.logic, self.results, packages)
         self.choice = ResultChoice(self.ui, self._onResultChosen)
-        self.raters = RatersPanel(self.ui, self.results)
+        self.raters = RatersPanel(self.ui, self.results, packages)
         self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget, self._processorLine)
 
         scene = slicer.mrmlScene
@@ -63,6 +77,20 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         watchViews().listeners.append(self.onViewsChanged)
         self.initializeParameterNode()
 
+    def _refuse(self):
+        """Say in place of the panel that this Slicer is too old."""
+        label = qt.QLabel(
+            _(
+                "TwinTrackSeg needs 3D Slicer {needed} or newer; this is {found}, whose own Python packages are too "
+                "old for it. Install a newer one from download.slicer.org."
+            ).format(
+                needed=".".join(map(str, OLDEST_SLICER)), found=f"{slicer.app.majorVersion}.{slicer.app.minorVersion}"
+            )
+        )
+        label.wordWrap = True
+        self.layout.addWidget(label)
+        self.layout.addStretch(1)
+
     def cleanup(self):
         """End everything; called when Slicer quits or the module is reloaded."""
         if self.logic is not None:
@@ -70,6 +98,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if self.onViewsChanged in listeners:
                 listeners.remove(self.onViewsChanged)
             self._preparation.cancel()
+            self.install.end()
             self.run.exit()
             self.run.end()
             self.results.show(None)
@@ -78,6 +107,8 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def enter(self):
         """Take up the scene's parameters when the user opens the module."""
+        if self.logic is None:
+            return
         self.initializeParameterNode()
         self.run.enter()
         self.results.takeUpEdit()
@@ -85,6 +116,8 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def exit(self):
         """Let go of the scene when the user opens another module; a run goes on."""
+        if self.logic is None:
+            return
         self.results.settle()
         self.run.exit()
         self.setParameterNode(None)

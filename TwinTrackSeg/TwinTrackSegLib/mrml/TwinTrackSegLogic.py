@@ -11,18 +11,18 @@ from typing import Any
 import slicer
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import no_progress
+from TwinTrackSegLib.mrml.display.Views import MODULE_NAME
 from TwinTrackSegLib.mrml.result.CtOrigin import ctOrigin
 from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
+from TwinTrackSegLib.mrml.worker.Interpreter import defaultWorkerCommand
 from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 from TwinTrackSegLib.mrml.worker.SegmentationRun import SegmentationRun
 from TwinTrackSegLib.mrml.worker.WorkerEvents import Processor
-from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerSupervisor, defaultWorkerCommand
+from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerSupervisor
 
 __all__ = ["TwinTrackSegLogic"]
-
-MODULE_NAME = "TwinTrackSeg"
 
 
 class TwinTrackSegLogic:

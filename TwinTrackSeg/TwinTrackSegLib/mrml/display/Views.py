@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import vtk
+
 import slicer
 
 __all__ = [
     "LAYOUT_ID",
     "LAYOUT_XML",
+    "MODULE_NAME",
     "OVERLAY_OPACITY",
     "jumpToPoint",
+    "registerLayout",
     "showChart",
     "showLayout",
     "showOverlay",
@@ -22,6 +26,12 @@ OVERLAY_OPACITY = 0.5
 
 LAYOUT_ID = 5283
 """Any number above those of Slicer's own layouts."""
+
+MODULE_NAME = "TwinTrackSeg"
+"""Singleton tag of the scene's parameter node."""
+
+ATTRIBUTE_LAYOUT = "TwinTrackSeg.layout"
+"""Of the parameter node: set while the views are arranged in the module's own way."""
 
 
 def _slice(tag: str, orientation: str, label: str, color: str) -> str:
@@ -49,15 +59,46 @@ LAYOUT_XML = (
 """Without a table: the panel's own stands beside the views, and a row of that leads to its vessel."""
 
 
-def showLayout() -> bool:
-    """Arrange the views in the module's own way; return False where there is no layout (no main window)."""
+def registerLayout() -> bool:
+    """Make the module's layout known to Slicer; return False where there is no layout (no main window).
+
+    Called when the module is set up, before any scene is opened: of a layout that nobody registered Slicer shows an
+    empty area. A layout node saves its number alone, not what it looks like, so that a scene in the module's layout
+    would open empty for a colleague without the module; and Slicer tells nobody that it saves, to put another layout
+    in for the moment. So the layout node stays out of the scene's file while the layout is the module's: the views of
+    whoever opens it stay as they are, and where the module is, it arranges them again.
+    """
     node = slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode")
     if node is None:
         return False
     if not node.IsLayoutDescription(LAYOUT_ID):
         node.AddLayoutDescription(LAYOUT_ID, LAYOUT_XML)
-    node.SetViewArrangement(LAYOUT_ID)
+        node.AddObserver(vtk.vtkCommand.ModifiedEvent, _onLayoutModified)
+        slicer.mrmlScene.AddObserver(slicer.vtkMRMLScene.EndImportEvent, _onImported)
+        _onLayoutModified(node)
     return True
+
+
+def showLayout() -> bool:
+    """Arrange the views in the module's own way; return False where there is no layout (no main window)."""
+    if not registerLayout():
+        return False
+    slicer.mrmlScene.GetFirstNodeByClass("vtkMRMLLayoutNode").SetViewArrangement(LAYOUT_ID)
+    return True
+
+
+def _onLayoutModified(node: Any, _event: str = "") -> None:
+    own = node.GetViewArrangement() == LAYOUT_ID
+    node.SetSaveWithScene(not own)
+    parameters = slicer.mrmlScene.GetSingletonNode(MODULE_NAME, "vtkMRMLScriptedModuleNode")
+    if parameters is not None and not slicer.mrmlScene.IsImporting():
+        parameters.SetAttribute(ATTRIBUTE_LAYOUT, "1" if own else None)
+
+
+def _onImported(scene: Any, _event: str) -> None:
+    parameters = scene.GetSingletonNode(MODULE_NAME, "vtkMRMLScriptedModuleNode")
+    if parameters is not None and parameters.GetAttribute(ATTRIBUTE_LAYOUT):
+        showLayout()
 
 
 def showTable(tableNode: Any) -> None:

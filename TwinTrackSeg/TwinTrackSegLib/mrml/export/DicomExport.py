@@ -26,7 +26,10 @@ from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 
-__all__ = ["exportDicomSeg", "sourceFile"]
+__all__ = ["DICOM_NEEDS", "exportDicomSeg", "sourceFile"]
+
+DICOM_NEEDS = ("highdicom", "scikit-image")
+"""The packages, beside those that every Slicer ships, that the export takes."""
 
 
 def sourceFile(volumeNode: Any) -> Path:

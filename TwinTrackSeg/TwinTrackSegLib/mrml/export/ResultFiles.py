@@ -20,10 +20,13 @@ from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
-__all__ = ["EDITED_NOTE", "ENDINGS", "currentRecord", "saveReport", "saveVolumes"]
+__all__ = ["EDITED_NOTE", "ENDINGS", "REPORT_NEEDS", "currentRecord", "safeName", "saveReport", "saveVolumes"]
 
 ENDINGS = (".nii.gz", ".nrrd")
 """File formats of volumes."""
+
+REPORT_NEEDS = {".html": ("matplotlib", "jinja2"), ".pdf": ("matplotlib",)}
+"""The packages, beside those that Slicer ships, that a report takes, by its ending."""
 
 EDITED_NOTE = (
     "The tumour outline was edited by hand after the model had run: volume, contact angle and length of this outline "
@@ -80,7 +83,7 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     noticeEdit(result)
     labels, names = _labels(result)
     folder = Path(folder)
-    stem = _safe(result.nodes.mhr.GetName())
+    stem = safeName(result.nodes.mhr.GetName())
     files = [folder / f"{stem}{ending}", folder / f"{stem} segments{ending}"]
     files.append(folder / f"{stem} segments.txt")
     marks = {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.record.edited else {}
@@ -111,7 +114,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
     from twintrack.results.report.overview import write_overview
 
     path = Path(path)
-    if path.suffix.lower() not in (".html", ".pdf"):
+    if path.suffix.lower() not in REPORT_NEEDS:
         raise InputError(f"{path}: a report ends with .html or .pdf")
     result.outline.settle()
     noticeEdit(result)
@@ -175,6 +178,6 @@ def _withOutline(invasion: dict[str, Any] | None, result: SceneResult) -> dict[s
     return {**invasion, "vessels": vessels, "resectability": {**invasion.get("resectability", {}), **drawn}}
 
 
-def _safe(name: str) -> str:
-    """Return `name` without what a file name must not hold."""
+def safeName(name: str) -> str:
+    """Return `name` without what a file name must not hold on one of the systems."""
     return "".join("_" if character in '<>:"/\\|?*' else character for character in name).strip() or "result"

@@ -20,7 +20,16 @@ from TwinTrackSegLib.mrml.vessels.VesselTable import updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped, grown
 
-__all__ = ["drawnBy", "drawnMap", "measureOutline", "noticeEdit", "restoreOutline", "vesselLabels"]
+__all__ = [
+    "drawnBy",
+    "drawnMap",
+    "measureOutline",
+    "measuringNeeds",
+    "noticeEdit",
+    "noticingNeeds",
+    "restoreOutline",
+    "vesselLabels",
+]
 
 AUTOMATIC, SEMIAUTOMATIC, MANUAL = "AUTOMATIC", "SEMIAUTOMATIC", "MANUAL"
 """Who drew the outline, in DICOM's words: the model, a human on top of it, a human alone."""
@@ -36,6 +45,18 @@ MARGIN_VOXELS = 8
 
 LEVEL = 0.5
 """An outline by hand is 0 or 1: every level gives the same numbers."""
+
+
+def measuringNeeds(result: SceneResult) -> tuple[str, ...]:
+    """Return the packages, beside those that Slicer ships, that measuring the outline takes."""
+    segmentation = result.nodes.segmentation
+    identifiers = () if segmentation is None else segmentation.GetSegmentation().GetSegmentIDs()
+    return ("scikit-image",) if any(identifier != TUMOR_SEGMENT_ID for identifier in identifiers) else ()
+
+
+def noticingNeeds(result: SceneResult) -> tuple[str, ...]:
+    """Return the packages that `noticeEdit` takes now: none where nothing was edited since."""
+    return measuringNeeds(result) if result.nodes.ct is not None and result.outline.changed() else ()
 
 
 def noticeEdit(result: SceneResult) -> bool:
@@ -181,7 +202,7 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
         from twintrack.invasion import DEFAULT_CONTACT_MM, DEFAULT_RULES, measure_invasion
     except ImportError as error:
         raise InputError(
-            f"measuring needs the package {error.name}; press Segment once to install what is missing"
+            f"measuring needs the package {error.name}, which is not installed; Recompute readouts offers to install it"
         ) from error
     box = boundingBox(mask | (labels.array > 0))
     assert box is not None

@@ -67,16 +67,14 @@ def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[s
     Raises
     ------
     InputError
-        If the CT left the scene, no rater is given, or a package that the metrics need is not installed.
+        If the CT left the scene or no rater is given.
     """
+    from twintrack.metrics import evaluate_case
+
     ct = result.nodes.ct
     if ct is None:
         raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
     masks = raterMasks(raters, ct)
-    try:
-        from twintrack.metrics import evaluate_case
-    except ImportError as error:
-        raise InputError(f"metrics need the package {error.name}; press Segment once to install it") from error
     probability = Volume(volumeFromNode(result.nodes.mhr).array, geometryFromNode(ct))
     found = evaluate_case(probability, masks, _vessels(result))
     row = dict[str, Any](found.row(tuple(VESSEL_VALUES)))

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from twintrack.calibration.statements import StatementTable
     from twintrack.volume import Volume
 
-__all__ = ["SiteCases"]
+__all__ = ["FIT_NEEDS", "SiteCases"]
+
+FIT_NEEDS = ("scikit-learn",)
+"""The packages, beside those that Slicer ships, that `SiteCases.fit` takes."""
 
 
 class SiteCases:

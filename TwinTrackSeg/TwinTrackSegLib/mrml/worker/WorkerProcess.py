@@ -6,29 +6,19 @@ import json
 import logging
 import os
 import queue
-import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 from typing import IO, Any
 
-import twintrack
 from twintrack import errors
+from TwinTrackSegLib.mrml.worker.Interpreter import workerEnvironment
 from TwinTrackSegLib.mrml.worker.WorkerEvents import Processor, errorOf, parseEvent, processorsOf
 
-__all__ = [
-    "WorkerCrash",
-    "WorkerProcess",
-    "WorkerSupervisor",
-    "defaultWorkerCommand",
-    "workerCommandOf",
-    "workerEnvironment",
-]
+__all__ = ["WorkerCrash", "WorkerProcess", "WorkerSupervisor"]
 
 logger = logging.getLogger(__name__)
 
@@ -225,7 +215,7 @@ class WorkerSupervisor:
         how = (tuple(command), graceSec)
         if self.worker is None or self._how != how:
             self.end()
-            self._worker, self._how = WorkerProcess(command, workerEnvironment(), graceSec), how
+            self._worker, self._how = WorkerProcess(command, workerEnvironment(command[0]), graceSec), how
         assert self._worker is not None
         return self._worker
 
@@ -234,27 +224,6 @@ class WorkerSupervisor:
         if self._worker is not None:
             worker, self._worker = self._worker, None
             worker.kill()
-
-
-def defaultWorkerCommand() -> list[str]:
-    """Return the command of the engine's worker: Slicer's Python where there is one, else this interpreter."""
-    return workerCommandOf(shutil.which("PythonSlicer") or sys.executable)
-
-
-def workerCommandOf(python: str) -> list[str]:
-    """Return the command of the engine's worker, run by the interpreter `python`."""
-    return [python, "-m", "twintrack.execution.worker", "--serve"]
-
-
-def workerEnvironment() -> dict[str, str]:
-    """Return this process's environment, with the engine importable and plain UTF-8 pipes."""
-    environment = dict(os.environ)
-    root = str(Path(twintrack.__file__).resolve().parent.parent)
-    inherited = environment.get("PYTHONPATH")
-    environment["PYTHONPATH"] = os.pathsep.join([root, inherited]) if inherited else root
-    environment["PYTHONUTF8"] = "1"
-    environment["PYTHONUNBUFFERED"] = "1"
-    return environment
 
 
 def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:
