@@ -11,7 +11,7 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from absent_packages import AbsentPackages
 
-STEPS = 16
+STEPS = 17
 
 
 @pytest.fixture
