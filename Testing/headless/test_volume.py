@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
@@ -30,6 +31,50 @@ def test_turning_to_lps_and_back_gives_the_same_voxels_on_exactly_the_same_grid(
     assert np.array_equal(back.array, volume.array)
     assert back.geometry == geometry
     assert back.array.dtype == np.int16
+
+
+def with_ties() -> list[np.ndarray]:
+    """Direction matrices of which two or three cosines are equally large, as of a gantry turned by 45 degrees."""
+    half, third = np.sqrt(0.5), np.array([[2, 2, 1], [-2, 1, 2], [1, -2, 2]]) / 3
+    found = [third, third.T]
+    for axis, sign in itertools.product(range(3), (1, -1)):
+        turn = np.eye(3)
+        one, other = (place for place in range(3) if place != axis)
+        turn[one, one] = turn[other, other] = half
+        turn[one, other], turn[other, one] = -sign * half, sign * half
+        found.append(turn)
+    return found
+
+
+AXES = [
+    np.eye(3)[:, permutation] * signs
+    for permutation in itertools.permutations(range(3))
+    for signs in itertools.product((1, -1), repeat=3)
+]
+
+
+def test_volumes_are_turned_as_itk_turns_them_to_the_last_bit():
+    from scipy.spatial.transform import Rotation
+
+    turns = [np.eye(3), *with_ties(), *Rotation.random(6, random_state=1).as_matrix()]
+    array = np.arange(5 * 7 * 4, dtype=np.int16).reshape(4, 7, 5)
+    for turn, axes in itertools.product(turns, AXES):
+        direction = tuple((turn @ axes).ravel().tolist())
+        volume = Volume(array, Geometry((5, 7, 4), (0.7, 0.9, 2.5), (-31.5, 12.25, 80.0), direction))
+        expected = Volume.from_sitk(sitk.DICOMOrient(volume.to_sitk(), "LPS"))
+        found = volume.to_lps()
+        assert found.geometry == expected.geometry, direction
+        np.testing.assert_array_equal(found.array, expected.array)
+        assert found.array.flags.c_contiguous
+        back = found.restored_to(volume.geometry)
+        np.testing.assert_array_equal(back.array, array)
+        assert back.geometry == volume.geometry
+
+
+def test_nothing_is_copied_where_nothing_is_to_turn():
+    volume = Volume(np.zeros((4, 7, 5)), oblique())
+    assert volume.to_lps() is volume
+    assert volume.restored_to(volume.geometry).array is volume.array
 
 
 @pytest.mark.parametrize("signs", list(itertools.product((1, -1), repeat=3)))

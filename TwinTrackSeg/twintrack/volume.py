@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -100,6 +101,18 @@ class Geometry:
         inverse = np.linalg.inv(self.affine)
         return np.asarray(lps_mm, dtype=float) @ inverse[:3, :3].T + inverse[:3, 3]
 
+    def turned(self, order: Sequence[int], flips: Sequence[bool]) -> Geometry:
+        """Return the grid whose index axis ``a`` is this one's ``order[a]``, and runs the other way if ``flips[a]``."""
+        matrix, size = self.direction_matrix[:, list(order)], [self.size[axis] for axis in order]
+        spacing = np.asarray(self.spacing_mm)[list(order)]
+        origin = np.asarray(self.origin_mm, dtype=float)
+        for axis in range(3):
+            if flips[axis]:
+                origin = origin + matrix[:, axis] * spacing[axis] * (size[axis] - 1)
+        turned = np.where(flips, 0.0 - matrix, matrix)
+        x, y, z = size
+        return Geometry((x, y, z), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(turned.ravel().tolist()))
+
     def same_grid(self, other: Geometry) -> bool:
         """Whether `other` has the same voxels at the same places, to within `GRID_TOLERANCE` of a voxel."""
         if self.size != other.size:
@@ -154,27 +167,53 @@ class Volume:
         return Volume(array, self.geometry)
 
     def to_lps(self) -> Volume:
-        """Return the same voxels with axes permuted and flipped to lie closest to (L, P, S); nothing is resampled."""
-        import SimpleITK as sitk
+        """Return the same voxels with axes permuted and flipped to lie closest to (L, P, S); nothing is resampled.
 
-        return Volume.from_sitk(sitk.DICOMOrient(self.to_sitk(), "LPS"))
+        A volume that lies so already is returned itself.
+        """
+        return self._turned(np.eye(3))
 
     def restored_to(self, geometry: Geometry) -> Volume:
         """Undo `to_lps`: permute and flip this volume's axes back to exactly the grid `geometry`.
+
+        The array is this volume's own if there is nothing to turn.
 
         Raises
         ------
         InputError
             If `geometry` is not a permuted or flipped form of this volume's grid.
         """
-        import SimpleITK as sitk
-
-        code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction)
-        turned = Volume.from_sitk(sitk.DICOMOrient(self.to_sitk(), code))
+        turned = self._turned(geometry.direction_matrix)
         if not turned.geometry.same_grid(geometry):
             raise InputError("the volume is not a permuted or flipped form of the grid to restore it to")
         # The turned origin went through float arithmetic; the input's own numbers are exact.
-        return Volume(turned.array.astype(self.array.dtype, copy=False), geometry)
+        return Volume(turned.array, geometry)
+
+    def _turned(self, wanted: NDArray[np.float64]) -> Volume:
+        """Return the volume with its index axes along the same patient axes as those of a direction matrix."""
+        along, sign = _patient_axes(self.geometry.direction_matrix)
+        wanted_along, wanted_sign = _patient_axes(wanted)
+        order = [along.index(axis) for axis in wanted_along]
+        flips = [sign[source] != wanted_sign[axis] for axis, source in enumerate(order)]
+        if order == [0, 1, 2] and not any(flips):
+            return self
+        array = self.array.transpose([2 - order[2 - axis] for axis in range(3)])
+        array = np.flip(array, tuple(2 - axis for axis in range(3) if flips[axis]))
+        return Volume(np.ascontiguousarray(array), self.geometry.turned(order, flips))
+
+
+def _patient_axes(direction: NDArray[np.float64]) -> tuple[list[int], list[bool]]:
+    """Return the patient axis (0, 1, 2 for L, P, S) that each index axis runs along, and whether it does so upwards.
+
+    The largest cosine of all settles its two axes first; of equal ones the last, as ITK has it.
+    """
+    along, upwards = [0, 0, 0], [True, True, True]
+    left = [(row, column) for row in range(3) for column in range(3)]
+    while left:
+        row, column = max(reversed(left), key=lambda place: abs(direction[place]))
+        along[column], upwards[column] = row, bool(direction[row, column] > 0)
+        left = [place for place in left if place[0] != row and place[1] != column]
+    return along, upwards
 
 
 def check_kind(dimensions: int, values: int) -> None:
