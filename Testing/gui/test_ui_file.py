@@ -24,7 +24,9 @@ REAL_PROPERTIES = {
 }
 """Properties of CTK's and Slicer's own classes that the file may use, beside those of QWidget."""
 
-PYSIDE_ONLY = re.compile(r"\.(exec_|emit)\(|\bPySide|Signal\(|\.isChecked\(\)|\.currentIndex\(\)|(?<!\))\.text\(\)(?! for)")
+PYSIDE_ONLY = re.compile(
+    r"\.(exec_|emit)\(|\bPySide|Signal\(|\.isChecked\(\)|\.currentIndex\(\)|(?<!\))\.text\(\)(?! for)"
+)
 """Calls that PythonQt does not have, where a Qt property of that name is an attribute.
 
 An item of a table has no properties: its `text()` is a call there too.
