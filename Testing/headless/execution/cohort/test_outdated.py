@@ -43,6 +43,12 @@ def rows(out: Path, table: str = "cohort.csv") -> list[str]:
 
 
 @pytest.fixture(scope="module")
+def bundle_folder(make_bundle) -> Path:
+    """The tiny bundle without vessels, whose measuring would take most of the time."""
+    return make_bundle(vessel_labels={})
+
+
+@pytest.fixture(scope="module")
 def study(write_study, tmp_path_factory) -> Path:
     """The manifest of three cases."""
     return write_study(CASES, tmp_path_factory.mktemp("redo") / "study")
@@ -107,9 +113,11 @@ def test_a_study_begun_anew_with_other_settings_loses_nothing(
     state = about(out)
     assert state["state"] == "stopped"
     assert state["results"]["done"] == 3
+    told = state["results"]["other_settings"]
+    assert 0 < told < 3
     stale = sum(len(list(path.parent.glob("score.nii.gz"))) for path in out.glob("cases/*/case.json"))
-    assert state["results"]["other_settings"] == stale > 0
-    assert f"{stale} of them were made with other settings" in (out / "index.html").read_text(encoding="utf-8")
+    assert stale <= told, "a case that was running may have ended since"
+    assert f"{told} of them were made with other settings" in (out / "index.html").read_text(encoding="utf-8")
     run_cohort(study, bundle_folder, out, new, **again)
     assert about(out)["state"] == "complete"
     assert about(out)["results"] == {"done": 3, "failed": 0, "other_settings": 0, "further_outputs": 0}
