@@ -45,7 +45,8 @@ def package_lines() -> Iterator[str]:
         inside = sorted(path.parent for path in (SOURCES / room).rglob("*/__init__.py"))
         for folder in inside:
             depth = len(folder.relative_to(SOURCES / room).parts)
-            yield f"{'    ' * depth}- `{folder.relative_to(SOURCES).as_posix()}/`: {first_sentence(folder / '__init__.py')}"
+            name = folder.relative_to(SOURCES).as_posix()
+            yield f"{'    ' * depth}- `{name}/`: {first_sentence(folder / '__init__.py')}"
         for path in beside:
             yield f"    - `{path.relative_to(SOURCES).as_posix()}`: {first_sentence(path)}"
 

@@ -1,7 +1,7 @@
 """What MkDocs does not do by itself (a hook, named in ``mkdocs.yml``).
 
-README, CONTRIBUTING and CHANGELOG become pages, the reference is generated, and links that leave ``docs/`` are turned to
-the page, the picture or the repository's file that they mean. A link to nothing is left as it is: MkDocs refuses it.
+README, CONTRIBUTING and CHANGELOG become pages, the reference is generated, and links that leave ``docs/`` are turned
+to the page, the picture or the repository's file that they mean. A link to nothing is left as it is: MkDocs refuses it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def with_subpages(navigation: Any, pages: list[str]) -> Any:
-    """Return the navigation, with all pages of a folder after the page that opens it (``adr/README.md``, ``a/b.md`` for ``a/b/``)."""
+    """Return the navigation, with the pages of a folder after the page that opens it.
+
+    That is ``a/README.md`` or ``a.md`` for the folder ``a``.
+    """
     if isinstance(navigation, dict):
         return {title: with_subpages(entry, pages) for title, entry in navigation.items()}
     if not isinstance(navigation, list):
@@ -152,11 +155,13 @@ def engine_pages() -> dict[str, str]:
         parts = module.split(".")
         package = parts[1] if (ENGINE / parts[1]).is_dir() else ""
         page = pages.setdefault(package, [f"# {'.'.join(['twintrack', package]).rstrip('.')}", ""])
-        summary = {"options": f"{{members: [{', '.join(names)}], show_root_full_path: true}}"}
-        page += [f"::: {module}", f"    options: {summary['options']}", ""]
+        page += [f"::: {module}", f"    options: {{members: [{', '.join(names)}], show_root_full_path: true}}", ""]
     first = pages.pop("")
     first[0] = "# Inside the engine"
-    first[1:1] = ["", "What packages and modules have for each other. For scripts, take what [twintrack](python.md) hands out."]
+    first[1:1] = [
+        "",
+        "What packages and modules have for each other. For scripts, take what [twintrack](python.md) hands out.",
+    ]
     texts = {f"reference/engine/{package}.md": "\n".join(lines) for package, lines in pages.items()}
     return {"reference/engine.md": "\n".join(first), **texts}
 
@@ -169,7 +174,7 @@ def _modules() -> Iterator[tuple[str, ast.Module]]:
 
 
 def _public(tree: ast.Module) -> list[str]:
-    """Return ``__all__``, in the order of the definitions."""
+    """Return ``__all__``, empty without one."""
     listed: list[str] = []
     for node in tree.body:
         if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["__all__"]:
