@@ -43,10 +43,7 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def with_subpages(navigation: Any, pages: list[str]) -> Any:
-    """Return the navigation, with the pages of a folder after the page that opens it.
-
-    That is ``a/README.md`` or ``a.md`` for the folder ``a``.
-    """
+    """Return the navigation, with the other pages of a folder after its ``README.md`` or ``index.md``."""
     if isinstance(navigation, dict):
         return {title: with_subpages(entry, pages) for title, entry in navigation.items()}
     if not isinstance(navigation, list):
@@ -55,7 +52,7 @@ def with_subpages(navigation: Any, pages: list[str]) -> Any:
     for entry in navigation:
         found.append(with_subpages(entry, pages))
         if isinstance(entry, str):
-            folder = entry.removesuffix("README.md").removesuffix(".md").removesuffix("/") + "/"
+            folder = f"{posixpath.dirname(entry)}/"
             found += [page for page in pages if page.startswith(folder) and page != entry]
     return found
 
@@ -160,10 +157,10 @@ def engine_pages() -> dict[str, str]:
     first[0] = "# Inside the engine"
     first[1:1] = [
         "",
-        "What packages and modules have for each other. For scripts, take what [twintrack](python.md) hands out.",
+        "What packages and modules have for each other. For scripts, take what [twintrack](../python.md) hands out.",
     ]
     texts = {f"reference/engine/{package}.md": "\n".join(lines) for package, lines in pages.items()}
-    return {"reference/engine.md": "\n".join(first), **texts}
+    return {"reference/engine/index.md": "\n".join(first), **texts}
 
 
 def _modules() -> Iterator[tuple[str, ast.Module]]:
