@@ -75,9 +75,10 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 
 docs-tools: $(DOCS_STAMP)
 
+# Not --quiet: then mkdocs counts no warnings, and --strict is without effect.
 docs: $(DOCS_STAMP)
 	@echo "== documentation"
-	NO_MKDOCS_2_WARNING=1 $(DOCS)/$(notdir $(BIN))/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/$(notdir $(BIN))/python -m mkdocs build --strict
 	@echo "== open site/index.html"
 
 # The tool lives in an environment of its own, so that it does not list itself.

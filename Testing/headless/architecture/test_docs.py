@@ -74,6 +74,22 @@ def test_links_to_files_lead_somewhere(page):
     assert not [target for target in local if not (page.parent / target).exists()]
 
 
+def test_files_that_documents_name_by_their_path_exist():
+    places = (ROOT, DOCS, ROOT / "TwinTrackSeg", ROOT / "TwinTrackSeg" / "twintrack")
+    named = re.compile(r"`([\w.]+/[\w./]*\.(?:py|json|txt|html|js|csv|cff|md))`")
+    found = {(page, name) for page in PAGES for name in named.findall(page.read_text(encoding="utf-8"))}
+    missing = {(idOf(page), name) for page, name in found if not any((place / name).exists() for place in places)}
+    assert len(found) > 50
+    assert missing == {("docs/adr/0032-a-key-for-each-local-cluster.md", "skimage/__init__.py")}  # a stranger's file
+
+
+def test_warnings_end_the_building_of_the_site():
+    command = re.search(r"mkdocs build(.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    assert command
+    assert "--strict" in command.group(1)
+    assert "--quiet" not in command.group(1)  # mkdocs then counts no warnings
+
+
 def test_code_that_is_written_by_hand_is_where_the_page_says():
     text = (DOCS / "by-hand.md").read_text(encoding="utf-8")
     rows = [line.split("|") for line in text.splitlines() if line.startswith("| ") and not line.startswith("| ---")]
