@@ -9,9 +9,11 @@ else
 BIN := $(VENV)/bin
 endif
 STAMP := $(VENV)/.installed
+DOCS := .venv-docs
+DOCS_STAMP := $(DOCS)/.installed
 INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
 
-.PHONY: help demo test fuzz lint types golden bench sbom clean
+.PHONY: help demo test fuzz lint types golden bench docs docs-tools sbom clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the main job into demo-output/"
@@ -21,8 +23,9 @@ help:
 	@echo "make types  mypy"
 	@echo "make golden the main jobs on phantoms; the first run records, later ones compare"
 	@echo "make bench  the benchmarks"
+	@echo "make docs   the documentation into site/; fails where a link leads nowhere (Python 3.11 or newer)"
 	@echo "make sbom   sbom.json: what is installed in $(VENV), as CycloneDX"
-	@echo "make clean  remove $(VENV) and demo-output/"
+	@echo "make clean  remove $(VENV), $(DOCS), demo-output/ and site/"
 
 $(STAMP): $(INPUTS)
 	@echo "== creating $(VENV) and installing pinned versions (constraints.txt)"
@@ -62,6 +65,22 @@ golden: $(STAMP)
 bench: $(STAMP)
 	@for file in Testing/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python "$$file" || exit 1; done
 
+# The tools read the engine's source and need nothing of it but typer: an environment of their own, made in seconds.
+$(DOCS_STAMP): pyproject.toml constraints.txt
+	@echo "== creating $(DOCS) and installing the tools of the documentation"
+	"$(PYTHON)" -m venv $(DOCS)
+	$(DOCS)/$(notdir $(BIN))/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['docs'], sep='\n')" > $(DOCS)/requirements.txt
+	$(DOCS)/$(notdir $(BIN))/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt --requirement $(DOCS)/requirements.txt
+	@touch $(DOCS_STAMP)
+
+docs-tools: $(DOCS_STAMP)
+
+# Not --quiet: then mkdocs counts no warnings, and --strict is without effect.
+docs: $(DOCS_STAMP)
+	@echo "== documentation"
+	NO_MKDOCS_2_WARNING=1 $(DOCS)/$(notdir $(BIN))/python -m mkdocs build --strict
+	@echo "== open site/index.html"
+
 # The tool lives in an environment of its own, so that it does not list itself.
 sbom: $(STAMP)
 	@echo "== software bill of materials"
@@ -71,4 +90,4 @@ sbom: $(STAMP)
 	$(BIN)/python tools/portable_sbom.py sbom.json
 
 clean:
-	rm -rf $(VENV) demo-output
+	rm -rf $(VENV) $(DOCS) demo-output site
