@@ -19,6 +19,7 @@ HEAVY = {
     "matplotlib",
     "sklearn",
     "skimage",
+    "pydantic_core",
 }
 NOT_FOR_NETWORKS = {
     "torch._dynamo",
@@ -57,6 +58,8 @@ def tops(names: set[str]) -> set[str]:
         "twintrack.execution.worker.__main__",
         "twintrack.execution.worker.serve",
         "twintrack.inference",
+        "twintrack.calibration",
+        "twintrack.bundle.model_bundle",
     ],
 )
 def test_importing_a_part_of_the_package_imports_nothing_heavy(name):
