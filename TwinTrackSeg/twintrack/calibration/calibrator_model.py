@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from twintrack.calibration.band import STEPS, CalibratorBand
-from twintrack.calibration.calibrator import BinSelection, Calibrator
+from twintrack.calibration.calibrator import TARGETS, WEIGHTINGS, BinSelection, Calibrator
 from twintrack.calibration.statements.statements_model import StatementsModel
 from twintrack.errors import InputError
-from twintrack.system.json_model import PRINTABLE, JsonModel, MustBe, line, listed, whole
+from twintrack.system.json_model import PRINTABLE, JsonModel, MustBe, line, listed, one_of, whole
 
 __all__ = ["CalibratorModel"]
 
@@ -74,7 +74,7 @@ class CalibratorModel(JsonModel):
     """A monotone map from the pooled score to the fraction of raters, and what it was fitted on."""
 
     version: Annotated[int, MustBe("1", remedy=_UPDATE, ge=1, le=1)] = Field(alias="schema")
-    target: Text
+    target: Annotated[str, one_of(*TARGETS)]
     rater: Annotated[_Line | _Count | None, MustBe("the name of a rater, or null")]
     bins: Whole
     bins_used: Whole
@@ -89,7 +89,7 @@ class CalibratorModel(JsonModel):
     manifest_sha256: Text | None
     warnings: Texts
     # What came later; files without it are read.
-    weighting: Text | None = None
+    weighting: Annotated[str, one_of(*WEIGHTINGS)] | None = None
     tumour_voxels: Real | None = None
     band: BandModel | None = None
     selection: SelectionModel | None = None

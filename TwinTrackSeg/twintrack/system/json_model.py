@@ -13,7 +13,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from twintrack.errors import InputError, TwinTrackError
 
-__all__ = ["PRINTABLE", "JsonModel", "MustBe", "line", "listed", "number", "read_model", "whole"]
+__all__ = ["PRINTABLE", "JsonModel", "MustBe", "line", "listed", "number", "one_of", "read_model", "whole"]
 
 PRINTABLE = r"^(?:[^\p{C}\p{Z}]| )*$"
 """Pattern of a text of printable characters on one line, in pydantic's own regular expressions."""
@@ -80,6 +80,11 @@ def number(low: float, high: float) -> MustBe:
 def line(most: int) -> MustBe:
     """Return the limits of a text on one line."""
     return MustBe(f"at most {most} printable characters on one line", max_length=most, pattern=PRINTABLE)
+
+
+def one_of(*words: str, remedy: str = "") -> MustBe:
+    """Return the limits of a text that is one of a few words of letters and hyphens."""
+    return MustBe(f"one of {', '.join(words)}", remedy=remedy, pattern=f"^({'|'.join(words)})$")
 
 
 def listed(what: str, most: int, least: int = 0) -> MustBe:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
 from twintrack.calibration.statements.families import FAMILIES, Family
 from twintrack.calibration.statements.statements import FAR_CLASSES, Fitted, LevelMap, Statements
-from twintrack.calibration.statements.table import ANGLES_DEG, MOST_NAME, StatementKey
+from twintrack.calibration.statements.table import ANGLES_DEG, MOST_NAME, SOURCES, StatementKey
 from twintrack.raters import MOST_RATERS, checked_name
-from twintrack.system.json_model import PRINTABLE, JsonModel, MustBe, listed, number, whole
+from twintrack.system.json_model import PRINTABLE, JsonModel, MustBe, listed, number, one_of, whole
 
 __all__ = ["StatementsModel"]
 
@@ -32,11 +32,6 @@ def _right(holds: bool) -> None:
 def _angles(values: list[int]) -> list[int]:
     _right(values == list(ANGLES_DEG))
     return values
-
-
-def _kind(name: str) -> str:
-    _right(name in _KINDS)
-    return name
 
 
 def _rising(numbers: tuple[float, float]) -> tuple[float, float]:
@@ -82,7 +77,7 @@ class StatementsModel(JsonModel):
     """Calibrated statements: what the raters of a case say of vessels, volumes and lesions."""
 
     networks_sha256: Annotated[str, MustBe("a SHA-256 of 64 digits", pattern="^[0-9a-f]{64}$")]
-    vessel_source: Annotated[Literal["predicted", "given"], MustBe("one of predicted, given")]
+    vessel_source: Annotated[str, one_of(*SOURCES)]
     contact_mm: Annotated[float, MustBe("a length in mm", gt=0, lt=100)]
     angles_deg: Annotated[
         list[int], AfterValidator(_angles), MustBe("0, 5, ... 355"), WithJsonSchema({"const": list(ANGLES_DEG)})
@@ -94,12 +89,7 @@ class StatementsModel(JsonModel):
         tuple[Annotated[str, AfterValidator(checked_name)], ...], listed("names of raters", MOST_RATERS)
     ]
     highest_level: Annotated[float, number(0, 1)]
-    family: Annotated[
-        str,
-        AfterValidator(_kind),
-        MustBe(f"one of {', '.join(_KINDS)}", remedy="update TwinTrack"),
-        WithJsonSchema({"enum": list(_KINDS)}),
-    ]
+    family: Annotated[str, one_of(*_KINDS, remedy="update TwinTrack")]
     fitted: FittedModel
     interval_level: Annotated[float, MustBe("a number between 0 and 1", gt=0, lt=1)]
     resampled: Annotated[tuple[FittedModel, ...], Field(strict=False, max_length=MOST_RESAMPLES)]
