@@ -1,6 +1,6 @@
 """JSON that a stranger wrote, checked by a pydantic model: what a field must be stands once, in its type.
 
-pydantic takes a third of a second to import, and is not there before the engine's packages are installed. Modules of
+pydantic takes a tenth of a second to import, and is not there before the engine's packages are installed. Modules of
 models are therefore imported inside the functions that read such a file.
 """
 
@@ -19,7 +19,8 @@ PRINTABLE = r"^(?:[^\p{C}\p{Z}]| )*$"
 """Pattern of a text of printable characters on one line, in pydantic's own regular expressions."""
 
 SHOWN = 100
-"""Most characters of a wrong value that an error repeats."""
+FEW = 3
+"""Most characters of a wrong value that an error repeats, and entries of a list or object."""
 
 
 class JsonModel(BaseModel):
@@ -137,7 +138,7 @@ def _sentence(error: ValidationError) -> str:
 
 
 def _shown(value: object) -> str:
-    if isinstance(value, list | dict):
+    if isinstance(value, list | dict) and len(value) > FEW:
         return f"{'a list' if isinstance(value, list) else 'an object'} of {len(value)} entries"
     shown = repr(value)
     return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}..."
