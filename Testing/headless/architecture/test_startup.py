@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ HEAVY = {
     "matplotlib",
     "sklearn",
     "skimage",
+    "pydantic_core",
 }
 NOT_FOR_NETWORKS = {
     "torch._dynamo",
@@ -57,11 +59,30 @@ def tops(names: set[str]) -> set[str]:
         "twintrack.execution.worker.__main__",
         "twintrack.execution.worker.serve",
         "twintrack.inference",
+        "twintrack.calibration",
+        "twintrack.bundle.model_bundle",
     ],
 )
 def test_importing_a_part_of_the_package_imports_nothing_heavy(name):
     (found,) = modules(f"import {name}\nshow()\n")
     assert not tops(found) & HEAVY
+
+
+def test_what_slicers_side_reads_before_anything_is_installed_needs_no_package():
+    old = Path(__file__).resolve().parents[2] / "old_files"
+    statements = """
+from pathlib import Path
+sys.modules["pydantic"] = sys.modules["pydantic_core"] = sys.modules["psutil"] = None
+from twintrack.bundle.schema import parse_bundle_json
+from twintrack.results.schema import read_invasion_json, read_result_json
+old = Path(sys.argv[1])
+parse_bundle_json((old / "bundle_1.json").read_bytes(), "bundle.json")
+read_result_json(old / "result_1.json")
+read_invasion_json(old / "invasion_2.json")
+show()
+"""
+    (found,) = modules(statements, str(old))
+    assert "twintrack.results.schema" in found
 
 
 def test_a_serving_worker_imports_ahead_what_networks_need_and_not_more(bundle_folder):

@@ -24,9 +24,12 @@ CALIBRATOR = json.loads((demo_bundle_path() / "calibrator.json").read_text())
         ({"voxels": 10**19}, '"voxels" must be a whole number from 1 to'),
         ({"voxels": 10**400}, "a whole number of 401 digits"),
         ({"tumour_voxels": float("nan")}, "holds NaN"),
-        ({"knots": {"score": [0.5] * 20_000, "mhr": [0.5] * 20_000}}, "must have at most 10000 entries"),
-        ({"warnings": ["w"] * 200}, '"warnings" must have at most 100 entries'),
-        ({"warnings": ["\x1b[31m"]}, '"warnings" must be at most 2000 printable characters'),
+        (
+            {"knots": {"score": [0.5] * 20_000, "mhr": [0.5] * 20_000}},
+            '"knots.score" must be a list of at most 10000 numbers',
+        ),
+        ({"warnings": ["w"] * 200}, '"warnings" must be a list of at most 100 texts'),
+        ({"warnings": ["\x1b[31m"]}, '"warnings" must be a list of at most 100 texts of at most 2000 printable'),
         ({"domain": "d" * 3000}, '"domain" must be at most 2000 printable characters'),
     ],
 )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
+import jsonschema
 import nibabel as nib
 import numpy as np
 import pytest
@@ -20,6 +22,14 @@ from twintrack.system.ownership import RECORD
 
 def test_a_run_writes_the_files_of_the_contract(result):
     assert {path.name for path in result.iterdir()} == FILES | {"score.nii.gz", RECORD}
+
+
+@pytest.mark.parametrize("kind", ["bundle", "calibrator", "invasion", "result"])
+def test_what_is_written_follows_the_published_schemas(result, bundle, kind):
+    published = Path(__file__).resolve().parents[3] / "docs" / "schemas" / f"{kind}.json"
+    folder = bundle if kind in ("bundle", "calibrator") else result
+    content = json.loads((folder / f"{kind}.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(json.loads(published.read_text(encoding="utf-8"))).validate(content)
 
 
 def test_maps_lie_on_the_ct_s_own_grid_and_are_zero_outside_the_roi(result, ct_file):

@@ -61,10 +61,13 @@ def test_this_version_reads_what_it_writes(tmp_path: Path) -> None:
     assert read_invasion_json(written(tmp_path, schema=SCHEMA))["schema"] == SCHEMA
 
 
-@pytest.mark.parametrize("schema", [0, 3, "2", None, [1]])
+@pytest.mark.parametrize("schema", [0, 3, "2", None, [1], True, 1.0])
 def test_a_version_that_is_not_known_is_refused(tmp_path: Path, schema: object) -> None:
-    with pytest.raises(InputError, match="'schema' is missing or malformed"):
+    with pytest.raises(InputError, match=r"'schema' .* is not known, only 1 and 2; update TwinTrack"):
         read_invasion_json(written(tmp_path, schema=schema))
+    (tmp_path / "result.json").write_text(json.dumps(RESULT | {"schema": 2 if schema == 3 else schema}))
+    with pytest.raises(InputError, match=r"'schema' .* is not known, only 1; update TwinTrack"):
+        read_result_json(tmp_path / "result.json")
 
 
 def test_gaps_that_are_no_list_are_refused(tmp_path: Path) -> None:

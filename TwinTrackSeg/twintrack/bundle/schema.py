@@ -44,7 +44,7 @@ FOLD = re.compile(r"all|\d{1,3}")
 """What nnU-Net calls its folds."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+FILE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 
 
 def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
@@ -218,7 +218,7 @@ class _Reader:
         if len(files) > MAX_FILES:
             raise BundleError(f"{self.where}: 'files' names {len(files)} files, more than the {MAX_FILES} allowed")
         for name, digest in files.items():
-            if not _FILE.fullmatch(name) or name == "bundle.json" or len(name) > MAX_NAME:
+            if not FILE.fullmatch(name) or name == "bundle.json" or len(name) > MAX_NAME:
                 raise BundleError(f"{self.where}: 'files' holds {name!r}, which is not a path inside the bundle")
             if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
                 raise BundleError(f"{self.where}: 'files' needs a SHA-256 of 64 digits for {name!r}, got {digest!r}")

@@ -45,8 +45,9 @@ FULL_TURN_DEG = 360.0
 ROUNDING = 1e-6
 """Numbers may lie outside their range by as much."""
 
+RESULT_SCHEMAS = (1,)
 INVASION_SCHEMAS = (1, 2)
-"""Versions of ``invasion.json`` that this version reads."""
+"""Versions of ``result.json`` and of ``invasion.json`` that this version reads; a file that does not say has 1."""
 
 Check = Callable[[Any], bool]
 
@@ -113,7 +114,7 @@ def read_result_json(path: Path) -> dict[str, Any]:
     InputError
         If it cannot be read or was not written by this program.
     """
-    content = _read(path)
+    content = _read(path, RESULT_SCHEMAS)
     checks = {"bundle": _is_object, "labels": _is_labels, "device": _is_text, "threshold": _is_threshold}
     _require(content, path, {**checks, "calibrator": _maybe(_is_calibrator)})
     optional = dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object))
@@ -158,14 +159,13 @@ def read_invasion_json(path: Path) -> dict[str, Any]:
     InputError
         If it cannot be read or was not written by this program.
     """
-    content = _read(path)
-    _require({"schema": content.get("schema", 1)}, path, {"schema": lambda value: value in INVASION_SCHEMAS})
+    content = _read(path, INVASION_SCHEMAS)
     _require(content, path, {"thresholds": lambda value: _is_list(value) and all(map(_is_number, value))})
     _require(content, path, {"vessels": lambda value: _is_object(value) and all(map(_is_object, value.values()))})
     for vessel in content["vessels"].values():
         # Schema 1, of earlier versions, has no distances.
         curves = {name: vessel.get(name) for name in ("angle_deg", "contact_length_mm", "gap_mm")}
-        _require(curves, path, dict.fromkeys(curves, _maybe(_is_list)))
+        _require(curves, path, dict.fromkeys(curves, _maybe(_each(_maybe(_is_number)))))
     check_invasion_statements(content, path)
     return content
 
@@ -221,7 +221,7 @@ def _check_vessel_statements(vessel: dict[str, Any], angles: int, path: Path) ->
     _optional(vessel.get("member_range") or {}, path, **levels, angle_deg=_is_pair(_is_angle), members=_is_number)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, schemas: tuple[int, ...]) -> dict[str, Any]:
     try:
         content = read_json(path)
         sane = _is_object(content) and _numbers_are_sane(content)
@@ -231,6 +231,10 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if not sane:
         raise InputError(f"{path}: is no result of twintrack segment; run it again")
+    schema = content.get("schema", 1)
+    if not _is_count(schema) or schema not in schemas:
+        known = " and ".join(map(str, schemas))
+        raise InputError(f"{path}: 'schema' {schema!r} is not known, only {known}; update TwinTrack")
     return dict(content)
 
 

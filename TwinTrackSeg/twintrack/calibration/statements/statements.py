@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.calibration.statements.families import Family
 from twintrack.calibration.statements.monotone import logistic, logit
-from twintrack.calibration.statements.table import ANGLES_DEG, StatementKey, artery_share
+from twintrack.calibration.statements.table import ANGLES_DEG, StatementKey, artery_share, key_to_json
 from twintrack.errors import InputError
 
 __all__ = ["FAR_CLASSES", "Fitted", "LevelMap", "Statements", "VesselStatement"]
@@ -69,6 +70,15 @@ class Fitted:
     scatter_deg: float
     far: tuple[float, ...]
     others: Mapping[str, LevelMap]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON object of the fit."""
+        return {
+            **self.family.to_json(),
+            "scatter_deg": self.scatter_deg,
+            "far": list(self.far),
+            "others": {kind: list(one.numbers) for kind, one in self.others.items()},
+        }
 
     def fractions(self, levels: Reals, far: NDArray[np.integer], artery: Reals) -> Reals:
         """Return the fraction of raters over each of `ANGLES_DEG`: (n, angle) for levels (n, angle).
@@ -169,6 +179,24 @@ class Statements:
             raise InputError(f'"level" must lie between 0 and 1, got {self.level}')
         if len(self.fitted.far) != FAR_CLASSES or not all(0 <= value <= 1 for value in self.fitted.far):
             raise InputError(f'"far" must be {FAR_CLASSES} fractions')
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the part ``statements`` of ``calibrator.json``; `StatementsModel` reads it."""
+        return {
+            **key_to_json(self.key),
+            "angles_deg": list(ANGLES_DEG),
+            "cases": self.cases,
+            "informative_cases": self.informative,
+            "raters": self.raters,
+            "rater_names": list(self.rater_names),
+            "highest_level": self.highest,
+            "family": self.fitted.family.name,
+            "fitted": self.fitted.to_json(),
+            "interval_level": self.level,
+            "resampled": [one.to_json() for one in self.resampled],
+            "compared": {name: list(values) for name, values in self.compared.items()},
+            "warnings": list(self.warnings),
+        }
 
     @property
     def least(self) -> float:

@@ -7,8 +7,13 @@ import pytest
 
 from analytic.statement_cases import draw_table
 from twintrack.calibration.statements import fit_statements
-from twintrack.calibration.statements.statements_file import statements_from_json, statements_to_json
+from twintrack.calibration.statements.statements_model import StatementsModel
 from twintrack.errors import InputError
+from twintrack.system.json_model import read_model
+
+
+def statements_from_json(stored):
+    return read_model(StatementsModel, stored).statements()
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +28,7 @@ def few():
 
 def test_statements_come_back_exactly(statements, few):
     for one in (statements, few):
-        stored = json.loads(json.dumps(statements_to_json(one), allow_nan=False))
+        stored = json.loads(json.dumps(one.to_json(), allow_nan=False))
         assert statements_from_json(stored) == one
 
 
@@ -51,21 +56,21 @@ def test_statements_come_back_exactly(statements, few):
     ],
 )
 def test_a_wrong_field_is_named(statements, field, value):
-    stored = statements_to_json(statements) | {field: value}
-    with pytest.raises(InputError, match="statements"):
+    stored = statements.to_json() | {field: value}
+    with pytest.raises(InputError, match=f'^"{field}'):
         statements_from_json(stored)
 
 
 @pytest.mark.parametrize("value", [[0.1, 0.2], [0.1, 0.2, 3], None])
 def test_a_wrong_distance_class_is_refused(statements, value):
-    stored = copy.deepcopy(statements_to_json(statements))
+    stored = copy.deepcopy(statements.to_json())
     stored["fitted"]["far"] = value
-    with pytest.raises(InputError):
+    with pytest.raises(InputError, match=r'^"fitted.far" must be a list of 3 numbers'):
         statements_from_json(stored)
 
 
 def test_a_falling_map_is_refused(statements):
-    stored = copy.deepcopy(statements_to_json(statements))
+    stored = copy.deepcopy(statements.to_json())
     stored["fitted"]["others"]["any_tumour"] = [0.0, -1.0]
-    with pytest.raises(InputError, match="rise"):
+    with pytest.raises(InputError, match=r'^"fitted.others" must be maps that rise'):
         statements_from_json(stored)
