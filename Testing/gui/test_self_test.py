@@ -15,7 +15,16 @@ STEPS = 17
 
 
 @pytest.fixture
-def layout(scene):
+def red(scene):
+    """The layers of a slice view, as its widget makes them."""
+    node = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    node.SetLayoutName("Red")
+    yield node
+    scene.RemoveNode(node)
+
+
+@pytest.fixture
+def layout(scene, red):
     """The layout node, as Slicer's main window makes it."""
     import slicer
 
