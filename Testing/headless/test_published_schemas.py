@@ -309,7 +309,9 @@ def test_a_whole_file_is_read_and_follows_its_schema(kind: str, tmp_path: Path) 
     assert opens(kind, content_of(kind), tmp_path)
 
 
-@pytest.mark.parametrize(("kind", "place", "value"), cases(), ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(
+    ("kind", "place", "value"), cases(), ids=lambda value: "absent" if value is ABSENT else str(value)[:30]
+)
 def test_what_is_damaged_is_refused_by_the_schema_and_by_the_program(
     kind: str, place: str, value: object, tmp_path: Path
 ) -> None:
