@@ -8,6 +8,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import numpy as np
 import pytest
 
@@ -17,10 +18,12 @@ from twintrack.calibration import read_calibrator, write_calibrator
 from twintrack.cli.app import _run
 from twintrack.errors import BundleError, Cancelled, InputError
 from twintrack.invasion import DEFAULT_CONTACT_MM
+from twintrack.io.ct import Ct
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.phantom import make_phantom
 from twintrack.pipeline import chosen_calibrator, segment
 from twintrack.progress.callbacks import CancelToken
+from twintrack.results.folder import describe
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume
 
@@ -182,6 +185,17 @@ def test_progress_never_goes_back(phantom_run):
 
 def test_a_demo_result_says_what_it_is(phantom_run):
     assert any("phantoms only" in warning for warning in phantom_run[1].warnings)
+
+
+def test_what_a_demo_run_writes_follows_the_published_schemas(phantom_run):
+    case, found, _ = phantom_run
+    with Bundle.open(demo_bundle_path()) as demo:
+        result = describe(Ct(case.ct, "file"), found, demo, SegmentSettings())
+    assert result["statements"]["source"] == found.invasion.statements == "calibrated"
+    for kind, content in (("result", result), ("invasion", found.invasion.to_json())):
+        published = Path(__file__).resolve().parents[2] / "docs" / "schemas" / f"{kind}.json"
+        schema = json.loads(published.read_text(encoding="utf-8"))
+        jsonschema.Draft202012Validator(schema).validate(json.loads(json.dumps(content)))
 
 
 def test_all_five_vessels_are_measured_and_the_two_veins_as_one(phantom_run):
