@@ -89,6 +89,26 @@ def test_result_json_has_the_fields_of_the_contract(result, bundle, calibrator_f
     )
 
 
+def test_results_of_a_sheared_file_lie_on_its_own_voxels_and_say_so(ct_file, bundle, tmp_path, capsys):
+    image = nib.load(ct_file)
+    affine = image.affine.copy()
+    affine[1, 2] += affine[2, 2] * np.tan(np.deg2rad(14.0))
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), tmp_path / "tilted.nii.gz")
+    run = ["segment", str(tmp_path / "tilted.nii.gz"), "--bundle", str(bundle), "--roi", "full", "--keep-score"]
+    assert _run([*run, "--out", str(tmp_path / "o")]) == 0
+    assert "sheared by 14.0 degrees" in capsys.readouterr().err
+    written = {name: nib.load(tmp_path / "o" / f"{name}.nii.gz") for name in ("probability", "score", "segmentation")}
+    for found in written.values():
+        assert found.shape == image.shape
+        np.testing.assert_allclose(found.affine, affine, atol=1e-4)
+    content = json.loads((tmp_path / "o" / "result.json").read_text())
+    assert content["input"]["resampled"] is True
+    assert any("sheared by 14.0 degrees" in line for line in content["warnings"])
+    # The same mask by an independent reader, on the file's own voxels: as large as on the upright grid.
+    own_ml = (np.asarray(written["segmentation"].dataobj) == 1).sum() * abs(np.linalg.det(affine[:3, :3])) / 1000
+    assert own_ml == pytest.approx(content["volume_ml"]["at_threshold"], rel=0.1, abs=0.05)
+
+
 def test_a_label_stands_in_result_and_report(ct_file, bundle, tmp_path, capsys):
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
     assert _run([*run, "--case", '=Fall "7" <b>/ü']) == 0

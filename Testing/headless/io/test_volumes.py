@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import re
-import tempfile
 
 import numpy as np
 import pytest
@@ -125,8 +124,67 @@ def test_a_name_that_cannot_be_written_is_one_sentence_and_nothing_else(tmp_path
     assert capfd.readouterr().err == ""
 
 
-def test_without_a_place_for_temporary_files_the_error_says_so(tmp_path, monkeypatch):
-    write_volume(Volume(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2), (1.0, 1.0, 1.0))), tmp_path / "a.nii.gz")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
-    with pytest.raises(InputError, match=r"needs a temporary file to be read .* TMPDIR"):
-        read_volume(tmp_path / "a.nii.gz")
+@pytest.mark.parametrize(
+    ("name", "fields", "spacing"),
+    [
+        ("a.nrrd", 'space: LPS|space directions: (700,0,0) (0,800,0) (0,0,2500)|space units: "um" "um" "um"', True),
+        ("a.nrrd", 'space: LPS|space directions: (0.07,0,0) (0,0.08,0) (0,0,0.25)|space units: "cm" "cm" "cm"', True),
+        ("a.nrrd", 'spacings: 0.0007 0.0008 0.0025|units: "m" "m" "m"', True),
+        ("a.nrrd", 'spacings: 0.7 0.8 2.5|units: "mm" "mm" "mm"', True),
+        ("a.nrrd", "spacings: 0.7 0.8 2.5", True),
+        ("a.nrrd", 'spacings: 0.7 0.8 2.5|units: "inch" "inch" "inch"', "states its lengths in 'inch'"),
+        ("a.nrrd", "space: LPS|space directions: (700,0,0) (0,800,0) (0,0,2500)", "which no CT has"),
+        ("a.nrrd", "space: LPS|space origin: (1,2,3)", "does not say how large its voxels are"),
+        ("a.nrrd", "thicknesses: 1 1 5", "does not say how large its voxels are"),
+        ("a.nrrd", "spacings: 0.7 nan 2.5", "does not say how large its voxels are"),
+        ("a.mha", "ElementSpacing = 700 800 2500|DistanceUnits = um", True),
+        ("a.mha", "ElementSpacing = 0.07 0.08 0.25|DistanceUnits = cm", True),
+        ("a.mha", "ElementSize = 0.7 0.8 2.5", True),
+        ("a.mha", "ElementSpacing = 0.7 0.8 2.5|DistanceUnits = parsec", "states its lengths in 'parsec'"),
+        ("a.mha", "ElementSpacing = 700 800 2500", "which no CT has"),
+        ("a.mha", "Offset = 1 2 3", "does not say how large its voxels are"),
+    ],
+)
+def test_units_are_honoured_and_a_missing_spacing_is_refused(tmp_path, name, fields, spacing):
+    if name.endswith("nrrd"):
+        lines = ["NRRD0005", "type: short", "dimension: 3", "sizes: 2 3 4", "endian: little", "encoding: raw"]
+        text = "\n".join([*lines, *fields.split("|"), "", ""])
+    else:
+        lines = ["ObjectType = Image", "NDims = 3", "DimSize = 2 3 4", "ElementType = MET_SHORT"]
+        text = "\n".join([*lines, *fields.split("|"), "ElementDataFile = LOCAL", ""])
+    path = tmp_path / name
+    path.write_bytes(text.encode() + bytes(48))
+    if spacing is True:
+        assert read_volume(path).geometry.spacing_mm == pytest.approx((0.7, 0.8, 2.5))
+    else:
+        with pytest.raises(InputError, match=spacing):
+            read_volume(path)
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
+def test_sheared_axes_of_other_formats_are_put_upright_too(tmp_path, name):
+    step_mm = 2.5 * np.tan(np.deg2rad(15.0))
+    if name == "a.nrrd":
+        head = (
+            "NRRD0005\ntype: float\ndimension: 3\nsizes: 12 14 10\nendian: little\nencoding: raw\nspace: LPS\n"
+            f"space directions: (0.8,0,0) (0,0.9,0) (0,{step_mm},2.5)\nspace origin: (5,6,7)\n\n"
+        )
+    else:
+        length = np.hypot(step_mm, 2.5)
+        head = (
+            "ObjectType = Image\nNDims = 3\nDimSize = 12 14 10\nElementType = MET_FLOAT\n"
+            f"ElementSpacing = 0.8 0.9 {length}\nOffset = 5 6 7\n"
+            f"TransformMatrix = 1 0 0 0 1 0 0 {step_mm / length} {2.5 / length}\nElementDataFile = LOCAL\n"
+        )
+    k, j, i = np.indices((10, 14, 12)).astype(float)
+    lps = np.stack([5 + 0.8 * i, 6 + 0.9 * j + step_mm * k, 7 + 2.5 * k], -1)
+    values = (lps @ [3.0, 5.0, 7.0]).astype("<f4")
+    (tmp_path / name).write_bytes(head.encode() + values.tobytes())
+    found = read_volume(tmp_path / name)
+    places = found.geometry.to_lps_mm(np.argwhere(np.ones(found.array.shape))[:, ::-1])
+    up = (places[:, 2] - 7) / 2.5
+    across = (places[:, 1] - 6 - step_mm * up) / 0.9
+    inside = (across > -1e-3) & (across < 13.001)
+    assert inside.sum() > 1500
+    np.testing.assert_allclose(found.array.ravel()[inside], places[inside] @ [3.0, 5.0, 7.0], atol=0.02)
+    assert found.geometry.spacing_mm == pytest.approx((0.8, 0.9, 2.5))

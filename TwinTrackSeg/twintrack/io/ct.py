@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.dicom.read.hounsfield import AIR_HU
 from twintrack.errors import InputError
-from twintrack.io.volumes import read_volume
+from twintrack.io.file_grid import FileGrid
+from twintrack.io.volumes import read_stored
 from twintrack.system.capacity import WORK_BYTES
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
@@ -46,12 +48,18 @@ class Ct:
         The series it was read from.
     name : str, optional
         Name of the file or folder that was given. It may be a patient's, and so it stands in no log.
+    grid : FileGrid, optional
+        The own voxels of a file whose axes are not perpendicular.
+    notes : tuple of str
+        What a user must be told about the way from the input to the volume.
     """
 
     volume: Volume
     source: str
     series: DicomSeries | None = None
     name: str | None = field(default=None, repr=False)
+    grid: FileGrid | None = None
+    notes: tuple[str, ...] = ()
 
 
 def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
@@ -77,11 +85,12 @@ def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
     name = path.absolute().name or None
     if is_dicom_input(path):
         series = read_series(path, series_uid=series_uid)
-        ct = Ct(series.volume, "dicom", series, name)
+        ct = Ct(series.volume, "dicom", series, name, notes=series.notes)
     elif series_uid is not None:
         raise InputError(f"{path}: a volume file holds no DICOM series; leave out --series")
     else:
-        ct = Ct(read_volume(path, work_bytes=WORK_BYTES), "file", name=name)
+        stored = read_stored(path, work_bytes=WORK_BYTES, outside=AIR_HU)
+        ct = Ct(stored.volume, "file", name=name, grid=stored.grid, notes=stored.notes)
     check_hu(ct.volume, str(path))
     return ct
 

@@ -18,7 +18,7 @@ from twintrack.errors import InputError
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.io.nifti import nifti_label_names
 from twintrack.io.nrrd import nrrd_segments
-from twintrack.io.volumes import FILE_ENDINGS, read_volume
+from twintrack.io.volumes import FILE_ENDINGS, read_stored
 from twintrack.io.voxel_file import read_voxels, shown
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS, VESSEL_VALUES, is_joint_vein, vessel_of_segment
 from twintrack.system.json_file import read_json
@@ -103,10 +103,13 @@ class LabelMap:
         Whole numbers, (z, y, x), 0 where there is nothing; several where structures may overlap.
     parts : tuple of Part
         The structures that the file names; empty for bare numbers.
+    notes : tuple of str
+        What a user must be told about where it lies.
     """
 
     layers: tuple[Volume, ...]
     parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
 
     def mask(self, part: Part) -> Volume:
         """Return a structure as uint8, 0 and 1."""
@@ -157,7 +160,8 @@ def read_label_map(path: str | Path) -> LabelMap:
     lower = path.name.lower()
     if lower.endswith((".nrrd", ".nhdr")):
         return _from_nrrd(path)
-    labels = _whole(read_volume(path), path)
+    stored = read_stored(path, labels=True)
+    labels = _whole(stored.volume, path)
     names: dict[str, int] = {}
     if lower.endswith((".nii", ".nii.gz")):
         try:
@@ -165,7 +169,7 @@ def read_label_map(path: str | Path) -> LabelMap:
         except InputError as error:
             raise InputError(f"{path}: {error}") from error
     names = names or _names_in_result(path)
-    return LabelMap((labels,), tuple(Part(name, value) for name, value in names.items()))
+    return LabelMap((labels,), tuple(Part(name, value) for name, value in names.items()), stored.notes)
 
 
 def read_mask(path: str | Path, grid: Geometry, what: str) -> tuple[Volume, tuple[str, ...]]:
@@ -195,7 +199,7 @@ def read_mask(path: str | Path, grid: Geometry, what: str) -> tuple[Volume, tupl
         placed, warning = fit_labels(mask, grid, what)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    return placed, () if warning is None else (f"{file}: {warning}",)
+    return placed, tuple(f"{file}: {note}" for note in (*found.notes, *(() if warning is None else (warning,))))
 
 
 def read_vessel_map(
@@ -229,6 +233,14 @@ def read_vessel_map(
         read = read_vessel_map(whole, given, default)
         return replace(read, notes=(note, *read.notes))
     found = read_label_map(path)
+    read = _vessels_of(found, path, given, default)
+    return replace(read, notes=(*read.notes, *(f"the vessel map: {note}" for note in found.notes)))
+
+
+def _vessels_of(
+    found: LabelMap, path: Path, given: Mapping[str, int | str] | None, default: Mapping[str, int] | None
+) -> VesselMap:
+    """Take the vessels that are named by the user, by the file, or by agreement."""
     if given:
         return _named(found, given, path)
     wanted = _wanted(found.parts, path)
@@ -593,7 +605,8 @@ def _from_nrrd(path: Path) -> LabelMap:
         raise InputError(f"{path}: {error}") from error
     parts = tuple(Part(one.name, one.value, one.layer, (one.code,) if any(one.code) else ()) for one in segments)
     if layout.layers == 1:
-        return LabelMap((_whole(read_volume(path), path),), parts)
+        stored = read_stored(path, labels=True)
+        return LabelMap((_whole(stored.volume, path),), parts, stored.notes)
     try:
         array = read_voxels(path, layout)
     except InputError as error:

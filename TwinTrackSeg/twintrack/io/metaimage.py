@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from twintrack.errors import InputError
+from twintrack.io.file_grid import ROUNDING, FileGrid, check_spacing, grid_of, mm_of_unit, no_spacing
 from twintrack.io.text_header import LINES, files_of_pattern, floats, integers, size_of, text_of
 from twintrack.io.voxel_file import HEADER_BYTES, Encoding, Layout, head_of, shown
-from twintrack.volume import Geometry, check_kind
+from twintrack.volume import DIRECTION_TOLERANCE, Geometry, check_kind
 
 __all__ = ["metaimage_layout"]
 
@@ -72,13 +72,16 @@ def metaimage_layout(path: Path) -> Layout:
         raise InputError(f"states a 'HeaderSize' of {skip}, which is not understood here; export it again")
     if encoding is not Encoding.RAW and len(files) > 1:
         raise InputError("holds compressed voxels in several files, which is not read; export it as one file")
+    geometry, grid, notes = _geometry(fields, size)
     return Layout(
-        _geometry(fields, size),
+        geometry,
         np.dtype((">" if big else "<") + code),
         encoding,
         files,
         start=None if skip < 0 else skip if files else end,
         compressed_bytes=compressed_bytes,
+        grid=grid,
+        notes=notes,
     )
 
 
@@ -141,19 +144,27 @@ def _files(named: str, listed: list[str], slices: int) -> tuple[str, ...]:
     return files
 
 
-def _geometry(fields: dict[str, str], size: tuple[int, int, int]) -> Geometry:
-    """Return the grid in LPS; each row of the matrix is the direction of an axis."""
-    spacing = _first(fields, ("ElementSpacing", "ElementSize"), (1.0, 1.0, 1.0))
-    origin = _first(fields, ("Offset", "Position", "Origin"), (0.0, 0.0, 0.0))
+def _geometry(fields: dict[str, str], size: tuple[int, int, int]) -> tuple[Geometry, FileGrid | None, tuple[str, ...]]:
+    """Return the grid in LPS, and the way to an upright one; each row of the matrix is the direction of an axis."""
+    if "ElementSpacing" not in fields and "ElementSize" not in fields:
+        raise no_spacing("'ElementSpacing'")
+    mm = mm_of_unit(fields.get("DistanceUnits", ""))
+    spacing = np.array(_first(fields, ("ElementSpacing", "ElementSize"), (1.0, 1.0, 1.0))) * mm
+    origin = np.array(_first(fields, ("Offset", "Position", "Origin"), (0.0, 0.0, 0.0))) * mm
     rows = _first(fields, ("TransformMatrix", "Rotation", "Orientation"), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
-    matrix = np.array(rows).reshape(3, 3).T
-    signs = np.where(np.array(spacing) < 0, -1.0, 1.0)  # a negative spacing turns its axis round
-    return Geometry(
-        size,
-        cast(tuple[float, float, float], tuple(abs(length) for length in spacing)),
-        cast(tuple[float, float, float], origin),
-        tuple((matrix * signs).ravel().tolist()),
-    )
+    matrix = np.array(rows).reshape(3, 3).T * np.where(spacing < 0, -1.0, 1.0)  # negative: its axis is turned round
+    spacing = np.abs(spacing)
+    check_spacing(spacing)
+    dots = matrix.T @ matrix
+    if np.abs(dots - np.diag(np.diag(dots))).max() > ROUNDING and np.allclose(
+        np.diag(dots), 1, atol=DIRECTION_TOLERANCE
+    ):
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = matrix * spacing, origin
+        return grid_of(size, affine)
+    i, j, k = spacing.tolist()
+    x, y, z = origin.tolist()
+    return Geometry(size, (i, j, k), (x, y, z), tuple(matrix.ravel().tolist())), None, ()
 
 
 def _first(fields: dict[str, str], names: tuple[str, ...], otherwise: tuple[float, ...]) -> tuple[float, ...]:

@@ -1,8 +1,8 @@
-"""Headers of NIfTI-1 files.
+"""Headers of NIfTI-1 and NIfTI-2 files.
 
 References
 ----------
-https://nifti.nimh.nih.gov/nifti-1
+https://nifti.nimh.nih.gov/nifti-1 and https://nifti.nimh.nih.gov/nifti-2
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twintrack.errors import InputError
+from twintrack.io.nifti_place import place_of
 from twintrack.io.voxel_file import GZIP, Encoding, Layout, head_of, shown
-from twintrack.system.private_folder import PrivateFolder
-from twintrack.volume import Geometry, check_kind
+from twintrack.volume import check_kind
 
-__all__ = ["name_labels", "nifti_label_names", "nifti_layout"]
+__all__ = ["name_labels", "nifti_label_names", "nifti_layout", "place_as"]
 
 _HEADER = np.dtype(
     {
@@ -40,17 +41,36 @@ _HEADER = np.dtype(
 )  # fmt: skip
 """The fields that matter here."""
 
+_HEADER_2 = np.dtype(
+    {
+        "names": [
+            "sizeof_hdr", "magic", "datatype", "bitpix", "dim", "pixdim", "vox_offset", "scl_slope", "scl_inter",
+            "qform_code", "sform_code", "quatern", "qoffset", "srow", "xyzt_units", "intent_code",
+        ],
+        "formats": [
+            "<i4", "S8", "<i2", "<i2", ("<i8", 8), ("<f8", 8), "<i8", "<f8", "<f8",
+            "<i4", "<i4", ("<f8", 3), ("<f8", 3), ("<f8", 12), "<i4", "<i4",
+        ],
+        "offsets": [0, 4, 12, 14, 16, 104, 168, 176, 184, 344, 348, 352, 376, 400, 500, 504],
+        "itemsize": 540,
+    }
+)  # fmt: skip
+"""The same of NIfTI-2."""
+
+_LONGEST_AXIS = 100_000
+"""Most voxels along an axis."""
+
 _TYPES = {2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8"}
 """numpy's name for each code of a voxel's type."""
 
 _VALUES = {32: 2, 128: 3, 1792: 2, 2048: 2, 2304: 4}
 """How many values a voxel has with the codes of complex numbers and colours."""
 
+_SCANNER = 1
+"""Code of a place in the scanner's coordinates."""
+
 _VECTORS = (1005, 1007)
 """Intents that make the fifth axis a voxel's vector or matrix."""
-
-_PLACE = ("pixdim", "xyzt_units", "qform_code", "sform_code", "quatern", "qoffset", "srow")
-"""Fields that say where the grid lies."""
 
 _MOST_EXTENSIONS = 1 << 20
 """Most bytes of extensions in which names are looked for; TotalSegmentator's table of 117 labels has 20 kB."""
@@ -62,21 +82,24 @@ _LABEL = re.compile(
 _UNKNOWN = 0
 """Code of an extension of no stated kind, as TotalSegmentator's is; nibabel cannot read those of caret's code."""
 
-_SINGLE_FILE = b"n+1"
+_SINGLE_FILE = {348: b"n+1", 540: b"n+2\0\r\n\x1a\n"}
+"""How the magic word of a header of each size begins where the voxels are in the same file."""
+
+_TWO_FILES = (b"ni1", b"ni2")
 
 _MOST_BEFORE_VOXELS = 64 << 20
 """Most bytes of header and extensions."""
 
 
 def nifti_layout(path: Path) -> Layout:
-    """Return what the header of a NIfTI-1 file says.
+    """Return what the header of a NIfTI file says.
 
     Raises
     ------
     InputError
         If it is no such header, or not of a volume; without naming the file.
     """
-    head, compressed = head_of(path, _HEADER.itemsize, unpacked=True)
+    head, compressed = head_of(path, _HEADER_2.itemsize, unpacked=True)
     header, order = _parsed(head)
     dims = [int(n) for n in header["dim"]]
     # Axes of one voxel beyond the third do not count.
@@ -88,19 +111,22 @@ def nifti_layout(path: Path) -> Layout:
     if int(header["datatype"]) not in _TYPES:
         raise InputError(f"holds voxels of type {int(header['datatype'])}, which is none of NIfTI's numbers")
     size = (dims[1], dims[2], dims[3])
-    if min(size) < 1:
+    if min(size) < 1 or max(size) > _LONGEST_AXIS:
         raise InputError(f"states a size of {size[0]} x {size[1]} x {size[2]} voxels; export it again")
     offset = float(header["vox_offset"])
     if not 0 <= offset <= _MOST_BEFORE_VOXELS:
         raise InputError(f"states that its voxels begin at byte {offset:g}; export it again")
     slope, intercept = _scale(header)
+    geometry, grid, notes = place_of(header, size)
     return Layout(
-        _geometry(header, size),
+        geometry,
         np.dtype(order + _TYPES[int(header["datatype"])]),
         Encoding.GZIP if compressed else Encoding.RAW,
-        skip=max(int(offset), _HEADER.itemsize),
+        skip=max(int(offset), int(header["sizeof_hdr"])),
         slope=slope,
         intercept=intercept,
+        grid=grid,
+        notes=notes,
     )
 
 
@@ -114,14 +140,15 @@ def nifti_label_names(path: Path) -> dict[str, int]:
     InputError
         If two values have one name, or it is no NIfTI file.
     """
-    head, compressed = head_of(path, _HEADER.itemsize, unpacked=True)
+    head, compressed = head_of(path, _HEADER_2.itemsize, unpacked=True)
     header, _ = _parsed(head)
-    end = min(int(header["vox_offset"]), _HEADER.itemsize + _MOST_EXTENSIONS)
-    if end <= _HEADER.itemsize + 12:
+    start = int(header["sizeof_hdr"])
+    end = min(int(header["vox_offset"]), start + _MOST_EXTENSIONS)
+    if end <= start + 12:
         return {}
     content, _ = head_of(path, end, unpacked=compressed)
     names: dict[str, int] = {}
-    for found in _LABEL.finditer(content[_HEADER.itemsize + 4 :].decode("utf-8", "replace")):
+    for found in _LABEL.finditer(content[start + 4 :].decode("utf-8", "replace")):
         name = (found[2] if found[2] is not None else unescape(found[3])).strip()
         if name and int(found[1]) > 0 and names.setdefault(name, int(found[1])) != int(found[1]):
             raise InputError(f"gives the name {shown(name)} to two values; give names with --vessel-names")
@@ -156,17 +183,52 @@ def name_labels(path: Path, names: Mapping[str, int]) -> None:
     path.write_bytes(gzip.compress(named, compresslevel=6, mtime=0) if compressed else named)
 
 
+def place_as(path: Path, affine: NDArray[np.float64]) -> None:
+    """Write an affine that may be sheared into a NIfTI-1 file that was just written, as its only place.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    affine : numpy.ndarray
+        4 x 4, from voxel index (i, j, k) to LPS mm.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    content = path.read_bytes()
+    compressed = content.startswith(GZIP)
+    changed = bytearray(gzip.decompress(content) if compressed else content)
+    at = {name: place[1] for name, place in (_HEADER.fields or {}).items()}
+    struct.pack_into("<2h", changed, at["qform_code"], 0, _SCANNER)
+    struct.pack_into("<12f", changed, at["srow"], *(np.diag([-1, -1, 1]) @ affine[:3]).ravel())
+    path.write_bytes(gzip.compress(changed, compresslevel=6, mtime=0) if compressed else changed)
+
+
 def _parsed(head: bytes) -> tuple[Any, str]:
     """Return the header with its byte order."""
-    if len(head) == _HEADER.itemsize:
-        for order, dtype in (("<", _HEADER), (">", _HEADER.newbyteorder(">"))):
-            header = np.frombuffer(head, dtype)[0]
-            if header["sizeof_hdr"] == _HEADER.itemsize and 1 <= header["dim"][0] <= 7:
-                if header["magic"] == _SINGLE_FILE:
-                    return header, order
-                break
+    for dtype in (_HEADER, _HEADER_2):
+        if len(head) < dtype.itemsize:
+            continue
+        for order, ordered in (("<", dtype), (">", dtype.newbyteorder(">"))):
+            header = np.frombuffer(head[: dtype.itemsize], ordered)[0]
+            if header["sizeof_hdr"] != dtype.itemsize:
+                continue
+            magic = bytes(header["magic"])
+            if magic == _SINGLE_FILE[dtype.itemsize] and 1 <= header["dim"][0] <= 7:
+                return header, order
+            if magic[:3] in _TWO_FILES:
+                raise InputError(
+                    "is the header of a NIfTI pair, whose voxels are in an .img file; convert it to one file, .nii.gz"
+                )
+            if magic[:3] == b"" and dtype is _HEADER:
+                raise InputError(
+                    "is an ANALYZE 7.5 header, which does not tell left from right; convert the original series anew"
+                )
     raise InputError(
-        "cannot be read as an image; the file may be damaged or of another kind (expected: NIfTI-1 in one file)"
+        "cannot be read as an image; the file may be damaged or of another kind (expected: NIfTI in one file)"
     )
 
 
@@ -180,51 +242,3 @@ def _scale(header: Any) -> tuple[float, float]:
     if abs(slope - 1.0) <= np.finfo(float).eps and abs(intercept) <= np.finfo(float).eps:
         return 1.0, 0.0
     return slope, intercept
-
-
-def _geometry(header: Any, size: tuple[int, int, int]) -> Geometry:
-    """Return the grid as ITK places it, between whose rules for sform and qform and all others nobody agrees.
-
-    ITK gets a file that is made here, of eight voxels, with the numbers that place the grid and nothing else of the
-    stranger's; those that are not finite count as 0, as they do in ITK.
-    """
-    import SimpleITK as sitk
-
-    small = np.zeros((), _HEADER)
-    small["sizeof_hdr"], small["magic"], small["vox_offset"] = _HEADER.itemsize, _SINGLE_FILE, 352
-    small["dim"], small["datatype"], small["bitpix"] = (3, 2, 2, 2, 1, 1, 1, 1), 2, 8
-    for field in _PLACE:
-        value = header[field]
-        small[field] = np.where(np.isfinite(value), value, 0)
-    with _scratch() as folder:
-        path = folder / "grid.nii"
-        try:
-            path.write_bytes(small.tobytes() + bytes(4 + 8))
-        except OSError as error:
-            raise _no_scratch(error) from error
-        try:
-            str(path).encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InputError("cannot be read here: the name of the folder for temporary files is no UTF-8") from error
-        shown = sitk.ProcessObject.GetGlobalWarningDisplay()
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)  # its warnings would name the small file
-        try:
-            image = sitk.ReadImage(str(path), imageIO="NiftiImageIO")
-        except RuntimeError as error:
-            raise InputError(
-                "states axes that are not perpendicular, or none; resample it to a regular grid first"
-            ) from error
-        finally:
-            sitk.ProcessObject.SetGlobalWarningDisplay(shown)
-    return Geometry(size, image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-
-
-def _scratch() -> PrivateFolder:
-    try:
-        return PrivateFolder()
-    except OSError as error:
-        raise _no_scratch(error) from error
-
-
-def _no_scratch(error: OSError) -> InputError:
-    return InputError(f"needs a temporary file to be read ({error.strerror}); make room there, or set TMPDIR")

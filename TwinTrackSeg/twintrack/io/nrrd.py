@@ -16,6 +16,7 @@ from typing import cast
 import numpy as np
 
 from twintrack.errors import InputError
+from twintrack.io.file_grid import ROUNDING, FileGrid, check_spacing, grid_of, mm_of_unit, no_spacing
 from twintrack.io.text_header import LINES, files_of_pattern, floats, integers, size_of, text_of
 from twintrack.io.voxel_file import HEADER_BYTES, Encoding, Layout, head_of, shown
 from twintrack.volume import Geometry, check_kind
@@ -73,6 +74,11 @@ _FIELDS = frozenset(_SPELLINGS.values()) | {
     "endian", "encoding",
 }  # fmt: skip
 """All fields of the format; a misspelt one could be the one that places the grid."""
+
+Triple = tuple[float, float, float]
+Place = tuple[Geometry, FileGrid | None, tuple[str, ...]]
+
+_WORD = re.compile(r'"[^"]*"|[^\s"]+')
 
 _VECTOR = re.compile(r"\(([^()]*)\)|(none)")
 
@@ -176,8 +182,9 @@ def nrrd_layout(path: Path, *, layers: bool = False) -> Layout:
     (lines,) = integers(fields.get("line skip", "0"), "line skip", 1)
     if not (-1 if encoding is Encoding.RAW else 0) <= skip <= HEADER_BYTES or not 0 <= lines <= LINES:
         raise InputError(f"states {lines} lines and {skip} bytes before its voxels; export it again")
+    geometry, grid, notes = _geometry(fields, size_of([sizes[axis] for axis in axes]), axes, dimension)
     return Layout(
-        _geometry(fields, size_of([sizes[axis] for axis in axes]), axes, dimension),
+        geometry,
         np.dtype(_order(fields, code, encoding) + code),
         encoding,
         files,
@@ -185,6 +192,8 @@ def nrrd_layout(path: Path, *, layers: bool = False) -> Layout:
         lines=lines,
         skip=max(skip, 0),
         layers=count,
+        grid=grid,
+        notes=notes,
     )
 
 
@@ -267,29 +276,47 @@ def _files(named: str, listed: list[str]) -> tuple[str, ...]:
     return (named,)
 
 
-def _geometry(fields: dict[str, str], size: tuple[int, int, int], axes: list[int], dimension: int) -> Geometry:
-    """Return the grid in LPS."""
+def _geometry(fields: dict[str, str], size: tuple[int, int, int], axes: list[int], dimension: int) -> Place:
+    """Return the grid in LPS, the way to an upright one where the axes are sheared, and what to say of it."""
     signs = _TO_LPS.get(fields.get("space", "").lower(), (1, 1, 1))
     has_space = "space" in fields or "space dimension" in fields
     origin = (0.0, 0.0, 0.0)
+    units = _units(fields, "space units", 3)
     if has_space and "space origin" in fields:
         stated = _vectors(fields["space origin"], "space origin", 1)[0]
         if stated is not None and not any(map(isnan, stated)):
-            origin = cast(tuple[float, float, float], tuple(s * n for s, n in zip(signs, stated, strict=True)))
+            origin = cast(Triple, tuple(s * n * mm for s, n, mm in zip(signs, stated, units, strict=True)))
     if has_space and "space directions" in fields:
         vectors = [_vectors(fields["space directions"], "space directions", dimension)[axis] for axis in axes]
         if None in vectors:
             raise InputError("states no 'space directions' for an axis of its voxels; export it again")
-        return _oblique(size, origin, [v for v in vectors if v is not None], signs)
-    spacing, direction = [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]
-    if "spacings" in fields:
-        stated_mm = floats(fields["spacings"], "spacings", dimension)
-        spacing = [1.0 if isnan(stated_mm[axis]) else abs(stated_mm[axis]) for axis in axes]
-        direction = [-1.0 if stated_mm[axis] < 0 else 1.0 for axis in axes]
+        in_mm = [cast(Triple, tuple(n * mm for n, mm in zip(v, units, strict=True))) for v in vectors if v is not None]
+        return _oblique(size, origin, in_mm, signs)
+    if "spacings" not in fields:
+        raise no_spacing("'space directions' and no 'spacings'")
+    stated_mm = floats(fields["spacings"], "spacings", dimension)
+    if any(isnan(stated_mm[axis]) for axis in axes):
+        raise no_spacing("number for an axis among its 'spacings'")
+    units = _units(fields, "units", dimension)
+    spacing = [abs(stated_mm[axis]) * units[axis] for axis in axes]
+    direction = [-1.0 if stated_mm[axis] < 0 else 1.0 for axis in axes]
+    check_spacing(np.array(spacing))
     if "axis mins" in fields and not has_space:
-        origin = _origin_by_mins(fields, axes, dimension)
-    matrix = np.diag(direction)
-    return Geometry(size, cast(tuple[float, float, float], tuple(spacing)), origin, tuple(matrix.ravel().tolist()))
+        origin = cast(
+            Triple,
+            tuple(n * units[axis] for n, axis in zip(_origin_by_mins(fields, axes, dimension), axes, strict=True)),
+        )
+    return Geometry(size, cast(Triple, tuple(spacing)), origin, tuple(np.diag(direction).ravel().tolist())), None, ()
+
+
+def _units(fields: dict[str, str], name: str, count: int) -> list[float]:
+    """Return the length in mm of the unit of each axis, or 1 where the field is missing."""
+    words = _WORD.findall(fields.get(name, ""))
+    if not words:
+        return [1.0] * count
+    if len(words) != count:
+        raise InputError(f"must state {count} words as '{name}', got {shown(fields[name])}; export it again")
+    return [mm_of_unit(word) if word.strip('"').lower() not in ("s", "ms", "none") else 1.0 for word in words]
 
 
 def _origin_by_mins(fields: dict[str, str], axes: list[int], dimension: int) -> tuple[float, float, float]:
@@ -306,21 +333,21 @@ def _origin_by_mins(fields: dict[str, str], axes: list[int], dimension: int) -> 
     return cast(tuple[float, float, float], tuple(found))
 
 
-def _oblique(
-    size: tuple[int, int, int],
-    origin: tuple[float, float, float],
-    vectors: list[tuple[float, float, float]],
-    signs: tuple[int, int, int],
-) -> Geometry:
+def _oblique(size: tuple[int, int, int], origin: Triple, vectors: list[Triple], signs: tuple[int, int, int]) -> Place:
     lengths = [sqrt(x * x + y * y + z * z) for x, y, z in vectors]
-    if min(lengths) <= 0:
+    if not min(lengths) > 0:
         raise InputError("states 'space directions' without a length; export it again")
+    check_spacing(np.array(lengths))
     columns = [
         [sign * n * (1 / length) for sign, n in zip(signs, vector, strict=True)]
         for vector, length in zip(vectors, lengths, strict=True)
     ]
     matrix = np.array(columns).T
-    return Geometry(size, (lengths[0], lengths[1], lengths[2]), origin, tuple(matrix.ravel().tolist()))
+    if np.abs(matrix.T @ matrix - np.eye(3)).max() > ROUNDING:
+        affine = np.eye(4)
+        affine[:3, :3], affine[:3, 3] = matrix * lengths, origin
+        return grid_of(size, affine)
+    return Geometry(size, (lengths[0], lengths[1], lengths[2]), origin, tuple(matrix.ravel().tolist())), None, ()
 
 
 def _vectors(text: str, field: str, count: int) -> list[tuple[float, float, float] | None]:

@@ -8,20 +8,25 @@ then the voxels are read in one pass, with their checksum, and must be exactly a
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from twintrack.errors import InputError, OutputError
+from twintrack.io.file_grid import FileGrid
 from twintrack.io.metaimage import metaimage_layout
-from twintrack.io.nifti import name_labels, nifti_layout
+from twintrack.io.nifti import name_labels, nifti_layout, place_as
 from twintrack.io.nrrd import nrrd_layout
 from twintrack.io.voxel_file import Layout, read_voxels, shown
 from twintrack.system.capacity import check_memory
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
-__all__ = ["FILE_ENDINGS", "check_single_file", "read_volume", "write_volume"]
+__all__ = ["FILE_ENDINGS", "StoredVolume", "check_single_file", "read_stored", "read_volume", "write_volume"]
+
+logger = logging.getLogger(__name__)
 
 _LAYOUTS = {
     ".nii": nifti_layout,
@@ -36,7 +41,26 @@ FILE_ENDINGS = tuple(_LAYOUTS)
 """Endings of the volume files that `read_volume` accepts."""
 
 
-def read_volume(path: str | Path, *, work_bytes: int = 0) -> Volume:
+@dataclass(frozen=True)
+class StoredVolume:
+    """A volume, and how it lies in its file.
+
+    Attributes
+    ----------
+    volume : Volume
+        The file's values, (z, y, x), on perpendicular axes in LPS mm.
+    grid : FileGrid or None
+        The file's own voxels, where its axes are not perpendicular.
+    notes : tuple of str
+        What a user must be told about where it lies.
+    """
+
+    volume: Volume
+    grid: FileGrid | None = None
+    notes: tuple[str, ...] = ()
+
+
+def read_volume(path: str | Path, *, work_bytes: int = 0, labels: bool = False) -> Volume:
     """Read a NIfTI, NRRD or MetaImage file.
 
     Parameters
@@ -45,32 +69,61 @@ def read_volume(path: str | Path, *, work_bytes: int = 0) -> Volume:
         The file. Voxels in other files are read if those lie beside it.
     work_bytes : int
         Memory that the caller will take for each voxel; the header is asked whether that is there.
+    labels : bool
+        Whether values are labels, between which nothing may be interpolated where axes are sheared.
 
     Returns
     -------
     Volume
-        The file's own values, (z, y, x), on its own grid in LPS mm.
+        The file's own values, (z, y, x), on its own grid in LPS mm; sheared axes are put onto an upright grid.
 
     Raises
     ------
     InputError
-        If the file is missing, damaged, not such an image, not three-dimensional, holds values that are not finite, or
-        does not fit into memory.
+        If the file is missing, damaged, not such an image, not three-dimensional, holds values that are not finite,
+        does not say where it lies and how large its voxels are, or does not fit into memory.
     MemoryError
         If memory is short all the same.
+    """
+    return read_stored(path, work_bytes=work_bytes, labels=labels).volume
+
+
+def read_stored(path: str | Path, *, work_bytes: int = 0, labels: bool = False, outside: float = 0.0) -> StoredVolume:
+    """Do what `read_volume` does; return also how the volume lies in the file.
+
+    Parameters
+    ----------
+    path, work_bytes, labels
+        As there.
+    outside : float
+        Value of voxels that no sheared plane reaches.
+
+    Raises
+    ------
+    InputError, MemoryError
+        As there.
     """
     path = Path(path)
     try:
         layout = _layout(path)
+        grid = layout.grid
         # The volume and a copy of it, which the next step makes, are in memory at once.
-        check_memory(layout.geometry.size, 2 * layout.dtype.itemsize + work_bytes, "the volume")
-        return Volume(read_voxels(path, layout), layout.geometry)
+        size = layout.geometry.size if grid is None else grid.read.size
+        check_memory(size, 2 * layout.dtype.itemsize + work_bytes, "the volume")
+        array = read_voxels(path, layout)
+        if grid is None:
+            volume = Volume(array, layout.geometry)
+        else:
+            volume = Volume(grid.upright(array, labels=labels, outside=outside), grid.read)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
     except MemoryError as error:
         raise MemoryError(f"{path}: too large for the free memory") from error
+    for note in layout.notes:
+        logger.warning("%s", note)
+    return StoredVolume(volume, grid, layout.notes)
 
 
 def check_single_file(path: str | Path) -> None:
@@ -104,7 +157,9 @@ def _layout(path: Path) -> Layout:
     return _LAYOUTS[ending](path)
 
 
-def write_volume(volume: Volume, path: str | Path, *, names: Mapping[str, int] | None = None) -> None:
+def write_volume(
+    volume: Volume, path: str | Path, *, names: Mapping[str, int] | None = None, grid: FileGrid | None = None
+) -> None:
     """Write `volume` to a NIfTI, NRRD or MetaImage file, compressed where the format allows it.
 
     Parameters
@@ -115,6 +170,8 @@ def write_volume(volume: Volume, path: str | Path, *, names: Mapping[str, int] |
         Where to; its ending chooses the format. A file there is replaced.
     names : mapping of str to int, optional
         What the values of a label map are called; a NIfTI file holds it inside, as TotalSegmentator writes it.
+    grid : FileGrid, optional
+        Of the file that `volume` belongs to: it is written on that file's own voxels, to a NIfTI file.
 
     Raises
     ------
@@ -123,14 +180,20 @@ def write_volume(volume: Volume, path: str | Path, *, names: Mapping[str, int] |
     """
     import SimpleITK as sitk
 
+    is_nifti = str(path).lower().endswith((".nii", ".nii.gz"))
     if not str(path).lower().endswith(FILE_ENDINGS):
         raise OutputError(f"{path}: not the name of a volume file; use one that ends with .nii.gz, .nrrd or .mha")
+    if grid is not None and not is_nifti:
+        raise OutputError(f"{path}: axes that are not perpendicular are written to NIfTI alone; use .nii.gz")
+    volume = volume if grid is None else grid.own_voxels(volume)
     try:
         str(path).encode("utf-8")  # SimpleITK ends the process for a name that is not
         Path(path).open("ab").close()  # it would say on the terminal what is wrong, in its own words
         sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
-        if names and str(path).lower().endswith((".nii", ".nii.gz")):
+        if names and is_nifti:
             name_labels(Path(path), names)
+        if grid is not None:
+            place_as(Path(path), grid.affine)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror}); check folder and free space") from error
     except (RuntimeError, UnicodeEncodeError, InputError, EOFError, zlib.error) as error:

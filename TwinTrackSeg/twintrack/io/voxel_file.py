@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError
+from twintrack.io.file_grid import FileGrid
 from twintrack.volume import Geometry
 
 __all__ = ["HEADER_BYTES", "Encoding", "Layout", "beside", "head_of", "open_regular", "read_voxels", "shown"]
@@ -83,6 +84,10 @@ class Layout:
         The voxels' values are stored values times `slope` plus `intercept`.
     layers : int
         Values of each voxel, one after the other; 1 for a volume.
+    grid : FileGrid, optional
+        Where the voxels lie, if not exactly on `geometry`.
+    notes : tuple of str
+        What a user must be told about where they lie.
     """
 
     geometry: Geometry
@@ -96,6 +101,8 @@ class Layout:
     slope: float = 1.0
     intercept: float = 0.0
     layers: int = 1
+    grid: FileGrid | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def voxels(self) -> int:

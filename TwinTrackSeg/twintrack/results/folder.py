@@ -244,7 +244,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "labels": found.label_names,
         "vessel_values": None if found.vessels is None else found.vessel_names,
         "suitability": found.suitability,
-        "warnings": [*(ct.series.notes if ct.series is not None else ()), *found.warnings],
+        "warnings": [*ct.notes, *found.warnings],
     }
 
 
@@ -260,15 +260,12 @@ def _calibrator(calibrator: Calibrator, settings: SegmentSettings) -> dict[str, 
 
 
 def _origin(ct: Ct) -> dict[str, Any]:
-    """Say what the CT was read from; of a DICOM series its UID, and whether it had to be resampled to be a volume."""
+    """Say what the CT was read from; of a DICOM series its UID; and whether it was resampled to be a volume."""
+    layout = ct.series.layout if ct.series is not None else ct.grid and ct.grid.layout
+    how = {"resampled": layout is not None, "notes": list(ct.notes)}
     if ct.series is None:
-        return {"source": ct.source}
-    return {
-        "source": ct.source,
-        "series_uid": ct.series.series_uid,
-        "resampled": ct.series.layout is not None,
-        "notes": list(ct.series.notes),
-    }
+        return {"source": ct.source, **(how if ct.notes else {})}
+    return {"source": ct.source, "series_uid": ct.series.series_uid, **how}
 
 
 def _interval(found: Segmentation) -> dict[str, float] | None:
@@ -294,12 +291,12 @@ def _write_files(
     from twintrack.results.report.overview import write_overview
 
     report(0.0, "writing volumes")
-    write_volume(found.probability, folder / "probability.nii.gz")
-    write_volume(found.labels, folder / "segmentation.nii.gz", names=found.label_names)
+    write_volume(found.probability, folder / "probability.nii.gz", grid=ct.grid)
+    write_volume(found.labels, folder / "segmentation.nii.gz", names=found.label_names, grid=ct.grid)
     if found.vessels is not None:
-        write_volume(found.vessels, folder / "vessels.nii.gz", names=found.vessel_names)
+        write_volume(found.vessels, folder / "vessels.nii.gz", names=found.vessel_names, grid=ct.grid)
     if settings.keep_score:
-        write_volume(found.score, folder / "score.nii.gz")
+        write_volume(found.score, folder / "score.nii.gz", grid=ct.grid)
     readouts = None if found.invasion is None else found.invasion.to_json()
     if readouts is not None:
         save_json(folder / "invasion.json", readouts)

@@ -89,7 +89,8 @@ def read_folder(folder: str | Path) -> StoredResult:
     result, invasion, score = read_result_json(folder / "result.json"), None, None
     if is_there(folder / "invasion.json"):
         invasion = read_invasion_json(folder / "invasion.json")
-    labels, probability = (read_volume(folder / f"{name}.nii.gz") for name in ("segmentation", "probability"))
+    labels = read_volume(folder / "segmentation.nii.gz", labels=True)
+    probability = read_volume(folder / "probability.nii.gz")
     if is_there(folder / "score.nii.gz"):
         score = read_volume(folder / "score.nii.gz")
     # Only what the result states: a file of that name beside an older result is somebody else's.
@@ -98,7 +99,7 @@ def read_folder(folder: str | Path) -> StoredResult:
 
 
 def _read_vessels(path: Path, labels: Volume) -> Volume:
-    vessels = read_volume(path)
+    vessels = read_volume(path, labels=True)
     if vessels.array.dtype.kind not in "iu" or not 0 <= vessels.array.min() <= vessels.array.max() <= LARGEST_LABEL:
         raise InputError(f"{path}: holds other values than those of labels; run the segmentation again")
     if not vessels.geometry.same_grid(labels.geometry):

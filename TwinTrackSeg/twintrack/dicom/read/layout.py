@@ -68,6 +68,38 @@ class SliceLayout:
             slices[index] = _shifted(plane, -shift_j, -shift_i, (rows, columns), 0.0)
         return slices
 
+    def labels_to_grid(self, slices: NDArray[Any]) -> NDArray[Any]:
+        """Move labels (slice, y, x) to the grid (z, y, x) by whole voxels: each takes the nearest, 0 where none is."""
+        _, rows, columns = self.geometry.shape
+        grid = np.zeros(self.geometry.shape, dtype=slices.dtype)
+        for k in range(len(grid)):
+            index = int(np.abs(self.place_k - k).argmin())
+            shift_i, shift_j = np.rint(self.shift_ij[index]).astype(int)
+            grid[k] = _moved(slices[index], shift_j, shift_i, (rows, columns))
+        return grid
+
+    def labels_to_slices(self, grid: NDArray[Any]) -> NDArray[Any]:
+        """Move labels (z, y, x) back to where the slices lie: (slice, y, x)."""
+        columns, rows = self.size
+        slices = np.zeros((len(self.place_k), rows, columns), dtype=grid.dtype)
+        for index, (place, shift) in enumerate(zip(self.place_k, self.shift_ij, strict=True)):
+            shift_i, shift_j = np.rint(shift).astype(int)
+            nearest = int(np.clip(np.rint(place), 0, len(grid) - 1))
+            slices[index] = _moved(grid[nearest], -shift_j, -shift_i, (rows, columns))
+        return slices
+
+
+def _moved(plane: NDArray[Any], rows: int, columns: int, shape: tuple[int, int]) -> NDArray[Any]:
+    """Move a plane (y, x) by whole pixels into one of `shape`, 0 where it does not reach."""
+    moved = np.zeros(shape, dtype=plane.dtype)
+    target, source = [], []
+    for shift, length, there in zip((rows, columns), shape, plane.shape, strict=True):
+        start, stop = max(shift, 0), min(shift + there, length)
+        target.append(slice(start, max(start, stop)))
+        source.append(slice(start - shift, max(start, stop) - shift))
+    moved[tuple(target)] = plane[tuple(source)]
+    return moved
+
 
 def _between(places: NDArray[np.float64], place: float) -> tuple[int, int, float]:
     """Return the two neighbours of `place` among rising `places`, and the weight of the second."""
