@@ -177,6 +177,7 @@ class Result:
         series: str | Path,
         *,
         series_uid: str | None = None,
+        acquisition: int | None = None,
         fractional: bool = False,
         labelmap: bool = False,
         overwrite: bool = False,
@@ -191,6 +192,8 @@ class Result:
             The CT series that was segmented: folder, ZIP archive or one file of it.
         series_uid : str, optional
             SeriesInstanceUID, to choose among several series in it.
+        acquisition : int, optional
+            AcquisitionNumber, to choose among several phases or passes; without it the one that was segmented.
         fractional, labelmap : bool
             Whether a fractional segmentation and a label map are written too, which few viewers read.
         overwrite : bool
@@ -219,6 +222,7 @@ class Result:
             self.vessels,
             vessels=self.vessel_map,
             series_uid=series_uid,
+            acquisition=acquisition,
             fractional=fractional,
             labelmap=labelmap,
             overwrite=overwrite,
@@ -333,7 +337,7 @@ def segment(
         check_hu(ct, "the CT")
         read = Ct(ct, "file")
     else:
-        read = load_ct(ct, settings.series)
+        read = load_ct(ct, settings.series, settings.acquisition)
     check_dicom_asked(settings, read, "the CT" if isinstance(ct, Volume) else str(ct))
     with model.networks.turn:
         store = model.networks.store(settings)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from twintrack.bundle.suitability import assess
 from twintrack.errors import BundleError, InputError
 from twintrack.imaging.label_grid import fit_labels
-from twintrack.imaging.lesions import Lesion, VolumeReadout, find_lesions, read_volumes
+from twintrack.imaging.lesions import Lesion, VolumeReadout, edge_notes, find_lesions, read_volumes
 from twintrack.io.label_maps import read_vessel_map
 from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
@@ -220,6 +220,7 @@ def segment(
         warnings=suitability.warnings
         + _warnings(bundle, calibrator, settings)
         + _unknown(volumes, calibrator, statements)
+        + edge_notes(probability, settings.threshold)
         + notes,
         seconds=dict(stages.seconds),
     )

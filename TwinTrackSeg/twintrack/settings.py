@@ -73,7 +73,9 @@ class SegmentSettings:
     curvas_numbers : bool
         Whether a vessel map without names inside has the numbers 1 to 5 of the CURVAS challenge, as in manifests.
     series : str, optional
-        SeriesInstanceUID of the DICOM series that is meant, where the input holds several.
+        SeriesInstanceUID or SeriesNumber of the DICOM series that is meant, where the input holds several.
+    acquisition : int, optional
+        AcquisitionNumber of the phase or pass that is meant, where the series holds several over one part of the body.
     rules : str
         Rule set for the anatomic contact pattern, one of `twintrack.invasion.rule_names`.
     contact_mm : float, optional
@@ -97,6 +99,7 @@ class SegmentSettings:
     vessel_names: Mapping[str, int | str] | None = None
     curvas_numbers: bool = False
     series: str | None = None
+    acquisition: int | None = None
     rules: str = "nccn"
     contact_mm: float | None = None
     case: str | None = field(default=None, repr=False)
@@ -144,6 +147,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "roi": (str, tuple),
     "threshold": (int, float),
     "contact_mm": (int, float, type(None)),
+    "acquisition": (int, type(None)),
     **dict.fromkeys(("every_tile", "calibrate", "keep_score", "dicom", "curvas_numbers"), (bool,)),
     **dict.fromkeys(("device", "backend", "rules"), (str,)),
     **dict.fromkeys(("vessels", "series", "calibrator", "case"), (str, type(None))),
@@ -153,7 +157,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 def _check_type(key: str, value: object) -> None:
     """Refuse a JSON value of another kind than the setting has."""
-    right = isinstance(value, _TYPES[key]) and not (key in ("threshold", "contact_mm") and isinstance(value, bool))
+    right = isinstance(value, _TYPES[key]) and not (
+        key in ("threshold", "contact_mm", "acquisition") and isinstance(value, bool)
+    )
     if right and isinstance(value, dict):
         right = len(value) <= MAX_VESSELS and all(map(_is_label, value.values()))
         right = right and all(0 < len(name) <= MAX_NAME and name.isprintable() for name in value)

@@ -57,6 +57,12 @@ class Suitability:
                 "The vessels are not brighter than without contrast medium; tumour and vessel contact cannot be judged "
                 "on such a CT."
             )
+        if self.contrast is not None and self.contrast.phase == "arterial":
+            warnings.append(
+                f"The arteries are far brighter than the veins ({self.contrast.arteries_hu:.0f} and "
+                f"{self.contrast.veins_hu:.0f} HU), as in an early arterial phase; tumour and contact with veins are "
+                "read from a pancreatic or portal venous phase."
+            )
         object.__setattr__(self, "warnings", tuple(warnings))
 
     def to_json(self) -> dict[str, Any]:

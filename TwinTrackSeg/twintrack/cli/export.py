@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from twintrack.cli.options import OutFolder, Overwrite, Verbose, progress_bar, start_log
+from twintrack.cli.options import AcquisitionOption, OutFolder, Overwrite, Verbose, progress_bar, start_log
 from twintrack.errors import InputError
 from twintrack.system.terminal import say, say_error
 
@@ -23,6 +23,7 @@ def export(
     out: OutFolder,
     series: Annotated[Path | None, typer.Option(help="The CT's DICOM series: folder, ZIP or one file.")] = None,
     series_uid: Annotated[str | None, typer.Option(help="UID of the series, where there are several.")] = None,
+    acquisition: AcquisitionOption = None,
     make_series: Annotated[
         Path | None, typer.Option(help="Instead of --series: the volume file that was segmented, to make one from.")
     ] = None,
@@ -61,6 +62,7 @@ def export(
         series,
         out,
         series_uid=series_uid,
+        acquisition=acquisition,
         make_series=make_series,
         fractional=fractional,
         labelmap=labelmap,

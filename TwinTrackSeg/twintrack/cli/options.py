@@ -17,6 +17,7 @@ from twintrack.progress.callbacks import Progress, no_progress
 from twintrack.system.terminal import PrintableFormatter, printable, say_error
 
 __all__ = [
+    "AcquisitionOption",
     "Backend",
     "BackendOption",
     "CalibratorOption",
@@ -67,6 +68,15 @@ BackendOption = Annotated[
 CalibratorOption = Annotated[
     Path | None,
     typer.Option(help="Calibrator file (of twintrack calibrate) in place of the bundle's.", show_default=False),
+]
+
+AcquisitionOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        help="Number of the acquisition (phase, pass) in the series, where several lie over each other.",
+        show_default=False,
+    ),
 ]
 
 ContactMmOption = Annotated[

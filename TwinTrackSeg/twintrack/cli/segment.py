@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twintrack.cli.options import (
+    AcquisitionOption,
     Backend,
     BackendOption,
     CalibratorOption,
@@ -70,8 +71,10 @@ def segment(
         Path | None, typer.Option(help="Model bundle: a folder or a zip.", parser=bundle_named, metavar="PATH")
     ] = None,
     series: Annotated[
-        str | None, typer.Option("--series", "--series-uid", help="UID of the DICOM series, where there are several.")
+        str | None,
+        typer.Option("--series", "--series-uid", help="UID or number of the DICOM series, where there are several."),
     ] = None,
+    acquisition: AcquisitionOption = None,
     case: CaseOption = None,
     vessels: Annotated[Path | None, typer.Option(help="Vessel label map of the CT.")] = None,
     vessel_names: Annotated[
@@ -117,6 +120,7 @@ def segment(
         keep_score=keep_score,
         dicom=dicom,
         series=series,
+        acquisition=acquisition,
         vessels=None if vessels is None else str(vessels),
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
         rules=rules,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twintrack.volume import Volume
 
-__all__ = ["Lesion", "VolumeReadout", "find_lesions", "read_volumes"]
+__all__ = ["Lesion", "VolumeReadout", "edge_notes", "find_lesions", "read_volumes"]
 
 SMALLEST_LESION_ML = 0.1
 """Connected parts below this volume are noise of a threshold, not lesions; they still count in the total volume."""
@@ -116,6 +116,25 @@ def find_lesions(probability: Volume, threshold: float, score: Volume | None = N
             level = None if score is None else float(score.array[box][inside].max())
             lesions.append(replace(lesion, score_level=level))
     return tuple(sorted(lesions, key=lambda lesion: -lesion.volume_ml))
+
+
+def edge_notes(probability: Volume, threshold: float) -> tuple[str, ...]:
+    """Say where the tumour touches the first or last slice of the CT, so that a part of it may not have been scanned.
+
+    Parameters
+    ----------
+    probability : Volume
+        LPS-oriented map, (z, y, x), from the feet to the head.
+    threshold : float
+        Of the outline.
+    """
+    ends = [name for name, index in (("lowest", 0), ("highest", -1)) if (probability.array[index] >= threshold).any()]
+    if not ends:
+        return ()
+    return (
+        f"The tumour touches the {' and the '.join(ends)} slice of the CT and may go on beyond; its volume, and the "
+        "contact with vessels, are those of the part that was scanned.",
+    )
 
 
 def _measure(probability: Volume, box: tuple[slice, ...], inside: NDArray[np.bool_]) -> Lesion:

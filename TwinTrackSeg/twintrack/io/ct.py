@@ -62,7 +62,7 @@ class Ct:
     notes: tuple[str, ...] = ()
 
 
-def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
+def load_ct(path: str | Path, series_uid: str | None = None, acquisition: int | None = None) -> Ct:
     """Read a CT from a volume file, a DICOM folder or ZIP archive, or one file of a DICOM series.
 
     Parameters
@@ -70,7 +70,9 @@ def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
     path : str or Path
         The input.
     series_uid : str, optional
-        SeriesInstanceUID, to choose among several series in the folder or archive.
+        SeriesInstanceUID or SeriesNumber, to choose among several series in the folder or archive.
+    acquisition : int, optional
+        AcquisitionNumber, to choose among several phases or passes of the series.
 
     Raises
     ------
@@ -84,10 +86,10 @@ def load_ct(path: str | Path, series_uid: str | None = None) -> Ct:
         raise InputError(f"{path}: no such file or folder")
     name = path.absolute().name or None
     if is_dicom_input(path):
-        series = read_series(path, series_uid=series_uid)
+        series = read_series(path, series_uid=series_uid, acquisition=acquisition)
         ct = Ct(series.volume, "dicom", series, name, notes=series.notes)
-    elif series_uid is not None:
-        raise InputError(f"{path}: a volume file holds no DICOM series; leave out --series")
+    elif series_uid is not None or acquisition is not None:
+        raise InputError(f"{path}: a volume file holds no DICOM series; leave out --series and --acquisition")
     else:
         stored = read_stored(path, work_bytes=WORK_BYTES, outside=AIR_HU)
         ct = Ct(stored.volume, "file", name=name, grid=stored.grid, notes=stored.notes)

@@ -58,6 +58,7 @@ def export_result(
     out: str | Path,
     *,
     series_uid: str | None = None,
+    acquisition: int | None = None,
     make_series: str | Path | None = None,
     fractional: bool = False,
     labelmap: bool = False,
@@ -75,6 +76,8 @@ def export_result(
         Folder for the objects.
     series_uid : str, optional
         SeriesInstanceUID, to choose among several series; without it the one that was segmented is taken.
+    acquisition : int, optional
+        AcquisitionNumber, to choose among several phases or passes; without it the one that was segmented is taken.
     make_series : path, optional
         Instead of `series_path`: the volume file that was segmented, from which a series is made.
     fractional, labelmap : bool
@@ -101,6 +104,7 @@ def export_result(
         stored.invasion,
         vessels=stored.vessels,
         series_uid=series_uid,
+        acquisition=acquisition,
         make_series=make_series,
         fractional=fractional,
         labelmap=labelmap,
@@ -119,6 +123,7 @@ def save_objects(
     *,
     vessels: Volume | None = None,
     series_uid: str | None = None,
+    acquisition: int | None = None,
     make_series: str | Path | None = None,
     fractional: bool = False,
     labelmap: bool = False,
@@ -147,7 +152,7 @@ def save_objects(
         if make_series is not None:
             series = _made_series(Path(make_series), partial / MADE_SERIES)
         else:
-            series = _read_series(Path(str(series_path)), series_uid, segmented)
+            series = _read_series(Path(str(series_path)), series_uid, segmented, _acquisition(acquisition, result))
         try:
             probability.restored_to(series.volume.geometry)
         except InputError:
@@ -255,7 +260,13 @@ def _check_choice(
         raise InputError(f"{folder}: give the CT series that was segmented (--series FOLDER)")
 
 
-def _read_series(path: Path, series_uid: str | None, segmented: str) -> DicomSeries:
+def _acquisition(chosen: int | None, result: Mapping[str, Any]) -> int | None:
+    """Return the acquisition that is chosen, or else the one that was segmented, if the result says that one was."""
+    segmented = (result.get("settings") or {}).get("acquisition")
+    return segmented if chosen is None and isinstance(segmented, int) else chosen
+
+
+def _read_series(path: Path, series_uid: str | None, segmented: str, acquisition: int | None) -> DicomSeries:
     from twintrack.dicom import is_dicom_input, read_series
 
     if is_there(path) and not is_dicom_input(path):
@@ -263,7 +274,7 @@ def _read_series(path: Path, series_uid: str | None, segmented: str) -> DicomSer
             f"{path}: not a DICOM series; give the folder of the segmented series, or --make-series {path.name} to "
             "make one with new UIDs and placeholder patient data"
         )
-    return read_series(path, series_uid=series_uid, preferred_uid=segmented or None)
+    return read_series(path, series_uid=series_uid, preferred_uid=segmented or None, acquisition=acquisition)
 
 
 def _made_series(ct_file: Path, folder: Path) -> DicomSeries:

@@ -122,7 +122,7 @@ def segment_file(
         check_result_folder(out, settings, inputs, overwrite=overwrite)
     with stages.stage("read") as report:
         report(0.0, "reading the CT")
-        ct = load_ct(source, settings.series)
+        ct = load_ct(source, settings.series, settings.acquisition)
     inputs += ct.series.files if ct.series is not None else ()
     check_dicom_asked(settings, ct, str(source))
     check_output(out, ct.volume.array.size)
@@ -146,7 +146,7 @@ def segment_file(
 
 
 def check_dicom_asked(settings: SegmentSettings, ct: Ct, source: str) -> None:
-    """Refuse a wish for DICOM objects of what is no series.
+    """Refuse a wish for DICOM objects of what is no series, or of one that nothing can refer to.
 
     Raises
     ------
@@ -158,6 +158,8 @@ def check_dicom_asked(settings: SegmentSettings, ct: Ct, source: str) -> None:
             f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
             "from the result with twintrack export --make-series"
         )
+    if settings.dicom and ct.series is not None:
+        ct.series.check_instances()
 
 
 def save_result(

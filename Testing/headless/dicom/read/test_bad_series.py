@@ -42,10 +42,10 @@ def test_a_folder_of_text(tmp_path: Path) -> None:
     assert "no DICOM files" in refusal(tmp_path)
 
 
-def test_a_folder_above_the_series_points_below(series_folder: Path) -> None:
-    text = refusal(series_folder.parent)
-    assert "no DICOM files" in text
-    assert "subfolder" in text
+def test_a_folder_above_folders_without_dicom(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "b" / "notes.txt").write_text("nothing here")
+    assert "no DICOM files in this folder or below it" in refusal(tmp_path)
 
 
 def test_a_text_file(tmp_path: Path) -> None:

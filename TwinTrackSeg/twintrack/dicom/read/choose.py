@@ -13,6 +13,9 @@ __all__ = ["choose_series", "list_series"]
 
 logger = logging.getLogger(__name__)
 
+MOST_LISTED = 8
+"""Series that a sentence lists."""
+
 
 def choose_series(
     place: Path, images: Sequence[Header], series_uid: str | None, preferred_uid: str | None = None
@@ -29,6 +32,8 @@ def choose_series(
     """
     every = list_series(images)
     if series_uid is not None:
+        if series_uid not in every and series_uid in (numbered := _by_number(every)):
+            series_uid = numbered[series_uid]
         if series_uid not in every:
             raise InputError(
                 f"{place}: holds no series with the UID '{series_uid}'; it holds {_names(list(every.values()))}"
@@ -37,10 +42,15 @@ def choose_series(
     candidates = {uid: _slices(members) for uid, members in every.items() if _lies_in_space(members)} or every
     if len(candidates) > 1 and preferred_uid in candidates:
         return candidates[str(preferred_uid)]
+    if len(candidates) > MOST_LISTED and all(len(members) == 1 for members in candidates.values()):
+        raise InputError(
+            f"{place}: each of its {len(candidates)} slices has a series UID of its own, as a faulty anonymisation "
+            "leaves them; anonymise the original series anew, with one UID for all slices"
+        )
     if len(candidates) > 1:
         raise InputError(
             f"{place}: holds {len(candidates)} series ({_names(list(candidates.values()))}); "
-            "choose one by its UID (--series-uid UID), or give one file of it"
+            "choose one by its UID or number (--series-uid UID), or give one file of it"
         )
     chosen = next(iter(candidates.values()))
     if len(chosen) < len(images):
@@ -49,11 +59,33 @@ def choose_series(
 
 
 def list_series(images: Sequence[Header]) -> dict[str, list[Header]]:
-    """Return the images of each series by its UID, in the order of their first files."""
-    series: dict[str, list[Header]] = {}
+    """Return the images of each series by its UID, in the order of their first files.
+
+    Where slices of several SeriesNumbers have one UID, or none, each is a series of its own: ``UID#NUMBER``.
+    """
+    by_uid: dict[str, list[Header]] = {}
     for header in images:
-        series.setdefault(header.series_uid, []).append(header)
-    return series
+        by_uid.setdefault(header.series_uid, []).append(header)
+    series: dict[str, list[Header]] = {}
+    for uid, members in by_uid.items():
+        numbers = {header.text("SeriesNumber") for header in members if not header.is_side_image} - {""}
+        for header in members:
+            mixed = len(numbers) > 1 and not header.is_side_image
+            series.setdefault(f"{uid}#{header.text('SeriesNumber')}" if mixed else uid, []).append(header)
+    return {uid: members for uid, members in series.items() if not _only_beside(uid, members, series)}
+
+
+def _only_beside(uid: str, members: list[Header], series: dict[str, list[Header]]) -> bool:
+    """Whether these are only scouts of a UID under which several series of slices lie."""
+    return all(header.is_side_image for header in members) and any(other.startswith(f"{uid}#") for other in series)
+
+
+def _by_number(series: dict[str, list[Header]]) -> dict[str, str]:
+    """Return the UID of each series by its SeriesNumber, where no other has it."""
+    numbered: dict[str, list[str]] = {}
+    for uid, members in series.items():
+        numbered.setdefault(members[0].text("SeriesNumber"), []).append(uid)
+    return {number: uids[0] for number, uids in numbered.items() if number and len(uids) == 1}
 
 
 def _slices(members: list[Header]) -> list[Header]:
@@ -71,7 +103,9 @@ def _lies_in_space(members: Sequence[Header]) -> bool:
 
 
 def _names(series: Sequence[Sequence[Header]]) -> str:
-    return "; ".join(_series_name(members) for members in series)
+    more = len(series) - MOST_LISTED
+    named = "; ".join(_series_name(members) for members in series[:MOST_LISTED])
+    return named + (f"; and {more} more" if more > 0 else "")
 
 
 def _series_name(members: Sequence[Header]) -> str:
@@ -79,4 +113,6 @@ def _series_name(members: Sequence[Header]) -> str:
     first = members[0]
     description = first.text("SeriesDescription") or "no description"
     kind = first.text("Modality") or "unknown modality"
-    return f"{first.series_uid or 'no UID'} '{description}', {kind}, {len(members)} file{'s' * (len(members) > 1)}"
+    number = f" number {first.text('SeriesNumber')}" if first.text("SeriesNumber") else ""
+    files = f"{len(members)} file{'s' * (len(members) > 1)}"
+    return f"{first.series_uid or 'no UID'} '{description}', {kind}, {files}{number}"

@@ -69,6 +69,8 @@ def _frame(header: Header, number: int, own: Dataset, shared: Dataset | None) ->
                 continue
             if keyword == "FrameType":
                 flat.ImageType = group.FrameType
+            elif keyword == "FrameAcquisitionNumber":
+                flat.AcquisitionNumber = group.FrameAcquisitionNumber
             else:
                 flat[keyword] = group[keyword]
     return replace(header, dataset=flat, frame=number)

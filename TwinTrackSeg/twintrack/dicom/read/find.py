@@ -10,15 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from twintrack.dicom.read.acquisitions import check_one_patient, one_acquisition
 from twintrack.dicom.read.archive import unpack
-from twintrack.dicom.read.choose import choose_series
+from twintrack.dicom.read.choose import choose_series, list_series
 from twintrack.dicom.read.enhanced import frames_of, is_multi_frame
 from twintrack.dicom.read.headers import DIRECTORY_STORAGE, HEADER_LIMITS, Header, TooMuchError, is_zip, read_header
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.system.paths import is_there
 
-__all__ = ["MOST_FILES", "find_series", "is_plain"]
+__all__ = ["MOST_FILES", "files_below", "find_series", "is_plain"]
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ def find_series(
     *,
     series_uid: str | None = None,
     preferred_uid: str | None = None,
+    acquisition: int | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> list[Header]:
@@ -49,13 +51,15 @@ def find_series(
     ----------
     path : str or Path
         A folder or ZIP archive (scouts, dose reports, derived objects, DICOMDIR and files of other kinds are passed
-        over), or one file, which picks its own series from its folder. Folders are not searched recursively.
+        over), or one file, which picks its own series from its folder. Folders are searched with all below them.
     folder : Path
         An empty folder, where a ZIP archive is unpacked.
     series_uid : str, optional
         SeriesInstanceUID, to choose among several.
     preferred_uid : str, optional
         The one to take where there are several and none is chosen.
+    acquisition : int, optional
+        AcquisitionNumber, to choose among several phases or passes of the series.
     progress : callable
         Told the fraction of files looked at.
     cancel : CancelToken, optional
@@ -64,7 +68,8 @@ def find_series(
     Raises
     ------
     InputError
-        If there is no such path, no DICOM image, more than one series, another modality than CT, or a file is damaged.
+        If there is no such path, no DICOM image, more than one series, patient or acquisition, another modality than
+        CT, or a file is damaged.
     Cancelled
         If `cancel` was triggered.
     """
@@ -86,7 +91,8 @@ def find_series(
         if header.whole_number("SamplesPerPixel") > 1:
             raise InputError(f"{header.place}: a colour picture, not a CT image; give the original series")
     slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
-    return _without_copies(slices)
+    check_one_patient(path, slices)
+    return one_acquisition(path, _without_copies(slices), acquisition)
 
 
 def _series_of_file(path: Path, series_uid: str | None, progress: Progress, cancel: CancelToken) -> list[Header]:
@@ -95,29 +101,49 @@ def _series_of_file(path: Path, series_uid: str | None, progress: Progress, canc
     if picked is None:
         raise InputError(f"{path}: not a DICOM file; give a folder with a CT series, or one file of it")
     _check_ct(path, picked)
-    if series_uid not in (None, picked.series_uid):
+    if series_uid not in (None, picked.series_uid, picked.text("SeriesNumber")):
         raise InputError(
             f"{path}: belongs to the series '{picked.series_uid}', not to '{series_uid}'; leave out one of the two"
         )
     found = _scan(path.parent, _files_in(path.parent), progress, cancel)
-    chosen = choose_series(path, [header for header in found.headers if header.is_image], picked.series_uid)
+    images = [header for header in found.headers if header.is_image]
+    own = (uid for uid, members in list_series(images).items() if any(header.path == path for header in members))
+    chosen = choose_series(path, images, next(own, picked.series_uid))
     _refuse_too_much(found, chosen)
     return chosen
 
 
-def _files_in(folder: Path) -> list[tuple[Path, None]]:
-    """Return the plain files directly inside `folder`, which are called by their own path."""
-    files: list[tuple[Path, None]] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if is_plain(entry):
-                    files.append((folder / entry.name, None))
-                if len(files) > MOST_FILES:
-                    raise InputError(f"{folder}: holds more than {MOST_FILES} files; give a folder of the series alone")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed; check the permissions of the folder") from error
+def files_below(folder: Path) -> list[Path]:
+    """Return the plain files in `folder` and below it; hidden folders and links to folders are passed over.
+
+    Raises
+    ------
+    InputError
+        If there are too many, or a folder cannot be listed.
+    """
+    files: list[Path] = []
+    folders = [folder]
+    while folders:
+        place = folders.pop()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if is_plain(entry):
+                        files.append(place / entry.name)
+                    elif entry.is_dir(follow_symlinks=False) and not entry.name.startswith((".", "__MACOSX")):
+                        folders.append(place / entry.name)
+                    if len(files) + len(folders) > MOST_FILES:
+                        raise InputError(
+                            f"{folder}: holds more than {MOST_FILES} files; give a folder of the series alone"
+                        )
+        except OSError as error:
+            raise InputError(f"{place}: cannot be listed; check the permissions of the folder") from error
     return sorted(files)
+
+
+def _files_in(folder: Path) -> list[tuple[Path, None]]:
+    """Return the plain files of `folder`, which are called by their own path."""
+    return [(file, None) for file in files_below(folder)]
 
 
 def is_plain(entry: os.DirEntry[str]) -> bool:
@@ -190,9 +216,7 @@ def _no_images(place: Path, headers: list[Header]) -> InputError:
     if not headers:
         if not place.is_dir():
             return InputError(f"{place}: no DICOM files in this ZIP archive; give one that holds a CT series")
-        inside = any(item.is_dir() for item in place.iterdir())
-        hint = "give the subfolder that holds the CT series" if inside else "give a folder with a CT series"
-        return InputError(f"{place}: no DICOM files directly in this folder; {hint}")
+        return InputError(f"{place}: no DICOM files in this folder or below it; give a folder with a CT series")
     if all(header.sop_class_uid == DIRECTORY_STORAGE for header in headers):
         return InputError(f"{place}: holds a DICOMDIR index but no images; give the folder with the CT series")
     kinds = sorted({header.text("Modality") or "unknown" for header in headers})

@@ -29,6 +29,9 @@ LARGE_GAP = 1.4
 WHOLE_GAP_TOLERANCE = 0.1
 """A gap this close to a multiple of the slice distance (in slices) is told as missing slices."""
 
+LEAST_ALIKE = 3
+"""So many gaps in a row that are alike are another slice distance, not missing slices."""
+
 LARGEST_GAP_MM = 5.0
 """Gaps up to the slice distance of common abdominal CTs are bridged by linear interpolation; wider ones are refused."""
 
@@ -78,7 +81,7 @@ def find_grid(stack: Stack) -> Grid:
         return Grid(_geometry(stack, count, np.zeros(2), np.asarray(stack.size)))
     planes = count if even else round(stack.along_mm[-1] / usual) + 1
     if not even and (gaps.max() > LARGEST_GAP_MM or planes > MOST_PLANES_PER_SLICE * count):
-        raise InputError(f"{stack.slices[0].folder}: {_gap_text(stack, usual)}; export the complete series")
+        raise InputError(f"{stack.slices[0].folder}: {_gap_text(stack, usual)}")
     shift = _shift_ij(stack) if tilt_deg else np.zeros((count, 2))
     start = np.floor(shift.min(axis=0))
     size = np.asarray(stack.size) + (np.ceil(shift.max(axis=0)) - start).astype(int)
@@ -145,8 +148,20 @@ def _gap_kind(stack: Stack, k: int, usual_mm: float) -> str:
     """Say what is wrong above slice `k`."""
     gap = float(stack.along_mm[k + 1] - stack.along_mm[k]) / usual_mm
     missing = round(gap) - 1
-    whole = missing >= 1 and abs(gap - round(gap)) <= WHOLE_GAP_TOLERANCE
+    whole = missing >= 1 and abs(gap - round(gap)) <= WHOLE_GAP_TOLERANCE and not _is_other_distance(stack, k, usual_mm)
     return f"{missing} slice{'s' * (missing > 1)} missing" if whole else "uneven slice distance"
+
+
+def _is_other_distance(stack: Stack, k: int, usual_mm: float) -> bool:
+    """Whether the gap above slice `k` is one of many alike, as where a protocol changes the distance on the way."""
+    gaps = np.diff(stack.along_mm)
+    alike = np.abs(gaps - gaps[k]) <= WHOLE_GAP_TOLERANCE * usual_mm
+    before, after = k, k
+    while before > 0 and alike[before - 1]:
+        before -= 1
+    while after + 1 < len(gaps) and alike[after + 1]:
+        after += 1
+    return after - before + 1 >= LEAST_ALIKE
 
 
 def _gap_text(stack: Stack, usual_mm: float) -> str:
@@ -154,10 +169,23 @@ def _gap_text(stack: Stack, usual_mm: float) -> str:
     k = max(_gaps(stack, usual_mm), key=lambda index: stack.along_mm[index + 1] - stack.along_mm[index])
     below, above = stack.slices[k], stack.slices[k + 1]
     heights = (stack.positions_mm @ stack.axes[:, 2])[[k, k + 1]]
-    return (
-        f"{_gap_kind(stack, k, usual_mm)} between {below.name} at {heights[0]:.2f} mm and {above.name} at "
+    kind = _gap_kind(stack, k, usual_mm)
+    where = (
+        f"{kind} between {below.name} at {heights[0]:.2f} mm and {above.name} at "
         f"{heights[1]:.2f} mm along the slice normal (slices {k + 1} and {k + 2} of {len(stack.slices)}; "
         f"usual distance {usual_mm:.2f} mm)"
+    )
+    if kind.endswith("missing"):
+        return f"{where}; export the complete series"
+    gaps = np.diff(stack.along_mm)
+    why = (
+        f"gaps of more than {LARGEST_GAP_MM:g} mm are not filled in"
+        if gaps.max() > LARGEST_GAP_MM
+        else "most of a regular grid would be interpolated"
+    )
+    return (
+        f"{where}; the slices lie {gaps.min():.2f} to {gaps.max():.2f} mm apart, and {why}; give a reconstruction with "
+        "even distances"
     )
 
 

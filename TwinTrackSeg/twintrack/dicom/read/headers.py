@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import math
 import os
 import stat
@@ -12,7 +13,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -47,6 +48,7 @@ __all__ = [
     "parse_errors",
     "quiet_parser",
     "read_header",
+    "time_of_day_s",
 ]
 
 PREAMBLE_BYTES = 128
@@ -67,13 +69,14 @@ SECONDARY_CAPTURES = "1.2.840.10008.5.1.4.1.1.7"
 HEADER_TAGS = [
     *("SpecificCharacterSet", "SOPClassUID", "SOPInstanceUID", "Modality", "SeriesDescription", "ImageType"),
     *("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "StudyDate", "SeriesNumber"),
+    *("AcquisitionNumber", "AcquisitionTime", "ContrastBolusStartTime", "PatientID"),
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
     *("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel"),
     *("RescaleSlope", "RescaleIntercept", "RescaleType"),
     *("BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PhotometricInterpretation"),
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
 ]
-"""All single values that are read of a header: nothing that names the patient."""
+"""All single values that are read of a header: nothing that names the patient, whose number is kept as a hash."""
 
 GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -81,6 +84,7 @@ GROUPS = {
     "PixelMeasuresSequence": ("PixelSpacing",),
     "PixelValueTransformationSequence": ("RescaleSlope", "RescaleIntercept", "RescaleType"),
     "CTImageFrameTypeSequence": ("FrameType",),
+    "FrameContentSequence": ("FrameAcquisitionNumber",),
 }
 """What is read of the functional groups of a multi-frame file: sequences, and the elements of the item of each."""
 
@@ -114,6 +118,8 @@ class Header:
         What to call the file in messages, where that is not `path`: its place inside a ZIP archive.
     walked : int
         Elements of the file that were walked through.
+    patient : str
+        Hash of the PatientID, to compare; empty without one.
     """
 
     path: Path
@@ -126,6 +132,7 @@ class Header:
     frame: int | None = None
     shown: Path | None = None
     walked: int = 0
+    patient: str = field(default="", repr=False)
 
     @property
     def place(self) -> str:
@@ -212,6 +219,15 @@ class Header:
                 "so the slice cannot be placed in space; export the original axial series"
             )
         return values
+
+
+def time_of_day_s(text: str) -> float | None:
+    """Read a value of the kind TM, HHMMSS with a fraction, as seconds of the day; None for anything else."""
+    whole, _, fraction = text.strip().replace(":", "").partition(".")
+    if len(whole) != 6 or not whole.isascii() or not whole.isdecimal():
+        return None
+    share = float(f"0.{fraction}") if fraction.isascii() and fraction.isdecimal() else 0.0
+    return int(whole[:2]) * 3600 + int(whole[2:4]) * 60 + int(whole[4:]) + share
 
 
 def is_dicom_input(path: str | Path) -> bool:
@@ -390,6 +406,9 @@ def _header(path: Path, found: FileElements, shown: Path | None) -> Header:
     def uid(keyword: str, meta_keyword: str) -> str:
         return str(found.dataset.get(keyword) or found.meta.get(meta_keyword) or "").strip()
 
+    number = str(found.dataset.get("PatientID") or "").strip()
+    if "PatientID" in found.dataset:
+        del found.dataset["PatientID"]
     return Header(
         path=path,
         dataset=found.dataset,
@@ -400,6 +419,7 @@ def _header(path: Path, found: FileElements, shown: Path | None) -> Header:
         little_endian=found.little_endian,
         shown=shown,
         walked=found.walked,
+        patient=hashlib.sha256(number.encode("utf-8", "replace")).hexdigest() if number else "",
     )
 
 

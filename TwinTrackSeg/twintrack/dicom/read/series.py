@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.dicom.read.find import MOST_FILES, find_series, is_plain
+from twintrack.dicom.read.find import files_below, find_series
 from twintrack.dicom.read.grid import Grid, find_grid
 from twintrack.dicom.read.headers import Header, is_zip
 from twintrack.dicom.read.hounsfield import AIR_HU, stack_hu, to_hu
 from twintrack.dicom.read.layout import SliceLayout
+from twintrack.dicom.read.phase import phase_notes
 from twintrack.dicom.read.pixels import StoredPixels, read_pixels
 from twintrack.dicom.read.stack import Stack, stack_slices
 from twintrack.errors import InputError
@@ -71,6 +71,8 @@ class DicomSeries:
         Keeps the files of a ZIP archive in place as long as the series is in use.
     number : int or None
         SeriesNumber.
+    acquisition : int or None
+        Number of the acquisition that was chosen.
     study_date : str or None
         StudyDate as YYYY-MM-DD; None where it is missing, removed or no date.
     """
@@ -91,11 +93,27 @@ class DicomSeries:
     unpacked: PrivateFolder | None = None
     number: int | None = None
     study_date: str | None = None
+    acquisition: int | None = None
 
     @property
     def slice_size(self) -> tuple[int, int]:
         """(columns, rows) of a slice."""
         return self.layout.size if self.layout is not None else self.volume.geometry.size[:2]
+
+    def check_instances(self) -> None:
+        """Refuse to be referred to where slices share an instance UID.
+
+        Raises
+        ------
+        InputError
+            Names the folder and the remedy.
+        """
+        known = [pair for pair in zip(self.sop_instance_uids, self.frames, strict=True) if pair[0]]
+        if len(set(known)) < len(known):
+            raise InputError(
+                f"{self.files[0].parent}: {_shared(known)}, so that no DICOM object can refer to them; anonymise the "
+                "original series anew, or leave out the export to DICOM"
+            )
 
     def on_slices(self, array: NDArray[Any]) -> NDArray[Any]:
         """Return what lies on the volume's grid (z, y, x) as it lies on the slices: (slice, y, x).
@@ -114,6 +132,7 @@ def read_series(
     *,
     series_uid: str | None = None,
     preferred_uid: str | None = None,
+    acquisition: int | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> DicomSeries:
@@ -128,9 +147,11 @@ def read_series(
         A folder or ZIP archive, or one file, which picks its own series from its folder. Slices may be files or frames
         of an enhanced CT.
     series_uid : str, optional
-        SeriesInstanceUID, to choose among several series.
+        SeriesInstanceUID, or SeriesNumber where one series alone has it, to choose among several series.
     preferred_uid : str, optional
         The series to take where there are several and none is chosen.
+    acquisition : int, optional
+        AcquisitionNumber, to choose among several phases or passes over the patient in the series.
     progress : callable
         Told the fraction done.
     cancel : CancelToken, optional
@@ -159,6 +180,7 @@ def read_series(
             folder.path,
             series_uid=series_uid,
             preferred_uid=preferred_uid,
+            acquisition=acquisition,
             named=path,
             input_bytes=_input_bytes(Path(path)),
             progress=checked(progress, cancel),
@@ -179,6 +201,7 @@ def read_series_here(
     *,
     series_uid: str | None = None,
     preferred_uid: str | None = None,
+    acquisition: int | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> DicomSeries:
@@ -186,7 +209,7 @@ def read_series_here(
 
     Parameters
     ----------
-    path, series_uid, preferred_uid, progress, cancel
+    path, series_uid, preferred_uid, acquisition, progress, cancel
         As there.
     folder : Path
         An empty folder: a ZIP archive is unpacked there, and decoders use it. It must stay as long as the series does.
@@ -202,6 +225,7 @@ def read_series_here(
         folder,
         series_uid=series_uid,
         preferred_uid=preferred_uid,
+        acquisition=acquisition,
         progress=part(progress, 0.0, 0.3),
         cancel=cancel,
     )
@@ -212,7 +236,7 @@ def read_series_here(
     if grid.layout is not None:
         array = _resampled(array, grid.layout)
     progress(1.0, "reading DICOM")
-    return _series(stack, grid, array)
+    return replace(_series(stack, grid, array), acquisition=acquisition)
 
 
 def _scratch(path: str | Path) -> PrivateFolder:
@@ -224,18 +248,18 @@ def _scratch(path: str | Path) -> PrivateFolder:
 
 def _input_bytes(path: Path) -> int:
     """Return how much there is to read, about: what limits the time."""
-    with suppress(OSError):
+    with suppress(OSError, InputError):
         if path.is_dir() or not is_zip(path):
-            place = path if path.is_dir() else path.parent
-            with os.scandir(place) as entries:
-                return sum(entry.stat().st_size for entry in islice(entries, MOST_FILES) if is_plain(entry))
+            return sum(file.stat().st_size for file in files_below(path if path.is_dir() else path.parent))
         return UNPACKED_RATIO * path.stat().st_size
     return 0
 
 
 def _series(stack: Stack, grid: Grid, array: NDArray[np.generic]) -> DicomSeries:
     first = stack.slices[0]
-    for note in (notes := (*grid.notes, *_rescale_notes(stack.slices))):
+    for note in (
+        notes := (*grid.notes, *_rescale_notes(stack.slices), *_reference_notes(stack.slices), *phase_notes(first))
+    ):
         logger.warning("%s", note)
     return DicomSeries(
         volume=Volume(array, grid.geometry),
@@ -282,6 +306,19 @@ def _rescale_notes(slices: list[Header]) -> list[str]:
     if other:
         notes.append(f"The series states its values as {', '.join(sorted(other))}, not as HU; they are taken as HU.")
     return notes
+
+
+def _reference_notes(slices: list[Header]) -> list[str]:
+    """Say where slices cannot be referred to one by one."""
+    known = [(header.sop_instance_uid, header.frame) for header in slices if header.sop_instance_uid]
+    if len(set(known)) == len(known):
+        return []
+    return [f"{_shared(known)}, so that no DICOM object can refer to them."]
+
+
+def _shared(known: Sequence[tuple[str, int | None]]) -> str:
+    count = len(set(known))
+    return f"{len(known)} slices have {count} SOPInstanceUID{'s' * (count > 1)} (a faulty anonymisation)"
 
 
 def _read_slices(

@@ -57,10 +57,11 @@ def source_images(series: DicomSeries) -> list[Dataset]:
     Raises
     ------
     InputError
-        If a file is gone or cannot be read any more.
+        If a file is gone or cannot be read any more, or slices share an instance UID.
     """
     if not series.study_uid or not series.series_uid:
         logger.warning("the source series has no study or series UID; the derived object gets new ones")
+    series.check_instances()
     read: dict[Path, Dataset] = {}
     images = []
     for index, path in enumerate(series.files):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from twintrack.dicom.read.find import files_below
 from twintrack.errors import InputError
 from twintrack.execution.server.spool import CHUNK_BYTES
 from twintrack.io.label_maps import whole_vessels
@@ -120,16 +121,13 @@ def _pack_ct(given: Path) -> tuple[str, dict[str, Path]]:
         name = f"ct{_ending(given)}"
         return name, {name: given}
     folder = given if given.is_dir() else given.parent
-    try:
-        found = [path for path in sorted(folder.iterdir()) if path.is_file()]
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be listed; check the permissions of the folder") from error
+    found = files_below(folder)
     if not found:
         raise InputError(f"{given}: holds no files; give the folder of a DICOM series")
     files = {f"{SERIES}/{number:06d}": path for number, path in enumerate(found)}
     if given.is_dir():
         return SERIES, files
-    return next(name for name, path in files.items() if path.name == given.name), files
+    return next(name for name, path in files.items() if path == folder / given.name), files
 
 
 def _ending(path: Path) -> str:
