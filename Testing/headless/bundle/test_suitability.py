@@ -110,6 +110,11 @@ def test_contrast_is_measured_in_the_vessels_and_an_unenhanced_ct_is_told(demo):
     assert "contrast medium" in assess(ct, demo, vessels, {"AORTA": 1, "PORTA": 2}).warnings[-1]
     bright = ct.with_array(np.where(vessels.array > 0, 180, ct.array))
     assert contrast_of(bright, vessels, {"AORTA": 1, "PORTA": 2}).phase == "portal venous"
+    assert not any("phase" in line for line in assess(bright, demo, vessels, {"AORTA": 1, "PORTA": 2}).warnings)
+    arterial = ct.with_array(np.where(vessels.array == 1, 350, np.where(vessels.array == 2, 90, ct.array)))
+    (said,) = (line for line in assess(arterial, demo, vessels, {"AORTA": 1, "PORTA": 2}).warnings if "phase" in line)
+    assert "350 and 90 HU" in said
+    assert "early arterial phase" in said
 
 
 def test_a_bundle_without_a_range_still_compares_the_spacing(bundle_folder):

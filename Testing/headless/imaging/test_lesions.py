@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from twintrack.imaging.lesions import find_lesions, read_volumes
+from twintrack.imaging.lesions import edge_notes, find_lesions, read_volumes
 from twintrack.volume import Geometry, Volume
 
 
@@ -74,3 +74,22 @@ def test_a_flat_lesion_has_a_diameter():
     volume = Volume(array, Geometry((60, 60, 3), (1.0, 1.0, 5.0)))
     (lesion,) = find_lesions(volume, 0.5)
     assert lesion.longest_diameter_mm == pytest.approx(30.0)
+
+
+@pytest.mark.parametrize(
+    ("planes", "words"),
+    [
+        ((4, 12), None),
+        ((0, 8), "the lowest slice"),
+        ((20, 30), "the highest slice"),
+        ((0, 30), "lowest and the highest"),
+    ],
+)
+def test_a_tumour_at_the_first_or_last_slice_may_go_on_beyond(planes, words):
+    array = np.zeros((30, 10, 10), np.float32)
+    array[planes[0] : planes[1], 4:6, 4:6] = 0.6
+    volume = Volume(array, Geometry((10, 10, 30), (1.0, 1.0, 2.0)))
+    notes = edge_notes(volume, 0.5)
+    assert len(notes) == (words is not None)
+    assert words is None or words in notes[0]
+    assert edge_notes(volume, 0.7) == ()

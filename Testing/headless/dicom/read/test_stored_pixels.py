@@ -88,6 +88,32 @@ def test_a_rescale_that_is_none_is_refused(series_folder: Path, edit, keyword: s
         read_series(series_folder)
 
 
+def test_each_slice_has_its_own_rescale(series_folder: Path, edit) -> None:
+    # https://github.com/innolitics/dicom-numpy/issues/1
+    for number, path in enumerate(sorted(series_folder.iterdir())):
+        edit(path, lambda dataset, number=number: setattr(dataset, "RescaleSlope", number + 1))
+    read = read_series(series_folder)
+    for k, path in enumerate(read.files):
+        dataset = pydicom.dcmread(path)
+        expected = dataset.pixel_array.astype(float) * float(dataset.RescaleSlope) + float(dataset.RescaleIntercept)
+        np.testing.assert_allclose(read.volume.array[k], expected)
+
+
+def test_a_table_in_place_of_the_rescale_is_refused(series_folder: Path, edit) -> None:
+    # https://github.com/fo-dicom/fo-dicom/pull/844 and https://github.com/Enet4/dicom-rs/issues/242
+    def change(dataset) -> None:
+        table = pydicom.Dataset()
+        table.LUTDescriptor, table.ModalityLUTType = [4096, 0, 16], "HU"
+        table.add_new(0x00283006, "OW", np.arange(4096, dtype="<u2").tobytes())
+        dataset.ModalityLUTSequence = [table]
+        del dataset.RescaleIntercept, dataset.RescaleSlope
+
+    for path in series_folder.iterdir():
+        edit(path, change)
+    with pytest.raises(InputError, match="ModalityLUTSequence"):
+        read_series(series_folder)
+
+
 def test_values_that_are_not_stated_as_hu_are_told(series_folder: Path, edit) -> None:
     for path in series_folder.iterdir():
         edit(path, lambda dataset: delattr(dataset, "RescaleIntercept"))

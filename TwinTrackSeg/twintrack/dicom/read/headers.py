@@ -379,6 +379,7 @@ def _wanted() -> Wanted:
     return {
         **{tag(keyword): None for keyword in HEADER_TAGS},
         **{tag(keyword): groups for keyword in FUNCTIONAL_GROUPS},
+        tag("ModalityLUTSequence"): {tag("ModalityLUTType"): None},
     }
 
 

@@ -36,8 +36,13 @@ def to_hu(stored: NDArray[np.integer], header: Header) -> NDArray[np.generic]:
     Raises
     ------
     InputError
-        If the rescale is no number, or its slope is 0.
+        If the rescale is no number, or its slope is 0, or a table stands in its place.
     """
+    if "ModalityLUTSequence" in header.dataset and header.dataset.get("RescaleIntercept") is None:
+        raise InputError(
+            f"{header.place}: keeps its values in a table (ModalityLUTSequence) and not as HU; export the original "
+            "series"
+        )
     slope, intercept = _rescale(header, "RescaleSlope", 1.0), _rescale(header, "RescaleIntercept", 0.0)
     if slope == 0:
         raise InputError(f"{header.place}: its RescaleSlope is 0, so that it holds no HU; export the series again")
