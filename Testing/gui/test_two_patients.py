@@ -335,3 +335,15 @@ def test_the_volume_of_each_ct_stands_beside_its_name(panel, layers, one, other,
         volumes.append(float(panel.ui.volumeLabel.text.split()[0]))
     assert volumes[0] == volumes[2] > 2 * volumes[1]
     assert np.isclose(panel.ui.thresholdSlider.value, 0.2)
+
+
+def test_a_cloned_map_is_no_second_result(panel, layers, one, segmented, scene):
+    import slicer
+
+    result = segmented(one, 90)
+    volumes = slicer.vtkSlicerVolumesLogic()
+    volumes.SetMRMLScene(scene)
+    volumes.CloneVolume(scene, result.nodes.mhr, "Copy")
+    panel.ui.jumpButton.click()
+    assert result.nodes.segmentation.GetDisplayVisibility()
+    assert offered(panel) == ["One"]

@@ -102,9 +102,16 @@ class ResultNodes:
 
 
 def resultMaps() -> list[Any]:
-    """Return the maps of the results in the scene, in the order in which they were made."""
-    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    return [node for node in nodes if node.GetNodeReferenceID(ROLE_RECORD)]
+    """Return the maps of the results in the scene, in the order in which they were made.
+
+    A map that the user cloned refers to the nodes of the first one: it is a volume, and no result of its own.
+    """
+    firsts: dict[str, Any] = {}
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        record = node.GetNodeReferenceID(ROLE_RECORD)
+        if record:
+            firsts.setdefault(record, node)
+    return list(firsts.values())
 
 
 def removeNodes(nodes: Sequence[Any]) -> None:
