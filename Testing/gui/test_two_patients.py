@@ -347,3 +347,30 @@ def test_a_cloned_map_is_no_second_result(panel, layers, one, segmented, scene):
     panel.ui.jumpButton.click()
     assert result.nodes.segmentation.GetDisplayVisibility()
     assert offered(panel) == ["One"]
+
+
+def test_a_map_whose_ct_left_the_scene_is_neither_ct_nor_overlay(panel, layers, one, other, segmented, scene):
+    from TwinTrackSegLib.mrml.result.ResultViews import ctOf
+    from TwinTrackSegLib.mrml.result.SceneResult import firstCandidate
+
+    mhr = segmented(one, 90).nodes.mhr
+    scene.RemoveNode(one)
+    assert ctOf(mhr) is None
+    layers.SetForegroundVolumeID(mhr.GetID())
+    assert layers.GetBackgroundVolumeID() == other.GetID()
+    assert layers.GetForegroundVolumeID() is None
+    scene.RemoveNode(other)
+    assert firstCandidate() is None
+    assert panel.ui.inputSelector.currentNode() is not mhr
+
+
+def test_a_view_outside_the_layout_does_not_count_as_showing_the_input(panel, red, layers, one, other, scene):
+    green = OffscreenSliceView(scene, 100, "Green")
+    try:
+        red.node.SetMappedInLayout(1)
+        panel.ui.inputSelector.setCurrentNode(other)
+        green.logic.GetSliceCompositeNode().SetBackgroundVolumeID(one.GetID())
+        panel.ui.inputSelector.setCurrentNode(one)
+        assert layers.GetBackgroundVolumeID() == one.GetID()
+    finally:
+        green.close()

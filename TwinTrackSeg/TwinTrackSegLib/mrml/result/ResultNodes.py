@@ -9,7 +9,7 @@ import slicer
 from TwinTrackSegLib.mrml.display.MhrDisplay import showLegend
 from TwinTrackSegLib.mrml.vessels.VesselPlot import ROLE_CHART
 
-__all__ = ["ResultNodes", "removeNodes", "resultMaps"]
+__all__ = ["ResultNodes", "isMadeOfCt", "removeNodes", "resultMaps"]
 
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
@@ -99,6 +99,11 @@ class ResultNodes:
         """Show or hide the legend of the map's colours."""
         for node in self.contours:
             showLegend(node, visible)
+
+
+def isMadeOfCt(volumeNode: Any) -> bool:
+    """Whether a volume is a map, a score or a difference; a result's map is one also after its CT left the scene."""
+    return any(volumeNode.GetNodeReferenceID(role) for role in (ROLE_INPUT, ROLE_RECORD))
 
 
 def resultMaps() -> list[Any]:
