@@ -374,3 +374,19 @@ def test_a_view_outside_the_layout_does_not_count_as_showing_the_input(panel, re
         assert layers.GetBackgroundVolumeID() == one.GetID()
     finally:
         green.close()
+
+
+def test_an_edit_is_taken_up_when_the_views_come_back_to_its_ct(panel, layers, one, other, segmented):
+    from segment_drawing import drawSegment
+
+    segmented(other, 200)
+    result = segmented(one, 90)
+    drawn = np.zeros(arrayOf(one).shape, dtype=bool)
+    drawn[8:20, 10:30, 10:30] = True
+    panel.parent.exit()
+    drawSegment(result.nodes.segmentation, "tumor", drawn, one)
+    layers.SetBackgroundVolumeID(other.GetID())
+    panel.parent.enter()
+    layers.SetBackgroundVolumeID(one.GetID())
+    assert panel.ui.volumeLabel.text.startswith("9.6 mL, outline edited by hand")  # 4800 voxels of 2 mm³
+    assert not panel.ui.thresholdSlider.enabled
