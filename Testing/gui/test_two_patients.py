@@ -335,3 +335,58 @@ def test_the_volume_of_each_ct_stands_beside_its_name(panel, layers, one, other,
         volumes.append(float(panel.ui.volumeLabel.text.split()[0]))
     assert volumes[0] == volumes[2] > 2 * volumes[1]
     assert np.isclose(panel.ui.thresholdSlider.value, 0.2)
+
+
+def test_a_cloned_map_is_no_second_result(panel, layers, one, segmented, scene):
+    import slicer
+
+    result = segmented(one, 90)
+    volumes = slicer.vtkSlicerVolumesLogic()
+    volumes.SetMRMLScene(scene)
+    volumes.CloneVolume(scene, result.nodes.mhr, "Copy")
+    panel.ui.jumpButton.click()
+    assert result.nodes.segmentation.GetDisplayVisibility()
+    assert offered(panel) == ["One"]
+
+
+def test_a_map_whose_ct_left_the_scene_is_neither_ct_nor_overlay(panel, layers, one, other, segmented, scene):
+    from TwinTrackSegLib.mrml.result.ResultViews import ctOf
+    from TwinTrackSegLib.mrml.result.SceneResult import firstCandidate
+
+    mhr = segmented(one, 90).nodes.mhr
+    scene.RemoveNode(one)
+    assert ctOf(mhr) is None
+    layers.SetForegroundVolumeID(mhr.GetID())
+    assert layers.GetBackgroundVolumeID() == other.GetID()
+    assert layers.GetForegroundVolumeID() is None
+    scene.RemoveNode(other)
+    assert firstCandidate() is None
+    assert panel.ui.inputSelector.currentNode() is not mhr
+
+
+def test_a_view_outside_the_layout_does_not_count_as_showing_the_input(panel, red, layers, one, other, scene):
+    green = OffscreenSliceView(scene, 100, "Green")
+    try:
+        red.node.SetMappedInLayout(1)
+        panel.ui.inputSelector.setCurrentNode(other)
+        green.logic.GetSliceCompositeNode().SetBackgroundVolumeID(one.GetID())
+        panel.ui.inputSelector.setCurrentNode(one)
+        assert layers.GetBackgroundVolumeID() == one.GetID()
+    finally:
+        green.close()
+
+
+def test_an_edit_is_taken_up_when_the_views_come_back_to_its_ct(panel, layers, one, other, segmented):
+    from segment_drawing import drawSegment
+
+    segmented(other, 200)
+    result = segmented(one, 90)
+    drawn = np.zeros(arrayOf(one).shape, dtype=bool)
+    drawn[8:20, 10:30, 10:30] = True
+    panel.parent.exit()
+    drawSegment(result.nodes.segmentation, "tumor", drawn, one)
+    layers.SetBackgroundVolumeID(other.GetID())
+    panel.parent.enter()
+    layers.SetBackgroundVolumeID(one.GetID())
+    assert panel.ui.volumeLabel.text.startswith("9.6 mL, outline edited by hand")  # 4800 voxels of 2 mm³
+    assert not panel.ui.thresholdSlider.enabled

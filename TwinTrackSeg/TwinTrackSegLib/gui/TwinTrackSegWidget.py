@@ -182,6 +182,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         shown = self.results.result
         if node.resultVolume is not (shown.nodes.mhr if shown is not None else None):
             self.results.show(SceneResult(node.resultVolume) if node.resultVolume is not None else None)
+            self.results.takeUpEdit()  # it may have been edited while the result of another CT was shown
             self.raters.update()
         self.choice.update(self.results.result, node.inputVolume)
         self.run.setReady(node.inputVolume is not None)

@@ -9,7 +9,7 @@ import slicer
 from TwinTrackSegLib.mrml.display.MhrDisplay import showLegend
 from TwinTrackSegLib.mrml.vessels.VesselPlot import ROLE_CHART
 
-__all__ = ["ResultNodes", "removeNodes", "resultMaps"]
+__all__ = ["ResultNodes", "isMadeOfCt", "removeNodes", "resultMaps"]
 
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
@@ -101,10 +101,22 @@ class ResultNodes:
             showLegend(node, visible)
 
 
+def isMadeOfCt(volumeNode: Any) -> bool:
+    """Whether a volume is a map, a score or a difference; a result's map is one also after its CT left the scene."""
+    return any(volumeNode.GetNodeReferenceID(role) for role in (ROLE_INPUT, ROLE_RECORD))
+
+
 def resultMaps() -> list[Any]:
-    """Return the maps of the results in the scene, in the order in which they were made."""
-    nodes = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
-    return [node for node in nodes if node.GetNodeReferenceID(ROLE_RECORD)]
+    """Return the maps of the results in the scene, in the order in which they were made.
+
+    A map that the user cloned refers to the nodes of the first one: it is a volume, and no result of its own.
+    """
+    firsts: dict[str, Any] = {}
+    for node in slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode"):
+        record = node.GetNodeReferenceID(ROLE_RECORD)
+        if record:
+            firsts.setdefault(record, node)
+    return list(firsts.values())
 
 
 def removeNodes(nodes: Sequence[Any]) -> None:

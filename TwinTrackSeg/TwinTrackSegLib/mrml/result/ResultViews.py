@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import slicer
 from TwinTrackSegLib.mrml.display.Views import OVERLAY_OPACITY
-from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ResultNodes, resultMaps
+from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ResultNodes, isMadeOfCt, resultMaps
 
 __all__ = [
     "ResultViews",
@@ -46,7 +46,7 @@ def ctOf(volumeNode: Any) -> Any:
 
     None where the CT of such a volume is not in the scene any more.
     """
-    if volumeNode is None or not volumeNode.GetNodeReferenceID(ROLE_INPUT):
+    if volumeNode is None or not isMadeOfCt(volumeNode):
         return volumeNode
     return volumeNode.GetNodeReference(ROLE_INPUT)
 
@@ -54,13 +54,13 @@ def ctOf(volumeNode: Any) -> Any:
 def shownCt() -> Any:
     """Return the CT behind the first slice view of the layout; None where no view shows a volume."""
     views = [view for view in _sliceViews() if view.ct is not None]
-    laidOut = [view for view in views if view.node is not None and view.node.IsMappedInLayout()]
-    return next((view.ct for view in laidOut or views), None)
+    return next((view.ct for view in _laidOut(views) or views), None)
 
 
 def isInViews(volumeNode: Any) -> bool:
-    """Whether a slice view shows the CT."""
-    return any(view.ct is volumeNode for view in _sliceViews())
+    """Whether a slice view of the layout shows the CT; where the layout has none, any view does."""
+    views = _sliceViews()
+    return any(view.ct is volumeNode for view in _laidOut(views) or views)
 
 
 def showCt(volumeNode: Any) -> bool:
@@ -236,6 +236,10 @@ def _sliceViews() -> list[_SliceView]:
     ]
 
 
+def _laidOut(views: Sequence[_SliceView]) -> list[_SliceView]:
+    return [view for view in views if view.node is not None and view.node.IsMappedInLayout()]
+
+
 def _volume(nodeID: str | None) -> Any:
     return slicer.mrmlScene.GetNodeByID(nodeID) if nodeID else None
 
@@ -270,7 +274,7 @@ def _confine(node: Any, viewIDs: Sequence[str] | None) -> None:
 def _isForeign(view: _SliceView) -> bool:
     """Whether the volume in front belongs to another CT than the one behind it."""
     front = _volume(view.layers.GetForegroundVolumeID())
-    return front is not None and bool(front.GetNodeReferenceID(ROLE_INPUT)) and ctOf(front) is not view.ct
+    return front is not None and isMadeOfCt(front) and (view.ct is None or ctOf(front) is not view.ct)
 
 
 def _arrangeOverlay(view: _SliceView, changed: bool) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 import slicer
 from TwinTrackSegLib.mrml.display.Views import jumpToPoint, showOverlay
-from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_INPUT, ResultNodes, resultMaps
+from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes, isMadeOfCt, resultMaps
 from TwinTrackSegLib.mrml.result.ResultRecord import ResultRecord
 from TwinTrackSegLib.mrml.result.ResultViews import arrangeResults, currentMap, markCurrent, shownCt
 from TwinTrackSegLib.mrml.result.TumorOutline import TumorOutline
@@ -100,6 +100,6 @@ def firstCandidate() -> Any:
     shown = shownCt()
     others = slicer.util.getNodesByClass("vtkMRMLScalarVolumeNode")
     for node in others if shown is None else (shown, *others):
-        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not node.GetNodeReferenceID(ROLE_INPUT):
+        if node.GetClassName() == "vtkMRMLScalarVolumeNode" and not isMadeOfCt(node):
             return node
     return None
