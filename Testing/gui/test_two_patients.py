@@ -390,3 +390,34 @@ def test_an_edit_is_taken_up_when_the_views_come_back_to_its_ct(panel, layers, o
     layers.SetBackgroundVolumeID(one.GetID())
     assert panel.ui.volumeLabel.text.startswith("9.6 mL, outline edited by hand")  # 4800 voxels of 2 mm³
     assert not panel.ui.thresholdSlider.enabled
+
+
+def test_cts_of_one_name_are_told_apart_where_they_do_not_fit_together(
+    panel, layers, one, other, segmented, scene, monkeypatch
+):
+    import slicer
+
+    segmented(one, 90)
+    segmented(other, 200)
+    other.SetName("One")
+    layers.SetBackgroundVolumeID(one.GetID())
+    inputID, shownID = other.GetID(), one.GetID()
+    assert (
+        panel.ui.inputHintLabel.text
+        == f"The input volume is 'One ({inputID})'; the slice views show 'One ({shownID})'."
+    )
+    hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    for ct, patient in ((one, "Doe^Jo"), (other, "Roe^Al")):
+        item = hierarchy.CreateSubjectItem(hierarchy.GetSceneItemID(), patient)
+        study = hierarchy.CreateStudyItem(item, "Abdomen")
+        hierarchy.SetItemParent(hierarchy.GetItemByDataNode(ct) or hierarchy.CreateItem(study, ct), study)
+    panel.onViewsChanged()
+    assert panel.ui.mismatchLabel.text == (
+        "This result belongs to 'Doe^Jo · One', not to the input volume 'Roe^Al · One'."
+    )
+    asked = []
+    monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_a, **_k: asked.append(text))
+    panel.ui.saveButton.click()
+    assert asked == [
+        "This is the result of 'Doe^Jo · One'. The input volume is 'Roe^Al · One'. Export the result of 'Doe^Jo · One'?"
+    ]

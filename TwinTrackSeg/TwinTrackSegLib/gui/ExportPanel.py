@@ -14,6 +14,7 @@ from TwinTrackSegLib.gui.ResultChoice import isOfAnotherCt
 from TwinTrackSegLib.mrml.export.DicomExport import DICOM_NEEDS
 from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, REPORT_NEEDS, safeName, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.result.Correction import noticingNeeds
+from TwinTrackSegLib.mrml.result.ResultTitle import distinctNames
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
 __all__ = ["ExportPanel", "addToDatabase"]
@@ -78,9 +79,9 @@ class ExportPanel:
         result, inputVolume = self.results.result, self.ui.inputSelector.currentNode()
         if not isOfAnotherCt(result, inputVolume):
             return True
-        ct = result.nodes.ct.GetName() if result.nodes.ct is not None else result.nodes.mhr.GetName()
+        ct, inputName = distinctNames(result.nodes.ct or result.nodes.mhr, inputVolume)
         question = _("This is the result of '{ct}'. The input volume is '{input}'. Export the result of '{ct}'?")
-        return slicer.util.confirmOkCancelDisplay(question.format(ct=ct, input=inputVolume.GetName()), "TwinTrackSeg")
+        return slicer.util.confirmOkCancelDisplay(question.format(ct=ct, input=inputName), "TwinTrackSeg")
 
     def askDicomPath(self) -> str:
         """Ask where to write; empty if the user thinks better of it."""

@@ -3,7 +3,7 @@
 from slicer.i18n import tr as _
 
 from TwinTrackSegLib.gui.Feedback import WARNING, dress
-from TwinTrackSegLib.mrml.result.ResultTitle import resultTitles
+from TwinTrackSegLib.mrml.result.ResultTitle import distinctNames, resultTitles
 from TwinTrackSegLib.mrml.result.ResultViews import ctOf, isInViews, shownCt
 from TwinTrackSegLib.mrml.result.SceneResult import allResults
 
@@ -58,27 +58,28 @@ class ResultChoice:
         """Say it where the CT that would be segmented is not the one in the views."""
         shown = shownCt()
         away = inputVolume is not None and shown is not None and not isInViews(ctOf(inputVolume))
-        self.ui.inputHintLabel.visible = away
-        self.ui.inputHintLabel.text = (
-            _("The input volume is '{input}'; the slice views show '{shown}'.").format(
-                input=inputVolume.GetName(), shown=shown.GetName()
+        text = ""
+        if away:
+            inputName, shownName = distinctNames(inputVolume, shown)
+            text = _("The input volume is '{input}'; the slice views show '{shown}'.").format(
+                input=inputName, shown=shownName
             )
-            if away
-            else ""
-        )
+        self.ui.inputHintLabel.visible = away
+        self.ui.inputHintLabel.text = text
 
     def _showMismatch(self, result, inputVolume) -> None:
         """Say it where the result is not of the CT that is chosen as input."""
         other = isOfAnotherCt(result, inputVolume)
-        self.ui.mismatchLabel.visible = other
-        self.ui.mismatchLabel.text = (
-            _("This result belongs to '{ct}', not to the input volume '{input}'.").format(
-                ct=result.nodes.ct.GetName() if result.nodes.ct is not None else _("a CT that left the scene"),
-                input=inputVolume.GetName(),
+        text = ""
+        if other:
+            ctName, inputName = _("a CT that left the scene"), inputVolume.GetName()
+            if result.nodes.ct is not None:
+                ctName, inputName = distinctNames(result.nodes.ct, inputVolume)
+            text = _("This result belongs to '{ct}', not to the input volume '{input}'.").format(
+                ct=ctName, input=inputName
             )
-            if other
-            else ""
-        )
+        self.ui.mismatchLabel.visible = other
+        self.ui.mismatchLabel.text = text
 
 
 def isOfAnotherCt(result, inputVolume) -> bool:

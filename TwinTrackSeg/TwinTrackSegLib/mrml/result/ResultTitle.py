@@ -14,7 +14,7 @@ from twintrack.dicom.read.series import iso_date
 from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 
-__all__ = ["resultTitle", "resultTitles"]
+__all__ = ["distinctNames", "resultTitle", "resultTitles"]
 
 BETWEEN = " · "
 
@@ -43,6 +43,18 @@ def resultTitles(results: Sequence[SceneResult]) -> list[str]:
             parts = (names[index] if several and names[index] not in title else "", f"made {made}" if made else "")
             titles[index] = BETWEEN.join(part for part in (title, *parts) if part)
     return _numbered(titles)
+
+
+def distinctNames(one: Any, other: Any) -> tuple[str, str]:
+    """Return the names of two volumes; alike ones with the patient, or with the node's ID where that is alike too."""
+    volumes = (one, other)
+    names = [str(volume.GetName()) for volume in volumes]
+    patients = [_studyOf(volume)[0] for volume in volumes]
+    if names[0] == names[1] and patients[0] != patients[1]:
+        names = [BETWEEN.join(filter(None, both)) for both in zip(patients, names, strict=True)]
+    elif names[0] == names[1]:
+        names = [f"{name} ({volume.GetID()})" for name, volume in zip(names, volumes, strict=True)]
+    return names[0], names[1]
 
 
 def _numbered(titles: Sequence[str]) -> list[str]:
