@@ -30,7 +30,7 @@ def huge(folder: Path, ending: str) -> Path:
     elif ending == ".mha":
         kind = b"ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n"
         size = f"CompressedData = False\nDimSize = {SIDE} {SIDE} {SIDE}\n".encode()
-        header = kind + size + b"ElementType = MET_SHORT\nElementDataFile = LOCAL\n"
+        header = kind + size + b"ElementSpacing = 1 1 1\nElementType = MET_SHORT\nElementDataFile = LOCAL\n"
     else:
         fields = "type: short\ndimension: 3\nspace: left-posterior-superior\nencoding: raw\nendian: little\n"
         space = "space directions: (1,0,0) (0,1,0) (0,0,1)\nspace origin: (0,0,0)\n\n"
