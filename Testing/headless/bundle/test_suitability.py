@@ -93,7 +93,7 @@ def test_a_malformed_range_is_refused(entry):
 @pytest.mark.parametrize(
     ("arteries", "veins", "phase"),
     [
-        *((45, 50, "unenhanced"), (350, 90, "arterial"), (250, 150, "pancreatic"), (160, 170, "portal venous")),
+        *((45, 50, "unenhanced"), (350, 90, "arterial"), (246, 119, "pancreatic"), (160, 170, "portal venous")),
         *((None, 50, "unenhanced"), (300, None, "unknown"), (None, None, "unknown")),
     ],
 )

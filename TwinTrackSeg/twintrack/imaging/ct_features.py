@@ -31,6 +31,9 @@ LARGEST = 1e12
 LEAST_VOXELS = 30
 """A vessel of fewer voxels says nothing about contrast."""
 
+FILLED_VEINS_HU = 100.0
+"""Portal vein and SMV above this hold contrast medium: they have 120 HU and more in the pancreatic phase."""
+
 UNENHANCED_HU = 90
 """Blood without contrast medium has 30 to 60 HU, and more than this in every phase after contrast medium."""
 
@@ -177,7 +180,7 @@ class Contrast:
             return "unenhanced"
         if arteries is None or veins is None:
             return "unknown"
-        if arteries > 2 * veins:
+        if arteries > 2 * veins and veins < FILLED_VEINS_HU:
             return "arterial"
         return "pancreatic" if arteries > 1.25 * veins else "portal venous"
 
