@@ -31,6 +31,9 @@ __all__ = ["LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "scor
 FAR_FROM_MM = (3.0, 10.0)
 """Distances that part vessels without contact at any level."""
 
+HIDDEN_DEG = 0.1
+"""Stands for the angle of a contact that no cross-section shows."""
+
 LOWEST_LEVEL = FLOOR
 """Scores below this are not read: where contact is nowhere at this level, the distance from tumour is told instead."""
 
@@ -79,6 +82,11 @@ class RaterContact:
 
     angle_deg: float | None
     wall: VesselWall
+
+    @property
+    def counted_deg(self) -> float:
+        """The angle as it counts among other raters': hardly any, but contact, where no cross-section shows it."""
+        return HIDDEN_DEG if self.angle_deg is None else self.angle_deg
 
 
 def score_levels(

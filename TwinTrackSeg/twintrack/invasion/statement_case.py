@@ -84,7 +84,7 @@ def statement_case(
 
 def _vessel(level: ScoreLevels, contacts: list[RaterContact | None]) -> VesselCounts:
     """Count the raters over each angle; contact that no cross-section shows counts as contact of hardly an angle."""
-    angles = [0.1 if contact.angle_deg is None else contact.angle_deg for contact in contacts if contact is not None]
+    angles = [contact.counted_deg for contact in contacts if contact is not None]
     counts = (np.asarray(angles)[:, None] > np.asarray(ANGLES_DEG)).sum(axis=0)
     over = np.minimum.accumulate([_rounded(value) for value in level.over])
     return VesselCounts(tuple(over.tolist()), level.far, tuple(counts.tolist()), len(angles))

@@ -24,9 +24,6 @@ __all__ = ["VesselEvaluation", "evaluate_vessels", "summarise_vessels", "vessel_
 INVASION = "invasion.json"
 """In a result folder, beside the map."""
 
-HIDDEN_DEG = 0.1
-"""Stands for the angle of a contact that no cross-section shows: there is contact, and hardly an angle."""
-
 
 @dataclass(frozen=True)
 class VesselEvaluation:
@@ -80,7 +77,7 @@ def evaluate_vessels(
             known = contact.angle_deg
             category = None if known is None else category_of(known).value
             readings.append(ContactReading(case, name, rater, known, category))
-            angles.setdefault(name, []).append(HIDDEN_DEG if known is None else known)
+            angles.setdefault(name, []).append(contact.counted_deg)
     told = _fractions(said)
     statements = tuple(
         VesselReading(case, name, told[name], tuple(values)) for name, values in angles.items() if name in told

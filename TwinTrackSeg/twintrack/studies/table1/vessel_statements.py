@@ -39,9 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CaseVessels", "VesselLevels", "case_vessels", "summarise_statements", "vessel_lines"]
 
-HIDDEN_DEG = 0.1
-"""Stands for the angle of a contact that no cross-section shows: there is contact, and hardly an angle."""
-
 METHODS = {
     "calibrated": "Statements calibrated on the calibration cases",
     "bundle": "The bundle's own statements",
@@ -151,14 +148,14 @@ def case_vessels(found: Segmentation | None, volumes: StudyVolumes, cancel: Canc
     known: dict[str, VesselLevels] = {}
     lacking = []
     for name in VESSEL_VALUES:
-        own = [contact[name] for contact in contacts if contact.get(name) is not None]
+        own = [one for contact in contacts if (one := contact.get(name)) is not None]
         if name == JOINT_VEIN or not own:
             continue
         level = found.levels.get(name)
         if level is None:
             lacking.append(name)
             continue
-        angles = tuple(HIDDEN_DEG if one is None or one.angle_deg is None else one.angle_deg for one in own)
+        angles = tuple(one.counted_deg for one in own)
         known[name] = VesselLevels(level.over, level.far, angles)
     peak = float(found.score.array.max())
     return CaseVessels(invasion.contact_mm, known, tuple(lacking), peak, marked, len(masks))
