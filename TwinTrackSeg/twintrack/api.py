@@ -70,7 +70,9 @@ class Model:
     def networks(self) -> LoadedModel:
         """The networks; one run at a time has their turn."""
         if self._networks is None:
-            raise InputError(f"the model {self.bundle.name!r} is closed; open it again with load_bundle")
+            raise InputError(
+                f"the model {self.bundle.name!r} is closed; open it again with load_bundle", code="model-closed"
+            )
         return self._networks
 
     def close(self) -> None:
@@ -360,7 +362,7 @@ def _known(options: Mapping[str, Any]) -> Mapping[str, Any]:
     names = [each.name for each in dataclasses.fields(SegmentSettings)]
     for name in options:
         if name not in names:
-            raise InputError(f"segment has no option {name!r}; it has {', '.join(names)}")
+            raise InputError(f"segment has no option {name!r}; it has {', '.join(names)}", code="option-unknown")
     return options
 
 
@@ -656,5 +658,7 @@ def _is_of(given: Volume | str | Path, own: Volume | None) -> bool:
 def _whole_values(names: Mapping[str, int | str] | None) -> dict[str, int]:
     """Return label values; a volume in memory has no names of its own."""
     if names is None:
-        raise InputError("say which value of the vessel map is which vessel, for example {'SMA': 5}")
+        raise InputError(
+            "say which value of the vessel map is which vessel, for example {'SMA': 5}", code="vessel-names-missing"
+        )
     return dict(names)  # type: ignore[arg-type]  # `check_names` refuses what is no number

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.bundle.suitability import assess
-from twintrack.errors import BundleError, InputError
+from twintrack.errors import BundleError, InputError, locating
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.lesions import Lesion, VolumeReadout, edge_notes, find_lesions, read_volumes
 from twintrack.io.label_maps import read_vessel_map
@@ -258,14 +258,17 @@ def chosen_calibrator(bundle: Bundle, own: str | None) -> Calibrator:
     path = bundle.calibrator_path if own is None else Path(own)
     if path is None:
         raise BundleError(
-            f"{bundle.path}: holds no calibrator; fit one, or ask for the raw score with --no-calibration"
+            "holds no calibrator; fit one, or ask for the raw score with --no-calibration",
+            code="no-calibrator",
+            path=bundle.path,
         )
     calibrator = read_calibrator(path)
     if calibrator.pooling != bundle.pooling:
-        where = f"{bundle.path}: its calibrator" if own is None else f"{own}: this calibrator"
         raise (BundleError if own is None else InputError)(
-            f"{where} was fitted on scores pooled by {calibrator.pooling}, the bundle pools by {bundle.pooling}; fit a "
-            "new one"
+            f"{'its' if own is None else 'this'} calibrator was fitted on scores pooled by {calibrator.pooling}, the "
+            f"bundle pools by {bundle.pooling}; fit a new one",
+            code="calibrator-pooling",
+            path=bundle.path if own is None else own,
         )
     return calibrator
 
@@ -302,11 +305,9 @@ def read_vessels(
     from twintrack.invasion.plausible import plausible_vessels
 
     read = read_vessel_map(path, names, default)
-    try:
+    with locating(path=path):
         labels, dropped = plausible_vessels(read.labels, read.names) if judge else (read.labels, ())
         fitted, warning = fit_labels(labels, grid, "the vessel map")
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     return fitted, read.names, (*read.notes, *dropped, *(() if warning is None else (warning,)))
 
 

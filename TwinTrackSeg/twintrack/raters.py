@@ -53,7 +53,8 @@ def checked_name(name: object) -> str:
     if not 1 <= len(text) <= MAX_NAME or text.startswith(".") or not all(map(_is_allowed, text)):
         raise InputError(
             f"a rater's name must have 1 to {MAX_NAME} letters, digits, spaces, '_', '-' or '.', and not begin with "
-            f"'.', got {text[:MAX_NAME]!r}"
+            f"'.', got {text[:MAX_NAME]!r}",
+            code="rater-name",
         )
     return text
 
@@ -68,7 +69,9 @@ def by_name(masks: Mapping[Any, _Mask]) -> dict[str, _Mask]:
     """
     named = {checked_name(name): mask for name, mask in masks.items()}
     if len(named) < len(masks):
-        raise InputError(f"two raters have the same name among {', '.join(named)}; give each an own name")
+        raise InputError(
+            f"two raters have the same name among {', '.join(named)}; give each an own name", code="raters-alike"
+        )
     return named
 
 
@@ -106,7 +109,8 @@ def check_apart(names: Iterable[str]) -> None:
     if alike is not None:
         raise InputError(
             f"the raters {alike[0]!r} and {alike[1]!r} differ only in case, spaces or leading zeros; write one rater's "
-            "name in one way everywhere, and give two raters different names"
+            "name in one way everywhere, and give two raters different names",
+            code="raters-alike",
         )
 
 

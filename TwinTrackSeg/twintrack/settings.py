@@ -106,18 +106,29 @@ class SegmentSettings:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.threshold <= 1.0:
-            raise InputError(f"the threshold must be above 0 and at most 1, got {self.threshold}")
+            raise InputError(
+                f"the threshold must be above 0 and at most 1, got {self.threshold}", code="threshold-range"
+            )
         if self.device not in DEVICES:
-            raise InputError(f"the device must be one of {', '.join(DEVICES)}, got {self.device!r}")
+            raise InputError(
+                f"the device must be one of {', '.join(DEVICES)}, got {self.device!r}", code="device-unknown"
+            )
         if self.backend not in BACKENDS:
-            raise InputError(f"the backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
+            raise InputError(
+                f"the backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}", code="backend-unknown"
+            )
         if isinstance(self.roi, str) and self.roi not in ("auto", "full"):
-            raise InputError(f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}")
+            raise InputError(
+                f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}", code="region-numbers"
+            )
         if self.vessels is not None and not is_there(self.vessels):
-            raise InputError(f"{self.vessels}: no such file (vessel label map)")
+            raise InputError("no such file (vessel label map)", code="file-missing", path=self.vessels)
         names = self.vessel_names
         if names is not None and not (isinstance(names, Mapping) and all(map(_is_label, names.values()))):
-            raise InputError(f"vessel names must map each name to a value or a label, got {str(names)[:MAX_NAME]}")
+            raise InputError(
+                f"vessel names must map each name to a value or a label, got {str(names)[:MAX_NAME]}",
+                code="vessel-names-malformed",
+            )
         if self.contact_mm is not None:
             checked_contact_mm(self.contact_mm)
         if self.case is not None:
@@ -133,7 +144,9 @@ class SegmentSettings:
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(content) - known)
         if unknown:
-            raise InputError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+            raise InputError(
+                f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}", code="option-unknown"
+            )
         values = dict(content)
         roi = values.get("roi", "auto")
         if isinstance(roi, list | tuple):
@@ -167,7 +180,7 @@ def _check_type(key: str, value: object) -> None:
         right = right and len(value) <= MAX_TEXT and "\0" not in value and is_utf8(value)
     if not right:
         given = "what was given" if key == "case" else repr(str(value)[:MAX_NAME])
-        raise InputError(f"the setting {key!r} cannot be {given}")
+        raise InputError(f"the setting {key!r} cannot be {given}", code="option-type")
 
 
 def checked_contact_mm(contact_mm: float) -> float:
@@ -180,7 +193,10 @@ def checked_contact_mm(contact_mm: float) -> float:
     """
     low, high = CONTACT_MM_RANGE
     if not low <= contact_mm <= high:
-        raise InputError(f"the contact distance (contact_mm) must be from {low:g} to {high:g} mm, got {contact_mm:g}")
+        raise InputError(
+            f"the contact distance (contact_mm) must be from {low:g} to {high:g} mm, got {contact_mm:g}",
+            code="contact-distance",
+        )
     return float(contact_mm)
 
 
@@ -218,11 +234,14 @@ def parse_vessel_names(text: str) -> dict[str, int | str]:
         if not right or (is_number and not (len(value) <= 5 and 1 <= int(value) <= MAX_LABEL)):
             raise InputError(
                 f"vessel names must look like PORTA=1,SMV=2 or AORTA=aorta, with values from 1 to {MAX_LABEL}, got "
-                f"{entry.strip()[:MAX_NAME]!r}"
+                f"{entry.strip()[:MAX_NAME]!r}",
+                code="vessel-names-malformed",
             )
         names[name] = int(value) if is_number else value
     if len(set(names.values())) < len(text.split(",")):
-        raise InputError(f"each vessel needs an own name and value, got {text[:MAX_NAME]!r}")
+        raise InputError(
+            f"each vessel needs an own name and value, got {text[:MAX_NAME]!r}", code="vessels-share-label"
+        )
     return names
 
 
@@ -233,5 +252,7 @@ def _box(edges: list[str]) -> Box:
         i0, i1, j0, j1, k0, k1 = (int(edge) for edge in edges)
     except ValueError:
         given = ",".join(edges)
-        raise InputError(f"the ROI must be auto, full or six voxel indices i0,i1,j0,j1,k0,k1, got {given!r}") from None
+        raise InputError(
+            f"the ROI must be auto, full or six voxel indices i0,i1,j0,j1,k0,k1, got {given!r}", code="region-numbers"
+        ) from None
     return (i0, i1, j0, j1, k0, k1)

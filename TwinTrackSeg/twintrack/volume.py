@@ -54,20 +54,30 @@ class Geometry:
 
     def __post_init__(self) -> None:
         if len(self.size) != 3 or min(self.size) < 1:
-            raise InputError(f"a volume needs three axes with at least one voxel each, got size {self.size}")
+            raise InputError(
+                f"a volume needs three axes with at least one voxel each, got size {self.size}", code="volume-size"
+            )
         spacing = np.asarray(self.spacing_mm, dtype=float)
         if spacing.shape != (3,) or not np.all(np.isfinite(spacing)) or spacing.min() <= 0:
-            raise InputError(f"voxel spacing must be three positive lengths in mm, got {self.spacing_mm}")
+            raise InputError(
+                f"voxel spacing must be three positive lengths in mm, got {self.spacing_mm}", code="spacing-range"
+            )
         if spacing.min() < LEAST_SPACING_MM or spacing.max() > MOST_SPACING_MM:
             raise InputError(
                 f"voxel spacing must be {LEAST_SPACING_MM:g} to {MOST_SPACING_MM:g} mm, got {self.spacing_mm}; "
-                "correct the file's header"
+                "correct the file's header",
+                code="spacing-range",
             )
         if not np.all(np.abs(self.origin_mm) <= FARTHEST_MM):  # False for what is no number
-            raise InputError(f"the volume's origin must be finite, within {FARTHEST_MM:g} mm, got {self.origin_mm}")
+            raise InputError(
+                f"the volume's origin must be finite, within {FARTHEST_MM:g} mm, got {self.origin_mm}",
+                code="origin-range",
+            )
         matrix = self.direction_matrix
         if not np.all(np.isfinite(matrix)) or not np.allclose(matrix.T @ matrix, np.eye(3), atol=DIRECTION_TOLERANCE):
-            raise InputError("the volume's axes are not perpendicular; resample it to a regular grid first")
+            raise InputError(
+                "the volume's axes are not perpendicular; resample it to a regular grid first", code="axes-sheared"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -140,7 +150,10 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.array.shape != self.geometry.shape:
-            raise InputError(f"array shape {self.array.shape} does not fit the grid's (z, y, x) {self.geometry.shape}")
+            raise InputError(
+                f"array shape {self.array.shape} does not fit the grid's (z, y, x) {self.geometry.shape}",
+                code="grid-differs",
+            )
 
     @classmethod
     def from_sitk(cls, image: sitk.Image) -> Volume:
@@ -185,7 +198,9 @@ class Volume:
         """
         turned = self._turned(geometry.direction_matrix)
         if not turned.geometry.same_grid(geometry):
-            raise InputError("the volume is not a permuted or flipped form of the grid to restore it to")
+            raise InputError(
+                "the volume is not a permuted or flipped form of the grid to restore it to", code="grid-differs"
+            )
         # The turned origin went through float arithmetic; the input's own numbers are exact.
         return Volume(turned.array, geometry)
 
@@ -220,7 +235,8 @@ def check_kind(dimensions: int, values: int) -> None:
     """Refuse an image that is not three-dimensional, or has more than one value a voxel."""
     if dimensions != 3 or values != 1:
         raise InputError(
-            f"a volume must have 3 dimensions and one value a voxel, got {dimensions} dimensions and {values} values"
+            f"a volume must have 3 dimensions and one value a voxel, got {dimensions} dimensions and {values} values",
+            code="volume-dimensions",
         )
 
 
@@ -245,7 +261,10 @@ def fractions(array: NDArray[Any], what: str) -> NDArray[Any]:
     if low >= 0 and high <= 1:
         return array
     if not (low >= -FRACTION_TOLERANCE and high <= 1 + FRACTION_TOLERANCE):
-        raise InputError(f"{what} must lie between 0 and 1, got {low:g} to {high:g}; {_remedy(array, low, high)}")
+        raise InputError(
+            f"{what} must lie between 0 and 1, got {low:g} to {high:g}; {_remedy(array, low, high)}",
+            code="probability-range",
+        )
     return np.clip(array, 0, 1)
 
 

@@ -35,10 +35,12 @@ class DependencyError(TwinTrackError):
         What is the matter.
     details : str
         What can be done without a network.
+    code : str
+        The kind of trouble.
     """
 
-    def __init__(self, sentence: str, details: str = "") -> None:
-        super().__init__(sentence)
+    def __init__(self, sentence: str, details: str = "", *, code: str) -> None:
+        super().__init__(sentence, code=code)
         self.details = details
 
 
@@ -102,13 +104,16 @@ def ensureDependencies(path: str | pathlib.Path, *only: str, purpose: str = "") 
     try:
         _install(missing, purpose or _("The model"))
     except DependencyError as error:
-        raise DependencyError(str(error), offlineHelp(path, missingRequirements(path, *only))) from error
+        raise DependencyError(
+            str(error), offlineHelp(path, missingRequirements(path, *only)), code="packages-missing"
+        ) from error
     still = missingRequirements(path, *only)
     if still:
         names = ", ".join(str(requirement) for requirement in still)
         raise DependencyError(
             _("Python packages are missing: {names}; install them and try again").format(names=names),
             offlineHelp(path, still),
+            code="packages-missing",
         )
 
 
@@ -127,13 +132,16 @@ def repairPackages(names: list[str], path: str | pathlib.Path) -> None:
         if texts:
             slicer.util.pip_install(["--force-reinstall", "--no-deps", *texts])
     except Exception as error:
-        raise DependencyError(_("The repair failed: {reason}").format(reason=error)) from error
+        raise DependencyError(
+            _("The repair failed: {reason}").format(reason=error), code="package-repair-failed"
+        ) from error
     if len(texts) < len(wanted):
         raise DependencyError(
             _(
                 "PyTorch is damaged: uninstall it in the module PyTorch Utils, restart Slicer, and press Segment to "
                 "install it again"
-            )
+            ),
+            code="torch-damaged",
         )
 
 
@@ -150,7 +158,8 @@ def _install(missing: list[Requirement], purpose: str) -> None:
     torch = next((requirement for requirement in missing if requirement.name == TORCH), None)
     if torch is not None and importlib.util.find_spec("PyTorchUtils") is None:
         raise DependencyError(
-            _("PyTorch is missing; install the extension PyTorch (Extensions Manager), restart Slicer and try again")
+            _("PyTorch is missing; install the extension PyTorch (Extensions Manager), restart Slicer and try again"),
+            code="torch-missing",
         )
     names = ", ".join(requirement.name for requirement in missing)
     question = _("{purpose} needs Python packages that are not installed: {names}.").format(
@@ -163,7 +172,8 @@ def _install(missing: list[Requirement], purpose: str) -> None:
         raise DependencyError(
             _("The installation was declined. {purpose} cannot do without: {names}").format(
                 purpose=purpose, names=names
-            )
+            ),
+            code="installation-declined",
         )
     try:
         if torch is not None:
@@ -177,7 +187,9 @@ def _install(missing: list[Requirement], purpose: str) -> None:
     except DependencyError:
         raise
     except Exception as error:
-        raise DependencyError(_("The installation failed: {reason}").format(reason=error)) from error
+        raise DependencyError(
+            _("The installation failed: {reason}").format(reason=error), code="installation-failed"
+        ) from error
 
 
 def _installTorch(requirement: Requirement) -> None:
@@ -185,4 +197,6 @@ def _installTorch(requirement: Requirement) -> None:
 
     logic = PyTorchUtils.PyTorchUtilsLogic()
     if logic.installTorch(askConfirmation=False, torchVersionRequirement=str(requirement.specifier) or None) is None:
-        raise DependencyError(_("PyTorch was not installed; install it in the module PyTorch Utils and try again"))
+        raise DependencyError(
+            _("PyTorch was not installed; install it in the module PyTorch Utils and try again"), code="torch-missing"
+        )

@@ -140,7 +140,8 @@ def addToDatabase(folder: str) -> int:
             _(
                 "{missing} of {number} objects did not get into the DICOM database; open Slicer's DICOM module, check "
                 "the database's folder and the free space there, and export again"
-            ).format(missing=len(files) - len(inside), number=len(files))
+            ).format(missing=len(files) - len(inside), number=len(files)),
+            code="database-incomplete",
         )
     slicer.util.showStatusMessage(_("The objects are in the DICOM database"), 3000)
     return len(files)

@@ -96,12 +96,12 @@ class InputsPanel:
         node = self._node
         region = node.regionOfInterest
         if region is not None and node.inputVolume is None:
-            raise InputError(_("choose an input volume first"))
+            raise InputError(_("choose an input volume first"), code="no-input-chosen")
         if self.runOn.address == "":
-            raise InputError(_("give the server's address, or run on this computer"))
+            raise InputError(_("give the server's address, or run on this computer"), code="no-server-address")
         if not self.runOn.remote:
             if not self.ui.bundlePathEdit.currentPath:  # emptied by hand: the parameter keeps the path of before
-                raise BundleError(CHOOSE_BUNDLE)
+                raise BundleError(CHOOSE_BUNDLE, code="no-bundle-chosen")
             readBundleInfo(node.bundlePath)
         return RunSettings(
             bundle="" if self.runOn.remote else str(node.bundlePath),

@@ -112,4 +112,7 @@ class PackageCheck:
             raise self._unusable() from error
 
     def _unusable(self) -> DependencyError:
-        return DependencyError(_("{python}: cannot be used as Python; choose another one").format(python=self._python))
+        return DependencyError(
+            _("{python}: cannot be used as Python; choose another one").format(python=self._python),
+            code="python-unusable",
+        )

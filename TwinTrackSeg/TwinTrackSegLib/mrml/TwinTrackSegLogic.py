@@ -128,7 +128,7 @@ class TwinTrackSegLogic:
             If the input is no CT, a run is going on already, or the worker cannot be started.
         """
         if self.running:
-            raise InputError("a segmentation is running already; wait for it or cancel it")
+            raise InputError("a segmentation is running already; wait for it or cancel it", code="run-in-progress")
         self._run = SegmentationRun(
             volumeNode, settings, lambda: self._supervisor.ensure(self.workerCommand, self.graceSec), vessels
         )
@@ -152,7 +152,9 @@ class TwinTrackSegLogic:
         try:
             folder = run.resultFolder()
             if not slicer.mrmlScene.IsNodePresent(run.node):
-                raise InputError("the CT was removed from the scene during the run; the result is dropped")
+                raise InputError(
+                    "the CT was removed from the scene during the run; the result is dropped", code="ct-removed"
+                )
             self.result = loadResult(folder, run.node, run.vessels, ctOrigin(run.node))
         finally:
             self.abort()
@@ -166,7 +168,7 @@ class TwinTrackSegLogic:
                 raise TimeoutError(f"the segmentation is not done after {timeoutSec:g} s")
             time.sleep(intervalSec)
         if self.result is None:
-            raise InputError("there is no segmentation to wait for; start one")
+            raise InputError("there is no segmentation to wait for; start one", code="no-run")
         return self.result
 
     def segment(
@@ -210,5 +212,5 @@ class TwinTrackSegLogic:
 
         result = result or self.result
         if result is None:
-            raise InputError("there is no result to export; segment a CT first")
+            raise InputError("there is no result to export; segment a CT first", code="no-result")
         return exportDicomSeg(result, path, series)

@@ -75,7 +75,7 @@ def volumeFromNode(node: Any) -> Volume:
     """
     image = node.GetImageData()
     if image is None or image.GetPointData().GetScalars() is None or min(image.GetDimensions()) < 1:
-        raise InputError(f"volume '{node.GetName()}' is empty; load or choose a CT with voxels")
+        raise InputError(f"volume '{node.GetName()}' is empty; load or choose a CT with voxels", code="volume-empty")
     return Volume(slicer.util.arrayFromVolume(node), geometryFromNode(node))
 
 
@@ -114,24 +114,32 @@ def checkCt(node: Any) -> None:
         rigid, or does not look like a CT in Hounsfield units.
     """
     if node is None:
-        raise InputError("no volume is chosen; load a contrast CT and choose it as the input volume")
+        raise InputError(
+            "no volume is chosen; load a contrast CT and choose it as the input volume", code="no-input-chosen"
+        )
     name = node.GetName()
     if not node.IsA("vtkMRMLScalarVolumeNode") or any(node.IsA(other) for other in OTHER_IMAGE_CLASSES):
-        raise InputError(f"'{name}' is not a CT volume; choose a scalar volume")
+        raise InputError(f"'{name}' is not a CT volume; choose a scalar volume", code="not-a-ct")
     modality = node.GetAttribute("DICOM.Modality") or node.GetAttribute("Modality")
     if modality and modality.upper() != "CT":
-        raise InputError(f"volume '{name}' is of modality {modality}; choose a CT")
+        raise InputError(f"volume '{name}' is of modality {modality}; choose a CT", code="not-a-ct")
     volume = volumeFromNode(node)
     if min(volume.geometry.size) < 2:
-        raise InputError(f"volume '{name}' is a single slice; choose a CT with at least two slices")
+        raise InputError(
+            f"volume '{name}' is a single slice; choose a CT with at least two slices", code="single-slice"
+        )
     _checkTransform(node)
     low, high = float(volume.array.min()), float(volume.array.max())
     if not np.isfinite(low) or not np.isfinite(high):
-        raise InputError(f"volume '{name}' holds voxels that are not finite (NaN or infinity); replace them first")
+        raise InputError(
+            f"volume '{name}' holds voxels that are not finite (NaN or infinity); replace them first",
+            code="values-not-finite",
+        )
     if low > CT_DARKEST_HU or high - low < CT_LEAST_RANGE_HU:
         raise InputError(
             f"volume '{name}' does not look like a CT in Hounsfield units (values {low:g} to {high:g}; "
-            "air is near -1000, fat near -100); choose a CT or restore its rescale slope and intercept"
+            "air is near -1000, fat near -100); choose a CT or restore its rescale slope and intercept",
+            code="not-hounsfield",
         )
 
 
@@ -148,5 +156,6 @@ def _checkTransform(node: Any) -> None:
     if not rigid:
         raise InputError(
             f"volume '{node.GetName()}' is under a transform that is not rigid (gantry tilt, uneven slices?); "
-            "harden the transform onto a resampled volume and choose that one"
+            "harden the transform onto a resampled volume and choose that one",
+            code="transform-not-rigid",
         )

@@ -207,16 +207,26 @@ def _from_old_format(configuration: Mapping[str, Any], where: str) -> tuple[str,
     """Return name and arguments as nnU-Net's ConfigurationManager makes them of the old format's entries."""
     name = configuration.get("UNet_class_name")
     if name not in ARCHITECTURES:
-        raise BundleError(f"{where}: network class {name!r} is not supported; use one of {', '.join(ARCHITECTURES)}")
+        raise BundleError(
+            f"network class {name!r} is not supported; use one of {', '.join(ARCHITECTURES)}",
+            code="network-unsupported",
+            path=where,
+        )
     needed = ("UNet_base_num_features", "unet_max_num_features", "n_conv_per_stage_encoder", "num_pool_per_axis")
     for key in (*needed, "n_conv_per_stage_decoder", "pool_op_kernel_sizes", "conv_kernel_sizes"):
         if key not in configuration:
-            raise BundleError(f"{where}: has neither 'architecture' nor {key!r}, so that its network is not described")
+            raise BundleError(
+                f"has neither 'architecture' nor {key!r}, so that its network is not described",
+                code="network-undescribed",
+                path=where,
+            )
     base = _whole(configuration["UNet_base_num_features"], MAX_FEATURES, "UNet_base_num_features", where)
     most = _whole(configuration["unet_max_num_features"], MAX_FEATURES, "unet_max_num_features", where)
     counts = configuration["n_conv_per_stage_encoder"]
     if not isinstance(counts, list) or not 2 <= len(counts) <= MAX_STAGES:
-        raise BundleError(f"{where}: n_conv_per_stage_encoder must list 2 to {MAX_STAGES} stages")
+        raise BundleError(
+            f"n_conv_per_stage_encoder must list 2 to {MAX_STAGES} stages", code="network-number", path=where
+        )
     return str(name), {
         "n_stages": len(counts),
         "features_per_stage": [min(base * 2**stage, most) for stage in range(len(counts))],
@@ -232,25 +242,37 @@ def _from_old_format(configuration: Mapping[str, Any], where: str) -> tuple[str,
 
 def _from_new_format(architecture: object, where: str) -> tuple[str, dict[str, Any]]:
     if not isinstance(architecture, dict) or not isinstance(architecture.get("arch_kwargs"), dict):
-        raise BundleError(f"{where}: 'architecture' must be a table with 'arch_kwargs'")
+        raise BundleError("'architecture' must be a table with 'arch_kwargs'", code="network-undescribed", path=where)
     wanted, given = architecture.get("network_class_name"), architecture["arch_kwargs"]
     found = _ARCHITECTURE.fullmatch(str(wanted))
     if found is None:
-        raise BundleError(f"{where}: network class {wanted!r} is not supported; use one of {', '.join(ARCHITECTURES)}")
+        raise BundleError(
+            f"network class {wanted!r} is not supported; use one of {', '.join(ARCHITECTURES)}",
+            code="network-unsupported",
+            path=where,
+        )
     imported = architecture.get("_kw_requires_import", [])
     if not isinstance(imported, list) or len({str(key) for key in imported}) < len(imported):
-        raise BundleError(f"{where}: '_kw_requires_import' must be a list of different names")
+        raise BundleError("'_kw_requires_import' must be a list of different names", code="network-parts", path=where)
     for key in imported:
         allowed, value = _OPERATORS.get(str(key)), given.get(str(key))
         if allowed is None or not (value is None or (isinstance(value, str) and allowed.fullmatch(value))):
-            raise BundleError(f"{where}: the network part {key!r} = {value!r} is not on the list of allowed parts")
+            raise BundleError(
+                f"the network part {key!r} = {value!r} is not on the list of allowed parts",
+                code="network-part-refused",
+                path=where,
+            )
         if key not in given:
-            raise BundleError(f"{where}: '_kw_requires_import' names {key!r}, which 'arch_kwargs' lacks")
+            raise BundleError(
+                f"'_kw_requires_import' names {key!r}, which 'arch_kwargs' lacks", code="network-parts", path=where
+            )
     for key in _OPERATORS:
         if given.get(key) is not None and key not in imported:
-            raise BundleError(f"{where}: the network part {key!r} must stand in '_kw_requires_import'")
+            raise BundleError(
+                f"the network part {key!r} must stand in '_kw_requires_import'", code="network-parts", path=where
+            )
     if given.get("conv_op") is None:
-        raise BundleError(f"{where}: the network part 'conv_op' is missing")
+        raise BundleError("the network part 'conv_op' is missing", code="network-parts", path=where)
     return found.group(1), given
 
 
@@ -258,21 +280,33 @@ def _check_entries(name: str, given: Mapping[str, Any], where: str) -> None:
     """Refuse arguments that the network's class does not have, and options of its parts out of their ranges."""
     unknown = sorted(set(given) - _ENTRIES - _OWN_ENTRIES[name])
     if unknown:
-        raise BundleError(f"{where}: 'arch_kwargs' holds {unknown[0]!r}, which {name} does not know")
+        raise BundleError(
+            f"'arch_kwargs' holds {unknown[0]!r}, which {name} does not know", code="network-option-refused", path=where
+        )
     for key in ("conv_bias", "deep_supervision", "nonlin_first"):
         if not isinstance(given.get(key, False), bool):
-            raise BundleError(f"{where}: {key} must be true or false, got {given[key]!r}")
+            raise BundleError(
+                f"{key} must be true or false, got {given[key]!r}", code="network-option-refused", path=where
+            )
     for key, options in _OPTIONS.items():
         table = given.get(key)
         if table is None:
             if key == "dropout_op_kwargs" and given.get("dropout_op") is not None:
-                raise BundleError(f"{where}: {key} must be a table, because there is a dropout_op")
+                raise BundleError(
+                    f"{key} must be a table, because there is a dropout_op", code="network-option-refused", path=where
+                )
             continue
         if not isinstance(table, dict):
-            raise BundleError(f"{where}: {key} must be a table or null, got {table!r}")
+            raise BundleError(
+                f"{key} must be a table or null, got {table!r}", code="network-option-refused", path=where
+            )
         for option, value in table.items():
             if option not in options or not _allowed(value, options[option]):
-                raise BundleError(f"{where}: {key} holds {option!r} = {value!r}, which is not on the list of options")
+                raise BundleError(
+                    f"{key} holds {option!r} = {value!r}, which is not on the list of options",
+                    code="network-option-refused",
+                    path=where,
+                )
 
 
 def _allowed(value: object, allowed: tuple[float, float] | type[bool] | tuple[str, ...]) -> bool:
@@ -310,13 +344,21 @@ def _read(name: str, given: Mapping[str, Any], where: str) -> Architecture:
         stem=features[0] if stem is None else _whole(stem, MAX_FEATURES, "stem_channels", where),
     )
     if any(edge % 2 == 0 for kernel in architecture.kernels for edge in kernel):
-        raise BundleError(f"{where}: kernel_sizes must be odd, or sizes would not fit one another")
+        raise BundleError(
+            "kernel_sizes must be odd, or sizes would not fit one another", code="network-number", path=where
+        )
     if architecture.strides[0] != (1, 1, 1):
-        raise BundleError(f"{where}: strides must begin with 1, or the output would be smaller than the patch")
+        raise BundleError(
+            "strides must begin with 1, or the output would be smaller than the patch",
+            code="network-number",
+            path=where,
+        )
     if architecture.parameters(1) > MAX_PARAMETERS:
         raise BundleError(
-            f"{where}: the network would have {architecture.parameters(1):,} parameters, more than the "
-            f"{MAX_PARAMETERS:,} that are allowed"
+            f"the network would have {architecture.parameters(1):,} parameters, more than the "
+            f"{MAX_PARAMETERS:,} that are allowed",
+            code="network-too-large",
+            path=where,
         )
     return architecture
 
@@ -325,21 +367,28 @@ def _check_patch(architecture: Architecture, patch: Any, where: str) -> None:
     """Refuse a patch that the network cannot halve as often as it wants to; `patch` is three whole numbers."""
     steps = architecture.steps
     if prod(patch) < MIN_PATCH_VOXELS:
-        raise BundleError(f"{where}: patch_size must have at least {MIN_PATCH_VOXELS} voxels, got {patch!r}")
+        raise BundleError(
+            f"patch_size must have at least {MIN_PATCH_VOXELS} voxels, got {patch!r}", code="patch-size", path=where
+        )
     if any(edge % step for edge, step in zip(patch, steps, strict=True)):
         raise BundleError(
-            f"{where}: patch_size {patch!r} must be a multiple of {list(steps)}, by which the network's strides divide"
+            f"patch_size {patch!r} must be a multiple of {list(steps)}, by which the network's strides divide",
+            code="patch-size",
+            path=where,
         )
     if patch == list(steps):
         raise BundleError(
-            f"{where}: patch_size {patch!r} leaves a single voxel after the network's strides, which cannot be "
-            "normalised"
+            f"patch_size {patch!r} leaves a single voxel after the network's strides, which cannot be normalised",
+            code="patch-size",
+            path=where,
         )
 
 
 def _whole(value: object, most: int, key: str, where: str, *, least: int = 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        raise BundleError(f"{where}: {key} must be a whole number from {least} to {most}, got {value!r}")
+        raise BundleError(
+            f"{key} must be a whole number from {least} to {most}, got {value!r}", code="network-number", path=where
+        )
     return value
 
 
@@ -349,7 +398,11 @@ def _wholes(given: Mapping[str, Any], key: str, count: int, most: int, where: st
     if not isinstance(values, list):
         return (_whole(values, most, key, where),) * count
     if len(values) != count:
-        raise BundleError(f"{where}: {key} must have {count} entries for this number of stages, it has {len(values)}")
+        raise BundleError(
+            f"{key} must have {count} entries for this number of stages, it has {len(values)}",
+            code="network-number",
+            path=where,
+        )
     return tuple(_whole(value, most, key, where) for value in values)
 
 
@@ -358,12 +411,18 @@ def _triples(given: Mapping[str, Any], key: str, count: int, most: int, where: s
     values = given.get(key)
     rows = values if isinstance(values, list) else [values] * count
     if len(rows) != count:
-        raise BundleError(f"{where}: {key} must have {count} entries for this number of stages, it has {len(rows)}")
+        raise BundleError(
+            f"{key} must have {count} entries for this number of stages, it has {len(rows)}",
+            code="network-number",
+            path=where,
+        )
     triples = []
     for row in rows:
         edges = row if isinstance(row, list) else [row] * 3
         if len(edges) != 3:
-            raise BundleError(f"{where}: {key} must have three numbers a stage (a 3-D model), got {row!r}")
+            raise BundleError(
+                f"{key} must have three numbers a stage (a 3-D model), got {row!r}", code="network-number", path=where
+            )
         a, b, c = (_whole(edge, most, key, where) for edge in edges)
         triples.append((a, b, c))
     return tuple(triples)

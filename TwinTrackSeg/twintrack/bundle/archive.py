@@ -56,7 +56,7 @@ def unpack_bundle_zip(path: Path) -> PrivateFolder:
             unpacked.close()
         if isinstance(error, OSError):
             reason = f"cannot be unpacked into the temporary folder ({error.strerror}); make room there"
-            raise OutputError(f"{path}: {reason}") from error
+            raise OutputError(f"{reason}", code="no-temporary-folder", path=path) from error
         raise
     return unpacked
 
@@ -82,8 +82,14 @@ def read_bundle_document(path: Path) -> bytes:
                 if len(content) <= MAX_JSON_BYTES:
                     return content
     except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, NotImplementedError, RuntimeError, OSError) as error:
-        raise BundleError(f"{path}: not a model bundle; choose a bundle folder (with {DOCUMENT}) or its ZIP") from error
-    raise BundleError(f"{path}: has no {DOCUMENT}, or one of absurd size; choose a ZIP file of a bundle folder")
+        raise BundleError(
+            f"not a model bundle; choose a bundle folder (with {DOCUMENT}) or its ZIP", code="not-a-bundle", path=path
+        ) from error
+    raise BundleError(
+        f"has no {DOCUMENT}, or one of absurd size; choose a ZIP file of a bundle folder",
+        code="not-a-bundle",
+        path=path,
+    )
 
 
 def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, max_bytes: int = MAX_BYTES) -> None:
@@ -100,7 +106,11 @@ def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, 
         with open_zip(path, max_files=max_files + LITTER_FILES) as archive:
             entries = [e for e in archive.infolist() if not e.is_dir() and not e.filename.startswith("__MACOSX/")]
             if len(entries) > max_files:
-                raise BundleError(f"{path}: holds {len(entries)} files, more than the {max_files} a bundle may have")
+                raise BundleError(
+                    f"holds {len(entries)} files, more than the {max_files} a bundle may have",
+                    code="bundle-too-large",
+                    path=path,
+                )
             targets = [_target(path, entry) for entry in entries]
             _refuse_duplicates(path, targets)
             prefix = _common_folder(targets)
@@ -112,7 +122,9 @@ def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, 
             raise
         reason = f" ({error})" if isinstance(error, zipfile.BadZipFile) else ""
         raise BundleError(
-            f"{path}: not a readable zip file; it may be damaged, encrypted or incomplete{reason}"
+            f"not a readable zip file; it may be damaged, encrypted or incomplete{reason}",
+            code="archive-damaged",
+            path=path,
         ) from error
 
 
@@ -121,15 +133,25 @@ def _target(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
     target = PurePosixPath(name)
     if not name.isprintable() or len(name) > MAX_NAME or len(target.parts) > MAX_FOLDERS:
         raise BundleError(
-            f"{path}: refused, because the name {name[:MAX_NAME]!r} of an entry is too long, in too many folders, or "
-            "not printable"
+            f"refused, because the name {name[:MAX_NAME]!r} of an entry is too long, in too many folders, or "
+            "not printable",
+            code="archive-entry-refused",
+            path=path,
         )
     mode = entry.external_attr >> 16
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-        raise BundleError(f"{path}: refused, because the entry {name!r} is a link or another special file")
+        raise BundleError(
+            f"refused, because the entry {name!r} is a link or another special file",
+            code="archive-entry-refused",
+            path=path,
+        )
     unsafe = target.is_absolute() or ".." in target.parts or any(c in name for c in "\\:\0")
     if unsafe or not target.parts:
-        raise BundleError(f"{path}: refused, because the entry {name!r} would be written outside the bundle's folder")
+        raise BundleError(
+            f"refused, because the entry {name!r} would be written outside the bundle's folder",
+            code="archive-entry-refused",
+            path=path,
+        )
     return target
 
 
@@ -137,7 +159,9 @@ def _refuse_duplicates(path: Path, targets: list[PurePosixPath]) -> None:
     names: set[str] = set()
     for target in targets:
         if str(target).casefold() in names:
-            raise BundleError(f"{path}: refused, because it holds {str(target)!r} twice")
+            raise BundleError(
+                f"refused, because it holds {str(target)!r} twice", code="archive-entry-refused", path=path
+            )
         names.add(str(target).casefold())
 
 
@@ -155,6 +179,8 @@ def _extract(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, lim
         while chunk := source.read(_CHUNK):
             written += len(chunk)
             if written > limit:
-                raise BundleError(f"{path}: refused, because it unpacks to more than a bundle may hold")
+                raise BundleError(
+                    "refused, because it unpacks to more than a bundle may hold", code="bundle-too-large", path=path
+                )
             sink.write(chunk)
     return written

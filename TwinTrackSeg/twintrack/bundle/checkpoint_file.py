@@ -118,12 +118,18 @@ def check_checkpoint(path: Path, *, foreign: bool) -> None:
             _check_records(archive, foreign)
     except _NotAllowed as error:
         raise BundleError(
-            f"{path}: refused, because it asks for {str(error)!r}, which is not weights; get a plain nnU-Net checkpoint"
+            f"refused, because it asks for {str(error)!r}, which is not weights; get a plain nnU-Net checkpoint",
+            code="checkpoint-refused",
+            path=path,
         ) from error
     except (_Refused, zipfile.BadZipFile) as error:
-        raise BundleError(f"{path}: not a checkpoint of network weights, or damaged ({error})") from error
+        raise BundleError(
+            f"not a checkpoint of network weights, or damaged ({error})", code="checkpoint-damaged", path=path
+        ) from error
     except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        raise BundleError(f"{path}: not a checkpoint of network weights, or damaged") from error
+        raise BundleError(
+            "not a checkpoint of network weights, or damaged", code="checkpoint-damaged", path=path
+        ) from error
 
 
 def _check_records(archive: zipfile.ZipFile, foreign: bool) -> None:

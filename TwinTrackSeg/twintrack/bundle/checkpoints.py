@@ -57,7 +57,7 @@ def read_checkpoint(path: Path, *, foreign: bool = False) -> dict[str, Any]:
     import torch
 
     if not path.is_file():
-        raise BundleError(f"{path}: no such checkpoint")
+        raise BundleError("no such checkpoint", code="file-missing", path=path)
     check_checkpoint(path, foreign=foreign)
     try:
         with _numpy_allowed() if foreign else nullcontext():
@@ -67,17 +67,27 @@ def read_checkpoint(path: Path, *, foreign: bool = False) -> dict[str, Any]:
         if refused:
             name = refused.group(1) or refused.group(2)
             raise BundleError(
-                f"{path}: refused, because it asks for {name!r}, which is not weights; get a plain nnU-Net checkpoint"
+                f"refused, because it asks for {name!r}, which is not weights; get a plain nnU-Net checkpoint",
+                code="checkpoint-refused",
+                path=path,
             ) from error
-        raise BundleError(f"{path}: not a checkpoint of network weights, or damaged") from error
+        raise BundleError(
+            "not a checkpoint of network weights, or damaged", code="checkpoint-damaged", path=path
+        ) from error
     except _DAMAGE as error:
-        raise BundleError(f"{path}: not a checkpoint of network weights, or damaged") from error
+        raise BundleError(
+            "not a checkpoint of network weights, or damaged", code="checkpoint-damaged", path=path
+        ) from error
     weights = checkpoint.get("network_weights") if isinstance(checkpoint, dict) else None
     if not isinstance(weights, dict) or not weights:
-        raise BundleError(f"{path}: has no 'network_weights'; give an nnU-Net v2 checkpoint")
+        raise BundleError(
+            "has no 'network_weights'; give an nnU-Net v2 checkpoint", code="checkpoint-damaged", path=path
+        )
     for name, tensor in weights.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor) or tensor.layout != torch.strided:
-            raise BundleError(f"{path}: the entry {name!r} of 'network_weights' is not a dense tensor")
+            raise BundleError(
+                f"the entry {name!r} of 'network_weights' is not a dense tensor", code="checkpoint-damaged", path=path
+            )
     return dict(checkpoint)
 
 
@@ -126,12 +136,15 @@ def slim_checkpoint(checkpoint: dict[str, Any], *, configuration: str, half: boo
             if copied.is_floating_point():
                 copied = copied.to(torch.float16 if half else torch.float32)
                 if not bool(torch.isfinite(copied).all()):
-                    raise BundleError(f"{where}: weight {name!r} is not finite" + (" as float16" if half else ""))
+                    raise BundleError(
+                        f"{where}: weight {name!r} is not finite" + (" as float16" if half else ""),
+                        code="weights-not-finite",
+                    )
             tensor_of[key] = copied
         weights[name] = tensor_of[key]
     axes = checkpoint.get("inference_allowed_mirroring_axes")
     if axes is not None and (not isinstance(axes, list | tuple) or not all(axis in (0, 1, 2) for axis in axes)):
-        raise BundleError(f"{where}: mirroring axes {axes!r} are not axes of a volume")
+        raise BundleError(f"mirroring axes {axes!r} are not axes of a volume", code="mirroring-axes", path=where)
     return {
         "network_weights": weights,
         "trainer_name": str(checkpoint.get("trainer_name", "")),

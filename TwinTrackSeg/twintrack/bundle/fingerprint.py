@@ -86,10 +86,14 @@ class Fingerprint:
         entry = _table(entry, where)
         intensities = _table(entry.get("intensities_hu"), f"{where}, 'intensities_hu'")
         if not all(_finite(intensities.get(key)) for key in INTENSITIES):
-            raise BundleError(f"{where}: 'intensities_hu' needs the numbers {', '.join(INTENSITIES)}")
+            raise BundleError(
+                f"'intensities_hu' needs the numbers {', '.join(INTENSITIES)}", code="fingerprint-malformed", path=where
+            )
         cases = entry.get("cases")
         if cases is not None and (not isinstance(cases, int) or isinstance(cases, bool) or not 1 <= cases < 1e12):
-            raise BundleError(f"{where}: 'cases' must be a number of images or null, got {cases!r}")
+            raise BundleError(
+                f"'cases' must be a number of images or null, got {cases!r}", code="fingerprint-malformed", path=where
+            )
         spreads = {key: _read_values(entry.get(key), f"{where}, {key!r}") for key in ("spacing_zyx_mm", "size_zyx")}
         return cls({key: float(intensities[key]) for key in INTENSITIES}, cases, **spreads)
 
@@ -152,7 +156,9 @@ def _rows(measured: Mapping[str, Any], key: str, where: str) -> NDArray[np.float
         rows = np.empty(0)
     if rows.ndim != 2 or rows.shape[1] != 3 or not len(rows) or not (np.isfinite(rows) & (rows > 0)).all():
         raise InputError(
-            f"{where}: {key!r} must list three positive numbers for each image; give nnU-Net's dataset_fingerprint.json"
+            f"{key!r} must list three positive numbers for each image; give nnU-Net's dataset_fingerprint.json",
+            code="fingerprint-malformed",
+            path=where,
         )
     return rows
 
@@ -170,7 +176,11 @@ def _read_values(entry: object, where: str) -> MinMedianMax | None:
     values = [table.get(key) for key in ("smallest", "median", "largest")]
     for value in values:
         if not isinstance(value, list) or len(value) != 3 or not all(_finite(v) and v > 0 for v in value):
-            raise BundleError(f"{where}: smallest, median and largest must be three positive numbers, got {value!r}")
+            raise BundleError(
+                f"smallest, median and largest must be three positive numbers, got {value!r}",
+                code="fingerprint-malformed",
+                path=where,
+            )
     smallest, median, largest = (_triple(value) for value in values)
     return MinMedianMax(smallest, median, largest)
 
@@ -182,7 +192,7 @@ def _triple(values: Any) -> Triple:
 
 def _table(entry: object, where: str) -> dict[str, Any]:
     if not isinstance(entry, dict):
-        raise BundleError(f"{where}: must be a table, got {entry!r}")
+        raise BundleError(f"must be a table, got {entry!r}", code="fingerprint-malformed", path=where)
     return entry
 
 

@@ -117,27 +117,28 @@ class Bundle:
         if is_there(path := Path(path).expanduser()) and path.is_dir():
             return cls._from_folder(path, None)
         if not (is_there(path) and path.is_file()):
-            raise BundleError(f"{path}: no such bundle; give a bundle folder or a zip file of one")
+            raise BundleError(
+                "no such bundle; give a bundle folder or a zip file of one", code="bundle-missing", path=path
+            )
         unpacked = unpack_bundle_zip(path)
         folder = unpacked.path / UNPACKED
         try:
             return cls._from_folder(folder, unpacked)
-        except BundleError as error:
+        except BaseException as error:
             unpacked.close()
-            raise BundleError(str(error).replace(str(folder), str(path))) from error
-        except BaseException:
-            unpacked.close()
+            if isinstance(error, BundleError):
+                error.rename(folder, path)
             raise
 
     @classmethod
     def _from_folder(cls, folder: Path, unpacked: PrivateFolder | None) -> Bundle:
         document = folder / "bundle.json"
         if not document.is_file():
-            raise BundleError(f"{folder}: not a bundle, because it has no bundle.json")
+            raise BundleError("not a bundle, because it has no bundle.json", code="not-a-bundle", path=folder)
         try:
             content = read_limited(document, MAX_JSON_BYTES)
         except (OSError, ValueError) as error:
-            raise BundleError(f"{document}: cannot be read ({error})") from error
+            raise BundleError(f"cannot be read ({error})", code="file-unreadable", path=document) from error
         values = parse_bundle_json(content, str(document))
         values.pop("networks_sha256")  # for other programs; it follows from the rest
         bundle = cls(path=folder, sha256=hashlib.sha256(content).hexdigest(), _unpacked=unpacked, **values)
@@ -205,9 +206,9 @@ class Bundle:
         try:
             content = read_json(path)
         except (OSError, ValueError) as error:
-            raise BundleError(f"{path}: not a readable JSON file ({error})") from error
+            raise BundleError(f"not a readable JSON file ({error})", code="json-unreadable", path=path) from error
         if not isinstance(content, dict):
-            raise BundleError(f"{path}: must be a JSON object")
+            raise BundleError("must be a JSON object", code="json-unreadable", path=path)
         return content
 
     def verify(self) -> None:
@@ -222,20 +223,38 @@ class Bundle:
         for name, expected in self.files.items():
             path = self.path / name
             if not path.is_file():
-                raise BundleError(f"{self.path}: the bundle's file {name} is missing; get the bundle again")
+                raise BundleError(
+                    f"the bundle's file {name} is missing; get the bundle again",
+                    code="bundle-file-missing",
+                    path=self.path,
+                )
             left -= path.stat().st_size
             if left < 0:
-                raise BundleError(f"{self.path}: has more than the {MAX_BYTES:,} bytes that a bundle may have")
+                raise BundleError(
+                    f"has more than the {MAX_BYTES:,} bytes that a bundle may have",
+                    code="bundle-too-large",
+                    path=self.path,
+                )
             if file_sha256(path) != expected:
-                raise BundleError(f"{self.path}: the bundle's file {name} was altered or damaged; get the bundle again")
+                raise BundleError(
+                    f"the bundle's file {name} was altered or damaged; get the bundle again",
+                    code="bundle-file-altered",
+                    path=self.path,
+                )
         for count, path in enumerate(self.path.rglob("*")):
             if count > 8 * MAX_FILES:
-                raise BundleError(f"{self.path}: holds more files and folders than a bundle may have")
+                raise BundleError(
+                    "holds more files and folders than a bundle may have", code="bundle-too-large", path=self.path
+                )
             name = path.relative_to(self.path).as_posix()
             if path.is_dir() or name == "bundle.json" or is_litter(path.name):
                 continue
             if name not in self.files:
-                raise BundleError(f"{self.path}: the file {name} is not listed in bundle.json; remove it")
+                raise BundleError(
+                    f"the file {name} is not listed in bundle.json; remove it",
+                    code="bundle-file-unlisted",
+                    path=self.path,
+                )
 
     def describe(self) -> dict[str, Any]:
         """Return what a person wants to know about the bundle, ready for JSON."""
@@ -296,7 +315,11 @@ class Bundle:
             checkpoints = [f"{stage}/fold_{fold}/{CHECKPOINT_NAME}" for fold in self.folds[stage]]
             for name in (f"{stage}/plans.json", f"{stage}/dataset.json", *checkpoints):
                 if name not in self.files:
-                    raise BundleError(f"{self.path / 'bundle.json'}: 'files' does not list {name}, which is needed")
+                    raise BundleError(
+                        f"'files' does not list {name}, which is needed",
+                        code="bundle-file-unlisted",
+                        path=self.path / "bundle.json",
+                    )
 
     def _check_models(self) -> None:
         names = {"coarse": self.organ_labels, "fine": (*self.tumor_labels, *self.vessel_labels.values())}
@@ -312,10 +335,18 @@ class Bundle:
             known = label_channels(dataset)
             for name in names[stage]:
                 if name not in known or dataset["labels"][name] == 0:
-                    raise BundleError(f"{where}: has no label {name!r}, which bundle.json names; it has {list(known)}")
+                    raise BundleError(
+                        f"has no label {name!r}, which bundle.json names; it has {list(known)}",
+                        code="label-unknown",
+                        path=where,
+                    )
             overlapping = any(isinstance(value, list) and len(value) > 1 for value in dataset["labels"].values())
             if stage == "fine" and overlapping and len(self.tumor_labels) != 1:
-                raise BundleError(f"{where}: regions overlap, so bundle.json must name exactly one tumour region")
+                raise BundleError(
+                    "regions overlap, so bundle.json must name exactly one tumour region",
+                    code="regions-overlap",
+                    path=where,
+                )
 
 
 def bundle_path(name: str | Path) -> Path:
@@ -339,5 +370,8 @@ def demo_bundle_path() -> Path:
     """
     path = Path(str(resources.files("twintrack") / "data" / "demo_bundle"))
     if not (path / "bundle.json").is_file():
-        raise BundleError("this installation has no demo bundle; install the package again, or name another bundle")
+        raise BundleError(
+            "this installation has no demo bundle; install the package again, or name another bundle",
+            code="no-demo-bundle",
+        )
     return path

@@ -82,21 +82,27 @@ def resolve_configuration(plans: Mapping[str, Any], name: str, where: str) -> di
     """
     configurations = plans.get("configurations")
     if not isinstance(configurations, dict):
-        raise BundleError(f"{where}: has no 'configurations'; it is not an nnU-Net v2 plans file")
+        raise BundleError(
+            "has no 'configurations'; it is not an nnU-Net v2 plans file", code="plans-malformed", path=where
+        )
     chain: list[dict[str, Any]] = []
     current: object = name
     while current is not None:
         entry = configurations.get(current) if isinstance(current, str) else None
         if not isinstance(entry, dict):
             known = ", ".join(sorted(configurations))
-            raise BundleError(f"{where}: has no configuration {current!r}; it has {known}")
+            raise BundleError(
+                f"has no configuration {current!r}; it has {known}", code="configuration-unknown", path=where
+            )
         if len(chain) > len(configurations):
-            raise BundleError(f"{where}: configuration {name!r} inherits from itself")
+            raise BundleError(f"configuration {name!r} inherits from itself", code="plans-malformed", path=where)
         chain.append(entry)
         if "inherits_from" in entry and not isinstance(entry["inherits_from"], str):
             raise BundleError(
-                f"{where}: 'inherits_from' must name a configuration, got {entry['inherits_from']!r}; leave it out if "
-                "there is none"
+                f"'inherits_from' must name a configuration, got {entry['inherits_from']!r}; leave it out if "
+                "there is none",
+                code="plans-malformed",
+                path=where,
             )
         current = entry.get("inherits_from")
     merged: dict[str, Any] = {}
@@ -128,23 +134,41 @@ def check_plans(plans: Mapping[str, Any], configuration_name: str, where: str) -
     _check_numbers(plans, configuration, where)
     architecture_name(configuration, where)
     if plans.get("label_manager", "LabelManager") != "LabelManager":
-        raise BundleError(f"{where}: label manager {plans['label_manager']!r} is not supported")
+        raise BundleError(
+            f"label manager {plans['label_manager']!r} is not supported", code="plans-unsupported", path=where
+        )
     if configuration.get("preprocessor_name") != "DefaultPreprocessor":
-        raise BundleError(f"{where}: preprocessor {configuration.get('preprocessor_name')!r} is not supported")
+        raise BundleError(
+            f"preprocessor {configuration.get('preprocessor_name')!r} is not supported",
+            code="plans-unsupported",
+            path=where,
+        )
     if configuration.get("previous_stage") is not None:
-        raise BundleError(f"{where}: {configuration_name!r} is a cascade, which needs another model's output")
+        raise BundleError(
+            f"{configuration_name!r} is a cascade, which needs another model's output",
+            code="plans-unsupported",
+            path=where,
+        )
     for key in RESAMPLER_KEYS:
         _check_resampler(configuration, key, where)
     schemes = configuration.get("normalization_schemes")
     if not isinstance(schemes, list) or len(schemes) != 1 or schemes[0] not in NORMALIZATIONS:
-        raise BundleError(f"{where}: normalization_schemes must be one of {', '.join(NORMALIZATIONS)}, got {schemes!r}")
+        raise BundleError(
+            f"normalization_schemes must be one of {', '.join(NORMALIZATIONS)}, got {schemes!r}",
+            code="plans-unsupported",
+            path=where,
+        )
     return configuration
 
 
 def _check_resampler(configuration: Mapping[str, Any], key: str, where: str) -> None:
     name, options = configuration.get(key), configuration.get(f"{key}_kwargs")
     if not isinstance(name, str) or name not in RESAMPLERS or not isinstance(options, dict):
-        raise BundleError(f"{where}: {key} {name!r} is not supported; use one of {', '.join(RESAMPLERS)} with a table")
+        raise BundleError(
+            f"{key} {name!r} is not supported; use one of {', '.join(RESAMPLERS)} with a table",
+            code="plans-unsupported",
+            path=where,
+        )
     allowed = RESAMPLERS[name]
     for option, value in options.items():
         values = allowed.get(option, ())
@@ -154,7 +178,9 @@ def _check_resampler(configuration: Mapping[str, Any], key: str, where: str) -> 
             right = any(value is one or (type(value) is type(one) and value == one) for one in values)
         if not right:
             raise BundleError(
-                f"{where}: {key}_kwargs holds {option!r} = {value!r}, which is not on the list of options"
+                f"{key}_kwargs holds {option!r} = {value!r}, which is not on the list of options",
+                code="plans-unsupported",
+                path=where,
             )
 
 
@@ -162,34 +188,58 @@ def _check_numbers(plans: Mapping[str, Any], configuration: Mapping[str, Any], w
     patch, spacing = configuration.get("patch_size"), configuration.get("spacing")
     if not _three(patch, int) or min(patch) < 1 or max(patch) > MAX_PATCH_EDGE:  # type: ignore[arg-type]
         raise BundleError(
-            f"{where}: patch_size must be three numbers from 1 to {MAX_PATCH_EDGE} (a 3-D model), got {patch!r}"
+            f"patch_size must be three numbers from 1 to {MAX_PATCH_EDGE} (a 3-D model), got {patch!r}",
+            code="patch-size",
+            path=where,
         )
     low, high = SPACING_MM
     if not _three(spacing, (int, float)) or not all(low <= s <= high for s in spacing):  # type: ignore[union-attr]
-        raise BundleError(f"{where}: spacing must be three lengths from {low:g} to {high:g} mm, got {spacing!r}")
+        raise BundleError(
+            f"spacing must be three lengths from {low:g} to {high:g} mm, got {spacing!r}",
+            code="plans-malformed",
+            path=where,
+        )
     for key in ("transpose_forward", "transpose_backward"):
         if not _three(plans.get(key), int) or sorted(plans[key]) != [0, 1, 2]:
-            raise BundleError(f"{where}: {key} must be an order of the axes 0, 1, 2, got {plans.get(key)!r}")
+            raise BundleError(
+                f"{key} must be an order of the axes 0, 1, 2, got {plans.get(key)!r}",
+                code="plans-malformed",
+                path=where,
+            )
     _check_intensities(plans, where)
     use_mask = configuration.get("use_mask_for_norm")
     if not isinstance(use_mask, list) or len(use_mask) != 1 or not isinstance(use_mask[0], bool):
-        raise BundleError(f"{where}: use_mask_for_norm must be [true] or [false], got {use_mask!r}")
+        raise BundleError(
+            f"use_mask_for_norm must be [true] or [false], got {use_mask!r}", code="plans-malformed", path=where
+        )
 
 
 def _check_intensities(plans: Mapping[str, Any], where: str) -> None:
     """Refuse training intensities by which no CT can be normalised."""
     found = plans_intensities(plans)
     if not isinstance(found, dict) or not all(_number(found.get(key)) for key in INTENSITIES):
-        raise BundleError(f"{where}: the training intensities ({', '.join(INTENSITIES)}) of channel 0 are missing")
+        raise BundleError(
+            f"the training intensities ({', '.join(INTENSITIES)}) of channel 0 are missing",
+            code="plans-intensities",
+            path=where,
+        )
     for key in INTENSITIES:
         if not abs(found[key]) <= MAX_HU:
             raise BundleError(
-                f"{where}: the training intensity {key!r} must lie within {MAX_HU:g} HU, got {found[key]!r}"
+                f"the training intensity {key!r} must lie within {MAX_HU:g} HU, got {found[key]!r}",
+                code="plans-intensities",
+                path=where,
             )
     if not found["std"] >= 1e-3:
-        raise BundleError(f"{where}: the training intensity 'std' must be above 0, got {found['std']!r}")
+        raise BundleError(
+            f"the training intensity 'std' must be above 0, got {found['std']!r}", code="plans-intensities", path=where
+        )
     if not found["percentile_00_5"] < found["percentile_99_5"]:
-        raise BundleError(f"{where}: the training intensity 'percentile_00_5' must lie below 'percentile_99_5'")
+        raise BundleError(
+            "the training intensity 'percentile_00_5' must lie below 'percentile_99_5'",
+            code="plans-intensities",
+            path=where,
+        )
 
 
 def _number(value: object) -> bool:
@@ -210,27 +260,43 @@ def check_dataset(dataset: Mapping[str, Any], where: str) -> None:
     """
     channels = dataset.get("channel_names", dataset.get("modality"))
     if not isinstance(channels, dict) or len(channels) != 1:
-        raise BundleError(f"{where}: the model must take one channel, the CT; it takes {channels!r}")
+        raise BundleError(
+            f"the model must take one channel, the CT; it takes {channels!r}", code="dataset-channels", path=where
+        )
     labels = dataset.get("labels")
     if not isinstance(labels, dict) or labels.get("background") != 0:
-        raise BundleError(f"{where}: 'labels' must map names to values, with background 0")
+        raise BundleError("'labels' must map names to values, with background 0", code="dataset-labels", path=where)
     if len(labels) > MAX_LABELS:
-        raise BundleError(f"{where}: names {len(labels)} labels, more than the {MAX_LABELS} that are allowed")
+        raise BundleError(
+            f"names {len(labels)} labels, more than the {MAX_LABELS} that are allowed",
+            code="dataset-labels",
+            path=where,
+        )
     for name, value in labels.items():
         if not name.isprintable() or not 0 < len(name) <= MAX_NAME:
             raise BundleError(
-                f"{where}: label {name[:MAX_NAME]!r} must be a printable name of at most {MAX_NAME} letters"
+                f"label {name[:MAX_NAME]!r} must be a printable name of at most {MAX_NAME} letters",
+                code="dataset-labels",
+                path=where,
             )
         values = value if isinstance(value, list) else [value]
         right = 0 < len(values) <= MAX_LABELS
         if not right or not all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 256 for v in values):
-            raise BundleError(f"{where}: label {name!r} must be a whole number from 0 to 255 or a list of them")
+            raise BundleError(
+                f"label {name!r} must be a whole number from 0 to 255 or a list of them",
+                code="dataset-labels",
+                path=where,
+            )
     _check_ignored(labels, where)
     if _has_regions(labels):
         order = dataset.get("regions_class_order")
         right = isinstance(order, list) and all(isinstance(v, int) and 0 <= v < 256 for v in order)
         if not right or len(order) != len(label_channels(dataset)):  # type: ignore[arg-type]
-            raise BundleError(f"{where}: a model of regions needs 'regions_class_order' with one label a region")
+            raise BundleError(
+                "a model of regions needs 'regions_class_order' with one label a region",
+                code="dataset-labels",
+                path=where,
+            )
 
 
 def _check_ignored(labels: Mapping[str, Any], where: str) -> None:
@@ -240,7 +306,9 @@ def _check_ignored(labels: Mapping[str, Any], where: str) -> None:
     known = [v for name, value in labels.items() if name != "ignore" for v in _as_list(value)]
     if isinstance(labels["ignore"], list) or labels["ignore"] != max(known) + 1:
         raise BundleError(
-            f"{where}: the label 'ignore' must be {max(known) + 1}, one above the others, got {labels['ignore']!r}"
+            f"the label 'ignore' must be {max(known) + 1}, one above the others, got {labels['ignore']!r}",
+            code="dataset-labels",
+            path=where,
         )
 
 

@@ -58,22 +58,30 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
     try:
         document = parse_json(content)
     except ValueError as error:
-        raise BundleError(f"{where}: cannot be read ({error})") from error
+        raise BundleError(f"cannot be read ({error})", code="json-unreadable", path=where) from error
     if not isinstance(document, dict):
-        raise BundleError(f"{where}: must be a JSON object")
+        raise BundleError("must be a JSON object", code="json-unreadable", path=where)
     reader = _Reader(document, where)
     schema = reader.get("schema", int)
     if schema != SCHEMA:
-        raise BundleError(f"{where}: schema {schema} is not known, only {SCHEMA}; update TwinTrack or the bundle")
+        raise BundleError(
+            f"schema {schema} is not known, only {SCHEMA}; update TwinTrack or the bundle",
+            code="schema-unknown",
+            path=where,
+        )
     texts = {key: reader.get(key, str) for key in ("name", "version", "license", "description", "intended_use")}
     for key, text in texts.items():
         if key in ("description", "intended_use"):
             if len(text) > MAX_TEXT or not "".join(text.split()).replace(" ", "").isprintable():
-                raise BundleError(f"{where}: {key!r} must be at most {MAX_TEXT} printable characters")
+                raise BundleError(
+                    f"{key!r} must be at most {MAX_TEXT} printable characters", code="bundle-entry", path=where
+                )
         elif not text.strip():
-            raise BundleError(f"{where}: {key!r} must not be empty")
+            raise BundleError(f"{key!r} must not be empty", code="bundle-entry", path=where)
         elif not _is_name(text):
-            raise BundleError(f"{where}: {key!r} must be at most {MAX_NAME} printable characters on one line")
+            raise BundleError(
+                f"{key!r} must be at most {MAX_NAME} printable characters on one line", code="bundle-entry", path=where
+            )
     return {
         **texts,
         "demo": reader.get("demo", bool),
@@ -110,31 +118,35 @@ class _Reader:
 
     def get(self, key: str, kind: type) -> Any:
         if key not in self.document:
-            raise BundleError(f"{self.where}: has no entry {key!r}")
+            raise BundleError(f"has no entry {key!r}", code="bundle-entry", path=self.where)
         value = self.document[key]
         if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-            raise BundleError(f"{self.where}: {key!r} must be {_KINDS[kind]}, got {value!r}")
+            raise BundleError(f"{key!r} must be {_KINDS[kind]}, got {value!r}", code="bundle-entry", path=self.where)
         return value
 
     def names(self, key: str) -> tuple[str, ...]:
         values = self.get(key, list)
         if not 0 < len(values) <= MAX_NAMES or not all(map(_is_name, values)) or len(set(values)) != len(values):
-            raise BundleError(f"{self.where}: {key!r} must be a list of different names, got {values!r}")
+            raise BundleError(
+                f"{key!r} must be a list of different names, got {values!r}", code="bundle-entry", path=self.where
+            )
         return tuple(values)
 
     def table(self, key: str) -> dict[str, str]:
         table: dict[str, str] = self.get(key, dict)
         if len(table) > MAX_NAMES or not all(_is_name(v) for item in table.items() for v in item):
-            raise BundleError(f"{self.where}: {key!r} must map names to names, got {table!r}")
+            raise BundleError(f"{key!r} must map names to names, got {table!r}", code="bundle-entry", path=self.where)
         if len(set(table.values())) != len(table):
-            raise BundleError(f"{self.where}: {key!r} uses one label for two vessels")
+            raise BundleError(f"{key!r} uses one label for two vessels", code="vessels-share-label", path=self.where)
         return table
 
     def margin_mm(self) -> float:
         value = self.document.get("roi_margin_mm")
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not 0 <= value <= MAX_MARGIN_MM:  # type: ignore[operator]
-            raise BundleError(f"{self.where}: 'roi_margin_mm' must be a length from 0 to {MAX_MARGIN_MM:g} mm")
+            raise BundleError(
+                f"'roi_margin_mm' must be a length from 0 to {MAX_MARGIN_MM:g} mm", code="bundle-entry", path=self.where
+            )
         return float(value)  # type: ignore[arg-type]
 
     def contact_mm(self) -> float | None:
@@ -145,7 +157,9 @@ class _Reader:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not low <= value <= high:
             raise BundleError(
-                f"{self.where}: 'contact_mm' must be a length from {low:g} to {high:g} mm or null, got {value!r}"
+                f"'contact_mm' must be a length from {low:g} to {high:g} mm or null, got {value!r}",
+                code="bundle-entry",
+                path=self.where,
             )
         return float(value)
 
@@ -157,7 +171,9 @@ class _Reader:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not number or not 0 <= value <= 1:  # type: ignore[operator]
             null = " or null" if default is None else ""
-            raise BundleError(f"{self.where}: {key!r} must be a number from 0 to 1{null}, got {value!r}")
+            raise BundleError(
+                f"{key!r} must be a number from 0 to 1{null}, got {value!r}", code="bundle-entry", path=self.where
+            )
         return float(value)  # type: ignore[arg-type]
 
     def origin(self, stage: str) -> dict[str, str]:
@@ -165,7 +181,9 @@ class _Reader:
         table = {key: self.get(stage, dict).get(key) for key in ("trainer", "checkpoint")}
         for key, value in table.items():
             if value not in (None, "") and not _is_name(value):
-                raise BundleError(f"{self.where}: {key!r} of {stage!r} must be a name, got {value!r}")
+                raise BundleError(
+                    f"{key!r} of {stage!r} must be a name, got {value!r}", code="bundle-entry", path=self.where
+                )
         return {key: value for key, value in table.items() if value}
 
     def fingerprints(self) -> dict[str, Fingerprint]:
@@ -173,13 +191,15 @@ class _Reader:
             return {}
         table = self.get("fingerprint", dict)
         if not set(table) <= set(STAGES):
-            raise BundleError(f"{self.where}: 'fingerprint' may have the entries {' and '.join(STAGES)} only")
+            raise BundleError(
+                f"'fingerprint' may have the entries {' and '.join(STAGES)} only", code="bundle-entry", path=self.where
+            )
         return {stage: Fingerprint.from_json(table[stage], f"{self.where}, {stage} fingerprint") for stage in table}
 
     def pooling(self) -> str:
         value = self.get("pooling", str)
         if value != POOLING:
-            raise BundleError(f"{self.where}: pooling {value!r} is not known, only {POOLING!r}")
+            raise BundleError(f"pooling {value!r} is not known, only {POOLING!r}", code="bundle-entry", path=self.where)
         return POOLING
 
     def raters(self) -> int | None:
@@ -188,7 +208,9 @@ class _Reader:
             not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MAX_RATERS
         ):
             raise BundleError(
-                f"{self.where}: 'raters' must be a number of readers, at most {MAX_RATERS}, or null, got {value!r}"
+                f"'raters' must be a number of readers, at most {MAX_RATERS}, or null, got {value!r}",
+                code="bundle-entry",
+                path=self.where,
             )
         return value
 
@@ -196,38 +218,62 @@ class _Reader:
         table = self.table_of_stages("configuration")
         for stage, value in table.items():
             if not _is_name(value):
-                raise BundleError(f"{self.where}: 'configuration' of {stage!r} must be a name, got {value!r}")
+                raise BundleError(
+                    f"'configuration' of {stage!r} must be a name, got {value!r}", code="bundle-entry", path=self.where
+                )
         return table
 
     def folds(self, stage: str) -> tuple[str, ...]:
         values = self.get(stage, dict).get("folds")
         right = isinstance(values, list) and all(isinstance(v, str) and FOLD.fullmatch(v) for v in values)
         if not right or not 0 < len(values) <= MAX_MEMBERS or len(set(values)) != len(values):
-            raise BundleError(f'{self.where}: \'folds\' of {stage!r} must be a list such as ["0", "1"], got {values!r}')
+            raise BundleError(
+                f'\'folds\' of {stage!r} must be a list such as ["0", "1"], got {values!r}',
+                code="bundle-entry",
+                path=self.where,
+            )
         return tuple(values)
 
     def networks_sha256(self) -> str | None:
         """Read the hash of the networks, which may be left out."""
         value = self.document.get("networks_sha256")
         if value is not None and (not isinstance(value, str) or not _SHA256.fullmatch(value)):
-            raise BundleError(f"{self.where}: 'networks_sha256' must be a SHA-256 of 64 digits or null, got {value!r}")
+            raise BundleError(
+                f"'networks_sha256' must be a SHA-256 of 64 digits or null, got {value!r}",
+                code="bundle-entry",
+                path=self.where,
+            )
         return value
 
     def files(self) -> dict[str, str]:
         files: dict[str, str] = self.get("files", dict)
         if len(files) > MAX_FILES:
-            raise BundleError(f"{self.where}: 'files' names {len(files)} files, more than the {MAX_FILES} allowed")
+            raise BundleError(
+                f"'files' names {len(files)} files, more than the {MAX_FILES} allowed",
+                code="bundle-too-large",
+                path=self.where,
+            )
         for name, digest in files.items():
             if not FILE.fullmatch(name) or name == "bundle.json" or len(name) > MAX_NAME:
-                raise BundleError(f"{self.where}: 'files' holds {name!r}, which is not a path inside the bundle")
+                raise BundleError(
+                    f"'files' holds {name!r}, which is not a path inside the bundle",
+                    code="bundle-entry",
+                    path=self.where,
+                )
             if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-                raise BundleError(f"{self.where}: 'files' needs a SHA-256 of 64 digits for {name!r}, got {digest!r}")
+                raise BundleError(
+                    f"'files' needs a SHA-256 of 64 digits for {name!r}, got {digest!r}",
+                    code="bundle-entry",
+                    path=self.where,
+                )
         return files
 
     def table_of_stages(self, key: str) -> dict[str, Any]:
         table = self.get(key, dict)
         if set(table) != set(STAGES):
-            raise BundleError(f"{self.where}: {key!r} must have the entries {' and '.join(STAGES)}")
+            raise BundleError(
+                f"{key!r} must have the entries {' and '.join(STAGES)}", code="bundle-entry", path=self.where
+            )
         return dict(table)
 
 

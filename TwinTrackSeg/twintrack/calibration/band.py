@@ -139,18 +139,22 @@ class CalibratorBand:
 def _check(band: CalibratorBand) -> None:
     """Refuse a band whose numbers contradict each other."""
     if not 1 <= band.widening <= MOST_WIDENING:
-        raise InputError(f'"band.widening" must lie between 1 and {MOST_WIDENING}, got {band.widening}')
+        raise InputError(
+            f'"band.widening" must lie between 1 and {MOST_WIDENING}, got {band.widening}', code="calibrator-band"
+        )
     if not 0 < band.level < 1:
-        raise InputError(f'"band.level" must lie between 0 and 1, got {band.level}')
+        raise InputError(f'"band.level" must lie between 0 and 1, got {band.level}', code="calibrator-band")
     score, low, high = band.score, band.low, band.high
     if len(score) < 2 or score[0] != 0 or score[-1] != 1 or any(b <= a for a, b in pairwise(score)):
-        raise InputError('"band.score" must rise strictly from 0 to 1')
+        raise InputError('"band.score" must rise strictly from 0 to 1', code="calibrator-band")
     for name, values in (("low", low), ("high", high)):
         if len(values) != len(score) or not all(0 <= value <= 1 for value in values):
-            raise InputError(f'"band.{name}" must hold a number in [0, 1] for each of "band.score"')
+            raise InputError(
+                f'"band.{name}" must hold a number in [0, 1] for each of "band.score"', code="calibrator-band"
+            )
     if any(b < a for a, b in zip(low, high, strict=True)):
-        raise InputError('"band.low" must not lie above "band.high"')
+        raise InputError('"band.low" must not lie above "band.high"', code="calibrator-band")
     if not band.curves or any(len(curve) != len(score) for curve in band.curves):
-        raise InputError('"band.curves" must hold lists of as many numbers as "band.score"')
+        raise InputError('"band.curves" must hold lists of as many numbers as "band.score"', code="calibrator-band")
     if any(not 0 <= value <= STEPS for curve in band.curves for value in curve):
-        raise InputError(f'"band.curves" must hold whole numbers from 0 to {STEPS}')
+        raise InputError(f'"band.curves" must hold whole numbers from 0 to {STEPS}', code="calibrator-band")

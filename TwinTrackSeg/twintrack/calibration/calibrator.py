@@ -69,7 +69,9 @@ class BinSelection:
     def __post_init__(self) -> None:
         columns = (self.loss, self.excess, self.excess_error)
         if self.chosen not in self.bins or any(len(column) != len(self.bins) for column in columns):
-            raise InputError('"selection" must hold one loss, excess and error for each number of bins')
+            raise InputError(
+                '"selection" must hold one loss, excess and error for each number of bins', code="calibrator-selection"
+            )
 
 
 @dataclass(frozen=True)
@@ -227,33 +229,46 @@ def _check(calibrator: Calibrator) -> None:
     """Refuse a calibrator that is not a monotone map on [0, 1] or whose numbers contradict each other."""
     x, y = calibrator.knots_x, calibrator.knots_y
     if calibrator.target not in TARGETS:
-        raise InputError(f'"target" must be one of {", ".join(TARGETS)}, got {calibrator.target!r}')
+        raise InputError(
+            f'"target" must be one of {", ".join(TARGETS)}, got {calibrator.target!r}', code="calibration-target"
+        )
     if calibrator.weighting not in WEIGHTINGS:
-        raise InputError(f'"weighting" must be one of {", ".join(WEIGHTINGS)}, got {calibrator.weighting!r}')
+        raise InputError(
+            f'"weighting" must be one of {", ".join(WEIGHTINGS)}, got {calibrator.weighting!r}',
+            code="calibration-weighting",
+        )
     if (calibrator.target == "single-rater") != (calibrator.rater is not None):
-        raise InputError('"rater" must be a name for the target single-rater and null for any other')
+        raise InputError(
+            '"rater" must be a name for the target single-rater and null for any other', code="calibrator-rater"
+        )
     names = calibrator.rater_names
     if names and (len(names) != calibrator.raters or len(set(names)) < len(names)):
-        raise InputError(f'"rater_names" must hold a name for each of the {calibrator.raters} raters')
+        raise InputError(
+            f'"rater_names" must hold a name for each of the {calibrator.raters} raters', code="calibrator-rater"
+        )
     for name in names:
         _check_name("rater_names", name)
     if calibrator.rater is not None:
         _check_name("rater", calibrator.rater)
         if names and calibrator.rater not in names:
-            raise InputError(f'"rater" must be one of "rater_names", got {calibrator.rater!r}')
+            raise InputError(f'"rater" must be one of "rater_names", got {calibrator.rater!r}', code="calibrator-rater")
     if not 1 <= len(x) <= calibrator.bins:
-        raise InputError(f'"knots.score" must have 1 to {calibrator.bins} values ("bins"), got {len(x)}')
+        raise InputError(
+            f'"knots.score" must have 1 to {calibrator.bins} values ("bins"), got {len(x)}', code="calibrator-knots"
+        )
     if len(y) != len(x) or len(calibrator.bin_counts) != len(x):
-        raise InputError('"knots.score", "knots.mhr" and "bin_counts" must have the same length')
+        raise InputError(
+            '"knots.score", "knots.mhr" and "bin_counts" must have the same length', code="calibrator-knots"
+        )
     for name, values in (("knots.score", x), ("knots.mhr", y)):
         if not all(0 <= value <= 1 for value in values):
-            raise InputError(f'"{name}" must lie in [0, 1] without NaN')
+            raise InputError(f'"{name}" must lie in [0, 1] without NaN', code="calibrator-knots")
     if any(b <= a for a, b in pairwise(x)):
-        raise InputError('"knots.score" must rise strictly')
+        raise InputError('"knots.score" must rise strictly', code="calibrator-knots")
     if any(b < a for a, b in pairwise(y)):
-        raise InputError('"knots.mhr" must never fall')
+        raise InputError('"knots.mhr" must never fall', code="calibrator-knots")
     if sum(calibrator.bin_counts) != calibrator.voxels:
-        raise InputError(f'"bin_counts" must add up to "voxels", {calibrator.voxels}')
+        raise InputError(f'"bin_counts" must add up to "voxels", {calibrator.voxels}', code="calibrator-knots")
 
 
 def _check_name(field: str, name: str) -> None:
@@ -261,5 +276,7 @@ def _check_name(field: str, name: str) -> None:
         if checked_name(name) == name:
             return
     except InputError as error:
-        raise InputError(f'"{field}": {error}') from error
-    raise InputError(f'"{field}" must be a rater\'s name without spaces around it, got {name!r}')
+        raise InputError(f'"{field}": {error}', code=error.code) from error
+    raise InputError(
+        f'"{field}" must be a rater\'s name without spaces around it, got {name!r}', code="calibrator-rater"
+    )

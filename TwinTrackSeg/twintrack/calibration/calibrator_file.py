@@ -83,13 +83,15 @@ def read_calibrator(path: str | Path) -> Calibrator:
     try:
         return calibrator_from_json(read_json(path))
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; make one with `twintrack calibrate`") from error
+        raise InputError("no such file; make one with `twintrack calibrate`", code="file-missing", path=path) from error
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: not readable as a calibrator ({error}); make it again with `twintrack calibrate`"
+            f"not readable as a calibrator ({error}); make it again with `twintrack calibrate`",
+            code="calibrator-unreadable",
+            path=path,
         ) from error
     except InputError as error:
-        raise InputError(f"{path}: not a valid calibrator: {error}") from error
+        raise InputError(f"not a valid calibrator: {error}", code=error.code, path=path) from error
 
 
 def write_calibrator(calibrator: Calibrator, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:

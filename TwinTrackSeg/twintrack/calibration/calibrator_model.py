@@ -108,10 +108,13 @@ class CalibratorModel(JsonModel):
         for name in ("version", "knots"):
             del values[name]
         if isinstance(self.rater, int) and self.rater > self.raters:  # in older files a number, counted from 1
-            raise InputError(f'"rater" must be at most the number of raters, {self.raters}, got {self.rater}')
+            raise InputError(
+                f'"rater" must be at most the number of raters, {self.raters}, got {self.rater}',
+                code="calibrator-rater",
+            )
         values["rater"] = None if self.rater is None else str(self.rater)
         if values.pop("bins_used") != len(knots.score):
-            raise InputError(f'"bins_used" must be the number of knots, {len(knots.score)}')
+            raise InputError(f'"bins_used" must be the number of knots, {len(knots.score)}', code="calibrator-knots")
         if self.band is not None:
             stored = self.band.values()
             del stored["curve_steps"]

@@ -65,7 +65,10 @@ def select_bins(
     fit = ResampledFit(sketch, target, rater)
     held_out = np.flatnonzero(fit.held_out_mass() > 0).tolist()
     if len(held_out) < 2:
-        raise InputError("the number of bins can be chosen from at least 2 cases only; give --bins, or add cases")
+        raise InputError(
+            "the number of bins can be chosen from at least 2 cases only; give --bins, or add cases",
+            code="too-few-cases",
+        )
     everything = fit.table.sum(axis=0)
     loss, constant = np.empty((len(held_out), len(candidates))), 0.0
     for place, unit in enumerate(held_out):

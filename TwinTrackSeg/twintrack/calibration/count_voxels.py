@@ -84,7 +84,8 @@ def _check_shape(what: str, array: NDArray[np.generic], score: NDArray[np.floati
     """Refuse an array that is not on the score's grid."""
     if np.shape(array) != np.shape(score):
         raise InputError(
-            f"the {what} has shape {np.shape(array)}, the score {np.shape(score)}; both need the same grid"
+            f"the {what} has shape {np.shape(array)}, the score {np.shape(score)}; both need the same grid",
+            code="grid-differs",
         )
 
 
@@ -94,7 +95,10 @@ def checked_mask(mask: NDArray[np.generic], rater: str, score: NDArray[np.floati
     mask = np.asarray(mask)
     marked: NDArray[np.bool_] = mask == 1
     if mask.dtype != bool and np.count_nonzero(mask) != np.count_nonzero(marked):
-        raise InputError(f"the annotation of rater {rater} has labels other than 0 and 1; make it a binary tumour mask")
+        raise InputError(
+            f"the annotation of rater {rater} has labels other than 0 and 1; make it a binary tumour mask",
+            code="mask-not-binary",
+        )
     return marked
 
 

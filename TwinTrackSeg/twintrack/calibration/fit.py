@@ -132,20 +132,28 @@ def check_options(sketch: ScoreSketch, target: str, rater: str | None, bins: int
     """Refuse what no calibrator can be fitted on."""
     where = "with a score above 0 " if sketch.domain == "roi" else ""
     if target not in TARGETS:
-        raise InputError(f"the calibration target must be one of {', '.join(TARGETS)}, got {target!r}")
+        raise InputError(
+            f"the calibration target must be one of {', '.join(TARGETS)}, got {target!r}", code="calibration-target"
+        )
     if bins < 2:
-        raise InputError(f"a calibrator needs at least 2 bins, got {bins}")
+        raise InputError(f"a calibrator needs at least 2 bins, got {bins}", code="too-few-bins")
     if sketch.voxels == 0:
-        raise InputError("no voxel with a score above 0 to calibrate on; check that the scores are not all zero")
+        raise InputError(
+            "no voxel with a score above 0 to calibrate on; check that the scores are not all zero", code="score-empty"
+        )
     if not sketch.mhr_sums.any():
-        raise InputError(f"no rater marked any voxel {where}as tumour; check scores and annotations")
+        raise InputError(
+            f"no rater marked any voxel {where}as tumour; check scores and annotations", code="no-tumour-marked"
+        )
     if (target == "single-rater") != (rater is not None):
-        raise InputError("the rater's name belongs to the target single-rater and only to it")
+        raise InputError("the rater's name belongs to the target single-rater and only to it", code="calibration-rater")
     rater = None if rater is None else checked_name(rater)
     if rater is not None and rater not in sketch.rater_names:
-        raise InputError(f"no case has a rater {rater!r}; {_choice(sketch.rater_names, rater)}")
+        raise InputError(f"no case has a rater {rater!r}; {_choice(sketch.rater_names, rater)}", code="rater-unknown")
     if rater is not None and not sketch.rater_positives[rater_place(sketch, rater)].any():
-        raise InputError(f"rater {rater} marked no voxel {where}as tumour; choose another rater")
+        raise InputError(
+            f"rater {rater} marked no voxel {where}as tumour; choose another rater", code="no-tumour-marked"
+        )
 
 
 def _choice(names: Sequence[str], meant: str) -> str:

@@ -101,7 +101,9 @@ def check_picture_name(path: str | Path) -> None:
         Says which endings there are.
     """
     if Path(path).suffix.lower() not in PICTURES:
-        raise InputError(f"{path}: not a picture file name; use one that ends with {', '.join(PICTURES)}")
+        raise InputError(
+            f"not a picture file name; use one that ends with {', '.join(PICTURES)}", code="picture-ending", path=path
+        )
 
 
 def plot_reliability(

@@ -143,7 +143,9 @@ class ScoreSketch:
         _check_choices(domain, weighting)
         masks = {name: checked_mask(mask, name, score) for name, mask in _named(annotations)}
         if not masks:
-            raise InputError("a calibration case needs the annotation of at least one rater, got none")
+            raise InputError(
+                "a calibration case needs the annotation of at least one rater, got none", code="no-annotation"
+            )
         found = count_voxels(score, tuple(masks.values()), roi, everything=domain == "all")
         names, raters, voxels = tuple(masks), len(masks), int(found.counts.sum())
         rater_counts = np.repeat(found.counts[None], raters, axis=0)
@@ -190,14 +192,16 @@ class ScoreSketch:
         if (self.domain, self.weighting) != (other.domain, other.weighting):
             raise InputError(
                 f"sketches of the domain {self.domain} with weights by {self.weighting} and of the domain "
-                f"{other.domain} with weights by {other.weighting} cannot be added; make them in the same way"
+                f"{other.domain} with weights by {other.weighting} cannot be added; make them in the same way",
+                code="sketches-differ",
             )
         names = all_names(self.rater_names, other.rater_names)
         check_apart(names)
         if len(names) > MOST_RATERS:
             raise InputError(
                 f"the cases have more than {MOST_RATERS} raters ({', '.join(names[:5])}, ...); give each rater one "
-                "name in all cases"
+                "name in all cases",
+                code="too-many-raters",
             )
         return ScoreSketch(
             cases=self.cases + other.cases,
@@ -265,6 +269,11 @@ def _named(annotations: Annotations) -> list[tuple[str, NDArray[np.generic]]]:
 
 def _check_choices(domain: str, weighting: str) -> None:
     if domain not in DOMAINS:
-        raise InputError(f"the domain of a calibrator must be one of {', '.join(DOMAINS)}, got {domain!r}")
+        raise InputError(
+            f"the domain of a calibrator must be one of {', '.join(DOMAINS)}, got {domain!r}", code="calibration-domain"
+        )
     if weighting not in WEIGHTINGS:
-        raise InputError(f"the weights of the cases must go by {' or '.join(WEIGHTINGS)}, got {weighting!r}")
+        raise InputError(
+            f"the weights of the cases must go by {' or '.join(WEIGHTINGS)}, got {weighting!r}",
+            code="calibration-weighting",
+        )

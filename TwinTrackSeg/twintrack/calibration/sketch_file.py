@@ -75,7 +75,7 @@ def check_sketch_name(path: str | Path) -> None:
         Says how it has to end.
     """
     if Path(path).suffix.lower() != ".npz":
-        raise InputError(f"{path}: not a sketch file name; use one that ends with .npz")
+        raise InputError("not a sketch file name; use one that ends with .npz", code="sketch-ending", path=path)
 
 
 def save_sketch(sketch: ScoreSketch, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:
@@ -138,12 +138,16 @@ def load_sketch(path: str | Path) -> ScoreSketch:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             return _sketch({name: stored[name] for name in stored.files})
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file; make one with `twintrack calibrate --sketch`") from None
+        raise InputError(
+            "no such file; make one with `twintrack calibrate --sketch`", code="file-missing", path=path
+        ) from None
     except InputError as error:
-        raise InputError(f"{path}: not a valid sketch: {error}; make it again") from error
+        raise InputError(f"not a valid sketch: {error}; make it again", code=error.code, path=path) from error
     except _DAMAGED as error:
         raise InputError(
-            f"{path}: not readable as a sketch; make it again with `twintrack calibrate --sketch`"
+            "not readable as a sketch; make it again with `twintrack calibrate --sketch`",
+            code="sketch-unreadable",
+            path=path,
         ) from error
 
 
@@ -269,4 +273,4 @@ def _amount(about: dict[str, Any], name: str) -> float:
 
 
 def _refuse(reason: str) -> NoReturn:
-    raise InputError(reason)
+    raise InputError(reason, code="sketch-invalid")

@@ -109,9 +109,11 @@ def _check_arguments(arguments: list[str]) -> None:
     before = ""
     for argument in arguments:
         if not is_utf8(argument):
-            raise InputError(f"{argument}: is not UTF-8; rename the file or folder")
+            raise InputError("is not UTF-8; rename the file or folder", code="argument-encoding", where=argument)
         option, equals, value = argument.partition("=")
         empty = option if option.startswith("--") and equals and not value else before if not argument else None
         if empty is not None and empty not in MAY_BE_EMPTY:
-            raise InputError(f"an argument{f' ({empty})' if empty else ''} is empty; is a variable not set?")
+            raise InputError(
+                f"an argument{f' ({empty})' if empty else ''} is empty; is a variable not set?", code="argument-empty"
+            )
         before = argument

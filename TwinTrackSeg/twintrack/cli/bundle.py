@@ -131,7 +131,8 @@ def bundle_verify(
         try:
             check_bundle(opened)
         except TwinTrackError as error:  # a zip's files have temporary names here
-            raise type(error)(str(error).replace(str(opened.path), str(bundle))) from error
+            error.rename(opened.path, bundle)
+            raise
         say(f"{bundle}: intact, {len(opened.files)} files, sha256 {opened.sha256}")
 
 
@@ -185,5 +186,5 @@ def _vessels(text: str) -> dict[str, str]:
     pairs = [parse_pair(entry) for entry in _listed(text)]
     names = [name for name, _ in pairs]
     if len(set(names)) < len(names):
-        raise InputError(f"--vessel-labels {text}: names a vessel twice")
+        raise InputError(f"--vessel-labels {text}: names a vessel twice", code="vessel-named-twice")
     return dict(pairs)

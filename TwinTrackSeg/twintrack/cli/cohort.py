@@ -171,7 +171,11 @@ def cohort(
     if found.failed:
         say_error(f"warning: {found.failed} of {found.cases} cases failed; see {out / 'failures.csv'}")
     if not found.done:
-        raise InputError(f"{out / 'failures.csv'}: no case has a result; read why there, then use --retry-failed")
+        raise InputError(
+            "no case has a result; read why there, then use --retry-failed",
+            code="no-case-done",
+            path=out / "failures.csv",
+        )
     unchanged = f" ({found.unchanged} cases as they were)" if found.unchanged else ""
     say(f"{found.done} of {found.cases} cases have a result{unchanged}")
     say(f"overview: {out / 'index.html'}")

@@ -63,7 +63,10 @@ def table1(
     from twintrack.studies.table1.run import CASES, TESTS, Table1Settings, run_table1
 
     if manifest is not None and (cases is not None or tests is not None):
-        raise InputError("--cases and --tests count phantoms; with --manifest its column split says who is who")
+        raise InputError(
+            "--cases and --tests count phantoms; with --manifest its column split says who is who",
+            code="options-exclude",
+        )
     settings = Table1Settings(
         cases=cases or CASES,
         tests=tests or TESTS,

@@ -56,7 +56,7 @@ def export(
         target = DimseTarget.parse(send, title=aet, own_title=own_aet, tls=tls, ca_file=ca, certificate=tls_cert)
     url = None if stow is None else check_url(stow)
     if tls_ca is not None and not tls and stow is None:
-        raise InputError("--tls-ca is for encrypted connections only; add --tls or --stow")
+        raise InputError("--tls-ca is for encrypted connections only; add --tls or --stow", code="options-exclude")
     made = export_result(
         result,
         series,

@@ -98,7 +98,7 @@ def bundle_named(text: str) -> Path:
 def own_calibrator(path: Path | None, no_calibration: bool) -> str | None:
     """Return the setting for ``--calibrator``, which says the opposite of ``--no-calibration``."""
     if path is not None and no_calibration:
-        raise InputError("--calibrator and --no-calibration say the opposite; leave one out")
+        raise InputError("--calibrator and --no-calibration say the opposite; leave one out", code="options-exclude")
     return None if path is None else str(path)
 
 
@@ -169,5 +169,5 @@ def parse_pair(entry: str) -> tuple[str, str]:
     """Read ``NAME=VALUE``."""
     name, equals, value = entry.partition("=")
     if not equals or not name or not value:
-        raise InputError(f"expected NAME=VALUE, got {entry!r}")
+        raise InputError(f"expected NAME=VALUE, got {entry!r}", code="pair-expected")
     return name, value

@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 __all__ = [
     "HARD_END_AFTER_S",
     "ORPHAN_ENDS_AFTER_S",
+    "UNEXPECTED",
     "UNFORESEEN",
     "Events",
     "answer",
     "end_hard_unless",
+    "error_event",
     "told_progress",
 ]
 
@@ -39,6 +41,9 @@ ORPHAN_ENDS_AFTER_S = 4.0
 
 UNFORESEEN = 1
 """Exit code of a run that ended by an error that is not of ours; memory that was too little is among them."""
+
+UNEXPECTED = "unexpected"
+"""The code of an error that nobody foresaw."""
 
 
 class Events:
@@ -81,18 +86,29 @@ def answer(work: Callable[[], Path], events: Events, model: LoadedModel | None =
         events.say(event="cancelled")
         return 130
     except TwinTrackError as error:
-        events.say(event="error", kind=type(error).__name__, message=one_line(str(error)))
+        events.say(**error_event(error))
         return 2
     except Exception as error:
         say_traceback()
-        if is_out_of_memory(error):
-            said = ("MemoryError", NO_MEMORY)
-        else:
-            said = (type(error).__name__, one_line(f"unexpected: {error}"))
+        said = error_event(error)
     if model is not None:
         model.drop()  # nobody knows what state its networks are in
-    events.say(event="error", kind=said[0], message=said[1])
+    events.say(**said)
     return UNFORESEEN
+
+
+def error_event(error: Exception) -> dict[str, Any]:
+    """Return the event that says how a run failed: a sentence, and the fields that an error is made of again."""
+    if isinstance(error, TwinTrackError):
+        fields, sentence = error.fields(), str(error)
+    elif is_out_of_memory(error):
+        fields = {"kind": "MemoryError", "message": NO_MEMORY, "code": "no-memory"}
+        sentence = NO_MEMORY
+    else:
+        fields = {"kind": type(error).__name__, "message": str(error), "code": UNEXPECTED}
+        sentence = f"unexpected: {error}"
+    fields["message"] = one_line(fields["message"])
+    return {"event": "error", "kind": fields["kind"], "message": one_line(sentence), "fields": fields}
 
 
 def told_progress(events: Events, store: NetworkStore | None) -> Progress:

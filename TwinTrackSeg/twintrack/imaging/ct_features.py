@@ -107,12 +107,22 @@ class InputRange:
         ranges = entry.get("ranges") if isinstance(entry, dict) else None
         cases = entry.get("cases") if isinstance(entry, dict) else None
         if not isinstance(ranges, dict) or not set(ranges) <= set(FEATURES):
-            raise BundleError(f"{where}: 'inputs' must hold 'ranges' with some of {', '.join(FEATURES)}")
+            raise BundleError(
+                f"'inputs' must hold 'ranges' with some of {', '.join(FEATURES)}",
+                code="fingerprint-malformed",
+                path=where,
+            )
         if not isinstance(cases, int) or isinstance(cases, bool) or not 1 <= cases < LARGEST:
-            raise BundleError(f"{where}: 'inputs' must hold 'cases', a number of CTs, got {cases!r}")
+            raise BundleError(
+                f"'inputs' must hold 'cases', a number of CTs, got {cases!r}", code="fingerprint-malformed", path=where
+            )
         for name, pair in ranges.items():
             if not isinstance(pair, list) or len(pair) != 2 or not all(_finite(v) for v in pair) or pair[0] > pair[1]:
-                raise BundleError(f"{where}: the range of {name!r} in 'inputs' must be [low, high], got {pair!r}")
+                raise BundleError(
+                    f"the range of {name!r} in 'inputs' must be [low, high], got {pair!r}",
+                    code="fingerprint-malformed",
+                    path=where,
+                )
         return cls({name: (float(low), float(high)) for name, (low, high) in ranges.items()}, cases)
 
     def to_json(self) -> dict[str, Any]:

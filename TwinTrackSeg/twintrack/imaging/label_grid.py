@@ -50,12 +50,14 @@ def fit_labels(labels: Volume, grid: Geometry, what: str) -> tuple[Volume, str |
     places = f"(image: {_describe(grid)}; {what}: {_describe(labels.geometry)})"
     if inside < LEAST_INSIDE:
         raise InputError(
-            f"{what} does not lie in the same place as the image it belongs to; give one made on that image {places}"
+            f"{what} does not lie in the same place as the image it belongs to; give one made on that image {places}",
+            code="grid-differs",
         )
     if labels.geometry.size == grid.size and not _same_spacing(labels.geometry, grid):
         raise InputError(
             f"{what} has as many voxels as the image, but of another size; it lost its place, or belongs elsewhere; "
-            f"give one made on that image {places}"
+            f"give one made on that image {places}",
+            code="grid-differs",
         )
     lost = "" if inside == 1 else f"{100 * (1 - inside):.2g} % of {what} lies outside the image"
     moved = _copied(labels, grid)

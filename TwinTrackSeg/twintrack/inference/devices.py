@@ -42,7 +42,7 @@ def select_device(request: str = "auto") -> torch.device:
     import torch
 
     if request not in DEVICES:
-        raise InputError(f"device {request!r} is not known; choose one of {', '.join(DEVICES)}")
+        raise InputError(f"device {request!r} is not known; choose one of {', '.join(DEVICES)}", code="device-unknown")
     if request == "cpu":
         return torch.device("cpu")
     candidates = ("cuda", "mps") if request == "auto" else (request,)
@@ -51,7 +51,9 @@ def select_device(request: str = "auto") -> torch.device:
         if problem is None:
             return torch.device(name)
         if request != "auto":
-            raise InputError(f"device {name!r} cannot be used, because {problem}; use --device auto or cpu")
+            raise InputError(
+                f"device {name!r} cannot be used, because {problem}; use --device auto or cpu", code="device-unusable"
+            )
         _log.debug("not using %s: %s", name, problem)
     return torch.device("cpu")
 

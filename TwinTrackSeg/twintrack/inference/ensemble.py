@@ -180,7 +180,8 @@ def score_ensemble(
     """
     if not roi.fits(ct.geometry):
         raise RoiError(
-            f"the region of interest ends at {roi.stop}, outside the CT of {ct.geometry.size} voxels (x, y, z)"
+            f"the region of interest ends at {roi.stop}, outside the CT of {ct.geometry.size} voxels (x, y, z)",
+            code="region-outside",
         )
     token = cancel or CancelToken()
     token.check()

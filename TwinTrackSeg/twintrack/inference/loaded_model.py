@@ -50,7 +50,9 @@ class LoadedModel:
         bundle = Bundle.open(path)
         if bundle.sha256 != sha256:
             bundle.close()
-            raise BundleError(f"{path}: is another bundle than {since} began with; start it again")
+            raise BundleError(
+                f"is another bundle than {since} began with; start it again", code="bundle-changed", path=path
+            )
         return cls(bundle)
 
     def store(self, settings: SegmentSettings) -> NetworkStore:

@@ -133,6 +133,7 @@ def _believable_ml(mask: NDArray[np.bool_], ct: Volume) -> float:
         raise RoiError(
             f"stage 1 found no pancreas in this CT (what it marked has {organ_ml:.1f} mL and reaches over "
             f"{length_mm:.0f} mm); check that it is a contrast CT of the upper abdomen, or give the region with --roi "
-            "i0,i1,j0,j1,k0,k1"
+            "i0,i1,j0,j1,k0,k1",
+            code="no-pancreas",
         )
     return organ_ml

@@ -68,13 +68,16 @@ class NetworkStore:
         import torch
 
         if backend not in BACKENDS:
-            raise InputError(f"the backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+            raise InputError(
+                f"the backend must be one of {', '.join(BACKENDS)}, got {backend!r}", code="backend-unknown"
+            )
         if self._requested != (device, backend) or self.notes:
             chosen = select_device(device)
             compiles = chosen.type == "cpu" and backend != "torch" and openvino_present()
             if backend == "openvino" and not compiles:
                 raise InputError(
-                    "OpenVINO is not installed, or the networks run on a GPU; install openvino or use --backend auto"
+                    "OpenVINO is not installed, or the networks run on a GPU; install openvino or use --backend auto",
+                    code="openvino-missing",
                 )
             # Only now: the same request, made again after it was refused, must be refused again.
             self._members.clear()
@@ -147,7 +150,8 @@ class NetworkStore:
             self.note(f"the GPU ran out of memory; {self.batch} tile{'s' * (self.batch > 1)} at a time")
         elif not self._leave_gpu("tiles are summed in main memory", "one tile of this model"):
             raise InputError(
-                f"too little memory for one tile of this model ({_reason(error)}); close other programs"
+                f"too little memory for one tile of this model ({_reason(error)}); close other programs",
+                code="no-memory",
             ) from error
         self._forget()
 

@@ -125,7 +125,9 @@ def read_stage(folder: Path, plans: dict[str, Any], dataset: dict[str, Any], nam
     try:
         labels = LabelManager(dataset["labels"], dataset.get("regions_class_order"))
     except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise BundleError(f"{folder / 'dataset.json'}: nnU-Net does not take these labels ({error})") from error
+        raise BundleError(
+            f"nnU-Net does not take these labels ({error})", code="dataset-labels", path=folder / "dataset.json"
+        ) from error
     return Stage(folder, manager, configuration, labels, label_channels(dataset), mirroring)
 
 
@@ -154,7 +156,9 @@ def build_network(stage: Stage) -> torch.nn.Module:
                 deep_supervision=False,
             )
     except (TypeError, ValueError, AssertionError, RuntimeError, IndexError, KeyError) as error:
-        raise BundleError(f"{where}: the network it describes cannot be built ({error})") from error
+        raise BundleError(
+            f"the network it describes cannot be built ({error})", code="network-not-built", path=where
+        ) from error
     return network.eval()
 
 
@@ -190,8 +194,10 @@ def _check_memory(stage: Stage, device: str) -> None:
     if lacking is not None:
         patch = " x ".join(map(str, stage.patch))
         raise BundleError(
-            f"{where}: the network with its patch of {patch} voxels {lacking}; close other programs, or use a computer "
-            "with more memory"
+            f"the network with its patch of {patch} voxels {lacking}; close other programs, or use a computer "
+            "with more memory",
+            code="no-memory",
+            path=where,
         )
 
 
@@ -206,7 +212,9 @@ def _with_weights(stage: Stage, checkpoint: dict[str, Any], path: Path) -> torch
         network.load_state_dict(weights, strict=True, assign=True)
     except RuntimeError as error:
         first = next((line.strip() for line in str(error).splitlines()[1:] if line.strip()), str(error))
-        raise BundleError(f"{path}: the weights do not fit the network of plans.json ({first})") from error
+        raise BundleError(
+            f"the weights do not fit the network of plans.json ({first})", code="weights-misfit", path=path
+        ) from error
     return network.requires_grad_(False)
 
 
@@ -215,15 +223,23 @@ def _check_shapes(network: torch.nn.Module, weights: Mapping[str, torch.Tensor],
     wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     for name, shape in wanted.items():
         if name not in weights:
-            raise BundleError(f"{path}: the weights do not fit the network of plans.json (it lacks {name})")
+            raise BundleError(
+                f"the weights do not fit the network of plans.json (it lacks {name})", code="weights-misfit", path=path
+            )
         if tuple(weights[name].shape) != shape:
             raise BundleError(
-                f"{path}: the weights do not fit the network of plans.json (size mismatch for {name}: "
-                f"{tuple(weights[name].shape)} in place of {shape})"
+                f"the weights do not fit the network of plans.json (size mismatch for {name}: "
+                f"{tuple(weights[name].shape)} in place of {shape})",
+                code="weights-misfit",
+                path=path,
             )
     for name in weights:
         if name not in wanted:
-            raise BundleError(f"{path}: the weights do not fit the network of plans.json (it has {name} beside them)")
+            raise BundleError(
+                f"the weights do not fit the network of plans.json (it has {name} beside them)",
+                code="weights-misfit",
+                path=path,
+            )
 
 
 def member_axes(stage: Stage, fold: str) -> tuple[int, ...]:
@@ -245,7 +261,7 @@ def _read(stage: Stage, fold: str) -> tuple[dict[str, Any], Path]:
 def _mirror_axes(stage: Stage, checkpoint: dict[str, Any], path: Path) -> tuple[int, ...]:
     axes = checkpoint.get("inference_allowed_mirroring_axes") or ()
     if not isinstance(axes, list | tuple) or not all(type(axis) is int and axis in (0, 1, 2) for axis in axes):
-        raise BundleError(f"{path}: mirroring axes {axes!r} are not axes of a volume")
+        raise BundleError(f"mirroring axes {axes!r} are not axes of a volume", code="mirroring-axes", path=path)
     return tuple(sorted(set(axes))) if stage.mirroring else ()
 
 

@@ -229,7 +229,8 @@ def _check_room(
     patches = f" in patches of {patch} voxels" if padded > voxels else ""
     raise InputError(
         f"{name} has {size} voxels at the network's voxel size of {edges} mm{patches} ({stage.folder / 'plans.json'}) "
-        f"and so {lacking}; give a smaller region or a bundle with larger voxels or smaller patches"
+        f"and so {lacking}; give a smaller region or a bundle with larger voxels or smaller patches",
+        code="no-memory",
     )
 
 
@@ -286,6 +287,6 @@ def _nonzero_box(array: NDArray[np.generic], name: str) -> tuple[Range, Range, R
         others = tuple(a for a in range(3) if a != axis)
         (filled,) = np.nonzero(np.any(array, axis=others))
         if not filled.size:
-            raise InputError(f"{name} holds nothing but zeros in the region; it is not a CT in HU")
+            raise InputError(f"{name} holds nothing but zeros in the region; it is not a CT in HU", code="region-zero")
         ranges.append((int(filled[0]), int(filled[-1]) + 1))
     return (ranges[0], ranges[1], ranges[2])

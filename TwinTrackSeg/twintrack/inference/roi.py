@@ -47,9 +47,13 @@ class Roi:
 
     def __post_init__(self) -> None:
         if min(self.start) < 0 or any(a >= b for a, b in zip(self.start, self.stop, strict=True)):
-            raise RoiError(f"the region of interest from {self.start} to {self.stop} holds no voxel")
+            raise RoiError(
+                f"the region of interest from {self.start} to {self.stop} holds no voxel", code="region-empty"
+            )
         if self.mask.shape != self.shape:
-            raise InputError(f"mask shape {self.mask.shape} does not fit the region's (z, y, x) {self.shape}")
+            raise InputError(
+                f"mask shape {self.mask.shape} does not fit the region's (z, y, x) {self.shape}", code="grid-differs"
+            )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -98,13 +102,14 @@ def roi_box(geometry: Geometry, box: Sequence[int], *, given_on: Geometry | None
     """
     source = given_on or geometry
     if len(box) != 6:
-        raise RoiError(f"a region needs six numbers i0,i1,j0,j1,k0,k1, got {len(box)}")
+        raise RoiError(f"a region needs six numbers i0,i1,j0,j1,k0,k1, got {len(box)}", code="region-numbers")
     for axis, name in enumerate("ijk"):
         first, end, size = box[2 * axis], box[2 * axis + 1], source.size[axis]
         if not 0 <= first < end <= size:
             raise RoiError(
                 f"the region's {name} range {first} to {end} does not fit the volume: it must hold at least one voxel "
-                f"and lie within 0 to {size} (x, y, z order, end exclusive)"
+                f"and lie within 0 to {size} (x, y, z order, end exclusive)",
+                code="region-outside",
             )
     i0, i1, j0, j1, k0, k1 = map_box((box[0], box[1], box[2], box[3], box[4], box[5]), source, geometry)
     return Roi((i0, j0, k0), (i1, j1, k1), _all_true((k1 - k0, j1 - j0, i1 - i0)), "box")
@@ -123,7 +128,10 @@ def map_box(box: Box, source: Geometry, target: Geometry) -> Box:
     mapped = target.to_index(source.to_lps_mm(np.array([low, last])))
     corners = np.rint(mapped).astype(int)
     if np.abs(mapped - corners).max() > INDEX_TOLERANCE or sorted(source.size) != sorted(target.size):
-        raise InputError("the two grids are not flipped or permuted forms of each other, so a region cannot be mapped")
+        raise InputError(
+            "the two grids are not flipped or permuted forms of each other, so a region cannot be mapped",
+            code="grid-differs",
+        )
     (i0, j0, k0), (i1, j1, k1) = corners.min(axis=0).tolist(), (corners.max(axis=0) + 1).tolist()
     return (i0, i1, j0, j1, k0, k1)
 

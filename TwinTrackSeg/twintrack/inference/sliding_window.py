@@ -61,7 +61,8 @@ class Canvas:
         if (tiles := most_tiles((a, b, c), stage.patch)) > MAX_TILES:
             raise InputError(
                 f"the network of {stage.folder / 'plans.json'} would look at {tiles:,} patches of {stage.patch} voxels,"
-                f" more than the {MAX_TILES:,} that are allowed; give a smaller region or another bundle"
+                f" more than the {MAX_TILES:,} that are allowed; give a smaller region or another bundle",
+                code="too-many-patches",
             )
         return cls(padded, plan_tiles((a, b, c), stage.patch, mask), inner)
 
@@ -107,7 +108,11 @@ def member_logits(
                 sums=store.sums,
             )
             if not bool(torch.isfinite(logits).all()):
-                raise BundleError(f"{stage.folder}: member fold_{fold} gives values that are not finite on this CT")
+                raise BundleError(
+                    f"member fold_{fold} gives values that are not finite on this CT",
+                    code="values-not-finite",
+                    path=stage.folder,
+                )
             return logits, covered
         except RuntimeError as error:
             if store.backend == "torch" and not is_out_of_memory(error):

@@ -96,7 +96,7 @@ def measure_invasion(
     check_names(names)
     vessels, warning = fit_labels(checked_labels(vessels), probability.geometry, "the vessel map")
     if searched is not None and not searched.geometry.same_grid(probability.geometry):
-        raise InputError("the region that was searched does not lie on the map's grid")
+        raise InputError("the region that was searched does not lie on the map's grid", code="grid-differs")
     probability, vessels = in_lps(probability), in_lps(vessels)
     region = None if searched is None else SearchedRegion(probability, in_lps(searched).array != 0)
     parts = vessel_parts(vessels, names)
@@ -165,34 +165,46 @@ def check_probability(probability: Volume) -> None:
     """Refuse a map that holds anything but probabilities."""
     low, high = float(np.min(probability.array)), float(np.max(probability.array))
     if not (low >= -RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
-        raise InputError(f"the probability map must hold numbers from 0 to 1, got {low:g} to {high:g}")
+        raise InputError(
+            f"the probability map must hold numbers from 0 to 1, got {low:g} to {high:g}", code="probability-range"
+        )
 
 
 def checked_labels(vessels: Volume) -> Volume:
     """Return the vessel map as whole numbers."""
     if vessels.array.dtype.kind == "i" and int(vessels.array.min(initial=0)) < 0:
-        raise InputError("the vessel map holds negative values, as an image does; give labels, which begin at 0")
+        raise InputError(
+            "the vessel map holds negative values, as an image does; give labels, which begin at 0", code="not-labels"
+        )
     if vessels.array.dtype.kind in "bui":
         return vessels
     if any(not np.array_equal(part, np.rint(part)) for part in vessels.array):
-        raise InputError("the vessel map must hold whole-number labels; give a label map, not an image")
+        raise InputError(
+            "the vessel map must hold whole-number labels; give a label map, not an image", code="not-labels"
+        )
     return vessels.with_array(vessels.array.astype(np.int32))
 
 
 def check_names(names: Mapping[str, int]) -> None:
     """Refuse label values that cannot name a vessel."""
     if not names:
-        raise InputError("no vessel is named; give at least one name and label value, for example SMA=5")
+        raise InputError(
+            "no vessel is named; give at least one name and label value, for example SMA=5", code="vessel-names-missing"
+        )
     for name, value in names.items():
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-            raise InputError(f"vessel {name}: its label value must be a whole number from 1, got {value!r}")
+            raise InputError(
+                f"vessel {name}: its label value must be a whole number from 1, got {value!r}", code="vessel-label"
+            )
     if len(set(names.values())) < len(names):
-        raise InputError(f"two vessels have the same label value: {dict(names)}; give each its own")
+        raise InputError(
+            f"two vessels have the same label value: {dict(names)}; give each its own", code="vessels-share-label"
+        )
 
 
 def checked_thresholds(thresholds: Sequence[float]) -> list[float]:
     """Return the thresholds as rising floats in (0, 1)."""
     levels = [float(level) for level in thresholds]
     if not levels or not all(0 < level < 1 for level in levels) or np.any(np.diff(levels) <= 0):
-        raise InputError(f"thresholds must rise and lie between 0 and 1, got {levels}")
+        raise InputError(f"thresholds must rise and lie between 0 and 1, got {levels}", code="thresholds-order")
     return levels

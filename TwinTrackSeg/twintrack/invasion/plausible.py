@@ -76,7 +76,10 @@ def plausible_vessels(labels: Volume, names: Mapping[str, int]) -> tuple[Volume,
         inside = labels.array[box] == value
         pieces, large = _pieces(inside, labels)
         if large.sum() > MOST_PIECES:
-            raise InputError(f"{name} is in {int(large.sum())} pieces, as noise is and no vessel; check its label")
+            raise InputError(
+                f"{name} is in {int(large.sum())} pieces, as noise is and no vessel; check its label",
+                code="vessel-implausible",
+            )
         dropped = len(large) - int(large.sum())
         if dropped:
             if array is labels.array:
@@ -108,7 +111,8 @@ def _check(name: str, inside: NDArray[np.bool_], labels: Volume, *, touches_edge
     volume_ml = float(np.count_nonzero(inside)) * labels.geometry.voxel_ml
     if volume_ml > bounds.most_ml:
         raise InputError(
-            f"{name} has {volume_ml:.0f} mL, more than the {bounds.most_ml:g} mL that it can have; check its label"
+            f"{name} has {volume_ml:.0f} mL, more than the {bounds.most_ml:g} mL that it can have; check its label",
+            code="vessel-implausible",
         )
     spacing = labels.geometry.spacing_mm[::-1]
     depth = ndimage.distance_transform_edt(np.pad(inside, 1), sampling=spacing)
@@ -117,7 +121,8 @@ def _check(name: str, inside: NDArray[np.bool_], labels: Volume, *, touches_edge
         raise InputError(
             f"{name} is {2 * radius_mm:.0f} mm wide, more than the {2 * bounds.most_radius_mm:g} mm that it can "
             "be; check "
-            "its label"
+            "its label",
+            code="vessel-implausible",
         )
     points = np.argwhere(inside) * spacing
     if touches_edge or len(points) < 2:
@@ -128,7 +133,8 @@ def _check(name: str, inside: NDArray[np.bool_], labels: Volume, *, touches_edge
     length_mm = float(along.max() - along.min()) + min(spacing)
     if length_mm < LEAST_ELONGATION * 2 * radius_mm and radius_mm > 2 * max(spacing):
         raise InputError(
-            f"{name} is {length_mm:.0f} mm long and {2 * radius_mm:.0f} mm wide, which is no tube; check its label"
+            f"{name} is {length_mm:.0f} mm long and {2 * radius_mm:.0f} mm wide, which is no tube; check its label",
+            code="vessel-implausible",
         )
 
 

@@ -110,7 +110,7 @@ def check_rules(rules: str) -> None:
         With the names that there are.
     """
     if rules not in rule_names():
-        raise InputError(f"{rules}: no such rule set; known are {', '.join(rule_names())}")
+        raise InputError(f"no such rule set; known are {', '.join(rule_names())}", code="rules-unknown", where=rules)
 
 
 def known_vessel(name: str) -> str | None:

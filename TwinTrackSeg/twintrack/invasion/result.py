@@ -292,7 +292,9 @@ def write_invasion_csv(content: Mapping[str, Any], path: str | Path) -> None:
     try:
         Path(path).write_text(text.getvalue(), encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written; check the folder, its permissions and the free space") from error
+        raise OutputError(
+            "cannot be written; check the folder, its permissions and the free space", code="not-writable", path=path
+        ) from error
 
 
 def _row(name: str, vessel: Mapping[str, Any], half: int | None) -> dict[str, str]:

@@ -128,7 +128,7 @@ def score_levels(
     """
     vessels, _ = fit_labels(vessels, score.geometry, "the vessel map")
     if searched is not None and not searched.geometry.same_grid(score.geometry):
-        raise InputError("the region that was searched does not lie on the score's grid")
+        raise InputError("the region that was searched does not lie on the score's grid", code="grid-differs")
     score, vessels = in_lps(score), in_lps(vessels)
     region = None if searched is None else SearchedRegion(score, in_lps(searched).array != 0)
     found: dict[str, ScoreLevels | None] = {}

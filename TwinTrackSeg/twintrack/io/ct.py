@@ -83,13 +83,17 @@ def load_ct(path: str | Path, series_uid: str | None = None, acquisition: int | 
 
     path = Path(path)
     if not is_there(path):
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError("no such file or folder", code="file-missing", path=path)
     name = path.absolute().name or None
     if is_dicom_input(path):
         series = read_series(path, series_uid=series_uid, acquisition=acquisition)
         ct = Ct(series.volume, "dicom", series, name, notes=series.notes)
     elif series_uid is not None or acquisition is not None:
-        raise InputError(f"{path}: a volume file holds no DICOM series; leave out --series and --acquisition")
+        raise InputError(
+            "a volume file holds no DICOM series; leave out --series and --acquisition",
+            code="series-of-a-file",
+            path=path,
+        )
     else:
         stored = read_stored(path, work_bytes=WORK_BYTES, outside=AIR_HU)
         ct = Ct(stored.volume, "file", name=name, grid=stored.grid, notes=stored.notes)
@@ -107,12 +111,18 @@ def check_hu(ct: Volume, path: str) -> None:
     """
     if min(ct.geometry.size) < 2:
         size = " x ".join(str(n) for n in ct.geometry.size)
-        raise InputError(f"{path}: a single slice or line ({size} voxels); give the whole three-dimensional CT")
+        raise InputError(
+            f"a single slice or line ({size} voxels); give the whole three-dimensional CT",
+            code="single-slice",
+            path=path,
+        )
     soft = np.count_nonzero(ct.array < SOFT_HU) / ct.array.size
     if not LEAST_SHARE < soft < 1 - LEAST_SHARE:
         raise InputError(
-            f"{path}: values run from {ct.array.min():g} to {ct.array.max():g} and lie on one side of {SOFT_HU}, where "
-            "fat and air end; this is not a CT in HU (an MR, a mask, or a CT without its rescale intercept?)"
+            f"values run from {ct.array.min():g} to {ct.array.max():g} and lie on one side of {SOFT_HU}, where "
+            "fat and air end; this is not a CT in HU (an MR, a mask, or a CT without its rescale intercept?)",
+            code="not-hounsfield",
+            path=path,
         )
 
 

@@ -80,7 +80,9 @@ class FileGrid:
             If it lies on another grid.
         """
         if not volume.geometry.same_grid(self.read):
-            raise InputError("the volume lies on another grid than that which the file was read onto")
+            raise InputError(
+                "the volume lies on another grid than that which the file was read onto", code="grid-differs"
+            )
         if self.layout is None:
             return Volume(volume.array, self.stored)
         planes = np.moveaxis(volume.array, 2 - self.axis, 0)
@@ -105,7 +107,8 @@ def check_spacing(lengths_mm: NDArray[np.float64], unit: str = "") -> None:
     stated = f" (its header states {unit})" if unit else ""
     raise InputError(
         f"states voxels of {size} mm{stated}, which no CT has ({SMALLEST_SPACING_MM:g} to {LARGEST_SPACING_MM:g} mm); "
-        "correct the spacing or its unit in the header"
+        "correct the spacing or its unit in the header",
+        code="spacing-range",
     )
 
 
@@ -120,13 +123,17 @@ def mm_of_unit(word: str) -> float:
     word = word.strip().strip('"')
     mm = _MM.get(word.lower())
     if mm is None:
-        raise InputError(f"states its lengths in {word[:20]!r}, which is not read; write them in mm")
+        raise InputError(
+            f"states its lengths in {word[:20]!r}, which is not read; write them in mm", code="unit-unknown"
+        )
     return mm
 
 
 def no_spacing(field: str) -> InputError:
     """Return the error for a file that does not say how large its voxels are."""
-    return InputError(f"does not say how large its voxels are (no {field}); export it again with its spacing")
+    return InputError(
+        f"does not say how large its voxels are (no {field}); export it again with its spacing", code="spacing-missing"
+    )
 
 
 def grid_of(size: Size, affine: NDArray[np.float64]) -> tuple[Geometry, FileGrid | None, tuple[str, ...]]:
@@ -163,7 +170,8 @@ def grid_of(size: Size, affine: NDArray[np.float64]) -> tuple[Geometry, FileGrid
     off_mm = cosines[first, second] * lengths[second] * (size[second] - 1)
     raise InputError(
         f"states axes sheared in more than one direction (up to {off_mm:.1f} mm at the far end), as no scanner "
-        "leaves them; resample it to a regular grid first"
+        "leaves them; resample it to a regular grid first",
+        code="axes-sheared",
     )
 
 
@@ -182,7 +190,8 @@ def _upright(size: Size, affine: NDArray[np.float64], axis: int, stored: Geometr
         off_mm = float(np.linalg.norm(step[:2])) * (size[axis] - 1)
         raise InputError(
             f"states axes that are sheared by {tilt_deg:.1f} degrees ({off_mm:.1f} mm at the far end), more than a "
-            "gantry tilts; convert the original series again"
+            "gantry tilts; convert the original series again",
+            code="axes-sheared",
         )
     shift = np.arange(size[axis])[:, None] * (step[:2] / lengths[[p, q]])
     start = np.floor(shift.min(axis=0))

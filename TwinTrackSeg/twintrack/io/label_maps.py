@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.dicom.read.segmentation import is_segmentation, read_segmentation
-from twintrack.errors import InputError
+from twintrack.errors import InputError, locating
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.io.nifti import nifti_label_names
 from twintrack.io.nrrd import nrrd_segments
@@ -154,7 +154,7 @@ def read_label_map(path: str | Path) -> LabelMap:
     """
     path = Path(path)
     if not is_there(path):
-        raise InputError(f"{path}: no such file")
+        raise InputError("no such file", code="file-missing", path=path)
     if is_segmentation(path):
         return _from_segmentation(path)
     lower = path.name.lower()
@@ -164,10 +164,8 @@ def read_label_map(path: str | Path) -> LabelMap:
     labels = _whole(stored.volume, path)
     names: dict[str, int] = {}
     if lower.endswith((".nii", ".nii.gz")):
-        try:
+        with locating(path=path):
             names = nifti_label_names(path)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from error
     names = names or _names_in_result(path)
     return LabelMap((labels,), tuple(Part(name, value) for name, value in names.items()), stored.notes)
 
@@ -195,10 +193,8 @@ def read_mask(path: str | Path, grid: Geometry, what: str) -> tuple[Volume, tupl
     file, chosen = _chosen(Path(path))
     found = read_label_map(file)
     mask = _one_structure(found, chosen, file, what)
-    try:
+    with locating(path=file):
         placed, warning = fit_labels(mask, grid, what)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from error
     return placed, tuple(f"{file}: {note}" for note in (*found.notes, *(() if warning is None else (warning,))))
 
 
@@ -247,22 +243,30 @@ def _vessels_of(
     if wanted:
         if not any(bool((found.layers[part.layer].array == part.value).any()) for part in wanted.values()):
             raise InputError(
-                f"{path}: names {', '.join(wanted)} and holds no voxel of any; give the map of the vessels"
+                f"names {', '.join(wanted)} and holds no voxel of any; give the map of the vessels",
+                code="vessels-not-found",
+                path=path,
             )
         return _combined(found, wanted, path, "file")
     if found.parts and not _numbers_only(found.parts):
         raise InputError(
-            f"{path}: holds none of {', '.join(VESSEL_VALUES)}, but {_listed(part.name for part in found.parts)}; say "
-            "which is which with --vessel-names"
+            f"holds none of {', '.join(VESSEL_VALUES)}, but {_listed(part.name for part in found.parts)}; say "
+            "which is which with --vessel-names",
+            code="vessels-not-found",
+            path=path,
         )
     if default is not None:
         return _named(found, dict(default), path)
     if not found.values:
-        raise InputError(f"{path}: holds no label other than 0; give the map of the vessels")
+        raise InputError(
+            "holds no label other than 0; give the map of the vessels", code="vessels-not-found", path=path
+        )
     raise InputError(
-        f"{path}: does not say which value is which vessel; it holds the values "
+        f"does not say which value is which vessel; it holds the values "
         f"{_listed(map(str, found.values))}. Give "
-        "--vessel-names, e.g. AORTA=52"
+        "--vessel-names, e.g. AORTA=52",
+        code="vessel-names-missing",
+        path=path,
     )
 
 
@@ -318,7 +322,9 @@ def _named(found: LabelMap, given: Mapping[str, int | str], path: Path) -> Vesse
             if len(found.layers) > 1 and len(alike) != 1:
                 held = _listed(part.name or str(part.value) for part in found.parts)
                 raise InputError(
-                    f"{path}: has {len(alike)} segments of the value {which}; give the name of {vessel}, one of {held}"
+                    f"has {len(alike)} segments of the value {which}; give the name of {vessel}, one of {held}",
+                    code="vessel-names-ambiguous",
+                    path=path,
                 )
             wanted[vessel] = alike[0] if len(alike) == 1 else Part(vessel, which)
             _check_called(vessel, wanted[vessel], path)
@@ -327,15 +333,21 @@ def _named(found: LabelMap, given: Mapping[str, int | str], path: Path) -> Vesse
         if len(alike) != 1:
             there = _listed(part.name for part in found.parts) if found.parts else "no names"
             count = "no part" if not alike else f"{len(alike)} parts"
-            raise InputError(f"{path}: has {count} called {shown(which)} for {vessel}; it holds {there}")
+            raise InputError(
+                f"has {count} called {shown(which)} for {vessel}; it holds {there}",
+                code="vessel-names-ambiguous",
+                path=path,
+            )
         wanted[vessel] = alike[0]
     values = {value for layer in found.layers for value in _unique(layer.array).tolist()}
     if not values & {part.value for part in wanted.values()}:
         named = ", ".join(f"{vessel}={which}" for vessel, which in given.items())
         raise InputError(
-            f"{path}: holds none of the vessels {named}; it holds the values "
+            f"holds none of the vessels {named}; it holds the values "
             f"{_listed(map(str, found.values)) or 'none'}; "
-            "give --vessel-names"
+            "give --vessel-names",
+            code="vessels-not-found",
+            path=path,
         )
     return _combined(found, wanted, path, "option")
 
@@ -345,8 +357,10 @@ def _check_called(vessel: str, part: Part, path: Path) -> None:
     own = _vessel_of(part)
     if vessel in VESSEL_VALUES and own != vessel and not _numbers_only([part]):
         raise InputError(
-            f"{path}: calls its value {part.value} {shown(part.name)}, not {vessel}; if it is meant, give the name: "
-            f"--vessel-names {vessel}={part.name}"
+            f"calls its value {part.value} {shown(part.name)}, not {vessel}; if it is meant, give the name: "
+            f"--vessel-names {vessel}={part.name}",
+            code="vessel-name-differs",
+            path=path,
         )
 
 
@@ -365,9 +379,11 @@ def _wanted(parts: Sequence[Part], path: Path) -> dict[str, Part]:
     for vessel, alike in found.items():
         if len(alike) > 1:
             raise InputError(
-                f"{path}: holds {len(alike)} parts that could be {vessel}: "
+                f"holds {len(alike)} parts that could be {vessel}: "
                 f"{_listed(part.name for part in alike)}; choose "
-                f"with --vessel-names {vessel}=NAME"
+                f"with --vessel-names {vessel}=NAME",
+                code="vessel-names-ambiguous",
+                path=path,
             )
     if all(part in found for part in JOINT_VEIN_PARTS):
         found.pop(JOINT_VEIN, None)  # it is measured of the two where they meet
@@ -380,9 +396,9 @@ def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by:
     if len(found.layers) == 1:
         if len(unnamed) > MOST_VALUES:
             raise InputError(
-                f"{path}: holds {len(found.values)} different values, as an image does and no map of vessels; "
-                "give a label "
-                "map"
+                f"holds {len(found.values)} different values, as an image does and no map of vessels; give a label map",
+                code="not-labels",
+                path=path,
             )
         labels = found.layers[0].with_array(found.layers[0].array.astype(np.int32, copy=False))
         names = {vessel: part.value for vessel, part in wanted.items()}
@@ -438,9 +454,11 @@ def _joined(masks: Mapping[str, Volume], path: Path, named_by: str, notes: tuple
         if shared > MOST_OVERLAP * max(count, 1):
             other = next(name for name, value in names.items() if bool((labels[taken] == value).any()))
             raise InputError(
-                f"{path}: {vessel} and {other} share {shared:,} of the {count:,} voxels of {vessel}; a voxel "
+                f"{vessel} and {other} share {shared:,} of the {count:,} voxels of {vessel}; a voxel "
                 "can belong to "
-                "one vessel only"
+                "one vessel only",
+                code="vessels-overlap",
+                path=path,
             )
         names[vessel] = VESSEL_VALUES.get(vessel) or 100 + len(names)
         labels[inside & (labels == 0)] = names[vessel]
@@ -451,7 +469,11 @@ def _refuse_shared(names: Mapping[str, int], path: Path) -> None:
     for vessel, value in names.items():
         for other, its in names.items():
             if other != vessel and its == value:
-                raise InputError(f"{path}: {vessel} and {other} have the same value {value}; give each its own")
+                raise InputError(
+                    f"{vessel} and {other} have the same value {value}; give each its own",
+                    code="vessels-share-label",
+                    path=path,
+                )
 
 
 def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselMap:
@@ -459,25 +481,36 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
     files: dict[str, Path] = {}
     for number, path in enumerate(sorted(folder.iterdir())):
         if number > MOST_FILES:
-            raise InputError(f"{folder}: holds more than {MOST_FILES:,} files; give a folder of masks")
+            raise InputError(
+                f"holds more than {MOST_FILES:,} files; give a folder of masks", code="too-many-files", path=folder
+            )
         ending = next((end for end in reversed(FILE_ENDINGS) if path.name.lower().endswith(end)), None)
         if ending is not None and not path.name.startswith("."):
             if not path.is_file():
-                raise InputError(f"{path}: is no file, or a link to none; remove it or give the mask")
+                raise InputError(
+                    "is no file, or a link to none; remove it or give the mask", code="not-a-regular-file", path=path
+                )
             stem = path.name[: -len(ending)].removesuffix(".seg")
             if stem.casefold() in {name.casefold() for name in files}:
-                raise InputError(f"{folder}: holds two files called {shown(stem)}; leave one")
+                raise InputError(
+                    f"holds two files called {shown(stem)}; leave one", code="files-same-name", path=folder
+                )
             files[stem] = path
     if not files:
-        raise InputError(f"{folder}: holds no masks; give a label map, or a folder with a file for each vessel")
+        raise InputError(
+            "holds no masks; give a label map, or a folder with a file for each vessel",
+            code="folder-empty",
+            path=folder,
+        )
     wanted: dict[str, Path] = {}
     if given:
         by_name = {stem.casefold(): path for stem, path in files.items()}
         for vessel, which in given.items():
             if not isinstance(which, str) or which.strip().casefold() not in by_name:
                 raise InputError(
-                    f"{folder}: has no mask {which} for {vessel}; in a folder of masks name a file, one of "
-                    f"{_listed(files)}"
+                    f"has no mask {which} for {vessel}; in a folder of masks name a file, one of {_listed(files)}",
+                    code="vessels-not-found",
+                    path=folder,
                 )
             wanted[vessel] = by_name[which.strip().casefold()]
     else:
@@ -485,9 +518,11 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
         wanted = {vessel: files[part.name] for vessel, part in _wanted(parts, folder).items()}
     if not wanted:
         raise InputError(
-            f"{folder}: holds no file named after one of {', '.join(VESSEL_VALUES)}, but {_listed(files)}; say "
+            f"holds no file named after one of {', '.join(VESSEL_VALUES)}, but {_listed(files)}; say "
             "which is "
-            "which with --vessel-names"
+            "which with --vessel-names",
+            code="vessels-not-found",
+            path=folder,
         )
     masks: dict[str, Volume] = {}
     grid: Geometry | None = None
@@ -497,10 +532,18 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
         grid = grid or mask.geometry
         placed, warning = fit_labels(mask, grid, f"{vessel} ({path.name})")
         if warning is not None:
-            raise InputError(f"{path}: lies on another grid than {next(iter(wanted.values())).name}; resample it")
+            raise InputError(
+                f"lies on another grid than {next(iter(wanted.values())).name}; resample it",
+                code="grid-differs",
+                path=path,
+            )
         masks[vessel] = placed
     if not any(bool(mask.array.any()) for mask in masks.values()):
-        raise InputError(f"{folder}: the masks of {', '.join(masks)} are empty; give masks of the vessels")
+        raise InputError(
+            f"the masks of {', '.join(masks)} are empty; give masks of the vessels",
+            code="vessels-not-found",
+            path=folder,
+        )
     others = [stem for stem, path in files.items() if path not in wanted.values()]
     notes = (f"the vessel map: not measured: {_listed(others)}",) if others else ()
     return _joined(masks, folder, "option" if given else "folder", notes)
@@ -523,13 +566,21 @@ def _one_structure(found: LabelMap, chosen: str | None, path: Path, what: str) -
     else:
         held = f"the values {_listed(map(str, values))}"
     example = (found.parts[0].name or found.parts[0].value) if found.parts else values[0]
-    raise InputError(f"{path}: {what} is one of {held}, none called tumour; say which one: {path.name}#{example}")
+    raise InputError(
+        f"{what} is one of {held}, none called tumour; say which one: {path.name}#{example}",
+        code="structure-not-chosen",
+        path=path,
+    )
 
 
 def _one_value(found: LabelMap, path: Path, what: str) -> Volume:
     """Return the only structure of a file that somebody named, whatever the file calls it."""
     if len(found.layers) > 1 or len(found.values) > 1:
-        raise InputError(f"{path}: holds more than one structure, so that it is not {what} alone; give one mask a file")
+        raise InputError(
+            f"holds more than one structure, so that it is not {what} alone; give one mask a file",
+            code="several-structures",
+            path=path,
+        )
     return found.layers[0].with_array((found.layers[0].array != 0).astype(np.uint8))
 
 
@@ -547,7 +598,11 @@ def _vessel_mask(found: LabelMap, path: Path, vessel: str) -> Volume:
     if _numbers_only(found.parts) and len(found.layers) == 1 and len(found.values) <= 1:
         return found.layers[0].with_array((found.layers[0].array != 0).astype(np.uint8))
     held = _listed(part.name or str(part.value) for part in found.parts) or _listed(map(str, found.values))
-    raise InputError(f"{path}: is taken for {vessel}, but holds {held}; give one mask a file, or --vessel-names")
+    raise InputError(
+        f"is taken for {vessel}, but holds {held}; give one mask a file, or --vessel-names",
+        code="several-structures",
+        path=path,
+    )
 
 
 def _by_choice(found: LabelMap, chosen: str, path: Path) -> Volume:
@@ -560,7 +615,9 @@ def _by_choice(found: LabelMap, chosen: str, path: Path) -> Volume:
     if len(alike) != 1:
         held = _listed([part.name for part in found.parts if part.name] or map(str, found.values))
         count = "no part" if not alike else f"{len(alike)} parts"
-        raise InputError(f"{path}: has {count} called {shown(chosen)}; it holds {held or 'nothing'}")
+        raise InputError(
+            f"has {count} called {shown(chosen)}; it holds {held or 'nothing'}", code="structure-unknown", path=path
+        )
     return found.mask(alike[0])
 
 
@@ -599,18 +656,14 @@ def _from_segmentation(path: Path) -> LabelMap:
 
 
 def _from_nrrd(path: Path) -> LabelMap:
-    try:
+    with locating(path=path):
         layout, segments = nrrd_segments(path)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     parts = tuple(Part(one.name, one.value, one.layer, (one.code,) if any(one.code) else ()) for one in segments)
     if layout.layers == 1:
         stored = read_stored(path, labels=True)
         return LabelMap((_whole(stored.volume, path),), parts, stored.notes)
-    try:
+    with locating(path=path):
         array = read_voxels(path, layout)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
     layers = [Volume(np.ascontiguousarray(array[..., number]), layout.geometry) for number in range(layout.layers)]
     return LabelMap(tuple(_whole(layer, path) for layer in layers), parts)
 
@@ -620,14 +673,20 @@ def _whole(volume: Volume, path: Path) -> Volume:
     array = volume.array
     if array.dtype.kind == "f":
         if not np.array_equal(array, np.rint(array)):
-            raise InputError(f"{path}: holds values between whole numbers, as a map or an image does; give labels")
+            raise InputError(
+                "holds values between whole numbers, as a map or an image does; give labels",
+                code="not-labels",
+                path=path,
+            )
         if float(np.abs(array).max(initial=0)) >= 2**31:
-            raise InputError(f"{path}: holds values that are no labels; give labels")
+            raise InputError("holds values that are no labels; give labels", code="not-labels", path=path)
         array = array.astype(np.int32)
     if array.dtype.kind == "i" and int(array.min(initial=0)) < 0:
-        raise InputError(f"{path}: holds negative values, as an image does; give labels, which begin at 0")
+        raise InputError(
+            "holds negative values, as an image does; give labels, which begin at 0", code="not-labels", path=path
+        )
     if int(array.max(initial=0)) >= 2**31:
-        raise InputError(f"{path}: holds values that are no labels; give labels")
+        raise InputError("holds values that are no labels; give labels", code="not-labels", path=path)
     return volume.with_array(array)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from twintrack.errors import InputError
+from twintrack.errors import InputError, locating
 from twintrack.io.label_maps import file_of, read_mask
 from twintrack.io.table_text import PackedTable, pack_table
 from twintrack.raters import MAX_NAME, MOST_RATERS, checked_name, look_alikes
@@ -114,13 +114,19 @@ class _Columns:
     def header(self, path: Path, cells: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the columns; refuse a header without one that is needed, or with one twice."""
         if len(cells) > MAX_COLUMNS:
-            raise InputError(f"{path}: has {len(cells)} columns, more than the {MAX_COLUMNS} that are allowed")
+            raise InputError(
+                f"has {len(cells)} columns, more than the {MAX_COLUMNS} that are allowed",
+                code="table-too-large",
+                path=path,
+            )
         header = []
         for cell in cells:
             try:
                 header.append(self.known(cell))
             except InputError as error:
-                raise InputError(f"{path}: the column {cell[:MAX_NAME]!r}: {error}; rename it") from error
+                raise InputError(
+                    f"the column {cell[:MAX_NAME]!r}: {error}; rename it", code="rater-name", path=path
+                ) from error
         missing = [column for column in ("case", *self.needs) if column not in header]
         raters = raters_of(header)
         if self.annotated:
@@ -128,11 +134,13 @@ class _Columns:
         if self.annotated and not raters:
             missing.append(f"{ANNOTATION}<NAME>")
         if missing:
-            raise InputError(f"{path}: needs the column {', '.join(missing)}; it has {_shown(header)}")
+            raise InputError(
+                f"needs the column {', '.join(missing)}; it has {_shown(header)}", code="column-missing", path=path
+            )
         names: set[str] = set()
         for column in header:
             if column and column in names:
-                raise InputError(f"{path}: has two columns {column[:MAX_SHOWN]}; leave one")
+                raise InputError(f"has two columns {column[:MAX_SHOWN]}; leave one", code="column-twice", path=path)
             names.add(column)
         _check_raters(path, raters)
         return tuple(header)
@@ -157,19 +165,27 @@ def _check_nearly(path: Path, header: Sequence[str], *, has_raters: bool) -> Non
         meant = (_SURELY if has_raters else _NEARLY).fullmatch(column)
         if meant is not None:
             right = f"{ANNOTATION}{meant.group(1)}"[:MAX_SHOWN]
-            raise InputError(f"{path}: the column {column[:MAX_SHOWN]} names no rater; write {right}")
+            raise InputError(
+                f"the column {column[:MAX_SHOWN]} names no rater; write {right}", code="column-unknown", path=path
+            )
 
 
 def _check_raters(path: Path, raters: Sequence[str]) -> None:
     """Refuse more raters than a calibration holds, and two that look like one."""
     if len(raters) > MOST_RATERS:
-        raise InputError(f"{path}: has columns of {len(raters)} raters, more than the {MOST_RATERS} that are allowed")
+        raise InputError(
+            f"has columns of {len(raters)} raters, more than the {MOST_RATERS} that are allowed",
+            code="too-many-raters",
+            path=path,
+        )
     alike = look_alikes(raters)
     if alike is not None:
         one, other = (f"{ANNOTATION}{name}" for name in alike)
         raise InputError(
-            f"{path}: the columns {one} and {other} differ only in case, spaces or leading zeros; leave one of them if "
-            "they are one rater, else give the raters different names"
+            f"the columns {one} and {other} differ only in case, spaces or leading zeros; leave one of them if "
+            "they are one rater, else give the raters different names",
+            code="raters-alike",
+            path=path,
         )
 
 
@@ -281,13 +297,19 @@ def scan_manifest(
     backslashes = False
     for row in _rows(table, columns, look=True):
         if row.case in names:
-            raise InputError(f"{row.where}: case {row.case[:MAX_SHOWN]!r} stands twice; each case needs an own name")
+            raise InputError(
+                f"case {row.case[:MAX_SHOWN]!r} stands twice; each case needs an own name",
+                code="case-twice",
+                where=row.where,
+            )
         names.add(row.case)
         if len(names) > MAX_ROWS:
-            raise InputError(f"{path}: holds more than the {MAX_ROWS:,} cases that are allowed")
+            raise InputError(
+                f"holds more than the {MAX_ROWS:,} cases that are allowed", code="table-too-large", path=path
+            )
         backslashes = backslashes or row.backslashes
     if not names:
-        raise InputError(f"{path}: holds no case")
+        raise InputError("holds no case", code="no-cases", path=path)
     further = {
         SPACES: any(cell != cell.strip() for cell in table.spaced_header()),
         CAPITALS: any(cell.strip() != column for cell, column in zip(written, header, strict=True)),
@@ -307,24 +329,15 @@ def read_annotations(row: ManifestRow, grid: Geometry) -> tuple[dict[str, Volume
     """
     masks, notes = {}, []
     for rater, path in row.annotations.items():
-        try:
+        with locating(path=path, where=row.where):
             masks[rater], told = read_mask(path, grid, f"annotation_{rater}")
-        except InputError as error:
-            raise InputError(f"{row.where}: {error}") from error
         notes += [f"{row.case}: {note}" for note in told]
     return masks, tuple(notes)
 
 
-@contextmanager
-def located(row: ManifestRow, column: str) -> Iterator[None]:
-    """Add the row and the file to the message of an `InputError`, which may begin with the column it is about."""
-    try:
-        yield
-    except InputError as error:
-        about = str(error).split(" ", 1)[0]
-        file = row.files.get(about) or row.files[column]
-        message = str(error).removeprefix(f"{file}: ")
-        raise InputError(f"{row.where}: {file}: {message}") from error
+def located(row: ManifestRow, column: str) -> AbstractContextManager[None]:
+    """Let errors of a block name the row, and the file in `column` unless they name one."""
+    return locating(path=row.files[column], where=row.where)
 
 
 def _rows(table: PackedTable, columns: _Columns, *, look: bool) -> Iterator[ManifestRow]:
@@ -338,8 +351,10 @@ def _rows(table: PackedTable, columns: _Columns, *, look: bool) -> Iterator[Mani
             cells = cells[: len(header)]  # Excel ends rows so
         if len(cells) != len(header):
             raise InputError(
-                f"{where}: has {len(cells)} cells and the header {len(header)}; fill up the row, or put quotes around "
-                "cells that hold the separator"
+                f"has {len(cells)} cells and the header {len(header)}; fill up the row, or put quotes around "
+                "cells that hold the separator",
+                code="row-cells",
+                where=where,
             )
         yield _row(table.path, where, dict(zip(header, cells, strict=True)), columns, look)
 
@@ -347,10 +362,14 @@ def _rows(table: PackedTable, columns: _Columns, *, look: bool) -> Iterator[Mani
 def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: bool) -> ManifestRow:
     longest = max(map(len, line.values()))
     if longest > MAX_CELL:
-        raise InputError(f"{where}: has a cell of {longest} characters, more than the {MAX_CELL} that are allowed")
+        raise InputError(
+            f"has a cell of {longest} characters, more than the {MAX_CELL} that are allowed",
+            code="table-too-large",
+            where=where,
+        )
     case = line["case"].strip()
     if not case:
-        raise InputError(f"{where}: the case has no name")
+        raise InputError("the case has no name", code="case-unnamed", where=where)
     files: dict[str, Path] = {}
     annotations: dict[str, Path] = {}
     backslashes = False
@@ -362,14 +381,18 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
         of_rater = column.startswith(ANNOTATION)
         backslashes |= "\\" in cell and os.sep != "\\" and (of_rater or column in (*FILES, *columns.needs))
         if look and (column in columns.needs or column in columns.optional or of_rater) and not is_there(file_of(file)):
-            raise InputError(f"{where}: {column}: {file}: no such file")
+            raise InputError("no such file", code="file-missing", path=file, where=f"{where}: {column}")
         if of_rater:
             annotations[column[len(ANNOTATION) :]] = file
         else:
             files[column] = file
     empty = [column for column in columns.needs if column not in files and column not in cells]
     if empty or (columns.annotated and not annotations):
-        raise InputError(f"{where}: case {case[:MAX_SHOWN]!r} needs {', '.join(empty) or 'at least one annotation'}")
+        raise InputError(
+            f"case {case[:MAX_SHOWN]!r} needs {', '.join(empty) or 'at least one annotation'}",
+            code="cell-empty",
+            where=where,
+        )
     if look:
         _check_own_files(where, annotations)
     return ManifestRow(case, files, annotations, where, cells, backslashes)
@@ -389,7 +412,9 @@ def _check_own_files(where: str, annotations: dict[str, Path]) -> None:
         key = (about.st_dev, about.st_ino, part) if about.st_ino else (os.path.realpath(file_of(file)), part)
         if key in whose:
             raise InputError(
-                f"{where}: {ANNOTATION}{whose[key]} and {ANNOTATION}{rater} are the same file, {file}; give the mask "
-                "of each rater, and leave the cell empty of one who did not read the case"
+                f"{ANNOTATION}{whose[key]} and {ANNOTATION}{rater} are the same file, {file}; give the mask "
+                "of each rater, and leave the cell empty of one who did not read the case",
+                code="annotation-shared",
+                where=where,
             )
         whose[key] = rater

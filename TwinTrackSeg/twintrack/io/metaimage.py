@@ -56,9 +56,13 @@ def metaimage_layout(path: Path) -> Layout:
     size = size_of(integers(_needed(fields, "DimSize"), "DimSize", 3))
     code = _TYPES.get(_needed(fields, "ElementType"))
     if code is None:
-        raise InputError(f"holds voxels of type {shown(fields['ElementType'])}; save it as integers or floats")
+        raise InputError(
+            f"holds voxels of type {shown(fields['ElementType'])}; save it as integers or floats", code="voxel-type"
+        )
     if not _truth(fields, "BinaryData", otherwise=True):
-        raise InputError("holds voxels written as text, which is not read; save it with compression")
+        raise InputError(
+            "holds voxels written as text, which is not read; save it with compression", code="voxels-as-text"
+        )
     big = _truth(fields, "BinaryDataByteOrderMSB" if "BinaryDataByteOrderMSB" in fields else "ElementByteOrderMSB")
     files = _files(fields[_LAST], listed, size[2])
     (skip,) = integers(fields.get("HeaderSize", "0"), "HeaderSize", 1)
@@ -69,9 +73,14 @@ def metaimage_layout(path: Path) -> Layout:
         (stated,) = integers(fields.get("CompressedDataSize", "0"), "CompressedDataSize", 1)
         compressed_bytes = stated if stated > 0 else None
     if skip < -1 or skip > HEADER_BYTES or (skip and (encoding is not Encoding.RAW or (skip > 0 and not files))):
-        raise InputError(f"states a 'HeaderSize' of {skip}, which is not understood here; export it again")
+        raise InputError(
+            f"states a 'HeaderSize' of {skip}, which is not understood here; export it again", code="header-malformed"
+        )
     if encoding is not Encoding.RAW and len(files) > 1:
-        raise InputError("holds compressed voxels in several files, which is not read; export it as one file")
+        raise InputError(
+            "holds compressed voxels in several files, which is not read; export it as one file",
+            code="voxels-in-several-files",
+        )
     geometry, grid, notes = _geometry(fields, size)
     return Layout(
         geometry,
@@ -87,7 +96,10 @@ def metaimage_layout(path: Path) -> Layout:
 
 def _fields(head: bytes) -> tuple[dict[str, str], list[str], int]:
     """Return the fields, the lines after the last one if that is ``LIST``, and where the voxels begin otherwise."""
-    broken = InputError("cannot be read as an image; the file may be damaged or of another kind (expected: MetaImage)")
+    broken = InputError(
+        "cannot be read as an image; the file may be damaged or of another kind (expected: MetaImage)",
+        code="not-an-image",
+    )
     fields: dict[str, str] = {}
     start = 0
     for _ in range(LINES):
@@ -101,19 +113,19 @@ def _fields(head: bytes) -> tuple[dict[str, str], list[str], int]:
             raise broken
         name, value = found.groups()
         if name in fields:
-            raise InputError(f"states {shown(name)} twice; export it again")
+            raise InputError(f"states {shown(name)} twice; export it again", code="header-malformed")
         fields[name] = value
         if name == _LAST:
             if not value:
                 raise broken
             listed = text_of(head[start:]).splitlines() if value.split()[0] == "LIST" else []
             return fields, [rest.strip() for rest in listed if rest.strip()], start
-    raise InputError(f"has a header of more than {LINES:,} lines; export it again")
+    raise InputError(f"has a header of more than {LINES:,} lines; export it again", code="header-too-large")
 
 
 def _needed(fields: dict[str, str], name: str) -> str:
     if name not in fields:
-        raise InputError(f"has a header without '{name}'; export it again")
+        raise InputError(f"has a header without '{name}'; export it again", code="header-malformed")
     return fields[name]
 
 
@@ -132,7 +144,10 @@ def _files(named: str, listed: list[str], slices: int) -> tuple[str, ...]:
         return ()
     if words[0] == "LIST":
         if words[1:] not in ([], ["2"], ["2D"]):
-            raise InputError(f"names its files in a way that is not understood ({shown(named)}); export it as one file")
+            raise InputError(
+                f"names its files in a way that is not understood ({shown(named)}); export it as one file",
+                code="voxel-files",
+            )
         files = tuple(listed)
     elif "%" in named and len(words) in (3, 4):
         first, last, step = integers(" ".join([*words[1:], "1"][:3]), _LAST, 3)
@@ -140,7 +155,7 @@ def _files(named: str, listed: list[str], slices: int) -> tuple[str, ...]:
     else:
         return (named,)
     if len(files) != slices:
-        raise InputError(f"names {len(files)} files for {slices} slices; copy or export it again")
+        raise InputError(f"names {len(files)} files for {slices} slices; copy or export it again", code="voxel-files")
     return files
 
 

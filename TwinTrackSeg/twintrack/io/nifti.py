@@ -109,13 +109,17 @@ def nifti_layout(path: Path) -> Layout:
         count, values = 4 if dims[4] > 1 else 3, dims[5] if dims[0] > 4 else 1
     check_kind(count, values)
     if int(header["datatype"]) not in _TYPES:
-        raise InputError(f"holds voxels of type {int(header['datatype'])}, which is none of NIfTI's numbers")
+        raise InputError(
+            f"holds voxels of type {int(header['datatype'])}, which is none of NIfTI's numbers", code="voxel-type"
+        )
     size = (dims[1], dims[2], dims[3])
     if min(size) < 1 or max(size) > _LONGEST_AXIS:
-        raise InputError(f"states a size of {size[0]} x {size[1]} x {size[2]} voxels; export it again")
+        raise InputError(
+            f"states a size of {size[0]} x {size[1]} x {size[2]} voxels; export it again", code="header-malformed"
+        )
     offset = float(header["vox_offset"])
     if not 0 <= offset <= _MOST_BEFORE_VOXELS:
-        raise InputError(f"states that its voxels begin at byte {offset:g}; export it again")
+        raise InputError(f"states that its voxels begin at byte {offset:g}; export it again", code="header-malformed")
     slope, intercept = _scale(header)
     geometry, grid, notes = place_of(header, size)
     return Layout(
@@ -151,7 +155,9 @@ def nifti_label_names(path: Path) -> dict[str, int]:
     for found in _LABEL.finditer(content[start + 4 :].decode("utf-8", "replace")):
         name = (found[2] if found[2] is not None else unescape(found[3])).strip()
         if name and int(found[1]) > 0 and names.setdefault(name, int(found[1])) != int(found[1]):
-            raise InputError(f"gives the name {shown(name)} to two values; give names with --vessel-names")
+            raise InputError(
+                f"gives the name {shown(name)} to two values; give names with --vessel-names", code="names-twice"
+            )
     return names
 
 
@@ -221,14 +227,17 @@ def _parsed(head: bytes) -> tuple[Any, str]:
                 return header, order
             if magic[:3] in _TWO_FILES:
                 raise InputError(
-                    "is the header of a NIfTI pair, whose voxels are in an .img file; convert it to one file, .nii.gz"
+                    "is the header of a NIfTI pair, whose voxels are in an .img file; convert it to one file, .nii.gz",
+                    code="nifti-pair",
                 )
             if magic[:3] == b"" and dtype is _HEADER:
                 raise InputError(
-                    "is an ANALYZE 7.5 header, which does not tell left from right; convert the original series anew"
+                    "is an ANALYZE 7.5 header, which does not tell left from right; convert the original series anew",
+                    code="analyze-header",
                 )
     raise InputError(
-        "cannot be read as an image; the file may be damaged or of another kind (expected: NIfTI in one file)"
+        "cannot be read as an image; the file may be damaged or of another kind (expected: NIfTI in one file)",
+        code="not-an-image",
     )
 
 

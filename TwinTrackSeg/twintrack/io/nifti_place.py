@@ -68,13 +68,15 @@ def place_of(header: Any, size: tuple[int, int, int]) -> tuple[Geometry, FileGri
     if not has_sform and not has_qform:
         raise InputError(
             "does not say how it lies in the patient (sform_code and qform_code are 0), so that left and right are not "
-            "known; write its affine with a code, or convert the original series again"
+            "known; write its affine with a code, or convert the original series again",
+            code="place-unknown",
         )
     affine = sform if has_sform and sform is not None else qform if has_qform else None
     if affine is None:
         raise InputError(
             "states a place that is none (its axes have no length, no direction or no number); write its affine anew, "
-            "or convert the original series again"
+            "or convert the original series again",
+            code="place-unknown",
         )
     affine = affine.copy()
     affine[:3] *= mm

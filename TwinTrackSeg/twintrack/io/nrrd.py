@@ -135,9 +135,15 @@ def nrrd_segments(path: Path) -> tuple[Layout, tuple[NrrdSegment, ...]]:
         layer = stated.get("Layer", str(place if layout.layers > 1 else 0))
         value = stated.get("LabelValue", "1")
         if not (layer.isdecimal() and int(layer) < layout.layers and value.isdecimal() and len(value) < 10):
-            raise InputError(f"describes a segment {number} that it does not hold; save it again in 3D Slicer")
+            raise InputError(
+                f"describes a segment {number} that it does not hold; save it again in 3D Slicer",
+                code="segmentation-segments",
+            )
         if int(value) == 0:
-            raise InputError("gives a segment the value 0 of what is around it; save it again in 3D Slicer")
+            raise InputError(
+                "gives a segment the value 0 of what is around it; save it again in 3D Slicer",
+                code="segmentation-segments",
+            )
         segments.append(NrrdSegment(stated.get("Name", ""), int(value), int(layer), _code(stated.get("Tags", ""))))
     return layout, tuple(segments)
 
@@ -165,7 +171,7 @@ def nrrd_layout(path: Path, *, layers: bool = False) -> Layout:
     fields, listed, end = _fields(head)
     (dimension,) = integers(_needed(fields, "dimension"), "dimension", 1)
     if not 1 <= dimension <= 16:
-        raise InputError(f"states {dimension} dimensions; export it again")
+        raise InputError(f"states {dimension} dimensions; export it again", code="header-malformed")
     sizes = integers(_needed(fields, "sizes"), "sizes", dimension)
     axes, count = _axes_of_voxels(fields, sizes, layers=layers)
     code = _TYPE_OF.get(" ".join(_needed(fields, "type").lower().split()))
@@ -173,15 +179,20 @@ def nrrd_layout(path: Path, *, layers: bool = False) -> Layout:
     if code is None or encoding is None:
         raise InputError(
             f"holds voxels of type {shown(fields['type'])}, encoded as {shown(fields['encoding'])}, which is not read; "
-            "save it with gzip compression, as integers or floats"
+            "save it with gzip compression, as integers or floats",
+            code="voxel-type",
         )
     files = _files(fields.get("data file", ""), listed)
     if files and prod(sizes) % len(files):
-        raise InputError(f"cannot be divided into the {len(files)} files that it names; export it as one file")
+        raise InputError(
+            f"cannot be divided into the {len(files)} files that it names; export it as one file", code="voxel-files"
+        )
     (skip,) = integers(fields.get("byte skip", "0"), "byte skip", 1)
     (lines,) = integers(fields.get("line skip", "0"), "line skip", 1)
     if not (-1 if encoding is Encoding.RAW else 0) <= skip <= HEADER_BYTES or not 0 <= lines <= LINES:
-        raise InputError(f"states {lines} lines and {skip} bytes before its voxels; export it again")
+        raise InputError(
+            f"states {lines} lines and {skip} bytes before its voxels; export it again", code="header-malformed"
+        )
     geometry, grid, notes = _geometry(fields, size_of([sizes[axis] for axis in axes]), axes, dimension)
     return Layout(
         geometry,
@@ -199,16 +210,18 @@ def nrrd_layout(path: Path, *, layers: bool = False) -> Layout:
 
 def _fields(head: bytes) -> tuple[dict[str, str], list[str], int]:
     """Return the fields in small letters, the lines after ``data file: LIST``, and where the header ends."""
-    broken = InputError("cannot be read as an image; the file may be damaged or of another kind (expected: NRRD)")
+    broken = InputError(
+        "cannot be read as an image; the file may be damaged or of another kind (expected: NRRD)", code="not-an-image"
+    )
     if not _MAGIC.fullmatch(text_of(head.split(b"\n", 1)[0][:16]).rstrip("\r")):
         raise broken
     blank = re.search(rb"\n\r?\n", head)
     if blank is None and len(head) == HEADER_BYTES:
-        raise InputError(f"has a header of more than {HEADER_BYTES:,} bytes; export it again")
+        raise InputError(f"has a header of more than {HEADER_BYTES:,} bytes; export it again", code="header-too-large")
     end = len(head) if blank is None else blank.end()
     lines = text_of(head[:end]).split("\n")[1:]
     if len(lines) > LINES:
-        raise InputError(f"has a header of more than {LINES:,} lines; export it again")
+        raise InputError(f"has a header of more than {LINES:,} lines; export it again", code="header-too-large")
     fields: dict[str, str] = {}
     for number, line in enumerate(text.rstrip("\r") for text in lines):
         if line.startswith("#") or not line:
@@ -221,9 +234,12 @@ def _fields(head: bytes) -> tuple[dict[str, str], list[str], int]:
         name = " ".join(name.lower().split())
         name = _SPELLINGS.get(name, name)
         if name not in _FIELDS:
-            raise InputError(f"has a field {shown(name)} in its header, which NRRD does not know; export it again")
+            raise InputError(
+                f"has a field {shown(name)} in its header, which NRRD does not know; export it again",
+                code="header-malformed",
+            )
         if name in fields:
-            raise InputError(f"states '{name}' twice; export it again")
+            raise InputError(f"states '{name}' twice; export it again", code="header-malformed")
         fields[name] = value.strip()
         if name == "data file" and fields[name].split(" ", 1)[0] == "LIST":
             return fields, [rest.strip() for rest in lines[number + 1 :] if rest.strip()], end
@@ -234,7 +250,7 @@ def _fields(head: bytes) -> tuple[dict[str, str], list[str], int]:
 
 def _needed(fields: dict[str, str], name: str) -> str:
     if name not in fields:
-        raise InputError(f"has a header without '{name}'; export it again")
+        raise InputError(f"has a header without '{name}'; export it again", code="header-malformed")
     return fields[name]
 
 
@@ -242,7 +258,7 @@ def _axes_of_voxels(fields: dict[str, str], sizes: tuple[int, ...], *, layers: b
     """Return the three axes along which voxels lie, and how many values a voxel has, on an axis that comes first."""
     kinds = fields.get("kinds", "").lower().split() or ["domain"] * len(sizes)
     if len(kinds) != len(sizes):
-        raise InputError("must state as many 'kinds' as dimensions; export it again")
+        raise InputError("must state as many 'kinds' as dimensions; export it again", code="header-malformed")
     axes = [axis for axis, kind in enumerate(kinds) if kind in _PLACES]
     count = max(prod(size for axis, size in enumerate(sizes) if axis not in axes), 0)
     if layers and axes == [1, 2, 3] and 1 < count <= MOST_LAYERS:
@@ -258,7 +274,9 @@ def _order(fields: dict[str, str], code: str, encoding: Encoding) -> str:
         return order
     if code in _BYTES_IN_ORDER or encoding is Encoding.TEXT:
         return "="
-    raise InputError("has a header without 'endian', the order of bytes (little or big); export it again")
+    raise InputError(
+        "has a header without 'endian', the order of bytes (little or big); export it again", code="header-malformed"
+    )
 
 
 def _files(named: str, listed: list[str]) -> tuple[str, ...]:
@@ -268,7 +286,7 @@ def _files(named: str, listed: list[str]) -> tuple[str, ...]:
     words = named.split()
     if words[0] == "LIST":
         if not 1 <= len(listed) <= LINES:
-            raise InputError("names no files of its voxels; export it as one file")
+            raise InputError("names no files of its voxels; export it as one file", code="voxel-files")
         return tuple(listed)
     if "%" in named and len(words) in (4, 5):
         first, last, step = integers(" ".join(words[1:4]), "data file", 3)
@@ -289,7 +307,9 @@ def _geometry(fields: dict[str, str], size: tuple[int, int, int], axes: list[int
     if has_space and "space directions" in fields:
         vectors = [_vectors(fields["space directions"], "space directions", dimension)[axis] for axis in axes]
         if None in vectors:
-            raise InputError("states no 'space directions' for an axis of its voxels; export it again")
+            raise InputError(
+                "states no 'space directions' for an axis of its voxels; export it again", code="header-malformed"
+            )
         in_mm = [cast(Triple, tuple(n * mm for n, mm in zip(v, units, strict=True))) for v in vectors if v is not None]
         return _oblique(size, origin, in_mm, signs)
     if "spacings" not in fields:
@@ -315,18 +335,20 @@ def _units(fields: dict[str, str], name: str, count: int) -> list[float]:
     if not words:
         return [1.0] * count
     if len(words) != count:
-        raise InputError(f"must state {count} words as '{name}', got {shown(fields[name])}; export it again")
+        raise InputError(
+            f"must state {count} words as '{name}', got {shown(fields[name])}; export it again", code="header-malformed"
+        )
     return [mm_of_unit(word) if word.strip('"').lower() not in ("s", "ms", "none") else 1.0 for word in words]
 
 
 def _origin_by_mins(fields: dict[str, str], axes: list[int], dimension: int) -> tuple[float, float, float]:
     """Return the centre of the first voxel from where the axes begin."""
     if "spacings" not in fields:
-        raise InputError("states where its axes begin and no 'spacings'; export it again")
+        raise InputError("states where its axes begin and no 'spacings'; export it again", code="header-malformed")
     least, step = (floats(fields[name], name, dimension) for name in ("axis mins", "spacings"))
     names = fields.get("centers", "").lower().split() or ["cell"] * dimension
     if len(names) != dimension:
-        raise InputError("must state as many 'centers' as dimensions; export it again")
+        raise InputError("must state as many 'centers' as dimensions; export it again", code="header-malformed")
     found = [least[axis] + (0.0 if names[axis] == "node" else step[axis] / 2) for axis in axes]
     if any(map(isnan, found)):
         return (0.0, 0.0, 0.0)
@@ -336,7 +358,7 @@ def _origin_by_mins(fields: dict[str, str], axes: list[int], dimension: int) -> 
 def _oblique(size: tuple[int, int, int], origin: Triple, vectors: list[Triple], signs: tuple[int, int, int]) -> Place:
     lengths = [sqrt(x * x + y * y + z * z) for x, y, z in vectors]
     if not min(lengths) > 0:
-        raise InputError("states 'space directions' without a length; export it again")
+        raise InputError("states 'space directions' without a length; export it again", code="header-malformed")
     check_spacing(np.array(lengths))
     columns = [
         [sign * n * (1 / length) for sign, n in zip(signs, vector, strict=True)]
@@ -354,7 +376,9 @@ def _vectors(text: str, field: str, count: int) -> list[tuple[float, float, floa
     """Return vectors of three numbers in brackets; None for ``none``."""
     found = list(_VECTOR.finditer(text))
     if len(found) != count or _VECTOR.sub("", text).strip():
-        raise InputError(f"must state {count} vectors as '{field}', got {shown(text)}; export it again")
+        raise InputError(
+            f"must state {count} vectors as '{field}', got {shown(text)}; export it again", code="header-malformed"
+        )
     return [
         None if match[2] else cast(tuple[float, float, float], floats(match[1].replace(",", " "), field, 3))
         for match in found

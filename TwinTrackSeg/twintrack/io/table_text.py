@@ -96,15 +96,19 @@ def pack_table(path: Path, is_header: Callable[[list[str]], bool]) -> PackedTabl
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise InputError(f"{path}: cannot be read as a CSV manifest, because it is not an ordinary file")
+            raise InputError(
+                "cannot be read as a CSV manifest, because it is not an ordinary file",
+                code="not-a-regular-file",
+                path=path,
+            )
         with path.open("rb") as stream:
             text, encoding = _as_utf8(stream, path)
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError("no such file", code="file-missing", path=path) from None
     except UnicodeError as error:
         raise _unreadable(path, error) from error
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as a CSV manifest ({error})") from error
+        raise InputError(f"cannot be read as a CSV manifest ({error})", code="file-unreadable", path=path) from error
     separator, before = _separator(path, text, is_header)
     said = f"with {SEPARATORS[separator]}" + (", as its first line says" if before else "")
     plain = separator == "," and not before
@@ -116,9 +120,15 @@ def _as_utf8(stream: BinaryIO, path: Path) -> tuple[bytes, str]:
     """Return the text in UTF-8, compressed, and how it was encoded, if that has to be said."""
     head = stream.read(4)
     if head in (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE):
-        raise InputError(f"{path}: is a text in UTF-32; save it as CSV with the encoding UTF-8")
+        raise InputError(
+            "is a text in UTF-32; save it as CSV with the encoding UTF-8", code="table-encoding", path=path
+        )
     if head in _WORKBOOKS:
-        raise InputError(f"{path}: is a workbook of a spreadsheet program; save it as CSV with the encoding UTF-8")
+        raise InputError(
+            "is a workbook of a spreadsheet program; save it as CSV with the encoding UTF-8",
+            code="table-encoding",
+            path=path,
+        )
     if head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
         return _compressed(stream, path, "utf-16"), "as UTF-16"
     try:
@@ -140,7 +150,11 @@ def _compressed(stream: BinaryIO, path: Path, encoding: str) -> bytes:
         while chunk := stream.read(1 << 20):
             left -= len(chunk)
             if left < 0:
-                raise InputError(f"{path}: is larger than the {MAX_BYTES:,} bytes that a manifest may have")
+                raise InputError(
+                    f"is larger than the {MAX_BYTES:,} bytes that a manifest may have",
+                    code="table-too-large",
+                    path=path,
+                )
             packer.write(decoder.decode(chunk).encode("utf-8"))
         packer.write(decoder.decode(b"", final=True).encode("utf-8"))
     return compressed.getvalue()
@@ -156,7 +170,9 @@ def _separator(path: Path, text: bytes, is_header: Callable[[list[str]], bool]) 
         said = _SAID_SEPARATOR.match(first)
         if said is None or said.group(1) not in SEPARATORS:
             raise InputError(
-                f"{path}: begins with {first[:20]!r}; save it with a comma, semicolon or tab between cells"
+                f"begins with {first[:20]!r}; save it with a comma, semicolon or tab between cells",
+                code="table-separator",
+                path=path,
             )
         return said.group(1), 1
     for separator in SEPARATORS:
@@ -170,7 +186,11 @@ def _separator(path: Path, text: bytes, is_header: Callable[[list[str]], bool]) 
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: cannot be read as a CSV manifest ({error}); save it as CSV with the encoding UTF-8")
+    return InputError(
+        f"cannot be read as a CSV manifest ({error}); save it as CSV with the encoding UTF-8",
+        code="table-encoding",
+        path=path,
+    )
 
 
 class _Lines:
@@ -195,7 +215,11 @@ class _Lines:
             raise StopIteration
         self._left -= len(line)
         if self._left < 0:
-            raise InputError(f"{self._path}: has a row of more than the {MAX_LINE_BYTES:,} bytes that are allowed")
+            raise InputError(
+                f"has a row of more than the {MAX_LINE_BYTES:,} bytes that are allowed",
+                code="table-too-large",
+                path=self._path,
+            )
         if b"\0" in line:
             raise csv.Error("it holds NUL, as a text in UTF-16 does" if self._first else "it holds NUL")
         self._first = False

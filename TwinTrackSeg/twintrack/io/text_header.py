@@ -28,7 +28,10 @@ def integers(text: str, field: str, count: int) -> tuple[int, ...]:
     """Return `count` whole numbers."""
     words = text.split(None, count)
     if len(words) != count or not all(_INTEGER.fullmatch(word) for word in words):
-        raise InputError(f"must state {count} whole numbers as '{field}', got {shown(text)}; export it again")
+        raise InputError(
+            f"must state {count} whole numbers as '{field}', got {shown(text)}; export it again",
+            code="header-malformed",
+        )
     return tuple(int(word) for word in words)
 
 
@@ -36,14 +39,18 @@ def floats(text: str, field: str, count: int) -> tuple[float, ...]:
     """Return `count` numbers, ``nan`` and ``inf`` among them."""
     words = text.split(None, count)
     if len(words) != count or not all(len(word) <= 400 and _FLOAT.fullmatch(word) for word in words):
-        raise InputError(f"must state {count} numbers as '{field}', got {shown(text)}; export it again")
+        raise InputError(
+            f"must state {count} numbers as '{field}', got {shown(text)}; export it again", code="header-malformed"
+        )
     return tuple(float(word) for word in words)
 
 
 def size_of(numbers: Sequence[int]) -> tuple[int, int, int]:
     """Return the size (x, y, z) of a volume."""
     if min(numbers) < 1:
-        raise InputError(f"states a size of {' x '.join(map(str, numbers))} voxels; export it again")
+        raise InputError(
+            f"states a size of {' x '.join(map(str, numbers))} voxels; export it again", code="header-malformed"
+        )
     return cast(tuple[int, int, int], tuple(numbers))
 
 
@@ -51,7 +58,10 @@ def files_of_pattern(name: str, first: int, last: int, step: int) -> tuple[str, 
     """Return the names that ``slice%03d.raw`` with a range of numbers stands for."""
     found = _PATTERN.fullmatch(name)
     if found is None or step == 0 or (last - first) * step < 0 or abs(last - first) // abs(step) >= LINES:
-        raise InputError(f"names its files in a way that is not understood ({shown(name)}); export it as one file")
+        raise InputError(
+            f"names its files in a way that is not understood ({shown(name)}); export it as one file",
+            code="voxel-files",
+        )
     before, zero, width, after = found.groups()
     numbers = range(first, last + (1 if step > 0 else -1), step)
     return tuple(f"{before}{number:{zero}{width}d}{after}" for number in numbers)

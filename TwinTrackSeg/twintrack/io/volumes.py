@@ -116,9 +116,12 @@ def read_stored(path: str | Path, *, work_bytes: int = 0, labels: bool = False, 
         else:
             volume = Volume(grid.upright(array, labels=labels, outside=outside), grid.read)
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        error.path = path
+        raise
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions and its disk") from error
+        raise InputError(
+            f"cannot be read ({error.strerror}); check its permissions and its disk", code="file-unreadable", path=path
+        ) from error
     except MemoryError as error:
         raise MemoryError(f"{path}: too large for the free memory") from error
     for note in layout.notes:
@@ -140,20 +143,25 @@ def check_single_file(path: str | Path) -> None:
     try:
         files = (nrrd_layout(path, layers=True) if path.name.lower().endswith(".nrrd") else _layout(path)).files
     except InputError as error:
-        raise InputError(f"{path}: {error}") from error
+        error.path = path
+        raise
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"cannot be read ({error.strerror})", code="file-unreadable", path=path) from error
     if files:
-        raise InputError(f"{path}: keeps its voxels in another file ({shown(files[0])}); export it as one file")
+        raise InputError(
+            f"keeps its voxels in another file ({shown(files[0])}); export it as one file",
+            code="voxels-elsewhere",
+            path=path,
+        )
 
 
 def _layout(path: Path) -> Layout:
     """Return what the header says."""
     if not is_there(path):
-        raise InputError("no such file")
+        raise InputError("no such file", code="file-missing")
     ending = next((ending for ending in reversed(FILE_ENDINGS) if path.name.lower().endswith(ending)), None)
     if ending is None:
-        raise InputError(f"not a volume file; expected one of {', '.join(FILE_ENDINGS)}")
+        raise InputError(f"not a volume file; expected one of {', '.join(FILE_ENDINGS)}", code="volume-ending")
     return _LAYOUTS[ending](path)
 
 
@@ -182,9 +190,15 @@ def write_volume(
 
     is_nifti = str(path).lower().endswith((".nii", ".nii.gz"))
     if not str(path).lower().endswith(FILE_ENDINGS):
-        raise OutputError(f"{path}: not the name of a volume file; use one that ends with .nii.gz, .nrrd or .mha")
+        raise OutputError(
+            "not the name of a volume file; use one that ends with .nii.gz, .nrrd or .mha",
+            code="volume-ending",
+            path=path,
+        )
     if grid is not None and not is_nifti:
-        raise OutputError(f"{path}: axes that are not perpendicular are written to NIfTI alone; use .nii.gz")
+        raise OutputError(
+            "axes that are not perpendicular are written to NIfTI alone; use .nii.gz", code="axes-sheared", path=path
+        )
     volume = volume if grid is None else grid.own_voxels(volume)
     try:
         str(path).encode("utf-8")  # SimpleITK ends the process for a name that is not
@@ -195,7 +209,11 @@ def write_volume(
         if grid is not None:
             place_as(Path(path), grid.affine)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}); check folder and free space") from error
+        raise OutputError(
+            f"cannot be written ({error.strerror}); check folder and free space", code="not-writable", path=path
+        ) from error
     except (RuntimeError, UnicodeEncodeError, InputError, EOFError, zlib.error) as error:
         # Of a file that it could not finish, ITK says nothing; it is missed when the names are put in.
-        raise OutputError(f"{path}: cannot be written; check the folder, its permissions and the free space") from error
+        raise OutputError(
+            "cannot be written; check the folder, its permissions and the free space", code="not-writable", path=path
+        ) from error

@@ -137,11 +137,11 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
         If it is something else, without naming it.
     """
     if not stat.S_ISREG(path.stat().st_mode):
-        raise InputError("is a folder, pipe, socket or device; give a regular file")
+        raise InputError("is a folder, pipe, socket or device; give a regular file", code="not-a-regular-file")
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
     with os.fdopen(os.open(path, flags), "rb", buffering=0) as raw:
         if not stat.S_ISREG(os.fstat(raw.fileno()).st_mode):  # another one since
-            raise InputError("is a folder, pipe, socket or device; give a regular file")
+            raise InputError("is a folder, pipe, socket or device; give a regular file", code="not-a-regular-file")
         yield raw
 
 
@@ -167,14 +167,18 @@ def beside(path: Path, name: str) -> Path:
     """
     elsewhere = InputError(
         f"names {shown(name)} as the file of its voxels, which does not lie beside it; put both into one folder and "
-        "write the bare file name into the header"
+        "write the bare file name into the header",
+        code="voxels-elsewhere",
     )
     try:
         found = path.parent / name
         if found.resolve().parent != path.parent.resolve():
             raise elsewhere
         if not found.exists():
-            raise InputError(f"names {shown(name)} as a file of its voxels, which is not there; copy that file as well")
+            raise InputError(
+                f"names {shown(name)} as a file of its voxels, which is not there; copy that file as well",
+                code="voxel-files",
+            )
     except (OSError, ValueError, RuntimeError) as error:
         raise elsewhere from error
     return found
@@ -214,7 +218,7 @@ def _named(file: Path, path: Path) -> Iterator[None]:
     except InputError as error:
         if file is path:
             raise
-        raise InputError(f"its file of voxels, {shown(file.name)}, {error}") from error
+        raise InputError(f"its file of voxels, {shown(file.name)}, {error}", code=error.code) from error
 
 
 def _read_part(stream: BinaryIO, layout: Layout, room: memoryview) -> None:
@@ -251,7 +255,9 @@ def _after_lines(stream: BinaryIO, layout: Layout) -> int:
         for _ in range(layout.lines):
             end = head.find(b"\n")
             if end < 0:
-                raise InputError(f"has no {layout.lines} lines before its voxels; export it again")
+                raise InputError(
+                    f"has no {layout.lines} lines before its voxels; export it again", code="voxels-cut-off"
+                )
             start, head = start + end + 1, head[end + 1 :]
     return start
 
@@ -259,9 +265,12 @@ def _after_lines(stream: BinaryIO, layout: Layout) -> int:
 def _compare(there: int, needed: int) -> None:
     """Refuse a file that ends too early or too late."""
     if there < needed:
-        raise InputError(f"is cut off, {there:,} of {needed:,} bytes are there; copy it again")
+        raise InputError(f"is cut off, {there:,} of {needed:,} bytes are there; copy it again", code="voxels-cut-off")
     if there > needed:
-        raise InputError(f"holds more than the {needed:,} bytes that its header promises; copy or export it again")
+        raise InputError(
+            f"holds more than the {needed:,} bytes that its header promises; copy or export it again",
+            code="voxels-too-many",
+        )
 
 
 class _Decompressed:
@@ -292,10 +301,11 @@ class _Decompressed:
         if self._next(1) is not None:
             raise InputError(
                 f"unpacks to more than the {needed:,} bytes that its header promises, it is damaged; copy or export it "
-                "again"
+                "again",
+                code="voxels-too-many",
             )
         if not self._inflate.eof:
-            raise InputError("is cut off before its checksum; copy it again")
+            raise InputError("is cut off before its checksum; copy it again", code="voxels-cut-off")
 
     def _next(self, most: int) -> bytes | None:
         """Return the next bytes, at least one and at most `most`; None at the end."""
@@ -309,7 +319,7 @@ class _Decompressed:
             try:
                 part = self._inflate.decompress(self._pending, most)
             except zlib.error as error:
-                raise InputError(DAMAGED) from error
+                raise InputError(DAMAGED, code="voxels-damaged") from error
             self._pending = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
             if part:
                 return part
@@ -322,10 +332,10 @@ class _Decompressed:
         if not self._pending:
             return False
         if not self._in_parts:
-            raise InputError("holds more than its compressed voxels; copy or export it again")
+            raise InputError("holds more than its compressed voxels; copy or export it again", code="voxels-too-many")
         self._members += 1
         if self._members > max(_MEMBERS, self._bytes // _LEAST_MEMBER_BYTES):
-            raise InputError("is compressed in too many parts; compress it again")
+            raise InputError("is compressed in too many parts; compress it again", code="voxels-damaged")
         self._inflate = zlib.decompressobj(self._window)
         return True
 
@@ -364,9 +374,12 @@ def _from_text(files: list[Path], path: Path, layout: Layout) -> NDArray[Any]:
             stream.seek(_after_lines(stream, layout) + layout.skip)
             text += _up_to(stream, TEXT_BYTES + 1) + b"\n"
         if len(text) > TEXT_BYTES:
-            raise InputError(f"holds more than {TEXT_BYTES:,} bytes of voxels written as text; save it compressed")
+            raise InputError(
+                f"holds more than {TEXT_BYTES:,} bytes of voxels written as text; save it compressed",
+                code="voxels-as-text",
+            )
     count = layout.voxels
-    unreadable = InputError("holds voxels that are no numbers of its type; export it again")
+    unreadable = InputError("holds voxels that are no numbers of its type; export it again", code="voxels-damaged")
     if layout.encoding is Encoding.HEX:
         try:
             raw = bytearray.fromhex(text.decode("ascii"))
@@ -388,7 +401,8 @@ def _from_text(files: list[Path], path: Path, layout: Layout) -> NDArray[Any]:
         less = values.size < count
         raise InputError(
             f"{'is cut off' if less else 'holds too much'}, {values.size:,} voxels stand where its header promises "
-            f"{count:,}; copy or export it again"
+            f"{count:,}; copy or export it again",
+            code="voxels-cut-off",
         )
     return array
 
@@ -405,5 +419,7 @@ def _scaled(array: NDArray[Any], layout: Layout) -> NDArray[Any]:
 def _finite(array: NDArray[Any]) -> NDArray[Any]:
     """Refuse floating-point voxels that are no numbers."""
     if array.dtype.kind == "f" and not all(np.isfinite(plane).all() for plane in array):
-        raise InputError("holds voxels that are not finite (NaN or infinity); replace them and try again")
+        raise InputError(
+            "holds voxels that are not finite (NaN or infinity); replace them and try again", code="values-not-finite"
+        )
     return array

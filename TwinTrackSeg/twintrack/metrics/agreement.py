@@ -65,7 +65,9 @@ class AgreementTable:
             Number of voxels of the whole volume; those outside the crop join the row that nobody marks.
         """
         if len(masks) > MOST_RATERS:
-            raise InputError(f"a case may have at most {MOST_RATERS} annotations, got {len(masks)}")
+            raise InputError(
+                f"a case may have at most {MOST_RATERS} annotations, got {len(masks)}", code="too-many-raters"
+            )
         exact = probability.astype(np.float64)
         key = np.zeros(probability.shape, dtype=np.int64)
         for threshold in THRESHOLDS:

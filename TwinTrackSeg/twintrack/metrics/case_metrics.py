@@ -172,15 +172,17 @@ def _checked(
 ) -> NDArray[np.floating]:
     """Return the map's array in single or double precision; refuse what cannot be evaluated."""
     if not annotations:
-        raise InputError("a case needs the annotation of at least one rater, got none")
+        raise InputError("a case needs the annotation of at least one rater, got none", code="no-annotation")
     others = {f"annotation_{rater}": mask for rater, mask in annotations.items()}
     others |= {name: volume for name, volume in (("vessels", vessels), ("binary", binary)) if volume is not None}
     for name, volume in others.items():
         if not volume.geometry.same_grid(probability.geometry):
-            raise InputError(f"{name} lies on another grid than the probability map; resample it to that grid")
+            raise InputError(
+                f"{name} lies on another grid than the probability map; resample it to that grid", code="grid-differs"
+            )
     for name in others.keys() - {"vessels"}:
         if not all(bool(((plane == 0) | (plane == 1)).all()) for plane in others[name].array):
-            raise InputError(f"{name} holds values other than 0 and 1; make it a binary mask")
+            raise InputError(f"{name} holds values other than 0 and 1; make it a binary mask", code="mask-not-binary")
     p = fractions(probability.array, "a probability")
     return p if p.dtype in (np.float32, np.float64) else p.astype(np.float32)
 
@@ -191,7 +193,7 @@ def _labels(vessels: Volume) -> NDArray[np.integer]:
     if labels.dtype.kind == "f":
         whole = labels.astype(np.int32)
         if not (whole == labels).all():
-            raise InputError("vessels holds values that are no whole numbers; make it a label map")
+            raise InputError("vessels holds values that are no whole numbers; make it a label map", code="not-labels")
         return whole
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 

@@ -236,11 +236,21 @@ def _tables(
         where = f"{reading.case}, {reading.vessel}, rater {reading.rater}"
         item = found.setdefault((reading.case, reading.vessel), {})
         if reading.rater in item:
-            raise InputError(f"{where}: has two readings; give one for each case, vessel and rater")
+            raise InputError(
+                "has two readings; give one for each case, vessel and rater", code="reading-twice", where=where
+            )
         if reading.category is not None and reading.category not in categories:
-            raise InputError(f"{where}: the category must be one of {', '.join(categories)}, got {reading.category!r}")
+            raise InputError(
+                f"the category must be one of {', '.join(categories)}, got {reading.category!r}",
+                code="reading-category",
+                where=where,
+            )
         if reading.angle_deg is not None and not 0 <= reading.angle_deg <= 360:
-            raise InputError(f"{where}: the angle must lie between 0 and 360 degrees, got {reading.angle_deg}")
+            raise InputError(
+                f"the angle must lie between 0 and 360 degrees, got {reading.angle_deg}",
+                code="reading-angle",
+                where=where,
+            )
         item[reading.rater] = reading
     raters = sorted({rater for item in found.values() for rater in item}, key=name_order)
     angles, ranks = np.full((2, len(found), len(raters)), np.nan)

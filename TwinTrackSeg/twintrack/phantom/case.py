@@ -98,7 +98,7 @@ def lesions_of(seed: int, healthy: float) -> int:
         If `healthy` is not in [0, 1].
     """
     if not 0.0 <= healthy <= 1.0:
-        raise InputError(f"the share of healthy cases must be between 0 and 1, got {healthy:g}")
+        raise InputError(f"the share of healthy cases must be between 0 and 1, got {healthy:g}", code="phantom-number")
     first, second = np.random.default_rng([seed, _KIND]).uniform(size=2)
     return 0 if first < healthy else 2 if second < healthy / 2 else 1
 
@@ -144,9 +144,12 @@ def make_phantom(
     (3, True)
     """
     if seed < 0 or raters < 1:
-        raise InputError(f"a phantom needs a seed of at least 0 and at least 1 rater, got seed {seed}, raters {raters}")
+        raise InputError(
+            f"a phantom needs a seed of at least 0 and at least 1 rater, got seed {seed}, raters {raters}",
+            code="phantom-number",
+        )
     if lesions not in range(MOST_LESIONS + 1):
-        raise InputError(f"a phantom has 0, 1 or 2 lesions, got {lesions}")
+        raise InputError(f"a phantom has 0, 1 or 2 lesions, got {lesions}", code="phantom-number")
     model = model or RaterModel()
     patient_rng, image_rng, rater_rng = (np.random.default_rng([seed, s]) for s in (_PATIENT, _IMAGE, _RATERS))
     geometry = _draw_grid(patient_rng)

@@ -71,7 +71,10 @@ def write_cohort(
         If something else lies there (unless `overwrite`), or the files cannot be written.
     """
     if rater_model not in RATER_MODELS:
-        raise InputError(f"there is no rater model {rater_model!r}; choose one of {', '.join(RATER_MODELS)}")
+        raise InputError(
+            f"there is no rater model {rater_model!r}; choose one of {', '.join(RATER_MODELS)}",
+            code="rater-model-unknown",
+        )
     names = [f"phantom_{seed + number:05d}" for number in range(cases)]
     check_output_folder(folder, (*names, MANIFEST), command=COMMAND, overwrite=overwrite)
     with atomic_folder(folder, command=COMMAND, last=MANIFEST, overwrite=overwrite) as partial:

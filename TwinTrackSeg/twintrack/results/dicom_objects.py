@@ -145,7 +145,9 @@ def save_objects(
     unasked = {FRACTIONAL: fractional, LABELMAP: labelmap, MADE_SERIES: make_series is not None}
     entries = [name for name in OBJECTS if unasked.get(name, True)]
     if series_path is not None and is_same_place(Path(series_path), Path(out)):
-        raise OutputError(f"{out}: is the CT's own folder; choose another folder for the objects")
+        raise OutputError(
+            "is the CT's own folder; choose another folder for the objects", code="place-of-input", path=out
+        )
     check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
     named = "the result" if folder is None else f"the result in {folder}"
     with atomic_folder(out, command=COMMAND, last=MAP, inputs=inputs, overwrite=overwrite) as partial:
@@ -157,7 +159,9 @@ def save_objects(
             probability.restored_to(series.volume.geometry)
         except InputError:
             place = make_series or series_path
-            raise InputError(f"{place}: another grid than {named}; give the segmented series") from None
+            raise InputError(
+                f"another grid than {named}; give the segmented series", code="grid-differs", path=place
+            ) from None
         made = write_objects(
             partial,
             series,
@@ -171,7 +175,11 @@ def save_objects(
         )
         if not made:
             where = out if folder is None else folder
-            raise OutputError(f"{where}: the map is 0 everywhere, so that there is nothing to export; check the result")
+            raise OutputError(
+                "the map is 0 everywhere, so that there is nothing to export; check the result",
+                code="map-empty",
+                path=where,
+            )
         slices = [path.name for path in series.files] if make_series is not None else []
         warnings = _warnings(series, segmented, make_series)
     final = Path(out)
@@ -250,14 +258,16 @@ def _check_choice(
 ) -> None:
     """Check that exactly one of the two ways to a series was taken, and say which one fits the result."""
     if series_path is not None and make_series is not None:
-        raise InputError("give either --series or --make-series, not both")
+        raise InputError("give either --series or --make-series, not both", code="options-exclude")
     if series_path is None and make_series is None:
         if (result.get("input") or {}).get("source") == "file":
             raise InputError(
-                f"{folder}: was made from a volume file, so that there is no DICOM series to refer to; "
-                "--make-series CT (the same file) makes one with new UIDs and placeholder patient data"
+                "was made from a volume file, so that there is no DICOM series to refer to; "
+                "--make-series CT (the same file) makes one with new UIDs and placeholder patient data",
+                code="no-dicom-source",
+                path=folder,
             )
-        raise InputError(f"{folder}: give the CT series that was segmented (--series FOLDER)")
+        raise InputError("give the CT series that was segmented (--series FOLDER)", code="no-dicom-source", path=folder)
 
 
 def _acquisition(chosen: int | None, result: Mapping[str, Any]) -> int | None:
@@ -271,8 +281,10 @@ def _read_series(path: Path, series_uid: str | None, segmented: str, acquisition
 
     if is_there(path) and not is_dicom_input(path):
         raise InputError(
-            f"{path}: not a DICOM series; give the folder of the segmented series, or --make-series {path.name} to "
-            "make one with new UIDs and placeholder patient data"
+            f"not a DICOM series; give the folder of the segmented series, or --make-series {path.name} to "
+            "make one with new UIDs and placeholder patient data",
+            code="not-dicom",
+            path=path,
         )
     return read_series(path, series_uid=series_uid, preferred_uid=segmented or None, acquisition=acquisition)
 
@@ -282,7 +294,9 @@ def _made_series(ct_file: Path, folder: Path) -> DicomSeries:
     from twintrack.dicom import Origin, is_dicom_input, read_series, write_ct_series
 
     if is_dicom_input(ct_file):
-        raise InputError(f"{ct_file}: is DICOM already; give it with --series instead of --make-series")
+        raise InputError(
+            "is DICOM already; give it with --series instead of --make-series", code="options-exclude", path=ct_file
+        )
     write_ct_series(
         read_volume(ct_file),
         folder,

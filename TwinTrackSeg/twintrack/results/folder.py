@@ -155,8 +155,10 @@ def check_dicom_asked(settings: SegmentSettings, ct: Ct, source: str) -> None:
     """
     if settings.dicom and ct.series is None:
         raise InputError(
-            f"{source}: --dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
-            "from the result with twintrack export --make-series"
+            "--dicom needs a DICOM series as input; leave it out for a volume file, and make a series "
+            "from the result with twintrack export --make-series",
+            code="no-dicom-source",
+            path=source,
         )
     if settings.dicom and ct.series is not None:
         ct.series.check_instances()
@@ -213,10 +215,12 @@ def check_result_folder(
     """
     for path in inputs:
         if is_same_place(Path(out), path):
-            raise OutputError(f"{out}: is an input; choose another folder for the results")
+            raise OutputError("is an input; choose another folder for the results", code="place-of-input", path=out)
         if is_there(path / "bundle.json") and is_below(Path(out), path):
             raise OutputError(
-                f"{out}: lies in the bundle {path}, which a further file makes invalid; choose another folder"
+                f"lies in the bundle {path}, which a further file makes invalid; choose another folder",
+                code="place-of-input",
+                path=out,
             )
     unasked = {"score.nii.gz": settings.keep_score, "dicom": settings.dicom}
     entries = [name for name in RESULT_FILES if unasked.get(name, True)]

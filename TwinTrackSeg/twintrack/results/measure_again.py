@@ -222,7 +222,7 @@ def measure_files(
         checked_contact_mm(contact_mm)
     out = Path(out)
     if out.suffix.lower() != ".json":
-        raise InputError(f"{out}: not a JSON file name; use one that ends with .json")
+        raise InputError("not a JSON file name; use one that ends with .json", code="json-ending", path=out)
     table = out.with_suffix(".csv")
     inputs = [probability_path, vessels_path, *([] if calibrator is None else [calibrator])]
     options: dict[str, Any] = {
@@ -248,7 +248,8 @@ def measure_files(
             cancel=cancel,
         )
     except InputError as error:
-        raise InputError(f"{probability_path} with {vessels_path}: {error}") from error
+        error.path = f"{probability_path} with {vessels_path}" if error.path is None else error.path
+        raise
     found = measured.to_json()
     found["warnings"] = [*notes, *found["warnings"]]
     with atomic_paths(table, out, **options) as (partial_table, partial):

@@ -101,9 +101,15 @@ def read_folder(folder: str | Path) -> StoredResult:
 def _read_vessels(path: Path, labels: Volume) -> Volume:
     vessels = read_volume(path, labels=True)
     if vessels.array.dtype.kind not in "iu" or not 0 <= vessels.array.min() <= vessels.array.max() <= LARGEST_LABEL:
-        raise InputError(f"{path}: holds other values than those of labels; run the segmentation again")
+        raise InputError(
+            "holds other values than those of labels; run the segmentation again", code="result-malformed", path=path
+        )
     if not vessels.geometry.same_grid(labels.geometry):
-        raise InputError(f"{path}: lies on another voxel grid than segmentation.nii.gz; run the segmentation again")
+        raise InputError(
+            "lies on another voxel grid than segmentation.nii.gz; run the segmentation again",
+            code="grid-differs",
+            path=path,
+        )
     return vessels.with_array(vessels.array.astype(np.uint8, copy=False))
 
 
@@ -227,22 +233,30 @@ def _read(path: Path, schemas: tuple[int, ...]) -> dict[str, Any]:
         content = read_json(path)
         sane = _is_object(content) and _numbers_are_sane(content)
     except FileNotFoundError:
-        raise InputError(f"{path.parent}: holds no {path.name}; give the result folder of a finished run") from None
+        raise InputError(
+            f"holds no {path.name}; give the result folder of a finished run",
+            code="result-incomplete",
+            path=path.parent,
+        ) from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+        raise InputError(f"cannot be read ({error})", code="file-unreadable", path=path) from error
     if not sane:
-        raise InputError(f"{path}: is no result of twintrack segment; run it again")
+        raise InputError("is no result of twintrack segment; run it again", code="result-malformed", path=path)
     schema = content.get("schema", 1)
     if not _is_count(schema) or schema not in schemas:
         known = " and ".join(map(str, schemas))
-        raise InputError(f"{path}: 'schema' {schema!r} is not known, only {known}; update TwinTrack")
+        raise InputError(
+            f"'schema' {schema!r} is not known, only {known}; update TwinTrack", code="schema-unknown", path=path
+        )
     return dict(content)
 
 
 def _require(holder: dict[str, Any], path: Path, checks: dict[str, Check]) -> None:
     for name, check in checks.items():
         if name not in holder or not check(holder[name]):
-            raise InputError(f"{path}: {name!r} is missing or malformed; run the segmentation again")
+            raise InputError(
+                f"{name!r} is missing or malformed; run the segmentation again", code="result-malformed", path=path
+            )
 
 
 def _optional(holder: dict[str, Any], path: Path, **checks: Check) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from twintrack.errors import InputError, TwinTrackError
+from twintrack.errors import InputError, locating
 from twintrack.io.manifest import ManifestInputs, ManifestRow, ManifestRows, read_annotations, scan_manifest
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
@@ -144,7 +144,7 @@ def sketch_cases(
     for path in map(Path, sources):
         if path not in manifests:
             stored = load_sketch(path)
-            with _named(str(path)):
+            with locating(path=path):
                 sketch = sketch + stored
     studies = [_rows(manifest, bundle_path) for manifest in manifests]
     cases, done = sum(map(len, studies)), 0
@@ -268,9 +268,11 @@ def fit_sketch(
     from twintrack.calibration import bootstrap_band, fit_calibrator, select_bins
 
     if sketch.cases < FEWEST_CASES:
-        raise InputError(f"{where}: holds {sketch.cases} case; a calibrator needs at least {FEWEST_CASES}")
+        raise InputError(
+            f"holds {sketch.cases} case; a calibrator needs at least {FEWEST_CASES}", code="too-few-cases", where=where
+        )
     choosing, resampling = part(progress, 0.0, 0.5), part(progress, 0.5, 0.9)
-    with _named(where):
+    with locating(where=where):
         selection = None
         if bins is None:
             selection = select_bins(sketch, target=target, rater=rater, progress=choosing, cancel=cancel)
@@ -362,7 +364,9 @@ def apply_to_file(
     from twintrack.calibration import read_calibrator
 
     if not str(out).endswith(ONE_FILE_ENDINGS):  # with capital letters SimpleITK writes other files or none
-        raise InputError(f"{out}: not the name of a volume in one file; use one that ends with .nii.gz")
+        raise InputError(
+            "not the name of a volume in one file; use one that ends with .nii.gz", code="volume-ending", path=out
+        )
     inputs = (score_path, calibrator_path)
     check_output_files(out, inputs=inputs, overwrite=overwrite)
     calibrator = read_calibrator(calibrator_path)
@@ -377,17 +381,6 @@ def _rows(manifest: Path, bundle_path: str | Path | None) -> ManifestRows:
     return scan_manifest(
         manifest, needs=("image",) if bundle_path else ("score",), annotated=True, optional=VESSEL_COLUMNS
     )
-
-
-@contextmanager
-def _named(where: str) -> Iterator[None]:
-    """Say in the message of an error what the trouble is with, unless it says so."""
-    try:
-        yield
-    except TwinTrackError as error:
-        if str(error).startswith(where):
-            raise
-        raise type(error)(f"{where}: {error}") from error
 
 
 @contextmanager
@@ -414,7 +407,7 @@ def _scorer(
 
         def score_of(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Scored:
             settings = _with_vessels(plain, row, bundle, options)
-            with _named(row.where):
+            with locating(where=row.where):
                 ct = load_ct(row.files["image"], row.series).volume
                 found = segment(ct, bundle, settings, store=store, progress=progress, cancel=cancel)
                 return scored_by_bundle(found, bundle, given=settings.vessels is not None)
@@ -453,7 +446,7 @@ def _stored_score(
 ) -> Scored:
     """Read the score of a row."""
     path = row.files["score"]
-    with _named(row.where):
+    with locating(where=row.where):
         score = _read_score(path)
         return scored_from_file(row, Volume(score.array.astype(np.float32, copy=False), score.geometry), options)
 
@@ -461,7 +454,7 @@ def _stored_score(
 def _add(sketch: ScoreSketch, row: ManifestRow, scored: Scored, options: StatementOptions) -> list[Told]:
     """Add a case to a sketch; return the raters whose masks are the very same, and what was done to masks."""
     score = scored.score
-    with _named(row.where):
+    with locating(where=row.where):
         read, notes = read_annotations(row, score.geometry)
         masks = {rater: mask.array for rater, mask in read.items()}
         known = len(sketch.case_keys)
@@ -479,10 +472,8 @@ def _read_score(path: Path) -> Volume:
     """Read a score within [0, 1]; refuse a map that is calibrated already."""
     _refuse_calibrated(path)
     score = read_volume(path)
-    try:
+    with locating(path=path):
         return score.with_array(fractions(score.array, "a score"))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _refuse_calibrated(path: Path) -> None:
@@ -498,4 +489,6 @@ def _refuse_calibrated(path: Path) -> None:
         if isinstance(result, dict) and result.get("calibrator") is not None:
             there = f"give {SCORE} beside it" if place.with_name(SCORE).is_file() else f"give its {SCORE}"
             how = "" if place.with_name(SCORE).is_file() else "segment again with --keep-score and "
-            raise InputError(f"{path}: is a calibrated map of twintrack, not a score; {how}{there}")
+            raise InputError(
+                f"is a calibrated map of twintrack, not a score; {how}{there}", code="score-calibrated", path=path
+            )

@@ -151,7 +151,7 @@ def _check_files(final: Sequence[Path], inputs: Inputs, overwrite: bool, proof: 
     check_inputs(final, inputs)
     for path in final:
         if not folders and path.is_dir() and not path.is_symlink():
-            raise OutputError(f"{path}: is a folder; choose another name for the file")
+            raise OutputError("is a folder; choose another name for the file", code="place-taken", path=path)
         if os.path.lexists(path) and not overwrite and not proof(path):
             raise in_the_way(path)
 
@@ -260,9 +260,9 @@ def _staged(out: Path, sentence: str) -> Iterator[tuple[PrivateFolder, list[Path
         if staging is not None and _is_unfinished(staging.path):
             staging.leave()
         if isinstance(error, OSError):
-            raise OutputError(f"{sentence} ({_reason(error)}); {_remedy(error)}") from error
-        if staging is not None and isinstance(error, TwinTrackError) and str(staging.path) in str(error):
-            raise type(error)(str(error).replace(str(staging.path), str(out))) from error
+            raise OutputError(f"{sentence} ({_reason(error)}); {_remedy(error)}", code="not-writable") from error
+        if staging is not None and isinstance(error, TwinTrackError):
+            error.rename(staging.path, out)
         raise
     finally:
         if staging is not None:
@@ -286,7 +286,9 @@ def _inside_staging(paths: Sequence[Path]) -> Iterator[None]:
             with suppress(OSError):
                 path.unlink()
         if isinstance(error, OSError):
-            raise OutputError(f"{path}: cannot be written ({_reason(error)}); {_remedy(error)}") from error
+            raise OutputError(
+                f"cannot be written ({_reason(error)}); {_remedy(error)}", code="not-writable", path=path
+            ) from error
         raise
 
 

@@ -69,7 +69,8 @@ def check_memory(size_xyz: Sequence[int], bytes_per_voxel: float, what: str) -> 
         size = " x ".join(str(n) for n in size_xyz)
         raise InputError(
             f"{what} of {size} voxels {lacking}; crop or resample the volume, close other programs, or use a computer "
-            "with more memory"
+            "with more memory",
+            code="no-memory",
         )
 
 
@@ -92,16 +93,26 @@ def check_output(out: str | Path, voxels: int = 0) -> None:
     out = Path(out)
     place = next((p for p in (out.absolute(), *out.absolute().parents) if os.path.lexists(p)), Path())
     if not place.is_dir():
-        raise OutputError(f"{out}: cannot be used as result folder, because {place} is a file; choose another one")
+        raise OutputError(
+            f"cannot be used as result folder, because {place} is a file; choose another one",
+            code="place-taken",
+            path=out,
+        )
     if not os.access(place, os.W_OK | os.X_OK):
-        raise OutputError(f"{out}: cannot be used as result folder (no permission to write to {place}); choose another")
+        raise OutputError(
+            f"cannot be used as result folder (no permission to write to {place}); choose another",
+            code="not-writable",
+            path=out,
+        )
     needed = LEAST_OUTPUT_BYTES + OUTPUT_BYTES * voxels
     with suppress(OSError):  # a file system that does not tell
         free = shutil.disk_usage(place).free
         if free < needed:
             raise OutputError(
-                f"{out}: the result needs at least {_gb(needed)} of disk space, and {_gb(free)} are free; free some or "
-                "choose another place"
+                f"the result needs at least {_gb(needed)} of disk space, and {_gb(free)} are free; free some or "
+                "choose another place",
+                code="no-disk-space",
+                path=out,
             )
 
 

@@ -27,7 +27,8 @@ def check_case_label(label: str) -> None:
     if not 1 <= len(label) <= LABEL_LIMIT or not label.isprintable() or "\\" in label or label != label.strip():
         raise InputError(
             f"the case label must have 1 to {LABEL_LIMIT} printable characters, without a backslash and without spaces "
-            "at its ends; choose another"
+            "at its ends; choose another",
+            code="case-label",
         )
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from twintrack.errors import InputError, TwinTrackError
+from twintrack.errors import InputError
 
 __all__ = ["PRINTABLE", "JsonModel", "MustBe", "line", "listed", "number", "one_of", "read_model", "whole"]
 
@@ -97,9 +97,7 @@ def listed(what: str, most: int, least: int = 0) -> MustBe:
 _Model = TypeVar("_Model", bound=JsonModel)
 
 
-def read_model(
-    model: type[_Model], content: object, *, where: str = "", error: type[TwinTrackError] = InputError
-) -> _Model:
+def read_model(model: type[_Model], content: object) -> _Model:
     """Return JSON content as a model.
 
     Parameters
@@ -108,20 +106,16 @@ def read_model(
         A `JsonModel`.
     content : object
         What `twintrack.system.json_file.parse_json` gave.
-    where : str
-        Begins the sentence: the file.
-    error : type
-        What is raised.
 
     Raises
     ------
-    TwinTrackError
-        Of the type `error`, with one sentence that names the first wrong field and what it must be.
+    InputError
+        With one sentence that names the first wrong field and what it must be.
     """
     try:
         return model.model_validate(content)
     except ValidationError as found:
-        raise error(where + _sentence(found)) from None
+        raise InputError(_sentence(found), code="field-malformed") from None
 
 
 def _sentence(error: ValidationError) -> str:

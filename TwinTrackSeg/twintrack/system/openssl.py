@@ -78,4 +78,6 @@ def run_openssl(work: Path, *arguments: str) -> None:
     done = subprocess.run(["openssl", *arguments], cwd=work, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = " ".join(done.stderr.split())[-300:]
-        raise InputError(f"openssl cannot make the certificates ({reason}); use OpenSSL 1.1.1 or newer")
+        raise InputError(
+            f"openssl cannot make the certificates ({reason}); use OpenSSL 1.1.1 or newer", code="openssl-failed"
+        )

@@ -172,7 +172,11 @@ def check_folder(out: Path, record: FolderRecord, entries: Iterable[str], inputs
 def in_the_way(path: Path, why: str | None = None, what: str = "it") -> OutputError:
     """Return the error for a file at an output's place that is the user's, and say what --overwrite would replace."""
     why = why or "is there already, and may be yours (another program, an earlier version, or changed since)"
-    return OutputError(f"{path}: {why}; move it away, choose another place, or add --overwrite to replace {what}")
+    return OutputError(
+        f"{why}; move it away, choose another place, or add --overwrite to replace {what}",
+        code="place-taken",
+        path=path,
+    )
 
 
 def check_inputs(places: Iterable[Path], inputs: Inputs) -> None:
@@ -200,7 +204,11 @@ def check_inputs(places: Iterable[Path], inputs: Inputs) -> None:
         if place is not None:
             same = _identity(path) == _identity(place) or absolute == place.absolute()
             what = "is an input" if same else f"holds the input {path}"
-            raise OutputError(f"{place}: {what}, which is never replaced; choose another place for the output")
+            raise OutputError(
+                f"{what}, which is never replaced; choose another place for the output",
+                code="place-of-input",
+                path=place,
+            )
 
 
 def is_below(path: Path, folder: Path) -> bool:

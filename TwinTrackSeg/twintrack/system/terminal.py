@@ -99,7 +99,8 @@ def _write(text: str, err: bool) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         if not err and not isinstance(error, BrokenPipeError):
             raise OutputError(
-                f"standard output cannot be written ({error.strerror}); free some space where it goes to"
+                f"standard output cannot be written ({error.strerror}); free some space where it goes to",
+                code="not-writable",
             ) from error
 
 

@@ -45,12 +45,16 @@ def sourceFile(volumeNode: Any) -> Path:
     if not uids:
         raise InputError(
             f"volume '{name}' was not loaded from DICOM, so there is no series to refer to; load the CT through "
-            "Slicer's DICOM module and segment it again"
+            "Slicer's DICOM module and segment it again",
+            code="no-dicom-source",
         )
     database = getattr(slicer, "dicomDatabase", None)
     path = database.fileForInstance(uids[0]) if database is not None else ""
     if not path or not Path(path).is_file():
-        raise InputError(f"the DICOM files of volume '{name}' are not in the DICOM database; import the series again")
+        raise InputError(
+            f"the DICOM files of volume '{name}' are not in the DICOM database; import the series again",
+            code="not-in-database",
+        )
     return Path(path)
 
 
@@ -84,7 +88,9 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     """
     path, volumeNode = Path(path), result.nodes.ct
     if volumeNode is None:
-        raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
+        raise InputError(
+            "the CT of this result is not in the scene any more; load it again and segment it", code="ct-removed"
+        )
     result.outline.settle()
     noticeEdit(result)
     source = read_series(sourceFile(volumeNode) if series is None else series)

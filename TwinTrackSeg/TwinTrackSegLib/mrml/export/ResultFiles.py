@@ -78,7 +78,7 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
         If a file cannot be written, or one of that name is there that was not written by the module.
     """
     if ending not in ENDINGS:
-        raise InputError(f"volumes are written as {' or '.join(ENDINGS)}, not as {ending}")
+        raise InputError(f"volumes are written as {' or '.join(ENDINGS)}, not as {ending}", code="volume-ending")
     result.outline.settle()
     noticeEdit(result)
     labels, names = _labels(result)
@@ -115,7 +115,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
 
     path = Path(path)
     if path.suffix.lower() not in REPORT_NEEDS:
-        raise InputError(f"{path}: a report ends with .html or .pdf")
+        raise InputError("a report ends with .html or .pdf", code="report-ending", path=path)
     result.outline.settle()
     noticeEdit(result)
     labels, names = _labels(result)
@@ -148,7 +148,9 @@ def _labels(result: SceneResult, *, tumor: bool = True) -> tuple[Volume, dict[st
     """Return the segments as one label map (uint8), tumour on top, and the value of each; or the vessels alone."""
     ct, segmentation = result.nodes.ct, result.nodes.segmentation
     if ct is None or segmentation is None:
-        raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
+        raise InputError(
+            "the CT of this result is not in the scene any more; load it again and segment it", code="ct-removed"
+        )
     grid = geometryFromNode(ct)
     labels = np.zeros(grid.shape, dtype=np.uint8)
     identifiers = list(segmentation.GetSegmentation().GetSegmentIDs())

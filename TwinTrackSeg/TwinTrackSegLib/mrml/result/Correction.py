@@ -94,10 +94,14 @@ def measureOutline(result: SceneResult) -> bool:
         result.outline.settle()
     segmentation, ct = result.nodes.segmentation, result.nodes.ct
     if ct is None or segmentation is None or segmentation.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID) is None:
-        raise InputError("the CT or the tumour segment is not in the scene any more; segment the CT again")
+        raise InputError(
+            "the CT or the tumour segment is not in the scene any more; segment the CT again", code="ct-removed"
+        )
     mask = segmentMask(segmentation, TUMOR_SEGMENT_ID, ct)
     if not mask.any():
-        raise InputError("the tumour segment is empty; draw an outline, or go back to the map's outline")
+        raise InputError(
+            "the tumour segment is empty; draw an outline, or go back to the map's outline", code="tumour-empty"
+        )
     drawn = volumeFromNode(result.nodes.mhr).array >= np.float32(result.outline.threshold)
     added, removed = int(np.count_nonzero(mask & ~drawn)), int(np.count_nonzero(drawn & ~mask))
     if not added and not removed:
@@ -133,7 +137,9 @@ def restoreOutline(result: SceneResult) -> None:
     """Make the tumour the map at the threshold again; an edited outline goes into a segmentation of its own."""
     segmentation, ct = result.nodes.segmentation, result.nodes.ct
     if ct is None or segmentation is None:
-        raise InputError("the CT or the segmentation is not in the scene any more; segment the CT again")
+        raise InputError(
+            "the CT or the segmentation is not in the scene any more; segment the CT again", code="ct-removed"
+        )
     if result.record.edited or result.outline.changed():
         _copyEdited(result)
     ensureTumor(segmentation, ct)
@@ -202,7 +208,8 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
         from twintrack.invasion import DEFAULT_CONTACT_MM, DEFAULT_RULES, measure_invasion
     except ImportError as error:
         raise InputError(
-            f"measuring needs the package {error.name}, which is not installed; Recompute readouts offers to install it"
+            f"measuring needs the package {error.name}, which is missing; Recompute readouts offers to install it",
+            code="package-missing",
         ) from error
     box = boundingBox(mask | (labels.array > 0))
     assert box is not None

@@ -148,7 +148,9 @@ def _addContours(mhrNode: Any, raters: int | None, made: list[Any]) -> None:
 def _loadMhr(path: Path, grid: Geometry, volumeNode: Any) -> Any:
     """Load the map with Slicer's own reader: one copy in memory, and no node points into the result folder."""
     if not path.is_file():
-        raise InputError(f"{path}: missing in the result folder; run the segmentation again")
+        raise InputError(
+            "missing in the result folder; run the segmentation again", code="result-incomplete", path=path
+        )
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{volumeNode.GetName()} MHR")
     try:
         _readInto(node, path)
@@ -158,7 +160,11 @@ def _loadMhr(path: Path, grid: Geometry, volumeNode: Any) -> Any:
             _checkGrid(path, volume.geometry, grid, volumeNode)
             slicer.util.updateVolumeFromArray(node, volume.array)
         if node.GetImageData().GetScalarType() != vtk.VTK_FLOAT:
-            raise InputError(f"{path}: must hold 32-bit floating point numbers; run the segmentation again")
+            raise InputError(
+                "must hold 32-bit floating point numbers; run the segmentation again",
+                code="result-malformed",
+                path=path,
+            )
         setNodeGeometry(node, grid)  # NIfTI keeps its matrix in 32 bits; the CT's own numbers are exact
     except BaseException:
         removeNodes([node])
@@ -184,7 +190,7 @@ def _readInto(node: Any, path: Path) -> None:
     storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
     storage.SetFileName(str(path))
     if not storage.ReadData(node):
-        raise InputError(f"{path}: cannot be read as a volume; run the segmentation again")
+        raise InputError("cannot be read as a volume; run the segmentation again", code="result-malformed", path=path)
 
 
 def _predictedVessels(
@@ -195,7 +201,9 @@ def _predictedVessels(
     whole = result.get("vessel_values")
     if isinstance(whole, dict) and whole:
         if not segmentation.is_file():
-            raise InputError(f"{segmentation}: missing in the result folder; run the segmentation again")
+            raise InputError(
+                "missing in the result folder; run the segmentation again", code="result-incomplete", path=segmentation
+            )
         return _readOnGrid(folder / "vessels.nii.gz", grid, volumeNode), dict(whole)
     names = {k: v for k, v in result.get("labels", {}).items() if k != TUMOR_LABEL}
     return _readOnGrid(segmentation, grid, volumeNode), names
@@ -209,17 +217,27 @@ def _readOnGrid(path: Path, grid: Geometry, volumeNode: Any) -> Volume:
 
 def _checkGrid(path: Path, found: Geometry, expected: Geometry, volumeNode: Any) -> None:
     if not found.same_grid(expected):
-        raise InputError(f"{path}: lies on another voxel grid than volume '{volumeNode.GetName()}'; choose its own CT")
+        raise InputError(
+            f"lies on another voxel grid than volume '{volumeNode.GetName()}'; choose its own CT",
+            code="grid-differs",
+            path=path,
+        )
 
 
 def _readJson(path: Path, schemas: tuple[int, ...] = (1,)) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{path}: missing in the result folder; run the segmentation again") from error
+        raise InputError(
+            "missing in the result folder; run the segmentation again", code="result-incomplete", path=path
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not valid JSON; run the segmentation again") from error
+        raise InputError("not valid JSON; run the segmentation again", code="result-malformed", path=path) from error
     if not isinstance(content, dict) or content.get("schema") not in schemas:
         known = " or ".join(map(str, schemas))
-        raise InputError(f"{path}: is not of schema {known}; it was made by another version of TwinTrackSeg")
+        raise InputError(
+            f"is not of schema {known}; it was made by another version of TwinTrackSeg",
+            code="schema-unknown",
+            path=path,
+        )
     return content

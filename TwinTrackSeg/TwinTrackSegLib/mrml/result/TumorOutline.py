@@ -123,7 +123,10 @@ class TumorOutline:
             If the outline was edited by hand, which a new threshold would overwrite.
         """
         if self._record.edited or self.changed(quick=True):
-            raise InputError("the outline was edited by hand; go back to the map's outline before moving the threshold")
+            raise InputError(
+                "the outline was edited by hand; go back to the map's outline before moving the threshold",
+                code="outline-edited",
+            )
         self.draw(threshold, settled)
 
     def draw(self, threshold: float, settled: bool = True) -> None:

@@ -73,7 +73,9 @@ def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[s
 
     ct = result.nodes.ct
     if ct is None:
-        raise InputError("the CT of this result is not in the scene any more; load it again and segment it")
+        raise InputError(
+            "the CT of this result is not in the scene any more; load it again and segment it", code="ct-removed"
+        )
     masks = raterMasks(raters, ct)
     probability = Volume(volumeFromNode(result.nodes.mhr).array, geometryFromNode(ct))
     found = evaluate_case(probability, masks, _vessels(result))

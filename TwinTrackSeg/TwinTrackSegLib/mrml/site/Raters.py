@@ -90,7 +90,8 @@ class Rater:
         if not geometryFromNode(self.node).same_grid(geometryFromNode(volumeNode)):
             raise InputError(
                 f"label map '{self.node.GetName()}' lies on another grid than '{volumeNode.GetName()}'; convert it to "
-                "a segmentation (right-click in the Data module), which is resampled"
+                "a segmentation (right-click in the Data module), which is resampled",
+                code="grid-differs",
             )
         return np.asarray(volumeFromNode(self.node).array != 0)
 
@@ -159,14 +160,17 @@ def raterMasks(raters: Sequence[Rater], volumeNode: Any, known: Sequence[str] = 
         If there is no rater, or none marked anything there.
     """
     if not raters:
-        raise InputError("tick the segment or label map of at least one reader")
+        raise InputError("tick the segment or label map of at least one reader", code="no-rater-chosen")
     grid = geometryFromNode(volumeNode)
     masks = {
         name: Volume(rater.mask(volumeNode).view(np.uint8), grid)
         for name, rater in zip(raterNames(raters, known), raters, strict=True)
     }
     if not any(mask.array.any() for mask in masks.values()):
-        raise InputError(f"no ticked reader marked a voxel inside '{volumeNode.GetName()}'; tick the right segments")
+        raise InputError(
+            f"no ticked reader marked a voxel inside '{volumeNode.GetName()}'; tick the right segments",
+            code="no-tumour-marked",
+        )
     return masks
 
 

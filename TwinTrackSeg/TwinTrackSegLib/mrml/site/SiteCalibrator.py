@@ -67,7 +67,8 @@ class SiteCases:
         if score is None:
             raise InputError(
                 "the networks' own score was not kept with this result; tick 'Keep the score' under Options and "
-                "segment again"
+                "segment again",
+                code="score-not-kept",
             )
         before = load_sketch(self.path) if self.path.is_file() else None
         masks = raterMasks(raters, result.nodes.ct, () if before is None else before.rater_names)
@@ -76,7 +77,7 @@ class SiteCases:
         if before is not None:
             sketch = before + sketch
             if sketch.repeated_cases > before.repeated_cases:
-                raise InputError("this case was added before; add another one")
+                raise InputError("this case was added before; add another one", code="case-added-before")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         save_sketch(sketch, self.path, overwrite=True)  # the module's own file, of earlier versions too
         return sketch.cases
@@ -97,7 +98,10 @@ class SiteCases:
         from twintrack.studies.calibrate import bundle_statements, fit_sketch
 
         if not self.path.is_file():
-            raise InputError("no case was added yet; a calibrator needs at least 2, and 10 or more to be trusted")
+            raise InputError(
+                "no case was added yet; a calibrator needs at least 2, and 10 or more to be trusted",
+                code="too-few-cases",
+            )
         sketch = load_sketch(self.path)
         prior = None if sketch.statements is None else bundle_statements(bundle)
         calibrator = fit_sketch(sketch, prior=prior, where="the added cases")

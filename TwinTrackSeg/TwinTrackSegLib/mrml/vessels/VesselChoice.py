@@ -50,20 +50,27 @@ class VesselChoice:
         chosen = {name: identifier for name, identifier in self.segments.items() if identifier}
         if not chosen:
             raise InputError(
-                f"no segment of '{self.node.GetName()}' is assigned to a vessel; assign one, or choose no vessels"
+                f"no segment of '{self.node.GetName()}' is assigned to a vessel; assign one, or choose no vessels",
+                code="no-vessel-assigned",
             )
         if len(set(chosen.values())) < len(chosen):
-            raise InputError("two vessels are assigned to the same segment; give each vessel its own")
+            raise InputError(
+                "two vessels are assigned to the same segment; give each vessel its own", code="vessels-share-label"
+            )
         geometry = geometryFromNode(volumeNode)
         labels = np.zeros(geometry.shape, dtype=np.uint8)
         for name, identifier in chosen.items():
             if self.node.GetSegmentation().GetSegment(identifier) is None:
-                raise InputError(f"the segment of {name} is not in '{self.node.GetName()}' any more; assign another")
+                raise InputError(
+                    f"the segment of {name} is not in '{self.node.GetName()}' any more; assign another",
+                    code="segment-removed",
+                )
             labels[segmentMask(self.node, identifier, volumeNode)] = VESSEL_VALUES[name]
         if not labels.any():
             raise InputError(
                 f"the chosen segments of '{self.node.GetName()}' hold no voxel inside '{volumeNode.GetName()}'; "
-                "choose the vessel segmentation of this CT"
+                "choose the vessel segmentation of this CT",
+                code="vessels-outside",
             )
         return Volume(labels, geometry), {name: VESSEL_VALUES[name] for name in chosen}
 

@@ -85,7 +85,8 @@ def roiBox(roiNode: Any, volumeNode: Any) -> tuple[int, int, int, int, int, int]
     if np.any(last - first < 1):
         raise InputError(
             f"the region '{roiNode.GetName()}' does not reach into volume '{volumeNode.GetName()}'; move it, or choose "
-            "no region"
+            "no region",
+            code="region-outside",
         )
     (i0, j0, k0), (i1, j1, k1) = first.tolist(), last.tolist()
     return (i0, i1, j0, j1, k0, k1)

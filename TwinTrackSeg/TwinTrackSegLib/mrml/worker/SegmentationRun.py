@@ -101,8 +101,8 @@ class SegmentationRun:
             return Path(self._worker.outcome())
         except TwinTrackError as error:
             # The user knows the volume's name, not the private file.
-            sentence = str(error).replace(str(self.folder / CT_FILE), f"volume '{self.node.GetName()}'")
-            raise type(error)(sentence) from error
+            error.rename(self.folder / CT_FILE, f"volume '{self.node.GetName()}'")
+            raise
 
     def cancel(self) -> None:
         """Ask the worker to stop; it is killed after the grace time by `poll`."""

@@ -23,7 +23,9 @@ def temporaryFolder() -> PrivateFolder:
     try:
         return PrivateFolder(parent=_root())
     except OSError as error:
-        raise OutputError(f"no temporary folder can be made ({error.strerror}); make room on the disk") from error
+        raise OutputError(
+            f"no temporary folder can be made ({error.strerror}); make room on the disk", code="no-temporary-folder"
+        ) from error
 
 
 def writeNrrd(volume: Volume, path: Path) -> None:
@@ -39,7 +41,9 @@ def writeNrrd(volume: Volume, path: Path) -> None:
     try:
         sitk.WriteImage(volume.to_sitk(), str(path), useCompression=False)
     except RuntimeError as error:
-        raise OutputError(f"{path}: cannot be written; check the free space of the temporary folder") from error
+        raise OutputError(
+            "cannot be written; check the free space of the temporary folder", code="not-writable", path=path
+        ) from error
 
 
 def _root() -> str | None:

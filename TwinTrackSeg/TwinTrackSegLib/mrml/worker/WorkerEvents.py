@@ -29,12 +29,12 @@ def parseEvent(line: str) -> dict[str, Any] | None:
 
 
 def errorOf(event: dict[str, Any]) -> errors.TwinTrackError:
-    """Return the worker's error as the engine's own type, with the worker's sentence."""
-    kind = getattr(errors, str(event.get("kind")), None)
-    if not (isinstance(kind, type) and issubclass(kind, errors.TwinTrackError)):
-        kind = errors.TwinTrackError
-    error: errors.TwinTrackError = kind(str(event.get("message") or "the model process failed without a message"))
-    return error
+    """Return the worker's error as the engine's own type, with its sentence and fields."""
+    fields = event.get("fields")
+    if isinstance(fields, dict):
+        return errors.TwinTrackError.of_fields(fields)
+    sentence = str(event.get("message") or "the model process failed without a message")
+    return errors.TwinTrackError(sentence, code="worker-failed")
 
 
 @dataclass(frozen=True)

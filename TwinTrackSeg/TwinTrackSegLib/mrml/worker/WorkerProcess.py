@@ -141,7 +141,7 @@ class WorkerProcess:
             raise errors.Cancelled("cancelled by the user")
         if final.get("event") == "error":
             raise errorOf(final)
-        raise WorkerCrash(_crashSentence(self._process.returncode))
+        raise WorkerCrash(_crashSentence(self._process.returncode), code="worker-crashed")
 
     def _ended(self) -> bool:
         """Whether the process is gone and everything it wrote has been read."""
@@ -245,7 +245,9 @@ def _start(command: Sequence[str], environment: dict[str, str]) -> subprocess.Po
             **group,
         )
     except OSError as error:
-        raise WorkerCrash(f"{command[0]}: the model process cannot be started ({error.strerror})") from error
+        raise WorkerCrash(
+            f"the model process cannot be started ({error.strerror})", code="worker-not-started", path=command[0]
+        ) from error
 
 
 def _pump(stream: IO[str], name: str, lines: queue.SimpleQueue[tuple[str, str]]) -> None:

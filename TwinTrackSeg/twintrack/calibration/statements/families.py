@@ -179,9 +179,9 @@ class NumberFamily(Family):
         """Read what `to_json` gave."""
         numbers = stored.get("numbers") or ()
         if len(numbers) != len(cls.PRIOR):
-            raise InputError(f'"numbers" of {cls.name} must be {len(cls.PRIOR)} numbers')
+            raise InputError(f'"numbers" of {cls.name} must be {len(cls.PRIOR)} numbers', code="statements-model")
         if any(not FLATTEST <= numbers[n] <= STEEPEST for n in cls.SLOPES):
-            raise InputError(f'"numbers" of {cls.name} must rise with the level')
+            raise InputError(f'"numbers" of {cls.name} must rise with the level', code="statements-model")
         return cls(tuple(numbers))
 
 
@@ -288,7 +288,7 @@ class TableFamily(Family):
         """Read what `to_json` gave."""
         maps = stored.get("maps") or ()
         if len(maps) != cls.COUNT:
-            raise InputError(f'"maps" of {cls.name} must be {cls.COUNT} maps')
+            raise InputError(f'"maps" of {cls.name} must be {cls.COUNT} maps', code="statements-model")
         return cls(tuple(_knots(**one) for one in maps))
 
 
@@ -370,9 +370,9 @@ def _ratio(levels: Reals) -> Reals:
 
 def _knots(at: Sequence[float], value: Sequence[float]) -> Knots:
     if len(at) != len(value) or not at:
-        raise InputError('"at" and "value" of a map must have the same length')
+        raise InputError('"at" and "value" of a map must have the same length', code="statements-model")
     if any(b <= a for a, b in pairwise(at)):
-        raise InputError('"at" of a map must rise')
+        raise InputError('"at" of a map must rise', code="statements-model")
     if any(b < a for a, b in pairwise(value)):
-        raise InputError('"value" of a map must never fall')
+        raise InputError('"value" of a map must never fall', code="statements-model")
     return Knots(tuple(at), tuple(value))

@@ -176,9 +176,9 @@ class Statements:
 
     def __post_init__(self) -> None:
         if not 0 < self.level < 1:
-            raise InputError(f'"level" must lie between 0 and 1, got {self.level}')
+            raise InputError(f'"level" must lie between 0 and 1, got {self.level}', code="statements-value")
         if len(self.fitted.far) != FAR_CLASSES or not all(0 <= value <= 1 for value in self.fitted.far):
-            raise InputError(f'"far" must be {FAR_CLASSES} fractions')
+            raise InputError(f'"far" must be {FAR_CLASSES} fractions', code="statements-value")
 
     def to_json(self) -> dict[str, Any]:
         """Return the part ``statements`` of ``calibrator.json``; `StatementsModel` reads it."""

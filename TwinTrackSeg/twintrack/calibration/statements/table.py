@@ -132,7 +132,10 @@ class StatementKey:
 
     def __post_init__(self) -> None:
         if self.vessel_source not in SOURCES:
-            raise InputError(f'"vessel_source" must be one of {", ".join(SOURCES)}, got {self.vessel_source!r}')
+            raise InputError(
+                f'"vessel_source" must be one of {", ".join(SOURCES)}, got {self.vessel_source!r}',
+                code="statements-value",
+            )
 
     def differs_from(self, other: StatementKey) -> str | None:
         """Say in what another key differs; None if in nothing."""
@@ -163,7 +166,10 @@ class StatementTable:
     def __add__(self, other: StatementTable) -> StatementTable:
         difference = self.key.differs_from(other.key)
         if difference is not None:
-            raise InputError(f"statements measured with {difference} cannot be joined; calibrate them apart")
+            raise InputError(
+                f"statements measured with {difference} cannot be joined; calibrate them apart",
+                code="statements-differ",
+            )
         joined = {**self.cases, **other.cases}
         return StatementTable(self.key, {key: joined[key] for key in sorted(joined)[:MOST_CASES]})
 
@@ -195,15 +201,15 @@ class StatementTable:
         try:
             stored = parse_json(text)
             if stored["angles_deg"] != list(ANGLES_DEG):
-                raise InputError("its angles are others")
+                raise InputError("its angles are others", code="statements-table")
             cases = stored["cases"].items()
             if len(cases) > MOST_CASES:
-                raise InputError(f"it has more than {MOST_CASES} cases")
+                raise InputError(f"it has more than {MOST_CASES} cases", code="statements-table")
             return cls(key_from_json(stored), {_case_key(key): _case(case) for key, case in cases})
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            raise InputError("its table of statements is damaged") from error
+            raise InputError("its table of statements is damaged", code="statements-table") from error
         except InputError as error:
-            raise InputError(f"its table of statements is not valid: {error}") from error
+            raise InputError(f"its table of statements is not valid: {error}", code=error.code) from error
 
 
 def key_to_json(key: StatementKey) -> dict[str, Any]:
@@ -219,16 +225,16 @@ def key_from_json(stored: Mapping[str, Any]) -> StatementKey:
     """Read the key of a table or a fit; `InputError` names the field that is wrong."""
     digest, source, contact_mm = (stored.get(name) for name in ("networks_sha256", "vessel_source", "contact_mm"))
     if not isinstance(digest, str) or len(digest) != 64 or not set(digest) <= set("0123456789abcdef"):
-        raise InputError(f'"networks_sha256" must be a SHA-256 of 64 digits, got {digest!r}')
+        raise InputError(f'"networks_sha256" must be a SHA-256 of 64 digits, got {digest!r}', code="statements-value")
     if isinstance(contact_mm, bool) or not isinstance(contact_mm, int | float) or not 0 < contact_mm < 100:
-        raise InputError(f'"contact_mm" must be a length in mm, got {contact_mm!r}')
+        raise InputError(f'"contact_mm" must be a length in mm, got {contact_mm!r}', code="contact-distance")
     return StatementKey(digest, str(source), float(contact_mm))
 
 
 def _case_key(text: str) -> int:
     key = int(text)
     if not 0 <= key < 2**64:
-        raise InputError("a case's key is out of range")
+        raise InputError("a case's key is out of range", code="statements-table")
     return key
 
 
@@ -239,19 +245,19 @@ def _case(stored: Mapping[str, Any]) -> CaseStatements:
         for kind, rows in _limited(stored["others"]).items()
     }
     if any(len(rows) > MOST_ENTRIES for rows in others.values()):
-        raise InputError(f"a case has more than {MOST_ENTRIES} levels of one kind")
+        raise InputError(f"a case has more than {MOST_ENTRIES} levels of one kind", code="statements-table")
     return CaseStatements(vessels, others)
 
 
 def _vessel(stored: list[Any]) -> VesselCounts:
     levels, far, counts, raters = stored
     if len(levels) != len(ANGLES_DEG) or len(counts) != len(ANGLES_DEG) or far not in (0, 1, 2):
-        raise InputError("a vessel's levels or counts are not complete")
+        raise InputError("a vessel's levels or counts are not complete", code="statements-table")
     found = VesselCounts(
         tuple(map(_fraction, levels)), int(far), tuple(_counts(count, raters)[0] for count in counts), int(raters)
     )
     if _rises(found.levels) or _rises(found.counts):
-        raise InputError("a vessel's levels or counts rise with the angle")
+        raise InputError("a vessel's levels or counts rise with the angle", code="statements-table")
     return found
 
 
@@ -261,24 +267,24 @@ def _rises(values: Iterable[float]) -> bool:
 
 def _limited(stored: Mapping[str, Any]) -> Mapping[str, Any]:
     if len(stored) > MOST_ENTRIES:
-        raise InputError(f"a case has more than {MOST_ENTRIES} entries")
+        raise InputError(f"a case has more than {MOST_ENTRIES} entries", code="statements-table")
     return stored
 
 
 def _name(name: str) -> str:
     if not 0 < len(name) <= MOST_NAME or not name.isprintable():
-        raise InputError("a name is no name")
+        raise InputError("a name is no name", code="statements-table")
     return name
 
 
 def _fraction(value: Any) -> float:
     if isinstance(value, bool) or not 0 <= float(value) <= 1:
-        raise InputError(f"a level must lie in [0, 1], got {value!r}")
+        raise InputError(f"a level must lie in [0, 1], got {value!r}", code="statements-table")
     return float(value)
 
 
 def _counts(count: Any, raters: Any) -> tuple[int, int]:
     whole: Callable[[Any], bool] = lambda value: isinstance(value, int) and not isinstance(value, bool)  # noqa: E731
     if not (whole(count) and whole(raters) and 0 <= count <= raters and 1 <= raters <= MOST_RATERS_A_CASE):
-        raise InputError(f"a count must be a number of raters, got {count!r} of {raters!r}")
+        raise InputError(f"a count must be a number of raters, got {count!r} of {raters!r}", code="statements-table")
     return count, raters

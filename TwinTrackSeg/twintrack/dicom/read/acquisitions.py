@@ -44,8 +44,10 @@ def check_one_patient(place: Path, slices: Sequence[Header]) -> None:
         count = len(known - {""})
         if count > 1:
             raise InputError(
-                f"{place}: holds slices of {count} {what} under one series UID, as a faulty anonymisation leaves them; "
-                "export each CT anew from the archive"
+                f"holds slices of {count} {what} under one series UID, as a faulty anonymisation leaves them; "
+                "export each CT anew from the archive",
+                code="patients-mixed",
+                path=place,
             )
 
 
@@ -74,12 +76,16 @@ def one_acquisition(place: Path, slices: list[Header], acquisition: int | None) 
     if acquisition is not None:
         groups = groups if len(groups) > 1 else _by_number(slices)
         if acquisition not in groups:
-            raise InputError(f"{place}: has no acquisition {acquisition}; it has {_listed(groups)}")
+            raise InputError(
+                f"has no acquisition {acquisition}; it has {_listed(groups)}", code="acquisition-unknown", path=place
+            )
         return groups[acquisition]
     if len(groups) > 1 and len(slices) > 1 and _overlap(groups):
         raise InputError(
-            f"{place}: holds {len(groups)} acquisitions over the same part of the patient ({_listed(groups)}), such as "
-            "phases of contrast or repeated passes; choose one with --acquisition N"
+            f"holds {len(groups)} acquisitions over the same part of the patient ({_listed(groups)}), such as "
+            "phases of contrast or repeated passes; choose one with --acquisition N",
+            code="several-acquisitions",
+            path=place,
         )
     return slices
 

@@ -81,18 +81,23 @@ def unpack(path: Path, folder: Path, progress: Progress, cancel: CancelToken) ->
     except ZIP_ERRORS as error:
         reason = f" ({error})" if isinstance(error, zipfile.BadZipFile) else ""
         raise InputError(
-            f"{path}: the ZIP archive is damaged, encrypted or of an unknown kind{reason}; "
-            "unpack it and give the folder"
+            f"the ZIP archive is damaged, encrypted or of an unknown kind{reason}; unpack it and give the folder",
+            code="archive-damaged",
+            path=path,
         ) from error
     except OSError as error:
         raise InputError(
-            f"{path}: cannot be unpacked into the temporary folder ({error.strerror}); make room there"
+            f"cannot be unpacked into the temporary folder ({error.strerror}); make room there",
+            code="no-temporary-folder",
+            path=path,
         ) from error
     return files
 
 
 def _too_much(path: Path) -> InputError:
-    return InputError(f"{path}: holds too much to be one CT study; give a ZIP archive of the series alone")
+    return InputError(
+        "holds too much to be one CT study; give a ZIP archive of the series alone", code="archive-too-large", path=path
+    )
 
 
 def _check_sizes(path: Path, entries: list[zipfile.ZipInfo]) -> None:
@@ -112,8 +117,10 @@ def _is_plain(entry: zipfile.ZipInfo) -> bool:
 def _check_room(path: Path, needed: int, folder: Path) -> None:
     if needed > shutil.disk_usage(folder).free:
         raise InputError(
-            f"{path}: cannot be unpacked into the temporary folder, which has no room for {needed / 1e6:.0f} MB; "
-            "make room there"
+            f"cannot be unpacked into the temporary folder, which has no room for {needed / 1e6:.0f} MB; "
+            "make room there",
+            code="no-disk-space",
+            path=path,
         )
 
 

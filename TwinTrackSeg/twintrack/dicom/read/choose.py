@@ -36,7 +36,9 @@ def choose_series(
             series_uid = numbered[series_uid]
         if series_uid not in every:
             raise InputError(
-                f"{place}: holds no series with the UID '{series_uid}'; it holds {_names(list(every.values()))}"
+                f"holds no series with the UID '{series_uid}'; it holds {_names(list(every.values()))}",
+                code="series-unknown",
+                path=place,
             )
         return _slices(every[series_uid])
     candidates = {uid: _slices(members) for uid, members in every.items() if _lies_in_space(members)} or every
@@ -44,13 +46,17 @@ def choose_series(
         return candidates[str(preferred_uid)]
     if len(candidates) > MOST_LISTED and all(len(members) == 1 for members in candidates.values()):
         raise InputError(
-            f"{place}: each of its {len(candidates)} slices has a series UID of its own, as a faulty anonymisation "
-            "leaves them; anonymise the original series anew, with one UID for all slices"
+            f"each of its {len(candidates)} slices has a series UID of its own, as a faulty anonymisation "
+            "leaves them; anonymise the original series anew, with one UID for all slices",
+            code="series-uids-differ",
+            path=place,
         )
     if len(candidates) > 1:
         raise InputError(
-            f"{place}: holds {len(candidates)} series ({_names(list(candidates.values()))}); "
-            "choose one by its UID or number (--series-uid UID), or give one file of it"
+            f"holds {len(candidates)} series ({_names(list(candidates.values()))}); "
+            "choose one by its UID or number (--series-uid UID), or give one file of it",
+            code="several-series",
+            path=place,
         )
     chosen = next(iter(candidates.values()))
     if len(chosen) < len(images):

@@ -36,8 +36,10 @@ def frames_of(header: Header) -> list[Header]:
     per_frame = _items(header, "PerFrameFunctionalGroupsSequence")
     if not per_frame or len(per_frame) != header.frames:
         raise InputError(
-            f"{header.place}: the multi-frame file states {header.frames} frames but describes {len(per_frame)}, so "
-            "that its slices cannot be placed in space; export the series as single-frame CT images"
+            f"the multi-frame file states {header.frames} frames but describes {len(per_frame)}, so "
+            "that its slices cannot be placed in space; export the series as single-frame CT images",
+            code="frames-undescribed",
+            path=header.place,
         )
     common = shared[0] if shared else None
     found = [_frame(header, number, own, common) for number, own in enumerate(per_frame, start=1)]

@@ -75,11 +75,15 @@ def find_series(
     """
     path, cancel = Path(path), cancel or CancelToken()
     if not is_there(path):
-        raise InputError(f"{path}: no such file or folder")
+        raise InputError("no such file or folder", code="file-missing", path=path)
     if path.is_dir():
         series = _chosen(path, _scan(path, _files_in(path), progress, cancel), series_uid, preferred_uid)
     elif not path.is_file():
-        raise InputError(f"{path}: no plain file and no folder; give a folder with a CT series, or one file of it")
+        raise InputError(
+            "no plain file and no folder; give a folder with a CT series, or one file of it",
+            code="not-a-regular-file",
+            path=path,
+        )
     elif is_zip(path):
         unpacked = unpack(path, folder, part(progress, 0.0, 0.5), cancel)
         headers = _scan(path, unpacked.items(), part(progress, 0.5, 1.0), cancel)
@@ -89,7 +93,9 @@ def find_series(
     for header in series:
         _check_ct(path, header)
         if header.whole_number("SamplesPerPixel") > 1:
-            raise InputError(f"{header.place}: a colour picture, not a CT image; give the original series")
+            raise InputError(
+                "a colour picture, not a CT image; give the original series", code="not-a-ct", path=header.place
+            )
     slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
     check_one_patient(path, slices)
     return one_acquisition(path, _without_copies(slices), acquisition)
@@ -99,11 +105,15 @@ def _series_of_file(path: Path, series_uid: str | None, progress: Progress, canc
     """Return the series that the file `path` belongs to, from its folder; a scout picks itself."""
     picked = read_header(path)
     if picked is None:
-        raise InputError(f"{path}: not a DICOM file; give a folder with a CT series, or one file of it")
+        raise InputError(
+            "not a DICOM file; give a folder with a CT series, or one file of it", code="not-dicom", path=path
+        )
     _check_ct(path, picked)
     if series_uid not in (None, picked.series_uid, picked.text("SeriesNumber")):
         raise InputError(
-            f"{path}: belongs to the series '{picked.series_uid}', not to '{series_uid}'; leave out one of the two"
+            f"belongs to the series '{picked.series_uid}', not to '{series_uid}'; leave out one of the two",
+            code="series-unknown",
+            path=path,
         )
     found = _scan(path.parent, _files_in(path.parent), progress, cancel)
     images = [header for header in found.headers if header.is_image]
@@ -134,10 +144,14 @@ def files_below(folder: Path) -> list[Path]:
                         folders.append(place / entry.name)
                     if len(files) + len(folders) > MOST_FILES:
                         raise InputError(
-                            f"{folder}: holds more than {MOST_FILES} files; give a folder of the series alone"
+                            f"holds more than {MOST_FILES} files; give a folder of the series alone",
+                            code="too-many-files",
+                            path=folder,
                         )
         except OSError as error:
-            raise InputError(f"{place}: cannot be listed; check the permissions of the folder") from error
+            raise InputError(
+                "cannot be listed; check the permissions of the folder", code="folder-unreadable", path=place
+            ) from error
     return sorted(files)
 
 
@@ -181,8 +195,9 @@ def _scan(place: Path, files: Iterable[tuple[Path, Path | None]], progress: Prog
             walked += header.walked
         if walked > MOST_ELEMENTS or time.monotonic() > until_s:
             raise InputError(
-                f"{place}: the headers of its files are larger than those of any CT study; give a folder with the "
-                "series alone"
+                "the headers of its files are larger than those of any CT study; give a folder with the series alone",
+                code="headers-too-large",
+                path=place,
             )
     passed_over = len(listed) - len(found.headers) - len(found.too_much)
     if passed_over:
@@ -215,22 +230,40 @@ def _no_images(place: Path, headers: list[Header]) -> InputError:
     """Say what a folder or archive without images holds instead."""
     if not headers:
         if not place.is_dir():
-            return InputError(f"{place}: no DICOM files in this ZIP archive; give one that holds a CT series")
-        return InputError(f"{place}: no DICOM files in this folder or below it; give a folder with a CT series")
+            return InputError(
+                "no DICOM files in this ZIP archive; give one that holds a CT series", code="no-dicom-files", path=place
+            )
+        return InputError(
+            "no DICOM files in this folder or below it; give a folder with a CT series",
+            code="no-dicom-files",
+            path=place,
+        )
     if all(header.sop_class_uid == DIRECTORY_STORAGE for header in headers):
-        return InputError(f"{place}: holds a DICOMDIR index but no images; give the folder with the CT series")
+        return InputError(
+            "holds a DICOMDIR index but no images; give the folder with the CT series", code="dicomdir-only", path=place
+        )
     kinds = sorted({header.text("Modality") or "unknown" for header in headers})
-    return InputError(f"{place}: holds no images, only DICOM of modality {', '.join(kinds)}; a CT series is needed")
+    return InputError(
+        f"holds no images, only DICOM of modality {', '.join(kinds)}; a CT series is needed",
+        code="not-a-ct",
+        path=place,
+    )
 
 
 def _check_ct(path: Path, header: Header) -> None:
     if header.sop_class_uid == DIRECTORY_STORAGE:
-        raise InputError(f"{path}: a DICOMDIR is only an index; give the folder with the CT series, or one file of it")
+        raise InputError(
+            "a DICOMDIR is only an index; give the folder with the CT series, or one file of it",
+            code="dicomdir-only",
+            path=path,
+        )
     modality = header.text("Modality")
     if modality != "CT":
-        raise InputError(f"{path}: the modality is {modality or 'not stated'}; a CT series is needed")
+        raise InputError(
+            f"the modality is {modality or 'not stated'}; a CT series is needed", code="not-a-ct", path=path
+        )
     if not header.is_image:
-        raise InputError(f"{path}: a DICOM object without pixels; give a CT series")
+        raise InputError("a DICOM object without pixels; give a CT series", code="no-pixels", path=path)
 
 
 def _without_copies(slices: list[Header]) -> list[Header]:

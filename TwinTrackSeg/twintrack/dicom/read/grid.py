@@ -81,7 +81,7 @@ def find_grid(stack: Stack) -> Grid:
         return Grid(_geometry(stack, count, np.zeros(2), np.asarray(stack.size)))
     planes = count if even else round(stack.along_mm[-1] / usual) + 1
     if not even and (gaps.max() > LARGEST_GAP_MM or planes > MOST_PLANES_PER_SLICE * count):
-        raise InputError(f"{stack.slices[0].folder}: {_gap_text(stack, usual)}")
+        raise InputError(f"{_gap_text(stack, usual)}", code="slices-uneven", path=stack.slices[0].folder)
     shift = _shift_ij(stack) if tilt_deg else np.zeros((count, 2))
     start = np.floor(shift.min(axis=0))
     size = np.asarray(stack.size) + (np.ceil(shift.max(axis=0)) - start).astype(int)
@@ -126,13 +126,17 @@ def _tilt_deg(stack: Stack) -> float:
     if np.abs(stack.offsets_mm[:, :2] - line).max() > tolerance:
         worst = int(sideways.argmax())
         raise InputError(
-            f"{stack.slices[worst].place}: the slice is shifted sideways by {sideways[worst]:.2f} mm against the "
-            "first one; the series is not one stack, export the reconstruction you mean as a series of its own"
+            f"the slice is shifted sideways by {sideways[worst]:.2f} mm against the "
+            "first one; the series is not one stack, export the reconstruction you mean as a series of its own",
+            code="slices-shifted",
+            path=stack.slices[worst].place,
         )
     if tilt_deg > MOST_TILT_DEG:
         raise InputError(
-            f"{stack.slices[0].folder}: the stack is sheared by {tilt_deg:.1f} degrees, more than a gantry tilts; "
-            "export the original series again"
+            f"the stack is sheared by {tilt_deg:.1f} degrees, more than a gantry tilts; "
+            "export the original series again",
+            code="stack-sheared",
+            path=stack.slices[0].folder,
         )
     return tilt_deg
 

@@ -12,7 +12,7 @@ import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -215,8 +215,10 @@ class Header:
             values = ()
         if len(values) != count or not all(math.isfinite(item) for item in values):
             raise InputError(
-                f"{self.place}: the DICOM header has no usable {keyword} ({count} numbers), "
-                "so the slice cannot be placed in space; export the original axial series"
+                f"the DICOM header has no usable {keyword} ({count} numbers), "
+                "so the slice cannot be placed in space; export the original axial series",
+                code="dicom-header",
+                path=self.place,
             )
         return values
 
@@ -284,12 +286,9 @@ class TooMuchError(InputError):
         As far as they were read; empty where not.
     """
 
-    def __init__(self, message: str, modality: str = "", series_uid: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, path: Path, modality: str = "", series_uid: str = "") -> None:
+        super().__init__(message, code="dicom-too-large", path=path)
         self.modality, self.series_uid = modality, series_uid
-
-    def __reduce__(self) -> tuple[type[TooMuchError], tuple[str, str, str]]:
-        return type(self), (str(self), self.modality, self.series_uid)
 
     def may_belong_to(self, series_uid: str) -> bool:
         """Whether the file can be a slice of the CT series."""
@@ -330,7 +329,9 @@ def read_header(path: Path, shown: Path | None = None) -> Header | None:
                 header = _header(path, found, shown)
         complete = not _is_cut_off(header)
     except OSError as error:
-        raise InputError(f"{shown or path}: cannot be read; check the permissions of the file") from error
+        raise InputError(
+            "cannot be read; check the permissions of the file", code="file-unreadable", path=shown or path
+        ) from error
     except BeyondLimit as error:
         too_much = _too_much(path, error, shown)
         if not marked and not too_much.modality:
@@ -384,21 +385,23 @@ def _wanted() -> Wanted:
 
 
 def _too_much(path: Path, error: BeyondLimit, shown: Path | None) -> TooMuchError:
-    message = (
-        f"{shown or path}: the DICOM file has {error.what}, which no CT slice has; export it again, or take it out of "
-        "the folder if it does not belong to the series"
+    modality = series_uid = ""
+    with quiet_parser(), suppress(*parse_errors()):
+        if error.found is not None:
+            known = Header(path, error.found, "", "", "")
+            modality, series_uid = known.text("Modality"), known.series_uid
+    return TooMuchError(
+        f"the DICOM file has {error.what}, which no CT slice has; export it again, or take it out of the folder if it "
+        "does not belong to the series",
+        shown or path,
+        modality,
+        series_uid,
     )
-    with quiet_parser():
-        try:
-            known = Header(path, error.found, "", "", "") if error.found is not None else None
-            return TooMuchError(message, known.text("Modality"), known.series_uid) if known else TooMuchError(message)
-        except parse_errors():
-            return TooMuchError(message)
 
 
 def damaged(place: Path | str) -> InputError:
     """Return the error for a file that is DICOM but not whole."""
-    return InputError(f"{place}: the DICOM file is cut off or damaged; copy or export it again")
+    return InputError("the DICOM file is cut off or damaged; copy or export it again", code="dicom-damaged", path=place)
 
 
 def _header(path: Path, found: FileElements, shown: Path | None) -> Header:

@@ -40,12 +40,17 @@ def to_hu(stored: NDArray[np.integer], header: Header) -> NDArray[np.generic]:
     """
     if "ModalityLUTSequence" in header.dataset and header.dataset.get("RescaleIntercept") is None:
         raise InputError(
-            f"{header.place}: keeps its values in a table (ModalityLUTSequence) and not as HU; export the original "
-            "series"
+            "keeps its values in a table (ModalityLUTSequence) and not as HU; export the original series",
+            code="not-hounsfield",
+            path=header.place,
         )
     slope, intercept = _rescale(header, "RescaleSlope", 1.0), _rescale(header, "RescaleIntercept", 0.0)
     if slope == 0:
-        raise InputError(f"{header.place}: its RescaleSlope is 0, so that it holds no HU; export the series again")
+        raise InputError(
+            "its RescaleSlope is 0, so that it holds no HU; export the series again",
+            code="not-hounsfield",
+            path=header.place,
+        )
     if slope.is_integer() and intercept.is_integer() and max(abs(slope), abs(intercept)) < 2**15:
         hu: NDArray[Any] = stored.astype(np.int64) * int(slope) + int(intercept)
     else:
@@ -78,7 +83,9 @@ def _rescale(header: Header, keyword: str, default: float) -> float:
     except (TypeError, ValueError):
         number = float("nan")
     if not np.isfinite(number):
-        raise InputError(f"{header.place}: its {keyword} is no number; export the series again")
+        raise InputError(
+            f"its {keyword} is no number; export the series again", code="not-hounsfield", path=header.place
+        )
     return number
 
 

@@ -61,7 +61,9 @@ def read_pixels(header: Header, scratch: Path) -> StoredPixels:
         with quiet_parser():
             return _stored(header, place, scratch)
     except OSError as error:
-        raise InputError(f"{place}: cannot be read any more; keep the series until the run is done") from error
+        raise InputError(
+            "cannot be read any more; keep the series until the run is done", code="file-unreadable", path=place
+        ) from error
     except BeyondLimit as error:
         raise _unreadable(place) from error
     except parse_errors() as error:
@@ -77,7 +79,11 @@ def _stored(header: Header, place: str, scratch: Path) -> StoredPixels:
         raise _unreadable(place)
     columns, rows = header.size
     if not 0 < min(columns, rows) <= max(columns, rows) <= LONGEST_EDGE:
-        raise InputError(f"{place}: has {columns} x {rows} pixels, which no CT slice has; export it again")
+        raise InputError(
+            f"has {columns} x {rows} pixels, which no CT slice has; export it again",
+            code="pixels-unsupported",
+            path=place,
+        )
     if not syntax.is_private and syntax.is_transfer_syntax and syntax.is_encapsulated:
         frames = _encoded_frames(header, header.pixels)
         return np.stack([_decoded(header, frame, syntax, place, scratch) for frame in frames])
@@ -95,7 +101,9 @@ def _native(header: Header, pixels: PixelPlace, place: str) -> StoredPixels:
     high = int(dataset.get("HighBit") or stored - 1)
     if allocated not in WHOLE_BYTES or not 0 < stored <= high + 1 <= allocated:
         raise InputError(
-            f"{place}: stores {stored} of {allocated} bits a pixel up to bit {high}, which no CT does; export it again"
+            f"stores {stored} of {allocated} bits a pixel up to bit {high}, which no CT does; export it again",
+            code="pixels-unsupported",
+            path=place,
         )
     columns, rows = header.size
     shape = (_frame_count(header), rows, columns)
@@ -183,8 +191,10 @@ def _undecodable(syntax: UID, place: str) -> InputError:
     if syntax in _known_to_gdcm() or _has_decoder(syntax):
         return _unreadable(place)
     return InputError(
-        f"{place}: encoded as {syntax.name}, which nothing installed decodes; "
-        "install the extra 'codecs' (pip install twintrack[codecs]), or export the series uncompressed"
+        f"encoded as {syntax.name}, which nothing installed decodes; "
+        "install the extra 'codecs' (pip install twintrack[codecs]), or export the series uncompressed",
+        code="codec-missing",
+        path=place,
     )
 
 
@@ -204,4 +214,6 @@ def _known_to_gdcm() -> list[UID]:
 
 
 def _unreadable(place: str) -> InputError:
-    return InputError(f"{place}: the pixels cannot be read, the file is cut off or damaged; export it again")
+    return InputError(
+        "the pixels cannot be read, the file is cut off or damaged; export it again", code="dicom-damaged", path=place
+    )

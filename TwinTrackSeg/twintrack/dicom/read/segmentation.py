@@ -100,13 +100,17 @@ def read_segmentation(path: Path) -> tuple[CodedSegment, ...]:
             frames = _frames(path, file, size, found, grid)
             return _segments(path, found.dataset, grid, places, frames)
     except BeyondLimit as error:
-        raise InputError(f"{path}: has {error.what}, more than a segmentation has; export it again") from error
+        raise InputError(
+            f"has {error.what}, more than a segmentation has; export it again", code="dicom-too-large", path=path
+        ) from error
     except Broken as error:
-        raise InputError(f"{path}: a damaged DICOM segmentation; export it again") from error
+        raise InputError("a damaged DICOM segmentation; export it again", code="dicom-damaged", path=path) from error
     except parse_errors() as error:
-        raise InputError(f"{path}: a damaged DICOM segmentation; export it again") from error
+        raise InputError("a damaged DICOM segmentation; export it again", code="dicom-damaged", path=path) from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+        raise InputError(
+            f"cannot be read ({error.strerror}); check its permissions", code="file-unreadable", path=path
+        ) from error
 
 
 def _sop_class(path: Path) -> str:
@@ -160,15 +164,27 @@ def _check_kind(path: Path, found: FileElements) -> None:
     kind, syntax = str(dataset.get("SOPClassUID") or ""), str(found.meta.get("TransferSyntaxUID") or "")
     if kind == RTSTRUCT_STORAGE:
         raise InputError(
-            f"{path}: an RTSTRUCT holds contours, not voxels; load it with its CT in 3D Slicer (extension SlicerRT), "
-            "export the segmentation as .seg.nrrd, and give that"
+            "an RTSTRUCT holds contours, not voxels; load it with its CT in 3D Slicer (extension SlicerRT), "
+            "export the segmentation as .seg.nrrd, and give that",
+            code="contours-not-voxels",
+            path=path,
         )
     if kind not in SEGMENTATION_STORAGE:
-        raise InputError(f"{path}: not a DICOM segmentation; give a mask as NIfTI, NRRD, MHA or DICOM-SEG")
+        raise InputError(
+            "not a DICOM segmentation; give a mask as NIfTI, NRRD, MHA or DICOM-SEG",
+            code="not-a-segmentation",
+            path=path,
+        )
     if str(dataset.get("SegmentationType") or "BINARY") == "FRACTIONAL":
-        raise InputError(f"{path}: a fractional segmentation is no mask; export a binary one")
+        raise InputError(
+            "a fractional segmentation is no mask; export a binary one", code="segmentation-fractional", path=path
+        )
     if syntax and syntax not in NATIVE:
-        raise InputError(f"{path}: its pixels are compressed, which is not read here; store it uncompressed")
+        raise InputError(
+            "its pixels are compressed, which is not read here; store it uncompressed",
+            code="pixels-unsupported",
+            path=path,
+        )
 
 
 def _number(dataset: Dataset, keyword: str) -> int:
@@ -183,7 +199,9 @@ def _grid(path: Path, dataset: Dataset) -> tuple[Geometry, NDArray[np.int64]]:
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
     if len(per_frame) != max(_number(dataset, "NumberOfFrames"), 1):
-        raise InputError(f"{path}: describes {len(per_frame)} of its frames; export it again")
+        raise InputError(
+            f"describes {len(per_frame)} of its frames; export it again", code="segmentation-frames", path=path
+        )
 
     def numbers(frame: Any, sequence: str, keyword: str, count: int) -> tuple[float, ...]:
         for group in (frame, shared):
@@ -193,7 +211,7 @@ def _grid(path: Path, dataset: Dataset) -> tuple[Geometry, NDArray[np.int64]]:
                 found = tuple(float(number) for number in np.atleast_1d(np.asarray(value, dtype=float)))
                 if len(found) == count and bool(np.isfinite(found).all()):
                     return found
-        raise InputError(f"{path}: a frame lacks {keyword}; export it again")
+        raise InputError(f"a frame lacks {keyword}; export it again", code="segmentation-frames", path=path)
 
     first = per_frame[0]
     row = np.asarray(numbers(first, "PlaneOrientationSequence", "ImageOrientationPatient", 6))
@@ -204,7 +222,9 @@ def _grid(path: Path, dataset: Dataset) -> tuple[Geometry, NDArray[np.int64]]:
     along = origins @ normal
     across = origins - np.outer(along, normal)
     if np.abs(across - across[0]).max() > PLACE_TOLERANCE * min(rows_mm, columns_mm):
-        raise InputError(f"{path}: its frames are shifted against each other; resample it to a regular grid")
+        raise InputError(
+            "its frames are shifted against each other; resample it to a regular grid", code="frames-shifted", path=path
+        )
     levels = np.unique(np.round(along, 4))
     gaps = np.diff(levels)
     try:
@@ -218,11 +238,15 @@ def _grid(path: Path, dataset: Dataset) -> tuple[Geometry, NDArray[np.int64]]:
     step = stated or (float(gaps.min()) if len(gaps) else thick or 1.0)
     steps = (along - levels[0]) / step
     if np.abs(steps - np.rint(steps)).max() > PLACE_TOLERANCE * max(1.0, float(np.abs(steps).max())):
-        raise InputError(f"{path}: its frames lie at uneven distances; resample it to a regular grid")
+        raise InputError(
+            "its frames lie at uneven distances; resample it to a regular grid", code="frames-uneven", path=path
+        )
     places = np.rint(steps).astype(np.int64)
     size = (_number(dataset, "Columns"), _number(dataset, "Rows"), int(places.max()) + 1)
     if min(size) < 1:
-        raise InputError(f"{path}: states a size of {size[0]} x {size[1]} pixels; export it again")
+        raise InputError(
+            f"states a size of {size[0]} x {size[1]} pixels; export it again", code="segmentation-frames", path=path
+        )
     check_memory(size, 8, "the segmentation")
     start = origins[int(np.argmin(along))]
     direction = tuple(np.column_stack((x, y, normal)).ravel().tolist())
@@ -237,9 +261,13 @@ def _frames(path: Path, file: Any, size: int, found: FileElements, grid: Geometr
     pixels = count * prod(grid.size[:2])
     needed = {1: -(-pixels // 8), 8: pixels, 16: 2 * pixels}.get(bits)
     if needed is None or found.pixels is None or found.pixels.length is None:
-        raise InputError(f"{path}: holds no pixels of 1, 8 or 16 bits; export it again")
+        raise InputError("holds no pixels of 1, 8 or 16 bits; export it again", code="pixels-unsupported", path=path)
     if found.pixels.length < needed:
-        raise InputError(f"{path}: is cut off, {found.pixels.length:,} of {needed:,} bytes of pixels; copy it again")
+        raise InputError(
+            f"is cut off, {found.pixels.length:,} of {needed:,} bytes of pixels; copy it again",
+            code="pixels-cut-off",
+            path=path,
+        )
     check_memory((grid.size[0], grid.size[1], count), 2, "the segmentation")
     file.seek(0)
     content = read_pixel_bytes(file, size, found.pixels, needed=needed, little_endian=True)
@@ -267,9 +295,11 @@ def _segments(
             name = " ".join(str(item.get("SegmentLabel") or "").split())
             segments.append(CodedSegment(number, name, _codes(item), Volume(mask, grid)))
     if not segments:
-        raise InputError(f"{path}: describes no segment; export it again")
+        raise InputError("describes no segment; export it again", code="segmentation-segments", path=path)
     if owners is not None and not set(owners) <= {segment.number for segment in segments}:
-        raise InputError(f"{path}: has frames of segments that it does not describe; export it again")
+        raise InputError(
+            "has frames of segments that it does not describe; export it again", code="segmentation-segments", path=path
+        )
     return tuple(segments)
 
 
@@ -279,7 +309,11 @@ def _owners(path: Path, dataset: Dataset) -> list[int]:
     for frame in dataset.get("PerFrameFunctionalGroupsSequence") or []:
         items = frame.get("SegmentIdentificationSequence") or (shared or {}).get("SegmentIdentificationSequence")
         if not items:
-            raise InputError(f"{path}: a frame does not say which segment it belongs to; export it again")
+            raise InputError(
+                "a frame does not say which segment it belongs to; export it again",
+                code="segmentation-segments",
+                path=path,
+            )
         owners.append(_number(items[0], "ReferencedSegmentNumber"))
     return owners
 

@@ -111,8 +111,10 @@ class DicomSeries:
         known = [pair for pair in zip(self.sop_instance_uids, self.frames, strict=True) if pair[0]]
         if len(set(known)) < len(known):
             raise InputError(
-                f"{self.files[0].parent}: {_shared(known)}, so that no DICOM object can refer to them; anonymise the "
-                "original series anew, or leave out the export to DICOM"
+                f"{_shared(known)}, so that no DICOM object can refer to them; anonymise the "
+                "original series anew, or leave out the export to DICOM",
+                code="instance-uids-shared",
+                path=self.files[0].parent,
             )
 
     def on_slices(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -243,7 +245,11 @@ def _scratch(path: str | Path) -> PrivateFolder:
     try:
         return PrivateFolder()
     except OSError as error:
-        raise InputError(f"{path}: needs a temporary folder to be read ({error.strerror}); make room there") from error
+        raise InputError(
+            f"needs a temporary folder to be read ({error.strerror}); make room there",
+            code="no-temporary-folder",
+            path=path,
+        ) from error
 
 
 def _input_bytes(path: Path) -> int:

@@ -81,7 +81,9 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
         or if two lie at one place.
     """
     if len(headers) < 2:
-        raise InputError(f"{headers[0].place}: the series has a single slice; a volume needs at least 2")
+        raise InputError(
+            "the series has a single slice; a volume needs at least 2", code="single-slice", path=headers[0].place
+        )
     first = _check_alike(headers)
     axes = _axes(first)
     positions = np.array([_position_mm(header) for header in headers])
@@ -95,7 +97,11 @@ def stack_slices(headers: Sequence[Header]) -> Stack:
 def _position_mm(header: Header) -> tuple[float, ...]:
     position = header.numbers("ImagePositionPatient", 3)
     if max(abs(value) for value in position) > FARTHEST_MM:
-        raise InputError(f"{header.place}: ImagePositionPatient lies beyond any patient; export the series again")
+        raise InputError(
+            "ImagePositionPatient lies beyond any patient; export the series again",
+            code="dicom-header",
+            path=header.place,
+        )
     return position
 
 
@@ -104,8 +110,9 @@ def _axes(header: Header) -> NDArray[np.float64]:
     cosines = np.array(header.numbers("ImageOrientationPatient", 6)).reshape(2, 3)
     if not np.allclose(cosines @ cosines.T, np.eye(2), atol=ORIENTATION_TOLERANCE):
         raise InputError(
-            f"{header.place}: ImageOrientationPatient does not hold two perpendicular unit vectors; "
-            "export the original series again"
+            "ImageOrientationPatient does not hold two perpendicular unit vectors; export the original series again",
+            code="dicom-header",
+            path=header.place,
         )
     normal = np.cross(cosines[0], cosines[1])
     return np.column_stack([cosines[0], cosines[1], normal / np.linalg.norm(normal)])
@@ -115,7 +122,9 @@ def _spacing_mm(header: Header) -> tuple[float, float]:
     """Return the in-plane voxel edges along (i, j); PixelSpacing lists the distance of rows first."""
     row_distance, column_distance = header.numbers("PixelSpacing", 2)
     if min(row_distance, column_distance) <= 0:
-        raise InputError(f"{header.place}: PixelSpacing must be positive; export the original series again")
+        raise InputError(
+            "PixelSpacing must be positive; export the original series again", code="dicom-header", path=header.place
+        )
     if (
         not SMALLEST_SPACING_MM
         <= min(row_distance, column_distance)
@@ -123,8 +132,10 @@ def _spacing_mm(header: Header) -> tuple[float, float]:
         <= LARGEST_SPACING_MM
     ):
         raise InputError(
-            f"{header.place}: PixelSpacing is {row_distance:g} x {column_distance:g} mm, which no CT has; "
-            "export the original series again"
+            f"PixelSpacing is {row_distance:g} x {column_distance:g} mm, which no CT has; "
+            "export the original series again",
+            code="dicom-header",
+            path=header.place,
         )
     return column_distance, row_distance
 
@@ -167,8 +178,10 @@ def _refuse_odd_ones(
     more = int(unlike.sum()) - 1
     others = f" (and that of {more} more slice{'s' * (more > 1)})" if more else ""
     raise InputError(
-        f"{headers[worst].place}: its {what} {values[worst]}{others} differs from {values[like]} of "
-        f"{headers[like].name}; the series is not one stack, export the reconstruction you mean as a series of its own"
+        f"its {what} {values[worst]}{others} differs from {values[like]} of "
+        f"{headers[like].name}; the series is not one stack, export the reconstruction you mean as a series of its own",
+        code="slices-differ",
+        path=headers[worst].place,
     )
 
 
@@ -178,7 +191,9 @@ def _check_distinct(slices: Sequence[Header], along_mm: NDArray[np.float64]) -> 
     if same.size:
         k = int(same[0])
         raise InputError(
-            f"{slices[k].folder}: {slices[k].name} and {slices[k + 1].name} lie at the same position "
+            f"{slices[k].name} and {slices[k + 1].name} lie at the same position "
             f"({along_mm[k]:.2f} mm above the lowest slice; {same.size} such pair{'s' * (same.size > 1)}); "
-            "keep one phase or copy of the series"
+            "keep one phase or copy of the series",
+            code="slices-coincide",
+            path=slices[k].folder,
         )

@@ -50,9 +50,16 @@ def check_arrived(deliveries: Sequence[Delivery], place: str) -> None:
     more = f" and {len(lost) - MOST_TOLD} more" if len(lost) > MOST_TOLD else ""
     good = [item.path.name for item in deliveries if item.arrived]
     had = f"arrived: {', '.join(good)}" if 0 < len(good) <= MOST_TOLD else f"{len(good)} of {len(deliveries)} arrived"
-    raise OutputError(f"{place}: did not take {names}{more}; {had}; the files are kept in {lost[0].path.parent}")
+    raise OutputError(
+        f"did not take {names}{more}; {had}; the files are kept in {lost[0].path.parent}",
+        code="archive-refused",
+        path=place,
+    )
 
 
 def missing_package(name: str) -> InputError:
     """Return the error for a missing package of the extra ``dicom-send``."""
-    return InputError(f"sending needs the package {name}; install it with: pip install 'twintrack[dicom-send]'")
+    return InputError(
+        f"sending needs the package {name}; install it with: pip install 'twintrack[dicom-send]'",
+        code="package-missing",
+    )

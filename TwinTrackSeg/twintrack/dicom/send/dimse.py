@@ -61,9 +61,9 @@ class DimseTarget:
     def __post_init__(self) -> None:
         for title in (self.title, self.own_title):
             if not title.strip() or len(title) > TITLE_LIMIT or "\\" in title or not title.isascii():
-                raise InputError(f"an AE title has 1 to {TITLE_LIMIT} letters, got '{title}'")
+                raise InputError(f"an AE title has 1 to {TITLE_LIMIT} letters, got '{title}'", code="ae-title")
         if not self.tls and (self.ca_file or self.certificate):
-            raise InputError("certificates are for encrypted connections only; add --tls")
+            raise InputError("certificates are for encrypted connections only; add --tls", code="options-exclude")
 
     @classmethod
     def parse(cls, address: str, **options: Any) -> DimseTarget:
@@ -76,7 +76,7 @@ class DimseTarget:
         """
         host, colon, port = address.rpartition(":")
         if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise InputError(f"expected HOST:PORT of the archive, got '{address}'")
+            raise InputError(f"expected HOST:PORT of the archive, got '{address}'", code="address-malformed")
         return cls(host.strip("[]"), int(port), **options)
 
     @property
@@ -149,7 +149,11 @@ def _tls(target: DimseTarget) -> ssl.SSLContext:
         if target.certificate is not None:
             context.load_cert_chain(str(target.certificate))
     except (OSError, ssl.SSLError) as error:
-        raise InputError(f"{target.certificate or target.ca_file}: no usable PEM certificate ({error})") from error
+        raise InputError(
+            f"no usable PEM certificate ({error})",
+            code="certificate-unusable",
+            path=target.certificate or target.ca_file,
+        ) from error
     return context
 
 

@@ -39,11 +39,12 @@ def check_url(url: str) -> str:
     """
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InputError("the DICOMweb address must look like https://host/dicom-web")
+        raise InputError("the DICOMweb address must look like https://host/dicom-web", code="address-malformed")
     if parts.username is not None or parts.password is not None:
         raise InputError(
             f"leave user and password out of the address; set {USER_VARIABLE} and {PASSWORD_VARIABLE}, "
-            f"{TOKEN_VARIABLE}, or use a netrc file"
+            f"{TOKEN_VARIABLE}, or use a netrc file",
+            code="credentials-in-address",
         )
     return url.rstrip("/")
 
@@ -101,7 +102,7 @@ def _session(url: str, ca_file: Path | None) -> requests.Session:
         session.verify = str(ca_file)
     user, token = os.environ.get(USER_VARIABLE), os.environ.get(TOKEN_VARIABLE)
     if (user or token) and urlsplit(url).scheme == "http" and not _is_local(url):
-        raise InputError("credentials are sent over https only; give an https address")
+        raise InputError("credentials are sent over https only; give an https address", code="credentials-unencrypted")
     if token:
         session.auth = _Bearer(token)
     elif user:

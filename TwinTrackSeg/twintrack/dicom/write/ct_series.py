@@ -107,7 +107,9 @@ def write_ct_series(
     pixels = _to_int16(volume.array)
     for text in (description, patient_name, patient_id):
         if len(text) > LONG_STRING_LIMIT or "\\" in text:
-            raise InputError(f"'{text}': DICOM takes at most {LONG_STRING_LIMIT} characters and no backslash here")
+            raise InputError(
+                f"'{text}': DICOM takes at most {LONG_STRING_LIMIT} characters and no backslash here", code="dicom-text"
+            )
     slices = [_slice(volume.geometry, index, plane, uid_seed) for index, plane in enumerate(pixels)]
     common = _common(volume.geometry, uid_seed, origin)
     common.SeriesDescription = description
@@ -124,7 +126,10 @@ def _to_int16(array: NDArray[np.generic]) -> NDArray[np.int16]:
     values = np.rint(array.astype(np.float64))
     limits = np.iinfo(np.int16)
     if not np.all(np.isfinite(values)) or values.min() < limits.min or values.max() > limits.max:
-        raise InputError(f"a CT series holds finite HU from {limits.min} to {limits.max}; clip the volume first")
+        raise InputError(
+            f"a CT series holds finite HU from {limits.min} to {limits.max}; clip the volume first",
+            code="hu-out-of-range",
+        )
     return values.astype(np.int16)
 
 
@@ -221,7 +226,9 @@ def _save(slices: list[Dataset], folder: Path) -> tuple[Path, ...]:
     names = [f"CT_{index + 1:04d}.dcm" for index in range(len(slices))]
     try:
         if folder.exists() and any(folder.iterdir()):
-            raise OutputError(f"{folder}: already holds files; a DICOM series needs a new or empty folder")
+            raise OutputError(
+                "already holds files; a DICOM series needs a new or empty folder", code="folder-not-empty", path=folder
+            )
         work.mkdir()
         for name, dataset in zip(names, slices, strict=True):
             dataset.file_meta = FileMetaDataset()
@@ -232,7 +239,7 @@ def _save(slices: list[Dataset], folder: Path) -> tuple[Path, ...]:
         work.rename(folder)
     except OSError as error:
         raise OutputError(
-            f"{folder}: cannot be written; check the folder, its permissions and the free space"
+            "cannot be written; check the folder, its permissions and the free space", code="not-writable", path=folder
         ) from error
     finally:
         shutil.rmtree(work, ignore_errors=True)

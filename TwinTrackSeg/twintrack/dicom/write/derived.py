@@ -74,7 +74,8 @@ def place_on(volume: Volume, series: DicomSeries, what: str) -> Volume:
         return volume.with_array(array).restored_to(grid)
     except InputError as error:
         raise InputError(
-            f"{what} does not lie on the voxel grid of the DICOM series; give the series that it was made from"
+            f"{what} does not lie on the voxel grid of the DICOM series; give the series that it was made from",
+            code="grid-differs",
         ) from error
 
 
@@ -125,6 +126,8 @@ def save_dataset(dataset: Dataset, path: Path) -> None:
         dataset.save_as(work, enforce_file_format=True)
         work.replace(path)
     except OSError as error:
-        raise OutputError(f"{path}: cannot be written; check the folder, its permissions and the free space") from error
+        raise OutputError(
+            "cannot be written; check the folder, its permissions and the free space", code="not-writable", path=path
+        ) from error
     finally:
         work.unlink(missing_ok=True)

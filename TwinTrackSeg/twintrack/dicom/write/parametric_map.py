@@ -101,11 +101,11 @@ def map_on_slices(probability: Volume, series: DicomSeries, path: Path) -> tuple
     """
     array = place_on(probability, series, "the probability map").array.astype(np.float32)
     if not np.all(np.isfinite(array)) or array.min() < 0 or array.max() > 1:
-        raise InputError("a probability map must hold values from 0 to 1 only")
+        raise InputError("a probability map must hold values from 0 to 1 only", code="probability-range")
     on_slices = series.on_slices(array)
     used = np.flatnonzero(on_slices.any(axis=(1, 2)))
     if used.size == 0:
-        raise OutputError(f"{path}: not written, because the map is 0 everywhere; check the result")
+        raise OutputError("not written, because the map is 0 everywhere; check the result", code="map-empty", path=path)
     slices = slice(int(used[0]), int(used[-1]) + 1)
     return on_slices[slices], slices
 

@@ -110,7 +110,9 @@ def write_segmentation(
         found += _levels_on_slices(probability, series, meaning, raters)
     if not found:
         raise OutputError(
-            f"{path}: not written, because no segment holds a voxel; lower the threshold or check the result"
+            "not written, because no segment holds a voxel; lower the threshold or check the result",
+            code="segments-empty",
+            path=path,
         )
     descriptions = [describe(number, segment, algorithm, remarks) for number, (segment, _) in enumerate(found, start=1)]
     number, text = SERIES[kind]
@@ -199,6 +201,8 @@ def _label_frames(masks: Sequence[NDArray[np.bool_]]) -> tuple[NDArray[np.uint8]
     for number, mask in enumerate(masks, start=1):
         part = mask[slices]
         if labels[part].any():
-            raise InputError("segments overlap, which a label map cannot hold; write a binary segmentation")
+            raise InputError(
+                "segments overlap, which a label map cannot hold; write a binary segmentation", code="segments-overlap"
+            )
         labels[part] = number
     return labels, slices

@@ -121,10 +121,14 @@ def _read(path: Path) -> Dataset:
             image.decode()
             image.SpecificCharacterSet = UTF8
     except OSError as error:
-        raise InputError(f"{path}: cannot be read any more; keep the DICOM series until the export is done") from error
+        raise InputError(
+            "cannot be read any more; keep the DICOM series until the export is done", code="file-unreadable", path=path
+        ) from error
     except BeyondLimit as error:
         raise InputError(
-            f"{path}: the DICOM file has {error.what}, which no CT slice has; export the series again"
+            f"the DICOM file has {error.what}, which no CT slice has; export the series again",
+            code="dicom-too-large",
+            path=path,
         ) from error
     except parse_errors() as error:
         raise damaged(path) from error

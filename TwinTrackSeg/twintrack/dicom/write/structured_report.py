@@ -86,7 +86,7 @@ def write_structured_report(
     segments = pydicom.dcmread(segmentation, stop_before_pixels=True)
     groups = report_groups(result, invasion, meaning, raters)
     if _number_of("tumor", segments) is None or not groups:
-        raise OutputError(f"{path}: not written, because the result holds no tumour to report on")
+        raise OutputError("not written, because the result holds no tumour to report on", code="no-tumour", path=path)
     with disable_value_validation():
         sources = source_images(series)
         identity = blank_identity(sources)

@@ -158,7 +158,8 @@ def _local(workers: int | None, device: str, networks: bool, pages: bool) -> Ite
             except (OSError, RuntimeError) as error:
                 raise OutputError(
                     f"the local cluster cannot be started ({_cause(error)}); check the free space in "
-                    f"{scratch.path.parent}, or set TMPDIR"
+                    f"{scratch.path.parent}, or set TMPDIR",
+                    code="cluster-not-started",
                 ) from error
         with cluster, Client(cluster) as client:
             if gpus > 1:
@@ -194,7 +195,9 @@ def _remote(
         check_versions(address, _versions(client))
         if networks and not slots(client, GPU):
             raise InputError(
-                f'{address}: none of its workers may run networks; start them with --resources "{GPU}=1" --nthreads 2'
+                f'none of its workers may run networks; start them with --resources "{GPU}=1" --nthreads 2',
+                code="cluster-no-worker",
+                path=address,
             )
         yield client
 
@@ -218,9 +221,11 @@ def _check_protection(address: str, insecure: bool, announce: Callable[[str], No
         raise _unreachable(address, error) from error
     if not insecure:
         raise InputError(
-            f"{address}: without TLS whoever is on the network between can read what is sent, and run programs on the "
+            "without TLS whoever is on the network between can read what is sent, and run programs on the "
             "workers and on this computer; set up TLS and give tls://, or give --insecure-scheduler where you trust "
-            "everybody on that network"
+            "everybody on that network",
+            code="cluster-unprotected",
+            path=address,
         )
     if announce is not None:
         announce(
@@ -237,8 +242,9 @@ def _is_loopback(host: str) -> bool:
 
 def _unreachable(address: str, error: Exception) -> InputError:
     return InputError(
-        f"{address}: no Dask scheduler can be reached there ({_reason(error)}); check the address, and that "
-        "`dask scheduler` runs"
+        f"no Dask scheduler can be reached there ({_reason(error)}); check the address, and that `dask scheduler` runs",
+        code="cluster-unreachable",
+        path=address,
     )
 
 
@@ -258,8 +264,10 @@ def _check_answer(address: str) -> None:
     options = Security().get_connection_args("client")
     if address.startswith("tls:") and options.get("ssl_context") is None:
         raise InputError(
-            f"{address}: TLS needs certificates; name them in Dask's settings distributed.comm.tls.ca-file, "
-            ".client.cert and .client.key"
+            "TLS needs certificates; name them in Dask's settings distributed.comm.tls.ca-file, "
+            ".client.cert and .client.key",
+            code="certificate-missing",
+            path=address,
         )
 
     async def greet() -> None:
@@ -291,8 +299,10 @@ def _wait_for_worker(address: str, client: Client, wait_s: float, announce: Call
         call.result(timeout=wait_s)
     except TimeoutError as error:
         raise InputError(
-            f"{address}: has no workers, and none came within {wait_s:g} s; start some with "
-            f'`dask worker {address} --resources "{GPU}=1" --nthreads 2`'
+            f"has no workers, and none came within {wait_s:g} s; start some with "
+            f'`dask worker {address} --resources "{GPU}=1" --nthreads 2`',
+            code="cluster-no-worker",
+            path=address,
         ) from error
 
 

@@ -60,7 +60,8 @@ def scratch_folder() -> PrivateFolder:
         return PrivateFolder(parent=parent)
     except OSError as error:
         raise OutputError(
-            f"no temporary folder can be made for the local cluster's files ({error.strerror}); set TMPDIR"
+            f"no temporary folder can be made for the local cluster's files ({error.strerror}); set TMPDIR",
+            code="no-temporary-folder",
         ) from error
 
 
@@ -82,14 +83,16 @@ def run_security() -> Security:
         if find_spec("cryptography") is None:
             raise InputError(
                 "the key of the local cluster cannot be made without the program openssl; install it, or the Python "
-                "package cryptography (pip install cryptography)"
+                "package cryptography (pip install cryptography)",
+                code="openssl-missing",
             )
         return Security.temporary(**versions)
     try:
         certificate, key = self_signed("TwinTrackSeg run")
     except OSError as error:
         raise OutputError(
-            f"no temporary folder can be made for the local cluster's key ({error.strerror}); set TMPDIR"
+            f"no temporary folder can be made for the local cluster's key ({error.strerror}); set TMPDIR",
+            code="no-temporary-folder",
         ) from error
     roles = ("client", "scheduler", "worker")
     own = {f"tls_{role}_cert": certificate for role in roles} | {f"tls_{role}_key": key for role in roles}

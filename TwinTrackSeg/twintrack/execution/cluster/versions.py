@@ -54,8 +54,10 @@ def check_versions(
             there = found["packages"].get(package)
             if _relevant(package, there) != _relevant(package, here.get(package)):
                 raise InputError(
-                    f"{address}: {place} has {package} {there or '(missing)'}, this machine {here.get(package)}; "
-                    "install the same versions everywhere"
+                    f"{place} has {package} {there or '(missing)'}, this machine {here.get(package)}; "
+                    "install the same versions everywhere",
+                    code="versions-differ",
+                    path=address,
                 )
 
 

@@ -157,7 +157,7 @@ class ClusterWait:
     def error(self, what: str) -> InputError:
         """Return an error that says what happened, where, and what to do."""
         address = self._client.scheduler.address if self._client.scheduler is not None else "the cluster"
-        return InputError(f"{address}: {what} {self._again}")
+        return InputError(f"{what} {self._again}", code="cluster-lost", path=address)
 
     def _tell(self, line: str) -> None:
         if self._announce is not None:

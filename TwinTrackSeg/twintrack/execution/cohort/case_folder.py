@@ -56,7 +56,9 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OutputError(f"{folder}: cannot be written ({reason}); check rights and free space") from error
+        raise OutputError(
+            f"cannot be written ({reason}); check rights and free space", code="not-writable", path=folder
+        ) from error
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

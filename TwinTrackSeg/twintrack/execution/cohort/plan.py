@@ -210,16 +210,26 @@ def _check_rows(rows: Iterable[ManifestRow], *, dicom: bool) -> None:
         name = folder_name(row.case).casefold()
         if name in taken:
             raise InputError(
-                f"{row.where}: case {row.case!r} and case {taken[name]!r} would share a folder; rename one"
+                f"case {row.case!r} and case {taken[name]!r} would share a folder; rename one",
+                code="case-folders-collide",
+                where=row.where,
             )
         taken[name] = row.case
         image = row.files["image"]
         if not image.name.lower().endswith(FILE_ENDINGS):
             continue
         if row.series is not None:
-            raise InputError(f"{row.where}: series: {image} is a volume file, which holds none; leave the cell empty")
+            raise InputError(
+                f"series: {image} is a volume file, which holds none; leave the cell empty",
+                code="series-of-a-file",
+                where=row.where,
+            )
         if dicom:
-            raise InputError(f"{row.where}: image: {image} is no DICOM series, which --dicom needs; leave --dicom out")
+            raise InputError(
+                f"image: {image} is no DICOM series, which --dicom needs; leave --dicom out",
+                code="no-dicom-source",
+                where=row.where,
+            )
 
 
 def _own_calibrator(bundle: Bundle, settings: SegmentSettings) -> Path | None:
@@ -230,7 +240,11 @@ def _own_calibrator(bundle: Bundle, settings: SegmentSettings) -> Path | None:
         chosen_calibrator(bundle, settings.calibrator)
         return Path(settings.calibrator).expanduser().absolute()
     if bundle.calibrator_path is None:
-        raise InputError(f"{bundle.path}: holds no calibrator; fit one, or ask for the raw score with --no-calibration")
+        raise InputError(
+            "holds no calibrator; fit one, or ask for the raw score with --no-calibration",
+            code="no-calibrator",
+            path=bundle.path,
+        )
     return None
 
 

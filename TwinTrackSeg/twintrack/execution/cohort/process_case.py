@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from twintrack.errors import OutputError, TwinTrackError
+from twintrack.execution.answer import UNEXPECTED
 from twintrack.execution.cohort.case_folder import RECORD, read_record, write_record
 from twintrack.inference.loaded_model import model_of_process, return_memory
 from twintrack.labels import JOINT_VEIN
@@ -18,7 +19,16 @@ from twintrack.results.folder import RESULT_FILES, run_inputs, segment_file
 from twintrack.system.atomic import atomic_folder
 from twintrack.system.paths import file_sha256
 
-__all__ = ["STAGES", "SegmentTask", "case_columns", "case_row", "failure_record", "process_case", "publish_failure"]
+__all__ = [
+    "STAGES",
+    "Failure",
+    "SegmentTask",
+    "case_columns",
+    "case_row",
+    "failure_record",
+    "process_case",
+    "publish_failure",
+]
 
 COMMAND = "cohort"
 """What the list of files in a case's folder calls its writer."""
@@ -91,34 +101,45 @@ def process_case(task: SegmentTask) -> str:
     except OutputError:
         raise
     except TwinTrackError as error:
-        kind, reason = type(error).__name__, str(error)
+        failure = Failure(error.fields()["kind"], str(error), error.code)
     except MemoryError:
-        kind, reason = "MemoryError", "not enough memory; give this case a machine with more, or an ROI"
+        sentence = "not enough memory; give this case a machine with more, or an ROI"
+        failure = Failure("MemoryError", sentence, "no-memory")
     except Exception as error:
         _log.exception("unexpected trouble with a case")
-        kind, reason = type(error).__name__, f"unexpected: {error or type(error).__name__}"
+        kind = type(error).__name__
+        failure = Failure(kind, f"unexpected: {error or kind}", UNEXPECTED)
     finally:
         return_memory()
-    publish_failure(task, kind, reason, time.perf_counter() - started)
+    publish_failure(task, failure, time.perf_counter() - started)
     return "failed"
 
 
-def publish_failure(task: SegmentTask, kind: str, reason: str, seconds: float | None = None) -> None:
+class Failure(NamedTuple):
+    """Why a case has no result: the type of the error, its sentence, and the kind of trouble."""
+
+    kind: str
+    reason: str
+    code: str
+
+
+def publish_failure(task: SegmentTask, failure: Failure, seconds: float | None = None) -> None:
     """Let the case's folder say why there is no result."""
     folder = Path(task.folder)
     with atomic_folder(folder, command=COMMAND, last=RECORD, overwrite=task.overwrite) as work:
-        write_record(work, failure_record(task, kind, reason, seconds))
+        write_record(work, failure_record(task, failure, seconds))
 
 
-def failure_record(task: SegmentTask, kind: str, reason: str, seconds: float | None) -> dict[str, Any]:
+def failure_record(task: SegmentTask, failure: Failure, seconds: float | None) -> dict[str, Any]:
     """Return the record of a case without a result."""
     return {
         "case": task.case,
         "key": task.key,
         "made": task.made,
         "status": "failed",
-        "kind": kind,
-        "reason": " ".join(reason.split()),
+        "kind": failure.kind,
+        "code": failure.code,
+        "reason": " ".join(failure.reason.split()),
         "seconds": {} if seconds is None else {"total": round(seconds, 3)},
         "worker": _worker_name(),
     }

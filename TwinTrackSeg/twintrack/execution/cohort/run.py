@@ -22,7 +22,14 @@ from twintrack.execution.cohort.case_folder import folder_name, read_record, wri
 from twintrack.execution.cohort.outdated import RecordState, notes, outdated_text
 from twintrack.execution.cohort.overview import RUN, Overview
 from twintrack.execution.cohort.plan import CASES, CohortPlan, make_plan
-from twintrack.execution.cohort.process_case import CASE_FILES, COMMAND, SegmentTask, process_case, publish_failure
+from twintrack.execution.cohort.process_case import (
+    CASE_FILES,
+    COMMAND,
+    Failure,
+    SegmentTask,
+    process_case,
+    publish_failure,
+)
 from twintrack.execution.cohort.worker_checks import check_workers
 from twintrack.io.manifest import reading_note
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
@@ -192,7 +199,7 @@ def _chosen(plan: CohortPlan, *, redo: bool, retry_failed: bool) -> tuple[bytes,
         states[state] += 1
         chosen.append(state.status in wanted)
     if not redo and (text := outdated_text(states)):
-        raise InputError(f"{plan.out}: {text}")
+        raise InputError(f"{text}", code="cohort-changed", path=plan.out)
     for case in compress(plan.cases(), chosen):
         if (folder := plan.folder(case)).exists():
             check_output_folder(folder, CASE_FILES, command=COMMAND, overwrite=plan.overwrite)
@@ -257,9 +264,12 @@ def _note_killer(task: SegmentTask) -> str:
         return str(record["status"])
     publish_failure(
         task,
-        "KilledWorker",
-        f"{DEATHS} workers died while they had this case alone; too little memory, or a file that ends its reader? "
-        "try it with twintrack segment",
+        Failure(
+            "KilledWorker",
+            f"{DEATHS} workers died while they had this case alone; too little memory, or a file that ends its reader? "
+            "try it with twintrack segment",
+            "worker-died",
+        ),
     )
     return "failed"
 
@@ -268,7 +278,7 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
     """Refuse a folder that holds something else, or the cases of another manifest."""
     out = plan.out
     if out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file; give a folder for the results")
+        raise InputError("is a file; give a folder for the results", code="not-a-folder", path=out)
     put_in_order(out)
     if not out.is_dir() or not any(path.name != LOCK and not is_litter(path.name) for path in out.iterdir()):
         return
@@ -277,12 +287,16 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
         if plan.overwrite:
             return
         raise InputError(
-            f"{out}: holds other files than a cohort's results; choose a new folder, or add --overwrite to use it"
+            "holds other files than a cohort's results; choose a new folder, or add --overwrite to use it",
+            code="folder-of-others",
+            path=out,
         )
     try:
         other = Path(json.loads(run.read_text(encoding="utf-8"))["manifest"]["path"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run}: cannot be read; choose another folder, or remove that file to go on here") from error
+        raise InputError(
+            "cannot be read; choose another folder, or remove that file to go on here", code="file-unreadable", path=run
+        ) from error
     if other == manifest.expanduser().absolute():
         return
     names = {folder_name(row.case) for row in plan.rows}
@@ -293,7 +307,9 @@ def _check_folder(plan: CohortPlan, manifest: Path) -> None:
         why = f"with none of the results that {manifest} asks for"  # another study may give its cases the same names
     else:
         return
-    raise InputError(f"{out}: holds another run, of {other}, {why}; choose another folder")
+    raise InputError(
+        f"holds another run, of {other}, {why}; choose another folder", code="folder-of-another-run", path=out
+    )
 
 
 def _clear_up(out: Path) -> None:
@@ -322,10 +338,14 @@ def _locked(out: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error, BlockingIOError):
             raise InputError(
-                f"{out}: another run is writing to this folder; wait for it, or choose another folder"
+                "another run is writing to this folder; wait for it, or choose another folder",
+                code="folder-locked",
+                path=out,
             ) from error
         if isinstance(error, PermissionError) or not (out / LOCK).exists():
-            raise OutputError(f"{out}: cannot be written ({error.strerror}); choose another folder") from error
+            raise OutputError(
+                f"cannot be written ({error.strerror}); choose another folder", code="not-writable", path=out
+            ) from error
         descriptor = None  # a share without locks
     try:
         yield

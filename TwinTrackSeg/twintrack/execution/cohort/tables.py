@@ -57,7 +57,7 @@ def write_tables(plan: CohortPlan, folder: Path) -> Counts:
     with ExitStack() as stack:
         cohort, failures, timings = (_writer(stack, folder / name) for name in (COHORT, FAILURES, TIMINGS))
         cohort.writerow(columns)
-        failures.writerow(("case", "kind", "reason"))
+        failures.writerow(("case", "kind", "reason", "code"))
         timings.writerow(("case", *(f"{stage}_s" for stage in STAGES), "worker"))
         for case, record in plan.records():
             found = plan.difference(case, record)
@@ -68,7 +68,8 @@ def write_tables(plan: CohortPlan, folder: Path) -> Counts:
             )
             if record["status"] == "failed":
                 failed += 1
-                failures.writerow((harmless(case.case), record["kind"], harmless(record["reason"])))
+                reason, code = harmless(record["reason"]), record.get("code", "")
+                failures.writerow((harmless(case.case), record["kind"], reason, code))
                 continue
             done += 1
             known = {"case": harmless(case.case), "key": record["key"], "folder": f"{CASES}/{folder_name(case.case)}"}

@@ -47,7 +47,7 @@ def check_workers(client: Client, plan: CohortPlan) -> None:
         workers = [worker for worker, info in infos.items() if GPU in (info.get("resources") or {})]
         for worker, problem in sorted(client.run(_problem_computing, plan.settings, workers=workers).items()):
             if problem is not None:
-                raise InputError(f"{problem} (worker {worker})")
+                raise InputError(f"{problem} (worker {worker})", code="cluster-worker-unfit")
 
 
 def check_workers_read_row(client: Client, row: ManifestRow, bundle: Path | None = None) -> None:
@@ -68,7 +68,10 @@ def check_workers_read_row(client: Client, row: ManifestRow, bundle: Path | None
 def _refuse(problems: Mapping[str, str | None]) -> None:
     for worker, problem in sorted(problems.items()):
         if problem is not None:
-            raise InputError(f"{problem} (worker {worker}); the cluster needs a file system that all machines share")
+            raise InputError(
+                f"{problem} (worker {worker}); the cluster needs a file system that all machines share",
+                code="cluster-worker-unfit",
+            )
 
 
 def problem_seeing(bundle: str | None, sha256: str | None, files: Mapping[str, str], probe: str | None) -> str | None:

@@ -62,12 +62,18 @@ def make_certificates(folder: str | Path, name: str) -> Path:
     """
     folder = Path(folder).expanduser()
     if not NAME.fullmatch(name):
-        raise InputError(f"{name}: not the name of a computer; give one like gpu.hospital.example")
+        raise InputError("not the name of a computer; give one like gpu.hospital.example", code="host-name", where=name)
     if not has_openssl():
-        raise InputError("the program openssl is missing, which makes the certificates; install it")
+        raise InputError(
+            "the program openssl is missing, which makes the certificates; install it", code="openssl-missing"
+        )
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: is there already; choose a new folder, so that no certificate gets lost")
+            raise InputError(
+                "is there already; choose a new folder, so that no certificate gets lost",
+                code="folder-exists",
+                path=folder,
+            )
         folder.parent.mkdir(parents=True, exist_ok=True)
         with PrivateFolder(parent=folder.parent) as work:
             made = work / "made"  # the folder around it is private, and takes the authority's key with it
@@ -77,7 +83,9 @@ def make_certificates(folder: str | Path, name: str) -> Path:
                 _make_role(work, made / role, role, name)
             made.replace(folder)
     except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from error
+        raise OutputError(
+            f"cannot be written ({error.strerror}); choose another folder", code="not-writable", path=folder
+        ) from error
     return folder
 
 

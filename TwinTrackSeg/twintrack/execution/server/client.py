@@ -10,9 +10,10 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
-from twintrack import __version__, errors
+from twintrack import __version__
 from twintrack.bundle.archive import read_bundle_document
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
+from twintrack.execution.answer import UNEXPECTED
 from twintrack.execution.server import spool
 from twintrack.execution.server.connection import Server, connected
 from twintrack.execution.server.endpoint import parse_address
@@ -84,7 +85,9 @@ def segment_there(
         about = server.ask(spool.about)
         if about["version"] != __version__:  # Dask compares what was installed, which need not be what is imported
             raise InputError(
-                f"{address}: has twintrack {about['version']}, this computer {__version__}; install the same version"
+                f"has twintrack {about['version']}, this computer {__version__}; install the same version",
+                code="versions-differ",
+                path=address,
             )
         offered = about["bundle"]
         title = f"{offered['name']} {offered['version']}"
@@ -117,8 +120,10 @@ def _check_bundle(path: str | Path | None, sha256: str, offer: str) -> None:
     expected = _hash_of(Path(path))
     if expected != sha256:
         raise InputError(
-            f"{path}: is another bundle (sha256 {expected[:12]}) than {offer} (sha256 {sha256[:12]}); give no bundle "
-            "to use the server's, or choose another server"
+            f"is another bundle (sha256 {expected[:12]}) than {offer} (sha256 {sha256[:12]}); give no bundle "
+            "to use the server's, or choose another server",
+            code="bundles-differ",
+            path=path,
         )
 
 
@@ -127,7 +132,7 @@ def _hash_of(path: Path) -> str:
     try:
         content = read_bundle_document(path)
     except BundleError as error:
-        raise BundleError(f"{path}: no such bundle; give none to use the server's") from error
+        raise BundleError("no such bundle; give none to use the server's", code="bundle-missing", path=path) from error
     return hashlib.sha256(content).hexdigest()
 
 
@@ -161,23 +166,26 @@ def _compute(server: Server, run: str, upload: Upload, folder: str, progress: Pr
             time.sleep(0.0 if ended else POLL_S)
         final = server.result(future)
     if final["event"] != "done":
-        _raise(final, lambda sentence: upload.said_here(sentence, folder))
+        _raise(final, upload, folder)
 
 
-def _raise(final: dict[str, Any], said_here: Callable[[str], str]) -> NoReturn:
+def _raise(final: dict[str, Any], upload: Upload, folder: str) -> NoReturn:
     """Raise what the worker met, of the kind and with the sentence of a run here."""
     if final["event"] == "cancelled":
-        raise InputError("the server gave the run up; start it again")
-    kind, sentence = str(final["kind"]), said_here(str(final["message"]))
+        raise InputError("the server gave the run up; start it again", code="server-gave-up")
+    fields = final["fields"]
+    kind, sentence = str(fields["kind"]), str(fields["message"])
     if kind == "OutputError":  # it is the server's disk, which the user cannot see
-        reason = str(final["message"]).split(": ", 1)[-1]
-        raise OutputError(f"the server cannot write the result ({reason}); tell the one who runs it")
-    known = getattr(errors, kind, None)
-    if isinstance(known, type) and issubclass(known, TwinTrackError):
-        raise known(sentence)
+        raise OutputError(
+            f"the server cannot write the result ({sentence}); tell the one who runs it", code="server-not-writable"
+        )
     if kind == "MemoryError":
         raise MemoryError(sentence)
-    raise type(kind, (Exception,), {})(sentence.removeprefix("unexpected: "))
+    if fields["code"] == UNEXPECTED:
+        raise type(kind, (Exception,), {})(sentence)
+    error = TwinTrackError.of_fields(fields)
+    upload.name_here(error, folder)
+    raise error
 
 
 def _fetch(server: Server, run: str, staging: Path, out: Path, progress: Progress, cancel: CancelToken) -> None:
@@ -193,7 +201,9 @@ def _fetch(server: Server, run: str, staging: Path, out: Path, progress: Progres
                 progress(got / whole, "fetching the result")
                 data = server.ask(spool.fetch, run, name, stream.tell())
                 if not data:
-                    raise OutputError(f"{out}: the server's {name} ends too early; start the run again")
+                    raise OutputError(
+                        f"the server's {name} ends too early; start the run again", code="transfer-cut-off", path=out
+                    )
                 stream.write(data)
                 got += len(data)
     cancel.check()
@@ -203,5 +213,7 @@ def _checked(name: str) -> PurePosixPath:
     """Refuse a file that no result has, wherever it would go."""
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in RESULT_FILES:
-        raise InputError("the server sends a file that no result has; tell the one who runs it")
+        raise InputError(
+            "the server sends a file that no result has; tell the one who runs it", code="server-unexpected-file"
+        )
     return path

@@ -103,14 +103,18 @@ class Server:
             return dict(future.result(timeout=CONNECT_S))
         except KilledWorker as error:
             raise TwinTrackError(
-                f"{self.address}: the server's processes die one after the other; tell the one who runs it"
+                "the server's processes die one after the other; tell the one who runs it",
+                code="server-processes-die",
+                path=self.address,
             ) from error
         except (OSError, TimeoutError) as error:
             raise self._lost() from error
 
     def _lost(self) -> InputError:
         self._is_lost = True
-        return InputError(f"{self.address}: the connection to the server was lost; start the run again")
+        return InputError(
+            "the connection to the server was lost; start the run again", code="server-lost", path=self.address
+        )
 
 
 @contextmanager
@@ -138,7 +142,9 @@ def connected(address: str, certificates: str | Path | None) -> Iterator[Server]
                 client = Client(address, security=security, **options)
         except (OSError, ValueError, TypeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise InputError(f"{address}: what answers there is no server of TwinTrack ({reason})") from error
+            raise InputError(
+                f"what answers there is no server of TwinTrack ({reason})", code="not-a-server", path=address
+            ) from error
         with client:
             _check_versions(address, client)
             yield Server(address, client)
@@ -152,7 +158,7 @@ def _check_versions(address: str, client: Client) -> None:
     try:
         there = client.sync(lambda: client.scheduler.versions(packages=packages))  # type: ignore[union-attr,unused-ignore]
     except (OSError, TimeoutError) as error:
-        raise InputError(f"{address}: does not say its versions; try again") from error
+        raise InputError("does not say its versions; try again", code="server-no-versions", path=address) from error
     versions = {
         "client": get_versions(packages),
         "scheduler": there,

@@ -58,14 +58,24 @@ def parse_address(address: str, certificates: str | Path | None) -> Place:
     except ValueError:
         scheme, host, port = "", None, None
     if scheme not in ("tcp", "tls") or not host or not port or parts.path.strip("/"):
-        raise InputError(f"{address}: not the address of a server; write it like tls://gpu.hospital.example:8786")
+        raise InputError(
+            "not the address of a server; write it like tls://gpu.hospital.example:8786",
+            code="address-malformed",
+            path=address,
+        )
     if scheme == "tls" and certificates is None:
-        raise InputError(f"{address}: needs a folder with certificates; give the one that the server's owner made")
+        raise InputError(
+            "needs a folder with certificates; give the one that the server's owner made",
+            code="certificate-missing",
+            path=address,
+        )
     if scheme == "tcp":
         check_host(host, None, f"{address}: would send the CT over the network without protection; use tls://")
         if certificates is not None:
             raise InputError(
-                f"{address}: certificates are of use with tls:// only; change the address, or leave them out"
+                "certificates are of use with tls:// only; change the address, or leave them out",
+                code="certificate-unneeded",
+                path=address,
             )
     return Place(scheme, host, port)
 
@@ -85,7 +95,7 @@ def check_host(host: str, certificates: str | Path | None, sentence: str) -> Non
             return
     except ValueError:  # a name: whatever it means today, it need not mean tomorrow
         pass
-    raise InputError(sentence)
+    raise InputError(sentence, code="host-unprotected")
 
 
 def security_of(certificates: str | Path | None) -> Security | None:
@@ -104,7 +114,11 @@ def security_of(certificates: str | Path | None) -> Security | None:
     missing = [name for name in CERTIFICATE_FILES if not (folder / name).is_file()]
     if missing:
         hint = "; give the folder server or client in it" if (folder / "client").is_dir() else ""
-        raise InputError(f"{folder}: holds no {' and no '.join(missing)}{hint}; twintrack certificates makes them")
+        raise InputError(
+            f"holds no {' and no '.join(missing)}{hint}; twintrack certificates makes them",
+            code="certificate-missing",
+            path=folder,
+        )
     ca, cert, key = (str((folder / name).absolute()) for name in CERTIFICATE_FILES)
     roles = ("client", "scheduler", "worker")
     own = {f"tls_{role}_cert": cert for role in roles} | {f"tls_{role}_key": key for role in roles}
@@ -112,7 +126,11 @@ def security_of(certificates: str | Path | None) -> Security | None:
     try:
         security.get_connection_args("client")
     except (OSError, ValueError) as error:  # SSLError is an OSError
-        raise InputError(f"{folder}: certificates or key cannot be used ({_reason(error)}); make new ones") from error
+        raise InputError(
+            f"certificates or key cannot be used ({_reason(error)}); make new ones",
+            code="certificate-unusable",
+            path=folder,
+        ) from error
     return security
 
 
@@ -134,8 +152,10 @@ def check_pair(security: Security, folder: str) -> None:
     except ssl.SSLError as error:
         reason = getattr(error, "verify_message", "") or _reason(error)
         raise InputError(
-            f"{folder}: not a server's certificates ({reason}); give the folder server, or make new ones with "
-            "`twintrack certificates`"
+            f"not a server's certificates ({reason}); give the folder server, or make new ones with "
+            "`twintrack certificates`",
+            code="certificate-unusable",
+            path=folder,
         ) from error
 
 
@@ -151,19 +171,23 @@ def probe(address: str, place: Place, security: Security | None) -> None:
         plain = socket.create_connection((place.host, place.port), timeout=PROBE_S)
     except OSError as error:
         raise InputError(
-            f"{address}: no server can be reached there ({_reason(error)}); check the address, the network, and that "
-            "`twintrack serve` runs"
+            f"no server can be reached there ({_reason(error)}); check the address, the network, and that "
+            "`twintrack serve` runs",
+            code="server-unreachable",
+            path=address,
         ) from error
     with plain:
         try:
             _first_byte(plain, security)
         except ssl.SSLError as error:
-            raise InputError(f"{address}: {_tls_problem(error)}") from error
+            raise InputError(f"{_tls_problem(error)}", code="tls-failed", path=address) from error
         except OSError as error:
             other = "with tls:// and its certificates" if security is None else "with tcp://"
             raise InputError(
-                f"{address}: what answers there does not speak like a server ({_reason(error)}); is it the right port, "
-                f"or is it to be spoken to {other}?"
+                f"what answers there does not speak like a server ({_reason(error)}); is it the right port, "
+                f"or is it to be spoken to {other}?",
+                code="not-a-server",
+                path=address,
             ) from error
 
 

@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack.errors import InputError, TwinTrackError
-from twintrack.execution.answer import HARD_END_AFTER_S, UNFORESEEN, Events, answer, end_hard_unless, told_progress
-from twintrack.execution.server.spool import BEGUN, DIED, ENDED, PROBLEM, no_room
+from twintrack.execution.answer import (
+    HARD_END_AFTER_S,
+    UNFORESEEN,
+    Events,
+    answer,
+    end_hard_unless,
+    error_event,
+    told_progress,
+)
+from twintrack.execution.server.spool import BEGUN, ENDED, PROBLEM, no_room, process_died
 from twintrack.inference.loaded_model import LoadedModel, return_memory
 from twintrack.io.volumes import check_single_file
 from twintrack.progress.callbacks import CancelToken
@@ -133,16 +141,12 @@ def _earlier(folder: Path, process: str) -> dict[str, Any] | None:
         with (folder / BEGUN).open("x", encoding="utf-8") as stream:
             stream.write(process)
     except FileExistsError:
-        return _error("TwinTrackError", DIED)
+        return error_event(process_died())
     except FileNotFoundError:
         return {"event": "cancelled"}
     except OSError as error:
-        return _error("TwinTrackError", no_room(error))
+        return error_event(no_room(error))
     return None
-
-
-def _error(kind: str, message: str) -> dict[str, Any]:
-    return {"event": "error", "kind": kind, "message": message}
 
 
 def _model_missing(worker: Worker) -> dict[str, Any] | None:
@@ -153,7 +157,7 @@ def _model_missing(worker: Worker) -> dict[str, Any] | None:
             load_model(_offered)
         except Exception as error:
             worker.log_event(PROBLEM, loading_problem(error))
-            return _error("TwinTrackError", loading_problem(error))
+            return error_event(TwinTrackError(loading_problem(error), code="server-model-unusable"))
     return None
 
 
@@ -165,7 +169,7 @@ def _segment(case: Job, worker: Worker) -> dict[str, Any]:
             if path:  # on a server, a header must not name other files as its voxels
                 check_single_file(path)
     except InputError as error:
-        return _error("InputError", str(error))
+        return error_event(error)
     cancel, ended = CancelToken(), threading.Event()
     events = _Forwarded(lambda event: worker.log_event(PROGRESS, {**event, "run": case.run}))
     threading.Thread(target=_watch, args=(Path(case.source), cancel, ended, events), daemon=True).start()

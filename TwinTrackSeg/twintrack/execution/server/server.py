@@ -135,7 +135,9 @@ def _private_root() -> Iterator[Path]:
     try:
         folder = PrivateFolder()
     except OSError as error:
-        raise OutputError(f"no temporary folder can be made for the CTs ({error.strerror}); set TMPDIR") from error
+        raise OutputError(
+            f"no temporary folder can be made for the CTs ({error.strerror}); set TMPDIR", code="no-temporary-folder"
+        ) from error
     with folder as root:
         yield root
 
@@ -150,7 +152,7 @@ def _check_free(host: str, port: int) -> None:
             trial.bind(place)
     except OSError as error:
         raise InputError(
-            f"{host}:{port}: cannot be listened on ({error.strerror}); choose another host or port"
+            f"{host}:{port}: cannot be listened on ({error.strerror}); choose another host or port", code="port-taken"
         ) from error
 
 

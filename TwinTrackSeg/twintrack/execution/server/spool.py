@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from twintrack.errors import InputError, OutputError, TwinTrackError
+from twintrack.errors import InputError, TwinTrackError
 
 __all__ = [
     "BEGUN",
     "CHUNK_BYTES",
-    "DIED",
     "ENDED",
     "PROBLEM",
     "SPOOL",
@@ -30,6 +29,7 @@ __all__ = [
     "fetch",
     "listing",
     "no_room",
+    "process_died",
     "queue",
     "send",
 ]
@@ -48,11 +48,6 @@ BEGUN, ENDED = "begun", "end.json"
 
 PROBLEM = "twintrack-problem"
 """Dask's topic for what the one who runs the server has to know."""
-
-DIED = (
-    "the server's process died in the middle of the run, most often for lack of memory; give a smaller region, or tell "
-    "the one who runs it"
-)
 
 NO_WORKER_S = 180.0
 """A process that has died is replaced much sooner than this, if it can be; on a busy machine it takes a minute."""
@@ -106,10 +101,11 @@ class Spool:
             If the last one has died and no other came.
         """
         if self._is_closed:
-            raise InputError("the server has been stopped; start the run again when it is back")
+            raise InputError("the server has been stopped; start the run again when it is back", code="server-stopped")
         if self._alone_since is not None and time.monotonic() - self._alone_since > NO_WORKER_S:
             raise TwinTrackError(
-                "the server has no process that does the work, and cannot start one; tell the one who runs it"
+                "the server has no process that does the work, and cannot start one; tell the one who runs it",
+                code="server-no-process",
             )
 
     def begin(self, client: str, run: str) -> str:
@@ -121,7 +117,7 @@ class Spool:
         try:
             folder.mkdir(mode=0o700)
         except OSError as error:
-            raise OutputError(no_room(error)) from error
+            raise no_room(error) from error
         self._runs[run] = _Run(client)
         return str(folder)
 
@@ -134,7 +130,7 @@ class Spool:
                 stream.seek(offset)
                 stream.write(data)
         except OSError as error:
-            raise OutputError(no_room(error)) from error
+            raise no_room(error) from error
 
     def queue(self, run: str) -> int:
         """Note that the run is to be carried out; return how many others were here before and have not ended."""
@@ -175,20 +171,31 @@ class Spool:
 
     def _of(self, run: str) -> _Run:
         if run not in self._runs:
-            raise InputError("the server does not know this run any more; start it again")
+            raise InputError("the server does not know this run any more; start it again", code="run-unknown")
         return self._runs[run]
 
     def _path(self, run: str, name: str) -> Path:
         self._of(run)
         path = PurePosixPath(name)
         if path.is_absolute() or not path.parts or ".." in path.parts:
-            raise InputError("a file's name leads out of its run's folder")
+            raise InputError("a file's name leads out of its run's folder", code="file-outside-run")
         return self._root / run / path
 
 
-def no_room(error: OSError) -> str:
+def no_room(error: OSError) -> TwinTrackError:
     """Say that the server's disk is full, or cannot be written."""
-    return f"the server cannot take the CT in ({error.strerror}); tell the one who runs it"
+    return TwinTrackError(
+        f"the server cannot take the CT in ({error.strerror}); tell the one who runs it", code="server-no-room"
+    )
+
+
+def process_died() -> TwinTrackError:
+    """Say that a run has ended with the process that was at it."""
+    return TwinTrackError(
+        "the server's process died in the middle of the run, most often for lack of memory; give a smaller region, or "
+        "tell the one who runs it",
+        code="server-process-died",
+    )
 
 
 def _spool(dask_scheduler: Any) -> Spool:
@@ -196,7 +203,8 @@ def _spool(dask_scheduler: Any) -> Spool:
         return dask_scheduler.plugins[SPOOL].spool
     except KeyError:
         raise InputError(
-            "what answers at this address is a Dask scheduler but no server for readers; start it by `twintrack serve`"
+            "what answers at this address is a Dask scheduler but no server for readers; start it by `twintrack serve`",
+            code="not-a-server",
         ) from None
 
 
@@ -220,7 +228,7 @@ def queue(run: str, dask_scheduler: Any = None) -> int:
     found = _spool(dask_scheduler)
     found.check()
     if found.has_died(run, dask_scheduler.workers):
-        raise TwinTrackError(DIED)
+        raise process_died()
     return found.queue(run)
 
 

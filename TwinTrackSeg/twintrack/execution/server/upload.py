@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.dicom.read.find import files_below
-from twintrack.errors import InputError
+from twintrack.errors import InputError, TwinTrackError
 from twintrack.execution.server.spool import CHUNK_BYTES
 from twintrack.io.label_maps import whole_vessels
 from twintrack.settings import SegmentSettings
@@ -65,18 +65,19 @@ class Upload:
                     while data := stream.read(CHUNK_BYTES):
                         yield name, stream.tell() - len(data), data
             except OSError as error:
-                raise InputError(f"{path}: cannot be read ({error.strerror}); choose another file") from error
+                raise InputError(
+                    f"cannot be read ({error.strerror}); choose another file", code="file-unreadable", path=path
+                ) from error
 
     def settings_in(self, folder: str) -> dict[str, Any]:
         """Return the settings with the paths that files have in the run's folder on the server."""
         paths = {key: f"{folder}/{name}" for key in ("vessels", "calibrator") if (name := self.settings[key])}
         return {**self.settings, **paths}
 
-    def said_here(self, sentence: str, folder: str) -> str:
-        """Return a sentence of the server with the paths that the user knows."""
+    def name_here(self, error: TwinTrackError, folder: str) -> None:
+        """Let an error of the server name the paths that the user knows."""
         for name in sorted(self.places, key=len, reverse=True):
-            sentence = sentence.replace(f"{folder}/{name}", self.places[name])
-        return sentence
+            error.rename(Path(folder, name), self.places[name])
 
 
 def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Upload:
@@ -92,7 +93,7 @@ def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Uplo
     """
     given = Path(source)
     if not is_there(given):
-        raise InputError(f"{source}: no such file or folder")
+        raise InputError("no such file or folder", code="file-missing", path=source)
     name, files = _pack_ct(given)
     places = {there: str(here) for there, here in files.items()} | {name: str(source), "result": str(out)}
     if given.is_dir() or name.startswith(f"{SERIES}/"):
@@ -102,7 +103,11 @@ def pack(source: str | Path, out: str | Path, settings: SegmentSettings) -> Uplo
         if values[key] is not None:
             path = Path(values[key])
             if path.is_dir():
-                raise InputError(f"{path}: a folder cannot be sent to a server; give the vessels as one file")
+                raise InputError(
+                    "a folder cannot be sent to a server; give the vessels as one file",
+                    code="folder-for-server",
+                    path=path,
+                )
             if key == "vessels":  # what lies beside it does not travel
                 path = whole_vessels(path, settings.vessel_names)
             # The result names the calibrator's file. One that is not there is missed by the server, in the usual words.
@@ -117,13 +122,17 @@ def _pack_ct(given: Path) -> tuple[str, dict[str, Path]]:
     """Return the CT's name on the server, and its files."""
     if given.is_file() and not _is_dicom(given):
         if given.suffix.lower() in DETACHED:
-            raise InputError(f"{given}: keeps its voxels in another file; save the CT as one file (NIfTI, NRRD or MHA)")
+            raise InputError(
+                "keeps its voxels in another file; save the CT as one file (NIfTI, NRRD or MHA)",
+                code="voxels-elsewhere",
+                path=given,
+            )
         name = f"ct{_ending(given)}"
         return name, {name: given}
     folder = given if given.is_dir() else given.parent
     found = files_below(folder)
     if not found:
-        raise InputError(f"{given}: holds no files; give the folder of a DICOM series")
+        raise InputError("holds no files; give the folder of a DICOM series", code="folder-empty", path=given)
     files = {f"{SERIES}/{number:06d}": path for number, path in enumerate(found)}
     if given.is_dir():
         return SERIES, files
@@ -140,4 +149,6 @@ def _is_dicom(path: Path) -> bool:
         with path.open("rb") as stream:
             return stream.read(132)[128:] == b"DICM"
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); choose another file") from error
+        raise InputError(
+            f"cannot be read ({error.strerror}); choose another file", code="file-unreadable", path=path
+        ) from error

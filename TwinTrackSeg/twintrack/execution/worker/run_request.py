@@ -41,22 +41,27 @@ def _run(request: object, events: Events, cancel: CancelToken, model: LoadedMode
     from twintrack.settings import SegmentSettings
 
     if isinstance(request, Exception):
-        raise InputError(f"the request cannot be read ({request}); write it as one JSON object") from request
+        raise InputError(
+            f"the request cannot be read ({request}); write it as one JSON object", code="request-malformed"
+        ) from request
     if not isinstance(request, dict):
-        raise InputError(f"a request is a JSON object, got {type(request).__name__}")
+        raise InputError(f"a request is a JSON object, got {type(request).__name__}", code="request-malformed")
     values: dict[str, Any] = dict(request)
     if values.pop("schema", None) != 1:
-        raise InputError("the worker understands requests of schema 1; module and engine have different versions")
+        raise InputError(
+            "the worker understands requests of schema 1; module and engine have different versions",
+            code="request-schema",
+        )
     try:
         source, bundle, out = (values.pop(key) for key in ("input", "bundle", "out"))
     except KeyError as error:
-        raise InputError(f"the request lacks {error}") from error
+        raise InputError(f"the request lacks {error}", code="request-malformed") from error
     address, certificates = values.pop("run_on", None), values.pop("tls", None)
     if not all(text is None or isinstance(text, str) for text in (address, certificates)):
-        raise InputError("'run_on' and 'tls' of a request must be an address and a folder")
+        raise InputError("'run_on' and 'tls' of a request must be an address and a folder", code="request-malformed")
     paths = (source, bundle or source, out) if address else (source, bundle, out)
     if not all(isinstance(path, str) and path and "\0" not in path and is_utf8(path) for path in paths):
-        raise InputError("'input', 'bundle' and 'out' of a request must be paths, in UTF-8")
+        raise InputError("'input', 'bundle' and 'out' of a request must be paths, in UTF-8", code="request-malformed")
     settings = SegmentSettings.from_json(values)
     cancel.check()
     store = None if model is None or address else model.store(settings)

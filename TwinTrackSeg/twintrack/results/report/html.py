@@ -117,7 +117,9 @@ def read_pictures(path: str | Path) -> dict[str, bytes]:
     try:
         page = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: the report cannot be read; run the case again") from error
+        raise InputError(
+            "the report cannot be read; run the case again", code="report-unreadable", path=path
+        ) from error
     return {html.unescape(name): base64.b64decode(png) for name, png in _VESSEL_PICTURE.findall(page)}
 
 
@@ -128,7 +130,9 @@ def _picture(path: str | Path | None) -> str:
     try:
         return base64.b64encode(Path(path).read_bytes()).decode("ascii")
     except OSError as error:
-        raise InputError(f"{path}: the overview picture cannot be read; run the case again") from error
+        raise InputError(
+            "the overview picture cannot be read; run the case again", code="report-unreadable", path=path
+        ) from error
 
 
 def _content(

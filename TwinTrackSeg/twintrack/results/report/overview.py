@@ -129,7 +129,9 @@ def write_overview(
 
     for what, volume in (("probability map", probability), ("segmentation", segmentation)):
         if volume is not None and not volume.geometry.same_grid(ct.geometry):
-            raise InputError(f"the {what} is not on the CT's grid; make the picture from one run's results")
+            raise InputError(
+                f"the {what} is not on the CT's grid; make the picture from one run's results", code="grid-differs"
+            )
     scene = _scene(ct, probability, segmentation, labels, threshold)
     figure = Figure(figsize=(WIDTH_INCH, 5.75), facecolor="white")
     colours: Any = None
@@ -165,7 +167,9 @@ def change_title_line(path: str | Path, which: str) -> None:
     try:
         picture = _opened(io.BytesIO(path.read_bytes()))
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: the overview picture cannot be read; run the case again") from error
+        raise InputError(
+            "the overview picture cannot be read; run the case again", code="report-unreadable", path=path
+        ) from error
     below = picture.crop((0, title.height, picture.width, picture.height))
     with atomic_path(path, overwrite=True) as partial:
         _stack(title, below).save(partial, format="png")

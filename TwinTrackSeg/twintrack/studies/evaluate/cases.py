@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from twintrack.errors import InputError
+from twintrack.errors import InputError, locating
 from twintrack.io.label_maps import read_mask
 from twintrack.io.manifest import ManifestRow, located, read_annotations
 from twintrack.io.volumes import read_volume
@@ -112,10 +112,13 @@ def _read(row: ManifestRow, drawn: Sequence[str], vessel_names: Mapping[str, int
         with located(row, column):
             volumes[column] = read_volume(row.files[column])
             if not volumes[column].geometry.same_grid(volumes["probability"].geometry):
-                raise InputError(f"{column} lies on another grid than the probability map; resample it to that grid")
+                raise InputError(
+                    f"{column} lies on another grid than the probability map; resample it to that grid",
+                    code="grid-differs",
+                )
     names: Mapping[str, int] = VESSEL_VALUES
     grid, notes = volumes["probability"].geometry, list[str]()
-    try:
+    with locating(where=row.where):
         if "vessels" in row.files:
             path = row.files["vessels"]
             volumes["vessels"], names, told = read_vessels(path, vessel_names, grid, default=VESSEL_VALUES, judge=False)
@@ -123,9 +126,7 @@ def _read(row: ManifestRow, drawn: Sequence[str], vessel_names: Mapping[str, int
         if "binary" in row.files:
             volumes["binary"], told = read_mask(row.files["binary"], grid, "the binary prediction")
             notes += [f"{row.case}: {note}" for note in told]
-        masks, told = read_annotations(row, grid)
-    except InputError as error:
-        raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
+    masks, told = read_annotations(row, grid)
     return _ReadRow(volumes, masks, names, (*notes, *told))
 
 

@@ -89,10 +89,14 @@ def evaluate_manifest(
         If a manifest or a file in it cannot be used; row and file are named.
     """
     if bootstrap < 1:
-        raise InputError(f"the number of bootstrap resamples must be at least 1, got {bootstrap}")
+        raise InputError(
+            f"the number of bootstrap resamples must be at least 1, got {bootstrap}", code="resamples-range"
+        )
     unknown = [name for name in vessel_names or () if name.upper() not in VESSEL_VALUES]
     if unknown:
-        raise InputError(f"{unknown[0]!r} is no vessel of the protocol; it has {', '.join(VESSEL_VALUES)}")
+        raise InputError(
+            f"{unknown[0]!r} is no vessel of the protocol; it has {', '.join(VESSEL_VALUES)}", code="vessel-unknown"
+        )
     names = (_method_name(name), _method_name(compare_name))
     rows = _rows(manifest)
     others = None if compare is None else _rows(compare)
@@ -123,7 +127,8 @@ def _method_name(name: str) -> str:
     if not 1 <= len(text) <= LONGEST_NAME or not text.isprintable() or "|" in text or "$" in text:
         raise InputError(
             f"a method's name must have 1 to {LONGEST_NAME} printable characters without '|' and '$', "
-            f"got {name[:LONGEST_NAME]!r}"
+            f"got {name[:LONGEST_NAME]!r}",
+            code="method-name",
         )
     return text
 
@@ -138,7 +143,9 @@ def _check_pairs(ours: ManifestRows, others: ManifestRows) -> None:
     if odd:
         names = ", ".join(sorted(odd)[:5])
         raise InputError(
-            f"{others.path}: has other cases than {ours.path} ({names}); a paired comparison needs the same"
+            f"has other cases than {ours.path} ({names}); a paired comparison needs the same",
+            code="cases-differ",
+            path=others.path,
         )
 
 
@@ -157,7 +164,11 @@ def score_cohort(
         work = partial(score_rows, drawn=drawn, vessel_names=vessel_names)
         found: DrawnSketches = map_cases(work, rows, progress, cancel or CancelToken(), table.add)
     if len(table.untouched) == len(rows):
-        raise InputError(f"{rows.path}: no annotation of any case holds tumour, so there is nothing to compare with")
+        raise InputError(
+            "no annotation of any case holds tumour, so there is nothing to compare with",
+            code="no-tumour-marked",
+            path=rows.path,
+        )
     return CohortScores(
         rows.path,
         tuple(table.cases),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.calibration.statements import ANGLES_DEG
-from twintrack.errors import InputError
+from twintrack.errors import InputError, locating
 from twintrack.invasion import DEFAULT_CONTACT_MM, rater_contact
 from twintrack.invasion.rater_categories import category_of
 from twintrack.labels import JOINT_VEIN
@@ -122,9 +122,11 @@ def _said(path: Path) -> Mapping[str, Any]:
     try:
         content = read_json(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error}); segment the case again, or remove it") from error
+        raise InputError(
+            f"cannot be read ({error}); segment the case again, or remove it", code="file-unreadable", path=path
+        ) from error
     if not isinstance(content, dict) or not isinstance(content.get("vessels"), dict):
-        raise InputError(f"{path}: is no vessel readout of twintrack; remove it")
+        raise InputError("is no vessel readout of twintrack; remove it", code="readout-malformed", path=path)
     return content
 
 
@@ -134,11 +136,13 @@ def _contact_mm(said: Mapping[str, Any], path: Path) -> float:
     if stated is None:
         return DEFAULT_CONTACT_MM
     if isinstance(stated, bool) or not isinstance(stated, int | float):
-        raise InputError(f'{path}: "contact_mm" must be a length in mm; segment the case again, or remove the file')
-    try:
+        raise InputError(
+            '"contact_mm" must be a length in mm; segment the case again, or remove the file',
+            code="readout-malformed",
+            path=path,
+        )
+    with locating(path=path):
         return checked_contact_mm(float(stated))
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
 
 
 def _fractions(said: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:

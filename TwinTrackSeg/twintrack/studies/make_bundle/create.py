@@ -12,7 +12,7 @@ from typing import Any
 
 from twintrack.bundle.fingerprint import networks_sha256
 from twintrack.bundle.model_bundle import SCHEMA, STAGES, Bundle
-from twintrack.errors import BundleError, InputError, OutputError
+from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
 from twintrack.studies.make_bundle.card import BundleCard
 from twintrack.studies.make_bundle.nnunet_results import StageModel, StageSource, take_over
 from twintrack.system.atomic import atomic_paths
@@ -70,7 +70,9 @@ def create_bundle(
             _write(partial, out, coarse, fine, card, calibrator, half=half)
         except OSError as error:
             raise OutputError(
-                f"{out}: cannot be written ({error.strerror}); check the folder and its free space"
+                f"cannot be written ({error.strerror}); check the folder and its free space",
+                code="not-writable",
+                path=out,
             ) from error
     return out
 
@@ -83,10 +85,14 @@ def _never(path: Path) -> bool:  # noqa: ARG001
 def _check_replaceable(out: Path, overwrite: bool) -> None:
     """Refuse to replace a bundle unless the user says so, and anything but a bundle or an empty folder."""
     if not overwrite:
-        raise OutputError(f"{out}: exists already; choose another name, or add --overwrite to replace it")
+        raise OutputError(
+            "exists already; choose another name, or add --overwrite to replace it", code="place-taken", path=out
+        )
     is_bundle = (out / "bundle.json").is_file() or not any(out.iterdir()) if out.is_dir() else out.suffix == ".zip"
     if not is_bundle or out.is_symlink():
-        raise OutputError(f"{out}: is no bundle, and only a bundle is replaced; choose another name")
+        raise OutputError(
+            "is no bundle, and only a bundle is replaced; choose another name", code="place-taken", path=out
+        )
 
 
 def _write(
@@ -110,7 +116,9 @@ def _write(
         "fine": take_over(fine, draft / "fine", labels=[*card.tumor_labels, *card.vessel_labels.values()], half=half),
     }
     if card.mirroring and not models["fine"].mirrored:
-        raise InputError(f"{fine.folder}: was trained without mirroring, so leave mirroring out")
+        raise InputError(
+            "was trained without mirroring, so leave mirroring out", code="bundle-mirroring", path=fine.folder
+        )
     entries = card.to_json() | _stage_entries({"coarse": coarse, "fine": fine}, models)
     _write_manifest(draft, entries)
     _check(draft, out)
@@ -154,8 +162,9 @@ def _check(draft: Path, out: Path) -> None:
     """Refuse now what could not be used later."""
     try:
         check_bundle(Bundle.open(draft))
-    except (BundleError, InputError) as error:
-        raise type(error)(str(error).replace(str(draft), str(out))) from error
+    except TwinTrackError as error:
+        error.rename(draft, out)
+        raise
 
 
 def _zip(draft: Path, zipped: Path) -> None:
@@ -185,7 +194,8 @@ def check_bundle(bundle: Bundle) -> None:
         pooling = read_calibrator(bundle.calibrator_path).pooling
         if pooling != bundle.pooling:
             raise BundleError(
-                f"{bundle.calibrator_path}: was fitted on scores pooled by {pooling}, the bundle pools by "
-                f"{bundle.pooling}; fit a new one"
+                f"was fitted on scores pooled by {pooling}, the bundle pools by {bundle.pooling}; fit a new one",
+                code="calibrator-pooling",
+                path=bundle.calibrator_path,
             )
     check_weights(bundle)

@@ -51,7 +51,9 @@ def measure_disagreement(
 
     rows, store = read_manifest(manifest, needs=("image",)), NetworkStore(device)
     if len(bundle.folds["fine"]) == 1:
-        raise InputError(f"{bundle.path}: has one fine network, which cannot disagree with others")
+        raise InputError(
+            "has one fine network, which cannot disagree with others", code="single-network", path=bundle.path
+        )
     found = []
     for number, row in enumerate(rows):
         step = part(progress, number / len(rows), (number + 1) / len(rows))

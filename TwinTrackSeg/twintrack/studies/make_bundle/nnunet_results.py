@@ -52,7 +52,11 @@ class StageSource:
         known = all(FOLD.fullmatch(fold) for fold in self.folds)
         if not known or not 0 < len(self.folds) <= MAX_MEMBERS or len(set(self.folds)) < len(self.folds):
             given = ",".join(self.folds)
-            raise InputError(f"{self.folder}: folds must be different numbers such as 0,1,2 (or all), got {given!r}")
+            raise InputError(
+                f"folds must be different numbers such as 0,1,2 (or all), got {given!r}",
+                code="folds-malformed",
+                path=self.folder,
+            )
 
 
 @dataclass(frozen=True)
@@ -87,17 +91,23 @@ def find_results(folder: str | Path) -> Path:
     """
     folder = Path(folder).expanduser()
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give an nnU-Net results folder")
+        raise InputError("no such folder; give an nnU-Net results folder", code="folder-missing", path=folder)
     if (folder / "plans.json").is_file():
         return folder
     inside = [path for path in sorted(folder.iterdir()) if (path / "plans.json").is_file() and any(_folds(path))]
     if len(inside) == 1:
         return inside[0]
     if inside:
-        raise InputError(f"{folder}: holds several models; give one of {', '.join(path.name for path in inside)}")
+        raise InputError(
+            f"holds several models; give one of {', '.join(path.name for path in inside)}",
+            code="several-models",
+            path=folder,
+        )
     raise InputError(
-        f"{folder}: not an nnU-Net v2 results folder; give the folder <trainer>__<plans>__<configuration> that holds "
-        "plans.json, dataset.json and fold_0"
+        "not an nnU-Net v2 results folder; give the folder <trainer>__<plans>__<configuration> that holds "
+        "plans.json, dataset.json and fold_0",
+        code="not-nnunet-results",
+        path=folder,
     )
 
 
@@ -144,13 +154,13 @@ def take_over(source: StageSource, target: Path, *, labels: Iterable[str], half:
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file; it is needed for a bundle")
+        raise InputError("no such file; it is needed for a bundle", code="file-missing", path=path)
     try:
         document = read_json(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
+        raise InputError(f"cannot be read ({error})", code="json-unreadable", path=path) from error
     if not isinstance(document, dict):
-        raise InputError(f"{path}: must be a JSON object")
+        raise InputError("must be a JSON object", code="json-unreadable", path=path)
     return document
 
 
@@ -159,7 +169,9 @@ def _check_labels(dataset: Mapping[str, Any], wanted: Iterable[str], path: Path)
     known = [name for name in label_channels(dataset) if dataset["labels"][name] != 0]
     for name in wanted:
         if name not in known:
-            raise InputError(f"{path}: has no label {name!r}; choose among {', '.join(map(repr, known))}")
+            raise InputError(
+                f"has no label {name!r}; choose among {', '.join(map(repr, known))}", code="label-unknown", path=path
+            )
 
 
 def _folds(folder: Path) -> Iterator[str]:
@@ -170,11 +182,13 @@ def _checkpoint_path(folder: Path, fold: str, name: str) -> Path:
     home = folder / f"fold_{fold}"
     if not home.is_dir():
         there = ", ".join(_folds(folder)) or "none"
-        raise InputError(f"{folder}: has no fold_{fold}; the folds that are there: {there}")
+        raise InputError(f"has no fold_{fold}; the folds that are there: {there}", code="fold-missing", path=folder)
     path = home / name
     if Path(name).name != name or not path.is_file():
         there = ", ".join(sorted(other.name for other in home.glob("*.pth"))) or "none"
-        raise InputError(f"{home}: has no {name}; the checkpoints that are there: {there}")
+        raise InputError(
+            f"has no {name}; the checkpoints that are there: {there}", code="checkpoint-missing", path=home
+        )
     return path
 
 
@@ -198,7 +212,7 @@ def _configuration_of(checkpoint: Mapping[str, Any], path: Path) -> str:
     # Results folders are called <trainer>__<plans>__<configuration>.
     name = name or path.parent.parent.name.rpartition("__")[2]
     if not isinstance(name, str) or not name:
-        raise BundleError(f"{path}: does not say which nnU-Net configuration it was trained as")
+        raise BundleError("does not say which nnU-Net configuration it was trained as", code="plans-differ", path=path)
     return name
 
 
@@ -214,7 +228,11 @@ def _check_trained_with(plans: Mapping[str, Any], checkpoint: Mapping[str, Any],
     if plans.get("transpose_forward") != used.get("transpose_forward"):
         differing.append("transpose_forward")
     if differing:
-        raise BundleError(f"{path}: was trained with other plans than plans.json says ({', '.join(differing)} differ)")
+        raise BundleError(
+            f"was trained with other plans than plans.json says ({', '.join(differing)} differ)",
+            code="plans-differ",
+            path=path,
+        )
 
 
 def _one_configuration(found: Mapping[Path, Mapping[str, Any]]) -> str:
@@ -222,7 +240,9 @@ def _one_configuration(found: Mapping[Path, Mapping[str, Any]]) -> str:
     first = next(iter(names.values()))
     for path, name in names.items():
         if name != first:
-            raise BundleError(f"{path}: was trained as {name!r}, the fold before it as {first!r}")
+            raise BundleError(
+                f"was trained as {name!r}, the fold before it as {first!r}", code="plans-differ", path=path
+            )
     return str(first)
 
 

@@ -129,7 +129,7 @@ def find_known_model(name: str) -> KnownModel:
     """
     models = {model.name: model for model in known_models()}
     if name not in models:
-        raise InputError(f"{name}: no known model; the list holds {', '.join(models)}")
+        raise InputError(f"no known model; the list holds {', '.join(models)}", code="model-unknown", where=name)
     return models[name]
 
 

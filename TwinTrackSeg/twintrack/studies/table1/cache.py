@@ -77,7 +77,9 @@ class ExperimentStore:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another result folder") from error
+            raise OutputError(
+                f"cannot be made ({error.strerror}); choose another result folder", code="not-writable", path=folder
+            ) from error
 
     def sample(self, name: str, key: str) -> VoxelSample | None:
         """Return a kept sample, or None."""
@@ -129,6 +131,6 @@ def _read_sample(path: Path) -> VoxelSample:
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
         score, raters, bits = stored["score"], stored["raters"], stored["marks"]
     if len(raters) != len(bits) or len(raters) == 0:
-        raise InputError("holds other raters than marks")
+        raise InputError("holds other raters than marks", code="cache-stale")
     marks = np.unpackbits(bits, axis=1, count=score.size).astype(bool)
     return VoxelSample(score, {str(rater): marks[place] for place, rater in enumerate(raters)})

@@ -89,7 +89,9 @@ def phantom_cases(calibration: int, test: int, *, seed: int = 0) -> tuple[tuple[
     half = SEEDS_A_RUN // 2
     for count, split in ((calibration, "calibration"), (test, "test")):
         if not FEWEST_CASES <= count <= half:
-            raise InputError(f"the number of {split} cases must be {FEWEST_CASES} to {half}, got {count}")
+            raise InputError(
+                f"the number of {split} cases must be {FEWEST_CASES} to {half}, got {count}", code="case-count"
+            )
     start = FIRST_SEED + SEEDS_A_RUN * seed
     first = tuple(_phantom(start + number) for number in range(calibration))
     return first, tuple(_phantom(start + half + number) for number in range(test))
@@ -109,14 +111,23 @@ def manifest_cases(manifest: str | Path) -> tuple[tuple[StudyCase, ...], tuple[S
     rows = _rows(manifest)
     for row in rows:
         if row.cells["split"] not in SPLITS:
-            raise InputError(f"{row.where}: the split must be {' or '.join(SPLITS)}, got {row.cells['split']!r}")
+            raise InputError(
+                f"the split must be {' or '.join(SPLITS)}, got {row.cells['split']!r}",
+                code="split-unknown",
+                where=row.where,
+            )
     calibration, test = ([row for row in rows if row.cells["split"] == split] for split in SPLITS)
     _check_counts(manifest, calibration, test)
     used = {row.files["image"].resolve(): row.where for row in calibration}
     for row in test:
         image = row.files["image"]
         if image.resolve() in used:
-            raise InputError(f"{row.where}: {image}: also calibrates ({used[image.resolve()]}); a test case must not")
+            raise InputError(
+                f"also calibrates ({used[image.resolve()]}); a test case must not",
+                code="case-used-twice",
+                path=image,
+                where=row.where,
+            )
     return tuple(map(_study_case, calibration)), tuple(map(_study_case, test))
 
 
@@ -124,7 +135,7 @@ def _rows(manifest: str | Path) -> tuple[ManifestRow, ...]:
     rows = read_manifest(manifest, needs=("image", "split"), annotated=True, texts=("split",))
     for row in rows:
         if "vessels" in row.files and not row.files["vessels"].exists():
-            raise InputError(f"{row.where}: vessels: {row.files['vessels']}: no such file")
+            raise InputError(f"vessels: {row.files['vessels']}: no such file", code="file-missing", where=row.where)
     return rows
 
 
@@ -133,7 +144,9 @@ def _check_counts(manifest: str | Path, *splits: Sequence[ManifestRow]) -> None:
     for name, rows in zip(SPLITS, splits, strict=True):
         if len(rows) < FEWEST_CASES:
             raise InputError(
-                f"{manifest}: holds {len(rows)} {name} cases (column split); at least {FEWEST_CASES} are needed"
+                f"holds {len(rows)} {name} cases (column split); at least {FEWEST_CASES} are needed",
+                code="too-few-cases",
+                path=manifest,
             )
 
 
@@ -173,10 +186,7 @@ def _reader(row: ManifestRow) -> Callable[[], StudyVolumes]:
 
 
 def _annotations(row: ManifestRow, ct: Volume) -> dict[str, Volume]:
-    try:
-        return read_annotations(row, ct.geometry)[0]
-    except InputError as error:
-        raise error if str(error).startswith(row.where) else InputError(f"{row.where}: {error}") from error
+    return read_annotations(row, ct.geometry)[0]
 
 
 def _content(row: ManifestRow) -> str:

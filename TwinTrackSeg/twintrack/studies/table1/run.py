@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twintrack import __version__
-from twintrack.errors import InputError
+from twintrack.errors import InputError, locating
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.raters import checked_name, name_order
 from twintrack.studies.table1.cache import ExperimentStore
@@ -66,9 +66,11 @@ class Table1Settings:
     def __post_init__(self) -> None:
         object.__setattr__(self, "rater", checked_name(self.rater))
         if self.bootstrap < 1:
-            raise InputError(f"the number of bootstrap resamples must be at least 1, got {self.bootstrap}")
+            raise InputError(
+                f"the number of bootstrap resamples must be at least 1, got {self.bootstrap}", code="resamples-range"
+            )
         if self.seed < 0:
-            raise InputError(f"the seed must not be negative, got {self.seed}")
+            raise InputError(f"the seed must not be negative, got {self.seed}", code="seed-range")
 
 
 def run_table1(
@@ -113,17 +115,25 @@ def run_table1(
     if manifest is None:
         first, second = phantom_cases(settings.cases, settings.tests, seed=settings.seed)
     elif bundle_path is None:
-        raise InputError(f"{manifest}: real cases need a bundle that knows patients (--bundle); the demo one does not")
+        raise InputError(
+            "real cases need a bundle that knows patients (--bundle); the demo one does not",
+            code="bundle-needed",
+            path=manifest,
+        )
     else:
         first, second = manifest_cases(manifest)
-    where = manifest or "phantoms"
+    where = str(manifest or "phantoms")
     given = [Path(path) for path in (manifest, bundle_path) if path is not None]
     inputs = (*given, *(path for case in (*first, *second) for path in case.files))
     check_output_folder(out, FILES, command=COMMAND, inputs=inputs, overwrite=overwrite)
     if not any(settings.rater in case.raters for case in first):
         names = sorted({rater for case in first for rater in case.raters}, key=name_order)
         shown = f"{', '.join(names[:MOST_NAMED])}{' ...' if len(names) > MOST_NAMED else ''}"
-        raise InputError(f"{where}: rater {settings.rater} drew no calibration case; choose another one: {shown}")
+        raise InputError(
+            f"rater {settings.rater} drew no calibration case; choose another one: {shown}",
+            code="rater-unknown",
+            where=where,
+        )
     share = 0.98 * len(first) / (len(first) + len(second))
     bundle = Bundle.open(bundle_path or demo_bundle_path())
     try:
@@ -148,7 +158,11 @@ def run_table1(
     finally:
         bundle.close()
     if not any(case.rows[UNCALIBRATED]["raters_ml"] for case in found):
-        raise InputError(f"{where}: no annotation of any test case holds tumour, so there is nothing to compare with")
+        raise InputError(
+            "no annotation of any test case holds tumour, so there is nothing to compare with",
+            code="no-tumour-marked",
+            where=where,
+        )
     progress(0.98, "resampling cases")
     with atomic_folder(out, command=COMMAND, last="summary.json", inputs=inputs, overwrite=overwrite) as folder:
         write_report(folder, found, calibrators, {**about, "vessels": vessels})
@@ -168,13 +182,11 @@ def _fit(sketch: ScoreSketch, settings: Table1Settings, manifest: str | Path | N
 
     digest = None if manifest is None else file_sha256(Path(manifest))
     rows = {"single-rater": settings.rater, "hard-label": None, "mhr": None}
-    try:
+    with locating(where=str(manifest or "phantoms")):
         return {
             target: fit_calibrator(sketch, target=target, rater=rater, bins=settings.bins, manifest_sha256=digest)
             for target, rater in rows.items()
         }
-    except InputError as error:
-        raise InputError(f"{manifest or 'phantoms'}: {error}") from error
 
 
 def _about(

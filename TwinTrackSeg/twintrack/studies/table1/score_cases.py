@@ -11,7 +11,7 @@ import numpy as np
 
 from twintrack import __version__
 from twintrack.calibration import calibrator_to_json
-from twintrack.errors import InputError, RoiError
+from twintrack.errors import RoiError, locating
 from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress
 from twintrack.settings import SegmentSettings
@@ -164,10 +164,8 @@ class ExperimentRun:
         for name, calibrator in {UNCALIBRATED: None, **calibrators}.items():
             self._cancel.check()
             probability = score if calibrator is None else score.with_array(calibrator(score.array))
-            try:
+            with locating(where=case.where):
                 metrics = evaluate_case(probability, volumes.annotations, volumes.vessels)
-            except InputError as error:
-                raise InputError(f"{case.where}: {error}") from error
             rows[name] = metrics.row(tuple(VESSEL_VALUES))
             curves[name] = _reliability(sketch, calibrator)
         return {"rows": rows, "reliability": curves}

@@ -203,13 +203,19 @@ class ReadingChild:
                     return answer
             if time.monotonic() > until_s:
                 raise InputError(
-                    f"{named}: reading took longer than {limit_s:.0f} s and was stopped; the file may be damaged, copy "
-                    "or export it again"
+                    f"reading took longer than {limit_s:.0f} s and was stopped; the file may be damaged, copy "
+                    "or export it again",
+                    code="reading-too-slow",
+                    where=named,
                 )
             code = self._end(_Manner.AWAITED)
             if began:
-                raise InputError(f"{named}: {_death(code)}")
-        raise InputError(f"{named}: the process that reads files ended when it was started; install the program again")
+                raise InputError(f"{_death(code)}", code="reading-died", where=named)
+        raise InputError(
+            "the process that reads files ended when it was started; install the program again",
+            code="reading-not-started",
+            where=named,
+        )
 
     def _end(self, manner: _Manner) -> int | None:
         """End the child and return its exit code."""
@@ -304,7 +310,9 @@ def _start(named: str) -> _Running:
         process, channel = _spawn([_python(), "-c", START, *search], environment)
     except OSError as error:
         raise InputError(
-            f"{named}: the process that reads files cannot be started ({error.strerror}); close other programs"
+            f"the process that reads files cannot be started ({error.strerror}); close other programs",
+            code="reading-not-started",
+            where=named,
         ) from error
     answers: queue.SimpleQueue[Answer | None] = queue.SimpleQueue()
     listener = threading.Thread(target=_listen, args=(channel, answers), name="reading child", daemon=True)
