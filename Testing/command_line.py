@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.volume import Geometry, Volume
 
 ROI = "4,30,2,26,3,15"
@@ -34,7 +34,7 @@ def small_ct(direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1)) -> Volume:
 
 def assert_refused(arguments: list[str], capsys, *words: str, out: Path | None = None) -> None:
     """The command ends with code 2, one error line that holds `words`, and nothing under a final name."""
-    assert _run([str(argument) for argument in arguments]) == 2
+    assert run_command([str(argument) for argument in arguments]) == 2
     captured = capsys.readouterr()
     lines = captured.err.strip().splitlines()
     assert len(lines) == 1, captured.err

@@ -53,7 +53,7 @@ def chatter() -> str:
 
 
 def refuse(path: Path) -> None:
-    raise InputError(f"{path}: two patients in one series")
+    raise InputError("two patients in one series", code="patients-mixed", path=path)
 
 
 def odd() -> None:

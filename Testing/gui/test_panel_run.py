@@ -88,7 +88,7 @@ def test_missing_packages_are_asked_for_only_when_segment_is_pressed(panel, ct, 
 
     def refuse(path):
         asked.append(path)
-        raise DependencyError("nnunetv2 is missing")
+        raise DependencyError("nnunetv2 is missing", code="packages-missing")
 
     monkeypatch.setattr(widgetModule, "ensureDependencies", refuse)
     chosen(panel, ct, bundle)

@@ -15,7 +15,7 @@ import pytest
 import twintrack
 from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.calibration import read_calibrator, write_calibrator
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.errors import BundleError, Cancelled, InputError
 from twintrack.invasion import DEFAULT_CONTACT_MM
 from twintrack.io.ct import Ct
@@ -253,7 +253,7 @@ def test_the_command_line_takes_it_and_result_and_report_name_it_with_its_hash(b
     """The bundle has no calibrator of its own: then a site's is enough."""
     out = tmp_path / "out"
     run = ["segment", str(small_ct(tmp_path / "ct.nii.gz")), "--bundle", str(bundle_folder), "--out", str(out)]
-    assert _run([*run, "--roi", "4,30,2,26,3,15", "--calibrator", str(site), "--keep-score"]) == 0
+    assert run_command([*run, "--roi", "4,30,2,26,3,15", "--calibrator", str(site), "--keep-score"]) == 0
     stated = json.loads((out / "result.json").read_text(encoding="utf-8"))["calibrator"]
     digest = hashlib.sha256(site.read_bytes()).hexdigest()
     assert (stated["file"], stated["sha256"], stated["raters"], stated["cases"]) == ("site.json", digest, 4, 12)
@@ -278,7 +278,7 @@ def test_what_cannot_be_used_is_one_error_line(bundle_folder, site, tmp_path, ca
         (["--calibrator", str(tmp_path / "none.json")], "none.json: no such file"),
         (["--calibrator", str(tmp_path / "ct.nii.gz")], "not readable as a calibrator"),
     ):
-        assert _run([*run, *arguments]) == 2
+        assert run_command([*run, *arguments]) == 2
         (line,) = capsys.readouterr().err.strip().splitlines()
         assert line.startswith("error: ")
         assert words in line

@@ -19,7 +19,7 @@ from twintrack.bundle.archive import extract_bundle_zip
 from twintrack.bundle.checkpoints import read_checkpoint
 from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.bundle.nnunet_plans import check_dataset, check_plans
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.errors import BundleError
 
 DEMO = demo_bundle_path()
@@ -106,7 +106,7 @@ def bent(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, bytes], Pat
 
 
 def refused(arguments: list[object], capsys: pytest.CaptureFixture[str], words: str) -> None:
-    code = _run([str(argument) for argument in arguments])
+    code = run_command([str(argument) for argument in arguments])
     said = capsys.readouterr()
     assert (code, said.out) == (2, "")
     (line,) = said.err.splitlines()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from command_line import ROI, small_ct
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.dicom import write_ct_series
 from twintrack.io.volumes import write_volume
 from twintrack.volume import Geometry, Volume
@@ -56,7 +56,7 @@ def manifest(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def calibrator_file(manifest, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("calibrator") / "calibrator.json"
-    assert _run(["calibrate", str(manifest), "--out", str(path), "--bins", "20"]) == 0
+    assert run_command(["calibrate", str(manifest), "--out", str(path), "--bins", "20"]) == 0
     return path
 
 
@@ -69,5 +69,5 @@ def bundle(make_bundle, calibrator_file) -> Path:
 def result(ct_file, bundle, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("result") / "out put"
     arguments = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]
-    assert _run([*arguments, "--keep-score", "--device", "cpu"]) == 0
+    assert run_command([*arguments, "--keep-score", "--device", "cpu"]) == 0
     return out

@@ -11,7 +11,7 @@ import pytest
 
 from twintrack.bundle.describe import WIDTH, bundle_text
 from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.studies.make_bundle.card import RESEARCH_USE
 from twintrack.system.paths import file_sha256
 
@@ -22,7 +22,7 @@ def create(coarse_results: Path, fine_results: Path):
 
     def run(out: Path, *options: object) -> int:
         command = ["bundle", "create", "--coarse", coarse_results, "--fine", fine_results, "--out", out, *options]
-        return _run([str(word) for word in command])
+        return run_command([str(word) for word in command])
 
     return run
 
@@ -122,15 +122,15 @@ def test_verify_explains_each_refusal_in_one_sentence_for_folder_and_zip(
     }
     for name, (change, words) in cases.items():
         for path in broken(name, change):
-            line = refusal(capsys, _run(["bundle", "verify", str(path)]))
+            line = refusal(capsys, run_command(["bundle", "verify", str(path)]))
             assert words in line
             assert str(path) in line
-    assert _run(["bundle", "verify", str(tmp_path / "b")]) == 0
+    assert run_command(["bundle", "verify", str(tmp_path / "b")]) == 0
 
 
 def test_show_is_json_for_programs(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in ([], ["--json"]):
-        assert _run(["bundle", "show", str(bundle_folder), *options]) == 0
+        assert run_command(["bundle", "show", str(bundle_folder), *options]) == 0
         assert json.loads(capsys.readouterr().out)["name"] == "tiny"
 
 
@@ -138,11 +138,11 @@ def test_show_is_text_on_a_terminal(
     bundle_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
-    assert _run(["bundle", "show", str(bundle_folder)]) == 0
+    assert run_command(["bundle", "show", str(bundle_folder)]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("  bundle        tiny 1.0\n")
     assert "no: gives network scores" in shown
-    assert _run(["bundle", "show", "--json", str(bundle_folder)]) == 0
+    assert run_command(["bundle", "show", "--json", str(bundle_folder)]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "tiny"
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from command_line import ROI, assert_refused
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.dicom import ISO_LEVELS, read_series
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Geometry, Volume
@@ -18,10 +18,10 @@ def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_pa
     out = tmp_path / "made.zip"
     make = ["bundle", "create", "--coarse", coarse_results, "--fine", fine_results, "--out", out]
     make += ["--folds", "0,1,2", "--vessel-labels", "SMA=sma", "--license", "CC0-1.0", "--name", "made"]
-    assert _run([str(argument) for argument in make]) == 0
-    assert _run(["bundle", "verify", str(out)]) == 0
+    assert run_command([str(argument) for argument in make]) == 0
+    assert run_command(["bundle", "verify", str(out)]) == 0
     capsys.readouterr()
-    assert _run(["bundle", "show", str(out)]) == 0
+    assert run_command(["bundle", "show", str(out)]) == 0
     shown = json.loads(capsys.readouterr().out)
     assert shown["name"] == "made"
     assert shown["vessel_labels"] == {"SMA": "sma"}
@@ -30,7 +30,7 @@ def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_pa
 
 def test_calibrate_finds_the_curve_of_the_raters_and_draws_it(manifest, tmp_path, capsys):
     out, plot = tmp_path / "c.json", tmp_path / "plot.png"
-    assert _run(["calibrate", str(manifest), "--out", str(out), "--bins", "20", "--plot", str(plot)]) == 0
+    assert run_command(["calibrate", str(manifest), "--out", str(out), "--bins", "20", "--plot", str(plot)]) == 0
     knots = json.loads(out.read_text())["knots"]
     assert knots["mhr"] == pytest.approx(
         np.square(knots["score"]), abs=0.05
@@ -43,7 +43,7 @@ def test_apply_maps_a_score_volume_on_its_own_grid(manifest, calibrator_file, tm
 
     score = manifest.parent / "s1.nii.gz"
     out = tmp_path / "map.nii.gz"
-    assert _run(["apply", str(score), "--calibrator", str(calibrator_file), "--out", str(out)]) == 0
+    assert run_command(["apply", str(score), "--calibrator", str(calibrator_file), "--out", str(out)]) == 0
     given, mapped = read_volume(score), read_volume(out)
     assert mapped.geometry.same_grid(given.geometry)
     assert mapped.array == pytest.approx(read_calibrator(calibrator_file)(given.array), abs=1e-6)
@@ -72,15 +72,15 @@ def test_invasion_measures_files_and_writes_json_and_csv(tmp_path):
     write_volume(Volume((5 * vessel).astype(np.uint8), geometry), tmp_path / "v.nii.gz")
     write_volume(Volume(0.8 * tumour.astype(np.float32), geometry), tmp_path / "p.nii.gz")
     run = ["invasion", str(tmp_path / "p.nii.gz"), "--vessels", str(tmp_path / "v.nii.gz")]
-    assert _run([*run, "--out", str(tmp_path / "i.json")]) == 2  # nothing says what 5 is
+    assert run_command([*run, "--out", str(tmp_path / "i.json")]) == 2  # nothing says what 5 is
     run += ["--vessel-names", "SMA=5"]
-    assert _run([*run, "--out", str(tmp_path / "i.json")]) == 0
+    assert run_command([*run, "--out", str(tmp_path / "i.json")]) == 0
     sma = json.loads((tmp_path / "i.json").read_text())["vessels"]["SMA"]
     assert sma["present"]
     assert sma["p_contact"] == pytest.approx(0.8, abs=0.02)
     assert sma["expected_angle_deg"] == pytest.approx(0.8 * 180, abs=15)  # half the wall, up to a level of 0.8
     assert (tmp_path / "i.csv").read_text().startswith("vessel,")
-    assert _run([*run, "--contact-mm", "2.5", "--out", str(tmp_path / "i.json")]) == 0
+    assert run_command([*run, "--contact-mm", "2.5", "--out", str(tmp_path / "i.json")]) == 0
     assert json.loads((tmp_path / "i.json").read_text())["contact_mm"] == 2.5
 
 
@@ -91,7 +91,7 @@ def test_invasion_refuses_a_contact_distance_that_is_none(contact_mm, tmp_path, 
 
 
 def test_phantom_writes_cases_that_segment_can_read(tmp_path, capsys):
-    assert _run(["phantom", "--cases", "1", "--raters", "2", "--seed", "5", "--out", str(tmp_path / "p")]) == 0
+    assert run_command(["phantom", "--cases", "1", "--raters", "2", "--seed", "5", "--out", str(tmp_path / "p")]) == 0
     assert (tmp_path / "p" / "manifest.csv").read_text().startswith("case,image,")
     assert (tmp_path / "p" / "phantom_00005" / "annotation_2.nii.gz").exists()
 
@@ -112,12 +112,12 @@ def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, b
         ROI,
         "--dicom",
     ]
-    assert _run(run) == 0
+    assert run_command(run) == 0
     series = read_series(ct_series)
     assert read_volume(out / "probability.nii.gz").geometry.same_grid(series.volume.geometry)
     origin = json.loads((out / "result.json").read_text())["input"]
     assert (origin["source"], origin["series_uid"], origin["resampled"]) == ("dicom", series.series_uid, False)
-    assert _run(["export", str(out), "--series", str(ct_series), "--out", str(tmp_path / "again")]) == 0
+    assert run_command(["export", str(out), "--series", str(ct_series), "--out", str(tmp_path / "again")]) == 0
     for folder in (out / "dicom", tmp_path / "again"):
         assert sorted(path.name for path in folder.glob("[!.]*")) == ["probability.dcm", "segmentation.dcm"]
         segmentation = highdicom.seg.segread(folder / "segmentation.dcm")

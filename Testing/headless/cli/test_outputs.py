@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from command_line import FILES, ROI, assert_refused, small_ct
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.dicom import write_ct_series
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.atomic import STAGING_PREFIX
@@ -67,20 +67,20 @@ def test_the_folder_of_the_series_is_no_result_folder(study, segment, capsys, fu
 def test_a_series_beside_the_results_stays_however_often_one_segments(study, segment, capsys):
     before = contents(study)
     for further in ([], ["--keep-score"], []):
-        assert _run(segment(study / "dicom", study, *further)) == 0
+        assert run_command(segment(study / "dicom", study, *further)) == 0
         found = contents(study)
         assert {name: found[name] for name in before} == before
     assert set(contents(study)) - set(before) == {*FILES, RECORD}
-    assert _run(["export", str(study), "--series", str(study / "dicom"), "--out", str(study)]) == 0
+    assert run_command(["export", str(study), "--series", str(study / "dicom"), "--out", str(study)]) == 0
     found = contents(study)
     assert {name: found[name] for name in before} == before
 
 
 def test_the_series_that_export_refers_to_stays(study, segment, capsys):
     shutil.move(study / "dicom", study / "ct")
-    assert _run(segment(study / "ct", study)) == 0
+    assert run_command(segment(study / "ct", study)) == 0
     series = contents(study / "ct")
-    assert _run(["export", str(study), "--series", str(study / "ct"), "--out", str(study)]) == 0
+    assert run_command(["export", str(study), "--series", str(study / "ct"), "--out", str(study)]) == 0
     assert contents(study / "ct") == series
     assert (study / "segmentation.dcm").exists() or (study / "probability.dcm").exists()
     capsys.readouterr()
@@ -94,47 +94,47 @@ def test_the_series_that_export_refers_to_stays(study, segment, capsys):
 def test_a_file_of_the_user_with_the_name_of_a_result_stays_unless_it_is_given_up(study, segment, capsys, name):
     (study / name).write_text("ground truth")
     refused(segment(study / "ct.nii.gz", study), capsys, study, study / name, "--overwrite")
-    assert _run(segment(study / "ct.nii.gz", study, "--overwrite")) == 0
+    assert run_command(segment(study / "ct.nii.gz", study, "--overwrite")) == 0
     assert (study / name).read_bytes() != b"ground truth"
     assert (study / "notes.txt").read_text() == "mine"
 
 
 def test_an_output_that_was_not_asked_for_is_in_nobodys_way(study, segment):
     (study / "score.nii.gz").write_text("mine")
-    assert _run(segment(study / "ct.nii.gz", study)) == 0
+    assert run_command(segment(study / "ct.nii.gz", study)) == 0
     assert (study / "score.nii.gz").read_text() == "mine"
 
 
 def test_a_result_that_the_user_changed_is_the_users(study, segment, capsys):
-    assert _run(segment(study / "ct.nii.gz", study, "--keep-score")) == 0
+    assert run_command(segment(study / "ct.nii.gz", study, "--keep-score")) == 0
     capsys.readouterr()
     mask = read_volume(study / "segmentation.nii.gz")
     write_volume(mask.with_array(np.roll(mask.array, 1, axis=1)), study / "segmentation.nii.gz")
     refused(segment(study / "ct.nii.gz", study), capsys, study, study / "segmentation.nii.gz", "was changed")
-    assert _run(segment(study / "ct.nii.gz", study, "--overwrite")) == 0
+    assert run_command(segment(study / "ct.nii.gz", study, "--overwrite")) == 0
     assert not (study / "score.nii.gz").exists()
 
 
 def test_results_of_an_earlier_version_without_a_list_are_the_users(study, segment, capsys):
-    assert _run(segment(study / "ct.nii.gz", study)) == 0
+    assert run_command(segment(study / "ct.nii.gz", study)) == 0
     capsys.readouterr()
     (study / RECORD).unlink()
     refused(segment(study / "ct.nii.gz", study), capsys, study, "an earlier version", "--overwrite")
 
 
 def test_a_file_that_the_user_put_into_a_folder_of_the_result_stays(study, segment, capsys):
-    assert _run(segment(study / "dicom", study / "out", "--dicom")) == 0
+    assert run_command(segment(study / "dicom", study / "out", "--dicom")) == 0
     capsys.readouterr()
     (study / "out" / "dicom" / "mine.dcm").write_text("mine")
     told = "mine.dcm", "--overwrite to replace the whole folder dicom"
     refused(segment(study / "dicom", study / "out", "--dicom"), capsys, study, *told)
     (study / "out" / "dicom" / "mine.dcm").rename(study / "out" / "dicom" / ".DS_Store")  # nobody misses that
     (study / "out" / "dicom" / "._segmentation.dcm").write_bytes(b"x")  # macOS, on a disk that is not its own
-    assert _run(segment(study / "dicom", study / "out", "--dicom")) == 0
+    assert run_command(segment(study / "dicom", study / "out", "--dicom")) == 0
 
 
 def test_an_input_at_the_place_of_an_output_stays_whatever_the_user_says(study, segment, calibrator_file, capsys):
-    assert _run(segment(study / "ct.nii.gz", study)) == 0
+    assert run_command(segment(study / "ct.nii.gz", study)) == 0
     capsys.readouterr()
     labels = study / "segmentation.nii.gz"
     for further in ([], ["--overwrite"]):
@@ -166,7 +166,7 @@ def test_apply_never_overwrites_its_score_and_a_strangers_file_only_when_told(sc
     shutil.copyfile(score, tmp_path / "mine.nii.gz")
     refused([*given, tmp_path / "mine.nii.gz"], capsys, tmp_path, "mine.nii.gz", "--overwrite")
     for further in (["--overwrite"], [], []):
-        assert _run([*given, str(tmp_path / "mine.nii.gz"), *further]) == 0
+        assert run_command([*given, str(tmp_path / "mine.nii.gz"), *further]) == 0
     capsys.readouterr()
     refused([*given, tmp_path / "map.mhd"], capsys, tmp_path, "map.mhd", "one file")
 
@@ -180,11 +180,11 @@ def test_the_table_beside_the_contact_curves_is_not_a_strangers(score, tmp_path,
     given = ["invasion", str(score), "--vessels", str(vessels), "--vessel-names", "SMA=5", "--out"]
     refused([*given, tmp_path / "manifest.json"], capsys, tmp_path, "manifest.csv", "--overwrite")
     for _ in range(2):
-        assert _run([*given, str(tmp_path / "contact.json")]) == 0
+        assert run_command([*given, str(tmp_path / "contact.json")]) == 0
     capsys.readouterr()
     (tmp_path / "contact.csv").write_text("my own remarks")
     refused([*given, tmp_path / "contact.json"], capsys, tmp_path, "contact.csv", "--overwrite")
-    assert _run([*given, str(tmp_path / "contact.json"), "--overwrite"]) == 0
+    assert run_command([*given, str(tmp_path / "contact.json"), "--overwrite"]) == 0
     (tmp_path / "contact.json").unlink()
     capsys.readouterr()
     refused([*given, tmp_path / "contact.json"], capsys, tmp_path, "contact.csv", "--overwrite")
@@ -207,7 +207,7 @@ def test_calibrate_keeps_what_it_reads_and_what_it_did_not_write(manifest, tmp_p
     refused([*given, study / "c.npz", "--sketch", study / "c.npz"], capsys, study, "same name")
     for _ in range(2):
         further = ["--plot", str(study / "c.png"), "--sketch", str(study / "c.npz")]
-        assert _run([*given, str(study / "c.json"), *further]) == 0
+        assert run_command([*given, str(study / "c.json"), *further]) == 0
     content = json.loads((study / "c.json").read_text())
     (study / "c.json").write_text(json.dumps(content | {"bins": 20}))
     capsys.readouterr()
@@ -227,7 +227,7 @@ def test_evaluate_keeps_what_it_reads_and_what_it_did_not_write(manifest, tmp_pa
     (study / "summary.md").unlink()
     before = contents(study)
     for _ in range(2):
-        assert _run([*given, str(study / "maps.csv")]) == 0
+        assert run_command([*given, str(study / "maps.csv")]) == 0
     found = contents(study)
     assert {name: found[name] for name in before} == before
 
@@ -238,7 +238,7 @@ def test_phantoms_leave_a_manifest_of_the_user_alone(tmp_path, capsys):
     refused(given, capsys, tmp_path, "manifest.csv", "--overwrite")
     (tmp_path / "manifest.csv").rename(tmp_path / "mine.csv")
     for _ in range(2):
-        assert _run(given) == 0
+        assert run_command(given) == 0
     (tmp_path / "phantom_00000" / "score.nii.gz").write_text("mine")
     capsys.readouterr()
     refused(given, capsys, tmp_path, "score.nii.gz", "--overwrite")
@@ -270,6 +270,6 @@ def test_a_bundle_is_replaced_only_by_another_one_and_only_when_told(make_bundle
     (tmp_path / "mine" / "thesis.txt").write_text("years")
     refused([*given, tmp_path / "mine", "--overwrite"], capsys, tmp_path, "no bundle")
     refused([*given, coarse_results, "--overwrite"], capsys, coarse_results, coarse_results)
-    assert _run([*given, str(out), "--overwrite"]) == 0
-    assert _run(["bundle", "verify", str(out)]) == 0
+    assert run_command([*given, str(out), "--overwrite"]) == 0
+    assert run_command(["bundle", "verify", str(out)]) == 0
     assert not list(tmp_path.glob(f"{STAGING_PREFIX}*"))

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from command_line import ROI, assert_refused, small_ct
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.io.volumes import write_volume
 from twintrack.volume import Geometry, Volume
@@ -112,7 +112,7 @@ def test_a_bundle_without_calibrator_is_refused_unless_the_score_is_asked_for(ct
 def test_a_failed_run_leaves_the_earlier_result_intact(ct_file, bundle, tmp_path, capsys):
     out = tmp_path / "out"
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi"]
-    assert _run([*run, ROI]) == 0
+    assert run_command([*run, ROI]) == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     capsys.readouterr()
     assert_refused([*run, "0,99,0,5,0,5"], capsys, "i range 0 to 99")

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK as sitk
 
 from command_line import FILES, ROI, assert_refused
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.dicom import read_series
 from twintrack.io.nifti import nifti_label_names
 from twintrack.io.volumes import read_volume, write_volume
@@ -95,7 +95,7 @@ def test_results_of_a_sheared_file_lie_on_its_own_voxels_and_say_so(ct_file, bun
     affine[1, 2] += affine[2, 2] * np.tan(np.deg2rad(14.0))
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), tmp_path / "tilted.nii.gz")
     run = ["segment", str(tmp_path / "tilted.nii.gz"), "--bundle", str(bundle), "--roi", "full", "--keep-score"]
-    assert _run([*run, "--out", str(tmp_path / "o")]) == 0
+    assert run_command([*run, "--out", str(tmp_path / "o")]) == 0
     assert "sheared by 14.0 degrees" in capsys.readouterr().err
     written = {name: nib.load(tmp_path / "o" / f"{name}.nii.gz") for name in ("probability", "score", "segmentation")}
     for found in written.values():
@@ -111,7 +111,7 @@ def test_results_of_a_sheared_file_lie_on_its_own_voxels_and_say_so(ct_file, bun
 
 def test_a_label_stands_in_result_and_report(ct_file, bundle, tmp_path, capsys):
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
-    assert _run([*run, "--case", '=Fall "7" <b>/ü']) == 0
+    assert run_command([*run, "--case", '=Fall "7" <b>/ü']) == 0
     content = json.loads((tmp_path / "o" / "result.json").read_text())
     assert content["input"]["case"] == content["settings"]["case"] == '=Fall "7" <b>/ü'
     report = (tmp_path / "o" / "report.html").read_text()
@@ -123,7 +123,7 @@ def test_a_label_stands_in_result_and_report(ct_file, bundle, tmp_path, capsys):
 @pytest.mark.parametrize("label", ["DOE\nJANE", "DOE\\JANE", "DOE" * 22, " DOE", "DOE\x1b[31m", "DOE\u202e"])
 def test_other_labels_are_refused_without_being_repeated(label, ct_file, bundle, tmp_path, capsys):
     for command in (["segment", ct_file, "--bundle", bundle], ["demo"]):
-        assert _run([*map(str, command), "--out", str(tmp_path / "o"), "--case", label]) == 2
+        assert run_command([*map(str, command), "--out", str(tmp_path / "o"), "--case", label]) == 2
         told = capsys.readouterr().err
         assert told.startswith("error: the case label must have 1 to 64 printable characters")
         assert "DOE" not in told
@@ -146,7 +146,7 @@ def test_vessels_are_whole_where_the_tumour_covers_them_and_named_in_their_file(
     for name, value in {"PORTA": 2, "SMA": 3}.items():
         assert np.array_equal(labels == value, (whole.array == values[name]) & (labels != 1))
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
-    assert _run([*run, "--device", "cpu", "--threshold", "0.001"]) == 0
+    assert run_command([*run, "--device", "cpu", "--threshold", "0.001"]) == 0
     assert set(np.unique(read_volume(tmp_path / "o" / "segmentation.nii.gz").array)) == {0, 1}
     assert np.array_equal(read_volume(tmp_path / "o" / "vessels.nii.gz").array, whole.array)
 
@@ -163,7 +163,7 @@ def test_the_vessels_of_a_result_are_measured_without_names(result, tmp_path, ca
     measured = {}
     for name in ("vessels", "segmentation"):
         run = ["invasion", str(result / "probability.nii.gz"), "--vessels", str(result / f"{name}.nii.gz")]
-        assert _run([*run, "--out", str(tmp_path / f"{name}.json")]) == 0
+        assert run_command([*run, "--out", str(tmp_path / f"{name}.json")]) == 0
         measured[name] = json.loads((tmp_path / f"{name}.json").read_text())
     assert set(measured["vessels"]["vessels"]) == {"PORTA", "SMA"}
     assert measured["segmentation"]["vessels"] == measured["vessels"]["vessels"]
@@ -173,13 +173,13 @@ def test_the_vessels_of_a_result_are_measured_without_names(result, tmp_path, ca
 def test_a_bundle_without_vessels_writes_no_file_of_them_and_removes_an_earlier_one(ct_file, bundle, tmp_path):
     out = tmp_path / "o"
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]
-    assert _run(run) == 0
+    assert run_command(run) == 0
     assert (out / "vessels.nii.gz").is_file()
     other = tmp_path / "bundle"
     shutil.copytree(bundle, other)
     content = json.loads((other / "bundle.json").read_text())
     (other / "bundle.json").write_text(json.dumps(content | {"vessel_labels": {}}))
-    assert _run(["segment", str(ct_file), "--bundle", str(other), *run[4:]]) == 0
+    assert run_command(["segment", str(ct_file), "--bundle", str(other), *run[4:]]) == 0
     assert not (out / "vessels.nii.gz").exists()
     assert json.loads((out / "result.json").read_text())["vessel_values"] is None
 
@@ -201,15 +201,15 @@ def test_a_second_run_replaces_the_first_and_leaves_foreign_files_alone(ct_file,
     out.mkdir()
     (out / "notes.txt").write_text("mine")
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]
-    assert _run([*run, "--keep-score"]) == 0
-    assert _run([*run, "--threshold", "0.3"]) == 0
+    assert run_command([*run, "--keep-score"]) == 0
+    assert run_command([*run, "--threshold", "0.3"]) == 0
     assert {path.name for path in out.iterdir()} == FILES | {"notes.txt", RECORD}
     assert json.loads((out / "result.json").read_text())["threshold"] == 0.3
 
 
 def test_without_calibration_the_score_is_given_and_said_to_be_one(ct_file, bundle, tmp_path, capsys):
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
-    assert _run([*run, "--no-calibration", "--keep-score"]) == 0
+    assert run_command([*run, "--no-calibration", "--keep-score"]) == 0
     assert "Not calibrated" in capsys.readouterr().err
     score, mapped = (read_volume(tmp_path / "o" / f"{name}.nii.gz").array for name in ("score", "probability"))
     assert np.array_equal(score, mapped)
@@ -223,7 +223,7 @@ def test_given_vessels_are_measured_under_their_names(ct_file, bundle, tmp_path,
     write_volume(ct.with_array(vessels), tmp_path / "vessels.nii.gz")
     run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
     run += ["--vessels", str(tmp_path / "vessels.nii.gz"), "--vessel-names", "CHA=7,IVC=9"]
-    assert _run(run) == 0
+    assert run_command(run) == 0
     measured = json.loads((tmp_path / "o" / "invasion.json").read_text())["vessels"]
     assert {name: vessel["present"] for name, vessel in measured.items()} == {"CHA": True, "IVC": False}
 
@@ -238,7 +238,7 @@ def test_the_demo_bundle_on_real_cts_writes_all_files_with_a_roi_and_names_it_wi
 
     ct = test_data / "data" / source
     run = ["segment", str(ct), "--bundle", str(demo_bundle_path()), "--out", str(tmp_path / "o")]
-    assert _run([*run, "--roi", roi]) == 0
+    assert run_command([*run, "--roi", roi]) == 0
     assert "phantoms only" in capsys.readouterr().err
     assert {path.name for path in (tmp_path / "o").iterdir()} == FILES | {RECORD}
     grid = read_series(ct).volume.geometry if ct.is_dir() else read_volume(ct).geometry

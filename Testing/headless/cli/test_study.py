@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Geometry, Volume
 
@@ -39,13 +39,13 @@ def manifest(tmp_path_factory) -> Path:
 def fitted(manifest, tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("fitted") / "calibrator.json"
     run = ["calibrate", str(manifest), "--out", str(path), "--bins", "20", "--bootstrap", "60"]
-    assert _run([*run, "--plot", str(path.with_suffix(".png"))]) == 0
+    assert run_command([*run, "--plot", str(path.with_suffix(".png"))]) == 0
     return path
 
 
 def assert_refused(arguments: list[object], capsys, *words: str) -> None:
     """The command ends with code 2 and one error line that holds `words`."""
-    assert _run([str(argument) for argument in arguments]) == 2
+    assert run_command([str(argument) for argument in arguments]) == 2
     lines = capsys.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
@@ -69,14 +69,14 @@ def test_the_file_records_what_the_calibrator_was_fitted_on(manifest, fitted):
 
 def test_two_runs_write_the_same_file(manifest, fitted, tmp_path):
     again = tmp_path / "again.json"
-    assert _run(["calibrate", str(manifest), "--out", str(again), "--bins", "20", "--bootstrap", "60"]) == 0
+    assert run_command(["calibrate", str(manifest), "--out", str(again), "--bins", "20", "--bootstrap", "60"]) == 0
     assert again.read_bytes() == fitted.read_bytes()
 
 
 def test_the_number_of_bins_is_chosen_and_the_curve_reported(manifest, tmp_path, capsys):
     out = tmp_path / "c.json"
     options = ["--target", "single-rater", "--rater", "2", "--weights", "case", "--domain", "all", "--bootstrap", "0"]
-    assert _run(["calibrate", str(manifest), "--out", str(out), "--select-bins", *options]) == 0
+    assert run_command(["calibrate", str(manifest), "--out", str(out), "--select-bins", *options]) == 0
     content = json.loads(out.read_text())
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if "<- chosen" in line] == [str(content["bins"])]
@@ -94,9 +94,9 @@ def test_the_number_of_bins_is_chosen_and_the_curve_reported(manifest, tmp_path,
 
 def test_a_cohort_can_be_sketched_in_parts_and_fitted_from_the_sketches(manifest, fitted, tmp_path):
     part, out = tmp_path / "part.npz", tmp_path / "c.json"
-    assert _run(["calibrate", str(manifest), "--sketch", str(part)]) == 0
+    assert run_command(["calibrate", str(manifest), "--sketch", str(part)]) == 0
     assert [entry.name for entry in tmp_path.iterdir()] == ["part.npz"]
-    assert _run(["calibrate", str(part), "--out", str(out), "--bins", "20", "--bootstrap", "60"]) == 0
+    assert run_command(["calibrate", str(part), "--out", str(out), "--bins", "20", "--bootstrap", "60"]) == 0
     assert json.loads(out.read_text()) == json.loads(fitted.read_text())
 
 
@@ -123,7 +123,7 @@ def test_what_was_assumed_about_a_manifest_is_one_line_and_what_cannot_be_read_o
     excel.write_bytes(("sep=;\n" + f"{header}\n{rows}".replace(",", ";")).encode("cp1252"))
     out = tmp_path / "c.json"
     chosen = ["--target", "single-rater", "--rater", "Jörg"]
-    assert _run(["calibrate", str(excel), "--out", str(out), "--bins", "20", "--bootstrap", "0", *chosen]) == 0
+    assert run_command(["calibrate", str(excel), "--out", str(out), "--bins", "20", "--bootstrap", "0", *chosen]) == 0
     (note,) = (line for line in capsys.readouterr().err.splitlines() if not line.startswith("warning: "))
     assert note.startswith("note: ")
     assert note.endswith(
@@ -146,7 +146,7 @@ def test_the_band_reaches_the_expected_volume_of_a_result_and_its_report(fitted,
     write_volume(Volume(image.round().astype(np.int16), grid), tmp_path / "ct.nii.gz")
     bundle, out = make_bundle(calibrator=fitted), tmp_path / "out"
     run = ["segment", tmp_path / "ct.nii.gz", "--bundle", bundle, "--out", out, "--roi", "4,30,2,26,3,15"]
-    assert _run([str(argument) for argument in [*run, "--device", "cpu"]]) == 0
+    assert run_command([str(argument) for argument in [*run, "--device", "cpu"]]) == 0
     result = json.loads((out / "result.json").read_text())
     interval = result["expected_volume_ml"]
     probability = read_volume(out / "probability.nii.gz").array

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from command_line import assert_refused
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 
 COMMANDS = [
     [],
@@ -32,13 +32,13 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help(command, capsys):
-    assert _run([*command, "--help"]) == 0
+    assert run_command([*command, "--help"]) == 0
     assert "Usage" in capsys.readouterr().out
 
 
 def test_help_imports_nothing_heavy_and_runs_as_a_module():
     code = (
-        "import sys\nfrom twintrack.cli.app import _run\n_run(['segment', '--help'])\n"
+        "import sys\nfrom twintrack.cli.app import run_command\n_run(['segment', '--help'])\n"
         "heavy = {'torch', 'nnunetv2', 'highdicom', 'SimpleITK', 'matplotlib', 'sklearn', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
@@ -82,5 +82,5 @@ def test_ctrl_c_is_code_130(monkeypatch, ct_file, bundle, tmp_path, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(twintrack.results.folder, "load_ct", interrupted)
-    assert _run(["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o")]) == 130
+    assert run_command(["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o")]) == 130
     assert not (tmp_path / "o").exists()

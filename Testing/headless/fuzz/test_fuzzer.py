@@ -22,7 +22,7 @@ from twintrack.errors import InputError
 
 harness.LIMIT_S, harness.LONGEST_S = 2.0, 6.0
 
-def refuse(): raise InputError("no")
+def refuse(): raise InputError("no", code="no")
 def wrong(): {}["x"]
 def die(): os.kill(os.getpid(), signal.SIGSEGV)
 def leave(): Path(os.environ["TMPDIR"], "left").touch()
@@ -30,7 +30,7 @@ def grow(): bytearray(5 * 1024**3)
 def work():
     while True: pass
 def wait(): time.sleep(60)
-def nothing(): raise InputError("")
+def nothing(): raise InputError("", code="no")
 
 WAYS = [lambda: None, refuse, wrong, die, leave, grow, work, wait, nothing]
 kind = Kind(

@@ -11,7 +11,7 @@ import torch
 
 from twintrack import inference
 from twintrack.bundle.model_bundle import Bundle
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.errors import InputError
 from twintrack.inference.ensemble import Disagreement, score_ensemble
 from twintrack.inference.network_store import NetworkStore
@@ -101,7 +101,7 @@ def test_what_a_bundle_s_networks_do_on_some_cts_becomes_a_range(
     assert found.outside({}) == ()
     command = ["bundle", "create", "--coarse", coarse_results, "--fine", fine_results, "--out", tmp_path / "b"]
     options = ["--inputs", tmp_path / "m.csv", "--disagreement", tmp_path / "m.csv"]
-    assert _run([str(word) for word in (*command, *options)]) == 0
+    assert run_command([str(word) for word in (*command, *options)]) == 0
     with Bundle.open(tmp_path / "b") as made:
         assert made.inputs is not None
         assert made.inputs.ranges["disagreement_ml"] == pytest.approx((low, high), rel=0.01)  # whatever runs them

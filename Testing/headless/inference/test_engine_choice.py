@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from twintrack.bundle.model_bundle import demo_bundle_path
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.errors import InputError
 from twintrack.inference import NetworkStore
 from twintrack.io.volumes import read_volume, write_volume
@@ -37,7 +37,7 @@ def segmented(ct_file, tmp_path_factory) -> Segment:
     def run(*options: str) -> tuple[dict, np.ndarray]:
         out = tmp_path_factory.mktemp("out") / "result"
         arguments = ["segment", str(ct_file), "--bundle", str(demo_bundle_path()), "--out", str(out), "--device", "cpu"]
-        assert _run([*arguments, *options]) == 0
+        assert run_command([*arguments, *options]) == 0
         return json.loads((out / "result.json").read_text()), read_volume(out / "probability.nii.gz").array
 
     return run
@@ -80,6 +80,6 @@ def test_unknown_backends_are_refused(ct_file, tmp_path, capsys):
     with pytest.raises(InputError, match="backend"):
         SegmentSettings(backend="onnx")
     arguments = ["segment", str(ct_file), "--bundle", str(demo_bundle_path()), "--out", str(tmp_path / "out")]
-    assert _run([*arguments, "--backend", "onnx"]) == 2
+    assert run_command([*arguments, "--backend", "onnx"]) == 2
     assert "onnx" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

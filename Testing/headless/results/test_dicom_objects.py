@@ -11,7 +11,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.results.dicom_objects import export_result
@@ -52,7 +52,7 @@ def write_result(folder: Path, ct: Volume, *, source: str = "dicom", series_uid:
 
 def refused(arguments: list[object], capsys) -> str:
     """Return the one line that a command is refused with."""
-    assert _run([str(item) for item in arguments]) == 2
+    assert run_command([str(item) for item in arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1
@@ -105,11 +105,11 @@ def test_among_several_series_the_segmented_one_is_taken(series: Path, tmp_path:
     second = read_series(tmp_path / "other").series_uid
     write_result(tmp_path / "result", small_ct(), series_uid=second)
     run = ["export", str(tmp_path / "result"), "--series", str(series), "--out"]
-    assert _run([*run, str(tmp_path / "a")]) == 0
+    assert run_command([*run, str(tmp_path / "a")]) == 0
     assert "warning" not in capsys.readouterr().err
     listed = pydicom.dcmread(tmp_path / "a" / "segmentation.dcm").ReferencedSeriesSequence[0]
     assert listed.SeriesInstanceUID == second
-    assert _run([*run, str(tmp_path / "b"), "--series-uid", first]) == 0
+    assert run_command([*run, str(tmp_path / "b"), "--series-uid", first]) == 0
     assert "another phase" in capsys.readouterr().err
     listed = pydicom.dcmread(tmp_path / "b" / "segmentation.dcm").ReferencedSeriesSequence[0]
     assert listed.SeriesInstanceUID == first

@@ -112,7 +112,7 @@ def test_an_error_names_the_file_where_the_user_would_have_found_it_and_no_new_f
 
     def run() -> None:
         with atomic_folder(out, command="test", last="result.json") as folder:
-            raise InputError(f"{folder / 'x.nrrd'}: is damaged")
+            raise InputError("is damaged", code="dicom-damaged", path=folder / "x.nrrd")
 
     with pytest.raises(InputError) as caught:
         run()

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from twintrack.bundle.model_bundle import demo_bundle_path
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.system.terminal import PrintableFormatter, one_line, prepare_streams, printable, say_lines
 
 ENGINE = Path(__file__).resolve().parents[3] / "TwinTrackSeg" / "twintrack"
@@ -85,7 +85,7 @@ def test_nothing_else_prints() -> None:
 
 
 def last_line(arguments: list[object], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    code = _run([str(argument) for argument in arguments])
+    code = run_command([str(argument) for argument in arguments])
     said = capsys.readouterr()
     assert said.out == ""
     (line,) = said.err.splitlines()
@@ -146,10 +146,10 @@ def test_a_bundle_in_a_folder_of_an_odd_name_is_shown_and_verified(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = Path(shutil.copytree(demo_bundle_path(), tmp_path / "od\x1b[31md\nname \u202e"))
-    assert _run(["bundle", "verify", str(folder)]) == 0
+    assert run_command(["bundle", "verify", str(folder)]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert "od\\x1b[31md\\nname \\u202e: intact" in line
-    assert _run(["bundle", "show", str(folder)]) == 0
+    assert run_command(["bundle", "show", str(folder)]) == 0
     assert json.loads(capsys.readouterr().out)["name"] == "twintrack-demo"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import signal
 import sys
 import threading
@@ -18,7 +19,9 @@ from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
 from twintrack.system.paths import is_utf8
 from twintrack.system.terminal import prepare_streams, say, say_error, say_traceback
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run_command"]
+
+_log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="twintrack",
@@ -64,10 +67,14 @@ def main(arguments: list[str] | None = None) -> None:
     prepare_streams()
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end a run so: in order, as by Ctrl-C
-    sys.exit(_run(sys.argv[1:] if arguments is None else arguments))
+    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
 
 
-def _run(arguments: list[str]) -> int:
+def run_command(arguments: list[str]) -> int:
+    """Do what the arguments say, tell an error in one line on stderr, and return the exit code.
+
+    The code of an error (`TwinTrackError.code`) goes to the log, which ``-v`` shows.
+    """
     verbose = "-v" in arguments or "--verbose" in arguments
     try:
         if arguments == ["--version"]:
@@ -84,6 +91,7 @@ def _run(arguments: list[str]) -> int:
     except USAGE_ERROR as error:
         return _fail(f"{error.format_message()} (see twintrack --help)", 2, verbose)  # type: ignore[attr-defined]
     except TwinTrackError as error:
+        _log.info("error code: %s", error.code, extra={"code": error.code})
         return _fail(str(error), 2, verbose)
     except Exception as error:
         if isinstance(error, OSError) and error.errno in BAD_NAMES and error.filename is not None:

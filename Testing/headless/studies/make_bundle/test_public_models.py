@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from twintrack.bundle.model_bundle import Bundle
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.studies.make_bundle.create import check_bundle
 from twintrack.studies.make_bundle.public_models import KnownModel, find_known_model, known_models
 
@@ -51,16 +51,16 @@ def test_the_printed_command_is_the_one_that_is_run() -> None:
 
 
 def test_the_list_and_a_recipe_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert _run(["bundle", "known"]) == 0
+    assert run_command(["bundle", "known"]) == 0
     assert "panorama-baseline" in capsys.readouterr().out
-    assert _run(["bundle", "known", "panorama-baseline"]) == 0
+    assert run_command(["bundle", "known", "panorama-baseline"]) == 0
     printed = capsys.readouterr().out
     for words in ("zenodo.org/records/11160381", "checkpoint_best_panorama.pth", "Licence", "PDAC lesion"):
         assert words in printed
-    assert _run(["bundle", "known", "--json"]) == 0
+    assert run_command(["bundle", "known", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["models"]
     assert shown[0]["command"].startswith("twintrack bundle create --coarse")
-    assert _run(["bundle", "known", "gone"]) == 2
+    assert run_command(["bundle", "known", "gone"]) == 2
     assert "no known model; the list holds panorama-baseline" in capsys.readouterr().err
 
 
@@ -115,8 +115,8 @@ def test_the_panorama_recipe_makes_a_bundle_that_verifies(
         labels = json.loads((reference / "dataset.json").read_text())["labels"]
         assert set(stage.labels) == set(labels) - {"background"}
     monkeypatch.chdir(tmp_path)
-    assert _run(shlex.split(model.command())[1:]) == 0
-    assert _run(["bundle", "verify", "panorama-baseline"]) == 0
+    assert run_command(shlex.split(model.command())[1:]) == 0
+    assert run_command(["bundle", "verify", "panorama-baseline"]) == 0
     assert "intact, 14 files" in capsys.readouterr().out
     bundle = Bundle.open("panorama-baseline")
     check_bundle(bundle)

@@ -11,7 +11,7 @@ import pytest
 
 from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.calibration import ScoreSketch, fit_calibrator, read_calibrator
-from twintrack.cli.app import _run
+from twintrack.cli.app import run_command
 from twintrack.errors import Cancelled, InputError
 from twintrack.inference import NetworkStore
 from twintrack.io.volumes import read_volume, write_volume
@@ -204,9 +204,11 @@ def test_what_cannot_be_run_is_refused_before_any_case(manifest, tmp_path):
 
 
 def test_the_command_explains_what_does_not_go_together(manifest, tmp_path, capsys):
-    assert _run(["experiment", "table1", "--out", str(tmp_path), "--manifest", str(manifest), "--cases", "3"]) == 2
+    assert (
+        run_command(["experiment", "table1", "--out", str(tmp_path), "--manifest", str(manifest), "--cases", "3"]) == 2
+    )
     assert capsys.readouterr().err.startswith("error: --cases and --tests count phantoms")
-    assert _run(["experiment", "table1", "--out", str(tmp_path), "--manifest", str(tmp_path / "no.csv")]) == 2
+    assert run_command(["experiment", "table1", "--out", str(tmp_path), "--manifest", str(tmp_path / "no.csv")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
-    assert _run(["experiment", "table1", "--out", str(tmp_path), "--tests", "1"]) == 2
+    assert run_command(["experiment", "table1", "--out", str(tmp_path), "--tests", "1"]) == 2
     assert "--tests" in capsys.readouterr().err
