@@ -10,6 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from expected_errors import raises_error
+
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 
@@ -112,7 +114,7 @@ def test_one_question_names_what_needs_what_and_all_of_it_is_installed(dependenc
 
 def test_who_declines_is_asked_for_nothing_more(dependencies, requirements, asking):
     asking.answer = False
-    with pytest.raises(dependencies.DependencyError, match="declined") as raised:
+    with raises_error(dependencies.DependencyError, "packages-missing") as raised:
         dependencies.ensureDependencies(requirements("torch>=2.4", ABSENT))
     assert len(asking.questions) == 1
     assert asking.installed == []
@@ -121,14 +123,14 @@ def test_who_declines_is_asked_for_nothing_more(dependencies, requirements, aski
 
 def test_a_pytorch_that_was_not_installed_ends_it(dependencies, requirements, asking, monkeypatch):
     monkeypatch.setattr(sys.modules["PyTorchUtils"].PyTorchUtilsLogic, "installTorch", lambda _self, **_how: None)
-    with pytest.raises(dependencies.DependencyError, match="PyTorch was not installed"):
+    with raises_error(dependencies.DependencyError, "packages-missing", "PyTorch"):
         dependencies.ensureDependencies(requirements("torch>=2.4", ABSENT))
     assert asking.installed == []
 
 
 def test_missing_torch_without_its_extension_names_the_extension(dependencies, requirements, asking):
     asking.extension = None
-    with pytest.raises(dependencies.DependencyError, match="extension PyTorch"):
+    with raises_error(dependencies.DependencyError, "packages-missing", "PyTorch"):
         dependencies.ensureDependencies(requirements("torch>=2.4"))
     assert asking.questions == []
 
@@ -144,7 +146,7 @@ def test_an_installation_that_fails_gives_a_sentence(dependencies, requirements,
         monkeypatch.setattr(slicer.packaging, "pip_install", fail)
     else:
         monkeypatch.setattr(sys.modules["PyTorchUtils"].PyTorchUtilsLogic, "installTorch", fail)
-    with pytest.raises(dependencies.DependencyError, match="installation failed"):
+    with raises_error(dependencies.DependencyError, "packages-missing"):
         dependencies.ensureDependencies(requirements("torch>=2.4", ABSENT))
 
 
@@ -153,7 +155,7 @@ def test_what_pip_leaves_out_is_noticed_afterwards(dependencies, requirements, a
 
     skipped = []
     monkeypatch.setattr(slicer.packaging, "pip_install", lambda _n, **how: skipped.extend(how["skip_packages"]))
-    with pytest.raises(dependencies.DependencyError, match=f"missing: {ABSENT}") as raised:
+    with raises_error(dependencies.DependencyError, "packages-missing", ABSENT) as raised:
         dependencies.ensureDependencies(requirements(ABSENT))
     assert raised.value.details.splitlines()[-1] == f"{ABSENT}==1.0"
     assert {"numpy", "pydicom", "SimpleITK", "torch"} <= set(skipped)

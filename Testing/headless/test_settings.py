@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.settings import SegmentSettings, parse_roi, parse_vessel_names
 
@@ -18,7 +19,7 @@ def test_rois_are_read():
 
 @pytest.mark.parametrize("text", ["", "all", "1,2,3", "1,2,3,4,5,x", "1,2,3,4,5,6,7", "1.5,2,3,4,5,6"])
 def test_other_rois_are_refused(text):
-    with pytest.raises(InputError, match="six voxel indices"):
+    with raises_error(InputError, "region-numbers"):
         parse_roi(text)
 
 
@@ -36,19 +37,19 @@ def test_other_vessel_names_are_refused(text):
 
 @pytest.mark.parametrize("threshold", [0, -0.1, 1.01, float("nan")])
 def test_thresholds_outside_zero_to_one_are_refused(threshold):
-    with pytest.raises(InputError, match="threshold"):
+    with raises_error(InputError, "threshold-range"):
         SegmentSettings(threshold=threshold)
 
 
 @pytest.mark.parametrize("contact_mm", [0, 0.49, 5.01, -1, float("nan"), float("inf")])
 def test_contact_distances_that_are_none_are_refused(contact_mm):
-    with pytest.raises(InputError, match=r"contact_mm\) must be from 0.5 to 5 mm"):
+    with raises_error(InputError, "contact-distance", "contact_mm", "0.5"):
         SegmentSettings(contact_mm=contact_mm)
 
 
 @pytest.mark.parametrize("contact_mm", [True, "2", [2.0]])
 def test_contact_distances_of_another_kind_are_refused(contact_mm):
-    with pytest.raises(InputError, match="'contact_mm' cannot be"):
+    with raises_error(InputError, "option-type", "'contact_mm'"):
         SegmentSettings.from_json({"contact_mm": contact_mm})
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.bundle.architecture import read_architecture
 from twintrack.bundle.archive import extract_bundle_zip
 from twintrack.bundle.checkpoints import read_checkpoint
@@ -230,9 +231,9 @@ def test_a_ct_that_is_too_large_at_the_networks_voxel_size_is_refused_before_it_
         stage = open_stage(bundle, "coarse")
     stage.configuration.configuration["spacing"] = [0.05, 0.05, 0.05]
     ct = np.ones((200, 256, 256), np.int16)
-    with pytest.raises(InputError, match=r"12000 x 5120 x 5120 voxels at the network's voxel size.*needs about"):
+    with raises_error(InputError, "no-memory", "12000", "5120"):
         preprocess(ct, (3.0, 1.0, 1.0), stage)
-    with pytest.raises(InputError, match="needs about"):  # few voxels, but a matrix of the spline for each
+    with raises_error(InputError, "no-memory"):  # few voxels, but a matrix of the spline for each
         preprocess(np.ones((20_000, 1, 1), np.int16), (20.0, 0.05, 0.05), stage)
 
 
@@ -246,7 +247,7 @@ def test_a_patch_to_which_the_ct_would_be_padded_beyond_the_memory_is_refused_be
     with Bundle.open(DEMO) as bundle:
         stage = open_stage(bundle, "fine")
     stage.configuration.configuration["patch_size"] = [8192, 8192, 8192]
-    with pytest.raises(InputError, match=r"in patches of 8192 x 8192 x 8192 voxels.*needs about \d\d TB"):
+    with raises_error(InputError, "no-memory", "8192", "TB"):
         preprocess(np.ones((20, 30, 30), np.int16), (2.0, 1.6, 1.6), stage)
 
 
@@ -269,7 +270,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 def test_a_checkpoint_whose_records_are_packed_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     bomb = repacked(checkpoint, tmp_path / "bomb.pth", lambda name, data: data + bytes(10**7), packed=True)
-    with pytest.raises(BundleError, match="is packed"):
+    with raises_error(BundleError, "checkpoint-damaged"):
         read_checkpoint(bomb)
 
 
@@ -279,7 +280,7 @@ def test_a_storage_that_is_larger_than_its_record_is_refused_and_not_read_beyond
     path = repacked(
         checkpoint, tmp_path / "beyond.pth", lambda name, data: data[:-1] if name.endswith("data/0") else data
     )
-    with pytest.raises(BundleError, match=r"storage '0' shall hold 3 numbers, more than its record has"):
+    with raises_error(BundleError, "checkpoint-damaged", "'0'"):
         read_checkpoint(path)
 
 
@@ -289,14 +290,14 @@ def test_a_tensor_of_more_numbers_than_its_storage_is_refused(tmp_path: Path) ->
     path = tmp_path / "checkpoint_final.pth"
     torch.save({"network_weights": {"a": torch.zeros(1).expand(10**6, 10**6)}}, path)
     assert path.stat().st_size < 5000
-    with pytest.raises(BundleError, match=r"a tensor of 1,000,000,000,000 numbers, more than its storage has"):
+    with raises_error(BundleError, "checkpoint-damaged", "000"):
         read_checkpoint(path)
 
 
 def test_a_pickle_that_asks_for_memory_by_a_plain_name_is_refused(checkpoint: Path, tmp_path: Path) -> None:
     call = b"\x80\x02c__builtin__\nbytearray\n\x8a\x06" + (10**13).to_bytes(6, "little") + b"\x85R."
     path = repacked(checkpoint, tmp_path / "greedy.pth", lambda name, data: call if name.endswith("data.pkl") else data)
-    with pytest.raises(BundleError, match=r"asks for '\w+\.bytearray'"):
+    with raises_error(BundleError, "checkpoint-refused"):
         read_checkpoint(path)
 
 
@@ -323,13 +324,13 @@ def zip_of(path: Path, entries: dict[str, bytes], method: int = zipfile.ZIP_DEFL
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ({"bundle.json": bytes(80 * 1024**2)}, "unpacks to more than a bundle may hold"),
-        ({"a\x1b[2Jb": b""}, "not printable"),
-        ({"a\u202eb": b""}, "not printable"),
-        ({"/".join("abcdefghijk"): b""}, "too many folders"),
-        ({"a" * 300: b""}, "too long"),
-        ({f"{n}": b"" for n in range(300)}, "holds 300 files"),
-        ({f"{n}": b"" for n in range(1300)}, "holds more than the 1256 files"),
+        ({"bundle.json": bytes(80 * 1024**2)}, ("bundle-too-large",)),
+        ({"a\x1b[2Jb": b""}, ("archive-entry-refused",)),
+        ({"a\u202eb": b""}, ("archive-entry-refused",)),
+        ({"/".join("abcdefghijk"): b""}, ("archive-entry-refused",)),
+        ({"a" * 300: b""}, ("archive-entry-refused",)),
+        ({f"{n}": b"" for n in range(300)}, ("bundle-too-large", "300")),
+        ({f"{n}": b"" for n in range(1300)}, ("archive-damaged", "1256")),
     ],
 )
 def test_zips_that_grow_or_name_what_they_may_not_are_refused(
@@ -337,7 +338,7 @@ def test_zips_that_grow_or_name_what_they_may_not_are_refused(
 ) -> None:
     path = zip_of(tmp_path / "b.zip", entries)
     (tmp_path / "out").mkdir()
-    with pytest.raises(BundleError, match=words) as caught:
+    with raises_error(BundleError, *words) as caught:
         extract_bundle_zip(path, tmp_path / "out")
     assert str(caught.value).isprintable()
 
@@ -348,7 +349,7 @@ def test_a_zip_with_a_list_of_a_million_files_is_refused_before_it_is_read(tmp_p
     end = b"PK\x05\x06" + bytes(8) + struct.pack("<LLH", len(listed), 0, 0)
     (tmp_path / "many.zip").write_bytes(listed + end)
     (tmp_path / "out").mkdir()
-    with pytest.raises(BundleError, match="its list of contents has"):
+    with raises_error(BundleError, "archive-damaged"):
         extract_bundle_zip(tmp_path / "many.zip", tmp_path / "out")
 
 
@@ -359,7 +360,7 @@ def test_a_zip_whose_files_share_their_bytes_is_refused(tmp_path: Path) -> None:
     content[second + 42 : second + 46] = bytes(4)  # where the second file starts: at the first
     path.write_bytes(content)
     (tmp_path / "out").mkdir()
-    with pytest.raises(BundleError, match="shares its bytes"):
+    with raises_error(BundleError, "archive-damaged"):
         extract_bundle_zip(path, tmp_path / "out")
 
 

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.bundle.suitability import assess
 from twintrack.errors import BundleError
@@ -86,7 +87,7 @@ def test_a_range_survives_json_and_names_that_are_missing_are_not_compared():
     ],
 )
 def test_a_malformed_range_is_refused(entry):
-    with pytest.raises(BundleError, match=r"bundle\.json"):
+    with raises_error(BundleError, "fingerprint-malformed", "bundle.json"):
         InputRange.from_json(entry, "bundle.json")
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.calibration import ScoreSketch, fit_calibrator, select_bins
 from twintrack.calibration.case_groups import MHR
 from twintrack.calibration.resampling import ResampledFit
@@ -70,7 +71,7 @@ def test_a_single_rater_is_judged_on_the_cases_this_rater_drew():
     sketch = sum(with_both + alone, ScoreSketch.empty())
     assert select_bins(sketch, target="single-rater", rater="2", candidates=(10, 20)).folds == 2
     assert select_bins(sketch, target="hard-label", candidates=(10, 20)).folds == 4
-    with pytest.raises(InputError, match="at least 2 cases"):
+    with raises_error(InputError, "too-few-cases"):
         select_bins(with_both[0] + alone[0], target="single-rater", rater="2")
 
 

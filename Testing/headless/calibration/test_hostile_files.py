@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.calibration import ScoreSketch, read_calibrator
 from twintrack.calibration.sketch_file import load_sketch, save_sketch
@@ -21,22 +22,22 @@ CALIBRATOR = json.loads((demo_bundle_path() / "calibrator.json").read_text())
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"voxels": 10**19}, '"voxels" must be a whole number from 1 to'),
-        ({"voxels": 10**400}, "a whole number of 401 digits"),
-        ({"tumour_voxels": float("nan")}, "holds NaN"),
+        ({"voxels": 10**19}, ("field-malformed", '"voxels"')),
+        ({"voxels": 10**400}, ("calibrator-unreadable", "401")),
+        ({"tumour_voxels": float("nan")}, ("calibrator-unreadable", "NaN")),
         (
             {"knots": {"score": [0.5] * 20_000, "mhr": [0.5] * 20_000}},
-            '"knots.score" must be a list of at most 10000 numbers',
+            ("field-malformed", '"knots.score"', "10000"),
         ),
-        ({"warnings": ["w"] * 200}, '"warnings" must be a list of at most 100 texts'),
-        ({"warnings": ["\x1b[31m"]}, '"warnings" must be a list of at most 100 texts of at most 2000 printable'),
-        ({"domain": "d" * 3000}, '"domain" must be at most 2000 printable characters'),
+        ({"warnings": ["w"] * 200}, ("field-malformed", '"warnings"', "100")),
+        ({"warnings": ["\x1b[31m"]}, ("field-malformed", '"warnings"', "100", "2000")),
+        ({"domain": "d" * 3000}, ("field-malformed", '"domain"', "2000")),
     ],
 )
 def test_a_calibrator_beyond_a_limit_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     path = tmp_path / "calibrator.json"
     path.write_text(json.dumps(CALIBRATOR | changes))
-    with pytest.raises(InputError, match=words) as caught:
+    with raises_error(InputError, *words) as caught:
         read_calibrator(path)
     assert str(path) in str(caught.value)
 
@@ -44,7 +45,7 @@ def test_a_calibrator_beyond_a_limit_is_refused(tmp_path: Path, changes: dict[st
 def test_a_calibrator_that_is_no_ordinary_file_or_very_large_is_refused(tmp_path: Path) -> None:
     (tmp_path / "c.json").write_bytes(b" " * (17 * 1024**2))
     for path, words in ((tmp_path / "c.json", "larger than"), (tmp_path, "not an ordinary file")):
-        with pytest.raises(InputError, match=words):
+        with raises_error(InputError, "calibrator-unreadable", words):
             read_calibrator(path)
 
 
@@ -76,17 +77,17 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(
     path = tmp_path / "promise.npz"
     np.savez(path, **arrays)
     promised(path, "counts", f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}, }}")
-    with pytest.raises(InputError, match="counts"):
+    with raises_error(InputError, "sketch-invalid"):
         load_sketch(path)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"case_keys": np.zeros(2_000_000, np.uint64)}, '"case_keys" shall have 16,000,000 bytes'),
-        ({"counts": np.zeros(20_000_000, np.int64)}, '"counts" shall have 160,000,000 bytes'),
-        ({"more": np.zeros(1)}, "'more.npy', which is no part of a sketch"),
-        ({"about": np.array("[" * 5000)}, "not readable as a sketch"),
+        ({"case_keys": np.zeros(2_000_000, np.uint64)}, ("sketch-invalid", '"case_keys"', "16", "000")),
+        ({"counts": np.zeros(20_000_000, np.int64)}, ("sketch-invalid", '"counts"', "160", "000")),
+        ({"more": np.zeros(1)}, ("sketch-invalid", "'more.npy'")),
+        ({"about": np.array("[" * 5000)}, ("sketch-unreadable",)),
     ],
 )
 def test_arrays_that_no_sketch_has_are_refused_before_they_are_unpacked(
@@ -94,5 +95,5 @@ def test_arrays_that_no_sketch_has_are_refused_before_they_are_unpacked(
 ) -> None:
     np.savez_compressed(tmp_path / "bomb.npz", **(arrays | changes))
     assert (tmp_path / "bomb.npz").stat().st_size < 2**20
-    with pytest.raises(InputError, match=words):
+    with raises_error(InputError, *words):
         load_sketch(tmp_path / "bomb.npz")

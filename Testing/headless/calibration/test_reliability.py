@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.calibration import CalibratorBand, ScoreSketch, fit_calibrator, plot_reliability, reliability_curve
 from twintrack.errors import InputError
 
@@ -43,7 +44,7 @@ def test_a_map_has_its_band_and_other_endings_are_refused(overconfident, tmp_pat
     for name, drawn in (("plain.png", calibrator), ("band.png", replace(calibrator, band=band))):
         plot_reliability(tmp_path / name, {"score": reliability_curve(overconfident)}, calibrator=drawn)
     assert (tmp_path / "plain.png").read_bytes() != (tmp_path / "band.png").read_bytes()
-    with pytest.raises(InputError, match=r"picture\.docx"):
+    with raises_error(InputError, "picture-ending", "picture.docx"):
         plot_reliability(tmp_path / "picture.docx", {})
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from expected_errors import raises_error
 from twintrack import inference
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.cli.app import run_command
@@ -108,7 +109,7 @@ def test_what_a_bundle_s_networks_do_on_some_cts_becomes_a_range(
         assert "slice_mm" in made.inputs.ranges
     with (
         Bundle.open(make_bundle(folds=("0",), out=tmp_path / "one")) as single,
-        pytest.raises(InputError, match="one fine network"),
+        raises_error(InputError, "single-network"),
     ):
         measure_disagreement(tmp_path / "m.csv", single, device="cpu")
 
@@ -118,5 +119,5 @@ def test_the_series_that_a_manifest_names_is_the_one_that_is_read(
 ) -> None:
     write_volume(make_ct((40, 36, 20), seed=1), tmp_path / "1.nrrd")
     (tmp_path / "m.csv").write_text("case,image,series\na,1.nrrd,1.2.3\n")
-    with pytest.raises(InputError, match="holds no DICOM series"):
+    with raises_error(InputError, "series-of-a-file", "DICOM"):
         measure_disagreement(tmp_path / "m.csv", bundle, device="cpu")

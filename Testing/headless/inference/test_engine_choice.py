@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.cli.app import run_command
 from twintrack.errors import InputError
@@ -77,7 +78,7 @@ def test_a_kept_store_gives_the_same_map_twice(ct_file, by_torch, tmp_path):
 
 
 def test_unknown_backends_are_refused(ct_file, tmp_path, capsys):
-    with pytest.raises(InputError, match="backend"):
+    with raises_error(InputError, "backend-unknown"):
         SegmentSettings(backend="onnx")
     arguments = ["segment", str(ct_file), "--bundle", str(demo_bundle_path()), "--out", str(tmp_path / "out")]
     assert run_command([*arguments, "--backend", "onnx"]) == 2

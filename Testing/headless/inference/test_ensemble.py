@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage
 from skimage.transform import resize
 
+from expected_errors import raises_error
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import Cancelled, RoiError
 from twintrack.inference.ensemble import EnsembleResult, score_ensemble
@@ -206,7 +207,7 @@ def test_a_box_counted_on_a_turned_input_scores_those_voxels_of_the_input(make_c
 
 
 def test_a_region_of_another_volume_is_refused(make_ct: MakeCt, bundle: Bundle) -> None:
-    with pytest.raises(RoiError, match="outside the CT"):
+    with raises_error(RoiError, "region-outside", "CT"):
         score(make_ct((20, 20, 20)), roi_full(Geometry((20, 20, 21), (1.0, 1.0, 1.0))), bundle)
 
 

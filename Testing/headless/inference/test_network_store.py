@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from expected_errors import raises_error
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import InputError
 from twintrack.inference import network_store as store_module
@@ -53,19 +54,19 @@ def test_another_bundle_or_backend_displaces_the_networks(
 
 
 def test_unknown_backends_and_backends_without_their_device_are_input_errors() -> None:
-    with pytest.raises(InputError, match="must be one of auto, torch, openvino"):
+    with raises_error(InputError, "backend-unknown"):
         NetworkStore("cpu", "onnx")
     store = NetworkStore("cpu", "torch")
-    with pytest.raises(InputError, match="device 'tpu' is not known"):
+    with raises_error(InputError, "device-unknown", "'tpu'"):
         store.start("tpu", "auto")
-    with pytest.raises(InputError, match="device 'tpu' is not known"):
+    with raises_error(InputError, "device-unknown", "'tpu'"):
         store.start("tpu", "auto")  # not taken for the request that is being served
 
 
 def test_without_openvino_torch_runs_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "openvino_present", lambda: False)
     assert NetworkStore("cpu", "auto").backend == "torch"
-    with pytest.raises(InputError, match="OpenVINO is not installed"):
+    with raises_error(InputError, "openvino-missing", "OpenVINO"):
         NetworkStore("cpu", "openvino")
 
 
@@ -137,7 +138,7 @@ def test_the_ladder_of_a_gpu_that_is_too_small(monkeypatch: pytest.MonkeyPatch) 
     assert "2 tiles at a time" in store.notes[0]
     assert "main memory" in store.notes[2]
     assert "the CPU runs it" in store.notes[3]
-    with pytest.raises(InputError, match="too little memory for one tile of this model"):
+    with raises_error(InputError, "no-memory"):
         store.step_down(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.calibration.statements import ANGLES_DEG
 from twintrack.errors import InputError
 from twintrack.invasion import measure_invasion, rater_contact, score_levels
@@ -65,7 +66,7 @@ def test_a_vessel_that_is_not_there_or_was_not_searched_has_no_levels(sector: An
 
 def test_the_region_must_lie_on_the_scores_grid(sector: Any) -> None:
     other = Volume(np.ones((3, 3, 3), dtype=np.uint8), Geometry((3, 3, 3), SPACING))
-    with pytest.raises(InputError, match="grid"):
+    with raises_error(InputError, "grid-differs"):
         levels(sector, searched=other)
 
 

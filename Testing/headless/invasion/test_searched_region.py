@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.invasion import measure_invasion
 from twintrack.results.report.structured_vessels import structured_vessels
@@ -74,7 +75,7 @@ def test_the_region_may_be_stored_in_another_axis_order(case: Any) -> None:
 
 def test_a_region_on_another_grid_is_refused(case: Any) -> None:
     other = Volume(np.ones((3, 3, 3), dtype=np.uint8), Geometry((3, 3, 3), (1.0, 1.0, 1.0)))
-    with pytest.raises(InputError, match="grid"):
+    with raises_error(InputError, "grid-differs"):
         measure_invasion(case.probability, case.vessel, NAMES, searched=other)
 
 

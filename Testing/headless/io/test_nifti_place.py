@@ -8,6 +8,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from random_nifti import random_nifti
 from twintrack.errors import InputError
 from twintrack.io.ct import load_ct
@@ -116,7 +117,7 @@ def test_matrices_that_agree_or_stand_alone_are_not_spoken_of(tmp_path):
 
 
 def test_a_file_without_a_code_is_refused_because_left_and_right_are_not_known(tmp_path):
-    with pytest.raises(InputError, match=r"ct\.nii\.gz: does not say how it lies .*left and right") as said:
+    with raises_error(InputError, "place-unknown", "ct.nii.gz") as said:
         read_volume(save(tmp_path / "ct.nii.gz", AFFINE, sform=0, qform=0))
     assert "\n" not in str(said.value)
 
@@ -205,9 +206,9 @@ def test_a_rotation_rounded_to_few_decimals_is_read(tmp_path):
 def test_shears_that_no_scanner_leaves_are_refused_with_the_millimetres(tmp_path):
     affine = AFFINE.copy()
     affine[:3, :3] = AFFINE[:3, :3] @ [[1, 0.1, 0.1], [0, 1, 0.1], [0, 0, 1]]
-    with pytest.raises(InputError, match=r"sheared in more than one direction \(up to \d+\.\d mm"):
+    with raises_error(InputError, "axes-sheared"):
         read_volume(save(tmp_path / "affine.nii.gz", affine))
-    with pytest.raises(InputError, match=r"sheared by 40\.0 degrees \(31\.5 mm at the far end\)"):
+    with raises_error(InputError, "axes-sheared", "40.0", "31.5"):
         read_volume(save(tmp_path / "steep.nii.gz", sheared(2, 40.0)))
 
 
@@ -224,7 +225,7 @@ def test_the_unit_of_length_is_honoured(tmp_path, kind, unit, mm):
 
 @pytest.mark.parametrize(("unit", "word"), [("meter", "metres"), ("micron", "micrometres")])
 def test_numbers_in_mm_that_claim_another_unit_are_refused(tmp_path, unit, word):
-    with pytest.raises(InputError, match=f"its header states {word}.*0\\.01 to 20 mm") as said:
+    with raises_error(InputError, "spacing-range", word, "0.01", "20") as said:
         read_volume(save(tmp_path / "ct.nii.gz", AFFINE, unit=unit))
     assert "memory" not in str(said.value)
 
@@ -234,7 +235,7 @@ def test_an_edge_of_nothing_is_refused_where_the_qform_needs_it(tmp_path):
     raw = bytearray(path.read_bytes())
     raw[80:92] = bytes(12)  # pixdim[1] to [3]
     path.write_bytes(raw)
-    with pytest.raises(InputError, match="its axes have no length"):
+    with raises_error(InputError, "place-unknown"):
         read_volume(path)
 
 
@@ -255,11 +256,11 @@ def test_nifti_2_and_what_is_not_a_nifti_in_one_file_is_called_by_its_name(tmp_p
     assert check_field(read_volume(tmp_path / "zipped.nii")) == np.prod(SIZE)
     nib.save(nib.Nifti1Pair(np.zeros(SIZE, np.int16), AFFINE), tmp_path / "pair.img")
     (tmp_path / "pair.nii").write_bytes((tmp_path / "pair.hdr").read_bytes())
-    with pytest.raises(InputError, match=r"header of a NIfTI pair.*\.img"):
+    with raises_error(InputError, "nifti-pair", "NIfTI"):
         read_volume(tmp_path / "pair.nii")
     nib.save(nib.AnalyzeImage(np.zeros(SIZE, np.int16), AFFINE), tmp_path / "old.img")
     (tmp_path / "old.nii").write_bytes((tmp_path / "old.hdr").read_bytes())
-    with pytest.raises(InputError, match=r"ANALYZE 7\.5.*left from right"):
+    with raises_error(InputError, "analyze-header", "ANALYZE", "7.5"):
         read_volume(tmp_path / "old.nii")
 
 
@@ -275,5 +276,5 @@ def test_a_mirrored_affine_keeps_its_handedness(tmp_path):
 def test_own_voxels_refuse_another_grid(tmp_path):
     stored = read_stored(save(tmp_path / "ct.nii.gz", sheared()))
     other = Volume(np.zeros((2, 2, 2), np.float32), Geometry((2, 2, 2), (1.0, 1.0, 1.0)))
-    with pytest.raises(InputError, match="another grid"):
+    with raises_error(InputError, "grid-differs"):
         write_volume(other, tmp_path / "x.nii.gz", grid=stored.grid)

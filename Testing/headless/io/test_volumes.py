@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from expected_errors import raises_error
 from twintrack.errors import InputError, OutputError
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Geometry, Volume
@@ -39,15 +40,15 @@ def write_sitk(path, image) -> None:
 
 
 def test_bad_files_are_refused_with_their_name(tmp_path):
-    with pytest.raises(InputError, match=r"nothing\.nii\.gz: no such file"):
+    with raises_error(InputError, "file-missing", "nothing.nii.gz"):
         read_volume(tmp_path / "nothing.nii.gz")
     text = tmp_path / "notes.nii.gz"
     text.write_text("not an image")
-    with pytest.raises(InputError, match=r"notes\.nii\.gz: cannot be read as an image"):
+    with raises_error(InputError, "not-an-image", "notes.nii.gz"):
         read_volume(text)
     picture = tmp_path / "picture.png"
     write_sitk(picture, sitk.Image(8, 8, sitk.sitkUInt8))
-    with pytest.raises(InputError, match=r"picture\.png: not a volume file"):
+    with raises_error(InputError, "volume-ending", "picture.png"):
         read_volume(picture)
 
 
@@ -55,9 +56,9 @@ def test_flat_and_colour_images_are_refused(tmp_path):
     flat, colour = tmp_path / "flat.nrrd", tmp_path / "colour.nrrd"
     write_sitk(flat, sitk.Image(8, 8, sitk.sitkInt16))
     write_sitk(colour, sitk.Image([8, 8, 8], sitk.sitkVectorUInt8, 3))
-    with pytest.raises(InputError, match=r"flat\.nrrd: .*3 dimensions"):
+    with raises_error(InputError, "volume-dimensions", "flat.nrrd"):
         read_volume(flat)
-    with pytest.raises(InputError, match=r"colour\.nrrd: .*one value a voxel"):
+    with raises_error(InputError, "volume-dimensions", "colour.nrrd"):
         read_volume(colour)
 
 
@@ -68,13 +69,13 @@ def test_values_that_are_not_finite_are_refused(tmp_path, ending, bad):
     array[1, 2, 3] = bad
     path = tmp_path / f"broken{ending}"
     write_sitk(path, sitk.GetImageFromArray(array))
-    with pytest.raises(InputError, match=r"broken.*: holds voxels that are not finite"):
+    with raises_error(InputError, "values-not-finite"):
         read_volume(path)
 
 
 def test_an_unwritable_place_is_an_output_error(tmp_path):
     volume = Volume(np.zeros((2, 2, 2)), Geometry((2, 2, 2), (1.0, 1.0, 1.0)))
-    with pytest.raises(OutputError, match="cannot be written"):
+    with raises_error(OutputError, "not-writable"):
         write_volume(volume, tmp_path / "missing folder" / "x.nii.gz")
 
 
@@ -88,7 +89,7 @@ def test_a_nifti_file_that_is_cut_off_is_refused_and_not_filled_up(tmp_path, nam
     whole = path.read_bytes()
     for kept in (0.4, 0.999):
         path.write_bytes(whole[: int(kept * len(whole))])
-        with pytest.raises(InputError, match=r"is cut off, [\d,]+ of [\d,]+ bytes are there; copy it again$") as said:
+        with raises_error(InputError, "voxels-cut-off") as said:
             read_volume(path)
         there, needed = (int(number.replace(",", "")) for number in re.findall(r"(?<= )\d[\d,]*(?= )", str(said.value)))
         assert needed == 352 + array.nbytes
@@ -102,7 +103,7 @@ def test_a_compressed_file_with_a_wrong_checksum_is_refused(tmp_path):
     whole = bytearray(path.read_bytes())
     whole[-8] ^= 1  # of the checksum
     path.write_bytes(whole)
-    with pytest.raises(InputError, match="does not fit its checksum; copy it again"):
+    with raises_error(InputError, "voxels-damaged"):
         read_volume(path)
 
 
@@ -116,7 +117,7 @@ def test_a_file_compressed_in_several_parts_is_whole(tmp_path):
 
 
 def test_a_name_that_cannot_be_written_is_one_sentence_and_nothing_else(tmp_path, capfd):
-    with pytest.raises(OutputError, match="name too long"):
+    with raises_error(OutputError, "not-writable"):
         write_volume(
             Volume(np.zeros((2, 2, 2), np.uint8), Geometry((2, 2, 2), (1.0, 1.0, 1.0))),
             tmp_path / ("x" * 250 + ".nii.gz"),
@@ -132,17 +133,17 @@ def test_a_name_that_cannot_be_written_is_one_sentence_and_nothing_else(tmp_path
         ("a.nrrd", 'spacings: 0.0007 0.0008 0.0025|units: "m" "m" "m"', True),
         ("a.nrrd", 'spacings: 0.7 0.8 2.5|units: "mm" "mm" "mm"', True),
         ("a.nrrd", "spacings: 0.7 0.8 2.5", True),
-        ("a.nrrd", 'spacings: 0.7 0.8 2.5|units: "inch" "inch" "inch"', "states its lengths in 'inch'"),
-        ("a.nrrd", "space: LPS|space directions: (700,0,0) (0,800,0) (0,0,2500)", "which no CT has"),
-        ("a.nrrd", "space: LPS|space origin: (1,2,3)", "does not say how large its voxels are"),
-        ("a.nrrd", "thicknesses: 1 1 5", "does not say how large its voxels are"),
-        ("a.nrrd", "spacings: 0.7 nan 2.5", "does not say how large its voxels are"),
+        ("a.nrrd", 'spacings: 0.7 0.8 2.5|units: "inch" "inch" "inch"', ("unit-unknown", "'inch'")),
+        ("a.nrrd", "space: LPS|space directions: (700,0,0) (0,800,0) (0,0,2500)", ("spacing-range", "CT")),
+        ("a.nrrd", "space: LPS|space origin: (1,2,3)", ("spacing-missing",)),
+        ("a.nrrd", "thicknesses: 1 1 5", ("spacing-missing",)),
+        ("a.nrrd", "spacings: 0.7 nan 2.5", ("spacing-missing",)),
         ("a.mha", "ElementSpacing = 700 800 2500|DistanceUnits = um", True),
         ("a.mha", "ElementSpacing = 0.07 0.08 0.25|DistanceUnits = cm", True),
         ("a.mha", "ElementSize = 0.7 0.8 2.5", True),
-        ("a.mha", "ElementSpacing = 0.7 0.8 2.5|DistanceUnits = parsec", "states its lengths in 'parsec'"),
-        ("a.mha", "ElementSpacing = 700 800 2500", "which no CT has"),
-        ("a.mha", "Offset = 1 2 3", "does not say how large its voxels are"),
+        ("a.mha", "ElementSpacing = 0.7 0.8 2.5|DistanceUnits = parsec", ("unit-unknown", "'parsec'")),
+        ("a.mha", "ElementSpacing = 700 800 2500", ("spacing-range", "CT")),
+        ("a.mha", "Offset = 1 2 3", ("spacing-missing",)),
     ],
 )
 def test_units_are_honoured_and_a_missing_spacing_is_refused(tmp_path, name, fields, spacing):
@@ -157,7 +158,7 @@ def test_units_are_honoured_and_a_missing_spacing_is_refused(tmp_path, name, fie
     if spacing is True:
         assert read_volume(path).geometry.spacing_mm == pytest.approx((0.7, 0.8, 2.5))
     else:
-        with pytest.raises(InputError, match=spacing):
+        with raises_error(InputError, *spacing):
             read_volume(path)
 
 

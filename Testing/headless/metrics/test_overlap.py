@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.metrics.agreement import MOST_RATERS, THRESHOLDS, AgreementTable, sample_agreement
 from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, threshold_dice, threshold_dice_terms
@@ -104,7 +105,7 @@ def test_empty_sets_agree():
 
 
 def test_a_rater_too_many_is_refused():
-    with pytest.raises(InputError, match="at most 50"):
+    with raises_error(InputError, "too-many-raters", "50"):
         table(np.zeros(SHAPE), [block(0, 1)] * (MOST_RATERS + 1))
     most = table(np.zeros(SHAPE), [block(0, 1)] * MOST_RATERS)
     assert most.rater_voxels.tolist() == [12] * MOST_RATERS

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import Cancelled, InputError
 from twintrack.io.volumes import read_volume
 from twintrack.labels import VESSEL_VALUES
@@ -248,12 +249,12 @@ def test_a_cancelled_cohort_stops_between_cases(tmp_path):
 
 @pytest.mark.parametrize(("seed", "raters"), [(-1, 5), (0, 0)])
 def test_impossible_requests_are_refused(seed, raters):
-    with pytest.raises(InputError, match="needs a seed"):
+    with raises_error(InputError, "phantom-number"):
         make_phantom(seed, raters=raters)
 
 
 def test_impossible_numbers_of_lesions_are_refused(tmp_path):
-    with pytest.raises(InputError, match="0, 1 or 2 lesions"):
+    with raises_error(InputError, "phantom-number"):
         make_phantom(0, lesions=3)
-    with pytest.raises(InputError, match="between 0 and 1"):
+    with raises_error(InputError, "phantom-number"):
         write_cohort(tmp_path / "out", cases=1, raters=1, seed=0, healthy=1.5)

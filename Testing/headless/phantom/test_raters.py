@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.phantom import RATER_MODELS, RaterModel, write_cohort
 from twintrack.phantom.lesion import LesionField, joint_field
@@ -84,7 +85,7 @@ def test_raters_like_those_of_lidc_agree_as_far_as_these_do():
 
 
 def test_unknown_rater_models_are_refused(tmp_path):
-    with pytest.raises(InputError, match="rater model 'nobody'; choose one of default, lidc"):
+    with raises_error(InputError, "rater-model-unknown", "'nobody'"):
         write_cohort(tmp_path / "out", cases=1, raters=1, seed=0, rater_model="nobody")
     assert not (tmp_path / "out").exists()
 

@@ -10,6 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from expected_errors import raises_error
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.errors import InputError
 from twintrack.io.ct import load_ct
@@ -92,9 +93,12 @@ def test_without_the_packages_for_it_the_report_keeps_the_hash_and_that_is_told(
     assert "DOE" not in caplog.text
 
 
-@pytest.mark.parametrize("missing", ["result.json", "report.html", "overview.png"])
-def test_a_result_that_lacks_a_file_is_one_sentence(series, tmp_path, missing):
+@pytest.mark.parametrize(
+    ("missing", "code"),
+    [("result.json", "result-incomplete"), ("report.html", "report-unreadable"), ("overview.png", "report-unreadable")],
+)
+def test_a_result_that_lacks_a_file_is_one_sentence(series, tmp_path, missing, code):
     write_all(tmp_path / "there", series, None, "series")
     (tmp_path / "there" / missing).unlink()
-    with pytest.raises(InputError, match=missing):
+    with raises_error(InputError, code, missing):
         label_result(tmp_path / "there", series, "x")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.invasion.result import SCHEMA, write_invasion_csv
 from twintrack.results.report.structured_vessels import structured_vessels
@@ -63,16 +64,16 @@ def test_this_version_reads_what_it_writes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("schema", [0, 3, "2", None, [1], True, 1.0])
 def test_a_version_that_is_not_known_is_refused(tmp_path: Path, schema: object) -> None:
-    with pytest.raises(InputError, match=r"'schema' .* is not known, only 1 and 2; update TwinTrack"):
+    with raises_error(InputError, "schema-unknown", "'schema'", "TwinTrack"):
         read_invasion_json(written(tmp_path, schema=schema))
     (tmp_path / "result.json").write_text(json.dumps(RESULT | {"schema": 2 if schema == 3 else schema}))
-    with pytest.raises(InputError, match=r"'schema' .* is not known, only 1; update TwinTrack"):
+    with raises_error(InputError, "schema-unknown", "'schema'", "TwinTrack"):
         read_result_json(tmp_path / "result.json")
 
 
 def test_gaps_that_are_no_list_are_refused(tmp_path: Path) -> None:
     vessel = SCHEMA_1["vessels"]["SMA"] | {"gap_mm": 1.2}
-    with pytest.raises(InputError, match="'gap_mm' is missing or malformed"):
+    with raises_error(InputError, "result-malformed", "'gap_mm'"):
         read_invasion_json(written(tmp_path, vessels={"SMA": vessel}))
 
 
@@ -122,7 +123,7 @@ def test_calibrated_statements_are_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_statement_of_another_form_is_refused(tmp_path: Path, field: str, value: object) -> None:
-    with pytest.raises(InputError, match="is missing or malformed"):
+    with raises_error(InputError, "result-malformed"):
         read_invasion_json(written(tmp_path, **STATED | {field: value}))
 
 
@@ -147,7 +148,7 @@ def test_a_statement_of_another_form_is_refused(tmp_path: Path, field: str, valu
     ],
 )
 def test_a_vessels_statement_that_cannot_be_is_refused(tmp_path: Path, field: str, value: object) -> None:
-    with pytest.raises(InputError, match=f"'{field if field != 'member_range' else ''}"):
+    with raises_error(InputError, "result-malformed", field if field != "member_range" else ""):
         read_invasion_json(written(tmp_path, **STATED | {"vessels": {"SMA": SMA | {field: value}}}))
 
 
@@ -170,7 +171,7 @@ def test_what_a_result_says_of_readers_is_checked(tmp_path: Path) -> None:
     stated = {"source": "calibrated", "note": "n", "any_tumour": 0.9, "volume_ml": volumes}
     assert read(statements=stated, lesions=[{"p_found": 0.5}, {}])["statements"] == stated
     for wrong in (5, {"source": "x"}, {"any_tumour": 2}, {"note": 1}, {"volume_ml": {"p10": -3}}, {"volume_ml": [1]}):
-        with pytest.raises(InputError, match="is missing or malformed"):
+        with raises_error(InputError, "result-malformed"):
             read(statements=wrong)
-    with pytest.raises(InputError, match="'p_found'"):
+    with raises_error(InputError, "result-malformed", "'p_found'"):
         read(lesions=[{"p_found": -1}])

@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError, OutputError
 from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path
 from twintrack.system.marks import is_marked
@@ -83,7 +84,7 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path, overwrite):
     (tmp_path / "study.json").mkdir()
     (tmp_path / "study.json" / "notes.txt").write_text("mine")
     with (
-        pytest.raises(OutputError, match=r"study\.json: is a folder"),
+        raises_error(OutputError, "place-taken", "study.json"),
         atomic_path(tmp_path / "study.json", overwrite=overwrite) as partial,
     ):
         partial.write_text("{}")
@@ -92,9 +93,12 @@ def test_a_folder_is_not_replaced_by_a_file(tmp_path, overwrite):
 
 def test_a_place_that_cannot_be_written_is_an_output_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="file"), atomic_folder(tmp_path / "file", command="test", last="result.json"):
+    with (
+        raises_error(OutputError, "not-writable"),
+        atomic_folder(tmp_path / "file", command="test", last="result.json"),
+    ):
         pass
-    with pytest.raises(OutputError, match="file"), atomic_path(tmp_path / "file" / "x.json") as partial:
+    with raises_error(OutputError, "not-writable"), atomic_path(tmp_path / "file" / "x.json") as partial:
         partial.write_text("x")
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.system.case_label import LABEL_LIMIT, as_case_label, check_case_label
 
@@ -21,7 +22,7 @@ def test_printable_labels_are_taken(label):
     ["", " ", " Qq", "Qq ", "Qq\nb", "Qq\tb", "Qq\x1b[31m", "Qq\u202eb", "Qq\\b", "Qq\udcff", "Qq" * 33, "\u2028"],
 )
 def test_others_are_refused_without_being_repeated(label):
-    with pytest.raises(InputError, match="1 to 64 printable characters") as caught:
+    with raises_error(InputError, "case-label", "64") as caught:
         check_case_label(label)
     assert "Qq" not in str(caught.value)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import OutputError
 from twintrack.system.atomic import STAGING_PREFIX, atomic_folder, atomic_path, atomic_paths, put_in_order
 from twintrack.system.ownership import RECORD
@@ -102,7 +103,7 @@ def test_a_rename_that_fails_puts_everything_back(tmp_path, monkeypatch, moves):
         patch.setattr(Path, "rename", failing(Path.rename))
         patch.setattr(Path, "replace", failing(Path.replace))
         if moves < 9:
-            with pytest.raises(OutputError, match="open in another program"):
+            with raises_error(OutputError, "not-writable"):
                 write(tmp_path, "new")
         else:
             write(tmp_path, "new")
@@ -211,7 +212,7 @@ def test_a_folder_removed_during_the_run_is_told(tmp_path):
             (folder / "a").write_text("a")
             out.rename(tmp_path / "elsewhere")
 
-    with pytest.raises(OutputError, match="removed or renamed"):
+    with raises_error(OutputError, "not-writable"):
         run()
 
 
@@ -223,7 +224,7 @@ def test_a_folder_removed_and_made_anew_during_the_run_holds_no_half_result(tmp_
             with atomic_path(folder / "result.json") as partial:
                 partial.write_text("half")
 
-    with pytest.raises(OutputError, match="removed or renamed"):
+    with raises_error(OutputError, "not-writable"):
         run()
     assert list(tmp_path.rglob("*")) == []
 

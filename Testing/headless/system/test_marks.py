@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.calibration import ScoreSketch, load_sketch, save_sketch
 from twintrack.errors import OutputError
 from twintrack.io.volumes import read_volume, write_volume
@@ -104,7 +105,7 @@ def test_a_single_changed_byte_makes_it_the_users(written):
         changed[place] ^= 1
         written.write_bytes(bytes(changed))
         assert not is_marked(written), place
-        with pytest.raises(OutputError, match="--overwrite"), atomic_path(written) as partial:
+        with raises_error(OutputError, "place-taken", "--overwrite"), atomic_path(written) as partial:
             write(partial)
         assert written.read_bytes() == bytes(changed)
     written.write_bytes(bytes(content))
@@ -153,7 +154,7 @@ def test_a_format_without_room_for_a_mark_is_replaced_only_when_the_user_says_so
     path = tmp_path / name
     with atomic_path(path) as partial:
         partial.write_text("[1, 2]")
-    with pytest.raises(OutputError, match="--overwrite"), atomic_path(path) as partial:
+    with raises_error(OutputError, "place-taken", "--overwrite"), atomic_path(path) as partial:
         partial.write_text("[3]")
     with atomic_path(path, overwrite=True) as partial:
         partial.write_text("[3]")

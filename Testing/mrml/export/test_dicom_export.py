@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("slicer")
 import slicer
+from expected_errors import raises_error
 from twintrack.dicom import ISO_LEVELS, read_series, write_ct_series
 from twintrack.errors import InputError, OutputError
 from twintrack.io.volumes import read_volume
@@ -115,21 +116,21 @@ def test_a_volume_that_was_not_loaded_from_dicom_is_refused(scene, tmp_path):
     node = makeExampleCt()
     logic = TwinTrackSegLogic(["unused"])
     logic.loadResult(writeExampleResult(tmp_path / "r", node), node)
-    with pytest.raises(InputError, match="'Example CT' was not loaded from DICOM"):
+    with raises_error(InputError, "no-dicom-source", "CT", "DICOM"):
         logic.exportDicomSeg(tmp_path / "out.dcm")
     assert not (tmp_path / "out.dcm").exists()
 
 
 def test_files_that_left_the_database_are_reported(logic, database, tmp_path):
     database.clear()
-    with pytest.raises(InputError, match="import the series again"):
+    with raises_error(InputError, "not-in-database"):
         logic.exportDicomSeg(tmp_path / "out.dcm")
 
 
 def test_the_series_of_another_ct_is_refused(logic, scene, tmp_path):
     other = makeExampleCt(np.diag([-1.0, -1.0, 3.0, 1.0]), "Other")
     write_ct_series(volumeFromNode(other), tmp_path / "other", description="Other")
-    with pytest.raises(InputError, match="does not lie on the voxel grid"):
+    with raises_error(InputError, "grid-differs"):
         logic.exportDicomSeg(tmp_path / "out.dcm", series=tmp_path / "other")
 
 
@@ -137,11 +138,11 @@ def test_nothing_to_export_is_an_error_that_writes_nothing(logic, series, tmp_pa
     result = logic.result
     result.outline.setThreshold(1.0)
     result.nodes.segmentation.GetSegmentation().RemoveSegment("SMA")
-    with pytest.raises(OutputError, match="no segment holds a voxel"):
+    with raises_error(OutputError, "segments-empty"):
         logic.exportDicomSeg(tmp_path / "out.dcm", series=series)
     assert not (tmp_path / "out.dcm").exists()
 
 
 def test_export_without_a_result_is_an_error(scene, tmp_path):
-    with pytest.raises(InputError, match="no result"):
+    with raises_error(InputError, "no-result"):
         TwinTrackSegLogic(["unused"]).exportDicomSeg(tmp_path / "out.dcm")

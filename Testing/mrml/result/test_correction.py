@@ -9,6 +9,7 @@ pytest.importorskip("slicer")
 from segment_drawing import drawSegment
 
 import slicer
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.export.ResultFiles import EDITED_NOTE, currentRecord, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.result.Correction import measureOutline, restoreOutline
@@ -83,7 +84,7 @@ def test_the_edit_is_marked_on_the_segment_and_survives_save_and_reload(loaded, 
 def test_the_threshold_of_an_edited_outline_does_not_move(loaded):
     draw(loaded, around(loaded, halfCircle=False))
     measureOutline(loaded)
-    with pytest.raises(InputError, match="edited by hand"):
+    with raises_error(InputError, "outline-edited"):
         loaded.outline.setThreshold(0.3)
 
 
@@ -102,7 +103,7 @@ def test_restoring_gives_the_maps_outline_and_numbers_back(loaded):
 
 def test_an_emptied_segment_is_refused(loaded):
     draw(loaded, np.zeros(volumeFromNode(loaded.nodes.mhr).array.shape, dtype=bool))
-    with pytest.raises(InputError, match="empty"):
+    with raises_error(InputError, "tumour-empty"):
         measureOutline(loaded)
 
 
@@ -121,7 +122,7 @@ def test_report_and_record_say_that_the_outline_was_edited(loaded, tmp_path):
 def test_reports_are_written_as_html_and_pdf_and_nothing_else(loaded, tmp_path):
     assert saveReport(loaded, tmp_path / "r.html").stat().st_size > 10_000
     assert saveReport(loaded, tmp_path / "r.pdf").read_bytes().startswith(b"%PDF")
-    with pytest.raises(InputError, match=r"\.html or \.pdf"):
+    with raises_error(InputError, "report-ending"):
         saveReport(loaded, tmp_path / "r.doc")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 pytest.importorskip("slicer")
 import slicer
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Volume
@@ -128,7 +129,7 @@ def test_a_missing_file_is_named_and_leaves_the_scene_as_it_was(scene, tmp_path,
     folder = writeExampleResult(tmp_path / "r", node)
     (folder / missing).unlink()
     before = sceneContent(scene)
-    with pytest.raises(InputError, match=missing):
+    with raises_error(InputError, "result-incomplete", missing):
         TwinTrackSegLogic(["unused"]).loadResult(folder, node)
     assert sceneContent(scene) == before
 
@@ -169,7 +170,7 @@ def test_the_result_of_another_ct_is_refused(scene, tmp_path):
     node = makeExampleCt()
     folder = writeExampleResult(tmp_path / "r", node)
     other = makeExampleCt(np.diag([-1.0, -1.0, 2.5, 1.0]), "Other")
-    with pytest.raises(InputError, match="another voxel grid than volume 'Other'"):
+    with raises_error(InputError, "grid-differs", "'Other'"):
         TwinTrackSegLogic(["unused"]).loadResult(folder, other)
 
 

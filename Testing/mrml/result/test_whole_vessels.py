@@ -11,6 +11,7 @@ pytest.importorskip("slicer")
 from segment_drawing import drawSegment
 
 import slicer
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
 from TwinTrackSegLib.mrml.result.Correction import measureOutline, restoreOutline
@@ -94,7 +95,7 @@ def test_a_result_of_an_earlier_version_has_what_the_tumour_leaves_of_a_vessel(f
 
 def test_a_missing_file_of_the_vessels_is_named(folder):
     (folder / "vessels.nii.gz").unlink()
-    with pytest.raises(InputError, match=r"vessels\.nii\.gz"):
+    with raises_error(InputError, "file-missing", "vessels.nii.gz"):
         TwinTrackSegLogic(["unused"]).loadResult(folder, slicer.util.getNode("Example CT"))
 
 

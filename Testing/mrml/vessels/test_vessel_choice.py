@@ -11,6 +11,7 @@ pytest.importorskip("slicer")
 from segment_drawing import drawSegment
 
 import slicer
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
 from TwinTrackSegLib.mrml.result.ResultSegmentation import meaningOf
@@ -169,14 +170,14 @@ def test_the_label_map_holds_the_chosen_segments_at_their_places(scene):
 @pytest.mark.parametrize(
     ("segments", "sentence"),
     [
-        ({}, "no segment of 'Vessels'"),
-        ({"SMA": "s0", "SMV": "s0"}, "same segment"),
-        ({"SMA": "gone"}, "not in 'Vessels'"),
+        ({}, ("no-vessel-assigned", "'Vessels'")),
+        ({"SMA": "s0", "SMV": "s0"}, ("vessels-share-label",)),
+        ({"SMA": "gone"}, ("segment-removed", "'Vessels'")),
     ],
 )
 def test_a_choice_that_cannot_be_used_is_refused_with_a_sentence(scene, segments, sentence):
     ct = makeExampleCt()
-    with pytest.raises(InputError, match=sentence):
+    with raises_error(InputError, *sentence):
         VesselChoice(segmentation(ct, ["a"]), segments).labels(ct)
 
 
@@ -234,5 +235,5 @@ def test_a_region_follows_the_cts_own_transform(scene):
 def test_a_region_is_cut_at_the_border_and_refused_outside(scene):
     ct = makeExampleCt()
     assert roiBox(roi((0.0, 0.0, 0.0), (20.0, 20.0, 20.0)), ct)[::2] == (0, 0, 0)
-    with pytest.raises(InputError, match="does not reach into volume 'Example CT'"):
+    with raises_error(InputError, "region-outside", "CT"):
         roiBox(roi((500.0, 0.0, 0.0), (20.0, 20.0, 20.0)), ct)

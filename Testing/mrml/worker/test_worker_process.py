@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("slicer")
+from expected_errors import raises_error
 from twintrack import errors
 from twintrack.system.private_folder import PrivateFolder
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
@@ -134,7 +135,7 @@ def test_a_worker_that_ends_without_a_word_is_an_error_and_its_last_words_are_ke
     scene, scriptedWorker, temporaryRoot
 ):
     logic = TwinTrackSegLogic(scriptedWorker("print('the last words', file=sys.stderr)\nsys.exit(3)\n"))
-    with pytest.raises(WorkerCrash, match="exit code 3"):
+    with raises_error(WorkerCrash, "worker-crashed"):
         logic.segment(makeExampleCt(), SETTINGS)
     assert logic.log == ["the last words"]
 
@@ -155,7 +156,7 @@ def test_chatter_between_the_events_is_ignored(scene, scriptedWorker, temporaryR
     )
     told = []
     logic = TwinTrackSegLogic(scriptedWorker(body))
-    with pytest.raises(errors.RoiError, match="the end"):
+    with raises_error(errors.RoiError, "worker-failed"):
         logic.segment(makeExampleCt(), SETTINGS, lambda *event: told.append(event))
     assert told == [(0.5, "half")]
 
@@ -179,7 +180,7 @@ def test_garbage_and_lines_without_end_are_ignored_and_not_kept(scene, scriptedW
     )
     told = []
     logic = TwinTrackSegLogic(scriptedWorker(body))
-    with pytest.raises(errors.RoiError, match="the end"):
+    with raises_error(errors.RoiError, "worker-failed"):
         logic.segment(makeExampleCt(), SETTINGS, lambda *event: told.append(event))
     assert told == [(0.5, "half")]
     assert sum(len(line) for line in logic.log) < 1_000_000
@@ -251,7 +252,7 @@ def test_abort_ends_the_run_at_once(scene, scriptedWorker, temporaryRoot):
 def test_a_second_run_is_refused_while_one_is_going_on(scene, scriptedWorker, temporaryRoot):
     logic = TwinTrackSegLogic(scriptedWorker(SLEEPS_FOREVER))
     logic.start(makeExampleCt(), SETTINGS)
-    with pytest.raises(errors.InputError, match="already"):
+    with raises_error(errors.InputError, "run-in-progress"):
         logic.start(makeExampleCt(), SETTINGS)
     logic.abort()
 
@@ -273,21 +274,21 @@ def test_a_ct_removed_during_the_run_drops_the_result(scene, scriptedWorker, tem
     scene.RemoveNode(node)
     logic._run._worker._process.stdin.write("go on\n")
     logic._run._worker._process.stdin.flush()
-    with pytest.raises(errors.InputError, match="removed from the scene"):
+    with raises_error(errors.InputError, "ct-removed"):
         logic.wait(TIMEOUT_SEC)
     assert list(temporaryRoot.iterdir()) == []
 
 
 def test_an_input_that_is_no_ct_starts_nothing(scene, temporaryRoot):
     logic = TwinTrackSegLogic(["/no/such/python"])
-    with pytest.raises(errors.InputError, match="no volume is chosen"):
+    with raises_error(errors.InputError, "no-input-chosen"):
         logic.start(None, SETTINGS)
     assert not logic.running
     assert list(temporaryRoot.iterdir()) == []
 
 
 def test_waiting_without_a_run_is_an_error(scene):
-    with pytest.raises(errors.InputError, match="start one"):
+    with raises_error(errors.InputError, "no-run"):
         TwinTrackSegLogic(["unused"]).wait()
 
 
@@ -298,6 +299,6 @@ def test_an_error_names_the_volume_and_not_the_private_file(scene, scriptedWorke
 
 def test_the_real_worker_speaks_the_same_language(scene, temporaryRoot, tmp_path):
     logic = TwinTrackSegLogic()
-    with pytest.raises(errors.BundleError, match="no bundle here"):
+    with raises_error(errors.BundleError, "bundle-missing"):
         logic.segment(makeExampleCt(), RunSettings(str(tmp_path / "no bundle here")))
     assert list(temporaryRoot.iterdir()) == []

@@ -17,6 +17,7 @@ import pytest
 
 pytest.importorskip("slicer")
 import twintrack
+from expected_errors import raises_error
 from twintrack import errors
 from twintrack.phantom import make_phantom
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
@@ -183,7 +184,7 @@ def test_the_real_worker_can_be_prepared_and_stays_ready_after_an_error(scene, t
         time.sleep(0.05)
     pid = logic._supervisor.worker.pid
     for _ in range(2):
-        with pytest.raises(errors.BundleError, match="no bundle here"):
+        with raises_error(errors.BundleError, "bundle-missing"):
             logic.segment(makeExampleCt(), RunSettings(str(tmp_path / "no bundle here")))
     assert logic._supervisor.worker.pid == pid
     logic.close()

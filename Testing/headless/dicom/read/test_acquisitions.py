@@ -12,6 +12,7 @@ import pytest
 from pydicom.uid import generate_uid
 from small_series import phantom
 
+from expected_errors import raises_error
 from twintrack.dicom import read_series, write_ct_series, write_segmentation
 from twintrack.dicom.write.derived import Algorithm
 from twintrack.errors import InputError
@@ -144,7 +145,7 @@ def test_one_instance_uid_for_all_slices_is_told_and_no_object_refers_to_it(seri
     assert np.array_equal(series.volume.array, phantom().array)
     assert "6 slices have 1 SOPInstanceUID (a faulty anonymisation)" in " ".join(series.notes)
     mask = series.volume.with_array(series.volume.array > 300)
-    with pytest.raises(InputError, match="no DICOM object can refer to them"):
+    with raises_error(InputError, "instance-uids-shared", "DICOM"):
         write_segmentation(
             {"tumor": mask}, series, tmp_path / "seg.dcm", algorithm=Algorithm("a", "1", "ab" * 32, {}), threshold=0.5
         )

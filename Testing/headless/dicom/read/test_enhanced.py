@@ -10,6 +10,7 @@ from enhanced_ct import enhance
 from pydicom.uid import UID
 from small_series import oblique_direction, phantom
 
+from expected_errors import raises_error
 from twintrack.dicom import read_series
 from twintrack.errors import InputError
 
@@ -56,12 +57,12 @@ def test_an_enhanced_ct_in_two_parts_is_one_series(series_folder: Path, tmp_path
 def test_a_file_that_does_not_describe_its_frames_is_refused(series_folder: Path, tmp_path: Path, edit) -> None:
     path = enhance(series_folder, tmp_path / "enhanced" / "one.dcm")
     edit(path, lambda dataset: dataset.PerFrameFunctionalGroupsSequence.pop())
-    with pytest.raises(InputError, match=r"states 6 frames but describes 5"):
+    with raises_error(InputError, "frames-undescribed"):
         read_series(path)
 
 
 def test_a_cut_off_enhanced_ct_is_refused(series_folder: Path, tmp_path: Path) -> None:
     path = enhance(series_folder, tmp_path / "enhanced" / "one.dcm")
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"one\.dcm.*cut off"):
+    with raises_error(InputError, "dicom-damaged", "one.dcm"):
         read_series(path)

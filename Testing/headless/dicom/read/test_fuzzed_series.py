@@ -16,6 +16,7 @@ from pydicom.dataelem import RawDataElement
 from pydicom.tag import Tag
 from small_series import phantom
 
+from expected_errors import raises_error
 from twintrack.dicom import DicomSeries, read_series, write_ct_series
 from twintrack.errors import InputError
 
@@ -133,7 +134,7 @@ def test_a_spacing_that_no_ct_has(good: Path, tmp_path: Path, spacing) -> None:
         dataset = pydicom.dcmread(path)
         dataset.PixelSpacing = spacing
         dataset.save_as(path)
-    with pytest.raises(InputError, match="PixelSpacing"):
+    with raises_error(InputError, "dicom-header", "PixelSpacing"):
         read_series(tmp_path / "ct")
 
 

@@ -11,6 +11,7 @@ import pytest
 from other_readers import DCMQI_VERSIONS, from_highdicom, segments_by_dcmqi, segments_by_highdicom, values_on_grid
 from small_series import oblique_direction, phantom, sign_directions
 
+from expected_errors import raises_error
 from twintrack.dicom import (
     ISO_LEVELS,
     Algorithm,
@@ -118,7 +119,7 @@ def test_a_label_map_holds_tumour_and_vessels(tmp_path: Path, direction: np.ndar
 def test_a_label_map_refuses_overlap(tmp_path: Path) -> None:
     series = series_of(tmp_path / "ct")
     mask = series.volume.with_array(np.ones(series.volume.array.shape, dtype=bool))
-    with pytest.raises(InputError, match="overlap"):
+    with raises_error(InputError, "segments-overlap"):
         write_segmentation(
             {"tumor": mask, "SMA": mask},
             series,

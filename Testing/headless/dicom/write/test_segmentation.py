@@ -12,6 +12,7 @@ import pytest
 from other_readers import segments_by_dcmqi, segments_by_highdicom, values_on_grid
 from small_series import oblique_direction, phantom, sign_directions
 
+from expected_errors import raises_error
 from twintrack.dicom import (
     Algorithm,
     AlgorithmType,
@@ -219,7 +220,7 @@ def test_a_segment_without_a_voxel_is_left_out(tmp_path: Path) -> None:
 def test_no_voxel_at_all_gives_no_file_and_says_so(tmp_path: Path) -> None:
     series = series_of(tmp_path / "ct")
     empty = series.volume.with_array(np.zeros(series.volume.array.shape, dtype=bool))
-    with pytest.raises(OutputError, match="no segment holds a voxel"):
+    with raises_error(OutputError, "segments-empty"):
         export({"tumor": empty}, series, tmp_path / "seg.dcm")
     assert [item.name for item in tmp_path.iterdir()] == ["ct"]
 
@@ -237,7 +238,7 @@ def test_one_voxel_in_one_slice_is_kept(tmp_path: Path, dicom_errors) -> None:
 def test_masks_of_another_grid_are_refused(tmp_path: Path) -> None:
     series = series_of(tmp_path / "ct")
     other = phantom(oblique_direction())
-    with pytest.raises(InputError, match="'tumor' does not lie on the voxel grid"):
+    with raises_error(InputError, "grid-differs", "'tumor'"):
         export({"tumor": label_volume(other)}, series, tmp_path / "seg.dcm")
     assert not (tmp_path / "seg.dcm").exists()
 
@@ -255,14 +256,14 @@ def test_a_vessel_of_any_other_name_is_a_blood_vessel(tmp_path: Path, dicom_erro
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     series = series_of(tmp_path / "ct")
     masks = segments_from_labels(label_volume(series.volume), LABELS)
-    with pytest.raises(OutputError, match="cannot be written"):
+    with raises_error(OutputError, "not-writable"):
         export(masks, series, tmp_path / "absent" / "seg.dcm")
 
 
 def test_a_source_that_is_gone_is_told(tmp_path: Path) -> None:
     series = series_of(tmp_path / "ct")
     series.files[2].unlink()
-    with pytest.raises(InputError, match=r"CT_0003.dcm: cannot be read any more"):
+    with raises_error(InputError, "file-unreadable", "CT_0003.dcm"):
         export(segments_from_labels(label_volume(series.volume), LABELS), series, tmp_path / "seg.dcm")
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.cli.app import main
 from twintrack.errors import Cancelled, InputError
 from twintrack.execution.cohort import overview, run_cohort
@@ -130,14 +131,14 @@ def states(study: Path, bundle: Path, out: Path, settings) -> tuple[bytes, Count
 
 def test_an_added_output_is_told_with_the_number_of_cases_that_lack_it(study, bundle_folder, settings, tmp_path):
     finish(make_plan(study, bundle_folder, tmp_path, settings))
-    with pytest.raises(InputError, match=r"keep_score changed: 3 cases would be done again; --redo does it$"):
+    with raises_error(InputError, "cohort-changed", "keep_score", "--redo"):
         states(study, bundle_folder, tmp_path, replace(settings, keep_score=True))
     assert sum(states(study, bundle_folder, tmp_path, replace(settings, device="auto"))[0]) == 0
 
 
 def test_another_contact_distance_is_told_with_the_number_of_cases(study, bundle_folder, settings, tmp_path):
     finish(make_plan(study, bundle_folder, tmp_path, settings))
-    with pytest.raises(InputError, match=r"contact_mm changed: 3 cases would be done again; --redo does it$"):
+    with raises_error(InputError, "cohort-changed", "contact_mm", "--redo"):
         states(study, bundle_folder, tmp_path, replace(settings, contact_mm=2.5))
 
 
@@ -169,7 +170,7 @@ def test_a_record_without_the_detail_is_of_an_earlier_version(study, bundle_fold
         record = json.loads(path.read_text(encoding="utf-8"))
         del record["made"]
         path.write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(InputError, match="made with other settings or by an earlier version: 3 cases would be done"):
+    with raises_error(InputError, "cohort-changed"):
         states(study, bundle_folder, tmp_path, settings)
 
 
@@ -245,7 +246,7 @@ def test_a_run_that_cannot_begin_touches_nothing(study, bundle_folder, settings,
         with atomic_folder(tmp_path, command=command, last=name) as folder:
             (folder / name).write_text(earlier[name], encoding="utf-8")
     before = snapshot(tmp_path)
-    with pytest.raises(InputError, match="no Dask scheduler can be reached"):
+    with raises_error(InputError, "cluster-unreachable"):
         run_cohort(
             study, bundle_folder, tmp_path, replace(settings, threshold=0.3), scheduler="tcp://127.0.0.1:1", redo=True
         )

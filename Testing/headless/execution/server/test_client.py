@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.execution.server.client import _checked, _hash_of
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "result.json/../../x", "other.txt", ""])
 def test_a_server_cannot_write_where_no_result_is(name):
-    with pytest.raises(InputError, match="a file that no result has"):
+    with raises_error(InputError, "server-unexpected-file"):
         _checked(name)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError, OutputError
 from twintrack.execution.server.spool import Spool
 
@@ -37,7 +38,7 @@ def test_the_spool_forgets_a_run_and_a_client(spool, tmp_path):
     assert spool.queue("b1") == 1
     spool.leave("a")
     assert [path.name for path in tmp_path.iterdir()] == ["b1"]
-    with pytest.raises(InputError, match="does not know this run any more"):
+    with raises_error(InputError, "run-unknown"):
         spool.send("a2", "series/000001", 0, b"x")
     assert not (tmp_path / "a2").exists()
 
@@ -54,7 +55,7 @@ def test_the_spool_sweeps_what_a_dead_worker_left(spool, tmp_path):
 @pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", ""])
 def test_the_spool_keeps_files_in_their_runs(spool, name, tmp_path):
     spool.begin("client", "run")
-    with pytest.raises(InputError, match="leads out"):
+    with raises_error(InputError, "file-outside-run"):
         spool.send("run", name, 0, b"x")
     assert not list((tmp_path / "run").iterdir())
 
@@ -66,5 +67,5 @@ def test_a_server_without_room_says_so(spool, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "open", full)
-    with pytest.raises(OutputError, match=r"cannot take the CT in \(No space left on device\)"):
+    with raises_error(OutputError, "server-no-room", "CT"):
         spool.send("run", "ct.nrrd", 0, b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.execution.server.spool import CHUNK_BYTES
 from twintrack.execution.server.upload import pack
@@ -67,5 +68,5 @@ def test_a_dicom_series_is_sent_as_numbers(tmp_path):
 @pytest.mark.parametrize("name", ["ct.mhd", "ct.nhdr"])
 def test_a_volume_of_two_files_is_refused(tmp_path, name):
     (tmp_path / name).write_text("ObjectType = Image")
-    with pytest.raises(InputError, match="as one file"):
+    with raises_error(InputError, "voxels-elsewhere"):
         pack(tmp_path / name, "out", SegmentSettings())

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError, OutputError
 from twintrack.results.report.html import read_pictures, write_report
 
@@ -296,11 +297,11 @@ def test_json_from_a_file_gives_the_same_report(read):
 
 
 def test_a_missing_picture_and_a_place_that_cannot_be_written_are_named(tmp_path):
-    with pytest.raises(InputError, match=r"none\.png"):
+    with raises_error(InputError, "report-unreadable", "none.png"):
         write_report(tmp_path / "report.html", RESULT, None, tmp_path / "none.png")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be written"):
+    with raises_error(OutputError, "not-writable"):
         write_report(tmp_path / "file" / "report.html", RESULT, None, None)
 
 

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.imaging.views import VIEWS, Section, find_focus
 from twintrack.io.volumes import read_volume
@@ -200,7 +201,7 @@ def test_the_line_is_changed_without_the_volumes(tmp_path):
     np.testing.assert_array_equal(imread(tmp_path / "a.png"), imread(tmp_path / "b.png"))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     for name in ("broken.png", "none.png"):
-        with pytest.raises(InputError, match=name):
+        with raises_error(InputError, "report-unreadable", name):
             change_title_line(tmp_path / name, "x")
 
 
@@ -211,7 +212,7 @@ def test_letters_that_the_font_lacks_are_boxes():
 def test_other_grids_are_refused(tmp_path):
     ct, probability, _ = lps_case()
     other = Volume(probability.array, Geometry(SIZE, (2.0, 2.0, 2.0)))
-    with pytest.raises(InputError, match="probability map is not on the CT's grid"):
+    with raises_error(InputError, "grid-differs", "CT"):
         write_overview(tmp_path / "overview.png", ct, other, threshold=0.5)
     assert list(tmp_path.iterdir()) == []
 

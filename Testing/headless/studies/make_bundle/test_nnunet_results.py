@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from expected_errors import raises_error
 from twintrack.bundle.checkpoints import read_checkpoint
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError, InputError
@@ -194,12 +195,12 @@ def test_a_missing_fold_or_checkpoint_is_answered_with_those_that_are_there(
     train_as: TrainAs, coarse_results: Path, tmp_path: Path
 ) -> None:
     fine = train_as(folds=(0, "all"), names=("checkpoint_best.pth", "checkpoint_latest.pth"))
-    with pytest.raises(InputError, match="has no fold_3; the folds that are there: 0, all"):
+    with raises_error(InputError, "fold-missing", "fold_3"):
         bundle_of(fine, coarse_results, tmp_path / "bundle", folds=("3",))
     words = r"has no checkpoint_final.pth; the checkpoints that are there: checkpoint_best.pth, checkpoint_latest.pth"
     with pytest.raises(InputError, match=words):
         bundle_of(fine, coarse_results, tmp_path / "bundle")
-    with pytest.raises(InputError, match="checkpoints that are there"):
+    with raises_error(InputError, "checkpoint-missing"):
         bundle_of(fine, coarse_results, tmp_path / "bundle", checkpoint="../fold_all/checkpoint_best.pth")
     bundle = bundle_of(fine, coarse_results, tmp_path / "all", folds=("all",), checkpoint="checkpoint_best.pth")
     assert bundle.folds["fine"] == ("all",)
@@ -221,7 +222,7 @@ def test_the_datasets_folder_will_do_and_summaries_beside_the_model_are_not_take
     shutil.copytree(fine, fine.with_name("nnUNetTrainer__nnUNetPlans__3d_lowres"))
     with pytest.raises(InputError, match=f"several models.*{TRAINER}.*3d_lowres"):
         find_results(fine.parent)
-    with pytest.raises(InputError, match="not an nnU-Net v2 results folder"):
+    with raises_error(InputError, "not-nnunet-results", "v2"):
         find_results(fine / "fold_0")
 
 
@@ -257,7 +258,7 @@ def test_weights_that_do_not_fit_their_plans_are_refused_before_a_bundle_appears
     network = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
     network["features_per_stage"] = [4, 8, 32]
     (fine / "plans.json").write_text(json.dumps(plans))
-    with pytest.raises(BundleError, match=r"bundle.fine.fold_0.checkpoint_final.pth: the weights do not fit"):
+    with raises_error(BundleError, "weights-misfit"):
         bundle_of(fine, coarse_results, tmp_path / "bundle")
     assert not (tmp_path / "bundle").exists()
 
@@ -268,5 +269,5 @@ def test_mirroring_is_refused_for_networks_that_were_not_trained_for_it(
     fine = train_as()
     path = fine / "fold_0/checkpoint_final.pth"
     torch.save(read_checkpoint(path, foreign=True) | {"inference_allowed_mirroring_axes": None}, path)
-    with pytest.raises(InputError, match="was trained without mirroring"):
+    with raises_error(InputError, "bundle-mirroring"):
         bundle_of(fine, coarse_results, tmp_path / "bundle", mirroring=True)

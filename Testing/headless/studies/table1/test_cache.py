@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.calibration import ScoreSketch
 from twintrack.errors import OutputError
 from twintrack.studies.table1.cache import ExperimentStore, VoxelSample, content_key
@@ -73,5 +74,5 @@ def test_a_damaged_file_counts_as_absent(tmp_path, left):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("", encoding="utf-8")
-    with pytest.raises(OutputError, match="choose another result folder"):
+    with raises_error(OutputError, "not-writable"):
         ExperimentStore(tmp_path / "file" / "cases")

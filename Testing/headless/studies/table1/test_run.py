@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from expected_errors import raises_error
 from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.calibration import ScoreSketch, fit_calibrator, read_calibrator
 from twintrack.cli.app import run_command
@@ -192,13 +193,13 @@ def test_a_case_in_which_no_organ_is_found_has_an_empty_map(manifest, out, tmp_p
 
 
 def test_what_cannot_be_run_is_refused_before_any_case(manifest, tmp_path):
-    with pytest.raises(InputError, match="real cases need a bundle"):
+    with raises_error(InputError, "bundle-needed"):
         run_table1(tmp_path, SETTINGS, manifest=manifest)
-    with pytest.raises(InputError, match="rater 3 drew no calibration case"):
+    with raises_error(InputError, "rater-unknown"):
         run_table1(tmp_path, Table1Settings(rater="3"), bundle_path=demo_bundle_path(), manifest=manifest)
-    with pytest.raises(InputError, match="phantoms: rater 6 drew no calibration case"):
+    with raises_error(InputError, "rater-unknown"):
         run_table1(tmp_path, Table1Settings(rater="6"))
-    with pytest.raises(InputError, match="resamples must be at least 1"):
+    with raises_error(InputError, "resamples-range"):
         Table1Settings(bootstrap=0)
     assert list(tmp_path.iterdir()) == []
 
