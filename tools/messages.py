@@ -70,9 +70,9 @@ def page() -> str:
     parts = [
         "# Messages",
         "",
-        "What the program can refuse, and in which words. The code above a sentence stays when the words change: `-v`",
-        "shows it, scripts find it as `error.code`, and `failures.csv` of a cohort has it in the column `code`. Names in",
-        "braces stand for values; before the sentence come the file and the place that it is about.",
+        "What the program can refuse, and in which words. The code above stays when the words change: `-v` shows it,",
+        "scripts find it as `error.code`, and `failures.csv` of a cohort has it in the column `code`. Names in braces",
+        "stand for values; before the sentence come the file and the place that it is about.",
     ]
     for code, group in groupby(messages(), key=lambda message: message.code):
         if not code:

@@ -115,7 +115,7 @@ def test_grids_a_twentieth_of_a_voxel_apart_are_different():
 
 
 @pytest.mark.parametrize(
-    ("size", "spacing", "direction", "message"),
+    ("size", "spacing", "direction", "error"),
     [
         ((0, 2, 2), (1, 1, 1), (1, 0, 0, 0, 1, 0, 0, 0, 1), ("volume-size",)),
         ((2, 2, 2), (1, 0, 1), (1, 0, 0, 0, 1, 0, 0, 0, 1), ("spacing-range",)),
@@ -123,8 +123,8 @@ def test_grids_a_twentieth_of_a_voxel_apart_are_different():
         ((2, 2, 2), (1, 1, 1), (1, 0.2, 0, 0, 1, 0, 0, 0, 1), ("axes-sheared",)),
     ],
 )
-def test_impossible_grids_are_refused(size, spacing, direction, message):
-    with raises_error(InputError, *message):
+def test_impossible_grids_are_refused(size, spacing, direction, error):
+    with raises_error(InputError, *error):
         Geometry(size, spacing, (0.0, 0.0, 0.0), direction)
 
 

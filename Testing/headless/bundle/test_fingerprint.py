@@ -47,7 +47,7 @@ def test_a_file_that_is_no_fingerprint_is_refused(spacings: object) -> None:
 
 
 @pytest.mark.parametrize(
-    ("part", "value", "words"),
+    ("part", "value", "error"),
     [
         ("intensities_hu", {"mean": 1}, ("fingerprint-malformed",)),
         ("intensities_hu", None, ("fingerprint-malformed",)),
@@ -57,9 +57,9 @@ def test_a_file_that_is_no_fingerprint_is_refused(spacings: object) -> None:
         ("size_zyx", {"smallest": [1, 1, 1], "median": [1, 1], "largest": [1, 1, 1]}, ("fingerprint-malformed",)),
     ],
 )
-def test_every_wrong_part_in_a_bundle_gets_its_own_sentence(part: str, value: object, words: str) -> None:
+def test_every_wrong_part_in_a_bundle_gets_its_own_sentence(part: str, value: object, error: tuple[str, ...]) -> None:
     entry = Fingerprint.from_training(PLANS, MEASURED, "x").to_json() | {part: value}
-    with raises_error(BundleError, *words):
+    with raises_error(BundleError, *error):
         Fingerprint.from_json(entry, "x")
 
 

@@ -322,7 +322,7 @@ def zip_of(path: Path, entries: dict[str, bytes], method: int = zipfile.ZIP_DEFL
 
 
 @pytest.mark.parametrize(
-    ("entries", "words"),
+    ("entries", "error"),
     [
         ({"bundle.json": bytes(80 * 1024**2)}, ("bundle-too-large",)),
         ({"a\x1b[2Jb": b""}, ("archive-entry-refused",)),
@@ -334,11 +334,11 @@ def zip_of(path: Path, entries: dict[str, bytes], method: int = zipfile.ZIP_DEFL
     ],
 )
 def test_zips_that_grow_or_name_what_they_may_not_are_refused(
-    tmp_path: Path, entries: dict[str, bytes], words: str
+    tmp_path: Path, entries: dict[str, bytes], error: tuple[str, ...]
 ) -> None:
     path = zip_of(tmp_path / "b.zip", entries)
     (tmp_path / "out").mkdir()
-    with raises_error(BundleError, *words) as caught:
+    with raises_error(BundleError, *error) as caught:
         extract_bundle_zip(path, tmp_path / "out")
     assert str(caught.value).isprintable()
 

@@ -121,7 +121,7 @@ def test_a_file_that_is_not_listed_is_refused_but_litter_of_file_managers_is_not
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "error"),
     [
         ({"schema": 2}, ("schema-unknown",)),
         ({"schema": KeyError}, ("bundle-entry", "'schema'")),
@@ -159,9 +159,9 @@ def test_a_file_that_is_not_listed_is_refused_but_litter_of_file_managers_is_not
         ({"networks_sha256": "abc"}, ("bundle-entry", "SHA", "256", "64")),
     ],
 )
-def test_every_wrong_entry_gets_its_own_sentence(copied: Path, changes: dict[str, Any], words: str) -> None:
+def test_every_wrong_entry_gets_its_own_sentence(copied: Path, changes: dict[str, Any], error: tuple[str, ...]) -> None:
     edit(copied, **changes)
-    with raises_error(BundleError, *words):
+    with raises_error(BundleError, *error):
         Bundle.open(copied)
 
 

@@ -14,7 +14,7 @@ from twintrack.errors import BundleError
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "words"),
+    ("path", "value", "error"),
     [
         (("network_class_name",), "os.system", ("network-unsupported", "'os.system'")),
         (
@@ -30,19 +30,19 @@ from twintrack.errors import BundleError
     ],
 )
 def test_plans_can_name_only_parts_that_are_on_the_list(
-    fine_results: Path, path: tuple[str, ...], value: object, words: str
+    fine_results: Path, path: tuple[str, ...], value: object, error: tuple[str, ...]
 ) -> None:
     plans = json.loads((fine_results / "plans.json").read_text())
     entry = plans["configurations"]["3d_fullres"]["architecture"]
     for key in path[:-1]:
         entry = entry[key]
     entry[path[-1]] = value
-    with raises_error(BundleError, *words):
+    with raises_error(BundleError, *error):
         check_plans(plans, "3d_fullres", "plans.json")
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "error"),
     [
         ({"preprocessor_name": "Mine"}, ("plans-unsupported", "'Mine'")),
         ({"resampling_fn_data": "system"}, ("plans-unsupported", "resampling_fn_data", "'system'")),
@@ -55,10 +55,12 @@ def test_plans_can_name_only_parts_that_are_on_the_list(
         ({"inherits_from": "gone"}, ("configuration-unknown", "'gone'")),
     ],
 )
-def test_plans_that_this_engine_cannot_run_are_refused(fine_results: Path, changes: dict[str, Any], words: str) -> None:
+def test_plans_that_this_engine_cannot_run_are_refused(
+    fine_results: Path, changes: dict[str, Any], error: tuple[str, ...]
+) -> None:
     plans = json.loads((fine_results / "plans.json").read_text())
     plans["configurations"]["3d_fullres"].update(changes)
-    with raises_error(BundleError, *words):
+    with raises_error(BundleError, *error):
         check_plans(plans, "3d_fullres", "plans.json")
 
 

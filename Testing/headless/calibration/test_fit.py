@@ -191,7 +191,7 @@ def test_a_rater_who_drew_few_of_many_cases_is_warned_of_where_fitted_alone():
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "error"),
     [
         ({"target": "majority"}, ("calibration-target",)),
         ({"bins": 1}, ("too-few-bins",)),
@@ -202,8 +202,8 @@ def test_a_rater_who_drew_few_of_many_cases_is_warned_of_where_fitted_alone():
         ({"target": "single-rater", "rater": 0}, ("rater-unknown", "'0'")),
     ],
 )
-def test_wrong_options_are_refused(noisy, options, words):
-    with raises_error(InputError, *words):
+def test_wrong_options_are_refused(noisy, options, error):
+    with raises_error(InputError, *error):
         fit_calibrator(noisy, **options)
 
 

@@ -20,7 +20,7 @@ CALIBRATOR = json.loads((demo_bundle_path() / "calibrator.json").read_text())
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "error"),
     [
         ({"voxels": 10**19}, ("field-malformed", '"voxels"')),
         ({"voxels": 10**400}, ("calibrator-unreadable", "401")),
@@ -34,10 +34,12 @@ CALIBRATOR = json.loads((demo_bundle_path() / "calibrator.json").read_text())
         ({"domain": "d" * 3000}, ("field-malformed", '"domain"', "2000")),
     ],
 )
-def test_a_calibrator_beyond_a_limit_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+def test_a_calibrator_beyond_a_limit_is_refused(
+    tmp_path: Path, changes: dict[str, Any], error: tuple[str, ...]
+) -> None:
     path = tmp_path / "calibrator.json"
     path.write_text(json.dumps(CALIBRATOR | changes))
-    with raises_error(InputError, *words) as caught:
+    with raises_error(InputError, *error) as caught:
         read_calibrator(path)
     assert str(path) in str(caught.value)
 
@@ -82,7 +84,7 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("changes", "error"),
     [
         ({"case_keys": np.zeros(2_000_000, np.uint64)}, ("sketch-invalid", '"case_keys"', "16", "000")),
         ({"counts": np.zeros(20_000_000, np.int64)}, ("sketch-invalid", '"counts"', "160", "000")),
@@ -91,9 +93,9 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(
     ],
 )
 def test_arrays_that_no_sketch_has_are_refused_before_they_are_unpacked(
-    tmp_path: Path, arrays: dict[str, Any], changes: dict[str, Any], words: str
+    tmp_path: Path, arrays: dict[str, Any], changes: dict[str, Any], error: tuple[str, ...]
 ) -> None:
     np.savez_compressed(tmp_path / "bomb.npz", **(arrays | changes))
     assert (tmp_path / "bomb.npz").stat().st_size < 2**20
-    with raises_error(InputError, *words):
+    with raises_error(InputError, *error):
         load_sketch(tmp_path / "bomb.npz")

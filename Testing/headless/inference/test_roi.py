@@ -92,7 +92,7 @@ def test_an_oblique_grid_can_be_turned_but_a_shifted_one_cannot() -> None:
 
 
 @pytest.mark.parametrize(
-    ("box", "words"),
+    ("box", "error"),
     [
         ((0, 5, 0, 5, 0), ("region-numbers",)),
         ((0, 0, 0, 5, 0, 5), ("region-outside",)),
@@ -101,8 +101,8 @@ def test_an_oblique_grid_can_be_turned_but_a_shifted_one_cannot() -> None:
         ((0, 11, 0, 5, 0, 5), ("region-outside", "11", "10")),
     ],
 )
-def test_a_box_that_does_not_fit_is_refused_with_its_axis(box: tuple[int, ...], words: str) -> None:
-    with raises_error(RoiError, *words):
+def test_a_box_that_does_not_fit_is_refused_with_its_axis(box: tuple[int, ...], error: tuple[str, ...]) -> None:
+    with raises_error(RoiError, *error):
         roi_box(Geometry((10, 10, 10), (1.0, 1.0, 1.0)), box)
 
 

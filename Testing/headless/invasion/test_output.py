@@ -125,15 +125,15 @@ def test_a_vessel_map_on_another_grid_in_the_same_place_is_resampled_with_a_warn
 
 
 @pytest.mark.parametrize(
-    ("names", "message"),
+    ("names", "error"),
     [
         ({}, ("vessel-names-missing",)),
         ({"SMA": 0}, ("vessel-label",)),
         ({"SMA": 1, "SMV": 1}, ("vessels-share-label",)),
     ],
 )
-def test_names_that_name_nothing_are_refused(names: dict[str, int], message: str) -> None:
-    with raises_error(InputError, *message):
+def test_names_that_name_nothing_are_refused(names: dict[str, int], error: tuple[str, ...]) -> None:
+    with raises_error(InputError, *error):
         measure_invasion(flat(0.5), labels(), names)
 
 

@@ -97,7 +97,7 @@ def test_an_empty_mask_is_a_reading(mask, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("array", "words"),
+    ("array", "error"),
     [
         (np.full(GRID.shape, -1, np.int16), ("not-labels",)),
         (
@@ -107,9 +107,9 @@ def test_an_empty_mask_is_a_reading(mask, tmp_path) -> None:
     ],
     ids=["a CT", "a map"],
 )
-def test_what_is_no_mask_is_refused(tmp_path, array, words) -> None:
+def test_what_is_no_mask_is_refused(tmp_path, array, error) -> None:
     write_volume(Volume(array, GRID), tmp_path / "x.nii.gz")
-    with raises_error(InputError, *words):
+    with raises_error(InputError, *error):
         read_mask(tmp_path / "x.nii.gz", GRID, "the mask")
 
 

@@ -43,7 +43,7 @@ def test_a_byte_order_mark_and_unused_columns_do_no_harm(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "error"),
     [
         ("", ("column-missing",)),
         ("name,score\nc,s.nii.gz\n", ("column-missing",)),
@@ -59,8 +59,8 @@ def test_a_byte_order_mark_and_unused_columns_do_no_harm(folder):
         ("case,score,annotation_1\nc,s.nii.gz,a1.nii.gz,more\n", ("row-cells",)),
     ],
 )
-def test_mistakes_are_named(folder, text, message):
-    with raises_error(InputError, *message):
+def test_mistakes_are_named(folder, text, error):
+    with raises_error(InputError, *error):
         read_manifest(manifest(folder, text), needs=("score",), annotated=True)
 
 

@@ -23,7 +23,7 @@ def written(tmp_path: Path, content: bytes | str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "error"),
     [
         ("case,annotation_" + "1" * 5000 + "\na,\n", ("rater-name", "64")),
         ("case" + "".join(f",annotation_{n}" for n in range(101)) + "\na" + "," * 101, ("too-many-raters", "100")),
@@ -48,8 +48,10 @@ def written(tmp_path: Path, content: bytes | str) -> Path:
         ("sep=|\ncase|a\nx|b\n", ("table-separator",)),
     ],
 )
-def test_what_is_beyond_a_limit_is_refused_by_name(tmp_path: Path, content: bytes | str, words: str) -> None:
-    with raises_error(InputError, *words) as caught:
+def test_what_is_beyond_a_limit_is_refused_by_name(
+    tmp_path: Path, content: bytes | str, error: tuple[str, ...]
+) -> None:
+    with raises_error(InputError, *error) as caught:
         read_manifest(written(tmp_path, content))
     assert len(str(caught.value)) < 600
 

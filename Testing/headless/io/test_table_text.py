@@ -95,7 +95,7 @@ def test_texts_are_no_files_whatever_the_command(folder):
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "error"),
     [
         (b"\xff\xfe" + text().encode("utf-16-le")[:-1], ("table-encoding", "CSV", "UTF")),
         (b"\xff\xfe\x00\xd8,\x00", ("table-encoding", "CSV", "UTF")),
@@ -104,7 +104,7 @@ def test_texts_are_no_files_whatever_the_command(folder):
         ("sep=x\n" + text(), ("table-separator", "'sep=x'")),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_the_remedy(folder, content, words):
-    with raises_error(InputError, *words) as caught:
+def test_what_cannot_be_read_is_refused_with_the_remedy(folder, content, error):
+    with raises_error(InputError, *error) as caught:
         scanned(folder, content)
     assert len(str(caught.value)) < 400

@@ -106,13 +106,13 @@ def test_what_says_nothing_about_agreement_is_missing():
 
 
 @pytest.mark.parametrize(
-    ("reading", "message"),
+    ("reading", "error"),
     [
         (ContactReading("c0", "SMA", "Ann", 10.0, "none"), ("reading-twice",)),
         (ContactReading("c9", "SMA", "Ann", 10.0, "wrapped"), ("reading-category",)),
         (ContactReading("c9", "SMA", "Ann", 400.0, "none"), ("reading-angle", "360")),
     ],
 )
-def test_readings_that_cannot_be_are_refused_by_name(reading, message):
-    with raises_error(InputError, *message):
+def test_readings_that_cannot_be_are_refused_by_name(reading, error):
+    with raises_error(InputError, *error):
         reader_agreement([*study({"Ann": [0.0], "Ben": [0.0]}), reading])

@@ -168,16 +168,16 @@ def test_the_label_map_holds_the_chosen_segments_at_their_places(scene):
 
 
 @pytest.mark.parametrize(
-    ("segments", "sentence"),
+    ("segments", "error"),
     [
         ({}, ("no-vessel-assigned", "'Vessels'")),
         ({"SMA": "s0", "SMV": "s0"}, ("vessels-share-label",)),
         ({"SMA": "gone"}, ("segment-removed", "'Vessels'")),
     ],
 )
-def test_a_choice_that_cannot_be_used_is_refused_with_a_sentence(scene, segments, sentence):
+def test_a_choice_that_cannot_be_used_is_refused_with_a_sentence(scene, segments, error):
     ct = makeExampleCt()
-    with raises_error(InputError, *sentence):
+    with raises_error(InputError, *error):
         VesselChoice(segmentation(ct, ["a"]), segments).labels(ct)
 
 

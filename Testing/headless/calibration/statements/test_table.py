@@ -25,15 +25,15 @@ def test_a_table_comes_back_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "error"),
     [
         (StatementKey("cd" * 32, "predicted", 1.9), ("statements-differ",)),
         (StatementKey(KEY.networks_sha256, "given", 1.9), ("statements-differ",)),
         (StatementKey(KEY.networks_sha256, "predicted", 2.4), ("statements-differ",)),
     ],
 )
-def test_tables_of_other_networks_vessels_or_contact_are_not_joined(other, said):
-    with raises_error(InputError, *said):
+def test_tables_of_other_networks_vessels_or_contact_are_not_joined(other, error):
+    with raises_error(InputError, *error):
         draw_table(1, 2) + draw_table(2, 2, key=other)
 
 

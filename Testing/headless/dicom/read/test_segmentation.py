@@ -94,7 +94,7 @@ def test_the_tumour_is_taken_of_a_whole_object(series, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "error"),
     [
         (lambda d: setattr(d, "SegmentationType", "FRACTIONAL"), ("segmentation-fractional",)),
         (
@@ -111,7 +111,7 @@ def test_the_tumour_is_taken_of_a_whole_object(series, tmp_path) -> None:
     ],
     ids=["fractional", "contours", "cut", "frames", "no segments", ("pixels-unsupported",)],
 )
-def test_what_cannot_be_read_says_what_to_do(series, tmp_path, change, words) -> None:
+def test_what_cannot_be_read_says_what_to_do(series, tmp_path, change, error) -> None:
     path = written(series, tmp_path / "seg.dcm")
     dataset = pydicom.dcmread(path)
     dataset.PixelData  # noqa: B018 - read before the file is written again
@@ -119,7 +119,7 @@ def test_what_cannot_be_read_says_what_to_do(series, tmp_path, change, words) ->
     if dataset.file_meta.TransferSyntaxUID.is_compressed:
         dataset.PixelData = pydicom.encaps.encapsulate([dataset.PixelData])
     dataset.save_as(path)
-    with raises_error(InputError, *words) as said:
+    with raises_error(InputError, *error) as said:
         read_segmentation(path)
     assert str(path) in str(said.value)
     assert len(str(said.value)) - len(str(path)) < 300

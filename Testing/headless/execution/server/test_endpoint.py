@@ -23,7 +23,7 @@ def test_this_computer_may_be_spoken_to_without_certificates(address):
 
 
 @pytest.mark.parametrize(
-    ("address", "certificates", "words"),
+    ("address", "certificates", "error"),
     [
         ("tcp://10.0.0.7:8786", None, ("host-unprotected",)),
         ("tcp://gpu:8786", None, ("host-unprotected",)),
@@ -41,8 +41,8 @@ def test_this_computer_may_be_spoken_to_without_certificates(address):
         ("", None, ("address-malformed",)),
     ],
 )
-def test_any_other_address_is_refused_by_itself(address, certificates, words):
-    with raises_error(InputError, *words):
+def test_any_other_address_is_refused_by_itself(address, certificates, error):
+    with raises_error(InputError, *error):
         parse_address(address, certificates)
 
 

@@ -102,7 +102,7 @@ def test_the_content_changes_with_the_files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("splits", "extra", "message"),
+    ("splits", "extra", "error"),
     [
         (FOUR, {"split": "train"}, ("split-unknown", "m.csv", "'train'")),
         (FOUR, {"split": ""}, ("cell-empty", "m.csv", "'c3'")),
@@ -115,9 +115,9 @@ def test_the_content_changes_with_the_files(tmp_path):
         (FOUR, {"image": "ct1.nii.gz"}, ("case-used-twice", "ct1.nii.gz", "m.csv")),
     ],
 )
-def test_mistakes_in_the_manifest_are_named_before_any_case_is_read(tmp_path, splits, extra, message):
+def test_mistakes_in_the_manifest_are_named_before_any_case_is_read(tmp_path, splits, extra, error):
     manifest = write_cases(tmp_path, splits, extra)
-    with raises_error(InputError, *message):
+    with raises_error(InputError, *error):
         manifest_cases(manifest)
 
 
@@ -129,7 +129,7 @@ def test_a_manifest_without_the_column_split_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("extra", "message"),
+    ("extra", "error"),
     [
         ({"image": "mask.nii.gz"}, ("not-hounsfield", "mask.nii.gz")),
         ({"annotation_3": "other.nii.gz"}, ("grid-differs", "other.nii.gz", "annotation_3")),
@@ -137,7 +137,7 @@ def test_a_manifest_without_the_column_split_is_refused(tmp_path):
         ({"vessels": "other.nii.gz"}, ("grid-differs", "other.nii.gz")),
     ],
 )
-def test_bad_volumes_are_named_with_row_and_file(tmp_path, extra, message):
+def test_bad_volumes_are_named_with_row_and_file(tmp_path, extra, error):
     calibration, _ = manifest_cases(write_cases(tmp_path, FOUR, extra))
-    with raises_error(InputError, *message):
+    with raises_error(InputError, *error):
         calibration[-1].read()
