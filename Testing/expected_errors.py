@@ -16,7 +16,7 @@ from twintrack.errors import TwinTrackError
 
 @contextmanager
 def raises_error(
-    kind: type[TwinTrackError],
+    kind: type[TwinTrackError] | tuple[type[TwinTrackError], ...],
     code: str,
     *names: object,
     path: Path | str | None = None,

@@ -16,6 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import messages
+
 ROOT = Path(__file__).resolve().parents[1]
 ENGINE = ROOT / "TwinTrackSeg" / "twintrack"
 ROOT_PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
@@ -34,7 +38,12 @@ def on_files(files: Any, config: Any) -> Any:
         files.append(File.generated(config, page, content=(ROOT / name).read_text(encoding="utf-8")))
     for picture in sorted((ROOT / "Resources").rglob("*.png")):
         files.append(File.generated(config, picture.relative_to(ROOT).as_posix(), abs_src_path=str(picture)))
-    pages = {"reference/command-line.md": command_line(), "reference/python.md": python_face(), **engine_pages()}
+    pages = {
+        "reference/command-line.md": command_line(),
+        "reference/python.md": python_face(),
+        "reference/messages.md": messages.page(),
+        **engine_pages(),
+    }
     for page, text in pages.items():
         files.append(File.generated(config, page, content=text))
     places = sorted(file.src_uri for file in files.documentation_pages())

@@ -87,11 +87,18 @@ def _of_file(path: Path, tree: ast.Module, kinds: set[str]) -> Iterator[Message]
     """Yield the messages of a file, but for those that an error's own type makes."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _names(node.func) & kinds:
-            code = next((word.value for word in node.keywords if word.arg == "code"), None)
-            known = code.value if isinstance(code, ast.Constant) else ""
             kind = " or ".join(sorted(_names(node.func) & kinds))
             sentence = _sentence(node.args[0]) if node.args else ""
-            yield Message(str(known), kind, sentence, f"{path.relative_to(SOURCES).as_posix()}:{node.lineno}")
+            given = next((word.value for word in node.keywords if word.arg == "code"), None)
+            for code in _codes(given):
+                yield Message(code, kind, sentence, f"{path.relative_to(SOURCES).as_posix()}:{node.lineno}")
+
+
+def _codes(given: ast.expr | None) -> list[str]:
+    """Return the codes that an argument can be: one literal, or one of two; an empty one where it is none."""
+    if isinstance(given, ast.IfExp):
+        return [*_codes(given.body), *_codes(given.orelse)]
+    return [str(given.value) if isinstance(given, ast.Constant) else ""]
 
 
 def _names(function: ast.expr) -> set[str]:

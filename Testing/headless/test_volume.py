@@ -163,20 +163,20 @@ def test_fractions_within_the_tolerance_are_clipped_and_others_come_back_as_they
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "names"),
     [
-        ([0.0, 1.00001], "got 0 to 1.00001; percent"),
-        ([-0.00001, 1.0], "got -1e-05 to 1; give the softmax"),
-        ([0.0, 97.77], "got 0 to 97.77; percent. divide by 100$"),
-        (np.array([0, 98], np.uint8), "percent. divide by 100; steps of 1/255. divide by 255"),
-        (np.array([0, 249], np.uint8), "got 0 to 249; whole numbers, steps of 1/255. divide by 255"),
-        ([0.0, 255.0], "divide by 255"),
-        (np.array([0, 60000], np.uint16), "divide by 65535"),
-        ([0.0, 123.4], "give fractions of 1"),
-        (np.array([-1024, 3071], np.int16), "no logits and no CT"),
-        ([0.5, np.nan], "got nan to nan; put 0 where there is no number"),
+        ([0.0, 1.00001], ["0 to 1.00001", "percent"]),
+        ([-0.00001, 1.0], ["-1e-05 to 1", "softmax"]),
+        ([0.0, 97.77], ["0 to 97.77", "percent", "divide by 100"]),
+        (np.array([0, 98], np.uint8), ["percent", "divide by 100", "divide by 255"]),
+        (np.array([0, 249], np.uint8), ["0 to 249", "divide by 255"]),
+        ([0.0, 255.0], ["divide by 255"]),
+        (np.array([0, 60000], np.uint16), ["divide by 65535"]),
+        ([0.0, 123.4], ["123.4"]),
+        (np.array([-1024, 3071], np.int16), ["logits", "CT"]),
+        ([0.5, np.nan], ["nan to nan"]),
     ],
 )
-def test_what_is_no_fraction_is_refused_with_its_range_and_the_remedy(values, words):
-    with raises_error(InputError, "probability-range", words):
+def test_what_is_no_fraction_is_refused_with_its_range_and_the_remedy(values, names):
+    with raises_error(InputError, "probability-range", *names):
         fractions(np.asarray(values), "a map")

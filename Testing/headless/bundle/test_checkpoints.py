@@ -78,7 +78,7 @@ def test_code_is_refused_by_name_wherever_it_hides_and_does_nothing(tmp_path: Pa
     content = {"network_weights": {"a": torch.ones(1)}} | HIDING_PLACES[place](Evil(marker))
     torch.save(content, path)
     by_numpy = place in ("object array", "logging") and not foreign
-    name = "numpy" if by_numpy else r"(posix|nt)\.system"
+    name = "numpy" if by_numpy else "system"
     with raises_error(BundleError, "checkpoint-refused", name):
         read_checkpoint(path, foreign=foreign)
     assert not marker.exists()
@@ -98,7 +98,7 @@ def test_a_bundle_checkpoint_with_code_in_it_is_refused_and_does_nothing(tmp_pat
     torch.save(
         {"network_weights": {"a": torch.ones(1)}, "x": Evil(marker)}, path, _use_new_zipfile_serialization=not legacy
     )
-    with pytest.raises(BundleError, match="not a checkpoint" if legacy else "system"):
+    with raises_error(BundleError, "checkpoint-damaged" if legacy else "checkpoint-refused"):
         read_checkpoint(path)
     assert not marker.exists()
 

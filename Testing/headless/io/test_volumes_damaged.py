@@ -80,11 +80,13 @@ def compressed_meta(path: Path, data: bytes, *changes: str) -> Path:
     return meta(path, *fields, data=data)
 
 
-def refused(path: Path, words: str) -> str:
-    """Read a file that must be refused in one sentence, and return that."""
-    with pytest.raises(InputError, match=words) as told:
+def refused(path: Path, *codes: str, name: str = "") -> str:
+    """Read a file that must be refused in one sentence for one of the reasons `codes`, and return the sentence."""
+    with pytest.raises(InputError) as told:
         read_volume(path)
-    assert str(told.value).startswith(f"{path}: ")
+    assert told.value.code in codes or not codes
+    assert told.value.path == path
+    assert name in str(told.value)
     assert "\n" not in str(told.value)
     return str(told.value)
 
@@ -159,7 +161,7 @@ def test_one_flipped_bit_in_compressed_voxels_is_found(tmp_path, ending, place):
     start = 400 if ending != ".nii.gz" else 60
     data[start + int(place * (len(data) - start - 1))] ^= 4
     path.write_bytes(data)
-    refused(path, "is damaged|is cut off|more than its compressed voxels")
+    refused(path, "voxels-damaged", "voxels-cut-off", "voxels-too-many")
 
 
 @pytest.mark.parametrize("kept", [0.3, 0.9, 0.9999])
@@ -178,49 +180,53 @@ def test_what_is_cut_off_is_refused_in_every_encoding(tmp_path, kept):
         ),
         (RAW.hex().encode(), lambda data: nrrd(tmp_path / "d.nrrd", "encoding: hex", data=data[: len(data) & ~1])),
     ):
-        refused(write(data[: int(kept * len(data))]), "is cut off")
+        refused(write(data[: int(kept * len(data))]), "voxels-cut-off")
     compressed = zlib.compress(RAW)
     path = compressed_meta(tmp_path / "e.mha", compressed)
     path.write_bytes(path.read_bytes()[:-1])
-    refused(path, "is cut off")
+    refused(path, "voxels-cut-off")
 
 
 def test_what_holds_more_than_its_header_says_is_refused(tmp_path):
-    refused(nrrd(tmp_path / "a.nrrd", data=RAW + b"x"), "holds more")
-    refused(nrrd(tmp_path / "b.nrrd", "encoding: gzip", data=gzip.compress(RAW + b"x")), "unpacks to more")
-    refused(nrrd(tmp_path / "c.nrrd", "encoding: gzip", data=gzip.compress(RAW) + gzip.compress(b"x")), "unpacks to")
-    refused(nrrd(tmp_path / "d.nrrd", "encoding: gzip", data=gzip.compress(RAW) + b"x"), "is damaged|cut off")
+    refused(nrrd(tmp_path / "a.nrrd", data=RAW + b"x"), "voxels-too-many")
+    refused(nrrd(tmp_path / "b.nrrd", "encoding: gzip", data=gzip.compress(RAW + b"x")), "voxels-too-many")
+    refused(
+        nrrd(tmp_path / "c.nrrd", "encoding: gzip", data=gzip.compress(RAW) + gzip.compress(b"x")), "voxels-too-many"
+    )
+    refused(
+        nrrd(tmp_path / "d.nrrd", "encoding: gzip", data=gzip.compress(RAW) + b"x"), "voxels-damaged", "voxels-cut-off"
+    )
     text = " ".join(map(str, [*ARRAY.ravel(), 7])).encode()
-    refused(nrrd(tmp_path / "e.nrrd", "encoding: text", data=text), "holds too much")
-    refused(nrrd(tmp_path / "f.nrrd", "encoding: hex", data=RAW.hex().encode() + b"00"), "holds more")
-    refused(meta(tmp_path / "a.mha", data=RAW + b"x"), "holds more")
-    refused(compressed_meta(tmp_path / "b.mha", zlib.compress(RAW + b"x")), "unpacks to more")
+    refused(nrrd(tmp_path / "e.nrrd", "encoding: text", data=text), "voxels-too-many")
+    refused(nrrd(tmp_path / "f.nrrd", "encoding: hex", data=RAW.hex().encode() + b"00"), "voxels-too-many")
+    refused(meta(tmp_path / "a.mha", data=RAW + b"x"), "voxels-too-many")
+    refused(compressed_meta(tmp_path / "b.mha", zlib.compress(RAW + b"x")), "voxels-too-many")
     path = compressed_meta(tmp_path / "c.mha", zlib.compress(RAW))
     path.write_bytes(path.read_bytes() + b"x")
-    refused(path, "holds more")
-    refused(meta(tmp_path / "d.mha", "CompressedData = True", data=zlib.compress(RAW) + b"x"), "holds more")
+    refused(path, "voxels-too-many")
+    refused(meta(tmp_path / "d.mha", "CompressedData = True", data=zlib.compress(RAW) + b"x"), "voxels-too-many")
     nifti = tmp_path / "ct.nii"
     write_volume(Volume(ARRAY, GEOMETRY), nifti)
     nifti.write_bytes(nifti.read_bytes() + b"x")
-    refused(nifti, "holds more")
+    refused(nifti, "voxels-too-many")
 
 
 def test_a_stated_compressed_size_that_is_wrong_is_refused(tmp_path):
     data = zlib.compress(RAW)
-    refused(compressed_meta(tmp_path / "a.mha", data, f"CompressedDataSize = {len(data) + 9}"), "is cut off")
-    refused(compressed_meta(tmp_path / "b.mha", data, f"CompressedDataSize = {len(data) - 9}"), "holds more")
+    refused(compressed_meta(tmp_path / "a.mha", data, f"CompressedDataSize = {len(data) + 9}"), "voxels-cut-off")
+    refused(compressed_meta(tmp_path / "b.mha", data, f"CompressedDataSize = {len(data) - 9}"), "voxels-too-many")
 
 
 def test_missing_slices_are_refused_and_not_filled_with_zeros(tmp_path):
     for number, plane in enumerate(ARRAY):
         (tmp_path / f"{number}.raw").write_bytes(plane.tobytes())
-    refused(meta(tmp_path / "a.mhd", data=b"0.raw\n", at="LIST"), "names 1 files for 20 slices")
-    refused(meta(tmp_path / "b.mhd", data=b"", at="%d.raw 0 18 1"), "names 19 files for 20 slices")
-    refused(meta(tmp_path / "c.mhd", data=b"", at="%d.raw 1 20 1"), r"'20\.raw' .* which is not there")
-    refused(nrrd(tmp_path / "d.nhdr", "data file: %d.raw 1 20 1", data=b""), r"'20\.raw' .* which is not there")
-    refused(nrrd(tmp_path / "e.nhdr", "data file: %d.raw 0 18 1", data=b""), "cannot be divided into the 19 files")
+    refused(meta(tmp_path / "a.mhd", data=b"0.raw\n", at="LIST"), "voxel-files", name="20 slices")
+    refused(meta(tmp_path / "b.mhd", data=b"", at="%d.raw 0 18 1"), "voxel-files", name="20 slices")
+    refused(meta(tmp_path / "c.mhd", data=b"", at="%d.raw 1 20 1"), "voxel-files", name="'20.raw'")
+    refused(nrrd(tmp_path / "d.nhdr", "data file: %d.raw 1 20 1", data=b""), "voxel-files", name="'20.raw'")
+    refused(nrrd(tmp_path / "e.nhdr", "data file: %d.raw 0 18 1", data=b""), "voxel-files", name="19 files")
     (tmp_path / "7.raw").write_bytes(ARRAY[7].tobytes()[:-2])
-    refused(meta(tmp_path / "f.mhd", data=b"", at="%d.raw 0 19 1"), r"its file of voxels, '7\.raw', is cut off")
+    refused(meta(tmp_path / "f.mhd", data=b"", at="%d.raw 0 19 1"), "voxels-cut-off", name="'7.raw'")
 
 
 # --- hostile ones
@@ -263,7 +269,7 @@ def test_missing_slices_are_refused_and_not_filled_with_zeros(tmp_path):
     ],
 )
 def test_odd_fields_of_a_metaimage_are_one_sentence(tmp_path, field):
-    told = refused(meta(tmp_path / "a.mha", *field.split("\n")), ".")
+    told = refused(meta(tmp_path / "a.mha", *field.split("\n")))
     assert told.isprintable()
     assert len(told) < 500 + len(str(tmp_path))
 
@@ -309,7 +315,7 @@ def test_odd_fields_of_a_metaimage_are_one_sentence(tmp_path, field):
     ],
 )
 def test_odd_fields_of_a_nrrd_are_one_sentence(tmp_path, field):
-    told = refused(nrrd(tmp_path / "a.nrrd", *field.split("\n")), ".")
+    told = refused(nrrd(tmp_path / "a.nrrd", *field.split("\n")))
     assert told.isprintable()
     assert len(told) < 500 + len(str(tmp_path))
 
@@ -345,7 +351,7 @@ def test_odd_fields_of_a_nifti_are_one_sentence(tmp_path, at, type_, values):
     new = np.array(values, type_).tobytes()
     data[at : at + len(new)] = new
     path.write_bytes(data)
-    told = refused(path, ".")
+    told = refused(path)
     assert told.isprintable()
 
 
@@ -353,9 +359,9 @@ def test_a_header_without_an_end_is_not_read_for_ever(tmp_path):
     for name, start in (("a.nrrd", b"NRRD0004\n#"), ("a.mha", b"Comment = ")):
         path = tmp_path / name
         path.write_bytes(start + b"x" * (voxel_file.HEADER_BYTES + 100))
-        refused(path, ".")
+        refused(path)
         path.write_bytes(start + b"x\n" + b"#\n" * (voxel_file.HEADER_BYTES // 2 - 10))
-        refused(path, ".")
+        refused(path)
 
 
 @pytest.mark.parametrize(
@@ -368,10 +374,10 @@ def test_voxels_that_lie_elsewhere_are_refused(tmp_path, place):
         path.write_bytes(RAW)
     if os.name != "nt":
         (folder / "link.raw").symlink_to(tmp_path / "voxels.raw")
-    refused(meta(folder / "a.mha", data=b"", at=place), "does not lie beside it|which is not there")
-    refused(nrrd(folder / "a.nrrd", f"data file: {place}", data=b""), "does not lie beside it|which is not there")
+    refused(meta(folder / "a.mha", data=b"", at=place), "voxels-elsewhere", "voxel-files")
+    refused(nrrd(folder / "a.nrrd", f"data file: {place}", data=b""), "voxels-elsewhere", "voxel-files")
     if place not in ("\0", "~"):
-        refused(meta(folder / "b.mhd", data=(place + "\n").encode() * 20, at="LIST"), "does not lie beside it")
+        refused(meta(folder / "b.mhd", data=(place + "\n").encode() * 20, at="LIST"), "voxels-elsewhere")
 
 
 def test_a_place_for_single_files_refuses_all_that_name_others(tmp_path):
@@ -408,15 +414,15 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, name, kind, monkey
         os.mkfifo("pipe")
         path.symlink_to("pipe")
     began = time.monotonic()
-    refused(path, "is a folder, pipe, socket or device; give a regular file")
+    refused(path, "not-a-regular-file")
     assert time.monotonic() - began < 2
 
 
 @POSIX
 def test_a_pipe_as_the_file_of_voxels_is_refused_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    refused(meta(tmp_path / "a.mha", data=b"", at="pipe"), "'pipe', is a folder, pipe")
-    refused(nrrd(tmp_path / "a.nrrd", "data file: pipe", data=b""), "'pipe', is a folder, pipe")
+    refused(meta(tmp_path / "a.mha", data=b"", at="pipe"), "not-a-regular-file", name="'pipe'")
+    refused(nrrd(tmp_path / "a.nrrd", "data file: pipe", data=b""), "not-a-regular-file", name="'pipe'")
 
 
 LIMITED = """

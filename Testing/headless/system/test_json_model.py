@@ -6,7 +6,8 @@ from typing import Annotated
 
 import pytest
 
-from twintrack.errors import BundleError, InputError
+from expected_errors import raises_error
+from twintrack.errors import InputError
 from twintrack.system.json_model import JsonModel, MustBe, line, listed, number, read_model, whole
 
 
@@ -53,9 +54,9 @@ def test_the_first_wrong_field_is_named_with_what_it_must_be(changes: dict[str, 
     assert str(caught.value) == sentence
 
 
-def test_the_file_is_named_and_the_kind_of_error_is_the_readers() -> None:
-    with pytest.raises(BundleError, match=r"^plans\.json: it must be an object, got \[\]$"):
-        read_model(Whole, [], where="plans.json: ", error=BundleError)
+def test_what_is_no_object_is_refused() -> None:
+    with raises_error(InputError, "field-malformed", "[]"):
+        read_model(Whole, [])
 
 
 def test_lists_become_tuples_and_unknown_fields_are_ignored() -> None:

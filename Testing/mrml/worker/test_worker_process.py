@@ -293,8 +293,12 @@ def test_waiting_without_a_run_is_an_error(scene):
 
 
 def test_an_error_names_the_volume_and_not_the_private_file(scene, scriptedWorker, temporaryRoot):
-    body = "say(event='error', kind='InputError', message=request['input'] + ': too small')\nsys.exit(2)\n"
-    assert str(failure(scene, scriptedWorker(body), errors.InputError)) == "volume 'Example CT': too small"
+    body = (
+        "fields = dict(kind='InputError', message='too small', code='volume-size', path=request['input'])\n"
+        "say(event='error', kind='InputError', message=request['input'] + ': too small', fields=fields)\nsys.exit(2)\n"
+    )
+    error = failure(scene, scriptedWorker(body), errors.InputError)
+    assert (error.code, str(error)) == ("volume-size", "volume 'Example CT': too small")
 
 
 def test_the_real_worker_speaks_the_same_language(scene, temporaryRoot, tmp_path):

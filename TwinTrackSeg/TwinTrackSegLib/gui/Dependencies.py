@@ -111,7 +111,7 @@ def ensureDependencies(path: str | pathlib.Path, *only: str, purpose: str = "") 
     if still:
         names = ", ".join(str(requirement) for requirement in still)
         raise DependencyError(
-            _("Python packages are missing: {names}; install them and try again").format(names=names),
+            _("packages of Python are missing: {names}; install them and try again").format(names=names),
             offlineHelp(path, still),
             code="packages-missing",
         )
@@ -133,7 +133,7 @@ def repairPackages(names: list[str], path: str | pathlib.Path) -> None:
             slicer.util.pip_install(["--force-reinstall", "--no-deps", *texts])
     except Exception as error:
         raise DependencyError(
-            _("The repair failed: {reason}").format(reason=error), code="package-repair-failed"
+            _("the repair failed: {reason}").format(reason=error), code="package-repair-failed"
         ) from error
     if len(texts) < len(wanted):
         raise DependencyError(
@@ -170,7 +170,7 @@ def _install(missing: list[Requirement], purpose: str) -> None:
     question += "\n\n" + _("Install them into Slicer's Python now?")
     if not slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
         raise DependencyError(
-            _("The installation was declined. {purpose} cannot do without: {names}").format(
+            _("the installation was declined; {purpose} cannot do without: {names}").format(
                 purpose=purpose, names=names
             ),
             code="installation-declined",
@@ -188,7 +188,7 @@ def _install(missing: list[Requirement], purpose: str) -> None:
         raise
     except Exception as error:
         raise DependencyError(
-            _("The installation failed: {reason}").format(reason=error), code="installation-failed"
+            _("the installation failed: {reason}").format(reason=error), code="installation-failed"
         ) from error
 
 

@@ -402,7 +402,7 @@ def _from_text(files: list[Path], path: Path, layout: Layout) -> NDArray[Any]:
         raise InputError(
             f"{'is cut off' if less else 'holds too much'}, {values.size:,} voxels stand where its header promises "
             f"{count:,}; copy or export it again",
-            code="voxels-cut-off",
+            code="voxels-cut-off" if less else "voxels-too-many",
         )
     return array
 

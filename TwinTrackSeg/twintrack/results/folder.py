@@ -218,7 +218,7 @@ def check_result_folder(
             raise OutputError("is an input; choose another folder for the results", code="place-of-input", path=out)
         if is_there(path / "bundle.json") and is_below(Path(out), path):
             raise OutputError(
-                f"lies in the bundle {path}, which a further file makes invalid; choose another folder",
+                f"lies in the bundle {path}, which a further file would break; choose another folder",
                 code="place-of-input",
                 path=out,
             )

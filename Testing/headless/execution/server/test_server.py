@@ -16,14 +16,17 @@ import numpy as np
 import psutil
 import pytest
 
+from expected_errors import raises_error
 from twintrack import __version__
 from twintrack.errors import OutputError
+from twintrack.execution.answer import error_event
 from twintrack.execution.cluster import versions as dask_shared
 from twintrack.execution.server import client
 from twintrack.execution.server import endpoint as address
 from twintrack.execution.server.certificates import make_certificates
 from twintrack.execution.server.connection import connected
 from twintrack.execution.server.job import Job
+from twintrack.execution.server.upload import Upload
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Geometry, Volume
@@ -136,12 +139,10 @@ def test_what_nobody_foresaw_is_told_as_here(request_there, ask, monkeypatch, ki
 
 
 def test_a_server_without_room_for_the_result_is_not_taken_for_the_readers_disk():
-    final = {"event": "error", "kind": "OutputError", "message": "/f/result: the result needs 4 MB, and 1 MB are free"}
-    with pytest.raises(OutputError) as caught:
-        client._raise(final, lambda sentence: sentence.replace("/f/result", "/home/me/out"))
-    assert str(caught.value) == (
-        "the server cannot write the result (the result needs 4 MB, and 1 MB are free); tell the one who runs it"
-    )
+    error = OutputError("the result needs 4 MB, and 1 MB are free", code="no-disk-space", path="/f/result")
+    with raises_error(OutputError, "server-not-writable", "4 MB") as caught:
+        client._raise(error_event(error), Upload("ct.nrrd", {}, {}, {"result": "/home/me/out"}), "/f")
+    assert "/f/result" not in str(caught.value)
 
 
 def test_cancel_ends_the_run_here_and_there(server, request_there, ask, slow):

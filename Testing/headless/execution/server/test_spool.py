@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from expected_errors import raises_error
-from twintrack.errors import InputError, OutputError
+from twintrack.errors import InputError, TwinTrackError
 from twintrack.execution.server.spool import Spool
 
 
@@ -67,5 +67,5 @@ def test_a_server_without_room_says_so(spool, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "open", full)
-    with raises_error(OutputError, "server-no-room", "CT"):
+    with raises_error(TwinTrackError, "server-no-room", "CT"):
         spool.send("run", "ct.nrrd", 0, b"x")

@@ -31,10 +31,10 @@ def parseEvent(line: str) -> dict[str, Any] | None:
 def errorOf(event: dict[str, Any]) -> errors.TwinTrackError:
     """Return the worker's error as the engine's own type, with its sentence and fields."""
     fields = event.get("fields")
-    if isinstance(fields, dict):
-        return errors.TwinTrackError.of_fields(fields)
-    sentence = str(event.get("message") or "the model process failed without a message")
-    return errors.TwinTrackError(sentence, code="worker-failed")
+    if not isinstance(fields, dict):
+        message = str(event.get("message") or "the model process failed without a message")
+        fields = {"kind": event.get("kind"), "message": message, "code": "worker-failed"}
+    return errors.TwinTrackError.of_fields(fields)
 
 
 @dataclass(frozen=True)
