@@ -164,17 +164,17 @@ def test_every_command_that_opens_a_bundle_refuses_it_in_the_same_way(
 
 
 @pytest.mark.parametrize(
-    ("labels", "words"),
+    ("labels", "name"),
     [
         ({"background": 0, "tumor": 2, "ignore": 1}, "'ignore' must be 3"),
         ({"background": 0, "tumor": 1, "ignore": [2]}, "'ignore' must be 2"),
-        ({"background": 0, "tu\x1b[31mmor": 1}, "printable name"),
-        ({"background": 0, "x" * 300: 1}, "printable name"),
-        ({"background": 0, **{f"n{i}": i for i in range(1, 256)}, "m": 1}, "names 257 labels"),
+        ({"background": 0, "tu\x1b[31mmor": 1}, "x1b[31mmor"),
+        ({"background": 0, "x" * 300: 1}, "xxx"),
+        ({"background": 0, **{f"n{i}": i for i in range(1, 256)}, "m": 1}, "257"),
     ],
 )
-def test_labels_that_nnunet_does_not_take_are_refused(labels: dict[str, Any], words: str) -> None:
-    with pytest.raises(BundleError, match=words.replace("[", r"\[")):
+def test_labels_that_nnunet_does_not_take_are_refused(labels: dict[str, Any], name: str) -> None:
+    with raises_error(BundleError, "dataset-labels", name):
         check_dataset({"channel_names": {"0": "CT"}, "labels": labels}, "dataset.json")
 
 

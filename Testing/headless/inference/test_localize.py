@@ -232,5 +232,5 @@ def test_devices_that_are_unknown_or_absent_are_input_errors() -> None:
         select_device("tpu")
     absent = "cuda" if not torch.cuda.is_available() else "mps"
     if not (absent == "mps" and torch.backends.mps.is_available()):
-        with pytest.raises(InputError, match=f"device '{absent}' cannot be used"):
+        with raises_error(InputError, "device-unusable", absent):
             select_device(absent)

@@ -150,7 +150,7 @@ def test_a_changed_file_is_told_and_a_failure_with_one_is_tried_again(make_cohor
     assert list(chosen) == [0, 1, 0]
     assert list(notes(found)) == ["the image changed: 1 case without a result, tried again"]
     os.utime(study.parent / "ct0.nii.gz", ns=(0, 0))
-    with pytest.raises(InputError, match="the image changed: 1 case would be done again; --redo does it"):
+    with raises_error(InputError, "cohort-changed", "the image changed: 1 case", "--redo"):
         states(study, bundle_folder, out, settings)
 
 

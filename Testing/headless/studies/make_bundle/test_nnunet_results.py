@@ -197,8 +197,9 @@ def test_a_missing_fold_or_checkpoint_is_answered_with_those_that_are_there(
     fine = train_as(folds=(0, "all"), names=("checkpoint_best.pth", "checkpoint_latest.pth"))
     with raises_error(InputError, "fold-missing", "fold_3"):
         bundle_of(fine, coarse_results, tmp_path / "bundle", folds=("3",))
-    words = r"has no checkpoint_final.pth; the checkpoints that are there: checkpoint_best.pth, checkpoint_latest.pth"
-    with pytest.raises(InputError, match=words):
+    with raises_error(
+        InputError, "checkpoint-missing", "checkpoint_final.pth", "checkpoint_best.pth, checkpoint_latest.pth"
+    ):
         bundle_of(fine, coarse_results, tmp_path / "bundle")
     with raises_error(InputError, "checkpoint-missing"):
         bundle_of(fine, coarse_results, tmp_path / "bundle", checkpoint="../fold_all/checkpoint_best.pth")
@@ -220,7 +221,7 @@ def test_the_datasets_folder_will_do_and_summaries_beside_the_model_are_not_take
     bundle = bundle_of(fine.parent, coarse_results, tmp_path / "bundle")
     assert not [name for name in bundle.files if "crossval" in name]
     shutil.copytree(fine, fine.with_name("nnUNetTrainer__nnUNetPlans__3d_lowres"))
-    with pytest.raises(InputError, match=f"several models.*{TRAINER}.*3d_lowres"):
+    with raises_error(InputError, "several-models", TRAINER, "3d_lowres"):
         find_results(fine.parent)
     with raises_error(InputError, "not-nnunet-results", "v2"):
         find_results(fine / "fold_0")
