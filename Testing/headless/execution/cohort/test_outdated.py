@@ -19,7 +19,7 @@ from twintrack.execution.cohort.case_folder import RECORD, write_record
 from twintrack.execution.cohort.outdated import Difference, RecordState, difference, notes, outdated_text
 from twintrack.execution.cohort.overview import RUN_COMMAND, TABLES_COMMAND, Overview
 from twintrack.execution.cohort.plan import make_plan
-from twintrack.execution.cohort.process_case import SegmentTask, failure_record
+from twintrack.execution.cohort.process_case import Failure, SegmentTask, failure_record
 from twintrack.execution.cohort.run import _chosen
 from twintrack.execution.cohort.tables import Counts
 from twintrack.progress.callbacks import CancelToken
@@ -60,7 +60,7 @@ def finish(plan, *, broken: tuple[str, ...] = ()) -> None:
     for task in map(plan.task, plan.cases()):
         record = {"case": task.case, "key": task.key, "made": task.made, "status": "done", "row": {}, "worker": "w"}
         if task.case in broken:
-            record = failure_record(task, "InputError", "no CT", 0.25)
+            record = failure_record(task, Failure("InputError", "no CT", "file-missing"), 0.25)
         with atomic_folder(Path(task.folder), command="cohort", last=RECORD) as work:
             write_record(work, record | {"seconds": {}})
 

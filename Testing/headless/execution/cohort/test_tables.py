@@ -17,7 +17,7 @@ from twintrack.execution.cohort import tables
 from twintrack.execution.cohort.case_folder import RECORD, folder_name, write_record
 from twintrack.execution.cohort.html_index import write_index
 from twintrack.execution.cohort.plan import CohortPlan, _with_joint_vein, make_plan
-from twintrack.execution.cohort.process_case import _vessels, case_columns, failure_record
+from twintrack.execution.cohort.process_case import Failure, _vessels, case_columns, failure_record
 from twintrack.system.atomic import atomic_folder
 
 CASES = ["p1", "=2+3", "p3", 'a "b", </script><b>c', "p5"]
@@ -51,7 +51,7 @@ def plan(make_cohort, bundle_folder, settings, tmp_path) -> CohortPlan:
         record = {"case": case.case, "key": task.key, "made": task.made, "status": "done"}
         record |= {"row": row(number), "worker": "w"}
         if case.case in BROKEN:
-            record = failure_record(task, "InputError", "no CT", 0.25)
+            record = failure_record(task, Failure("InputError", "no CT", "file-missing"), 0.25)
         record["seconds"] = {"read": 0.1 * number, "total": 1.0 + number}
         with atomic_folder(Path(task.folder), command="cohort", last=RECORD) as work:
             write_record(work, record)
@@ -109,7 +109,9 @@ def test_without_pyarrow_the_csv_tables_are_all(plan, monkeypatch):
     assert tables.write_tables(plan, plan.out) == (4, 1, 0, 0)
     assert not (plan.out / "cohort.parquet").exists()
     assert [line["case"] for line in read(plan.out / "cohort.csv")] == ["p1", "'=2+3", 'a "b", </script><b>c', "p5"]
-    assert read(plan.out / "failures.csv") == [{"case": "p3", "kind": "InputError", "reason": "no CT"}]
+    assert read(plan.out / "failures.csv") == [
+        {"case": "p3", "kind": "InputError", "reason": "no CT", "code": "file-missing"}
+    ]
 
 
 def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):

@@ -16,7 +16,6 @@ import numpy as np
 import psutil
 import pytest
 
-from expected_errors import raises_error
 from twintrack import __version__
 from twintrack.errors import OutputError
 from twintrack.execution.answer import error_event
@@ -127,21 +126,24 @@ def test_a_header_that_names_other_files_as_its_voxels_is_refused_by_a_server(re
 
 @pytest.mark.parametrize("kind", ["ZeroDivisionError", "OwnError"])
 def test_what_nobody_foresaw_is_told_as_here(request_there, ask, monkeypatch, kind):
+    upload = Upload("ct.nrrd", {}, {}, {})
+
     def fail(*_arguments, **_keywords):
-        client._raise(
-            {"event": "error", "kind": kind, "message": "unexpected: at /f/ct"}, lambda s: s.replace("/f", "/u")
-        )
+        client._raise(error_event(type(kind, (Exception,), {})("at the third tile")), upload, "/f")
 
     monkeypatch.setattr(client, "connected", fail)
     told = ask(request_there())
-    assert told.last == {"event": "error", "kind": kind, "message": "unexpected: at /u/ct"}
+    assert told.last == error_event(type(kind, (Exception,), {})("at the third tile"))
+    assert (told.last["kind"], told.last["fields"]["code"]) == (kind, "unexpected")
     assert told.code == 1
 
 
 def test_a_server_without_room_for_the_result_is_not_taken_for_the_readers_disk():
     error = OutputError("the result needs 4 MB, and 1 MB are free", code="no-disk-space", path="/f/result")
-    with raises_error(OutputError, "server-not-writable", "4 MB") as caught:
+    with pytest.raises(OutputError) as caught:
         client._raise(error_event(error), Upload("ct.nrrd", {}, {}, {"result": "/home/me/out"}), "/f")
+    assert (caught.value.code, caught.value.path) == ("server-not-writable", None)
+    assert "4 MB" in str(caught.value)
     assert "/f/result" not in str(caught.value)
 
 
