@@ -70,7 +70,7 @@ def by_name(masks: Mapping[Any, _Mask]) -> dict[str, _Mask]:
     named = {checked_name(name): mask for name, mask in masks.items()}
     if len(named) < len(masks):
         raise InputError(
-            f"two raters have the same name among {', '.join(named)}; give each an own name", code="raters-alike"
+            f"two raters have the same name among {', '.join(named)}; give each its own name", code="raters-alike"
         )
     return named
 

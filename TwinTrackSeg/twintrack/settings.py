@@ -240,7 +240,7 @@ def parse_vessel_names(text: str) -> dict[str, int | str]:
         names[name] = int(value) if is_number else value
     if len(set(names.values())) < len(text.split(",")):
         raise InputError(
-            f"each vessel needs an own name and value, got {text[:MAX_NAME]!r}", code="vessels-share-label"
+            f"each vessel needs its own name and value, got {text[:MAX_NAME]!r}", code="vessels-share-label"
         )
     return names
 

@@ -49,7 +49,7 @@ class TwinTrackSegDicomPlugin(DICOMPlugin):
         for number, exportable in enumerate(exportables):
             result = resultWith(_nodeOf(exportable.subjectHierarchyItemID))
             if result is None:
-                return _("the result is not in the scene any more")
+                return _("the result is no longer in the scene")
             name = "segmentation.dcm" if number == 0 else f"segmentation-{number + 1}.dcm"
             try:
                 packages.ensure(_("The DICOM export"), *DICOM_NEEDS)

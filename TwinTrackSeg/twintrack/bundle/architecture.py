@@ -216,7 +216,7 @@ def _from_old_format(configuration: Mapping[str, Any], where: str) -> tuple[str,
     for key in (*needed, "n_conv_per_stage_decoder", "pool_op_kernel_sizes", "conv_kernel_sizes"):
         if key not in configuration:
             raise BundleError(
-                f"has neither 'architecture' nor {key!r}, so that its network is not described",
+                f"has neither 'architecture' nor {key!r}, so its network is not described",
                 code="network-undescribed",
                 path=where,
             )
@@ -344,9 +344,7 @@ def _read(name: str, given: Mapping[str, Any], where: str) -> Architecture:
         stem=features[0] if stem is None else _whole(stem, MAX_FEATURES, "stem_channels", where),
     )
     if any(edge % 2 == 0 for kernel in architecture.kernels for edge in kernel):
-        raise BundleError(
-            "kernel_sizes must be odd, or sizes would not fit one another", code="network-number", path=where
-        )
+        raise BundleError("kernel_sizes must be odd", code="network-number", path=where)
     if architecture.strides[0] != (1, 1, 1):
         raise BundleError(
             "strides must begin with 1, or the output would be smaller than the patch",
@@ -378,7 +376,7 @@ def _check_patch(architecture: Architecture, patch: Any, where: str) -> None:
         )
     if patch == list(steps):
         raise BundleError(
-            f"patch_size {patch!r} leaves a single voxel after the network's strides, which cannot be normalised",
+            f"patch_size {patch!r} leaves a single voxel after the network's strides, which cannot be normalized",
             code="patch-size",
             path=where,
         )

@@ -118,7 +118,7 @@ def check_checkpoint(path: Path, *, foreign: bool) -> None:
             _check_records(archive, foreign)
     except _NotAllowed as error:
         raise BundleError(
-            f"refused, because it asks for {str(error)!r}, which is not weights; get a plain nnU-Net checkpoint",
+            f"refused, because it would load {str(error)!r}, which is not weights; get a plain nnU-Net checkpoint",
             code="checkpoint-refused",
             path=path,
         ) from error

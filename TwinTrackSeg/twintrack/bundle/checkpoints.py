@@ -67,7 +67,7 @@ def read_checkpoint(path: Path, *, foreign: bool = False) -> dict[str, Any]:
         if refused:
             name = refused.group(1) or refused.group(2)
             raise BundleError(
-                f"refused, because it asks for {name!r}, which is not weights; get a plain nnU-Net checkpoint",
+                f"refused, because it would load {name!r}, which is not weights; get a plain nnU-Net checkpoint",
                 code="checkpoint-refused",
                 path=path,
             ) from error

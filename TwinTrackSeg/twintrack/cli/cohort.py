@@ -172,7 +172,7 @@ def cohort(
         say_error(f"warning: {found.failed} of {found.cases} cases failed; see {out / 'failures.csv'}")
     if not found.done:
         raise InputError(
-            "no case has a result; read why there, then use --retry-failed",
+            "no case has a result; it says why; then use --retry-failed",
             code="no-case-done",
             path=out / "failures.csv",
         )

@@ -98,7 +98,9 @@ def bundle_named(text: str) -> Path:
 def own_calibrator(path: Path | None, no_calibration: bool) -> str | None:
     """Return the setting for ``--calibrator``, which says the opposite of ``--no-calibration``."""
     if path is not None and no_calibration:
-        raise InputError("--calibrator and --no-calibration say the opposite; leave one out", code="options-exclude")
+        raise InputError(
+            "--calibrator and --no-calibration contradict each other; leave one out", code="options-exclude"
+        )
     return None if path is None else str(path)
 
 

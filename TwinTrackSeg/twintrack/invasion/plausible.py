@@ -77,7 +77,7 @@ def plausible_vessels(labels: Volume, names: Mapping[str, int]) -> tuple[Volume,
         pieces, large = _pieces(inside, labels)
         if large.sum() > MOST_PIECES:
             raise InputError(
-                f"{name} is in {int(large.sum())} pieces, as noise is and no vessel; check its label",
+                f"{name} is in {int(large.sum())} pieces, as noise is and a vessel is not; check its label",
                 code="vessel-implausible",
             )
         dropped = len(large) - int(large.sum())
@@ -133,7 +133,7 @@ def _check(name: str, inside: NDArray[np.bool_], labels: Volume, *, touches_edge
     length_mm = float(along.max() - along.min()) + min(spacing)
     if length_mm < LEAST_ELONGATION * 2 * radius_mm and radius_mm > 2 * max(spacing):
         raise InputError(
-            f"{name} is {length_mm:.0f} mm long and {2 * radius_mm:.0f} mm wide, which is no tube; check its label",
+            f"{name} is {length_mm:.0f} mm long and {2 * radius_mm:.0f} mm wide, which is not a tube; check its label",
             code="vessel-implausible",
         )
 

@@ -243,7 +243,7 @@ def _vessels_of(
     if wanted:
         if not any(bool((found.layers[part.layer].array == part.value).any()) for part in wanted.values()):
             raise InputError(
-                f"names {', '.join(wanted)} and holds no voxel of any; give the map of the vessels",
+                f"names {', '.join(wanted)} but holds no voxel of any; give the map of the vessels",
                 code="vessels-not-found",
                 path=path,
             )
@@ -488,13 +488,13 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
         if ending is not None and not path.name.startswith("."):
             if not path.is_file():
                 raise InputError(
-                    "is no file, or a link to none; remove it or give the mask", code="not-a-regular-file", path=path
+                    "is not a file, or a link to nothing; remove it or give the mask",
+                    code="not-a-regular-file",
+                    path=path,
                 )
             stem = path.name[: -len(ending)].removesuffix(".seg")
             if stem.casefold() in {name.casefold() for name in files}:
-                raise InputError(
-                    f"holds two files called {shown(stem)}; leave one", code="files-same-name", path=folder
-                )
+                raise InputError(f"holds two files called {shown(stem)}; keep one", code="files-same-name", path=folder)
             files[stem] = path
     if not files:
         raise InputError(
@@ -577,7 +577,7 @@ def _one_value(found: LabelMap, path: Path, what: str) -> Volume:
     """Return the only structure of a file that somebody named, whatever the file calls it."""
     if len(found.layers) > 1 or len(found.values) > 1:
         raise InputError(
-            f"holds more than one structure, so that it is not {what} alone; give one mask a file",
+            f"holds more than one structure, so it is not {what} alone; give one mask a file",
             code="several-structures",
             path=path,
         )
@@ -679,14 +679,14 @@ def _whole(volume: Volume, path: Path) -> Volume:
                 path=path,
             )
         if float(np.abs(array).max(initial=0)) >= 2**31:
-            raise InputError("holds values that are no labels; give labels", code="not-labels", path=path)
+            raise InputError("holds values that are not labels; give labels", code="not-labels", path=path)
         array = array.astype(np.int32)
     if array.dtype.kind == "i" and int(array.min(initial=0)) < 0:
         raise InputError(
             "holds negative values, as an image does; give labels, which begin at 0", code="not-labels", path=path
         )
     if int(array.max(initial=0)) >= 2**31:
-        raise InputError("holds values that are no labels; give labels", code="not-labels", path=path)
+        raise InputError("holds values that are not labels; give labels", code="not-labels", path=path)
     return volume.with_array(array)
 
 

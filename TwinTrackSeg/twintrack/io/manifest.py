@@ -140,7 +140,7 @@ class _Columns:
         names: set[str] = set()
         for column in header:
             if column and column in names:
-                raise InputError(f"has two columns {column[:MAX_SHOWN]}; leave one", code="column-twice", path=path)
+                raise InputError(f"has two columns {column[:MAX_SHOWN]}; keep one", code="column-twice", path=path)
             names.add(column)
         _check_raters(path, raters)
         return tuple(header)
@@ -275,7 +275,7 @@ def read_manifest(
     Raises
     ------
     InputError
-        If the file, a column, a cell or a named file is missing, or a case stands twice; the line is named.
+        If the file, a column, a cell or a named file is missing, or a case appears twice; the line is named.
     """
     return tuple(scan_manifest(path, needs=needs, annotated=annotated, texts=texts, optional=optional))
 
@@ -298,7 +298,7 @@ def scan_manifest(
     for row in _rows(table, columns, look=True):
         if row.case in names:
             raise InputError(
-                f"case {row.case[:MAX_SHOWN]!r} stands twice; each case needs an own name",
+                f"case {row.case[:MAX_SHOWN]!r} appears twice; each case needs its own name",
                 code="case-twice",
                 where=row.where,
             )
@@ -351,7 +351,7 @@ def _rows(table: PackedTable, columns: _Columns, *, look: bool) -> Iterator[Mani
             cells = cells[: len(header)]  # Excel ends rows so
         if len(cells) != len(header):
             raise InputError(
-                f"has {len(cells)} cells and the header {len(header)}; fill up the row, or put quotes around "
+                f"has {len(cells)} cells and the header {len(header)}; complete the row, or put quotes around "
                 "cells that hold the separator",
                 code="row-cells",
                 where=where,

@@ -110,7 +110,7 @@ def nifti_layout(path: Path) -> Layout:
     check_kind(count, values)
     if int(header["datatype"]) not in _TYPES:
         raise InputError(
-            f"holds voxels of type {int(header['datatype'])}, which is none of NIfTI's numbers", code="voxel-type"
+            f"holds voxels of type {int(header['datatype'])}, which NIfTI does not define", code="voxel-type"
         )
     size = (dims[1], dims[2], dims[3])
     if min(size) < 1 or max(size) > _LONGEST_AXIS:
@@ -232,7 +232,7 @@ def _parsed(head: bytes) -> tuple[Any, str]:
                 )
             if magic[:3] == b"" and dtype is _HEADER:
                 raise InputError(
-                    "is an ANALYZE 7.5 header, which does not tell left from right; convert the original series anew",
+                    "is an ANALYZE 7.5 header, which does not tell left from right; convert the original series again",
                     code="analyze-header",
                 )
     raise InputError(

@@ -74,7 +74,7 @@ def place_of(header: Any, size: tuple[int, int, int]) -> tuple[Geometry, FileGri
     affine = sform if has_sform and sform is not None else qform if has_qform else None
     if affine is None:
         raise InputError(
-            "states a place that is none (its axes have no length, no direction or no number); write its affine anew, "
+            "states no usable place (its axes have no length, no direction or no number); write its affine again, "
             "or convert the original series again",
             code="place-unknown",
         )

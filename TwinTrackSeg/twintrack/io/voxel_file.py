@@ -379,7 +379,7 @@ def _from_text(files: list[Path], path: Path, layout: Layout) -> NDArray[Any]:
                 code="voxels-as-text",
             )
     count = layout.voxels
-    unreadable = InputError("holds voxels that are no numbers of its type; export it again", code="voxels-damaged")
+    unreadable = InputError("holds voxels that are not numbers of its type; export it again", code="voxels-damaged")
     if layout.encoding is Encoding.HEX:
         try:
             raw = bytearray.fromhex(text.decode("ascii"))

@@ -193,7 +193,7 @@ def _labels(vessels: Volume) -> NDArray[np.integer]:
     if labels.dtype.kind == "f":
         whole = labels.astype(np.int32)
         if not (whole == labels).all():
-            raise InputError("vessels holds values that are no whole numbers; make it a label map", code="not-labels")
+            raise InputError("vessels holds values that are not whole numbers; make it a label map", code="not-labels")
         return whole
     return labels.astype(np.uint8) if labels.dtype == bool else labels
 

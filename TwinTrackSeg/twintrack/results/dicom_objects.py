@@ -176,7 +176,7 @@ def save_objects(
         if not made:
             where = out if folder is None else folder
             raise OutputError(
-                "the map is 0 everywhere, so that there is nothing to export; check the result",
+                "the map is 0 everywhere, so there is nothing to export; check the result",
                 code="map-empty",
                 path=where,
             )

@@ -241,7 +241,7 @@ def _read(path: Path, schemas: tuple[int, ...]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise InputError(f"cannot be read ({error})", code="file-unreadable", path=path) from error
     if not sane:
-        raise InputError("is no result of twintrack segment; run it again", code="result-malformed", path=path)
+        raise InputError("is not a result of twintrack segment; run it again", code="result-malformed", path=path)
     schema = content.get("schema", 1)
     if not _is_count(schema) or schema not in schemas:
         known = " and ".join(map(str, schemas))

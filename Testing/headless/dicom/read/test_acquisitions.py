@@ -143,7 +143,7 @@ def test_one_instance_uid_for_all_slices_is_told_and_no_object_refers_to_it(seri
         edit(path, lambda dataset: setattr(dataset, "SOPInstanceUID", uid))
     series = read_series(series_folder)
     assert np.array_equal(series.volume.array, phantom().array)
-    assert "6 slices have 1 SOPInstanceUID (a faulty anonymisation)" in " ".join(series.notes)
+    assert "6 slices have 1 SOPInstanceUID (a faulty anonymization)" in " ".join(series.notes)
     mask = series.volume.with_array(series.volume.array > 300)
     with raises_error(InputError, "instance-uids-shared", "DICOM"):
         write_segmentation(

@@ -165,7 +165,7 @@ def test_a_bundle_that_is_gone_is_told_until_it_is_back(server, reader, slow, bu
     told = third.end()
     assert told["kind"] == "TwinTrackError"
     assert told["message"].startswith(f"the server cannot load its model ({bundle}: no such bundle")
-    assert told["message"].endswith("tell the one who runs it")
+    assert told["message"].endswith("tell whoever runs it")
     assert f"warning: {told['message']}" in server.log.read_text()
     away.rename(bundle)
     assert reader().end()["event"] == "done"

@@ -89,7 +89,7 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     path, volumeNode = Path(path), result.nodes.ct
     if volumeNode is None:
         raise InputError(
-            "the CT of this result is not in the scene any more; load it again and segment it", code="ct-removed"
+            "the CT of this result is no longer in the scene; load it again and segment it", code="ct-removed"
         )
     result.outline.settle()
     noticeEdit(result)

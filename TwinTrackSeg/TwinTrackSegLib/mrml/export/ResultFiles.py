@@ -73,7 +73,7 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     Raises
     ------
     InputError
-        If the CT is not in the scene any more, or the ending is none of `ENDINGS`.
+        If the CT is no longer in the scene, or the ending is none of `ENDINGS`.
     OutputError
         If a file cannot be written, or one of that name is there that was not written by the module.
     """
@@ -106,7 +106,7 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
     Raises
     ------
     InputError
-        If the ending is another one or the CT is not in the scene any more.
+        If the ending is another one or the CT is no longer in the scene.
     OutputError
         If the file cannot be written.
     """
@@ -149,7 +149,7 @@ def _labels(result: SceneResult, *, tumor: bool = True) -> tuple[Volume, dict[st
     ct, segmentation = result.nodes.ct, result.nodes.segmentation
     if ct is None or segmentation is None:
         raise InputError(
-            "the CT of this result is not in the scene any more; load it again and segment it", code="ct-removed"
+            "the CT of this result is no longer in the scene; load it again and segment it", code="ct-removed"
         )
     grid = geometryFromNode(ct)
     labels = np.zeros(grid.shape, dtype=np.uint8)

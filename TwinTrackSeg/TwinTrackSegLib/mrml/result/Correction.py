@@ -95,7 +95,7 @@ def measureOutline(result: SceneResult) -> bool:
     segmentation, ct = result.nodes.segmentation, result.nodes.ct
     if ct is None or segmentation is None or segmentation.GetSegmentation().GetSegment(TUMOR_SEGMENT_ID) is None:
         raise InputError(
-            "the CT or the tumour segment is not in the scene any more; segment the CT again", code="ct-removed"
+            "the CT or the tumour segment is no longer in the scene; segment the CT again", code="ct-removed"
         )
     mask = segmentMask(segmentation, TUMOR_SEGMENT_ID, ct)
     if not mask.any():
@@ -138,7 +138,7 @@ def restoreOutline(result: SceneResult) -> None:
     segmentation, ct = result.nodes.segmentation, result.nodes.ct
     if ct is None or segmentation is None:
         raise InputError(
-            "the CT or the segmentation is not in the scene any more; segment the CT again", code="ct-removed"
+            "the CT or the segmentation is no longer in the scene; segment the CT again", code="ct-removed"
         )
     if result.record.edited or result.outline.changed():
         _copyEdited(result)

@@ -44,7 +44,7 @@ class _SliceView(NamedTuple):
 def ctOf(volumeNode: Any) -> Any:
     """Return the CT that a volume belongs to: that of a map, of a score or of a difference; else itself.
 
-    None where the CT of such a volume is not in the scene any more.
+    None where the CT of such a volume is no longer in the scene.
     """
     if volumeNode is None or not isMadeOfCt(volumeNode):
         return volumeNode

@@ -74,7 +74,7 @@ def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[s
     ct = result.nodes.ct
     if ct is None:
         raise InputError(
-            "the CT of this result is not in the scene any more; load it again and segment it", code="ct-removed"
+            "the CT of this result is no longer in the scene; load it again and segment it", code="ct-removed"
         )
     masks = raterMasks(raters, ct)
     probability = Volume(volumeFromNode(result.nodes.mhr).array, geometryFromNode(ct))

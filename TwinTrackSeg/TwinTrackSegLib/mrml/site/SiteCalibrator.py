@@ -77,7 +77,7 @@ class SiteCases:
         if before is not None:
             sketch = before + sketch
             if sketch.repeated_cases > before.repeated_cases:
-                raise InputError("this case was added before; add another one", code="case-added-before")
+                raise InputError("this case has already been added; add another one", code="case-added-before")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         save_sketch(sketch, self.path, overwrite=True)  # the module's own file, of earlier versions too
         return sketch.cases
@@ -99,7 +99,7 @@ class SiteCases:
 
         if not self.path.is_file():
             raise InputError(
-                "no case was added yet; a calibrator needs at least 2, and 10 or more to be trusted",
+                "no case has been added yet; a calibrator needs at least 2, and 10 or more to be trusted",
                 code="too-few-cases",
             )
         sketch = load_sketch(self.path)

@@ -62,7 +62,7 @@ class VesselChoice:
         for name, identifier in chosen.items():
             if self.node.GetSegmentation().GetSegment(identifier) is None:
                 raise InputError(
-                    f"the segment of {name} is not in '{self.node.GetName()}' any more; assign another",
+                    f"the segment of {name} is no longer in '{self.node.GetName()}'; assign another",
                     code="segment-removed",
                 )
             labels[segmentMask(self.node, identifier, volumeNode)] = VESSEL_VALUES[name]

@@ -201,7 +201,7 @@ class StatementTable:
         try:
             stored = parse_json(text)
             if stored["angles_deg"] != list(ANGLES_DEG):
-                raise InputError("its angles are others", code="statements-table")
+                raise InputError("its angles are not those of this version", code="statements-table")
             cases = stored["cases"].items()
             if len(cases) > MOST_CASES:
                 raise InputError(f"it has more than {MOST_CASES} cases", code="statements-table")
@@ -273,7 +273,7 @@ def _limited(stored: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _name(name: str) -> str:
     if not 0 < len(name) <= MOST_NAME or not name.isprintable():
-        raise InputError("a name is no name", code="statements-table")
+        raise InputError("a name is not a text of letters", code="statements-table")
     return name
 
 

@@ -44,7 +44,7 @@ def check_one_patient(place: Path, slices: Sequence[Header]) -> None:
         count = len(known - {""})
         if count > 1:
             raise InputError(
-                f"holds slices of {count} {what} under one series UID, as a faulty anonymisation leaves them; "
+                f"holds slices of {count} {what} under one series UID, as a faulty anonymization leaves them; "
                 "export each CT anew from the archive",
                 code="patients-mixed",
                 path=place,

@@ -46,8 +46,8 @@ def choose_series(
         return candidates[str(preferred_uid)]
     if len(candidates) > MOST_LISTED and all(len(members) == 1 for members in candidates.values()):
         raise InputError(
-            f"each of its {len(candidates)} slices has a series UID of its own, as a faulty anonymisation "
-            "leaves them; anonymise the original series anew, with one UID for all slices",
+            f"each of its {len(candidates)} slices has a series UID of its own, as a faulty anonymization "
+            "leaves them; anonymize the original series again, with one UID for all slices",
             code="series-uids-differ",
             path=place,
         )

@@ -80,7 +80,7 @@ def find_series(
         series = _chosen(path, _scan(path, _files_in(path), progress, cancel), series_uid, preferred_uid)
     elif not path.is_file():
         raise InputError(
-            "no plain file and no folder; give a folder with a CT series, or one file of it",
+            "neither a regular file nor a folder; give a folder with a CT series, or one file of it",
             code="not-a-regular-file",
             path=path,
         )
@@ -94,7 +94,7 @@ def find_series(
         _check_ct(path, header)
         if header.whole_number("SamplesPerPixel") > 1:
             raise InputError(
-                "a colour picture, not a CT image; give the original series", code="not-a-ct", path=header.place
+                "a color picture, not a CT image; give the original series", code="not-a-ct", path=header.place
             )
     slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
     check_one_patient(path, slices)

@@ -47,7 +47,7 @@ def to_hu(stored: NDArray[np.integer], header: Header) -> NDArray[np.generic]:
     slope, intercept = _rescale(header, "RescaleSlope", 1.0), _rescale(header, "RescaleIntercept", 0.0)
     if slope == 0:
         raise InputError(
-            "its RescaleSlope is 0, so that it holds no HU; export the series again",
+            "its RescaleSlope is 0, so it holds no HU; export the series again",
             code="not-hounsfield",
             path=header.place,
         )
@@ -84,7 +84,7 @@ def _rescale(header: Header, keyword: str, default: float) -> float:
         number = float("nan")
     if not np.isfinite(number):
         raise InputError(
-            f"its {keyword} is no number; export the series again", code="not-hounsfield", path=header.place
+            f"its {keyword} is not a number; export the series again", code="not-hounsfield", path=header.place
         )
     return number
 

@@ -62,7 +62,7 @@ def read_pixels(header: Header, scratch: Path) -> StoredPixels:
             return _stored(header, place, scratch)
     except OSError as error:
         raise InputError(
-            "cannot be read any more; keep the series until the run is done", code="file-unreadable", path=place
+            "can no longer be read; keep the series until the run is done", code="file-unreadable", path=place
         ) from error
     except BeyondLimit as error:
         raise _unreadable(place) from error
@@ -191,7 +191,7 @@ def _undecodable(syntax: UID, place: str) -> InputError:
     if syntax in _known_to_gdcm() or _has_decoder(syntax):
         return _unreadable(place)
     return InputError(
-        f"encoded as {syntax.name}, which nothing installed decodes; "
+        f"encoded as {syntax.name}, which no installed codec decodes; "
         "install the extra 'codecs' (pip install twintrack[codecs]), or export the series uncompressed",
         code="codec-missing",
         path=place,

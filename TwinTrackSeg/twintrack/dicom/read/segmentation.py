@@ -177,7 +177,7 @@ def _check_kind(path: Path, found: FileElements) -> None:
         )
     if str(dataset.get("SegmentationType") or "BINARY") == "FRACTIONAL":
         raise InputError(
-            "a fractional segmentation is no mask; export a binary one", code="segmentation-fractional", path=path
+            "a fractional segmentation is not a mask; export a binary one", code="segmentation-fractional", path=path
         )
     if syntax and syntax not in NATIVE:
         raise InputError(
@@ -261,7 +261,9 @@ def _frames(path: Path, file: Any, size: int, found: FileElements, grid: Geometr
     pixels = count * prod(grid.size[:2])
     needed = {1: -(-pixels // 8), 8: pixels, 16: 2 * pixels}.get(bits)
     if needed is None or found.pixels is None or found.pixels.length is None:
-        raise InputError("holds no pixels of 1, 8 or 16 bits; export it again", code="pixels-unsupported", path=path)
+        raise InputError(
+            "does not store pixels of 1, 8 or 16 bits; export it again", code="pixels-unsupported", path=path
+        )
     if found.pixels.length < needed:
         raise InputError(
             f"is cut off, {found.pixels.length:,} of {needed:,} bytes of pixels; copy it again",

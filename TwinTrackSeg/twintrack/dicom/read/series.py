@@ -111,7 +111,7 @@ class DicomSeries:
         known = [pair for pair in zip(self.sop_instance_uids, self.frames, strict=True) if pair[0]]
         if len(set(known)) < len(known):
             raise InputError(
-                f"{_shared(known)}, so that no DICOM object can refer to them; anonymise the "
+                f"{_shared(known)}, so that no DICOM object can refer to them; anonymize the "
                 "original series anew, or leave out the export to DICOM",
                 code="instance-uids-shared",
                 path=self.files[0].parent,
@@ -324,7 +324,7 @@ def _reference_notes(slices: list[Header]) -> list[str]:
 
 def _shared(known: Sequence[tuple[str, int | None]]) -> str:
     count = len(set(known))
-    return f"{len(known)} slices have {count} SOPInstanceUID{'s' * (count > 1)} (a faulty anonymisation)"
+    return f"{len(known)} slices have {count} SOPInstanceUID{'s' * (count > 1)} (a faulty anonymization)"
 
 
 def _read_slices(

@@ -57,7 +57,7 @@ def source_images(series: DicomSeries) -> list[Dataset]:
     Raises
     ------
     InputError
-        If a file is gone or cannot be read any more, or slices share an instance UID.
+        If a file is gone or can no longer be read, or slices share an instance UID.
     """
     if not series.study_uid or not series.series_uid:
         logger.warning("the source series has no study or series UID; the derived object gets new ones")
@@ -122,7 +122,7 @@ def _read(path: Path) -> Dataset:
             image.SpecificCharacterSet = UTF8
     except OSError as error:
         raise InputError(
-            "cannot be read any more; keep the DICOM series until the export is done", code="file-unreadable", path=path
+            "can no longer be read; keep the DICOM series until the export is done", code="file-unreadable", path=path
         ) from error
     except BeyondLimit as error:
         raise InputError(

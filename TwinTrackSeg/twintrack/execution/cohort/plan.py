@@ -226,7 +226,7 @@ def _check_rows(rows: Iterable[ManifestRow], *, dicom: bool) -> None:
             )
         if dicom:
             raise InputError(
-                f"image: {image} is no DICOM series, which --dicom needs; leave --dicom out",
+                f"image: {image} is not a DICOM series, which --dicom needs; leave --dicom out",
                 code="no-dicom-source",
                 where=row.where,
             )

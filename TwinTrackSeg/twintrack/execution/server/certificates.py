@@ -70,7 +70,7 @@ def make_certificates(folder: str | Path, name: str) -> Path:
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(
-                "is there already; choose a new folder, so that no certificate gets lost",
+                "already exists; choose a new folder, so that no certificate is lost",
                 code="folder-exists",
                 path=folder,
             )

@@ -172,12 +172,12 @@ def _compute(server: Server, run: str, upload: Upload, folder: str, progress: Pr
 def _raise(final: dict[str, Any], upload: Upload, folder: str) -> NoReturn:
     """Raise what the worker met, of the kind and with the sentence of a run here."""
     if final["event"] == "cancelled":
-        raise InputError("the server gave the run up; start it again", code="server-gave-up")
+        raise InputError("the server dropped the run; start it again", code="server-gave-up")
     fields = final["fields"]
     kind, sentence = str(fields["kind"]), str(fields["message"])
     if kind == "OutputError":  # it is the server's disk, which the user cannot see
         raise OutputError(
-            f"the server cannot write the result ({sentence}); tell the one who runs it", code="server-not-writable"
+            f"the server cannot write the result ({sentence}); tell whoever runs it", code="server-not-writable"
         )
     if kind == "MemoryError":
         raise MemoryError(sentence)
@@ -214,6 +214,6 @@ def _checked(name: str) -> PurePosixPath:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in RESULT_FILES:
         raise InputError(
-            "the server sends a file that no result has; tell the one who runs it", code="server-unexpected-file"
+            "the server sends a file that no result has; tell whoever runs it", code="server-unexpected-file"
         )
     return path

@@ -103,7 +103,7 @@ class Server:
             return dict(future.result(timeout=CONNECT_S))
         except KilledWorker as error:
             raise TwinTrackError(
-                "the server's processes die one after the other; tell the one who runs it",
+                "the server's processes keep dying; tell whoever runs it",
                 code="server-processes-die",
                 path=self.address,
             ) from error
@@ -143,7 +143,7 @@ def connected(address: str, certificates: str | Path | None) -> Iterator[Server]
         except (OSError, ValueError, TypeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise InputError(
-                f"what answers there is no server of TwinTrack ({reason})", code="not-a-server", path=address
+                f"what answers there is not a TwinTrack server ({reason})", code="not-a-server", path=address
             ) from error
         with client:
             _check_versions(address, client)

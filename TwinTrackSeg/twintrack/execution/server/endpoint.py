@@ -73,7 +73,7 @@ def parse_address(address: str, certificates: str | Path | None) -> Place:
         check_host(host, None, f"{address}: would send the CT over the network without protection; use tls://")
         if certificates is not None:
             raise InputError(
-                "certificates are of use with tls:// only; change the address, or leave them out",
+                "certificates are used with tls:// only; change the address, or leave them out",
                 code="certificate-unneeded",
                 path=address,
             )

@@ -112,7 +112,7 @@ def load_model(model: OfferedModel) -> None:
 def loading_problem(error: Exception) -> str:
     """Say that the bundle cannot be loaded, to clients and to the one who runs the server."""
     reason = str(error) if isinstance(error, TwinTrackError) else f"{type(error).__name__}: {error}"
-    return f"the server cannot load its model ({reason}); tell the one who runs it"
+    return f"the server cannot load its model ({reason}); tell whoever runs it"
 
 
 def carry_out(case: Job) -> dict[str, Any]:

@@ -152,7 +152,8 @@ def _check_free(host: str, port: int) -> None:
             trial.bind(place)
     except OSError as error:
         raise InputError(
-            f"{host}:{port}: cannot be listened on ({error.strerror}); choose another host or port", code="port-taken"
+            f"{host}:{port}: cannot be used by the server ({error.strerror}); choose another host or port",
+            code="port-taken",
         ) from error
 
 

@@ -104,7 +104,7 @@ class Spool:
             raise InputError("the server has been stopped; start the run again when it is back", code="server-stopped")
         if self._alone_since is not None and time.monotonic() - self._alone_since > NO_WORKER_S:
             raise TwinTrackError(
-                "the server has no process that does the work, and cannot start one; tell the one who runs it",
+                "the server has no process that does the work, and cannot start one; tell whoever runs it",
                 code="server-no-process",
             )
 
@@ -171,7 +171,7 @@ class Spool:
 
     def _of(self, run: str) -> _Run:
         if run not in self._runs:
-            raise InputError("the server does not know this run any more; start it again", code="run-unknown")
+            raise InputError("the server no longer knows this run; start it again", code="run-unknown")
         return self._runs[run]
 
     def _path(self, run: str, name: str) -> Path:
@@ -185,7 +185,7 @@ class Spool:
 def no_room(error: OSError) -> TwinTrackError:
     """Say that the server's disk is full, or cannot be written."""
     return TwinTrackError(
-        f"the server cannot take the CT in ({error.strerror}); tell the one who runs it", code="server-no-room"
+        f"the server cannot take the CT in ({error.strerror}); tell whoever runs it", code="server-no-room"
     )
 
 
@@ -193,7 +193,7 @@ def process_died() -> TwinTrackError:
     """Say that a run has ended with the process that was at it."""
     return TwinTrackError(
         "the server's process died in the middle of the run, most often for lack of memory; give a smaller region, or "
-        "tell the one who runs it",
+        "tell whoever runs it",
         code="server-process-died",
     )
 
@@ -203,7 +203,7 @@ def _spool(dask_scheduler: Any) -> Spool:
         return dask_scheduler.plugins[SPOOL].spool
     except KeyError:
         raise InputError(
-            "what answers at this address is a Dask scheduler but no server for readers; start it by `twintrack serve`",
+            "what answers at this address is a Dask scheduler, not a server for readers; start it by `twintrack serve`",
             code="not-a-server",
         ) from None
 

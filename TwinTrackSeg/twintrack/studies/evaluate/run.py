@@ -95,7 +95,7 @@ def evaluate_manifest(
     unknown = [name for name in vessel_names or () if name.upper() not in VESSEL_VALUES]
     if unknown:
         raise InputError(
-            f"{unknown[0]!r} is no vessel of the protocol; it has {', '.join(VESSEL_VALUES)}", code="vessel-unknown"
+            f"{unknown[0]!r} is not a vessel of the protocol; it has {', '.join(VESSEL_VALUES)}", code="vessel-unknown"
         )
     names = (_method_name(name), _method_name(compare_name))
     rows = _rows(manifest)

@@ -126,7 +126,7 @@ def _said(path: Path) -> Mapping[str, Any]:
             f"cannot be read ({error}); segment the case again, or remove it", code="file-unreadable", path=path
         ) from error
     if not isinstance(content, dict) or not isinstance(content.get("vessels"), dict):
-        raise InputError("is no vessel readout of twintrack; remove it", code="readout-malformed", path=path)
+        raise InputError("is not a vessel readout of twintrack; remove it", code="readout-malformed", path=path)
     return content
 
 

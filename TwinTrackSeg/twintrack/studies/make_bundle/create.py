@@ -91,7 +91,7 @@ def _check_replaceable(out: Path, overwrite: bool) -> None:
     is_bundle = (out / "bundle.json").is_file() or not any(out.iterdir()) if out.is_dir() else out.suffix == ".zip"
     if not is_bundle or out.is_symlink():
         raise OutputError(
-            "is no bundle, and only a bundle is replaced; choose another name", code="place-taken", path=out
+            "is not a bundle, and only a bundle is replaced; choose another name", code="place-taken", path=out
         )
 
 
