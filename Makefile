@@ -13,11 +13,15 @@ DOCS := .venv-docs
 DOCS_STAMP := $(DOCS)/.installed
 INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
 
-.PHONY: help demo test fuzz lint types golden bench docs docs-tools sbom clean
+# Without compiled files every program that a test starts compiles the engine again, and pytest every test.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help demo test test-quick fuzz lint types golden bench docs docs-tools sbom clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the main job into demo-output/"
 	@echo "make test   install into $(VENV) and run the tests"
+	@echo "make test-quick  those that start no program, run no network and draw nothing"
 	@echo "make fuzz   2,000 inputs of wrong structure for every reader, 50 by the command (hours)"
 	@echo "make lint   ruff: lint and format; import-linter: layers"
 	@echo "make types  mypy"
@@ -42,6 +46,10 @@ demo: $(STAMP)
 test: $(STAMP)
 	@echo "== running the tests"
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+test-quick: $(STAMP)
+	@echo "== running the quick tests"
+	$(BIN)/python -m pytest -m "not process and not network and not render"
 
 fuzz: $(STAMP)
 	@echo "== damaged inputs"

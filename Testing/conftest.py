@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import multiprocessing.util
 import os
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hold the markers: where tests that start processes are left out, nothing may start one."""
+    if "not process" in config.getoption("markexpr", ""):
+        sys.addaudithook(_refuse_process)
+        multiprocessing.util.spawnv_passfds = lambda *_: _refuse_process("os.fork", ())  # has no audit event
+
+
+def _refuse_process(event: str, _arguments: tuple[object, ...]) -> None:
+    if event in ("subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"):
+        raise RuntimeError(f"{event}: this test needs the marker `process`")
 
 
 @pytest.fixture(scope="session")
