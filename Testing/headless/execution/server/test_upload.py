@@ -7,8 +7,15 @@ import pytest
 from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.execution.server.spool import CHUNK_BYTES
-from twintrack.execution.server.upload import pack
+from twintrack.execution.server.upload import Upload, pack
 from twintrack.settings import SegmentSettings
+
+
+def said_here(upload: Upload, path: str) -> str:
+    """What the user reads of an error that the server met with one of its files."""
+    error = InputError("no CT", code="not-a-ct", path=path)
+    upload.name_here(error, "/f")
+    return str(error)
 
 
 def test_a_file_is_sent_whole_under_a_name_that_says_nothing(tmp_path):
@@ -29,8 +36,8 @@ def test_a_file_is_sent_whole_under_a_name_that_says_nothing(tmp_path):
     assert b"".join(data for _, _, data in parts) == content
     assert upload.settings_in("/f")["calibrator"] == "/f/calibrator/site.json"
     assert upload.settings_in("/f")["vessels"] is None
-    assert upload.said_here("/f/ct.nii.gz: no CT", "/f") == f"{ct}: no CT"
-    assert upload.said_here("/f/result: full", "/f") == f"{tmp_path / 'out'}: full"
+    assert said_here(upload, "/f/ct.nii.gz") == f"{ct}: no CT"
+    assert said_here(upload, "/f/result") == f"{tmp_path / 'out'}: no CT"
 
 
 def test_of_a_results_segmentation_the_whole_vessels_are_sent(tmp_path):
@@ -61,8 +68,8 @@ def test_a_dicom_series_is_sent_as_numbers(tmp_path):
     one = pack(tmp_path / "DOE2.dcm", "out", SegmentSettings())
     assert one.source == "series/000001"
     assert one.files == whole.files
-    assert one.said_here("/f/series/000001: bad", "/f") == f"{tmp_path / 'DOE2.dcm'}: bad"
-    assert whole.said_here("/f/series: two series", "/f") == f"{tmp_path}: two series"
+    assert said_here(one, "/f/series/000001") == f"{tmp_path / 'DOE2.dcm'}: no CT"
+    assert said_here(whole, "/f/series") == f"{tmp_path}: no CT"
 
 
 @pytest.mark.parametrize("name", ["ct.mhd", "ct.nhdr"])
