@@ -49,7 +49,7 @@ test: $(STAMP)
 
 test-quick: $(STAMP)
 	@echo "== running the quick tests"
-	$(BIN)/python -m pytest -m "not process and not network and not render"
+	$(BIN)/python -m pytest -m "not (process or network or render or slow)"
 
 fuzz: $(STAMP)
 	@echo "== damaged inputs"

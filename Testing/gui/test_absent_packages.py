@@ -11,6 +11,8 @@ from absent_packages import AbsentPackages
 from dicom_series import dicomCt
 from panel_steps import addSegments, chosen
 
+pytestmark = pytest.mark.render
+
 
 @pytest.fixture
 def done(panel, scene, bundle, tmp_path, monkeypatch):

@@ -12,6 +12,8 @@ import pytest
 
 from expected_errors import raises_error
 
+pytestmark = pytest.mark.render
+
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 

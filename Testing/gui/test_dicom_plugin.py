@@ -8,6 +8,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from dicom_series import dicomCt
 
+pytestmark = pytest.mark.render
+
 
 @pytest.fixture
 def plugin(module):

@@ -13,6 +13,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import HEAD, chosen, waitFor
 
+pytestmark = pytest.mark.render
+
 LAUNCHER = ("PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONPATH", "LD_LIBRARY_PATH")
 READY_SEC = 120
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.render
+
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 

@@ -11,6 +11,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+pytestmark = pytest.mark.render
+
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 

@@ -12,6 +12,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import waitFor
 
+pytestmark = pytest.mark.render
+
 CRASHES = "import os\nos.abort()\n"
 SLEEPS = "import time\ntime.sleep(600)\n"
 PRINTS = "print('chatter of a library')\n"

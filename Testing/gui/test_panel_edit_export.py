@@ -10,6 +10,8 @@ pytest.importorskip("PySide6")
 from dicom_series import dicomCt
 from panel_steps import cells, chosen
 
+pytestmark = pytest.mark.render
+
 
 def test_an_edited_outline_is_measured_marked_and_given_up(panel, done):
     from segment_drawing import drawSegment

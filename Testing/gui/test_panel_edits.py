@@ -9,6 +9,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import cells, segmented
 
+pytestmark = pytest.mark.render
+
 
 @pytest.fixture
 def edited(panel, ct, bundle, worker, tmp_path):

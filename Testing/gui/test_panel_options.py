@@ -11,6 +11,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import addSegments, chosen, waitFor
 
+pytestmark = pytest.mark.render
+
 
 def test_the_vessels_of_the_scene_are_matched_shown_editable_and_remembered(panel, ct):
     node = addSegments(ct, ["SMA", "Pancreas", "Aorta"])

@@ -11,6 +11,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import addSegments, chosen, waitFor
 
+pytestmark = pytest.mark.render
+
 
 def test_own_raters_are_ticked_mapped_evaluated_and_become_a_calibrator(panel, done, ct, tmp_path, monkeypatch, shown):
     import qt

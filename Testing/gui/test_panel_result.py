@@ -8,6 +8,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import cells, waitFor
 
+pytestmark = pytest.mark.render
+
 
 def test_dragging_the_slider_moves_everything(panel, done, tmp_path):
     volumes, said = [], (cells(panel)[0][1:7], panel.ui.sourceLabel.text, panel.ui.readersLabel.text)

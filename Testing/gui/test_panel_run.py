@@ -15,6 +15,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import GOES_ON, TIMEOUT_SEC, cells, chosen, finishes, segmented, waitFor
 
+pytestmark = pytest.mark.render
+
 
 def test_segment_shows_progress_and_can_be_cancelled(panel, ct, bundle, worker, shown):
     chosen(panel, ct, bundle)

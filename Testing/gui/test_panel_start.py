@@ -11,6 +11,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import GOES_ON, chosen, waitFor
 
+pytestmark = pytest.mark.render
+
 
 def test_module_says_what_it_is(module):
     assert module.title == "TwinTrackSeg"

@@ -12,6 +12,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import chosen
 
+pytestmark = pytest.mark.render
+
 DIALOGS = ("getExistingDirectory", "getOpenFileName", "getSaveFileName")
 
 

@@ -13,6 +13,8 @@ from panel_steps import chosen, waitFor
 
 from twintrack.inference import Processor
 
+pytestmark = pytest.mark.render
+
 GIGABYTE = 10**9
 FOUND = [
     Processor("cuda:0", "Big Card", 80 * GIGABYTE, 61 * GIGABYTE).to_json(),

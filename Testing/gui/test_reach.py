@@ -15,6 +15,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from widget_tree import controls, nameOf, texts, tipOf
 
+pytestmark = pytest.mark.render
+
 UI = Path(__file__).resolve().parent.parent.parent / "TwinTrackSeg" / "Resources" / "UI" / "TwinTrackSeg.ui"
 MENUS = set("fevh")
 """Alt with these letters opens Slicer's own menus: File, Edit, View, Help."""

@@ -14,6 +14,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import chosen
 
+pytestmark = pytest.mark.render
+
 TEXT_CONTRAST, GRAPHICS_CONTRAST = 4.5, 3.0
 """WCAG 2.2, success criteria 1.4.3 and 1.4.11, level AA."""
 

@@ -11,6 +11,8 @@ pytest.importorskip("PySide6")
 
 from panel_steps import chosen, waitFor
 
+pytestmark = pytest.mark.render
+
 ADDRESS = "tls://gpu.hospital.example:8786"
 NOTE = "json.dump(request, open({path!r}, 'w'))\nsay(event='cancelled')\n"
 

@@ -18,6 +18,7 @@ from test_run_on import choose
 from test_whole_way import DEMO_BUNDLE, RUN_SEC, regionAround
 
 pytestmark = [
+    pytest.mark.render,
     pytest.mark.skipif(not (DEMO_BUNDLE / "bundle.json").exists(), reason="the demo bundle is not there"),
     pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="nnunetv2 is not installed"),
     pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="distributed is not installed"),

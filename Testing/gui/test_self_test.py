@@ -11,6 +11,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from absent_packages import AbsentPackages
 
+pytestmark = pytest.mark.render
+
 STEPS = 17
 
 

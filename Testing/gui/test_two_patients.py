@@ -13,6 +13,8 @@ pytest.importorskip("PySide6")
 from offscreen_slice import OffscreenSliceView
 from panel_steps import addSegments, cells, chosen
 
+pytestmark = pytest.mark.render
+
 
 @pytest.fixture
 def red(scene):

@@ -8,6 +8,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+pytestmark = pytest.mark.render
+
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 

@@ -10,6 +10,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import chosen, finishes, waitFor
 
+pytestmark = pytest.mark.render
+
 
 def choose(panel, rules: str) -> None:
     combo = panel.ui.rulesComboBox

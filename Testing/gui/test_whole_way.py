@@ -19,6 +19,7 @@ DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 RUN_SEC = 300
 
 pytestmark = [
+    pytest.mark.render,
     pytest.mark.skipif(not (DEMO_BUNDLE / "bundle.json").exists(), reason="the demo bundle is not there"),
     pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="nnunetv2 is not installed"),
 ]

@@ -12,6 +12,8 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import GOES_ON, addSegments, chosen, waitFor
 
+pytestmark = pytest.mark.render
+
 
 def refused(panel, shown) -> str:
     """Press Segment; return the one sentence that is shown, in a box and in the panel."""

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # for the helpers of several test folders
 
 COARSE_LABELS = {"background": 0, "pancreas": 1}
 FINE_LABELS = {"background": 0, "tumor": 1, "pancreas": 2, "portal vein": 3, "sma": 4}

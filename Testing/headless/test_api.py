@@ -20,6 +20,8 @@ from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.system.paths import file_sha256
 
+pytestmark = pytest.mark.network
+
 STUB = Path(tt.__file__).with_suffix(".pyi")
 
 MOST_IMPORT_S = 0.3

@@ -28,6 +28,8 @@ from twintrack.results.folder import describe
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.network
+
 DEMO = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 
 

@@ -54,6 +54,7 @@ AXES = [
 ]
 
 
+@pytest.mark.slow
 def test_volumes_are_turned_as_itk_turns_them_to_the_last_bit():
     from scipy.spatial.transform import Rotation
 

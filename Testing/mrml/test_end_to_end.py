@@ -23,6 +23,7 @@ DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 TIMEOUT_SEC = 300
 
 pytestmark = [
+    pytest.mark.process,
     pytest.mark.skipif(not (DEMO_BUNDLE / "bundle.json").exists(), reason="the demo bundle is not there"),
     pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="nnunetv2 is not installed"),
 ]

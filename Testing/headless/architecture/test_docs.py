@@ -122,6 +122,7 @@ def test_the_reference_shows_every_name_of_the_package():
     assert shown == set(tt.__all__) - {"__version__"}
 
 
+@pytest.mark.slow
 def test_the_reference_shows_every_public_function_of_the_engine():
     site = tool("docs_site")
     pages = "\n".join(site.engine_pages().values())

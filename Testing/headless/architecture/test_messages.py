@@ -7,6 +7,8 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
@@ -36,6 +38,7 @@ def test_codes_and_sentences_have_one_form() -> None:
         assert not re.search(r"\b(please|invalid|illegal|fatal)\b", sentence), message  # say what is required
 
 
+@pytest.mark.slow
 def test_nothing_is_recognized_by_its_words() -> None:
     """No branch of the program looks into the text of an error of ours."""
     kinds = error_types([ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES.rglob("*.py")])
@@ -52,6 +55,7 @@ def test_nothing_is_recognized_by_its_words() -> None:
     assert offenders == []
 
 
+@pytest.mark.slow
 def test_the_page_of_the_documentation_has_each_code_once() -> None:
     headings = re.findall(r"^## (.+)$", page(), re.MULTILINE)
     assert len(headings) == len(set(headings)) == len({one.code for one in FOUND if one.code})

@@ -93,6 +93,7 @@ def test_the_document_alone_is_read_from_a_folder_and_a_zip_and_what_is_no_zip_i
         read_bundle_document(tmp_path / "large.zip")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes in folders")
 def test_a_pipe_in_the_place_of_a_bundle_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.zip")

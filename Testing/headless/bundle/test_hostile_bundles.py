@@ -145,6 +145,7 @@ def test_json_beyond_the_standard_or_the_limits_is_refused(
     refused(["bundle", "show", bent("fine/plans.json", content)], capsys, words)
 
 
+@pytest.mark.slow
 def test_every_command_that_opens_a_bundle_refuses_it_in_the_same_way(
     bent: Callable[[str, bytes], Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -321,6 +322,7 @@ def zip_of(path: Path, entries: dict[str, bytes], method: int = zipfile.ZIP_DEFL
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entries", "error"),
     [

@@ -25,6 +25,7 @@ def demo():
         yield bundle
 
 
+@pytest.mark.slow
 def test_a_phantom_that_was_not_among_the_training_s_gets_no_warning(demo):
     """Measured once over 40 phantoms with seeds from 900000 on: none got one."""
     found = assess(make_phantom(900100, raters=1).ct.to_lps(), demo)
@@ -32,6 +33,7 @@ def test_a_phantom_that_was_not_among_the_training_s_gets_no_warning(demo):
     assert found.warnings == ()
 
 
+@pytest.mark.slow
 def test_networks_that_disagree_far_more_than_on_the_calibration_phantoms_are_told(demo):
     """Measured: 1.5 to 13.4 mL on 22 phantoms of other seeds, 15 to 100 mL on real CTs."""
     ct = make_phantom(900100, raters=1).ct.to_lps()
@@ -41,6 +43,7 @@ def test_networks_that_disagree_far_more_than_on_the_calibration_phantoms_are_to
     assert found.to_json()["features"]["disagreement_ml"] == 40.0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["ct_3mm.nii.gz", "ct_dicom", "aorta/ct.nii.gz"])
 def test_real_cts_are_unlike_the_demo_bundle_s_phantoms(demo, test_data, name):
     found = assess(load_ct(test_data / "data" / name).volume.to_lps(), demo)

@@ -52,6 +52,7 @@ def test_the_band_holds_the_map_and_rises_with_it(calibrator):
     assert (band.score, band.units, band.resamples) == (SCORE_GRID, 12, 200)
 
 
+@pytest.mark.slow
 def test_the_band_is_as_wide_as_the_cases_differ(varied):
     """The mean of n cases' shares has standard deviation spread / sqrt(n), whatever the number of voxels."""
     band = bootstrap_band(varied, bins=20, resamples=400)
@@ -139,6 +140,7 @@ def linear_case(random: np.random.Generator) -> ScoreSketch:
     return ScoreSketch.of_case(score, [random.random(300) < share * score for _ in range(3)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", [5, 10])
 def test_the_band_of_few_cases_covers_the_map_of_all_patients(cases):
     random, grid = np.random.default_rng(2), np.array(SCORE_GRID)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +26,7 @@ def test_coarse_cells_hold_the_sums_of_their_cells():
     assert coarse_sums(one)[-1] == 7
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=15)
 @given(st.permutations(range(12)), st.integers(1, 6))
 def test_units_are_the_same_in_any_order_of_merging_even_when_there_are_too_many(order, most):

@@ -44,6 +44,7 @@ def test_the_fit_equals_scikit_learn_on_the_same_bins(noisy):
     assert len(set(calibrator.knots_y)) < 50, "the case must need pooling"
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 30), st.integers(5, 200))
 def test_every_fit_is_monotone_within_zero_and_one_and_keeps_the_ranking(seed, bins, voxels):
@@ -271,6 +272,7 @@ def test_sketches_of_different_domains_are_not_added():
         ScoreSketch.empty() + ScoreSketch.empty(domain="all")
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=30)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60), st.sampled_from(["voxel", "case"]))
 def test_any_fit_equals_scikit_learn_to_twelve_digits(seed, bins, weighting):

@@ -83,6 +83,7 @@ def test_a_header_that_promises_more_than_there_is_takes_no_memory(
         load_sketch(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "error"),
     [

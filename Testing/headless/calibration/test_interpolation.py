@@ -14,6 +14,7 @@ def mapped(x, y, scores) -> np.ndarray:
     return InterpolationTable(x, y)(np.asarray(scores, np.float32))
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(st.lists(knot, min_size=1, max_size=40, unique=True), st.integers(0, 2**32 - 1))
 def test_the_table_equals_interpolation_between_the_knots(places, seed):

@@ -37,6 +37,7 @@ def test_calibration_brings_the_curve_to_the_diagonal(overconfident):
     assert calibrated.gap < 0.01
 
 
+@pytest.mark.process
 def test_a_map_has_its_band_and_other_endings_are_refused(overconfident, tmp_path):
     calibrator = fit_calibrator(overconfident)
     edges = {"low": tuple(0.5 * s for s in (0.0, 0.5, 1.0)), "high": (0.2, 0.6, 0.9)}
@@ -60,6 +61,7 @@ def test_cases_that_weigh_the_same_are_averaged_by_case():
         assert curve.score[27] == pytest.approx(0.55, rel=1e-6)
 
 
+@pytest.mark.render
 def test_the_picture_is_written_under_its_final_name_only(overconfident, tmp_path):
     from matplotlib.image import imread
 

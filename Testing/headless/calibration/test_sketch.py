@@ -43,6 +43,7 @@ def test_sums_of_a_case_are_those_of_its_voxels_above_zero():
     assert sketch.counts[cell] == np.sum(cell_of(score[inside]) == cell)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=25)
 @given(st.permutations(range(5)), st.lists(st.integers(1, 4), min_size=5, max_size=5))
 def test_merging_is_the_same_in_any_order_and_grouping(order, raters):
@@ -135,6 +136,7 @@ def test_the_numbers_do_not_depend_on_the_raters_names_and_a_rater_0_is_one_as_a
     assert ScoreSketch.of_case(score, dict(enumerate(masks))).rater_names == ("0", "1", "2")
 
 
+@pytest.mark.slow
 def test_names_that_look_alike_and_too_many_names_are_refused_when_sketches_are_added():
     score, (mask, *_) = random_case(9)
     with raises_error(InputError, "raters-alike", "'01'", "'1'"):

@@ -15,6 +15,8 @@ from twintrack.cli.app import run_command
 from twintrack.studies.make_bundle.card import RESEARCH_USE
 from twintrack.system.paths import file_sha256
 
+pytestmark = pytest.mark.network
+
 
 @pytest.fixture
 def create(coarse_results: Path, fine_results: Path):

@@ -13,6 +13,8 @@ from twintrack.dicom import ISO_LEVELS, read_series
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.network
+
 
 def test_bundles_are_made_checked_and_shown(coarse_results, fine_results, tmp_path, capsys):
     out = tmp_path / "made.zip"

@@ -16,6 +16,8 @@ from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.atomic import STAGING_PREFIX
 from twintrack.system.ownership import RECORD
 
+pytestmark = pytest.mark.network
+
 
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
 from command_line import ROI, assert_refused, small_ct
@@ -12,6 +13,8 @@ from twintrack.cli.app import run_command
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.io.volumes import write_volume
 from twintrack.volume import Geometry, Volume
+
+pytestmark = pytest.mark.network
 
 
 def test_vessels_in_another_place_are_refused(ct_file, bundle, tmp_path, capsys):

@@ -19,6 +19,8 @@ from twintrack.io.nifti import nifti_label_names
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.system.ownership import RECORD
 
+pytestmark = pytest.mark.network
+
 
 def test_a_run_writes_the_files_of_the_contract(result):
     assert {path.name for path in result.iterdir()} == FILES | {"score.nii.gz", RECORD}

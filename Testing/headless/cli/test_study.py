@@ -13,6 +13,8 @@ from twintrack.cli.app import run_command
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.network
+
 GRID = Geometry((20, 20, 12), (1.0, 1.0, 2.0))
 
 

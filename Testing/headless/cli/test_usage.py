@@ -10,6 +10,8 @@ import pytest
 from command_line import assert_refused
 from twintrack.cli.app import run_command
 
+pytestmark = pytest.mark.network
+
 COMMANDS = [
     [],
     ["demo"],

@@ -81,6 +81,7 @@ def test_vessel_maps_of_any_grid(size, spacing, origin, values) -> None:
 MANIFEST = b"case,image,annotation_1,vessels\na,a.nii.gz,a.nii.gz,\nb,a.nii.gz,a.nii.gz,a.nii.gz\n"
 
 
+@pytest.mark.slow
 @readers
 @given(content=broken(MANIFEST) | st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode()))
 def test_manifests(tmp_path: Path, content: bytes) -> None:

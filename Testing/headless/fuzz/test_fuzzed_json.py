@@ -51,6 +51,7 @@ def test_bundle_json(content: bytes) -> None:
         assert 0 <= values["roi_margin_mm"] <= 200
 
 
+@pytest.mark.slow
 @readers
 @given(bent(CALIBRATOR) | json_values)
 def test_calibrator_json(content: Any) -> None:
@@ -64,6 +65,7 @@ def test_calibrator_json(content: Any) -> None:
         assert 0 <= min(knots) <= max(knots) <= 1
 
 
+@pytest.mark.slow
 @readers
 @given(content=broken((DEMO / "calibrator.json").read_bytes()) | st.just(b"[" * 100_000))
 def test_calibrator_files(tmp_path: Path, content: bytes) -> None:
@@ -156,6 +158,7 @@ INVASION: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 @readers
 @given(result=bent(RESULT) | json_values | st.just("deep"), invasion=bent(INVASION) | json_values)
 def test_result_json_for_export(tmp_path: Path, result: Any, invasion: Any) -> None:

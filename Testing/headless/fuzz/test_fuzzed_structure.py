@@ -44,12 +44,14 @@ def in_children(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]
     return findings(tmp_path_factory.mktemp("fuzz") / "report.jsonl", "--inputs", str(INPUTS))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", KINDS)
 def test_inputs_of_wrong_structure_are_read_or_refused(in_children: dict[str, list[str]], kind: str) -> None:
     assert kind in in_children, "the fuzzer ended before it came to this kind"
     assert not in_children[kind], "\n\n".join(in_children[kind][:5])
 
 
+@pytest.mark.process
 def test_the_command_ends_with_0_or_with_2_and_one_line(tmp_path: Path) -> None:
     kinds = list(KINDS) if COMMANDS else list(KINDS)[::3]
     inputs = ("--inputs", str(COMMANDS or 1), "--command", *kinds)

@@ -45,6 +45,7 @@ print(json.dumps([found[number] for number in range(len(WAYS))]))
 """
 
 
+@pytest.mark.process
 def test_every_way_to_go_wrong_is_found() -> None:
     run = subprocess.run([sys.executable, "-c", READERS], cwd=TESTING, capture_output=True, text=True, check=True)
     expected = ["read", "refused", "exception", "signal", "leftover", "memory", "time", "time", "message"]

@@ -106,6 +106,7 @@ def test_empty_masks_touch_nothing(shape: tuple[int, int, int]) -> None:
     assert plane_contact_deg(full, full).tolist() == [360, 360, 360]
 
 
+@pytest.mark.slow
 def test_all_thresholds_at_once_give_what_one_after_the_other_gives() -> None:
     random = np.random.default_rng(11)
     for _ in range(300):

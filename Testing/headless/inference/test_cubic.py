@@ -73,6 +73,7 @@ def test_the_input_is_prepared_in_parts_and_left_alone() -> None:
     assert np.array_equal(volume, before)
 
 
+@pytest.mark.slow
 def test_no_float64_copy_of_a_large_volume_is_made() -> None:
     volume = np.zeros((400, 256, 256), dtype=np.int16)
     volume[50:60, 100:150] = 300

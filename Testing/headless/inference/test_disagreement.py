@@ -60,6 +60,7 @@ def test_a_single_member_has_no_disagreement() -> None:
     assert apart.volume_ml(np.ones(SHAPE, bool), 1.0) is None
 
 
+@pytest.mark.network
 def test_a_run_states_it_for_its_region(make_ct: Callable[..., Volume], bundle: Bundle) -> None:
     ct, stage = make_ct((40, 36, 20)), open_stage(bundle, "fine")  # the networks' own grid
     canvas = Canvas.of(preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data, stage)
@@ -78,6 +79,8 @@ def test_a_run_states_it_for_its_region(make_ct: Callable[..., Volume], bundle: 
     assert 0 < part.disagreement_ml < found.disagreement_ml
 
 
+@pytest.mark.network
+@pytest.mark.process
 def test_what_a_bundle_s_networks_do_on_some_cts_becomes_a_range(
     make_ct: Callable[..., Volume],
     make_bundle: Callable[..., Path],

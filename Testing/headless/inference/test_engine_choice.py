@@ -19,6 +19,8 @@ from twintrack.phantom import make_phantom
 from twintrack.results.folder import segment_file
 from twintrack.settings import SegmentSettings
 
+pytestmark = pytest.mark.render
+
 SEED = 43000
 Segment = Callable[..., tuple[dict, np.ndarray]]
 

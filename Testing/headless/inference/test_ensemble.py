@@ -25,6 +25,8 @@ from twintrack.inference.tiling import TileMeter
 from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.network
+
 MakeCt = Callable[..., Volume]
 CPU = torch.device("cpu")
 

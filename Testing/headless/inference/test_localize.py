@@ -23,6 +23,8 @@ from twintrack.inference.organ import main_parts
 from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.network
+
 MakeCt = Callable[..., Volume]
 
 

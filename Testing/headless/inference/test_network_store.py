@@ -71,6 +71,7 @@ def test_without_openvino_torch_runs_the_networks(monkeypatch: pytest.MonkeyPatc
         NetworkStore("cpu", "openvino")
 
 
+@pytest.mark.network
 def test_both_backends_give_the_same_map(make_ct: MakeCt, bundle: Bundle) -> None:
     ct = make_ct((61, 50, 33), (0.9, 1.1, 1.7))
     maps = {}
@@ -82,6 +83,7 @@ def test_both_backends_give_the_same_map(make_ct: MakeCt, bundle: Bundle) -> Non
     assert abs(maps["torch"] - maps["openvino"]).max() < 1e-3
 
 
+@pytest.mark.network
 def test_a_network_that_openvino_cannot_run_is_run_by_torch(
     monkeypatch: pytest.MonkeyPatch, make_ct: MakeCt, bundle: Bundle
 ) -> None:
@@ -97,6 +99,7 @@ def test_a_network_that_openvino_cannot_run_is_run_by_torch(
     assert (found.score == plain.score).all()
 
 
+@pytest.mark.network
 def test_openvino_failing_in_the_middle_starts_the_member_again_with_torch(
     monkeypatch: pytest.MonkeyPatch, make_ct: MakeCt, bundle: Bundle
 ) -> None:

@@ -18,6 +18,8 @@ from twintrack.bundle.model_bundle import Bundle
 from twintrack.bundle.nnunet_plans import check_plans
 from twintrack.inference.nnunet_model import build_network, check_weights, load_member, open_stage, read_stage
 
+pytestmark = pytest.mark.network
+
 CPU = torch.device("cpu")
 
 

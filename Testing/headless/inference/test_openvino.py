@@ -16,6 +16,8 @@ from twintrack.inference import openvino as compiled
 from twintrack.inference.nnunet_model import Stage, load_network, open_stage
 from twintrack.inference.openvino import CompilationError, cache_folder, compile_network
 
+pytestmark = pytest.mark.network
+
 pytest.importorskip("openvino", reason="OpenVINO is not installed")
 
 

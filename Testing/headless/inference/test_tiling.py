@@ -38,6 +38,7 @@ def masks(draw: st.DrawFn) -> np.ndarray:
     return mask
 
 
+@pytest.mark.slow
 @given(masks())
 @settings(max_examples=150, deadline=None)
 def test_tiles_cover_the_mask_and_are_never_more_than_those_of_its_box(mask: np.ndarray) -> None:

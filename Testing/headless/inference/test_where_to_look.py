@@ -21,6 +21,8 @@ from twintrack.inference.tiling import TileMeter, tiles_near
 from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.network
+
 MakeCt = Callable[..., Volume]
 CPU = torch.device("cpu")
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-TESTING = str(Path(__file__).resolve().parent.parent.parent)
-if TESTING not in sys.path:
-    sys.path.insert(0, TESTING)
-
-from analytic_vessels import TubeCase, make_tube  # noqa: E402
+from analytic_vessels import TubeCase, make_tube
 
 
 @pytest.fixture(scope="session")

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import ast
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-TESTING = Path(__file__).resolve().parents[2]
-if str(TESTING) not in sys.path:
-    sys.path.insert(0, str(TESTING))
-
-from analytic import GRIDS, KINDS, Contact, Shape, contact, make_case, tissue_levels, touch_levels  # noqa: E402
-from analytic.cases import TRUTH_STEP_MM  # noqa: E402
-from analytic.kinds import arc_distance_mm  # noqa: E402
-from analytic.shapes import Swept, ball, half_space, planar, sector, straight  # noqa: E402
+from analytic import GRIDS, KINDS, Contact, Shape, contact, make_case, tissue_levels, touch_levels
+from analytic.cases import TRUTH_STEP_MM
+from analytic.kinds import arc_distance_mm
+from analytic.shapes import Swept, ball, half_space, planar, sector, straight
 
 RADIUS_MM, BALL_MM = 4.0, 11.0
 DIRECTION_DEG = 1.0
@@ -83,6 +77,7 @@ def test_a_gap_is_contact_up_to_the_contact_distance_and_none_beyond(gap_mm: flo
         assert truth(shape, gap_mm - 0.2) == Contact(0.0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 def test_the_wall_of_a_bend_is_as_large_as_pappus_says_and_larger_on_its_outer_side() -> None:
     bend_mm, arc_mm = 15.0, 20.0
     bend = planar([(30.0, 0.0), (arc_mm, 1 / bend_mm), (30.0, 0.0)], 40.0, (RADIUS_MM, RADIUS_MM))
@@ -127,6 +122,7 @@ def test_every_kind_is_the_same_again_and_its_depths_never_change_faster_than_th
         assert change.max() < 1.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["two sides", "exactly 180", "dented", "confluence"])
 def test_rays_from_the_true_wall_into_the_drawn_map_find_the_truth(kind: str) -> None:
     case = make_case(kind, 1, GRIDS["1 mm"])
@@ -147,7 +143,7 @@ def test_a_dented_mask_has_one_label_a_voxel_and_an_eroded_one_is_smaller() -> N
 
 
 def test_nothing_of_the_truth_comes_from_the_engine_s_own_measure() -> None:
-    files = sorted((TESTING / "analytic").glob("*.py"))
+    files = sorted((Path(__file__).resolve().parents[2] / "analytic").glob("*.py"))
     assert len(files) >= 6
     for file in files:
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -155,6 +151,7 @@ def test_nothing_of_the_truth_comes_from_the_engine_s_own_measure() -> None:
             assert not any(name.startswith("twintrack.invasion") for name in names), file
 
 
+@pytest.mark.slow
 def test_a_phantom_s_true_map_is_the_phantom_s_own_outside_the_lumens() -> None:
     from analytic.phantoms import phantom_truth
     from twintrack.phantom import make_phantom

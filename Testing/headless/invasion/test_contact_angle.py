@@ -37,6 +37,7 @@ def test_axial_tube_on_a_fine_grid_is_exact_to_a_few_degrees(tube: TubeMaker, ra
     assert length_mm == pytest.approx(case.length_mm, abs=FINE[2] + 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing_mm", [FINE, MIDDLE, COARSE])
 @pytest.mark.parametrize("shape", ["oblique", "curved", "soft"])
 def test_errors_over_random_tubes_stay_small(tube: TubeMaker, spacing_mm: tuple[float, ...], shape: str) -> None:
@@ -81,6 +82,7 @@ def test_whether_one_layer_of_free_voxels_is_a_gap_is_a_matter_of_the_contact_di
     assert measure(case.probability, case.vessel).p_contact > 0.95
 
 
+@pytest.mark.slow
 def test_the_level_of_a_uniform_tumour_is_the_level_of_contact(tube: TubeMaker) -> None:
     for level in (0.2, 0.6, 0.8):
         case = tube(radius_mm=5.0, angle_deg=300, spacing_mm=FINE, level=level, seed=4)
@@ -118,6 +120,7 @@ def test_angle_and_length_never_grow_with_the_threshold(tube: TubeMaker) -> None
     assert [angle > 180 for angle in result.angle_deg] == [0.05 * k <= result.p_encased for k in range(1, 20)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spacing_mm", [FINE, COARSE])
 def test_flips_and_transposes_of_the_volume_change_nothing_of_note(tube: TubeMaker, spacing_mm: Any) -> None:
     case = tube(radius_mm=4.5, angle_deg=150, spacing_mm=spacing_mm, axis=(0.3, 1.0, 0.8), seed=3)
@@ -138,6 +141,7 @@ def test_flips_and_transposes_of_the_volume_change_nothing_of_note(tube: TubeMak
         assert result.contact_length_mm[0] == pytest.approx(expected_mm, abs=1.0)
 
 
+@pytest.mark.slow
 def test_orientation_of_the_grid_in_space_changes_nothing_but_the_position(tube: TubeMaker) -> None:
     case = tube(radius_mm=4.5, angle_deg=150, spacing_mm=FINE, axis=(0.3, 1.0, 0.8), seed=3)
     straight = measure(case.probability, case.vessel)
@@ -166,6 +170,7 @@ def test_the_worst_position_lies_on_the_axis_inside_the_contact(tube: TubeMaker)
     assert abs(position[2] - centre[2]) < 2.0
 
 
+@pytest.mark.slow
 def test_resampling_the_case_changes_the_angle_by_less_than_the_error_allowed(tube: TubeMaker) -> None:
     options = {"radius_mm": 6.0, "angle_deg": 210, "axis": (0.5, 0.2, 1.0), "seed": 8}
     angles = [at_half(tube(spacing_mm=spacing_mm, **options))[0] for spacing_mm in (FINE, (1.0, 1.0, 1.0), MIDDLE)]

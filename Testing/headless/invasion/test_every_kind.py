@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-TESTING = Path(__file__).resolve().parents[2]
-if str(TESTING) not in sys.path:
-    sys.path.insert(0, str(TESTING))
-
-from analytic import GRIDS, KINDS, AnalyticCase, make_case  # noqa: E402
-from twintrack.invasion import DEFAULT_CONTACT_MM, VesselInvasion, measure_invasion  # noqa: E402
+from analytic import GRIDS, KINDS, AnalyticCase, make_case
+from twintrack.invasion import DEFAULT_CONTACT_MM, VesselInvasion, measure_invasion
 
 SEED, CASES = 29, 2
 LIMITS_DEG = {"confluence": 20.0, "eroded": 25.0, "dilated": 25.0}
@@ -29,6 +22,7 @@ def measure(case: AnalyticCase, **options: float) -> VesselInvasion:
     return measure_invasion(case.probability, case.vessel, {"V": 1}, thresholds=[0.5], **options).vessels["V"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_contact_of_every_kind_is_that_of_the_shape_and_nothing_is_added_to_whole_lumens(kind: str) -> None:
     errors = []
@@ -45,6 +39,7 @@ def test_the_contact_of_every_kind_is_that_of_the_shape_and_nothing_is_added_to_
     assert np.mean(np.abs(errors)) <= LIMITS_DEG.get(kind, OTHERS_DEG)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid", ["1 mm", "2.5 mm"])
 def test_tumour_up_to_a_vessels_wall_away_is_contact(grid: str) -> None:
     for kind in ("gap 0.75", "gap 1", "gap 1.25"):
@@ -58,6 +53,7 @@ def test_tumour_further_away_is_none_and_its_distance_is_told() -> None:
     assert found.gap_mm[0] == pytest.approx(2.5, abs=0.6)
 
 
+@pytest.mark.slow
 def test_exactly_180_degrees_are_marked_and_clear_angles_are_not() -> None:
     assert measure(make_case("exactly 180", 0, GRIDS["1 mm"], seed=SEED)).near_180 is True
     for number, angle_deg in ((0, 45), (1, 90), (5, 270)):
@@ -66,6 +62,7 @@ def test_exactly_180_degrees_are_marked_and_clear_angles_are_not() -> None:
         assert measure(case).near_180 is False
 
 
+@pytest.mark.slow
 def test_half_a_voxel_less_and_more_enclose_the_angle_and_a_wide_swing_is_told() -> None:
     case = make_case("sector", 5, GRIDS["1 mm"], seed=SEED)
     found = measure(case)
@@ -88,6 +85,7 @@ def test_a_vessel_thinner_than_the_slices_is_told() -> None:
     assert not any("hardly wider" in note for note in fine.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dented", "interrupted"])
 def test_a_lumen_under_the_tumours_label_is_completed_and_that_is_told(kind: str) -> None:
     case = make_case(kind, 4, GRIDS["1 mm"], seed=SEED)

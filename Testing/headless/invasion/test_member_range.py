@@ -31,6 +31,7 @@ def ranges(members: list[tuple[Volume, Volume]], **options: Any) -> dict[str, Me
     return {n: v.member_range for n, v in with_member_range(found, members, NAMES, **options).vessels.items()}
 
 
+@pytest.mark.slow
 def test_the_range_holds_what_each_member_measures_alone(cases: tuple[Any, Any]) -> None:
     members = [(case.probability, case.vessel) for case in cases]
     alone = [measure_invasion(*member, NAMES).vessels["SMA"] for member in members]
@@ -52,6 +53,7 @@ def test_members_with_other_vessels_differ_on_the_same_map(cases: tuple[Any, Any
     assert found.angle_deg[0] < found.angle_deg[1] - 10
 
 
+@pytest.mark.slow
 def test_a_member_without_the_vessel_has_no_part_in_its_range(cases: tuple[Any, Any]) -> None:
     narrow, wide = cases
     nothing = narrow.vessel.with_array(np.zeros_like(narrow.vessel.array))

@@ -35,6 +35,7 @@ def sharp_bend(radius_mm: float, tumour_mm: float, away_mm: float) -> Shape:
     return Shape(vessel, ball((away_mm, 0.0, 0.0), tumour_mm), overwrites=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize(("depth", "length_mm"), [(0.4, 8.0), (0.65, 6.0)])
 def test_a_lumen_that_is_narrow_on_its_free_side_too_is_not_filled_up(
@@ -46,6 +47,7 @@ def test_a_lumen_that_is_narrow_on_its_free_side_too_is_not_filled_up(
     assert result.angle_deg[0] == pytest.approx(case.truth(1.9).angle_deg, abs=20)
 
 
+@pytest.mark.slow
 def test_where_the_course_under_the_tumour_cannot_be_told_that_is_said() -> None:
     _, result = drawn(sharp_bend(4.5, tumour_mm=11, away_mm=10), 1)
     assert any(UNCERTAIN in note or TAKEN in note for note in result.notes)
@@ -59,6 +61,7 @@ def test_a_straight_dented_lumen_is_completed_without_that_doubt() -> None:
     assert result.angle_deg[0] == pytest.approx(case.truth(1.9).angle_deg, abs=15)
 
 
+@pytest.mark.slow
 def test_a_vessel_parted_by_the_tumour_whose_course_cannot_be_told_is_said_to_be_narrowed() -> None:
     case, result = drawn(sharp_bend(4.5, tumour_mm=10, away_mm=3.7), 1)
     assert result.angle_deg[0] is not None
@@ -66,6 +69,7 @@ def test_a_vessel_parted_by_the_tumour_whose_course_cannot_be_told_is_said_to_be
     assert any(TAKEN in note for note in result.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("edge_mm", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.filterwarnings("error::RuntimeWarning")
@@ -79,6 +83,7 @@ def test_ragged_masks_under_a_tumour_are_measured_without_a_warning(seed: int, e
     assert result.present
 
 
+@pytest.mark.slow
 def test_a_mask_of_noise_has_its_longest_branches_only() -> None:
     grid = Geometry((20, 22, 24), (2.0, 2.0, 2.0))
     checkers = np.indices(grid.shape).sum(axis=0) % 2 == 0

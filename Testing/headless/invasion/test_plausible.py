@@ -27,6 +27,7 @@ def shape(radii_mm: tuple[float, float, float], centre: tuple[int, int, int] = (
     return sum((p / r) ** 2 for p, r in zip(place, radii_mm, strict=True)) <= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [200, 205, 211])
 def test_the_vessels_of_phantoms_pass_untouched(seed) -> None:
     vessels = make_phantom(seed).vessels

@@ -73,6 +73,7 @@ def patient(test_data: Path) -> Patient:
     return Patient(ct.to_lps(), ct.with_array(labels).to_lps())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle_deg", [60, 150, 240])
 def test_a_sector_around_the_real_aorta_is_measured_as_drawn(patient: Patient, angle_deg: int) -> None:
     aorta = patient.measure(patient.tumour("AORTA", STRAIGHT, angle_deg, 12.0)).vessels["AORTA"]
@@ -83,6 +84,7 @@ def test_a_sector_around_the_real_aorta_is_measured_as_drawn(patient: Patient, a
     assert aorta.category.value == ("encasement" if angle_deg > 180 else "abutment")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("angle_deg", [120, 360])
 def test_a_sector_around_the_real_celiac_trunk_is_measured_as_drawn(patient: Patient, angle_deg: int) -> None:
     celiac = patient.measure(patient.tumour("CELIAC", slice(0, None), angle_deg, 9.0)).vessels["CELIAC"]
@@ -90,6 +92,7 @@ def test_a_sector_around_the_real_celiac_trunk_is_measured_as_drawn(patient: Pat
     assert celiac.angle_deg[9] == pytest.approx(angle_deg, abs=35)
 
 
+@pytest.mark.render
 def test_each_touched_vessel_of_the_real_ct_gets_a_picture(patient: Patient, pictures: Path) -> None:
     tumour = patient.tumour("AORTA", STRAIGHT, 150, 12.0)
     drawn = vessel_pictures(patient.ct, tumour, patient.measure(tumour))

@@ -36,6 +36,7 @@ def case(tubes: dict[int, Any]) -> Any:
     return statement_case(score, levels, masks, tubes[150].vessel, NAMES, contact_mm=1.9), score, masks
 
 
+@pytest.mark.slow
 def test_raters_are_counted_over_each_angle(case: Any) -> None:
     counts = dict(zip(ANGLES_DEG, case[0].vessels["SMA"].counts, strict=True))
     assert [counts[angle] for angle in (0, 30, 100, 180, 300)] == [3, 3, 2, 1, 0]
@@ -67,6 +68,7 @@ def test_raters_who_mark_more_than_a_volume_are_counted(case: Any) -> None:
     assert [entry.level for entry in found.others[VOLUME]] == sorted(entry.level for entry in found.others[VOLUME])
 
 
+@pytest.mark.slow
 def test_a_lesion_that_no_rater_marked_counts_none(case: Any) -> None:
     _, score, masks = case
     array = score.array.copy()

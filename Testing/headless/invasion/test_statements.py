@@ -44,6 +44,7 @@ def expected(statements: Any, found: Any) -> Any:
     return statements.vessel("SMA", found.vessels["SMA"].score_levels, 0, float(statements.other(ANY_TUMOUR, 0.4)))
 
 
+@pytest.mark.slow
 def test_where_they_hold_the_statements_stand(case: Any, statements: Any) -> None:
     found = told(case, statements)
     vessel, said = found.vessels["SMA"], expected(statements, found)
@@ -55,6 +56,7 @@ def test_where_they_hold_the_statements_stand(case: Any, statements: Any) -> Non
     assert (found.calibration or {})["cases"] == 60
 
 
+@pytest.mark.slow
 def test_curves_of_the_outline_stay_the_maps(case: Any, statements: Any) -> None:
     plain, found = (told(case, one).vessels["SMA"] for one in (None, statements))
     assert found.angle_deg == plain.angle_deg
@@ -83,6 +85,7 @@ def test_a_vessel_that_is_not_there_stays_unknown(case: Any, statements: Any) ->
     assert (vessel.present, vessel.p_contact, vessel.category, vessel.statements) == (False, None, None, "map")
 
 
+@pytest.mark.slow
 def test_the_category_is_the_median_raters(case: Any, statements: Any) -> None:
     seen = set()
     for offset in np.linspace(-8, 8, 33):
@@ -101,6 +104,7 @@ def test_the_category_is_the_median_raters(case: Any, statements: Any) -> None:
     assert len(seen) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", ["nccn", "ahpba", "alliance", "dpcg"])
 @pytest.mark.parametrize("slope", [None, 0.1, 8.0])
 def test_patterns_agree_with_the_vessels(case: Any, statements: Any, rules: str, slope: float | None) -> None:

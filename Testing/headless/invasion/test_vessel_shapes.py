@@ -197,6 +197,7 @@ def measure_ball(case: tuple[Volume, dict[str, int]], centre_zyx: np.ndarray, ra
     return measure_invasion(ball_around(vessels, centre_zyx, radius_mm), vessels, names)
 
 
+@pytest.mark.slow
 def test_a_ball_around_the_real_sma_encases_it_and_leaves_the_far_aorta_free(
     aorta_case: tuple[Volume, dict[str, int]],
 ) -> None:
@@ -212,6 +213,7 @@ def test_a_ball_around_the_real_sma_encases_it_and_leaves_the_far_aorta_free(
     assert result.resectability.pattern == "arterial encasement or aortic contact"
 
 
+@pytest.mark.slow
 def test_a_ball_beside_the_real_celiac_trunk_abuts_it(aorta_case: tuple[Volume, dict[str, int]]) -> None:
     vessels, names = aorta_case
     mask = vessels.array == names["CELIAC"]

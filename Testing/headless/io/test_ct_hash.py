@@ -37,6 +37,7 @@ def test_it_is_what_the_documentation_says(ct, tmp_path):
     assert ct_sha256(ct) == by_hand(tmp_path / "ct.nrrd")
 
 
+@pytest.mark.process
 def test_the_kind_of_file_and_the_type_in_it_make_no_difference(ct, tmp_path):
     write_ct_series(ct, tmp_path / "series", description="x")
     for kind in (np.int16, np.int32, np.float32, np.float64):

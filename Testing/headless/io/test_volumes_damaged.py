@@ -440,6 +440,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.process
 @POSIX
 def test_a_bomb_takes_neither_memory_nor_time(tmp_path):
     bomb = zlib.compressobj(9, zlib.DEFLATED, 31)

@@ -96,6 +96,7 @@ def test_errors_are_those_of_adding_single_precision_numbers_voxel_by_voxel(kind
     assert protocol_ece(p, [mask]) == pytest.approx([by_torch(p, mask)], abs=2e-8)
 
 
+@pytest.mark.slow
 def test_counts_stop_at_2_to_the_24_as_single_precision_numbers_do():
     p = np.full((1, 4097, 4099), 0.25, np.float32)
     mask = np.zeros(p.shape, np.uint8)

@@ -51,6 +51,7 @@ def test_dice_terms_of_every_threshold_are_bit_equal(compared):
     assert list(threshold_dice_terms(table)) == expected["unofficial_checks"]["tdsc_per_threshold"]
 
 
+@pytest.mark.slow
 def test_the_staple_mask_is_that_of_simpleitk_voxel_by_voxel(compared):
     case, expected, _ = compared
     marked = np.stack([mask.ravel() != 0 for mask in case["annotations"]], axis=1)

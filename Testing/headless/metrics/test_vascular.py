@@ -98,6 +98,7 @@ def test_mirroring_changes_nothing_and_nothing_exceeds_the_full_circle(seed):
         np.testing.assert_array_equal(symmetric_deg(np.flip(tumour, axis), np.flip(vessel, axis)), found)
 
 
+@pytest.mark.slow
 def test_symmetric_degrees_of_all_thresholds_are_those_of_one_after_the_other():
     random = np.random.default_rng(12)
     levels = [0.1, 0.24, 0.38, 0.52, 0.66, 0.8]

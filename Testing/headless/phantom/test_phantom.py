@@ -25,6 +25,7 @@ def case():
     return make_phantom(3, raters=4)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_case(case):
     again = make_phantom(3, raters=2)
     assert np.array_equal(again.ct.array, case.ct.array)
@@ -32,6 +33,7 @@ def test_the_same_seed_gives_the_same_case(case):
     assert np.array_equal(again.true_mhr.array, case.true_mhr.array)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_patient(case):
     other = make_phantom(4, raters=1)
     assert other.lesion != case.lesion
@@ -56,6 +58,7 @@ def test_every_vessel_is_there_and_brighter_than_the_gland(case):
         assert case.ct.array[case.vessels.array == value].mean() > gland + 15
 
 
+@pytest.mark.slow
 def test_the_tumour_is_darker_than_the_gland_and_fades_into_it():
     case = make_phantom(1000, raters=1)
     mhr, gland = case.true_mhr.array, case.anatomy.array == LABELS["pancreas"]
@@ -117,6 +120,7 @@ def two():
     return make_phantom(3, raters=4, lesions=2)
 
 
+@pytest.mark.slow
 def test_the_healthy_patient_is_the_same_one_without_the_tumour(case, healthy):
     assert healthy.lesions == ()
     assert healthy.lesion is None
@@ -128,6 +132,7 @@ def test_the_healthy_patient_is_the_same_one_without_the_tumour(case, healthy):
     assert healthy.ct.array[core].mean() > case.ct.array[core].mean() + 20
 
 
+@pytest.mark.slow
 def test_two_lesions_lie_apart_and_the_first_is_the_one_drawn_alone(case, two):
     from scipy import ndimage
 
@@ -151,6 +156,7 @@ def test_second_lesions_keep_their_distance():
         assert 0.2 <= second.volume_ml <= 10
 
 
+@pytest.mark.slow
 def test_each_of_two_lesions_is_overlooked_on_its_own_and_the_response_stays_exact():
     from scipy.stats import norm
 
@@ -199,6 +205,7 @@ def test_the_number_of_lesions_follows_the_share_of_healthy_cases():
     assert {lesions_of(seed, 1.0) for seed in range(100)} == {0}
 
 
+@pytest.mark.slow
 def test_a_generous_reader_draws_more_than_a_tight_one(case):
     tight, generous = make_phantom(3, raters=2, tendencies=(-1.0, 1.0)).annotations
     assert generous.array.sum() > 1.1 * tight.array.sum()
@@ -217,6 +224,7 @@ def test_the_depth_in_a_straight_tube_is_the_distance_to_its_wall():
     assert tube.depth(points) == pytest.approx([5, 1, -2, -12], abs=0.3)  # the centre line is sampled every 0.5 mm
 
 
+@pytest.mark.slow
 def test_a_cohort_has_a_manifest_whose_files_are_readable(tmp_path):
     manifest = write_cohort(tmp_path / "out put", cases=2, raters=2, seed=11)
     with manifest.open(newline="") as stream:
@@ -228,6 +236,7 @@ def test_a_cohort_has_a_manifest_whose_files_are_readable(tmp_path):
     assert np.array_equal(first["image"].array, make_phantom(11).ct.array)
 
 
+@pytest.mark.slow
 def test_a_cohort_with_healthy_cases_says_how_many_lesions_each_has(tmp_path):
     seed = next(s for s in range(1000) if {lesions_of(s, 0.5), lesions_of(s + 1, 0.5)} == {0, 2})
     manifest = write_cohort(tmp_path / "out", cases=2, raters=1, seed=seed, healthy=0.5)

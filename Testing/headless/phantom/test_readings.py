@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from importlib import resources
 
+import pytest
+
 from twintrack.phantom import make_phantom
 from twintrack.phantom.readings import rater_readings
 from twintrack.studies.demo import DEMO_RATERS, DEMO_SEED
 
 
+@pytest.mark.slow
 def test_raters_readings_are_fractions_of_their_number() -> None:
     found = rater_readings(make_phantom(DEMO_SEED, raters=2))
     assert found["raters"] == 2
@@ -19,6 +22,7 @@ def test_raters_readings_are_fractions_of_their_number() -> None:
     assert found["volume_ml"]["p10"] <= found["volume_ml"]["median"] <= found["volume_ml"]["p90"]
 
 
+@pytest.mark.slow
 def test_the_shipped_readings_are_those_of_the_demo() -> None:
     said = json.loads(resources.files("twintrack").joinpath("data/demo_readers.json").read_text(encoding="utf-8"))
     assert (said["seed"], said["raters"]) == (DEMO_SEED, DEMO_RATERS)

@@ -65,6 +65,7 @@ def series(tmp_path: Path) -> Path:
     return tmp_path / "ct"
 
 
+@pytest.mark.process
 def test_all_objects_are_written_on_request_and_agree(series: Path, tmp_path: Path) -> None:
     write_result(tmp_path / "result", small_ct())
     made = export_result(tmp_path / "result", series, tmp_path / "out", fractional=True, labelmap=True)
@@ -86,6 +87,7 @@ def test_all_objects_are_written_on_request_and_agree(series: Path, tmp_path: Pa
     assert objects["segmentation"].SOPInstanceUID in named
 
 
+@pytest.mark.slow
 def test_a_zip_of_the_series_and_one_file_of_it_serve_as_well(series: Path, tmp_path: Path) -> None:
     write_result(tmp_path / "result", small_ct())
     with zipfile.ZipFile(tmp_path / "ct.zip", "w") as archive:
@@ -98,6 +100,7 @@ def test_a_zip_of_the_series_and_one_file_of_it_serve_as_well(series: Path, tmp_
     assert len(pixels) == 1
 
 
+@pytest.mark.slow
 def test_among_several_series_the_segmented_one_is_taken(series: Path, tmp_path: Path, capsys) -> None:
     first = read_series(series).series_uid
     for path in write_ct_series(small_ct(), tmp_path / "other", description="other phase"):
@@ -115,6 +118,7 @@ def test_among_several_series_the_segmented_one_is_taken(series: Path, tmp_path:
     assert listed.SeriesInstanceUID == first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "direction", [(1, 0, 0, 0, 1, 0, 0, 0, 1), (-1, 0, 0, 0, -1, 0, 0, 0, 1), (0, 0, 1, 1, 0, 0, 0, -1, 0)]
 )
@@ -146,6 +150,7 @@ def test_without_a_series_the_way_is_told(series: Path, tmp_path: Path, capsys) 
     assert not (tmp_path / "out" / "probability.dcm").exists()
 
 
+@pytest.mark.process
 def test_a_tilted_series_gets_its_results_on_its_own_slices(series: Path, tmp_path: Path) -> None:
     for number, path in enumerate(sorted(series.iterdir())):
         dataset = pydicom.dcmread(path)
@@ -177,6 +182,7 @@ def test_a_tilted_series_gets_its_results_on_its_own_slices(series: Path, tmp_pa
     assert np.array_equal(labels, expected)
 
 
+@pytest.mark.process
 def test_a_failed_send_keeps_the_files_and_says_so(series: Path, tmp_path: Path, capsys) -> None:
     pytest.importorskip("pynetdicom")
     write_result(tmp_path / "result", small_ct())
@@ -197,6 +203,7 @@ def test_bad_addresses_are_refused_before_anything_is_written(series: Path, tmp_
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.process
 def test_a_map_that_is_0_everywhere_is_told(series: Path, tmp_path: Path, capsys) -> None:
     write_result(tmp_path / "result", small_ct())
     for name in ("probability", "segmentation"):

@@ -22,6 +22,8 @@ from twintrack.results.report.overview import write_overview
 from twintrack.results.which_ct import WhichCt, describe_ct
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.render
+
 PICTURES = {"SMA": b"a picture"}
 INVASION = {"thresholds": [0.5], "vessels": {"SMA": {"present": True, "angle_deg": [90.0]}}}
 

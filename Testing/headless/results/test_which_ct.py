@@ -39,6 +39,7 @@ def series(volume, tmp_path) -> Path:
     return tmp_path / "DOE JANE"
 
 
+@pytest.mark.process
 def test_a_series_is_told_by_folder_number_description_and_date(series, volume):
     before = datetime.now(timezone.utc).replace(microsecond=0)
     told = describe_ct(load_ct(series), "seven")
@@ -66,6 +67,7 @@ def test_a_file_is_told_by_its_name_and_a_volume_in_memory_by_its_hash_alone(vol
     assert describe_ct(Ct(volume, "file"), None)["name"] is None
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("keyword", "value", "field"),
     [
@@ -86,6 +88,7 @@ def test_what_a_de_identification_removed_is_null(series, keyword, value, field)
     assert describe_ct(load_ct(series), None)[field] is None
 
 
+@pytest.mark.process
 def test_label_and_name_are_left_out_where_settings_and_ct_are_written_as_text(series):
     from twintrack.settings import SegmentSettings
 
@@ -108,6 +111,7 @@ def read(folder: Path, stated: object) -> dict:
     return read_result_json(folder / "result.json")
 
 
+@pytest.mark.process
 def test_results_of_earlier_versions_are_read(series, tmp_path):
     for stated in (None, {}, {"source": "file"}, describe_ct(load_ct(series), "x"), dict.fromkeys(FIELDS)):
         assert read(tmp_path, stated)["input"] == stated

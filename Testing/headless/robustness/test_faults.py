@@ -27,7 +27,7 @@ from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import STAGING_PREFIX
 from twintrack.volume import Geometry, Volume
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="injects faults by Linux means")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="injects faults by Linux means")]
 
 MIB = 1 << 20
 M_MMAP_THRESHOLD = -3  # from malloc.h

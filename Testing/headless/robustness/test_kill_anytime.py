@@ -35,7 +35,10 @@ from twintrack.system.atomic import STAGING_PREFIX
 from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills groups of processes and looks into /proc")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(sys.platform != "linux", reason="kills groups of processes and looks into /proc"),
+]
 
 KILLS = int(os.environ.get("TWINTRACK_KILLS", "2"))
 FRESH = bool(os.environ.get("TWINTRACK_KILL_FRESH"))

@@ -13,7 +13,7 @@ from faults import assert_whole, at, ct_file, request, run
 from small_gpu import use_small_gpu
 from twintrack.io.volumes import read_volume
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks the process")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(sys.platform != "linux", reason="forks the process")]
 
 TILE = 8 * 16 * 32 * 32 * 4
 """Bytes of the largest tensor inside the tiny networks, of one tile: eight channels where the decoder joins two."""

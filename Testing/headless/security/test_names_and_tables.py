@@ -80,6 +80,7 @@ def test_the_report_shows_every_name_as_text(tmp_path: Path, name):
     assert html.count("<script") == html.count("</script>") <= 1
 
 
+@pytest.mark.render
 def test_metrics_do_not_name_the_files_of_a_case(tmp_path: Path):
     folder = tmp_path / "DOE JANE"
     folder.mkdir()

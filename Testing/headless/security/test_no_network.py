@@ -12,6 +12,8 @@ from pathlib import Path
 import pydicom
 import pytest
 
+pytestmark = pytest.mark.process
+
 MAY_STAND_IN_RESULTS = ("Plantedfolder", "Plantedlabel", "Planteddescription")
 """What tells which CT it is, and may hold a name: name of the folder, label of the case, description of the series."""
 

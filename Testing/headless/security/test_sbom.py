@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TOOL = Path(__file__).parents[3] / "tools" / "portable_sbom.py"
 
 
+@pytest.mark.process
 def test_references_to_local_files_are_taken_out_and_others_stay(tmp_path):
     local, web = {"type": "distribution", "url": "file:///home/me/src"}, {"type": "website", "url": "https://a.example"}
     components = [{"name": "ä", "externalReferences": [local, web]}, {"name": "b", "externalReferences": [local]}]

@@ -166,6 +166,7 @@ def test_reading_can_be_cancelled(tmp_path, rows):
         sketch_cases([write_manifest(tmp_path, rows)], cancel=cancel)
 
 
+@pytest.mark.network
 def test_a_bundle_scores_the_images_with_networks_that_are_loaded_once(tmp_path, bundle_folder, monkeypatch):
     from twintrack.inference import network_store as store
 

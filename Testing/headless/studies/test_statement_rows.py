@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from analytic_vessels import make_tube
+from expected_errors import raises_error
 from twintrack.calibration import load_sketch, save_sketch, write_calibrator
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
@@ -19,13 +20,6 @@ from twintrack.studies.calibrate import fit_sketch, sketch_cases
 from twintrack.studies.statement_rows import StatementOptions
 from twintrack.system.paths import file_sha256
 from twintrack.volume import Geometry, Volume
-
-TESTING = str(Path(__file__).resolve().parent.parent.parent)
-if TESTING not in sys.path:
-    sys.path.insert(0, TESTING)
-
-from analytic_vessels import make_tube  # noqa: E402
-from expected_errors import raises_error  # noqa: E402
 
 NETWORKS = "ab" * 32
 NAMES = {"SMA": 5}
@@ -89,6 +83,7 @@ def calibrator(cohort: tuple[Path, list[dict[str, str]]]) -> Any:
     return fit_sketch(sketch_cases([write_manifest(folder / "all.csv", rows)]), bins=10, resamples=3)
 
 
+@pytest.mark.slow
 def test_a_manifest_with_vessels_gives_statements(calibrator: Any) -> None:
     found = calibrator.statements
     assert (found.key.networks_sha256, found.key.vessel_source, found.key.contact_mm) == (NETWORKS, "predicted", 1.9)
@@ -96,6 +91,7 @@ def test_a_manifest_with_vessels_gives_statements(calibrator: Any) -> None:
     assert len(found.resampled) == 3
 
 
+@pytest.mark.slow
 def test_tables_of_two_manifests_are_one_and_a_case_counts_once(
     cohort: tuple[Path, list[dict[str, str]]], calibrator: Any, tmp_path: Path
 ) -> None:
@@ -128,12 +124,14 @@ def test_an_altered_score_is_not_vouched_for(tmp_path: Path) -> None:
     assert told
 
 
+@pytest.mark.slow
 def test_scores_of_two_networks_are_refused_in_one_sentence(tmp_path: Path) -> None:
     rows = [write_case(tmp_path, 1), write_case(tmp_path, 2, networks="cd" * 32)]
     with raises_error(InputError, "statements-differ"):
         sketch_cases([write_manifest(tmp_path / "m.csv", rows)])
 
 
+@pytest.mark.slow
 def test_given_vessels_are_another_source(cohort: tuple[Path, list[dict[str, str]]], tmp_path: Path) -> None:
     folder, rows = cohort
     given = [row | {"predicted_vessels": row["vessels"]} for row in rows[:2]]
@@ -149,6 +147,7 @@ def test_reference_vessels_elsewhere_are_refused_with_row_and_file(tmp_path: Pat
         sketch_cases([write_manifest(tmp_path / "m.csv", [row])])
 
 
+@pytest.mark.slow
 def test_too_few_cases_fit_a_map_and_no_statements_and_say_so(cohort: tuple[Path, list[dict[str, str]]]) -> None:
     folder, rows = cohort
     found = fit_sketch(sketch_cases([write_manifest(folder / "few.csv", rows[:4])]), bins=10, resamples=0)
@@ -156,12 +155,14 @@ def test_too_few_cases_fit_a_map_and_no_statements_and_say_so(cohort: tuple[Path
     assert any("statements about vessels need 10" in warning for warning in found.warnings)
 
 
+@pytest.mark.slow
 def test_one_rater_is_enough(tmp_path: Path) -> None:
     rows = [write_case(tmp_path, number, raters=1) for number in range(10)]
     found = fit_sketch(sketch_cases([write_manifest(tmp_path / "m.csv", rows)]), bins=10, resamples=0)
     assert found.statements.raters == 1
 
 
+@pytest.mark.slow
 def test_invasion_states_only_what_a_result_vouches_for(
     cohort: tuple[Path, list[dict[str, str]]], calibrator: Any, tmp_path: Path
 ) -> None:

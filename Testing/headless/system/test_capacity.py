@@ -65,6 +65,7 @@ def _limited(queue) -> None:
     queue.put(available_memory())
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_limit_of_the_process_counts():
     fork = multiprocessing.get_context("fork")

@@ -63,6 +63,7 @@ def _killed_at(out: Path, moves: int) -> None:
     write(out, "new")
 
 
+@pytest.mark.process
 def test_a_run_killed_at_any_rename_leaves_one_whole_result_for_the_next_run_to_find(tmp_path):
     fork = multiprocessing.get_context("fork")
     seen = set()
@@ -130,6 +131,7 @@ def _fails_then_dies(out: Path, fails: int, dies: int) -> None:
     write(out, "new")
 
 
+@pytest.mark.process
 def test_a_run_killed_while_it_puts_everything_back_leaves_one_whole_result(tmp_path):
     fork = multiprocessing.get_context("fork")
     seen = set()
@@ -149,6 +151,7 @@ def test_a_run_killed_while_it_puts_everything_back_leaves_one_whole_result(tmp_
     assert seen == {"old", "new"}
 
 
+@pytest.mark.process
 def test_earlier_files_that_cannot_be_put_back_are_kept_for_the_next_run(tmp_path, monkeypatch):
     write_old(tmp_path)
     process = multiprocessing.get_context("fork").Process(target=_killed_at, args=(tmp_path, 3))
@@ -192,6 +195,7 @@ def test_two_runs_into_one_folder_do_not_mix(tmp_path):
     assert names(tmp_path) == {"a.txt", "b", "result.json"}
 
 
+@pytest.mark.process
 def test_many_processes_into_one_folder_leave_one_whole_result(tmp_path):
     fork = multiprocessing.get_context("fork")
     processes = [fork.Process(target=write, args=(tmp_path, str(n))) for n in range(8)]

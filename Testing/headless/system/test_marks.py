@@ -88,6 +88,7 @@ def written(request, tmp_path) -> Path:
     return tmp_path / request.param
 
 
+@pytest.mark.render
 def test_a_marked_file_is_read_as_before_and_replaced_by_the_next_run(written):
     write, read = KINDS[written.name]
     assert is_marked(written)
@@ -97,6 +98,7 @@ def test_a_marked_file_is_read_as_before_and_replaced_by_the_next_run(written):
     assert is_marked(written)
 
 
+@pytest.mark.render
 def test_a_single_changed_byte_makes_it_the_users(written):
     write, _ = KINDS[written.name]
     content = bytearray(written.read_bytes())
@@ -112,6 +114,7 @@ def test_a_single_changed_byte_makes_it_the_users(written):
     assert is_marked(written)
 
 
+@pytest.mark.render
 def test_a_file_that_is_longer_or_shorter_is_the_users(written):
     content = written.read_bytes()
     for changed in (content + b"\n", content[:-1], content[: len(content) // 2], b""):
@@ -119,6 +122,7 @@ def test_a_file_that_is_longer_or_shorter_is_the_users(written):
         assert not is_marked(written)
 
 
+@pytest.mark.render
 def test_a_link_to_a_file_of_the_program_is_the_users(written):
     link = written.with_name(f"link-{written.name}")
     link.symlink_to(written)

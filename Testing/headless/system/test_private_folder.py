@@ -31,6 +31,7 @@ def _hold(parent: Path, ready) -> None:
     time.sleep(60)
 
 
+@pytest.mark.process
 def test_private_folders_are_private_and_those_of_killed_runs_are_removed_by_the_next(tmp_path):
     fork = multiprocessing.get_context("fork")
     ready = fork.Event()

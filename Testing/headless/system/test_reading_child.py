@@ -24,6 +24,8 @@ from twintrack.system.reading_child import FUNCTIONS, ReadingChild, time_limit_s
 from twintrack.system.reading_child import parent as calling_side
 from twintrack.system.reading_child.messages import END_WAIT_S
 
+pytestmark = pytest.mark.process
+
 POSIX = pytest.mark.skipif(os.name == "nt", reason="signals and limits of POSIX")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 

@@ -69,6 +69,7 @@ def test_log_lines_and_warnings_of_libraries_are_shown_as_text(capsys: pytest.Ca
     assert all(map(visible, said.splitlines()))
 
 
+@pytest.mark.slow
 def test_nothing_else_prints() -> None:
     """Every print goes through `twintrack.system.terminal`."""
     found = []
@@ -131,6 +132,7 @@ def test_an_empty_option_is_a_variable_that_was_not_set(option: str, capsys: pyt
         assert (code, "is empty; is a variable not set?" in line) == (2, True)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_a_path_that_is_not_utf8_is_one_line_of_the_real_command(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/ct\xff\xfe.nii.gz"
@@ -153,6 +155,7 @@ def test_a_bundle_in_a_folder_of_an_odd_name_is_shown_and_verified(
     assert json.loads(capsys.readouterr().out)["name"] == "twintrack-demo"
 
 
+@pytest.mark.process
 def test_an_output_of_another_encoding_does_not_end_the_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "twintrack", "bundle", "show", "größe 名"],
@@ -174,6 +177,7 @@ with open(sys.argv[1], "wb") as written:
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="closes streams with a POSIX shell")
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_nothing_that_is_printed_gets_into_a_file_where_standard_streams_were_closed(
@@ -184,6 +188,7 @@ def test_nothing_that_is_printed_gets_into_a_file_where_standard_streams_were_cl
     assert (tmp_path / "result").read_bytes() == b"whole"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes break in another way")
 def test_who_stops_reading_gets_no_error() -> None:
     reading, writing = os.pipe()
@@ -194,6 +199,7 @@ def test_who_stops_reading_gets_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no device that is always full")
 def test_standard_output_on_a_full_disk_is_one_line() -> None:
     command = [sys.executable, "-m", "twintrack", "--version"]

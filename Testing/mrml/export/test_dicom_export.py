@@ -65,6 +65,7 @@ def exportedMasks(path, series) -> dict[str, np.ndarray]:
     return masks
 
 
+@pytest.mark.process
 def test_exported_masks_are_the_segments_in_the_scene(logic, series, database, tmp_path):
     result = logic.result
     result.outline.setThreshold(0.2)
@@ -81,11 +82,13 @@ def test_exported_masks_are_the_segments_in_the_scene(logic, series, database, t
     assert (masks["SMA"] & masks["tumor"]).sum() > 100
 
 
+@pytest.mark.slow
 def test_the_series_can_be_named_where_there_is_no_database(logic, series, tmp_path):
     path = logic.exportDicomSeg(tmp_path / "out.dcm", series=series)
     assert exportedMasks(path, series)["tumor"].any()
 
 
+@pytest.mark.slow
 def test_map_and_report_are_written_beside_the_segmentation(logic, series, tmp_path):
     import highdicom as hd
     import pydicom
@@ -102,6 +105,7 @@ def test_map_and_report_are_written_beside_the_segmentation(logic, series, tmp_p
     assert volume == pytest.approx(logic.result.outline.volumeMl, abs=1e-4)
 
 
+@pytest.mark.process
 def test_the_export_names_bundle_and_threshold(logic, series, tmp_path):
     import pydicom
 
@@ -121,12 +125,14 @@ def test_a_volume_that_was_not_loaded_from_dicom_is_refused(scene, tmp_path):
     assert not (tmp_path / "out.dcm").exists()
 
 
+@pytest.mark.process
 def test_files_that_left_the_database_are_reported(logic, database, tmp_path):
     database.clear()
     with raises_error(InputError, "not-in-database"):
         logic.exportDicomSeg(tmp_path / "out.dcm")
 
 
+@pytest.mark.process
 def test_the_series_of_another_ct_is_refused(logic, scene, tmp_path):
     other = makeExampleCt(np.diag([-1.0, -1.0, 3.0, 1.0]), "Other")
     write_ct_series(volumeFromNode(other), tmp_path / "other", description="Other")
@@ -134,6 +140,7 @@ def test_the_series_of_another_ct_is_refused(logic, scene, tmp_path):
         logic.exportDicomSeg(tmp_path / "out.dcm", series=tmp_path / "other")
 
 
+@pytest.mark.process
 def test_nothing_to_export_is_an_error_that_writes_nothing(logic, series, tmp_path):
     result = logic.result
     result.outline.setThreshold(1.0)

@@ -107,6 +107,7 @@ def test_an_emptied_segment_is_refused(loaded):
         measureOutline(loaded)
 
 
+@pytest.mark.render
 def test_report_and_record_say_that_the_outline_was_edited(loaded, tmp_path):
     assert EDITED_NOTE not in currentRecord(loaded)[0].get("warnings", [])
     draw(loaded, around(loaded, halfCircle=False))
@@ -119,6 +120,7 @@ def test_report_and_record_say_that_the_outline_was_edited(loaded, tmp_path):
     assert "encasement" in html
 
 
+@pytest.mark.render
 def test_reports_are_written_as_html_and_pdf_and_nothing_else(loaded, tmp_path):
     assert saveReport(loaded, tmp_path / "r.html").stat().st_size > 10_000
     assert saveReport(loaded, tmp_path / "r.pdf").read_bytes().startswith(b"%PDF")
@@ -126,6 +128,7 @@ def test_reports_are_written_as_html_and_pdf_and_nothing_else(loaded, tmp_path):
         saveReport(loaded, tmp_path / "r.doc")
 
 
+@pytest.mark.render
 def test_another_slicer_that_starts_meanwhile_leaves_the_report_s_folder_alone(loaded, tmp_path, monkeypatch):
     import twintrack.results.report.overview
 

@@ -17,6 +17,8 @@ from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
 from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 
+pytestmark = pytest.mark.process
+
 NOTHING = dict.fromkeys(("name", "series_number", "series_description", "study_date"))
 
 
@@ -72,6 +74,7 @@ def test_after_a_run_the_result_states_it(node, scriptedWorker, tmp_path):
     assert stated["size"] == list(volumeFromNode(node).geometry.size)
 
 
+@pytest.mark.render
 def test_report_and_page_say_it(node, tmp_path):
     from TwinTrackSegLib.mrml.export.ResultFiles import saveReport
 

@@ -107,6 +107,7 @@ def test_an_edit_is_noticed_after_the_scene_was_saved_and_opened(loaded, scene, 
     np.testing.assert_array_equal(tumor(again), mask)
 
 
+@pytest.mark.render
 @pytest.mark.parametrize("save", [saveReport, saveVolumes])
 def test_report_and_volumes_are_marked_without_pressing_recompute(loaded, tmp_path, save):
     edit(loaded)
@@ -143,6 +144,7 @@ def test_the_lesions_are_those_of_the_edited_outline_with_the_maps_values(loaded
     assert loaded.nodes.lesionTable.GetTable().GetNumberOfRows() == 1
 
 
+@pytest.mark.process
 def test_in_dicom_only_the_edited_segment_is_not_the_algorithms_alone(scene, tmp_path):
     import pydicom
 

@@ -44,6 +44,7 @@ def test_a_bundle_that_is_written_in_a_drag_holds_the_final_outline(logic, scene
     assert again.nodes.lesionTable.GetTable().GetNumberOfRows() == 1
 
 
+@pytest.mark.slow
 def test_a_script_that_keeps_nothing_saves_the_final_outline_too(logic, scene, tmp_path):
     resultsOf(slicer.util.getNode("Example CT"))[0].outline.setThreshold(0.3, settled=False)
     logic.result = None

@@ -168,6 +168,7 @@ def test_the_kept_score_comes_back_on_the_cts_grid_also_after_reload(loaded, sce
     np.testing.assert_allclose(scoreOf(again.nodes).array, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_calibrator_of_few_cases_is_fitted_with_a_warning_and_undoes_the_square(scene, tmp_path):
     cases = SiteCases(tmp_path / "site" / "cases.npz")
     with raises_error(InputError, "too-few-cases"):
@@ -183,6 +184,7 @@ def test_a_calibrator_of_few_cases_is_fitted_with_a_warning_and_undoes_the_squar
         assert calibrator(np.array([mhr**2], dtype=np.float32))[0] == pytest.approx(mhr, abs=0.12)
 
 
+@pytest.mark.slow
 def test_cases_with_vessels_and_known_networks_bring_what_raters_say_of_vessels(scene, tmp_path):
     cases = SiteCases(tmp_path / "cases.npz")
     networks = "ab" * 32

@@ -120,6 +120,7 @@ def loadWith(folder, **changes):
     return TwinTrackSegLogic(["unused"]).loadResult(folder, node)
 
 
+@pytest.mark.process
 def test_the_structured_report_says_why_in_codes(scene, tmp_path):
     import pydicom
 
@@ -137,6 +138,7 @@ def test_the_structured_report_says_why_in_codes(scene, tmp_path):
         assert text.count(f"'{meaning}'") == 1
 
 
+@pytest.mark.render
 def test_the_paper_report_says_why_below_its_table(scene, tmp_path):
     result = loadWith(tmp_path / "r", vessels={"CHA": INVASION["vessels"]["CHA"]})
     assert saveReport(result, tmp_path / "r.pdf").stat().st_size > 10_000

@@ -181,6 +181,7 @@ def test_a_choice_that_cannot_be_used_is_refused_with_a_sentence(scene, segments
         VesselChoice(segmentation(ct, ["a"]), segments).labels(ct)
 
 
+@pytest.mark.process
 def test_the_model_is_asked_with_the_vessels_and_the_result_shows_them(scene, tmp_path, scriptedWorker):
     ct = makeExampleCt()
     ready = writeExampleResult(tmp_path / "ready", ct)

@@ -41,6 +41,7 @@ def isMarkedAt(view, pixels, threshold: float) -> bool:
     return any(isAt(view, pixels, (threshold, angle), MARK) for angle in range(10, 80, 10))
 
 
+@pytest.mark.slow
 def test_curve_threshold_and_limit_are_drawn_where_their_numbers_say(drawn):
     view, _result = drawn
     pixels = view.pixels()
@@ -61,6 +62,7 @@ def test_the_mark_moves_with_the_threshold(drawn):
     assert not isMarkedAt(view, pixels, 0.5)
 
 
+@pytest.mark.slow
 def test_the_readers_curve_is_drawn_where_it_is_calibrated_and_goes_with_another_vessel(drawn):
     view, result = drawn
     angles = [0, 100, 200, 300]

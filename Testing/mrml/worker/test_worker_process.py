@@ -24,6 +24,8 @@ from TwinTrackSegLib.mrml.worker import TemporaryFiles
 from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerCrash
 
+pytestmark = pytest.mark.process
+
 SETTINGS = RunSettings(bundle="somewhere")
 TIMEOUT_SEC = 30
 SLEEPS_FOREVER = "say(event='progress', fraction=0.1, message='working')\ntime.sleep(600)\n"

@@ -27,6 +27,8 @@ from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 from TwinTrackSegLib.mrml.worker.WorkerEvents import processorFor
 from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerCrash
 
+pytestmark = pytest.mark.process
+
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 SETTINGS = RunSettings(bundle="somewhere")
 TIMEOUT_SEC = 120

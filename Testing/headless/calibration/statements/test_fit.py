@@ -26,6 +26,7 @@ def test_statements_are_near_the_fractions_of_the_panel():
     assert off[:, [0, ENCASED]].mean() < 0.06
 
 
+@pytest.mark.slow
 def test_more_cases_come_nearer():
     panel = TruePanel()
     few, many = (
@@ -51,6 +52,7 @@ def test_ten_to_twenty_five_cases_get_the_map_of_four_numbers():
         assert "are advised" in " ".join(fitted.warnings)
 
 
+@pytest.mark.slow
 def test_a_site_with_few_cases_shrinks_to_the_shipped_statements():
     shipped_panel, site_panel = TruePanel(offset=0.8), TruePanel(offset=-0.8)
     shipped = fit_statements(draw_table(1, 150, panel=shipped_panel), resamples=0)
@@ -95,6 +97,7 @@ def test_a_level_above_those_of_the_calibration_is_told_and_read_at_the_highest(
     assert above.fraction_over == at.fraction_over
 
 
+@pytest.mark.slow
 def test_one_statement_fits_the_others():
     fitted = fit_statements(draw_table(4, 40), resamples=20)
     for level in draw_levels(np.random.default_rng(1), 50):
@@ -110,6 +113,7 @@ def test_one_statement_fits_the_others():
             assert interval[1] >= value - 1e-6
 
 
+@pytest.mark.slow
 def test_veins_and_arteries_are_told_apart_where_the_cases_show_it():
     panel, levels = TruePanel(artery=2.0), draw_levels(np.random.default_rng(8), 40)
     apart = fit_statements(draw_table(6, 100, panel=panel), resamples=0)
@@ -122,6 +126,7 @@ def test_veins_and_arteries_are_told_apart_where_the_cases_show_it():
     assert fit_statements(draw_table(6, 100), resamples=0).fitted.family.name != "veins-and-arteries"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cases", [10, 40])
 def test_intervals_hold_their_level(cases):
     panel, levels = TruePanel(), draw_levels(np.random.default_rng(8), 12)
@@ -140,6 +145,7 @@ def test_intervals_hold_their_level(cases):
     assert np.mean(inside) >= 0.85  # 0.90 is asked for; 12 tables leave room of 0.05
 
 
+@pytest.mark.slow
 def test_further_statements_are_fitted_where_cases_of_both_kinds_are_there():
     fitted = fit_statements(draw_table(1, 40, healthy=20), resamples=0)
     low, middle, high = (float(fitted.other("any_tumour", level)) for level in (0.05, 0.55, 0.95))
@@ -185,6 +191,7 @@ def test_one_rater_is_enough_to_fit_on():
     assert _error(fit_statements(draw_table(1, 80, raters=1), resamples=0), panel).mean() < 0.1
 
 
+@pytest.mark.slow
 def test_a_vessel_that_no_rater_touches_is_told_so():
     table = draw_table(1, 30)
     never = {

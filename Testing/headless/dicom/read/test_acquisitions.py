@@ -18,6 +18,8 @@ from twintrack.dicom.write.derived import Algorithm
 from twintrack.errors import InputError
 from twintrack.io.ct import load_ct
 
+pytestmark = pytest.mark.process
+
 STEP_MM = 2.5
 
 

@@ -13,6 +13,8 @@ from small_series import phantom
 from twintrack.dicom import read_series
 from twintrack.errors import InputError
 
+pytestmark = pytest.mark.process
+
 MR_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 PET_STORAGE = "1.2.840.10008.5.1.4.1.1.128"
 

@@ -14,6 +14,8 @@ from expected_errors import raises_error
 from twintrack.dicom import read_series
 from twintrack.errors import InputError
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("order", [None, [5, 4, 3, 2, 1, 0], [2, 0, 5, 1, 4, 3]], ids=["up", "down", "mixed"])
 @pytest.mark.parametrize("compress", [False, True], ids=["native", "rle"])

@@ -20,6 +20,8 @@ from expected_errors import raises_error
 from twintrack.dicom import DicomSeries, read_series, write_ct_series
 from twintrack.errors import InputError
 
+pytestmark = pytest.mark.process
+
 KEYWORDS = [
     *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "BitsAllocated"),
     *("BitsStored", "HighBit", "PixelRepresentation", "SamplesPerPixel", "RescaleSlope", "RescaleIntercept"),

@@ -20,6 +20,8 @@ from twintrack.dicom.read.hounsfield import AIR_HU
 from twintrack.errors import InputError
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.process
+
 COLUMNS, ROWS = 24, 20
 SPACING_MM = (0.75, 1.25)
 

@@ -111,6 +111,7 @@ def uid_of(folder: Path) -> str:
     return str(pydicom.dcmread(next(folder.glob("CT_*")), stop_before_pixels=True).SeriesInstanceUID)
 
 
+@pytest.mark.process
 @needs_limits
 def test_nested_sequences_cost_nothing_and_lose_no_slice(series_folder: Path, tmp_path: Path) -> None:
     for undefined in (False, True):
@@ -125,6 +126,7 @@ def test_nested_sequences_cost_nothing_and_lose_no_slice(series_folder: Path, tm
     assert all("CT_0001.dcm: the DICOM file has sequences nested deeper than 16" in str(text) for text in told[5:])
 
 
+@pytest.mark.process
 def test_a_file_beyond_a_limit_is_passed_over_only_if_it_cannot_be_a_slice(series_folder: Path, caplog) -> None:
     stray = series_folder / "stray.dcm"
     for modality, uid, before, lost in (
@@ -154,6 +156,7 @@ def deflated(header: bytes, zeros: int) -> bytes:
     return meta(DEFLATED.encode()) + b"".join([*parts, packer.flush()])
 
 
+@pytest.mark.process
 @needs_limits
 def test_deflated_files_are_inflated_as_far_as_their_pixels_need(series_folder: Path, tmp_path: Path) -> None:
     start = element(0x00080016, b"UI", CT) + element(0x00080060, b"CS", b"CT")
@@ -175,6 +178,7 @@ def test_deflated_files_are_inflated_as_far_as_their_pixels_need(series_folder: 
     assert largest_mb < LARGEST_MB
 
 
+@pytest.mark.process
 @needs_limits
 def test_a_length_beyond_the_file_is_no_memory(series_folder: Path, tmp_path: Path) -> None:
     folders = []
@@ -187,6 +191,7 @@ def test_a_length_beyond_the_file_is_no_memory(series_folder: Path, tmp_path: Pa
     assert largest_mb < LARGEST_MB
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("keyword", "value"), [("Rows", 65535), ("Columns", 65535), ("NumberOfFrames", 100_000), ("NumberOfFrames", 7)]
 )
@@ -215,6 +220,7 @@ FRAMES = [
 """Frames that state many values: JPEG 2000, its tiles, JPEG, JPEG-LS, many components, RLE of many parts, long RLE."""
 
 
+@pytest.mark.process
 @needs_limits
 def test_a_frame_that_states_another_size_is_not_decoded(series_folder: Path, tmp_path: Path, edit) -> None:
     folders = []
@@ -232,6 +238,7 @@ def test_a_frame_that_states_another_size_is_not_decoded(series_folder: Path, tm
     assert largest_mb < LARGEST_MB
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_pipes_links_and_odd_names_in_a_folder_are_passed_over(series_folder: Path, tmp_path: Path) -> None:
     os.mkfifo(series_folder / "a.dcm")
@@ -294,6 +301,7 @@ def unpack_here(tmp_path: Path, name: str) -> dict[Path, Path]:
     return archive_module.unpack(tmp_path / name, folder, no_progress, CancelToken())
 
 
+@pytest.mark.process
 def test_a_stated_size_that_lies_is_refused(series_folder: Path, tmp_path: Path) -> None:
     data = bytearray(packed(series_folder, tmp_path / "ct.zip").read_bytes())
     place = data.index(b"PK\1\2")
@@ -314,6 +322,7 @@ def test_entries_that_share_their_bytes_are_refused(series_folder: Path, tmp_pat
         unpack_here(tmp_path, "ct.zip")
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_by_its_ratio(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for number in range(5):
@@ -342,6 +351,7 @@ def test_names_with_control_characters_and_links_do_no_harm(series_folder: Path,
     assert all(str(place).isprintable() and len(str(place)) < len(str(tmp_path)) + 700 for place in places)
 
 
+@pytest.mark.process
 def test_an_archive_is_unpacked_and_read_and_its_files_stay(series_folder: Path, tmp_path: Path) -> None:
     series = read_series(packed(series_folder, tmp_path / "ct.zip"))
     assert np.array_equal(series.volume.array, phantom().array)
@@ -352,6 +362,7 @@ def test_an_archive_is_unpacked_and_read_and_its_files_stay(series_folder: Path,
     assert not folder.exists()
 
 
+@pytest.mark.process
 def test_a_decoder_that_dies_is_a_sentence_and_the_next_series_is_read(series_folder: Path, tmp_path: Path) -> None:
     """The death of the process that reads, in the middle of it, stands for that of a decoder."""
     import signal

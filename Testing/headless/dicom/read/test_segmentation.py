@@ -26,6 +26,8 @@ from twintrack.errors import InputError
 from twintrack.io.label_maps import read_mask, read_vessel_map
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.process
+
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4, {"roi": "auto"})
 LABELS = {"tumor": 1, "PORTA": 2, "SMA": 6}
 
@@ -52,6 +54,7 @@ def written(series: DicomSeries, path: Path, **options) -> Path:
 DIRECTIONS = [*sign_directions(), oblique_direction(), np.eye(3)[:, [2, 0, 1]]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=[*(f"flip{n}" for n in range(8)), "oblique", "sagittal"])
 @pytest.mark.parametrize("kind", [SegmentationKind.BINARY, SegmentationKind.LABELMAP])
 def test_every_voxel_is_where_highdicom_sees_it(tmp_path, direction, kind) -> None:

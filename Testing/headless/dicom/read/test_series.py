@@ -19,6 +19,8 @@ from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.process
+
 
 def test_files_and_uids_are_in_slice_order(series_folder: Path) -> None:
     series = read_series(series_folder)
@@ -183,6 +185,7 @@ def test_paths_and_descriptions_in_any_script_work(tmp_path: Path) -> None:
     assert np.array_equal(series.volume.array, phantom().array)
 
 
+@pytest.mark.slow
 def test_a_cancelled_reading_stops(series_folder: Path) -> None:
     token = CancelToken()
     seen: list[float] = []
@@ -225,6 +228,7 @@ def test_the_real_jpeg_2000_series_is_decoded_as_two_decoders_do(test_data: Path
         assert float(dataset.ImagePositionPatient[2]) == series.volume.geometry.affine[2, 3] + 2.0 * k
 
 
+@pytest.mark.slow
 def test_the_real_series_lies_where_another_reader_puts_it(test_data: Path, tmp_path: Path) -> None:
     import SimpleITK as sitk
 

@@ -16,6 +16,8 @@ from expected_errors import raises_error
 from twintrack.dicom import is_dicom_input, read_series, write_ct_series
 from twintrack.errors import InputError
 
+pytestmark = pytest.mark.process
+
 SCREEN_SHOT = UID("1.2.840.10008.5.1.4.1.1.7")
 
 

@@ -19,6 +19,8 @@ from twintrack.dicom.read.hounsfield import AIR_HU
 from twintrack.errors import InputError
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.process
+
 BIG_ENDIAN = UID("1.2.840.10008.1.2.2")
 JPEG_LOSSLESS, JPEG_EXTENDED = UID("1.2.840.10008.1.2.4.70"), UID("1.2.840.10008.1.2.4.51")
 

@@ -36,6 +36,8 @@ from twintrack.errors import InputError, OutputError
 
 from .archive_server import PASSWORD, USER, Archive, free_port, running_archive, web_plugin
 
+pytestmark = pytest.mark.process
+
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 RESULT = {"threshold": 0.5, "volume_ml": {"at_threshold": 1.0, "expected": 1.5}, "lesions": []}
 

@@ -15,6 +15,7 @@ from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("direction", all_axis_directions(), ids=lambda d: "".join(f"{v:+.0f}"[:2] for v in d.sum(0)))
 def test_every_flip_and_permutation_of_axes_comes_back_exactly(tmp_path: Path, direction: np.ndarray) -> None:
     volume = phantom(direction)
@@ -28,6 +29,7 @@ def test_every_flip_and_permutation_of_axes_comes_back_exactly(tmp_path: Path, d
     assert np.allclose(back.geometry.to_lps_mm(brightest), volume.geometry.origin_mm, atol=1e-6)
 
 
+@pytest.mark.process
 def test_an_oblique_series_comes_back_exactly(tmp_path: Path) -> None:
     volume = phantom(oblique_direction())
     write_ct_series(volume, tmp_path / "ct", description="oblique")
@@ -36,6 +38,7 @@ def test_an_oblique_series_comes_back_exactly(tmp_path: Path) -> None:
     assert np.array_equal(back.array, volume.array)
 
 
+@pytest.mark.process
 def test_hu_are_rounded_to_the_nearest_integer(tmp_path: Path) -> None:
     volume = phantom()
     noise = np.random.default_rng(1).uniform(-0.49, 0.49, volume.array.shape)
@@ -45,6 +48,7 @@ def test_hu_are_rounded_to_the_nearest_integer(tmp_path: Path) -> None:
     assert np.array_equal(back.array, volume.array)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("direction", [np.eye(3), oblique_direction(), -np.eye(3)], ids=["axial", "oblique", "flipped"])
 def test_the_standard_finds_no_error(tmp_path: Path, dicom_errors, direction: np.ndarray) -> None:
     for path in write_ct_series(phantom(direction), tmp_path / "ct", description="checked"):
@@ -58,6 +62,7 @@ def test_the_series_says_that_it_is_synthetic(tmp_path: Path) -> None:
     assert dataset.SeriesDescription == "demo"
 
 
+@pytest.mark.process
 def test_equal_seeds_give_equal_uids_and_others_differ(tmp_path: Path) -> None:
     def uids(name: str, seed: str | None) -> set[str]:
         write_ct_series(phantom(), tmp_path / name, description="uids", uid_seed=seed)

@@ -28,6 +28,8 @@ from twintrack.dicom import (
 from twintrack.errors import InputError
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.process
+
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 DIRECTIONS = [*sign_directions(), oblique_direction()]
 NAMES = [*(f"flip{n}" for n in range(8)), "oblique"]

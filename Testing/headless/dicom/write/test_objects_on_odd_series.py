@@ -21,6 +21,8 @@ from twintrack.dicom import (
     write_structured_report,
 )
 
+pytestmark = pytest.mark.process
+
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 RESULT = {"threshold": 0.5, "volume_ml": {"at_threshold": 1.0}, "lesions": []}
 

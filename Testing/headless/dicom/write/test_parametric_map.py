@@ -15,6 +15,8 @@ from twintrack.dicom import Algorithm, DicomSeries, MapMeaning, read_series, wri
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.process
+
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 DIRECTIONS = [*sign_directions(), oblique_direction(), np.eye(3)[:, [2, 0, 1]]]
 

@@ -15,6 +15,8 @@ from twintrack.dicom import Remarks, read_series, write_ct_series
 from twintrack.results.dicom_objects import write_objects
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.process
+
 OUTSIDE = "slice spacing in mm 5 (training: 2 to 3)"
 LONGEST = {"SH": 16, "LO": 64, "ST": 1024}
 """Characters that a value may have (PS3.5, 6.2)."""

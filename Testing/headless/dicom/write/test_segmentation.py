@@ -25,6 +25,8 @@ from twintrack.dicom import (
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.process
+
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4, {"roi": "auto"})
 LABELS = {"tumor": 1, "PORTA": 2, "SMA": 6}
 

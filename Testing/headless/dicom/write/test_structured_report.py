@@ -25,6 +25,8 @@ from twintrack.dicom.write.report_content import report_groups, statement_source
 from twintrack.dicom.write.structured_report import change_case_label
 from twintrack.errors import OutputError
 
+pytestmark = pytest.mark.process
+
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 
 RESULT = {

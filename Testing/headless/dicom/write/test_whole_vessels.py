@@ -15,6 +15,8 @@ from twintrack.dicom.write.derived import Algorithm
 from twintrack.results.dicom_objects import write_objects
 from twintrack.volume import Volume
 
+pytestmark = pytest.mark.process
+
 ALGORITHM = Algorithm("demo bundle", "1.2", "0123456789abcdef" * 4)
 
 RESULT = {
@@ -67,6 +69,7 @@ def test_vessels_are_whole_for_every_reader(series: DicomSeries, tmp_path: Path,
         assert np.array_equal(values_on_grid(found[places["tumor"]], series) > 0, labels.array == 1)
 
 
+@pytest.mark.slow
 def test_a_label_map_and_a_result_of_an_earlier_version_have_what_the_tumour_leaves(
     series: DicomSeries, tmp_path: Path
 ) -> None:

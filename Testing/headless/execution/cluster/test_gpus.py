@@ -11,6 +11,8 @@ from twintrack.execution.cluster import nodes as gpus
 from twintrack.execution.cohort import process_case as case
 from twintrack.execution.cohort.process_case import SegmentTask
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize(
     ("count", "visible", "expected"),

@@ -25,6 +25,8 @@ from twintrack.execution.cluster import nodes as dask_nodes
 from twintrack.execution.cluster.client import cluster_client
 from twintrack.system.openssl import SelfSigned, has_openssl, self_signed
 
+pytestmark = pytest.mark.process
+
 RUN = """
 import os, sys
 from twintrack.execution.cluster.client import cluster_client, dashboard

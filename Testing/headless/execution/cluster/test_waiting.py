@@ -19,6 +19,8 @@ from twintrack.execution.cohort.tree_sum import map_over
 from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.system.atomic import atomic_folder
 
+pytestmark = pytest.mark.process
+
 StartWorker = Callable[[], subprocess.Popen[bytes]]
 
 

@@ -29,6 +29,8 @@ from twintrack.execution.cohort.plan import make_plan
 from twintrack.execution.cohort.worker_checks import problem_seeing
 from twintrack.system.atomic import atomic_folder
 
+pytestmark = pytest.mark.process
+
 
 def free_port() -> int:
     with socket.socket() as probe:

@@ -21,6 +21,8 @@ from twintrack.execution.cohort import run_cohort
 from twintrack.system.atomic import REPLACING, STAGING_PREFIX
 from twintrack.system.private_folder import MARKER
 
+pytestmark = pytest.mark.process
+
 CASES = [f"p{number}" for number in range(4)]
 KILLS = 5
 PATIENCE_S = 240

@@ -13,7 +13,7 @@ from twintrack.execution.cohort import run, run_cohort
 from twintrack.execution.cohort.plan import make_plan
 from twintrack.execution.cohort.process_case import SegmentTask
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="ends processes the POSIX way")
+pytestmark = [pytest.mark.process, pytest.mark.skipif(os.name == "nt", reason="ends processes the POSIX way")]
 
 NAMES = ["a0", "killer1", "a1", "a2", "killer2", "a3", "a4", "a5"]
 KILLERS = ["killer1", "killer2"]

@@ -25,6 +25,8 @@ from twintrack.execution.cohort.tables import Counts
 from twintrack.progress.callbacks import CancelToken
 from twintrack.system.atomic import atomic_folder
 
+pytestmark = pytest.mark.process
+
 CASES = ["p1", "p2", "p3"]
 
 

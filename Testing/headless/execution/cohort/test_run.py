@@ -20,6 +20,8 @@ from twintrack.io.volumes import read_volume
 from twintrack.progress.callbacks import CancelToken
 from twintrack.results.folder import segment_file
 
+pytestmark = pytest.mark.process
+
 
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as stream:

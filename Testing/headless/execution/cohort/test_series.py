@@ -18,6 +18,8 @@ from twintrack.io.volumes import write_volume
 from twintrack.studies.calibrate import sketch_cases
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.process
+
 GEOMETRY = Geometry((26, 30, 14), (1.4, 1.3, 3.1), (-10.0, 20.0, -50.0))
 
 

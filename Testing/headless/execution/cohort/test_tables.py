@@ -20,6 +20,8 @@ from twintrack.execution.cohort.plan import CohortPlan, _with_joint_vein, make_p
 from twintrack.execution.cohort.process_case import Failure, _vessels, case_columns, failure_record
 from twintrack.system.atomic import atomic_folder
 
+pytestmark = pytest.mark.process
+
 CASES = ["p1", "=2+3", "p3", 'a "b", </script><b>c', "p5"]
 BROKEN = ("p3",)
 

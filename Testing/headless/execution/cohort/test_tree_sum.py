@@ -21,6 +21,8 @@ from twintrack.studies.evaluate.run import evaluate_manifest
 from twintrack.studies.map_cases import one_by_one
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def client(cluster):

@@ -13,6 +13,8 @@ from twintrack.errors import InputError
 from twintrack.execution.server.certificates import make_certificates
 from twintrack.execution.server.endpoint import CERTIFICATE_FILES, check_pair, security_of
 
+pytestmark = pytest.mark.process
+
 
 def test_certificates_are_private_and_nobody_can_make_more(certificates):
     files = sorted(path for path in certificates.rglob("*"))

@@ -11,6 +11,8 @@ from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.execution.server.client import _checked, _hash_of
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "result.json/../../x", "other.txt", ""])
 def test_a_server_cannot_write_where_no_result_is(name):

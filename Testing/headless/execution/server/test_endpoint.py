@@ -12,6 +12,8 @@ from twintrack.execution.server.endpoint import parse_address, probe, security_o
 from twintrack.execution.server.job import OfferedModel
 from twintrack.execution.server.server import running_server
 
+pytestmark = pytest.mark.process
+
 
 @pytest.mark.parametrize(
     "address", ["tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:8786", "tcp://127.9.9.9:5"]

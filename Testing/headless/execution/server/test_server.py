@@ -30,6 +30,8 @@ from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.process
+
 
 def soon(condition, within_s: float = 20.0) -> bool:
     """Whether a condition comes true within some seconds."""

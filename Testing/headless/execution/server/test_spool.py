@@ -10,6 +10,8 @@ from expected_errors import raises_error
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.execution.server.spool import Spool
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def spool(tmp_path) -> Spool:

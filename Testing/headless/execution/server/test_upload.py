@@ -10,6 +10,8 @@ from twintrack.execution.server.spool import CHUNK_BYTES
 from twintrack.execution.server.upload import Upload, pack
 from twintrack.settings import SegmentSettings
 
+pytestmark = pytest.mark.process
+
 
 def said_here(upload: Upload, path: str) -> str:
     """What the user reads of an error that the server met with one of its files."""

@@ -21,6 +21,8 @@ from twintrack.execution.server.endpoint import security_of
 from twintrack.io.volumes import read_volume
 from twintrack.progress.callbacks import CancelToken
 
+pytestmark = pytest.mark.process
+
 WITHIN_S = 300
 
 

@@ -14,6 +14,8 @@ from twintrack.io.volumes import write_volume
 from twintrack.system.atomic import STAGING_PREFIX
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def request_file(make_bundle, tmp_path_factory) -> Path:

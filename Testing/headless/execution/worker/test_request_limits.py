@@ -13,6 +13,8 @@ from twintrack.execution.worker.run_request import answer_request
 from twintrack.execution.worker.serve import MAX_LINE, _read, limited_lines
 from twintrack.progress.callbacks import CancelToken
 
+pytestmark = pytest.mark.process
+
 REQUEST = {"schema": 1, "input": "/nowhere/ct.nrrd", "bundle": "/nowhere", "out": "/dev/null/out"}
 
 

@@ -249,6 +249,7 @@ def test_no_tumour_reads_as_no_lesion(read):
     assert "0.0 mL" in words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", sorted(RESULT))
 @pytest.mark.parametrize("other", [None, 5, "text", [], {}, [None], float("nan")])
 def test_any_part_may_be_missing_or_of_another_kind(read, part, other):

@@ -80,12 +80,14 @@ def upright(tmp_path_factory) -> np.ndarray:
     return picture(tmp_path_factory.mktemp("upright") / "overview.png", lps_case())
 
 
+@pytest.mark.render
 @pytest.mark.parametrize("flips", [flips for flips in itertools.product([False, True], repeat=3) if any(flips)])
 def test_the_picture_is_the_same_however_the_axes_are_flipped(tmp_path, upright, flips):
     volumes = [turned(volume, flips) for volume in lps_case()]
     np.testing.assert_array_equal(picture(tmp_path / "overview.png", volumes), upright)
 
 
+@pytest.mark.render
 def test_the_picture_is_the_same_however_the_axes_are_ordered(tmp_path, upright):
     volumes = [turned(volume, (True, False, True), (2, 0, 1)) for volume in lps_case()]
     np.testing.assert_array_equal(picture(tmp_path / "overview.png", volumes), upright)
@@ -112,6 +114,7 @@ def test_a_section_shows_each_patient_direction_on_its_radiological_side(view):
     assert down_mm == pytest.approx((rows.mean() + 0.5) * 120 / 200, abs=0.7)
 
 
+@pytest.mark.render
 @pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
 def test_the_picture_shows_each_patient_direction_on_its_radiological_side(tmp_path, upright, view):
     ct, *others = lps_case()
@@ -157,6 +160,7 @@ def test_below_the_threshold_the_focus_is_the_best_there_is():
     assert (empty.found, empty.slices) == (False, (29, 24, 19))
 
 
+@pytest.mark.render
 def test_the_overlay_has_colour_only_where_the_map_is_shown(tmp_path):
     ct, probability, _ = lps_case()
     plain = panel(picture(tmp_path / "a.png", (ct, probability.with_array(probability.array * 0), None)), 0)
@@ -166,6 +170,7 @@ def test_the_overlay_has_colour_only_where_the_map_is_shown(tmp_path):
     assert 0.02 < colourful.mean() < 0.5
 
 
+@pytest.mark.render
 def test_an_empty_map_and_a_demo_model_change_the_picture_but_break_nothing(tmp_path, upright):
     ct, probability, segmentation = lps_case()
     empty = picture(
@@ -180,6 +185,7 @@ def test_an_empty_map_and_a_demo_model_change_the_picture_but_break_nothing(tmp_
     assert np.any(demo[top] != upright[top])
 
 
+@pytest.mark.render
 def test_a_line_above_the_picture_says_which_ct_it_is(tmp_path, upright):
     import warnings
 
@@ -192,6 +198,7 @@ def test_a_line_above_the_picture_says_which_ct_it_is(tmp_path, upright):
     assert named[0].min() == named[line - 1].min() == 1
 
 
+@pytest.mark.render
 def test_the_line_is_changed_without_the_volumes(tmp_path):
     for name, which in (("a", "CT 0123abcd"), ("b", "Case b · CT 0123abcd")):
         picture(tmp_path / f"{name}.png", lps_case(), which=which)
@@ -217,6 +224,7 @@ def test_other_grids_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.render
 def test_a_real_ct_with_reversed_axes_is_drawn(tmp_path, test_data):
     ct = read_volume(test_data / "data" / "ct_3mm.nii.gz")
     probability = np.zeros(ct.array.shape, np.float32)

@@ -20,6 +20,8 @@ from twintrack.studies.evaluate.run import FILES, evaluate_manifest
 from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.render
+
 GRID = Geometry((46, 44, 40), (0.8, 0.8, 2.0), (10.0, -20.0, 5.0))
 """Far enough from the first slice, row and column for the protocol's calibration error."""
 PROTOCOL = ["case", "tdsc", "dsc", "ece", "crps", "vi_porta", "vi_smv", "vi_aorta", "vi_celiac", "vi_sma"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from analytic_vessels import make_tube
 from twintrack.calibration.statements import ANGLES_DEG
 from twintrack.errors import InputError
 from twintrack.studies.evaluate.vessel_statements import (
@@ -18,12 +18,6 @@ from twintrack.studies.evaluate.vessel_statements import (
     summarise_vessels,
     vessel_tables,
 )
-
-TESTING = str(Path(__file__).resolve().parents[3])
-if TESTING not in sys.path:
-    sys.path.insert(0, TESTING)
-
-from analytic_vessels import make_tube  # noqa: E402
 
 NAMES = {"SMA": 1}
 
@@ -59,6 +53,7 @@ def statement(contact: float, encased: float) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_readers_contact_is_measured_and_compared_with_what_was_said(tubes: dict[int, Any], tmp_path: Path) -> None:
     cases = [
         evaluated(tubes, tmp_path / "a", "a", (0, 100, 250), statement(0.6, 0.3)),

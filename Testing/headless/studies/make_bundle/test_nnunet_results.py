@@ -19,6 +19,8 @@ from twintrack.errors import BundleError, InputError
 from twintrack.studies.make_bundle.create import BundleCard, StageSource, check_bundle, create_bundle
 from twintrack.studies.make_bundle.nnunet_results import find_results
 
+pytestmark = pytest.mark.process
+
 TRAINER = "nnUNetTrainer_Loss_CE_checkpoints"
 LABELS = {"background": 0, "tumor": 1, "veins": 2, "pancreas": 3}
 
@@ -155,6 +157,7 @@ def test_nothing_but_weights_and_mirror_axes_is_taken_from_the_trainers_checkpoi
         assert torch.equal(kept["network_weights"][name], tensor)
 
 
+@pytest.mark.network
 def test_a_bundles_models_are_still_results_folders_for_nnunet_itself(
     train_as: TrainAs, coarse_results: Path, tmp_path: Path
 ) -> None:

@@ -104,6 +104,7 @@ def publish(stage: Any, reference: Path, home: Path) -> None:
         torch.save(content | {"trainer_name": trainer, "inference_allowed_mirroring_axes": (0, 1, 2)}, path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Detected old nnU-Net plans format")
 def test_the_panorama_recipe_makes_a_bundle_that_verifies(
     test_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -35,6 +35,7 @@ def test_phantoms_are_none_that_the_demo_bundle_was_made_with():
     assert min(seeds(calibration)) > max(used)
 
 
+@pytest.mark.slow
 def test_calibration_and_test_phantoms_never_meet_whatever_the_seed():
     sets = [set(seeds(cases)) for seed in (0, 1, 2) for cases in phantom_cases(5000, 5000, seed=seed)]
     assert len(set().union(*sets)) == 3 * SEEDS_A_RUN

@@ -74,12 +74,14 @@ def kept(out: Path, ending: str) -> list[Path]:
     return sorted((out / "cases").glob(f"*{ending}"))
 
 
+@pytest.mark.render
 def test_all_files_are_there_with_a_line_for_every_row_of_every_test_case(out):
     assert {path.name for path in out.iterdir()} == {*FILES, "cases", RECORD}
     assert [(row["calibration"], row["case"]) for row in metrics(out)] == [(n, c) for n in ROWS for c in ("c2", "c3")]
     assert [len(kept(out, ending)) for ending in (".npz", ".nii.gz", ".json")] == [2, 2, 2 + 4]  # and all vessels
 
 
+@pytest.mark.slow
 def test_the_calibrators_are_those_of_the_calibration_cases(out, manifest):
     sketch = ScoreSketch.empty()
     with Bundle.open(demo_bundle_path()) as bundle:
@@ -95,6 +97,7 @@ def test_the_calibrators_are_those_of_the_calibration_cases(out, manifest):
         assert (found.target, found.rater, found.cases) == (target, rater, 2)
 
 
+@pytest.mark.process
 def test_every_row_is_the_score_under_its_calibrator(out, manifest):
     rows = {(row["calibration"], row["case"]): row for row in metrics(out)}
     case = manifest_cases(manifest)[1][0]
@@ -111,6 +114,7 @@ def test_every_row_is_the_score_under_its_calibrator(out, manifest):
         }
 
 
+@pytest.mark.process
 def test_the_summary_averages_over_the_test_cases(out):
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     assert (summary["calibration_cases"], summary["test_cases"], summary["bins"]) == (2, 2, 40)
@@ -128,6 +132,7 @@ def test_the_summary_averages_over_the_test_cases(out):
     assert "No statements were calibrated: only" in text
 
 
+@pytest.mark.render
 def test_a_second_run_computes_no_case_again_and_repairs_what_is_damaged(out, manifest):
     before = {name: (out / name).read_bytes() for name in ("metrics.csv", "summary.json", "table1.md", "table1.tex")}
     (record,) = (
@@ -144,6 +149,7 @@ def test_a_second_run_computes_no_case_again_and_repairs_what_is_damaged(out, ma
     assert {name: (out / name).read_bytes() for name in before} == before
 
 
+@pytest.mark.render
 def test_other_bins_make_new_metrics_from_the_kept_scores(out, manifest, tmp_path):
     import shutil
 
@@ -159,6 +165,7 @@ def test_other_bins_make_new_metrics_from_the_kept_scores(out, manifest, tmp_pat
     assert len(read_calibrator(tmp_path / "out" / "calibrators" / "mhr.json").knots_x) <= 8
 
 
+@pytest.mark.slow
 def test_cancelling_leaves_no_table_but_the_cases_that_are_done(manifest, tmp_path):
     token = CancelToken()
     seen: list[float] = []
@@ -177,6 +184,7 @@ def test_cancelling_leaves_no_table_but_the_cases_that_are_done(manifest, tmp_pa
     assert seen == sorted(seen)
 
 
+@pytest.mark.process
 def test_a_case_in_which_no_organ_is_found_has_an_empty_map(manifest, out, tmp_path):
     volumes = manifest_cases(manifest)[1][0].read()
     air = StudyVolumes(

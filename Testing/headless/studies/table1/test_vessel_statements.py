@@ -62,6 +62,7 @@ def shipped(seed: int, key: StatementKey) -> Statements:
     return found
 
 
+@pytest.mark.slow
 def test_statements_are_true_on_cases_they_have_not_seen_where_the_map_and_the_name_are_not(summary):
     methods = summary["methods"]
     assert list(methods) == ["calibrated", "map", "base_rate"]
@@ -74,6 +75,7 @@ def test_statements_are_true_on_cases_they_have_not_seen_where_the_map_and_the_n
     assert methods["map"]["contact"]["bias"] < -0.1
 
 
+@pytest.mark.slow
 def test_the_bundle_s_own_statements_stand_beside_them_where_they_hold(calibrator):
     key = StatementKey(NETWORKS, "predicted", 1.9)
     first, second = cases(20, 3), cases(20, 4)
@@ -91,6 +93,7 @@ def test_too_few_cases_are_said_and_the_rest_is_still_told(calibrator):
     assert "Statements calibrated on the calibration cases" not in text
 
 
+@pytest.mark.slow
 def test_without_reference_vessels_there_is_no_section(calibrator):
     assert summarise_statements({}, {}, calibrator, None, NETWORKS) is None
     assert vessel_lines(None) == []
@@ -99,6 +102,7 @@ def test_without_reference_vessels_there_is_no_section(calibrator):
     assert case_vessels(None, StudyVolumes(phantom.ct, masks, None), CancelToken()) is None
 
 
+@pytest.mark.slow
 def test_a_case_without_a_run_counts_its_raters_and_says_nothing(calibrator):
     phantom = make_phantom(3, raters=2)
     masks = {str(number): mask for number, mask in enumerate(phantom.annotations, start=1)}
