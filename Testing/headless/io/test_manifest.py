@@ -88,6 +88,29 @@ def test_a_series_is_text_and_no_file(folder):
     assert set(with_uid.files) == {"image"}
 
 
+@pytest.mark.parametrize(
+    ("cell", "number"), [(" 2 ", 2), ("2.0", 2), ('"2,0"', 2), ("0", 0), ("", None)], ids=["2", "2.0", "2,0", "0", "-"]
+)
+def test_an_acquisition_is_a_whole_number_as_table_programs_write_it(folder, cell, number):
+    path = manifest(folder, f"case,image,acquisition\nc,s.nii.gz,{cell}\n")
+    (row,) = read_manifest(path, needs=("image",))
+    assert row.acquisition == number
+    assert set(row.files) == {"image"}
+
+
+@pytest.mark.parametrize("cell", ["portal", "2.5", "-1", "1e3", "²", "9" * 40])
+def test_an_acquisition_that_is_no_whole_number_is_refused_where_an_image_is_named(folder, cell):
+    with pytest.raises(InputError) as caught:
+        read_manifest(manifest(folder, f"case,image,acquisition\nc,s.nii.gz,{cell}\n"), needs=("image",))
+    assert caught.value.code == "acquisition-malformed"
+    assert read_manifest(manifest(folder, f"case,score,acquisition\nc,s.nii.gz,{cell}\n"))[0].case == "c"
+
+
+def test_a_series_number_may_have_the_decimals_of_a_column_with_empty_cells(folder):
+    path = manifest(folder, "case,image,series\nc,s.nii.gz,4.0\nd,s.nii.gz,1.2.840.10008.4.0\n")
+    assert [row.series for row in read_manifest(path)] == ["4", "1.2.840.10008.4.0"]
+
+
 def test_a_file_that_may_be_left_out_must_be_there_if_named(folder):
     path = manifest(folder, "case,score,vessels\nc,s.nii.gz,\nd,s.nii.gz,gone.nii.gz\n")
     assert len(read_manifest(path, needs=("score",))) == 2

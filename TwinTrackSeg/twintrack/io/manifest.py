@@ -31,9 +31,12 @@ ANNOTATION = "annotation_"
 """What the column of a rater's masks begins with; the rater's name follows."""
 
 SERIES = "series"
-"""Column with the SeriesInstanceUID that is meant where ``image`` is a folder or archive with several series."""
+"""Column with the SeriesInstanceUID or SeriesNumber that is meant where ``image`` holds several series."""
 
-TEXTS = ("patient", "split", SERIES)
+ACQUISITION = "acquisition"
+"""Column with the AcquisitionNumber that is meant where that series holds several acquisitions."""
+
+TEXTS = ("patient", "split", SERIES, ACQUISITION)
 FILES = ("image", "score", "probability", "binary", "vessels", "predicted_vessels", "anatomy")
 """Columns in use beside ``case`` and those of the raters: of texts, and of files."""
 
@@ -49,6 +52,9 @@ SPACES = "without spaces around names"
 CAPITALS = "with small letters for column names"
 BACKSLASHES = "with \\ as /"
 """What may have been assumed about a manifest beside encoding and separator."""
+
+_WHOLE = re.compile(r"([0-9]{1,9})(?:[.,]0+)?")
+"""A number without a sign; with the zero decimals that table programs write where a column has empty cells."""
 
 _SURELY = re.compile(r"(?:annotation[ .-]*|(?:rater|reader)[ _.-]*(?=[0-9]+$))(.+)", re.IGNORECASE)
 _NEARLY = re.compile(r"(?:annotation|rater|reader)(?!s?$)s?[ _.-]*(.+)", re.IGNORECASE)
@@ -84,8 +90,16 @@ class ManifestRow:
 
     @property
     def series(self) -> str | None:
-        """SeriesInstanceUID of the DICOM series that is meant, where the manifest says so."""
-        return self.cells.get(SERIES)
+        """SeriesInstanceUID or SeriesNumber of the DICOM series that is meant, where the manifest says so."""
+        cell = self.cells.get(SERIES)
+        number = None if cell is None else _whole_number(cell)
+        return cell if number is None else str(number)
+
+    @property
+    def acquisition(self) -> int | None:
+        """AcquisitionNumber that is meant in the series, where the manifest says so."""
+        cell = self.cells.get(ACQUISITION)
+        return None if cell is None else _whole_number(cell)
 
 
 @dataclass(frozen=True)
@@ -395,7 +409,21 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
         )
     if look:
         _check_own_files(where, annotations)
-    return ManifestRow(case, files, annotations, where, cells, backslashes)
+    row = ManifestRow(case, files, annotations, where, cells, backslashes)
+    if ACQUISITION in cells and "image" in files and row.acquisition is None:
+        raise InputError(
+            f"acquisition {cells[ACQUISITION][:MAX_SHOWN]!r} is no AcquisitionNumber; write a whole number such as 2, "
+            "or leave the cell empty",
+            code="acquisition-malformed",
+            where=where,
+        )
+    return row
+
+
+def _whole_number(cell: str) -> int | None:
+    """Read a cell that holds a whole number; None for anything else."""
+    found = _WHOLE.fullmatch(cell)
+    return None if found is None else int(found.group(1))
 
 
 def _with_slashes(cell: str) -> str:

@@ -408,7 +408,7 @@ def _scorer(
         def score_of(row: ManifestRow, progress: Progress, cancel: CancelToken) -> Scored:
             settings = _with_vessels(plain, row, bundle, options)
             with locating(where=row.where):
-                ct = load_ct(row.files["image"], row.series).volume
+                ct = load_ct(row.files["image"], row.series, row.acquisition).volume
                 found = segment(ct, bundle, settings, store=store, progress=progress, cancel=cancel)
                 return scored_by_bundle(found, bundle, given=settings.vessels is not None)
 

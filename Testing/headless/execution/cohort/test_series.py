@@ -1,13 +1,16 @@
-"""The column `series` of a manifest picks one of several DICOM series in a folder."""
+"""The columns `series` and `acquisition` of a manifest pick one of several CTs in a DICOM folder."""
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import generate_uid
 
 from expected_errors import raises_error
 from twintrack.dicom import read_series, write_ct_series
@@ -16,6 +19,8 @@ from twintrack.execution.cohort.plan import make_plan
 from twintrack.execution.cohort.process_case import process_case
 from twintrack.io.volumes import write_volume
 from twintrack.studies.calibrate import sketch_cases
+from twintrack.studies.make_bundle.inputs import measure_inputs
+from twintrack.studies.table1.cases import manifest_cases
 from twintrack.volume import Geometry, Volume
 
 pytestmark = pytest.mark.process
@@ -36,6 +41,9 @@ def uids(tmp_path_factory) -> tuple[Path, list[str]]:
         for file in files:
             file.rename(study / f"{name}_{file.name}")
     return study, uids
+
+
+HEADER = ["case", "image", "acquisition"]
 
 
 def manifest(folder: Path, header: list[str], *rows: list[str]) -> Path:
@@ -80,3 +88,91 @@ def test_calibrate_looks_for_the_series_that_is_named(uids, bundle_folder, tmp_p
     path = manifest(tmp_path, ["case", "image", "series", "annotation_1"], ["p1", str(study), "1.2.3", "mask.nii.gz"])
     with raises_error(InputError, "series-unknown", "line 2", "'1.2.3'", late):
         sketch_cases([path], bundle_path=bundle_folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def phases(tmp_path_factory) -> tuple[Path, dict[int, float]]:
+    """A series of two acquisitions over the same place, and the mean of the HU of each."""
+    folder = tmp_path_factory.mktemp("phases")
+    array = np.random.default_rng(3).normal(0, 80, GEOMETRY.shape).astype(np.int16)
+    mean = float(array.mean())
+    for number, path in enumerate(write_ct_series(Volume(array, GEOMETRY), folder, description="both phases")):
+        dataset = pydicom.dcmread(path)
+        for acquisition, hu in ((1, 0), (2, 100)):
+            dataset.AcquisitionNumber = acquisition
+            dataset.RescaleIntercept = float(dataset.RescaleIntercept) + hu
+            dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+            dataset.save_as(folder / f"phase{acquisition}_{number:03d}.dcm")
+        path.unlink()
+    return folder, {1: mean, 2: mean + 100}
+
+
+def test_each_case_gets_the_acquisition_that_its_row_names(phases, bundle_folder, settings, tmp_path):
+    folder, _ = phases
+    rows = (["p1", str(folder), "1"], ["p2", str(folder), ""], ["p3", str(folder), "2.0"])
+    path = manifest(tmp_path, ["case", "image", "Acquisition"], *rows)
+    plan = make_plan(path, bundle_folder, tmp_path / "out", settings)
+    assert len({plan.task(case).key for case in plan.cases()}) == 3
+    assert [process_case(plan.task(case)) for case in plan.cases()] == ["done", "failed", "done"]
+    results = {name: tmp_path / "out" / "cases" / name for name in ("p1", "p2", "p3")}
+    hashes = {
+        json.loads((results[name] / "result.json").read_text(encoding="utf-8"))["input"]["sha256"]
+        for name in ("p1", "p3")
+    }
+    assert len(hashes) == 2
+    reason = json.loads((results["p2"] / "case.json").read_text(encoding="utf-8"))["reason"]
+    assert "choose one with --acquisition N" in reason
+    assert "column acquisition" in reason
+
+
+def test_experiments_read_and_keep_apart_the_acquisitions_that_are_named(phases, tmp_path):
+    folder, means = phases
+    for name, value in (("mask", 0), ("other", 1)):
+        write_volume(Volume(np.full(GEOMETRY.shape, value, np.uint8), GEOMETRY), tmp_path / f"{name}.nii.gz")
+    shutil.copytree(folder, tmp_path / "test")
+    header = ["case", "image", "acquisition", "split", "annotation_1", "annotation_2"]
+    masks = ["mask.nii.gz", "other.nii.gz"]
+    rows = [
+        [f"{split}{number}", image, str(number), split, *masks]
+        for split, image in (("calibration", str(folder)), ("test", "test"))
+        for number in (1, 2)
+    ]
+    calibration, test = manifest_cases(manifest(tmp_path, header, *rows))
+    for cases in (calibration, test):
+        read = [case.read().ct.array.mean() for case in cases]
+        assert read == pytest.approx([means[1], means[2]], abs=0.01)
+        assert cases[0].content != cases[1].content
+
+
+def test_a_bundle_is_measured_on_the_acquisition_that_is_named(phases, tmp_path):
+    folder, _ = phases
+    measured = []
+    for number in ("1", "2"):
+        measured.append(measure_inputs(manifest(tmp_path, HEADER, ["p1", str(folder), number])))
+    assert measured[0] != measured[1]
+
+
+def test_calibrate_looks_for_the_acquisition_that_is_named(phases, bundle_folder, tmp_path):
+    write_volume(Volume(np.zeros(GEOMETRY.shape, np.uint8), GEOMETRY), tmp_path / "mask.nii.gz")
+    header = ["case", "image", "acquisition", "annotation_1"]
+    path = manifest(tmp_path, header, ["p1", str(phases[0]), "7", "mask.nii.gz"])
+    with pytest.raises(InputError) as caught:
+        sketch_cases([path], bundle_path=bundle_folder, device="cpu")
+    assert caught.value.code == "acquisition-unknown"
+    assert str(caught.value.where).endswith("line 2")
+
+
+@pytest.mark.parametrize(
+    ("image", "cell", "code"),
+    [("ct.nii.gz", "1", "series-of-a-file"), ("dicom", "portal", "acquisition-malformed")],
+)
+def test_an_acquisition_that_cannot_be_is_refused_before_anything_runs(
+    bundle_folder, settings, tmp_path, image, cell, code
+):
+    write_volume(Volume(np.zeros(GEOMETRY.shape, np.int16), GEOMETRY), tmp_path / "ct.nii.gz")
+    (tmp_path / "dicom").mkdir()
+    path = manifest(tmp_path, HEADER, ["p1", image, cell])
+    with pytest.raises(InputError) as caught:
+        make_plan(path, bundle_folder, tmp_path / "out", settings)
+    assert caught.value.code == code
+    assert str(caught.value.where).endswith("line 2")

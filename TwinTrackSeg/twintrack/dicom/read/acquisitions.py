@@ -83,7 +83,8 @@ def one_acquisition(place: Path, slices: list[Header], acquisition: int | None) 
     if len(groups) > 1 and len(slices) > 1 and _overlap(groups):
         raise InputError(
             f"holds {len(groups)} acquisitions over the same part of the patient ({_listed(groups)}), such as "
-            "phases of contrast or repeated passes; choose one with --acquisition N",
+            "phases of contrast or repeated passes; choose one with --acquisition N, or in a manifest's column "
+            "acquisition",
             code="several-acquisitions",
             path=place,
         )

@@ -41,12 +41,18 @@ READERS = 16
 
 
 class PlanRow(NamedTuple):
-    """A row of the manifest: name, CT, vessel map, and the DICOM series that is meant if there are several."""
+    """A row of the manifest: name, CT, vessel map, and the DICOM series and acquisition where there are several."""
 
     case: str
     source: str
     vessels: str | None
     series: str | None
+    acquisition: int | None
+
+    @property
+    def choice(self) -> dict[str, str | int | None]:
+        """Which CT of `source` is meant, as settings."""
+        return {"series": self.series, "acquisition": self.acquisition}
 
 
 @dataclass(frozen=True)
@@ -91,7 +97,7 @@ class CohortPlan:
             vessels = None
             if "vessels" in row.files:  # the file that is read is the one whose changes count
                 vessels = _absolute(whole_vessels(row.files["vessels"], self.settings.vessel_names))
-            yield PlanRow(row.case, _absolute(row.files["image"]), vessels, row.series)
+            yield PlanRow(row.case, _absolute(row.files["image"]), vessels, row.series, row.acquisition)
 
     def folder(self, case: PlanRow) -> Path:
         """Return the folder of a case."""
@@ -99,7 +105,7 @@ class CohortPlan:
 
     def made(self, case: PlanRow, *, files: bool = True) -> dict[str, Any]:
         """Return what the result of a case depends on, as its record states it; with `files` as they are now."""
-        settings = self.settings.to_json() | {"series": case.series, "calibrator": self.calibrator_sha256}
+        settings = self.settings.to_json() | case.choice | {"calibrator": self.calibrator_sha256}
         relevant = {name: value for name, value in settings.items() if name not in (*WHERE_NOT_WHAT, "vessels", "case")}
         made: dict[str, Any] = {"version": __version__, "bundle": self.bundle_sha256, "settings": relevant}
         if files:
@@ -118,7 +124,8 @@ class CohortPlan:
             bundle=str(self.bundle_path),
             bundle_sha256=self.bundle_sha256,
             settings=self.settings.to_json()
-            | {"vessels": case.vessels, "series": case.series, "curvas_numbers": True}
+            | case.choice
+            | {"vessels": case.vessels, "curvas_numbers": True}
             | {"case": as_case_label(case.case)},
             overwrite=self.overwrite,
             made=made,
@@ -161,7 +168,7 @@ def make_plan(
     *,
     overwrite: bool = False,
 ) -> CohortPlan:
-    """Read a manifest with the columns ``case``, ``image`` and, if there are such, ``vessels`` and ``series``.
+    """Read a manifest with the columns ``case``, ``image`` and, if there are such, ``vessels``, ``series``, ``acquisition``.
 
     Raises
     ------
@@ -182,7 +189,11 @@ def make_plan(
         out=Path(out).expanduser().absolute(),
         bundle_path=Path(bundle_path).expanduser().absolute(),
         bundle_sha256=sha256,
-        settings=replace(settings, vessels=None, series=None, case=None, calibrator=None if own is None else str(own)),
+        settings=replace(
+            settings,
+            **dict.fromkeys(("vessels", "series", "acquisition", "case")),
+            calibrator=None if own is None else str(own),
+        ),
         vessels=_with_joint_vein(dict.fromkeys([*given, *predicted])),
         calibrator_sha256=None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
         overwrite=overwrite,
@@ -218,9 +229,10 @@ def _check_rows(rows: Iterable[ManifestRow], *, dicom: bool) -> None:
         image = row.files["image"]
         if not image.name.lower().endswith(FILE_ENDINGS):
             continue
-        if row.series is not None:
+        column = "acquisition" if row.series is None else "series"
+        if row.cells.get(column):
             raise InputError(
-                f"series: {image} is a volume file, which holds none; leave the cell empty",
+                f"{column}: {image} is a volume file, which holds none; leave the cell empty",
                 code="series-of-a-file",
                 where=row.where,
             )

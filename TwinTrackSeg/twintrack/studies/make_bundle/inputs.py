@@ -24,7 +24,9 @@ def measure_inputs(manifest: str | Path) -> InputRange:
     from twintrack.io.ct import load_ct
 
     rows = read_manifest(manifest, needs=("image",))
-    return InputRange.over(features_of(load_ct(row.files["image"], row.series).volume.to_lps()) for row in rows)
+    return InputRange.over(
+        features_of(load_ct(row.files["image"], row.series, row.acquisition).volume.to_lps()) for row in rows
+    )
 
 
 def measure_disagreement(
@@ -57,7 +59,7 @@ def measure_disagreement(
     found = []
     for number, row in enumerate(rows):
         step = part(progress, number / len(rows), (number + 1) / len(rows))
-        ct = load_ct(row.files["image"], row.series).volume.to_lps()
+        ct = load_ct(row.files["image"], row.series, row.acquisition).volume.to_lps()
         roi = localize(ct, bundle, store=store, progress=part(step, 0.0, 0.3), cancel=cancel)
         scored = score_ensemble(ct, roi, bundle, store=store, progress=part(step, 0.3, 1.0), cancel=cancel)
         found.append({"disagreement_ml": scored.disagreement_ml or 0.0})

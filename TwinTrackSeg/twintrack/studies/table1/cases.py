@@ -172,7 +172,7 @@ def _reader(row: ManifestRow) -> Callable[[], StudyVolumes]:
         from twintrack.io.ct import load_ct
 
         with located(row, "image"):
-            ct = load_ct(row.files["image"], row.series).volume
+            ct = load_ct(row.files["image"], row.series, row.acquisition).volume
         annotations = _annotations(row, ct)
         vessels = None
         if "vessels" in row.files:
@@ -190,11 +190,12 @@ def _annotations(row: ManifestRow, ct: Volume) -> dict[str, Volume]:
 
 
 def _content(row: ManifestRow) -> str:
-    """Describe the row's files by path, size and time of their last change."""
+    """Describe the row's files by path, size and time of their last change, and which CT of them is meant."""
     named = {"image": row.files["image"], **{f"annotation_{n}": path for n, path in row.annotations.items()}}
     if "vessels" in row.files:
         named["vessels"] = row.files["vessels"]
-    lines = []
+    chosen = {"series": row.series, "acquisition": row.acquisition}
+    lines = [f"{column} {value}" for column, value in chosen.items() if value is not None]
     for column, path in sorted(named.items()):
         path = file_of(path)
         files = sorted(path.rglob("*")) if path.is_dir() else [path]
