@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
 import logging
 import os
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 from twintrack.dicom.read.acquisitions import check_one_patient, one_acquisition
 from twintrack.dicom.read.archive import unpack
 from twintrack.dicom.read.choose import choose_series, list_series
+from twintrack.dicom.read.copies import without_copies
 from twintrack.dicom.read.enhanced import frames_of, is_multi_frame
 from twintrack.dicom.read.headers import DIRECTORY_STORAGE, HEADER_LIMITS, Header, TooMuchError, is_zip, read_header
 from twintrack.errors import InputError
@@ -42,10 +42,11 @@ def find_series(
     acquisition: int | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
-) -> list[Header]:
+) -> tuple[list[Header], tuple[str, ...]]:
     """Return the slices of the CT series `series_uid` at `path`, or of the one CT series there, in no special order.
 
-    There is one header for each slice: a file, or a frame of a multi-frame file.
+    There is one header for each slice: a file, or a frame of a multi-frame file. With them comes what a user must be
+    told about how they were found.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def find_series(
         A folder or ZIP archive (scouts, dose reports, derived objects, DICOMDIR and files of other kinds are passed
         over), or one file, which picks its own series from its folder. Folders are searched with all below them.
     folder : Path
-        An empty folder, where a ZIP archive is unpacked.
+        An empty folder, where a ZIP archive is unpacked, and for the files that decoders need.
     series_uid : str, optional
         SeriesInstanceUID, to choose among several.
     preferred_uid : str, optional
@@ -69,7 +70,7 @@ def find_series(
     ------
     InputError
         If there is no such path, no DICOM image, more than one series, patient or acquisition, another modality than
-        CT, or a file is damaged.
+        CT, two versions of a slice, or a file is damaged.
     Cancelled
         If `cancel` was triggered.
     """
@@ -98,7 +99,8 @@ def find_series(
             )
     slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
     check_one_patient(path, slices)
-    return one_acquisition(path, _without_copies(slices), acquisition)
+    slices, notes = without_copies(slices, folder, cancel)
+    return one_acquisition(path, slices, acquisition), notes
 
 
 def _series_of_file(path: Path, series_uid: str | None, progress: Progress, cancel: CancelToken) -> list[Header]:
@@ -264,17 +266,3 @@ def _check_ct(path: Path, header: Header) -> None:
         )
     if not header.is_image:
         raise InputError("a DICOM object without pixels; give a CT series", code="no-pixels", path=path)
-
-
-def _without_copies(slices: list[Header]) -> list[Header]:
-    """Leave out files that are copies, byte for byte, of another one."""
-    first: dict[tuple[str, int | None], Header] = {}
-    originals = []
-    for header in slices:
-        original = first.setdefault((header.sop_instance_uid, header.frame), header)
-        # Without an instance UID, as after a strict de-identification, the whole files would all have to be compared.
-        if original is header or not header.sop_instance_uid or not filecmp.cmp(original.path, header.path, False):
-            originals.append(header)
-    if len(originals) < len(slices):
-        logger.info("passed over %d copies of slices", len(slices) - len(originals))
-    return originals

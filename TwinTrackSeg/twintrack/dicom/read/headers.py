@@ -6,12 +6,13 @@ import errno
 import hashlib
 import math
 import os
+import re
 import stat
 import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CT_IMAGE_STORAGE",
+    "DECIMALS",
     "DIRECTORY_STORAGE",
     "ENHANCED_CT_STORAGE",
     "FUNCTIONAL_GROUPS",
@@ -42,8 +44,10 @@ __all__ = [
     "Header",
     "TooMuchError",
     "damaged",
+    "decimal",
     "is_dicom_input",
     "is_zip",
+    "items_of",
     "open_plain",
     "parse_errors",
     "quiet_parser",
@@ -77,6 +81,15 @@ HEADER_TAGS = [
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
 ]
 """All single values that are read of a header: nothing that names the patient, whose number is kept as a hash."""
+
+DECIMALS = (
+    *("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing"),
+    *("RescaleSlope", "RescaleIntercept"),
+)
+"""Elements that hold numbers with decimals."""
+
+DECIMAL_COMMA = re.compile(r"[+-]?[0-9]*,[0-9]+(?:[eE][+-]?[0-9]+)?")
+"""A number with a comma for its point, and none for thousands."""
 
 GROUPS = {
     "PlanePositionSequence": ("ImagePositionPatient",),
@@ -209,8 +222,7 @@ class Header:
             If the element is missing or does not hold exactly `count` finite numbers.
         """
         try:
-            value: Any = self.dataset.get(keyword)
-            values = tuple(float(item) for item in ([] if value is None else value))
+            values = tuple(decimal(item) for item in items_of(self.dataset.get(keyword)))
         except (TypeError, ValueError):
             values = ()
         if len(values) != count or not all(math.isfinite(item) for item in values):
@@ -221,6 +233,30 @@ class Header:
                 path=self.place,
             )
         return values
+
+    @property
+    def has_decimal_commas(self) -> bool:
+        """Whether a number that counts is written with a comma."""
+        return any("," in str(item) for keyword in DECIMALS for item in items_of(self.dataset.get(keyword)))
+
+
+def items_of(value: Any) -> Sequence[Any]:
+    """Return the values of an element, also of one that its file calls a text, in which they are not divided."""
+    if isinstance(value, str):
+        return value.split("\\")
+    return [] if value is None else value if isinstance(value, Sequence) else [value]
+
+
+def decimal(value: object) -> float:
+    """Read one value of the kind DS; a decimal comma, as some systems write it by mistake, counts as a point.
+
+    Raises
+    ------
+    ValueError
+        If it is no number.
+    """
+    text = str(value).strip()
+    return float(text.replace(",", ".") if "," in text and DECIMAL_COMMA.fullmatch(text) else text)
 
 
 def time_of_day_s(text: str) -> float | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.dicom.read.headers import Header
+from twintrack.dicom.read.headers import Header, decimal
 from twintrack.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _rescale(header: Header, keyword: str, default: float) -> float:
     if value is None or value == "":
         return default
     try:
-        number = float(value)
+        number = decimal(value)
     except (TypeError, ValueError):
         number = float("nan")
     if not np.isfinite(number):

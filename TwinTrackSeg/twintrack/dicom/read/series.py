@@ -222,7 +222,7 @@ def read_series_here(
         As there.
     """
     cancel = cancel or CancelToken()
-    slices = find_series(
+    slices, found_notes = find_series(
         path,
         folder,
         series_uid=series_uid,
@@ -238,7 +238,7 @@ def read_series_here(
     if grid.layout is not None:
         array = _resampled(array, grid.layout)
     progress(1.0, "reading DICOM")
-    return replace(_series(stack, grid, array), acquisition=acquisition)
+    return _series(stack, grid, array, found_notes, acquisition)
 
 
 def _scratch(path: str | Path) -> PrivateFolder:
@@ -261,11 +261,13 @@ def _input_bytes(path: Path) -> int:
     return 0
 
 
-def _series(stack: Stack, grid: Grid, array: NDArray[np.generic]) -> DicomSeries:
-    first = stack.slices[0]
-    for note in (
-        notes := (*grid.notes, *_rescale_notes(stack.slices), *_reference_notes(stack.slices), *phase_notes(first))
-    ):
+def _series(
+    stack: Stack, grid: Grid, array: NDArray[np.generic], found_notes: Sequence[str], acquisition: int | None
+) -> DicomSeries:
+    first, slices = stack.slices[0], stack.slices
+    notes = (*found_notes, *grid.notes, *_number_notes(slices), *_rescale_notes(slices), *_reference_notes(slices))
+    notes += tuple(phase_notes(first))
+    for note in notes:
         logger.warning("%s", note)
     return DicomSeries(
         volume=Volume(array, grid.geometry),
@@ -283,6 +285,7 @@ def _series(stack: Stack, grid: Grid, array: NDArray[np.generic]) -> DicomSeries
         notes=notes,
         number=whole_number(first.text("SeriesNumber")),
         study_date=iso_date(first.text("StudyDate")),
+        acquisition=acquisition,
     )
 
 
@@ -303,6 +306,13 @@ def iso_date(text: str) -> str | None:
     return None
 
 
+def _number_notes(slices: Sequence[Header]) -> list[str]:
+    """Say where numbers are written as DICOM does not allow."""
+    if not any(header.has_decimal_commas for header in slices):
+        return []
+    return ["The series writes numbers with decimal commas, which DICOM does not allow; they were read as points."]
+
+
 def _rescale_notes(slices: list[Header]) -> list[str]:
     """Say where the files do not state that their values are HU."""
     notes = []
@@ -315,11 +325,17 @@ def _rescale_notes(slices: list[Header]) -> list[str]:
 
 
 def _reference_notes(slices: list[Header]) -> list[str]:
-    """Say where slices cannot be referred to one by one."""
+    """Say where slices cannot be referred to one by one, or do not say in which space they lie."""
+    notes = []
     known = [(header.sop_instance_uid, header.frame) for header in slices if header.sop_instance_uid]
-    if len(set(known)) == len(known):
-        return []
-    return [f"{_shared(known)}, so that no DICOM object can refer to them."]
+    if len(set(known)) < len(known):
+        notes.append(f"{_shared(known)}, so that no DICOM object can refer to them.")
+    elif not slices[0].text("FrameOfReferenceUID"):
+        notes.append(
+            "The series states no FrameOfReferenceUID; DICOM objects that are made of it get one of their own, and a "
+            "viewer that compares it may not lay them over the CT."
+        )
+    return notes
 
 
 def _shared(known: Sequence[tuple[str, int | None]]) -> str:

@@ -164,7 +164,8 @@ def _check_alike(headers: Sequence[Header]) -> Header:
     frames = [header.text("FrameOfReferenceUID") for header in headers]
     common_frame = Counter(frames).most_common(1)[0][0]
     odd = np.array([frame != common_frame for frame in frames])
-    _refuse_odd_ones(headers, "frame of reference", frames, odd, frames.index(common_frame))
+    shown = [frame or "(none)" for frame in frames]
+    _refuse_odd_ones(headers, "frame of reference", shown, odd, frames.index(common_frame))
     return headers[0]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +13,11 @@ from typing import TYPE_CHECKING
 from twintrack.dicom.read.elements import BeyondLimit, Limits, read_elements
 from twintrack.dicom.read.headers import (
     CT_IMAGE_STORAGE,
+    DECIMALS,
     FUNCTIONAL_GROUPS,
     damaged,
+    decimal,
+    items_of,
     open_plain,
     parse_errors,
     quiet_parser,
@@ -119,6 +123,7 @@ def _read(path: Path) -> Dataset:
                 file, size, None, limits=SOURCE_LIMITS, marked=marked, without=frozenset(_frame_tags())
             ).dataset
             image.decode()
+            _write_points(image)
             image.SpecificCharacterSet = UTF8
     except OSError as error:
         raise InputError(
@@ -133,6 +138,20 @@ def _read(path: Path) -> Dataset:
     except parse_errors() as error:
         raise damaged(path) from error
     return image
+
+
+def _write_points(image: Dataset) -> None:
+    """Write numbers as DICOM has them where the file has decimal commas, or calls them a text."""
+    for element in list(image):
+        if element.VR != "DS" and element.keyword not in DECIMALS:
+            continue
+        texts = [str(item) for item in items_of(element.value)]
+        if element.VR == "DS" and not any("," in text for text in texts):
+            continue
+        with suppress(ValueError):
+            for text in texts:
+                decimal(text)
+            image.add_new(element.tag, "DS", [text.strip().replace(",", ".") for text in texts])
 
 
 def _frame_tags() -> list[int]:

@@ -168,7 +168,7 @@ def make_plan(
     *,
     overwrite: bool = False,
 ) -> CohortPlan:
-    """Read a manifest with the columns ``case``, ``image`` and, if there are such, ``vessels``, ``series``, ``acquisition``.
+    """Read a manifest: the columns ``case``, ``image`` and, where there are such, ``vessels, series, acquisition``.
 
     Raises
     ------
