@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,15 @@ WAYS = {
     "spaces": (text(", "), "without spaces around names"),
     "capitals": (text(head=["Case", "SCORE", "Annotation_A", "ANNOTATION_b 2"]), "with small letters for column names"),
     "backslashes": (text(row=[cell.replace("/", "\\") for cell in ROW]), "with \\ as /"),
+    "old Mac": (text(end="\r"), ""),
+    "old Mac with semicolons": (text(";", "\r").encode("cp1252"), "with semicolons, as Latin-1"),
+    "mixed line ends": (text(end="\r").replace("\r", "\r\n", 1), ""),
+    "a column of row numbers": (text(head=["", *HEAD], row=["0", *ROW]), ""),
+    "n/a in columns of texts": (
+        text(head=[*HEAD, "patient", "series"], row=[*ROW, "n/a", "NaN"]),
+        "with n/a, NaN and the like as empty cells",
+    ),
+    "tabs after a byte order mark": (text("\t").encode("utf-8-sig"), "with tabs"),
     "empty rows and columns": (text(";", ";;\n") + ";;;;;\n;;;;;\n", "with semicolons"),
     "all of it": (
         ("sep=;\r\n" + text(" ; ", "\r\n", [name.upper().replace("_B", "_b") for name in HEAD])).encode("cp1252"),
@@ -108,3 +118,46 @@ def test_what_cannot_be_read_is_refused_with_the_remedy(folder, content, error):
     with raises_error(InputError, *error) as caught:
         scanned(folder, content)
     assert len(str(caught.value)) < 400
+
+
+def test_a_line_end_inside_a_cell_ends_no_row(folder):
+    (row,) = scanned(folder, 'case,score,annotation_A\r\n"c\r\n1",x/s.nii,x/a.nii\r\n')
+    assert row.case == "c\n1"
+
+
+@pytest.mark.parametrize("word", ["n/a", "N/A", "NA", "NaN", "nan", "None", "null", "#N/A"])
+def test_a_word_for_nothing_is_an_empty_cell_of_a_rater_and_told(folder, word):
+    rows = scanned(
+        folder, f"case,score,annotation_A,annotation_B\nc,x/s.nii,{word},x/b.nii\nNA,x/s.nii,x/a.nii,x/b.nii\n"
+    )
+    first, second = rows
+    assert list(first.annotations) == ["B"]
+    assert second.case == "NA"
+    assert list(second.annotations) == ["A", "B"]
+    assert rows.assumed == "with n/a, NaN and the like as empty cells"
+    with pytest.raises(InputError) as caught:
+        scanned(folder, f"case,score,annotation_A\nc,{word},x/a.nii\n")
+    assert caught.value.code == "cell-empty"
+
+
+def test_a_file_that_is_called_like_nothing_is_one(folder):
+    (folder / "NA").write_text("mask", encoding="utf-8")
+    rows = scanned(folder, "case,score,annotation_A\nc,x/s.nii,NA\n")
+    assert [row.annotations for row in rows] == [{"A": folder / "NA"}]
+    assert rows.assumed == ""
+
+
+@pytest.mark.parametrize(("written", "stored"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC")])
+def test_a_path_with_accents_is_found_however_they_are_composed(folder, written, stored):
+    name = "x/Läsion é.nii"
+    there = folder / unicodedata.normalize(stored, name)
+    there.write_text("mask", encoding="utf-8")
+    (row,) = scanned(folder, f"case,score,annotation_A\nc,x/s.nii,{unicodedata.normalize(written, name)}\n")
+    assert row.annotations == {"A": there}
+
+
+def test_one_name_composed_in_two_ways_is_one_case(folder):
+    names = [unicodedata.normalize(form, "Müller") for form in ("NFC", "NFD")]
+    with pytest.raises(InputError) as caught:
+        scanned(folder, "case,score,annotation_A\n" + "".join(f"{name},x/s.nii,x/a.nii\n" for name in names))
+    assert caught.value.code == "case-twice"

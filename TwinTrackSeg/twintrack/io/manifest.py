@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -51,7 +52,11 @@ MAX_SHOWN = 150
 SPACES = "without spaces around names"
 CAPITALS = "with small letters for column names"
 BACKSLASHES = "with \\ as /"
+BLANKS = "with n/a, NaN and the like as empty cells"
 """What may have been assumed about a manifest beside encoding and separator."""
+
+NOTHING = frozenset(("n/a", "#n/a", "na", "nan", "none", "null"))
+"""What programs write for a cell that holds nothing, in small letters."""
 
 _WHOLE = re.compile(r"([0-9]{1,9})(?:[.,]0+)?")
 """A number without a sign; with the zero decimals that table programs write where a column has empty cells."""
@@ -79,6 +84,8 @@ class ManifestRow:
         Text of each column that names no file.
     backslashes : bool
         Whether paths were written with backslashes, as Windows does.
+    blanks : bool
+        Whether a word of `NOTHING` stood in a cell.
     """
 
     case: str
@@ -87,6 +94,7 @@ class ManifestRow:
     where: str
     cells: dict[str, str] = field(default_factory=dict)
     backslashes: bool = False
+    blanks: bool = False
 
     @property
     def series(self) -> str | None:
@@ -308,26 +316,28 @@ def scan_manifest(
     _, written = next(table.rows(), (0, []))
     header = columns.header(path, written)
     names: set[str] = set()
-    backslashes = False
+    backslashes = blanks = False
     for row in _rows(table, columns, look=True):
-        if row.case in names:
+        name = unicodedata.normalize("NFC", row.case)
+        if name in names:
             raise InputError(
                 f"case {row.case[:MAX_SHOWN]!r} appears twice; each case needs its own name",
                 code="case-twice",
                 where=row.where,
             )
-        names.add(row.case)
+        names.add(name)
         if len(names) > MAX_ROWS:
             raise InputError(
                 f"holds more than the {MAX_ROWS:,} cases that are allowed", code="table-too-large", path=path
             )
-        backslashes = backslashes or row.backslashes
+        backslashes, blanks = backslashes or row.backslashes, blanks or row.blanks
     if not names:
         raise InputError("holds no case", code="no-cases", path=path)
     further = {
         SPACES: any(cell != cell.strip() for cell in table.spaced_header()),
         CAPITALS: any(cell.strip() != column for cell, column in zip(written, header, strict=True)),
         BACKSLASHES: backslashes,
+        BLANKS: blanks,
     }
     assumed = ", ".join((*table.assumed, *(words for words, found in further.items() if found)))
     return ManifestRows(path, raters_of(header), assumed, table, columns, len(names))
@@ -386,12 +396,14 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
         raise InputError("the case has no name", code="case-unnamed", where=where)
     files: dict[str, Path] = {}
     annotations: dict[str, Path] = {}
+    held = {column: cell.strip() for column, cell in line.items() if column and column != "case" and cell.strip()}
+    filled = {column: cell for column, cell in held.items() if not _holds_nothing(path, column, cell, columns)}
     backslashes = False
-    cells = {column: line[column].strip() for column in columns.texts if line.get(column, "").strip()}
-    for column, cell in line.items():
-        if column == "case" or column in columns.texts or not cell.strip():
+    cells = {column: filled[column] for column in columns.texts if column in filled}
+    for column, cell in filled.items():
+        if column in columns.texts:
             continue
-        file = path.parent / _with_slashes(cell.strip())
+        file = _file_at(path, cell)
         of_rater = column.startswith(ANNOTATION)
         backslashes |= "\\" in cell and os.sep != "\\" and (of_rater or column in (*FILES, *columns.needs))
         if look and (column in columns.needs or column in columns.optional or of_rater) and not is_there(file_of(file)):
@@ -409,7 +421,7 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
         )
     if look:
         _check_own_files(where, annotations)
-    row = ManifestRow(case, files, annotations, where, cells, backslashes)
+    row = ManifestRow(case, files, annotations, where, cells, backslashes, filled.keys() != held.keys())
     if ACQUISITION in cells and "image" in files and row.acquisition is None:
         raise InputError(
             f"acquisition {cells[ACQUISITION][:MAX_SHOWN]!r} is no AcquisitionNumber; write a whole number such as 2, "
@@ -420,10 +432,27 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
     return row
 
 
+def _holds_nothing(path: Path, column: str, cell: str, columns: _Columns) -> bool:
+    """Whether a cell is a word for nothing, and not the name of a file that is there."""
+    if cell.lower() not in NOTHING:
+        return False
+    return column in columns.texts or not is_there(path.parent / _with_slashes(cell))
+
+
 def _whole_number(cell: str) -> int | None:
     """Read a cell that holds a whole number; None for anything else."""
     found = _WHOLE.fullmatch(cell)
     return None if found is None else int(found.group(1))
+
+
+def _file_at(path: Path, cell: str) -> Path:
+    """Return the file that a cell names; as Unix, Windows and Macs write letters with accents, whichever is there."""
+    text = _with_slashes(cell)
+    file = path.parent / text
+    if text.isascii() or is_there(file_of(file)):
+        return file
+    others = (path.parent / unicodedata.normalize(form, text) for form in ("NFC", "NFD"))
+    return next((other for other in others if is_there(file_of(other))), file)
 
 
 def _with_slashes(cell: str) -> str:

@@ -145,7 +145,9 @@ def _as_utf8(stream: BinaryIO, path: Path) -> tuple[bytes, str]:
 
 def _compressed(stream: BinaryIO, path: Path, encoding: str) -> bytes:
     stream.seek(0)
-    decoder, compressed, left = codecs.getincrementaldecoder(encoding)(), io.BytesIO(), MAX_BYTES
+    compressed, left = io.BytesIO(), MAX_BYTES
+    # Lines may end as Windows, Unix or old Macs end them, Excel's "CSV (Macintosh)" among these, or be mixed.
+    decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(), translate=True)
     with gzip.GzipFile(fileobj=compressed, mode="wb", compresslevel=3) as packer:
         while chunk := stream.read(1 << 20):
             left -= len(chunk)
