@@ -304,7 +304,7 @@ def read_vessels(
     """
     from twintrack.invasion.plausible import plausible_vessels
 
-    read = read_vessel_map(path, names, default)
+    read = read_vessel_map(path, names, default, grid)
     with locating(path=path):
         labels, dropped = plausible_vessels(read.labels, read.names) if judge else (read.labels, ())
         fitted, warning = fit_labels(labels, grid, "the vessel map")

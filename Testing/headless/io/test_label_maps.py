@@ -89,6 +89,17 @@ def test_a_mask_elsewhere_is_refused_with_both_places(mask, tmp_path) -> None:
     assert len(str(said.value)) < 400 + len(str(tmp_path))
 
 
+@pytest.mark.parametrize("near", [np.float32(0.99999994), np.float32(1.00003)])
+def test_values_that_are_whole_but_for_rounding_are_labels(mask, tmp_path, near) -> None:
+    write_volume(mask.with_array(mask.array.astype(np.float32) * near), tmp_path / "near.nii.gz")
+    found, _ = read_mask(tmp_path / "near.nii.gz", GRID, "the mask")
+    assert np.array_equal(found.array, mask.array)
+    write_volume(mask.with_array(mask.array.astype(np.float32) * np.float32(0.9882)), tmp_path / "off.nii.gz")
+    with pytest.raises(InputError) as caught:
+        read_mask(tmp_path / "off.nii.gz", GRID, "the mask")
+    assert caught.value.code == "not-labels"
+
+
 def test_an_empty_mask_is_a_reading(mask, tmp_path) -> None:
     write_volume(mask.with_array(np.zeros_like(mask.array)), tmp_path / "empty.nii.gz")
     found, notes = read_mask(tmp_path / "empty.nii.gz", GRID, "the mask")

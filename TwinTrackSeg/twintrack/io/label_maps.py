@@ -55,6 +55,9 @@ OTHER_STRUCTURES = frozenset(
 MOST_VALUES = 200
 """An image has more values than that, a label map of all organs about 120."""
 
+ROUNDING = 1e-4
+"""Labels that a scaling or a transform left this close to a whole number are that number."""
+
 MOST_LISTED, MOST_LETTERS = 12, 120
 """Values or names that a sentence lists, and how long they may be together."""
 
@@ -144,8 +147,15 @@ class VesselMap:
     notes: tuple[str, ...] = ()
 
 
-def read_label_map(path: str | Path) -> LabelMap:
+def read_label_map(path: str | Path, image: Geometry | None = None) -> LabelMap:
     """Read a label map with the names that it holds.
+
+    Parameters
+    ----------
+    path : path
+        The file.
+    image : Geometry, optional
+        Of the image that it was drawn on: see `read_segmentation`.
 
     Raises
     ------
@@ -156,7 +166,7 @@ def read_label_map(path: str | Path) -> LabelMap:
     if not is_there(path):
         raise InputError("no such file", code="file-missing", path=path)
     if is_segmentation(path):
-        return _from_segmentation(path)
+        return _from_segmentation(path, image)
     lower = path.name.lower()
     if lower.endswith((".nrrd", ".nhdr")):
         return _from_nrrd(path)
@@ -191,7 +201,7 @@ def read_mask(path: str | Path, grid: Geometry, what: str) -> tuple[Volume, tupl
         If it cannot be read, does not say which of its structures is meant, or lies elsewhere.
     """
     file, chosen = _chosen(Path(path))
-    found = read_label_map(file)
+    found = read_label_map(file, grid)
     mask = _one_structure(found, chosen, file, what)
     with locating(path=file):
         placed, warning = fit_labels(mask, grid, what)
@@ -199,7 +209,10 @@ def read_mask(path: str | Path, grid: Geometry, what: str) -> tuple[Volume, tupl
 
 
 def read_vessel_map(
-    path: str | Path, given: Mapping[str, int | str] | None = None, default: Mapping[str, int] | None = None
+    path: str | Path,
+    given: Mapping[str, int | str] | None = None,
+    default: Mapping[str, int] | None = None,
+    image: Geometry | None = None,
 ) -> VesselMap:
     """Read vessels with their names: those given, else those in the file or of the folder's files; never numbers alone.
 
@@ -211,6 +224,8 @@ def read_vessel_map(
         Value, or name in the file, of each vessel.
     default : mapping, optional
         Values where nothing else says which is which: for columns of manifests, whose numbering is agreed.
+    image : Geometry, optional
+        Of the image that it was drawn on: see `read_segmentation`.
 
     Raises
     ------
@@ -222,13 +237,13 @@ def read_vessel_map(
         known = (*VESSEL_VALUES, JOINT_VEIN)
         given = {name.upper() if name.upper() in known else name: which for name, which in given.items()}
     if path.is_dir():
-        return _from_folder(path, given)
+        return _from_folder(path, given, image)
     whole = whole_vessels(path, given)
     if whole != path:
         note = f"the vessel map: {whole.name} read in place of {path.name}, in which the tumour covers the vessels"
-        read = read_vessel_map(whole, given, default)
+        read = read_vessel_map(whole, given, default, image)
         return replace(read, notes=(note, *read.notes))
-    found = read_label_map(path)
+    found = read_label_map(path, image)
     read = _vessels_of(found, path, given, default)
     return replace(read, notes=(*read.notes, *(f"the vessel map: {note}" for note in found.notes)))
 
@@ -476,7 +491,7 @@ def _refuse_shared(names: Mapping[str, int], path: Path) -> None:
                 )
 
 
-def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselMap:
+def _from_folder(folder: Path, given: Mapping[str, int | str] | None, image: Geometry | None) -> VesselMap:
     """Read a folder with a mask for each vessel, named by its file, as TotalSegmentator writes them."""
     files: dict[str, Path] = {}
     for number, path in enumerate(sorted(folder.iterdir())):
@@ -527,7 +542,7 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None) -> VesselM
     masks: dict[str, Volume] = {}
     grid: Geometry | None = None
     for vessel, path in wanted.items():
-        read = read_label_map(path)
+        read = read_label_map(path, image)
         mask = _vessel_mask(read, path, vessel) if not given else _one_value(read, path, vessel)
         grid = grid or mask.geometry
         placed, warning = fit_labels(mask, grid, f"{vessel} ({path.name})")
@@ -640,8 +655,8 @@ def _chosen(path: Path) -> tuple[Path, str | None]:
     return path.with_name(name), part
 
 
-def _from_segmentation(path: Path) -> LabelMap:
-    segments = read_segmentation(path)
+def _from_segmentation(path: Path, image: Geometry | None) -> LabelMap:
+    segments = read_segmentation(path, image)
     layers: list[NDArray[np.int32]] = []
     parts = []
     for segment in segments:
@@ -672,7 +687,8 @@ def _whole(volume: Volume, path: Path) -> Volume:
     """Refuse what cannot be labels."""
     array = volume.array
     if array.dtype.kind == "f":
-        if not np.array_equal(array, np.rint(array)):
+        whole = np.rint(array)
+        if not bool((np.abs(array - whole) <= ROUNDING).all()):
             raise InputError(
                 "holds values between whole numbers, as a map or an image does; give labels",
                 code="not-labels",
@@ -680,7 +696,7 @@ def _whole(volume: Volume, path: Path) -> Volume:
             )
         if float(np.abs(array).max(initial=0)) >= 2**31:
             raise InputError("holds values that are not labels; give labels", code="not-labels", path=path)
-        array = array.astype(np.int32)
+        array = whole.astype(np.int32)
     if array.dtype.kind == "i" and int(array.min(initial=0)) < 0:
         raise InputError(
             "holds negative values, as an image does; give labels, which begin at 0", code="not-labels", path=path

@@ -52,8 +52,17 @@ LIMITS = Limits(depth=12, elements=2_000_000, frames=100_000, value_bytes=1 << 2
 SOME_VESSEL = ("59820001", "51114001", "29092000")
 """Codes of SNOMED CT of a blood vessel, an artery, a vein."""
 
+BACKGROUND = ("DCM", "125040")
+"""Code of what is no structure; label maps describe it as a segment, of whatever number."""
+
 PLACE_TOLERANCE = 0.01
 """Frames this part of the distance between two frames off their grid are on it."""
+
+SAME_LEVEL_MM = 0.01
+"""Frames that lie closer than this show one slice."""
+
+PLANE_TOLERANCE, PARALLEL = 0.1, 1 - 1e-6
+"""Frames this part of its slice distance off an image's slices lie on them; cosine of normals that are parallel."""
 
 
 @dataclass(frozen=True)
@@ -83,21 +92,30 @@ def is_segmentation(path: Path) -> bool:
     return path.is_file() and is_dicom_input(path) and _sop_class(path) in (*SEGMENTATION_STORAGE, RTSTRUCT_STORAGE)
 
 
-def read_segmentation(path: Path) -> tuple[CodedSegment, ...]:
+def read_segmentation(path: Path, image: Geometry | None = None) -> tuple[CodedSegment, ...]:
     """Read the segments of a DICOM-SEG.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    image : Geometry, optional
+        Of the image that it was drawn on, as far as that is known. Writers leave out frames that hold nothing, and the
+        distance between slices need not be stated: then two frames far apart tell nothing of it, and the image does.
 
     Raises
     ------
     InputError
-        If the file is none, damaged, fractional, compressed, or its frames lie on no regular grid.
+        If the file is none, damaged, compressed, holds fractions, or its frames lie on no regular grid.
     """
     try:
         with quiet_parser(), open_plain(path) as file:
             size = os.fstat(file.fileno()).st_size
             found = _elements(file, size, _wanted())
             _check_kind(path, found)
-            grid, places = _grid(path, found.dataset)
+            grid, places = _grid(path, found.dataset, image)
             frames = _frames(path, file, size, found, grid)
+            _check_whole(path, found.dataset, frames)
             return _segments(path, found.dataset, grid, places, frames)
     except BeyondLimit as error:
         raise InputError(
@@ -148,7 +166,7 @@ def _wanted() -> Wanted:
     )
     return tags(
         *("SpecificCharacterSet", "SOPClassUID", "SegmentationType", "Rows", "Columns", "NumberOfFrames"),
-        *("BitsAllocated", "SamplesPerPixel", "PixelRepresentation"),
+        *("BitsAllocated", "SamplesPerPixel", "PixelRepresentation", "MaximumFractionalValue"),
         SegmentSequence=tags(
             *("SegmentNumber", "SegmentLabel"),
             SegmentedPropertyTypeCodeSequence=code,
@@ -175,15 +193,22 @@ def _check_kind(path: Path, found: FileElements) -> None:
             code="not-a-segmentation",
             path=path,
         )
-    if str(dataset.get("SegmentationType") or "BINARY") == "FRACTIONAL":
-        raise InputError(
-            "a fractional segmentation is not a mask; export a binary one", code="segmentation-fractional", path=path
-        )
     if syntax and syntax not in NATIVE:
         raise InputError(
             "its pixels are compressed, which is not read here; store it uncompressed",
             code="pixels-unsupported",
             path=path,
+        )
+
+
+def _check_whole(path: Path, dataset: Dataset, frames: NDArray[np.uint8]) -> None:
+    """Refuse fractions; some writers store masks as 0 and the largest fraction."""
+    if str(dataset.get("SegmentationType") or "BINARY") != "FRACTIONAL":
+        return
+    largest = _number(dataset, "MaximumFractionalValue") or 255
+    if not bool(((frames == 0) | (frames == largest)).all()):
+        raise InputError(
+            "a fractional segmentation is not a mask; export a binary one", code="segmentation-fractional", path=path
         )
 
 
@@ -194,7 +219,7 @@ def _number(dataset: Dataset, keyword: str) -> int:
         return 0
 
 
-def _grid(path: Path, dataset: Dataset) -> tuple[Geometry, NDArray[np.int64]]:
+def _grid(path: Path, dataset: Dataset, image: Geometry | None) -> tuple[Geometry, NDArray[np.int64]]:
     """Return the grid of all frames, and the number of the slice on which each lies."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
@@ -225,22 +250,21 @@ def _grid(path: Path, dataset: Dataset) -> tuple[Geometry, NDArray[np.int64]]:
         raise InputError(
             "its frames are shifted against each other; resample it to a regular grid", code="frames-shifted", path=path
         )
-    levels = np.unique(np.round(along, 4))
-    gaps = np.diff(levels)
-    try:
-        stated = abs(numbers(first, "PixelMeasuresSequence", "SpacingBetweenSlices", 1)[0])
-    except InputError:
-        stated = 0.0
-    try:
-        thick = abs(numbers(first, "PixelMeasuresSequence", "SliceThickness", 1)[0])
-    except InputError:
-        thick = 0.0
-    step = stated or (float(gaps.min()) if len(gaps) else thick or 1.0)
-    steps = (along - levels[0]) / step
-    if np.abs(steps - np.rint(steps)).max() > PLACE_TOLERANCE * max(1.0, float(np.abs(steps).max())):
+    levels = _levels(along)
+
+    def stated(keyword: str) -> float:
+        try:
+            return abs(numbers(first, "PixelMeasuresSequence", keyword, 1)[0])
+        except InputError:
+            return 0.0
+
+    of_image = _slice_distance(image, normal, levels)
+    step = _step(levels, stated("SpacingBetweenSlices"), stated("SliceThickness"), of_image)
+    if not _fits(levels, step):
         raise InputError(
             "its frames lie at uneven distances; resample it to a regular grid", code="frames-uneven", path=path
         )
+    steps = (along - levels[0]) / step
     places = np.rint(steps).astype(np.int64)
     size = (_number(dataset, "Columns"), _number(dataset, "Rows"), int(places.max()) + 1)
     if min(size) < 1:
@@ -252,6 +276,44 @@ def _grid(path: Path, dataset: Dataset) -> tuple[Geometry, NDArray[np.int64]]:
     direction = tuple(np.column_stack((x, y, normal)).ravel().tolist())
     origin = cast(tuple[float, float, float], tuple(start.tolist()))
     return Geometry(size, (columns_mm, rows_mm, step), origin, direction), places
+
+
+def _levels(along: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where frames lie, rising; frames of several segments lie at one level, but for rounding."""
+    levels = np.sort(along)
+    return levels[np.diff(levels, prepend=-np.inf) > SAME_LEVEL_MM]
+
+
+def _fits(levels: NDArray[np.float64], step: float) -> bool:
+    """Whether frames lie at whole multiples of a distance."""
+    steps = (levels - levels[0]) / step
+    return bool(np.abs(steps - np.rint(steps)).max() <= PLACE_TOLERANCE * max(1.0, float(np.abs(steps).max())))
+
+
+def _step(levels: NDArray[np.float64], stated: float, thick: float, of_image: float) -> float:
+    """Return the distance between slices, in mm; the last three numbers are 0 where they are not known.
+
+    What is stated counts where the frames lie so, because it is often the thickness instead. Else frames at even
+    distances tell it, then the image, on whose slices they lie.
+    """
+    if stated and _fits(levels, stated):
+        return stated
+    gaps = np.diff(levels)
+    if len(gaps) > 1 and _fits(levels, float(gaps[0])) and bool((np.abs(gaps - gaps[0]) < 0.5 * gaps[0]).all()):
+        return float(gaps[0])
+    return of_image or (float(gaps.min()) if len(gaps) else thick or 1.0)
+
+
+def _slice_distance(image: Geometry | None, normal: NDArray[np.float64], levels: NDArray[np.float64]) -> float:
+    """Return the distance of an image's slices if the frames lie on them, else 0."""
+    if image is None:
+        return 0.0
+    along = np.abs(image.direction_matrix.T @ normal)
+    axis = int(along.argmax())
+    step = image.spacing_mm[axis]
+    places = (levels - np.asarray(image.origin_mm) @ normal) / step
+    on_slices = along[axis] >= PARALLEL and np.abs(places - np.rint(places)).max() <= PLANE_TOLERANCE
+    return step if on_slices else 0.0
 
 
 def _frames(path: Path, file: Any, size: int, found: FileElements, grid: Geometry) -> NDArray[np.uint8]:
@@ -287,15 +349,16 @@ def _segments(
     segments = []
     for item in dataset.get("SegmentSequence") or []:
         number = _number(item, "SegmentNumber")
+        if number < 1 or BACKGROUND in _listed(item, "SegmentedPropertyTypeCodeSequence"):
+            continue
         mask = np.zeros(grid.shape, dtype=bool)
         for frame, place in enumerate(places.tolist()):
             if is_label_map:
                 mask[place] |= frames[frame] == number
             elif owners is not None and owners[frame] == number:
                 mask[place] |= frames[frame] != 0
-        if number > 0:
-            name = " ".join(str(item.get("SegmentLabel") or "").split())
-            segments.append(CodedSegment(number, name, _codes(item), Volume(mask, grid)))
+        name = " ".join(str(item.get("SegmentLabel") or "").split())
+        segments.append(CodedSegment(number, name, _codes(item), Volume(mask, grid)))
     if not segments:
         raise InputError("describes no segment; export it again", code="segmentation-segments", path=path)
     if owners is not None and not set(owners) <= {segment.number for segment in segments}:
@@ -322,12 +385,13 @@ def _owners(path: Path, dataset: Dataset) -> list[int]:
 
 def _codes(item: Dataset) -> tuple[tuple[str, str], ...]:
     """Return the codes that say what a segment is: its type, or the region of one that is just some vessel."""
-
-    def listed(keyword: str) -> list[tuple[str, str]]:
-        sequence = item.get(keyword) or []
-        return [(str(code.get("CodingSchemeDesignator") or ""), str(code.get("CodeValue") or "")) for code in sequence]
-
-    types = listed("SegmentedPropertyTypeCodeSequence")
+    types = _listed(item, "SegmentedPropertyTypeCodeSequence")
     if all(value in SOME_VESSEL for _, value in types):
-        types += listed("AnatomicRegionSequence")
+        types += _listed(item, "AnatomicRegionSequence")
     return tuple(types)
+
+
+def _listed(item: Dataset, keyword: str) -> list[tuple[str, str]]:
+    """Return scheme and value of the codes of a sequence."""
+    sequence = item.get(keyword) or []
+    return [(str(code.get("CodingSchemeDesignator") or ""), str(code.get("CodeValue") or "")) for code in sequence]
