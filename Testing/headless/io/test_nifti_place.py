@@ -144,6 +144,13 @@ def test_sheared_axes_are_put_upright_and_results_back_onto_the_files_own_voxels
     assert again.volume.geometry.same_grid(stored.volume.geometry)
 
 
+@pytest.mark.parametrize(("tilt_deg", "percent"), [(18.5, 5), (-16.5, 4), (30.0, 13), (7.0, None)])
+def test_by_how_much_a_file_of_dcm2niix_is_too_short_is_told(tmp_path, tilt_deg, percent):
+    notes = read_stored(save(tmp_path / "ct.nii.gz", sheared(2, tilt_deg))).notes
+    told = [note for note in notes if "dcm2niix" in note]
+    assert [f"{percent} % closer together" in note for note in told] == [True] * (percent is not None)
+
+
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_labels_on_sheared_axes_come_back_as_they_were_and_lie_on_their_ct(tmp_path, axis):
     affine = sheared(axis, 17.0)

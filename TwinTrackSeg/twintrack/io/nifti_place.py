@@ -96,7 +96,7 @@ def place_of(header: Any, size: tuple[int, int, int]) -> tuple[Geometry, FileGri
     exact = np.where((stated > 0) & (np.abs(stated / lengths - 1) <= _EXACT), stated, lengths)
     affine[:3, :3] *= exact / lengths
     geometry, grid, said = grid_of(size, _RAS_TO_LPS @ affine)
-    return geometry, grid, (*said, *notes)
+    return geometry, grid, (*said, *_closer(grid), *notes)
 
 
 def _scaled(affine: NDArray[np.float64], mm: float) -> NDArray[np.float64]:
@@ -129,6 +129,24 @@ def _qform(header: Any) -> NDArray[np.float64] | None:
     affine[:3, :3] = rotation * lengths * [1, 1, -1 if header["pixdim"][0] < 0 else 1]
     affine[:3, 3] = header["qoffset"]
     return affine if _is_place(affine) else None
+
+
+def _closer(grid: FileGrid | None) -> list[str]:
+    """Say by how much a sheared file is too short if dcm2niix made it.
+
+    It states the distance of slices across them as the distance along the slanted axis, so that the slices of a series
+    tilted by 18.5 degrees, 2.5 mm apart along the table, lie 2.371 mm apart (seen with 1.0.20260724 and the public
+    series of neurolabusc/dcm_qa_ct).
+    """
+    if grid is None or grid.layout is None:
+        return []
+    cosine = float(grid.read.spacing_mm[grid.axis] / np.linalg.norm(grid.affine[:3, grid.axis]))
+    if 1 - cosine <= _SAME_SPACING:
+        return []
+    return [
+        f"If dcm2niix made the file, its slices lie {100 * (1 - cosine):.0f} % closer together than the DICOM series "
+        "states, and volumes are too small by as much; give the series where there is one."
+    ]
 
 
 def _is_place(affine: NDArray[np.float64]) -> bool:

@@ -501,3 +501,21 @@ def test_raters_may_have_any_names_and_the_numbers_stay_the_same(evaluated, tmp_
         other.write_text(text.replace("annotation-", "annotation_"), encoding="utf-8")
         found = evaluate_manifest(other, tmp_path / name, bootstrap=10)
         assert (found / "metrics.csv").read_bytes() == (out / "metrics.csv").read_bytes()
+
+
+def test_cases_that_lost_their_leading_zeros_are_told_from_others(evaluated, tmp_path):
+    text = evaluated[0].read_text(encoding="utf-8")
+    for name, zeros in (("texts.csv", "00"), ("numbers.csv", "")):
+        written = "".join(
+            f"{zeros}{line[1:]}\n" if line.startswith("c") else f"{line}\n" for line in text.splitlines()[1:]
+        )
+        evaluated[0].with_name(name).write_text(f"{text.splitlines()[0]}\n{written}", encoding="utf-8")
+    with pytest.raises(InputError) as caught:
+        evaluate_manifest(
+            evaluated[0].with_name("texts.csv"), tmp_path / "out", compare=evaluated[0].with_name("numbers.csv")
+        )
+    assert caught.value.code == "cases-differ"
+    assert "leading zeros" in caught.value.message
+    with pytest.raises(InputError) as caught:
+        evaluate_manifest(evaluated[0], tmp_path / "out", compare=evaluated[0].with_name("numbers.csv"))
+    assert "leading zeros" not in caught.value.message

@@ -139,11 +139,14 @@ def _rows(manifest: str | Path) -> ManifestRows:
 
 def _check_pairs(ours: ManifestRows, others: ManifestRows) -> None:
     """Refuse manifests of different cases."""
-    odd = {row.case for row in ours} ^ {row.case for row in others}
+    cases, theirs = ({row.case for row in rows} for rows in (ours, others))
+    odd = cases ^ theirs
     if odd:
         names = ", ".join(sorted(odd)[:5])
+        alike = {case.lstrip("0") for case in cases} == {case.lstrip("0") for case in theirs}
+        why = "; without their leading zeros, which spreadsheets drop, they are the same: write them alike" * alike
         raise InputError(
-            f"has other cases than {ours.path} ({names}); a paired comparison needs the same",
+            f"has other cases than {ours.path} ({names}); a paired comparison needs the same{why}",
             code="cases-differ",
             path=others.path,
         )
