@@ -100,6 +100,22 @@ def test_values_that_are_whole_but_for_rounding_are_labels(mask, tmp_path, near)
     assert caught.value.code == "not-labels"
 
 
+def test_labels_that_nibabel_scaled_on_the_way_are_whole_again(mask, tmp_path) -> None:
+    """An array of floats under a header of whole numbers is stored with a slope that no label survives exactly."""
+    labels = mask.array.astype(np.float64)
+    labels[11, 3:5, 3:5], labels[12, 3, 3] = 24, 24 - 1e-9
+    write_volume(mask, tmp_path / "plain.nii.gz")
+    scaled = nib.Nifti1Image(labels.transpose(2, 1, 0), nib.load(tmp_path / "plain.nii.gz").affine)
+    scaled.set_data_dtype(np.int16)
+    scaled.header.set_xyzt_units("mm")
+    nib.save(scaled, tmp_path / "scaled.nii.gz")
+    assert (
+        1e-4 < np.abs(np.asarray(nib.load(tmp_path / "scaled.nii.gz").dataobj) - labels.transpose(2, 1, 0)).max() < 1e-3
+    )
+    found, _ = read_mask(tmp_path / "scaled.nii.gz#1", GRID, "the mask")
+    assert np.array_equal(found.array, mask.array)
+
+
 def test_an_empty_mask_is_a_reading(mask, tmp_path) -> None:
     write_volume(mask.with_array(np.zeros_like(mask.array)), tmp_path / "empty.nii.gz")
     found, notes = read_mask(tmp_path / "empty.nii.gz", GRID, "the mask")

@@ -55,7 +55,7 @@ OTHER_STRUCTURES = frozenset(
 MOST_VALUES = 200
 """An image has more values than that, a label map of all organs about 120."""
 
-ROUNDING = 1e-4
+ROUNDING = 1e-3
 """Labels that a scaling or a transform left this close to a whole number are that number."""
 
 MOST_LISTED, MOST_LETTERS = 12, 120

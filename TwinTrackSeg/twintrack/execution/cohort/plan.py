@@ -191,7 +191,10 @@ def make_plan(
         bundle_sha256=sha256,
         settings=replace(
             settings,
-            **dict.fromkeys(("vessels", "series", "acquisition", "case")),
+            vessels=None,
+            series=None,
+            acquisition=None,
+            case=None,
             calibrator=None if own is None else str(own),
         ),
         vessels=_with_joint_vein(dict.fromkeys([*given, *predicted])),
