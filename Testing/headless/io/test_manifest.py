@@ -36,6 +36,11 @@ def test_rows_hold_files_and_the_raters_that_are_there(folder):
     assert set(read_annotations(row, GRID)[0]) == {"1", "3"}
 
 
+def test_cases_are_texts_and_keep_their_leading_zeros(folder):
+    path = manifest(folder, "case,score\n007,s.nii.gz\n7,s.nii.gz\n1.50,s.nii.gz\n")
+    assert [row.case for row in read_manifest(path, needs=("score",))] == ["007", "7", "1.50"]
+
+
 def test_a_byte_order_mark_and_unused_columns_do_no_harm(folder):
     path = folder / "m.csv"
     path.write_bytes("case,note,score\nc,anything,s.nii.gz\n".encode("utf-8-sig"))
