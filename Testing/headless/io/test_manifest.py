@@ -105,9 +105,8 @@ def test_an_acquisition_is_a_whole_number_as_table_programs_write_it(folder, cel
 
 @pytest.mark.parametrize("cell", ["portal", "2.5", "-1", "1e3", "²", "9" * 40])
 def test_an_acquisition_that_is_no_whole_number_is_refused_where_an_image_is_named(folder, cell):
-    with pytest.raises(InputError) as caught:
+    with raises_error(InputError, "acquisition-malformed"):
         read_manifest(manifest(folder, f"case,image,acquisition\nc,s.nii.gz,{cell}\n"), needs=("image",))
-    assert caught.value.code == "acquisition-malformed"
     assert read_manifest(manifest(folder, f"case,score,acquisition\nc,s.nii.gz,{cell}\n"))[0].case == "c"
 
 

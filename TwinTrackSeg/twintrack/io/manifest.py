@@ -424,8 +424,8 @@ def _row(path: Path, where: str, line: dict[str, str], columns: _Columns, look: 
     row = ManifestRow(case, files, annotations, where, cells, backslashes, filled.keys() != held.keys())
     if ACQUISITION in cells and "image" in files and row.acquisition is None:
         raise InputError(
-            f"acquisition {cells[ACQUISITION][:MAX_SHOWN]!r} is no AcquisitionNumber; write a whole number such as 2, "
-            "or leave the cell empty",
+            f"acquisition {cells[ACQUISITION][:MAX_SHOWN]!r} is not an AcquisitionNumber; write a whole number, such "
+            "as 2, or leave the cell empty",
             code="acquisition-malformed",
             where=where,
         )

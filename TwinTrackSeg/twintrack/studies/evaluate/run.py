@@ -140,16 +140,20 @@ def _rows(manifest: str | Path) -> ManifestRows:
 def _check_pairs(ours: ManifestRows, others: ManifestRows) -> None:
     """Refuse manifests of different cases."""
     cases, theirs = ({row.case for row in rows} for rows in (ours, others))
-    odd = cases ^ theirs
-    if odd:
-        names = ", ".join(sorted(odd)[:5])
-        alike = {case.lstrip("0") for case in cases} == {case.lstrip("0") for case in theirs}
-        why = "; without their leading zeros, which spreadsheets drop, they are the same: write them alike" * alike
+    if cases == theirs:
+        return
+    names = ", ".join(sorted(cases ^ theirs)[:5])
+    if {case.lstrip("0") for case in cases} == {case.lstrip("0") for case in theirs}:
         raise InputError(
-            f"has other cases than {ours.path} ({names}); a paired comparison needs the same{why}",
-            code="cases-differ",
+            f"has the cases of {ours.path} but for leading zeros, which spreadsheets drop ({names}); write them alike",
+            code="zeros-lost",
             path=others.path,
         )
+    raise InputError(
+        f"has other cases than {ours.path} ({names}); a paired comparison needs the same",
+        code="cases-differ",
+        path=others.path,
+    )
 
 
 def score_cohort(
