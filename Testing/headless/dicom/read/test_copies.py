@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
+from enhanced_ct import enhance
 from pydicom.dataset import Dataset
 from pydicom.uid import ImplicitVRLittleEndian, RLELossless, generate_uid
 from small_series import phantom
@@ -82,8 +83,17 @@ def other_direction(dataset: Dataset) -> None:
 @pytest.mark.parametrize("change", [other_pixel, other_rescale, other_spacing, other_direction])
 def test_two_versions_of_a_slice_are_refused_with_both_names(series_folder: Path, change) -> None:
     sent_again(series_folder, change, "CT_0002.dcm")
-    with raises_error(InputError, "instance-differs", "CT_0002.dcm and again_CT_0002.dcm", path=series_folder):
+    first, second = (series_folder / name for name in ("CT_0002.dcm", "again_CT_0002.dcm"))
+    with raises_error(InputError, "instance-differs", first, path=second):
         read_series(series_folder)
+
+
+def test_an_enhanced_ct_that_was_sent_again_is_read_once(series_folder: Path, tmp_path: Path) -> None:
+    enhance(series_folder, tmp_path / "enhanced" / "one.dcm")
+    sent_again(tmp_path / "enhanced", compressed, "one.dcm")
+    series = read_series(tmp_path / "enhanced")
+    assert np.array_equal(series.volume.array, phantom().array)
+    assert len(series.notes) == 1
 
 
 def test_equal_slices_with_uids_of_their_own_are_not_taken_for_copies(series_folder: Path) -> None:

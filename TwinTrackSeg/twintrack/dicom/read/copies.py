@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twintrack.dicom.read.headers import Header
 from twintrack.dicom.read.hounsfield import to_hu
-from twintrack.dicom.read.pixels import read_pixels
+from twintrack.dicom.read.pixels import StoredPixels, read_pixels
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import CancelToken
 
@@ -23,8 +24,8 @@ __all__ = ["without_copies"]
 
 logger = logging.getLogger(__name__)
 
-SAME_PLACE_MM = 0.01
-"""Slices whose first pixels are closer than this lie at the same place."""
+PLACE_DECIMALS = 2
+"""Slices whose first pixels agree in so many decimals, in mm, lie at the same place."""
 
 
 def without_copies(
@@ -56,23 +57,21 @@ def without_copies(
     InputError
         If two slices of one instance UID lie at one place and differ, or a copy is damaged.
     """
-    first: dict[tuple[str, int | None], list[Header]] = {}
-    originals = []
+    first: dict[tuple[str, int | None, object], Header] = {}
+    originals, decoded = [], _Decoded(scratch)
     for header in slices:
+        original = first.setdefault((header.sop_instance_uid, header.frame, _place(header)), header)
         # Without an instance UID, as after a strict de-identification, all slices would have to be compared.
-        alike = first.setdefault((header.sop_instance_uid, header.frame), []) if header.sop_instance_uid else []
-        original = next((other for other in alike if _same_place(other, header)), None)
-        if original is None:
-            alike.append(header)
+        if original is header or not header.sop_instance_uid:
             originals.append(header)
             continue
         cancel.check()
-        if not filecmp.cmp(original.path, header.path, shallow=False) and not _same_voxels(original, header, scratch):
+        if not filecmp.cmp(original.path, header.path, shallow=False) and not _same_voxels(original, header, decoded):
             raise InputError(
-                f"{original.name} and {header.name} have one SOPInstanceUID and lie at one place, but differ in "
-                "their voxels; remove the one that is not meant, or export the series again",
+                f"has the SOPInstanceUID and the place of {original.place}, but other voxels; remove the one that is "
+                "not meant, or export the series again",
                 code="instance-differs",
-                path=header.folder,
+                path=header.place,
             )
     copies = len(slices) - len(originals)
     if not copies:
@@ -84,21 +83,35 @@ def without_copies(
     )
 
 
-def _same_place(one: Header, other: Header) -> bool:
-    """Whether two slices have their first pixels at one place, as far as they state it."""
+def _place(header: Header) -> object:
+    """Return where the first pixel of a slice lies, as far as it states that."""
     try:
-        positions = np.array([header.numbers("ImagePositionPatient", 3) for header in (one, other)])
+        return tuple(round(value, PLACE_DECIMALS) for value in header.numbers("ImagePositionPatient", 3))
     except InputError:
-        return one.dataset.get("ImagePositionPatient") == other.dataset.get("ImagePositionPatient")
-    return bool(np.abs(positions[0] - positions[1]).max() < SAME_PLACE_MM)
+        return header.text("ImagePositionPatient")
 
 
-def _same_voxels(one: Header, other: Header, scratch: Path) -> bool:
+class _Decoded:
+    """The pixels of the two files that are compared, each decoded once however many frames it has."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._held: dict[Path, StoredPixels] = {}
+
+    def hu(self, header: Header) -> NDArray[np.generic]:
+        """Return a slice in HU, (y, x)."""
+        if header.path not in self._held:
+            if len(self._held) > 1:
+                self._held.clear()
+            self._held[header.path] = read_pixels(header, self._scratch)
+        return to_hu(self._held[header.path][(header.frame or 1) - 1], header)
+
+
+def _same_voxels(one: Header, other: Header, decoded: _Decoded) -> bool:
     """Whether two slices at one place have the same pixels in HU, of the same size and direction."""
     if one.size != other.size:
         return False
     for keyword, count in (("ImageOrientationPatient", 6), ("PixelSpacing", 2)):
         if one.numbers(keyword, count) != other.numbers(keyword, count):
             return False
-    first, second = (to_hu(read_pixels(header, scratch)[(header.frame or 1) - 1], header) for header in (one, other))
-    return np.array_equal(first, second)
+    return np.array_equal(decoded.hu(one), decoded.hu(other))
