@@ -18,7 +18,7 @@ from twintrack.bundle.suitability import assess
 from twintrack.errors import BundleError, InputError, locating
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.lesions import Lesion, VolumeReadout, edge_notes, find_lesions, read_volumes
-from twintrack.io.label_maps import read_vessel_map
+from twintrack.io.vessel_maps import read_vessel_map
 from twintrack.labels import VESSEL_VALUES
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.progress.stages import Stages

@@ -12,7 +12,9 @@ import SimpleITK as sitk
 
 from expected_errors import raises_error
 from twintrack.errors import InputError
-from twintrack.io.label_maps import read_label_map, read_mask, read_vessel_map
+from twintrack.io.label_maps import read_label_map
+from twintrack.io.masks import read_mask
+from twintrack.io.vessel_maps import read_vessel_map
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Geometry, Volume

@@ -12,7 +12,7 @@ from expected_errors import raises_error
 from random_nifti import random_nifti
 from twintrack.errors import InputError
 from twintrack.io.ct import load_ct
-from twintrack.io.label_maps import read_mask
+from twintrack.io.masks import read_mask
 from twintrack.io.volumes import read_stored, read_volume, write_volume
 from twintrack.volume import Geometry, Volume
 

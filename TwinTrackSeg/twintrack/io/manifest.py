@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from twintrack.errors import InputError, locating
-from twintrack.io.label_maps import file_of, read_mask
+from twintrack.io.masks import file_of, read_mask
 from twintrack.io.table_text import PackedTable, pack_table
 from twintrack.raters import MAX_NAME, MOST_RATERS, checked_name, look_alikes
 from twintrack.system.paths import is_there

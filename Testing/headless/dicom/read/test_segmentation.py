@@ -23,7 +23,8 @@ from twintrack.dicom import (
 )
 from twintrack.dicom.read.segmentation import is_segmentation, read_segmentation
 from twintrack.errors import InputError
-from twintrack.io.label_maps import read_mask, read_vessel_map
+from twintrack.io.masks import read_mask
+from twintrack.io.vessel_maps import read_vessel_map
 from twintrack.volume import Volume
 
 pytestmark = pytest.mark.process

@@ -22,7 +22,7 @@ from expected_errors import raises_error
 from twintrack.dicom import DicomSeries, read_series, write_ct_series
 from twintrack.dicom.read.segmentation import read_segmentation
 from twintrack.errors import InputError
-from twintrack.io.label_maps import read_mask
+from twintrack.io.masks import read_mask
 
 Masks = dict[str, NDArray[np.bool_]]
 

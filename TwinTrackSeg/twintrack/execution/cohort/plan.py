@@ -17,8 +17,8 @@ from twintrack.errors import InputError
 from twintrack.execution.cohort.case_folder import folder_name, read_record
 from twintrack.execution.cohort.outdated import Difference, RecordState, difference
 from twintrack.execution.cohort.process_case import SegmentTask
-from twintrack.io.label_maps import whole_vessels
 from twintrack.io.manifest import ManifestRow, ManifestRows, scan_manifest
+from twintrack.io.vessel_maps import whole_vessels
 from twintrack.io.volumes import FILE_ENDINGS
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS, VESSEL_VALUES, vessel_of
 from twintrack.pipeline import chosen_calibrator

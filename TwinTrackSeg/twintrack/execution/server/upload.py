@@ -10,7 +10,7 @@ from typing import Any
 from twintrack.dicom.read.find import files_below
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.execution.server.spool import CHUNK_BYTES
-from twintrack.io.label_maps import whole_vessels
+from twintrack.io.vessel_maps import whole_vessels
 from twintrack.settings import SegmentSettings
 from twintrack.system.paths import is_there
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from twintrack.errors import InputError, locating
-from twintrack.io.label_maps import read_mask
 from twintrack.io.manifest import ManifestRow, located, read_annotations
+from twintrack.io.masks import read_mask
 from twintrack.io.volumes import read_volume
 from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import read_vessels

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twintrack.errors import InputError
-from twintrack.io.label_maps import file_of
 from twintrack.io.manifest import ManifestRow, located, read_annotations, read_manifest
+from twintrack.io.masks import file_of
 from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import read_vessels
 from twintrack.raters import numbered
