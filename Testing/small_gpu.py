@@ -72,6 +72,6 @@ def use_small_gpu(limit_bytes: float, fails_in: Collection[str] = ()) -> None:
 
     In the functions `fails_in`, and in what they call, every operation on it fails as NVIDIA's libraries do.
     """
-    store_module.select_device = lambda _request: CHOSEN  # type: ignore[assignment]
+    store_module.select_device = lambda _request: "cuda"  # type: ignore[assignment]
     torch.cuda.synchronize = lambda *_: None  # type: ignore[assignment]
     _SmallGpu(limit_bytes, fails_in).__enter__()

@@ -230,7 +230,7 @@ def test_a_ct_that_is_too_large_at_the_networks_voxel_size_is_refused_before_it_
 
     with Bundle.open(DEMO) as bundle:
         stage = open_stage(bundle, "coarse")
-    stage.configuration.configuration["spacing"] = [0.05, 0.05, 0.05]
+    stage.configuration["spacing"] = [0.05, 0.05, 0.05]
     ct = np.ones((200, 256, 256), np.int16)
     with raises_error(InputError, "no-memory", "12000", "5120"):
         preprocess(ct, (3.0, 1.0, 1.0), stage)
@@ -247,7 +247,7 @@ def test_a_patch_to_which_the_ct_would_be_padded_beyond_the_memory_is_refused_be
 
     with Bundle.open(DEMO) as bundle:
         stage = open_stage(bundle, "fine")
-    stage.configuration.configuration["patch_size"] = [8192, 8192, 8192]
+    stage.configuration["patch_size"] = [8192, 8192, 8192]
     with raises_error(InputError, "no-memory", "8192", "TB"):
         preprocess(np.ones((20, 30, 30), np.int16), (2.0, 1.6, 1.6), stage)
 

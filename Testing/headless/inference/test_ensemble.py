@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from scipy import ndimage
+from scipy.special import expit, softmax
 from skimage.transform import resize
 
 from expected_errors import raises_error
@@ -28,7 +28,6 @@ from twintrack.volume import Geometry, Volume
 pytestmark = pytest.mark.network
 
 MakeCt = Callable[..., Volume]
-CPU = torch.device("cpu")
 
 
 def score(ct: Volume, roi: Roi, bundle: Bundle, **options: Any) -> EnsembleResult:
@@ -43,10 +42,10 @@ def mean_probabilities(ct: Volume, bundle: Bundle, sigmoid: bool = False) -> np.
     total = 0.0
     for fold in bundle.folds["fine"]:
         meter = TileMeter(1, "Testing", no_progress, CancelToken())
-        logits, covered = sliding_logits(load_member(stage, fold, CPU), canvas, canvas.tiles, stage, meter)
+        logits, covered = sliding_logits(load_member(stage, fold), canvas, canvas.tiles, stage, meter)
         assert covered.all()
-        probabilities = torch.sigmoid(logits.double()) if sigmoid else torch.softmax(logits.double(), dim=0)
-        total = total + probabilities.numpy() / len(bundle.folds["fine"])
+        probabilities = expit(logits.astype(float)) if sigmoid else softmax(logits.astype(float), axis=0)
+        total = total + probabilities / len(bundle.folds["fine"])
     return np.asarray(total)
 
 

@@ -18,7 +18,7 @@ from twintrack.errors import Cancelled, InputError, RoiError
 from twintrack.inference.devices import select_device
 from twintrack.inference.localize import localize, predict_organ
 from twintrack.inference.network_store import NetworkStore
-from twintrack.inference.nnunet_model import load_member, open_stage
+from twintrack.inference.nnunet_model import load_member, nnunet_managers, open_stage
 from twintrack.inference.organ import main_parts
 from twintrack.progress.callbacks import CancelToken, no_progress
 from twintrack.volume import Volume
@@ -35,19 +35,18 @@ def nnunets_segmentation(ct: Volume, bundle: Bundle) -> np.ndarray:
     from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
     stage = open_stage(bundle, "coarse")
+    plans, configuration = nnunet_managers(stage)
     data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
-        ct.array[None], None, {"spacing": list(ct.geometry.spacing_mm[::-1])}, stage.plans, stage.configuration, {}
+        ct.array[None], None, {"spacing": list(ct.geometry.spacing_mm[::-1])}, plans, configuration, {}
     )
     predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
-    members = [load_member(stage, fold, torch.device("cpu")) for fold in bundle.folds["coarse"]]
-    parameters = [member.network.state_dict() for member in members]
-    dataset = {"labels": stage.labels.label_dict, "regions_class_order": stage.labels.regions_class_order}
-    predictor.manual_initialization(
-        members[0].network, stage.plans, stage.configuration, parameters, dataset, "nnUNetTrainer", None
-    )
+    members = [load_member(stage, fold) for fold in bundle.folds["coarse"]]
+    modules = [member.network.module for member in members]
+    parameters = [module.state_dict() for module in modules]
+    predictor.manual_initialization(modules[0], plans, configuration, parameters, stage.dataset, "nnUNetTrainer", None)
     logits = predictor.predict_logits_from_preprocessed_data(torch.from_numpy(data))
     result = convert_predicted_logits_to_segmentation_with_correct_shape(
-        logits, stage.plans, stage.configuration, stage.labels, properties, num_threads_torch=1
+        logits, plans, configuration, plans.get_label_manager(stage.dataset), properties, num_threads_torch=1
     )
     return np.asarray(result)
 
@@ -228,8 +227,8 @@ def test_cancelling_before_and_during_stage_one(make_ct: MakeCt, bundle: Bundle)
 
 
 def test_devices_that_are_unknown_or_absent_are_input_errors() -> None:
-    assert select_device("cpu").type == "cpu"
-    assert select_device("auto").type in ("cpu", "cuda", "mps")
+    assert select_device("cpu") == "cpu"
+    assert select_device("auto") in ("cpu", "cuda", "mps")
     with raises_error(InputError, "device-unknown", "'tpu'"):
         select_device("tpu")
     absent = "cuda" if not torch.cuda.is_available() else "mps"

@@ -20,8 +20,6 @@ from twintrack.inference.nnunet_model import build_network, check_weights, load_
 
 pytestmark = pytest.mark.network
 
-CPU = torch.device("cpu")
-
 
 def in_old_format(plans: dict[str, Any]) -> dict[str, Any]:
     """Write the tiny plans as nnU-Net up to 2.2 wrote them."""
@@ -54,7 +52,7 @@ def test_old_and_new_plans_give_the_same_network_without_a_warning(
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             with Bundle.open(make_bundle(fine=source, out=tmp_path / f"b{len(outputs)}")) as bundle:
-                network = load_member(open_stage(bundle, "fine"), "0", CPU).network
+                network = load_member(open_stage(bundle, "fine"), "0").network.module
         outputs.append(network(patch))
     assert torch.equal(*outputs)
 
@@ -68,7 +66,7 @@ def test_residual_encoder_plans_load_their_weights(make_results: Any, make_bundl
     folder = make_bundle(fine=results, folds=("0",), out=results.parent / "residual")
     with Bundle.open(folder) as bundle:
         check_weights(bundle)
-        network = load_member(open_stage(bundle, "fine"), "0", CPU).network
+        network = load_member(open_stage(bundle, "fine"), "0").network.module
     assert type(network).__name__ == "ResidualEncoderUNet"
     assert network(torch.zeros((1, 1, 16, 32, 32))).shape == (1, 5, 16, 32, 32)
 

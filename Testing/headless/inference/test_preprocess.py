@@ -14,23 +14,27 @@ from skimage.transform import resize
 
 from expected_errors import raises_error
 from twintrack.errors import InputError
-from twintrack.inference.nnunet_model import Stage, read_stage
+from twintrack.inference.arrays import Array, to_host
+from twintrack.inference.nnunet_model import Stage, nnunet_managers, read_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
 from twintrack.inference.resample import linear_resample, range_touched
 from twintrack.volume import Volume
 
 MakeCt = Callable[..., Volume]
+Placed = Callable[[np.ndarray], Array]
+WHEREVER = pytest.mark.parametrize("placed", [np.asarray, torch.from_numpy], ids=["main memory", "as on a card"])
+"""Arrays of main memory are numpy's; those on a graphics card are torch's, and here lie in main memory too."""
 
 
 def stage_with(fine: Stage, transpose: list[int] | None = None, **changes: Any) -> Stage:
     """Return the tiny fine stage with other plans."""
-    plans = {**fine.plans.plans}
+    plans = {**fine.plans}
     configuration = {**plans["configurations"]["3d_fullres"], **changes}
     plans["configurations"] = {"3d_fullres": configuration}
     if transpose:
         plans["transpose_forward"] = transpose
         plans["transpose_backward"] = np.argsort(transpose).tolist()
-    dataset = {"channel_names": {"0": "CT"}, "labels": fine.labels.label_dict}
+    dataset = {"channel_names": {"0": "CT"}, "labels": fine.dataset["labels"]}
     return read_stage(Path("tiny"), plans, dataset, "3d_fullres", False)
 
 
@@ -39,7 +43,7 @@ def nnunets(ct: Volume, stage: Stage) -> tuple[np.ndarray, dict[str, Any]]:
 
     properties = {"spacing": list(ct.geometry.spacing_mm[::-1])}
     data, _, properties = DefaultPreprocessor(verbose=False).run_case_npy(
-        ct.array[None], None, properties, stage.plans, stage.configuration, {}
+        ct.array[None], None, properties, *nnunet_managers(stage), {}
     )
     return data, properties
 
@@ -57,6 +61,12 @@ CASES = {
         (1.0, 1.0, 3.0),
         {"normalization_schemes": ["ZScoreNormalization"], "use_mask_for_norm": [True]},
     ),
+    "to the range of 0 to 1": (
+        (20, 21, 12),
+        (1.0, 1.0, 3.0),
+        {"normalization_schemes": ["RescaleTo01Normalization"]},
+    ),
+    "as it is": ((20, 21, 12), (1.0, 1.0, 3.0), {"normalization_schemes": ["NoNormalization"]}),
     "one slice": ((30, 30, 1), (1.0, 1.0, 4.0), {}),
 }
 
@@ -100,35 +110,38 @@ def test_a_slab_thinner_than_half_a_network_voxel_keeps_one_voxel(make_ct: MakeC
     ct = make_ct((20, 20, 1), (1.0, 1.0, 1.0))
     case = preprocess(ct.array, (1.0, 1.0, 1.0), fine)
     assert case.data.shape[1] == 1
-    assert case.to_grid(torch.ones((1, *case.data.shape[1:])), [(0, 1), (0, 20), (0, 20)]).shape == (1, 1, 20, 20)
+    ones = np.ones((1, *case.data.shape[1:]), np.float32)
+    assert case.to_grid(ones, [(0, 1), (0, 20), (0, 20)]).shape == (1, 1, 20, 20)
 
 
-@pytest.mark.parametrize("target", [(9, 14, 20), (4, 7, 5), (6, 7, 8), (1, 30, 3)])
-def test_linear_resampling_is_that_of_skimage_in_every_window(target: tuple[int, int, int]) -> None:
+@WHEREVER
+@pytest.mark.parametrize("target", [(9, 14, 20), (4, 7, 5), (6, 7, 8), (1, 30, 3), (6, 150, 200)])
+def test_linear_resampling_is_that_of_skimage_in_every_window(target: tuple[int, int, int], placed: Placed) -> None:
     volume = np.random.default_rng(1).random((2, 6, 7, 8))
     expected = np.stack([resize(v, target, order=1, mode="edge", anti_aliasing=False) for v in volume])
-    whole = linear_resample(torch.from_numpy(volume), target, [(0, n) for n in target])
-    np.testing.assert_allclose(whole.numpy(), expected, atol=1e-12)
+    whole = linear_resample(placed(volume), target, [(0, n) for n in target])
+    np.testing.assert_allclose(to_host(whole), expected, atol=1e-12)
     window = [(n // 3, n - n // 4) for n in target]
-    part = linear_resample(torch.from_numpy(volume), target, window)
-    np.testing.assert_allclose(part.numpy(), expected[(slice(None), *(slice(a, b) for a, b in window))], atol=1e-12)
+    part = linear_resample(placed(volume), target, window)
+    np.testing.assert_allclose(to_host(part), expected[(slice(None), *(slice(a, b) for a, b in window))], atol=1e-12)
 
 
 @pytest.mark.parametrize(("size_in", "size_out"), [(7, 20), (20, 7), (9, 9), (1, 5), (5, 1)])
 def test_touched_range_holds_exactly_the_outputs_that_change(size_in: int, size_out: int) -> None:
     for first in range(size_in):
         for end in range(first + 1, size_in + 1):
-            volume = torch.zeros((1, size_in, 1, 1), dtype=torch.float64)
+            volume = np.zeros((1, size_in, 1, 1))
             volume[0, first:end] = 1
             out = linear_resample(volume, (size_out, 1, 1), [(0, size_out), (0, 1), (0, 1)])
-            changed = np.nonzero(out.numpy().ravel())[0]
+            changed = np.nonzero(out.ravel())[0]
             expected = (changed[0], changed[-1] + 1) if changed.size else (0, 0)
             assert range_touched(size_in, size_out, (first, end)) == expected
 
 
+@WHEREVER
 @pytest.mark.parametrize("transpose", [[0, 1, 2], [2, 0, 1], [1, 2, 0], [0, 2, 1]])
 def test_a_position_map_comes_back_to_its_own_voxels_through_any_axis_order(
-    make_ct: MakeCt, fine: Stage, transpose: list[int]
+    make_ct: MakeCt, fine: Stage, transpose: list[int], placed: Placed
 ) -> None:
     spacing = [(3.0, 1.5, 1.2)[axis] for axis in transpose]
     stage = stage_with(fine, transpose, spacing=spacing)
@@ -144,7 +157,7 @@ def test_a_position_map_comes_back_to_its_own_voxels_through_any_axis_order(
         size = stop - start
         field += (10, 100, 1000)[axis] * ((grids[n] + 0.5) * size / case.data.shape[n + 1] - 0.5 + start)
     window = [(2, 13), (4, 20), (10, 32)]
-    back = case.to_grid(torch.from_numpy(field[None]), window)[0].numpy()
+    back = to_host(case.to_grid(placed(field[None]), window)[0])
     z, y, x = np.meshgrid(*(np.arange(a, b) for a, b in window), indexing="ij")
     expected = 10.0 * z + 100.0 * y + 1000.0 * x
     cropped_away = (z < 3) | (x >= 30)
@@ -155,7 +168,7 @@ def test_a_position_map_comes_back_to_its_own_voxels_through_any_axis_order(
 
 def test_windows_outside_the_nonzero_box_are_zero(fine: Stage) -> None:
     case = Preprocessed(np.zeros((1, 4, 4, 4), np.float32), (8, 8, 8), (0, 1, 2), ((4, 8), (0, 4), (0, 4)))
-    out = case.to_grid(torch.ones((2, 4, 4, 4)), [(0, 3), (0, 8), (2, 8)])
+    out = case.to_grid(np.ones((2, 4, 4, 4)), [(0, 3), (0, 8), (2, 8)])
     assert out.shape == (2, 3, 8, 6)
     assert not out.any()
     assert dataclasses.is_dataclass(case)

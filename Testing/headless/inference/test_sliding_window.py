@@ -15,7 +15,14 @@ from expected_errors import raises_error
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError, Cancelled
 from twintrack.inference.network_store import NetworkStore
-from twintrack.inference.nnunet_model import Stage, build_network, check_weights, load_member, open_stage
+from twintrack.inference.nnunet_model import (
+    Stage,
+    build_network,
+    check_weights,
+    load_member,
+    nnunet_managers,
+    open_stage,
+)
 from twintrack.inference.preprocess import preprocess
 from twintrack.inference.sliding_window import Canvas, member_logits, sliding_logits
 from twintrack.inference.tiling import TileMeter
@@ -25,7 +32,6 @@ from twintrack.volume import Volume
 pytestmark = pytest.mark.network
 
 MakeCt = Callable[..., Volume]
-CPU = torch.device("cpu")
 
 
 def meter(total: int = 1) -> TileMeter:
@@ -34,29 +40,28 @@ def meter(total: int = 1) -> TileMeter:
 
 def logits_of(
     stage: Stage, fold: str, data: np.ndarray, counter: TileMeter | None = None, batch: int = 1
-) -> torch.Tensor:
+) -> np.ndarray:
     """Predict every tile with one member, by torch."""
     canvas = Canvas.of(data, stage)
-    member = load_member(stage, fold, CPU)
+    member = load_member(stage, fold)
     logits, covered = sliding_logits(member, canvas, canvas.tiles, stage, counter or meter(), batch=batch)
     assert covered.all()
     return logits
 
 
-def nnunets_logits(stage: Stage, data: np.ndarray, mirror_axes: tuple[int, ...] | None) -> torch.Tensor:
+def nnunets_logits(stage: Stage, data: np.ndarray, mirror_axes: tuple[int, ...] | None) -> np.ndarray:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    member = load_member(stage, "1", CPU)
-    predictor = nnUNetPredictor(use_mirroring=mirror_axes is not None, device=CPU, allow_tqdm=False)
-    dataset = {"labels": stage.labels.label_dict, "regions_class_order": stage.labels.regions_class_order}
+    member = load_member(stage, "1")
+    predictor = nnUNetPredictor(use_mirroring=mirror_axes is not None, device=torch.device("cpu"), allow_tqdm=False)
     predictor.manual_initialization(
-        member.network, stage.plans, stage.configuration, None, dataset, "nnUNetTrainer", mirror_axes
+        member.network.module, *nnunet_managers(stage), None, stage.dataset, "nnUNetTrainer", mirror_axes
     )
-    return predictor.predict_sliding_window_return_logits(torch.from_numpy(data))
+    return predictor.predict_sliding_window_return_logits(torch.from_numpy(data)).float().numpy()
 
 
-def relative_difference(a: torch.Tensor, b: torch.Tensor) -> float:
-    return float((a - b.float()).abs().max() / b.float().abs().max())
+def relative_difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max() / np.abs(b).max())
 
 
 SIZES = {"several tiles": (70, 50, 30), "one tile": (32, 32, 16), "smaller than the patch": (20, 41, 9)}
@@ -70,10 +75,10 @@ def test_logits_are_those_of_nnunets_predictor(
     stage = dataclasses.replace(fine, mirroring=mirror)
     ct = make_ct(SIZES[size])
     data = preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data
-    assert load_member(stage, "1", CPU).mirror_axes == ((0, 2) if mirror else ())
+    assert load_member(stage, "1").mirror_axes == ((0, 2) if mirror else ())
     ours = logits_of(stage, "1", data)
     theirs = nnunets_logits(stage, data, (0, 2) if mirror else None)
-    assert ours.dtype == torch.float32
+    assert ours.dtype == np.float32
     assert ours.shape == theirs.shape == (5, *data.shape[1:])
     assert relative_difference(ours, theirs) < 1e-5
 
@@ -105,16 +110,16 @@ def test_members_share_the_preprocessed_data_without_changing_it(
     make_ct: MakeCt, bundle: Bundle, fine: Stage, backend: str
 ) -> None:
     canvas = Canvas.of(preprocess(make_ct((40, 33, 20)).array, (3.0, 1.5, 1.5), fine).data, fine)
-    before = canvas.data.clone()
+    before = canvas.data.copy()
     store = NetworkStore("cpu", backend)
 
-    def predict(fold: str) -> torch.Tensor:
+    def predict(fold: str) -> np.ndarray:
         return member_logits(canvas, canvas.tiles, bundle, fine, "fine", fold, store, meter())[0]
 
     together = [predict(fold) for fold in ("0", "1", "2")]
-    assert torch.equal(canvas.data, before)
-    assert torch.equal(together[2], predict("2"))
-    assert not torch.allclose(together[0], together[1])
+    assert np.array_equal(canvas.data, before)
+    assert np.array_equal(together[2], predict("2"))
+    assert not np.allclose(together[0], together[1])
 
 
 def test_tiles_predicted_together_give_what_they_give_alone(make_ct: MakeCt, fine: Stage) -> None:
@@ -125,20 +130,19 @@ def test_tiles_predicted_together_give_what_they_give_alone(make_ct: MakeCt, fin
 def test_only_the_tiles_asked_for_are_covered(make_ct: MakeCt, fine: Stage) -> None:
     data = preprocess(make_ct((70, 50, 30)).array, (3.0, 1.5, 1.5), fine).data
     canvas = Canvas.of(data, fine)
-    member = load_member(fine, "0", CPU)
+    member = load_member(fine, "0")
     logits, covered = sliding_logits(member, canvas, canvas.tiles[:1], fine, meter())
-    expected = torch.zeros(data.shape[1:], dtype=torch.bool)
+    expected = np.zeros(data.shape[1:], dtype=bool)
     expected[canvas.tiles[0]] = True
-    assert torch.equal(covered, expected)
+    assert np.array_equal(covered, expected)
     assert not logits[:, ~covered].any()
-    with torch.no_grad():
-        alone = member.network(canvas.data[None][(slice(None), slice(None), *canvas.tiles[0])])[0]
-    torch.testing.assert_close(logits[:, covered].reshape(alone.shape), alone, rtol=1e-5, atol=1e-5)
+    alone = member.network(canvas.data[None][(slice(None), slice(None), *canvas.tiles[0])])[0]
+    np.testing.assert_allclose(logits[:, covered].reshape(alone.shape), alone, rtol=1e-5, atol=1e-5)
 
 
 def test_half_precision_weights_are_used_as_float32(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     with Bundle.open(make_bundle(half=True, out=tmp_path / "half")) as bundle:
-        network = load_member(open_stage(bundle, "fine"), "0", CPU).network
+        network = load_member(open_stage(bundle, "fine"), "0").network.module
     assert {p.dtype for p in network.parameters()} == {torch.float32}
     assert not network.training
 
@@ -159,8 +163,7 @@ def test_cancelling_stops_before_the_next_pass_through_a_network(make_ct: MakeCt
     data = preprocess(make_ct((60, 40, 20)).array, (3.0, 1.5, 1.5), stage).data
     canvas = Canvas.of(data, stage)
     cancel = CancelToken()
-    member = load_member(stage, "0", CPU)
-    assert isinstance(member.network, torch.nn.Module)
+    member = load_member(stage, "0")
     passes = 0
 
     def count(*_: Any) -> None:
@@ -169,7 +172,7 @@ def test_cancelling_stops_before_the_next_pass_through_a_network(make_ct: MakeCt
         if passes == 2:
             cancel.cancel()
 
-    member.network.register_forward_hook(count)
+    member.network.module.register_forward_hook(count)
     with pytest.raises(Cancelled):
         sliding_logits(member, canvas, canvas.tiles, stage, TileMeter(9, "Testing", no_progress, cancel))
     assert passes == 2
@@ -184,15 +187,15 @@ def test_weights_that_do_not_fit_the_plans_are_named(
     with Bundle.open(folder) as bundle:
         check_weights(bundle)
         stage = open_stage(bundle, "fine")
-        stage.configuration.network_arch_init_kwargs["features_per_stage"] = [4, 8, 12]
+        stage.configuration["architecture"]["arch_kwargs"]["features_per_stage"] = [4, 8, 12]
         with raises_error(BundleError, "weights-misfit", "fold_0", "plans.json"):
-            load_member(stage, "0", CPU)
+            load_member(stage, "0")
 
 
 def test_a_network_that_cannot_be_built_is_a_bundle_error(make_bundle: Callable[..., Path], tmp_path: Path) -> None:
     with Bundle.open(make_bundle(out=tmp_path / "b")) as bundle:
         stage = open_stage(bundle, "fine")
-        stage.configuration.network_arch_init_kwargs["nonlin_kwargs"] = {"alpha": 1.0}
+        stage.configuration["architecture"]["arch_kwargs"]["nonlin_kwargs"] = {"alpha": 1.0}
         with raises_error(BundleError, "network-not-built"):
             build_network(stage)
 

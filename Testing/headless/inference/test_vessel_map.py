@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from twintrack.inference.preprocess import Preprocessed
 from twintrack.inference.vessel_map import FLOOR, VesselChannels, drop_strays, hidden_lumens, vessel_map
@@ -25,7 +24,7 @@ def labelled(
     """Label (channel, z, y, x) on a grid of the same extent."""
     case = Preprocessed(np.zeros((1, *SHAPE), np.float32), grid, (0, 1, 2), tuple((0, n) for n in grid))
     window = tuple((0, n) for n in grid)
-    return vessel_map(case, torch.from_numpy(probabilities.astype(np.float32)), window, channels, np.ones(grid, bool))
+    return vessel_map(case, probabilities.astype(np.float32), window, channels, np.ones(grid, bool))
 
 
 def scene(vessel: float, tumour: float) -> np.ndarray:

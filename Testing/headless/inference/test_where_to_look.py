@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import softmax
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.inference.ensemble import score_ensemble
@@ -24,7 +24,6 @@ from twintrack.volume import Volume
 pytestmark = pytest.mark.network
 
 MakeCt = Callable[..., Volume]
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
@@ -37,8 +36,8 @@ def first_members_tumour(ct: Volume, bundle: Bundle) -> tuple[np.ndarray, Canvas
     stage = open_stage(bundle, "fine")
     canvas = Canvas.of(preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data, stage)
     meter = TileMeter(1, "Testing", no_progress, CancelToken())
-    logits, _ = sliding_logits(load_member(stage, "0", CPU), canvas, canvas.tiles, stage, meter)
-    return torch.softmax(logits, dim=0)[1].numpy(), canvas
+    logits, _ = sliding_logits(load_member(stage, "0"), canvas, canvas.tiles, stage, meter)
+    return softmax(logits, axis=0)[1], canvas
 
 
 def test_later_members_skip_tiles_far_from_anything_seen(make_ct: MakeCt, bundle: Bundle, store: NetworkStore) -> None:
@@ -133,8 +132,8 @@ def test_every_network_voxel_with_a_share_in_the_mask_is_marked(
     marked = case.from_grid(mask, window)
     assert marked.shape == case.data.shape[1:]
     # Change all other network voxels: nothing inside the mask may change.
-    outside = torch.from_numpy(np.where(marked, 0.0, 1.0)[None])
-    assert not case.to_grid(outside, window)[0].numpy()[mask].any()
+    outside = np.where(marked, 0.0, 1.0)[None]
+    assert not case.to_grid(outside, window)[0][mask].any()
 
 
 def test_a_mask_that_the_ct_does_not_reach_marks_nothing() -> None:

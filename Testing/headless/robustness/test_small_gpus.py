@@ -70,7 +70,7 @@ def test_a_gpu_out_of_memory_ends_in_a_whole_result_that_says_what_was_done(
     ("function", "device", "notes"),
     [
         ("_resample", "cuda", ["resample the CT; the CPU does it"]),
-        ("apply_inference_nonlin", "cuda", ["it is done in main memory"]),
+        ("class_probabilities", "cuda", ["it is done in main memory"]),
         ("to_grid", "cuda", ["it is done in main memory"]),
         ("_predict", "cpu", ["2 tiles", "1 tile at", "main memory", "the CPU runs it"]),
     ],

@@ -19,6 +19,7 @@ __all__ = [
     "architecture_name",
     "check_dataset",
     "check_plans",
+    "has_regions",
     "label_channels",
     "resolve_configuration",
 ]
@@ -288,7 +289,7 @@ def check_dataset(dataset: Mapping[str, Any], where: str) -> None:
                 path=where,
             )
     _check_ignored(labels, where)
-    if _has_regions(labels):
+    if has_regions(labels):
         order = dataset.get("regions_class_order")
         right = isinstance(order, list) and all(isinstance(v, int) and 0 <= v < 256 for v in order)
         if not right or len(order) != len(label_channels(dataset)):  # type: ignore[arg-type]
@@ -312,7 +313,8 @@ def _check_ignored(labels: Mapping[str, Any], where: str) -> None:
         )
 
 
-def _has_regions(labels: Mapping[str, Any]) -> bool:
+def has_regions(labels: Mapping[str, Any]) -> bool:
+    """Whether the labels of a ``dataset.json`` are regions that may overlap, in place of one label a voxel."""
     return any(isinstance(value, list) and len(value) > 1 for value in labels.values())
 
 
@@ -323,7 +325,7 @@ def label_channels(dataset: Mapping[str, Any]) -> dict[str, int]:
     region without background (sigmoid). This follows nnU-Net's label manager.
     """
     labels = {name: value for name, value in dataset["labels"].items() if name != "ignore"}
-    if _has_regions(labels):
+    if has_regions(labels):
         regions = [name for name, value in labels.items() if set(_as_list(value)) != {0}]
         return {name: channel for channel, name in enumerate(regions)}
     values = sorted({_as_list(value)[0] for value in labels.values()})

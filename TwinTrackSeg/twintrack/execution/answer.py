@@ -157,7 +157,7 @@ class _Whereabouts:
         """Return device and notes as fields of an event, if they are not those of the last call; else nothing."""
         from twintrack.inference import describe_processor
 
-        if self._store is None or self._told == [str(self._store.device), *self._store.notes]:
+        if self._store is None or self._told == [self._store.device, *self._store.notes]:
             return {}
-        self._told = [str(self._store.device), *self._store.notes]
+        self._told = [self._store.device, *self._store.notes]
         return {"device": describe_processor(self._told[0]).to_json(), "notes": self._told[1:]}

@@ -1,6 +1,13 @@
 """The two-stage network part of the engine: where the organ is, and how much each voxel looks like tumour."""
 
-from twintrack.inference.devices import DEVICES, Processor, describe_processor, find_processors, select_device
+from twintrack.inference.devices import (
+    DEVICES,
+    Processor,
+    describe_processor,
+    find_processors,
+    may_have_gpu,
+    select_device,
+)
 from twintrack.inference.ensemble import SKIP_BELOW, EnsembleResult, score_ensemble
 from twintrack.inference.loaded_model import import_packages
 from twintrack.inference.localize import localize
@@ -21,6 +28,7 @@ __all__ = [
     "import_packages",
     "localize",
     "map_box",
+    "may_have_gpu",
     "roi_box",
     "roi_full",
     "score_ensemble",

@@ -11,25 +11,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    import torch
+from twintrack.inference.arrays import Array, as_float32, as_float64, like, to_device, to_host, zeros
 
 __all__ = ["resample_cubic", "resample_slices"]
 
 Prepare = Callable[[NDArray[np.generic]], NDArray[np.float32]]
 """Turns a part of the input into the float32 intensities that are resampled; works voxel by voxel."""
 
-SLAB_VOXELS = 8 * 2**20
-"""Input voxels held in float64 at a time (64 MiB)."""
+SLAB_VOXELS = 2 * 2**20
+"""Input voxels held in float64 at a time (16 MiB)."""
 
 
 def resample_cubic(
-    volume: NDArray[np.generic], shape: Sequence[int], prepare: Prepare, device: torch.device
+    volume: NDArray[np.generic], shape: Sequence[int], prepare: Prepare, device: str
 ) -> NDArray[np.float32]:
     """Resample a volume with cubic splines along all three axes, as ``resize(order=3, mode="edge", clip=True)`` does.
 
@@ -41,22 +39,20 @@ def resample_cubic(
         Size of the result.
     prepare : callable
         Applied to a few slices at a time before they are resampled.
-    device : torch.device
-        Where the products are taken.
+    device : str
+        torch's name of where the products are taken.
 
     Returns
     -------
     numpy.ndarray
         float32, of `shape`.
     """
-    import torch
-
     growth = [m / n for n, m in zip(volume.shape, shape, strict=True)]
     # The axes that shrink most come first: what is kept in float64 between the two passes is small then.
     first, second, last = sorted(range(3), key=growth.__getitem__)
     turned = volume.transpose(last, first, second)
     size = [shape[last], shape[first], shape[second]]
-    between = torch.empty((turned.shape[0], size[1], size[2]), dtype=torch.float64, device=device)
+    between = zeros((turned.shape[0], size[1], size[2]), device, np.float64)
     low, high = np.inf, -np.inf
     for part in _slabs(turned.shape):
         values = prepare(turned[part])
@@ -66,12 +62,12 @@ def resample_cubic(
     for part in _slabs((size[1], between.shape[0], size[2])):
         columns = _along(between[:, part], 0, size[0])
         # skimage clips to the input's range, since a spline swings beyond it.
-        result[:, part] = columns.clamp_(low, high).float().cpu().numpy()
+        result[:, part] = to_host(as_float32(columns.clip(low, high)))
     return np.ascontiguousarray(result.transpose(np.argsort([last, first, second])))
 
 
 def resample_slices(
-    volume: NDArray[np.generic], shape: Sequence[int], axis: int, prepare: Prepare, device: torch.device
+    volume: NDArray[np.generic], shape: Sequence[int], axis: int, prepare: Prepare, device: str
 ) -> NDArray[np.float32]:
     """Resample with cubic splines within the slices across `axis`, and take the nearest slice along it.
 
@@ -91,8 +87,8 @@ def resample_slices(
         low, high = (_double(edge(values, axis=(1, 2), keepdims=True), device) for edge in (np.min, np.max))
         resized = _along_both(_double(values, device), *across)
         if list(turned.shape[1:]) != across:
-            resized = resized.clamp(low, high)
-        result[part] = resized.float().cpu().numpy()
+            resized = resized.clip(low, high)
+        result[part] = to_host(as_float32(resized))
     return np.ascontiguousarray(np.moveaxis(result, 0, axis))
 
 
@@ -101,31 +97,27 @@ def _slabs(shape: Sequence[int]) -> list[slice]:
     return [slice(start, start + step) for start in range(0, shape[0], step)]
 
 
-def _double(values: NDArray[np.float32], device: torch.device) -> torch.Tensor:
-    import torch
-
-    return torch.from_numpy(np.ascontiguousarray(values)).to(device, torch.float64)
+def _double(values: NDArray[np.float32], device: str) -> Array:
+    return as_float64(to_device(np.ascontiguousarray(values), device))
 
 
-def _along_both(slab: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+def _along_both(slab: Array, rows: int, columns: int) -> Array:
     """Resample along axes 1 and 2, the one that shrinks more first."""
     if rows * slab.shape[2] < columns * slab.shape[1]:
         return _along(_along(slab, 1, rows), 2, columns)
     return _along(_along(slab, 2, columns), 1, rows)
 
 
-def _along(values: torch.Tensor, axis: int, size: int) -> torch.Tensor:
+def _along(values: Array, axis: int, size: int) -> Array:
     """Resample one axis."""
-    import torch
-
     if values.shape[axis] == size:
         return values  # a spline passes through its samples
-    matrix = torch.from_numpy(_matrix(values.shape[axis], size)).to(values.device)
+    matrix = like(_matrix(values.shape[axis], size), values)
     if axis == 2:
         return values @ matrix.T
     if axis == 1:
         return matrix @ values
-    return torch.tensordot(matrix, values, dims=1)
+    return (matrix @ values.reshape(values.shape[0], -1)).reshape(size, *values.shape[1:])
 
 
 @lru_cache(maxsize=16)

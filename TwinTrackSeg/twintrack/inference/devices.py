@@ -7,15 +7,14 @@ import logging
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from twintrack.errors import InputError
+from twintrack.inference.arrays import CPU
 from twintrack.system.capacity import available_memory, total_memory
 
-if TYPE_CHECKING:
-    import torch
-
-__all__ = ["DEVICES", "Processor", "describe_processor", "find_processors", "select_device"]
+__all__ = ["DEVICES", "Processor", "describe_processor", "find_processors", "may_have_gpu", "select_device"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 """What a user may ask for."""
@@ -23,7 +22,24 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 _log = logging.getLogger(__name__)
 
 
-def select_device(request: str = "auto") -> torch.device:
+def may_have_gpu() -> bool:
+    """Whether it takes torch to find out if there is a graphics card that torch can use; False: there is none.
+
+    Without NVIDIA's driver library torch finds no CUDA, without the device of AMD's driver no ROCm, and on macOS only
+    torch itself can tell. Where anything is in doubt, torch is to be asked.
+    """
+    if sys.platform not in ("linux", "win32"):
+        return True
+    if sys.platform == "linux" and Path("/dev/kfd").exists():
+        return True
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def select_device(request: str = "auto") -> str:
     """Choose the device for the networks.
 
     ``auto`` takes CUDA, else MPS, if a small 3-D convolution really works there, else the CPU: a driver that is too
@@ -34,28 +50,31 @@ def select_device(request: str = "auto") -> torch.device:
     request : str
         One of `DEVICES`.
 
+    Returns
+    -------
+    str
+        torch's name of it.
+
     Raises
     ------
     InputError
         If `request` is unknown, or names a device that is absent or does not work.
     """
-    import torch
-
     if request not in DEVICES:
         raise InputError(f"device {request!r} is not known; choose one of {', '.join(DEVICES)}", code="device-unknown")
-    if request == "cpu":
-        return torch.device("cpu")
+    if request == CPU or (request == "auto" and not may_have_gpu()):
+        return CPU
     candidates = ("cuda", "mps") if request == "auto" else (request,)
     for name in candidates:
         problem = _problem_with(name)
         if problem is None:
-            return torch.device(name)
+            return name
         if request != "auto":
             raise InputError(
                 f"device {name!r} cannot be used, because {problem}; use --device auto or cpu", code="device-unusable"
             )
         _log.debug("not using %s: %s", name, problem)
-    return torch.device("cpu")
+    return CPU
 
 
 def _problem_with(name: str) -> str | None:
@@ -108,8 +127,10 @@ def find_processors() -> tuple[Processor, ...]:
     Raises
     ------
     ImportError
-        If torch is not installed.
+        If torch is not installed and there may be a graphics card.
     """
+    if not may_have_gpu():
+        return (_main(),)
     import torch
 
     found = []
@@ -123,6 +144,8 @@ def find_processors() -> tuple[Processor, ...]:
 
 def describe_processor(device: str) -> Processor:
     """Return the processor that torch calls `device`, with its memory now."""
+    if device == CPU:
+        return _main()
     wanted = "cuda:0" if device == "cuda" else device
     return next((each for each in find_processors() if each.device == wanted), Processor(wanted))
 
@@ -130,7 +153,7 @@ def describe_processor(device: str) -> Processor:
 def _main() -> Processor:
     total, free = total_memory(), available_memory()
     # What could be taken may lie in the swap file, which helps nobody here.
-    return Processor("cpu", "", total, free if total is None or free is None else min(total, free))
+    return Processor(CPU, "", total, free if total is None or free is None else min(total, free))
 
 
 def _graphics_card(index: int) -> Processor:

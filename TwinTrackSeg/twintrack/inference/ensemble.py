@@ -6,13 +6,14 @@ import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import RoiError
+from twintrack.inference.arrays import Array, as_float32, class_probabilities, like, to_host
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Stage, open_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
@@ -23,9 +24,6 @@ from twintrack.inference.tiling import Tile, TileMeter, tiles_near
 from twintrack.inference.vessel_map import VesselChannels, vessel_map
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.volume import Geometry, Volume
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["SKIP_BELOW", "Disagreement", "EnsembleResult", "MemberMap", "score_ensemble"]
 
@@ -215,8 +213,8 @@ def _score(
     channels = VesselChannels.of(bundle, stage)
     each: list[MemberMap] = []
 
-    def keep(probabilities: torch.Tensor) -> None:
-        score = case.to_grid(_tumour(probabilities, channels)[None], window)[0].clamp(0.0, 1.0).cpu().numpy()
+    def keep(probabilities: Array) -> None:
+        score = to_host(case.to_grid(_tumour(probabilities, channels)[None], window)[0].clip(0.0, 1.0))
         vessels = vessel_map(case, probabilities, window, channels, roi.mask) if channels.values else None
         each.append(MemberMap((score * roi.mask).astype(np.float16), vessels))
 
@@ -226,12 +224,12 @@ def _score(
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
     tumour = _tumour(pooled, channels)[None]
-    score = case.to_grid(tumour, window)[0].clamp(0.0, 1.0).cpu().numpy()
+    score = to_host(case.to_grid(tumour, window)[0].clip(0.0, 1.0))
     np.multiply(score, roi.mask, out=score)
     vessels = vessel_map(case, pooled, window, channels, roi.mask) if channels.values else None
     progress(1.0, "Tumour score ready")
     skipped = len(canvas.tiles) * len(folds) - meter.total
-    apart_ml = apart.volume_ml(region, math.prod(stage.configuration.spacing) / 1000)
+    apart_ml = apart.volume_ml(region, math.prod(stage.spacing) / 1000)
     _log.info("%d members, %d tiles (%d skipped) on %s", len(folds), meter.total, skipped, store.device)
     return EnsembleResult(
         roi,
@@ -242,7 +240,7 @@ def _score(
         tiles=meter.total,
         skipped=skipped,
         disagreement_ml=None if apart_ml is None else round(apart_ml, 3),
-        device=str(store.device),
+        device=store.device,
         backend=store.backend,
         network_s=round(meter.network_s, 3),
         notes=tuple(store.notes),
@@ -258,7 +256,7 @@ def _crop(
     patch = [0, 0, 0]
     for n, axis in enumerate(stage.axes):
         # Rounded down, so that growing never makes a second tile necessary.
-        patch[axis] = int(stage.patch[n] * stage.configuration.spacing[n] / spacing[axis])
+        patch[axis] = int(stage.patch[n] * stage.spacing[n] / spacing[axis])
     start, stop = grown_box(roi.start[::-1], roi.stop[::-1], patch, shape)
     crop = ct.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
     case = preprocess(crop, spacing, stage, device=store.device, members=members, note=store.note)
@@ -274,8 +272,8 @@ def _pool(
     meter: TileMeter,
     apart: Disagreement,
     skip_below: float,
-    keep: Callable[[torch.Tensor], None] | None,
-) -> torch.Tensor:
+    keep: Callable[[Array], None] | None,
+) -> Array:
     """Mean of the class probabilities over the members that looked, float32, (channel, a, b, c); 0 where none did.
 
     `keep` is called with the probabilities of each member, if a second one looks at all; where a later member did not
@@ -283,22 +281,22 @@ def _pool(
     """
     folds, channels = bundle.folds["fine"], VesselChannels.of(bundle, stage)
     tiles: list[Tile] = canvas.tiles
-    total: torch.Tensor | None = None
-    looked: torch.Tensor | None = None
+    total: Array = None  # a bundle has at least one member
+    looked: Array = None
     for place, fold in enumerate(folds):
         logits, covered = member_logits(canvas, tiles, bundle, stage, "fine", fold, store, meter)
         for start in range(0, logits.shape[1], _SLAB):
             slab = slice(start, start + _SLAB)
-            logits[:, slab] = stage.labels.apply_inference_nonlin(logits[:, slab]) * covered[slab]
-        apart.add(_tumour(logits, channels), covered)
-        if total is None or looked is None:
-            total, looked = logits, covered.float()
+            logits[:, slab] = class_probabilities(logits[:, slab], overlapping=stage.overlapping) * covered[slab]
+        apart.add(to_host(_tumour(logits, channels)), to_host(covered))
+        if total is None:
+            total, looked = logits, as_float32(covered)
             if skip_below > 0 and len(folds) > 1:
                 tiles = _tiles_with_tumour(canvas, _tumour(total, channels), skip_below)
                 meter.skip((len(canvas.tiles) - len(tiles)) * (len(folds) - place - 1))
         else:
             # After a fall from the GPU, members' results lie in different places.
-            total, looked = total.to(logits.device), looked.to(logits.device)
+            total, looked = like(total, logits), like(looked, logits)
             total += logits
             looked += covered
             if keep is not None:
@@ -310,19 +308,18 @@ def _pool(
             break
         if keep is not None:
             keep(logits)
-    assert total is not None  # a bundle has at least one member
-    assert looked is not None
-    return total.div_(looked.clamp_(min=1.0))
+    total /= looked.clip(min=1.0)
+    return total
 
 
-def _tumour(probabilities: torch.Tensor, channels: VesselChannels) -> torch.Tensor:
-    return probabilities[list(channels.tumour)].sum(dim=0)
+def _tumour(probabilities: Array, channels: VesselChannels) -> Array:
+    return probabilities[list(channels.tumour)].sum(axis=0)
 
 
-def _tiles_with_tumour(canvas: Canvas, tumour: torch.Tensor, bound: float) -> list[Tile]:
+def _tiles_with_tumour(canvas: Canvas, tumour: Array, bound: float) -> list[Tile]:
     """Return the tiles in which, or next to which, `tumour` reaches `bound` somewhere."""
-    padded = tumour.new_zeros(canvas.data.shape[1:])
-    padded[canvas.inner] = tumour
+    padded = np.zeros(canvas.data.shape[1:], dtype=np.float32)
+    padded[canvas.inner] = to_host(tumour)
     return tiles_near(canvas.tiles, [bool((padded[tile] >= bound).any()) for tile in canvas.tiles])
 
 
@@ -336,25 +333,18 @@ class Disagreement:
 
     def __init__(self) -> None:
         self._members = 0
-        self._looked: torch.Tensor | None = None
-        self._mean: torch.Tensor | None = None
-        self._squares: torch.Tensor | None = None
+        self._looked = self._mean = self._squares = np.zeros(0, dtype=np.float32)
 
-    def add(self, tumour: torch.Tensor, covered: torch.Tensor) -> None:
-        """Add a member's probability, float32, (a, b, c), which counts where `covered`, bool, is true."""
-        import torch
-
+    def add(self, tumour: NDArray[np.float32], covered: NDArray[np.bool_]) -> None:
+        """Add a member's probability, float32, (a, b, c), which counts where `covered` is true."""
         self._members += 1
-        if self._looked is None or self._mean is None or self._squares is None:
-            self._looked, self._mean, self._squares = covered.float(), tumour * covered, torch.zeros_like(tumour)
+        if self._members == 1:
+            self._looked, self._mean = covered.astype(np.float32), tumour * covered
+            self._squares = np.zeros_like(self._mean)
             return
-        # After a fall from the GPU, members' results lie in different places.
-        self._looked, self._mean, self._squares = (
-            tensor.to(tumour.device) for tensor in (self._looked, self._mean, self._squares)
-        )
         self._looked += covered
         change = (tumour - self._mean) * covered
-        self._mean += change / self._looked.clamp_min(1.0)
+        self._mean += change / self._looked.clip(min=1.0)
         self._squares += change * (tumour - self._mean)
 
     def volume_ml(self, region: NDArray[np.bool_], voxel_ml: float) -> float | None:
@@ -362,7 +352,7 @@ class Disagreement:
 
         It is a volume: 1 mL is 2 mL that half of the members call tumour and half do not. None for a single member.
         """
-        if self._looked is None or self._squares is None or self._members == 1:
+        if self._members < 2:
             return None
-        spread = (self._squares / self._looked.clamp_min(1.0)).sqrt_().cpu().numpy()
+        spread = np.sqrt(self._squares / self._looked.clip(min=1.0))
         return float(spread.sum(where=region, dtype=np.float64)) * voxel_ml

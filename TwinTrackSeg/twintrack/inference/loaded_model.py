@@ -11,6 +11,7 @@ from pathlib import Path
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError
+from twintrack.inference.devices import may_have_gpu
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.openvino import openvino_present
 from twintrack.settings import SegmentSettings
@@ -106,28 +107,26 @@ def return_memory() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
-MODULES = (
+FOR_ALL = ("scipy.ndimage",)
+FOR_TORCH = (
     "torch",
-    "acvl_utils.cropping_and_padding.padding",
     "dynamic_network_architectures.architectures.unet",
-    "nnunetv2.inference.sliding_window_prediction",
-    "nnunetv2.preprocessing.cropping.cropping",
-    "nnunetv2.preprocessing.normalization.default_normalization_schemes",
     "nnunetv2.utilities.get_network_from_plans",
-    "nnunetv2.utilities.label_handling.label_handling",
     "nnunetv2.utilities.plans_handling.plans_handler",
 )
-"""What the functions of this package import when they are called."""
+"""What the functions of this package import when they are called: always, and where torch runs or builds a network."""
 
 
 def import_packages() -> None:
     """Import the packages that the networks need, so that the first run does not wait for them.
+
+    Where OpenVINO is installed and there is no graphics card, torch is needed for networks alone that are not compiled
+    yet, and then imported by the first run.
 
     Raises
     ------
     ImportError
         Names the package that is missing; OpenVINO may be.
     """
-    for name in MODULES:
+    for name in FOR_ALL if openvino_present() and not may_have_gpu() else FOR_ALL + FOR_TORCH:
         importlib.import_module(name)
-    openvino_present()

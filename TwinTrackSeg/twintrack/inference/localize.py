@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import RoiError
+from twintrack.inference.arrays import to_host
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import open_stage
 from twintrack.inference.organ import OrganLogits, longest_mm, main_parts
@@ -118,9 +119,10 @@ def predict_organ(
     canvas = Canvas.of(case.data, stage)
     meter = TileMeter(len(canvas.tiles) * len(folds), "Looking for the pancreas", part(progress, 0.1, 1.0), cancel)
     members = (
-        member_logits(canvas, canvas.tiles, bundle, stage, "coarse", fold, store, meter)[0].cpu() for fold in folds
+        to_host(member_logits(canvas, canvas.tiles, bundle, stage, "coarse", fold, store, meter)[0]) for fold in folds
     )
-    logits = functools.reduce(operator.iadd, members).div_(len(folds))
+    logits = functools.reduce(operator.iadd, members)
+    logits /= len(folds)
     return OrganLogits(case, logits, stage, bundle.organ_labels)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import functools
 import logging
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 from twintrack.bundle.model_bundle import CHECKPOINT_NAME, STAGES, Bundle
 from twintrack.errors import InputError
+from twintrack.inference.arrays import CPU
 from twintrack.inference.devices import select_device
-from twintrack.inference.nnunet_model import Member, Stage, load_member, load_network, member_axes, open_stage
-from twintrack.inference.openvino import CompilationError, compile_network, openvino_present
+from twintrack.inference.nnunet_model import Member, Stage, load_member, open_stage
+from twintrack.inference.openvino import CompilationError, compile_member, openvino_present
 from twintrack.settings import BACKENDS
 from twintrack.system.capacity import is_out_of_memory
 
@@ -40,10 +42,10 @@ class NetworkStore:
 
     Attributes
     ----------
-    device : torch.device
-        Where the networks run now.
-    sums : torch.device
-        Where tiles are summed up.
+    device : str
+        torch's name of where the networks run now.
+    sums : str
+        The same of where tiles are summed up.
     batch : int
         Patches predicted together.
     notes : list of str
@@ -65,15 +67,13 @@ class NetworkStore:
         InputError
             If the device or the backend is unknown or cannot be used.
         """
-        import torch
-
         if backend not in BACKENDS:
             raise InputError(
                 f"the backend must be one of {', '.join(BACKENDS)}, got {backend!r}", code="backend-unknown"
             )
         if self._requested != (device, backend) or self.notes:
             chosen = select_device(device)
-            compiles = chosen.type == "cpu" and backend != "torch" and openvino_present()
+            compiles = chosen == CPU and backend != "torch" and openvino_present()
             if backend == "openvino" and not compiles:
                 raise InputError(
                     "OpenVINO is not installed, or the networks run on a GPU; install openvino or use --backend auto",
@@ -83,9 +83,9 @@ class NetworkStore:
             self._members.clear()
             self._requested = (device, backend)
             self.device, self._compiles = chosen, compiles
-        gpu = self.device.type == "cuda"
+        gpu = self.device == "cuda"
         self.batch = GPU_BATCH if gpu else 1
-        self.sums = self.device if gpu else torch.device("cpu")
+        self.sums = self.device if gpu else CPU
         self.notes = []
 
     @property
@@ -126,8 +126,7 @@ class NetworkStore:
         if self._compiles:
             digest = bundle.files[f"{name}/fold_{fold}/{CHECKPOINT_NAME}"]
             try:
-                network = compile_network(functools.partial(load_network, stage, fold), stage, digest)
-                return Member(f"fold_{fold}", network, member_axes(stage, fold), self.device)
+                return compile_member(functools.partial(load_member, stage, fold), stage, f"fold_{fold}", digest)
             except CompilationError as error:
                 self.note(f"OpenVINO cannot run this model ({error}); torch runs it")
                 self._compiles = False
@@ -181,13 +180,11 @@ class NetworkStore:
 
     def _leave_gpu(self, instead: str, what: str) -> bool:
         """Use less of the GPU, then none; whether there was one to leave."""
-        import torch
-
-        if self.sums.type != "cpu":
-            self.sums = torch.device("cpu")
+        if self.sums != CPU:
+            self.sums = CPU
             self.note(f"the GPU ran out of memory; {instead}")
-        elif self.device.type != "cpu":
-            self.device = torch.device("cpu")
+        elif self.device != CPU:
+            self.device = CPU
             self._compiles = self._requested[1] != "torch" and openvino_present()
             self.note(f"the GPU has too little memory for {what}; the CPU runs it")
         else:
@@ -195,10 +192,9 @@ class NetworkStore:
         return True
 
     def _forget(self) -> None:
-        import torch
-
         self._members.clear()
-        if torch.cuda.is_available():
+        torch = sys.modules.get("torch")
+        if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
 
 

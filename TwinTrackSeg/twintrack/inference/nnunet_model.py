@@ -1,4 +1,8 @@
-"""Models as nnU-Net describes them: plans and labels of a stage, and its members' networks."""
+"""Models as nnU-Net describes them: plans and labels of a stage, and its members' networks.
+
+Plans and labels are JSON and are read here without nnU-Net's packages; they and torch are imported where a network is
+built from them.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from twintrack.bundle.architecture import read_architecture
+import numpy as np
+
+from twintrack.bundle.architecture import Architecture, read_architecture
 from twintrack.bundle.checkpoints import read_checkpoint
+from twintrack.bundle.fingerprint import plans_intensities
 from twintrack.bundle.model_bundle import CHECKPOINT_NAME, Bundle
-from twintrack.bundle.nnunet_plans import check_dataset, check_plans, label_channels
+from twintrack.bundle.nnunet_plans import check_dataset, check_plans, has_regions, label_channels
 from twintrack.errors import BundleError
+from twintrack.inference.arrays import CPU, Array
 from twintrack.system.capacity import lacking_memory
 
 if TYPE_CHECKING:
@@ -21,12 +29,13 @@ if TYPE_CHECKING:
 __all__ = [
     "Member",
     "Stage",
+    "TorchNetwork",
     "build_network",
     "check_weights",
     "load_member",
-    "load_network",
-    "member_axes",
+    "nnunet_managers",
     "open_stage",
+    "read_stage",
 ]
 
 PARAMETER_BYTES = 8
@@ -41,8 +50,12 @@ class Stage:
     ----------
     folder : pathlib.Path
         Folder of ``plans.json``, ``dataset.json`` and the fold folders.
-    plans, configuration, labels : object
-        nnU-Net's ``PlansManager``, ``ConfigurationManager`` and ``LabelManager``.
+    plans, dataset : dict
+        Content of these files, checked.
+    name : str
+        nnU-Net's name of the configuration, such as ``3d_fullres``.
+    configuration : dict
+        That entry of the plans with all that it inherits.
     channels : mapping of str to int
         Output channel of each label (or region) name.
     mirroring : bool
@@ -50,28 +63,66 @@ class Stage:
     """
 
     folder: Path
-    plans: Any
-    configuration: Any
-    labels: Any
+    plans: dict[str, Any]
+    dataset: dict[str, Any]
+    name: str
+    configuration: dict[str, Any]
     channels: Mapping[str, int]
     mirroring: bool
 
     @property
     def patch(self) -> tuple[int, int, int]:
         """Patch size along the network's axes, in voxels."""
-        a, b, c = self.configuration.patch_size
+        a, b, c = self.configuration["patch_size"]
         return (int(a), int(b), int(c))
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Voxel size along the network's axes, in mm."""
+        a, b, c = self.configuration["spacing"]
+        return (float(a), float(b), float(c))
 
     @property
     def axes(self) -> tuple[int, int, int]:
         """Network axis ``n`` is axis ``axes[n]`` of (z, y, x)."""
-        a, b, c = self.plans.transpose_forward
+        a, b, c = self.plans["transpose_forward"]
         return (int(a), int(b), int(c))
 
     @property
     def heads(self) -> int:
         """Number of output channels."""
-        return int(self.labels.num_segmentation_heads)
+        return len(set(self.channels.values()))
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether outputs are regions of their own (sigmoid) in place of one label a voxel (softmax)."""
+        return has_regions(self.dataset["labels"])
+
+    def labels_of(self, name: str) -> frozenset[int]:
+        """Return the label values that a label or region name stands for."""
+        value = self.dataset["labels"][name]
+        return frozenset(value if isinstance(value, list) else [value])
+
+    @property
+    def architecture(self) -> Architecture:
+        """The network in numbers."""
+        return read_architecture(self.configuration, str(self.folder / "plans.json"))
+
+    @property
+    def normalization(self) -> str:
+        """nnU-Net's name of the scheme by which intensities are normalised."""
+        return str(self.configuration["normalization_schemes"][0])
+
+    @property
+    def masked_normalization(self) -> bool:
+        """Whether a scheme that looks at the whole volume looks at the voxels other than 0 alone."""
+        return bool(self.configuration["use_mask_for_norm"][0])
+
+    @property
+    def intensities(self) -> Mapping[str, float]:
+        """Intensities of the training voxels inside labels, in HU: see `twintrack.bundle.fingerprint.INTENSITIES`."""
+        found: Mapping[str, float] = plans_intensities(self.plans)
+        return found
 
 
 @dataclass(frozen=True)
@@ -83,18 +134,46 @@ class Member:
     name : str
         Its fold folder, for messages.
     network : callable
-        Takes patches (batch, 1, a, b, c), float32 on `device`, and returns their logits (batch, channel, a, b, c): the
-        torch module in evaluation mode, or its compiled form.
+        Takes patches (batch, 1, a, b, c), float32 in the memory of `device`, and returns their logits, float32, (batch,
+        channel, a, b, c): see `TorchNetwork` and `twintrack.inference.openvino.CompiledNetwork`.
     mirror_axes : tuple of int
         Network axes to mirror along for averaging; empty for none.
-    device : torch.device
-        Where it runs.
+    device : str
+        torch's name of where it runs.
     """
 
     name: str
-    network: Callable[[torch.Tensor], torch.Tensor]
+    network: Callable[[Array], Array]
     mirror_axes: tuple[int, ...]
-    device: torch.device
+    device: str
+
+
+class TorchNetwork:
+    """A torch module in evaluation mode that is called with arrays of `twintrack.inference.arrays`.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, on `device`.
+    device : str
+        torch's name of where it runs.
+    """
+
+    def __init__(self, module: torch.nn.Module, device: str) -> None:
+        self.module = module
+        self._device = device
+
+    def __call__(self, patches: Array) -> Array:
+        """Return the logits of (batch, 1, a, b, c), float32."""
+        import torch
+
+        tensor = torch.from_numpy(np.ascontiguousarray(patches)) if isinstance(patches, np.ndarray) else patches
+        # Half precision as in nnU-Net: on CUDA alone.
+        with torch.no_grad(), torch.autocast("cuda", enabled=self._device == "cuda"):
+            logits = self.module(tensor).float()
+        if self._device == "cuda":
+            torch.cuda.synchronize()  # or the clock would tell how long it took to ask
+        return logits.numpy() if self._device == CPU else logits
 
 
 def open_stage(bundle: Bundle, stage: str) -> Stage:
@@ -111,24 +190,21 @@ def open_stage(bundle: Bundle, stage: str) -> Stage:
 
 
 def read_stage(folder: Path, plans: dict[str, Any], dataset: dict[str, Any], name: str, mirroring: bool) -> Stage:
-    """Check plans and labels and hand them to nnU-Net's managers."""
-    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+    """Check plans and labels."""
+    configuration = check_plans(plans, name, str(folder / "plans.json"))
+    check_dataset(dataset, str(folder / "dataset.json"))
+    return Stage(folder, plans, dataset, name, configuration, label_channels(dataset), mirroring)
+
+
+def nnunet_managers(stage: Stage) -> tuple[Any, Any]:
+    """Return nnU-Net's ``PlansManager`` and ``ConfigurationManager`` for a stage."""
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-    check_plans(plans, name, str(folder / "plans.json"))
-    check_dataset(dataset, str(folder / "dataset.json"))
-    manager = PlansManager(plans)
+    manager = PlansManager(stage.plans)
     with warnings.catch_warnings():
         # The public PANORAMA coarse model has plans in the old format, which nnU-Net reads with a warning.
         warnings.filterwarnings("ignore", message="Detected old nnU-Net plans format")
-        configuration = manager.get_configuration(name)
-    try:
-        labels = LabelManager(dataset["labels"], dataset.get("regions_class_order"))
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
-        raise BundleError(
-            f"nnU-Net does not take these labels ({error})", code="dataset-labels", path=folder / "dataset.json"
-        ) from error
-    return Stage(folder, manager, configuration, labels, label_channels(dataset), mirroring)
+        return manager, manager.get_configuration(stage.name)
 
 
 def build_network(stage: Stage) -> torch.nn.Module:
@@ -143,13 +219,14 @@ def build_network(stage: Stage) -> torch.nn.Module:
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     where = str(stage.folder / "plans.json")
-    name = read_architecture(stage.configuration.configuration, where).name
+    name = stage.architecture.name
+    configuration = nnunet_managers(stage)[1]
     try:
         with torch.device("meta"):
             network: torch.nn.Module = get_network_from_plans(
                 f"dynamic_network_architectures.architectures.unet.{name}",
-                stage.configuration.network_arch_init_kwargs,
-                stage.configuration.network_arch_init_kwargs_req_import,
+                configuration.network_arch_init_kwargs,
+                configuration.network_arch_init_kwargs_req_import,
                 1,
                 stage.heads,
                 allow_init=False,
@@ -162,7 +239,7 @@ def build_network(stage: Stage) -> torch.nn.Module:
     return network.eval()
 
 
-def load_member(stage: Stage, fold: str, device: torch.device) -> Member:
+def load_member(stage: Stage, fold: str, device: str = CPU) -> Member:
     """Load one member's weights, whatever precision they are stored in, as float32.
 
     Raises
@@ -171,22 +248,19 @@ def load_member(stage: Stage, fold: str, device: torch.device) -> Member:
         If the checkpoint is missing, holds more than data, or does not fit the network of the plans; or if that needs
         more memory than is free.
     """
-    _check_memory(stage, device.type)
-    checkpoint, path = _read(stage, fold)
-    network = _with_weights(stage, checkpoint, path)
-    return Member(f"fold_{fold}", network.to(device), _mirror_axes(stage, checkpoint, path), device)
+    import torch
 
-
-def load_network(stage: Stage, fold: str) -> torch.nn.Module:
-    """Load one member's torch module on the CPU; see `load_member`."""
-    _check_memory(stage, "cpu")
-    return _with_weights(stage, *_read(stage, fold))
+    _check_memory(stage, device)
+    path = stage.folder / f"fold_{fold}" / CHECKPOINT_NAME
+    checkpoint = read_checkpoint(path)
+    module = _with_weights(stage, checkpoint, path).to(torch.device(device))
+    return Member(f"fold_{fold}", TorchNetwork(module, device), _mirror_axes(stage, checkpoint, path), device)
 
 
 def _check_memory(stage: Stage, device: str) -> None:
     """Refuse a network for which there is too little main memory; a GPU's own is tried, and the CPU comes after it."""
     where = str(stage.folder / "plans.json")
-    architecture = read_architecture(stage.configuration.configuration, where)
+    architecture = stage.architecture
     needed = PARAMETER_BYTES * architecture.parameters(stage.heads)
     if device != "cuda":
         needed += architecture.activation_bytes(stage.patch, stage.heads)
@@ -242,22 +316,6 @@ def _check_shapes(network: torch.nn.Module, weights: Mapping[str, torch.Tensor],
             )
 
 
-def member_axes(stage: Stage, fold: str) -> tuple[int, ...]:
-    """Return the network axes that one member's predictions are mirrored along; none unless the bundle asks for it.
-
-    Raises
-    ------
-    BundleError
-        If the checkpoint is missing, refused or names no axes of a volume.
-    """
-    return _mirror_axes(stage, *_read(stage, fold)) if stage.mirroring else ()
-
-
-def _read(stage: Stage, fold: str) -> tuple[dict[str, Any], Path]:
-    path = stage.folder / f"fold_{fold}" / CHECKPOINT_NAME
-    return read_checkpoint(path), path
-
-
 def _mirror_axes(stage: Stage, checkpoint: dict[str, Any], path: Path) -> tuple[int, ...]:
     axes = checkpoint.get("inference_allowed_mirroring_axes") or ()
     if not isinstance(axes, list | tuple) or not all(type(axis) is int and axis in (0, 1, 2) for axis in axes):
@@ -273,9 +331,7 @@ def check_weights(bundle: Bundle) -> None:
     BundleError
         Names the first checkpoint that cannot be used.
     """
-    import torch
-
     for name, folds in bundle.folds.items():
         stage = open_stage(bundle, name)
         for fold in folds:
-            load_member(stage, fold, torch.device("cpu"))
+            load_member(stage, fold)

@@ -18,13 +18,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from twintrack.inference.arrays import CPU
+from twintrack.inference.nnunet_model import Member, Stage, TorchNetwork
 
 if TYPE_CHECKING:
     import torch
 
-    from twintrack.inference.nnunet_model import Stage
-
-__all__ = ["CompilationError", "CompiledNetwork", "cache_folder", "compile_network", "openvino_present"]
+__all__ = ["CompilationError", "CompiledNetwork", "cache_folder", "compile_member", "openvino_present"]
 
 TOLERANCE = 1e-3
 """Largest difference from torch's logits, relative to their largest, with which a compiled network is believed."""
@@ -34,6 +36,13 @@ CACHE_BYTES = 4 * 1024**3
 
 _ENTRY = re.compile(r"[0-9a-f]{40}([.]blob|-[A-Za-z0-9_]+[.]partial)")
 """Names that entries, and drafts of them, have in the cache; the folder may hold other files too."""
+
+_RESULT = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+"""What the compiled form depends on, unlike the number of threads. Full precision: the fast low-precision forms change
+the probabilities."""
+
+_HASH_BYTES = 32
+"""An entry is the hash of what follows, one byte with the axes that the member is mirrored along, OpenVINO's form."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,15 +57,13 @@ class CompiledNetwork:
     def __init__(self, compiled: Any) -> None:
         self._request = compiled.create_infer_request()
 
-    def __call__(self, patches: torch.Tensor) -> torch.Tensor:
-        """Return the logits of (batch, 1, a, b, c), float32 on the CPU."""
-        import torch
-
+    def __call__(self, patches: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the logits of (batch, 1, a, b, c), float32."""
         results = []
-        for patch in patches.split(1):
-            values = self._request.infer([patch.contiguous().numpy()])
-            results.append(torch.from_numpy(next(iter(values.values()))))
-        return torch.cat(results) if len(results) > 1 else results[0]
+        for patch in patches:
+            values = self._request.infer([np.ascontiguousarray(patch[None])])
+            results.append(next(iter(values.values())))
+        return np.concatenate(results) if len(results) > 1 else results[0]
 
 
 def openvino_present() -> bool:
@@ -70,15 +77,17 @@ def openvino_present() -> bool:
         return False
 
 
-def compile_network(load: Callable[[], torch.nn.Module], stage: Stage, weights_sha256: str) -> CompiledNetwork:
-    """Return the network compiled for this CPU, from the cache or newly converted and compared with torch.
+def compile_member(load: Callable[[], Member], stage: Stage, name: str, weights_sha256: str) -> Member:
+    """Return a member compiled for this CPU, from the cache or newly converted and compared with torch.
 
     Parameters
     ----------
     load : callable
-        Returns the network in evaluation mode, float32, on the CPU; not called when the cache has it.
+        Returns the member with a `TorchNetwork` on the CPU; not called, and torch not imported, when the cache has it.
     stage : Stage
         Its plans.
+    name : str
+        The member's name.
     weights_sha256 : str
         Hash of the file its weights come from.
 
@@ -92,15 +101,17 @@ def compile_network(load: Callable[[], torch.nn.Module], stage: Stage, weights_s
     try:
         core = openvino.Core()
         entry = cache_folder() / f"{_key(core, openvino.__version__, stage, weights_sha256)}.blob"
-        compiled = _from_cache(core, entry)
-        if compiled is None:
-            network = load()
-            model = _convert(network, stage)
-            _compare(core, model, network, stage)
+        found = _from_cache(core, entry)
+        if found is None:
+            member = load()
+            assert isinstance(member.network, TorchNetwork)
+            module = member.network.module
+            model = _convert(module, stage)
+            _compare(core, model, module, stage)
             model.reshape([1, 1, *stage.patch])
-            compiled = core.compile_model(model, "CPU", _properties())
-            _to_cache(compiled, entry)
-        return CompiledNetwork(compiled)
+            found = core.compile_model(model, "CPU", _properties()), member.mirror_axes
+            _to_cache(*found, entry)
+        return Member(name, CompiledNetwork(found[0]), found[1], CPU)
     except (RuntimeError, ValueError, TypeError, OSError) as error:
         raise CompilationError(_first_line(error)) from error
 
@@ -130,14 +141,9 @@ def _no_telemetry() -> Iterator[None]:
 
 
 def _properties() -> dict[str, Any]:
-    import torch
-
-    # Full precision: the fast low-precision forms change the probabilities.
-    return {
-        "INFERENCE_PRECISION_HINT": "f32",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "PERFORMANCE_HINT": "LATENCY",
-    }
+    """Return how a network is compiled and run; the number of threads is the environment's or OpenVINO's choice."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
+    return _RESULT | ({"INFERENCE_NUM_THREADS": int(threads)} if threads.isdecimal() and int(threads) else {})
 
 
 def _convert(network: torch.nn.Module, stage: Stage) -> Any:
@@ -176,57 +182,59 @@ def _first_line(error: Exception) -> str:
 
 def _smallest_patch(stage: Stage) -> tuple[int, int, int]:
     """Twice the overall stride along each axis, at most the patch: instance norm needs more than one voxel."""
-    strides = np.prod(np.asarray(stage.configuration.network_arch_init_kwargs["strides"]), axis=0)
-    a, b, c = (min(2 * int(s), p) for s, p in zip(strides, stage.patch, strict=True))
+    a, b, c = (min(2 * step, edge) for step, edge in zip(stage.architecture.steps, stage.patch, strict=True))
     return (a, b, c)
 
 
 def _compare(core: Any, model: Any, network: torch.nn.Module, stage: Stage) -> None:
     import torch
 
-    patch = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1, *_smallest_patch(stage))).astype(np.float32))
+    patch = np.random.default_rng(0).normal(size=(1, 1, *_smallest_patch(stage))).astype(np.float32)
     model.reshape(list(patch.shape))
     found = CompiledNetwork(core.compile_model(model, "CPU", _properties()))(patch)
     with torch.no_grad():
-        expected = network(patch)
-    largest = float(expected.abs().max())
-    error = float((found - expected).abs().max())
+        expected = network(torch.from_numpy(patch)).numpy()
+    largest = float(np.abs(expected).max())
+    error = float(np.abs(found - expected).max())
     if not error <= TOLERANCE * max(largest, 1.0):
         raise CompilationError(f"its values differ from torch's by {error:.2g}, where the largest is {largest:.2g}")
 
 
 def _key(core: Any, version: str, stage: Stage, weights_sha256: str) -> str:
     parts = [
-        "1",
+        "2",
         weights_sha256,
+        str(stage.mirroring),
         (stage.folder / "plans.json").read_bytes().hex(),
         str(stage.patch),
         version,
         str(core.get_property("CPU", "FULL_DEVICE_NAME")),
         str(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")),
-        str(sorted(_properties().items())),
+        str(sorted(_RESULT.items())),
     ]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
 
-def _from_cache(core: Any, entry: Path) -> Any | None:
-    """Load an entry whose hash is right; a damaged one must not reach native code."""
+def _from_cache(core: Any, entry: Path) -> tuple[Any, tuple[int, ...]] | None:
+    """Load an entry whose hash is right, and its mirroring axes; a damaged one must not reach native code."""
     try:
         content = entry.read_bytes()
-        if hashlib.sha256(content[32:]).digest() != content[:32]:
+        if hashlib.sha256(content[_HASH_BYTES:]).digest() != content[:_HASH_BYTES]:
             return None
         with suppress(OSError):  # a folder that cannot be written to can still be read
             entry.touch()
-        return core.import_model(content[32:], "CPU", _properties())
+        axes = content[_HASH_BYTES]
+        compiled = core.import_model(content[_HASH_BYTES + 1 :], "CPU", _properties())
+        return compiled, tuple(axis for axis in range(3) if axes >> axis & 1)
     except (OSError, RuntimeError) as error:
         _log.debug("nothing in the cache: %s", error)
         return None
 
 
-def _to_cache(compiled: Any, entry: Path) -> None:
+def _to_cache(compiled: Any, mirror_axes: tuple[int, ...], entry: Path) -> None:
     try:
         entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        content = bytes(compiled.export_model().getvalue())
+        content = bytes([sum(1 << axis for axis in mirror_axes)]) + bytes(compiled.export_model().getvalue())
         descriptor, name = tempfile.mkstemp(dir=entry.parent, prefix=f"{entry.stem}-", suffix=".partial")
         draft = Path(name)
         try:

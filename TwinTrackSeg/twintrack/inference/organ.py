@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.inference.arrays import class_probabilities
 from twintrack.inference.nnunet_model import Stage
 from twintrack.inference.preprocess import Preprocessed
 from twintrack.inference.resample import true_box
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["Organ", "OrganLogits", "longest_mm", "main_parts"]
 
@@ -47,8 +44,8 @@ class OrganLogits:
     ----------
     case : Preprocessed
         The CT they looked at, and the way back.
-    logits : torch.Tensor
-        float32, (channel, a, b, c), on the CPU.
+    logits : numpy.ndarray
+        float32, (channel, a, b, c).
     stage : Stage
         Their plans.
     names : tuple of str
@@ -56,7 +53,7 @@ class OrganLogits:
     """
 
     case: Preprocessed
-    logits: torch.Tensor
+    logits: NDArray[np.float32]
     stage: Stage
     names: tuple[str, ...]
 
@@ -68,40 +65,33 @@ class OrganLogits:
     def _channels(self) -> list[int]:
         return [self.stage.channels[name] for name in self.names]
 
-    @property
-    def _regions(self) -> bool:
-        return bool(self.stage.labels.has_regions)
-
     def _that_wins(self) -> Organ:
         """Where the organ's logit, resampled linearly, is the largest; where regions overlap, where it is above 0."""
-        import torch
-
-        channels = self._channels
+        channels, regions = self._channels, self.stage.overlapping
         # Interpolated logits of the organ can win only where the organ beats the background at a neighbouring voxel.
-        rival = torch.zeros_like(self.logits[0]) if self._regions else self.logits[0]
-        inside = true_box((self.logits[channels].amax(dim=0) > rival).numpy())
+        inside = true_box(self.logits[channels].max(axis=0) > (0 if regions else self.logits[0]))
         if inside is None:
             return _NOTHING
         (z0, z1), rows, columns = self.case.window_touched(inside)
         slabs = []
         for start in range(z0, z1, _SLAB):
             values = self.case.to_grid(self.logits, ((start, min(start + _SLAB, z1)), rows, columns))
-            if self._regions:
-                slabs.append((values[channels] > 0).any(dim=0).numpy())
+            if regions:
+                slabs.append((values[channels] > 0).any(axis=0))
             else:
-                slabs.append(torch.isin(values.argmax(dim=0), torch.tensor(channels)).numpy())
+                slabs.append(np.isin(values.argmax(axis=0), channels))
         return Organ(np.concatenate(slabs), (z0, rows[0], columns[0])) if slabs else _NOTHING
 
     def _above(self, least: float) -> Organ:
         """Where the organ's probability, resampled linearly, is at least `least`."""
-        values = self.stage.labels.apply_inference_nonlin(self.logits)[self._channels]
-        organ = values.amax(dim=0, keepdim=True) if self._regions else values.sum(dim=0, keepdim=True)
-        inside = true_box((organ[0] >= least).numpy())
+        values = class_probabilities(self.logits, overlapping=self.stage.overlapping)[self._channels]
+        organ = values.max(axis=0, keepdims=True) if self.stage.overlapping else values.sum(axis=0, keepdims=True)
+        inside = true_box(organ[0] >= least)
         if inside is None:
             return _NOTHING
         window = self.case.window_touched(inside)
         z, y, x = (start for start, _ in window)
-        return Organ((self.case.to_grid(organ, window)[0] >= least).numpy(), (z, y, x))
+        return Organ(self.case.to_grid(organ, window)[0] >= least, (z, y, x))
 
 
 def longest_mm(organ: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> float:

@@ -6,24 +6,19 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError
+from twintrack.inference.arrays import CPU, Array, zeros_beside
 from twintrack.inference.cubic import Prepare, resample_cubic, resample_slices
-from twintrack.inference.nnunet_model import Stage
+from twintrack.inference.nnunet_model import Stage, nnunet_managers
+from twintrack.inference.normalize import VOXELWISE, normalization
 from twintrack.inference.resample import Range, linear_resample, neighbours, network_shape, range_touched, slice_axis
 from twintrack.system.capacity import is_out_of_memory, lacking_memory
 
-if TYPE_CHECKING:
-    import torch
-
 __all__ = ["Preprocessed", "preprocess"]
-
-VOXELWISE = ("CTNormalization", "NoNormalization")
-"""Intensity schemes of nnU-Net that treat every voxel by itself."""
 
 _log = logging.getLogger(__name__)
 
@@ -49,19 +44,19 @@ class Preprocessed:
     axes: tuple[int, int, int]
     nonzero: tuple[Range, Range, Range]
 
-    def to_grid(self, channels: torch.Tensor, window: Sequence[Range]) -> torch.Tensor:
+    def to_grid(self, channels: Array, window: Sequence[Range]) -> Array:
         """Resample network outputs linearly onto a part of the CT part's voxels.
 
         Parameters
         ----------
-        channels : torch.Tensor
-            (channel, a, b, c) in network space.
+        channels : array
+            (channel, a, b, c) in network space; see `twintrack.inference.arrays`.
         window : sequence of Range
             Which voxels, along (z, y, x) of the CT part.
 
         Returns
         -------
-        torch.Tensor
+        array
             (channel, z, y, x) of the window; 0 where nnU-Net cropped the CT away.
         """
         wanted = [window[axis] for axis in self.axes]
@@ -71,13 +66,13 @@ class Preprocessed:
         if shared == wanted:
             full = linear_resample(channels, sizes, inner)
         else:
-            full = channels.new_zeros((channels.shape[0], *(b - a for a, b in wanted)))
+            full = zeros_beside(channels, (channels.shape[0], *(b - a for a, b in wanted)))
             if all(a < b for a, b in shared):
                 target = [slice(a - c, b - c) for (a, b), (c, _) in zip(shared, wanted, strict=True)]
                 place = (slice(None), *target)
                 full[place] = linear_resample(channels, sizes, inner)
-        back = np.argsort(self.axes)
-        return full.permute(0, *(int(axis) + 1 for axis in back))
+        back = (0, *(int(axis) + 1 for axis in np.argsort(self.axes)))
+        return full.transpose(back) if isinstance(full, np.ndarray) else full.permute(back)
 
     def from_grid(self, mask: NDArray[np.bool_], window: Sequence[Range]) -> NDArray[np.bool_]:
         """Return which network voxels have a share in the CT voxels of a mask, when outputs are brought back.
@@ -120,16 +115,16 @@ def preprocess(
     spacing_mm: tuple[float, float, float],
     stage: Stage,
     *,
-    device: torch.device | None = None,
+    device: str = CPU,
     name: str = "the CT",
     members: int = 1,
     note: Callable[[str], None] = _log.warning,
 ) -> Preprocessed:
     """Crop to nonzero, normalise and resample as nnU-Net's ``DefaultPreprocessor`` does for prediction.
 
-    The steps are nnU-Net's, and so are the functions, but for the cubic resampling (see `twintrack.inference.cubic`).
-    What is left out is the resampling of a segmentation that prediction does not use, and filling holes of a mask of
-    which only the bounding box matters.
+    The steps are nnU-Net's, and so are the numbers (see `twintrack.inference.cubic`). What is left out is the
+    resampling of a segmentation that prediction does not use, and filling holes of a mask of which only the bounding
+    box matters.
 
     Parameters
     ----------
@@ -139,8 +134,8 @@ def preprocess(
         Voxel size along (z, y, x), in mm.
     stage : Stage
         The model whose plans apply.
-    device : torch.device, optional
-        Where to resample; by default, and where it lacks float64, on the CPU.
+    device : str
+        torch's name of where to resample; where it lacks float64, the CPU does it.
     name : str
         What `array` is, for messages.
     members : int
@@ -153,27 +148,25 @@ def preprocess(
     InputError
         If every voxel is 0, or the resampled CT and the networks' outputs do not fit into memory.
     """
-    import torch
-
     axes = stage.axes
     turned = array.transpose(axes)
     spacing = [spacing_mm[axis] for axis in axes]
     nonzero = _nonzero_box(turned, name)
     part = turned[tuple(slice(a, b) for a, b in nonzero)]
-    shape = network_shape(part.shape, spacing, stage.configuration.spacing)
-    _check_room(part.shape, shape, stage, members, on_gpu=device is not None and device.type == "cuda", name=name)
+    shape = network_shape(part.shape, spacing, stage.spacing)
+    _check_room(part.shape, shape, stage, members, on_gpu=device == "cuda", name=name)
     part, normalise = _normalisation(part, stage)
-    if device is None or device.type != "cuda":
-        device = torch.device("cpu")
+    if device != "cuda":
+        device = CPU
     try:
         data: NDArray[np.float32] | None = _resample(part, normalise, shape, spacing, stage, device)
     except RuntimeError as error:
-        if device.type == "cpu" or not is_out_of_memory(error):
+        if device == CPU or not is_out_of_memory(error):
             raise
         data = None
     if data is None:  # outside of the handler: the error's frames hold what filled the memory
         note("the GPU has too little memory to resample the CT; the CPU does it")
-        data = _resample(part, normalise, shape, spacing, stage, torch.device("cpu"))
+        data = _resample(part, normalise, shape, spacing, stage, CPU)
     z, y, x = array.shape
     return Preprocessed(data[None], (z, y, x), axes, nonzero)
 
@@ -184,21 +177,11 @@ def _normalisation(part: NDArray[np.generic], stage: Stage) -> tuple[NDArray[np.
     nnU-Net's CT scheme looks at one voxel at a time, so it runs on a few slices at a time, and the CT never exists as
     float32 as a whole. The others need the whole at once.
     """
-    from nnunetv2.preprocessing.cropping.cropping import create_nonzero_mask
-    from nnunetv2.preprocessing.normalization import default_normalization_schemes as schemes
-
-    configuration = stage.configuration
-    scheme, use_mask = configuration.normalization_schemes[0], configuration.use_mask_for_norm[0]
-    normalizer = getattr(schemes, scheme)(
-        use_mask_for_norm=use_mask,
-        intensityproperties=stage.plans.foreground_intensity_properties_per_channel["0"],
-    )
+    scheme, normalise = normalization(stage)
     if scheme in VOXELWISE:
         # A copy: normalisation works in place.
-        return part, lambda values: normalizer.run(values.astype(np.float32, order="C"), None)
-    data = part.astype(np.float32, order="C")
-    outside = np.where(create_nonzero_mask(data[None]), np.int8(0), np.int8(-1)) if use_mask else None
-    return normalizer.run(data, outside), lambda values: values.astype(np.float32, copy=False)
+        return part, lambda values: normalise(values.astype(np.float32, order="C"))
+    return normalise(part.astype(np.float32, order="C")), lambda values: values.astype(np.float32, copy=False)
 
 
 def _check_room(
@@ -224,7 +207,7 @@ def _check_room(
     lacking = lacking_memory(max(resampling, padded * (13 + sums)))
     if lacking is None:
         return
-    shown = (after, stage.configuration.spacing, stage.patch)
+    shown = (after, stage.spacing, stage.patch)
     size, edges, patch = (" x ".join(f"{n:g}" for n in values) for values in shown)
     patches = f" in patches of {patch} voxels" if padded > voxels else ""
     raise InputError(
@@ -236,7 +219,7 @@ def _check_room(
 
 def _is_usual(stage: Stage) -> bool:
     """Whether the plans ask for cubic resampling within slices and the nearest slice, as nnU-Net's do."""
-    configuration = stage.configuration.configuration
+    configuration = stage.configuration
     options = configuration["resampling_fn_data_kwargs"]
     return (
         configuration["resampling_fn_data"] == "resample_data_or_seg_to_shape"
@@ -251,19 +234,20 @@ def _resample(
     shape: list[int],
     spacing: list[float],
     stage: Stage,
-    device: torch.device,
+    device: str,
 ) -> NDArray[np.float32]:
     """Resample (a, b, c) as the plans say."""
-    configuration = stage.configuration.configuration
+    configuration = stage.configuration
     options = configuration["resampling_fn_data_kwargs"]
     usual = _is_usual(stage)
     if usual and list(part.shape) == shape:
         return np.asarray(normalise(part), dtype=np.float32)
     if not usual:
         whole = normalise(part)[None]
-        resampled = stage.configuration.resampling_fn_data(whole, shape, spacing, stage.configuration.spacing)
+        resample = nnunet_managers(stage)[1].resampling_fn_data
+        resampled = resample(whole, shape, spacing, stage.spacing)
         return np.asarray(resampled, dtype=np.float32)[0]
-    axis = slice_axis(spacing, stage.configuration.spacing, options.get("force_separate_z", False))
+    axis = slice_axis(spacing, stage.spacing, options.get("force_separate_z", False))
     if axis is not None:
         return resample_slices(part, shape, axis, normalise, device)
     return resample_cubic(part, shape, normalise, device)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.inference.arrays import Array
+
 if TYPE_CHECKING:
     import torch
 
@@ -17,7 +19,11 @@ Range = tuple[int, int]
 """First index and one past the last, along one axis."""
 
 
-def linear_resample(volume: torch.Tensor, shape: Sequence[int], window: Sequence[Range]) -> torch.Tensor:
+BLOCK = 64
+"""Output voxels along an axis that are taken together; their inputs lie next to each other."""
+
+
+def linear_resample(volume: Array, shape: Sequence[int], window: Sequence[Range]) -> Array:
     """Resample a volume to `shape` linearly along all three axes and return the part `window` of the result.
 
     Both grids span the same extent and voxel centres lie half a voxel inside it, the convention of nnU-Net's own
@@ -25,8 +31,8 @@ def linear_resample(volume: torch.Tensor, shape: Sequence[int], window: Sequence
 
     Parameters
     ----------
-    volume : torch.Tensor
-        (channel, a, b, c), floating point.
+    volume : array
+        (channel, a, b, c), floating point; see `twintrack.inference.arrays`.
     shape : sequence of int
         Size of the whole output along (a, b, c).
     window : sequence of Range
@@ -34,11 +40,9 @@ def linear_resample(volume: torch.Tensor, shape: Sequence[int], window: Sequence
 
     Returns
     -------
-    torch.Tensor
-        (channel, *window sizes), same dtype.
+    array
+        (channel, *window sizes), same dtype and memory.
     """
-    import torch
-
     sizes = volume.shape[1:]
     growth = [(stop - start) / size for (start, stop), size in zip(window, sizes, strict=True)]
     # Shrinking axes first keeps the intermediate volumes small.
@@ -46,25 +50,65 @@ def linear_resample(volume: torch.Tensor, shape: Sequence[int], window: Sequence
         start, stop = window[axis]
         size = sizes[axis]
         if size == shape[axis]:
-            volume = volume.narrow(axis + 1, start, stop - start)
+            volume = volume[(slice(None),) * (axis + 1) + (slice(start, stop),)]
             continue
         position = _positions(size, shape[axis])[start:stop]
         below = np.minimum(position.astype(np.int64), size - 1)
         above = np.minimum(below + 1, size - 1)
-        weight = position - below
-        if axis == 2:
-            # Gathering single numbers is slow; a product with a matrix of two weights a row is not.
-            matrix = np.zeros((len(position), size))
-            rows = np.arange(len(position))
-            matrix[rows, below] = 1 - weight
-            matrix[rows, above] += weight
-            volume = volume @ torch.from_numpy(matrix).to(volume.device, volume.dtype).T
-            continue
-        share = torch.from_numpy(weight).to(volume.device, volume.dtype)
-        share = share.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
-        first = volume.index_select(axis + 1, torch.from_numpy(below).to(volume.device))
-        volume = first.lerp_(volume.index_select(axis + 1, torch.from_numpy(above).to(volume.device)), share)
+        along = _along if isinstance(volume, np.ndarray) else _along_on_card
+        volume = along(volume, axis, below, above, position - below)
     return volume
+
+
+def _along(
+    volume: NDArray[np.floating],
+    axis: int,
+    below: NDArray[np.int64],
+    above: NDArray[np.int64],
+    weight: NDArray[np.float64],
+) -> NDArray[np.floating]:
+    """Interpolate along an axis of (a, b, c), by products with small matrices of two weights a row.
+
+    Gathering single numbers is slow; a product is not, if the matrix holds little more than the two weights: so for
+    some output voxels at a time, whose inputs lie next to each other.
+    """
+    before, after = volume.shape[: axis + 1], volume.shape[axis + 2 :]
+    volume = np.ascontiguousarray(volume)
+    result = np.empty((*before, len(below), *after), dtype=volume.dtype)
+    # As matrices: the rows of the last axis, or the columns of another one.
+    here, there = (
+        (array.reshape(-1, array.shape[-1]) if axis == 2 else array.reshape(*before, array.shape[axis + 1], -1))
+        for array in (volume, result)
+    )
+    for start in range(0, len(below), BLOCK):
+        part = slice(start, min(start + BLOCK, len(below)))
+        first, stop = int(below[part][0]), int(above[part][-1]) + 1
+        rows = np.arange(part.stop - part.start)
+        matrix = np.zeros((len(rows), stop - first))
+        matrix[rows, below[part] - first] = 1 - weight[part]
+        matrix[rows, above[part] - first] += weight[part]
+        matrix = matrix.astype(volume.dtype)
+        if axis == 2:
+            np.matmul(here[:, first:stop], matrix.T, out=there[:, part])
+        else:
+            np.matmul(matrix, here[..., first:stop, :], out=there[..., part, :])
+    return result
+
+
+def _along_on_card(
+    volume: torch.Tensor,
+    axis: int,
+    below: NDArray[np.int64],
+    above: NDArray[np.int64],
+    weight: NDArray[np.float64],
+) -> torch.Tensor:
+    """Interpolate along an axis of (a, b, c) on a graphics card."""
+    import torch
+
+    share = torch.from_numpy(weight).to(volume.device, volume.dtype)
+    share = share.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
+    first = volume.index_select(axis + 1, torch.from_numpy(below).to(volume.device))
+    return first.lerp_(volume.index_select(axis + 1, torch.from_numpy(above).to(volume.device)), share)
 
 
 def range_touched(size_in: int, size_out: int, inside: Range) -> Range:

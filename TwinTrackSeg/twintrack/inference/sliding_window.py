@@ -6,20 +6,18 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError, InputError
+from twintrack.inference.arrays import CPU, Array, add_product, all_finite, flip, stack, to_device, zeros
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Member, Stage
 from twintrack.inference.tiling import Tile, TileMeter, most_tiles, plan_tiles
 from twintrack.system.capacity import is_out_of_memory
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["Canvas", "member_logits", "sliding_logits"]
 
@@ -33,7 +31,7 @@ class Canvas:
 
     Attributes
     ----------
-    data : torch.Tensor
+    data : numpy.ndarray
         float32, (1, a, b, c).
     tiles : list of Tile
         In padded voxels.
@@ -41,18 +39,18 @@ class Canvas:
         Where the unpadded data lie.
     """
 
-    data: torch.Tensor
+    data: NDArray[np.float32]
     tiles: list[Tile]
     inner: Tile
 
     @classmethod
     def of(cls, data: NDArray[np.float32], stage: Stage, mask: NDArray[np.bool_] | None = None) -> Canvas:
         """Pad `data` (1, a, b, c) as nnU-Net does and place tiles over it, or over `mask` (a, b, c)."""
-        import torch
-        from acvl_utils.cropping_and_padding.padding import pad_nd_image
-
-        padded, place = pad_nd_image(torch.from_numpy(data), stage.patch, "constant", {"value": 0}, True, None)
-        inner: Tile = (place[1], place[2], place[3])
+        sizes = data.shape[1:]
+        lacking = [max(patch - size, 0) for patch, size in zip(stage.patch, sizes, strict=True)]
+        padded = np.pad(data, [(0, 0), *((n // 2, n - n // 2) for n in lacking)]) if any(lacking) else data
+        z, y, x = (slice(n // 2, n // 2 + size) for n, size in zip(lacking, sizes, strict=True))
+        inner: Tile = (z, y, x)
         if mask is not None:
             whole = np.zeros(tuple(padded.shape[1:]), dtype=bool)
             whole[inner] = mask
@@ -76,12 +74,12 @@ def member_logits(
     fold: str,
     store: NetworkStore,
     meter: TileMeter,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[Array, Array]:
     """Predict with one member; where the device proves too small, step down and begin the member again.
 
     Returns
     -------
-    tuple of torch.Tensor
+    tuple of array
         See `sliding_logits`.
 
     Raises
@@ -91,8 +89,6 @@ def member_logits(
     InputError
         If there is too little memory on every device.
     """
-    import torch
-
     begun = meter.done
     while True:
         meter.before()
@@ -107,14 +103,14 @@ def member_logits(
                 batch=store.batch,
                 sums=store.sums,
             )
-            if not bool(torch.isfinite(logits).all()):
+            if not all_finite(logits):
                 raise BundleError(
                     f"member fold_{fold} gives values that are not finite on this CT",
                     code="values-not-finite",
                     path=stage.folder,
                 )
             return logits, covered
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if store.backend == "torch" and not is_out_of_memory(error):
                 raise
             failed = error
@@ -131,8 +127,8 @@ def sliding_logits(
     meter: TileMeter,
     *,
     batch: int = 1,
-    sums: torch.device | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+    sums: str = CPU,
+) -> tuple[Array, Array]:
     """Predict tile by tile; overlapping tiles are averaged with nnU-Net's Gaussian weight.
 
     Tiles, padding, weights and mirroring are nnU-Net's own; sums are kept in float32 (nnU-Net keeps them in float16).
@@ -151,58 +147,63 @@ def sliding_logits(
         Told of every tile; may stop before one.
     batch : int
         Tiles predicted together.
-    sums : torch.device, optional
-        Where tiles are summed up; by default in main memory.
+    sums : str
+        torch's name of where tiles are summed up.
 
     Returns
     -------
-    tuple of torch.Tensor
+    tuple of array
         Logits, float32, (channel, a, b, c) without padding, 0 where there is no tile; and where there is one, bool,
         (a, b, c). Both on `sums`.
     """
-    import torch
-    from nnunetv2.inference.sliding_window_prediction import compute_gaussian
-
-    sums = sums or torch.device("cpu")
-    # nnU-Net rounds the weights to float16; so do we, or overlaps would be blended differently.
-    weight = compute_gaussian(
-        stage.patch, sigma_scale=1.0 / 8, value_scaling_factor=10, dtype=torch.float16, device=torch.device("cpu")
-    ).to(sums, torch.float32)
-    data = canvas.data.to(member.device)
-    total = torch.zeros((stage.heads, *data.shape[1:]), dtype=torch.float32, device=sums)
-    weights = torch.zeros(data.shape[1:], dtype=torch.float32, device=sums)
+    weight = to_device(tile_weight(stage.patch), sums)
+    data = to_device(canvas.data, member.device)
+    total = zeros((stage.heads, *data.shape[1:]), sums)
+    weights = zeros(data.shape[1:], sums)
     for start in range(0, len(tiles), batch):
         group = tiles[start : start + batch]
-        patches = torch.stack([data[:, tile[0], tile[1], tile[2]] for tile in group])
+        patches = stack([data[:, tile[0], tile[1], tile[2]] for tile in group])
         for tile, logits in zip(group, _predict(member, patches, meter), strict=True):
             place = (slice(None), *tile)
-            total[place].addcmul_(logits.to(sums), weight)
+            add_product(total[place], to_device(logits, sums), weight)
             weights[tile] += weight
         meter.after(len(group))
-    unpadded = (slice(None), *canvas.inner)
-    weights = weights[canvas.inner]
-    return total[unpadded].div_(weights.clamp_min(torch.finfo(torch.float32).tiny)), weights > 0
+    inner = (slice(None), *canvas.inner)
+    total, weights = total[inner], weights[canvas.inner]
+    total /= weights.clip(min=float(np.finfo(np.float32).tiny))
+    return total, weights > 0
 
 
-def _predict(member: Member, patches: torch.Tensor, meter: TileMeter) -> torch.Tensor:
+@lru_cache(maxsize=2)
+def tile_weight(patch: tuple[int, int, int]) -> NDArray[np.float32]:
+    """Return how much each voxel of a tile counts: a Gaussian of an eighth of the patch, 10 in its centre.
+
+    nnU-Net rounds the weights to float16; so do we, or overlaps would be blended differently. What is rounded to 0
+    counts as little as the least other weight, so that nothing is divided by 0.
+    """
+    from scipy import ndimage
+
+    peak = np.zeros(patch)
+    peak[tuple(edge // 2 for edge in patch)] = 1
+    gaussian = ndimage.gaussian_filter(peak, [edge / 8 for edge in patch], mode="constant")
+    # By way of float32, as torch converts.
+    weight = (gaussian / (gaussian.max() / 10)).astype(np.float32).astype(np.float16).astype(np.float32)
+    weight[weight == 0] = weight[weight > 0].min()
+    return weight
+
+
+def _predict(member: Member, patches: Array, meter: TileMeter) -> Array:
     """Logits of patches (batch, 1, a, b, c), averaged over the member's mirrorings, as float32."""
-    import torch
-
     flips = [
         tuple(axis + 2 for axis in axes)
         for n in range(len(member.mirror_axes) + 1)
         for axes in itertools.combinations(member.mirror_axes, n)
     ]
-    total: torch.Tensor | None = None
-    # Half precision as in nnU-Net: on CUDA alone.
-    with torch.no_grad(), torch.autocast("cuda", enabled=member.device.type == "cuda"):
-        for axes in flips:
-            meter.before()
-            start = time.perf_counter()
-            logits = member.network(patches.flip(axes)).flip(axes).float() if axes else member.network(patches).float()
-            if member.device.type == "cuda":
-                torch.cuda.synchronize()  # or the clock would tell how long it took to ask
-            meter.network_s += time.perf_counter() - start
-            total = logits if total is None else total + logits
-    assert total is not None  # there is always the unmirrored one
+    total: Array = None
+    for axes in flips:
+        meter.before()
+        start = time.perf_counter()
+        logits = flip(member.network(flip(patches, axes)), axes)
+        meter.network_s += time.perf_counter() - start
+        total = logits if total is None else total + logits
     return total if len(flips) == 1 else total / len(flips)

@@ -130,11 +130,14 @@ def _extent(mask: NDArray[np.bool_], axis: int) -> tuple[int, int] | None:
 
 
 def _starts(extent: tuple[int, int], patch: int, size: int) -> list[int]:
-    """Start of each tile that covers `extent`; a short extent gets one tile about its centre."""
-    from nnunetv2.inference.sliding_window_prediction import compute_steps_for_sliding_window
+    """Start of each tile that covers `extent`; a short extent gets one tile about its centre.
 
+    A longer one gets, as nnU-Net does it, the fewest tiles whose starts lie no more than `TILE_STEP` of a patch apart,
+    spread evenly from one end to the other.
+    """
     low, high = extent
     if high - low <= patch:
         return [min(max((low + high - patch) // 2, 0), size - patch)]
-    (steps,) = compute_steps_for_sliding_window((high - low,), (patch,), TILE_STEP)
-    return [low + step for step in steps]
+    room = high - low - patch
+    steps = ceil(room / (patch * TILE_STEP))
+    return [low + round(room / steps * number) for number in range(steps + 1)]

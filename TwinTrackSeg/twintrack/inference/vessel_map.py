@@ -10,19 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.imaging.plane_contact import Box
+from twintrack.inference.arrays import Array, largest, to_host
 from twintrack.inference.nnunet_model import Stage
 from twintrack.inference.preprocess import Preprocessed
 from twintrack.inference.resample import Range, true_box
-
-if TYPE_CHECKING:
-    import torch
 
 __all__ = ["FLOOR", "SHARE", "VesselChannels", "drop_strays", "hidden_lumens", "vessel_map"]
 
@@ -78,16 +75,16 @@ class VesselChannels:
         """Return the channels of a bundle's stage."""
         tumour = tuple(stage.channels[name] for name in bundle.tumor_labels)
         values = {stage.channels[bundle.vessel_labels[name]]: value for name, value in bundle.vessel_values.items()}
-        if not stage.labels.has_regions:
+        if not stage.overlapping:
             return cls(tumour, values, frozenset(values), overlapping=False)
-        labels = [{region} if isinstance(region, int) else set(region) for region in stage.labels.foreground_regions]
-        taken = set().union(*(labels[channel] for channel in tumour))
-        return cls(tumour, values, frozenset(c for c in values if not labels[c] & taken), overlapping=True)
+        taken = frozenset().union(*(stage.labels_of(name) for name in bundle.tumor_labels))
+        apart = [name for name in bundle.vessel_labels.values() if not stage.labels_of(name) & taken]
+        return cls(tumour, values, frozenset(stage.channels[name] for name in apart), overlapping=True)
 
 
 def vessel_map(
     case: Preprocessed,
-    probabilities: torch.Tensor,
+    probabilities: Array,
     window: tuple[Range, Range, Range],
     channels: VesselChannels,
     looked: NDArray[np.bool_],
@@ -102,8 +99,8 @@ def vessel_map(
     ----------
     case : Preprocessed
         The way to the CT's grid.
-    probabilities : torch.Tensor
-        float32 in [0, 1], (channel, a, b, c) in network space.
+    probabilities : array
+        float32 in [0, 1], (channel, a, b, c) in network space; see `twintrack.inference.arrays`.
     window : tuple of Range
         Which voxels, along (z, y, x) of the CT part.
     channels : VesselChannels
@@ -119,7 +116,7 @@ def vessel_map(
     labels = np.zeros(tuple(stop - start for start, stop in window), dtype=np.uint8)
     # The largest of n probabilities is at least 1/n, and an interpolated value is at most the larger neighbour's.
     least = min(FLOOR, 0.5 if channels.overlapping else 1.0 / probabilities.shape[0])
-    bounds = true_box((probabilities[list(channels.values)].amax(dim=0) >= least).cpu().numpy())
+    bounds = true_box(to_host(largest(probabilities[list(channels.values)]) >= least))
     if bounds is None:
         return labels
     touched = case.window_touched(bounds)
@@ -127,13 +124,12 @@ def vessel_map(
     if any(a >= b for a, b in part):
         return labels
 
-    def on_grid(channel: torch.Tensor) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = case.to_grid(channel[None], part)[0].cpu().numpy()
-        return values
+    def on_grid(channel: Array) -> NDArray[np.float32]:
+        return to_host(case.to_grid(channel[None], part)[0])
 
     place = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, window, strict=True))
     inside = labels[place]
-    needed = SHARE * (1.0 - on_grid(probabilities[list(channels.tumour)].sum(dim=0)))
+    needed = SHARE * (1.0 - on_grid(probabilities[list(channels.tumour)].sum(axis=0)))
     np.maximum(needed, FLOOR, out=needed)
     hidden = np.zeros_like(inside)
     # Where classes overlap, vessels compete with each other alone, from the least that can matter.

@@ -266,11 +266,11 @@ class Statements:
     @property
     def _widening(self) -> float:
         """How much wider Student's distribution is than the normal one, and the scatter of a sample of all cases."""
-        from scipy.stats import norm, t
+        from scipy.special import ndtri, stdtrit
 
         cases = max(self.informative, 2)
         upper = (1 + self.level) / 2
-        return float(t.ppf(upper, cases - 1) / norm.ppf(upper) * np.sqrt(cases / (cases - 1)))
+        return float(stdtrit(cases - 1, upper) / ndtri(upper) * np.sqrt(cases / (cases - 1)))
 
 
 def _plain_logit(value: NDArray[np.floating] | float) -> Reals:

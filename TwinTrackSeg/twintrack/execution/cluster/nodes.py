@@ -105,6 +105,10 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 def gpu_count() -> int:
     """Return how many GPUs this process may use."""
+    from twintrack.inference import may_have_gpu
+
+    if not may_have_gpu():
+        return 0
     import torch
 
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
