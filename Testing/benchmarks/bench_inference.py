@@ -285,28 +285,25 @@ def compare(model: str, skip_first: bool) -> None:
 
 def forward(path: Path) -> None:
     """Print how long one patch of a bundle's fine network takes with torch and compiled."""
-    import torch
-
     from twintrack.bundle.model_bundle import Bundle
-    from twintrack.inference.nnunet_model import load_network, open_stage
-    from twintrack.inference.openvino import compile_network
+    from twintrack.inference.nnunet_model import load_member, open_stage
+    from twintrack.inference.openvino import compile_member
 
     with Bundle.open(path) as bundle:
         for name in ("coarse", "fine"):
             stage = open_stage(bundle, name)
-            network = load_network(stage, bundle.folds[name][0])
-            compiled = compile_network(lambda network=network: network, stage, f"benchmark {time.time()}")
-            patch = torch.from_numpy(np.random.default_rng(0).normal(size=(1, 1, *stage.patch)).astype(np.float32))
+            member = load_member(stage, bundle.folds[name][0])
+            compiled = compile_member(lambda member=member: member, stage, member.name, f"benchmark {time.time()}")
+            patch = np.random.default_rng(0).normal(size=(1, 1, *stage.patch)).astype(np.float32)
             times: dict[str, list[float]] = {"torch": [], "compiled": []}
             outputs = {}
-            with torch.no_grad():
-                for _ in range(3):
-                    for kind, run in (("torch", network), ("compiled", compiled)):
-                        start = time.perf_counter()
-                        outputs[kind] = run(patch).clone()
-                        times[kind].append(time.perf_counter() - start)
+            for _ in range(3):
+                for kind, run in (("torch", member.network), ("compiled", compiled.network)):
+                    start = time.perf_counter()
+                    outputs[kind] = run(patch)
+                    times[kind].append(time.perf_counter() - start)
             torch_s, compiled_s = (min(values) for values in times.values())
-            error = float((outputs["torch"] - outputs["compiled"]).abs().max() / outputs["torch"].abs().max())
+            error = float(np.abs(outputs["torch"] - outputs["compiled"]).max() / np.abs(outputs["torch"]).max())
             print(
                 f"{path.name} {name}, patch {stage.patch}: a forward takes {torch_s:.2f} s in torch, "
                 f"{compiled_s:.2f} s compiled, ratio {torch_s / compiled_s:.1f}, "

@@ -22,7 +22,6 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -45,22 +44,24 @@ Taken = tuple[float, str]
 WAYS = ("before", "after")
 
 
-def likeliest(case: Preprocessed, pooled: torch.Tensor, window: Any, channels: VesselChannels) -> NDArray[np.uint8]:
+def likeliest(
+    case: Preprocessed, pooled: NDArray[np.float32], window: Any, channels: VesselChannels
+) -> NDArray[np.uint8]:
     """Label each voxel with the vessel that is the likeliest class of all, as was done before."""
-    winner = torch.stack([case.to_grid(channel[None], window)[0] for channel in pooled]).argmax(dim=0).numpy()
+    winner = np.stack([case.to_grid(channel[None], window)[0] for channel in pooled]).argmax(axis=0)
     values = np.zeros(len(pooled), dtype=np.uint8)
     values[list(channels.values)] = list(channels.values.values())
     return values[winner]
 
 
-def dented(pooled: torch.Tensor, channels: VesselChannels, taken: Taken, spacing_mm: Any) -> torch.Tensor:
+def dented(pooled: NDArray[np.float32], channels: VesselChannels, taken: Taken, spacing_mm: Any) -> NDArray[np.float32]:
     """Return the probabilities with a share of others moved to the first tumour channel near the tumour."""
-    result = pooled.clone()
-    tumour = pooled[list(channels.tumour)].sum(dim=0).numpy() >= 0.5
+    result = pooled.copy()
+    tumour = pooled[list(channels.tumour)].sum(axis=0) >= 0.5
     if not taken[0] or not tumour.any():
         return result
     away_mm = ndimage.distance_transform_edt(~tumour, sampling=spacing_mm)
-    share = torch.from_numpy(taken[0] * np.clip((5.0 - away_mm) / 2.0, 0.0, 1.0)).float()
+    share = (taken[0] * np.clip((5.0 - away_mm) / 2.0, 0.0, 1.0)).astype(np.float32)
     losing = channels.values if taken[1] == "vessel" else set(range(len(pooled))) - set(channels.tumour)
     for channel in losing:
         moved = share * pooled[channel]
@@ -83,7 +84,7 @@ def predict(
     with mock.patch.object(ensemble, "vessel_map", record):
         score_ensemble(ct, roi, bundle, store=store)
     case, pooled, window, channels, looked = kept[-1]
-    spacing_mm = open_stage(bundle, "fine").configuration.spacing
+    spacing_mm = open_stage(bundle, "fine").spacing
     labels, maps = {}, {}
     for taken in TAKEN:
         probabilities = dented(pooled, channels, taken, spacing_mm)
@@ -91,8 +92,8 @@ def predict(
             "before": likeliest(case, probabilities, window, channels),
             "after": vessel_map(case, probabilities, window, channels, looked),
         }
-        tumour = probabilities[list(channels.tumour)].sum(dim=0, keepdim=True)
-        maps[taken] = case.to_grid(tumour, window)[0].clamp(0, 1).numpy() * roi.mask
+        tumour = probabilities[list(channels.tumour)].sum(axis=0, keepdims=True)
+        maps[taken] = case.to_grid(tumour, window)[0].clip(0, 1) * roi.mask
     return roi, labels, maps
 
 

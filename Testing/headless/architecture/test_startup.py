@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from twintrack.bundle.model_bundle import Bundle
+from twintrack.inference import NetworkStore, may_have_gpu
+
 pytestmark = pytest.mark.process
 
 HEAVY = {
@@ -38,6 +41,7 @@ NOT_FOR_NETWORKS = {
     "nnunetv2.inference.predict_from_raw_data",
     "nnunetv2.training",
 }
+FOR_BUILDING_NETWORKS = {"torch", "nnunetv2", "acvl_utils", "batchgenerators", "dynamic_network_architectures"}
 
 
 def modules(statements: str, *arguments: str) -> list[set[str]]:
@@ -87,8 +91,7 @@ show()
     assert "twintrack.results.schema" in found
 
 
-def test_a_serving_worker_imports_ahead_what_networks_need_and_not_more(bundle_folder):
-    statements = """
+RUN = """
 from twintrack.inference import NetworkStore, import_packages, roi_full, score_ensemble, localize
 import_packages()
 show()
@@ -98,15 +101,31 @@ from twintrack.volume import Geometry, Volume
 noise = np.random.default_rng(0).normal(0, 100, (16, 32, 32)).astype(np.float32)
 ct = Volume(noise, Geometry((32, 32, 16), (1.5, 1.5, 3.0)))
 with Bundle.open(sys.argv[1]) as bundle:
-    store = NetworkStore("cpu", "torch")
+    store = NetworkStore("cpu", sys.argv[2])
     localize(ct, bundle, store=store)
     score_ensemble(ct, roi_full(ct.geometry), bundle, store=store)
 show()
 """
-    ahead, after = modules(statements, str(bundle_folder))
+
+
+def test_a_worker_that_serves_by_torch_imports_ahead_what_networks_need_and_not_more(bundle_folder):
+    ahead, after = modules("sys.modules['openvino'] = None\n" + RUN, str(bundle_folder), "torch")
     assert not ahead & NOT_FOR_NETWORKS
     assert "torch" in ahead
     packages = {"torch", "nnunetv2", "acvl_utils", "dynamic_network_architectures", "scipy", "skimage"}
     late = {name for name in after - ahead if name.split(".")[0] in packages}
     assert tops(late) <= tops(ahead), "a whole package was still to be imported"
     assert not {name for name in late if name.startswith("nnunetv2")}
+
+
+def test_a_worker_whose_networks_are_compiled_imports_neither_torch_nor_nnunet(bundle_folder):
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    if may_have_gpu():
+        pytest.skip("torch is asked whether there is a graphics card")
+    with Bundle.open(bundle_folder) as bundle:
+        NetworkStore("cpu", "openvino").load_all(bundle)
+    ahead, after = modules(RUN, str(bundle_folder), "auto")
+    assert not after & (NOT_FOR_NETWORKS | FOR_BUILDING_NETWORKS)
+    packages = {"openvino", "scipy"}
+    assert packages <= tops(ahead)
+    assert tops(after - ahead) & packages <= tops(ahead)

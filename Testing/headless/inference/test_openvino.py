@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import subprocess
 import sys
@@ -73,6 +74,27 @@ def test_the_second_time_it_comes_from_the_cache(fine: Stage, cache: Path) -> No
     again = compiled_of(fine, load=must_not_load)
     assert np.array_equal(first(patch_of(fine)), again(patch_of(fine)))
     assert [path.suffix for path in cache.iterdir()] == [".blob"]
+
+
+def test_another_number_of_threads_is_the_same_entry(fine: Stage, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = {}
+    for threads in (1, 2):
+        monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+        network = compiled_of(fine, load=None if threads == 1 else must_not_load)
+        model = network._request.get_compiled_model()
+        assert model.get_property("INFERENCE_NUM_THREADS") == threads
+        answers[threads] = network(patch_of(fine))
+    assert len(list(cache.iterdir())) == 1
+    np.testing.assert_allclose(answers[1], answers[2], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("mirroring", [False, True])
+def test_an_entry_knows_the_axes_that_the_member_is_mirrored_along(fine: Stage, cache: Path, mirroring: bool) -> None:
+    stage = dataclasses.replace(fine, mirroring=mirroring)
+    made = compile_member(lambda: load_member(stage, "0"), stage, "fold_0", "0" * 64)
+    again = compile_member(must_not_load, stage, "fold_0", "0" * 64)
+    assert made.mirror_axes == again.mirror_axes == ((0, 2) if mirroring else ())
+    assert (again.name, again.device) == ("fold_0", "cpu")
 
 
 def test_other_weights_are_another_entry(fine: Stage, cache: Path) -> None:

@@ -52,13 +52,18 @@ def to_device(array: Array, device: str) -> Array:
         return to_host(array)
     import torch
 
-    tensor = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
-    return tensor.to(torch.device(device))
+    return _tensor(array).to(torch.device(device))
 
 
 def like(array: Array, other: Array) -> Array:
     """Return `array` where `other` lies."""
-    return to_host(array) if isinstance(other, np.ndarray) else to_device(array, str(other.device))
+    return to_host(array) if isinstance(other, np.ndarray) else _tensor(array).to(other.device)
+
+
+def _tensor(array: Array) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else array
 
 
 def zeros(shape: Sequence[int], device: str, dtype: DTypeLike = np.float32) -> Array:
