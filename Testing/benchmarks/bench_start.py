@@ -1,9 +1,9 @@
 """What a command costs before and beside its networks: CPU seconds and memory, with torch and without.
 
-Run with ``python Testing/benchmarks/bench_start.py``. ``twintrack segment`` runs on a phantom's CT (demo bundle, networks
-compiled and cached) in turn as it is and with torch and nnU-Net's classes imported first, as it did before it could do
-without them; ``--before FOLDER`` also names the ``TwinTrackSeg`` folder of another version. The networks' CPU seconds are
-measured within the same run and taken off. ``--version`` and ``--help`` are timed too.
+Run with ``python Testing/benchmarks/bench_start.py``. ``twintrack segment`` runs on a phantom's CT (demo bundle,
+networks compiled and cached) in turn as it is and with torch and nnU-Net's classes imported first, as it did before it
+could do without them; ``--before FOLDER`` also names the ``TwinTrackSeg`` folder of another version. The networks' CPU
+seconds are measured within the same run and taken off. ``--version`` and ``--help`` are timed too.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-
-import numpy as np
 
 import twintrack
 from twintrack.io.volumes import write_volume
@@ -49,7 +47,7 @@ if arguments[0] == "segment":
 code = _run(arguments)
 used = resource.getrusage(resource.RUSAGE_SELF)
 told = {"cpu_s": used.ru_utime + used.ru_stime, "networks_s": spent_s, "mb": used.ru_maxrss / 1024,
-        "torch": "torch" in sys.modules, "modules": len(sys.modules)}
+        "torch": "torch" in sys.modules}
 print(json.dumps(told), file=sys.stderr)
 sys.exit(code)
 """
@@ -77,9 +75,7 @@ def main() -> None:
         write_volume(make_phantom(SEED).ct, Path(place) / "ct.nii.gz")
         common = [str(Path(place) / "ct.nii.gz"), "--bundle", "demo", "--overwrite", "--out", str(Path(place) / "out")]
         commands = {"segment": ["segment", *common], "--version": ["--version"], "--help": ["--help"]}
-        print(
-            f"{'command':12}{'way':24}{'CPU s':>8}{'networks':>10}{'the rest':>10}{'peak MB':>10}{'modules':>9}  torch"
-        )
+        print(f"{'command':12}{'way':24}{'CPU s':>8}{'networks':>10}{'the rest':>10}{'peak MB':>10}  torch")
         for name, arguments in commands.items():
             chosen = {way: how for way, how in ways.items() if name == "segment" or how[1] == "nothing"}
             for way in chosen:  # fills the caches of compiled networks and of Python's byte code
@@ -89,12 +85,10 @@ def main() -> None:
                 for way in chosen:
                     runs[way].append(measured(*chosen[way], arguments))
             for way, found in runs.items():
-                cpu_s, networks_s, mb = (
-                    float(np.min([run[key] for run in found])) for key in ("cpu_s", "networks_s", "mb")
-                )
+                cpu_s, networks_s, mb = (min(run[key] for run in found) for key in ("cpu_s", "networks_s", "mb"))
                 rest_s = min(run["cpu_s"] - run["networks_s"] for run in found)
                 print(
-                    f"{name:12}{way:24}{cpu_s:8.2f}{networks_s:10.2f}{rest_s:10.2f}{mb:10.0f}{found[0]['modules']:9.0f}"
+                    f"{name:12}{way:24}{cpu_s:8.2f}{networks_s:10.2f}{rest_s:10.2f}{mb:10.0f}"
                     f"  {'yes' if found[0]['torch'] else 'no'}"
                 )
 
