@@ -27,7 +27,7 @@ import sys
 from twintrack.cli.app import _run
 code = _run(sys.argv[1:])
 assert code == 0, code
-print("packages:", *sorted({"torch", "nnunetv2", "acvl_utils", "batchgenerators", "skimage"} & set(sys.modules)))
+print("packages:", *sorted({"torch", "nnunetv2", "acvl_utils", "batchgenerators"} & set(sys.modules)))
 """
 SAME_BYTES = ("probability.nii.gz", "score.nii.gz", "segmentation.nii.gz", "vessels.nii.gz", "invasion.json")
 
