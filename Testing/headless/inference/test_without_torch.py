@@ -20,7 +20,11 @@ from twintrack.phantom import make_phantom
 from twintrack.volume import Volume
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed")
-pytestmark = pytest.mark.skipif(may_have_gpu(), reason="torch is asked whether there is a graphics card")
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.network,
+    pytest.mark.skipif(may_have_gpu(), reason="torch is asked whether there is a graphics card"),
+]
 
 COMMAND = """
 import sys
