@@ -31,7 +31,7 @@ if first == "torch":
     import nnunetv2.inference.sliding_window_prediction
     import nnunetv2.utilities.label_handling.label_handling
     import nnunetv2.utilities.plans_handling.plans_handler
-from twintrack.cli.app import _run
+from twintrack.cli.app import main
 spent_s = 0.0
 if arguments[0] == "segment":
     from twintrack.inference.openvino import CompiledNetwork
@@ -44,9 +44,17 @@ if arguments[0] == "segment":
         finally:
             spent_s += time.process_time() - start
     CompiledNetwork.__call__ = timed
-code = _run(arguments)
+try:
+    main(arguments)
+except SystemExit as ended:
+    code = ended.code
 used = resource.getrusage(resource.RUSAGE_SELF)
-told = {"cpu_s": used.ru_utime + used.ru_stime, "networks_s": spent_s, "mb": used.ru_maxrss / 1024,
+try:  # what getrusage tells begins with the parent's peak
+    with open("/proc/self/status") as stream:
+        kilobytes = int(next(line for line in stream if line.startswith("VmHWM:")).split()[1])
+except OSError:
+    kilobytes = used.ru_maxrss
+told = {"cpu_s": used.ru_utime + used.ru_stime, "networks_s": spent_s, "mb": kilobytes / 1024,
         "torch": "torch" in sys.modules}
 print(json.dumps(told), file=sys.stderr)
 sys.exit(code)

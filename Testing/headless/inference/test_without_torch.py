@@ -28,9 +28,11 @@ pytestmark = [
 
 COMMAND = """
 import sys
-from twintrack.cli.app import _run
-code = _run(sys.argv[1:])
-assert code == 0, code
+from twintrack.cli.app import main
+try:
+    main(sys.argv[1:])
+except SystemExit as ended:
+    assert ended.code == 0, ended.code
 print("packages:", *sorted({"torch", "nnunetv2", "acvl_utils", "batchgenerators"} & set(sys.modules)))
 """
 SAME_BYTES = ("probability.nii.gz", "score.nii.gz", "segmentation.nii.gz", "vessels.nii.gz", "invasion.json")
