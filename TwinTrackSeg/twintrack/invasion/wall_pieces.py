@@ -14,7 +14,7 @@ from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.centreline import MOST_BRANCHES, centre_lines
 from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
-from twintrack.invasion.geometry import Neighbourhood, directional_voxel_mm
+from twintrack.invasion.geometry import Neighbourhood, directional_voxel_mm, row_medians
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.sections import Sections, cross_sections
 from twintrack.invasion.wall import VesselWall
@@ -233,7 +233,7 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
 
 def _error_deg(pieces: list[_Piece], spacing_mm: NDArray[np.float64]) -> float:
     """Return the angle that `END_VOXELS` at either end of an arc are worth on this vessel."""
-    radii_mm = [np.nanmedian(piece.wall.wall_mm, axis=1) for piece in pieces if len(piece.wall.wall_mm)]
+    radii_mm = [row_medians(piece.wall.wall_mm) for piece in pieces if len(piece.wall.wall_mm)]
     radius_mm = float(np.nanmedian(np.concatenate(radii_mm))) if radii_mm else 0.0
     off_mm = 2 * END_VOXELS * float(np.prod(spacing_mm)) ** (1 / 3)
     return min(float(np.degrees(off_mm / radius_mm)), 90.0) if radius_mm > 0 else 0.0
@@ -299,7 +299,7 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
     branches = [sections for sections in branches if len(sections.centre_mm)]
     if not branches:
         return []
-    radii_mm = [np.nanmedian(sections.wall_mm, axis=1) for sections in branches]
+    radii_mm = [row_medians(sections.wall_mm) for sections in branches]
     lines = [(cKDTree(sections.centre_mm), radius) for sections, radius in zip(branches, radii_mm, strict=True)]
     if len(lines) > FEW_BRANCHES:
         lines = [(cKDTree(np.concatenate([part.centre_mm for part in branches])), np.concatenate(radii_mm))]
