@@ -289,6 +289,9 @@ FEW_BRANCHES = 6
 CLEARLY_NEARER = 0.8
 """A point belongs elsewhere if, in radii of the vessel, it lies this much nearer to the line there."""
 
+ROUNDING_MM = 1e-6
+"""More than distances are off by the rounding of numbers."""
+
 
 def without_other_branches(branches: list[Sections]) -> list[Sections]:
     """Return the branches with a wall of NaN in every direction that meets a wall which belongs elsewhere.
@@ -328,6 +331,12 @@ def _elsewhere(
     sections: Sections, radius_mm: NDArray[np.float64], others: cKDTree, other_mm: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Tell which points of the wall lie nearer, in radii of the vessel there, to another branch; shape (n, d)."""
-    points = sections.centre_mm[:, None] + np.nan_to_num(sections.wall_mm)[..., None] * sections.direction
+    result = np.zeros(sections.wall_mm.shape, dtype=np.bool_)
+    share = sections.wall_mm / radius_mm[:, None]
+    # A wall is no nearer to the other branches than its middle is, less the way to the wall: most need no search.
+    middle_mm, _ = others.query(sections.centre_mm)
+    row, column = np.nonzero(middle_mm[:, None] - sections.wall_mm < share * float(other_mm.max()) + ROUNDING_MM)
+    points = sections.centre_mm[row] + sections.wall_mm[row, column][:, None] * sections.direction[row, column]
     gap_mm, nearest = others.query(points)
-    return np.asarray(gap_mm / other_mm[nearest] < sections.wall_mm / radius_mm[:, None], dtype=np.bool_)
+    result[row, column] = gap_mm / other_mm[nearest] < share[row, column]
+    return result
