@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import weakref
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,6 +98,51 @@ def measure_wall(
     start = np.array([s.start for s in near]) - EDGE_VOXELS
     stop = np.array([s.stop for s in near]) + EDGE_VOXELS
     inside = _window(mask, box, shape, start, stop)
+    around = probability.array[_grown(_box(start, stop), reach, shape)]
+    key = _key(around, inside, (start.tolist(), probability.geometry, contact_mm, floor, ends))
+    found = _known(key)
+    if found is None:
+        found = _measured(probability, inside, start, reach, contact_mm, floor, ends=ends)
+        _keep(key, found)
+    return found
+
+
+_kept: dict[bytes, tuple[weakref.ref[VesselWall], MeasuredVessel]] = {}
+"""What was measured, by what it was measured of, for as long as somebody holds the wall.
+
+Without a calibrator the map is the score, and both are asked for."""
+
+
+def _key(probability: NDArray[np.generic], inside: NDArray[np.bool_], other: object) -> bytes:
+    digest = hashlib.sha256(repr((probability.dtype.str, probability.shape, inside.shape, other)).encode())
+    digest.update(np.ascontiguousarray(probability).data)
+    digest.update(np.packbits(inside).data)
+    return digest.digest()
+
+
+def _known(key: bytes) -> MeasuredVessel | None:
+    """Return what was measured of the same, if it is still held."""
+    wall, other = _kept.get(key, (lambda: None, None))
+    held = wall()
+    return None if held is None or other is None else replace(other, wall=held)
+
+
+def _keep(key: bytes, found: MeasuredVessel) -> None:
+    wall = weakref.ref(found.wall, lambda _: _kept.pop(key, None))
+    _kept[key] = (wall, replace(found, wall=VesselWall.joined([])))
+
+
+def _measured(
+    probability: Volume,
+    inside: NDArray[np.bool_],
+    start: NDArray[np.int64],
+    reach: NDArray[np.int64],
+    contact_mm: float,
+    floor: float,
+    *,
+    ends: bool,
+) -> MeasuredVessel:
+    """Measure the vessel in a window that begins at index `start`."""
     pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
     whole = Neighbourhood.around(probability.array, inside, probability.geometry, start)
     lumen = complete_lumen(whole, [sections for piece in pieces for sections in piece.branches])
@@ -103,7 +150,7 @@ def measure_wall(
         inside = lumen.vessel >= 0.5
         pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
     lumen = replace(lumen, ends_in_tumour=lumen.ends_in_tumour and ends)
-    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, spacing_mm))
+    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, whole.spacing_mm[::-1]))
 
 
 def _measured_pieces(
@@ -334,7 +381,7 @@ def _elsewhere(
     result = np.zeros(sections.wall_mm.shape, dtype=np.bool_)
     share = sections.wall_mm / radius_mm[:, None]
     # A wall is no nearer to the other branches than its middle is, less the way to the wall: most need no search.
-    middle_mm, _ = others.query(sections.centre_mm)
+    middle_mm = np.asarray(others.query(sections.centre_mm)[0])
     row, column = np.nonzero(middle_mm[:, None] - sections.wall_mm < share * float(other_mm.max()) + ROUNDING_MM)
     points = sections.centre_mm[row] + sections.wall_mm[row, column][:, None] * sections.direction[row, column]
     gap_mm, nearest = others.query(points)
