@@ -284,18 +284,18 @@ def _wall_mm(
     """
     count = fan.shape[2]
     centres, rays = np.repeat(centre_mm.T, count, axis=1), fan.reshape(3, -1)
-    wall_mm = np.full(rays.shape[1], np.nan)
-    if guess_mm is not None:
+    # All rays of a section begin at its middle.
+    middle = np.repeat(near.sample(near.vessel, centre_mm), count)
+    if guess_mm is None:
+        wall_mm = _crossing(near, centres, rays, np.zeros(len(middle)), middle, reach_mm)
+    else:
         window_mm = GUESS_VOXELS * float(near.spacing_mm.min())
         start_mm = np.maximum(guess_mm.ravel() - window_mm, 0.0)
         at_start = near.sample(near.vessel, on_rays(centres, rays, start_mm))
         wall_mm = _crossing(near, centres, rays, start_mm, at_start, 2 * window_mm)
-    left = np.isnan(wall_mm)
-    # All rays of a section begin at its middle.
-    middle = np.repeat(near.sample(near.vessel, centre_mm), count)
-    wall_mm[left] = _crossing(
-        near, centres[:, left], rays[:, left], np.zeros(np.count_nonzero(left)), middle[left], reach_mm
-    )
+        left = np.flatnonzero(np.isnan(wall_mm))
+        centres, rays = centres[:, left], rays[:, left]
+        wall_mm[left] = _crossing(near, centres, rays, np.zeros(len(left)), middle[left], reach_mm)
     # No crossing from a middle that lies outside means no wall at all.
     wall_mm = np.where(np.isnan(wall_mm), np.where(middle < 0.5, 0.0, reach_mm), np.minimum(wall_mm, reach_mm))
     return wall_mm.reshape(fan.shape[1:])
@@ -321,8 +321,8 @@ def _crossing(
         found, at_mm, high, low = _first_outside(
             near, centre_mm[:, rows], ray[:, rows], start_mm[rows], at_start[rows], along_mm
         )
-        rows = rows[found]
-        centre, unit, width_mm = centre_mm[:, rows], ray[:, rows], step_mm
+        rows, width_mm = rows[found], step_mm
+        centre, unit = centre_mm[:, rows], ray[:, rows]
         for _ in range(HALVINGS):
             width_mm /= 2
             middle = near.sample(near.vessel, on_rays(centre, unit, at_mm + width_mm))
@@ -345,25 +345,26 @@ def _first_outside(
 
     Rays that begin inside are looked at some steps at a time: most leave early.
     """
-    left = np.arange(len(start_mm))
-    place_mm, high, low = (np.full(len(start_mm), np.nan) for _ in range(3))
-    before, step = at_start, 1
+    place_mm, highs, lows = (np.full(len(start_mm), np.nan) for _ in range(3))
+    left, before, step = np.arange(len(start_mm)), at_start, 1
     while step < len(along_mm) and len(left):
         stretch = int(np.clip(STRETCH_POINTS // len(left), *STRETCH))
-        from_mm = start_mm[left] + along_mm[step : step + stretch, None]
-        points = on_rays(centre_mm[:, None, left], ray[:, None, left], from_mm)
-        inside = np.concatenate([before[None], near.sample(near.vessel, points)])
+        from_mm = start_mm + along_mm[step : step + stretch, None]
+        inside = near.sample(near.vessel, on_rays(centre_mm[:, None], ray[:, None], from_mm))
         outside = inside < 0.5
-        leaves = outside.any(axis=0)
-        here = np.flatnonzero(leaves)
-        number = np.argmax(outside[:, here], axis=0)
-        found = left[here]
-        place_mm[found] = start_mm[found] + along_mm[step + number - 2]
-        high[found], low[found] = inside[number - 1, here], inside[number, here]
-        left, before = left[~leaves], inside[-1, ~leaves]
+        number, column = outside.argmax(axis=0), np.arange(len(left))
+        leaves = outside[number, column]
+        found = left[leaves]
+        place_mm[found] = (start_mm + along_mm[step + number - 1])[leaves]
+        highs[found] = np.where(number > 0, inside[number - 1, column], before)[leaves]
+        lows[found] = inside[number, column][leaves]
+        if len(found) == len(left):
+            break
+        left, before, start_mm = left[~leaves], inside[-1, ~leaves], start_mm[~leaves]
+        centre_mm, ray = centre_mm[:, ~leaves], ray[:, ~leaves]
         step += stretch
     found = np.flatnonzero(~np.isnan(place_mm))
-    return found, place_mm[found], high[found], low[found]
+    return found, place_mm[found], highs[found], lows[found]
 
 
 def _towards_middle(wall_mm: NDArray[np.float64], fan: NDArray[np.float64], radius_mm: float) -> Points:
