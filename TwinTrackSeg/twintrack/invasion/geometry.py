@@ -136,7 +136,7 @@ def on_rays(start_mm: Points, ray: Points, at_mm: NDArray[np.float64]) -> Points
     for start, unit, place in zip(start_mm, ray, points, strict=True):
         np.multiply(at_mm, unit, out=place)
         place += start
-    return np.moveaxis(points, 0, -1)
+    return points.transpose(*range(1, points.ndim), 0)
 
 
 def row_medians(table: NDArray[np.float64]) -> NDArray[np.float64]:
