@@ -92,8 +92,7 @@ class Neighbourhood:
     def sample(self, field: NDArray[np.float32], points_mm: Points) -> NDArray[np.float64]:
         """Interpolate `field`, an array of the box's shape, linearly at points (..., 3); 0 outside the box."""
         index = np.empty((3, *points_mm.shape[:-1]))
-        for axis, edge_mm in enumerate(self.spacing_mm):
-            np.divide(points_mm[..., axis], edge_mm, out=index[2 - axis])
+        np.divide(points_mm, self.spacing_mm, out=index[::-1].transpose(*range(1, index.ndim), 0))
         return ndimage.map_coordinates(field, index, output=np.float64, order=1, mode="constant", cval=0.0)
 
     def touchable(self, points_mm: Points, reach_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -132,10 +131,8 @@ def on_rays(start_mm: Points, ray: Points, at_mm: NDArray[np.float64]) -> Points
 
     The points' coordinates lie apart in memory, as the interpolation takes them.
     """
-    points = np.empty((3, *np.broadcast_shapes(start_mm.shape[1:], ray.shape[1:], at_mm.shape)))
-    for start, unit, place in zip(start_mm, ray, points, strict=True):
-        np.multiply(at_mm, unit, out=place)
-        place += start
+    points = at_mm * ray
+    points += start_mm
     return points.transpose(*range(1, points.ndim), 0)
 
 
