@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import ndimage, sparse
 
-from twintrack.invasion.tumour_map import _conjugate_gradients, continued_into
+from twintrack.invasion.tumour_map import _conjugate_gradients, _laplacian, continued_into
 
 SPACING_MM = np.array([1.0, 1.0, 1.0])
 SHAPE = (21, 21, 21)
@@ -57,3 +57,16 @@ def test_the_system_is_solved() -> None:
     matrix = (half.T @ half + sparse.eye_array(20)).tocsr()
     expected = rng.random(20)
     assert _conjugate_gradients(matrix, matrix @ expected, np.zeros(20)) == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("shape", [(5, 6, 7), (2, 1, 9), (1, 1, 1)])
+def test_rows_of_the_laplacian_give_its_filter_at_their_voxels(shape: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(2)
+    field, sampling = rng.random(shape), np.array([2.0, 0.5, 1.0])
+    filtered = sum(
+        (0.5 / edge) ** 2 * ndimage.correlate1d(field, [1.0, -2.0, 1.0], axis=axis, mode="nearest")
+        for axis, edge in enumerate(sampling)
+    )
+    rows = np.flatnonzero(rng.random(field.size) < 0.7)
+    assert _laplacian(rows, shape, sampling) @ field.ravel() == pytest.approx(filtered.ravel()[rows])
+    assert len(rows)

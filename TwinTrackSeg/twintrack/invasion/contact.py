@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from twintrack.invasion.geometry import FLOOR, Neighbourhood, directional_voxel_mm
+from twintrack.invasion.geometry import FLOOR, Neighbourhood, directional_voxel_mm, on_rays, row_medians
 from twintrack.invasion.sections import Sections
 from twintrack.invasion.tumour_map import DRAWN_OVER, continued_into
 from twintrack.invasion.wall import VesselWall
@@ -97,39 +97,40 @@ class _Reader:
         self, sections: Sections, outward: Reals, rows: NDArray[np.intp], contact_mm: float
     ) -> tuple[Reals, Reals, Reals]:
         """Return the touch levels up to the contact distance, and up to half a voxel less and more; (n, d) each."""
-        near, wall_mm = self._near, np.nan_to_num(sections.wall_mm)
-        found = np.zeros((3, *wall_mm.shape))
+        near, closed = self._near, ~np.isnan(sections.wall_mm)
+        direction = np.moveaxis(sections.direction, -1, 0)
+        found = np.zeros((3, *closed.shape))
         for some in np.array_split(rows, len(rows) // ROWS + 1):
-            wall = sections.centre_mm[some][:, None] + wall_mm[some][..., None] * sections.direction[some]
-            found[:, some] = self._read(wall, outward[some], contact_mm)
-        found[:, np.isnan(sections.wall_mm)] = 0.0
+            start_mm = np.moveaxis(sections.centre_mm[some], -1, 0)[..., None]
+            wall = on_rays(start_mm, direction[:, some], np.nan_to_num(sections.wall_mm[some]))
+            found[:, some] = self._read(np.moveaxis(wall, -1, 0), outward[:, some], closed[some], contact_mm)
         along_mm = float(np.median(directional_voxel_mm(sections.tangent, near.spacing_mm)))
         sigma = ALONG_SMOOTHING_VOXELS * along_mm / sections.step_mm
         smooth = ndimage.gaussian_filter1d(found, sigma, axis=1, mode="nearest") if sigma > 0 else found
         less, level, more = np.clip(smooth, 0.0, 1.0)
         return less, level, more
 
-    def _read(self, wall: Reals, outward: Reals, contact_mm: float) -> Reals:
-        """Return the largest value on each ray; shape (3, n, d)."""
+    def _read(self, wall: Reals, outward: Reals, closed: NDArray[np.bool_], contact_mm: float) -> Reals:
+        """Return the largest value on each ray (3, n, d) from a `closed` wall, 0 on others; shape (3, n, d)."""
         near = self._near
-        voxel_mm = directional_voxel_mm(outward, near.spacing_mm)
+        voxel_mm = directional_voxel_mm(np.moveaxis(outward, 0, -1), near.spacing_mm)
         half_mm = voxel_mm / 2
         start_mm = -self._inside_voxels * np.minimum(voxel_mm, near.spacing_mm.min())
-
-        def largest(first_mm: Reals, last_mm: Reals) -> Reals:
-            count = int(np.ceil(float((last_mm - first_mm).max(initial=0.0)) / STEP_MM)) + 1
-            result = np.zeros(voxel_mm.shape)
-            for part in np.linspace(0.0, 1.0, max(count, 2)):
-                points = wall + (first_mm + part * (last_mm - first_mm))[..., None] * outward
-                np.maximum(result, near.sample(self._map, points), out=result)
-            return result
-
         inner_mm = np.maximum(contact_mm - half_mm, 0.0)
-        at = np.full(voxel_mm.shape, contact_mm)
-        less = largest(start_mm, inner_mm)
-        level = np.maximum(less, largest(inner_mm, at))
-        more = np.maximum(level, largest(at, at + half_mm))
-        return np.stack([less, level, more])
+        points, rays = wall[:, closed], outward[:, closed]
+        highest = np.zeros(points.shape[1])
+        result = np.zeros((3, *closed.shape))
+        stretches = ((start_mm, inner_mm), (inner_mm, contact_mm), (contact_mm, contact_mm + half_mm))
+        for number, (first_mm, last_mm) in enumerate(stretches):
+            length_mm = np.asarray(last_mm - first_mm)
+            count = max(int(np.ceil(float(length_mm.max(initial=0.0)) / STEP_MM)) + 1, 2)
+            begin_mm, length_mm = np.broadcast_to(first_mm, closed.shape)[closed], length_mm[closed]
+            # A stretch begins where the one before has ended.
+            for part in np.linspace(0.0, 1.0, count)[min(number, 1) :]:
+                read = near.sample(self._map, on_rays(points, rays, begin_mm + part * length_mm))
+                np.maximum(highest, read, out=highest)
+            result[number, closed] = highest
+        return result
 
 
 def _touchable(near: Neighbourhood, sections: Sections, contact_mm: float) -> NDArray[np.bool_]:
@@ -139,19 +140,19 @@ def _touchable(near: Neighbourhood, sections: Sections, contact_mm: float) -> ND
 
 
 def _outline(sections: Sections, wanted: NDArray[np.bool_]) -> tuple[Reals, Reals]:
-    """Return the wall's outward normals within the sections (n, d, 3) and the area each direction stands for (n, d).
+    """Return the wall's outward normals within the sections (3, n, d) and the area each direction stands for (n, d).
 
     Both are 0 beyond the stretch that holds all `wanted` sections.
 
     The area is that of the wall's own lengths, around and along: more than radius times angle where the wall runs
     obliquely, less on the inner side of a bend.
     """
-    outward, area = np.zeros(sections.direction.shape), np.zeros(sections.wall_mm.shape)
+    outward, area = np.zeros((3, *sections.wall_mm.shape)), np.zeros(sections.wall_mm.shape)
     if not wanted.any():
         return outward, area
     first, last = np.flatnonzero(wanted)[[0, -1]]
     rows = slice(max(first - 1, 0), last + 2)
-    outward[rows], area[rows] = _outline_of(
+    outward[:, rows], area[rows] = _outline_of(
         Sections(
             sections.centre_mm[rows],
             sections.tangent[rows],
@@ -168,24 +169,29 @@ def _outline_of(sections: Sections) -> tuple[Reals, Reals]:
     """Return the normals and areas of all sections."""
     count = sections.wall_mm.shape[1]
     open_at = np.isnan(sections.wall_mm)
-    wall_mm = np.where(open_at, np.nanmedian(sections.wall_mm, axis=1, keepdims=True), sections.wall_mm)
+    wall_mm = np.where(open_at, row_medians(sections.wall_mm)[:, None], sections.wall_mm)
     wall_mm = np.nan_to_num(wall_mm)
     turn = 2 * np.pi / count
-    ahead = np.roll(sections.direction, -(count // 4), axis=1)
+    direction = np.moveaxis(sections.direction, -1, 0)
+    ahead = np.roll(direction, -(count // 4), axis=2)
     even_mm = _smooth_outline(wall_mm, NORMAL_SMOOTHING_MM)
-    outward = (even_mm * turn)[..., None] * sections.direction - _slope_mm(even_mm)[..., None] * ahead
-    outward /= np.maximum(np.linalg.norm(outward, axis=-1, keepdims=True), 1e-12)
+    outward = (even_mm * turn) * direction - _slope_mm(even_mm) * ahead
+    outward /= np.maximum(_lengths(outward), 1e-12)
     wall_mm = _smooth_outline(wall_mm, OUTLINE_SMOOTHING_MM)
-    outline = _slope_mm(wall_mm)[..., None] * sections.direction + (wall_mm * turn)[..., None] * ahead
-    around_mm = np.linalg.norm(outline, axis=-1)
+    outline = _slope_mm(wall_mm) * direction + (wall_mm * turn) * ahead
     if len(wall_mm) < 2:
-        return outward, np.where(open_at | sections.elsewhere, 0.0, around_mm * sections.step_mm)
-    point = sections.centre_mm[:, None] + wall_mm[..., None] * sections.direction
-    step = np.gradient(point, axis=0)
+        return outward, np.where(open_at | sections.elsewhere, 0.0, _lengths(outline) * sections.step_mm)
+    point = on_rays(np.moveaxis(sections.centre_mm, -1, 0)[..., None], direction, wall_mm)
+    step = np.gradient(np.moveaxis(point, -1, 0), axis=1)
     # A section behind its neighbour, on the inner side of a sharp bend, stands for nothing.
-    forward = np.einsum("ndk,nk->nd", step, sections.tangent) > 0
-    area = np.linalg.norm(np.cross(outline, step), axis=-1) * forward
+    forward = np.einsum("knd,nk->nd", step, sections.tangent) > 0
+    area = _lengths(np.cross(outline, step, axis=0)) * forward
     return outward, np.where(open_at | sections.elsewhere, 0.0, area)
+
+
+def _lengths(vectors: Reals) -> Reals:
+    """Return the lengths of vectors (3, ...)."""
+    return np.asarray(np.linalg.norm(vectors, axis=0))
 
 
 def _slope_mm(wall_mm: Reals) -> Reals:

@@ -7,6 +7,7 @@ patient coordinates. Arrays are (z, y, x).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,10 +15,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from twintrack.imaging.plane_contact import Box, bounding_box
+from twintrack.imaging.plane_contact import bounding_box
 from twintrack.volume import Geometry
 
-__all__ = ["FLOOR", "Neighbourhood", "directional_voxel_mm", "resampled", "smoothed", "transported_frames"]
+__all__ = [
+    "FLOOR",
+    "Neighbourhood",
+    "directional_voxel_mm",
+    "on_rays",
+    "resampled",
+    "row_medians",
+    "smoothed",
+    "transported_frames",
+    "unit_tangents",
+]
 
 FLOOR = 0.01
 """Probability below which a voxel cannot matter: not one rater in a hundred would mark it."""
@@ -73,31 +84,33 @@ class Neighbourhood:
             geometry=geometry,
         )
 
-    @property
+    @cached_property
     def spacing_mm(self) -> NDArray[np.float64]:
         """Voxel edge lengths (x, y, z)."""
         return np.asarray(self.geometry.spacing_mm, dtype=float)
 
     def sample(self, field: NDArray[np.float32], points_mm: Points) -> NDArray[np.float64]:
         """Interpolate `field`, an array of the box's shape, linearly at points (..., 3); 0 outside the box."""
-        index = points_mm / self.spacing_mm
-        coordinates = np.stack([index[..., 2], index[..., 1], index[..., 0]])
-        return ndimage.map_coordinates(field, coordinates, output=np.float64, order=1, mode="constant", cval=0.0)
+        index = np.empty((3, *points_mm.shape[:-1]))
+        np.divide(points_mm, self.spacing_mm, out=index[::-1].transpose(*range(1, index.ndim), 0))
+        return ndimage.map_coordinates(field, index, output=np.float64, order=1, mode="constant", cval=0.0)
 
     def touchable(self, points_mm: Points, reach_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which local points (n, 3) lie within `reach_mm` (n,), and two voxels more, of the tumour's box."""
-        box = self._tumour_box
-        if box is None:
+        if self._tumour_box_mm is None:
             return np.zeros(len(points_mm), dtype=bool)
-        low = np.array([s.start for s in box][::-1]) * self.spacing_mm
-        high = np.array([s.stop - 1 for s in box][::-1]) * self.spacing_mm
+        low, high = self._tumour_box_mm
         gap_mm = np.linalg.norm(np.maximum(np.maximum(low - points_mm, points_mm - high), 0.0), axis=1)
         result: NDArray[np.bool_] = gap_mm <= reach_mm + 2 * self.spacing_mm.max()
         return result
 
     @cached_property
-    def _tumour_box(self) -> Box | None:
-        return bounding_box(self.probability >= FLOOR)
+    def _tumour_box_mm(self) -> tuple[Points, Points] | None:
+        box = bounding_box(self.probability >= FLOOR)
+        if box is None:
+            return None
+        low, high = (np.array([getattr(side, end) for side in box][::-1]) for end in ("start", "stop"))
+        return low * self.spacing_mm, (high - 1) * self.spacing_mm
 
     def to_lps_mm(self, points_mm: Points) -> Points:
         """Map local points (..., 3) to LPS patient coordinates."""
@@ -105,9 +118,34 @@ class Neighbourhood:
 
     def in_volume(self, points_mm: Points) -> NDArray[np.bool_]:
         """Tell which local points (..., 3) lie in a voxel of the volume."""
-        index = points_mm / self.spacing_mm + np.asarray(self.start)
-        result: NDArray[np.bool_] = np.all((index >= -0.5) & (index <= np.asarray(self.geometry.size) - 0.5), axis=-1)
+        result = np.ones(points_mm.shape[:-1], dtype=bool)
+        for axis, edge_mm in enumerate(self.spacing_mm):
+            index = points_mm[..., axis] / edge_mm
+            index += self.start[axis]
+            result &= (index >= -0.5) & (index <= self.geometry.size[axis] - 0.5)
         return result
+
+
+def on_rays(start_mm: Points, ray: Points, at_mm: NDArray[np.float64]) -> Points:
+    """Return the points ``start_mm + at_mm * ray`` as (..., 3), from starts and rays with their coordinates first.
+
+    The points' coordinates lie apart in memory, as the interpolation takes them.
+    """
+    points = at_mm * ray
+    points += start_mm
+    return points.transpose(*range(1, points.ndim), 0)
+
+
+def row_medians(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the median of what is not NaN in each row (n, d); NaN where a row has nothing else.
+
+    NumPy's own goes through masked arrays, which takes several times as long.
+    """
+    ordered = np.sort(table, axis=1)
+    known = np.count_nonzero(~np.isnan(table), axis=1)
+    row = np.arange(len(table))
+    low, high = ordered[row, np.maximum(known - 1, 0) // 2], ordered[row, np.minimum(known // 2, table.shape[1] - 1)]
+    return np.asarray((low + high) / 2)
 
 
 def directional_voxel_mm(directions: NDArray[np.float64], spacing_mm: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -141,12 +179,18 @@ def smoothed(line: Points, sigma_steps: float) -> Points:
 
 def transported_frames(line: Points) -> tuple[Points, Points, Points]:
     """Return unit tangents and two unit normals (n, 3 each) that do not twist along the polyline (n, 3), n >= 2."""
-    tangents = np.gradient(line, axis=0)
-    tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-12)
+    tangents = unit_tangents(line)
     normals = np.empty_like(tangents)
     normal = np.eye(3)[np.argmin(np.abs(tangents[0]))]
     for row, tangent in enumerate(tangents):
-        normal = normal - (normal @ tangent) * tangent
-        normal /= max(float(np.linalg.norm(normal)), 1e-12)
+        normal = normal - normal.dot(tangent) * tangent
+        normal /= max(math.sqrt(normal.dot(normal)), 1e-12)
         normals[row] = normal
     return tangents, normals, np.cross(tangents, normals)
+
+
+def unit_tangents(line: Points) -> Points:
+    """Return the unit tangents (n, 3) of a polyline (n, 3), n >= 2."""
+    tangents = np.gradient(line, axis=0)
+    tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-12)
+    return np.asarray(tangents)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +11,15 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from twintrack.invasion.centreline import BACK_STEPS, EXTENSION_STEPS, STEP_MM, CentreLine
-from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed, transported_frames
+from twintrack.invasion.geometry import (
+    Neighbourhood,
+    Points,
+    on_rays,
+    resampled,
+    row_medians,
+    smoothed,
+    transported_frames,
+)
 
 __all__ = ["DIRECTIONS", "Sections", "cross_sections", "wall_distance_mm"]
 
@@ -50,8 +59,9 @@ MOST_LONGER, LEAST_WIDTH = 1.3, 0.7
 GUESS_VOXELS = 1.5
 """Where the wall is already known in neighbouring directions, it is first looked for this far around."""
 
-STRETCH = 8
-"""Steps that a ray is followed before those that have left the vessel are taken out."""
+STRETCH, STRETCH_POINTS = (2, 8), 2048
+"""Fewest and most steps that rays are followed before those that have left the vessel are taken out, and the points
+that are looked at together in between: few rays cost less in long stretches, many in short ones."""
 
 RAYS = 16384
 """Directions looked at at a time, which bounds the memory."""
@@ -62,6 +72,9 @@ WALL_SMOOTHING_MM = 0.75
 STEP_SHARE, MOST_SMOOTHING = 0.4, 0.8
 """In thick slices both widths are this share of the way from slice to slice along the vessel, for steps are as long as
 that, and at most so many slices."""
+
+Frames = tuple[Points, Points, Points]
+"""Tangents and two normals; shape (n, 3) each."""
 
 
 @dataclass(frozen=True)
@@ -99,23 +112,26 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.floa
     reach_mm = REACH_RADII * line.radius_mm + float(near.spacing_mm.max())
     points = line.points_mm
     for _ in range(0 if line.from_axis else RECENTRINGS):
-        _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-        wall_mm = wall_distance_mm(near, points, direction, reach_mm)
-        shift = _towards_middle(wall_mm, direction, line.radius_mm)
-        whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
+        frames = transported_frames(points)
+        fan = _fan(frames, CENTRING_DIRECTIONS)
+        wall_mm = _wall_mm(near, points, fan, reach_mm)
+        shift = _towards_middle(wall_mm, fan, line.radius_mm)
+        whole = np.flatnonzero(near.in_volume(on_rays(points.T[..., None], fan, wall_mm)).all(axis=1))
         # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
         whole_ones = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
-        sigma_mm = _smoothing_mm(near, points, CENTRE_SMOOTHING_MM)
+        sigma_mm = _smoothing_mm(near, frames[0], CENTRE_SMOOTHING_MM)
         points = resampled(smoothed(points[whole_ones] + shift[whole_ones], sigma_mm / STEP_MM), STEP_MM)
     trusted = points
     points = resampled(_continued(near, line, points, piece, reach_mm), STEP_MM)
-    wall_mm = _open_wall(near, points, reach_mm)
-    tangent, direction = _tangent_and_fan(points, DIRECTIONS)
+    frames = transported_frames(points)
+    wall_mm = _open_wall(near, points, frames, reach_mm)
     inside = near.in_volume(points) & _upright(points, wall_mm, trusted)
     step_mm = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
+    tangent, normal, binormal = (part[inside] for part in frames)
+    direction = np.moveaxis(_fan((tangent, normal, binormal), DIRECTIONS), 0, -1)
     wall_mm = wall_mm[inside]
     nowhere = np.zeros(wall_mm.shape, dtype=np.bool_)
-    return Sections(points[inside], tangent[inside], direction[inside], wall_mm, step_mm, nowhere)
+    return Sections(points[inside], tangent, direction, wall_mm, step_mm, nowhere)
 
 
 def _continued(
@@ -146,9 +162,9 @@ def _led_on(
         if near.sample(inside, place[None])[0] < 0.5:
             break
         if near.touchable(place[None], np.array([reach_mm]))[0]:
-            fan = _fan_across(ahead, CENTRING_DIRECTIONS)[None]
-            wall_mm = wall_distance_mm(near, place[None], fan, reach_mm)
-            if near.in_volume(place + wall_mm[0][:, None] * fan[0]).all():
+            fan = _fan_across(ahead, CENTRING_DIRECTIONS)
+            wall_mm = _wall_mm(near, place[None], fan, reach_mm)
+            if near.in_volume(on_rays(place[:, None, None], fan, wall_mm)).all():
                 place = place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0]
         way.append(place)
     return np.asarray(way)
@@ -163,12 +179,14 @@ def _ahead(way: list[Points]) -> Points | None:
 
 
 def _fan_across(tangent: Points, count: int) -> NDArray[np.float64]:
-    """Return evenly spaced unit vectors across one unit tangent; shape (count, 3)."""
+    """Return evenly spaced unit vectors across one unit tangent; shape (3, 1, count)."""
     normal = np.eye(3)[np.argmin(np.abs(tangent))]
     normal = normal - (normal @ tangent) * tangent
     normal /= np.linalg.norm(normal)
-    angle = np.arange(count)[:, None] * (2 * np.pi / count)
-    return np.asarray(np.cos(angle) * normal + np.sin(angle) * np.cross(tangent, normal))
+    # What np.cross gives, without what it does around it: this is done for each step of each line.
+    (a, b, c), (x, y, z) = tangent.tolist(), normal.tolist()
+    binormal = np.array([b * z - c * y, c * x - a * z, a * y - b * x])
+    return _fan((tangent[None], normal[None], binormal[None]), count)
 
 
 def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> NDArray[np.bool_]:
@@ -180,7 +198,7 @@ def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> N
     result = np.ones(len(points), dtype=bool)
     if own.all() or not own.any():
         return result
-    middle_mm = np.nanmedian(wall_mm, axis=1)
+    middle_mm = row_medians(wall_mm)
     longer = np.nanmax(wall_mm, axis=1) / np.maximum(middle_mm, 1e-6)
     odd = (longer > MOST_LONGER * np.median(longer[own])) | (middle_mm < LEAST_WIDTH * np.median(middle_mm[own]))
     first, last = np.flatnonzero(own)[[0, -1]]
@@ -192,25 +210,25 @@ def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> N
     return result
 
 
-def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[np.float64]:
+def _open_wall(near: Neighbourhood, points: Points, frames: Frames, reach_mm: float) -> NDArray[np.float64]:
     """Return the wall in all `DIRECTIONS`, smooth along the vessel; NaN where a direction runs into a branch.
 
     Sections that the tumour cannot touch are looked at in `CENTRING_DIRECTIONS` only.
     """
-    _, fan = _tangent_and_fan(points, CENTRING_DIRECTIONS)
-    rough_mm = wall_distance_mm(near, points, fan, reach_mm)
+    rough_mm = _wall_mm(near, points, _fan(frames, CENTRING_DIRECTIONS), reach_mm)
     step = DIRECTIONS // CENTRING_DIRECTIONS
     wall_mm = np.repeat(rough_mm, step, axis=1)
     wall_mm = np.roll(wall_mm, -(step // 2), axis=1)
     rows = near.touchable(points, rough_mm.max(axis=1))
-    _, fan = _tangent_and_fan(points, DIRECTIONS // 2)
-    every_other = wall_distance_mm(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows, ::2])
+    tangent, normal, binormal = (part[rows] for part in frames)
+    fan = _fan((tangent, normal, binormal), DIRECTIONS // 2)
+    every_other = _wall_mm(near, points[rows], fan, reach_mm, guess_mm=wall_mm[rows, ::2])
     wall_mm[rows] = _with_those_between(every_other)
     # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
     wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
-    sigma_mm = _smoothing_mm(near, points, WALL_SMOOTHING_MM)
+    sigma_mm = _smoothing_mm(near, frames[0], WALL_SMOOTHING_MM)
     wall_mm = ndimage.gaussian_filter1d(wall_mm, sigma_mm / STEP_MM, axis=0, mode="nearest")
-    wall_mm[wall_mm > OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True)] = np.nan
+    wall_mm[wall_mm > OPEN_RATIO * row_medians(wall_mm)[:, None]] = np.nan
     return wall_mm
 
 
@@ -222,70 +240,96 @@ def _with_those_between(wall_mm: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([wall_mm, between], axis=2).reshape(len(wall_mm), 2 * wall_mm.shape[1])
 
 
-def _smoothing_mm(near: Neighbourhood, points: Points, least_mm: float) -> float:
+def _smoothing_mm(near: Neighbourhood, tangent: Points, least_mm: float) -> float:
     """Return how far along the vessel the steps that the thickest voxel edge cuts into it are evened out."""
     axis = int(np.argmax(near.spacing_mm))
     edge_mm = float(near.spacing_mm[axis])
-    tangent, _, _ = transported_frames(points)
     across = max(float(np.median(np.abs(tangent[:, axis]))), 1e-6)
     return float(np.clip(STEP_SHARE * edge_mm / across, least_mm, max(least_mm, MOST_SMOOTHING * edge_mm)))
 
 
-def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.float64]]:
-    """Return the unit tangents (n, 3) and `count` evenly spaced unit vectors across each (n, count, 3)."""
-    tangent, normal, binormal = transported_frames(points)
+def _fan(frames: Frames, count: int) -> NDArray[np.float64]:
+    """Return `count` evenly spaced unit vectors across each tangent; shape (3, n, count)."""
+    _, normal, binormal = frames
+    cosine, sine = _turns(count)
+    return cosine * normal.T[..., None] + sine * binormal.T[..., None]
+
+
+@cache
+def _turns(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     angle = np.arange(count) * (2 * np.pi / count)
-    return tangent, np.cos(angle)[:, None] * normal[:, None, :] + np.sin(angle)[:, None] * binormal[:, None, :]
+    return np.cos(angle), np.sin(angle)
 
 
 def wall_distance_mm(
+    near: Neighbourhood, centre_mm: Points, direction: NDArray[np.float64], reach_mm: float
+) -> NDArray[np.float64]:
+    """Return how far from each middle (n, 3) the interpolated mask first falls below one half; shape (n, d).
+
+    Directions (n, d, 3) that do not leave the vessel get `reach_mm`.
+    """
+    return _wall_mm(near, centre_mm, np.moveaxis(direction, -1, 0), reach_mm)
+
+
+def _wall_mm(
     near: Neighbourhood,
     centre_mm: Points,
-    direction: NDArray[np.float64],
+    fan: NDArray[np.float64],
     reach_mm: float,
     guess_mm: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Return how far from each middle the interpolated mask first falls below one half; shape (n, d).
+    """Return what `wall_distance_mm` does, for directions (3, n, d).
 
-    Directions that do not leave the vessel get `reach_mm`. With a guess the wall is first looked for around it.
+    With a guess the wall is first looked for around it.
     """
-    wall_mm = np.full(direction.shape[0] * direction.shape[1], np.nan)
-    centres = np.repeat(centre_mm, direction.shape[1], axis=0)
-    rays = direction.reshape(-1, 3)
-    if guess_mm is not None:
+    count = fan.shape[2]
+    centres, rays = np.repeat(centre_mm.T, count, axis=1), fan.reshape(3, -1)
+    # All rays of a section begin at its middle.
+    middle = np.repeat(near.sample(near.vessel, centre_mm), count)
+    if guess_mm is None:
+        wall_mm = _crossing(near, centres, rays, np.zeros(len(middle)), middle, reach_mm)
+    else:
         window_mm = GUESS_VOXELS * float(near.spacing_mm.min())
         start_mm = np.maximum(guess_mm.ravel() - window_mm, 0.0)
-        wall_mm = _crossing(near, centres, rays, start_mm, 2 * window_mm)
-    left = np.flatnonzero(np.isnan(wall_mm))
-    wall_mm[left] = _crossing(near, centres[left], rays[left], np.zeros(len(left)), reach_mm)
+        at_start = near.sample(near.vessel, on_rays(centres, rays, start_mm))
+        wall_mm = _crossing(near, centres, rays, start_mm, at_start, 2 * window_mm)
+        left = np.flatnonzero(np.isnan(wall_mm))
+        centres, rays = centres[:, left], rays[:, left]
+        wall_mm[left] = _crossing(near, centres, rays, np.zeros(len(left)), middle[left], reach_mm)
     # No crossing from a middle that lies outside means no wall at all.
-    outside = near.sample(near.vessel, centre_mm) < 0.5
-    missing = np.where(np.repeat(outside, direction.shape[1]), 0.0, reach_mm)
-    wall_mm = np.where(np.isnan(wall_mm), missing, np.minimum(wall_mm, reach_mm))
-    return wall_mm.reshape(direction.shape[:2])
+    wall_mm = np.where(np.isnan(wall_mm), np.where(middle < 0.5, 0.0, reach_mm), np.minimum(wall_mm, reach_mm))
+    return wall_mm.reshape(fan.shape[1:])
 
 
 def _crossing(
-    near: Neighbourhood, centre_mm: Points, ray: Points, start_mm: NDArray[np.float64], length_mm: float
+    near: Neighbourhood,
+    centre_mm: Points,
+    ray: Points,
+    start_mm: NDArray[np.float64],
+    at_start: NDArray[np.float64],
+    length_mm: float,
 ) -> NDArray[np.float64]:
-    """Return where single rays (m, 3) first leave the vessel, looking from `start_mm` over `length_mm`.
+    """Return where single rays (3, m) first leave the vessel, looking from `start_mm` over `length_mm`.
 
-    NaN where a ray starts outside or does not leave the vessel.
+    `at_start` is the mask where they begin. NaN where a ray starts outside or does not leave the vessel.
     """
     step_mm = float(near.spacing_mm.min())
     along_mm = np.arange(0.0, length_mm + step_mm, step_mm)
-    wall_mm = np.full(len(ray), np.nan)
-    for first_row in range(0, len(ray), RAYS):
-        rows = slice(first_row, first_row + RAYS)
-        found, at_mm, high, low = _first_outside(near, centre_mm[rows], ray[rows], start_mm[rows], along_mm)
-        centre, unit, width_mm = centre_mm[rows][found], ray[rows][found], step_mm
+    wall_mm = np.full(len(start_mm), np.nan)
+    for first in range(0, len(start_mm), RAYS):
+        rows = first + np.flatnonzero(at_start[first : first + RAYS] >= 0.5)
+        found, at_mm, high, low = _first_outside(
+            near, centre_mm[:, rows], ray[:, rows], start_mm[rows], at_start[rows], along_mm
+        )
+        rows, width_mm = rows[found], step_mm
+        centre, unit = centre_mm[:, rows], ray[:, rows]
         for _ in range(HALVINGS):
             width_mm /= 2
-            middle = near.sample(near.vessel, centre + (at_mm + width_mm)[:, None] * unit)
+            middle = near.sample(near.vessel, on_rays(centre, unit, at_mm + width_mm))
             further = middle >= 0.5
             at_mm = at_mm + width_mm * further
             high, low = np.where(further, middle, high), np.where(further, low, middle)
-        wall_mm[first_row + found] = at_mm + width_mm * (high - 0.5) / (high - low)
+        wall_mm[rows] = at_mm + width_mm * (high - 0.5) / (high - low)
     return wall_mm
 
 
@@ -294,37 +338,41 @@ def _first_outside(
     centre_mm: Points,
     ray: Points,
     start_mm: NDArray[np.float64],
+    at_start: NDArray[np.float64],
     along_mm: NDArray[np.float64],
 ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return which rays leave the vessel, where each is inside for the last time, and the mask there and one step on.
 
-    A ray is looked at `STRETCH` steps at a time: most leave early.
+    Rays that begin inside are looked at some steps at a time: most leave early.
     """
-    left = np.arange(len(ray))
-    leaves, places, highs, lows = [left[:0]], [start_mm[:0]], [start_mm[:0]], [start_mm[:0]]
-    before = np.zeros((len(ray), 0))
-    for first in range(0, len(along_mm), STRETCH):
-        from_mm = start_mm[left, None] + along_mm[first : first + STRETCH]
-        points = centre_mm[left, None, :] + from_mm[..., None] * ray[left, None, :]
-        inside = np.concatenate([before, near.sample(near.vessel, points)], axis=1)
+    place_mm, highs, lows = (np.full(len(start_mm), np.nan) for _ in range(3))
+    left, before, step = np.arange(len(start_mm)), at_start, 1
+    while step < len(along_mm) and len(left):
+        stretch = int(np.clip(STRETCH_POINTS // len(left), *STRETCH))
+        from_mm = start_mm + along_mm[step : step + stretch, None]
+        inside = near.sample(near.vessel, on_rays(centre_mm[:, None], ray[:, None], from_mm))
         outside = inside < 0.5
-        found = np.flatnonzero(outside.any(axis=1) & ~outside[:, 0])
-        column = np.argmax(outside[found], axis=1)
-        leaves.append(left[found])
-        places.append(start_mm[left[found]] + along_mm[first + column - 1 - before.shape[1]])
-        highs.append(inside[found, column - 1])
-        lows.append(inside[found, column])
-        goes_on = ~outside.any(axis=1)
-        left, before = left[goes_on], inside[goes_on, -1:]
-        if len(left) == 0:
+        number, column = outside.argmax(axis=0), np.arange(len(left))
+        leaves = outside[number, column]
+        found = left[leaves]
+        place_mm[found] = (start_mm + along_mm[step + number - 1])[leaves]
+        highs[found] = np.where(number > 0, inside[number - 1, column], before)[leaves]
+        lows[found] = inside[number, column][leaves]
+        if len(found) == len(left):
             break
-    return np.concatenate(leaves), np.concatenate(places), np.concatenate(highs), np.concatenate(lows)
+        left, before, start_mm = left[~leaves], inside[-1, ~leaves], start_mm[~leaves]
+        centre_mm, ray = centre_mm[:, ~leaves], ray[:, ~leaves]
+        step += stretch
+    found = np.flatnonzero(~np.isnan(place_mm))
+    return found, place_mm[found], highs[found], lows[found]
 
 
-def _towards_middle(wall_mm: NDArray[np.float64], direction: NDArray[np.float64], radius_mm: float) -> Points:
+def _towards_middle(wall_mm: NDArray[np.float64], fan: NDArray[np.float64], radius_mm: float) -> Points:
     """Return the way from each middle to its section's centroid, at most half a radius long; shape (n, 3)."""
-    capped = np.minimum(wall_mm, OPEN_RATIO * np.median(wall_mm, axis=1, keepdims=True))
+    capped = np.minimum(wall_mm, OPEN_RATIO * row_medians(wall_mm)[:, None])
     area = np.maximum((capped**2).mean(axis=1) / 2, 1e-9)
-    shift = (capped[..., None] ** 3 * direction).mean(axis=1) / 3 / area[:, None]
+    moments = np.empty((*wall_mm.shape, 3))
+    np.multiply(capped**3, fan, out=np.moveaxis(moments, -1, 0))
+    shift = moments.mean(axis=1) / 3 / area[:, None]
     length = np.linalg.norm(shift, axis=1, keepdims=True)
     return np.asarray(shift * np.minimum(1.0, 0.5 * radius_mm / np.maximum(length, 1e-9)))

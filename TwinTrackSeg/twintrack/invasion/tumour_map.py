@@ -76,9 +76,7 @@ def continued_into(
     inside &= depth_mm <= DEEP_MM
     unknown = np.flatnonzero(inside)
     # Where an equation for the bending of every voxel in or beside the lumen is asked for, its neighbours take part.
-    laplacian = _laplacian(part.shape, sampling)
-    rows = grown_along(inside).ravel()
-    equations = laplacian[np.flatnonzero(rows)]
+    equations = _laplacian(np.flatnonzero(grown_along(inside)), part.shape, sampling)
     inner = equations[:, unknown]
     fixed = np.where(inside, 0.0, part).ravel()
     right = -(equations @ fixed)
@@ -117,14 +115,25 @@ def _conjugate_gradients(
     return found
 
 
-def _laplacian(shape: tuple[int, ...], sampling: NDArray[np.float64]) -> sparse.csr_array:
-    """Return the matrix of the Laplacian, without flow across the array's faces, in units of the finest voxel."""
+def _laplacian(rows: NDArray[np.intp], shape: tuple[int, ...], sampling: NDArray[np.float64]) -> sparse.csr_array:
+    """Return rows of the matrix of the Laplacian, without flow across the array's faces, in units of the finest voxel.
+
+    One row for each of the voxels at the flat places `rows`, one column for every voxel.
+    """
     weights = (float(sampling.min()) / sampling) ** 2
-    parts = []
-    for axis, n in enumerate(shape):
-        differences = sparse.csr_array(np.diff(np.eye(n), axis=0))
-        along = -(differences.T @ differences)
-        factors = [sparse.eye_array(m) for m in shape]
-        factors[axis] = along * weights[axis]
-        parts.append(sparse.kron(sparse.kron(factors[0], factors[1]), factors[2]))
-    return sparse.csr_array(sum(parts[1:], parts[0]))
+    own = np.zeros(len(rows))
+    before, after = [], []
+    for place, n, step, weight in zip(
+        np.unravel_index(rows, shape), shape, (shape[1] * shape[2], shape[2], 1), weights, strict=True
+    ):
+        own -= ((place > 0).astype(float) + (place < n - 1)) * weight
+        before.append((np.where(place > 0, rows - step, -1), weight))
+        after.append((np.where(place < n - 1, rows + step, -1), weight))
+    entries = [*before, (rows, own), *reversed(after)]
+    columns = np.stack([column for column, _ in entries], axis=1)
+    values = np.stack([np.broadcast_to(value, rows.shape) for _, value in entries], axis=1)
+    there = columns >= 0
+    ends = np.concatenate([[0], np.cumsum(np.count_nonzero(there, axis=1))])
+    # 32-bit indices are what products of such matrices are fastest with.
+    columns, ends = columns[there].astype(np.int32), ends.astype(np.int32)
+    return sparse.csr_array((values[there], columns, ends), shape=(len(rows), int(np.prod(shape))))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import weakref
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +16,7 @@ from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.centreline import MOST_BRANCHES, centre_lines
 from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
-from twintrack.invasion.geometry import Neighbourhood, directional_voxel_mm
+from twintrack.invasion.geometry import Neighbourhood, directional_voxel_mm, row_medians
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.sections import Sections, cross_sections
 from twintrack.invasion.wall import VesselWall
@@ -96,6 +98,51 @@ def measure_wall(
     start = np.array([s.start for s in near]) - EDGE_VOXELS
     stop = np.array([s.stop for s in near]) + EDGE_VOXELS
     inside = _window(mask, box, shape, start, stop)
+    around = probability.array[_grown(_box(start, stop), reach, shape)]
+    key = _key(around, inside, (start.tolist(), probability.geometry, contact_mm, floor, ends))
+    found = _known(key)
+    if found is None:
+        found = _measured(probability, inside, start, reach, contact_mm, floor, ends=ends)
+        _keep(key, found)
+    return found
+
+
+_kept: dict[bytes, tuple[weakref.ref[VesselWall], MeasuredVessel]] = {}
+"""What was measured, by what it was measured of, for as long as somebody holds the wall.
+
+Without a calibrator the map is the score, and both are asked for."""
+
+
+def _key(probability: NDArray[np.generic], inside: NDArray[np.bool_], other: object) -> bytes:
+    digest = hashlib.sha256(repr((probability.dtype.str, probability.shape, inside.shape, other)).encode())
+    digest.update(np.ascontiguousarray(probability).data)
+    digest.update(np.packbits(inside).data)
+    return digest.digest()
+
+
+def _known(key: bytes) -> MeasuredVessel | None:
+    """Return what was measured of the same, if it is still held."""
+    wall, other = _kept.get(key, (lambda: None, None))
+    held = wall()
+    return None if held is None or other is None else replace(other, wall=held)
+
+
+def _keep(key: bytes, found: MeasuredVessel) -> None:
+    wall = weakref.ref(found.wall, lambda _: _kept.pop(key, None))
+    _kept[key] = (wall, replace(found, wall=VesselWall.joined([])))
+
+
+def _measured(
+    probability: Volume,
+    inside: NDArray[np.bool_],
+    start: NDArray[np.int64],
+    reach: NDArray[np.int64],
+    contact_mm: float,
+    floor: float,
+    *,
+    ends: bool,
+) -> MeasuredVessel:
+    """Measure the vessel in a window that begins at index `start`."""
     pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
     whole = Neighbourhood.around(probability.array, inside, probability.geometry, start)
     lumen = complete_lumen(whole, [sections for piece in pieces for sections in piece.branches])
@@ -103,7 +150,7 @@ def measure_wall(
         inside = lumen.vessel >= 0.5
         pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
     lumen = replace(lumen, ends_in_tumour=lumen.ends_in_tumour and ends)
-    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, spacing_mm))
+    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, whole.spacing_mm[::-1]))
 
 
 def _measured_pieces(
@@ -233,7 +280,7 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
 
 def _error_deg(pieces: list[_Piece], spacing_mm: NDArray[np.float64]) -> float:
     """Return the angle that `END_VOXELS` at either end of an arc are worth on this vessel."""
-    radii_mm = [np.nanmedian(piece.wall.wall_mm, axis=1) for piece in pieces if len(piece.wall.wall_mm)]
+    radii_mm = [row_medians(piece.wall.wall_mm) for piece in pieces if len(piece.wall.wall_mm)]
     radius_mm = float(np.nanmedian(np.concatenate(radii_mm))) if radii_mm else 0.0
     off_mm = 2 * END_VOXELS * float(np.prod(spacing_mm)) ** (1 / 3)
     return min(float(np.degrees(off_mm / radius_mm)), 90.0) if radius_mm > 0 else 0.0
@@ -289,6 +336,9 @@ FEW_BRANCHES = 6
 CLEARLY_NEARER = 0.8
 """A point belongs elsewhere if, in radii of the vessel, it lies this much nearer to the line there."""
 
+ROUNDING_MM = 1e-6
+"""More than distances are off by the rounding of numbers."""
+
 
 def without_other_branches(branches: list[Sections]) -> list[Sections]:
     """Return the branches with a wall of NaN in every direction that meets a wall which belongs elsewhere.
@@ -299,7 +349,7 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
     branches = [sections for sections in branches if len(sections.centre_mm)]
     if not branches:
         return []
-    radii_mm = [np.nanmedian(sections.wall_mm, axis=1) for sections in branches]
+    radii_mm = [row_medians(sections.wall_mm) for sections in branches]
     lines = [(cKDTree(sections.centre_mm), radius) for sections, radius in zip(branches, radii_mm, strict=True)]
     if len(lines) > FEW_BRANCHES:
         lines = [(cKDTree(np.concatenate([part.centre_mm for part in branches])), np.concatenate(radii_mm))]
@@ -328,6 +378,12 @@ def _elsewhere(
     sections: Sections, radius_mm: NDArray[np.float64], others: cKDTree, other_mm: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Tell which points of the wall lie nearer, in radii of the vessel there, to another branch; shape (n, d)."""
-    points = sections.centre_mm[:, None] + np.nan_to_num(sections.wall_mm)[..., None] * sections.direction
+    result = np.zeros(sections.wall_mm.shape, dtype=np.bool_)
+    share = sections.wall_mm / radius_mm[:, None]
+    # A wall is no nearer to the other branches than its middle is, less the way to the wall: most need no search.
+    middle_mm = np.asarray(others.query(sections.centre_mm)[0])
+    row, column = np.nonzero(middle_mm[:, None] - sections.wall_mm < share * float(other_mm.max()) + ROUNDING_MM)
+    points = sections.centre_mm[row] + sections.wall_mm[row, column][:, None] * sections.direction[row, column]
     gap_mm, nearest = others.query(points)
-    return np.asarray(gap_mm / other_mm[nearest] < sections.wall_mm / radius_mm[:, None], dtype=np.bool_)
+    result[row, column] = gap_mm / other_mm[nearest] < share[row, column]
+    return result
