@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
 
-EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
+EXPECTED_S = {"import": 1.0, "localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
 
 ENSEMBLE_TO_LOCALIZE = 3.0
@@ -81,7 +81,7 @@ class Segmentation:
     warnings : tuple of str
         What the reader of the result must know.
     seconds : dict
-        Wall time of each stage.
+        Wall time of each stage; what was done before the first one, such as opening the bundle, counts for it.
     """
 
     probability: Volume
@@ -141,21 +141,24 @@ def segment(
     Cancelled
         If `cancel` was triggered.
     """
-    from twintrack.calibration.statements import StatementKey
-    from twintrack.inference import SKIP_BELOW, NetworkStore, score_ensemble
-    from twintrack.invasion import score_levels, with_member_range, with_statements
-    from twintrack.invasion.result_statements import result_statements
-
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
     stages = stages or Stages(progress, EXPECTED_S)
-    given_vessels = _given_vessels(ct, settings)
-    calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
-    if store is None:
-        store = NetworkStore(settings.device, settings.backend, keep=False)
-    else:
-        store.start(settings.device, settings.backend)
-    turned = ct.to_lps()
+    with stages.stage("read"):
+        given_vessels = _given_vessels(ct, settings)
+        calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
+        turned = ct.to_lps()
+    with stages.stage("import"):
+        from twintrack.calibration.statements import StatementKey
+        from twintrack.inference import SKIP_BELOW, NetworkStore, import_packages, score_ensemble
+        from twintrack.invasion import score_levels, with_member_range, with_statements
+        from twintrack.invasion.result_statements import result_statements
+
+        if store is None:
+            store = NetworkStore(settings.device, settings.backend, keep=False)
+        else:
+            store.start(settings.device, settings.backend)
+        import_packages()
     with stages.stage("localize") as report:
         roi = _roi(turned, ct, bundle, settings, store, progress=report, cancel=cancel)
     if settings.roi == "auto":
@@ -193,12 +196,15 @@ def segment(
         whole = None if predicted[0] is None else predicted[0].restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, (whole, predicted[1]), ct, settings)
         suitability = assess(turned, bundle, vessels, names, disagreement_ml=found.disagreement_ml)
-    cancel.check()
-    start, stop = _box_on(ct, turned, roi)
-    score_on_grid = score.restored_to(ct.geometry)
-    statements = result_statements(score_on_grid, bundle.networks_sha256, said)
-    reached = None if calibrator is None else calibrator.reached
-    volumes = read_volumes(map_on_grid, settings.threshold, reached=reached)
+        cancel.check()
+        start, stop = _box_on(ct, turned, roi)
+        score_on_grid = score.restored_to(ct.geometry)
+        statements = result_statements(score_on_grid, bundle.networks_sha256, said)
+        reached = None if calibrator is None else calibrator.reached
+        volumes = read_volumes(map_on_grid, settings.threshold, reached=reached)
+        lesions = statements.told(find_lesions(map_on_grid, settings.threshold, score_on_grid))
+        expected_volume_ml = _expected_volume_ml(calibrator, found.score, probability, roi)
+        at_edge = edge_notes(probability, settings.threshold)
     return Segmentation(
         probability=map_on_grid,
         score=score_on_grid,
@@ -209,18 +215,18 @@ def segment(
         roi_start=start,
         roi_stop=stop,
         volumes=volumes,
-        lesions=statements.told(find_lesions(map_on_grid, settings.threshold, score_on_grid)),
+        lesions=lesions,
         statements=statements,
         levels=levels,
         invasion=invasion,
         calibrator=calibrator,
-        expected_volume_ml=_expected_volume_ml(calibrator, found.score, probability, roi),
+        expected_volume_ml=expected_volume_ml,
         engine=found.engine,
         suitability=suitability.to_json(),
         warnings=suitability.warnings
         + _warnings(bundle, calibrator, settings)
         + _unknown(volumes, calibrator, statements)
-        + edge_notes(probability, settings.threshold)
+        + at_edge
         + notes,
         seconds=dict(stages.seconds),
     )
