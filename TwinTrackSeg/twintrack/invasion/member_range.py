@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from twintrack.invasion.measure import measure_invasion
+from twintrack.invasion.measure import measure_vessels
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.result import InvasionResult, MemberRange, VesselInvasion
 from twintrack.progress.callbacks import CancelToken
@@ -62,16 +62,16 @@ def with_member_range(
     if not near:
         return found
     measured = [
-        measure_invasion(
+        measure_vessels(
             probability,
             vessels,
             near,
-            thresholds=(CATEGORY_THRESHOLD,),
-            contact_mm=found.contact_mm,
-            rules=found.resectability.rules,
+            [CATEGORY_THRESHOLD],
+            found.contact_mm,
             searched=searched,
+            contact_only=True,
             cancel=cancel,
-        ).vessels
+        )
         for probability, vessels in members
     ]
     ranges = {

@@ -17,7 +17,7 @@ from twintrack.errors import InputError
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.plane_contact import Box
 from twintrack.invasion.coverage import LEAST_COVERAGE, SearchedRegion
-from twintrack.invasion.gap import FAR_MM, gaps_mm
+from twintrack.invasion.gap import FAR_MM, gaps_mm, wall_points
 from twintrack.invasion.geometry import FLOOR
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.vessel_parts import VesselPart, in_lps, of_values, vessel_parts
@@ -136,10 +136,12 @@ def score_levels(
         over = np.array([measured.wall.level_over(angle) for angle in ANGLES_DEG])
         over[0] = max(over[0], measured.missed_level)
         over[over < LOWEST_LEVEL] = 0.0
-        coverage = None if region is None else region.coverage(mask, box, contact_mm)
-        if over[0] == 0 and coverage is not None and coverage < LEAST_COVERAGE:
-            continue
-        gap_mm = 0.0 if over[0] > 0 else gaps_mm(score, mask, box, [LOWEST_LEVEL])[0]
+        gap_mm: float | None = 0.0
+        if over[0] == 0:
+            outermost = wall_points(mask, np.asarray(score.geometry.spacing_mm[::-1]))
+            if region is not None and region.coverage(outermost, box, contact_mm) < LEAST_COVERAGE:
+                continue
+            gap_mm = gaps_mm(score, mask, box, [LOWEST_LEVEL], wall=outermost)[0]
         found[part.name] = ScoreLevels(
             tuple(np.minimum.accumulate(over).tolist()), gap_mm, measured.missed_level > 0, measured.wall
         )

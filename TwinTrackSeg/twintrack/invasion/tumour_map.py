@@ -14,7 +14,7 @@ from scipy import ndimage, sparse
 
 from twintrack.imaging.neighbours import grown_all_around, grown_along
 
-__all__ = ["DRAWN_OVER", "continued_into"]
+__all__ = ["DRAWN_OVER", "continued_into", "laplacian_rows"]
 
 DRAWN_OVER = 0.5
 """From this probability on a map that is not 0 in the lumen says that the tumour has grown there."""
@@ -76,9 +76,7 @@ def continued_into(
     inside &= depth_mm <= DEEP_MM
     unknown = np.flatnonzero(inside)
     # Where an equation for the bending of every voxel in or beside the lumen is asked for, its neighbours take part.
-    laplacian = _laplacian(part.shape, sampling)
-    rows = grown_along(inside).ravel()
-    equations = laplacian[np.flatnonzero(rows)]
+    equations = laplacian_rows(part.shape, sampling, np.flatnonzero(grown_along(inside)))
     inner = equations[:, unknown]
     fixed = np.where(inside, 0.0, part).ravel()
     right = -(equations @ fixed)
@@ -117,14 +115,31 @@ def _conjugate_gradients(
     return found
 
 
-def _laplacian(shape: tuple[int, ...], sampling: NDArray[np.float64]) -> sparse.csr_array:
-    """Return the matrix of the Laplacian, without flow across the array's faces, in units of the finest voxel."""
+def laplacian_rows(shape: tuple[int, ...], sampling: NDArray[np.float64], rows: NDArray[np.intp]) -> sparse.csr_array:
+    """Return rows of the matrix of the Laplacian on a grid, without flow across its faces.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the grid, (z, y, x).
+    sampling : numpy.ndarray
+        Voxel edge lengths (z, y, x); the matrix is in units of the finest.
+    rows : numpy.ndarray of int
+        Flat indices of the voxels.
+    """
     weights = (float(sampling.min()) / sampling) ** 2
-    parts = []
-    for axis, n in enumerate(shape):
-        differences = sparse.csr_array(np.diff(np.eye(n), axis=0))
-        along = -(differences.T @ differences)
-        factors = [sparse.eye_array(m) for m in shape]
-        factors[axis] = along * weights[axis]
-        parts.append(sparse.kron(sparse.kron(factors[0], factors[1]), factors[2]))
-    return sparse.csr_array(sum(parts[1:], parts[0]))
+    place = np.stack(np.unravel_index(rows, shape), axis=1)
+    steps = np.array([int(np.prod(shape[axis + 1 :])) for axis in range(3)])
+    last = np.array(shape) - 1
+    before, after = place > 0, place < last
+    middle = np.zeros(len(rows))
+    for axis in range(3):
+        middle -= (before[:, axis].astype(float) + after[:, axis]) * weights[axis]
+    # The neighbours of a voxel by rising index: those before it along z, y, x, itself, those after it along x, y, z.
+    there = np.concatenate([before, np.ones((len(rows), 1), dtype=bool), after[:, ::-1]], axis=1)
+    column = rows[:, None] + np.concatenate([-steps, [0], steps[::-1]])
+    value = np.empty(there.shape)
+    value[:] = np.concatenate([weights, [0.0], weights[::-1]])
+    value[:, 3] = middle
+    ends = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
+    return sparse.csr_array((value[there], column[there], ends), shape=(len(rows), int(np.prod(shape))))

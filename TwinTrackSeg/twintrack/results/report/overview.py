@@ -224,8 +224,7 @@ def _scene(
     label_map = None if segmentation is None else segmentation.to_lps().array
     vessels = {name: value for name, value in (labels or {}).items() if name.lower() != "tumor"}
     if label_map is not None:
-        present = set(np.unique(label_map).tolist())
-        vessels = {name: value for name, value in vessels.items() if value in present}
+        vessels = {name: value for name, value in vessels.items() if any((plane == value).any() for plane in label_map)}
     return _Scene(
         ct.to_lps().array, turned.array, vessels, label_map, turned.geometry.spacing_mm, threshold, focus, side
     )
@@ -246,7 +245,7 @@ def _draw_section(axes: Axes, scene: _Scene, view: View) -> Any:
     ticks = (np.arange(section.pixels) + 0.5) / section.pixels * scene.side_mm
     if scene.labels is not None:
         for name, value in scene.vessels.items():
-            _draw_vessel(axes, ticks, section.sample(scene.labels == value, scene.spacing_mm, fill=0.0), name)
+            _draw_vessel(axes, ticks, section.sample(scene.labels, scene.spacing_mm, fill=0.0, value=value), name)
     _contour(axes, ticks, map_values, ISO_LEVELS, "white", 0.9)
     _contour(axes, ticks, map_values, (scene.threshold,), THRESHOLD_COLOUR, 1.8)
     _draw_marks(axes, scene, section)
