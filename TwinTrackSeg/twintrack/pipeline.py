@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from twintrack.invasion import InvasionResult, ScoreLevels
     from twintrack.invasion.result_statements import ResultStatements
 
-__all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
+__all__ = ["EXPECTED_S", "VESSEL_THREADS", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
 
 EXPECTED_S = {"import": 1.0, "localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
+
+VESSEL_THREADS = 2
+"""Vessels measured at a time: more gain little, as Python's own steps wait for each other."""
 
 ENSEMBLE_TO_LOCALIZE = 3.0
 """How many times longer the ensemble takes than stage 1 did."""
@@ -111,6 +114,7 @@ def segment(
     settings: SegmentSettings | None = None,
     *,
     store: NetworkStore | None = None,
+    threads: int = VESSEL_THREADS,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
     stages: Stages | None = None,
@@ -127,6 +131,8 @@ def segment(
         Options; vessels given there must lie in the CT's place.
     store : NetworkStore, optional
         Keeps the networks for the next run.
+    threads : int
+        Vessels measured at a time; 1 where other cases have the other processors.
     progress, cancel
         Called, and checked, for every tile and step.
     stages : Stages, optional
@@ -178,7 +184,7 @@ def segment(
         searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
         first = part(report, 0.0, 0.4)
         invasion = _measure_vessels(
-            probability, searched, vessels, names, settings, bundle, progress=first, cancel=cancel
+            probability, searched, vessels, names, settings, bundle, threads=threads, progress=first, cancel=cancel
         )
         score = found.score_volume(turned.geometry)
         levels: dict[str, ScoreLevels | None] = {}
@@ -186,10 +192,12 @@ def segment(
         if invasion is not None and vessels is not None:
             given = None if given_vessels is None else vessels
             members = _members(found, calibrator, turned, given, part(report, 0.4, 0.9))
-            invasion = with_member_range(invasion, members, names, searched=searched, cancel=cancel)
+            invasion = with_member_range(invasion, members, names, searched=searched, threads=threads, cancel=cancel)
             report(0.9, "measuring the levels of the score")
             contact_mm = invasion.contact_mm
-            levels = score_levels(score, vessels, names, contact_mm=contact_mm, searched=searched, cancel=cancel)
+            levels = score_levels(
+                score, vessels, names, contact_mm=contact_mm, searched=searched, threads=threads, cancel=cancel
+            )
             key = StatementKey(bundle.networks_sha256, "predicted" if given is None else "given", contact_mm)
             invasion = with_statements(invasion, levels, said, key, float(found.score.max(initial=0.0)))
         map_on_grid = probability.restored_to(ct.geometry)
@@ -338,6 +346,7 @@ def _measure_vessels(
     settings: SegmentSettings,
     bundle: Bundle,
     *,
+    threads: int,
     progress: Progress,
     cancel: CancelToken,
 ) -> InvasionResult | None:
@@ -353,6 +362,7 @@ def _measure_vessels(
         contact_mm=DEFAULT_CONTACT_MM if contact_mm is None else contact_mm,
         rules=settings.rules,
         searched=searched,
+        threads=threads,
         progress=progress,
         cancel=cancel,
     )

@@ -23,6 +23,7 @@ from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import measure_wall
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.settings import checked_contact_mm
+from twintrack.system.threads import in_order
 from twintrack.volume import Volume
 
 __all__ = [
@@ -52,6 +53,7 @@ def measure_invasion(
     contact_mm: float = DEFAULT_CONTACT_MM,
     rules: str = DEFAULT_RULES,
     searched: Volume | None = None,
+    threads: int = 1,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
@@ -77,6 +79,8 @@ def measure_invasion(
     searched : Volume, optional
         Not 0 where tumour was looked for, on the map's grid. A vessel without contact of which too little was searched
         is not assessed: the map's 0 elsewhere says nothing. Everywhere, if not given.
+    threads : int
+        Vessels measured at a time.
     progress, cancel
         Reported to and checked once a vessel.
 
@@ -97,7 +101,15 @@ def measure_invasion(
     check_names(names)
     vessels, warning = fit_labels(checked_labels(vessels), probability.geometry, "the vessel map")
     measured = measure_vessels(
-        probability, vessels, names, levels, contact_mm, searched=searched, progress=progress, cancel=cancel
+        probability,
+        vessels,
+        names,
+        levels,
+        contact_mm,
+        searched=searched,
+        threads=threads,
+        progress=progress,
+        cancel=cancel,
     )
     walls: dict[str, VesselWall | None] = {
         name: vessel.wall if vessel.category is not None else None for name, vessel in measured.items()
@@ -116,6 +128,7 @@ def measure_vessels(
     *,
     searched: Volume | None = None,
     contact_only: bool = False,
+    threads: int = 1,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> dict[str, VesselInvasion]:
@@ -123,7 +136,7 @@ def measure_vessels(
 
     Parameters
     ----------
-    probability, vessels, names, levels, contact_mm, searched, progress, cancel
+    probability, vessels, names, levels, contact_mm, searched, threads, progress, cancel
         As in `measure_invasion`, and checked.
     contact_only : bool
         Whether the degrees of the protocol and the gaps are left out.
@@ -139,11 +152,14 @@ def measure_vessels(
     region = None if searched is None else SearchedRegion(probability, in_lps(searched).array != 0)
     parts = vessel_parts(vessels, names)
     measured: dict[str, VesselInvasion] = {}
+
+    def measure(part: VesselPart) -> VesselInvasion:
+        return _measure_vessel(probability, vessels, part, levels, contact_mm, region, contact_only)
+
+    results = in_order(measure, parts, threads=threads, cancel=cancel)
     for number, part in enumerate(parts):
-        if cancel is not None:
-            cancel.check()
         progress(number / len(parts), f"measuring contact with {part.name}")
-        measured[part.name] = _measure_vessel(probability, vessels, part, levels, contact_mm, region, contact_only)
+        measured[part.name] = next(results)
         logger.debug("%s: %s, notes %s", part.name, measured[part.name].category, measured[part.name].notes)
     progress(1.0, "measured vessel contact")
     return measured

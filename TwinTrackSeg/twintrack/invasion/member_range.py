@@ -31,6 +31,7 @@ def with_member_range(
     names: Mapping[str, int],
     *,
     searched: Volume | None = None,
+    threads: int = 1,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
     """Measure contact for each member of an ensemble, and put the ranges beside the numbers.
@@ -50,6 +51,8 @@ def with_member_range(
         Vessel names and their label values.
     searched : Volume, optional
         See `twintrack.invasion.measure_invasion`.
+    threads : int
+        Vessels measured at a time.
     cancel : CancelToken, optional
         Checked once a vessel and member.
 
@@ -70,6 +73,7 @@ def with_member_range(
             found.contact_mm,
             searched=searched,
             contact_only=True,
+            threads=threads,
             cancel=cancel,
         )
         for probability, vessels in members

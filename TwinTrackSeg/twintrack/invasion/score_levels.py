@@ -24,6 +24,7 @@ from twintrack.invasion.vessel_parts import VesselPart, in_lps, of_values, vesse
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import MeasuredVessel, measure_wall
 from twintrack.progress.callbacks import CancelToken
+from twintrack.system.threads import in_order
 from twintrack.volume import Volume
 
 __all__ = ["LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "score_levels"]
@@ -96,6 +97,7 @@ def score_levels(
     *,
     contact_mm: float,
     searched: Volume | None = None,
+    threads: int = 1,
     cancel: CancelToken | None = None,
 ) -> dict[str, ScoreLevels | None]:
     """Measure the levels of every vessel.
@@ -112,6 +114,8 @@ def score_levels(
         Distance from the lumen, in mm, within which tumour touches.
     searched : Volume, optional
         Not 0 where tumour was looked for, on the score's grid. Everywhere, if not given.
+    threads : int
+        Vessels measured at a time.
     cancel : CancelToken, optional
         Checked once a vessel.
 
@@ -132,7 +136,7 @@ def score_levels(
     score, vessels = in_lps(score), in_lps(vessels)
     region = None if searched is None else SearchedRegion(score, in_lps(searched).array != 0)
     found: dict[str, ScoreLevels | None] = {}
-    for part, mask, box, measured in _walls(score, vessels, names, contact_mm, cancel):
+    for part, mask, box, measured in _walls(score, vessels, names, contact_mm, cancel, threads):
         over = np.array([measured.wall.level_over(angle) for angle in ANGLES_DEG])
         over[0] = max(over[0], measured.missed_level)
         over[over < LOWEST_LEVEL] = 0.0
@@ -168,7 +172,7 @@ def rater_contact(
     vessels, _ = fit_labels(vessels, mask.geometry, "the vessel map")
     mask, vessels = in_lps(mask.with_array((mask.array != 0).astype(np.float32))), in_lps(vessels)
     found: dict[str, RaterContact | None] = {part.name: None for part in vessel_parts(vessels, names)}
-    for part, _, _, measured in _walls(mask, vessels, names, contact_mm, cancel):
+    for part, _, _, measured in _walls(mask, vessels, names, contact_mm, cancel, 1):
         angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
         hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
         found[part.name] = RaterContact(None if hidden else angle, measured.wall)
@@ -181,12 +185,14 @@ def _walls(
     names: Mapping[str, int],
     contact_mm: float,
     cancel: CancelToken | None,
+    threads: int,
 ) -> Iterator[tuple[VesselPart, NDArray[np.bool_], Box, MeasuredVessel]]:
     """Yield the wall of every vessel that is there, with its mask and its box."""
-    for part in vessel_parts(vessels, names):
-        if cancel is not None:
-            cancel.check()
-        if part.box is None:
-            continue
-        mask = of_values(vessels.array[part.box], part.values)
-        yield part, mask, part.box, measure_wall(field, mask, part.box, contact_mm, LOWEST_LEVEL, ends=part.ends)
+
+    def walled(part_box: tuple[VesselPart, Box]) -> tuple[VesselPart, NDArray[np.bool_], Box, MeasuredVessel]:
+        part, box = part_box
+        mask = of_values(vessels.array[box], part.values)
+        return part, mask, box, measure_wall(field, mask, box, contact_mm, LOWEST_LEVEL, ends=part.ends)
+
+    there = [(part, part.box) for part in vessel_parts(vessels, names) if part.box is not None]
+    return in_order(walled, there, threads=threads, cancel=cancel)

@@ -12,7 +12,7 @@ from twintrack import __version__
 from twintrack.errors import InputError, OutputError
 from twintrack.io.ct import Ct, load_ct
 from twintrack.io.volumes import write_volume
-from twintrack.pipeline import EXPECTED_S, Segmentation, segment
+from twintrack.pipeline import EXPECTED_S, VESSEL_THREADS, Segmentation, segment
 from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
 from twintrack.progress.stages import Stages
 from twintrack.results.which_ct import WhichCt, describe_ct
@@ -93,7 +93,7 @@ def segment_file(
         Keeps the networks for the next run.
     turn : context manager, optional
         Entered for the time in which the networks run: a lock lets runs that share a `store` take turns, so that one
-        reads or writes while the networks work for another.
+        reads or writes while the networks work for another. Vessels are then measured one at a time.
     known : mapping, optional
         What else ``result.json`` shall say, for instance what a phantom's own raters drew.
     overwrite : bool
@@ -138,7 +138,8 @@ def segment_file(
         with turn or nullcontext():
             if turn is not None:
                 stages.count("wait")
-            found = segment(ct.volume, opened, settings, store=store, cancel=cancel, stages=stages)
+            threads = VESSEL_THREADS if turn is None else 1
+            found = segment(ct.volume, opened, settings, store=store, threads=threads, cancel=cancel, stages=stages)
         cancel.check()
         result = describe(ct, found, opened, settings) | dict(known or {})
         place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
