@@ -6,7 +6,7 @@ of the score have neither, and stay what they are when a new calibrator is fitte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +27,7 @@ from twintrack.progress.callbacks import CancelToken
 from twintrack.system.threads import in_order
 from twintrack.volume import Volume
 
-__all__ = ["LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "score_levels"]
+__all__ = ["LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "rater_contacts", "score_levels"]
 
 FAR_FROM_MM = (3.0, 10.0)
 """Distances that part vessels without contact at any level."""
@@ -135,8 +135,9 @@ def score_levels(
         raise InputError("the region that was searched does not lie on the score's grid", code="grid-differs")
     score, vessels = in_lps(score), in_lps(vessels)
     region = None if searched is None else SearchedRegion(score, in_lps(searched).array != 0)
+    parts = vessel_parts(vessels, names)
     found: dict[str, ScoreLevels | None] = {}
-    for part, mask, box, measured in _walls(score, vessels, names, contact_mm, cancel, threads):
+    for part, mask, box, measured in _walls(score, vessels, parts, contact_mm, cancel, threads):
         over = np.array([measured.wall.level_over(angle) for angle in ANGLES_DEG])
         over[0] = max(over[0], measured.missed_level)
         over[over < LOWEST_LEVEL] = 0.0
@@ -149,7 +150,7 @@ def score_levels(
         found[part.name] = ScoreLevels(
             tuple(np.minimum.accumulate(over).tolist()), gap_mm, measured.missed_level > 0, measured.wall
         )
-    return {part.name: found.get(part.name) for part in vessel_parts(vessels, names)}
+    return {part.name: found.get(part.name) for part in parts}
 
 
 def rater_contact(
@@ -169,20 +170,39 @@ def rater_contact(
     dict of str to RaterContact or None
         None for a vessel that the label map does not hold.
     """
-    vessels, _ = fit_labels(vessels, mask.geometry, "the vessel map")
-    mask, vessels = in_lps(mask.with_array((mask.array != 0).astype(np.float32))), in_lps(vessels)
-    found: dict[str, RaterContact | None] = {part.name: None for part in vessel_parts(vessels, names)}
-    for part, _, _, measured in _walls(mask, vessels, names, contact_mm, cancel, 1):
-        angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
-        hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
-        found[part.name] = RaterContact(None if hidden else angle, measured.wall)
-    return found
+    return rater_contacts([mask], vessels, names, contact_mm=contact_mm, cancel=cancel)[0]
+
+
+def rater_contacts(
+    masks: Sequence[Volume],
+    vessels: Volume,
+    names: Mapping[str, int],
+    *,
+    contact_mm: float,
+    cancel: CancelToken | None = None,
+) -> list[dict[str, RaterContact | None]]:
+    """Do what `rater_contact` does for several masks on one grid; where the vessels lie is looked for once."""
+    if not masks:
+        return []
+    vessels, _ = fit_labels(vessels, masks[0].geometry, "the vessel map")
+    vessels = in_lps(vessels)
+    parts = vessel_parts(vessels, names)
+    contacts = []
+    for mask in masks:
+        drawn = in_lps(mask.with_array(mask.array != 0))
+        found: dict[str, RaterContact | None] = {part.name: None for part in parts}
+        for part, _, _, measured in _walls(drawn, vessels, parts, contact_mm, cancel, 1):
+            angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
+            hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
+            found[part.name] = RaterContact(None if hidden else angle, measured.wall)
+        contacts.append(found)
+    return contacts
 
 
 def _walls(
     field: Volume,
     vessels: Volume,
-    names: Mapping[str, int],
+    parts: Sequence[VesselPart],
     contact_mm: float,
     cancel: CancelToken | None,
     threads: int,
@@ -194,5 +214,5 @@ def _walls(
         mask = of_values(vessels.array[box], part.values)
         return part, mask, box, measure_wall(field, mask, box, contact_mm, LOWEST_LEVEL, ends=part.ends)
 
-    there = [(part, part.box) for part in vessel_parts(vessels, names) if part.box is not None]
+    there = [(part, part.box) for part in parts if part.box is not None]
     return in_order(walled, there, threads=threads, cancel=cancel)
