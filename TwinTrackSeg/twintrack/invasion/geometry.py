@@ -7,6 +7,7 @@ patient coordinates. Arrays are (z, y, x).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,7 +18,15 @@ from scipy import ndimage
 from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.volume import Geometry
 
-__all__ = ["FLOOR", "Neighbourhood", "directional_voxel_mm", "resampled", "smoothed", "transported_frames"]
+__all__ = [
+    "FLOOR",
+    "Neighbourhood",
+    "directional_voxel_mm",
+    "resampled",
+    "smoothed",
+    "transported_frames",
+    "unit_tangents",
+]
 
 FLOOR = 0.01
 """Probability below which a voxel cannot matter: not one rater in a hundred would mark it."""
@@ -139,14 +148,20 @@ def smoothed(line: Points, sigma_steps: float) -> Points:
     return np.asarray(result[reach : reach + len(line)])
 
 
-def transported_frames(line: Points) -> tuple[Points, Points, Points]:
-    """Return unit tangents and two unit normals (n, 3 each) that do not twist along the polyline (n, 3), n >= 2."""
+def unit_tangents(line: Points) -> Points:
+    """Return the unit tangents (n, 3) of a polyline (n, 3), n >= 2."""
     tangents = np.gradient(line, axis=0)
     tangents /= np.maximum(np.linalg.norm(tangents, axis=1, keepdims=True), 1e-12)
+    return np.asarray(tangents)
+
+
+def transported_frames(line: Points) -> tuple[Points, Points, Points]:
+    """Return unit tangents and two unit normals (n, 3 each) that do not twist along the polyline (n, 3), n >= 2."""
+    tangents = unit_tangents(line)
     normals = np.empty_like(tangents)
     normal = np.eye(3)[np.argmin(np.abs(tangents[0]))]
     for row, tangent in enumerate(tangents):
         normal = normal - (normal @ tangent) * tangent
-        normal /= max(float(np.linalg.norm(normal)), 1e-12)
+        normal /= max(math.sqrt(normal.dot(normal)), 1e-12)  # what NumPy's norm does, without asking what it was given
         normals[row] = normal
     return tangents, normals, np.cross(tangents, normals)

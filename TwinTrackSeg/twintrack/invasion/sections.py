@@ -10,7 +10,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from twintrack.invasion.centreline import BACK_STEPS, EXTENSION_STEPS, STEP_MM, CentreLine
-from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed, transported_frames
+from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed, transported_frames, unit_tangents
 
 __all__ = ["DIRECTIONS", "Sections", "cross_sections", "wall_distance_mm"]
 
@@ -64,6 +64,10 @@ STEP_SHARE, MOST_SMOOTHING = 0.4, 0.8
 that, and at most so many slices."""
 
 
+Frames = tuple[Points, Points, Points]
+"""Unit tangents and two unit normals of a line; shape (n, 3) each."""
+
+
 @dataclass(frozen=True)
 class Sections:
     """Cross-sections of one branch.
@@ -99,7 +103,7 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.floa
     reach_mm = REACH_RADII * line.radius_mm + float(near.spacing_mm.max())
     points = line.points_mm
     for _ in range(0 if line.from_axis else RECENTRINGS):
-        _, direction = _tangent_and_fan(points, CENTRING_DIRECTIONS)
+        direction = _fan(transported_frames(points), CENTRING_DIRECTIONS)
         wall_mm = wall_distance_mm(near, points, direction, reach_mm)
         shift = _towards_middle(wall_mm, direction, line.radius_mm)
         whole = np.flatnonzero(near.in_volume(points[:, None, :] + wall_mm[..., None] * direction).all(axis=1))
@@ -109,8 +113,9 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.floa
         points = resampled(smoothed(points[whole_ones] + shift[whole_ones], sigma_mm / STEP_MM), STEP_MM)
     trusted = points
     points = resampled(_continued(near, line, points, piece, reach_mm), STEP_MM)
-    wall_mm = _open_wall(near, points, reach_mm)
-    tangent, direction = _tangent_and_fan(points, DIRECTIONS)
+    frames = transported_frames(points)
+    wall_mm = _open_wall(near, points, frames, reach_mm)
+    tangent, direction = frames[0], _fan(frames, DIRECTIONS)
     inside = near.in_volume(points) & _upright(points, wall_mm, trusted)
     step_mm = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
     wall_mm = wall_mm[inside]
@@ -192,18 +197,18 @@ def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> N
     return result
 
 
-def _open_wall(near: Neighbourhood, points: Points, reach_mm: float) -> NDArray[np.float64]:
+def _open_wall(near: Neighbourhood, points: Points, frames: Frames, reach_mm: float) -> NDArray[np.float64]:
     """Return the wall in all `DIRECTIONS`, smooth along the vessel; NaN where a direction runs into a branch.
 
     Sections that the tumour cannot touch are looked at in `CENTRING_DIRECTIONS` only.
     """
-    _, fan = _tangent_and_fan(points, CENTRING_DIRECTIONS)
+    fan = _fan(frames, CENTRING_DIRECTIONS)
     rough_mm = wall_distance_mm(near, points, fan, reach_mm)
     step = DIRECTIONS // CENTRING_DIRECTIONS
     wall_mm = np.repeat(rough_mm, step, axis=1)
     wall_mm = np.roll(wall_mm, -(step // 2), axis=1)
     rows = near.touchable(points, rough_mm.max(axis=1))
-    _, fan = _tangent_and_fan(points, DIRECTIONS // 2)
+    fan = _fan(frames, DIRECTIONS // 2)
     every_other = wall_distance_mm(near, points[rows], fan[rows], reach_mm, guess_mm=wall_mm[rows, ::2])
     wall_mm[rows] = _with_those_between(every_other)
     # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
@@ -226,16 +231,16 @@ def _smoothing_mm(near: Neighbourhood, points: Points, least_mm: float) -> float
     """Return how far along the vessel the steps that the thickest voxel edge cuts into it are evened out."""
     axis = int(np.argmax(near.spacing_mm))
     edge_mm = float(near.spacing_mm[axis])
-    tangent, _, _ = transported_frames(points)
+    tangent = unit_tangents(points)
     across = max(float(np.median(np.abs(tangent[:, axis]))), 1e-6)
     return float(np.clip(STEP_SHARE * edge_mm / across, least_mm, max(least_mm, MOST_SMOOTHING * edge_mm)))
 
 
-def _tangent_and_fan(points: Points, count: int) -> tuple[Points, NDArray[np.float64]]:
-    """Return the unit tangents (n, 3) and `count` evenly spaced unit vectors across each (n, count, 3)."""
-    tangent, normal, binormal = transported_frames(points)
+def _fan(frames: Frames, count: int) -> NDArray[np.float64]:
+    """Return `count` evenly spaced unit vectors across each tangent (n, count, 3)."""
+    _, normal, binormal = frames
     angle = np.arange(count) * (2 * np.pi / count)
-    return tangent, np.cos(angle)[:, None] * normal[:, None, :] + np.sin(angle)[:, None] * binormal[:, None, :]
+    return np.cos(angle)[:, None] * normal[:, None, :] + np.sin(angle)[:, None] * binormal[:, None, :]
 
 
 def wall_distance_mm(
