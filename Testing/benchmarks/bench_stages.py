@@ -1,9 +1,9 @@
 """Where the seconds of ``twintrack segment`` go: the table of its stages, on one CT or more.
 
 Every second from the start of the process belongs to a stage; what the table calls "after" is the publishing of the
-Every second from the start of the process belongs to a stage; what the table calls "after" is the publishing of the
 folder and the end of the interpreter. CPU seconds and the largest memory are those of the whole command. With
 ``--json`` the figures are kept, and ``--before`` puts those of an earlier run beside them. It fails nobody.
+
     python Testing/benchmarks/bench_stages.py [CT ...] [--json FILE] [--before FILE] [-- OPTIONS OF SEGMENT]
 
 Without a CT it makes the one of ``bench_inference.py``, and looks at all of it.

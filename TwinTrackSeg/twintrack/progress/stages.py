@@ -131,16 +131,17 @@ class Stages:
 
 
 def process_began() -> float:
-    """Return when this process began, on the clock of `time.perf_counter`."""
+    """Return when this process began, on the clock of `time.perf_counter`.
+
+    Other systems than Linux do not tell it in the standard library: there the CPU seconds that the process has used
+    stand for its age, which is less by what it waited for files.
+    """
+    now, age_s = time.perf_counter(), time.process_time()
     if sys.platform == "linux":
-        # A process's beginning counts from the computer's start there; psutil knows that to a second only.
         with suppress(OSError, ValueError, IndexError):
             fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-            began_s = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-            return time.perf_counter() - (time.clock_gettime(time.CLOCK_BOOTTIME) - began_s)
-    import psutil
-
-    return time.perf_counter() - max(time.time() - psutil.Process().create_time(), 0.0)
+            age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return now - age_s
 
 
 def _left_s(fraction: float, took_s: float, expected_s: float) -> float:
