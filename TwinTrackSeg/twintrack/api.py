@@ -328,22 +328,27 @@ def segment(
     ['AORTA', 'CELIAC', 'PORTA', 'PORTA_SMV', 'SMA', 'SMV']
     """
     from twintrack.io.ct import Ct, check_hu, load_ct
+    from twintrack.pipeline import EXPECTED_S
     from twintrack.pipeline import segment as run
+    from twintrack.progress.stages import Stages
     from twintrack.results.folder import check_dicom_asked, describe
 
     settings = dataclasses.replace(settings or SegmentSettings(), **_known(options))
     if not isinstance(model, Model):
         with load_bundle(model) as opened:
             return segment(ct, opened, settings, progress=progress, cancel=cancel)
+    stages = Stages(progress, EXPECTED_S)
     if isinstance(ct, Volume):
         check_hu(ct, "the CT")
         read = Ct(ct, "file")
     else:
         read = load_ct(ct, settings.series, settings.acquisition)
     check_dicom_asked(settings, read, "the CT" if isinstance(ct, Volume) else str(ct))
+    stages.count("read")
     with model.networks.turn:
+        stages.count("wait")
         store = model.networks.store(settings)
-        found = run(read.volume, model.bundle, settings, store=store, progress=progress, cancel=cancel)
+        found = run(read.volume, model.bundle, settings, store=store, cancel=cancel, stages=stages)
     summary = describe(read, found, model.bundle, settings) | {"seconds": found.seconds}
     return SegmentResult(
         found.probability,

@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from twintrack.invasion import InvasionResult, ScoreLevels
     from twintrack.invasion.result_statements import ResultStatements
 
-__all__ = ["EXPECTED_S", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
+__all__ = ["EXPECTED_S", "VESSEL_THREADS", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
 
-EXPECTED_S = {"localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
+EXPECTED_S = {"import": 1.0, "localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
+
+VESSEL_THREADS = 2
+"""Vessels measured at a time: more gain little, as Python's own steps wait for each other."""
 
 ENSEMBLE_TO_LOCALIZE = 3.0
 """How many times longer the ensemble takes than stage 1 did."""
@@ -81,7 +84,7 @@ class Segmentation:
     warnings : tuple of str
         What the reader of the result must know.
     seconds : dict
-        Wall time of each stage.
+        Wall time of each stage; what was done before the first one, such as opening the bundle, counts for it.
     """
 
     probability: Volume
@@ -111,6 +114,7 @@ def segment(
     settings: SegmentSettings | None = None,
     *,
     store: NetworkStore | None = None,
+    threads: int = VESSEL_THREADS,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
     stages: Stages | None = None,
@@ -127,6 +131,8 @@ def segment(
         Options; vessels given there must lie in the CT's place.
     store : NetworkStore, optional
         Keeps the networks for the next run.
+    threads : int
+        Vessels measured at a time; 1 where other cases have the other processors.
     progress, cancel
         Called, and checked, for every tile and step.
     stages : Stages, optional
@@ -141,21 +147,24 @@ def segment(
     Cancelled
         If `cancel` was triggered.
     """
-    from twintrack.calibration.statements import StatementKey
-    from twintrack.inference import SKIP_BELOW, NetworkStore, score_ensemble
-    from twintrack.invasion import score_levels, with_member_range, with_statements
-    from twintrack.invasion.result_statements import result_statements
-
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
     stages = stages or Stages(progress, EXPECTED_S)
-    given_vessels = _given_vessels(ct, settings)
-    calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
-    if store is None:
-        store = NetworkStore(settings.device, settings.backend, keep=False)
-    else:
-        store.start(settings.device, settings.backend)
-    turned = ct.to_lps()
+    with stages.stage("read"):
+        given_vessels = _given_vessels(ct, settings)
+        calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
+        turned = ct.to_lps()
+    with stages.stage("import"):
+        from twintrack.calibration.statements import StatementKey
+        from twintrack.inference import SKIP_BELOW, NetworkStore, import_packages, score_ensemble
+        from twintrack.invasion import score_levels, with_member_range, with_statements
+        from twintrack.invasion.result_statements import result_statements
+
+        if store is None:
+            store = NetworkStore(settings.device, settings.backend, keep=False)
+        else:
+            store.start(settings.device, settings.backend)
+        import_packages()
     with stages.stage("localize") as report:
         roi = _roi(turned, ct, bundle, settings, store, progress=report, cancel=cancel)
     if settings.roi == "auto":
@@ -175,7 +184,7 @@ def segment(
         searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
         first = part(report, 0.0, 0.4)
         invasion = _measure_vessels(
-            probability, searched, vessels, names, settings, bundle, progress=first, cancel=cancel
+            probability, searched, vessels, names, settings, bundle, threads=threads, progress=first, cancel=cancel
         )
         score = found.score_volume(turned.geometry)
         levels: dict[str, ScoreLevels | None] = {}
@@ -183,22 +192,27 @@ def segment(
         if invasion is not None and vessels is not None:
             given = None if given_vessels is None else vessels
             members = _members(found, calibrator, turned, given, part(report, 0.4, 0.9))
-            invasion = with_member_range(invasion, members, names, searched=searched, cancel=cancel)
+            invasion = with_member_range(invasion, members, names, searched=searched, threads=threads, cancel=cancel)
             report(0.9, "measuring the levels of the score")
             contact_mm = invasion.contact_mm
-            levels = score_levels(score, vessels, names, contact_mm=contact_mm, searched=searched, cancel=cancel)
+            levels = score_levels(
+                score, vessels, names, contact_mm=contact_mm, searched=searched, threads=threads, cancel=cancel
+            )
             key = StatementKey(bundle.networks_sha256, "predicted" if given is None else "given", contact_mm)
             invasion = with_statements(invasion, levels, said, key, float(found.score.max(initial=0.0)))
         map_on_grid = probability.restored_to(ct.geometry)
         whole = None if predicted[0] is None else predicted[0].restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, (whole, predicted[1]), ct, settings)
         suitability = assess(turned, bundle, vessels, names, disagreement_ml=found.disagreement_ml)
-    cancel.check()
-    start, stop = _box_on(ct, turned, roi)
-    score_on_grid = score.restored_to(ct.geometry)
-    statements = result_statements(score_on_grid, bundle.networks_sha256, said)
-    reached = None if calibrator is None else calibrator.reached
-    volumes = read_volumes(map_on_grid, settings.threshold, reached=reached)
+        cancel.check()
+        start, stop = _box_on(ct, turned, roi)
+        score_on_grid = score.restored_to(ct.geometry)
+        statements = result_statements(score_on_grid, bundle.networks_sha256, said)
+        reached = None if calibrator is None else calibrator.reached
+        volumes = read_volumes(map_on_grid, settings.threshold, reached=reached)
+        lesions = statements.told(find_lesions(map_on_grid, settings.threshold, score_on_grid))
+        expected_volume_ml = _expected_volume_ml(calibrator, found.score, probability, roi)
+        at_edge = edge_notes(probability, settings.threshold)
     return Segmentation(
         probability=map_on_grid,
         score=score_on_grid,
@@ -209,18 +223,18 @@ def segment(
         roi_start=start,
         roi_stop=stop,
         volumes=volumes,
-        lesions=statements.told(find_lesions(map_on_grid, settings.threshold, score_on_grid)),
+        lesions=lesions,
         statements=statements,
         levels=levels,
         invasion=invasion,
         calibrator=calibrator,
-        expected_volume_ml=_expected_volume_ml(calibrator, found.score, probability, roi),
+        expected_volume_ml=expected_volume_ml,
         engine=found.engine,
         suitability=suitability.to_json(),
         warnings=suitability.warnings
         + _warnings(bundle, calibrator, settings)
         + _unknown(volumes, calibrator, statements)
-        + edge_notes(probability, settings.threshold)
+        + at_edge
         + notes,
         seconds=dict(stages.seconds),
     )
@@ -332,6 +346,7 @@ def _measure_vessels(
     settings: SegmentSettings,
     bundle: Bundle,
     *,
+    threads: int,
     progress: Progress,
     cancel: CancelToken,
 ) -> InvasionResult | None:
@@ -347,6 +362,7 @@ def _measure_vessels(
         contact_mm=DEFAULT_CONTACT_MM if contact_mm is None else contact_mm,
         rules=settings.rules,
         searched=searched,
+        threads=threads,
         progress=progress,
         cancel=cancel,
     )

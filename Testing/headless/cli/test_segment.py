@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import jsonschema
@@ -82,7 +85,8 @@ def test_result_json_has_the_fields_of_the_contract(result, bundle, calibrator_f
     assert content["roi"] == {"start": [4, 2, 3], "stop": [30, 26, 15]}
     assert content["threshold"] == 0.5
     assert set(content["volume_ml"]) == {"expected", "at_threshold", "p10", "p90"}
-    assert set(content["seconds"]) == {"read", "localize", "ensemble", "calibrate", "measure", "write"}
+    stages = ("import", "read", "open", "localize", "ensemble", "calibrate", "measure", "write", "pictures", "report")
+    assert tuple(content["seconds"]) == stages
     assert content["labels"] == {"tumor": 1, "PORTA": 2, "SMA": 3}
     assert content["vessel_values"] == {"PORTA": 1, "SMA": 5}
     probability = read_volume(result / "probability.nii.gz")
@@ -246,3 +250,48 @@ def test_the_demo_bundle_on_real_cts_writes_all_files_with_a_roi_and_names_it_wi
     grid = read_series(ct).volume.geometry if ct.is_dir() else read_volume(ct).geometry
     assert read_volume(tmp_path / "o" / "probability.nii.gz").geometry.same_grid(grid)
     assert_refused([*run[:-1], str(tmp_path / "none")], capsys, "--roi", "no pancreas", out=tmp_path / "none")
+
+
+def test_every_second_of_a_run_belongs_to_a_stage(ct_file, bundle, tmp_path):
+    from twintrack.results.folder import segment_file
+    from twintrack.settings import SegmentSettings
+
+    start = time.perf_counter()
+    segment_file(ct_file, bundle, tmp_path / "o", SegmentSettings(roi="full", device="cpu"), began=start)
+    wall_s = time.perf_counter() - start
+    seconds = json.loads((tmp_path / "o" / "result.json").read_text())["seconds"]
+    assert 0.95 * wall_s < sum(seconds.values()) <= wall_s + 0.001 * len(seconds)
+    assert min(seconds.values()) >= 0
+
+
+def test_the_seconds_of_the_command_begin_with_its_process(ct_file, bundle, tmp_path):
+    run = [
+        sys.executable,
+        "-m",
+        "twintrack",
+        "segment",
+        ct_file,
+        "--bundle",
+        bundle,
+        "--roi",
+        "full",
+        "--device",
+        "cpu",
+    ]
+    start = time.perf_counter()
+    subprocess.run([*map(str, run), "--out", str(tmp_path / "o")], check=True, capture_output=True)
+    wall_s = time.perf_counter() - start
+    told_s = sum(json.loads((tmp_path / "o" / "result.json").read_text())["seconds"].values())
+    # What is missing is the publishing of the folder and the end of the interpreter.
+    assert 0.95 * wall_s - 1.5 < told_s < wall_s
+
+
+def test_a_result_saved_from_memory_adds_the_seconds_of_writing(ct_file, bundle, tmp_path):
+    import twintrack as tt
+
+    found = tt.segment(ct_file, bundle, roi="full", device="cpu")
+    before = found.summary["seconds"]
+    assert {"read", "ensemble", "measure"} <= set(before)
+    content = json.loads((found.save(tmp_path / "o") / "result.json").read_text())
+    assert {name: content["seconds"][name] for name in before} == before
+    assert set(content["seconds"]) == {*before, "write", "pictures", "report"}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 from twintrack.imaging.lesions import edge_notes, find_lesions, read_volumes
+from twintrack.imaging.views import find_focus
 from twintrack.volume import Geometry, Volume
 
 
@@ -93,3 +95,39 @@ def test_a_tumour_at_the_first_or_last_slice_may_go_on_beyond(planes, words):
     assert len(notes) == (words is not None)
     assert words is None or words in notes[0]
     assert edge_notes(volume, 0.7) == ()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_lesions_and_focus_are_those_of_a_search_through_the_whole_volume(seed):
+    rng = np.random.default_rng(seed)
+    geometry = Geometry((26, 22, 18), (2.0, 2.5, 3.0), (-5.0, 3.0, 1.0))
+    noise = ndimage.gaussian_filter(rng.normal(size=geometry.shape), 1.5)
+    array = np.clip(noise / noise.max(), 0, 1).astype(np.float32)
+    array[:3], array[:, :2], array[..., 20:] = 0, 0, 0
+    volume, threshold = Volume(array, geometry), float(rng.uniform(0.2, 0.9))
+    parts, count = ndimage.label(array >= np.float32(threshold), structure=np.ones((3, 3, 3)))
+    voxels = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+    kept = sorted(
+        (
+            (size * geometry.voxel_ml, geometry.to_lps_mm(np.argwhere(parts == n)[:, ::-1]).mean(axis=0))
+            for n, size in enumerate(voxels, start=1)
+            if size * geometry.voxel_ml >= 0.1
+        ),
+        key=lambda part: -part[0],
+    )
+    found = find_lesions(volume, threshold, volume)
+    assert [lesion.volume_ml for lesion in found] == [volume_ml for volume_ml, _ in kept]
+    for lesion, (_, centre) in zip(found, kept, strict=True):
+        assert lesion.centroid_lps_mm == tuple(centre)
+        assert lesion.score_level == lesion.max_probability
+    focus = find_focus(volume, threshold)
+    weights, number = ndimage.label(array >= np.float32(threshold))
+    mass = ndimage.sum_labels(array.astype(float), weights, np.arange(1, number + 1))
+    largest = np.where(weights == np.argmax(mass) + 1, array.astype(float), 0.0)
+    peaks = [int(np.argmax(largest.sum(axis=tuple(a for a in range(3) if a != axis)))) for axis in (2, 1, 0)]
+    assert focus.found
+    assert list(focus.slices) == peaks
+
+
+def test_a_map_below_the_threshold_has_no_lesion():
+    assert find_lesions(balls(((20, 30, 15), 12.0, 0.3)), 0.5) == ()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from twintrack.invasion import MemberRange, measure_invasion, with_member_range
+from twintrack.invasion import MemberRange, measure_invasion, score_levels, with_member_range
 from twintrack.volume import Volume
 
 TubeMaker = Callable[..., Any]
@@ -91,3 +91,27 @@ def test_the_range_is_written_beside_the_numbers(cases: tuple[Any, Any]) -> None
     assert set(written) == {"angle_deg", "level_contact", "level_encased", "members"}
     assert written["members"] == 2
     assert all(isinstance(written[key], list) and len(written[key]) == 2 for key in ("angle_deg", "level_contact"))
+
+
+def test_vessels_measured_two_at_a_time_give_the_same_in_the_same_order(cases: tuple[Any, Any]) -> None:
+    narrow, wide = cases
+    other = np.roll(narrow.vessel.array, 9, axis=2)
+    vessels = narrow.vessel.with_array(np.where(narrow.vessel.array > 0, 1, 2 * other).astype(np.uint8))
+    searched = vessels.with_array(np.ones_like(vessels.array))
+    told: list[list[tuple[float, str]]] = [[], []]
+    results, levels = [], []
+    for threads, said in zip((1, 2), told, strict=True):
+        options: dict[str, Any] = {"searched": searched, "threads": threads}
+
+        def report(fraction: float, message: str, said: list[tuple[float, str]] = said) -> None:
+            said.append((fraction, message))
+
+        found = measure_invasion(wide.probability, vessels, NAMES, progress=report, **options)
+        members = [(case.probability, vessels) for case in cases]
+        results.append(with_member_range(found, members, NAMES, **options).to_json())
+        scored = score_levels(wide.probability, vessels, NAMES, contact_mm=1.5, **options)
+        levels.append({name: level and (level.over, level.gap_mm) for name, level in scored.items()})
+    assert results[0] == results[1]
+    assert told[0] == told[1]
+    assert levels[0] == levels[1]
+    assert levels[0]["SMA"] is not None

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from twintrack.invasion.geometry import Neighbourhood
+from twintrack.invasion.geometry import Neighbourhood, transported_frames
 from twintrack.invasion.sections import STRETCH, wall_distance_mm
 from twintrack.volume import Geometry
 

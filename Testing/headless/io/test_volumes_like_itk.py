@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 
 import numpy as np
 import pytest
@@ -10,8 +11,8 @@ import SimpleITK as sitk
 
 from random_nifti import TYPES, random_nifti
 from twintrack.errors import InputError
-from twintrack.io.volumes import read_volume
-from twintrack.volume import Volume
+from twintrack.io.volumes import read_volume, write_volume
+from twintrack.volume import Geometry, Volume
 
 
 def like_itk(path) -> None:
@@ -99,3 +100,36 @@ def test_the_ways_of_a_metaimage_to_place_its_grid_are_itks(tmp_path, fields):
         text = "\n".join([line.replace(" = ", sign, 1) for line in [*lines, "ElementDataFile = LOCAL"]]) + "\n"
         path.write_bytes(text.encode() + bytes(range(48)))
         like_itk(path)
+
+
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("packer", ["isal", "zlib"])
+def test_nifti_files_are_written_byte_for_byte_as_by_itk(tmp_path, monkeypatch, ending, packer):
+    if packer == "zlib":
+        monkeypatch.setitem(sys.modules, "isal", None)  # as if it were not installed
+    else:
+        pytest.importorskip("isal")
+    rng = np.random.default_rng(8)
+    ours, theirs = tmp_path / f"ours{ending}", tmp_path / f"theirs{ending}"
+    for dtype in (*TYPES.values(), np.bool_):
+        for _ in range(4):
+            axes = np.linalg.qr(rng.normal(size=(3, 3)))[0] if rng.random() < 0.5 else np.eye(3)[rng.permutation(3)]
+            spacing, origin = np.exp(rng.normal(size=3)), rng.normal(0, 100, 3)
+            grid = Geometry((4, 3, 2), tuple(spacing.tolist()), tuple(origin.tolist()), tuple(axes.ravel().tolist()))
+            volume = Volume((rng.random(grid.shape) * 99).astype(dtype), grid)
+            write_volume(volume, ours)
+            sitk.WriteImage(volume.to_sitk(), str(theirs), useCompression=True)
+            assert unpacked(ours) == unpacked(theirs)
+
+
+def test_a_packed_file_is_the_same_each_time(tmp_path):
+    volume = Volume(np.random.default_rng(1).random((5, 6, 7)), Geometry((7, 6, 5), (1.0, 1.0, 1.0)))
+    paths = [tmp_path / "one.nii.gz", tmp_path / "other name.nii.gz"]
+    for path in paths:
+        write_volume(volume, path, names={"SMA": 5})
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def unpacked(path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if content.startswith(b"\x1f\x8b") else content

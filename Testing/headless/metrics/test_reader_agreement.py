@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import cohen_kappa_score
 
 from expected_errors import raises_error
 from twintrack.errors import InputError
@@ -59,6 +60,15 @@ def test_alpha_is_that_of_the_library(seed):
     ranks = np.where(random.random(ranks.shape) < 0.15, np.nan, ranks.astype(float))
     expected = library.alpha(reliability_data=ranks.T, level_of_measurement="ordinal", value_domain=[0, 1, 2])
     assert krippendorff_alpha(ranks, categories=3) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_kappa_is_that_of_scikit_learn_to_the_last_bit(seed):
+    rng = np.random.default_rng(seed)
+    categories, items = int(rng.integers(2, 6)), int(rng.integers(10, 60))
+    one, other = (rng.integers(0, categories, items).tolist() for _ in range(2))
+    expected = cohen_kappa_score(one, other, labels=list(range(categories)), weights="quadratic")
+    assert weighted_kappa(one, other, categories=categories) == expected
 
 
 def test_kappa_with_quadratic_weights_by_hand():

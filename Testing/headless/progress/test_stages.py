@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 
-from twintrack.progress.stages import Stages
+from twintrack.progress.stages import Stages, process_began
 
 
 class Clock:
@@ -114,3 +118,30 @@ def test_stages_of_the_same_kind_share_their_pace():
     # Half of what was left has gone by.
     assert 1 - fractions[-1] == pytest.approx((1 - before) / 2, rel=0.05)
     assert before < 0.8
+
+
+def test_no_second_between_stages_is_lost():
+    clock = Clock()
+    stages = Stages(began=clock.now - 2.0, clock=clock)
+    stages.count("import")
+    clock.now += 0.5
+    with stages.stage("read"):
+        clock.now += 1.0
+    clock.now += 0.25
+    with stages.stage("look"):
+        clock.now += 4.0
+    with stages.stage("read"):
+        clock.now += 3.0
+    assert stages.seconds == {"import": 2.0, "read": 4.5, "look": 4.25}
+
+
+def test_a_process_knows_when_it_began():
+    code = "import time; from twintrack.progress.stages import process_began; "
+    code += "print(time.perf_counter() - process_began(), flush=True)"
+    start = time.perf_counter()
+    told = subprocess.run(
+        [sys.executable, "-c", "import time; time.sleep(0.5); " + code], capture_output=True, check=True
+    )
+    whole = time.perf_counter() - start
+    assert 0.5 < float(told.stdout) < whole + 0.05
+    assert process_began() <= time.perf_counter()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import logging
 import signal
 import sys
@@ -15,6 +16,7 @@ from twintrack.cli import cohort, export, segment, serve, study
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
 from twintrack.errors import Cancelled, InputError, TwinTrackError
+from twintrack.progress.stages import process_began
 from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
 from twintrack.system.paths import is_utf8
 from twintrack.system.terminal import prepare_streams, say, say_error, say_traceback
@@ -67,13 +69,18 @@ def main(arguments: list[str] | None = None) -> None:
     prepare_streams()
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end a run so: in order, as by Ctrl-C
-    sys.exit(run_command(sys.argv[1:] if arguments is None else arguments))
+    if arguments is not None:
+        sys.exit(run_command(arguments))
+    code = run_command(sys.argv[1:], began=process_began())
+    gc.freeze()  # the interpreter's last search for garbage goes through a million objects of torch, for a second
+    sys.exit(code)
 
 
-def run_command(arguments: list[str]) -> int:
+def run_command(arguments: list[str], *, began: float | None = None) -> int:
     """Do what the arguments say, tell an error in one line on stderr, and return the exit code.
 
-    The code of an error (`TwinTrackError.code`) goes to the log, which ``-v`` shows.
+    The code of an error (`TwinTrackError.code`) goes to the log, which ``-v`` shows. Where the process began for this
+    command, `began` says when, on the clock of `time.perf_counter`.
     """
     verbose = "-v" in arguments or "--verbose" in arguments
     try:
@@ -81,7 +88,7 @@ def run_command(arguments: list[str]) -> int:
             say(__version__)
             return 0
         _check_arguments(arguments)
-        code = typer.main.get_command(app).main(arguments, prog_name="twintrack", standalone_mode=False)
+        code = typer.main.get_command(app).main(arguments, prog_name="twintrack", standalone_mode=False, obj=began)
         if code == CANCELLED:  # newer versions of typer end so by themselves
             say_error("cancelled")
         return code if isinstance(code, int) else 0

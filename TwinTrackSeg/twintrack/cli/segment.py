@@ -65,6 +65,7 @@ def demo(
 
 
 def segment(
+    context: typer.Context,
     ct: Annotated[Path, typer.Argument(help="NIfTI/NRRD/MHA file, DICOM folder or ZIP, or one file of the series.")],
     out: OutFolder,
     bundle: Annotated[
@@ -128,7 +129,7 @@ def segment(
         case=case,
     )
     with progress_bar() as progress:
-        result = _segment(ct, bundle, out, settings, run_on, tls, overwrite, progress)
+        result = _segment(ct, bundle, out, settings, run_on, tls, overwrite, context.obj, progress)
     _summarise(result)
 
 
@@ -140,13 +141,14 @@ def _segment(
     run_on: str | None,
     tls: Path | None,
     overwrite: bool,
+    began: float | None,
     progress: Progress,
 ) -> Path:
-    """Segment here, or on a server."""
+    """Segment here, or on a server; the process began at `began`, if it began for this."""
     if run_on is None and bundle is not None:
         from twintrack.results.folder import segment_file
 
-        return segment_file(ct, bundle, out, settings, overwrite=overwrite, progress=progress)
+        return segment_file(ct, bundle, out, settings, overwrite=overwrite, began=began, progress=progress)
     from twintrack.execution.server.client import segment_there
 
     def tell(line: str) -> None:

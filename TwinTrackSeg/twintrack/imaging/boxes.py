@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from twintrack.imaging.plane_contact import Box
 
-__all__ = ["box_from", "grown", "union"]
+__all__ = ["box_from", "grown", "inner_box", "union"]
 
 
 def box_from(array: NDArray[np.generic], level: float) -> Box | None:
@@ -47,4 +47,10 @@ def grown(box: tuple[slice, ...], below: int, above: int, shape: tuple[int, ...]
         slice(max(side.start - below, 0), min(side.stop + above, length))
         for side, length in zip(box, shape, strict=True)
     )
+    return z, y, x
+
+
+def inner_box(box: Box, place: tuple[slice, ...]) -> Box:
+    """Return where `place`, a box in the array cut out by `box`, lies in the whole array."""
+    z, y, x = (slice(o.start + i.start, o.start + i.stop) for o, i in zip(box, place, strict=True))
     return z, y, x

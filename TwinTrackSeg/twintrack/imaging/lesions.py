@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.imaging.boxes import box_from, inner_box
 from twintrack.volume import Volume
 
 __all__ = ["Lesion", "VolumeReadout", "edge_notes", "find_lesions", "read_volumes"]
@@ -106,12 +107,15 @@ def find_lesions(probability: Volume, threshold: float, score: Volume | None = N
     """
     from scipy.ndimage import find_objects, label
 
-    tumour = probability.array >= np.float32(threshold)
-    parts, count = label(tumour, structure=np.ones((3, 3, 3)))
+    around = box_from(probability.array, float(np.float32(threshold)))
+    if around is None:
+        return ()
+    parts, count = label(probability.array[around] >= np.float32(threshold), structure=np.ones((3, 3, 3)))
     lesions = []
-    for number, box in enumerate(find_objects(parts, count), start=1):
-        inside = parts[box] == number
+    for number, place in enumerate(find_objects(parts, count), start=1):
+        inside = parts[place] == number
         if np.count_nonzero(inside) * probability.geometry.voxel_ml >= SMALLEST_LESION_ML:
+            box = inner_box(around, place)
             lesion = _measure(probability, box, inside)
             level = None if score is None else float(score.array[box][inside].max())
             lesions.append(replace(lesion, score_level=level))

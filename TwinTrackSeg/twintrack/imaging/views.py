@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.imaging.boxes import box_from, inner_box
 from twintrack.volume import Volume
 
 __all__ = ["VIEWS", "Focus", "Section", "View", "find_focus"]
@@ -112,7 +113,7 @@ def _largest_region(p: NDArray[np.float32], level: float) -> tuple[tuple[slice, 
     """Return the box and, inside it, the probability of the region of at least `level` that holds most of it."""
     from scipy import ndimage
 
-    outer = _box(p >= level)
+    outer = box_from(p, level)
     if outer is None:
         return None
     inner = np.asarray(p[outer], dtype=float)
@@ -121,8 +122,7 @@ def _largest_region(p: NDArray[np.float32], level: float) -> tuple[tuple[slice, 
     number = int(np.argmax(mass)) + 1
     local = ndimage.find_objects(labels)[number - 1]
     weight = np.where(labels[local] == number, inner[local], 0.0)
-    box = tuple(slice(o.start + i.start, o.start + i.stop) for o, i in zip(outer, local, strict=True))
-    return box, weight
+    return inner_box(outer, local), weight
 
 
 @dataclass(frozen=True)
@@ -150,12 +150,21 @@ class Section:
     pixels: int = 512
 
     def sample(
-        self, array: NDArray[np.generic], spacing_mm: tuple[float, float, float], fill: float
+        self,
+        array: NDArray[np.generic],
+        spacing_mm: tuple[float, float, float],
+        fill: float,
+        *,
+        value: int | None = None,
     ) -> NDArray[np.float32]:
-        """Return the window of a (z, y, x) array as (row, column), linear between voxels, `fill` beyond the volume."""
+        """Return the window of a (z, y, x) array as (row, column), linear between voxels, `fill` beyond the volume.
+
+        With a `value`, that of the mask of the voxels that have it.
+        """
         from scipy import ndimage
 
-        plane = np.take(array, self.index, axis=2 - self.view.through).astype(np.float32)
+        plane = np.take(array, self.index, axis=2 - self.view.through)
+        plane = (plane if value is None else plane == value).astype(np.float32)
         across, down = self.view.across, self.view.down
         # The remaining axes of a (z, y, x) array keep their order: the later index axis comes first.
         ticks = ((np.arange(self.pixels) + 0.5) / self.pixels - 0.5) * self.side_mm

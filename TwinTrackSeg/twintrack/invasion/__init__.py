@@ -10,7 +10,7 @@ from twintrack.invasion.member_range import with_member_range
 from twintrack.invasion.rater_categories import Category
 from twintrack.invasion.resectability import DEFAULT_RULES, ContactPattern, check_rules, rule_names
 from twintrack.invasion.result import InvasionResult, MemberRange, VesselInvasion, write_invasion_csv
-from twintrack.invasion.score_levels import RaterContact, ScoreLevels, rater_contact, score_levels
+from twintrack.invasion.score_levels import RaterContact, ScoreLevels, rater_contact, rater_contacts, score_levels
 from twintrack.invasion.statements import with_statements
 from twintrack.invasion.wall import VesselWall
 
@@ -29,6 +29,7 @@ __all__ = [
     "check_rules",
     "measure_invasion",
     "rater_contact",
+    "rater_contacts",
     "rule_names",
     "score_levels",
     "with_member_range",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from twintrack.imaging.plane_contact import Box, bounding_box
-from twintrack.invasion.gap import wall_points, wall_voxels
+from twintrack.invasion.gap import WallPoints, wall_voxels
 from twintrack.invasion.geometry import FLOOR
 from twintrack.volume import Volume
 
@@ -70,7 +70,7 @@ class SearchedRegion:
         """
         return float(np.count_nonzero(mask & self.searched[box]) / np.count_nonzero(mask))
 
-    def coverage(self, mask: NDArray[np.bool_], box: Box, contact_mm: float) -> float:
+    def coverage(self, wall: WallPoints, box: Box, contact_mm: float) -> float:
         """Return the share in [0, 1] of the wall that tumour could reach around which tumour was looked for.
 
         That is the wall within `NEAR_MM` of the map, but for the side that looks away from it. Where the map has
@@ -79,12 +79,13 @@ class SearchedRegion:
 
         Parameters
         ----------
-        mask, box
-            As for `share`.
+        wall : WallPoints
+            What `twintrack.invasion.gap.wall_points` gives of the vessel's mask.
+        box : tuple of slice
+            The mask's place in the map.
         contact_mm : float
             Distance from the lumen within which tumour touches.
         """
-        wall = wall_points(mask, self._spacing_mm)
         places = wall.places + np.array([side.start for side in box])
         near = self._faces(places, wall.outward, self._tumour, self._tumour_tree, NEAR_MM)
         if not near.any():

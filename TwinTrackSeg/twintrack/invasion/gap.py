@@ -33,7 +33,12 @@ Reals = NDArray[np.float64]
 
 
 def gaps_mm(
-    probability: Volume, mask: NDArray[np.bool_], box: Box, levels: Sequence[float]
+    probability: Volume,
+    mask: NDArray[np.bool_],
+    box: Box,
+    levels: Sequence[float],
+    *,
+    wall: WallPoints | None = None,
 ) -> tuple[float | None, ...]:
     """Return the distance from a vessel's wall to the nearest tumour at every level.
 
@@ -51,6 +56,8 @@ def gaps_mm(
         The mask's place in the map.
     levels : sequence of float
         Probability levels, rising.
+    wall : WallPoints, optional
+        What `wall_points` gives of the mask, where that is known.
 
     Returns
     -------
@@ -75,7 +82,7 @@ def gaps_mm(
     gaps = np.zeros(len(levels))
     beyond = np.flatnonzero(wanted > touched)
     if len(beyond):
-        wall = wall_points(mask, spacing_mm)
+        wall = wall_points(mask, spacing_mm) if wall is None else wall
         places = low + wall.places
         wall = wall.only(np.all((places >= first - reach) & (places < last + reach), axis=1))
         gaps[beyond] = _beyond(level, wanted[beyond], wall.moved((low - first) * spacing_mm), spacing_mm)

@@ -13,7 +13,7 @@ from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.plane_contact import PLANE_AXES, REACH, Box, plane_contact_curves_deg
 from twintrack.invasion.contact import DEFAULT_CONTACT_MM
 from twintrack.invasion.coverage import SearchedRegion
-from twintrack.invasion.gap import gaps_mm
+from twintrack.invasion.gap import gaps_mm, wall_points
 from twintrack.invasion.geometry import FLOOR
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
@@ -23,6 +23,7 @@ from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import measure_wall
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.settings import checked_contact_mm
+from twintrack.system.threads import in_order
 from twintrack.volume import Volume
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "checked_labels",
     "checked_thresholds",
     "measure_invasion",
+    "measure_vessels",
     "protocol_degrees",
 ]
 
@@ -51,6 +53,7 @@ def measure_invasion(
     contact_mm: float = DEFAULT_CONTACT_MM,
     rules: str = DEFAULT_RULES,
     searched: Volume | None = None,
+    threads: int = 1,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
@@ -76,6 +79,8 @@ def measure_invasion(
     searched : Volume, optional
         Not 0 where tumour was looked for, on the map's grid. A vessel without contact of which too little was searched
         is not assessed: the map's 0 elsewhere says nothing. Everywhere, if not given.
+    threads : int
+        Vessels measured at a time.
     progress, cancel
         Reported to and checked once a vessel.
 
@@ -95,25 +100,69 @@ def measure_invasion(
     check_probability(probability)
     check_names(names)
     vessels, warning = fit_labels(checked_labels(vessels), probability.geometry, "the vessel map")
-    if searched is not None and not searched.geometry.same_grid(probability.geometry):
-        raise InputError("the region that was searched does not lie on the map's grid", code="grid-differs")
-    probability, vessels = in_lps(probability), in_lps(vessels)
-    region = None if searched is None else SearchedRegion(probability, in_lps(searched).array != 0)
-    parts = vessel_parts(vessels, names)
-    measured: dict[str, VesselInvasion] = {}
-    for number, part in enumerate(parts):
-        if cancel is not None:
-            cancel.check()
-        progress(number / len(parts), f"measuring contact with {part.name}")
-        measured[part.name] = _measure_vessel(probability, vessels, part, levels, contact_mm, region)
-        logger.debug("%s: %s, notes %s", part.name, measured[part.name].category, measured[part.name].notes)
-    progress(1.0, "measured vessel contact")
+    measured = measure_vessels(
+        probability,
+        vessels,
+        names,
+        levels,
+        contact_mm,
+        searched=searched,
+        threads=threads,
+        progress=progress,
+        cancel=cancel,
+    )
     walls: dict[str, VesselWall | None] = {
         name: vessel.wall if vessel.category is not None else None for name, vessel in measured.items()
     }
     partly = frozenset(name for name, vessel in measured.items() if too_little(vessel.coverage))
     warnings = () if warning is None else (warning,)
     return InvasionResult(tuple(levels), contact_mm, measured, contact_pattern(walls, rules, partly=partly), warnings)
+
+
+def measure_vessels(
+    probability: Volume,
+    vessels: Volume,
+    names: Mapping[str, int],
+    levels: list[float],
+    contact_mm: float,
+    *,
+    searched: Volume | None = None,
+    contact_only: bool = False,
+    threads: int = 1,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> dict[str, VesselInvasion]:
+    """Measure each vessel of a label map that lies on the map's grid.
+
+    Parameters
+    ----------
+    probability, vessels, names, levels, contact_mm, searched, threads, progress, cancel
+        As in `measure_invasion`, and checked.
+    contact_only : bool
+        Whether the degrees of the protocol and the gaps are left out.
+
+    Raises
+    ------
+    InputError
+        If the searched region lies on another grid.
+    """
+    if searched is not None and not searched.geometry.same_grid(probability.geometry):
+        raise InputError("the region that was searched does not lie on the map's grid", code="grid-differs")
+    probability, vessels = in_lps(probability), in_lps(vessels)
+    region = None if searched is None else SearchedRegion(probability, in_lps(searched).array != 0)
+    parts = vessel_parts(vessels, names)
+    measured: dict[str, VesselInvasion] = {}
+
+    def measure(part: VesselPart) -> VesselInvasion:
+        return _measure_vessel(probability, vessels, part, levels, contact_mm, region, contact_only)
+
+    results = in_order(measure, parts, threads=threads, cancel=cancel)
+    for number, part in enumerate(parts):
+        progress(number / len(parts), f"measuring contact with {part.name}")
+        measured[part.name] = next(results)
+        logger.debug("%s: %s, notes %s", part.name, measured[part.name].category, measured[part.name].notes)
+    progress(1.0, "measured vessel contact")
+    return measured
 
 
 def _measure_vessel(
@@ -123,6 +172,7 @@ def _measure_vessel(
     levels: list[float],
     contact_mm: float,
     region: SearchedRegion | None,
+    contact_only: bool,
 ) -> VesselInvasion:
     """Measure one vessel in its own box."""
     box = part.box
@@ -132,11 +182,15 @@ def _measure_vessel(
     searched = None if region is None else region.share(mask, box)
     if searched == 0:
         return unsearched_vessel(len(levels))
-    coverage = None if region is None else region.coverage(mask, box, contact_mm)
+    outermost = None if region is None else wall_points(mask, np.asarray(probability.geometry.spacing_mm[::-1]))
+    coverage = None if region is None or outermost is None else region.coverage(outermost, box, contact_mm)
     found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]), ends=part.ends)
+    if contact_only:
+        unknown = (None,) * len(levels)
+        return summarise(found, levels, {}, unknown, contact_mm, searched=searched, coverage=coverage)
     outer = _with_margin(box, vessels.array.shape)
     protocol = protocol_degrees(probability.array[outer], of_values(vessels.array[outer], part.values), levels)
-    gaps = gaps_mm(probability, mask, box, levels)
+    gaps = gaps_mm(probability, mask, box, levels, wall=outermost)
     return summarise(found, levels, protocol, gaps, contact_mm, searched=searched, coverage=coverage)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from twintrack.invasion.measure import measure_invasion
+from twintrack.invasion.measure import measure_vessels
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.result import InvasionResult, MemberRange, VesselInvasion
 from twintrack.progress.callbacks import CancelToken
@@ -31,6 +31,7 @@ def with_member_range(
     names: Mapping[str, int],
     *,
     searched: Volume | None = None,
+    threads: int = 1,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
     """Measure contact for each member of an ensemble, and put the ranges beside the numbers.
@@ -50,6 +51,8 @@ def with_member_range(
         Vessel names and their label values.
     searched : Volume, optional
         See `twintrack.invasion.measure_invasion`.
+    threads : int
+        Vessels measured at a time.
     cancel : CancelToken, optional
         Checked once a vessel and member.
 
@@ -62,16 +65,17 @@ def with_member_range(
     if not near:
         return found
     measured = [
-        measure_invasion(
+        measure_vessels(
             probability,
             vessels,
             near,
-            thresholds=(CATEGORY_THRESHOLD,),
-            contact_mm=found.contact_mm,
-            rules=found.resectability.rules,
+            [CATEGORY_THRESHOLD],
+            found.contact_mm,
             searched=searched,
+            contact_only=True,
+            threads=threads,
             cancel=cancel,
-        ).vessels
+        )
         for probability, vessels in members
     ]
     ranges = {

@@ -6,7 +6,7 @@ of the score have neither, and stay what they are when a new calibrator is fitte
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,16 +17,17 @@ from twintrack.errors import InputError
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.plane_contact import Box
 from twintrack.invasion.coverage import LEAST_COVERAGE, SearchedRegion
-from twintrack.invasion.gap import FAR_MM, gaps_mm
+from twintrack.invasion.gap import FAR_MM, gaps_mm, wall_points
 from twintrack.invasion.geometry import FLOOR
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.vessel_parts import VesselPart, in_lps, of_values, vessel_parts
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import MeasuredVessel, measure_wall
 from twintrack.progress.callbacks import CancelToken
+from twintrack.system.threads import in_order
 from twintrack.volume import Volume
 
-__all__ = ["LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "score_levels"]
+__all__ = ["LOWEST_LEVEL", "RaterContact", "ScoreLevels", "rater_contact", "rater_contacts", "score_levels"]
 
 FAR_FROM_MM = (3.0, 10.0)
 """Distances that part vessels without contact at any level."""
@@ -96,6 +97,7 @@ def score_levels(
     *,
     contact_mm: float,
     searched: Volume | None = None,
+    threads: int = 1,
     cancel: CancelToken | None = None,
 ) -> dict[str, ScoreLevels | None]:
     """Measure the levels of every vessel.
@@ -112,6 +114,8 @@ def score_levels(
         Distance from the lumen, in mm, within which tumour touches.
     searched : Volume, optional
         Not 0 where tumour was looked for, on the score's grid. Everywhere, if not given.
+    threads : int
+        Vessels measured at a time.
     cancel : CancelToken, optional
         Checked once a vessel.
 
@@ -131,19 +135,22 @@ def score_levels(
         raise InputError("the region that was searched does not lie on the score's grid", code="grid-differs")
     score, vessels = in_lps(score), in_lps(vessels)
     region = None if searched is None else SearchedRegion(score, in_lps(searched).array != 0)
+    parts = vessel_parts(vessels, names)
     found: dict[str, ScoreLevels | None] = {}
-    for part, mask, box, measured in _walls(score, vessels, names, contact_mm, cancel):
+    for part, mask, box, measured in _walls(score, vessels, parts, contact_mm, cancel, threads):
         over = np.array([measured.wall.level_over(angle) for angle in ANGLES_DEG])
         over[0] = max(over[0], measured.missed_level)
         over[over < LOWEST_LEVEL] = 0.0
-        coverage = None if region is None else region.coverage(mask, box, contact_mm)
-        if over[0] == 0 and coverage is not None and coverage < LEAST_COVERAGE:
-            continue
-        gap_mm = 0.0 if over[0] > 0 else gaps_mm(score, mask, box, [LOWEST_LEVEL])[0]
+        gap_mm: float | None = 0.0
+        if over[0] == 0:
+            outermost = wall_points(mask, np.asarray(score.geometry.spacing_mm[::-1]))
+            if region is not None and region.coverage(outermost, box, contact_mm) < LEAST_COVERAGE:
+                continue
+            gap_mm = gaps_mm(score, mask, box, [LOWEST_LEVEL], wall=outermost)[0]
         found[part.name] = ScoreLevels(
             tuple(np.minimum.accumulate(over).tolist()), gap_mm, measured.missed_level > 0, measured.wall
         )
-    return {part.name: found.get(part.name) for part in vessel_parts(vessels, names)}
+    return {part.name: found.get(part.name) for part in parts}
 
 
 def rater_contact(
@@ -163,28 +170,49 @@ def rater_contact(
     dict of str to RaterContact or None
         None for a vessel that the label map does not hold.
     """
-    vessels, _ = fit_labels(vessels, mask.geometry, "the vessel map")
-    mask, vessels = in_lps(mask.with_array((mask.array != 0).astype(np.float32))), in_lps(vessels)
-    found: dict[str, RaterContact | None] = {part.name: None for part in vessel_parts(vessels, names)}
-    for part, _, _, measured in _walls(mask, vessels, names, contact_mm, cancel):
-        angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
-        hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
-        found[part.name] = RaterContact(None if hidden else angle, measured.wall)
-    return found
+    return rater_contacts([mask], vessels, names, contact_mm=contact_mm, cancel=cancel)[0]
+
+
+def rater_contacts(
+    masks: Sequence[Volume],
+    vessels: Volume,
+    names: Mapping[str, int],
+    *,
+    contact_mm: float,
+    cancel: CancelToken | None = None,
+) -> list[dict[str, RaterContact | None]]:
+    """Do what `rater_contact` does for several masks on one grid; where the vessels lie is looked for once."""
+    if not masks:
+        return []
+    vessels, _ = fit_labels(vessels, masks[0].geometry, "the vessel map")
+    vessels = in_lps(vessels)
+    parts = vessel_parts(vessels, names)
+    contacts = []
+    for mask in masks:
+        drawn = in_lps(mask.with_array(mask.array != 0))
+        found: dict[str, RaterContact | None] = {part.name: None for part in parts}
+        for part, _, _, measured in _walls(drawn, vessels, parts, contact_mm, cancel, 1):
+            angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
+            hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
+            found[part.name] = RaterContact(None if hidden else angle, measured.wall)
+        contacts.append(found)
+    return contacts
 
 
 def _walls(
     field: Volume,
     vessels: Volume,
-    names: Mapping[str, int],
+    parts: Sequence[VesselPart],
     contact_mm: float,
     cancel: CancelToken | None,
+    threads: int,
 ) -> Iterator[tuple[VesselPart, NDArray[np.bool_], Box, MeasuredVessel]]:
     """Yield the wall of every vessel that is there, with its mask and its box."""
-    for part in vessel_parts(vessels, names):
-        if cancel is not None:
-            cancel.check()
-        if part.box is None:
-            continue
-        mask = of_values(vessels.array[part.box], part.values)
-        yield part, mask, part.box, measure_wall(field, mask, part.box, contact_mm, LOWEST_LEVEL, ends=part.ends)
+
+    def walled(part_box: tuple[VesselPart, Box]) -> tuple[VesselPart, NDArray[np.bool_], Box, MeasuredVessel]:
+        part, box = part_box
+        mask = of_values(vessels.array[box], part.values)
+        return part, mask, box, measure_wall(field, mask, box, contact_mm, LOWEST_LEVEL, ends=part.ends)
+
+    there = [(part, part.box) for part in parts if part.box is not None]
+    return in_order(walled, there, threads=threads, cancel=cancel)

@@ -13,7 +13,7 @@ from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, VOLUME
 from twintrack.imaging.lesions import SMALLEST_LESION_ML
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.resectability import pattern_levels, pattern_of, rule_names
-from twintrack.invasion.score_levels import RaterContact, ScoreLevels, rater_contact
+from twintrack.invasion.score_levels import RaterContact, ScoreLevels, rater_contacts
 from twintrack.invasion.statements import pattern_kind
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Volume
@@ -64,7 +64,7 @@ def statement_case(
     InputError
         If the vessels lie in another place.
     """
-    contacts = [rater_contact(mask, vessels, names, contact_mm=contact_mm, cancel=cancel) for mask in masks.values()]
+    contacts = rater_contacts(list(masks.values()), vessels, names, contact_mm=contact_mm, cancel=cancel)
     found = {
         name: _vessel(level, [contact[name] for contact in contacts])
         for name, level in levels.items()

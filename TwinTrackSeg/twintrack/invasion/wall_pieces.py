@@ -164,7 +164,7 @@ def _measured_pieces(
     """Measure every piece that the tumour could touch; also return how many are large, and how many there are."""
     shape = probability.array.shape
     labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOUR)
-    voxels = np.bincount(labelled.ravel(), minlength=1)[1:]
+    voxels = np.bincount(labelled[inside], minlength=1)[1:]
     large = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
     found: list[_Piece] = []
     boxes = ndimage.find_objects(labelled)

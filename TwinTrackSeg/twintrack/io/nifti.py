@@ -1,4 +1,4 @@
-"""Headers of NIfTI-1 and NIfTI-2 files.
+"""Headers of NIfTI-1 and NIfTI-2 files, and how NIfTI-1 files are written.
 
 References
 ----------
@@ -11,9 +11,11 @@ import gzip
 import re
 import struct
 from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +23,9 @@ from numpy.typing import NDArray
 from twintrack.errors import InputError
 from twintrack.io.nifti_place import place_of
 from twintrack.io.voxel_file import GZIP, Encoding, Layout, head_of, shown
-from twintrack.volume import check_kind
+from twintrack.volume import Volume, check_kind
 
-__all__ = ["name_labels", "nifti_label_names", "nifti_layout", "place_as"]
+__all__ = ["nifti_label_names", "nifti_layout", "write_nifti"]
 
 _HEADER = np.dtype(
     {
@@ -86,6 +88,9 @@ _SINGLE_FILE = {348: b"n+1", 540: b"n+2\0\r\n\x1a\n"}
 """How the magic word of a header of each size begins where the voxels are in the same file."""
 
 _TWO_FILES = (b"ni1", b"ni2")
+
+FASTEST = 1
+"""Level of packing: what the higher ones spare of a map of noise, a tenth, takes ten times as long."""
 
 _MOST_BEFORE_VOXELS = 64 << 20
 """Most bytes of header and extensions."""
@@ -161,14 +166,67 @@ def nifti_label_names(path: Path) -> dict[str, int]:
     return names
 
 
-def name_labels(path: Path, names: Mapping[str, int]) -> None:
-    """Write the names of its values into a NIfTI file that was just written, as an extension in the XML of caret.
+def write_nifti(
+    volume: Volume,
+    path: Path,
+    *,
+    names: Mapping[str, int] | None = None,
+    affine: NDArray[np.float64] | None = None,
+) -> None:
+    """Write a volume to a NIfTI-1 file, in one pass; packed by gzip where the name ends with ``.gz``.
+
+    ITK makes the header, of one voxel; the voxels are packed at the fastest level, by ISA-L where that is installed.
+
+    Parameters
+    ----------
+    volume : Volume
+        Any values on any grid, (z, y, x).
+    path : path
+        Where to. A file there is replaced.
+    names : mapping of str to int, optional
+        What the values are called: an extension of the header, in the XML of caret, holds it.
+    affine : numpy.ndarray, optional
+        4 x 4, from voxel index (i, j, k) to LPS mm; it may be sheared, and is then the file's only place.
 
     Raises
     ------
     OSError
         If it cannot be written.
+    RuntimeError
+        If ITK cannot write it.
     """
+    import SimpleITK as sitk
+
+    first = volume.array[:1, :1, :1]
+    one = Volume(first, replace(volume.geometry, size=(1, 1, 1))).to_sitk()
+    sitk.WriteImage(one, str(path), useCompression=True)
+    written = path.read_bytes()
+    packed = written.startswith(GZIP)
+    head = bytearray((gzip.decompress(written) if packed else written)[: _HEADER.itemsize])
+    at = {name: place[1] for name, place in (_HEADER.fields or {}).items()}
+    struct.pack_into("<3h", head, at["dim"] + 2, *volume.geometry.size)
+    if affine is not None:
+        struct.pack_into("<2h", head, at["qform_code"], 0, _SCANNER)
+        struct.pack_into("<12f", head, at["srow"], *(np.diag([-1, -1, 1]) @ affine[:3]).ravel())
+    extension = b"\0\0\0\0" if not names else b"\1\0\0\0" + _names_extension(names)
+    struct.pack_into("<f", head, at["vox_offset"], len(head) + len(extension))
+    stored = np.dtype(_TYPES[int(np.frombuffer(head, _HEADER)[0]["datatype"])]).newbyteorder("<")
+    with path.open("wb") as stream, _packing(stream) if packed else nullcontext(stream) as content:
+        content.write(bytes(head) + extension)
+        for plane in volume.array:
+            content.write(np.ascontiguousarray(plane, stored).data)
+
+
+def _packing(stream: BinaryIO) -> gzip.GzipFile:
+    """Return a file whose content is packed into `stream`: the same bytes each time, with no name and no time."""
+    try:
+        from isal import igzip
+    except ImportError:
+        return gzip.GzipFile("", "wb", FASTEST, stream, 0)
+    return igzip.IGzipFile("", "wb", FASTEST, stream, 0)
+
+
+def _names_extension(names: Mapping[str, int]) -> bytes:
     rows = "".join(
         f'<Label Key="{value}" Red="1" Green="1" Blue="1" Alpha="1"><![CDATA[{name.replace("]]>", "")}]]></Label>'
         for name, value in names.items()
@@ -178,39 +236,7 @@ def name_labels(path: Path, names: Mapping[str, int]) -> None:
         f"{rows}</LabelTable><VolumeType><![CDATA[Label]]></VolumeType></VolumeInformation></CaretExtension>"
     ).encode()
     length = -(-(len(xml) + 8) // 16) * 16
-    extension = struct.pack("<2i", length, _UNKNOWN) + xml.ljust(length - 8, b"\0")
-    content = path.read_bytes()
-    compressed = content.startswith(GZIP)
-    content = gzip.decompress(content) if compressed else content
-    start = int(_parsed(content[: _HEADER.itemsize])[0]["vox_offset"])
-    head = bytearray(content[: _HEADER.itemsize])
-    struct.pack_into("<f", head, _HEADER.fields["vox_offset"][1], 352 + length)  # type: ignore[index]
-    named = bytes(head) + b"\1\0\0\0" + extension + content[start:]
-    path.write_bytes(gzip.compress(named, compresslevel=6, mtime=0) if compressed else named)
-
-
-def place_as(path: Path, affine: NDArray[np.float64]) -> None:
-    """Write an affine that may be sheared into a NIfTI-1 file that was just written, as its only place.
-
-    Parameters
-    ----------
-    path : path
-        The file.
-    affine : numpy.ndarray
-        4 x 4, from voxel index (i, j, k) to LPS mm.
-
-    Raises
-    ------
-    OSError
-        If it cannot be written.
-    """
-    content = path.read_bytes()
-    compressed = content.startswith(GZIP)
-    changed = bytearray(gzip.decompress(content) if compressed else content)
-    at = {name: place[1] for name, place in (_HEADER.fields or {}).items()}
-    struct.pack_into("<2h", changed, at["qform_code"], 0, _SCANNER)
-    struct.pack_into("<12f", changed, at["srow"], *(np.diag([-1, -1, 1]) @ affine[:3]).ravel())
-    path.write_bytes(gzip.compress(changed, compresslevel=6, mtime=0) if compressed else changed)
+    return struct.pack("<2i", length, _UNKNOWN) + xml.ljust(length - 8, b"\0")
 
 
 def _parsed(head: bytes) -> tuple[Any, str]:

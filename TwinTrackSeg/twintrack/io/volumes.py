@@ -17,7 +17,7 @@ from pathlib import Path
 from twintrack.errors import InputError, OutputError
 from twintrack.io.file_grid import FileGrid
 from twintrack.io.metaimage import metaimage_layout
-from twintrack.io.nifti import name_labels, nifti_layout, place_as
+from twintrack.io.nifti import nifti_layout, write_nifti
 from twintrack.io.nrrd import nrrd_layout
 from twintrack.io.voxel_file import Layout, read_voxels, shown
 from twintrack.system.capacity import check_memory
@@ -203,11 +203,10 @@ def write_volume(
     try:
         str(path).encode("utf-8")  # SimpleITK ends the process for a name that is not
         Path(path).open("ab").close()  # it would say on the terminal what is wrong, in its own words
-        sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
-        if names and is_nifti:
-            name_labels(Path(path), names)
-        if grid is not None:
-            place_as(Path(path), grid.affine)
+        if is_nifti:
+            write_nifti(volume, Path(path), names=names, affine=None if grid is None else grid.affine)
+        else:
+            sitk.WriteImage(volume.to_sitk(), str(path), useCompression=True)
     except OSError as error:
         raise OutputError(
             f"cannot be written ({error.strerror}); check folder and free space", code="not-writable", path=path

@@ -168,11 +168,14 @@ def intraclass_correlation(values: NDArray[np.float64]) -> float | None:
 
 def weighted_kappa(one: Sequence[int], other: Sequence[int], *, categories: int) -> float | None:
     """Return Cohen's kappa with quadratic weights of two readers' ranks; None if all are the same category."""
-    from sklearn.metrics import cohen_kappa_score
-
     if len(one) < FEWEST_ITEMS or len({*one, *other}) < 2:
         return None
-    return float(cohen_kappa_score(one, other, labels=list(range(categories)), weights="quadratic"))
+    counts = np.zeros((categories, categories))
+    np.add.at(counts, (np.asarray(one), np.asarray(other)), 1.0)
+    expected = np.outer(counts.sum(axis=0), counts.sum(axis=1)) / len(one)
+    rank = np.arange(categories)
+    weights = (rank[:, None] - rank) ** 2
+    return float(1.0 - (weights * counts).sum() / (weights * expected).sum())
 
 
 def krippendorff_alpha(ranks: NDArray[np.float64], *, categories: int) -> float | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
 from twintrack.progress.callbacks import Progress, no_progress
 
-__all__ = ["Stages"]
+__all__ = ["Stages", "process_began"]
 
 TRUST = 3
 """How fast a stage's own rate takes over from what was expected of it: its first steps are often not like others."""
@@ -30,6 +33,9 @@ class Stages:
     Stages of the same kind share their pace: when those that have ended took twice what was expected, so will the
     others.
 
+    No second is lost: what lies between two stages counts for the one that follows, and a stage that is begun again
+    adds to its time.
+
     Parameters
     ----------
     progress : Progress
@@ -38,6 +44,8 @@ class Stages:
         Expected wall seconds of each stage.
     alike : collection of str
         Stages of the same kind.
+    began : float, optional
+        When the run began, on `clock`; now, if not given.
     clock : callable
         Seconds that never run back.
 
@@ -46,7 +54,8 @@ class Stages:
     fraction : float
         Done so far, 0 to 1.
     seconds : dict of str to float
-        Wall seconds of each stage that has ended.
+        Wall seconds of each stage that has ended; together, those from the beginning of the run to the end of the last
+        stage.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class Stages:
         expected_s: Mapping[str, float] | None = None,
         *,
         alike: Collection[str] = (),
+        began: float | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.fraction = 0.0
@@ -65,6 +75,7 @@ class Stages:
         self._to_come = list(self._expected_s)
         self._alike = frozenset(alike)
         self._told = clock()
+        self._counted = self._told if began is None else began
 
     def expect(self, stage: str, seconds: float) -> None:
         """Correct the expectation of a stage; for one that has ended, that tells the pace."""
@@ -86,8 +97,14 @@ class Stages:
             self._progress(self.fraction, message)
 
         yield report
-        self.seconds[name] = round(self._clock() - begun, 3)
+        self.count(name)
         self._advance(0.0)
+
+    def count(self, name: str) -> None:
+        """Add to the seconds of the stage `name` what has passed since the last one ended."""
+        now = self._clock()
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + now - self._counted, 3)
+        self._counted = now
 
     def finish(self, message: str) -> None:
         """Report that all is done."""
@@ -111,6 +128,20 @@ class Stages:
         took = PACE_S + sum(self.seconds[other] for other in ended)
         pace = took / (PACE_S + sum(self._expected_s[other] for other in ended))
         return expected * min(max(pace, 1 / MOST_PACE), MOST_PACE)
+
+
+def process_began() -> float:
+    """Return when this process began, on the clock of `time.perf_counter`.
+
+    Other systems than Linux do not tell it in the standard library: there the CPU seconds that the process has used
+    stand for its age, which is less by what it waited for files.
+    """
+    now, age_s = time.perf_counter(), time.process_time()
+    if sys.platform == "linux":
+        with suppress(OSError, ValueError, IndexError):
+            fields = Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            age_s = time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return now - age_s
 
 
 def _left_s(fraction: float, took_s: float, expected_s: float) -> float:

@@ -12,7 +12,7 @@ from twintrack import __version__
 from twintrack.errors import InputError, OutputError
 from twintrack.io.ct import Ct, load_ct
 from twintrack.io.volumes import write_volume
-from twintrack.pipeline import EXPECTED_S, Segmentation, segment
+from twintrack.pipeline import EXPECTED_S, VESSEL_THREADS, Segmentation, segment
 from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
 from twintrack.progress.stages import Stages
 from twintrack.results.which_ct import WhichCt, describe_ct
@@ -57,9 +57,9 @@ RESULT_FILES = (
 )
 """Everything that a run may leave in its result folder."""
 
-READ_S, WRITE_S, SECONDS_PER_MEGAVOXEL = 0.25, 1.4, 0.015
+READ_S, WRITE_S, SECONDS_PER_MEGAVOXEL, PICTURES_S = 0.25, 0.2, 0.015, 1.2
 DICOM_S, DICOM_S_PER_SLICE = 0.3, 0.02
-"""Expected wall seconds of reading, and of writing files and DICOM objects, for the progress bar."""
+"""Expected wall seconds of reading, of writing files and DICOM objects, and of drawing, for the progress bar."""
 
 
 def segment_file(
@@ -73,6 +73,7 @@ def segment_file(
     known: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     private: bool = False,
+    began: float | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> Path:
@@ -92,13 +93,15 @@ def segment_file(
         Keeps the networks for the next run.
     turn : context manager, optional
         Entered for the time in which the networks run: a lock lets runs that share a `store` take turns, so that one
-        reads or writes while the networks work for another.
+        reads or writes while the networks work for another. Vessels are then measured one at a time.
     known : mapping, optional
         What else ``result.json`` shall say, for instance what a phantom's own raters drew.
     overwrite : bool
         Whether other files at the places of the result's are replaced; never the run's own inputs.
     private : bool
         Whether nobody else looks into `out` before the caller hands it on: files are then written straight into it.
+    began : float, optional
+        When the run began, on the clock of `time.perf_counter`, if that was before the call.
 
     Returns
     -------
@@ -114,8 +117,9 @@ def segment_file(
 
     settings = settings or SegmentSettings()
     cancel = cancel or CancelToken()
-    expected = {"read": READ_S, **EXPECTED_S, "write": WRITE_S}
-    stages = Stages(progress, expected, alike=("read", "measure", "write"))
+    expected = {"read": READ_S, **EXPECTED_S, "write": WRITE_S, "pictures": PICTURES_S}
+    stages = Stages(progress, expected, alike=("read", "measure", "write", "pictures"), began=began)
+    stages.count("import")
     check_output(out)
     inputs = run_inputs(source, bundle, settings)
     if not private:
@@ -130,17 +134,17 @@ def segment_file(
     stages.expect("read", READ_S + each_s)
     stages.expect("write", WRITE_S + each_s + (_dicom_s(ct) if settings.dicom else 0.0))
     with nullcontext(bundle) if isinstance(bundle, Bundle) else Bundle.open(bundle) as opened:
+        stages.count("open")
         with turn or nullcontext():
-            found = segment(ct.volume, opened, settings, store=store, cancel=cancel, stages=stages)
+            if turn is not None:
+                stages.count("wait")
+            threads = VESSEL_THREADS if turn is None else 1
+            found = segment(ct.volume, opened, settings, store=store, threads=threads, cancel=cancel, stages=stages)
         cancel.check()
         result = describe(ct, found, opened, settings) | dict(known or {})
         place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
         with nullcontext(Path(out)) if private else place as folder:
-            with stages.stage("write") as report:
-                _write_files(folder, ct, found, settings, result, checked(report, cancel))
-            result["seconds"] = dict(stages.seconds)
-            _write_report(folder, ct.volume, result, found)
-            cancel.check()
+            _write_result(folder, ct, found, result, settings, stages, cancel)
     stages.finish("done")
     return Path(out)
 
@@ -185,8 +189,7 @@ def save_result(
     check_output(out, ct.volume.array.size)
     check_result_folder(out, settings, inputs, overwrite=overwrite)
     with atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite) as folder:
-        _write_files(folder, ct, found, settings, result, no_progress)
-        _write_report(folder, ct.volume, result, found)
+        _write_result(folder, ct, found, result, settings, Stages())
     return Path(out)
 
 
@@ -283,18 +286,48 @@ def _interval(found: Segmentation) -> dict[str, float] | None:
     return {"value": found.volumes.expected, "low": low, "high": high, "level": calibrator.band.level}
 
 
+def _write_result(
+    folder: Path,
+    ct: Ct,
+    found: Segmentation,
+    result: Mapping[str, Any],
+    settings: SegmentSettings,
+    stages: Stages,
+    cancel: CancelToken | None = None,
+) -> None:
+    """Write everything; ``result.json`` last, which makes the folder complete, with the seconds of all stages.
+
+    The report is written before its own time is known: it shows that of the stages before it.
+    """
+    token, earlier = cancel or CancelToken(), dict(result.get("seconds", {}))
+    readouts = None if found.invasion is None else found.invasion.to_json()
+    with stages.stage("write") as report:
+        _write_files(folder, ct, found, settings, result, readouts, checked(report, token))
+    with stages.stage("pictures") as report:
+        pictures = _draw_pictures(folder, ct.volume, found, result, checked(report, token))
+    with stages.stage("report"):
+        from twintrack.results.report.html import write_report
+
+        shown = {**result, "seconds": {**earlier, **stages.seconds}}
+        write_report(folder / "report.html", shown, readouts, folder / "overview.png", vessel_pictures=pictures)
+        kept = {f"{name}_sha256": folder / f"{name}.nii.gz" for name in ("score", "vessels")}
+        hashes = {field: file_sha256(path) for field, path in kept.items() if path.is_file()}
+        token.check()
+    save_json(folder / "result.json", {**result, "seconds": {**earlier, **stages.seconds}, **hashes})
+
+
 def _write_files(
     folder: Path,
     ct: Ct,
     found: Segmentation,
     settings: SegmentSettings,
     result: Mapping[str, Any],
+    readouts: Mapping[str, Any] | None,
     report: Progress,
 ) -> None:
-    """Write volumes, vessel readouts, the picture and DICOM objects."""
+    """Write volumes, vessel readouts and DICOM objects."""
     from twintrack.invasion import write_invasion_csv
     from twintrack.results.dicom_objects import write_objects
-    from twintrack.results.report.overview import write_overview
 
     report(0.0, "writing volumes")
     write_volume(found.probability, folder / "probability.nii.gz", grid=ct.grid)
@@ -303,17 +336,28 @@ def _write_files(
         write_volume(found.vessels, folder / "vessels.nii.gz", names=found.vessel_names, grid=ct.grid)
     if settings.keep_score:
         write_volume(found.score, folder / "score.nii.gz", grid=ct.grid)
-    readouts = None if found.invasion is None else found.invasion.to_json()
     if readouts is not None:
         save_json(folder / "invasion.json", readouts)
         write_invasion_csv(readouts, folder / "invasion.csv")
-    dicom = settings.dicom and ct.series is not None
-    report(0.1, "drawing the overview")
+    if settings.dicom and ct.series is not None:
+        report(0.3, "writing DICOM objects")
+        objects = found.labels, found.probability, result, readouts
+        write_objects(folder / "dicom", ct.series, *objects, vessels=found.vessels)
+
+
+def _draw_pictures(
+    folder: Path, ct: Volume, found: Segmentation, result: Mapping[str, Any], report: Progress
+) -> Mapping[str, bytes]:
+    """Draw the overview into its file; return the pictures of the vessels, for the report."""
+    from twintrack.results.report.overview import write_overview
+    from twintrack.results.report.vessel_pictures import vessel_pictures
+
+    report(0.0, "drawing the overview")
     write_overview(
         folder / "overview.png",
-        ct.volume,
+        ct,
         found.probability,
-        threshold=settings.threshold,
+        threshold=result["threshold"],
         segmentation=found.labels,
         labels=found.label_names,
         calibrated=found.calibrator is not None,
@@ -321,28 +365,11 @@ def _write_files(
         demo=result["bundle"]["demo"],
         which=WhichCt.of(result).short,
     )
-    if dicom and ct.series is not None:
-        report(0.5, "writing DICOM objects")
-        objects = found.labels, found.probability, result, readouts
-        write_objects(folder / "dicom", ct.series, *objects, vessels=found.vessels)
+    if found.invasion is None:
+        return {}
+    report(0.5, "drawing the vessels")
+    return vessel_pictures(ct, found.probability, found.invasion)
 
 
 def _dicom_s(ct: Ct) -> float:
     return DICOM_S + DICOM_S_PER_SLICE * ct.volume.array.shape[0]
-
-
-def _write_report(folder: Path, ct: Volume, result: Mapping[str, Any], found: Segmentation) -> None:
-    """Write the report, and ``result.json`` last, which makes the folder complete."""
-    from twintrack.results.report.html import write_report
-
-    if found.invasion is None:
-        write_report(folder / "report.html", result, None, folder / "overview.png")
-    else:
-        from twintrack.results.report.vessel_pictures import vessel_pictures
-
-        pictures = vessel_pictures(ct, found.probability, found.invasion)
-        readouts = found.invasion.to_json()
-        write_report(folder / "report.html", result, readouts, folder / "overview.png", vessel_pictures=pictures)
-    kept = {f"{name}_sha256": folder / f"{name}.nii.gz" for name in ("score", "vessels")}
-    hashes = {field: file_sha256(path) for field, path in kept.items() if path.is_file()}
-    save_json(folder / "result.json", {**result, **hashes})

@@ -191,8 +191,11 @@ def _worker_name() -> str:
         return ""
 
 
-STAGES = ("read", "localize", "ensemble", "calibrate", "measure", "write", "total")
-"""Timed steps of a case."""
+STAGES = (
+    *("read", "localize", "ensemble", "calibrate", "measure", "write", "total"),
+    *("import", "open", "wait", "pictures", "report"),
+)
+"""Timed steps of a case; those of later versions stand at the end."""
 
 _VOLUMES = ("expected", "at_threshold", "p10", "p90")
 _VESSEL = ("expected_angle_deg", "angle_p10_deg", "angle_p90_deg", "p_contact", "p_encased", "category", "reason")

@@ -34,7 +34,11 @@ from twintrack.system.atomic import atomic_path
 
 __all__ = ["read_pictures", "write_report"]
 
-STAGES = ("read", "localize", "ensemble", "calibrate", "measure", "write")
+STAGES = (
+    *("import", "read", "open", "wait", "localize", "ensemble", "calibrate", "measure"),
+    *("write", "pictures", "report"),
+)
+"""The order in which a run's stages are listed."""
 
 FOR_THE_RADIOLOGIST = (
     "Tumour site, attenuation, pancreatic and biliary duct",

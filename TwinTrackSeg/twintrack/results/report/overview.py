@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,7 +132,7 @@ def write_overview(
                 f"the {what} is not on the CT's grid; make the picture from one run's results", code="grid-differs"
             )
     scene = _scene(ct, probability, segmentation, labels, threshold)
-    figure = Figure(figsize=(WIDTH_INCH, 5.75), facecolor="white")
+    figure = Figure(figsize=(WIDTH_INCH, 5.75), dpi=DPI, facecolor="white")
     colours: Any = None
     for column, view in enumerate(VIEWS):
         axes = figure.add_axes((0.012 + column * 0.3045, 0.155, 0.2975, 0.683))
@@ -146,13 +145,9 @@ def write_overview(
     bar.ax.hlines(ISO_LEVELS, 0, 1, colors="white", lw=1)
     bar.ax.hlines([threshold], 0, 1, colors=THRESHOLD_COLOUR, lw=2.5)
     _write_texts(figure, scene, TITLE if calibrated else RAW_TITLE, bundle_name, demo)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=DPI, format="png", metadata={"Software": None})
+    picture = _drawn(figure)
     with atomic_path(path) as partial:
-        if which:
-            _stack(_title_line(which), _opened(drawn)).save(partial, format="png")
-        else:
-            partial.write_bytes(drawn.getvalue())
+        (_stack(_title_line(which), picture) if which else picture).save(partial, format="png")
 
 
 def change_title_line(path: str | Path, which: str) -> None:
@@ -163,9 +158,12 @@ def change_title_line(path: str | Path, which: str) -> None:
     InputError
         If the picture cannot be read.
     """
+    from PIL import Image
+
     path, title = Path(path), _title_line(which)
     try:
-        picture = _opened(io.BytesIO(path.read_bytes()))
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB")
     except (OSError, ValueError) as error:
         raise InputError(
             "the overview picture cannot be read; run the case again", code="report-unreadable", path=path
@@ -190,19 +188,18 @@ def _title_line(which: str) -> Image:
     """Draw the line above the picture."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH_INCH, TITLE_LINE_INCH), facecolor="white")
+    figure = Figure(figsize=(WIDTH_INCH, TITLE_LINE_INCH), dpi=DPI, facecolor="white")
     figure.text(0.012, 0.36, drawable(which), fontsize=12, weight="bold", va="center", parse_math=False)
-    drawn = io.BytesIO()
-    figure.savefig(drawn, dpi=DPI, format="png", metadata={"Software": None})
-    return _opened(drawn)
+    return _drawn(figure)
 
 
-def _opened(drawn: io.BytesIO) -> Image:
+def _drawn(figure: Figure) -> Image:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    drawn.seek(0)
-    with Image.open(drawn) as picture:
-        return picture.convert("RGB")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _stack(above: Image, below: Image) -> Image:
@@ -224,8 +221,7 @@ def _scene(
     label_map = None if segmentation is None else segmentation.to_lps().array
     vessels = {name: value for name, value in (labels or {}).items() if name.lower() != "tumor"}
     if label_map is not None:
-        present = set(np.unique(label_map).tolist())
-        vessels = {name: value for name, value in vessels.items() if value in present}
+        vessels = {name: value for name, value in vessels.items() if any((plane == value).any() for plane in label_map)}
     return _Scene(
         ct.to_lps().array, turned.array, vessels, label_map, turned.geometry.spacing_mm, threshold, focus, side
     )
@@ -246,7 +242,7 @@ def _draw_section(axes: Axes, scene: _Scene, view: View) -> Any:
     ticks = (np.arange(section.pixels) + 0.5) / section.pixels * scene.side_mm
     if scene.labels is not None:
         for name, value in scene.vessels.items():
-            _draw_vessel(axes, ticks, section.sample(scene.labels == value, scene.spacing_mm, fill=0.0), name)
+            _draw_vessel(axes, ticks, section.sample(scene.labels, scene.spacing_mm, fill=0.0, value=value), name)
     _contour(axes, ticks, map_values, ISO_LEVELS, "white", 0.9)
     _contour(axes, ticks, map_values, (scene.threshold,), THRESHOLD_COLOUR, 1.8)
     _draw_marks(axes, scene, section)

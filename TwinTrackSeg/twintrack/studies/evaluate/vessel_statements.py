@@ -9,7 +9,7 @@ from typing import Any
 
 from twintrack.calibration.statements import ANGLES_DEG
 from twintrack.errors import InputError, locating
-from twintrack.invasion import DEFAULT_CONTACT_MM, rater_contact
+from twintrack.invasion import DEFAULT_CONTACT_MM, rater_contacts
 from twintrack.invasion.rater_categories import category_of
 from twintrack.labels import JOINT_VEIN
 from twintrack.metrics.reader_agreement import ContactReading, reader_agreement
@@ -67,7 +67,8 @@ def evaluate_vessels(
     """
     said = _said(probability.with_name(INVASION))
     contact_mm = _contact_mm(said, probability.with_name(INVASION))
-    contacts = {rater: rater_contact(mask, vessels, names, contact_mm=contact_mm) for rater, mask in masks.items()}
+    found_by = rater_contacts(list(masks.values()), vessels, names, contact_mm=contact_mm)
+    contacts = dict(zip(masks, found_by, strict=True))
     readings = []
     angles: dict[str, list[float]] = {}
     for rater, found in contacts.items():
