@@ -36,3 +36,14 @@ def test_rays_followed_by_stretches_end_where_whole_rays_do(seed: int) -> None:
             else:
                 assert wall_mm == reach_mm
     assert np.unique(np.digitize(found_mm[inside[:, 0, 0]], 0.6 * STRETCH[1] * np.arange(1, 4))).size == 4
+
+
+def test_frames_are_those_of_numpy_s_norm_to_the_last_bit():
+    line = np.cumsum(np.random.default_rng(3).normal(0.1, 0.2, (80, 3)), axis=0)
+    tangents, normals, binormals = transported_frames(line)
+    normal = np.eye(3)[np.argmin(np.abs(tangents[0]))]
+    for tangent, found, across in zip(tangents, normals, binormals, strict=True):
+        normal = normal - (normal @ tangent) * tangent
+        normal /= max(float(np.linalg.norm(normal)), 1e-12)
+        assert found.tolist() == normal.tolist()
+        assert across.tolist() == np.cross(tangent, normal).tolist()

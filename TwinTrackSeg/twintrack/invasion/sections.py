@@ -77,10 +77,6 @@ Frames = tuple[Points, Points, Points]
 """Tangents and two normals; shape (n, 3) each."""
 
 
-Frames = tuple[Points, Points, Points]
-"""Unit tangents and two unit normals of a line; shape (n, 3) each."""
-
-
 @dataclass(frozen=True)
 class Sections:
     """Cross-sections of one branch.

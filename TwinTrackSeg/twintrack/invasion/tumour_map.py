@@ -14,7 +14,7 @@ from scipy import ndimage, sparse
 
 from twintrack.imaging.neighbours import grown_all_around, grown_along
 
-__all__ = ["DRAWN_OVER", "continued_into", "laplacian_rows"]
+__all__ = ["DRAWN_OVER", "continued_into"]
 
 DRAWN_OVER = 0.5
 """From this probability on a map that is not 0 in the lumen says that the tumour has grown there."""
