@@ -87,6 +87,11 @@ def test_the_column_split_tells_who_is_who_in_the_manifest_s_order(tmp_path):
     assert volumes.vessels is not None
 
 
+def test_cases_that_train_are_left_out(tmp_path):
+    calibration, test = manifest_cases(write_cases(tmp_path, ["train", *FOUR, "train"]))
+    assert [[case.name for case in cases] for cases in (calibration, test)] == [["c1", "c4"], ["c2", "c3"]]
+
+
 def test_vessels_may_be_missing(tmp_path):
     _, test = manifest_cases(write_cases(tmp_path, ["calibration", "calibration", "test", "test"], {"vessels": ""}))
     assert [case.read().vessels is None for case in test] == [False, True]
@@ -105,7 +110,8 @@ def test_the_content_changes_with_the_files(tmp_path):
 @pytest.mark.parametrize(
     ("splits", "extra", "error"),
     [
-        (FOUR, {"split": "train"}, ("split-unknown", "m.csv", "'train'")),
+        (FOUR, {"split": "validation"}, ("split-unknown", "m.csv", "'validation'")),
+        (FOUR, {"split": "train"}, ("too-few-cases", "m.csv")),
         (FOUR, {"split": ""}, ("cell-empty", "m.csv", "'c3'")),
         (FOUR, {"image": ""}, ("cell-empty", "m.csv", "'c3'")),
         (FOUR, {"image": "absent.nii.gz"}, ("file-missing", "m.csv", "absent.nii.gz")),

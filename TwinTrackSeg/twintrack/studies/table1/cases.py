@@ -9,6 +9,7 @@ from pathlib import Path
 from twintrack.errors import InputError
 from twintrack.io.manifest import ManifestRow, located, read_annotations, read_manifest
 from twintrack.io.masks import file_of
+from twintrack.io.splits import rows_by_split
 from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import read_vessels
 from twintrack.raters import numbered
@@ -27,8 +28,6 @@ RATERS = 5
 
 FEWEST_CASES = 2
 """One case says nothing about the next."""
-
-SPLITS = ("calibration", "test")
 
 
 @dataclass(frozen=True)
@@ -100,34 +99,18 @@ def phantom_cases(calibration: int, test: int, *, seed: int = 0) -> tuple[tuple[
 def manifest_cases(manifest: str | Path) -> tuple[tuple[StudyCase, ...], tuple[StudyCase, ...]]:
     """Return the calibration and the test cases of a manifest, told apart by its column ``split``.
 
-    The manifest needs ``case``, ``image``, ``split`` and ``annotation_1 ... annotation_N``; ``vessels`` is optional.
+    The manifest needs ``case``, ``image``, ``split`` and ``annotation_1 ... annotation_N``; ``vessels`` and ``patient``
+    are optional. Cases of the split ``train`` are left out.
 
     Raises
     ------
     InputError
-        If the manifest cannot be used, holds fewer than 2 cases of a split, a split is neither ``calibration`` nor
-        ``test``, or a test image also calibrates; the row is named.
+        If the manifest cannot be used, holds fewer than 2 cases to calibrate on or to test, a split is unknown, or an
+        image or a patient is in two splits; the row is named.
     """
-    rows = _rows(manifest)
-    for row in rows:
-        if row.cells["split"] not in SPLITS:
-            raise InputError(
-                f"the split must be {' or '.join(SPLITS)}, got {row.cells['split']!r}",
-                code="split-unknown",
-                where=row.where,
-            )
-    calibration, test = ([row for row in rows if row.cells["split"] == split] for split in SPLITS)
-    _check_counts(manifest, calibration, test)
-    used = {row.files["image"].resolve(): row.where for row in calibration}
-    for row in test:
-        image = row.files["image"]
-        if image.resolve() in used:
-            raise InputError(
-                f"also calibrates ({used[image.resolve()]}); a test case must not",
-                code="case-used-twice",
-                path=image,
-                where=row.where,
-            )
+    rows = rows_by_split(_rows(manifest))
+    calibration, test = rows["calibration"], rows["test"]
+    _check_counts(manifest, calibration=calibration, test=test)
     return tuple(map(_study_case, calibration)), tuple(map(_study_case, test))
 
 
@@ -139,9 +122,9 @@ def _rows(manifest: str | Path) -> tuple[ManifestRow, ...]:
     return rows
 
 
-def _check_counts(manifest: str | Path, *splits: Sequence[ManifestRow]) -> None:
+def _check_counts(manifest: str | Path, **splits: Sequence[ManifestRow]) -> None:
     """Refuse a split with too few cases."""
-    for name, rows in zip(SPLITS, splits, strict=True):
+    for name, rows in splits.items():
         if len(rows) < FEWEST_CASES:
             raise InputError(
                 f"holds {len(rows)} {name} cases (column split); at least {FEWEST_CASES} are needed",
