@@ -20,6 +20,7 @@ __all__ = [
     "check_apart",
     "checked_name",
     "fitting_names",
+    "lettered",
     "look_alikes",
     "name_order",
     "numbered",
@@ -78,6 +79,18 @@ def by_name(masks: Mapping[Any, _Mask]) -> dict[str, _Mask]:
 def numbered(count: int) -> tuple[str, ...]:
     """Return the names of raters who were only counted: "1", "2" and so on."""
     return tuple(str(number) for number in range(1, count + 1))
+
+
+def lettered(count: int) -> tuple[str, ...]:
+    """Return pseudonyms of raters who are the same persons in every case: "A" to "Z", "AA", "AB" and so on."""
+    names = []
+    for number in range(1, count + 1):
+        name = ""
+        while number:
+            number, letter = divmod(number - 1, 26)
+            name = chr(ord("A") + letter) + name
+        names.append(name)
+    return tuple(names)
 
 
 def name_order(name: str) -> tuple[tuple[tuple[bool, int, str], ...], str]:

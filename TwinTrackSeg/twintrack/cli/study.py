@@ -59,6 +59,13 @@ class RaterPopulation(str, Enum):
     LIDC = "lidc"
 
 
+class Panel(str, Enum):
+    """Who the raters of several phantoms are."""
+
+    ANONYMOUS = "anonymous"
+    FIXED = "fixed"
+
+
 class Weights(str, Enum):
     """What weighs the same in a fit."""
 
@@ -309,11 +316,19 @@ def phantom(
         RaterPopulation,
         typer.Option(help="How the readers draw; lidc: agreeing as far as the radiologists of LIDC-IDRI."),
     ] = RaterPopulation.DEFAULT,
+    panel: Annotated[
+        Panel, typer.Option(help="New readers in every case, or the same ones, who keep their habits.")
+    ] = Panel.ANONYMOUS,
+    panel_seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the readers of --panel fixed.", show_default="0")
+    ] = None,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
     """Draw synthetic multi-rater cases with a manifest.csv."""
     start_log(verbose)
+    if panel is not Panel.FIXED and panel_seed is not None:
+        raise typer.BadParameter("goes with --panel fixed", param_hint="--panel-seed")
     from twintrack.phantom import write_cohort
 
     with progress_bar() as progress:
@@ -324,6 +339,7 @@ def phantom(
             seed=seed,
             healthy=healthy,
             rater_model=rater_model.value,
+            panel_seed=(panel_seed or 0) if panel is Panel.FIXED else None,
             overwrite=overwrite,
             progress=progress,
         )

@@ -2,13 +2,17 @@
 
 from twintrack.phantom.case import LABELS, PhantomCase, lesions_of, make_phantom
 from twintrack.phantom.files import write_case, write_cohort
-from twintrack.phantom.raters import RATER_MODELS, RaterModel
+from twintrack.phantom.panel import RaterPanel, draw_panel
+from twintrack.phantom.raters import RATER_MODELS, RaterHabits, RaterModel
 
 __all__ = [
     "LABELS",
     "RATER_MODELS",
     "PhantomCase",
+    "RaterHabits",
     "RaterModel",
+    "RaterPanel",
+    "draw_panel",
     "lesions_of",
     "make_phantom",
     "write_case",

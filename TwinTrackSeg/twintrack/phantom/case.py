@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,9 @@ from twintrack.phantom.lesion import (
     joint_field,
     lesion_field,
 )
+from twintrack.phantom.panel import RaterPanel
 from twintrack.phantom.raters import (
+    RaterHabits,
     RaterModel,
     draw_false_mark,
     draw_rater,
@@ -27,6 +30,7 @@ from twintrack.phantom.raters import (
     expected_response,
 )
 from twintrack.phantom.shapes import ellipsoid_depth, smooth_noise
+from twintrack.raters import numbered
 from twintrack.volume import Geometry, Volume
 
 __all__ = ["LABELS", "PhantomCase", "lesions_of", "make_phantom"]
@@ -44,6 +48,7 @@ LABELS: dict[str, int] = {
 """Values of the anatomy label map that the demo networks are trained on."""
 
 MOST_LESIONS = 2
+RATERS = 5
 
 _PATIENT, _IMAGE, _RATERS, _KIND, _SECOND_LESION = range(5)
 """Random streams of a seed: what is drawn from one does not move the others."""
@@ -64,13 +69,17 @@ class PhantomCase:
     annotations : tuple of Volume
         One uint8 mask a rater.
     true_mhr : Volume
-        Expected share of the rater population that marks each voxel, float32 in [0, 1].
+        Expected share of raters who mark each voxel, of the population or of the panel, float32 in [0, 1].
     vessels : Volume
         uint8, values as in `twintrack.labels.VESSEL_VALUES`.
     anatomy : Volume
         uint8, values as in `LABELS`; the tumour is the median rater's.
     lesions : tuple of Lesion
         What was drawn: none in a healthy patient, up to two.
+    panel : RaterPanel or None
+        The raters, if they are the same persons in other cases.
+    true_raters : mapping of str to Volume
+        Chance that this very rater of the panel marks each voxel, float32 in [0, 1]; empty without a panel.
     """
 
     seed: int
@@ -80,6 +89,13 @@ class PhantomCase:
     vessels: Volume
     anatomy: Volume
     lesions: tuple[Lesion, ...]
+    panel: RaterPanel | None
+    true_raters: Mapping[str, Volume]
+
+    @property
+    def raters(self) -> tuple[str, ...]:
+        """Names of the raters in the order of `annotations`: the panel's, else numbers."""
+        return numbered(len(self.annotations)) if self.panel is None else tuple(self.panel.habits)
 
     @property
     def lesion(self) -> Lesion | None:
@@ -106,10 +122,11 @@ def lesions_of(seed: int, healthy: float) -> int:
 def make_phantom(
     seed: int,
     *,
-    raters: int = 5,
+    raters: int | None = None,
     tendencies: tuple[float, ...] | None = None,
     model: RaterModel | None = None,
     lesions: int = 1,
+    panel: RaterPanel | None = None,
 ) -> PhantomCase:
     """Generate the case of `seed`.
 
@@ -117,14 +134,17 @@ def make_phantom(
     ----------
     seed : int
         Not negative. Patient, lesion and image depend on it alone, whatever the number of raters.
-    raters : int
-        Number of raters.
+    raters : int, optional
+        Number of raters; 5 when not given.
     tendencies : tuple of float, optional
         Fixed tendency of each rater in standard deviations (positive: generous) instead of a random one.
     model : RaterModel, optional
         Behaviour of the rater population; `twintrack.phantom.RATER_MODELS` has some by name.
     lesions : int
         Number of tumours: 0 (the same patient in health), 1 or 2 (the first is the same as with 1).
+    panel : RaterPanel, optional
+        Raters who are the same in every case (`twintrack.phantom.draw_panel`) instead of new ones from the population;
+        the true mean human response then is the panel's.
 
     Returns
     -------
@@ -134,7 +154,7 @@ def make_phantom(
     Raises
     ------
     InputError
-        If `seed` is negative, there is no rater or `lesions` is not 0, 1 or 2.
+        If `seed` is negative, there is no rater, `lesions` is not 0, 1 or 2, or a panel comes with what it determines.
 
     Examples
     --------
@@ -143,6 +163,11 @@ def make_phantom(
     >>> len(case.annotations), case.true_mhr.array.shape == case.ct.array.shape
     (3, True)
     """
+    if panel is not None and (raters, tendencies, model) != (None, None, None):
+        raise InputError(
+            "a panel has its own raters, tendencies and model; leave those out, or the panel", code="panel-options"
+        )
+    raters = RATERS if raters is None else raters
     if seed < 0 or raters < 1:
         raise InputError(
             f"a phantom needs a seed of at least 0 and at least 1 rater, got seed {seed}, raters {raters}",
@@ -150,7 +175,7 @@ def make_phantom(
         )
     if lesions not in range(MOST_LESIONS + 1):
         raise InputError(f"a phantom has 0, 1 or 2 lesions, got {lesions}", code="phantom-number")
-    model = model or RaterModel()
+    model = panel.model if panel is not None else model or RaterModel()
     patient_rng, image_rng, rater_rng = (np.random.default_rng([seed, s]) for s in (_PATIENT, _IMAGE, _RATERS))
     geometry = _draw_grid(patient_rng)
     position = Warp.draw(patient_rng)(_positions(geometry))
@@ -162,14 +187,10 @@ def make_phantom(
     allowed = (depth["body"] > 10.0) & (vessels == 0)
     drawn, field = _draw_tumours(seed, patient_rng, first, lesions, position, allowed, spacing)
     hu = paint_ct(image_rng, position, depth, placed, field, spacing)
-    if field is None:
-        gland = (depth["pancreas"] > 0) & allowed
-        masks = [draw_false_mark(rater_rng, gland, allowed, spacing, model) for _ in range(raters)]
-        response = expected_false_marks(gland, allowed, spacing, model)
-    else:
-        own = tendencies or (None,) * raters
-        masks = [draw_rater(rater_rng, field, allowed, spacing, model, tendency=own[i]) for i in range(raters)]
-        response = expected_response(field, allowed, model)
+    scene = _Scene(field, (depth["pancreas"] > 0) & allowed, allowed, spacing, model)
+    masks = [scene.mask(rater_rng, habits) for habits in _who_draws(raters, tendencies, model, panel)]
+    chances = {} if panel is None else {name: scene.chance(habits) for name, habits in panel.habits.items()}
+    response = _mean(chances) if chances else scene.chance(None)
     return PhantomCase(
         seed=seed,
         ct=Volume(add_scanner_noise(image_rng, hu, spacing), geometry),
@@ -178,7 +199,51 @@ def make_phantom(
         vessels=Volume(vessels, geometry),
         anatomy=Volume(_anatomy_map(depth, vessels, field, allowed), geometry),
         lesions=drawn,
+        panel=panel,
+        true_raters={name: Volume(chance, geometry) for name, chance in chances.items()},
     )
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What raters look at; arrays are (z, y, x), and `field` is None in a healthy patient."""
+
+    field: LesionField | None
+    gland: NDArray[np.bool_]
+    allowed: NDArray[np.bool_]
+    spacing_xyz_mm: tuple[float, float, float]
+    model: RaterModel
+
+    def mask(self, rng: np.random.Generator, habits: RaterHabits | None) -> NDArray[np.bool_]:
+        """Draw the mask of a rater; with None of somebody of the population."""
+        if self.field is None:
+            return draw_false_mark(rng, self.gland, self.allowed, self.spacing_xyz_mm, self.model, habits)
+        return draw_rater(rng, self.field, self.allowed, self.spacing_xyz_mm, self.model, habits=habits)
+
+    def chance(self, habits: RaterHabits | None) -> NDArray[np.float32]:
+        """Return the chance that the rater marks each voxel; with None that somebody of the population does."""
+        if self.field is None:
+            return expected_false_marks(self.gland, self.allowed, self.spacing_xyz_mm, self.model, habits)
+        return expected_response(self.field, self.allowed, self.model, habits)
+
+
+def _who_draws(
+    raters: int, tendencies: tuple[float, ...] | None, model: RaterModel, panel: RaterPanel | None
+) -> list[RaterHabits | None]:
+    """Return the habits of each rater, None for those of whom nothing is fixed."""
+    if panel is not None:
+        return list(panel.habits.values())
+    if tendencies:
+        return [model.habits(model.tendency_spread * tendencies[i], model.hand_spread) for i in range(raters)]
+    return [None] * raters
+
+
+def _mean(chances: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the mean over raters, without all of them in memory once more."""
+    total = np.zeros(next(iter(chances.values())).shape)
+    for chance in chances.values():
+        total += chance
+    return (total / len(chances)).astype(np.float32)
 
 
 def _draw_tumours(

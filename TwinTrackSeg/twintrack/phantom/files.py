@@ -13,6 +13,7 @@ from twintrack.errors import InputError
 from twintrack.io.volumes import write_volume
 from twintrack.labels import VESSEL_VALUES
 from twintrack.phantom.case import LABELS, PhantomCase, lesions_of, make_phantom
+from twintrack.phantom.panel import RaterPanel, draw_panel
 from twintrack.phantom.raters import RATER_MODELS
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.system.atomic import atomic_folder, check_output_folder
@@ -30,7 +31,8 @@ def write_case(case: PhantomCase, folder: Path, rater_model: str = "default") ->
     """Write one case, whose raters are of `rater_model`, into `folder`; return each file's path by manifest column."""
     folder.mkdir(parents=True, exist_ok=True)
     volumes = {"image": case.ct, "vessels": case.vessels, "anatomy": case.anatomy, "true_mhr": case.true_mhr}
-    volumes |= {f"annotation_{i}": mask for i, mask in enumerate(case.annotations, start=1)}
+    volumes |= {f"true_rater_{name}": chance for name, chance in case.true_raters.items()}
+    volumes |= {f"annotation_{name}": mask for name, mask in zip(case.raters, case.annotations, strict=True)}
     paths = {column: folder / f"{column}.nii.gz" for column in volumes}
     for column, volume in volumes.items():
         write_volume(volume, paths[column], names={"vessels": VESSEL_VALUES, "anatomy": STRUCTURES}.get(column))
@@ -38,6 +40,9 @@ def write_case(case: PhantomCase, folder: Path, rater_model: str = "default") ->
     truth["lesions"] = [asdict(lesion) for lesion in case.lesions]
     if case.lesion is not None:
         truth["lesion"] = asdict(case.lesion)
+    if case.panel is not None:
+        habits = {name: asdict(each) for name, each in case.panel.habits.items()}
+        truth["panel"] = {"seed": case.panel.seed, "raters": habits}
     (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     return paths
 
@@ -50,6 +55,7 @@ def write_cohort(
     seed: int,
     healthy: float = 0.0,
     rater_model: str = "default",
+    panel_seed: int | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -63,10 +69,14 @@ def write_cohort(
     patients without a tumour (see `lesions_of`), it also has the column ``lesions``, their number. `rater_model` is one
     of `RATER_MODELS`.
 
+    With `panel_seed`, the raters are the same persons in all cases (see `draw_panel`), whatever `seed` is: the columns
+    are ``annotation_A``, ``annotation_B``, ..., with ``true_rater_A``, ``true_rater_B``, ... for the chance that this
+    very rater marks a voxel; ``true_mhr`` is the mean of these, and ``truth.json`` lists the habits.
+
     Raises
     ------
     InputError
-        If `healthy` is not in [0, 1] or there is no such rater model.
+        If a number is not in its range or there is no such rater model.
     OutputError
         If something else lies there (unless `overwrite`), or the files cannot be written.
     """
@@ -75,6 +85,8 @@ def write_cohort(
             f"there is no rater model {rater_model!r}; choose one of {', '.join(RATER_MODELS)}",
             code="rater-model-unknown",
         )
+    model = RATER_MODELS[rater_model]
+    panel = None if panel_seed is None else draw_panel(raters, seed=panel_seed, model=model)
     names = [f"phantom_{seed + number:05d}" for number in range(cases)]
     check_output_folder(folder, (*names, MANIFEST), command=COMMAND, overwrite=overwrite)
     with atomic_folder(folder, command=COMMAND, last=MANIFEST, overwrite=overwrite) as partial:
@@ -85,6 +97,7 @@ def write_cohort(
             seed=seed,
             healthy=healthy,
             rater_model=rater_model,
+            panel=panel,
             progress=progress,
             cancel=cancel or CancelToken(),
         )
@@ -100,6 +113,7 @@ def _write_cases(
     seed: int,
     healthy: float,
     rater_model: str,
+    panel: RaterPanel | None,
     progress: Progress,
     cancel: CancelToken,
 ) -> None:
@@ -108,7 +122,10 @@ def _write_cases(
         cancel.check()
         progress(number / len(names), f"drawing {name}")
         lesions = lesions_of(seed + number, healthy)
-        case = make_phantom(seed + number, raters=raters, model=RATER_MODELS[rater_model], lesions=lesions)
+        if panel is None:
+            case = make_phantom(seed + number, raters=raters, model=RATER_MODELS[rater_model], lesions=lesions)
+        else:
+            case = make_phantom(seed + number, panel=panel, lesions=lesions)
         paths = write_case(case, folder / name, rater_model)
         row = {"case": name} | {column: path.relative_to(folder).as_posix() for column, path in paths.items()}
         rows.append(row | ({"lesions": str(len(case.lesions))} if healthy else {}))

@@ -5,19 +5,76 @@ noise, standard normal at every voxel. The share of raters who mark x therefore 
 distribution function of ``depth / spread``, times the chance that the voxel was not missed. With two tumours every
 voxel belongs to one of them, a rater's tendency is the same for both, and each is overlooked or left early on its own:
 the closed form holds at every voxel. Where there is no tumour, a rater may rarely mark a small ball of gland.
+
+Of one rater whose habits are known, ``u`` is the rater's bias plus hand noise: the closed form is the same with
+``(depth / spread + bias) / noise`` in place of ``depth / spread``, and the rater's own chances of a miss.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.errors import InputError
 from twintrack.phantom.lesion import LesionField
 from twintrack.phantom.shapes import smooth_noise
 
-__all__ = ["RATER_MODELS", "RaterModel", "draw_false_mark", "draw_rater", "expected_false_marks", "expected_response"]
+__all__ = [
+    "RATER_MODELS",
+    "RaterHabits",
+    "RaterModel",
+    "draw_false_mark",
+    "draw_rater",
+    "expected_false_marks",
+    "expected_response",
+]
+
+
+@dataclass(frozen=True)
+class RaterHabits:
+    """How one rater draws, in one case or in every case.
+
+    Attributes
+    ----------
+    bias : float
+        Shift of the outline in standard deviations of the population's outlines (`RaterModel.spread_mm`), positive for
+        generous.
+    spread : float
+        Standard deviation of the hand noise, above 0, in the same unit.
+    hand_length_mm : float
+        Correlation length of the hand noise.
+    stop_early : float
+        Chance that the rater stops too early at the upper or lower end.
+    overlook_factor : float
+        Multiple of the population's chance to overlook a tumour of a given size.
+    false_mark : float
+        Chance that the rater marks something in a pancreas without tumour.
+
+    Raises
+    ------
+    InputError
+        If one of them is not in its range.
+    """
+
+    bias: float
+    spread: float
+    hand_length_mm: float
+    stop_early: float
+    overlook_factor: float
+    false_mark: float
+
+    def __post_init__(self) -> None:
+        chances = (self.stop_early, self.false_mark)
+        positive = self.spread > 0 and self.hand_length_mm > 0 and self.overlook_factor >= 0
+        if not (positive and math.isfinite(self.bias) and all(0 <= chance <= 1 for chance in chances)):
+            raise InputError(
+                "a rater's habits need a finite bias, a spread and a hand_length_mm above 0, an overlook_factor of at "
+                f"least 0 and chances from 0 to 1, got {self}",
+                code="phantom-number",
+            )
 
 
 @dataclass(frozen=True)
@@ -70,6 +127,25 @@ class RaterModel:
         """Return the chance that a rater overlooks a tumour of this diameter."""
         return next((chance for below, chance in self.overlook_below_mm if diameter_mm < below), self.overlook)
 
+    def habits(self, bias: float, spread: float) -> RaterHabits:
+        """Return the habits of a rater who draws with this bias and hand noise, and else as the population does."""
+        return RaterHabits(bias, spread, self.hand_length_mm, self.stop_early, 1.0, self.false_mark)
+
+    @property
+    def tendency_spread(self) -> float:
+        """Standard deviation of the raters' biases, in standard deviations of the outline."""
+        return math.sqrt(self.tendency_share)
+
+    @property
+    def hand_spread(self) -> float:
+        """Standard deviation of the hand noise, in standard deviations of the outline."""
+        return math.sqrt(1 - self.tendency_share)
+
+    @property
+    def anyone(self) -> RaterHabits:
+        """What is known of a rater of whom nothing is known: bias and hand noise together have the spread 1."""
+        return self.habits(0.0, 1.0)
+
 
 RATER_MODELS: dict[str, RaterModel] = {
     "default": RaterModel(),
@@ -92,7 +168,7 @@ def draw_rater(
     spacing_xyz_mm: tuple[float, float, float],
     model: RaterModel,
     *,
-    tendency: float | None = None,
+    habits: RaterHabits | None = None,
 ) -> NDArray[np.bool_]:
     """Return one rater's mask (z, y, x).
 
@@ -100,36 +176,44 @@ def draw_rater(
     ----------
     allowed : numpy.ndarray
         Voxels that a rater may mark (inside the body, outside vessel lumens).
-    tendency : float, optional
-        The rater's own tendency in standard deviations, positive for generous; drawn when not given.
+    habits : RaterHabits, optional
+        Who draws; somebody of the population when not given.
     """
-    own = rng.standard_normal() if tendency is None else tendency
-    hand = smooth_noise(rng, field.depth_mm.shape, model.hand_length_mm, spacing_xyz_mm)
-    u = np.sqrt(model.tendency_share) * own + np.sqrt(1 - model.tendency_share) * hand
+    if habits is None:
+        habits = model.habits(model.tendency_spread * rng.standard_normal(), model.hand_spread)
+    hand = smooth_noise(rng, field.depth_mm.shape, habits.hand_length_mm, spacing_xyz_mm)
+    u = habits.bias + np.float64(habits.spread) * hand
     mask: NDArray[np.bool_] = (field.depth_mm + model.spread_mm(field) * u > 0) & allowed
     for diameter_mm, domain in zip(field.diameters_mm, field.domains(), strict=True):
         overlooked, stops, at_top = rng.uniform(size=3)
         lost = rng.uniform(0.0, model.stop_part)
-        if overlooked < model.overlook_chance(diameter_mm):
+        if overlooked < habits.overlook_factor * model.overlook_chance(diameter_mm):
             mask &= ~domain
-        elif stops < model.stop_early:
+        elif stops < habits.stop_early:
             height = _relative_height(field, domain)
             mask &= ~domain | ((height <= 1 - lost) if at_top < 0.5 else (height >= lost))[:, None, None]
     return mask
 
 
-def expected_response(field: LesionField, allowed: NDArray[np.bool_], model: RaterModel) -> NDArray[np.float32]:
-    """Return the true mean human response (z, y, x): the share of the rater population that marks each voxel."""
+def expected_response(
+    field: LesionField, allowed: NDArray[np.bool_], model: RaterModel, habits: RaterHabits | None = None
+) -> NDArray[np.float32]:
+    """Return the true mean human response (z, y, x): the share of the rater population that marks each voxel.
+
+    With `habits`, the chance that this very rater marks it.
+    """
     from scipy.special import ndtr
 
-    drawn = ndtr(field.depth_mm / model.spread_mm(field))
+    habits = habits or model.anyone
+    drawn = ndtr((field.depth_mm / model.spread_mm(field) + habits.bias) / habits.spread)
     response = np.zeros(field.depth_mm.shape, dtype=np.float32)
     for diameter_mm, domain in zip(field.diameters_mm, field.domains(), strict=True):
         height = _relative_height(field, domain)
         # The lost part is uniform on (0, stop_part): the chance to lose a voxel grows linearly towards the end.
         top = np.clip((height - (1 - model.stop_part)) / model.stop_part, 0.0, 1.0)
         bottom = np.clip((model.stop_part - height) / model.stop_part, 0.0, 1.0)
-        not_missed = (1 - model.overlook_chance(diameter_mm)) * (1 - model.stop_early * 0.5 * (top + bottom))
+        overlooked = min(1.0, habits.overlook_factor * model.overlook_chance(diameter_mm))
+        not_missed = (1 - overlooked) * (1 - habits.stop_early * 0.5 * (top + bottom))
         np.copyto(response, drawn * not_missed[:, None, None], where=domain & allowed, casting="same_kind")
     return response
 
@@ -140,12 +224,13 @@ def draw_false_mark(
     allowed: NDArray[np.bool_],
     spacing_xyz_mm: tuple[float, float, float],
     model: RaterModel,
+    habits: RaterHabits | None = None,
 ) -> NDArray[np.bool_]:
     """Return one rater's mask (z, y, x) of a patient without tumour: nearly always empty."""
     mask = np.zeros(gland.shape, dtype=bool)
     places = np.flatnonzero(gland)
     place = rng.integers(places.size)
-    if rng.uniform() < model.false_mark:
+    if rng.uniform() < (habits or model.anyone).false_mark:
         mask.flat[places[place]] = True
         mask = _dilated(mask, spacing_xyz_mm, model) > 0.5
     return mask & allowed
@@ -156,14 +241,16 @@ def expected_false_marks(
     allowed: NDArray[np.bool_],
     spacing_xyz_mm: tuple[float, float, float],
     model: RaterModel,
+    habits: RaterHabits | None = None,
 ) -> NDArray[np.float32]:
-    """Return the true mean human response (z, y, x) of a patient without tumour.
+    """Return the true mean human response (z, y, x) of a patient without tumour; with `habits`, that rater's.
 
     A voxel is marked if the centre of a ball is within the ball's radius: the chance of a ball, times the share of the
     gland that is.
     """
     share = _dilated(gland, spacing_xyz_mm, model) / np.count_nonzero(gland)
-    response: NDArray[np.float32] = np.where(allowed, model.false_mark * share, 0.0).astype(np.float32)
+    chance = (habits or model.anyone).false_mark
+    response: NDArray[np.float32] = np.where(allowed, chance * share, 0.0).astype(np.float32)
     return response
 
 
