@@ -85,7 +85,7 @@ def test_the_closed_form_has_bias_noise_and_misses_of_the_rater():
 
 
 @pytest.mark.parametrize("length_mm", [3.0, 12.0])
-def test_neighbours_are_marked_alike_as_far_as_the_hand_is_steady(length_mm):
+def test_neighbors_are_marked_alike_as_far_as_the_hand_is_steady(length_mm):
     shape = (48, 48, 48)
     field = LesionField(np.zeros(shape, np.float32), np.full(shape, 2.0, np.float32), (5.0,))
     habits = RaterHabits(0.0, 0.7, length_mm, stop_early=0.0, overlook_factor=0.0, false_mark=0.0)

@@ -185,7 +185,7 @@ def make_phantom(
     placed = organs(patient_rng)
     vessels = _vessel_map(depth)
     allowed = (depth["body"] > 10.0) & (vessels == 0)
-    drawn, field = _draw_tumours(seed, patient_rng, first, lesions, position, allowed, spacing)
+    drawn, field = _draw_tumors(seed, patient_rng, first, lesions, position, allowed, spacing)
     hu = paint_ct(image_rng, position, depth, placed, field, spacing)
     scene = _Scene(field, (depth["pancreas"] > 0) & allowed, allowed, spacing, model)
     masks = [scene.mask(rater_rng, habits) for habits in _who_draws(raters, tendencies, model, panel)]
@@ -246,7 +246,7 @@ def _mean(chances: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
     return (total / len(chances)).astype(np.float32)
 
 
-def _draw_tumours(
+def _draw_tumors(
     seed: int,
     patient_rng: np.random.Generator,
     first: Lesion,
