@@ -99,18 +99,18 @@ def make_tube(
         u, s = np.hypot(u + bend_radius_mm, s) - bend_radius_mm, turned * bend_radius_mm
     r = np.hypot(u, v)
     sector = np.abs((np.arctan2(v, u) - rng.uniform(0, 2 * np.pi) + np.pi) % (2 * np.pi) - np.pi)
-    tumour = (r >= radius_mm + gap_mm) & (r < radius_mm + gap_mm + thickness_mm)
-    tumour &= (sector <= np.deg2rad(angle_deg) / 2) & (np.abs(s) <= length_mm / 2) & (angle_deg > 0)
+    tumor = (r >= radius_mm + gap_mm) & (r < radius_mm + gap_mm + thickness_mm)
+    tumor &= (sector <= np.deg2rad(angle_deg) / 2) & (np.abs(s) <= length_mm / 2) & (angle_deg > 0)
     tube = r < radius_mm
     if trunk is not None:
         tube = (tube & ~far_side) | (trunk < trunk_radius_mm)
-        tumour &= trunk > trunk_radius_mm + FORK_CLEARANCE_MM - 1.0
+        tumor &= trunk > trunk_radius_mm + FORK_CLEARANCE_MM - 1.0
 
     def share(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         n = SUBDIVISIONS
         return mask.reshape(size[2], n, size[1], n, size[0], n).mean(axis=(1, 3, 5), dtype=np.float32)
 
-    probability = share(tumour) * np.float32(level)
+    probability = share(tumor) * np.float32(level)
     inside = share(tube)
     if blur_mm:
         # Readers do not mark the lumen: the edge is soft towards other tissue, not across the vessel's wall.

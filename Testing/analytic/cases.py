@@ -60,23 +60,23 @@ class AnalyticCase:
 
     def truth(self, contact_mm: float) -> Contact:
         """Return what must be measured at level 0.5 if tumour within this distance of the wall is contact."""
-        wall = self.shape.vessel.wall_near(self.shape.tumour, contact_mm)
+        wall = self.shape.vessel.wall_near(self.shape.tumor, contact_mm)
         if wall is None:
             return Contact(0.0, 0.0, 0.0)
         branching = len(self.shape.vessel.parts) > 1
 
         def level_at(points: Points) -> NDArray[np.float64]:
-            found = self.shape.tumour(points) >= 0
+            found = self.shape.tumor(points) >= 0
             return (found & (self.shape.vessel.depth(points) <= TRUTH_STEP_MM / 10) if branching else found) * 1.0
 
         return contact(wall, touch_levels(wall, level_at, contact_mm, TRUTH_STEP_MM))
 
     def wall_lps(self, reach_mm: float) -> TrueWall | None:
         """Return the true wall near the tumour in LPS mm."""
-        wall = self.shape.vessel.wall_near(self.shape.tumour, reach_mm)
+        wall = self.shape.vessel.wall_near(self.shape.tumor, reach_mm)
         if wall is None:
             return None
-        moved = (wall.centre_mm @ self.pose.T, wall.point_mm @ self.pose.T, wall.outward @ self.pose.T)
+        moved = (wall.center_mm @ self.pose.T, wall.point_mm @ self.pose.T, wall.outward @ self.pose.T)
         return TrueWall(*moved, wall.area_mm2, wall.real, wall.counted)
 
 
@@ -104,21 +104,21 @@ def make_case_of(
     pose = Rotation.random(random_state=rng.integers(2**31)).as_matrix()
     geometry = _grid(shape, pose, np.asarray(spacing_mm), rng.random(3))
     lumen = _share(shape.vessel.depth, geometry, pose) >= 0.5
-    tumour = _share(shape.tumour, geometry, pose)
+    tumor = _share(shape.tumor, geometry, pose)
     inside = lumen
     if shape.overwrites:
-        inside = lumen & (tumour < 0.5)
+        inside = lumen & (tumor < 0.5)
     else:
-        tumour[lumen] = 0.0
+        tumor[lumen] = 0.0
     if shape.grown_voxels:
         change = ndimage.binary_dilation if shape.grown_voxels > 0 else ndimage.binary_erosion
-        inside = change(inside, _neighbours(spacing_mm), iterations=abs(shape.grown_voxels))
+        inside = change(inside, _neighbors(spacing_mm), iterations=abs(shape.grown_voxels))
     if hard:
-        tumour = (tumour >= 0.5).astype(np.float32)
-    return AnalyticCase(kind, shape, Volume(tumour, geometry), Volume(inside.astype(np.uint8), geometry), lumen, pose)
+        tumor = (tumor >= 0.5).astype(np.float32)
+    return AnalyticCase(kind, shape, Volume(tumor, geometry), Volume(inside.astype(np.uint8), geometry), lumen, pose)
 
 
-def _neighbours(spacing_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
+def _neighbors(spacing_mm: tuple[float, float, float]) -> NDArray[np.bool_]:
     """Return the voxels a reader's mask is off by: in thick slices only those within the slice."""
     cross = ndimage.generate_binary_structure(3, 1)
     if spacing_mm[2] > 1.5 * spacing_mm[0]:
@@ -130,7 +130,7 @@ def _grid(
     shape: Shape, pose: NDArray[np.float64], spacing: NDArray[np.float64], shift: NDArray[np.float64]
 ) -> Geometry:
     """Return a grid around the whole vessel, moved by a part of a voxel."""
-    line = np.concatenate([part.centre_mm for part in shape.vessel.parts]) @ pose.T
+    line = np.concatenate([part.center_mm for part in shape.vessel.parts]) @ pose.T
     radius = max(part.half_axes_mm.max() for part in shape.vessel.parts)
     low, high = line.min(axis=0) - radius - MARGIN_MM, line.max(axis=0) + radius + MARGIN_MM
     i, j, k = (int(n) for n in np.ceil((high - low) / spacing) + 1)

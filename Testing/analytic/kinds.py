@@ -38,7 +38,7 @@ class Shape:
 
     Attributes
     ----------
-    tumour : callable
+    tumor : callable
         Depth in the tumour; whether the tumour ends at the lumen is said by `overwrites`.
     overwrites : bool
         Whether map and mask are drawn with one label a voxel, the tumour's winning.
@@ -47,7 +47,7 @@ class Shape:
     """
 
     vessel: Swept | Joined
-    tumour: Depth
+    tumor: Depth
     overwrites: bool = False
     grown_voxels: int = 0
 
@@ -82,8 +82,8 @@ def _ball_beside(rng: Rng, radius_mm: float, angle_deg: float, turn: float) -> D
 
 def _tube_with_ball(rng: Rng, number: int, *, radius_mm: float | None = None, **options: object) -> Shape:
     radius = radius_mm or rng.uniform(*RADIUS_MM)
-    tumour = _ball_beside(rng, radius, _between(number, 45, 315), _turn(rng))
-    return replace(Shape(straight((radius, radius)), tumour), **options)
+    tumor = _ball_beside(rng, radius, _between(number, 45, 315), _turn(rng))
+    return replace(Shape(straight((radius, radius)), tumor), **options)
 
 
 def _sector_or_ball(rng: Rng, number: int, vessel: Swept) -> Shape:
@@ -92,7 +92,7 @@ def _sector_or_ball(rng: Rng, number: int, vessel: Swept) -> Shape:
     if number % 2:
         angle = _between(number, 45, 315)
         return Shape(vessel, sector(vessel, azimuth_rad=turn, angle_deg=angle, length_mm=rng.uniform(8, 18)))
-    a, b = vessel.half_axes_mm[np.argmin(np.linalg.norm(vessel.centre_mm, axis=1))]
+    a, b = vessel.half_axes_mm[np.argmin(np.linalg.norm(vessel.center_mm, axis=1))]
     radius = a * b / np.hypot(b * np.cos(turn), a * np.sin(turn))
     return Shape(vessel, ball(_beside(turn, radius + size - _between(number, 0.3, 1.6) * radius), size))
 
@@ -132,10 +132,10 @@ def _confluence(rng: Rng, number: int) -> Shape:
     trunk, branch = straight((trunk_mm, trunk_mm)), straight((branch_mm, branch_mm))
     slope = np.deg2rad(rng.uniform(50, 80))
     x, z = np.array([np.cos(slope), 0.0, -np.sin(slope)]), np.array([np.sin(slope), 0.0, np.cos(slope)])
-    kept = slice(len(branch.centre_mm) // 2, None)
-    count = len(branch.centre_mm[kept])
+    kept = slice(len(branch.center_mm) // 2, None)
+    count = len(branch.center_mm[kept])
     branch = Swept(
-        centre_mm=branch.centre_mm[kept, 2:] * z,
+        center_mm=branch.center_mm[kept, 2:] * z,
         tangent=np.tile(z, (count, 1)),
         across=np.tile(x, (count, 1)),
         other=branch.other[kept],
@@ -149,12 +149,12 @@ def _confluence(rng: Rng, number: int) -> Shape:
 
 def _two_sides(rng: Rng, number: int) -> Shape:
     radius, turn = rng.uniform(*RADIUS_MM), _turn(rng)
-    tumours = []
+    tumors = []
     for side in (0.0, np.deg2rad(rng.uniform(140, 220))):
         size = rng.uniform(*BALL_MM)
         distance = arc_distance_mm(radius, size, rng.uniform(60, 120))
-        tumours.append(ball(_beside(turn + side, distance, rng.uniform(-3, 3)), size))
-    return Shape(straight((radius, radius)), either(*tumours))
+        tumors.append(ball(_beside(turn + side, distance, rng.uniform(-3, 3)), size))
+    return Shape(straight((radius, radius)), either(*tumors))
 
 
 def _half_space(rng: Rng, number: int) -> Shape:

@@ -77,7 +77,7 @@ class PhantomTruth:
         elsewhere = np.max([self._depth(vessel, wall.point_mm) for vessel in others], axis=0)
         at_middle = np.max([self._depth(vessel, line) for vessel in others], axis=0)
         return TrueWall(
-            wall.centre_mm,
+            wall.center_mm,
             wall.point_mm,
             wall.outward,
             wall.area_mm2,
@@ -107,7 +107,7 @@ def phantom_truth(seed: int, model: RaterModel | None = None, lesions: int = 1) 
     organs(rng)
     body = depth["body"] > 10.0
     allowed = body & (phantom_case._vessel_map(depth) == 0)
-    _, field = phantom_case._draw_tumours(seed, rng, lesion, lesions, position, allowed, geometry.spacing_mm)
+    _, field = phantom_case._draw_tumors(seed, rng, lesion, lesions, position, allowed, geometry.spacing_mm)
     if field is None:
         raise ValueError("a healthy phantom has no contact whose truth could be asked for")
     return PhantomTruth(Volume(expected_response(field, body, model or RaterModel()), geometry), warp)

@@ -48,7 +48,7 @@ class TrueWall:
 
     Attributes
     ----------
-    centre_mm : numpy.ndarray
+    center_mm : numpy.ndarray
         Middle of each section; shape (n, 3).
     point_mm, outward : numpy.ndarray
         Points of the wall at equal angles around the middle, and the outward normal there, within the section; shape
@@ -62,7 +62,7 @@ class TrueWall:
         what wall they have; shape (n,).
     """
 
-    centre_mm: Points
+    center_mm: Points
     point_mm: Points
     outward: Points
     area_mm2: Reals
@@ -70,19 +70,19 @@ class TrueWall:
     counted: NDArray[np.bool_]
 
     @classmethod
-    def around(cls, centre_mm: Points, across: Points, other: Points, radius_mm: Reals) -> TrueWall:
+    def around(cls, center_mm: Points, across: Points, other: Points, radius_mm: Reals) -> TrueWall:
         """Build it from section planes (two unit vectors, (n, 3) each) and the wall's distance in (n, d) directions."""
         turn = np.arange(radius_mm.shape[1]) * (2 * np.pi / radius_mm.shape[1])
         x, y = np.cos(turn) * radius_mm, np.sin(turn) * radius_mm
         # The outward normal is the outline's own direction, turned by a quarter.
         dx, dy = ((np.roll(part, -1, axis=1) - np.roll(part, 1, axis=1)) / 2 for part in (x, y))
         around_mm = np.hypot(dx, dy)
-        point = centre_mm[:, None] + x[..., None] * across[:, None] + y[..., None] * other[:, None]
+        point = center_mm[:, None] + x[..., None] * across[:, None] + y[..., None] * other[:, None]
         outward = (dy[..., None] * across[:, None] - dx[..., None] * other[:, None]) / around_mm[..., None]
         outline = dx[..., None] * across[:, None] + dy[..., None] * other[:, None]
         area = np.linalg.norm(np.cross(outline, np.gradient(point, axis=0)), axis=-1)
         whole = np.ones(radius_mm.shape, dtype=bool)
-        return cls(centre_mm, point, outward, area, whole, whole[:, 0])
+        return cls(center_mm, point, outward, area, whole, whole[:, 0])
 
     @classmethod
     def joined(cls, walls: list[TrueWall]) -> TrueWall:

@@ -31,7 +31,7 @@ class Swept:
 
     Attributes
     ----------
-    centre_mm, tangent, across, other : numpy.ndarray
+    center_mm, tangent, across, other : numpy.ndarray
         Line, its direction, and the directions of the ellipse's two axes; shape (n, 3), `SECTION_STEP_MM` apart.
     half_axes_mm : numpy.ndarray
         Along `across` and `other`; shape (n, 2).
@@ -39,7 +39,7 @@ class Swept:
         Place of the first point along the line, counted from the origin.
     """
 
-    centre_mm: Points
+    center_mm: Points
     tangent: Points
     across: Points
     other: Points
@@ -49,11 +49,11 @@ class Swept:
     def local(self, points: Points) -> tuple[NDArray[np.int64], Reals, Reals, Reals]:
         """Return the nearest section, the place along the line and the place within the section (x, y)."""
         if np.allclose(self.tangent, self.tangent[0]):
-            along = (points - self.centre_mm[0]) @ self.tangent[0]
-            nearest = np.clip(np.rint(along / SECTION_STEP_MM), 0, len(self.centre_mm) - 1).astype(np.int64)
+            along = (points - self.center_mm[0]) @ self.tangent[0]
+            nearest = np.clip(np.rint(along / SECTION_STEP_MM), 0, len(self.center_mm) - 1).astype(np.int64)
         else:
-            nearest = cKDTree(self.centre_mm).query(points)[1]
-        offset = points - self.centre_mm[nearest]
+            nearest = cKDTree(self.center_mm).query(points)[1]
+        offset = points - self.center_mm[nearest]
         t, x, y = (np.einsum("mk,mk->m", offset, e[nearest]) for e in (self.tangent, self.across, self.other))
         return nearest, self.start_mm + nearest * SECTION_STEP_MM + t, x, y
 
@@ -62,7 +62,7 @@ class Swept:
         nearest, along, x, y = self.local(points)
         a, b = self.half_axes_mm[nearest].T
         radial = (1 - np.hypot(x / a, y / b)) * np.minimum(a, b)
-        end_mm = self.start_mm + (len(self.centre_mm) - 1) * SECTION_STEP_MM
+        end_mm = self.start_mm + (len(self.center_mm) - 1) * SECTION_STEP_MM
         return np.minimum(radial, np.minimum(along - self.start_mm, end_mm - along))
 
     def planes(self, distance_mm: float) -> tuple[Points, Points]:
@@ -70,26 +70,26 @@ class Swept:
         place = (np.array([-distance_mm, distance_mm]) - self.start_mm) / SECTION_STEP_MM
         nearest = np.rint(place).astype(np.int64)
         tangent = self.tangent[nearest]
-        return self.centre_mm[nearest] + (place - nearest)[:, None] * SECTION_STEP_MM * tangent, tangent
+        return self.center_mm[nearest] + (place - nearest)[:, None] * SECTION_STEP_MM * tangent, tangent
 
     def wall(self, rows: NDArray[np.bool_]) -> TrueWall:
         """Return the wall of some neighbouring sections."""
         turn = np.arange(DIRECTIONS) * (2 * np.pi / DIRECTIONS)
         a, b = self.half_axes_mm[rows, :1], self.half_axes_mm[rows, 1:]
         radius = a * b / np.hypot(b * np.cos(turn), a * np.sin(turn))
-        return TrueWall.around(self.centre_mm[rows], self.across[rows], self.other[rows], radius)
+        return TrueWall.around(self.center_mm[rows], self.across[rows], self.other[rows], radius)
 
-    def near(self, tumour: Depth, reach_mm: float) -> NDArray[np.bool_]:
+    def near(self, tumor: Depth, reach_mm: float) -> NDArray[np.bool_]:
         """Tell which sections the tumour can touch, and those between them; two at least, for the wall's lengths."""
-        possible = np.flatnonzero(tumour(self.centre_mm) > -(self.half_axes_mm.max(axis=1) + reach_mm))
-        rows = np.zeros(len(self.centre_mm), dtype=bool)
+        possible = np.flatnonzero(tumor(self.center_mm) > -(self.half_axes_mm.max(axis=1) + reach_mm))
+        rows = np.zeros(len(self.center_mm), dtype=bool)
         if len(possible):
             rows[max(possible[0] - 2, 0) : possible[-1] + 3] = True
         return rows
 
-    def wall_near(self, tumour: Depth, reach_mm: float) -> TrueWall | None:
+    def wall_near(self, tumor: Depth, reach_mm: float) -> TrueWall | None:
         """Return the wall that the tumour can touch; None if it is nowhere near."""
-        rows = self.near(tumour, reach_mm)
+        rows = self.near(tumor, reach_mm)
         return self.wall(rows) if rows.any() else None
 
     @property
@@ -106,17 +106,17 @@ class Joined:
     def depth(self, points: Points) -> Reals:
         return np.max([part.depth(points) for part in self.parts], axis=0)
 
-    def wall_near(self, tumour: Depth, reach_mm: float) -> TrueWall | None:
+    def wall_near(self, tumor: Depth, reach_mm: float) -> TrueWall | None:
         walls = []
         for number, part in enumerate(self.parts):
-            wall = part.wall_near(tumour, reach_mm)
+            wall = part.wall_near(tumor, reach_mm)
             if wall is None:
                 continue
             others = [other for place, other in enumerate(self.parts) if place != number]
             within = np.max([other.depth(wall.point_mm.reshape(-1, 3)) for other in others], axis=0)
             real = within.reshape(wall.real.shape) < 0
-            counted = self.parts[0].depth(wall.centre_mm) < 0 if number else wall.counted
-            walls.append(TrueWall(wall.centre_mm, wall.point_mm, wall.outward, wall.area_mm2, real, counted))
+            counted = self.parts[0].depth(wall.center_mm) < 0 if number else wall.counted
+            walls.append(TrueWall(wall.center_mm, wall.point_mm, wall.outward, wall.area_mm2, real, counted))
         return TrueWall.joined(walls) if walls else None
 
 
@@ -144,7 +144,7 @@ def planar(
     start_mm = -site * SECTION_STEP_MM / FINER
     along = start_mm + np.arange(len(heading)) * SECTION_STEP_MM
     return Swept(
-        centre_mm=line,
+        center_mm=line,
         tangent=np.stack([np.sin(heading), zero, np.cos(heading)], axis=1),
         across=np.stack([np.cos(heading), zero, -np.sin(heading)], axis=1),
         other=np.stack([zero, zero + 1, zero], axis=1),
@@ -158,8 +158,8 @@ def straight(half_axes_mm: tuple[float, float] | Callable[[Reals], Reals]) -> Sw
     return planar([(2 * HALF_LENGTH_MM, 0.0)], HALF_LENGTH_MM, half_axes_mm)
 
 
-def ball(centre_mm: Sequence[float], radius_mm: float) -> Depth:
-    return lambda points: radius_mm - np.linalg.norm(points - np.asarray(centre_mm), axis=1)
+def ball(center_mm: Sequence[float], radius_mm: float) -> Depth:
+    return lambda points: radius_mm - np.linalg.norm(points - np.asarray(center_mm), axis=1)
 
 
 def half_space(azimuth_rad: float, distance_mm: float, length_mm: float) -> Depth:

@@ -15,7 +15,7 @@ from twintrack.calibration.statements import (
     StatementTable,
     VesselCounts,
 )
-from twintrack.calibration.statements.table import ANY_TUMOUR, artery_share
+from twintrack.calibration.statements.table import ANY_TUMOR, artery_share
 
 __all__ = ["KEY", "TruePanel", "draw_levels", "draw_table"]
 
@@ -91,8 +91,8 @@ def draw_table(
             for name, level, count in zip(NAMES, levels, counts, strict=True)
         }
         told = (LevelCount(round(float(random.uniform(0.6, 0.99)), 5), raters, raters),)
-        drawn[seed * 100_000 + number] = CaseStatements(vessels, {ANY_TUMOUR: told})
+        drawn[seed * 100_000 + number] = CaseStatements(vessels, {ANY_TUMOR: told})
     for number in range(healthy):
         told = (LevelCount(round(float(random.uniform(0.02, 0.5)), 5), 0, raters),)
-        drawn[seed * 100_000 + cases + number] = CaseStatements({}, {ANY_TUMOUR: told})
+        drawn[seed * 100_000 + cases + number] = CaseStatements({}, {ANY_TUMOR: told})
     return StatementTable(key, drawn)

@@ -79,10 +79,10 @@ def cases(per_cell: int, seed: int) -> Iterator[tuple[Any, float, str, TubeCase]
 def edge_count_deg(case: TubeCase) -> float:
     """Return the share of edge pixels next to the tumour times 360, in the axial slice where it is largest."""
     worst = 0.0
-    for vessel, tumour in zip(case.vessel.array > 0, case.probability.array >= 0.5, strict=True):
+    for vessel, tumor in zip(case.vessel.array > 0, case.probability.array >= 0.5, strict=True):
         edge = vessel & ~ndimage.binary_erosion(vessel, CROSS)
         if edge.any():
-            worst = max(worst, 360.0 * (edge & ndimage.binary_dilation(tumour, CROSS)).sum() / edge.sum())
+            worst = max(worst, 360.0 * (edge & ndimage.binary_dilation(tumor, CROSS)).sum() / edge.sum())
     return worst
 
 

@@ -106,10 +106,10 @@ def make_crop(path: Path) -> None:
     ct = case.ct.to_sitk()
     organ = np.argwhere(case.anatomy.array == LABELS["pancreas"])
     middle = ((organ.min(axis=0) + organ.max(axis=0)) / 2)[::-1]
-    centre = ct.TransformContinuousIndexToPhysicalPoint(middle.tolist())
+    center = ct.TransformContinuousIndexToPhysicalPoint(middle.tolist())
     target = sitk.Image(SIZE, sitk.sitkInt16)
     target.SetSpacing(SPACING_MM)
-    target.SetOrigin([c - (n - 1) / 2 * s for c, n, s in zip(centre, SIZE, SPACING_MM, strict=True)])
+    target.SetOrigin([c - (n - 1) / 2 * s for c, n, s in zip(center, SIZE, SPACING_MM, strict=True)])
     # Noise on the fine grid: a smoothed phantom would be easier to compress than any CT.
     fine = sitk.Resample(ct, target, sitk.Transform(), sitk.sitkBSpline, -1000, sitk.sitkFloat32)
     noise = np.random.default_rng(SEED).normal(scale=8, size=SIZE[::-1]).astype(np.float32)

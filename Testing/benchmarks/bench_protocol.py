@@ -25,7 +25,7 @@ from twintrack.volume import Geometry, Volume
 SIZE, SPACING_MM = (512, 512, 160), (0.75, 0.75, 2.0)
 NAMES = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
 LEVELS = np.linspace(0.1, 0.8, 6)
-CENTRE_MM, RADII_MM = (190.0, 180.0, 160.0), (17.0, 15.0, 14.5)
+CENTER_MM, RADII_MM = (190.0, 180.0, 160.0), (17.0, 15.0, 14.5)
 RATERS = ((1.0, 0.0), (0.93, 2.0), (1.08, -1.0), (0.97, 1.0), (1.02, -2.0))
 TUBES = {
     "PORTA": ((14, 0), 6.0),
@@ -44,7 +44,7 @@ def make_case() -> tuple[Volume, dict[int, Volume], Volume]:
     x, y, z = x[None, None, :], y[None, :, None], z[:, None, None]
 
     def depth(scale: float, shift_mm: float) -> Any:
-        axes = zip((x + shift_mm, y, z), CENTRE_MM, RADII_MM, strict=True)
+        axes = zip((x + shift_mm, y, z), CENTER_MM, RADII_MM, strict=True)
         return 1 - np.sqrt(sum(((axis - c) / (r * scale)) ** 2 for axis, c, r in axes))
 
     annotations = {i: Volume((depth(*rater) > 0).astype(np.uint8), grid) for i, rater in enumerate(RATERS, 1)}
@@ -52,8 +52,8 @@ def make_case() -> tuple[Volume, dict[int, Volume], Volume]:
     p[depth(2.5, 0.0) < 0] = 0
     vessels = np.zeros(grid.shape, np.int32)
     for name, ((right, down), radius) in TUBES.items():
-        tube = (x - CENTRE_MM[0] - right) ** 2 + (y - CENTRE_MM[1] - down) ** 2 <= radius**2
-        vessels[np.broadcast_to(tube & (np.abs(z - CENTRE_MM[2]) < 70), grid.shape)] = NAMES[name]
+        tube = (x - CENTER_MM[0] - right) ** 2 + (y - CENTER_MM[1] - down) ** 2 <= radius**2
+        vessels[np.broadcast_to(tube & (np.abs(z - CENTER_MM[2]) < 70), grid.shape)] = NAMES[name]
     return Volume(p, grid), annotations, Volume(vessels, grid)
 
 
@@ -94,13 +94,13 @@ def plain_ece(p: Any, masks: list[Any]) -> float:
     return float(np.mean(errors))
 
 
-def plain_contact(tumour: Any, vessels: Any, label: int) -> list[float]:
+def plain_contact(tumor: Any, vessels: Any, label: int) -> list[float]:
     """Return the protocol's degrees in the three planes, looking at every slice of the volume."""
     cross, best = ndimage.generate_binary_structure(2, 1), [0.0, 0.0, 0.0]
     for axis in range(3):
-        used = np.unique(np.where((tumour == 1) | (vessels == label))[axis])
+        used = np.unique(np.where((tumor == 1) | (vessels == label))[axis])
         for number in used:
-            lesion = np.take(tumour, number, axis=axis) == 1
+            lesion = np.take(tumor, number, axis=axis) == 1
             vessel = np.take(vessels, number, axis=axis) == label
             if not lesion.any() or not vessel.any():
                 continue
@@ -116,11 +116,11 @@ def plain_contact(tumour: Any, vessels: Any, label: int) -> list[float]:
 
 def plain_vessels(p: Any, masks: list[Any], vessels: Any, *, full: bool) -> tuple[float, dict[Any, list[float]]]:
     """Return the seconds of all 55 passes, timed or estimated from some of them, and the degrees measured."""
-    tumours = [lambda mask=mask: mask for mask in masks] + [lambda t=t: (p > t).astype(np.uint8) for t in LEVELS]
-    pairs = [(name, number) for name in NAMES for number in range(len(tumours))]
+    tumors = [lambda mask=mask: mask for mask in masks] + [lambda t=t: (p > t).astype(np.uint8) for t in LEVELS]
+    pairs = [(name, number) for name in NAMES for number in range(len(tumors))]
     timed = pairs if full else pairs[:: len(pairs) // 4]
     start = time.perf_counter()
-    degrees = {(name, n): plain_contact(tumours[n](), vessels, NAMES[name]) for name, n in timed}
+    degrees = {(name, n): plain_contact(tumors[n](), vessels, NAMES[name]) for name, n in timed}
     return (time.perf_counter() - start) * len(pairs) / len(timed), degrees
 
 
@@ -158,8 +158,8 @@ def main() -> None:
     vessel_s, degrees = plain_vessels(p, masks, vessels.array, full=full)
     check(metrics, tdsc, crps, ece, degrees)
     ours_s, plain_s = min(ours_s, again_s), dice_s + crps_s + ece_s + vessel_s
-    size, tumour_ml = "x".join(map(str, SIZE)), masks[0].sum() * probability.geometry.voxel_ml
-    print(f"{size} voxels, 5 raters, tumour {tumour_ml:.1f} mL, input {input_bytes / 2**20:.0f} MiB")
+    size, tumor_ml = "x".join(map(str, SIZE)), masks[0].sum() * probability.geometry.voxel_ml
+    print(f"{size} voxels, 5 raters, tumour {tumor_ml:.1f} mL, input {input_bytes / 2**20:.0f} MiB")
     estimated = "" if full else f" (estimated from {len(degrees)} of 55 passes)"
     parts = f"Dice {dice_s:.2f}, CRPS {crps_s:.2f}, ECE {ece_s:.2f}, vessels {vessel_s:.2f}{estimated}"
     print(f"plain way: {plain_s:7.2f} s = {parts}")

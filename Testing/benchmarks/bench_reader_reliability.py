@@ -17,9 +17,9 @@ import numpy as np
 from scipy import ndimage
 
 from twintrack.imaging.plane_contact import bounding_box
-from twintrack.invasion.centreline import centre_lines
+from twintrack.invasion.centerline import center_lines
 from twintrack.invasion.contact import vessel_wall
-from twintrack.invasion.geometry import Neighbourhood
+from twintrack.invasion.geometry import Neighborhood
 from twintrack.invasion.sections import cross_sections
 from twintrack.invasion.wall import VesselWall
 from twintrack.labels import VESSEL_VALUES
@@ -58,12 +58,12 @@ def walls(case: PhantomCase, value: int) -> list[VesselWall]:
     if count == 0:
         return []
     piece = labelled == 1 + np.argmax(np.bincount(labelled.ravel())[1:])
-    near = Neighbourhood.around(anywhere, np.pad(piece, 2), case.vessels.geometry, np.maximum(start, 0) - 2)
+    near = Neighborhood.around(anywhere, np.pad(piece, 2), case.vessels.geometry, np.maximum(start, 0) - 2)
     inside = near.vessel > 0
-    branches = [cross_sections(near, line, inside) for line in centre_lines(near, inside)]
+    branches = [cross_sections(near, line, inside) for line in center_lines(near, inside)]
     found = []
     for array in maps:
-        own = Neighbourhood.around(array, np.pad(piece, 2), case.vessels.geometry, np.maximum(start, 0) - 2)
+        own = Neighborhood.around(array, np.pad(piece, 2), case.vessels.geometry, np.maximum(start, 0) - 2)
         found.append(vessel_wall(own, branches, None))
     return found
 

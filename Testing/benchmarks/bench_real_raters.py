@@ -143,8 +143,8 @@ def laid_tube(nodule: Nodule, rng: np.random.Generator) -> tuple[list[Mask], Mas
     along /= np.linalg.norm(along)
     radius = rng.uniform(*RADIUS_MM)
     # From a whole lumen within the nodule, where it may be wrapped all round, to some millimetres of free fat.
-    centre = point + rng.uniform(-radius, radius + FREE_MM) * outward
-    position = np.stack(np.meshgrid(*map(np.arange, most.shape), indexing="ij"), axis=-1) * spacing - centre
+    center = point + rng.uniform(-radius, radius + FREE_MM) * outward
+    position = np.stack(np.meshgrid(*map(np.arange, most.shape), indexing="ij"), axis=-1) * spacing - center
     from_axis = np.linalg.norm(position - (position @ along)[..., None] * along, axis=-1)
     vessel = from_axis <= radius
     return [mask & ~vessel for mask in masks], vessel

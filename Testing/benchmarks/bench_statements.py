@@ -406,14 +406,14 @@ def draw(splits: Sequence[Mapping[str, list[VesselReading]]], path: Path) -> Non
 
     figure, axes = pyplot.subplots(1, 3, figsize=(14, 4.4), constrained_layout=True)
     for axis, column, title in ((axes[0], CONTACT, "contact"), (axes[1], ENCASED, "more than 180°")):
-        for method, colour, marker in (("the map", "#d55e00", "s"), ("calibrated", "#0072b2", "o")):
+        for method, color, marker in (("the map", "#d55e00", "s"), ("calibrated", "#0072b2", "o")):
             told = [reading for one in splits for reading in one[method]]
             shown = np.array([one.fraction_over[column] for one in told])
             seen = np.array([one.observed[column] for one in told])
             edges = np.linspace(0, 1, 11)
             place = np.clip(np.digitize(shown, edges) - 1, 0, 9)
             points = [(shown[place == n].mean(), seen[place == n].mean()) for n in range(10) if (place == n).sum() > 20]
-            axis.plot(*zip(*points, strict=True), marker=marker, color=colour, label=method)
+            axis.plot(*zip(*points, strict=True), marker=marker, color=color, label=method)
         axis.plot([0, 1], [0, 1], color="0.6", linewidth=1)
         axis.set(xlabel="fraction of readers shown", ylabel="readers' own masks", title=title, xlim=(0, 1), ylim=(0, 1))
         axis.legend(frameon=False)

@@ -28,13 +28,13 @@ from twintrack.invasion import measure_invasion
 from twintrack.volume import Geometry, Volume
 
 SIZE, SPACING_MM = (512, 512, 200), (0.75, 0.75, 1.0)
-CENTRE_MM, RADII_MM = (190.0, 180.0, 100.0), (20.6, 18.2, 17.6)
+CENTER_MM, RADII_MM = (190.0, 180.0, 100.0), (20.6, 18.2, 17.6)
 THRESHOLDS = tuple(round((step + 0.5) / 100, 4) for step in range(100))
 
 
 def large_case() -> tuple[Volume, Volume]:
     bench_protocol.SIZE, bench_protocol.SPACING_MM = SIZE, SPACING_MM
-    bench_protocol.CENTRE_MM, bench_protocol.RADII_MM = CENTRE_MM, RADII_MM
+    bench_protocol.CENTER_MM, bench_protocol.RADII_MM = CENTER_MM, RADII_MM
     probability, _, vessels = bench_protocol.make_case()
     return probability, vessels
 
@@ -79,7 +79,7 @@ def main() -> None:
     options = parser.parse_args()
     names = bench_protocol.NAMES
     probability, vessels = large_case()
-    tumour_ml = (probability.array >= 0.5).sum() * probability.geometry.voxel_ml
+    tumor_ml = (probability.array >= 0.5).sum() * probability.geometry.voxel_ml
 
     def at_once() -> Any:
         return measure_invasion(probability, vessels, names, thresholds=THRESHOLDS)
@@ -94,7 +94,7 @@ def main() -> None:
         gaps = [abs(alone.vessels[n].angle_deg[0] - ours.vessels[n].angle_deg[number]) for n in names]
         worst = max(worst, *gaps)
     estimated = "" if options.full else " (estimated from 3)"
-    print(f"{' x '.join(map(str, SIZE))}, tumour {tumour_ml:.1f} mL, {len(names)} vessels, 100 thresholds")
+    print(f"{' x '.join(map(str, SIZE))}, tumour {tumor_ml:.1f} mL, {len(names)} vessels, 100 thresholds")
     print(f"all thresholds at once: {ours_s:7.2f} s, {peak_mib(at_once):.0f} MiB beside the input")
     print(f"one by one            : {peer_s:7.2f} s{estimated}, ratio {peer_s / ours_s:.1f}")
     print(f"largest difference of an angle: {worst:.0f} degrees (masks have no partial volumes)")

@@ -57,16 +57,16 @@ def likeliest(
 def dented(pooled: NDArray[np.float32], channels: VesselChannels, taken: Taken, spacing_mm: Any) -> NDArray[np.float32]:
     """Return the probabilities with a share of others moved to the first tumour channel near the tumour."""
     result = pooled.copy()
-    tumour = pooled[list(channels.tumour)].sum(axis=0) >= 0.5
-    if not taken[0] or not tumour.any():
+    tumor = pooled[list(channels.tumor)].sum(axis=0) >= 0.5
+    if not taken[0] or not tumor.any():
         return result
-    away_mm = ndimage.distance_transform_edt(~tumour, sampling=spacing_mm)
+    away_mm = ndimage.distance_transform_edt(~tumor, sampling=spacing_mm)
     share = (taken[0] * np.clip((5.0 - away_mm) / 2.0, 0.0, 1.0)).astype(np.float32)
-    losing = channels.values if taken[1] == "vessel" else set(range(len(pooled))) - set(channels.tumour)
+    losing = channels.values if taken[1] == "vessel" else set(range(len(pooled))) - set(channels.tumor)
     for channel in losing:
         moved = share * pooled[channel]
         result[channel] -= moved
-        result[channels.tumour[0]] += moved
+        result[channels.tumor[0]] += moved
     return result
 
 
@@ -92,8 +92,8 @@ def predict(
             "before": likeliest(case, probabilities, window, channels),
             "after": vessel_map(case, probabilities, window, channels, looked),
         }
-        tumour = probabilities[list(channels.tumour)].sum(axis=0, keepdims=True)
-        maps[taken] = case.to_grid(tumour, window)[0].clip(0, 1) * roi.mask
+        tumor = probabilities[list(channels.tumor)].sum(axis=0, keepdims=True)
+        maps[taken] = case.to_grid(tumor, window)[0].clip(0, 1) * roi.mask
     return roi, labels, maps
 
 
@@ -128,10 +128,10 @@ def main() -> None:
                 name: ndimage.distance_transform_edt(reference != value, sampling=spacing)[roi.slices]
                 for name, value in names.items()
             }
-            tumour = maps[TAKEN[0]] >= 0.5
-            beside = np.zeros_like(tumour)
-            if tumour.any():
-                beside = ndimage.distance_transform_edt(~tumour, sampling=spacing) <= NEAR_MM
+            tumor = maps[TAKEN[0]] >= 0.5
+            beside = np.zeros_like(tumor)
+            if tumor.any():
+                beside = ndimage.distance_transform_edt(~tumor, sampling=spacing) <= NEAR_MM
             box = Geometry(roi.shape[::-1], ct.geometry.spacing_mm)
             for taken, by_way in labels.items():
                 probability = Volume(maps[taken], box)

@@ -63,7 +63,7 @@ def test_an_export_that_the_user_cancels_does_nothing(panel, done, tmp_path, sho
     assert shown == []
 
 
-def test_edit_opens_segment_editor_on_the_tumour_at_the_threshold_of_the_slider(panel, done, monkeypatch):
+def test_edit_opens_segment_editor_on_the_tumor_at_the_threshold_of_the_slider(panel, done, monkeypatch):
     import segment_editor
 
     from TwinTrackSegLib.mrml.VolumeConversion import segmentMask

@@ -65,7 +65,7 @@ def test_contrast_is_computed_as_wcag_says():
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
 
 
-def test_the_colours_of_categories_stand_out_from_tables_in_both_themes(module):
+def test_the_colors_of_categories_stand_out_from_tables_in_both_themes(module):
     from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
 
     for category, color in CATEGORY_COLORS.items():
@@ -74,7 +74,7 @@ def test_the_colours_of_categories_stand_out_from_tables_in_both_themes(module):
 
 
 @pytest.mark.parametrize("vision", COLOR_VISION)
-def test_the_colours_of_categories_are_told_apart_by_every_kind_of_colour_vision(module, vision):
+def test_the_colors_of_categories_are_told_apart_by_every_kind_of_color_vision(module, vision):
     from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
 
     colors = [CATEGORY_COLORS[name] for name in ("encasement", "abutment", "none")]
@@ -82,7 +82,7 @@ def test_the_colours_of_categories_are_told_apart_by_every_kind_of_colour_vision
         assert np.linalg.norm(lab(one, vision) - lab(other, vision)) > FAR_APART
 
 
-def test_badges_warnings_and_marks_bring_colours_of_their_own_that_can_be_read(panel, done):
+def test_badges_warnings_and_marks_bring_colors_of_their_own_that_can_be_read(panel, done):
     import qt
 
     from TwinTrackSegLib.gui.Feedback import sayStatus

@@ -162,7 +162,7 @@ def phantom_run():
     return case, found, seen
 
 
-def test_the_demo_bundle_finds_a_phantom_s_tumour(phantom_run):
+def test_the_demo_bundle_finds_a_phantom_s_tumor(phantom_run):
     case, found, _ = phantom_run
     drawn = np.sum([mask.array for mask in case.annotations], axis=0)
     majority, predicted = drawn >= 3, found.labels.array == 1

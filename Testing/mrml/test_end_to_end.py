@@ -41,7 +41,7 @@ def view(scene):
     view.close()
 
 
-def test_a_phantom_is_segmented_where_its_tumour_is(scene, view, phantom, pictures):
+def test_a_phantom_is_segmented_where_its_tumor_is(scene, view, phantom, pictures):
     node = nodeFromVolume(phantom.ct, "Phantom")
     settings = RunSettings(str(DEMO_BUNDLE), roi=boxAround(phantom), device="cpu")
     told = []
@@ -65,8 +65,8 @@ def test_a_phantom_is_segmented_where_its_tumour_is(scene, view, phantom, pictur
     view.lookAt(result.center(), 120.0)
     pixels = view.pixels().astype(int)
     savePng(view.pixels(), pictures / "phantom_axial.png")
-    coloured = pixels[..., 0] - pixels[..., 2] > 30  # from coral to amber, where most readers agree
-    assert 0.001 < coloured.mean() < 0.2
+    colored = pixels[..., 0] - pixels[..., 2] > 30  # from coral to amber, where most readers agree
+    assert 0.001 < colored.mean() < 0.2
 
 
 def test_a_run_of_the_real_worker_can_be_cancelled(scene, phantom):

@@ -120,7 +120,7 @@ def test_a_node_that_says_it_is_mr_is_refused_whatever_its_values(scene):
 
 
 @pytest.mark.parametrize("nodeClass", ["vtkMRMLLabelMapVolumeNode", "vtkMRMLVectorVolumeNode"])
-def test_label_maps_and_colour_images_are_refused(scene, nodeClass):
+def test_label_maps_and_color_images_are_refused(scene, nodeClass):
     node = slicer.mrmlScene.AddNewNodeByClass(nodeClass, "other")
     with raises_error(InputError, "not-a-ct", "CT"):
         checkCt(node)

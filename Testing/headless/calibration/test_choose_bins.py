@@ -47,8 +47,8 @@ def test_the_loss_is_the_held_out_brier_score_of_the_raters():
 
 def test_a_map_too_coarse_to_be_advised_is_chosen_only_if_all_are():
     background = np.geomspace(1e-4, 1e-2, 5000)
-    tumour = np.linspace(0.1, 0.9, 500)
-    score = np.concatenate([background, tumour]).astype(np.float32)
+    tumor = np.linspace(0.1, 0.9, 500)
+    score = np.concatenate([background, tumor]).astype(np.float32)
     mask = score > 0.5
     sketch = sum((ScoreSketch.of_case(score[n:], [mask[n:]]) for n in range(3)), ScoreSketch.empty())
     assert select_bins(sketch, candidates=(10, 20, 200)).chosen == 200

@@ -78,7 +78,7 @@ def test_the_mhr_of_a_case_is_the_mean_of_the_raters_present():
     np.testing.assert_array_equal(sketch.rater_counts[1], sketch.counts)
 
 
-def test_a_rater_who_saw_no_tumour_counts_as_an_opinion():
+def test_a_rater_who_saw_no_tumor_counts_as_an_opinion():
     score, (first, *_) = random_case(4)
     alone = ScoreSketch.of_case(score, [first])
     with_empty = ScoreSketch.of_case(score, [first, np.zeros_like(first)])

@@ -70,9 +70,9 @@ def test_invasion_measures_files_and_writes_json_and_csv(tmp_path):
     geometry = Geometry((40, 40, 40), (1.0, 1.0, 1.0))
     z, y, x = np.indices(geometry.shape)
     vessel = np.hypot(y - 20, x - 20) < 5
-    tumour = (np.hypot(y - 20, x - 20) < 14) & (x > 20) & ~vessel & (abs(z - 20) < 8)
+    tumor = (np.hypot(y - 20, x - 20) < 14) & (x > 20) & ~vessel & (abs(z - 20) < 8)
     write_volume(Volume((5 * vessel).astype(np.uint8), geometry), tmp_path / "v.nii.gz")
-    write_volume(Volume(0.8 * tumour.astype(np.float32), geometry), tmp_path / "p.nii.gz")
+    write_volume(Volume(0.8 * tumor.astype(np.float32), geometry), tmp_path / "p.nii.gz")
     run = ["invasion", str(tmp_path / "p.nii.gz"), "--vessels", str(tmp_path / "v.nii.gz")]
     assert run_command([*run, "--out", str(tmp_path / "i.json")]) == 2  # nothing says what 5 is
     run += ["--vessel-names", "SMA=5"]

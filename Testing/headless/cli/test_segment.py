@@ -136,12 +136,12 @@ def test_other_labels_are_refused_without_being_repeated(label, ct_file, bundle,
     assert not (tmp_path / "o").exists()
 
 
-def test_the_tumour_in_the_label_map_is_the_map_at_the_threshold(result):
+def test_the_tumor_in_the_label_map_is_the_map_at_the_threshold(result):
     probability, labels = (read_volume(result / f"{name}.nii.gz").array for name in ("probability", "segmentation"))
     assert np.array_equal(labels == 1, probability >= np.float32(0.5))
 
 
-def test_vessels_are_whole_where_the_tumour_covers_them_and_named_in_their_file(ct_file, bundle, result, tmp_path):
+def test_vessels_are_whole_where_the_tumor_covers_them_and_named_in_their_file(ct_file, bundle, result, tmp_path):
     whole = read_volume(result / "vessels.nii.gz")
     values = json.loads((result / "result.json").read_text())["vessel_values"]
     assert values == {"PORTA": 1, "SMA": 5}

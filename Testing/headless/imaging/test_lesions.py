@@ -19,8 +19,8 @@ def balls(*spheres: tuple[tuple[float, float, float], float, float]) -> Volume:
     k, j, i = np.indices(geometry.shape)
     points = geometry.to_lps_mm(np.stack([i, j, k], axis=-1))
     array = np.zeros(geometry.shape, np.float32)
-    for centre, radius, value in spheres:
-        array[np.linalg.norm(points - geometry.to_lps_mm(np.array(centre)), axis=-1) <= radius] = value
+    for center, radius, value in spheres:
+        array[np.linalg.norm(points - geometry.to_lps_mm(np.array(center)), axis=-1) <= radius] = value
     return Volume(array, geometry)
 
 
@@ -87,7 +87,7 @@ def test_a_flat_lesion_has_a_diameter():
         ((0, 30), "lowest and the highest"),
     ],
 )
-def test_a_tumour_at_the_first_or_last_slice_may_go_on_beyond(planes, words):
+def test_a_tumor_at_the_first_or_last_slice_may_go_on_beyond(planes, words):
     array = np.zeros((30, 10, 10), np.float32)
     array[planes[0] : planes[1], 4:6, 4:6] = 0.6
     volume = Volume(array, Geometry((10, 10, 30), (1.0, 1.0, 2.0)))
@@ -117,8 +117,8 @@ def test_lesions_and_focus_are_those_of_a_search_through_the_whole_volume(seed):
     )
     found = find_lesions(volume, threshold, volume)
     assert [lesion.volume_ml for lesion in found] == [volume_ml for volume_ml, _ in kept]
-    for lesion, (_, centre) in zip(found, kept, strict=True):
-        assert lesion.centroid_lps_mm == tuple(centre)
+    for lesion, (_, center) in zip(found, kept, strict=True):
+        assert lesion.centroid_lps_mm == tuple(center)
         assert lesion.score_level == lesion.max_probability
     focus = find_focus(volume, threshold)
     weights, number = ndimage.label(array >= np.float32(threshold))

@@ -79,11 +79,11 @@ def test_reference_cases_are_bit_equal_for_raters_and_thresholds(
 def test_each_plane_is_measured_in_its_own_slices() -> None:
     vessel = np.zeros((9, 9, 9), dtype=bool)
     vessel[4, 3:6, 3:6] = True
-    tumour = np.zeros_like(vessel)
-    tumour[4, 3:6, 6] = True
+    tumor = np.zeros_like(vessel)
+    tumor[4, 3:6, 6] = True
     # In the slice z = 4 the vessel is a 3 x 3 square with 8 edge pixels, 3 of them beside the tumour. The slice y = 4
     # holds a row of three pixels of which one has tumour beside it, and no slice x holds both.
-    degrees = plane_contact_deg(tumour, vessel)
+    degrees = plane_contact_deg(tumor, vessel)
     assert degrees[PLANE_AXES["axial"]] == 3 / 8 * 360
     assert degrees[PLANE_AXES["coronal"]] == 1 / 3 * 360
     assert degrees[PLANE_AXES["sagittal"]] == 0
@@ -101,8 +101,8 @@ def test_thresholds_are_strict_and_compared_in_double_precision() -> None:
 @pytest.mark.parametrize("shape", [(1, 1, 1), (4, 5, 6)])
 def test_empty_masks_touch_nothing(shape: tuple[int, int, int]) -> None:
     empty, full = np.zeros(shape, dtype=bool), np.ones(shape, dtype=bool)
-    for tumour, vessel in ((empty, full), (full, empty), (empty, empty)):
-        assert plane_contact_deg(tumour, vessel).tolist() == [0, 0, 0]
+    for tumor, vessel in ((empty, full), (full, empty), (empty, empty)):
+        assert plane_contact_deg(tumor, vessel).tolist() == [0, 0, 0]
     assert plane_contact_deg(full, full).tolist() == [360, 360, 360]
 
 

@@ -36,8 +36,8 @@ def test_it_is_numpys_standard_deviation_over_those_that_looked() -> None:
     looked = rng.random((4, *SHAPE)) < 0.6
     region = rng.random(SHAPE) < 0.5
     apart = Disagreement()
-    for tumour, covered in zip(members, looked, strict=True):
-        apart.add(tumour, covered)
+    for tumor, covered in zip(members, looked, strict=True):
+        apart.add(tumor, covered)
     several = looked.sum(axis=0) > 1
     with np.errstate(invalid="ignore", divide="ignore"):
         expected = np.where(several, np.std(members, axis=0, where=looked, dtype=np.float64), 0)

@@ -110,7 +110,7 @@ def test_each_members_own_score_is_kept(make_ct: MakeCt, bundle: Bundle) -> None
     assert not np.array_equal(vessels[0], vessels[1])
 
 
-def test_several_tumour_labels_are_summed(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
+def test_several_tumor_labels_are_summed(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
     ct = make_ct((34, 33, 17))
     with Bundle.open(make_bundle(tumor_labels=("tumor", "pancreas"), vessel_labels={}, out=tmp_path / "b")) as bundle:
         result = score(ct, roi_full(ct.geometry), bundle)

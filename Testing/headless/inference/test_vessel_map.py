@@ -9,7 +9,7 @@ from twintrack.inference.preprocess import Preprocessed
 from twintrack.inference.vessel_map import FLOOR, VesselChannels, drop_strays, hidden_lumens, vessel_map
 
 SHAPE = (24, 40, 40)
-SOFTMAX = VesselChannels(tumour=(1,), values={2: 5}, hidden=frozenset({2}), overlapping=False)
+SOFTMAX = VesselChannels(tumor=(1,), values={2: 5}, hidden=frozenset({2}), overlapping=False)
 GRID = np.stack(np.meshgrid(*(np.arange(n) - (n - 1) / 2 for n in SHAPE), indexing="ij"))
 FROM_AXIS = np.hypot(GRID[1], GRID[2])
 LUMEN = FROM_AXIS <= 5
@@ -27,15 +27,15 @@ def labelled(
     return vessel_map(case, probabilities.astype(np.float32), window, channels, np.ones(grid, bool))
 
 
-def scene(vessel: float, tumour: float) -> np.ndarray:
+def scene(vessel: float, tumor: float) -> np.ndarray:
     """Return background, tumour and vessel: certain but where both tube and ball are, with the given values there."""
     both = LUMEN & BALL
-    p_tumour = np.where(both, tumour, np.where(BALL, 0.96, 0.01))
+    p_tumor = np.where(both, tumor, np.where(BALL, 0.96, 0.01))
     p_vessel = np.where(both, vessel, np.where(LUMEN, 0.96, 0.01))
-    return np.stack([1 - p_tumour - p_vessel, p_tumour, p_vessel])
+    return np.stack([1 - p_tumor - p_vessel, p_tumor, p_vessel])
 
 
-def test_a_lumen_that_the_tumour_hides_is_whole() -> None:
+def test_a_lumen_that_the_tumor_hides_is_whole() -> None:
     probabilities = scene(0.2, 0.75)
     dented = probabilities.argmax(axis=0) == 2
     assert np.count_nonzero(dented) < 0.8 * np.count_nonzero(LUMEN)
@@ -62,47 +62,47 @@ def test_nothing_is_painted_below_the_floor() -> None:
     assert np.array_equal(labelled(scene(inside, 0.99 - inside)) == 5, LUMEN & ~BALL)
 
 
-def test_nothing_is_painted_in_a_tumour_away_from_the_lumen() -> None:
+def test_nothing_is_painted_in_a_tumor_away_from_the_lumen() -> None:
     probabilities = scene(0.2, 0.75)
     island = np.sqrt((GRID[0]) ** 2 + (GRID[1] - 11) ** 2 + GRID[2] ** 2) <= 3
     probabilities[:, island] = np.array([0.05, 0.75, 0.2])[:, None]
     assert np.array_equal(labelled(probabilities) == 5, LUMEN)
 
 
-def test_a_soft_border_between_vessel_and_tumour_stays_where_the_likeliest_class_has_it() -> None:
+def test_a_soft_border_between_vessel_and_tumor_stays_where_the_likeliest_class_has_it() -> None:
     cuff = (FROM_AXIS <= 12) & (np.abs(GRID[0]) < 8)
     vessel = np.clip((6 - FROM_AXIS) / 2, 0.01, 0.98)  # crosses 0.5 at the wall, over one voxel
-    tumour = np.where(cuff, 0.99 - vessel, 0.01)
-    probabilities = np.stack([1 - vessel - tumour, tumour, vessel])
+    tumor = np.where(cuff, 0.99 - vessel, 0.01)
+    probabilities = np.stack([1 - vessel - tumor, tumor, vessel])
     wins = probabilities.argmax(axis=0) == 2
     assert np.array_equal(labelled(probabilities) == 5, wins)
 
 
-def test_two_tumour_labels_hide_a_lumen_together() -> None:
-    background, tumour, vessel = scene(0.2, 0.75)
-    channels = VesselChannels(tumour=(1, 3), values={2: 5}, hidden=frozenset({2}), overlapping=False)
-    assert np.array_equal(labelled(np.stack([background, 0.5 * tumour, vessel, 0.5 * tumour]), channels) == 5, LUMEN)
+def test_two_tumor_labels_hide_a_lumen_together() -> None:
+    background, tumor, vessel = scene(0.2, 0.75)
+    channels = VesselChannels(tumor=(1, 3), values={2: 5}, hidden=frozenset({2}), overlapping=False)
+    assert np.array_equal(labelled(np.stack([background, 0.5 * tumor, vessel, 0.5 * tumor]), channels) == 5, LUMEN)
 
 
 def test_of_two_vessels_the_larger_one_goes_on() -> None:
-    background, tumour, vessel = scene(0.2, 0.75)
+    background, tumor, vessel = scene(0.2, 0.75)
     other = np.where(LUMEN, 0.2 * vessel, 0.0)
     for order in ([2, 3], [3, 2]):
         channels = VesselChannels((1,), {order[0]: 5, order[1]: 4}, frozenset(order), overlapping=False)
-        layers = {order[0]: 0.8 * vessel, order[1]: other, 0: background, 1: tumour}
+        layers = {order[0]: 0.8 * vessel, order[1]: other, 0: background, 1: tumor}
         assert np.array_equal(labelled(np.stack([layers[n] for n in range(4)]), channels), np.where(LUMEN, 5, 0))
 
 
-def test_regions_without_the_tumours_labels_go_on_under_it() -> None:
-    _, tumour, vessel = scene(0.2, 0.75)
+def test_regions_without_the_tumors_labels_go_on_under_it() -> None:
+    _, tumor, vessel = scene(0.2, 0.75)
     channels = VesselChannels((0,), {1: 5}, frozenset({1}), overlapping=True)
-    assert np.array_equal(labelled(np.stack([tumour, vessel]), channels) == 5, LUMEN)
+    assert np.array_equal(labelled(np.stack([tumor, vessel]), channels) == 5, LUMEN)
 
 
-def test_regions_that_hold_the_tumours_labels_need_a_half() -> None:
-    _, tumour, vessel = scene(0.2, 0.75)
+def test_regions_that_hold_the_tumors_labels_need_a_half() -> None:
+    _, tumor, vessel = scene(0.2, 0.75)
     channels = VesselChannels((0,), {1: 5}, frozenset(), overlapping=True)
-    assert np.array_equal(labelled(np.stack([tumour, vessel]), channels) == 5, LUMEN & ~BALL)
+    assert np.array_equal(labelled(np.stack([tumor, vessel]), channels) == 5, LUMEN & ~BALL)
 
 
 def test_a_hidden_part_must_touch_the_lumen_of_its_own_vessel() -> None:

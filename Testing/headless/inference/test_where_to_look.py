@@ -32,7 +32,7 @@ def store() -> NetworkStore:
     return NetworkStore("cpu", "torch")
 
 
-def first_members_tumour(ct: Volume, bundle: Bundle) -> tuple[np.ndarray, Canvas]:
+def first_members_tumor(ct: Volume, bundle: Bundle) -> tuple[np.ndarray, Canvas]:
     stage = open_stage(bundle, "fine")
     canvas = Canvas.of(preprocess(ct.array, ct.geometry.spacing_mm[::-1], stage).data, stage)
     meter = TileMeter(1, "Testing", no_progress, CancelToken())
@@ -42,8 +42,8 @@ def first_members_tumour(ct: Volume, bundle: Bundle) -> tuple[np.ndarray, Canvas
 
 def test_later_members_skip_tiles_far_from_anything_seen(make_ct: MakeCt, bundle: Bundle, store: NetworkStore) -> None:
     ct = make_ct((150, 32, 16))
-    tumour, canvas = first_members_tumour(ct, bundle)
-    peaks = [float(tumour[tile].max()) for tile in canvas.tiles]
+    tumor, canvas = first_members_tumor(ct, bundle)
+    peaks = [float(tumor[tile].max()) for tile in canvas.tiles]
     bound = float(np.sort(peaks)[-1]) - 1e-4  # one tile, or the two that share the voxel, see this much
     near = tiles_near(canvas.tiles, [peak >= bound for peak in peaks])
     assert 0 < len(near) < len(canvas.tiles)
@@ -52,12 +52,12 @@ def test_later_members_skip_tiles_far_from_anything_seen(make_ct: MakeCt, bundle
     assert found.skipped == 2 * (len(canvas.tiles) - len(near))
     assert found.tiles == everywhere.tiles - found.skipped
     assert everywhere.skipped == 0
-    covered = np.zeros(tumour.shape, dtype=bool)
+    covered = np.zeros(tumor.shape, dtype=bool)
     for tile in near:
         covered[tile] = True
     # On this CT a network voxel is a CT voxel. Where nobody else looked, the first member's word stands, below the
     # bound; where a seen tile lies, all tiles of all members are there and nothing changes.
-    np.testing.assert_allclose(found.score[~covered], tumour[~covered], atol=1e-6)
+    np.testing.assert_allclose(found.score[~covered], tumor[~covered], atol=1e-6)
     assert found.score[~covered].max() < bound
     for member in found.each:
         assert np.array_equal(member.score[~covered], found.each[0].score[~covered])
@@ -82,10 +82,10 @@ def test_when_the_first_member_sees_nothing_the_others_do_not_look(
         keep_each=True,
         progress=lambda fraction, _: told.append(fraction),
     )
-    tumour, canvas = first_members_tumour(ct, bundle)
+    tumor, canvas = first_members_tumor(ct, bundle)
     assert found.tiles == len(canvas.tiles)
     assert found.each == ()
-    np.testing.assert_allclose(found.score, tumour, atol=1e-6)
+    np.testing.assert_allclose(found.score, tumor, atol=1e-6)
     assert told == sorted(told)
     assert told[-1] == 1.0
 

@@ -18,10 +18,10 @@ DIRECTION_DEG = 1.0
 
 
 def truth(shape: Shape, contact_mm: float = 1.5) -> Contact:
-    wall = shape.vessel.wall_near(shape.tumour, contact_mm)
+    wall = shape.vessel.wall_near(shape.tumor, contact_mm)
     if wall is None:
         return Contact(0.0, 0.0, 0.0)
-    level = touch_levels(wall, lambda points: (shape.tumour(points) >= 0) * 1.0, contact_mm, TRUTH_STEP_MM)
+    level = touch_levels(wall, lambda points: (shape.tumor(points) >= 0) * 1.0, contact_mm, TRUTH_STEP_MM)
     return contact(wall, level)
 
 
@@ -117,7 +117,7 @@ def test_every_kind_is_the_same_again_and_its_depths_never_change_faster_than_th
     rng = np.random.default_rng(0)
     points = rng.uniform(-15, 15, (4000, 3))
     moved = points + rng.normal(size=points.shape)
-    for depth, same in ((shape.vessel.depth, again.vessel.depth), (shape.tumour, again.tumour)):
+    for depth, same in ((shape.vessel.depth, again.vessel.depth), (shape.tumor, again.tumor)):
         assert np.array_equal(depth(points), same(points))
         change = np.abs(depth(moved) - depth(points)) / np.linalg.norm(moved - points, axis=1)
         assert change.max() < 1.1
@@ -161,7 +161,7 @@ def test_a_phantom_s_true_map_is_the_phantom_s_own_outside_the_lumens() -> None:
     outside = case.vessels.array == 0
     assert np.array_equal(known.response.array[outside], case.true_mhr.array[outside])
     wall = known.wall("PORTA", 1.5)
-    index = np.rint(case.vessels.geometry.to_index(wall.centre_mm[wall.counted])).astype(int)
+    index = np.rint(case.vessels.geometry.to_index(wall.center_mm[wall.counted])).astype(int)
     assert np.mean(case.vessels.array[tuple(index[:, ::-1].T)] > 0) > 0.98
     # A millimetre and a half to both sides of the wall are lumen and tissue.
     for side, share in ((-1.5, 1.0), (1.5, 0.0)):

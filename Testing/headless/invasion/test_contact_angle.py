@@ -65,7 +65,7 @@ def test_errors_over_random_tubes_stay_small(tube: TubeMaker, spacing_mm: tuple[
 
 
 @pytest.mark.parametrize("axis", [(0.0, 0.0, 1.0), (1.0, 0.4, 0.8)])
-def test_no_tumour_near_or_a_clear_gap_means_no_contact(tube: TubeMaker, axis: tuple[float, ...]) -> None:
+def test_no_tumor_near_or_a_clear_gap_means_no_contact(tube: TubeMaker, axis: tuple[float, ...]) -> None:
     case = tube(radius_mm=5.0, angle_deg=180, spacing_mm=(1.0, 1.0, 1.0), axis=axis, gap_mm=3.5)
     result = measure(case.probability, case.vessel)
     assert result.p_contact < 0.1
@@ -83,7 +83,7 @@ def test_whether_one_layer_of_free_voxels_is_a_gap_is_a_matter_of_the_contact_di
 
 
 @pytest.mark.slow
-def test_the_level_of_a_uniform_tumour_is_the_level_of_contact(tube: TubeMaker) -> None:
+def test_the_level_of_a_uniform_tumor_is_the_level_of_contact(tube: TubeMaker) -> None:
     for level in (0.2, 0.6, 0.8):
         case = tube(radius_mm=5.0, angle_deg=300, spacing_mm=FINE, level=level, seed=4)
         result = measure(case.probability, case.vessel)
@@ -163,11 +163,11 @@ def test_orientation_of_the_grid_in_space_changes_nothing_but_the_position(tube:
 def test_the_worst_position_lies_on_the_axis_inside_the_contact(tube: TubeMaker) -> None:
     case = tube(radius_mm=5.0, angle_deg=200, spacing_mm=FINE, length_mm=8.0, seed=1)
     index = np.argwhere(case.vessel.array > 0).mean(axis=0)[::-1]
-    centre = case.vessel.geometry.to_lps_mm(index)
+    center = case.vessel.geometry.to_lps_mm(index)
     position = measure(case.probability, case.vessel).worst_position_lps_mm
     assert position is not None
-    assert np.linalg.norm(np.subtract(position, centre)[:2]) < 0.5
-    assert abs(position[2] - centre[2]) < 2.0
+    assert np.linalg.norm(np.subtract(position, center)[:2]) < 0.5
+    assert abs(position[2] - center[2]) < 2.0
 
 
 @pytest.mark.slow

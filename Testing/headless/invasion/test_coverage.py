@@ -31,8 +31,8 @@ def region(z: slice, y: slice, x: slice) -> Volume:
     return Volume(array, GRID)
 
 
-def measured(vessel: np.ndarray, tumour: np.ndarray, searched: Volume, name: str = "AORTA") -> dict[str, Any]:
-    probability = np.where(searched.array, tumour, 0).astype(np.float32)
+def measured(vessel: np.ndarray, tumor: np.ndarray, searched: Volume, name: str = "AORTA") -> dict[str, Any]:
+    probability = np.where(searched.array, tumor, 0).astype(np.float32)
     labels = Volume(vessel.astype(np.uint8), GRID)
     found = measure_invasion(Volume(probability, GRID), labels, {name: 1}, searched=searched)
     content: dict[str, Any] = found.to_json()
@@ -43,7 +43,7 @@ NOBODY = np.zeros(GRID.shape)
 MIDDLE = region(slice(30, 70), slice(0, 60), slice(0, 60))
 
 
-def test_a_long_vessel_of_which_all_near_the_tumour_was_searched_is_assessed() -> None:
+def test_a_long_vessel_of_which_all_near_the_tumor_was_searched_is_assessed() -> None:
     content = measured(tube(30, 30), 1.0 * ball(50, 30, 46, 6), MIDDLE)
     vessel = content["vessels"]["AORTA"]
     assert vessel["searched"] == pytest.approx(0.4)
@@ -70,16 +70,16 @@ def test_one_voxel_in_the_region_is_no_finding() -> None:
     assert row.contact.count("not assessed") == 1
 
 
-def test_without_tumour_near_it_is_judged_by_the_searched_region() -> None:
-    for tumour in (NOBODY, 1.0 * ball(50, 55, 55, 3)):
-        found = measured(tube(15, 15), tumour, MIDDLE)["vessels"]["AORTA"]
+def test_without_tumor_near_it_is_judged_by_the_searched_region() -> None:
+    for tumor in (NOBODY, 1.0 * ball(50, 55, 55, 3)):
+        found = measured(tube(15, 15), tumor, MIDDLE)["vessels"]["AORTA"]
         assert LEAST_COVERAGE <= found["coverage"] < 1
         assert found["category"] == "none"
         corner = region(slice(0, 8), slice(0, 60), slice(0, 60))
         assert measured(tube(15, 15), NOBODY, corner)["vessels"]["AORTA"]["category"] is None
 
 
-def test_only_the_side_that_faces_the_tumour_counts() -> None:
+def test_only_the_side_that_faces_the_tumor_counts() -> None:
     front = region(slice(10, 90), slice(0, 60), slice(29, 60))
     found = measured(tube(30, 30), 1.0 * ball(50, 30, 48, 6), front)["vessels"]["AORTA"]
     assert found["searched"] == pytest.approx(0.55, abs=0.05)

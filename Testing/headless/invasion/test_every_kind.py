@@ -41,13 +41,13 @@ def test_the_contact_of_every_kind_is_that_of_the_shape_and_nothing_is_added_to_
 
 @pytest.mark.slow
 @pytest.mark.parametrize("grid", ["1 mm", "2.5 mm"])
-def test_tumour_up_to_a_vessels_wall_away_is_contact(grid: str) -> None:
+def test_tumor_up_to_a_vessels_wall_away_is_contact(grid: str) -> None:
     for kind in ("gap 0.75", "gap 1", "gap 1.25"):
         case = make_case(kind, 1, GRIDS[grid], seed=SEED)
         assert measure(case).angle_deg[0] == pytest.approx(case.truth(DEFAULT_CONTACT_MM).angle_deg, abs=15)
 
 
-def test_tumour_further_away_is_none_and_its_distance_is_told() -> None:
+def test_tumor_further_away_is_none_and_its_distance_is_told() -> None:
     found = measure(make_case("gap 2.5", 1, GRIDS["1 mm"], seed=SEED))
     assert (found.angle_deg, found.category.value) == ((0.0,), "none")
     assert found.gap_mm[0] == pytest.approx(2.5, abs=0.6)
@@ -87,7 +87,7 @@ def test_a_vessel_thinner_than_the_slices_is_told() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["dented", "interrupted"])
-def test_a_lumen_under_the_tumours_label_is_completed_and_that_is_told(kind: str) -> None:
+def test_a_lumen_under_the_tumors_label_is_completed_and_that_is_told(kind: str) -> None:
     case = make_case(kind, 4, GRIDS["1 mm"], seed=SEED)
     missing_ml = np.count_nonzero(case.lumen & (case.vessel.array == 0)) * case.vessel.geometry.voxel_ml
     (note,) = [note for note in measure(case).notes if "lay under the tumour's label" in note]
@@ -96,7 +96,7 @@ def test_a_lumen_under_the_tumours_label_is_completed_and_that_is_told(kind: str
 
 def test_a_dent_at_the_end_of_a_mask_cannot_be_completed_and_that_is_told() -> None:
     case = make_case("dented", 4, GRIDS["1 mm"], seed=SEED)
-    line = case.shape.vessel.centre_mm @ case.pose.T
+    line = case.shape.vessel.center_mm @ case.pose.T
     middle, direction = line[len(line) // 2], line[-1] - line[0]
     index = np.indices(case.vessel.array.shape)[::-1].reshape(3, -1).T
     behind = ((case.vessel.geometry.to_lps_mm(index) - middle) @ direction > 0).reshape(case.vessel.array.shape)

@@ -21,10 +21,10 @@ def slab(
 ) -> tuple[Volume, Volume]:
     """A vessel with flat sides, x from 4 to 8, along z, and tumour from x = `starts` on."""
     grid = Geometry((size, 12, 12), spacing_mm)
-    vessel, tumour = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.float32)
+    vessel, tumor = np.zeros(grid.shape, np.uint8), np.zeros(grid.shape, np.float32)
     vessel[:, 2:10, 4:9] = 1
-    tumour[:, 2:10, starts:] = level
-    return Volume(tumour, grid), Volume(vessel, grid)
+    tumor[:, 2:10, starts:] = level
+    return Volume(tumor, grid), Volume(vessel, grid)
 
 
 def gaps(probability: Volume, vessels: Volume, levels: tuple[float, ...] = LEVELS) -> tuple[float | None, ...]:
@@ -50,12 +50,12 @@ def test_of_an_analytic_tube_it_is_right_to_about_half_a_voxel(
     assert gaps(case.probability, case.vessel)[1] == pytest.approx(gap_mm, abs=0.7 * spacing_mm[0])
 
 
-def test_tumour_over_the_vessel_leaves_no_gap_up_to_its_level() -> None:
+def test_tumor_over_the_vessel_leaves_no_gap_up_to_its_level() -> None:
     probability, vessels = slab(6, level=0.6)
     assert gaps(probability, vessels) == (0.0, 0.0, None)
 
 
-def test_it_is_that_of_the_nearest_tumour_of_each_level() -> None:
+def test_it_is_that_of_the_nearest_tumor_of_each_level() -> None:
     probability, vessels = slab(12, level=0.3)
     probability.array[:, :, 20:] = 0.7
     probability.array[6, 6, 30] = 1.0
@@ -73,7 +73,7 @@ def test_what_is_too_far_away_has_no_distance() -> None:
     assert gaps(*slab(48)) == (None, None, None)
 
 
-def test_tumour_that_goes_on_beyond_the_distance_changes_nothing() -> None:
+def test_tumor_that_goes_on_beyond_the_distance_changes_nothing() -> None:
     probability, vessels = slab(20, size=96, level=0.4)
     probability.array[:, :, 24:] = 0.8
     probability.array[:, :, :2] = 0.3

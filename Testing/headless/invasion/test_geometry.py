@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from twintrack.invasion.geometry import Neighbourhood, on_rays, row_medians
+from twintrack.invasion.geometry import Neighborhood, on_rays, row_medians
 from twintrack.volume import Geometry
 
 SIZE, SPACING_MM = (12, 10, 9), (0.7, 1.3, 2.1)
@@ -16,7 +16,7 @@ def test_points_on_rays_lie_at_their_distance_from_the_start_and_a_linear_map_is
     geometry = Geometry(SIZE, SPACING_MM)
     z, y, x = np.indices(geometry.shape) * np.array(SPACING_MM[::-1])[:, None, None, None]
     field = (2 * x - 3 * y + 5 * z).astype(np.float32)
-    near = Neighbourhood.around(field, np.ones(field.shape, dtype=bool), geometry, np.zeros(3, dtype=np.int64))
+    near = Neighborhood.around(field, np.ones(field.shape, dtype=bool), geometry, np.zeros(3, dtype=np.int64))
     start_mm, rays = rng.uniform(3, 6, (3, 4, 1)), rng.normal(size=(3, 4, 7))
     rays /= np.linalg.norm(rays, axis=0)
     at_mm = rng.uniform(0, 2, (4, 7))

@@ -25,10 +25,10 @@ def veins(apart: int = 0) -> Volume:
 
 def sector(z: slice, *, from_deg: float, to_deg: float) -> np.ndarray:
     turn = np.degrees(np.arctan2(Y - 20, X - 20)) % 360
-    tumour = np.zeros(GRID.shape, dtype=np.float32)
+    tumor = np.zeros(GRID.shape, dtype=np.float32)
     inside = (AWAY >= 5) & (AWAY < 11) & (turn >= from_deg) & (turn < to_deg)
-    tumour[z] = inside[z]
-    return tumour
+    tumor[z] = inside[z]
+    return tumor
 
 
 def test_contact_over_the_border_is_as_long_as_on_both_together() -> None:

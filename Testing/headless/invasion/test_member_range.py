@@ -63,7 +63,7 @@ def test_a_member_without_the_vessel_has_no_part_in_its_range(cases: tuple[Any, 
     assert ranges([two[0], (wide.probability, nothing)])["SMA"] is None
 
 
-def test_a_member_that_sees_no_tumour_counts_as_no_contact(cases: tuple[Any, Any]) -> None:
+def test_a_member_that_sees_no_tumor_counts_as_no_contact(cases: tuple[Any, Any]) -> None:
     wide = cases[1]
     free = wide.probability.with_array(np.zeros_like(wide.probability.array))
     found = ranges([(wide.probability, wide.vessel), (free, wide.vessel)])["SMA"]

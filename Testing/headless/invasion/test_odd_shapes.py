@@ -9,8 +9,8 @@ from analytic.cases import AnalyticCase, make_case_of
 from analytic.kinds import Shape
 from analytic.shapes import ball, planar, sector, straight
 from twintrack.invasion import VesselInvasion, measure_invasion
-from twintrack.invasion.centreline import MOST_BRANCHES, centre_lines
-from twintrack.invasion.geometry import Neighbourhood
+from twintrack.invasion.centerline import MOST_BRANCHES, center_lines
+from twintrack.invasion.geometry import Neighborhood
 from twintrack.volume import Geometry, Volume
 
 COMPLETED = "were completed"
@@ -28,11 +28,11 @@ def drawn(shape: Shape, seed: int) -> tuple[AnalyticCase, VesselInvasion]:
     return case, measured(case.probability, case.vessel)
 
 
-def sharp_bend(radius_mm: float, tumour_mm: float, away_mm: float) -> Shape:
+def sharp_bend(radius_mm: float, tumor_mm: float, away_mm: float) -> Shape:
     """Return a vessel that turns by 90 degrees on a circle of 10 mm and a ball drawn over it, from its inner side."""
     arc_mm = 5 * np.pi
     vessel = planar([(35, 0), (arc_mm, 1 / 10), (35, 0)], 35 + arc_mm / 2, (radius_mm, radius_mm))
-    return Shape(vessel, ball((away_mm, 0.0, 0.0), tumour_mm), overwrites=True)
+    return Shape(vessel, ball((away_mm, 0.0, 0.0), tumor_mm), overwrites=True)
 
 
 @pytest.mark.slow
@@ -48,8 +48,8 @@ def test_a_lumen_that_is_narrow_on_its_free_side_too_is_not_filled_up(
 
 
 @pytest.mark.slow
-def test_where_the_course_under_the_tumour_cannot_be_told_that_is_said() -> None:
-    _, result = drawn(sharp_bend(4.5, tumour_mm=11, away_mm=10), 1)
+def test_where_the_course_under_the_tumor_cannot_be_told_that_is_said() -> None:
+    _, result = drawn(sharp_bend(4.5, tumor_mm=11, away_mm=10), 1)
     assert any(UNCERTAIN in note or TAKEN in note for note in result.notes)
 
 
@@ -62,8 +62,8 @@ def test_a_straight_dented_lumen_is_completed_without_that_doubt() -> None:
 
 
 @pytest.mark.slow
-def test_a_vessel_parted_by_the_tumour_whose_course_cannot_be_told_is_said_to_be_narrowed() -> None:
-    case, result = drawn(sharp_bend(4.5, tumour_mm=10, away_mm=3.7), 1)
+def test_a_vessel_parted_by_the_tumor_whose_course_cannot_be_told_is_said_to_be_narrowed() -> None:
+    case, result = drawn(sharp_bend(4.5, tumor_mm=10, away_mm=3.7), 1)
     assert result.angle_deg[0] is not None
     assert result.angle_deg[0] < case.truth(1.9).angle_deg - 60
     assert any(TAKEN in note for note in result.notes)
@@ -73,13 +73,13 @@ def test_a_vessel_parted_by_the_tumour_whose_course_cannot_be_told_is_said_to_be
 @pytest.mark.parametrize("edge_mm", [0.3, 1.0, 3.0])
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.filterwarnings("error::RuntimeWarning")
-def test_ragged_masks_under_a_tumour_are_measured_without_a_warning(seed: int, edge_mm: float) -> None:
+def test_ragged_masks_under_a_tumor_are_measured_without_a_warning(seed: int, edge_mm: float) -> None:
     rng = np.random.default_rng(seed)
     grid = Geometry((18, 16, 14), (edge_mm, edge_mm, 2 * edge_mm))
     z, _, x = np.indices(grid.shape)
     vessel = (np.abs(x - 9) < 3) & (rng.random(grid.shape) < 0.8)
-    tumour = z > 7
-    result = measured(Volume(tumour.astype(np.float32), grid), Volume((vessel & ~tumour).astype(np.uint8), grid))
+    tumor = z > 7
+    result = measured(Volume(tumor.astype(np.float32), grid), Volume((vessel & ~tumor).astype(np.uint8), grid))
     assert result.present
 
 
@@ -87,7 +87,7 @@ def test_ragged_masks_under_a_tumour_are_measured_without_a_warning(seed: int, e
 def test_a_mask_of_noise_has_its_longest_branches_only() -> None:
     grid = Geometry((20, 22, 24), (2.0, 2.0, 2.0))
     checkers = np.indices(grid.shape).sum(axis=0) % 2 == 0
-    near = Neighbourhood.around(np.zeros(grid.shape), checkers, grid, np.zeros(3, dtype=np.int64))
-    assert len(centre_lines(near, checkers)) == MOST_BRANCHES
+    near = Neighborhood.around(np.zeros(grid.shape), checkers, grid, np.zeros(3, dtype=np.int64))
+    assert len(center_lines(near, checkers)) == MOST_BRANCHES
     result = measured(Volume((~checkers).astype(np.float32), grid), Volume(checkers.astype(np.uint8), grid))
     assert any("branches like noise" in note for note in result.notes)

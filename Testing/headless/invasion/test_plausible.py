@@ -20,10 +20,10 @@ GRID = Geometry((80, 80, 60), (1.5, 1.5, 2.0))
 DATA = os.environ.get("TWINTRACK_TEST_DATA")
 
 
-def shape(radii_mm: tuple[float, float, float], centre: tuple[int, int, int] = (40, 40, 30)) -> np.ndarray:
+def shape(radii_mm: tuple[float, float, float], center: tuple[int, int, int] = (40, 40, 30)) -> np.ndarray:
     """An ellipsoid, (z, y, x)."""
     z, y, x = np.indices(GRID.shape)
-    place = [(axis - c) * s for axis, c, s in zip((x, y, z), centre, GRID.spacing_mm, strict=True)]
+    place = [(axis - c) * s for axis, c, s in zip((x, y, z), center, GRID.spacing_mm, strict=True)]
     return sum((p / r) ** 2 for p, r in zip(place, radii_mm, strict=True)) <= 1
 
 
@@ -56,13 +56,13 @@ def test_real_vessels_pass(file, name) -> None:
     ],
     ids=["a tumour", "a liver", "a kidney", "a lymph node"],
 )
-def test_organs_and_tumours_are_no_vessels(radii_mm, name, limit) -> None:
+def test_organs_and_tumors_are_no_vessels(radii_mm, name, limit) -> None:
     with raises_error(InputError, "vessel-implausible", name, limit):
         plausible_vessels(Volume(shape(radii_mm).astype(np.int32), GRID), {name: 1})
 
 
 def test_a_vessel_that_the_volume_cuts_is_not_judged_by_its_length() -> None:
-    cut = shape((12, 12, 12), centre=(40, 40, 4)).astype(np.int32)  # 8 mm below its middle the volume ends
+    cut = shape((12, 12, 12), center=(40, 40, 4)).astype(np.int32)  # 8 mm below its middle the volume ends
     found, _ = plausible_vessels(Volume(cut, GRID), {"AORTA": 1})
     assert np.array_equal(found.array, cut)
     with raises_error(InputError, "vessel-implausible"):  # the same piece away from the border

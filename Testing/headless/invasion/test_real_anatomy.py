@@ -42,7 +42,7 @@ class Patient:
             axis = np.array([np.polyfit(layers, middles[:, k], 1)[0] for k in range(3)])
         return points.mean(axis=0), axis / np.linalg.norm(axis)
 
-    def tumour(self, name: str, slices: slice, angle_deg: float, length_mm: float) -> Volume:
+    def tumor(self, name: str, slices: slice, angle_deg: float, length_mm: float) -> Volume:
         """Draw a sector of `angle_deg` about the vessel's front, 9 mm thick, over `length_mm` of the vessel."""
         middle, axis = self.stretch(name, slices)
         grid = np.indices(self.vessels.array.shape)[::-1].reshape(3, -1).T
@@ -57,8 +57,8 @@ class Patient:
         near = (far_mm <= 9.0) & (self.vessels.array == 0)
         return self.vessels.with_array((inside.reshape(mask.shape) & near).astype(np.float32))
 
-    def measure(self, tumour: Volume) -> InvasionResult:
-        return measure_invasion(tumour, self.vessels, NAMES)
+    def measure(self, tumor: Volume) -> InvasionResult:
+        return measure_invasion(tumor, self.vessels, NAMES)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def patient(test_data: Path) -> Patient:
 @pytest.mark.slow
 @pytest.mark.parametrize("angle_deg", [60, 150, 240])
 def test_a_sector_around_the_real_aorta_is_measured_as_drawn(patient: Patient, angle_deg: int) -> None:
-    aorta = patient.measure(patient.tumour("AORTA", STRAIGHT, angle_deg, 12.0)).vessels["AORTA"]
+    aorta = patient.measure(patient.tumor("AORTA", STRAIGHT, angle_deg, 12.0)).vessels["AORTA"]
     assert aorta.angle_deg[9] == pytest.approx(angle_deg, abs=12)
     # The slab is flat and the aorta, 28 mm wide, turns by some degrees in it: its two sides are not equally long.
     assert aorta.contact_length_mm[9] == pytest.approx(12.0, abs=4.0)
@@ -87,15 +87,15 @@ def test_a_sector_around_the_real_aorta_is_measured_as_drawn(patient: Patient, a
 @pytest.mark.slow
 @pytest.mark.parametrize("angle_deg", [120, 360])
 def test_a_sector_around_the_real_celiac_trunk_is_measured_as_drawn(patient: Patient, angle_deg: int) -> None:
-    celiac = patient.measure(patient.tumour("CELIAC", slice(0, None), angle_deg, 9.0)).vessels["CELIAC"]
+    celiac = patient.measure(patient.tumor("CELIAC", slice(0, None), angle_deg, 9.0)).vessels["CELIAC"]
     # Four voxels across: a voxel's step of the wall is about 30 degrees.
     assert celiac.angle_deg[9] == pytest.approx(angle_deg, abs=35)
 
 
 @pytest.mark.render
 def test_each_touched_vessel_of_the_real_ct_gets_a_picture(patient: Patient, pictures: Path) -> None:
-    tumour = patient.tumour("AORTA", STRAIGHT, 150, 12.0)
-    drawn = vessel_pictures(patient.ct, tumour, patient.measure(tumour))
+    tumor = patient.tumor("AORTA", STRAIGHT, 150, 12.0)
+    drawn = vessel_pictures(patient.ct, tumor, patient.measure(tumor))
     assert "AORTA" in drawn
     for name, png in drawn.items():
         assert png.startswith(b"\x89PNG")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from twintrack.invasion.geometry import Neighbourhood, transported_frames
+from twintrack.invasion.geometry import Neighborhood, transported_frames
 from twintrack.invasion.sections import STRETCH, wall_distance_mm
 from twintrack.volume import Geometry
 
@@ -15,16 +15,16 @@ from twintrack.volume import Geometry
 def test_rays_followed_by_stretches_end_where_whole_rays_do(seed: int) -> None:
     random = np.random.default_rng(seed)
     vessel = ndimage.gaussian_filter(random.normal(size=(30, 40, 50)), 2) > -0.02
-    near = Neighbourhood.around(
+    near = Neighborhood.around(
         np.zeros(vessel.shape), vessel, Geometry(vessel.shape[::-1], (0.7, 0.6, 0.9)), np.zeros(3, dtype=np.int64)
     )
-    centres = random.uniform(0, 25, (40, 3))
+    centers = random.uniform(0, 25, (40, 3))
     rays = random.normal(size=(40, 25, 3))
     rays /= np.linalg.norm(rays, axis=2, keepdims=True)
     reach_mm = 0.6 * 3.4 * STRETCH[1]
-    found_mm = wall_distance_mm(near, centres, rays, reach_mm)
+    found_mm = wall_distance_mm(near, centers, rays, reach_mm)
     at_mm = np.arange(0.0, reach_mm + 0.6, 0.6)
-    inside = near.sample(near.vessel, centres[:, None, None] + at_mm[:, None] * rays[:, :, None]) >= 0.5
+    inside = near.sample(near.vessel, centers[:, None, None] + at_mm[:, None] * rays[:, :, None]) >= 0.5
     for number, starts_inside in enumerate(inside[:, 0, 0]):
         for ray in range(rays.shape[1]):
             wall_mm = found_mm[number, ray]

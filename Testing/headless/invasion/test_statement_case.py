@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from twintrack.calibration.statements import ANGLES_DEG
-from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, VOLUME
+from twintrack.calibration.statements.table import ANY_TUMOR, LESION, VOLUME
 from twintrack.invasion import score_levels
 from twintrack.invasion.statement_case import statement_case
 from twintrack.invasion.statements import pattern_kind
@@ -54,8 +54,8 @@ def test_raters_are_counted_for_each_pattern(case: Any) -> None:
     assert contact.level == pytest.approx(0.7, abs=0.02)
 
 
-def test_an_empty_mask_is_a_reading_without_tumour(case: Any) -> None:
-    (told,) = case[0].others[ANY_TUMOUR]
+def test_an_empty_mask_is_a_reading_without_tumor(case: Any) -> None:
+    (told,) = case[0].others[ANY_TUMOR]
     assert (told.count, told.raters, told.level) == (3, 4, pytest.approx(0.7))
 
 

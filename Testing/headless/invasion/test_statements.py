@@ -13,7 +13,7 @@ from analytic.statement_cases import KEY, draw_table
 from twintrack.calibration.statements import StatementKey, fit_statements
 from twintrack.calibration.statements.families import AngleLogistic
 from twintrack.calibration.statements.statements import LevelMap
-from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, VOLUME
+from twintrack.calibration.statements.table import ANY_TUMOR, LESION, VOLUME
 from twintrack.invasion import measure_invasion, score_levels, with_statements
 from twintrack.invasion.rater_categories import Category
 from twintrack.invasion.result_statements import result_statements
@@ -41,7 +41,7 @@ def told(case: Any, statements: Any, key: StatementKey = KEY, **options: Any) ->
 
 def expected(statements: Any, found: Any) -> Any:
     """Return what is said of the tube at its levels, by no more raters than mark any tumour at its peak."""
-    return statements.vessel("SMA", found.vessels["SMA"].score_levels, 0, float(statements.other(ANY_TUMOUR, 0.4)))
+    return statements.vessel("SMA", found.vessels["SMA"].score_levels, 0, float(statements.other(ANY_TUMOR, 0.4)))
 
 
 @pytest.mark.slow
@@ -125,12 +125,12 @@ def test_patterns_agree_with_the_vessels(case: Any, statements: Any, rules: str,
     assert found.resectability.pattern == list(shares)[int(np.argmax(reached > 0.5))]
 
 
-def test_the_whole_tumour_is_told_of_networks_that_are_known(case: Any, statements: Any) -> None:
-    others = {ANY_TUMOUR: LevelMap((0.0, 2.0)), VOLUME: LevelMap((0.0, 2.0)), LESION: LevelMap((1.0, 1.0))}
+def test_the_whole_tumor_is_told_of_networks_that_are_known(case: Any, statements: Any) -> None:
+    others = {ANY_TUMOR: LevelMap((0.0, 2.0)), VOLUME: LevelMap((0.0, 2.0)), LESION: LevelMap((1.0, 1.0))}
     known = replace(statements, fitted=replace(statements.fitted, others=others))
     found = result_statements(case.probability, KEY.networks_sha256, known)
     assert found.source == "calibrated"
-    assert found.any_tumour == pytest.approx(float(known.other(ANY_TUMOUR, 0.4)), abs=0.02)
+    assert found.any_tumour == pytest.approx(float(known.other(ANY_TUMOR, 0.4)), abs=0.02)
     assert found.p10_ml <= found.median_ml <= found.p90_ml
     other = result_statements(case.probability, "cd" * 32, known)
     assert (other.source, other.any_tumour, other.p10_ml) == ("map", None, None)
@@ -138,8 +138,8 @@ def test_the_whole_tumour_is_told_of_networks_that_are_known(case: Any, statemen
     assert result_statements(case.probability, KEY.networks_sha256, None).source == "map"
 
 
-def test_raters_who_mark_no_tumour_have_no_volume(case: Any, statements: Any) -> None:
-    others = {ANY_TUMOUR: LevelMap((0.0, 1.0)), VOLUME: LevelMap((0.0, 2.0))}
+def test_raters_who_mark_no_tumor_have_no_volume(case: Any, statements: Any) -> None:
+    others = {ANY_TUMOR: LevelMap((0.0, 1.0)), VOLUME: LevelMap((0.0, 2.0))}
     known = replace(statements, fitted=replace(statements.fitted, others=others))
     found = result_statements(case.probability, KEY.networks_sha256, known)
     assert 0.1 < found.any_tumour < 0.5  # the score's peak is 0.4

@@ -19,9 +19,9 @@ GRID = Geometry((40, 40, 40), (0.8, 0.8, 1.0))
 NO_LINE = "no usable centre line"
 
 
-def measure(tumour: np.ndarray, vessel: np.ndarray, geometry: Geometry = GRID) -> VesselInvasion:
+def measure(tumor: np.ndarray, vessel: np.ndarray, geometry: Geometry = GRID) -> VesselInvasion:
     result = measure_invasion(
-        Volume(tumour.astype(np.float32), geometry),
+        Volume(tumor.astype(np.float32), geometry),
         Volume(vessel.astype(np.uint8), geometry),
         {"SMA": 1},
         thresholds=[0.5],
@@ -53,13 +53,13 @@ def test_an_empty_map_touches_nothing_but_the_vessel_is_present() -> None:
 
 
 @pytest.mark.parametrize("voxels", [1, 2, 3, 5, 9, 30])
-def test_a_tiny_vessel_inside_the_tumour_is_encased_and_away_from_it_is_free(voxels: int) -> None:
+def test_a_tiny_vessel_inside_the_tumor_is_encased_and_away_from_it_is_free(voxels: int) -> None:
     vessel = empty()
     near_middle = np.argsort(((np.indices(GRID.shape) - 20) ** 2).sum(axis=0).ravel(), kind="stable")[:voxels]
     vessel.ravel()[near_middle] = True
-    tumour = empty()
-    tumour[12:29, 12:29, 12:29] = True
-    around = measure(tumour & ~vessel, vessel)
+    tumor = empty()
+    tumor[12:29, 12:29, 12:29] = True
+    around = measure(tumor & ~vessel, vessel)
     assert around.angle_deg[0] == 360.0
     assert around.category.value == "encasement"
     assert 0 < around.contact_length_mm[0] < 8
@@ -74,9 +74,9 @@ def test_a_vessel_one_voxel_thin_is_followed(direction: tuple[int, int, int]) ->
     vessel = empty()
     steps = np.arange(4, 36)
     vessel[tuple(steps if along else 20 for along in direction)] = True
-    tumour = empty()
-    tumour[14:27, 14:27, 14:27] = True
-    result = measure(tumour & ~vessel, vessel)
+    tumor = empty()
+    tumor[14:27, 14:27, 14:27] = True
+    result = measure(tumor & ~vessel, vessel)
     assert result.angle_deg[0] == 360.0
     inside_mm = 13 * float(np.linalg.norm(np.multiply(direction, (1.0, 0.8, 0.8))))
     assert result.contact_length_mm[0] == pytest.approx(inside_mm, abs=2.0)
@@ -92,13 +92,13 @@ def test_a_rough_wall_changes_little(tube: TubeMaker) -> None:
     assert result.contact_length_mm[0] == pytest.approx(16, abs=2.5)
 
 
-def test_a_stray_voxel_in_the_tumour_is_no_encased_vessel() -> None:
+def test_a_stray_voxel_in_the_tumor_is_no_encased_vessel() -> None:
     vessel = empty()
     vessel[2:38, 5:12, 5:12] = True
-    tumour = empty()
-    tumour[10:30, 20:36, 20:36] = True
+    tumor = empty()
+    tumor[10:30, 20:36, 20:36] = True
     vessel[20, 28, 28] = True
-    result = measure(tumour & ~vessel, vessel)
+    result = measure(tumor & ~vessel, vessel)
     assert result.category.value == "none"
     assert any("stray" in note for note in result.notes)
 
@@ -108,8 +108,8 @@ def test_both_pieces_of_an_interrupted_vessel_count() -> None:
     vessel = np.hypot(y - 16, x - 16) < 4
     vessel[17:23] = False
     beside = (y < 16) & (np.hypot(y - 16, x - 16) < 10)
-    tumour = beside & (((z > 7) & (z < 13)) | ((z > 27) & (z < 33))) & ~vessel
-    result = measure(tumour, vessel)
+    tumor = beside & (((z > 7) & (z < 13)) | ((z > 27) & (z < 33))) & ~vessel
+    result = measure(tumor, vessel)
     assert result.angle_deg[0] == pytest.approx(180, abs=10)
     assert result.contact_length_mm[0] == pytest.approx(10, abs=2)
     assert any("2 pieces" in note for note in result.notes)
@@ -121,8 +121,8 @@ def test_the_side_branch_of_a_vessel_is_measured() -> None:
     trunk = np.hypot(y - 20, x - 12) < 4.5
     branch = (np.hypot(y - 20, z - 30) < 3) & (x > 12) & (x < 42)
     vessel = trunk | branch
-    tumour = (np.hypot(y - 20, z - 30) < 9) & (x > 26) & (x < 34) & ~vessel
-    result = measure(tumour, vessel, geometry)
+    tumor = (np.hypot(y - 20, z - 30) < 9) & (x > 26) & (x < 34) & ~vessel
+    result = measure(tumor, vessel, geometry)
     assert result.angle_deg[0] == 360.0
     assert result.contact_length_mm[0] == pytest.approx(8, abs=2)
     assert result.worst_position_lps_mm is not None
@@ -148,7 +148,7 @@ def test_a_vessel_cut_by_the_volume_is_measured_up_to_the_cut_and_says_so(tube: 
     assert any("edge cuts the vessel" in note for note in result.notes)
 
 
-def test_tumour_at_the_blind_end_of_a_vessel_is_not_passed_over_in_silence() -> None:
+def test_tumor_at_the_blind_end_of_a_vessel_is_not_passed_over_in_silence() -> None:
     z, y, x = np.indices(GRID.shape) * np.array([1.0, 0.8, 0.8])[:, None, None, None]
     vessel = (np.hypot(y - 16, x - 16) < 4) & (z < 20)
     result = measure((np.hypot(y - 16, x - 16) < 3) & (z >= 20) & (z < 30), vessel)
@@ -160,12 +160,12 @@ def test_tumour_at_the_blind_end_of_a_vessel_is_not_passed_over_in_silence() -> 
     assert any("vessel's end" in note for note in result.notes)
 
 
-def test_a_tumour_that_swallows_the_vessel_or_fills_it_encases_it(tube: TubeMaker) -> None:
+def test_a_tumor_that_swallows_the_vessel_or_fills_it_encases_it(tube: TubeMaker) -> None:
     case = tube(radius_mm=4.0, angle_deg=0, spacing_mm=(1.0, 1.0, 1.0))
     vessel = case.vessel.array > 0
     # A tumour that ends at the wall passes one half there, as any border does between two voxels.
-    for tumour, least in ((np.ones(vessel.shape), 1.0), (vessel, 0.5)):
-        result = measure(tumour, vessel, case.vessel.geometry)
+    for tumor, least in ((np.ones(vessel.shape), 1.0), (vessel, 0.5)):
+        result = measure(tumor, vessel, case.vessel.geometry)
         assert result.angle_deg[0] == 360.0
         assert result.p_encased >= least - 1e-5
 
@@ -184,17 +184,17 @@ def aorta_case(test_data: Path) -> tuple[Volume, dict[str, int]]:
     return masks["SMA"].with_array(labels), names
 
 
-def ball_around(vessels: Volume, centre_zyx: np.ndarray, radius_mm: float) -> Volume:
+def ball_around(vessels: Volume, center_zyx: np.ndarray, radius_mm: float) -> Volume:
     """Return a soft ball outside all vessels."""
-    grid = np.indices(vessels.array.shape).transpose(1, 2, 3, 0) - centre_zyx
+    grid = np.indices(vessels.array.shape).transpose(1, 2, 3, 0) - center_zyx
     distance_mm = np.linalg.norm(grid * np.array(vessels.geometry.spacing_mm[::-1]), axis=-1)
     share = np.clip(0.5 + (radius_mm - distance_mm) / 3.0, 0, 1)
     return vessels.with_array(np.where(vessels.array > 0, 0, share).astype(np.float32))
 
 
-def measure_ball(case: tuple[Volume, dict[str, int]], centre_zyx: np.ndarray, radius_mm: float) -> InvasionResult:
+def measure_ball(case: tuple[Volume, dict[str, int]], center_zyx: np.ndarray, radius_mm: float) -> InvasionResult:
     vessels, names = case
-    return measure_invasion(ball_around(vessels, centre_zyx, radius_mm), vessels, names)
+    return measure_invasion(ball_around(vessels, center_zyx, radius_mm), vessels, names)
 
 
 @pytest.mark.slow

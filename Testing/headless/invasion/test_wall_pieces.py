@@ -52,20 +52,20 @@ def test_what_differs_is_measured_anew(case: Any) -> None:
 
 def straight(rng: np.random.Generator, start: tuple[float, float, float], radius_mm: float) -> Sections:
     """Return the sections of a branch along z with a wall that is rough, and open in places."""
-    centre = np.array(start) + np.arange(20)[:, None] * [0.0, 0.0, 0.5]
+    center = np.array(start) + np.arange(20)[:, None] * [0.0, 0.0, 0.5]
     angle = np.arange(36) * (2 * np.pi / 36)
     ray = np.stack([np.cos(angle), np.sin(angle), np.zeros(36)], axis=1)
     wall_mm = radius_mm * rng.uniform(0.9, 1.15, (20, 36))
     wall_mm[rng.random(wall_mm.shape) < 0.05] = np.nan
     shape = (20, 36)
     tangent = np.tile([0.0, 0.0, 1.0], (20, 1))
-    return Sections(centre, tangent, np.tile(ray, (20, 1, 1)), wall_mm, 0.5, np.zeros(shape, dtype=bool))
+    return Sections(center, tangent, np.tile(ray, (20, 1, 1)), wall_mm, 0.5, np.zeros(shape, dtype=bool))
 
 
 def nearer_elsewhere(sections: Sections, other: Sections) -> NDArray[np.bool_]:
     """Look at every point of the wall: is it, in radii, nearer to the other branch?"""
-    points = sections.centre_mm[:, None] + np.nan_to_num(sections.wall_mm)[..., None] * sections.direction
-    gaps = np.linalg.norm(points[:, :, None] - other.centre_mm, axis=-1)
+    points = sections.center_mm[:, None] + np.nan_to_num(sections.wall_mm)[..., None] * sections.direction
+    gaps = np.linalg.norm(points[:, :, None] - other.center_mm, axis=-1)
     radius, others = (np.nanmedian(part.wall_mm, axis=1) for part in (sections, other))
     nearest = gaps.argmin(axis=2)
     return np.asarray(gaps.min(axis=2) / others[nearest] < sections.wall_mm / radius[:, None])

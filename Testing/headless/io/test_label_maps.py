@@ -258,7 +258,7 @@ def test_of_a_results_segmentation_the_whole_vessels_are_read(vessels, folder, g
     assert read_vessel_map(folder / "vessels.nii.gz", given).notes == found.notes[1:]
 
 
-def test_values_are_those_of_the_given_file_and_a_tumour_over_vessels_is_told(folder) -> None:
+def test_values_are_those_of_the_given_file_and_a_tumor_over_vessels_is_told(folder) -> None:
     found = read_vessel_map(folder / "segmentation.nii.gz", {"SMA": 6})
     assert found.names == {"SMA": 6}
     assert not (found.labels.array[8:] == 6).any()
@@ -342,7 +342,7 @@ def test_two_parts_that_could_be_one_vessel_are_not_guessed(vessels, tmp_path) -
     assert chosen.names == {"PORTA": 2, "AORTA": 3}
 
 
-def test_a_tumour_that_was_not_drawn_is_an_empty_mask_and_no_other_organ_takes_its_place(vessels, tmp_path) -> None:
+def test_a_tumor_that_was_not_drawn_is_an_empty_mask_and_no_other_organ_takes_its_place(vessels, tmp_path) -> None:
     pancreas = vessels.with_array(np.where(vessels.array == 2, 2, 0).astype(np.uint8))
     write_volume(pancreas, tmp_path / "m.nii.gz", names={"tumor": 1, "pancreas": 2})
     found, _ = read_mask(tmp_path / "m.nii.gz", GRID, "annotation_A")

@@ -52,14 +52,14 @@ def test_bad_files_are_refused_with_their_name(tmp_path):
         read_volume(picture)
 
 
-def test_flat_and_colour_images_are_refused(tmp_path):
-    flat, colour = tmp_path / "flat.nrrd", tmp_path / "colour.nrrd"
+def test_flat_and_color_images_are_refused(tmp_path):
+    flat, color = tmp_path / "flat.nrrd", tmp_path / "colour.nrrd"
     write_sitk(flat, sitk.Image(8, 8, sitk.sitkInt16))
-    write_sitk(colour, sitk.Image([8, 8, 8], sitk.sitkVectorUInt8, 3))
+    write_sitk(color, sitk.Image([8, 8, 8], sitk.sitkVectorUInt8, 3))
     with raises_error(InputError, "volume-dimensions", "flat.nrrd"):
         read_volume(flat)
     with raises_error(InputError, "volume-dimensions", "colour.nrrd"):
-        read_volume(colour)
+        read_volume(color)
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])

@@ -12,7 +12,7 @@ from twintrack.metrics.toplabel_ece import (
     protocol_ece,
     protocol_flaw,
 )
-from twintrack.metrics.tumour_calibration import tumour_calibration
+from twintrack.metrics.tumor_calibration import tumor_calibration
 
 
 def ranges(box):
@@ -46,7 +46,7 @@ def test_the_protocol_s_box_holds_the_voxels_that_a_slice_with_its_ends_cuts_out
     ("first", "last", "cut", "told"),
     [(20, 24, (0, 44), None), (19, 24, (59, 59), "not defined"), (10, 34, (50, 54), "wrong box, 50:54")],
 )
-def test_tumour_at_the_border_is_told_where_the_protocol_s_box_is_empty_or_wrong(first, last, cut, told):
+def test_tumor_at_the_border_is_told_where_the_protocol_s_box_is_empty_or_wrong(first, last, cut, told):
     annotated, shape = (slice(first, last + 1), slice(30, 31), slice(30, 31)), (60, 60, 60)
     assert ranges(protocol_box(annotated, shape))[0] == cut
     flaw = protocol_flaw(annotated, shape)
@@ -59,7 +59,7 @@ def test_a_volume_so_small_that_the_wrapped_start_is_cut_at_its_border_has_the_r
     assert protocol_flaw(annotated, (10, 10, 10)) is None
 
 
-def test_without_any_tumour_the_protocol_has_no_box_and_ours_is_the_whole_volume():
+def test_without_any_tumor_the_protocol_has_no_box_and_ours_is_the_whole_volume():
     assert protocol_box(None, (4, 5, 6)) is None
     assert "no rater marked tumour" in protocol_flaw(None, (4, 5, 6))
     assert ranges(corrected_box(None, (4, 5, 6))) == [(0, 4), (0, 5), (0, 6)]
@@ -76,8 +76,8 @@ def by_torch(p: np.ndarray, mask: np.ndarray) -> float:
 
     one = p.dtype.type(1)
     classes = np.maximum(np.stack([one - p, p], axis=-1).reshape(-1, 2), p.dtype.type(1e-8))
-    confidence, tumour = torch.from_numpy(classes / classes.sum(axis=1, keepdims=True)).max(dim=1)
-    confidence, correct = confidence.float(), tumour.eq(torch.from_numpy(mask.ravel().astype(np.int64))).float()
+    confidence, tumor = torch.from_numpy(classes / classes.sum(axis=1, keepdims=True)).max(dim=1)
+    confidence, correct = confidence.float(), tumor.eq(torch.from_numpy(mask.ravel().astype(np.int64))).float()
     edges = torch.linspace(0, 1, 51)
     place = torch.bucketize(confidence, edges, right=True) - 1
     sources = (torch.ones_like(confidence), confidence, correct)
@@ -138,7 +138,7 @@ def test_certain_and_right_is_no_error_and_certain_and_wrong_a_full_one():
 def test_a_map_that_equals_the_mean_response_errs_against_every_rater_but_not_against_their_mean():
     masks = [np.zeros((2, 2, 10), dtype=np.uint8) for _ in range(2)]
     masks[0][..., :6], masks[1][..., :2] = 1, 1
-    found = tumour_calibration(np.mean(masks, axis=0), masks)
+    found = tumor_calibration(np.mean(masks, axis=0), masks)
     assert found.mhr_gap == pytest.approx(0, abs=1e-12)
     # 4 of 10 columns have probability 0.5, one rater marks all of them, the other none.
     assert found.rater_gap == pytest.approx(0.4 * 0.5)
@@ -149,7 +149,7 @@ def test_a_map_that_equals_the_mean_response_errs_against_every_rater_but_not_ag
 def test_the_brier_score_is_the_mean_square_error_over_raters():
     random = np.random.default_rng(0)
     p, masks = random.random((4, 5, 6)), [random.random((4, 5, 6)) < 0.4 for _ in range(3)]
-    assert tumour_calibration(p, masks).brier == pytest.approx(np.mean([(p - mask) ** 2 for mask in masks]))
+    assert tumor_calibration(p, masks).brier == pytest.approx(np.mean([(p - mask) ** 2 for mask in masks]))
 
 
 def test_boxes_hold_every_voxel_above_the_level_in_double_precision():

@@ -11,9 +11,9 @@ NAMES = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
 SHAPE = (30, 40, 50)
 
 
-def ball(radius: float, centre=(15, 20, 25)) -> np.ndarray:
+def ball(radius: float, center=(15, 20, 25)) -> np.ndarray:
     z, y, x = np.indices(SHAPE)
-    return (z - centre[0]) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2 <= radius**2
+    return (z - center[0]) ** 2 + (y - center[1]) ** 2 + (x - center[2]) ** 2 <= radius**2
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ def test_the_estimate_equals_that_of_simpleitk_over_all_voxels(raters, flips):
     np.testing.assert_allclose(by_patterns(masks), by_simpleitk(masks), atol=1e-6)
 
 
-def test_the_estimate_depends_on_the_volume_around_the_tumour_as_simpleitk_s_does():
+def test_the_estimate_depends_on_the_volume_around_the_tumor_as_simpleitk_s_does():
     random = np.random.default_rng(0)
     small = [random.random((6, 8, 8)) < 0.3 for _ in range(3)]
     large = [np.pad(mask, 12) for mask in small]

@@ -62,19 +62,19 @@ def test_both_distances_agree_for_wide_distributions_inside_the_circle():
 
 def scene(gap: int) -> tuple[np.ndarray, np.ndarray]:
     """A square vessel of 10 x 10 pixels (36 on its edge), and a tumour beside its right side."""
-    vessel, tumour = np.zeros((2, 1, 30, 30), dtype=bool)
+    vessel, tumor = np.zeros((2, 1, 30, 30), dtype=bool)
     vessel[0, 10:20, 10:20] = True
-    tumour[0, 10:20, 20 + gap : 26] = True
-    return vessel, tumour
+    tumor[0, 10:20, 20 + gap : 26] = True
+    return vessel, tumor
 
 
-def symmetric_deg(tumour: np.ndarray, vessel: np.ndarray) -> np.ndarray:
-    return symmetric_contact_deg(tumour, VesselEdges.of(vessel), [0.5])
+def symmetric_deg(tumor: np.ndarray, vessel: np.ndarray) -> np.ndarray:
+    return symmetric_contact_deg(tumor, VesselEdges.of(vessel), [0.5])
 
 
 def test_a_gap_of_one_pixel_counts_alike_on_all_sides():
-    vessel, tumour = scene(gap=1)
-    turned = [(np.rot90(vessel, k, (1, 2)), np.rot90(tumour, k, (1, 2))) for k in range(4)]
+    vessel, tumor = scene(gap=1)
+    turned = [(np.rot90(vessel, k, (1, 2)), np.rot90(tumor, k, (1, 2))) for k in range(4)]
     counts = [symmetric_deg(t, v)[0, 0] for v, t in turned]
     assert counts == pytest.approx([10 / 36 * 360] * 4)
     protocol = [plane_contact_deg(t, v)[0] for v, t in turned]
@@ -91,11 +91,11 @@ def test_contact_ends_at_a_gap_of_two_pixels_and_starts_without_a_gap():
 @given(st.integers(0, 2**31))
 def test_mirroring_changes_nothing_and_nothing_exceeds_the_full_circle(seed):
     random = np.random.default_rng(seed)
-    vessel, tumour = random.random((2, 6, 7, 8)) < random.uniform(0.05, 0.6)
-    found = symmetric_deg(tumour, vessel)
+    vessel, tumor = random.random((2, 6, 7, 8)) < random.uniform(0.05, 0.6)
+    found = symmetric_deg(tumor, vessel)
     assert found.max() <= 360
     for axis in range(3):
-        np.testing.assert_array_equal(symmetric_deg(np.flip(tumour, axis), np.flip(vessel, axis)), found)
+        np.testing.assert_array_equal(symmetric_deg(np.flip(tumor, axis), np.flip(vessel, axis)), found)
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ def test_symmetric_degrees_of_all_thresholds_are_those_of_one_after_the_other():
         assert symmetric_contact_deg(p, VesselEdges.of(vessel), levels).tolist() == expected.tolist()
 
 
-def test_a_vessel_inside_the_tumour_is_encased():
+def test_a_vessel_inside_the_tumor_is_encased():
     vessel = np.zeros((9, 9, 9), dtype=bool)
     vessel[3:6, 3:6, 3:6] = True
     assert symmetric_deg(np.ones_like(vessel), vessel).tolist() == [[360]] * 3

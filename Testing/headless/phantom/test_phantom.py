@@ -59,7 +59,7 @@ def test_every_vessel_is_there_and_brighter_than_the_gland(case):
 
 
 @pytest.mark.slow
-def test_the_tumour_is_darker_than_the_gland_and_fades_into_it():
+def test_the_tumor_is_darker_than_the_gland_and_fades_into_it():
     case = make_phantom(1000, raters=1)
     mhr, gland = case.true_mhr.array, case.anatomy.array == LABELS["pancreas"]
     core = case.ct.array[mhr > 0.95].mean()
@@ -121,7 +121,7 @@ def two():
 
 
 @pytest.mark.slow
-def test_the_healthy_patient_is_the_same_one_without_the_tumour(case, healthy):
+def test_the_healthy_patient_is_the_same_one_without_the_tumor(case, healthy):
     assert healthy.lesions == ()
     assert healthy.lesion is None
     assert not (healthy.anatomy.array == LABELS["tumor"]).any()
@@ -151,7 +151,7 @@ def test_second_lesions_keep_their_distance():
     for _ in range(50):
         first = draw_lesion(rng)
         second = draw_second_lesion(rng, first)
-        between = np.linalg.norm(np.subtract(first.centre_mm, second.centre_mm))
+        between = np.linalg.norm(np.subtract(first.center_mm, second.center_mm))
         assert between > max(first.radii_mm) + max(second.radii_mm)
         assert 0.2 <= second.volume_ml <= 10
 

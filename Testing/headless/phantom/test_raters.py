@@ -30,7 +30,7 @@ def ball(radius_mm: float) -> LesionField:
 @pytest.mark.parametrize(
     ("diameter_mm", "chance"), [(4.9, 0.27), (5.1, 0.15), (9.0, 0.085), (10.1, 0.075), (40, 0.075)]
 )
-def test_smaller_tumours_are_overlooked_more_often(diameter_mm, chance):
+def test_smaller_tumors_are_overlooked_more_often(diameter_mm, chance):
     field = LesionField(
         *(np.full((3, 3, 3), value, np.float32) for value in (60.0, 2.0)), (np.pi / 6000 * diameter_mm**3,)
     )

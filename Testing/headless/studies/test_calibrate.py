@@ -141,7 +141,7 @@ def test_a_bad_file_is_named_with_its_row(tmp_path, rows, change, file, reason):
     assert reason in message
 
 
-def test_too_few_cases_and_no_tumour_are_refused_with_the_manifest(tmp_path, rows):
+def test_too_few_cases_and_no_tumor_are_refused_with_the_manifest(tmp_path, rows):
     single = sketch_cases([write_manifest(tmp_path, rows[:1])])
     with raises_error(InputError, "too-few-cases", "one.csv"):
         fit_sketch(single, where="one.csv")

@@ -72,7 +72,7 @@ def test_surface_normals_point_outward_also_on_a_mirrored_grid(scene, tmp_path, 
     assert (np.sum(outward * normals, axis=1) > 0).mean() > 0.99
 
 
-def test_a_tumour_at_the_border_of_the_volume_gets_closed_contours(scene, tmp_path):
+def test_a_tumor_at_the_border_of_the_volume_gets_closed_contours(scene, tmp_path):
     import vtk
 
     node = makeExampleCt()
@@ -99,7 +99,7 @@ def test_contours_are_white_visible_in_slices_and_translucent_in_3d(loaded):
         assert 0 < display.GetOpacity() < 1
 
 
-def test_colours_step_equally_and_grow_lighter():
+def test_colors_step_equally_and_grow_lighter():
     from skimage.color import rgb2lab
 
     lab = rgb2lab(mhrColors(256)[None])[0]
@@ -109,7 +109,7 @@ def test_colours_step_equally_and_grow_lighter():
     assert lab[-1, 0] < 85  # darker than white contours
 
 
-def test_colour_conversion_agrees_with_scikit_image():
+def test_color_conversion_agrees_with_scikit_image():
     from skimage.color import lab2rgb
 
     lab = np.array([[20.0, 10, -30], [50, 40, 20], [75, -5, 50], [5, 0, 0]])

@@ -17,7 +17,7 @@ from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
 SIZE_PX = 400
 FIELD_MM = 50.0
 PX_PER_MM = SIZE_PX / FIELD_MM
-GREY_OF_BODY = 127.5  # 40 HU in a window of 400 around 40
+GRAY_OF_BODY = 127.5  # 40 HU in a window of 400 around 40
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def shown(scene, view, tmp_path):
     return view, result, center
 
 
-def coloured(pixels: np.ndarray) -> np.ndarray:
+def colored(pixels: np.ndarray) -> np.ndarray:
     values = pixels.astype(int)
     return values.max(axis=-1) - values.min(axis=-1) > 30
 
@@ -52,7 +52,7 @@ def radiusMm(view, center) -> np.ndarray:
     return np.hypot(rows - row, columns - column) / PX_PER_MM
 
 
-def test_overlay_shows_the_maps_colour_on_the_ct_inside_the_threshold_and_nothing_outside(shown, pictures):
+def test_overlay_shows_the_maps_color_on_the_ct_inside_the_threshold_and_nothing_outside(shown, pictures):
     view, _result, center = shown
     pixels = view.pixels()
     savePng(pixels, pictures / "slice_axial.png")
@@ -63,11 +63,11 @@ def test_overlay_shows_the_maps_colour_on_the_ct_inside_the_threshold_and_nothin
     vessel[max(row - 45, 0) : row + 45, max(column - 45, 0) : column + 45] = True
     legend = np.zeros_like(inside)
     legend[:, int(0.75 * SIZE_PX) :] = True
-    assert coloured(pixels)[inside & ~white(pixels)].mean() > 0.95
-    assert not coloured(pixels)[outside & ~vessel & ~legend].any()
+    assert colored(pixels)[inside & ~white(pixels)].mean() > 0.95
+    assert not colored(pixels)[outside & ~vessel & ~legend].any()
 
     at = view.pixelOf(center + np.array([0, RADIUS_MM * 0.3, 0]))  # MHR 0.7, between the contours at 0.6 and 0.8
-    expected = OVERLAY_OPACITY * 255 * mhrColors(256)[round(0.7 * 255)] + (1 - OVERLAY_OPACITY) * GREY_OF_BODY
+    expected = OVERLAY_OPACITY * 255 * mhrColors(256)[round(0.7 * 255)] + (1 - OVERLAY_OPACITY) * GRAY_OF_BODY
     np.testing.assert_allclose(pixels[at].astype(float), expected, atol=14)
 
 
@@ -97,12 +97,12 @@ def test_moving_the_threshold_moves_the_edge_of_the_overlay(shown, pictures):
         radius = radiusMm(view, center)
         rows, columns = np.indices(radius.shape)
         upper = (rows < view.pixelOf(center)[0]) & (np.abs(columns - view.pixelOf(center)[1]) < 60)
-        areas[threshold] = radius[coloured(pixels) & upper].max()
+        areas[threshold] = radius[colored(pixels) & upper].max()
     for threshold, reach in areas.items():
         assert reach == pytest.approx(RADIUS_MM * (1 - threshold), abs=0.8)
 
 
-def test_the_tumours_outline_is_drawn_in_cyan_at_the_threshold(shown):
+def test_the_tumors_outline_is_drawn_in_cyan_at_the_threshold(shown):
     view, _result, center = shown
     pixels = view.pixels().astype(int)
     cyan = (pixels[..., 1] - pixels[..., 0] > 60) & (pixels[..., 2] - pixels[..., 0] > 60)
@@ -118,7 +118,7 @@ def test_a_hidden_result_leaves_the_ct_alone(shown):
     pixels = view.pixels()
     upper = np.zeros(pixels.shape[:2], dtype=bool)
     upper[:, : int(0.75 * SIZE_PX)] = True
-    assert not coloured(pixels)[upper].any()
+    assert not colored(pixels)[upper].any()
 
 
 def test_the_legend_can_be_read_on_bright_bone(shown, pictures):
@@ -131,10 +131,10 @@ def test_the_legend_can_be_read_on_bright_bone(shown, pictures):
     pixels = view.pixels().astype(int)
     savePng(pixels.astype(np.uint8), pictures / "legend_on_bone.png")
     assert (bone == 255).all()
-    grey = (pixels.max(axis=-1) - pixels.min(axis=-1) < 3) & (pixels.max(axis=-1) < 255)
+    gray = (pixels.max(axis=-1) - pixels.min(axis=-1) < 3) & (pixels.max(axis=-1) < 255)
     linear = ((pixels[..., 0] / 255 + 0.055) / 1.055) ** 2.4
     readable = 1.05 / (linear + 0.05) >= 4.5  # against the white of the words, WCAG 2.2, 1.4.3
-    rows, columns = np.nonzero(grey & readable)
+    rows, columns = np.nonzero(gray & readable)
     assert len(rows) > 3000
     words = pixels[rows.min() : rows.max(), columns.min() : columns.max()]
     assert (words.min(axis=-1) > 220).sum() > 200

@@ -204,7 +204,7 @@ def test_going_back_keeps_every_edited_outline_in_a_hidden_segmentation_of_the_r
     assert len(folders) == 1
 
 
-def test_a_removed_or_emptied_tumour_segment_comes_back(loaded):
+def test_a_removed_or_emptied_tumor_segment_comes_back(loaded):
     before = tumor(loaded)
     drawSegment(loaded.nodes.segmentation, "tumor", np.zeros_like(before), loaded.nodes.ct)
     with raises_error(InputError, "tumour-empty"):

@@ -26,7 +26,7 @@ def sphereMl(level: float) -> float:
     return 4 / 3 * math.pi * (RADIUS_MM * (1 - level)) ** 3 / 1000
 
 
-def test_the_tumour_segment_is_the_map_at_the_threshold(loaded):
+def test_the_tumor_segment_is_the_map_at_the_threshold(loaded):
     mhr = volumeFromNode(loaded.nodes.mhr).array
     for threshold in (0.5, 0.2, 0.9, 0.01):
         loaded.outline.setThreshold(threshold)

@@ -83,7 +83,7 @@ def test_an_outline_drawn_over_a_vessel_is_measured_at_the_whole_vessel(loaded, 
     np.testing.assert_array_equal(mask(loaded, "SMA"), vessel)
 
 
-def test_a_result_of_an_earlier_version_has_what_the_tumour_leaves_of_a_vessel(folder):
+def test_a_result_of_an_earlier_version_has_what_the_tumor_leaves_of_a_vessel(folder):
     result = json.loads((folder / "result.json").read_text())
     del result["vessel_values"]
     (folder / "result.json").write_text(json.dumps(result))

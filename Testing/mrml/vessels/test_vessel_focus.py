@@ -69,7 +69,7 @@ def test_anterior_stays_up_in_the_perpendicular_view_and_right_on_the_left_hand(
     assert np.linalg.det(slicer.util.arrayFromVTKMatrix(yellow.GetSliceToRAS())[:3, :3]) == pytest.approx(1)
 
 
-def test_leaving_the_vessel_and_jumping_to_the_tumour_gives_the_usual_views_back(views, tilted):
+def test_leaving_the_vessel_and_jumping_to_the_tumor_gives_the_usual_views_back(views, tilted):
     _red, yellow = views
     focus(tilted, "SMA")
     leaveVessel()

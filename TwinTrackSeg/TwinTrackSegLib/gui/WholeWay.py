@@ -128,7 +128,7 @@ class WholeWay:
             if self._widget.inputs.runOn.remote:
                 raise StepNotRun("'Run on' is a server; choose this computer")
             self._ui.demoBundleButton.click()
-            self._ui.roiSelector.setCurrentNode(self._regionAroundTumour())
+            self._ui.roiSelector.setCurrentNode(self._regionAroundTumor())
             self._ui.segmentButton.click()
             self._waitForRun()
         finally:
@@ -296,7 +296,7 @@ class WholeWay:
         log = " | ".join(self._widget.logic.log[-3:])
         _check(self._result is not None, f"{self._ui.statusLabel.text} {log}")
 
-    def _regionAroundTumour(self):
+    def _regionAroundTumor(self):
         """Return a region of interest around the phantom's tumour."""
         inside = np.argwhere(self._phantom.true_mhr.array > 0)[:, ::-1]  # i, j, k
         corners = np.array([inside.min(axis=0) - MARGIN_VOXELS, inside.max(axis=0) + MARGIN_VOXELS])

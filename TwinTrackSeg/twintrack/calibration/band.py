@@ -127,9 +127,9 @@ class CalibratorBand:
         """Return the weight of each grid score in a sum of linearly interpolated values at the counted scores."""
         low, high = cell_bounds()
         used = np.flatnonzero(counts)
-        grid, centre = np.asarray(self.score), (low[used] + high[used]) / 2
-        left = np.clip(np.searchsorted(grid, centre, side="right") - 1, 0, grid.size - 2)
-        share = (centre - grid[left]) / (grid[left + 1] - grid[left])
+        grid, center = np.asarray(self.score), (low[used] + high[used]) / 2
+        left = np.clip(np.searchsorted(grid, center, side="right") - 1, 0, grid.size - 2)
+        share = (center - grid[left]) / (grid[left + 1] - grid[left])
         weight = np.zeros(grid.size)
         np.add.at(weight, left, counts[used] * (1 - share))
         np.add.at(weight, left + 1, counts[used] * share)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FEW_CASES",
-    "FEW_TUMOUR_VOXELS",
+    "FEW_TUMOR_VOXELS",
     "UPPER_BINS",
     "check_options",
     "fit_bins",
@@ -206,7 +206,7 @@ MOST_NAMED = 8
 FEW_CASES = 10
 """A calibrator of fewer cases says so: the spread between patients is then unknown."""
 
-FEW_TUMOUR_VOXELS = 10_000
+FEW_TUMOR_VOXELS = 10_000
 """Expected tumour voxels (sum of the MHR) below which a calibrator says so; about one tumour of 10 mL on a fine CT."""
 
 UPPER_BINS = 8
@@ -235,9 +235,9 @@ def _warnings(sketch: ScoreSketch, binned: Bins) -> Iterator[str]:
     missed = sketch.missed_mhr / (sketch.tumour_voxels + sketch.missed_mhr)
     if sketch.cases < FEW_CASES:
         yield f"calibrator fitted on {_number(sketch.cases, 'case')} only; at least {FEW_CASES} are advised"
-    if sketch.tumour_voxels < FEW_TUMOUR_VOXELS:
+    if sketch.tumour_voxels < FEW_TUMOR_VOXELS:
         found = _number(round(sketch.tumour_voxels), "tumour voxel")
-        yield f"calibrator fitted on {found} only; at least {FEW_TUMOUR_VOXELS} are advised"
+        yield f"calibrator fitted on {found} only; at least {FEW_TUMOR_VOXELS} are advised"
     if upper < UPPER_BINS:
         lie = "bin of the calibrator lies" if upper == 1 else "bins of the calibrator lie"
         yield f"only {upper} {lie} above score {UPPER_SCORE}; at least {UPPER_BINS} are advised, use more bins"

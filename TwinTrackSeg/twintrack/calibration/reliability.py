@@ -176,9 +176,9 @@ def _draw_map(axes: Any, calibrator: Calibrator) -> None:
         axes.fill_between(band.score, band.low, band.high, color="#222222", alpha=0.18, lw=0, label=label, zorder=1.5)
 
 
-def _draw_curve(upper: Any, lower: Any, name: str, curve: ReliabilityCurve, colour: str, marker: str) -> None:
+def _draw_curve(upper: Any, lower: Any, name: str, curve: ReliabilityCurve, color: str, marker: str) -> None:
     """Draw one curve into the upper and its counts into the lower axes (matplotlib)."""
     used = curve.counts > 0
     label = f"{name}: gap {curve.gap:.4f}"
-    upper.plot(curve.score[used], curve.mhr[used], color=colour, marker=marker, ms=4, lw=1.2, label=label)
-    lower.stairs(np.where(used, curve.counts, np.nan), curve.edges, color=colour, lw=1.4, baseline=None)
+    upper.plot(curve.score[used], curve.mhr[used], color=color, marker=marker, ms=4, lw=1.2, label=label)
+    lower.stairs(np.where(used, curve.counts, np.nan), curve.edges, color=color, lw=1.4, baseline=None)

@@ -61,7 +61,7 @@ def demo(
 
     with progress_bar() as progress:
         result = run_demo(out, device=device.value, case=case, overwrite=overwrite, progress=progress)
-    _summarise(result)
+    _summarize(result)
 
 
 def segment(
@@ -130,7 +130,7 @@ def segment(
     )
     with progress_bar() as progress:
         result = _segment(ct, bundle, out, settings, run_on, tls, overwrite, context.obj, progress)
-    _summarise(result)
+    _summarize(result)
 
 
 def _segment(
@@ -212,7 +212,7 @@ def invasion(
     say(f"{out}: written")
 
 
-def _summarise(folder: Path) -> None:
+def _summarize(folder: Path) -> None:
     """Print what was found, and where it lies."""
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for warning in result["warnings"]:

@@ -49,12 +49,12 @@ REACH = 2
 Box = tuple[slice, slice, slice]
 
 
-def plane_contact_deg(tumour: NDArray[np.generic], vessel: NDArray[np.generic] | VesselEdges) -> NDArray[np.float64]:
+def plane_contact_deg(tumor: NDArray[np.generic], vessel: NDArray[np.generic] | VesselEdges) -> NDArray[np.float64]:
     """Measure one tumour mask against one vessel mask.
 
     Parameters
     ----------
-    tumour : numpy.ndarray
+    tumor : numpy.ndarray
         Three-dimensional mask; every value other than 0 is inside.
     vessel : numpy.ndarray or VesselEdges
         Mask of the same shape, or its edges.
@@ -66,7 +66,7 @@ def plane_contact_deg(tumour: NDArray[np.generic], vessel: NDArray[np.generic] |
         nothing touches or one of the masks is empty.
     """
     edges = vessel if isinstance(vessel, VesselEdges) else VesselEdges.of(np.asarray(vessel) != 0)
-    return plane_contact_curves_deg(np.asarray(tumour) != 0, edges, [0.5])[:, 0]
+    return plane_contact_curves_deg(np.asarray(tumor) != 0, edges, [0.5])[:, 0]
 
 
 def plane_contact_curves_deg(

@@ -55,7 +55,7 @@ class Focus:
     ----------
     slices : tuple of int
         Voxel index (x, y, z) of the sagittal, coronal and axial slice.
-    centre_mm : tuple of float
+    center_mm : tuple of float
         Middle of the region (x, y, z), in mm from the first voxel's centre along the volume's axes.
     extent_mm : tuple of float
         Edge lengths (x, y, z) of the region's box, in mm.
@@ -64,7 +64,7 @@ class Focus:
     """
 
     slices: tuple[int, int, int]
-    centre_mm: tuple[float, float, float]
+    center_mm: tuple[float, float, float]
     extent_mm: tuple[float, float, float]
     found: bool
 
@@ -90,12 +90,12 @@ def find_focus(probability: Volume, threshold: float) -> Focus:
 
 def _focus(probability: Volume, box: tuple[slice, ...], peak: list[int], *, found: bool) -> Focus:
     """Turn a box and slices in (z, y, x) order into a `Focus`."""
-    centre, extent = [], []
+    center, extent = [], []
     for axis, edge_mm in zip(reversed(box), probability.geometry.spacing_mm, strict=True):
-        centre.append((axis.start + axis.stop - 1) / 2 * edge_mm)
+        center.append((axis.start + axis.stop - 1) / 2 * edge_mm)
         extent.append((axis.stop - axis.start) * edge_mm)
     z, y, x = peak
-    return Focus((x, y, z), (centre[0], centre[1], centre[2]), (extent[0], extent[1], extent[2]), found)
+    return Focus((x, y, z), (center[0], center[1], center[2]), (extent[0], extent[1], extent[2]), found)
 
 
 def _box(mask: NDArray[np.bool_]) -> tuple[slice, ...] | None:
@@ -135,7 +135,7 @@ class Section:
         Which of the three standard views.
     index : int
         Slice number along the line of sight.
-    centre_mm : tuple of float
+    center_mm : tuple of float
         Middle of the window along (across, down), in mm from the first voxel's centre.
     side_mm : float
         Edge length of the window.
@@ -145,7 +145,7 @@ class Section:
 
     view: View
     index: int
-    centre_mm: tuple[float, float]
+    center_mm: tuple[float, float]
     side_mm: float
     pixels: int = 512
 
@@ -168,14 +168,14 @@ class Section:
         across, down = self.view.across, self.view.down
         # The remaining axes of a (z, y, x) array keep their order: the later index axis comes first.
         ticks = ((np.arange(self.pixels) + 0.5) / self.pixels - 0.5) * self.side_mm
-        columns = (self.centre_mm[0] + ticks) / spacing_mm[across]
-        rows = (self.centre_mm[1] + (-ticks if self.view.rows_rise else ticks)) / spacing_mm[down]
+        columns = (self.center_mm[0] + ticks) / spacing_mm[across]
+        rows = (self.center_mm[1] + (-ticks if self.view.rows_rise else ticks)) / spacing_mm[down]
         grid = np.meshgrid(rows, columns, indexing="ij")
         inside: NDArray[np.float32] = ndimage.map_coordinates(plane, grid, order=1, mode="grid-constant", cval=fill)
         return inside
 
     def place(self, position_mm: tuple[float, float, float]) -> tuple[float, float]:
         """Return where a point (x, y, z), in mm along the volume's axes, falls in the window: (right, down) in mm."""
-        right = position_mm[self.view.across] - self.centre_mm[0] + self.side_mm / 2
-        down = position_mm[self.view.down] - self.centre_mm[1]
+        right = position_mm[self.view.across] - self.center_mm[0] + self.side_mm / 2
+        down = position_mm[self.view.down] - self.center_mm[1]
         return right, (-down if self.view.rows_rise else down) + self.side_mm / 2

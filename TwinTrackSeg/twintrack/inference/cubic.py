@@ -79,8 +79,8 @@ def resample_slices(
     turned = np.moveaxis(volume, axis, 0)
     across = [n for a, n in enumerate(shape) if a != axis]
     here, wanted = turned.shape[0], shape[axis]
-    centres = here / wanted * (np.arange(wanted) + 0.5) - 0.5
-    source = ndimage.map_coordinates(np.arange(here, dtype=float), centres[None], order=0, mode="nearest").astype(int)
+    centers = here / wanted * (np.arange(wanted) + 0.5) - 0.5
+    source = ndimage.map_coordinates(np.arange(here, dtype=float), centers[None], order=0, mode="nearest").astype(int)
     result = np.empty((wanted, *across), dtype=np.float32)
     for part in _slabs((wanted, *turned.shape[1:])):
         values = prepare(turned[source[part]])

@@ -214,7 +214,7 @@ def _score(
     each: list[MemberMap] = []
 
     def keep(probabilities: Array) -> None:
-        score = to_host(case.to_grid(_tumour(probabilities, channels)[None], window)[0].clip(0.0, 1.0))
+        score = to_host(case.to_grid(_tumor(probabilities, channels)[None], window)[0].clip(0.0, 1.0))
         vessels = vessel_map(case, probabilities, window, channels, roi.mask) if channels.values else None
         each.append(MemberMap((score * roi.mask).astype(np.float16), vessels))
 
@@ -223,8 +223,8 @@ def _score(
     )
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
-    tumour = _tumour(pooled, channels)[None]
-    score = to_host(case.to_grid(tumour, window)[0].clip(0.0, 1.0))
+    tumor = _tumor(pooled, channels)[None]
+    score = to_host(case.to_grid(tumor, window)[0].clip(0.0, 1.0))
     np.multiply(score, roi.mask, out=score)
     vessels = vessel_map(case, pooled, window, channels, roi.mask) if channels.values else None
     progress(1.0, "Tumour score ready")
@@ -288,11 +288,11 @@ def _pool(
         for start in range(0, logits.shape[1], _SLAB):
             slab = slice(start, start + _SLAB)
             logits[:, slab] = class_probabilities(logits[:, slab], overlapping=stage.overlapping) * covered[slab]
-        apart.add(to_host(_tumour(logits, channels)), to_host(covered))
+        apart.add(to_host(_tumor(logits, channels)), to_host(covered))
         if total is None:
             total, looked = logits, as_float32(covered)
             if skip_below > 0 and len(folds) > 1:
-                tiles = _tiles_with_tumour(canvas, _tumour(total, channels), skip_below)
+                tiles = _tiles_with_tumor(canvas, _tumor(total, channels), skip_below)
                 meter.skip((len(canvas.tiles) - len(tiles)) * (len(folds) - place - 1))
         else:
             # After a fall from the GPU, members' results lie in different places.
@@ -312,14 +312,14 @@ def _pool(
     return total
 
 
-def _tumour(probabilities: Array, channels: VesselChannels) -> Array:
-    return probabilities[list(channels.tumour)].sum(axis=0)
+def _tumor(probabilities: Array, channels: VesselChannels) -> Array:
+    return probabilities[list(channels.tumor)].sum(axis=0)
 
 
-def _tiles_with_tumour(canvas: Canvas, tumour: Array, bound: float) -> list[Tile]:
+def _tiles_with_tumor(canvas: Canvas, tumor: Array, bound: float) -> list[Tile]:
     """Return the tiles in which, or next to which, `tumour` reaches `bound` somewhere."""
     padded = np.zeros(canvas.data.shape[1:], dtype=np.float32)
-    padded[canvas.inner] = to_host(tumour)
+    padded[canvas.inner] = to_host(tumor)
     return tiles_near(canvas.tiles, [bool((padded[tile] >= bound).any()) for tile in canvas.tiles])
 
 
@@ -335,17 +335,17 @@ class Disagreement:
         self._members = 0
         self._looked = self._mean = self._squares = np.zeros(0, dtype=np.float32)
 
-    def add(self, tumour: NDArray[np.float32], covered: NDArray[np.bool_]) -> None:
+    def add(self, tumor: NDArray[np.float32], covered: NDArray[np.bool_]) -> None:
         """Add a member's probability, float32, (a, b, c), which counts where `covered` is true."""
         self._members += 1
         if self._members == 1:
-            self._looked, self._mean = covered.astype(np.float32), tumour * covered
+            self._looked, self._mean = covered.astype(np.float32), tumor * covered
             self._squares = np.zeros_like(self._mean)
             return
         self._looked += covered
-        change = (tumour - self._mean) * covered
+        change = (tumor - self._mean) * covered
         self._mean += change / self._looked.clip(min=1.0)
-        self._squares += change * (tumour - self._mean)
+        self._squares += change * (tumor - self._mean)
 
     def volume_ml(self, region: NDArray[np.bool_], voxel_ml: float) -> float | None:
         """Return the standard deviation over the members, added up over the voxels of `region` (a, b, c).

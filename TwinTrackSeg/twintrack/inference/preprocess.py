@@ -15,7 +15,7 @@ from twintrack.inference.arrays import CPU, Array, zeros_beside
 from twintrack.inference.cubic import Prepare, resample_cubic, resample_slices
 from twintrack.inference.nnunet_model import Stage, nnunet_managers
 from twintrack.inference.normalize import VOXELWISE, normalization
-from twintrack.inference.resample import Range, linear_resample, neighbours, network_shape, range_touched, slice_axis
+from twintrack.inference.resample import Range, linear_resample, neighbors, network_shape, range_touched, slice_axis
 from twintrack.system.capacity import is_out_of_memory, lacking_memory
 
 __all__ = ["Preprocessed", "preprocess"]
@@ -93,7 +93,7 @@ class Preprocessed:
         for n, axis in enumerate(self.axes):
             (start, stop), (first, end) = window[axis], self.nonzero[n]
             shared = slice(max(start, first) - start, max(min(stop, end) - start, 0))
-            below, above = neighbours(self.data.shape[n + 1], end - first)
+            below, above = neighbors(self.data.shape[n + 1], end - first)
             offset = max(start, first) - first
             here = slice(offset, offset + max(shared.stop - shared.start, 0))
             turned = _spread(np.moveaxis(turned, n, 0)[shared], below[here], above[here], self.data.shape[n + 1])
@@ -155,33 +155,33 @@ def preprocess(
     part = turned[tuple(slice(a, b) for a, b in nonzero)]
     shape = network_shape(part.shape, spacing, stage.spacing)
     _check_room(part.shape, shape, stage, members, on_gpu=device == "cuda", name=name)
-    part, normalise = _normalisation(part, stage)
+    part, normalize = _normalization(part, stage)
     if device != "cuda":
         device = CPU
     try:
-        data: NDArray[np.float32] | None = _resample(part, normalise, shape, spacing, stage, device)
+        data: NDArray[np.float32] | None = _resample(part, normalize, shape, spacing, stage, device)
     except RuntimeError as error:
         if device == CPU or not is_out_of_memory(error):
             raise
         data = None
     if data is None:  # outside of the handler: the error's frames hold what filled the memory
         note("the GPU has too little memory to resample the CT; the CPU does it")
-        data = _resample(part, normalise, shape, spacing, stage, CPU)
+        data = _resample(part, normalize, shape, spacing, stage, CPU)
     z, y, x = array.shape
     return Preprocessed(data[None], (z, y, x), axes, nonzero)
 
 
-def _normalisation(part: NDArray[np.generic], stage: Stage) -> tuple[NDArray[np.generic], Prepare]:
+def _normalization(part: NDArray[np.generic], stage: Stage) -> tuple[NDArray[np.generic], Prepare]:
     """Return what is to be resampled and what to do with each part of it first.
 
     nnU-Net's CT scheme looks at one voxel at a time, so it runs on a few slices at a time, and the CT never exists as
     float32 as a whole. The others need the whole at once.
     """
-    scheme, normalise = normalization(stage)
+    scheme, normalize = normalization(stage)
     if scheme in VOXELWISE:
         # A copy: normalisation works in place.
-        return part, lambda values: normalise(values.astype(np.float32, order="C"))
-    return normalise(part.astype(np.float32, order="C")), lambda values: values.astype(np.float32, copy=False)
+        return part, lambda values: normalize(values.astype(np.float32, order="C"))
+    return normalize(part.astype(np.float32, order="C")), lambda values: values.astype(np.float32, copy=False)
 
 
 def _check_room(
@@ -230,7 +230,7 @@ def _is_usual(stage: Stage) -> bool:
 
 def _resample(
     part: NDArray[np.generic],
-    normalise: Prepare,
+    normalize: Prepare,
     shape: list[int],
     spacing: list[float],
     stage: Stage,
@@ -241,16 +241,16 @@ def _resample(
     options = configuration["resampling_fn_data_kwargs"]
     usual = _is_usual(stage)
     if usual and list(part.shape) == shape:
-        return np.asarray(normalise(part), dtype=np.float32)
+        return np.asarray(normalize(part), dtype=np.float32)
     if not usual:
-        whole = normalise(part)[None]
+        whole = normalize(part)[None]
         resample = nnunet_managers(stage)[1].resampling_fn_data
         resampled = resample(whole, shape, spacing, stage.spacing)
         return np.asarray(resampled, dtype=np.float32)[0]
     axis = slice_axis(spacing, stage.spacing, options.get("force_separate_z", False))
     if axis is not None:
-        return resample_slices(part, shape, axis, normalise, device)
-    return resample_cubic(part, shape, normalise, device)
+        return resample_slices(part, shape, axis, normalize, device)
+    return resample_cubic(part, shape, normalize, device)
 
 
 def _spread(

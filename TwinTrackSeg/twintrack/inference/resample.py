@@ -13,7 +13,7 @@ from twintrack.inference.arrays import Array
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Range", "linear_resample", "neighbours", "network_shape", "range_touched", "slice_axis", "true_box"]
+__all__ = ["Range", "linear_resample", "neighbors", "network_shape", "range_touched", "slice_axis", "true_box"]
 
 Range = tuple[int, int]
 """First index and one past the last, along one axis."""
@@ -118,7 +118,7 @@ def range_touched(size_in: int, size_out: int, inside: Range) -> Range:
     return (int(touched[0]), int(touched[-1]) + 1) if touched.size else (0, 0)
 
 
-def neighbours(size_in: int, size_out: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def neighbors(size_in: int, size_out: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return, for each output voxel of one axis, the two input voxels it is interpolated from."""
     below = np.minimum(_positions(size_in, size_out).astype(np.int64), size_in - 1)
     return below, np.minimum(below + 1, size_in - 1)

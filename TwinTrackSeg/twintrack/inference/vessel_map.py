@@ -46,7 +46,7 @@ leaves such pieces out as well."""
 ROUNDING = 1e-3
 """Voxels by which a size must exceed its limit."""
 
-EVERY_NEIGHBOUR = np.ones((3, 3, 3))
+EVERY_NEIGHBOR = np.ones((3, 3, 3))
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class VesselChannels:
 
     Attributes
     ----------
-    tumour : tuple of int
+    tumor : tuple of int
         Channels whose sum is the tumour's probability.
     values : dict of int to int
         Label value of each vessel's channel; empty where none is predicted.
@@ -65,7 +65,7 @@ class VesselChannels:
         Whether each channel is a region of its own (sigmoid) in place of one label a voxel (softmax).
     """
 
-    tumour: tuple[int, ...]
+    tumor: tuple[int, ...]
     values: dict[int, int]
     hidden: frozenset[int]
     overlapping: bool
@@ -73,13 +73,13 @@ class VesselChannels:
     @classmethod
     def of(cls, bundle: Bundle, stage: Stage) -> VesselChannels:
         """Return the channels of a bundle's stage."""
-        tumour = tuple(stage.channels[name] for name in bundle.tumor_labels)
+        tumor = tuple(stage.channels[name] for name in bundle.tumor_labels)
         values = {stage.channels[bundle.vessel_labels[name]]: value for name, value in bundle.vessel_values.items()}
         if not stage.overlapping:
-            return cls(tumour, values, frozenset(values), overlapping=False)
+            return cls(tumor, values, frozenset(values), overlapping=False)
         taken = frozenset().union(*(stage.labels_of(name) for name in bundle.tumor_labels))
         apart = [name for name in bundle.vessel_labels.values() if not stage.labels_of(name) & taken]
-        return cls(tumour, values, frozenset(stage.channels[name] for name in apart), overlapping=True)
+        return cls(tumor, values, frozenset(stage.channels[name] for name in apart), overlapping=True)
 
 
 def vessel_map(
@@ -129,7 +129,7 @@ def vessel_map(
 
     place = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, window, strict=True))
     inside = labels[place]
-    needed = SHARE * (1.0 - on_grid(probabilities[list(channels.tumour)].sum(axis=0)))
+    needed = SHARE * (1.0 - on_grid(probabilities[list(channels.tumor)].sum(axis=0)))
     np.maximum(needed, FLOOR, out=needed)
     hidden = np.zeros_like(inside)
     # Where classes overlap, vessels compete with each other alone, from the least that can matter.
@@ -177,7 +177,7 @@ def hidden_lumens(lumens: NDArray[np.uint8], hidden: NDArray[np.uint8], voxel_si
         if not connected.any():
             continue
         deep = connected & (ndimage.distance_transform_edt(~lumen, sampling=voxel_size) > BORDER_VOXELS + ROUNDING)
-        cores, count = ndimage.label(deep, EVERY_NEIGHBOUR)
+        cores, count = ndimage.label(deep, EVERY_NEIGHBOR)
         large = np.bincount(cores.ravel(), minlength=count + 1) * math.prod(voxel_size) > CORE_VOXELS + ROUNDING
         large[0] = False
         if large.any():
@@ -204,7 +204,7 @@ def drop_strays(vessels: NDArray[np.uint8], lumens: NDArray[np.uint8], looked: N
 
     for value, box in _boxes(vessels):
         inside = vessels[box] == value
-        pieces, count = ndimage.label(inside, EVERY_NEIGHBOUR)
+        pieces, count = ndimage.label(inside, EVERY_NEIGHBOR)
         if count == 1:
             continue
         voxels = np.bincount(pieces[inside & (lumens[box] == value)], minlength=count + 1)

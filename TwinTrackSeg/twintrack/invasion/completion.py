@@ -17,14 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from twintrack.imaging.neighbours import eroded, grown_all_around
-from twintrack.invasion.centreline import STEP_MM
-from twintrack.invasion.geometry import Neighbourhood, Points, transported_frames
+from twintrack.imaging.neighbors import eroded, grown_all_around
+from twintrack.invasion.centerline import STEP_MM
+from twintrack.invasion.geometry import Neighborhood, Points, transported_frames
 from twintrack.invasion.sections import Sections, wall_distance_mm
 
 __all__ = ["Completion", "complete_lumen"]
 
-TUMOUR_LEVEL = 0.5
+TUMOR_LEVEL = 0.5
 """Maps with one label a voxel give it to the tumour from this level on."""
 
 STRETCH_MM = 6.0
@@ -90,7 +90,7 @@ class Completion:
     narrowed : float or None
         Least share of its healthy area that the lumen has under the tumour, where it was clearly narrowed and nothing
         could be put back; 0 where it is parted.
-    ends_in_tumour : bool
+    ends_in_tumor : bool
         Whether the mask ends where the tumour's label begins, so that nobody knows whether the vessel goes on.
     astray : bool
         Whether lumen was put back on a course that the rest of the vessel does not follow.
@@ -99,7 +99,7 @@ class Completion:
     vessel: NDArray[np.float32]
     added_ml: float = 0.0
     narrowed: float | None = None
-    ends_in_tumour: bool = False
+    ends_in_tumor: bool = False
     astray: bool = False
 
 
@@ -121,7 +121,7 @@ class _End:
         return float(np.nanmedian(self.wall_mm))
 
 
-def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Completion:
+def complete_lumen(near: Neighborhood, branches: Sequence[Sections]) -> Completion:
     """Put back lumen that the tumour's label has taken.
 
     Parameters
@@ -132,14 +132,14 @@ def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Complet
         Cross-sections of the vessel as it is drawn.
     """
     mask = near.vessel >= 0.5
-    tumour = (near.probability >= TUMOUR_LEVEL) & ~mask
-    if not np.any(grown_all_around(mask) & tumour):
+    tumor = (near.probability >= TUMOR_LEVEL) & ~mask
+    if not np.any(grown_all_around(mask) & tumor):
         return Completion(near.vessel)
-    surface = cKDTree(_places_mm(near, tumour & ~eroded(tumour)))
+    surface = cKDTree(_places_mm(near, tumor & ~eroded(tumor)))
     free = [_free(near, sections, surface) for sections in branches]
     whole, astray = mask.copy(), False
     for first, second in _pairs(branches, free, surface):
-        found = _bridge(near, first, second, mask, tumour)
+        found = _bridge(near, first, second, mask, tumor)
         if found is not None:
             added, beside = found
             whole |= added
@@ -147,41 +147,41 @@ def complete_lumen(near: Neighbourhood, branches: Sequence[Sections]) -> Complet
     added = whole & ~mask
     if added.any():
         volume_ml = float(np.count_nonzero(added)) * near.geometry.voxel_ml
-        ends = _ends_in_tumour(near, branches, whole)
-        return Completion(whole.astype(np.float32), volume_ml, ends_in_tumour=ends, astray=astray)
+        ends = _ends_in_tumor(near, branches, whole)
+        return Completion(whole.astype(np.float32), volume_ml, ends_in_tumor=ends, astray=astray)
     narrowed = 0.0 if _parted(branches, free) else _narrowed(branches, free)
-    return Completion(near.vessel, narrowed=narrowed, ends_in_tumour=_ends_in_tumour(near, branches, whole))
+    return Completion(near.vessel, narrowed=narrowed, ends_in_tumor=_ends_in_tumor(near, branches, whole))
 
 
-def _ends_in_tumour(near: Neighbourhood, branches: Sequence[Sections], vessel: NDArray[np.bool_]) -> bool:
+def _ends_in_tumor(near: Neighborhood, branches: Sequence[Sections], vessel: NDArray[np.bool_]) -> bool:
     """Tell whether the tumour's label lies right before an end of a branch."""
-    inside, tumour = vessel.astype(np.float32), ((near.probability >= TUMOUR_LEVEL) & ~vessel).astype(np.float32)
+    inside, tumor = vessel.astype(np.float32), ((near.probability >= TUMOR_LEVEL) & ~vessel).astype(np.float32)
     ahead_mm = np.arange(0.5, 4.0, 0.5)[:, None] * float(near.spacing_mm.max())
     for sections in branches:
-        for end, inner in ((0, 1), (-1, -2)) if len(sections.centre_mm) > 1 else ():
-            way = sections.centre_mm[end] - sections.centre_mm[inner]
-            points = sections.centre_mm[end] + ahead_mm * way / max(float(np.linalg.norm(way)), 1e-9)
+        for end, inner in ((0, 1), (-1, -2)) if len(sections.center_mm) > 1 else ():
+            way = sections.center_mm[end] - sections.center_mm[inner]
+            points = sections.center_mm[end] + ahead_mm * way / max(float(np.linalg.norm(way)), 1e-9)
             left = np.flatnonzero(near.sample(inside, points) < 0.5)
             # Half a voxel beyond the mask, where its border no longer halves the tumour's.
-            if len(left) and near.sample(tumour, points[[min(left[0] + 1, len(points) - 1)]])[0] >= 0.5:
+            if len(left) and near.sample(tumor, points[[min(left[0] + 1, len(points) - 1)]])[0] >= 0.5:
                 return True
     return False
 
 
-def _places_mm(near: Neighbourhood, mask: NDArray[np.bool_]) -> Points:
+def _places_mm(near: Neighborhood, mask: NDArray[np.bool_]) -> Points:
     """Return the local points of a mask's voxels; shape (n, 3)."""
     return np.asarray(np.argwhere(mask)[:, ::-1] * near.spacing_mm)
 
 
-def _free(near: Neighbourhood, sections: Sections, tumour: cKDTree) -> NDArray[np.bool_]:
+def _free(near: Neighborhood, sections: Sections, tumor: cKDTree) -> NDArray[np.bool_]:
     """Tell which sections the tumour does not touch; shape (n,)."""
     widest_mm = np.nanmax(sections.wall_mm, axis=1, initial=0.0)
-    distance_mm, _ = tumour.query(sections.centre_mm)
+    distance_mm, _ = tumor.query(sections.center_mm)
     result: NDArray[np.bool_] = distance_mm > widest_mm + FREE_MARGIN_VOXELS * float(near.spacing_mm.max())
     return result
 
 
-def _pairs(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]], tumour: cKDTree) -> list[tuple[_End, _End]]:
+def _pairs(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]], tumor: cKDTree) -> list[tuple[_End, _End]]:
     """Return the two healthy sides of every touched stretch, also of one that has parted the vessel."""
     pairs: list[tuple[_End, _End]] = []
     loose: list[_End] = []
@@ -202,7 +202,7 @@ def _pairs(branches: Sequence[Sections], free: Sequence[NDArray[np.bool_]], tumo
     least = LEAST_STRETCH_MM / STEP_MM
     pairs = [pair for pair in pairs if all(len(end.points_mm) >= least for end in pair)]
     loose = [end for end in loose if len(end.points_mm) >= least]
-    loose = [end for end in loose if tumour.query(end.points_mm[-1])[0] < reach_mm]
+    loose = [end for end in loose if tumor.query(end.points_mm[-1])[0] < reach_mm]
     options = [
         (cost, i, j)
         for i, one in enumerate(loose)
@@ -227,11 +227,11 @@ def _end(sections: Sections, branch: int, place: int, step: int) -> _End:
     """Return the stretch that ends before section `place`, coming from higher numbers if `step` is 1."""
     count = round(STRETCH_MM / STEP_MM)
     rows = np.arange(place - count, place) if step < 0 else np.arange(place + count, place, -1)
-    rows = rows[(rows >= 0) & (rows < len(sections.centre_mm))]
+    rows = rows[(rows >= 0) & (rows < len(sections.center_mm))]
     closed = ~np.isnan(sections.wall_mm[rows]).any(axis=1)
     # Beside a confluence the outline is not the vessel's own.
     rows = rows[np.flatnonzero(~closed)[-1] + 1 :] if not closed.all() else rows
-    return _End(sections.centre_mm[rows], sections.wall_mm[rows], branch)
+    return _End(sections.center_mm[rows], sections.wall_mm[rows], branch)
 
 
 def _bend(one: _End, other: _End, most_deg: float = MOST_TURN_DEG) -> float | None:
@@ -254,7 +254,7 @@ def _bend(one: _End, other: _End, most_deg: float = MOST_TURN_DEG) -> float | No
 
 
 def _bridge(
-    near: Neighbourhood, one: _End, other: _End, mask: NDArray[np.bool_], tumour: NDArray[np.bool_]
+    near: Neighborhood, one: _End, other: _End, mask: NDArray[np.bool_], tumor: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], bool] | None:
     """Return the tumour's voxels within the tube from one healthy side to the other; None if the lumen has no dent.
 
@@ -273,14 +273,14 @@ def _bridge(
     share = np.clip((np.arange(len(line)) - healthy[0].stop) / max(healthy[1].start - healthy[0].stop, 1), 0, 1)
     tube_mm = (1 - share)[:, None] * outlines[0] + share[:, None] * outlines[1]
     between = slice(healthy[0].stop, healthy[1].start)
-    if not _fits(near, line[between], fan[between], tube_mm[between], tumour):
+    if not _fits(near, line[between], fan[between], tube_mm[between], tumor):
         return None
     tube = _Tube(line, normal, binormal, tube_mm)
     lumen, beyond_mm, nearest = tube.beyond_mm(near, mask)
     along = (nearest >= between.start) & (nearest < between.stop)
     if along.any() and np.mean(beyond_mm[along] <= float(near.spacing_mm.max())) < LEAST_INSIDE:
         return None
-    places, beyond_mm, _ = tube.beyond_mm(near, tumour)
+    places, beyond_mm, _ = tube.beyond_mm(near, tumor)
     places = places[beyond_mm <= 0]
     if not len(places):
         return None
@@ -302,7 +302,7 @@ class _Tube:
     wall_mm: NDArray[np.float64]
 
     def beyond_mm(
-        self, near: Neighbourhood, mask: NDArray[np.bool_]
+        self, near: Neighborhood, mask: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
         """Return the voxels of a mask near the tube, how far beyond its wall each lies, and the nearest section."""
         places = np.argwhere(mask)
@@ -316,7 +316,7 @@ class _Tube:
         return places, np.hypot(x, y) - self.wall_mm[nearest, column], nearest
 
 
-def _beside(near: Neighbourhood, line: Points, radius_mm: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
+def _beside(near: Neighborhood, line: Points, radius_mm: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
     """Return the share of the vessel around a tube that lies beside it."""
     reach_mm = AROUND_RADII * float(radius_mm.max())
     found = cKDTree(line).query(_places_mm(near, mask), distance_upper_bound=reach_mm)
@@ -348,7 +348,7 @@ def _course(one: _End, other: _End) -> tuple[Points, tuple[slice, slice]]:
 
 
 def _fits(
-    near: Neighbourhood, line: Points, fan: NDArray[np.float64], tube_mm: NDArray[np.float64], tumour: NDArray[np.bool_]
+    near: Neighborhood, line: Points, fan: NDArray[np.float64], tube_mm: NDArray[np.float64], tumor: NDArray[np.bool_]
 ) -> bool:
     """Tell whether the tube follows the mask where no tumour is beside it, above all around its dents.
 
@@ -360,7 +360,7 @@ def _fits(
     line, fan, tube_mm = line[inside], fan[inside], tube_mm[inside]
     wall_mm = wall_distance_mm(near, line, fan, 2 * float(tube_mm.max()))
     beyond = line[:, None] + (wall_mm + float(near.spacing_mm.max()))[..., None] * fan
-    untouched = near.sample(tumour.astype(np.float32), beyond) < 0.05
+    untouched = near.sample(tumor.astype(np.float32), beyond) < 0.05
     if not untouched.any():
         return True
     misfit_mm = np.abs(wall_mm - tube_mm)

@@ -1,7 +1,7 @@
 """At which probability levels the tumour touches each point of a vessel's wall.
 
 From each point of the wall the map is read outwards, along the wall's own normal, up to the contact distance. Nobody
-marks tumour in a lumen, so the map is first continued into it: see `twintrack.invasion.tumour_map`.
+marks tumour in a lumen, so the map is first continued into it: see `twintrack.invasion.tumor_map`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from twintrack.invasion.geometry import FLOOR, Neighbourhood, directional_voxel_mm, on_rays, row_medians
+from twintrack.invasion.geometry import FLOOR, Neighborhood, directional_voxel_mm, on_rays, row_medians
 from twintrack.invasion.sections import Sections
-from twintrack.invasion.tumour_map import DRAWN_OVER, continued_into
+from twintrack.invasion.tumor_map import DRAWN_OVER, continued_into
 from twintrack.invasion.wall import VesselWall
 
 __all__ = ["DEFAULT_CONTACT_MM", "vessel_wall"]
@@ -43,7 +43,7 @@ ROWS = 64
 Reals = NDArray[np.float64]
 
 
-def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float) -> VesselWall:
+def vessel_wall(near: Neighborhood, branches: list[Sections], contact_mm: float) -> VesselWall:
     """Read the touch levels of all `branches`.
 
     Parameters
@@ -59,11 +59,11 @@ def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float
     turned = near.geometry.direction_matrix.T
     walls = []
     for sections in branches:
-        if not len(sections.centre_mm):
+        if not len(sections.center_mm):
             continue
-        near_tumour = _touchable(near, sections, contact_mm)
-        outward, area_mm2 = _outline(sections, near_tumour)
-        less, level, more = reader.levels(sections, outward, np.flatnonzero(near_tumour), contact_mm)
+        near_tumor = _touchable(near, sections, contact_mm)
+        outward, area_mm2 = _outline(sections, near_tumor)
+        less, level, more = reader.levels(sections, outward, np.flatnonzero(near_tumor), contact_mm)
         walls.append(
             VesselWall(
                 level=level,
@@ -71,12 +71,12 @@ def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float
                 level_more=more,
                 wall_mm=sections.wall_mm,
                 area_mm2=area_mm2,
-                centre_lps_mm=near.to_lps_mm(sections.centre_mm),
+                center_lps_mm=near.to_lps_mm(sections.center_mm),
                 tangent_lps=sections.tangent @ turned,
                 normal_lps=sections.direction[:, 0] @ turned,
                 binormal_lps=sections.direction[:, sections.direction.shape[1] // 4] @ turned,
-                step_mm=np.full(len(sections.centre_mm), sections.step_mm),
-                branch=np.zeros(len(sections.centre_mm), dtype=np.int64),
+                step_mm=np.full(len(sections.center_mm), sections.step_mm),
+                branch=np.zeros(len(sections.center_mm), dtype=np.int64),
             )
         )
     return VesselWall.joined(walls)
@@ -85,7 +85,7 @@ def vessel_wall(near: Neighbourhood, branches: list[Sections], contact_mm: float
 class _Reader:
     """Reads the levels of a branch off the maps of one neighbourhood."""
 
-    def __init__(self, near: Neighbourhood) -> None:
+    def __init__(self, near: Neighborhood) -> None:
         lumen = near.vessel >= 0.5
         self._near = near
         self._map = continued_into(lumen, near.probability, near.known > 0, near.spacing_mm, FLOOR)
@@ -101,7 +101,7 @@ class _Reader:
         direction = np.moveaxis(sections.direction, -1, 0)
         found = np.zeros((3, *closed.shape))
         for some in np.array_split(rows, len(rows) // ROWS + 1):
-            start_mm = np.moveaxis(sections.centre_mm[some], -1, 0)[..., None]
+            start_mm = np.moveaxis(sections.center_mm[some], -1, 0)[..., None]
             wall = on_rays(start_mm, direction[:, some], np.nan_to_num(sections.wall_mm[some]))
             found[:, some] = self._read(np.moveaxis(wall, -1, 0), outward[:, some], closed[some], contact_mm)
         along_mm = float(np.median(directional_voxel_mm(sections.tangent, near.spacing_mm)))
@@ -133,10 +133,10 @@ class _Reader:
         return result
 
 
-def _touchable(near: Neighbourhood, sections: Sections, contact_mm: float) -> NDArray[np.bool_]:
+def _touchable(near: Neighborhood, sections: Sections, contact_mm: float) -> NDArray[np.bool_]:
     """Tell which sections the tumour could touch; shape (n,)."""
     farthest_mm = np.nan_to_num(sections.wall_mm).max(axis=1) + contact_mm + near.spacing_mm.max() / 2
-    return near.touchable(sections.centre_mm, farthest_mm)
+    return near.touchable(sections.center_mm, farthest_mm)
 
 
 def _outline(sections: Sections, wanted: NDArray[np.bool_]) -> tuple[Reals, Reals]:
@@ -154,7 +154,7 @@ def _outline(sections: Sections, wanted: NDArray[np.bool_]) -> tuple[Reals, Real
     rows = slice(max(first - 1, 0), last + 2)
     outward[:, rows], area[rows] = _outline_of(
         Sections(
-            sections.centre_mm[rows],
+            sections.center_mm[rows],
             sections.tangent[rows],
             sections.direction[rows],
             sections.wall_mm[rows],
@@ -181,7 +181,7 @@ def _outline_of(sections: Sections) -> tuple[Reals, Reals]:
     outline = _slope_mm(wall_mm) * direction + (wall_mm * turn) * ahead
     if len(wall_mm) < 2:
         return outward, np.where(open_at | sections.elsewhere, 0.0, _lengths(outline) * sections.step_mm)
-    point = on_rays(np.moveaxis(sections.centre_mm, -1, 0)[..., None], direction, wall_mm)
+    point = on_rays(np.moveaxis(sections.center_mm, -1, 0)[..., None], direction, wall_mm)
     step = np.gradient(np.moveaxis(point, -1, 0), axis=1)
     # A section behind its neighbour, on the inner side of a sharp bend, stands for nothing.
     forward = np.einsum("knd,nk->nd", step, sections.tangent) > 0

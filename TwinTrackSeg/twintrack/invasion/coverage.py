@@ -52,10 +52,10 @@ class SearchedRegion:
 
     def __init__(self, probability: Volume, searched: NDArray[np.bool_]) -> None:
         self.searched = searched
-        self._tumour = np.zeros_like(searched)
+        self._tumor = np.zeros_like(searched)
         box = bounding_box(searched)
         if box is not None:
-            self._tumour[box] = np.greater_equal(probability.array[box], FLOOR) & searched[box]
+            self._tumor[box] = np.greater_equal(probability.array[box], FLOOR) & searched[box]
         self._spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1], dtype=float)
 
     def share(self, mask: NDArray[np.bool_], box: Box) -> float:
@@ -87,7 +87,7 @@ class SearchedRegion:
             Distance from the lumen within which tumour touches.
         """
         places = wall.places + np.array([side.start for side in box])
-        near = self._faces(places, wall.outward, self._tumour, self._tumour_tree, NEAR_MM)
+        near = self._faces(places, wall.outward, self._tumor, self._tumor_tree, NEAR_MM)
         if not near.any():
             near = self._faces(places, wall.outward, self.searched, self._searched_tree, NEAR_REGION_MM)
         return float(np.mean(self._looked_at(places[near], contact_mm))) if near.any() else 0.0
@@ -117,8 +117,8 @@ class SearchedRegion:
         return looked
 
     @cached_property
-    def _tumour_tree(self) -> cKDTree | None:
-        return self._surface(self._tumour)
+    def _tumor_tree(self) -> cKDTree | None:
+        return self._surface(self._tumor)
 
     @cached_property
     def _searched_tree(self) -> cKDTree | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from twintrack.imaging.neighbours import eroded, grown_along
+from twintrack.imaging.neighbors import eroded, grown_along
 from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.geometry import directional_voxel_mm
 from twintrack.invasion.wall import LEVEL_TOLERANCE
@@ -27,7 +27,7 @@ BLOCK = 4
 SMOOTHING_VOXELS = 0.8
 """Gaussian width that turns a mask's steps into a wall with a place and a direction to a part of a voxel."""
 
-NEIGHBOURS = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)])
+NEIGHBORS = np.array([(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1)])
 
 Reals = NDArray[np.float64]
 
@@ -152,14 +152,14 @@ def _beyond(level: NDArray[np.float32], wanted: Reals, wall: WallPoints, spacing
         return gaps
     tree = cKDTree(wall.points_mm)
     voxels = _nearest_blocks(voxels, level[tuple(voxels.T)], wanted, tree, spacing_mm)
-    around = (voxels[:, None, :] + NEIGHBOURS).reshape(-1, 3)
+    around = (voxels[:, None, :] + NEIGHBORS).reshape(-1, 3)
     numbers = np.ravel_multi_index(tuple(np.concatenate([voxels, around]).T), level.shape)
     some, back = np.unique(numbers, return_inverse=True)
     places = np.stack(np.unravel_index(some, level.shape), axis=1)
     distance_mm, _ = tree.query(places * spacing_mm)
     away_mm = np.asarray(distance_mm)[back]
-    own_mm, other_mm = away_mm[: len(voxels)], away_mm[len(voxels) :].reshape(-1, len(NEIGHBOURS))
-    own, other = level[tuple(voxels.T)], level[tuple(around.T)].reshape(-1, len(NEIGHBOURS))
+    own_mm, other_mm = away_mm[: len(voxels)], away_mm[len(voxels) :].reshape(-1, len(NEIGHBORS))
+    own, other = level[tuple(voxels.T)], level[tuple(around.T)].reshape(-1, len(NEIGHBORS))
     step_mm = spacing_mm.max()
     for number, least in enumerate(wanted):
         of_level = np.flatnonzero(own >= least)

@@ -20,7 +20,7 @@ from twintrack.volume import Geometry
 
 __all__ = [
     "FLOOR",
-    "Neighbourhood",
+    "Neighborhood",
     "directional_voxel_mm",
     "on_rays",
     "resampled",
@@ -37,7 +37,7 @@ Points = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Neighbourhood:
+class Neighborhood:
     """A box around the part of a vessel that the tumour could touch.
 
     The box may reach beyond the volume: there the vessel is continued unchanged and the tissue is unknown.
@@ -69,7 +69,7 @@ class Neighbourhood:
         vessel: NDArray[np.bool_],
         geometry: Geometry,
         start: NDArray[np.int64],
-    ) -> Neighbourhood:
+    ) -> Neighborhood:
         """Put a mask of the box that begins at index `start` ((z, y, x), may leave the volume) beside its map."""
         low, high = np.maximum(start, 0), np.minimum(start + vessel.shape, probability.shape)
         inner = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
@@ -97,15 +97,15 @@ class Neighbourhood:
 
     def touchable(self, points_mm: Points, reach_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which local points (n, 3) lie within `reach_mm` (n,), and two voxels more, of the tumour's box."""
-        if self._tumour_box_mm is None:
+        if self._tumor_box_mm is None:
             return np.zeros(len(points_mm), dtype=bool)
-        low, high = self._tumour_box_mm
+        low, high = self._tumor_box_mm
         gap_mm = np.linalg.norm(np.maximum(np.maximum(low - points_mm, points_mm - high), 0.0), axis=1)
         result: NDArray[np.bool_] = gap_mm <= reach_mm + 2 * self.spacing_mm.max()
         return result
 
     @cached_property
-    def _tumour_box_mm(self) -> tuple[Points, Points] | None:
+    def _tumor_box_mm(self) -> tuple[Points, Points] | None:
         box = bounding_box(self.probability >= FLOOR)
         if box is None:
             return None

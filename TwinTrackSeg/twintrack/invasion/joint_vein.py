@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.imaging.neighbours import grown_all_around
+from twintrack.imaging.neighbors import grown_all_around
 from twintrack.imaging.plane_contact import Box
 from twintrack.invasion.resectability import known_vessel
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS

@@ -11,7 +11,7 @@ from twintrack.invasion.wall import VesselWall
 
 __all__ = ["Lumen", "diameters_mm", "lumen_at"]
 
-NEIGHBOURHOOD_MM = 20.0
+NEIGHBORHOOD_MM = 20.0
 """Length of free vessel on each side of the contact that tells how wide it is there."""
 
 LEAST_FREE_MM = 4.0
@@ -64,8 +64,8 @@ def lumen_at(wall: VesselWall, threshold: float) -> Lumen:
     narrowest_mm = float(diameter[looked_at].min())
     first_mm, last_mm = along_mm[touched][0], along_mm[touched][-1]
     sides = [
-        diameter[inner & (along_mm < first_mm) & (along_mm >= first_mm - NEIGHBOURHOOD_MM)],
-        diameter[inner & (along_mm > last_mm) & (along_mm <= last_mm + NEIGHBOURHOOD_MM)],
+        diameter[inner & (along_mm < first_mm) & (along_mm >= first_mm - NEIGHBORHOOD_MM)],
+        diameter[inner & (along_mm > last_mm) & (along_mm <= last_mm + NEIGHBORHOOD_MM)],
     ]
     least = LEAST_FREE_MM / float(wall.step_mm[worst])
     free = [float(np.median(side)) for side in sides if len(side) >= least]

@@ -17,7 +17,7 @@ from twintrack.invasion.gap import gaps_mm, wall_points
 from twintrack.invasion.geometry import FLOOR
 from twintrack.invasion.resectability import DEFAULT_RULES, check_rules, contact_pattern
 from twintrack.invasion.result import InvasionResult, VesselInvasion
-from twintrack.invasion.summary import absent_vessel, summarise, too_little, unsearched_vessel
+from twintrack.invasion.summary import absent_vessel, summarize, too_little, unsearched_vessel
 from twintrack.invasion.vessel_parts import VesselPart, in_lps, of_values, vessel_parts
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.wall_pieces import measure_wall
@@ -187,11 +187,11 @@ def _measure_vessel(
     found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]), ends=part.ends)
     if contact_only:
         unknown = (None,) * len(levels)
-        return summarise(found, levels, {}, unknown, contact_mm, searched=searched, coverage=coverage)
+        return summarize(found, levels, {}, unknown, contact_mm, searched=searched, coverage=coverage)
     outer = _with_margin(box, vessels.array.shape)
     protocol = protocol_degrees(probability.array[outer], of_values(vessels.array[outer], part.values), levels)
     gaps = gaps_mm(probability, mask, box, levels, wall=outermost)
-    return summarise(found, levels, protocol, gaps, contact_mm, searched=searched, coverage=coverage)
+    return summarize(found, levels, protocol, gaps, contact_mm, searched=searched, coverage=coverage)
 
 
 def _with_margin(box: Box, shape: tuple[int, ...]) -> Box:

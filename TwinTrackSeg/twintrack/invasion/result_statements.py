@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from twintrack.calibration.statements import Statements
-from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, VOLUME
+from twintrack.calibration.statements.table import ANY_TUMOR, LESION, VOLUME
 from twintrack.imaging.lesions import Lesion
 from twintrack.invasion.result import CALIBRATED, MAP, NOT_CALIBRATED
 from twintrack.invasion.statement_case import VOLUME_LEVELS
@@ -85,7 +85,7 @@ def result_statements(score: Volume, networks_sha256: str, statements: Statement
     found = ResultStatements(
         CALIBRATED,
         f"calibrated on {statements.cases} cases",
-        _number(statements, ANY_TUMOUR, peak),
+        _number(statements, ANY_TUMOR, peak),
         statements=statements,
     )
     fractions = statements.other(VOLUME, np.asarray(VOLUME_LEVELS))

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from twintrack.invasion.centreline import BACK_STEPS, EXTENSION_STEPS, STEP_MM, CentreLine
+from twintrack.invasion.centerline import BACK_STEPS, EXTENSION_STEPS, STEP_MM, CenterLine
 from twintrack.invasion.geometry import (
-    Neighbourhood,
+    Neighborhood,
     Points,
     on_rays,
     resampled,
@@ -41,7 +41,7 @@ MIN_WHOLE = 10
 OPEN_RATIO = 2.5
 """A wall further away than this many median radii is not this vessel's: the direction runs into a branch."""
 
-CENTRE_SMOOTHING_MM = 1.5
+CENTER_SMOOTHING_MM = 1.5
 """Gaussian width with which the recentred line is smoothed, against the steps of the voxels."""
 
 HALVINGS = 2
@@ -83,7 +83,7 @@ class Sections:
 
     Attributes
     ----------
-    centre_mm, tangent : numpy.ndarray
+    center_mm, tangent : numpy.ndarray
         Local middle of the lumen and unit direction of the vessel; shape (n, 3), in (x, y, z) order.
     direction : numpy.ndarray
         Unit vectors from the middle to the wall, `DIRECTIONS` a section; shape (n, d, 3). Direction ``d`` of
@@ -96,7 +96,7 @@ class Sections:
         Wall that belongs to another branch, in whose sections its area counts; shape (n, d).
     """
 
-    centre_mm: Points
+    center_mm: Points
     tangent: Points
     direction: NDArray[np.float64]
     wall_mm: NDArray[np.float64]
@@ -104,7 +104,7 @@ class Sections:
     elsewhere: NDArray[np.bool_]
 
 
-def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.float32]) -> Sections:
+def cross_sections(near: Neighborhood, line: CenterLine, piece: NDArray[np.float32]) -> Sections:
     """Cut the vessel perpendicular to `line`, after moving the line to the middle of the lumen of its `piece`.
 
     The piece is 1 in the lumen and 0 elsewhere.
@@ -119,7 +119,7 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.floa
         whole = np.flatnonzero(near.in_volume(on_rays(points.T[..., None], fan, wall_mm)).all(axis=1))
         # Sections that the volume's edge cuts have their middle in the wrong place: the line goes straight on there.
         whole_ones = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
-        sigma_mm = _smoothing_mm(near, frames[0], CENTRE_SMOOTHING_MM)
+        sigma_mm = _smoothing_mm(near, frames[0], CENTER_SMOOTHING_MM)
         points = resampled(smoothed(points[whole_ones] + shift[whole_ones], sigma_mm / STEP_MM), STEP_MM)
     trusted = points
     points = resampled(_continued(near, line, points, piece, reach_mm), STEP_MM)
@@ -135,7 +135,7 @@ def cross_sections(near: Neighbourhood, line: CentreLine, piece: NDArray[np.floa
 
 
 def _continued(
-    near: Neighbourhood, line: CentreLine, points: Points, piece: NDArray[np.float32], reach_mm: float
+    near: Neighborhood, line: CenterLine, points: Points, piece: NDArray[np.float32], reach_mm: float
 ) -> Points:
     """Return the points, continued at free ends in the middle of the lumen until they leave the piece."""
     if line.from_axis:
@@ -145,7 +145,7 @@ def _continued(
 
 
 def _led_on(
-    near: Neighbourhood, line: CentreLine, points: Points, inside: NDArray[np.float32], reach_mm: float
+    near: Neighborhood, line: CenterLine, points: Points, inside: NDArray[np.float32], reach_mm: float
 ) -> Points:
     """Return the points with more at their end, each steered to the middle of its section if that is whole.
 
@@ -210,7 +210,7 @@ def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> N
     return result
 
 
-def _open_wall(near: Neighbourhood, points: Points, frames: Frames, reach_mm: float) -> NDArray[np.float64]:
+def _open_wall(near: Neighborhood, points: Points, frames: Frames, reach_mm: float) -> NDArray[np.float64]:
     """Return the wall in all `DIRECTIONS`, smooth along the vessel; NaN where a direction runs into a branch.
 
     Sections that the tumour cannot touch are looked at in `CENTRING_DIRECTIONS` only.
@@ -240,7 +240,7 @@ def _with_those_between(wall_mm: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([wall_mm, between], axis=2).reshape(len(wall_mm), 2 * wall_mm.shape[1])
 
 
-def _smoothing_mm(near: Neighbourhood, tangent: Points, least_mm: float) -> float:
+def _smoothing_mm(near: Neighborhood, tangent: Points, least_mm: float) -> float:
     """Return how far along the vessel the steps that the thickest voxel edge cuts into it are evened out."""
     axis = int(np.argmax(near.spacing_mm))
     edge_mm = float(near.spacing_mm[axis])
@@ -262,18 +262,18 @@ def _turns(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def wall_distance_mm(
-    near: Neighbourhood, centre_mm: Points, direction: NDArray[np.float64], reach_mm: float
+    near: Neighborhood, center_mm: Points, direction: NDArray[np.float64], reach_mm: float
 ) -> NDArray[np.float64]:
     """Return how far from each middle (n, 3) the interpolated mask first falls below one half; shape (n, d).
 
     Directions (n, d, 3) that do not leave the vessel get `reach_mm`.
     """
-    return _wall_mm(near, centre_mm, np.moveaxis(direction, -1, 0), reach_mm)
+    return _wall_mm(near, center_mm, np.moveaxis(direction, -1, 0), reach_mm)
 
 
 def _wall_mm(
-    near: Neighbourhood,
-    centre_mm: Points,
+    near: Neighborhood,
+    center_mm: Points,
     fan: NDArray[np.float64],
     reach_mm: float,
     guess_mm: NDArray[np.float64] | None = None,
@@ -283,27 +283,27 @@ def _wall_mm(
     With a guess the wall is first looked for around it.
     """
     count = fan.shape[2]
-    centres, rays = np.repeat(centre_mm.T, count, axis=1), fan.reshape(3, -1)
+    centers, rays = np.repeat(center_mm.T, count, axis=1), fan.reshape(3, -1)
     # All rays of a section begin at its middle.
-    middle = np.repeat(near.sample(near.vessel, centre_mm), count)
+    middle = np.repeat(near.sample(near.vessel, center_mm), count)
     if guess_mm is None:
-        wall_mm = _crossing(near, centres, rays, np.zeros(len(middle)), middle, reach_mm)
+        wall_mm = _crossing(near, centers, rays, np.zeros(len(middle)), middle, reach_mm)
     else:
         window_mm = GUESS_VOXELS * float(near.spacing_mm.min())
         start_mm = np.maximum(guess_mm.ravel() - window_mm, 0.0)
-        at_start = near.sample(near.vessel, on_rays(centres, rays, start_mm))
-        wall_mm = _crossing(near, centres, rays, start_mm, at_start, 2 * window_mm)
+        at_start = near.sample(near.vessel, on_rays(centers, rays, start_mm))
+        wall_mm = _crossing(near, centers, rays, start_mm, at_start, 2 * window_mm)
         left = np.flatnonzero(np.isnan(wall_mm))
-        centres, rays = centres[:, left], rays[:, left]
-        wall_mm[left] = _crossing(near, centres, rays, np.zeros(len(left)), middle[left], reach_mm)
+        centers, rays = centers[:, left], rays[:, left]
+        wall_mm[left] = _crossing(near, centers, rays, np.zeros(len(left)), middle[left], reach_mm)
     # No crossing from a middle that lies outside means no wall at all.
     wall_mm = np.where(np.isnan(wall_mm), np.where(middle < 0.5, 0.0, reach_mm), np.minimum(wall_mm, reach_mm))
     return wall_mm.reshape(fan.shape[1:])
 
 
 def _crossing(
-    near: Neighbourhood,
-    centre_mm: Points,
+    near: Neighborhood,
+    center_mm: Points,
     ray: Points,
     start_mm: NDArray[np.float64],
     at_start: NDArray[np.float64],
@@ -319,13 +319,13 @@ def _crossing(
     for first in range(0, len(start_mm), RAYS):
         rows = first + np.flatnonzero(at_start[first : first + RAYS] >= 0.5)
         found, at_mm, high, low = _first_outside(
-            near, centre_mm[:, rows], ray[:, rows], start_mm[rows], at_start[rows], along_mm
+            near, center_mm[:, rows], ray[:, rows], start_mm[rows], at_start[rows], along_mm
         )
         rows, width_mm = rows[found], step_mm
-        centre, unit = centre_mm[:, rows], ray[:, rows]
+        center, unit = center_mm[:, rows], ray[:, rows]
         for _ in range(HALVINGS):
             width_mm /= 2
-            middle = near.sample(near.vessel, on_rays(centre, unit, at_mm + width_mm))
+            middle = near.sample(near.vessel, on_rays(center, unit, at_mm + width_mm))
             further = middle >= 0.5
             at_mm = at_mm + width_mm * further
             high, low = np.where(further, middle, high), np.where(further, low, middle)
@@ -334,8 +334,8 @@ def _crossing(
 
 
 def _first_outside(
-    near: Neighbourhood,
-    centre_mm: Points,
+    near: Neighborhood,
+    center_mm: Points,
     ray: Points,
     start_mm: NDArray[np.float64],
     at_start: NDArray[np.float64],
@@ -350,7 +350,7 @@ def _first_outside(
     while step < len(along_mm) and len(left):
         stretch = int(np.clip(STRETCH_POINTS // len(left), *STRETCH))
         from_mm = start_mm + along_mm[step : step + stretch, None]
-        inside = near.sample(near.vessel, on_rays(centre_mm[:, None], ray[:, None], from_mm))
+        inside = near.sample(near.vessel, on_rays(center_mm[:, None], ray[:, None], from_mm))
         outside = inside < 0.5
         number, column = outside.argmax(axis=0), np.arange(len(left))
         leaves = outside[number, column]
@@ -361,7 +361,7 @@ def _first_outside(
         if len(found) == len(left):
             break
         left, before, start_mm = left[~leaves], inside[-1, ~leaves], start_mm[~leaves]
-        centre_mm, ray = centre_mm[:, ~leaves], ray[:, ~leaves]
+        center_mm, ray = center_mm[:, ~leaves], ray[:, ~leaves]
         step += stretch
     found = np.flatnonzero(~np.isnan(place_mm))
     return found, place_mm[found], highs[found], lows[found]

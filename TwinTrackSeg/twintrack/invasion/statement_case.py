@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from twintrack.calibration.statements import ANGLES_DEG, CaseStatements, LevelCount, VesselCounts
-from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, VOLUME
+from twintrack.calibration.statements.table import ANY_TUMOR, LESION, VOLUME
 from twintrack.imaging.lesions import SMALLEST_LESION_ML
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.resectability import pattern_levels, pattern_of, rule_names
@@ -29,7 +29,7 @@ LESION_LEVELS = (0.1, 0.5)
 SAME_LESION_DICE = 0.1
 """A rater has marked a lesion if one of the rater's connected parts overlaps it by this Dice coefficient."""
 
-EVERY_NEIGHBOUR = np.ones((3, 3, 3), dtype=bool)
+EVERY_NEIGHBOR = np.ones((3, 3, 3), dtype=bool)
 
 
 def statement_case(
@@ -74,7 +74,7 @@ def statement_case(
         kind: (entry,) for kind, entry in _patterns({n: levels[n] for n in found}, contacts).items()
     }
     marked = [np.asarray(mask.array) != 0 for mask in masks.values()]
-    others[ANY_TUMOUR] = (
+    others[ANY_TUMOR] = (
         LevelCount(_rounded(score.array.max()), sum(bool(mask.any()) for mask in marked), len(marked)),
     )
     others[VOLUME] = _volumes(score, marked)
@@ -123,11 +123,11 @@ def _volumes(score: Volume, marked: list[NDArray[np.bool_]]) -> tuple[LevelCount
 
 def _lesions(score: Volume, marked: list[NDArray[np.bool_]]) -> tuple[LevelCount, ...]:
     """Count the raters who marked each connected part of the score."""
-    parts = [ndimage.label(mask, structure=EVERY_NEIGHBOUR)[0] for mask in marked]
+    parts = [ndimage.label(mask, structure=EVERY_NEIGHBOR)[0] for mask in marked]
     sizes = [np.bincount(labelled.ravel()) for labelled in parts]
     found = []
     for level in LESION_LEVELS:
-        labelled, _ = ndimage.label(np.asarray(score.array) >= np.float32(level), structure=EVERY_NEIGHBOUR)
+        labelled, _ = ndimage.label(np.asarray(score.array) >= np.float32(level), structure=EVERY_NEIGHBOR)
         for number, box in enumerate(ndimage.find_objects(labelled), start=1):
             inside = labelled[box] == number
             size = int(np.count_nonzero(inside))

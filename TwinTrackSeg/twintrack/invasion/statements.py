@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from twintrack.calibration.statements import ANGLES_DEG, StatementKey, Statements, VesselStatement
-from twintrack.calibration.statements.table import ANY_TUMOUR
+from twintrack.calibration.statements.table import ANY_TUMOR
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, Category
 from twintrack.invasion.resectability import calibrated_pattern, pattern_levels
 from twintrack.invasion.result import CALIBRATED, NOT_CALIBRATED, InvasionResult, VesselInvasion
@@ -70,7 +70,7 @@ def with_statements(
     found = replace(found, vessels=vessels, networks_sha256=key.networks_sha256, vessel_source=key.vessel_source)
     if reason is not None or statements is None:
         return read_from_map(found, reason or NO_STATEMENTS)
-    any_tumour = _one(statements.other(ANY_TUMOUR, peak))
+    any_tumour = _one(statements.other(ANY_TUMOR, peak))
     most = 1.0 if any_tumour is None else any_tumour
     said = {
         name: statements.vessel(name, level.over, level.far, most)

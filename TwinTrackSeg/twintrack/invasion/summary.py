@@ -22,7 +22,7 @@ __all__ = [
     "TOO_LITTLE",
     "UNSEARCHED",
     "absent_vessel",
-    "summarise",
+    "summarize",
     "too_little",
     "unsearched_vessel",
 ]
@@ -55,7 +55,7 @@ def too_little(coverage: float | None) -> bool:
     return coverage is not None and coverage < LEAST_COVERAGE
 
 
-def summarise(
+def summarize(
     found: MeasuredVessel,
     levels: list[float],
     protocol_deg: dict[str, list[float]],

@@ -59,7 +59,7 @@ class VesselWall:
         Distance from the middle to the wall; NaN where a direction runs into a branch; shape (n, d).
     area_mm2 : numpy.ndarray
         Area of wall that each direction stands for; shape (n, d).
-    centre_lps_mm, tangent_lps : numpy.ndarray
+    center_lps_mm, tangent_lps : numpy.ndarray
         Middle and direction of each section in LPS patient coordinates; shape (n, 3).
     normal_lps, binormal_lps : numpy.ndarray
         Direction 0 and the direction a quarter turn on; they do not twist along a branch; shape (n, 3).
@@ -74,7 +74,7 @@ class VesselWall:
     level_more: Reals
     wall_mm: Reals
     area_mm2: Reals
-    centre_lps_mm: Reals
+    center_lps_mm: Reals
     tangent_lps: Reals
     normal_lps: Reals
     binormal_lps: Reals

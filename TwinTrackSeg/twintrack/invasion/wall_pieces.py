@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from twintrack.imaging.neighbours import grown_along
+from twintrack.imaging.neighbors import grown_along
 from twintrack.imaging.plane_contact import Box, bounding_box
-from twintrack.invasion.centreline import MOST_BRANCHES, centre_lines
+from twintrack.invasion.centerline import MOST_BRANCHES, center_lines
 from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
-from twintrack.invasion.geometry import Neighbourhood, directional_voxel_mm, row_medians
+from twintrack.invasion.geometry import Neighborhood, directional_voxel_mm, row_medians
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.sections import Sections, cross_sections
 from twintrack.invasion.wall import VesselWall
@@ -42,7 +42,7 @@ LEAST_VOXELS, THIN_SHARE = 0.8, 0.1
 END_VOXELS = 0.3
 """Part of a voxel by which the place is off where an arc of contact ends, as seen on tubes with known contact."""
 
-EVERY_NEIGHBOUR = np.ones((3, 3, 3))
+EVERY_NEIGHBOR = np.ones((3, 3, 3))
 
 
 @dataclass(frozen=True)
@@ -144,12 +144,12 @@ def _measured(
 ) -> MeasuredVessel:
     """Measure the vessel in a window that begins at index `start`."""
     pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
-    whole = Neighbourhood.around(probability.array, inside, probability.geometry, start)
+    whole = Neighborhood.around(probability.array, inside, probability.geometry, start)
     lumen = complete_lumen(whole, [sections for piece in pieces for sections in piece.branches])
     if lumen.added_ml:
         inside = lumen.vessel >= 0.5
         pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
-    lumen = replace(lumen, ends_in_tumour=lumen.ends_in_tumour and ends)
+    lumen = replace(lumen, ends_in_tumor=lumen.ends_in_tumor and ends)
     return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, whole.spacing_mm[::-1]))
 
 
@@ -163,7 +163,7 @@ def _measured_pieces(
 ) -> tuple[list[_Piece], int, int]:
     """Measure every piece that the tumour could touch; also return how many are large, and how many there are."""
     shape = probability.array.shape
-    labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOUR)
+    labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOR)
     voxels = np.bincount(labelled[inside], minlength=1)[1:]
     large = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
     found: list[_Piece] = []
@@ -174,7 +174,7 @@ def _measured_pieces(
         place = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
         outer = _grown(_box(low + start, high + start), reach, shape)
         if _zone(probability, outer, floor) is not None:
-            around = Neighbourhood.around(probability.array, inside[place], probability.geometry, start + low)
+            around = Neighborhood.around(probability.array, inside[place], probability.geometry, start + low)
             found.append(_measure_piece(around, labelled[place] == number, contact_mm, low[::-1] * around.spacing_mm))
     return found, len(large), count
 
@@ -194,10 +194,10 @@ class _Piece:
 
 
 def _measure_piece(
-    near: Neighbourhood, piece: NDArray[np.bool_], contact_mm: float, offset_mm: NDArray[np.float64]
+    near: Neighborhood, piece: NDArray[np.bool_], contact_mm: float, offset_mm: NDArray[np.float64]
 ) -> _Piece:
     """Measure one connected piece of a vessel; its branches are moved by `offset_mm`."""
-    lines, solid = centre_lines(near, piece), piece.astype(np.float32)
+    lines, solid = center_lines(near, piece), piece.astype(np.float32)
     branches = without_other_branches([cross_sections(near, line, solid) for line in lines])
     beside = grown_along(piece, _reached_axes(near, contact_mm))
     wall = vessel_wall(near, branches, contact_mm)
@@ -209,22 +209,22 @@ def _measure_piece(
         from_axis=lines[0].from_axis,
         cut=bool(np.any(piece & (near.known == 0))),
         touching=float(near.probability[beside & ~piece].max(initial=0.0)),
-        branches=[replace(sections, centre_mm=sections.centre_mm + offset_mm) for sections in branches],
+        branches=[replace(sections, center_mm=sections.center_mm + offset_mm) for sections in branches],
     )
 
 
-def _is_thin(near: Neighbourhood, branches: list[Sections], wall: VesselWall) -> bool:
+def _is_thin(near: Neighborhood, branches: list[Sections], wall: VesselWall) -> bool:
     """Tell whether a touched section is less than `LEAST_VOXELS` deep in a good part of its directions."""
     thickest_mm = LEAST_VOXELS * float(near.spacing_mm.max())
     if len(wall.level) == 0 or float(np.nanmin(wall.wall_mm)) >= thickest_mm:
         return False
     touched = wall.touched(CATEGORY_THRESHOLD).any(axis=1)
-    direction = np.concatenate([sections.direction for sections in branches if len(sections.centre_mm)])[touched]
+    direction = np.concatenate([sections.direction for sections in branches if len(sections.center_mm)])[touched]
     short = wall.wall_mm[touched] < LEAST_VOXELS * directional_voxel_mm(direction, near.spacing_mm)
     return bool(np.any(short.mean(axis=1) > THIN_SHARE))
 
 
-def _reached_axes(near: Neighbourhood, contact_mm: float) -> list[int]:
+def _reached_axes(near: Neighborhood, contact_mm: float) -> list[int]:
     """Return along which array axes contact can reach a voxel's neighbours: in thick slices not the next slice."""
     return [axis for axis, edge_mm in enumerate(near.spacing_mm[::-1]) if edge_mm / 2 <= contact_mm]
 
@@ -251,7 +251,7 @@ def _together(measured: list[_Piece], large: int, count: int, lumen: Completion)
             f"{lumen.added_ml:.2g} mL of lumen lay under the tumour's label and were completed from the vessel before "
             "and behind"
         )
-    if lumen.ends_in_tumour:
+    if lumen.ends_in_tumor:
         notes.append(
             "the vessel's mask ends in the tumour: whether it goes on is not known, the contact is at least as shown"
         )
@@ -346,19 +346,19 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
     A centre line that turns from a trunk into its branch is one line: where it turns, its sections look into the rest
     of the trunk and along the branch, so that other parts of the same line count as elsewhere too.
     """
-    branches = [sections for sections in branches if len(sections.centre_mm)]
+    branches = [sections for sections in branches if len(sections.center_mm)]
     if not branches:
         return []
     radii_mm = [row_medians(sections.wall_mm) for sections in branches]
-    lines = [(cKDTree(sections.centre_mm), radius) for sections, radius in zip(branches, radii_mm, strict=True)]
+    lines = [(cKDTree(sections.center_mm), radius) for sections, radius in zip(branches, radii_mm, strict=True)]
     if len(lines) > FEW_BRANCHES:
-        lines = [(cKDTree(np.concatenate([part.centre_mm for part in branches])), np.concatenate(radii_mm))]
+        lines = [(cKDTree(np.concatenate([part.center_mm for part in branches])), np.concatenate(radii_mm))]
     result = []
     for number, (sections, radius_mm) in enumerate(zip(branches, radii_mm, strict=True)):
         row, column = np.nonzero(sections.wall_mm > FAR_RATIO * radius_mm[:, None])
         wall_mm = sections.wall_mm.copy()
         far_mm = wall_mm[row, column]
-        points = sections.centre_mm[row] + far_mm[:, None] * sections.direction[row, column]
+        points = sections.center_mm[row] + far_mm[:, None] * sections.direction[row, column]
         for tree, other_mm in lines:
             if len(row) == 0:
                 break
@@ -368,8 +368,8 @@ def without_other_branches(branches: list[Sections]) -> list[Sections]:
         others = [place for place in range(len(branches)) if place != number]
         elsewhere = sections.elsewhere
         if others:
-            centres = np.concatenate([branches[place].centre_mm for place in others])
-            elsewhere = _elsewhere(sections, radius_mm, cKDTree(centres), np.concatenate([radii_mm[n] for n in others]))
+            centers = np.concatenate([branches[place].center_mm for place in others])
+            elsewhere = _elsewhere(sections, radius_mm, cKDTree(centers), np.concatenate([radii_mm[n] for n in others]))
         result.append(replace(sections, wall_mm=wall_mm, elsewhere=elsewhere))
     return result
 
@@ -381,9 +381,9 @@ def _elsewhere(
     result = np.zeros(sections.wall_mm.shape, dtype=np.bool_)
     share = sections.wall_mm / radius_mm[:, None]
     # A wall is no nearer to the other branches than its middle is, less the way to the wall: most need no search.
-    middle_mm = np.asarray(others.query(sections.centre_mm)[0])
+    middle_mm = np.asarray(others.query(sections.center_mm)[0])
     row, column = np.nonzero(middle_mm[:, None] - sections.wall_mm < share * float(other_mm.max()) + ROUNDING_MM)
-    points = sections.centre_mm[row] + sections.wall_mm[row, column][:, None] * sections.direction[row, column]
+    points = sections.center_mm[row] + sections.wall_mm[row, column][:, None] * sections.direction[row, column]
     gap_mm, nearest = others.query(points)
     result[row, column] = gap_mm / other_mm[nearest] < share[row, column]
     return result

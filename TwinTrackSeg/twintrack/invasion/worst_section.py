@@ -72,7 +72,7 @@ def worst_section(wall: VesselWall) -> WorstSection | None:
         level=level,
         angle_deg=float(curve.angle_deg[0]),
         arc_deg=float(curve.arc_deg[0]),
-        position_lps_mm=_point(wall.centre_lps_mm[number]),
+        position_lps_mm=_point(wall.center_lps_mm[number]),
         direction_lps=_point(wall.tangent_lps[number]),
         lumen=lumen_at(wall, level),
     )

@@ -27,8 +27,8 @@ __all__ = [
     "LabelMap",
     "Part",
     "is_other_structure",
-    "is_tumour",
-    "is_tumour_name",
+    "is_tumor",
+    "is_tumor_name",
     "listed",
     "named_in_result",
     "numbers_only",
@@ -37,7 +37,7 @@ __all__ = [
     "vessel_of",
 ]
 
-TUMOUR_NAMES = frozenset(
+TUMOR_NAMES = frozenset(
     ("tumor", "tumour", "pdac", "pdac lesion", "lesion", "neoplasm", "primary neoplasm", "tumor pdac")
 )
 """Whole names, in small letters, of the part of a segmentation that is the tumour."""
@@ -224,9 +224,9 @@ def vessel_of(part: Part) -> str | None:
     return JOINT_VEIN if is_joint_vein(part.name) else vessel_of_segment(part.name, part.codes)
 
 
-def is_tumour_name(name: str) -> bool:
+def is_tumor_name(name: str) -> bool:
     """Whether a part of a segmentation is called tumour."""
-    return " ".join(_words(name)) in TUMOUR_NAMES
+    return " ".join(_words(name)) in TUMOR_NAMES
 
 
 def is_other_structure(name: str) -> bool:
@@ -238,9 +238,9 @@ def _words(name: str) -> list[str]:
     return name.lower().replace("_", " ").split()
 
 
-def is_tumour(part: Part) -> bool:
+def is_tumor(part: Part) -> bool:
     """Whether a part is called as a tumour is."""
-    return is_tumour_name(part.name)
+    return is_tumor_name(part.name)
 
 
 def unique_values(array: NDArray[np.generic]) -> NDArray[np.int64]:

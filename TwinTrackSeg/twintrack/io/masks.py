@@ -12,7 +12,7 @@ from twintrack.io.label_maps import (
     LabelMap,
     Part,
     is_other_structure,
-    is_tumour,
+    is_tumor,
     listed,
     numbers_only,
     read_label_map,
@@ -76,9 +76,9 @@ def _one_structure(found: LabelMap, chosen: str | None, path: Path, what: str) -
     """Return the one structure that is meant, as 0 and 1: by its name where the file has names, never by chance."""
     if chosen is not None:
         return _by_choice(found, chosen, path)
-    tumours = [part for part in found.parts if is_tumour(part)]
-    if len(tumours) == 1:
-        return found.mask(tumours[0])  # also one that was not drawn
+    tumors = [part for part in found.parts if is_tumor(part)]
+    if len(tumors) == 1:
+        return found.mask(tumors[0])  # also one that was not drawn
     values, named = found.values, not numbers_only(found.parts)
     if not named and len(found.layers) == 1 and len(values) <= 1:
         return found.layers[0].with_array((found.layers[0].array != 0).astype(np.uint8))

@@ -13,7 +13,7 @@ from twintrack.imaging.label_grid import fit_labels
 from twintrack.io.label_maps import (
     LabelMap,
     Part,
-    is_tumour,
+    is_tumor,
     listed,
     named_in_result,
     numbers_only,
@@ -251,8 +251,8 @@ def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by:
         known = {part.value for part in found.parts}
         unnamed = [value for value in unnamed if value not in known]
         notes: tuple[str, ...] = (f"the vessel map: not measured: {listed(others)}",) if others else ()
-        tumours = [part.value for part in found.parts if is_tumour(part)]
-        if tumours and bool(np.isin(labels.array, tumours).any()):
+        tumors = [part.value for part in found.parts if is_tumor(part)]
+        if tumors and bool(np.isin(labels.array, tumors).any()):
             notes += (COVERED,)
         if unnamed:
             notes += (f"the vessel map: values without a name, not measured: {listed(map(str, unnamed))}",)
@@ -265,7 +265,7 @@ def _combined(found: LabelMap, wanted: Mapping[str, Part], path: Path, named_by:
 def _others(parts: Iterable[Part], wanted: Iterable[Part]) -> list[str]:
     """Return the names of parts that are not wanted; nobody takes a tumour for a vessel."""
     named = {part.name for part in wanted}
-    return [part.name for part in parts if part.name not in named and not is_tumour(part)]
+    return [part.name for part in parts if part.name not in named and not is_tumor(part)]
 
 
 def _joined(masks: Mapping[str, Volume], path: Path, named_by: str, notes: tuple[str, ...] = ()) -> VesselMap:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from twintrack.calibration.small_samples import expanded_tail
 
-__all__ = ["BootstrapMean", "bootstrap_means", "case_weights", "summarise"]
+__all__ = ["BootstrapMean", "bootstrap_means", "case_weights", "summarize"]
 
 LEVEL = 0.95
 """Coverage of the intervals."""
@@ -77,7 +77,7 @@ def bootstrap_means(values: NDArray[np.float64], *, resamples: int, seed: int) -
         totals[rows] += weights @ np.where(present, values[block], 0.0)
     means = np.divide(totals, drawn, out=np.full_like(drawn, np.nan), where=drawn > 0)
     columns = (values[np.isfinite(values[:, m]), m] for m in range(metrics))
-    return [summarise(float(c.mean()), means[:, m], c.size) if c.size else None for m, c in enumerate(columns)]
+    return [summarize(float(c.mean()), means[:, m], c.size) if c.size else None for m, c in enumerate(columns)]
 
 
 def case_weights(cases: int, *, resamples: int, seed: int) -> Iterator[tuple[slice, slice, NDArray[np.float64]]]:
@@ -98,7 +98,7 @@ def case_weights(cases: int, *, resamples: int, seed: int) -> Iterator[tuple[sli
             yield rows, block, drawn.astype(float)
 
 
-def summarise(value: float, resampled: NDArray[np.float64], cases: int) -> BootstrapMean:
+def summarize(value: float, resampled: NDArray[np.float64], cases: int) -> BootstrapMean:
     """Return `value` of all cases with the interval of its `resampled` values."""
     if cases == 1:
         return BootstrapMean(value, value, None, None, 1)

@@ -19,7 +19,7 @@ from twintrack.metrics.dice import consensus_dice, mhr_products, soft_dice, thre
 from twintrack.metrics.staple import staple_rows
 from twintrack.metrics.surface_distance import outline_distance
 from twintrack.metrics.toplabel_ece import corrected_box, corrected_ece, protocol_box, protocol_ece, protocol_flaw
-from twintrack.metrics.tumour_calibration import tumour_calibration
+from twintrack.metrics.tumor_calibration import tumor_calibration
 from twintrack.metrics.vascular import VesselContact, vessel_contacts
 from twintrack.metrics.volume_crps import gaussian_crps, protocol_crps
 from twintrack.raters import by_name
@@ -225,8 +225,8 @@ def _calibration(
     """Return the calibration errors that are not the protocol's, in the symmetric box."""
     box = corrected_box(annotated, p.shape)
     inside, drawn = p[box], [mask[box] for mask in masks]
-    tumour = tumour_calibration(inside, drawn)
-    return {"ece_corrected": float(np.mean(corrected_ece(inside, drawn))), **asdict(tumour)}
+    tumor = tumor_calibration(inside, drawn)
+    return {"ece_corrected": float(np.mean(corrected_ece(inside, drawn))), **asdict(tumor)}
 
 
 def _with_constant(

@@ -55,9 +55,9 @@ def staple_probability(raters: NDArray[np.bool_], counts: NDArray[np.int64]) -> 
         inside, outside = voxels * weight, voxels * (1 - weight)
         sensitivity = (inside @ raters) / inside.sum()
         specificity = (outside @ ~raters) / outside.sum()
-        tumour = prior * np.where(raters, sensitivity, 1 - sensitivity).prod(axis=1)
+        tumor = prior * np.where(raters, sensitivity, 1 - sensitivity).prod(axis=1)
         healthy = (1 - prior) * np.where(raters, 1 - specificity, specificity).prod(axis=1)
-        weight = np.divide(tumour, tumour + healthy, out=np.zeros_like(weight), where=tumour + healthy > 0)
+        weight = np.divide(tumor, tumor + healthy, out=np.zeros_like(weight), where=tumor + healthy > 0)
         now = np.concatenate([sensitivity, specificity])
         if np.abs(now - before).max() <= TOLERANCE:
             break

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.imaging.neighbours import eroded
+from twintrack.imaging.neighbors import eroded
 from twintrack.imaging.plane_contact import bounding_box
 
 __all__ = ["TOLERANCE_MM", "OutlineDistance", "outline_distance"]

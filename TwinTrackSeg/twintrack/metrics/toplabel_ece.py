@@ -91,7 +91,7 @@ def protocol_ece(probability: NDArray[np.floating], masks: Sequence[NDArray[np.g
     one = probability.dtype.type(1)
     classes = np.maximum(np.stack([one - probability, probability]), probability.dtype.type(FLOOR))
     classes /= classes.sum(axis=0)
-    tumour = (classes[1] > classes[0]).ravel()
+    tumor = (classes[1] > classes[0]).ravel()
     confidence = classes.max(axis=0).ravel().astype(np.float32)
     number = np.searchsorted(_edges(), confidence, side="right") - 1
     sums = np.zeros(BINS + 1, np.float32)
@@ -101,7 +101,7 @@ def protocol_ece(probability: NDArray[np.floating], masks: Sequence[NDArray[np.g
     mean, share = sums / used, counts / counts.sum()
     errors = []
     for mask in masks:
-        accuracy = _counted(number[tumour == (mask != 0).ravel()]) / used
+        accuracy = _counted(number[tumor == (mask != 0).ravel()]) / used
         errors.append(float((np.abs(accuracy - mean) * share).sum()))
     return tuple(errors)
 
@@ -112,12 +112,12 @@ def corrected_ece(probability: NDArray[np.floating], masks: Sequence[NDArray[np.
     Double precision throughout, no floor of 1e-8, and the last bin holds its upper end.
     """
     exact = probability.astype(np.float64).ravel()
-    confidence, tumour = np.maximum(exact, 1 - exact), exact > 0.5
+    confidence, tumor = np.maximum(exact, 1 - exact), exact > 0.5
     number = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
     sums = np.bincount(number, weights=confidence, minlength=BINS)
     errors = []
     for mask in masks:
-        correct = np.bincount(number[tumour == (mask != 0).ravel()], minlength=BINS)
+        correct = np.bincount(number[tumor == (mask != 0).ravel()], minlength=BINS)
         errors.append(float(np.abs(correct - sums).sum()) / max(number.size, 1))
     return tuple(errors)
 

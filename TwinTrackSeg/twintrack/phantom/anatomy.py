@@ -57,7 +57,7 @@ class Organ:
     """An ellipsoid organ: centre and radii in mm, attenuation in HU."""
 
     name: str
-    centre_mm: tuple[float, float, float]
+    center_mm: tuple[float, float, float]
     radii_mm: tuple[float, float, float]
     hu: float
 
@@ -71,9 +71,9 @@ def organs(rng: np.random.Generator) -> list[Organ]:
         Organ("left_kidney", (66, 60, -20), (25, 24, 50), rng.uniform(150, 200)),
     ]
     for number in range(int(rng.integers(6, 11))):
-        centre = (rng.uniform(-85, 100), rng.uniform(-72, -38), rng.uniform(-105, -28))
+        center = (rng.uniform(-85, 100), rng.uniform(-72, -38), rng.uniform(-105, -28))
         radii = (rng.uniform(12, 22), rng.uniform(10, 15), rng.uniform(10, 18))
-        placed.append(Organ(f"bowel_{number}", centre, radii, rng.uniform(20, 60)))
+        placed.append(Organ(f"bowel_{number}", center, radii, rng.uniform(20, 60)))
     return placed
 
 

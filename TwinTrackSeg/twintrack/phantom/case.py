@@ -160,7 +160,7 @@ def make_phantom(
     placed = organs(patient_rng)
     vessels = _vessel_map(depth)
     allowed = (depth["body"] > 10.0) & (vessels == 0)
-    drawn, field = _draw_tumours(seed, patient_rng, first, lesions, position, allowed, spacing)
+    drawn, field = _draw_tumors(seed, patient_rng, first, lesions, position, allowed, spacing)
     hu = paint_ct(image_rng, position, depth, placed, field, spacing)
     if field is None:
         gland = (depth["pancreas"] > 0) & allowed
@@ -181,7 +181,7 @@ def make_phantom(
     )
 
 
-def _draw_tumours(
+def _draw_tumors(
     seed: int,
     patient_rng: np.random.Generator,
     first: Lesion,

@@ -53,7 +53,7 @@ def paint_ct(
 
     for organ in placed:
         # Organs stay behind the abdominal wall.
-        within = np.minimum(ellipsoid_depth(position_mm, organ.centre_mm, organ.radii_mm), depth_mm["body"] - WALL_MM)
+        within = np.minimum(ellipsoid_depth(position_mm, organ.center_mm, organ.radii_mm), depth_mm["body"] - WALL_MM)
         lay(within, organ.hu)
     lay(depth_mm["stomach"], rng.uniform(5, 35))
     lay(depth_mm["duodenum"], rng.uniform(60, 80))
@@ -62,10 +62,10 @@ def paint_ct(
     lay(depth_mm["canal"], 30.0)
     gland = rng.uniform(95, 125) - 10.0 * (1 - arterial)
     lay(depth_mm["pancreas"], gland + 6.0 * smooth_noise(rng, shape, 3.0, spacing_xyz_mm))
-    tumour = np.float32(rng.uniform(42, 68)) + 4.0 * smooth_noise(rng, shape, 4.0, spacing_xyz_mm)
+    tumor = np.float32(rng.uniform(42, 68)) + 4.0 * smooth_noise(rng, shape, 4.0, spacing_xyz_mm)
     if lesions is not None:
         blend = 1.0 / (1.0 + np.exp(-np.clip(lesions.depth_mm / (0.5 * lesions.fade_mm), -20.0, 20.0)))
-        hu += np.where(depth_mm["body"] > 8.0, blend, 0.0) * (tumour - hu)
+        hu += np.where(depth_mm["body"] > 8.0, blend, 0.0) * (tumor - hu)
     vein, artery = 150.0 + 30.0 * rng.uniform(-1, 1), 190.0 + 130.0 * arterial
     for name in ("ivc", "splenic_vein", "SMV", "PORTA"):
         lay(depth_mm[name], vein - (35.0 if name == "ivc" else 0.0))

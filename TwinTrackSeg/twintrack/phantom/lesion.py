@@ -43,7 +43,7 @@ class Lesion:
         The vessel towards which the centre is shifted.
     shift : float
         0: centred on the gland's axis; 1: centred on that vessel.
-    centre_mm, radii_mm : tuple of float
+    center_mm, radii_mm : tuple of float
         Ellipsoid in the model anatomy's space, (x, y, z) order, in mm.
     """
 
@@ -51,7 +51,7 @@ class Lesion:
     volume_ml: float
     towards: str
     shift: float
-    centre_mm: tuple[float, float, float]
+    center_mm: tuple[float, float, float]
     radii_mm: tuple[float, float, float]
 
 
@@ -67,14 +67,14 @@ class LesionField:
         Length over which gland turns into tumour there.
     volumes_ml : tuple of float
         Volume of each tumour within the median outline, in mL.
-    tumour : numpy.ndarray or None
+    tumor : numpy.ndarray or None
         Index of the tumour that each voxel belongs to; None if there is one.
     """
 
     depth_mm: NDArray[np.float32]
     fade_mm: NDArray[np.float32]
     volumes_ml: tuple[float, ...]
-    tumour: NDArray[np.uint8] | None = None
+    tumor: NDArray[np.uint8] | None = None
 
     @property
     def diameters_mm(self) -> tuple[float, ...]:
@@ -83,9 +83,9 @@ class LesionField:
 
     def domains(self) -> list[NDArray[np.bool_]]:
         """Return the voxels (z, y, x) that belong to each tumour."""
-        if self.tumour is None:
+        if self.tumor is None:
             return [np.ones(self.depth_mm.shape, dtype=bool)]
-        return [self.tumour == number for number in range(len(self.volumes_ml))]
+        return [self.tumor == number for number in range(len(self.volumes_ml))]
 
 
 def draw_lesion(rng: np.random.Generator, volume_range_ml: tuple[float, float] = VOLUME_ML) -> Lesion:
@@ -99,10 +99,10 @@ def draw_lesion(rng: np.random.Generator, volume_range_ml: tuple[float, float] =
     target = wall[np.argmin(np.linalg.norm(wall - on_axis, axis=1))]
     # A tumour of the tail only nears a vessel; elsewhere everything from no contact to full encasement occurs.
     shift = 0.0 if rng.uniform() < 0.3 else float(rng.uniform(0.2, 0.3 if site == "tail" else 1.0))
-    centre = on_axis + shift * (target - on_axis)
+    center = on_axis + shift * (target - on_axis)
     shape = rng.uniform(0.8, 1.25, 3)
     radii = (volume_ml * 1000 * 3 / (4 * np.pi)) ** (1 / 3) * shape / np.prod(shape) ** (1 / 3)
-    x, y, z = (float(value) for value in centre)
+    x, y, z = (float(value) for value in center)
     a, b, c = (float(value) for value in radii)
     return Lesion(site, volume_ml, towards, shift, (x, y, z), (a, b, c))
 
@@ -111,7 +111,7 @@ def draw_second_lesion(rng: np.random.Generator, first: Lesion) -> Lesion:
     """Draw a tumour that lies apart from `first`."""
 
     def gap_mm(other: Lesion) -> float:
-        between = float(np.linalg.norm(np.subtract(other.centre_mm, first.centre_mm)))
+        between = float(np.linalg.norm(np.subtract(other.center_mm, first.center_mm)))
         return between - max(other.radii_mm) - max(first.radii_mm)
 
     drawn: list[Lesion] = []
@@ -131,7 +131,7 @@ def lesion_field(
     from twintrack.phantom.shapes import ellipsoid_depth
 
     shape = position_mm.shape[:3]
-    depth = ellipsoid_depth(position_mm, lesion.centre_mm, lesion.radii_mm)
+    depth = ellipsoid_depth(position_mm, lesion.center_mm, lesion.radii_mm)
     size_mm = float(np.prod(lesion.radii_mm) ** (1 / 3))
     depth += np.float32(0.09 * size_mm) * smooth_noise(rng, shape, 7.0, spacing_xyz_mm)
     # Grow or shrink it until exactly the drawn volume lies within the median outline.
@@ -147,7 +147,7 @@ def joint_field(fields: Sequence[LesionField]) -> LesionField:
     if len(fields) == 1:
         return fields[0]
     depths, fades = (np.stack([getattr(field, name) for field in fields]) for name in ("depth_mm", "fade_mm"))
-    tumour = depths.argmax(axis=0)
-    fade = np.take_along_axis(fades, tumour[None], axis=0)[0]
+    tumor = depths.argmax(axis=0)
+    fade = np.take_along_axis(fades, tumor[None], axis=0)[0]
     volumes = tuple(volume for field in fields for volume in field.volumes_ml)
-    return LesionField(depths.max(axis=0), fade, volumes, tumour.astype(np.uint8))
+    return LesionField(depths.max(axis=0), fade, volumes, tumor.astype(np.uint8))

@@ -58,13 +58,13 @@ class Tube:
 
 
 def ellipsoid_depth(
-    position_mm: NDArray[np.float32], centre_mm: tuple[float, float, float], radii_mm: tuple[float, float, float]
+    position_mm: NDArray[np.float32], center_mm: tuple[float, float, float], radii_mm: tuple[float, float, float]
 ) -> NDArray[np.float32]:
     """Approximate signed distance (mm, positive inside) to an ellipsoid for positions (..., 3) in mm.
 
     The relative radius times the mean radius: exact for a sphere and on the surface, which is all that is needed.
     """
-    scaled = (position_mm - np.asarray(centre_mm, dtype=np.float32)) / np.asarray(radii_mm, dtype=np.float32)
+    scaled = (position_mm - np.asarray(center_mm, dtype=np.float32)) / np.asarray(radii_mm, dtype=np.float32)
     mean_mm = float(np.prod(radii_mm) ** (1 / 3))
     depth: NDArray[np.float32] = mean_mm * (1.0 - np.sqrt(np.einsum("...i,...i->...", scaled, scaled)))
     return depth

@@ -156,7 +156,7 @@ def test_further_statements_are_fitted_where_cases_of_both_kinds_are_there():
     assert fit_statements(draw_table(1, 40, healthy=3), resamples=0).other("any_tumour", 0.5) is None
 
 
-def test_cases_without_tumour_teach_no_vessel():
+def test_cases_without_tumor_teach_no_vessel():
     table = draw_table(1, 30)
     blank = {
         10**9 + n: CaseStatements(

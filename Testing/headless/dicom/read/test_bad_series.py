@@ -244,7 +244,7 @@ def test_an_encoding_that_no_decoder_knows_is_named(series_folder: Path, edit) -
     assert "MPEG-4" in refusal(series_folder)
 
 
-def test_a_colour_picture(series_folder: Path, edit) -> None:
+def test_a_color_picture(series_folder: Path, edit) -> None:
     def change(dataset) -> None:
         dataset.SamplesPerPixel = 3
         dataset.PhotometricInterpretation = "RGB"

@@ -88,7 +88,7 @@ def test_vessels_are_found_by_their_codes(series, tmp_path) -> None:
     assert "not measured" in found.notes[0]
 
 
-def test_the_tumour_is_taken_of_a_whole_object(series, tmp_path) -> None:
+def test_the_tumor_is_taken_of_a_whole_object(series, tmp_path) -> None:
     path = written(series, tmp_path / "seg.dcm")
     dataset = pydicom.dcmread(path)
     dataset.SegmentSequence[0].SegmentLabel = "Tumor"

@@ -104,7 +104,7 @@ def test_a_level_is_told_in_readers_where_it_is_a_whole_number_of_them(raters, t
 
 
 @pytest.mark.parametrize("direction", DIRECTIONS, ids=NAMES)
-def test_a_label_map_holds_tumour_and_vessels(tmp_path: Path, direction: np.ndarray, dicom_errors) -> None:
+def test_a_label_map_holds_tumor_and_vessels(tmp_path: Path, direction: np.ndarray, dicom_errors) -> None:
     series = series_of(tmp_path / "ct", direction)
     path = export(series, tmp_path / "map.dcm", kind=SegmentationKind.LABELMAP)
     labels = labels_like(series.volume).array

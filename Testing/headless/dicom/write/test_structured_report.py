@@ -276,7 +276,7 @@ def texts_of(path: Path, name: str) -> list[str]:
     return [item.TextValue for item in items if item.ConceptNameCodeSequence[0].CodeMeaning == name]
 
 
-def test_without_a_tumour_there_is_no_report(tmp_path: Path, report: Path) -> None:
+def test_without_a_tumor_there_is_no_report(tmp_path: Path, report: Path) -> None:
     series = read_series(tmp_path / "ct")
     mask = series.volume.with_array((series.volume.array > 0).astype(np.uint8))
     write_segmentation({"SMV": mask}, series, tmp_path / "v.dcm", algorithm=ALGORITHM, threshold=0.5)

@@ -70,7 +70,7 @@ def test_vessels_are_whole_for_every_reader(series: DicomSeries, tmp_path: Path,
 
 
 @pytest.mark.slow
-def test_a_label_map_and_a_result_of_an_earlier_version_have_what_the_tumour_leaves(
+def test_a_label_map_and_a_result_of_an_earlier_version_have_what_the_tumor_leaves(
     series: DicomSeries, tmp_path: Path
 ) -> None:
     probability, labels, whole = volumes(series.volume)

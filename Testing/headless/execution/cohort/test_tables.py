@@ -137,7 +137,7 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
         assert (plan.out / line[1] / "case.json").is_file()
 
 
-def test_a_row_takes_what_was_searched_and_how_far_the_tumour_is():
+def test_a_row_takes_what_was_searched_and_how_far_the_tumor_is():
     half = {"thresholds": [0.25, 0.5], "resectability": {"pattern": None}}
     aorta = {"coverage": 0.01, "near_180": None, "gap_mm": [None, None], "reason": "not assessed: x"}
     found = _vessels({**half, "vessels": {"SMA": {"coverage": 0.9, "gap_mm": [0.0, 7.5]}, "AORTA": aorta, "IVC": {}}})

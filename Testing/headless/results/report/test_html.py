@@ -242,7 +242,7 @@ def test_the_provenance_says_how_many_bins_make_the_visible_part_of_the_map(read
     assert "lie above score" not in read()[2]
 
 
-def test_no_tumour_reads_as_no_lesion(read):
+def test_no_tumor_reads_as_no_lesion(read):
     result = {**RESULT, "lesions": [], "volume_ml": {"expected": 0.0, "at_threshold": 0.0, "p10": 0.0, "p90": 0.0}}
     words = read(result)[2]
     assert "No lesion at the threshold." in words
@@ -313,7 +313,7 @@ def schema_two(**vessel):
     return content
 
 
-def test_a_vessel_without_contact_says_how_far_the_tumour_is_and_what_was_searched(read):
+def test_a_vessel_without_contact_says_how_far_the_tumor_is_and_what_was_searched(read):
     free = {"angle_deg": [0.0] * 4, "gap_mm": [0.4, 1.0, 1.4, None], "category": "none", "coverage": 0.64}
     _, _, words = read(invasion=schema_two(**free))
     assert "1.2 mm away" in words  # half way between the thresholds 0.4 and 0.6

@@ -14,7 +14,7 @@ from twintrack.volume import Geometry, Volume
 
 SIZE = (60, 50, 40)
 SPACING = (2.0, 2.5, 3.0)
-CENTRE = (28, 26, 21)
+CENTER = (28, 26, 21)
 """Voxel (x, y, z) of the lesion's middle, on the LPS grid."""
 
 MARKER = (slice(27, 31), slice(16, 20), slice(40, 44))
@@ -30,10 +30,10 @@ def lps_case() -> tuple[Volume, Volume, Volume]:
     ct = np.full(geometry.shape, 40, np.int16)
     for axis in range(3):  # a bright cube in each of the three sections
         cube = list(MARKER)
-        cube[axis] = slice(CENTRE[2 - axis] - 1, CENTRE[2 - axis] + 2)
+        cube[axis] = slice(CENTER[2 - axis] - 1, CENTER[2 - axis] + 2)
         ct[tuple(cube)] = 600
     distance = np.sqrt(
-        sum(((a - c) * mm / r) ** 2 for a, c, mm, r in zip((x, y, z), CENTRE, SPACING, (14, 11, 9), strict=True))
+        sum(((a - c) * mm / r) ** 2 for a, c, mm, r in zip((x, y, z), CENTER, SPACING, (14, 11, 9), strict=True))
     )
     probability = np.clip(1.2 - 0.7 * distance, 0, 0.96).astype(np.float32)
     labels = (probability >= 0.5).astype(np.uint8)
@@ -102,8 +102,8 @@ def marker_side(view: str) -> tuple[bool, bool]:
 def test_a_section_shows_each_patient_direction_on_its_radiological_side(view):
     ct, probability, _ = lps_case()
     focus = find_focus(probability, 0.5)
-    centre = (focus.centre_mm[view.across], focus.centre_mm[view.down])
-    section = Section(view, focus.slices[view.through], centre, 120.0, pixels=200)
+    center = (focus.center_mm[view.across], focus.center_mm[view.down])
+    section = Section(view, focus.slices[view.through], center, 120.0, pixels=200)
     rows, columns = np.nonzero(section.sample(ct.array, SPACING, fill=-1000) > 300)
     right_half, upper_half = marker_side(view.name)
     assert (columns.mean() > 100) == right_half
@@ -132,8 +132,8 @@ def test_the_picture_shows_each_patient_direction_on_its_radiological_side(tmp_p
 def test_lengths_in_a_section_are_in_mm_in_both_directions(view):
     box = np.zeros((40, 50, 60), np.float32)
     box[10:20, 10:22, 10:25] = 1  # 30 mm along each axis at 3, 2.5 and 2 mm
-    centre = (24.5 + 9.5) * 0.5
-    section = Section(view, (17, 16, 15)[view.through], (centre * 2, centre * 2), 100.0, pixels=400)
+    center = (24.5 + 9.5) * 0.5
+    section = Section(view, (17, 16, 15)[view.through], (center * 2, center * 2), 100.0, pixels=400)
     inside = section.sample(box, SPACING, fill=0) > 0.5
     assert inside.any(axis=0).sum() / 4 == pytest.approx(30, abs=0.5)
     assert inside.any(axis=1).sum() / 4 == pytest.approx(30, abs=0.5)
@@ -144,15 +144,15 @@ def test_the_focus_is_the_largest_slice_of_the_largest_lesion():
     array = probability.array.copy()
     array[2, 2, 2:5] = 1.0  # a smaller lesion, with higher values
     focus = find_focus(probability.with_array(array), 0.5)
-    assert focus.slices == CENTRE
+    assert focus.slices == CENTER
     assert focus.found
-    assert focus.centre_mm == pytest.approx([c * mm for c, mm in zip(CENTRE, SPACING, strict=True)], abs=2)
+    assert focus.center_mm == pytest.approx([c * mm for c, mm in zip(CENTER, SPACING, strict=True)], abs=2)
 
 
 def test_below_the_threshold_the_focus_is_the_best_there_is():
     _, probability, _ = lps_case()
     weak = find_focus(probability.with_array(probability.array * np.float32(0.3)), 0.5)
-    assert (weak.found, weak.slices) == (False, CENTRE)
+    assert (weak.found, weak.slices) == (False, CENTER)
     roi = np.zeros_like(probability.array)
     roi[10:15, 20:31, 30:41] = 0.01
     assert find_focus(probability.with_array(roi), 0.5).slices == (35, 25, 12)
@@ -161,13 +161,13 @@ def test_below_the_threshold_the_focus_is_the_best_there_is():
 
 
 @pytest.mark.render
-def test_the_overlay_has_colour_only_where_the_map_is_shown(tmp_path):
+def test_the_overlay_has_color_only_where_the_map_is_shown(tmp_path):
     ct, probability, _ = lps_case()
     plain = panel(picture(tmp_path / "a.png", (ct, probability.with_array(probability.array * 0), None)), 0)
     shown = panel(picture(tmp_path / "b.png", (ct, probability, None)), 0)
-    colourful = np.ptp(shown, axis=2) > 0.15
+    colorful = np.ptp(shown, axis=2) > 0.15
     assert np.ptp(plain, axis=2).max() < 0.02
-    assert 0.02 < colourful.mean() < 0.5
+    assert 0.02 < colorful.mean() < 0.5
 
 
 @pytest.mark.render

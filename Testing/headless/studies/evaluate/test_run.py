@@ -118,7 +118,7 @@ def test_the_tables_show_the_paper_s_columns_with_the_summary_s_numbers(evaluate
     assert f"{metrics['crps']['bootstrap_mean']:.1f}" in latex
 
 
-def test_cases_are_also_summarised_by_the_size_of_their_tumour(evaluated):
+def test_cases_are_also_summarized_by_the_size_of_their_tumor(evaluated):
     _, out = evaluated
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     (part,) = summary["strata"]["parts"]
@@ -168,8 +168,8 @@ def test_the_reliability_picture_is_drawn(evaluated):
         pixels = np.asarray(picture.convert("RGB")).astype(int)
     assert min(pixels.shape[:2]) > 600
     # The colours of score and map; nothing else in the picture has them.
-    for colour in ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)):
-        assert (np.abs(pixels - colour).sum(axis=2) < 12).sum() > 100
+    for color in ((0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)):
+        assert (np.abs(pixels - color).sum(axis=2) < 12).sum() > 100
 
 
 def worse_method(folder: Path, cases: int) -> Path:
@@ -294,7 +294,7 @@ def test_one_case_is_scored_without_an_interval_and_says_so(tmp_path):
     assert summary["warnings"][0] in (out / "summary.md").read_text(encoding="utf-8")
 
 
-def test_a_case_without_tumour_is_data_and_is_named(tmp_path):
+def test_a_case_without_tumor_is_data_and_is_named(tmp_path):
     cases = [case_volumes(0, raters=2), case_volumes(1, raters=2)]
     for rater in (1, 2):
         cases[1][f"annotation_{rater}"] = Volume(np.zeros(GRID.shape, np.uint8), GRID)
@@ -342,7 +342,7 @@ def test_maps_that_are_empty_are_scored_as_such(tmp_path):
     assert detection == {"candidates": 0, "d_ece": None}
 
 
-def test_a_cohort_without_any_tumour_is_refused(tmp_path):
+def test_a_cohort_without_any_tumor_is_refused(tmp_path):
     volumes = case_volumes(0, raters=1) | {"annotation_1": Volume(np.zeros(GRID.shape, np.uint8), GRID)}
     with raises_error(InputError, "no-tumour-marked", "manifest.csv"):
         evaluate_manifest(write_manifest(tmp_path, [volumes, volumes]), tmp_path / "out")

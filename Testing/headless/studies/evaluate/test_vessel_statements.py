@@ -15,7 +15,7 @@ from twintrack.errors import InputError
 from twintrack.studies.evaluate.vessel_statements import (
     VesselEvaluation,
     evaluate_vessels,
-    summarise_vessels,
+    summarize_vessels,
     vessel_tables,
 )
 
@@ -61,7 +61,7 @@ def test_readers_contact_is_measured_and_compared_with_what_was_said(tubes: dict
         evaluated(tubes, tmp_path / "c", "c", (0, 0, 100), statement(0.3, 0.02)),
     ]
     assert [one.category for one in cases[0].contacts] == ["none", "abutment", "encasement"]
-    found = summarise_vessels(cases)
+    found = summarize_vessels(cases)
     assert found["statements"]["source"] == "calibrated"
     assert found["statements"]["contact"]["raters"] == pytest.approx((2 / 3 + 1 + 1 / 3) / 3)
     assert found["agreement"]["together"]["raters"] == ["1", "2", "3"]
@@ -72,10 +72,10 @@ def test_readers_contact_is_measured_and_compared_with_what_was_said(tubes: dict
 
 
 def test_without_a_result_beside_the_map_readers_alone_are_compared(tubes: dict[int, Any], tmp_path: Path) -> None:
-    found = summarise_vessels([evaluated(tubes, tmp_path / "a", "a", (0, 100))])
+    found = summarize_vessels([evaluated(tubes, tmp_path / "a", "a", (0, 100))])
     assert found["statements"] is None
     assert "Statements about vessels" not in "\n".join(vessel_tables(found))
-    assert summarise_vessels([VesselEvaluation()]) is None
+    assert summarize_vessels([VesselEvaluation()]) is None
     assert vessel_tables(None) == []
 
 

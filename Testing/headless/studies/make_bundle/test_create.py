@@ -147,7 +147,7 @@ def test_a_calibrator_is_taken_along_and_must_be_one(make_bundle: MakeBundle, tm
             make_bundle(calibrator=calibrator, out=tmp_path / "bad")
 
 
-def test_a_model_of_regions_needs_exactly_one_tumour_region(
+def test_a_model_of_regions_needs_exactly_one_tumor_region(
     make_bundle: MakeBundle, region_results: Path, tmp_path: Path
 ) -> None:
     values = {"fine": region_results, "folds": ("0", "1"), "vessel_labels": {}}

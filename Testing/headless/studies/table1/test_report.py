@@ -7,7 +7,7 @@ import pytest
 
 from twintrack.calibration import ScoreSketch, fit_calibrator, reliability_curve
 from twintrack.studies.table1.report import TestScores as MeasuredCase
-from twintrack.studies.table1.report import _curve, _warnings, summarise
+from twintrack.studies.table1.report import _curve, _warnings, summarize
 from twintrack.studies.table1.score_cases import _reliability
 from twintrack.studies.table1.tables import ROW_NAMES, markdown_report, paper_rows, result_rows
 from twintrack.studies.table_format import SHOWN, latex_table, markdown_table
@@ -40,7 +40,7 @@ def cases(**shift: float) -> list[MeasuredCase]:
 
 
 def test_the_paired_difference_knows_a_shift_far_smaller_than_the_spread_of_the_cases():
-    rows = summarise(cases(none=0.25), resamples=300, seed=1)["rows"]
+    rows = summarize(cases(none=0.25), resamples=300, seed=1)["rows"]
     difference = rows["none"]["difference"]["crps"]
     assert (difference["low"], difference["high"]) == pytest.approx((0.25, 0.25))
     assert rows["none"]["metrics"]["crps"]["high"] - rows["none"]["metrics"]["crps"]["low"] > 1
@@ -48,7 +48,7 @@ def test_the_paired_difference_knows_a_shift_far_smaller_than_the_spread_of_the_
 
 
 def test_marks_follow_the_direction_of_each_metric():
-    summary = summarise(cases(**{"none": 0.25, "single-rater": -0.25}), resamples=2000, seed=1)
+    summary = summarize(cases(**{"none": 0.25, "single-rater": -0.25}), resamples=2000, seed=1)
     none, single, hard, mhr = result_rows(summary)
     # More is better for TDSC alone.
     assert none.marks == {key: "‡" if key == "tdsc" else "†" for key in SHOWN}
@@ -61,7 +61,7 @@ def test_a_metric_that_some_cases_lack_is_compared_on_the_others():
     for case in found[:5]:
         for row in case.rows.values():
             row["vi_sma"] = None
-    rows = summarise(found, resamples=100, seed=0)["rows"]
+    rows = summarize(found, resamples=100, seed=0)["rows"]
     assert rows["none"]["difference"]["vi_sma"]["cases"] == 15
     assert rows["none"]["difference"]["vi_sma"]["mean"] == pytest.approx(1.0)
 
@@ -80,17 +80,17 @@ def test_the_paper_s_rows_have_the_paper_s_marks_and_best_values():
 
 
 def test_the_report_says_where_the_order_differs_from_the_paper_s():
-    summary = summarise(cases(**{"none": -1.0, "single-rater": 2.0, "hard-label": 0.0}), resamples=100, seed=0)
+    summary = summarize(cases(**{"none": -1.0, "single-rater": 2.0, "hard-label": 0.0}), resamples=100, seed=0)
     text = markdown_report({**ABOUT, **summary})
     assert "| TDSC ↑ | Single-rater, Hard-label = MHR, None | MHR, None, Hard-label, Single-rater | differs |" in text
     assert "| CRPS ↓ | None, Hard-label = MHR, Single-rater | MHR, None, Hard-label, Single-rater | differs |" in text
-    same = summarise(cases(**{"none": 1.0, "single-rater": 3.0, "hard-label": 2.0}), resamples=100, seed=0)
+    same = summarize(cases(**{"none": 1.0, "single-rater": 3.0, "hard-label": 2.0}), resamples=100, seed=0)
     assert "| CRPS ↓ | MHR, None, Hard-label, Single-rater | MHR, None, Hard-label, Single-rater | same |" in (
         markdown_report({**ABOUT, **same})
     )
 
 
-def test_maps_that_are_empty_and_cases_without_tumour_are_named():
+def test_maps_that_are_empty_and_cases_without_tumor_are_named():
     found = cases()
     for number, case in enumerate(found):
         for row in case.rows.values():

@@ -17,7 +17,7 @@ from twintrack.studies.table1.vessel_statements import (
     VesselLevels,
     _counts,
     case_vessels,
-    summarise_statements,
+    summarize_statements,
     vessel_lines,
 )
 
@@ -52,7 +52,7 @@ def calibrator():
 
 @pytest.fixture(scope="module")
 def summary(calibrator):
-    return summarise_statements(cases(60, 1), cases(60, 2), calibrator, None, NETWORKS)
+    return summarize_statements(cases(60, 1), cases(60, 2), calibrator, None, NETWORKS)
 
 
 def shipped(seed: int, key: StatementKey) -> Statements:
@@ -79,14 +79,14 @@ def test_statements_are_true_on_cases_they_have_not_seen_where_the_map_and_the_n
 def test_the_bundle_s_own_statements_stand_beside_them_where_they_hold(calibrator):
     key = StatementKey(NETWORKS, "predicted", 1.9)
     first, second = cases(20, 3), cases(20, 4)
-    held = summarise_statements(first, second, calibrator, shipped(5, key), NETWORKS)
+    held = summarize_statements(first, second, calibrator, shipped(5, key), NETWORKS)
     assert "bundle" in held["methods"]
     other = shipped(5, replace(key, networks_sha256="b" * 64))
-    assert "bundle" not in summarise_statements(first, second, calibrator, other, NETWORKS)["methods"]
+    assert "bundle" not in summarize_statements(first, second, calibrator, other, NETWORKS)["methods"]
 
 
 def test_too_few_cases_are_said_and_the_rest_is_still_told(calibrator):
-    found = summarise_statements(cases(4, 6), cases(10, 7), calibrator, None, NETWORKS)
+    found = summarize_statements(cases(4, 6), cases(10, 7), calibrator, None, NETWORKS)
     assert list(found["methods"]) == ["map", "base_rate"]
     text = "\n".join(vessel_lines(found))
     assert "No statements were calibrated: only 4 of 4 cases have a vessel near tumour" in text
@@ -95,7 +95,7 @@ def test_too_few_cases_are_said_and_the_rest_is_still_told(calibrator):
 
 @pytest.mark.slow
 def test_without_reference_vessels_there_is_no_section(calibrator):
-    assert summarise_statements({}, {}, calibrator, None, NETWORKS) is None
+    assert summarize_statements({}, {}, calibrator, None, NETWORKS) is None
     assert vessel_lines(None) == []
     phantom = make_phantom(3, raters=2)
     masks = {str(number): mask for number, mask in enumerate(phantom.annotations, start=1)}
@@ -108,7 +108,7 @@ def test_a_case_without_a_run_counts_its_raters_and_says_nothing(calibrator):
     masks = {str(number): mask for number, mask in enumerate(phantom.annotations, start=1)}
     found = case_vessels(None, StudyVolumes(phantom.ct, masks, phantom.vessels), CancelToken())
     assert (found.vessels, found.marked, found.raters) == ({}, 2, 2)
-    assert summarise_statements({"a": found}, {"b": found}, calibrator, None, NETWORKS) is None
+    assert summarize_statements({"a": found}, {"b": found}, calibrator, None, NETWORKS) is None
 
 
 def test_what_is_kept_is_what_was_measured():

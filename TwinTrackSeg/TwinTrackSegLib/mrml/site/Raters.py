@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import slicer
 from twintrack.errors import InputError
-from twintrack.io.label_maps import is_other_structure, is_tumour_name
+from twintrack.io.label_maps import is_other_structure, is_tumor_name
 from twintrack.labels import vessel_of_segment
 from twintrack.raters import fitting_names
 from twintrack.volume import Volume
@@ -122,10 +122,8 @@ def likelyRaters(raters: Sequence[Rater], volumeNode: Any = None) -> list[Rater]
         if volumeNode is not None and _drawnOn(node) not in (None, volumeNode):
             continue
         if own[0].segment:
-            tumours = [rater for rater in own if is_tumour_name(rater.partName)]
-            own = (
-                tumours or [rater for rater in own if not rater.isOther] if tumours or len(own) <= MOST_IN_NODE else []
-            )
+            tumors = [rater for rater in own if is_tumor_name(rater.partName)]
+            own = tumors or [rater for rater in own if not rater.isOther] if tumors or len(own) <= MOST_IN_NODE else []
         found += own
     return found
 

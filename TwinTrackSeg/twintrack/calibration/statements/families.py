@@ -142,18 +142,18 @@ class NumberFamily(Family):
         """Fit the map."""
         from scipy.optimize import minimize
 
-        centre = np.asarray(cls.PRIOR)
+        center = np.asarray(cls.PRIOR)
         inputs, each = cls.inputs(rows.levels, rows.artery), rows.each
 
         def loss(numbers: Reals) -> tuple[float, Reals]:
             fractions, slopes = cls.values(numbers, inputs)
             off = fractions - rows.fractions
-            pull = numbers - centre
+            pull = numbers - center
             gradient = np.array([float((2 * each * off * slope).sum()) for slope in slopes])
             return float((each * off**2).sum() + cls.RIDGE * (pull**2).sum()), gradient + 2 * cls.RIDGE * pull
 
-        bounds = [(FLATTEST, STEEPEST) if n in cls.SLOPES else (-30.0, 30.0) for n in range(len(centre))]
-        found = minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds)
+        bounds = [(FLATTEST, STEEPEST) if n in cls.SLOPES else (-30.0, 30.0) for n in range(len(center))]
+        found = minimize(loss, center, jac=True, method="L-BFGS-B", bounds=bounds)
         return cls(tuple(float(number) for number in found.x))
 
     def fractions(self, levels: Reals, artery: Reals) -> Reals:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from twintrack.calibration.statements.families import FAMILIES, Family, NumberFamily, VesselRows
 from twintrack.calibration.statements.monotone import FEWEST_IN_BLOCK, logistic, logit
 from twintrack.calibration.statements.statements import FAR_CLASSES, Fitted, LevelMap, Statements, scattered
-from twintrack.calibration.statements.table import ANY_TUMOUR, LESION, StatementTable, artery_share
+from twintrack.calibration.statements.table import ANY_TUMOR, LESION, StatementTable, artery_share
 from twintrack.labels import JOINT_VEIN
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 
@@ -276,16 +276,16 @@ def _level_map(level: Reals, fraction: Reals, weight: Reals, case: NDArray[np.in
     used = weight > 0
     if min(len(np.unique(case[used & side])) for side in (fraction > 0.5, fraction <= 0.5)) < FEWEST_IN_BLOCK:
         return None
-    place, centre = logit(level), np.asarray(OTHER_PRIOR)
+    place, center = logit(level), np.asarray(OTHER_PRIOR)
 
     def loss(numbers: Reals) -> tuple[float, Reals]:
         found = logistic(numbers[0] + numbers[1] * place)
-        off, pull = found - fraction, numbers - centre
+        off, pull = found - fraction, numbers - center
         slope = 2 * weight * off * found * (1 - found)
         gradient = np.array([slope.sum(), (slope * place).sum()]) + 2 * OTHER_RIDGE * pull
         return float((weight * off**2).sum() + OTHER_RIDGE * (pull**2).sum()), gradient
 
-    found = minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=[(-30.0, 30.0), (0.05, 12.0)])
+    found = minimize(loss, center, jac=True, method="L-BFGS-B", bounds=[(-30.0, 30.0), (0.05, 12.0)])
     return LevelMap((float(found.x[0]), float(found.x[1])))
 
 
@@ -299,7 +299,7 @@ def _as_arrays(table: StatementTable) -> _Cases:
     far: list[tuple[int, int, float]] = []
     others: dict[str, list[tuple[int, float, float, float]]] = {}
     for number, case in enumerate(table.cases.values()):
-        vessels = {name: one for name, one in case.vessels.items() if name != JOINT_VEIN and case.has_tumour}
+        vessels = {name: one for name, one in case.vessels.items() if name != JOINT_VEIN and case.has_tumor}
         for name, vessel in vessels.items():
             counts = np.asarray(vessel.counts) / vessel.raters
             if vessel.levels[0] > 0:
@@ -311,7 +311,7 @@ def _as_arrays(table: StatementTable) -> _Cases:
             else:
                 far.append((number, vessel.far, float(counts[0])))
         for kind, entries in case.others.items():
-            if not case.has_tumour and kind not in (ANY_TUMOUR, LESION):
+            if not case.has_tumor and kind not in (ANY_TUMOR, LESION):
                 continue
             entered = others.setdefault(kind, [])
             entered += [(number, one.level, one.count / one.raters, 1 / len(entries)) for one in entries]
@@ -337,7 +337,7 @@ def _far_columns(far: list[tuple[int, int, float]]) -> tuple[NDArray[np.int64], 
 
 def _informative(table: StatementTable) -> int:
     return sum(
-        case.has_tumour and any(vessel.levels[0] > INFORMATIVE_LEVEL for vessel in case.vessels.values())
+        case.has_tumor and any(vessel.levels[0] > INFORMATIVE_LEVEL for vessel in case.vessels.values())
         for case in table.cases.values()
     )
 

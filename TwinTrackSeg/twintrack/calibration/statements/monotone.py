@@ -82,14 +82,14 @@ def isotonic_knots(
     blocks = _large_enough(blocks, fitted[starts], case)
     _, blocks = np.unique(blocks, return_inverse=True)
     total = np.bincount(blocks, weight)
-    centre, height = np.bincount(blocks, weight * at) / total, np.bincount(blocks, weight * value) / total
+    center, height = np.bincount(blocks, weight * at) / total, np.bincount(blocks, weight * value) / total
     height = np.maximum.accumulate(height)
-    while len(centre) > MOST_KNOTS:  # thin out where it bends least
+    while len(center) > MOST_KNOTS:  # thin out where it bends least
         bend = np.abs(np.diff(height, 2))
-        keep = np.ones(len(centre), dtype=bool)
+        keep = np.ones(len(center), dtype=bool)
         keep[1 + int(np.argmin(bend))] = False
-        centre, height = centre[keep], height[keep]
-    return Knots(tuple(centre.tolist()), tuple(np.clip(height, 0.0, 1.0).tolist()))
+        center, height = center[keep], height[keep]
+    return Knots(tuple(center.tolist()), tuple(np.clip(height, 0.0, 1.0).tolist()))
 
 
 def _large_enough(blocks: NDArray[np.intp], height: Reals, case: NDArray[np.integer]) -> NDArray[np.intp]:

@@ -251,9 +251,9 @@ class Statements:
         """Return the interval of a fraction, wider than the resamples are, which a few cases spread too little."""
         if not drawn:
             return None
-        centre, spread = _plain_logit(middle), _plain_logit(np.asarray(drawn))
-        low, high = np.quantile(spread, [(1 - self.level) / 2, (1 + self.level) / 2]) - centre
-        low, high = centre + self._widening * min(low, 0.0), centre + self._widening * max(high, 0.0)
+        center, spread = _plain_logit(middle), _plain_logit(np.asarray(drawn))
+        low, high = np.quantile(spread, [(1 - self.level) / 2, (1 + self.level) / 2]) - center
+        low, high = center + self._widening * min(low, 0.0), center + self._widening * max(high, 0.0)
         low, high = logistic(np.array([low, high])).tolist()
         # What is told of so few cases as the least, or as the most, may be none or all.
         edge = self.least * (1 + 1e-6)

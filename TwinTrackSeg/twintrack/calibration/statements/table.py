@@ -19,7 +19,7 @@ from twintrack.system.json_file import parse_json
 
 __all__ = [
     "ANGLES_DEG",
-    "ANY_TUMOUR",
+    "ANY_TUMOR",
     "LESION",
     "MOST_CASES",
     "VOLUME",
@@ -45,7 +45,7 @@ MOST_ENTRIES = 400
 MOST_RATERS_A_CASE = 1000
 MOST_NAME = 200
 
-ANY_TUMOUR, VOLUME, LESION = "any_tumour", "volume", "lesion"
+ANY_TUMOR, VOLUME, LESION = "any_tumour", "volume", "lesion"
 """Kinds of further statements: that there is tumour, that it has more than a volume, that a part of it is tumour."""
 
 SOURCES = ("predicted", "given")
@@ -99,16 +99,16 @@ class CaseStatements:
     vessels : mapping of str to VesselCounts
         By the vessel's name.
     others : mapping of str to tuple of LevelCount
-        By the kind of statement: `ANY_TUMOUR`, `VOLUME`, `LESION`, and one for each contact pattern.
+        By the kind of statement: `ANY_TUMOR`, `VOLUME`, `LESION`, and one for each contact pattern.
     """
 
     vessels: Mapping[str, VesselCounts]
     others: Mapping[str, tuple[LevelCount, ...]]
 
     @property
-    def has_tumour(self) -> bool:
+    def has_tumor(self) -> bool:
         """Whether any rater marked tumour, as far as is known."""
-        known = self.others.get(ANY_TUMOUR, ())
+        known = self.others.get(ANY_TUMOR, ())
         return not known or any(one.count > 0 for one in known)
 
 

@@ -44,7 +44,7 @@ CONTACT_ANGLE = _own("CONTACT-ANGLE", "Contact angle of tumour and vessel")
 CONTACT_LENGTH = _own("CONTACT-LENGTH", "Contact length of tumour and vessel")
 ANGLE_P10 = _own("CONTACT-ANGLE-P10", "Contact angle, 10th percentile over readers")
 ANGLE_P90 = _own("CONTACT-ANGLE-P90", "Contact angle, 90th percentile over readers")
-ANY_TUMOUR = _own("P-ANY-TUMOUR", "Expected fraction of readers who mark any tumour")
+ANY_TUMOR = _own("P-ANY-TUMOUR", "Expected fraction of readers who mark any tumour")
 P_FOUND = _own("P-FOUND", "Expected fraction of readers who mark this lesion")
 MEMBERS_LOW = _own("CONTACT-ANGLE-MEMBERS-LOW", "Least contact angle over the networks, at level 0.5")
 MEMBERS_HIGH = _own("CONTACT-ANGLE-MEMBERS-HIGH", "Largest contact angle over the networks, at level 0.5")
@@ -53,7 +53,7 @@ COVERAGE = _own("COVERAGE", "Share of the wall near the tumour that was searched
 P_CONTACT = _own("P-CONTACT", "Expected fraction of readers for contact")
 P_ENCASED = _own("P-ENCASED", "Expected fraction of readers for encasement (over 180 degrees)")
 
-FRACTIONS = (ANY_TUMOUR, P_FOUND, P_CONTACT, P_ENCASED)
+FRACTIONS = (ANY_TUMOR, P_FOUND, P_CONTACT, P_ENCASED)
 OF_READERS = (*FRACTIONS, VOLUME_P10, VOLUME_P90, ANGLE_P10, ANGLE_P90)
 UNDER = _own("FRACTION-UNDER-3", "Under 3 % of readers")
 OVER = _own("FRACTION-OVER-97", "Over 97 % of readers")
@@ -273,7 +273,7 @@ def _volumes(result: Mapping[str, Any], meaning: MapMeaning) -> tuple[Quantity, 
         rows.append((VOLUME, readers.get("median"), MILLILITER, MEDIAN))
         rows.append((VOLUME_P10, readers.get("p10"), MILLILITER, None))
         rows.append((VOLUME_P90, readers.get("p90"), MILLILITER, None))
-        rows.append((ANY_TUMOUR, statements.get("any_tumour"), FRACTION, None))
+        rows.append((ANY_TUMOR, statements.get("any_tumour"), FRACTION, None))
     return _quantities(*rows)
 
 

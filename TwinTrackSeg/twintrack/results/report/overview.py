@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = [
-    "COLOUR_MAP",
+    "COLOR_MAP",
     "DEMO_NOTICE",
     "ISO_LEVELS",
     "RESEARCH_NOTICE",
@@ -37,7 +37,7 @@ DEMO_NOTICE = "DEMO MODEL: knows synthetic phantoms only"
 TITLE = "Expected fraction of readers who mark each voxel"
 RAW_TITLE = "Tumour score of the networks, not calibrated"
 
-COLOUR_MAP = "plasma"
+COLOR_MAP = "plasma"
 """matplotlib's name of the colours of the map: perceptually uniform, colour-blind safe, and nowhere grey as the CT."""
 
 ISO_LEVELS = (0.2, 0.4, 0.6, 0.8)
@@ -60,9 +60,9 @@ WIDTH_INCH, TITLE_LINE_INCH, DPI = 13.2, 0.35, 120
 MISSING_LETTER = "\u25af"
 """Stands for a letter that the font lacks."""
 
-THRESHOLD_COLOUR = "#00E5FF"
-VESSEL_COLOURS = {vessel.name: vessel.color_on_ct for vessel in VESSELS}
-OTHER_VESSEL_COLOUR = "#A8E6A1"
+THRESHOLD_COLOR = "#00E5FF"
+VESSEL_COLORS = {vessel.name: vessel.color_on_ct for vessel in VESSELS}
+OTHER_VESSEL_COLOR = "#A8E6A1"
 
 
 @dataclass(frozen=True)
@@ -133,17 +133,17 @@ def write_overview(
             )
     scene = _scene(ct, probability, segmentation, labels, threshold)
     figure = Figure(figsize=(WIDTH_INCH, 5.75), dpi=DPI, facecolor="white")
-    colours: Any = None
+    colors: Any = None
     for column, view in enumerate(VIEWS):
         axes = figure.add_axes((0.012 + column * 0.3045, 0.155, 0.2975, 0.683))
-        colours = _draw_section(axes, scene, view)
-    bar = figure.colorbar(colours, cax=figure.add_axes((0.932, 0.155, 0.013, 0.683)), ticks=np.linspace(0, 1, 6))
+        colors = _draw_section(axes, scene, view)
+    bar = figure.colorbar(colors, cax=figure.add_axes((0.932, 0.155, 0.013, 0.683)), ticks=np.linspace(0, 1, 6))
     bar.set_label(
         "fraction of readers who mark the voxel (MHR)" if calibrated else "score, not calibrated", fontsize=10
     )
     bar.ax.set_facecolor("0.4")  # the grey of soft tissue behind the map
     bar.ax.hlines(ISO_LEVELS, 0, 1, colors="white", lw=1)
-    bar.ax.hlines([threshold], 0, 1, colors=THRESHOLD_COLOUR, lw=2.5)
+    bar.ax.hlines([threshold], 0, 1, colors=THRESHOLD_COLOR, lw=2.5)
     _write_texts(figure, scene, TITLE if calibrated else RAW_TITLE, bundle_name, demo)
     picture = _drawn(figure)
     with atomic_path(path) as partial:
@@ -229,25 +229,23 @@ def _scene(
 
 def _draw_section(axes: Axes, scene: _Scene, view: View) -> Any:
     """Draw one view and return the colour-mapped image, for the colour bar."""
-    centre = scene.focus.centre_mm
-    section = Section(view, scene.focus.slices[view.through], (centre[view.across], centre[view.down]), scene.side_mm)
+    center = scene.focus.center_mm
+    section = Section(view, scene.focus.slices[view.through], (center[view.across], center[view.down]), scene.side_mm)
     extent = (0.0, scene.side_mm, scene.side_mm, 0.0)
-    grey = section.sample(scene.ct, scene.spacing_mm, fill=-1000.0)
+    gray = section.sample(scene.ct, scene.spacing_mm, fill=-1000.0)
     map_values = section.sample(scene.probability, scene.spacing_mm, fill=0.0)
-    axes.imshow(grey, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], extent=extent, interpolation="bilinear")
+    axes.imshow(gray, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], extent=extent, interpolation="bilinear")
     visible = np.ma.masked_less(map_values, SHOWN)
-    colours = axes.imshow(
-        visible, cmap=COLOUR_MAP, vmin=0, vmax=1, alpha=OPACITY, extent=extent, interpolation="nearest"
-    )
+    colors = axes.imshow(visible, cmap=COLOR_MAP, vmin=0, vmax=1, alpha=OPACITY, extent=extent, interpolation="nearest")
     ticks = (np.arange(section.pixels) + 0.5) / section.pixels * scene.side_mm
     if scene.labels is not None:
         for name, value in scene.vessels.items():
             _draw_vessel(axes, ticks, section.sample(scene.labels, scene.spacing_mm, fill=0.0, value=value), name)
     _contour(axes, ticks, map_values, ISO_LEVELS, "white", 0.9)
-    _contour(axes, ticks, map_values, (scene.threshold,), THRESHOLD_COLOUR, 1.8)
+    _contour(axes, ticks, map_values, (scene.threshold,), THRESHOLD_COLOR, 1.8)
     _draw_marks(axes, scene, section)
     _draw_inset(axes, scene, section)
-    return colours
+    return colors
 
 
 def _contour(
@@ -255,7 +253,7 @@ def _contour(
     ticks: NDArray[np.floating],
     values: NDArray[np.float32],
     levels: tuple[float, ...],
-    colour: str,
+    color: str,
     width: float,
 ) -> None:
     """Draw the contours that exist, with a thin dark edge to stand out on any ground."""
@@ -263,7 +261,7 @@ def _contour(
 
     crossed = [level for level in levels if values.min() < level <= values.max()]
     if crossed:
-        lines = axes.contour(ticks, ticks, values, levels=crossed, colors=colour, linewidths=width)
+        lines = axes.contour(ticks, ticks, values, levels=crossed, colors=color, linewidths=width)
         lines.set_path_effects([patheffects.withStroke(linewidth=width + 1.0, foreground="#00000090")])
 
 
@@ -271,22 +269,20 @@ def _draw_vessel(axes: Axes, ticks: NDArray[np.floating], mask: NDArray[np.float
     """Outline a vessel and write its name beside its largest extent."""
     if mask.max() <= 0.5:
         return
-    colour = VESSEL_COLOURS.get(name, OTHER_VESSEL_COLOUR)
-    _contour(axes, ticks, mask, (0.5,), colour, 1.4)
+    color = VESSEL_COLORS.get(name, OTHER_VESSEL_COLOR)
+    _contour(axes, ticks, mask, (0.5,), color, 1.4)
     rows, columns = np.nonzero(mask > 0.5)
     lowest = int(np.argmax(rows))
     _label(axes, ticks[columns[lowest]], ticks[rows[lowest]] + 1.0, name, size=7.5, va="top")
 
 
 def _label(
-    axes: Axes, x: float, y: float, text: str, *, colour: str = "white", size: float = 10, **options: Any
+    axes: Axes, x: float, y: float, text: str, *, color: str = "white", size: float = 10, **options: Any
 ) -> None:
     """Write text that stays readable on any ground."""
     from matplotlib import patheffects
 
-    written = axes.text(
-        x, y, text, color=colour, fontsize=size, ha=options.pop("ha", "center"), clip_on=True, **options
-    )
+    written = axes.text(x, y, text, color=color, fontsize=size, ha=options.pop("ha", "center"), clip_on=True, **options)
     written.set_path_effects([patheffects.withStroke(linewidth=2, foreground="black")])
 
 
@@ -316,12 +312,12 @@ def _draw_inset(axes: Axes, scene: _Scene, section: Section) -> None:
     if whole < 1.3 * side:
         return
     middle = [(size - mm) / 2 for size, mm in zip(size_mm, scene.spacing_mm, strict=True)]
-    centre = (middle[view.across], middle[view.down])
-    overall = Section(view, section.index, centre, whole, pixels=160)
+    center = (middle[view.across], middle[view.down])
+    overall = Section(view, section.index, center, whole, pixels=160)
     inset = axes.inset_axes((0.745, 0.745, 0.255, 0.255), xticks=[], yticks=[], facecolor="black")
-    grey = overall.sample(scene.ct, scene.spacing_mm, fill=-1000.0)
-    inset.imshow(grey, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], extent=(0.0, whole, whole, 0.0))
-    right, down = overall.place(scene.focus.centre_mm)
+    gray = overall.sample(scene.ct, scene.spacing_mm, fill=-1000.0)
+    inset.imshow(gray, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], extent=(0.0, whole, whole, 0.0))
+    right, down = overall.place(scene.focus.center_mm)
     corners = ([right - side / 2] * 2 + [right + side / 2] * 2, [down - side / 2, down + side / 2])
     inset.plot([*corners[0], corners[0][0]], [*corners[1], *corners[1][::-1], corners[1][0]], color="#FFD54A", lw=1)
     inset.set(xlim=(0, whole), ylim=(whole, 0))
@@ -342,10 +338,10 @@ def _write_texts(figure: Figure, scene: _Scene, title: str, bundle_name: str, de
         badge = {"boxstyle": "round,pad=0.45", "facecolor": "#FFF3C4", "edgecolor": "#B45309", "linewidth": 1.5}
         figure.text(0.988, 0.932, DEMO_NOTICE, fontsize=11, weight="bold", color="#7A2E00", ha="right", bbox=badge)
     entries = [("#BBBBBB", 1.2, "contours at " + ", ".join(f"{level:g}" for level in ISO_LEVELS))]
-    entries.append((THRESHOLD_COLOUR, 2.4, f"this outline, level {scene.threshold:g}"))
+    entries.append((THRESHOLD_COLOR, 2.4, f"this outline, level {scene.threshold:g}"))
     if scene.labels is not None:
-        entries += [(VESSEL_COLOURS.get(name, OTHER_VESSEL_COLOUR), 2.0, name) for name in scene.vessels]
-    handles = [Line2D([], [], color=colour, lw=width, label=label) for colour, width, label in entries]
+        entries += [(VESSEL_COLORS.get(name, OTHER_VESSEL_COLOR), 2.0, name) for name in scene.vessels]
+    handles = [Line2D([], [], color=color, lw=width, label=label) for color, width, label in entries]
     figure.legend(
         handles=handles, loc="center left", bbox_to_anchor=(0.005, 0.108), ncols=9, frameon=False, fontsize=9.5
     )

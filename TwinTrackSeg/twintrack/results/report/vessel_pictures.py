@@ -47,7 +47,7 @@ them are of known size; a search for places that fit, which the library offers, 
 
 AXES_LPS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
 
-COLOURS = "viridis"
+COLORS = "viridis"
 
 Reals = NDArray[np.float64]
 
@@ -131,11 +131,11 @@ def _draw_section(
     axes: Axes, ct: Volume, probability: Volume, wall: VesselWall, worst: WorstSection, right: Reals, up: Reals
 ) -> Any:
     """Draw CT, iso-contours, wall and touched arc of the worst section; return the coloured arc."""
-    centre = wall.centre_lps_mm[worst.number]
+    center = wall.center_lps_mm[worst.number]
     radius = wall.wall_mm[worst.number]
     half = max(HALF_WIDTH_MM, 2.2 * float(np.nanmax(radius)))
     ticks = np.linspace(-half, half, PIXELS)
-    plane = centre + ticks[None, :, None] * right + ticks[:, None, None] * up
+    plane = center + ticks[None, :, None] * right + ticks[:, None, None] * up
     low, high = WINDOW_HU
     extent = (-half, half, -half, half)
     axes.imshow(_sampled(ct, plane, -1000.0), cmap="gray", vmin=low, vmax=high, extent=extent, origin="lower")
@@ -148,7 +148,7 @@ def _draw_section(
     level = wall.level[worst.number]
     visible = level >= 0.05
     shown = axes.scatter(
-        1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLOURS, vmin=0, vmax=1, s=9, zorder=3
+        1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLORS, vmin=0, vmax=1, s=9, zorder=3
     )
     for text, place, turn in (
         (_letter(up), (0.5, 0.98), ("center", "top")),
@@ -193,7 +193,7 @@ def _draw_wall(axes: Axes, wall: VesselWall, worst: WorstSection, up: Reals, rig
     level = np.where(np.isnan(wall.wall_mm), np.nan, wall.level)[rows][:, order]
     shown = np.ma.masked_invalid(level.T)
     axes.set_facecolor("#d5dbe2")
-    axes.pcolormesh(along_mm, turn[order], shown, cmap=COLOURS, vmin=0, vmax=1, shading="nearest", rasterized=True)
+    axes.pcolormesh(along_mm, turn[order], shown, cmap=COLORS, vmin=0, vmax=1, shading="nearest", rasterized=True)
     if shown.max() > min(ISO_LEVELS):
         axes.contour(along_mm, turn[order], shown, levels=ISO_LEVELS, colors="white", linewidths=(0.6, 1.2, 0.6))
     axes.axvline(0, color="#ff9d5c", linewidth=1)

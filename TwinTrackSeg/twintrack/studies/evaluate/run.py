@@ -21,7 +21,7 @@ from twintrack.metrics import CandidatePool
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.raters import same_voxels_warning
 from twintrack.studies.evaluate.cases import DrawnSketches, MetricsRow, score_rows
-from twintrack.studies.evaluate.summary import CohortScores, summarise_cohort
+from twintrack.studies.evaluate.summary import CohortScores, summarize_cohort
 from twintrack.studies.evaluate.tables import latex_summary, markdown_summary
 from twintrack.studies.evaluate.vessel_statements import VesselEvaluation
 from twintrack.studies.map_cases import MapCases, one_by_one
@@ -112,7 +112,7 @@ def evaluate_manifest(
         if others is not None:
             other = score(others, folder / "metrics_compare.csv", progress=part(progress, span, 0.96))
         progress(0.96, "resampling cases")
-        summary = summarise_cohort(ours, other, bootstrap, seed, names)
+        summary = summarize_cohort(ours, other, bootstrap, seed, names)
         (folder / "summary.md").write_text(markdown_summary(summary), encoding="utf-8")
         (folder / "summary.tex").write_text(latex_summary(summary), encoding="utf-8")
         _draw(folder / "reliability.png", ours, other, names)

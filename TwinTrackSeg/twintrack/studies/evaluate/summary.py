@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack import __version__
-from twintrack.studies.evaluate.vessel_statements import VesselEvaluation, summarise_vessels
+from twintrack.studies.evaluate.vessel_statements import VesselEvaluation, summarize_vessels
 from twintrack.studies.table_format import METHOD_NAMES, SHOWN
 from twintrack.system.paths import file_sha256
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch
     from twintrack.metrics import BootstrapMean, CandidatePool
 
-__all__ = ["CohortScores", "difference_means", "metric_means", "summarise_cohort"]
+__all__ = ["CohortScores", "difference_means", "metric_means", "summarize_cohort"]
 
 STRATA_NOTE = (
     "A tumour's size is the diameter of the ball with the mean volume of the raters' masks; ranges as in the T "
@@ -76,7 +76,7 @@ def _mean_json(mean: BootstrapMean | None) -> dict[str, Any] | None:
     return None if mean is None else asdict(mean)
 
 
-def summarise_cohort(
+def summarize_cohort(
     ours: CohortScores, other: CohortScores | None, resamples: int, seed: int, names: tuple[str, str] = METHOD_NAMES
 ) -> dict[str, Any]:
     """Return the content of ``summary.json``; `names` are those of the method and of the compared one."""
@@ -92,7 +92,7 @@ def summarise_cohort(
         "metrics": metric_means(ours.columns, values, resamples, seed),
         "strata": _strata(ours, values, resamples, seed),
         "detection": _detection(ours, resamples, seed),
-        "vessels": summarise_vessels(ours.vessels),
+        "vessels": summarize_vessels(ours.vessels),
         "warnings": list(ours.warnings),
     }
     if other is not None:
@@ -103,7 +103,7 @@ def summarise_cohort(
             "metrics": metric_means(ours.columns, others, resamples, seed),
             "difference": difference_means(ours.columns, {"": values - others}, resamples, seed)[""],
             "detection": _detection(other, resamples, seed),
-            "vessels": summarise_vessels(other.vessels),
+            "vessels": summarize_vessels(other.vessels),
         }
     return summary
 
@@ -159,7 +159,7 @@ def _strata(scores: CohortScores, values: NDArray[np.float64], resamples: int, s
 
 def _detection(scores: CohortScores, resamples: int, seed: int) -> dict[str, Any]:
     """Return the detection calibration error of the candidates of all cases together."""
-    from twintrack.metrics.bootstrap import case_weights, summarise
+    from twintrack.metrics.bootstrap import case_weights, summarize
     from twintrack.metrics.detection import BINS, detection_ece
 
     pool = scores.candidates
@@ -175,7 +175,7 @@ def _detection(scores: CohortScores, resamples: int, seed: int) -> dict[str, Any
     error = float(detection_ece(all_gaps.sum(axis=0), all_counts.sum(axis=0)))
     return {
         "candidates": pool.candidates,
-        "d_ece": _mean_json(summarise(error, detection_ece(gaps, counts), pool.cases)),
+        "d_ece": _mean_json(summarize(error, detection_ece(gaps, counts), pool.cases)),
     }
 
 

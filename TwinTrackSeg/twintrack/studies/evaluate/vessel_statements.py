@@ -19,7 +19,7 @@ from twintrack.studies.table_format import markdown_rows
 from twintrack.system.json_file import read_json
 from twintrack.volume import Volume
 
-__all__ = ["VesselEvaluation", "evaluate_vessels", "summarise_vessels", "vessel_tables"]
+__all__ = ["VesselEvaluation", "evaluate_vessels", "summarize_vessels", "vessel_tables"]
 
 INVASION = "invasion.json"
 """In a result folder, beside the map."""
@@ -86,7 +86,7 @@ def evaluate_vessels(
     return VesselEvaluation(tuple(readings), statements, str(said.get("statements") or "map") if statements else "")
 
 
-def summarise_vessels(cases: Sequence[VesselEvaluation]) -> dict[str, Any] | None:
+def summarize_vessels(cases: Sequence[VesselEvaluation]) -> dict[str, Any] | None:
     """Return the part ``vessels`` of ``summary.json``; None where no case has reference vessels."""
     contacts = [reading for case in cases for reading in case.contacts]
     if not contacts:

@@ -19,7 +19,7 @@ from twintrack.system.csv_cells import harmless
 if TYPE_CHECKING:
     from twintrack.calibration import Calibrator, ReliabilityCurve
 
-__all__ = ["FILES", "REFERENCE", "UNCALIBRATED", "TestScores", "summarise", "write_report"]
+__all__ = ["FILES", "REFERENCE", "UNCALIBRATED", "TestScores", "summarize", "write_report"]
 
 FILES = ("metrics.csv", "table1.md", "table1.tex", "reliability.png", "calibrators", "summary.json")
 """All that an experiment writes beside the folder with its cases."""
@@ -62,7 +62,7 @@ def write_report(
     """Write all `FILES` into a folder."""
     from twintrack.calibration import write_calibrator
 
-    summary = {**about, **summarise(cases, resamples=about["bootstrap"], seed=about["seed"])}
+    summary = {**about, **summarize(cases, resamples=about["bootstrap"], seed=about["seed"])}
     summary["maps"] = _map_differences(calibrators)
     summary["warnings"] = _warnings(about, calibrators, cases)
     _write_metrics(folder / "metrics.csv", cases)
@@ -75,7 +75,7 @@ def write_report(
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
 
 
-def summarise(cases: Sequence[TestScores], *, resamples: int, seed: int) -> dict[str, Any]:
+def summarize(cases: Sequence[TestScores], *, resamples: int, seed: int) -> dict[str, Any]:
     """Return for every row the means over the cases and those of the paired difference to `REFERENCE`, as JSON values.
 
     All rows and differences see the same resamples of the cases.

@@ -15,7 +15,7 @@ from twintrack.studies.table1.cache import ExperimentStore
 from twintrack.studies.table1.cases import StudyCase, manifest_cases, phantom_cases
 from twintrack.studies.table1.report import FILES, REFERENCE, UNCALIBRATED, write_report
 from twintrack.studies.table1.score_cases import ExperimentRun
-from twintrack.studies.table1.vessel_statements import summarise_statements
+from twintrack.studies.table1.vessel_statements import summarize_statements
 from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.paths import file_sha256
 
@@ -148,7 +148,7 @@ def run_table1(
         calibrators = _fit(sketch, settings, manifest)
         found = run.score(second, calibrators, part(progress, share, 0.98))
         about = _about(settings, bundle, manifest, first, second)
-        vessels = summarise_statements(
+        vessels = summarize_statements(
             run.vessels_of(first),
             run.vessels_of(second),
             calibrators[REFERENCE],

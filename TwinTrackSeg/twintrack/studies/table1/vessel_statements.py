@@ -25,7 +25,7 @@ from twintrack.calibration.statements import (
     fit_statements,
     lacking_cases,
 )
-from twintrack.calibration.statements.table import ANY_TUMOUR
+from twintrack.calibration.statements.table import ANY_TUMOR
 from twintrack.invasion import rater_contact
 from twintrack.labels import JOINT_VEIN, VESSEL_VALUES
 from twintrack.metrics.statement_scores import VesselReading, base_rates, statement_scores
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from twintrack.calibration import Calibrator
     from twintrack.pipeline import Segmentation
 
-__all__ = ["CaseVessels", "VesselLevels", "case_vessels", "summarise_statements", "vessel_lines"]
+__all__ = ["CaseVessels", "VesselLevels", "case_vessels", "summarize_statements", "vessel_lines"]
 
 METHODS = {
     "calibrated": "Statements calibrated on the calibration cases",
@@ -161,7 +161,7 @@ def case_vessels(found: Segmentation | None, volumes: StudyVolumes, cancel: Canc
     return CaseVessels(invasion.contact_mm, known, tuple(lacking), peak, marked, len(masks))
 
 
-def summarise_statements(
+def summarize_statements(
     first: Mapping[str, CaseVessels],
     second: Mapping[str, CaseVessels],
     calibrator: Calibrator,
@@ -232,7 +232,7 @@ _Told = Callable[[CaseVessels, str], Sequence[float]]
 def _by_statements(statements: Statements) -> _Told:
     def over(case: CaseVessels, name: str) -> Sequence[float]:
         vessel = case.vessels[name]
-        any_tumour = statements.other(ANY_TUMOUR, case.peak)
+        any_tumour = statements.other(ANY_TUMOR, case.peak)
         most = 1.0 if any_tumour is None else float(any_tumour)
         return statements.vessel(name, vessel.over, vessel.far, most).fraction_over
 
@@ -261,7 +261,7 @@ def _counts(case: CaseVessels) -> CaseStatements:
     for name, one in case.vessels.items():
         counts = (np.asarray(one.angles_deg)[:, None] > np.asarray(ANGLES_DEG)).sum(axis=0)
         vessels[name] = VesselCounts(one.over, one.far, tuple(counts.tolist()), len(one.angles_deg))
-    return CaseStatements(vessels, {ANY_TUMOUR: (LevelCount(case.peak, case.marked, case.raters),)})
+    return CaseStatements(vessels, {ANY_TUMOR: (LevelCount(case.peak, case.marked, case.raters),)})
 
 
 def vessel_lines(found: Mapping[str, Any] | None) -> list[str]:

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TumourCalibration", "tumour_calibration"]
+__all__ = ["TumorCalibration", "tumor_calibration"]
 
 BINS = 50
 """Uniform bins of the probability on [0, 1]; the last one holds 1."""
 
 
 @dataclass(frozen=True)
-class TumourCalibration:
+class TumorCalibration:
     r"""Errors of the probability of tumour, over all voxels of a box.
 
     With :math:`n_k` of the :math:`N` voxels in bin :math:`k`, their mean probability :math:`\bar p_k`, the fraction
@@ -45,7 +45,7 @@ class TumourCalibration:
     brier: float
 
 
-def tumour_calibration(probability: NDArray[np.floating], masks: Sequence[NDArray[np.generic]]) -> TumourCalibration:
+def tumor_calibration(probability: NDArray[np.floating], masks: Sequence[NDArray[np.generic]]) -> TumorCalibration:
     """Measure a crop of the map against the same crop of every rater's mask (values other than 0 are tumour)."""
     p = probability.astype(np.float64).ravel()
     number = np.minimum((p * BINS).astype(np.int64), BINS - 1)
@@ -58,7 +58,7 @@ def tumour_calibration(probability: NDArray[np.floating], masks: Sequence[NDArra
     # (p - y)^2 = p^2 - 2 p y + y for a label y of 0 or 1.
     products = sum(float(p[mask].sum()) for mask in marked) / len(masks)
     squares = float(p @ p) - 2 * products + float(positives.sum()) / len(masks)
-    return TumourCalibration(
+    return TumorCalibration(
         rater_gap=float(gaps.sum(axis=1).mean()) / p.size,
         rater_gap_max=float((gaps[:, used] / counts[used]).max(axis=1).mean()),
         mhr_gap=float(np.abs(sums - positives.mean(axis=0)).sum()) / p.size,

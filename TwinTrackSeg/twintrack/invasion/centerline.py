@@ -15,9 +15,9 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
-from twintrack.invasion.geometry import Neighbourhood, Points, resampled, smoothed
+from twintrack.invasion.geometry import Neighborhood, Points, resampled, smoothed
 
-__all__ = ["STEP_MM", "CentreLine", "centre_lines", "continued"]
+__all__ = ["STEP_MM", "CenterLine", "center_lines", "continued"]
 
 STEP_MM = 0.5
 """Distance of neighbouring points on a centre line, and so of the cross-sections."""
@@ -56,7 +56,7 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class CentreLine:
+class CenterLine:
     """One branch.
 
     Attributes
@@ -77,7 +77,7 @@ class CentreLine:
     from_axis: bool = False
 
 
-def centre_lines(near: Neighbourhood, piece: NDArray[np.bool_]) -> list[CentreLine]:
+def center_lines(near: Neighborhood, piece: NDArray[np.bool_]) -> list[CenterLine]:
     """Return the branches of one connected `piece` (a mask of the neighbourhood's shape), the longest first."""
     padded_mm = ndimage.distance_transform_edt(np.pad(piece, 1), sampling=near.spacing_mm[::-1])
     depth_mm = np.asarray(padded_mm, dtype=np.float32)[1:-1, 1:-1, 1:-1]
@@ -86,20 +86,20 @@ def centre_lines(near: Neighbourhood, piece: NDArray[np.bool_]) -> list[CentreLi
     skeleton = _skeleton_points(near, piece, edge_mm)
     solid = piece.astype(np.float32)
     paths = _paths(skeleton, _spanning_tree(skeleton, edge_mm), near.sample(depth_mm, skeleton))
-    lines: list[CentreLine] = []
+    lines: list[CenterLine] = []
     for path, free_start in paths:
         if len(path) < 2:
             continue
         radius_mm = float(near.sample(depth_mm, path).max())
         smooth = smoothed(resampled(path, STEP_MM), float(np.clip(radius_mm, *LINE_SMOOTHING_MM)) / STEP_MM)
-        line = CentreLine(_without_ends(smooth, radius_mm, free_start), radius_mm, free_start)
+        line = CenterLine(_without_ends(smooth, radius_mm, free_start), radius_mm, free_start)
         if free_start and _length_mm(continued(line, near, solid)) < SLENDERNESS * 2 * radius_mm:
             continue
         lines.append(line)
     return lines or [_principal_axis(near, piece, float(depth_mm.max()))]
 
 
-def continued(line: CentreLine, near: Neighbourhood, piece: NDArray[np.float32]) -> Points:
+def continued(line: CenterLine, near: Neighborhood, piece: NDArray[np.float32]) -> Points:
     """Return the line's points, continued straight at its free ends until it leaves the piece, which is 1 inside."""
     if line.from_axis:
         return line.points_mm
@@ -129,7 +129,7 @@ def _length_mm(line: Points) -> float:
     return float(np.linalg.norm(np.diff(line, axis=0), axis=1).sum())
 
 
-def _skeleton_points(near: Neighbourhood, piece: NDArray[np.bool_], edge_mm: float) -> Points:
+def _skeleton_points(near: Neighborhood, piece: NDArray[np.bool_], edge_mm: float) -> Points:
     """Return the points of the piece's skeleton, made on cubic voxels with edges of `edge_mm`."""
     from skimage.morphology import skeletonize
 
@@ -143,7 +143,7 @@ def _skeleton_points(near: Neighbourhood, piece: NDArray[np.bool_], edge_mm: flo
     return np.asarray(((np.argwhere(skeleton) - 1)[:, ::-1] + shift) * edge_mm, dtype=np.float64)
 
 
-def _cubic(near: Neighbourhood, piece: NDArray[np.bool_], edge_mm: float, shift: float) -> NDArray[np.bool_]:
+def _cubic(near: Neighborhood, piece: NDArray[np.bool_], edge_mm: float, shift: float) -> NDArray[np.bool_]:
     """Return the piece on cubic voxels, the first of them `shift` voxels from the box's first voxel on each axis."""
     scale = edge_mm / near.spacing_mm[::-1]
     shape = tuple(int(n) for n in np.ceil((np.asarray(piece.shape) - 1) / scale) + 1)
@@ -221,7 +221,7 @@ def _trace(before: NDArray[np.signedinteger], tip: int) -> Integers:
     return np.asarray(path[::-1], dtype=np.int64)
 
 
-def _principal_axis(near: Neighbourhood, piece: NDArray[np.bool_], radius_mm: float) -> CentreLine:
+def _principal_axis(near: Neighborhood, piece: NDArray[np.bool_], radius_mm: float) -> CenterLine:
     """Return the line through the centroid along the piece's longest extent (along z if it has none)."""
     points = np.argwhere(piece)[:, ::-1] * near.spacing_mm
     centroid = points.mean(axis=0)
@@ -231,4 +231,4 @@ def _principal_axis(near: Neighbourhood, piece: NDArray[np.bool_], radius_mm: fl
     axis = vectors[:, 2] if values[2] > 1.5 * values[1] else np.array([0.0, 0.0, 1.0])
     half_mm = float(np.abs((points - centroid) @ axis).max() + 0.5 / np.linalg.norm(axis / near.spacing_mm))
     ends = centroid + np.array([[-half_mm], [half_mm]]) * axis
-    return CentreLine(resampled(ends, STEP_MM), radius_mm, free_start=True, from_axis=True)
+    return CenterLine(resampled(ends, STEP_MM), radius_mm, free_start=True, from_axis=True)

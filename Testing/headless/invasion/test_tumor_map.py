@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, sparse
 
-from twintrack.invasion.tumour_map import _conjugate_gradients, _laplacian, continued_into
+from twintrack.invasion.tumor_map import _conjugate_gradients, _laplacian, continued_into
 
 SPACING_MM = np.array([1.0, 1.0, 1.0])
 SHAPE = (21, 21, 21)

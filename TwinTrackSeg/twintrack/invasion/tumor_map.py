@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from twintrack.imaging.neighbours import grown_all_around, grown_along
+from twintrack.imaging.neighbors import grown_all_around, grown_along
 
 __all__ = ["DRAWN_OVER", "continued_into"]
 
@@ -57,12 +57,12 @@ def continued_into(
     # Beside voxels that the tumour has taken the map knows of the tumour's border in the lumen.
     hidden = lumen & ~(grown_all_around(drawn_over) if drawn_over.any() else drawn_over)
     result = probability.copy()
-    tumour = (result >= floor) & known & ~hidden
-    if not tumour.any() or not hidden.any():
+    tumor = (result >= floor) & known & ~hidden
+    if not tumor.any() or not hidden.any():
         return result
     sampling = spacing_mm[::-1]
     reach = np.ceil(REACH_MM / sampling).astype(int)
-    places = np.nonzero(tumour)
+    places = np.nonzero(tumor)
     box = tuple(
         slice(max(int(p.min()) - r, 0), min(int(p.max()) + r + 1, n))
         for p, r, n in zip(places, reach, hidden.shape, strict=True)

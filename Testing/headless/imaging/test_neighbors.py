@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from twintrack.imaging.neighbours import eroded, grown_all_around, grown_along
+from twintrack.imaging.neighbors import eroded, grown_all_around, grown_along
 
 
 @pytest.mark.parametrize("seed", range(20))
