@@ -155,9 +155,7 @@ def segment(
         calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
         turned = ct.to_lps()
     with stages.stage("import"):
-        from twintrack.calibration.statements import StatementKey
         from twintrack.inference import SKIP_BELOW, NetworkStore, import_packages, score_ensemble
-        from twintrack.invasion import score_levels, with_member_range, with_statements
         from twintrack.invasion.result_statements import result_statements
 
         if store is None:
@@ -181,25 +179,22 @@ def segment(
     with stages.stage("measure") as report:
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names, notes = given_vessels or (*predicted, ())
-        searched = turned.with_array(roi.paste(roi.mask, turned.geometry))
-        first = part(report, 0.0, 0.4)
-        invasion = _measure_vessels(
-            probability, searched, vessels, names, settings, bundle, threads=threads, progress=first, cancel=cancel
-        )
         score = found.score_volume(turned.geometry)
-        levels: dict[str, ScoreLevels | None] = {}
         said = None if calibrator is None else calibrator.statements
-        if invasion is not None and vessels is not None:
-            given = None if given_vessels is None else vessels
-            members = _members(found, calibrator, turned, given, part(report, 0.4, 0.9))
-            invasion = with_member_range(invasion, members, names, searched=searched, threads=threads, cancel=cancel)
-            report(0.9, "measuring the levels of the score")
-            contact_mm = invasion.contact_mm
-            levels = score_levels(
-                score, vessels, names, contact_mm=contact_mm, searched=searched, threads=threads, cancel=cancel
+        invasion: InvasionResult | None = None
+        levels: dict[str, ScoreLevels | None] = {}
+        if vessels is not None:
+            invasion, levels = _vessel_readout(
+                _Maps(turned, found, calibrator, probability, score),
+                vessels,
+                names,
+                settings,
+                bundle,
+                given=given_vessels is not None,
+                threads=threads,
+                progress=report,
+                cancel=cancel,
             )
-            key = StatementKey(bundle.networks_sha256, "predicted" if given is None else "given", contact_mm)
-            invasion = with_statements(invasion, levels, said, key, float(found.score.max(initial=0.0)))
         map_on_grid = probability.restored_to(ct.geometry)
         whole = None if predicted[0] is None else predicted[0].restored_to(ct.geometry)
         labels, label_names = _label_map(map_on_grid, (whole, predicted[1]), ct, settings)
@@ -338,34 +333,63 @@ def _given_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mappi
     return fitted.to_lps(), names, notes
 
 
-def _measure_vessels(
-    probability: Volume,
-    searched: Volume,
-    vessels: Volume | None,
+@dataclass(frozen=True)
+class _Maps:
+    """A CT in LPS axes, what the networks said of it, and the maps on its grid."""
+
+    ct: Volume
+    found: EnsembleResult
+    calibrator: Calibrator | None
+    probability: Volume
+    score: Volume
+
+
+def _vessel_readout(
+    maps: _Maps,
+    vessels: Volume,
     names: Mapping[str, int],
     settings: SegmentSettings,
     bundle: Bundle,
     *,
+    given: bool,
     threads: int,
     progress: Progress,
     cancel: CancelToken,
-) -> InvasionResult | None:
-    from twintrack.invasion import DEFAULT_CONTACT_MM, measure_invasion
+) -> tuple[InvasionResult, dict[str, ScoreLevels | None]]:
+    """Measure the vessels in the map, in each member's map and in the score; say what readers are expected to say."""
+    from twintrack.calibration.statements import StatementKey
+    from twintrack.invasion import (
+        DEFAULT_CONTACT_MM,
+        measure_invasion,
+        score_levels,
+        with_member_range,
+        with_statements,
+    )
 
-    if vessels is None:
-        return None
     contact_mm = bundle.contact_mm if settings.contact_mm is None else settings.contact_mm
-    return measure_invasion(
-        probability,
+    contact_mm = DEFAULT_CONTACT_MM if contact_mm is None else contact_mm
+    roi = maps.found.roi
+    searched = maps.ct.with_array(roi.paste(roi.mask, maps.ct.geometry))
+    invasion = measure_invasion(
+        maps.probability,
         vessels,
         names,
-        contact_mm=DEFAULT_CONTACT_MM if contact_mm is None else contact_mm,
+        contact_mm=contact_mm,
         rules=settings.rules,
         searched=searched,
         threads=threads,
-        progress=progress,
+        progress=part(progress, 0.0, 0.4),
         cancel=cancel,
     )
+    members = _members(maps, vessels if given else None, part(progress, 0.4, 0.9))
+    invasion = with_member_range(invasion, members, names, searched=searched, threads=threads, cancel=cancel)
+    progress(0.9, "measuring the levels of the score")
+    levels = score_levels(
+        maps.score, vessels, names, contact_mm=contact_mm, searched=searched, threads=threads, cancel=cancel
+    )
+    key = StatementKey(bundle.networks_sha256, "given" if given else "predicted", contact_mm)
+    said = None if maps.calibrator is None else maps.calibrator.statements
+    return with_statements(invasion, levels, said, key, float(maps.found.score.max(initial=0.0))), levels
 
 
 def _calibrated(score: NDArray[np.floating], calibrator: Calibrator | None, roi: Roi, turned: Volume) -> Volume:
@@ -375,17 +399,16 @@ def _calibrated(score: NDArray[np.floating], calibrator: Calibrator | None, roi:
     return turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
 
 
-def _members(
-    found: EnsembleResult, calibrator: Calibrator | None, turned: Volume, given: Volume | None, progress: Progress
-) -> Iterator[tuple[Volume, Volume]]:
+def _members(maps: _Maps, given: Volume | None, progress: Progress) -> Iterator[tuple[Volume, Volume]]:
     """Yield the calibrated map of each member and its vessels, or the given ones, on the whole grid."""
+    found = maps.found
     for number, member in enumerate(found.each):
         progress(number / len(found.each), f"measuring contact for member {number + 1} of {len(found.each)}")
-        probability = _calibrated(member.score, calibrator, found.roi, turned)
+        probability = _calibrated(member.score, maps.calibrator, found.roi, maps.ct)
         if given is not None:
             yield probability, given
         elif member.vessels is not None:
-            yield probability, turned.with_array(found.roi.paste(member.vessels, turned.geometry))
+            yield probability, maps.ct.with_array(found.roi.paste(member.vessels, maps.ct.geometry))
 
 
 def _label_map(
