@@ -7,7 +7,9 @@ https://nifti.nimh.nih.gov/nifti-1 and https://nifti.nimh.nih.gov/nifti-2
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import re
 import struct
 from collections.abc import Mapping
@@ -203,6 +205,8 @@ def write_nifti(
     written = path.read_bytes()
     packed = written.startswith(GZIP)
     head = bytearray((gzip.decompress(written) if packed else written)[: _HEADER.itemsize])
+    if len(head) < _HEADER.itemsize:  # ITK says nothing of a file that it could not finish
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     at = {name: place[1] for name, place in (_HEADER.fields or {}).items()}
     struct.pack_into("<3h", head, at["dim"] + 2, *volume.geometry.size)
     if affine is not None:
