@@ -270,7 +270,7 @@ def test_a_bundle_is_replaced_only_by_another_one_and_only_when_told(make_bundle
     refused([*given, out], capsys, tmp_path, "--overwrite")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years")
-    refused([*given, tmp_path / "mine", "--overwrite"], capsys, tmp_path, "no bundle")
+    refused([*given, tmp_path / "mine", "--overwrite"], capsys, tmp_path / "mine", "bundle")
     refused([*given, coarse_results, "--overwrite"], capsys, coarse_results, coarse_results)
     assert run_command([*given, str(out), "--overwrite"]) == 0
     assert run_command(["bundle", "verify", str(out)]) == 0
