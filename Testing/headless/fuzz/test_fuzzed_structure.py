@@ -17,7 +17,7 @@ import pytest
 from fuzzing.kinds import KINDS
 
 TESTING = Path(__file__).resolve().parents[2]
-INPUTS = int(os.environ.get("TWINTRACK_FUZZ", "0")) or 12
+INPUTS = int(os.environ.get("TWINTRACK_FUZZ", "0")) or 6
 COMMANDS = int(os.environ.get("TWINTRACK_FUZZ_COMMANDS", "0"))
 """How many of each kind by the real command, which takes seconds each; without it one of every third kind."""
 
