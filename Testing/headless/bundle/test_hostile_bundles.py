@@ -366,6 +366,7 @@ def test_a_zip_whose_files_share_their_bytes_is_refused(tmp_path: Path) -> None:
         extract_bundle_zip(path, tmp_path / "out")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["plans.json", "dataset.json", "dataset_fingerprint.json"])
 def test_a_hostile_results_folder_is_refused_with_one_line(
     coarse_results: Path, fine_results: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, name: str

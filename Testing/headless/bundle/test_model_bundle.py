@@ -47,6 +47,7 @@ def zipped(folder: Path, path: Path, prefix: str = "") -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_sound_bundle_opens_with_what_it_was_made_with(bundle_folder: Path) -> None:
     bundle = Bundle.open(bundle_folder)
     assert bundle.folds == {"coarse": ("0",), "fine": ("0", "1", "2")}

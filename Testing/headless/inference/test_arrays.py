@@ -82,6 +82,7 @@ def test_arrays_lie_where_they_are_asked_to() -> None:
     assert isinstance(like(torch.ones(2), values), np.ndarray)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patch", [(16, 32, 32), (48, 128, 288), (5, 7, 9)])
 def test_a_tile_counts_as_nnunets_gaussian_says(patch: tuple[int, int, int]) -> None:
     from nnunetv2.inference.sliding_window_prediction import compute_gaussian

@@ -93,6 +93,7 @@ def test_the_range_is_written_beside_the_numbers(cases: tuple[Any, Any]) -> None
     assert all(isinstance(written[key], list) and len(written[key]) == 2 for key in ("angle_deg", "level_contact"))
 
 
+@pytest.mark.slow
 def test_vessels_measured_two_at_a_time_give_the_same_in_the_same_order(cases: tuple[Any, Any]) -> None:
     narrow, wide = cases
     other = np.roll(narrow.vessel.array, 9, axis=2)

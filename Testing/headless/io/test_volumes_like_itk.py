@@ -24,6 +24,7 @@ def like_itk(path) -> None:
     np.testing.assert_array_equal(found.array, expected.array)
 
 
+@pytest.mark.slow
 def test_voxels_of_nifti_files_with_any_types_scales_and_orders_are_read_as_by_itk(tmp_path):
     rng = np.random.default_rng(20)
     compared = 0

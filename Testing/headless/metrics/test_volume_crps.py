@@ -48,6 +48,7 @@ def test_equal_volumes_cost_nothing_in_the_protocol_and_their_distance_in_the_co
     assert protocol_crps([5.0], 0.0) == 0
 
 
+@pytest.mark.slow
 def test_the_corrected_score_is_that_of_the_whole_normal_distribution():
     from scipy.special import ndtr
 

@@ -68,6 +68,7 @@ def test_the_tumor_is_darker_than_the_gland_and_fades_into_it():
     assert core + 5 < margin < healthy - 3
 
 
+@pytest.mark.slow
 def test_sites_sizes_and_contacts_vary_over_seeds():
     lesions = [draw_lesion(np.random.default_rng(seed)) for seed in range(300)]
     assert {lesion.site for lesion in lesions} == {"head", "body", "tail"}

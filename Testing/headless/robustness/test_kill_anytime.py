@@ -368,6 +368,7 @@ NAMES = ["segment", "calibrate", "export", "cohort", "evaluate", "phantom", "app
 NAMES += ["bundle-folder", "bundle-zip"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_command_killed_at_any_moment_loses_nothing_and_the_next_run_ends_as_ever(
     name, runs, commands, record_property
@@ -439,6 +440,7 @@ def test_a_command_killed_at_any_moment_loses_nothing_and_the_next_run_ends_as_e
         record_property(key, value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(FRESH, reason="needs to know when files change")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_command_that_is_asked_to_end_leaves_what_was_there(number, runs, commands):

@@ -46,6 +46,7 @@ def test_without_a_main_window_there_is_no_layout(scene):
     assert not showLayout()
 
 
+@pytest.mark.slow
 def test_the_layout_is_known_before_it_is_chosen(layout):
     assert registerLayout()
     assert layout.GetLayoutDescription(LAYOUT_ID) == LAYOUT_XML
@@ -56,6 +57,7 @@ def test_the_layout_is_known_before_it_is_chosen(layout):
     assert sorted(views) == ["1", "Green", "PlotView1", "Red", "Yellow"]
 
 
+@pytest.mark.slow
 def test_a_scene_of_an_earlier_version_in_this_layout_shows_the_views(scene, layout, tmp_path):
     layout.AddLayoutDescription(LAYOUT_ID, LAYOUT_XML)
     layout.SetViewArrangement(LAYOUT_ID)
@@ -68,6 +70,7 @@ def test_a_scene_of_an_earlier_version_in_this_layout_shows_the_views(scene, lay
     assert layout.GetCurrentLayoutDescription() == LAYOUT_XML
 
 
+@pytest.mark.slow
 def test_a_colleague_without_the_module_keeps_the_views_that_are_there(scene, layout, tmp_path):
     TwinTrackSegLogic().getParameterNode()
     showLayout()
@@ -83,6 +86,7 @@ def test_a_colleague_without_the_module_keeps_the_views_that_are_there(scene, la
     logic.SetMRMLScene(None)
 
 
+@pytest.mark.slow
 def test_where_the_module_is_the_views_are_arranged_as_they_were_saved(scene, layout, tmp_path):
     TwinTrackSegLogic().getParameterNode()
     showLayout()

@@ -33,6 +33,7 @@ def orthogonal(matrix: np.ndarray, mirrored: bool) -> np.ndarray:
     return out
 
 
+@pytest.mark.slow
 def test_iso_contours_are_spheres_of_the_right_size_at_the_right_place(loaded):
     center = exampleCenterMm(volumeFromNode(loaded.nodes.ct)) * [-1, -1, 1]
     assert [float(node.GetAttribute("TwinTrackSeg.level")) for node in loaded.nodes.contours] == list(LEVELS)
@@ -44,6 +45,7 @@ def test_iso_contours_are_spheres_of_the_right_size_at_the_right_place(loaded):
         assert abs(radii.mean() - RADIUS_MM * (1 - level)) < 0.12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_on_an_oblique_grid_contours_segment_and_map_agree_in_ras(scene, tmp_path, mirrored):
     node = makeExampleCt(orthogonal(OBLIQUE, mirrored))
@@ -60,6 +62,7 @@ def test_on_an_oblique_grid_contours_segment_and_map_agree_in_ras(scene, tmp_pat
     np.testing.assert_allclose(bounds[1::2] - bounds[::2], 2 * RADIUS_MM * 0.5, atol=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mirrored", [False, True])
 def test_surface_normals_point_outward_also_on_a_mirrored_grid(scene, tmp_path, mirrored):
     node = makeExampleCt(orthogonal(OBLIQUE, mirrored))
@@ -72,6 +75,7 @@ def test_surface_normals_point_outward_also_on_a_mirrored_grid(scene, tmp_path, 
     assert (np.sum(outward * normals, axis=1) > 0).mean() > 0.99
 
 
+@pytest.mark.slow
 def test_a_tumor_at_the_border_of_the_volume_gets_closed_contours(scene, tmp_path):
     import vtk
 
@@ -91,6 +95,7 @@ def test_a_tumor_at_the_border_of_the_volume_gets_closed_contours(scene, tmp_pat
     assert edges.GetOutput().GetNumberOfCells() == 0
 
 
+@pytest.mark.slow
 def test_contours_are_white_visible_in_slices_and_translucent_in_3d(loaded):
     for node in loaded.nodes.contours:
         display = node.GetDisplayNode()

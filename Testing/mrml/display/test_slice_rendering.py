@@ -52,6 +52,7 @@ def radiusMm(view, center) -> np.ndarray:
     return np.hypot(rows - row, columns - column) / PX_PER_MM
 
 
+@pytest.mark.slow
 def test_overlay_shows_the_maps_color_on_the_ct_inside_the_threshold_and_nothing_outside(shown, pictures):
     view, _result, center = shown
     pixels = view.pixels()
@@ -71,6 +72,7 @@ def test_overlay_shows_the_maps_color_on_the_ct_inside_the_threshold_and_nothing
     np.testing.assert_allclose(pixels[at].astype(float), expected, atol=14)
 
 
+@pytest.mark.slow
 def test_white_contours_lie_at_their_levels_and_nowhere_else(shown):
     view, _result, center = shown
     pixels = view.pixels()
@@ -87,6 +89,7 @@ def test_white_contours_lie_at_their_levels_and_nowhere_else(shown):
     assert not white(pixels)[above & middle & (radius > RADIUS_MM + 1)].any()
 
 
+@pytest.mark.slow
 def test_moving_the_threshold_moves_the_edge_of_the_overlay(shown, pictures):
     view, result, center = shown
     areas = {}
@@ -102,6 +105,7 @@ def test_moving_the_threshold_moves_the_edge_of_the_overlay(shown, pictures):
         assert reach == pytest.approx(RADIUS_MM * (1 - threshold), abs=0.8)
 
 
+@pytest.mark.slow
 def test_the_tumors_outline_is_drawn_in_cyan_at_the_threshold(shown):
     view, _result, center = shown
     pixels = view.pixels().astype(int)
@@ -111,6 +115,7 @@ def test_the_tumors_outline_is_drawn_in_cyan_at_the_threshold(shown):
     assert np.median(radius[cyan & (radius < RADIUS_MM)]) == pytest.approx(RADIUS_MM * 0.5, abs=1.0)
 
 
+@pytest.mark.slow
 def test_a_hidden_result_leaves_the_ct_alone(shown):
     view, result, _center = shown
     result.nodes.setVisibility(False)
@@ -121,6 +126,7 @@ def test_a_hidden_result_leaves_the_ct_alone(shown):
     assert not colored(pixels)[upper].any()
 
 
+@pytest.mark.slow
 def test_the_legend_can_be_read_on_bright_bone(shown, pictures):
     view, result, center = shown
     result.nodes.ct.GetDisplayNode().SetWindowLevel(1, -2000)  # all white

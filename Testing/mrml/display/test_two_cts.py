@@ -76,6 +76,7 @@ def alone(scene, red, segment):
     return pictures
 
 
+@pytest.mark.slow
 def test_the_two_look_different_and_both_show_outlines(alone, pictures):
     for name, picture in alone.items():
         savePng(picture, pictures / f"alone_{name}.png")
@@ -84,6 +85,7 @@ def test_the_two_look_different_and_both_show_outlines(alone, pictures):
     assert (alone["One"] != alone["Other"]).any(axis=-1).mean() > 0.05
 
 
+@pytest.mark.slow
 def test_the_second_ct_shows_nothing_of_the_first(alone, red, segment, pictures):
     segment("One")
     segment("Other")
@@ -92,6 +94,7 @@ def test_the_second_ct_shows_nothing_of_the_first(alone, red, segment, pictures)
     np.testing.assert_array_equal(picture, alone["Other"])
 
 
+@pytest.mark.slow
 def test_a_ct_that_comes_back_into_the_view_brings_its_own_outlines_alone(alone, red, segment, watch):
     first, second = segment("One"), segment("Other")
     layers = red.logic.GetSliceCompositeNode()
@@ -100,6 +103,7 @@ def test_a_ct_that_comes_back_into_the_view_brings_its_own_outlines_alone(alone,
         np.testing.assert_array_equal(pictureOf(red), alone[name])
 
 
+@pytest.mark.slow
 def test_a_ct_without_a_result_shows_nothing_of_another(scene, red, segment, watch):
     bare = makeExampleCt(name="Bare")
     layers = red.logic.GetSliceCompositeNode()
@@ -111,6 +115,7 @@ def test_a_ct_without_a_result_shows_nothing_of_another(scene, red, segment, wat
     assert layers.GetForegroundVolumeID() is None
 
 
+@pytest.mark.slow
 def test_two_views_show_each_its_own(alone, red, yellow, segment, watch, pictures):
     yellow.node.SetOrientation("Axial")
     first = segment("One")
@@ -121,6 +126,7 @@ def test_two_views_show_each_its_own(alone, red, yellow, segment, watch, picture
     np.testing.assert_array_equal(pictureOf(yellow), alone["Other"])
 
 
+@pytest.mark.slow
 def test_in_3d_only_the_ct_of_the_first_slice_view_is_seen(scene, red, segment, watch):
     view = Offscreen3DView(scene, SIZE_PX)
     try:
@@ -136,6 +142,7 @@ def test_in_3d_only_the_ct_of_the_first_slice_view_is_seen(scene, red, segment, 
         view.close()
 
 
+@pytest.mark.slow
 def test_the_map_itself_behind_keeps_its_outlines(scene, red, segment, watch):
     first = segment("One")
     segment("Other")
@@ -143,6 +150,7 @@ def test_the_map_itself_behind_keeps_its_outlines(scene, red, segment, watch):
     assert all(node.GetDisplayVisibility() for node in first.nodes.contours)
 
 
+@pytest.mark.slow
 def test_an_overlay_of_another_ct_does_not_stay_in_front(scene, red, segment, watch):
     first, second = segment("One"), segment("Other")
     layers = red.logic.GetSliceCompositeNode()
@@ -152,6 +160,7 @@ def test_an_overlay_of_another_ct_does_not_stay_in_front(scene, red, segment, wa
         assert layers.GetForegroundVolumeID() in (None, second.nodes.mhr.GetID())
 
 
+@pytest.mark.slow
 def test_what_the_user_hid_stays_hidden_when_its_ct_comes_back(scene, red, segment, watch):
     first = segment("One")
     first.nodes.segmentation.SetDisplayVisibility(False)
@@ -165,6 +174,7 @@ def test_what_the_user_hid_stays_hidden_when_its_ct_comes_back(scene, red, segme
     assert all(node.GetDisplayVisibility() for node in first.nodes.contours)
 
 
+@pytest.mark.slow
 def test_an_earlier_result_of_a_ct_stays_hidden_when_the_ct_comes_back(scene, red, segment, watch, tmp_path):
     earlier = segment("One")
     later = TwinTrackSegLogic(["unused"]).loadResult(tmp_path / "One", earlier.nodes.ct)
@@ -180,6 +190,7 @@ def test_an_earlier_result_of_a_ct_stays_hidden_when_the_ct_comes_back(scene, re
     assert layers.GetForegroundVolumeID() == earlier.nodes.mhr.GetID()
 
 
+@pytest.mark.slow
 def test_outlines_whose_ct_left_the_scene_are_hidden(scene, red, segment, watch):
     first = segment("One")
     scene.RemoveNode(first.nodes.ct)
@@ -187,6 +198,7 @@ def test_outlines_whose_ct_left_the_scene_are_hidden(scene, red, segment, watch)
     assert not any(node.GetDisplayVisibility() for node in (first.nodes.segmentation, *first.nodes.contours))
 
 
+@pytest.mark.slow
 def test_table_and_curve_in_the_layout_follow_the_ct(scene, red, segment, watch):
     from TwinTrackSegLib.mrml.display.Views import showTable
     from TwinTrackSegLib.mrml.vessels.VesselPlot import plotVessel
@@ -210,6 +222,7 @@ def test_table_and_curve_in_the_layout_follow_the_ct(scene, red, segment, watch)
     assert chart in first.nodes.charts
 
 
+@pytest.mark.slow
 def test_an_overlay_that_was_saved_as_taken_away_stays_so(scene, red, segment, watch, tmp_path):
     segment("One")
     layers = red.logic.GetSliceCompositeNode()
@@ -222,6 +235,7 @@ def test_an_overlay_that_was_saved_as_taken_away_stays_so(scene, red, segment, w
     assert layers.GetForegroundVolumeID() is None
 
 
+@pytest.mark.slow
 def test_another_layout_changes_which_view_is_the_first(scene, red, yellow, segment, watch):
     table = scene.AddNewNodeByClass("vtkMRMLTableViewNode")
     first, second = segment("One"), segment("Other")
@@ -271,6 +285,7 @@ def forgetViews(result: SceneResult) -> None:
     result.nodes.mhr.SetAttribute("TwinTrackSeg.current", None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("earlier", [False, True])
 def test_an_opened_scene_keeps_each_result_in_the_views_of_its_ct(
     aloneOpened, scene, segment, watch, tmp_path, earlier

@@ -116,6 +116,7 @@ def test_the_export_names_bundle_and_threshold(logic, series, tmp_path):
     assert "at least 2 of 5 readers" in first.SegmentLabel
 
 
+@pytest.mark.slow
 def test_a_volume_that_was_not_loaded_from_dicom_is_refused(scene, tmp_path):
     node = makeExampleCt()
     logic = TwinTrackSegLogic(["unused"])

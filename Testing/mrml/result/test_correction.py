@@ -67,6 +67,7 @@ def test_half_a_ring_reads_as_about_half_a_turn(loaded):
     assert readout.angle_deg == pytest.approx(180, abs=25)
 
 
+@pytest.mark.slow
 def test_the_edit_is_marked_on_the_segment_and_survives_save_and_reload(loaded, scene, tmp_path):
     draw(loaded, around(loaded, halfCircle=False))
     measureOutline(loaded)

@@ -52,6 +52,7 @@ def reloaded(scene, tmp_path) -> SceneResult:
     return again
 
 
+@pytest.mark.slow
 def test_what_the_module_draws_itself_is_no_edit(loaded, scene, tmp_path):
     assert not noticeEdit(loaded)
     for threshold in (0.3, 0.47, 0.9, 1.0):
@@ -98,6 +99,7 @@ def test_an_edit_made_before_the_voxels_followed_a_drag_stays(loaded):
     assert noticeEdit(loaded)
 
 
+@pytest.mark.slow
 def test_an_edit_is_noticed_after_the_scene_was_saved_and_opened(loaded, scene, tmp_path):
     mask = edit(loaded)
     again = reloaded(scene, tmp_path)
@@ -182,6 +184,7 @@ def test_an_outline_with_nothing_of_the_models_is_manual(loaded):
     assert drawnBy(loaded) == "AUTOMATIC"
 
 
+@pytest.mark.slow
 def test_going_back_keeps_every_edited_outline_in_a_hidden_segmentation_of_the_result(loaded, scene, tmp_path):
     outlines = []
     for slices in (slice(0, 12), slice(13, 24)):

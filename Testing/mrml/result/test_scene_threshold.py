@@ -104,6 +104,7 @@ def test_a_result_without_vessels_gives_an_empty_table(scene, tmp_path):
     assert result.outline.readouts == []
 
 
+@pytest.mark.slow
 def test_everything_is_live_again_after_save_and_reload(loaded, scene, tmp_path):
     path = str(tmp_path / "scene.mrb")
     loaded.outline.setThreshold(0.4)

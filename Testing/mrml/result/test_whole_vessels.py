@@ -42,6 +42,7 @@ def wholeVessel(folder) -> np.ndarray:
     return read_volume(folder / "vessels.nii.gz").array > 0
 
 
+@pytest.mark.slow
 def test_a_vessel_is_whole_at_every_threshold(loaded, folder):
     labels = read_volume(folder / "segmentation.nii.gz").array
     assert (wholeVessel(folder) & (labels == 1)).sum() > 100
@@ -52,6 +53,7 @@ def test_a_vessel_is_whole_at_every_threshold(loaded, folder):
     assert (mask(loaded, "SMA") & mask(loaded, "tumor")).sum() > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("threshold", "layers"), [(OVERLAPPING, 2), (APART, 1)], ids=["overlapping", "apart"])
 def test_a_reloaded_scene_keeps_the_layers_and_the_threshold_cuts_nothing(loaded, folder, scene, threshold, layers):
     loaded.outline.setThreshold(threshold)
@@ -69,6 +71,7 @@ def test_a_reloaded_scene_keeps_the_layers_and_the_threshold_cuts_nothing(loaded
         np.testing.assert_array_equal(mask(again, "tumor"), mhr >= np.float32(lower))
 
 
+@pytest.mark.slow
 def test_an_outline_drawn_over_a_vessel_is_measured_at_the_whole_vessel(loaded, folder):
     vessel = wholeVessel(folder)
     _z, y, x = np.indices(vessel.shape)
@@ -83,6 +86,7 @@ def test_an_outline_drawn_over_a_vessel_is_measured_at_the_whole_vessel(loaded, 
     np.testing.assert_array_equal(mask(loaded, "SMA"), vessel)
 
 
+@pytest.mark.slow
 def test_a_result_of_an_earlier_version_has_what_the_tumor_leaves_of_a_vessel(folder):
     result = json.loads((folder / "result.json").read_text())
     del result["vessel_values"]
@@ -99,5 +103,6 @@ def test_a_missing_file_of_the_vessels_is_named(folder):
         TwinTrackSegLogic(["unused"]).loadResult(folder, slicer.util.getNode("Example CT"))
 
 
+@pytest.mark.slow
 def test_the_self_test_looks_at_the_vessel(scene):
     checkExampleResult(TwinTrackSegLogic(["unused"]))

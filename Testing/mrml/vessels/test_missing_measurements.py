@@ -146,6 +146,7 @@ def test_the_paper_report_says_why_below_its_table(scene, tmp_path):
     assert _notes({"warnings": ["w"]}, result.outline.readouts) == [f"common hepatic artery: {ABSENT}", "w"]
 
 
+@pytest.mark.slow
 def test_the_pattern_of_an_edited_outline_stands_beside_the_readers_by_the_same_rules(scene, tmp_path):
     probability = {"arterial contact": 0.4, "none": 0.6}
     pattern = {"rules": "dpcg", "rule_set": "DPCG", "pattern": "none", "probability": probability, "reason": None}

@@ -50,6 +50,7 @@ def placeOf(view) -> np.ndarray:
     return slicer.util.arrayFromVTKMatrix(view.GetSliceToRAS())[:3, 3]
 
 
+@pytest.mark.slow
 def test_all_views_stand_at_the_worst_section_and_one_across_the_vessel(views, tilted):
     red, yellow = views
     assert focus(tilted, "SMA")
@@ -61,6 +62,7 @@ def test_all_views_stand_at_the_worst_section_and_one_across_the_vessel(views, t
     np.testing.assert_allclose(placeOf(red)[2], middle[2], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_anterior_stays_up_in_the_perpendicular_view_and_right_on_the_left_hand(views, tilted):
     _red, yellow = views
     focus(tilted, "SMA")
@@ -69,6 +71,7 @@ def test_anterior_stays_up_in_the_perpendicular_view_and_right_on_the_left_hand(
     assert np.linalg.det(slicer.util.arrayFromVTKMatrix(yellow.GetSliceToRAS())[:3, :3]) == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_leaving_the_vessel_and_jumping_to_the_tumor_gives_the_usual_views_back(views, tilted):
     _red, yellow = views
     focus(tilted, "SMA")
@@ -78,6 +81,7 @@ def test_leaving_the_vessel_and_jumping_to_the_tumor_gives_the_usual_views_back(
     np.testing.assert_allclose(placeOf(yellow)[0], tilted.center()[0], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_transformed_ct_is_focused_where_it_lies(views, tilted, scene):
     matrix = np.array([[0.0, -1.0, 0.0, 30.0], [1.0, 0.0, 0.0, -5.0], [0.0, 0.0, 1.0, 12.0], [0.0, 0.0, 0.0, 1.0]])
     before, along = worstSection(tilted.nodes.mhr, tilted.record.invasion, "SMA")
@@ -89,6 +93,7 @@ def test_a_transformed_ct_is_focused_where_it_lies(views, tilted, scene):
     np.testing.assert_allclose(direction, matrix[:3, :3] @ along, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_vessel_that_was_not_seen_has_no_section(views, tilted):
     assert not focus(tilted, "CELIAC")
     assert worstSection(tilted.nodes.mhr, tilted.record.invasion, "CELIAC") is None
@@ -99,6 +104,7 @@ def curve(chart, number: int) -> np.ndarray:
     return np.stack([slicer.util.arrayFromTableColumn(table, name) for name in ("Threshold", "Angle")], axis=-1)
 
 
+@pytest.mark.slow
 def test_the_plot_shows_the_vessels_curve_the_threshold_and_the_line_of_encasement(views, tilted, scene):
     view = scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
     focus(tilted, "SMA")
@@ -112,6 +118,7 @@ def test_the_plot_shows_the_vessels_curve_the_threshold_and_the_line_of_encaseme
     np.testing.assert_allclose(curve(chart, 1), [[0.3, 0], [0.3, 360]])
 
 
+@pytest.mark.slow
 def test_another_vessel_takes_the_same_chart(views, tilted):
     focus(tilted, "SMA")
     focus(tilted, "CELIAC")
@@ -134,6 +141,7 @@ def test_vessels_stand_in_the_order_of_their_severity():
     assert names == ["WRAPPED", "TOUCHED_MORE", "TOUCHED", "UNKNOWN", "NEARLY", "FREE", "ABSENT"]
 
 
+@pytest.mark.slow
 def test_the_perpendicular_slice_shows_the_vessel_round(scene, tilted, pictures):
     view = OffscreenSliceView(scene, 300, "Yellow", "Sagittal")
     view.node.SetDefaultOrientation("Sagittal")

@@ -19,6 +19,7 @@ def _error(statements, panel, seed=99):
     return np.abs(told - panel.mean_fractions(levels))
 
 
+@pytest.mark.slow
 def test_statements_are_near_the_fractions_of_the_panel():
     panel = TruePanel()
     off = _error(fit_statements(draw_table(1, 60, panel=panel), resamples=0), panel)
@@ -156,6 +157,7 @@ def test_further_statements_are_fitted_where_cases_of_both_kinds_are_there():
     assert fit_statements(draw_table(1, 40, healthy=3), resamples=0).other("any_tumour", 0.5) is None
 
 
+@pytest.mark.slow
 def test_cases_without_tumor_teach_no_vessel():
     table = draw_table(1, 30)
     blank = {
@@ -186,6 +188,7 @@ def test_vessels_without_contact_at_any_level_are_told_by_their_distance():
     assert told[1] == told[2] == fitted.least
 
 
+@pytest.mark.slow
 def test_one_rater_is_enough_to_fit_on():
     panel = TruePanel()
     assert _error(fit_statements(draw_table(1, 80, raters=1), resamples=0), panel).mean() < 0.1

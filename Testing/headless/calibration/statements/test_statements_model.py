@@ -27,6 +27,7 @@ def few():
     return fit_statements(draw_table(1, 12), resamples=3)
 
 
+@pytest.mark.slow
 def test_statements_come_back_exactly(statements, few):
     for one in (statements, few):
         stored = json.loads(json.dumps(one.to_json(), allow_nan=False))

@@ -45,6 +45,7 @@ def segmented(series, out: Path):
     return mask.array, seen, read
 
 
+@pytest.mark.slow
 def test_decimal_commas_are_read_as_points_and_told(series_folder: Path, edit, tmp_path: Path) -> None:
     def state(dataset) -> None:
         dataset.RescaleSlope, dataset.RescaleIntercept = "0.5", "-3.5"
