@@ -1,8 +1,9 @@
 # The two commands of the README, and what CI adds to them. GNU make; Linux, macOS and Windows (Git Bash).
 PYTHON ?= python3
 VENV := .venv
-# Two test processes: each takes up to 3 GB. A file stays in one process, with what it prepares.
-PYTEST_OPTIONS ?= --numprocesses 2 --dist loadfile
+# Two test processes: each takes up to 3 GB. A file stays in one process, with what it prepares; files go in their order,
+# not by their number of tests, or those of few and long tests come last and the other process waits.
+PYTEST_OPTIONS ?= --numprocesses 2 --dist loadfile --no-loadscope-reorder
 ifeq ($(OS),Windows_NT)
 BIN := $(VENV)/Scripts
 else

@@ -19,13 +19,14 @@ from twintrack.phantom.raters import RaterModel, draw_false_mark, draw_rater, ex
 from twintrack.phantom.shapes import Tube, smooth_noise
 from twintrack.progress.callbacks import CancelToken
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def case():
     return make_phantom(3, raters=4)
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_case(case):
     again = make_phantom(3, raters=2)
     assert np.array_equal(again.ct.array, case.ct.array)
@@ -33,7 +34,6 @@ def test_the_same_seed_gives_the_same_case(case):
     assert np.array_equal(again.true_mhr.array, case.true_mhr.array)
 
 
-@pytest.mark.slow
 def test_another_seed_gives_another_patient(case):
     other = make_phantom(4, raters=1)
     assert other.lesion != case.lesion
@@ -58,7 +58,6 @@ def test_every_vessel_is_there_and_brighter_than_the_gland(case):
         assert case.ct.array[case.vessels.array == value].mean() > gland + 15
 
 
-@pytest.mark.slow
 def test_the_tumor_is_darker_than_the_gland_and_fades_into_it():
     case = make_phantom(1000, raters=1)
     mhr, gland = case.true_mhr.array, case.anatomy.array == LABELS["pancreas"]
@@ -68,7 +67,6 @@ def test_the_tumor_is_darker_than_the_gland_and_fades_into_it():
     assert core + 5 < margin < healthy - 3
 
 
-@pytest.mark.slow
 def test_sites_sizes_and_contacts_vary_over_seeds():
     lesions = [draw_lesion(np.random.default_rng(seed)) for seed in range(300)]
     assert {lesion.site for lesion in lesions} == {"head", "body", "tail"}
@@ -121,7 +119,6 @@ def two():
     return make_phantom(3, raters=4, lesions=2)
 
 
-@pytest.mark.slow
 def test_the_healthy_patient_is_the_same_one_without_the_tumor(case, healthy):
     assert healthy.lesions == ()
     assert healthy.lesion is None
@@ -133,7 +130,6 @@ def test_the_healthy_patient_is_the_same_one_without_the_tumor(case, healthy):
     assert healthy.ct.array[core].mean() > case.ct.array[core].mean() + 20
 
 
-@pytest.mark.slow
 def test_two_lesions_lie_apart_and_the_first_is_the_one_drawn_alone(case, two):
     from scipy import ndimage
 
@@ -157,7 +153,6 @@ def test_second_lesions_keep_their_distance():
         assert 0.2 <= second.volume_ml <= 10
 
 
-@pytest.mark.slow
 def test_each_of_two_lesions_is_overlooked_on_its_own_and_the_response_stays_exact():
     from scipy.stats import norm
 
@@ -206,7 +201,6 @@ def test_the_number_of_lesions_follows_the_share_of_healthy_cases():
     assert {lesions_of(seed, 1.0) for seed in range(100)} == {0}
 
 
-@pytest.mark.slow
 def test_a_generous_reader_draws_more_than_a_tight_one(case):
     tight, generous = make_phantom(3, raters=2, tendencies=(-1.0, 1.0)).annotations
     assert generous.array.sum() > 1.1 * tight.array.sum()
@@ -225,7 +219,6 @@ def test_the_depth_in_a_straight_tube_is_the_distance_to_its_wall():
     assert tube.depth(points) == pytest.approx([5, 1, -2, -12], abs=0.3)  # the centre line is sampled every 0.5 mm
 
 
-@pytest.mark.slow
 def test_a_cohort_has_a_manifest_whose_files_are_readable(tmp_path):
     manifest = write_cohort(tmp_path / "out put", cases=2, raters=2, seed=11)
     with manifest.open(newline="") as stream:
@@ -237,7 +230,6 @@ def test_a_cohort_has_a_manifest_whose_files_are_readable(tmp_path):
     assert np.array_equal(first["image"].array, make_phantom(11).ct.array)
 
 
-@pytest.mark.slow
 def test_a_cohort_with_healthy_cases_says_how_many_lesions_each_has(tmp_path):
     seed = next(s for s in range(1000) if {lesions_of(s, 0.5), lesions_of(s + 1, 0.5)} == {0, 2})
     manifest = write_cohort(tmp_path / "out", cases=2, raters=1, seed=seed, healthy=0.5)

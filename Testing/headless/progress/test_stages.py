@@ -135,6 +135,7 @@ def test_no_second_between_stages_is_lost():
     assert stages.seconds == {"import": 2.0, "read": 4.5, "look": 4.25}
 
 
+@pytest.mark.process
 def test_a_process_knows_when_it_began():
     code = "import time; from twintrack.progress.stages import process_began; "
     code += "print(time.perf_counter() - process_began(), flush=True)"

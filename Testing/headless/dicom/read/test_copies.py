@@ -16,6 +16,8 @@ from expected_errors import raises_error
 from twintrack.dicom import read_series
 from twintrack.errors import InputError
 
+pytestmark = pytest.mark.process
+
 
 def with_other_elements(dataset: Dataset) -> None:
     dataset.InstanceCreationTime = "120000"

@@ -67,6 +67,7 @@ def test_decimal_commas_are_read_as_points_and_told(series_folder: Path, edit, t
     assert np.array_equal(drawn, seen)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", ["UT", "LO", "UN"])
 def test_numbers_that_a_file_calls_a_text_are_read(series_folder: Path, edit, tmp_path: Path, kind) -> None:
     value = b"0.9\\0.7 " if kind == "UN" else "0.9\\0.7"
@@ -78,6 +79,7 @@ def test_numbers_that_a_file_calls_a_text_are_read(series_folder: Path, edit, tm
     assert np.array_equal(drawn, seen)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("stored", [b"0.9,0.7", b"1,2,3,4", b"0,9;0,7"])
 def test_commas_that_divide_numbers_are_not_guessed(series_folder: Path, stored) -> None:
     path = series_folder / "CT_0003.dcm"
@@ -101,6 +103,7 @@ def test_what_could_be_two_numbers_is_none(text) -> None:
         decimal(text)
 
 
+@pytest.mark.process
 def test_a_series_without_a_frame_of_reference_is_told_and_its_objects_agree(series_folder, edit, tmp_path) -> None:
     for path in series_folder.glob("CT_*.dcm"):
         edit(path, lambda dataset: dataset.__delattr__("FrameOfReferenceUID"))
@@ -113,6 +116,7 @@ def test_a_series_without_a_frame_of_reference_is_told_and_its_objects_agree(ser
     assert first.FrameOfReferenceUID == second.FrameOfReferenceUID
 
 
+@pytest.mark.process
 def test_slices_of_which_some_state_no_frame_of_reference_are_named(series_folder: Path, edit) -> None:
     files = sorted(series_folder.glob("CT_*.dcm"))
     for path in files[:2]:

@@ -24,6 +24,8 @@ from twintrack.dicom.read.segmentation import read_segmentation
 from twintrack.errors import InputError
 from twintrack.io.masks import read_mask
 
+pytestmark = pytest.mark.process
+
 Masks = dict[str, NDArray[np.bool_]]
 
 

@@ -212,10 +212,12 @@ def test_the_line_is_changed_without_the_volumes(tmp_path):
             change_title_line(tmp_path / name, "x")
 
 
+@pytest.mark.process
 def test_letters_that_the_font_lacks_are_boxes():
     assert drawable("Fall Müller 症 7") == "Fall Müller ▯ 7"
 
 
+@pytest.mark.process
 def test_other_grids_are_refused(tmp_path):
     ct, probability, _ = lps_case()
     other = Volume(probability.array, Geometry(SIZE, (2.0, 2.0, 2.0)))

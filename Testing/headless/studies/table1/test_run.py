@@ -29,6 +29,8 @@ from twintrack.studies.table1.score_cases import ExperimentRun
 from twintrack.system.ownership import RECORD
 from twintrack.volume import Geometry, Volume
 
+pytestmark = pytest.mark.slow
+
 ROWS = ["none", "single-rater", "hard-label", "mhr"]
 SETTINGS = Table1Settings(bins=40, bootstrap=100, rater="2", device="cpu")
 
@@ -81,7 +83,6 @@ def test_all_files_are_there_with_a_line_for_every_row_of_every_test_case(out):
     assert [len(kept(out, ending)) for ending in (".npz", ".nii.gz", ".json")] == [2, 2, 2 + 4]  # and all vessels
 
 
-@pytest.mark.slow
 def test_the_calibrators_are_those_of_the_calibration_cases(out, manifest):
     sketch = ScoreSketch.empty()
     with Bundle.open(demo_bundle_path()) as bundle:
@@ -165,7 +166,6 @@ def test_other_bins_make_new_metrics_from_the_kept_scores(out, manifest, tmp_pat
     assert len(read_calibrator(tmp_path / "out" / "calibrators" / "mhr.json").knots_x) <= 8
 
 
-@pytest.mark.slow
 def test_cancelling_leaves_no_table_but_the_cases_that_are_done(manifest, tmp_path):
     token = CancelToken()
     seen: list[float] = []
