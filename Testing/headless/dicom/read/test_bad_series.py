@@ -255,4 +255,4 @@ def test_a_color_picture(series_folder: Path, edit) -> None:
 
     for path in series_folder.iterdir():
         edit(path, change)
-    assert "colour" in refusal(series_folder)
+    assert "color" in refusal(series_folder)
