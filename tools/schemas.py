@@ -140,7 +140,9 @@ class Training(JsonModel):
     ordinal_weight: Finite | None = None
     iterations: Whole | None = None
     epochs: Whole | None = None
-    seeds: Annotated[list[Annotated[int, Field(ge=0, le=2**63 - 1)]], Field(max_length=raters.MAX_ENTRIES)] | None = None
+    seeds: Annotated[list[Annotated[int, Field(ge=0, le=2**63 - 1)]], Field(max_length=raters.MAX_ENTRIES)] | None = (
+        None
+    )
     losses: Annotated[dict[Name, Finite], Field(max_length=raters.MAX_ENTRIES)] | None = None
     metrics: Annotated[dict[Name, Finite | None], Field(max_length=raters.MAX_ENTRIES)] | None = None
     manifest_sha256: Sha256 | None = None

@@ -350,9 +350,7 @@ def test_what_is_damaged_is_refused_by_the_schema_and_by_the_program(
     assert not opens(kind, content, tmp_path)
 
 
-RATER_CARD = [
-    f"training.{name}" for name in TRAINING_ENTRIES if name not in ("strategy", "raters", "cases")
-]
+RATER_CARD = [f"training.{name}" for name in TRAINING_ENTRIES if name not in ("strategy", "raters", "cases")]
 OPTIONAL = [
     *[("bundle", place) for place in ("roi_component_fraction", "roi_probability", "contact_mm", "raters", "inputs")],
     *[("bundle", place) for place in ("fingerprint", "networks_sha256", "coarse.trainer", "fine.checkpoint")],

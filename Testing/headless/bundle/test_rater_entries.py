@@ -178,9 +178,7 @@ def test_regions_of_raters_may_overlap_up_to_one(
         make_bundle(**values, tumor_weights={"reader_A": 0.5, "reader_B": 0.6}, out=tmp_path / "c")
 
 
-def test_one_output_has_one_weight(
-    make_bundle: MakeBundle, make_results: Callable[..., Path], tmp_path: Path
-) -> None:
+def test_one_output_has_one_weight(make_bundle: MakeBundle, make_results: Callable[..., Path], tmp_path: Path) -> None:
     fine = make_results({"background": 0, "tumor": 1, "lesion": 1}, seed=41)
     values: dict[str, Any] = {"fine": fine, "folds": ("0",), "vessel_labels": {}}
     with raises_error(BundleError, "label-repeated"):

@@ -386,7 +386,7 @@ class Bundle:
         total = math.fsum(self.tumor_weights.values())
         if overlapping and total > 1 + WEIGHT_ROUNDING:
             raise BundleError(
-                f"regions overlap, so the weights of bundle.json's tumour labels must add up to at most 1, not {total:g}",
+                f"regions overlap, so the weights of the tumour labels must add up to at most 1, not {total:g}",
                 code="regions-overlap",
                 path=where,
             )

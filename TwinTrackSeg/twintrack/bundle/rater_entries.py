@@ -1,11 +1,10 @@
 """What ``bundle.json`` says of raters: the weight of each tumour label, who is behind which network, and the training.
 
-Read with the standard library alone, as `twintrack.bundle.schema`, because Slicer's side does before packages are there.
+Read with the standard library alone, as `twintrack.bundle.schema` is: Slicer's side reads it before packages are there.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,12 +72,12 @@ def read_tumor_weights(value: object, where: str) -> dict[str, float]:
     BundleError
         If it is no table of 1 to `MAX_LABELS` labels with finite weights in (0, 1].
     """
-    right = isinstance(value, dict) and 0 < len(value) <= MAX_LABELS
-    if not right or not all(_is_line(name) and _is_number(w) and 0 < w <= 1 for name, w in value.items()):  # type: ignore[attr-defined]
+    weights = value if isinstance(value, dict) and 0 < len(value) <= MAX_LABELS else {"": 0}
+    if not all(_is_line(name) and _is_number(weight) and 0 < weight <= 1 for name, weight in weights.items()):
         raise _malformed(
             f"'tumor_weights' must map labels to weights above 0 and at most 1, got {_shown(value)}", where
         )
-    return {name: float(weight) for name, weight in value.items()}  # type: ignore[attr-defined]
+    return {name: float(weight) for name, weight in weights.items()}
 
 
 def read_rater_members(value: object, where: str) -> tuple[RaterMember, ...]:
@@ -113,8 +112,7 @@ def _rater_member(entry: object, where: str) -> RaterMember:
         if not _is_line(label):
             raise _malformed(f"'label' of the rater {identity!r} must be a label's name, got {_shown(label)}", where)
         return RaterMember(identity, label=label)
-    right = isinstance(members, list) and 0 < len(members) <= MAX_RATER_MEMBERS
-    if not right or not all(isinstance(fold, str) for fold in members) or len(set(members)) != len(members):
+    if not isinstance(members, list) or not 0 < len(members) <= MAX_RATER_MEMBERS or not _are_different(members):
         raise _malformed(
             f"'members' of the rater {identity!r} must list different folds such as [\"0\"], got {_shown(members)}",
             where,
@@ -180,8 +178,14 @@ def check_rater_members(
         )
 
 
+def _are_different(values: list[Any]) -> bool:
+    """Whether all are texts, and none is there twice."""
+    return all(isinstance(value, str) for value in values) and len(set(values)) == len(values)
+
+
 def _cases(value: object) -> bool:
-    return isinstance(value, dict) and set(value) <= {"train", "calibration", "test"} and all(map(_count, value.values()))
+    splits = {"train", "calibration", "test"}
+    return isinstance(value, dict) and set(value) <= splits and all(map(_count, value.values()))
 
 
 def _count(value: object, most: float = LARGEST) -> bool:
@@ -193,8 +197,7 @@ def _id(value: object) -> bool:
 
 
 def _ids(value: object) -> bool:
-    right = isinstance(value, list) and 0 < len(value) <= MAX_ENTRIES and all(map(_id, value))
-    return right and len(set(value)) == len(value)  # type: ignore[arg-type]
+    return isinstance(value, list) and 0 < len(value) <= MAX_ENTRIES and all(map(_id, value)) and _are_different(value)
 
 
 def _seeds(value: object) -> bool:
@@ -207,14 +210,15 @@ def _sha256(value: object) -> bool:
 
 def _table(key: Callable[[object], bool], entry: Callable[[object], bool]) -> Callable[[object], bool]:
     def right(value: object) -> bool:
-        there = isinstance(value, dict) and len(value) <= MAX_ENTRIES
-        return there and all(key(name) and entry(one) for name, one in value.items())  # type: ignore[attr-defined]
+        if not isinstance(value, dict) or len(value) > MAX_ENTRIES:
+            return False
+        return all(key(name) and entry(one) for name, one in value.items())
 
     return right
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value) and abs(value) < LARGEST
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def _is_number_or_null(value: object) -> bool:

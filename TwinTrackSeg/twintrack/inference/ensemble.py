@@ -147,8 +147,8 @@ def score_ensemble(
     regions), these are averaged over members, the tumour labels summed, and that one channel is resampled linearly (all
     three axes) to the CT grid.
 
-    Where tumour labels have weights, their weighted probabilities are summed. Where members belong to raters, each rater
-    counts the same: the mean over raters of the mean over each rater's members.
+    Where tumour labels have weights, their weighted probabilities are summed. Where members belong to raters, each
+    rater counts the same: the mean over raters of the mean over each rater's members.
 
     Members after the first look only at tiles in which, or next to which, the first one gives some voxel a tumour
     probability of at least `skip_below`; elsewhere the mean is that of the members that looked. Members that belong to

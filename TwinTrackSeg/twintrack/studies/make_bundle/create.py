@@ -140,9 +140,7 @@ def _stage_entries(sources: Mapping[str, StageSource], models: Mapping[str, Stag
     return entries
 
 
-def _write_manifest(
-    draft: Path, entries: Mapping[str, Any], card: BundleCard, raters: tuple[RaterMember, ...]
-) -> None:
+def _write_manifest(draft: Path, entries: Mapping[str, Any], card: BundleCard, raters: tuple[RaterMember, ...]) -> None:
     files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
     hashes = {path.relative_to(draft).as_posix(): file_sha256(path) for path in files}
     networks = networks_sha256(
