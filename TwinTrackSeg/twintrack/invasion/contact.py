@@ -55,15 +55,16 @@ def vessel_wall(near: Neighborhood, branches: list[Sections], contact_mm: float)
     contact_mm : float
         Distance from the wall within which tumour counts as touching.
     """
-    reader = _Reader(near)
+    touchable = [_touchable(near, sections, contact_mm) for sections in branches if len(sections.center_mm)]
+    reader = _Reader(near) if any(rows.any() for rows in touchable) else None
     turned = near.geometry.direction_matrix.T
     walls = []
-    for sections in branches:
-        if not len(sections.center_mm):
-            continue
-        near_tumor = _touchable(near, sections, contact_mm)
+    for near_tumor, sections in zip(touchable, (one for one in branches if len(one.center_mm)), strict=True):
         outward, area_mm2 = _outline(sections, near_tumor)
-        less, level, more = reader.levels(sections, outward, np.flatnonzero(near_tumor), contact_mm)
+        if reader is None:
+            less = level = more = np.zeros(sections.wall_mm.shape)
+        else:
+            less, level, more = reader.levels(sections, outward, np.flatnonzero(near_tumor), contact_mm)
         walls.append(
             VesselWall(
                 level=level,

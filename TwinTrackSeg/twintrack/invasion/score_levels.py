@@ -179,24 +179,35 @@ def rater_contacts(
     names: Mapping[str, int],
     *,
     contact_mm: float,
+    joint: bool = True,
     cancel: CancelToken | None = None,
 ) -> list[dict[str, RaterContact | None]]:
-    """Do what `rater_contact` does for several masks on one grid; where the vessels lie is looked for once."""
+    """Do what `rater_contact` does for several masks on one grid; where the vessels lie is looked for once.
+
+    With `joint` false, two veins that touch each other are not measured as one as well.
+    """
     if not masks:
         return []
     vessels, _ = fit_labels(vessels, masks[0].geometry, "the vessel map")
     vessels = in_lps(vessels)
-    parts = vessel_parts(vessels, names)
-    contacts = []
-    for mask in masks:
-        drawn = in_lps(mask.with_array(mask.array != 0))
-        found: dict[str, RaterContact | None] = {part.name: None for part in parts}
-        for part, _, _, measured in _walls(drawn, vessels, parts, contact_mm, cancel, 1):
-            angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
-            hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
-            found[part.name] = RaterContact(None if hidden else angle, measured.wall)
-        contacts.append(found)
+    parts = [part for part in vessel_parts(vessels, names) if joint or len(part.values) == 1]
+    drawn = [in_lps(_of_zeros_and_ones(mask)) for mask in masks]
+    contacts: list[dict[str, RaterContact | None]] = [{part.name: None for part in parts} for _ in masks]
+    # One vessel after the other: what is found of its course is kept for a while.
+    for part in parts:
+        for field, found in zip(drawn, contacts, strict=True):
+            for _, _, _, measured in _walls(field, vessels, [part], contact_mm, cancel, 1):
+                angle = float(measured.wall.angles_deg(np.array([CATEGORY_THRESHOLD]))[0])
+                hidden = angle == 0 and measured.missed_level >= CATEGORY_THRESHOLD
+                found[part.name] = RaterContact(None if hidden else angle, measured.wall)
     return contacts
+
+
+def _of_zeros_and_ones(mask: Volume) -> Volume:
+    """Return a mask of 0 and 1; itself, where it is one."""
+    array = mask.array
+    is_one = array.dtype == bool or (array.dtype == np.uint8 and array.max(initial=0) <= 1)
+    return mask if is_one else mask.with_array(array != 0)
 
 
 def _walls(

@@ -11,6 +11,7 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from twintrack.invasion.centerline import BACK_STEPS, EXTENSION_STEPS, STEP_MM, CenterLine
+from twintrack.invasion.course import KnownSections, KnownWall
 from twintrack.invasion.geometry import (
     Neighborhood,
     Points,
@@ -104,12 +105,41 @@ class Sections:
     elsewhere: NDArray[np.bool_]
 
 
-def cross_sections(near: Neighborhood, line: CenterLine, piece: NDArray[np.float32]) -> Sections:
+def cross_sections(
+    near: Neighborhood, line: CenterLine, piece: NDArray[np.float32], known: KnownSections | None = None
+) -> Sections:
     """Cut the vessel perpendicular to `line`, after moving the line to the middle of the lumen of its `piece`.
 
-    The piece is 1 in the lumen and 0 elsewhere.
+    Parameters
+    ----------
+    near : Neighbourhood
+        Vessel and tumour.
+    line : CenterLine
+        One of the piece's.
+    piece : numpy.ndarray of float32
+        1 in the lumen and 0 elsewhere; (z, y, x).
+    known : KnownSections, optional
+        What was found for other tumours on the same piece and line; what is found now is added.
     """
+    known = KnownSections() if known is None else known
     reach_mm = REACH_RADII * line.radius_mm + float(near.spacing_mm.max())
+    if known.middle_mm is None:
+        known.middle_mm = _in_the_middle(near, line, reach_mm)
+    trusted = known.middle_mm
+    points = resampled(_continued(near, line, trusted, piece, reach_mm), STEP_MM)
+    frames = transported_frames(points)
+    wall_mm = _open_wall(near, points, frames, reach_mm, known.walls)
+    inside = near.in_volume(points) & _upright(points, wall_mm, trusted)
+    step_mm = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
+    tangent, normal, binormal = (part[inside] for part in frames)
+    direction = np.moveaxis(_fan((tangent, normal, binormal), DIRECTIONS), 0, -1)
+    wall_mm = wall_mm[inside]
+    nowhere = np.zeros(wall_mm.shape, dtype=np.bool_)
+    return Sections(points[inside], tangent, direction, wall_mm, step_mm, nowhere)
+
+
+def _in_the_middle(near: Neighborhood, line: CenterLine, reach_mm: float) -> Points:
+    """Return the line moved to the middle of its cross-sections."""
     points = line.points_mm
     for _ in range(0 if line.from_axis else RECENTRINGS):
         frames = transported_frames(points)
@@ -121,17 +151,7 @@ def cross_sections(near: Neighborhood, line: CenterLine, piece: NDArray[np.float
         whole_ones = slice(whole[0], whole[-1] + 1) if len(whole) > MIN_WHOLE else slice(None)
         sigma_mm = _smoothing_mm(near, frames[0], CENTER_SMOOTHING_MM)
         points = resampled(smoothed(points[whole_ones] + shift[whole_ones], sigma_mm / STEP_MM), STEP_MM)
-    trusted = points
-    points = resampled(_continued(near, line, points, piece, reach_mm), STEP_MM)
-    frames = transported_frames(points)
-    wall_mm = _open_wall(near, points, frames, reach_mm)
-    inside = near.in_volume(points) & _upright(points, wall_mm, trusted)
-    step_mm = float(np.linalg.norm(np.diff(points, axis=0), axis=1).mean())
-    tangent, normal, binormal = (part[inside] for part in frames)
-    direction = np.moveaxis(_fan((tangent, normal, binormal), DIRECTIONS), 0, -1)
-    wall_mm = wall_mm[inside]
-    nowhere = np.zeros(wall_mm.shape, dtype=np.bool_)
-    return Sections(points[inside], tangent, direction, wall_mm, step_mm, nowhere)
+    return points
 
 
 def _continued(
@@ -210,20 +230,29 @@ def _upright(points: Points, wall_mm: NDArray[np.float64], trusted: Points) -> N
     return result
 
 
-def _open_wall(near: Neighborhood, points: Points, frames: Frames, reach_mm: float) -> NDArray[np.float64]:
+def _open_wall(
+    near: Neighborhood, points: Points, frames: Frames, reach_mm: float, known: dict[bytes, KnownWall]
+) -> NDArray[np.float64]:
     """Return the wall in all `DIRECTIONS`, smooth along the vessel; NaN where a direction runs into a branch.
 
     Sections that the tumour cannot touch are looked at in `CENTRING_DIRECTIONS` only.
     """
-    rough_mm = _wall_mm(near, points, _fan(frames, CENTRING_DIRECTIONS), reach_mm)
+    wall = known.get(key := points.tobytes())
+    if wall is None:
+        rough_mm = _wall_mm(near, points, _fan(frames, CENTRING_DIRECTIONS), reach_mm)
+        wall = KnownWall(rough_mm, np.zeros((len(points), DIRECTIONS // 2)), np.zeros(len(points), dtype=bool))
     step = DIRECTIONS // CENTRING_DIRECTIONS
-    wall_mm = np.repeat(rough_mm, step, axis=1)
+    wall_mm = np.repeat(wall.rough_mm, step, axis=1)
     wall_mm = np.roll(wall_mm, -(step // 2), axis=1)
-    rows = near.touchable(points, rough_mm.max(axis=1))
-    tangent, normal, binormal = (part[rows] for part in frames)
+    rows = near.touchable(points, wall.rough_mm.max(axis=1))
+    new = np.flatnonzero(rows & ~wall.known)
+    tangent, normal, binormal = (part[new] for part in frames)
     fan = _fan((tangent, normal, binormal), DIRECTIONS // 2)
-    every_other = _wall_mm(near, points[rows], fan, reach_mm, guess_mm=wall_mm[rows, ::2])
-    wall_mm[rows] = _with_those_between(every_other)
+    # A copy: another thread may be reading.
+    fine_mm = wall.fine_mm.copy()
+    fine_mm[new] = _wall_mm(near, points[new], fan, reach_mm, guess_mm=wall_mm[new, ::2])
+    known[key] = KnownWall(wall.rough_mm, fine_mm, wall.known | rows)
+    wall_mm[rows] = _with_those_between(fine_mm[rows])
     # A line one voxel thin can pass between voxels: its wall is then half a voxel away.
     wall_mm = np.maximum(wall_mm, 0.5 * near.spacing_mm.min())
     sigma_mm = _smoothing_mm(near, frames[0], WALL_SMOOTHING_MM)

@@ -13,9 +13,10 @@ from scipy.spatial import cKDTree
 
 from twintrack.imaging.neighbors import grown_along
 from twintrack.imaging.plane_contact import Box, bounding_box
-from twintrack.invasion.centerline import MOST_BRANCHES, center_lines
+from twintrack.invasion.centerline import MOST_BRANCHES
 from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
+from twintrack.invasion.course import course_of
 from twintrack.invasion.geometry import Neighborhood, directional_voxel_mm, row_medians
 from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD
 from twintrack.invasion.sections import Sections, cross_sections
@@ -143,30 +144,30 @@ def _measured(
     ends: bool,
 ) -> MeasuredVessel:
     """Measure the vessel in a window that begins at index `start`."""
-    pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
+    near_pieces, large, count = _near_pieces(probability, inside, start, reach, floor)
     whole = Neighborhood.around(probability.array, inside, probability.geometry, start)
-    lumen = complete_lumen(whole, [sections for piece in pieces for sections in piece.branches])
+    lumen = complete_lumen(whole, [sections for piece in near_pieces for sections in piece.moved()])
     if lumen.added_ml:
         inside = lumen.vessel >= 0.5
-        pieces, large, count = _measured_pieces(probability, inside, start, reach, contact_mm, floor)
+        near_pieces, large, count = _near_pieces(probability, inside, start, reach, floor)
     lumen = replace(lumen, ends_in_tumor=lumen.ends_in_tumor and ends)
+    pieces = [_measure_piece(piece, contact_mm) for piece in near_pieces]
     return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, whole.spacing_mm[::-1]))
 
 
-def _measured_pieces(
+def _near_pieces(
     probability: Volume,
     inside: NDArray[np.bool_],
     start: NDArray[np.int64],
     reach: NDArray[np.int64],
-    contact_mm: float,
     floor: float,
-) -> tuple[list[_Piece], int, int]:
-    """Measure every piece that the tumour could touch; also return how many are large, and how many there are."""
+) -> tuple[list[_NearPiece], int, int]:
+    """Cut every piece that the tumour could touch; also return how many are large, and how many there are."""
     shape = probability.array.shape
     labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOR)
     voxels = np.bincount(labelled[inside], minlength=1)[1:]
     large = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
-    found: list[_Piece] = []
+    found: list[_NearPiece] = []
     boxes = ndimage.find_objects(labelled)
     for number in large:
         low = np.maximum([s.start - EDGE_VOXELS for s in boxes[number - 1]], 0)
@@ -175,8 +176,40 @@ def _measured_pieces(
         outer = _grown(_box(low + start, high + start), reach, shape)
         if _zone(probability, outer, floor) is not None:
             around = Neighborhood.around(probability.array, inside[place], probability.geometry, start + low)
-            found.append(_measure_piece(around, labelled[place] == number, contact_mm, low[::-1] * around.spacing_mm))
+            found.append(_cut(around, labelled[place] == number, low[::-1] * around.spacing_mm))
     return found, len(large), count
+
+
+@dataclass(frozen=True)
+class _NearPiece:
+    """One connected piece with its cross-sections; `offset_mm` leads from its neighbourhood to the vessel's."""
+
+    near: Neighborhood
+    piece: NDArray[np.bool_]
+    branches: list[Sections]
+    from_axis: bool
+    crowded: bool
+    offset_mm: NDArray[np.float64]
+
+    def moved(self) -> list[Sections]:
+        """Return the cross-sections in the vessel's neighbourhood."""
+        return [replace(sections, center_mm=sections.center_mm + self.offset_mm) for sections in self.branches]
+
+
+def _cut(near: Neighborhood, piece: NDArray[np.bool_], offset_mm: NDArray[np.float64]) -> _NearPiece:
+    """Return one connected piece of a vessel with its cross-sections."""
+    course, solid = course_of(near, piece), piece.astype(np.float32)
+    sections = [
+        cross_sections(near, line, solid, known) for line, known in zip(course.lines, course.sections, strict=True)
+    ]
+    return _NearPiece(
+        near=near,
+        piece=piece,
+        branches=without_other_branches(sections),
+        from_axis=course.lines[0].from_axis,
+        crowded=len(course.lines) >= MOST_BRANCHES,
+        offset_mm=offset_mm,
+    )
 
 
 @dataclass(frozen=True)
@@ -188,28 +221,23 @@ class _Piece:
     from_axis: bool
     cut: bool
     touching: float
-    branches: list[Sections]
     thin: bool
     crowded: bool
 
 
-def _measure_piece(
-    near: Neighborhood, piece: NDArray[np.bool_], contact_mm: float, offset_mm: NDArray[np.float64]
-) -> _Piece:
-    """Measure one connected piece of a vessel; its branches are moved by `offset_mm`."""
-    lines, solid = center_lines(near, piece), piece.astype(np.float32)
-    branches = without_other_branches([cross_sections(near, line, solid) for line in lines])
+def _measure_piece(found: _NearPiece, contact_mm: float) -> _Piece:
+    """Read the tumour off the wall of one connected piece of a vessel."""
+    near, piece = found.near, found.piece
     beside = grown_along(piece, _reached_axes(near, contact_mm))
-    wall = vessel_wall(near, branches, contact_mm)
+    wall = vessel_wall(near, found.branches, contact_mm)
     return _Piece(
         wall=wall,
-        thin=_is_thin(near, branches, wall),
-        crowded=len(lines) >= MOST_BRANCHES,
+        thin=_is_thin(near, found.branches, wall),
+        crowded=found.crowded,
         voxels=int(np.count_nonzero(piece & (near.known > 0))),
-        from_axis=lines[0].from_axis,
+        from_axis=found.from_axis,
         cut=bool(np.any(piece & (near.known == 0))),
         touching=float(near.probability[beside & ~piece].max(initial=0.0)),
-        branches=[replace(sections, center_mm=sections.center_mm + offset_mm) for sections in branches],
     )
 
 
