@@ -6,10 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from twintrack.imaging.plane_contact import Box
 
-__all__ = ["box_from", "grown", "inner_box", "union"]
+__all__ = ["box_from", "grown", "inner_box", "label_boxes", "union"]
 
 
 def box_from(array: NDArray[np.generic], level: float) -> Box | None:
@@ -30,6 +31,21 @@ def box_from(array: NDArray[np.generic], level: float) -> Box | None:
         return None
     first, last = zip(*((int(np.argmax(hit)), len(hit) - int(np.argmax(hit[::-1]))) for hit in hits), strict=True)
     return slice(first[0], last[0]), slice(first[1], last[1]), slice(first[2], last[2])
+
+
+def label_boxes(labels: NDArray[np.integer], most: int) -> list[Box | None]:
+    """Return the box of each label from 1 to `most`; None for one that a label map (z, y, x) does not hold.
+
+    What `scipy.ndimage.find_objects` does, without a look at what lies outside the box of all labels.
+    """
+    array = labels.view(np.uint8) if labels.dtype == bool else labels
+    seen = array.max(axis=0, initial=0)
+    rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    if len(rows) == 0:
+        return [None] * most
+    y, x = (slice(int(hits[0]), int(hits[-1]) + 1) for hits in (rows, columns))
+    box = (slice(0, len(array)), y, x)
+    return [None if place is None else inner_box(box, place) for place in ndimage.find_objects(array[box], most)]
 
 
 def union(boxes: Iterable[Box | None]) -> Box | None:

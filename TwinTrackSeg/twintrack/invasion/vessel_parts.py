@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from twintrack.imaging.boxes import label_boxes
 from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.joint_vein import joined_veins
 from twintrack.labels import JOINT_VEIN
@@ -17,7 +17,7 @@ from twintrack.volume import Volume
 __all__ = ["VesselPart", "in_lps", "of_values", "vessel_parts"]
 
 MOST_LABELS = 4096
-"""Largest label value up to which the boxes of all labels are found in one pass."""
+"""Largest value of a named label up to which the boxes of all are found in one pass."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def in_lps(volume: Volume) -> Volume:
 
 def _boxes(vessels: Volume, names: Mapping[str, int]) -> dict[str, Box | None]:
     """Return the box of every named label; None for one that the map does not hold."""
-    if int(vessels.array.max(initial=0)) > MOST_LABELS:
+    most = int(max(names.values()))
+    if most > MOST_LABELS:
         return {name: bounding_box(np.equal(vessels.array, value)) for name, value in names.items()}
-    array = vessels.array.view(np.uint8) if vessels.array.dtype == bool else vessels.array
-    boxes: list[Box | None] = ndimage.find_objects(array)  # type: ignore[assignment]
-    return {name: boxes[value - 1] if value <= len(boxes) else None for name, value in names.items()}
+    boxes = label_boxes(vessels.array, most)
+    return {name: boxes[value - 1] for name, value in names.items()}

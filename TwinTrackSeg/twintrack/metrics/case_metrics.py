@@ -181,10 +181,17 @@ def _checked(
                 f"{name} lies on another grid than the probability map; resample it to that grid", code="grid-differs"
             )
     for name in others.keys() - {"vessels"}:
-        if not all(bool(((plane == 0) | (plane == 1)).all()) for plane in others[name].array):
+        if not all(_is_binary(plane) for plane in others[name].array):
             raise InputError(f"{name} holds values other than 0 and 1; make it a binary mask", code="mask-not-binary")
     p = fractions(probability.array, "a probability")
     return p if p.dtype in (np.float32, np.float64) else p.astype(np.float32)
+
+
+def _is_binary(plane: NDArray[np.generic]) -> bool:
+    """Tell whether a slice holds nothing but 0 and 1."""
+    if plane.dtype.kind in "bu":
+        return int(plane.max(initial=0)) <= 1
+    return bool(((plane == 0) | (plane == 1)).all())
 
 
 def _labels(vessels: Volume) -> NDArray[np.integer]:
@@ -202,6 +209,8 @@ def _sums(p: NDArray[np.floating]) -> tuple[float, float]:
     """Return the sums of the map and of its square, in double precision."""
     total = square_total = 0.0
     for plane in p:
+        if not plane.any():
+            continue
         exact = plane.astype(np.float64).ravel()
         total += float(exact.sum())
         square_total += float(exact @ exact)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.imaging.boxes import grown
+from twintrack.imaging.boxes import grown, label_boxes
 from twintrack.imaging.plane_contact import REACH, VesselEdges, plane_contact_curves_deg, plane_contact_deg
 from twintrack.metrics.agreement import THRESHOLDS
 
@@ -76,9 +76,7 @@ def vessel_contacts(
     names : mapping
         Value of each vessel in `vessels`.
     """
-    from scipy import ndimage
-
-    found = ndimage.find_objects(vessels, max_label=max(names.values(), default=0))
+    found = label_boxes(vessels, max(names.values(), default=0))
     return {name: _measure(probability, masks, vessels, value, found[value - 1]) for name, value in names.items()}
 
 

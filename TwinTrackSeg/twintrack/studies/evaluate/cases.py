@@ -6,7 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from twintrack.errors import InputError, locating
+from twintrack.imaging.boxes import box_from, union
+from twintrack.imaging.plane_contact import Box
 from twintrack.io.manifest import ManifestRow, located, read_annotations
 from twintrack.io.masks import read_mask
 from twintrack.io.volumes import read_volume
@@ -14,7 +19,7 @@ from twintrack.labels import VESSEL_VALUES
 from twintrack.pipeline import read_vessels
 from twintrack.raters import same_voxels
 from twintrack.studies.evaluate.vessel_statements import VesselEvaluation, evaluate_vessels
-from twintrack.volume import Volume
+from twintrack.volume import Volume, fractions
 
 if TYPE_CHECKING:
     from twintrack.calibration import ScoreSketch
@@ -150,8 +155,18 @@ def _sketch(
     """Add the case to the sketches that the reliability picture is drawn from."""
     from twintrack.calibration import ScoreSketch
 
-    annotations = {rater: mask.array for rater, mask in masks.items()}
+    marked = [_box_of(mask.array) for mask in masks.values()]
     for column in drawn:
+        score = volumes[column].array
+        # The sketch counts voxels where the score is above 0, and those that a rater marked.
+        box = union([_box_of(score), *marked]) or (slice(0, 1), slice(0, 1), slice(0, 1))
         with located(row, column):
-            sketch = ScoreSketch.of_case(volumes[column].array, annotations)
+            if column != "probability":  # that one has been scored
+                fractions(score, "the score")
+            sketch = ScoreSketch.of_case(score[box], {rater: mask.array[box] for rater, mask in masks.items()})
         sketches[column] = sketches[column] + sketch if column in sketches else sketch
+
+
+def _box_of(array: NDArray[np.generic]) -> Box | None:
+    """Return the box of all that is above 0."""
+    return box_from(array, float(np.finfo(array.dtype).smallest_subnormal) if array.dtype.kind == "f" else 1)
