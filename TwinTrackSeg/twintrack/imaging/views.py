@@ -161,21 +161,39 @@ class Section:
 
         With a `value`, that of the mask of the voxels that have it.
         """
-        from scipy import ndimage
-
         plane = np.take(array, self.index, axis=2 - self.view.through)
-        plane = (plane if value is None else plane == value).astype(np.float32)
+        plane = plane if value is None else plane == value
+        if fill == 0 and not plane.any():  # as of most vessels in a slice
+            return np.zeros((self.pixels, self.pixels), np.float32)
         across, down = self.view.across, self.view.down
         # The remaining axes of a (z, y, x) array keep their order: the later index axis comes first.
         ticks = ((np.arange(self.pixels) + 0.5) / self.pixels - 0.5) * self.side_mm
         columns = (self.center_mm[0] + ticks) / spacing_mm[across]
         rows = (self.center_mm[1] + (-ticks if self.view.rows_rise else ticks)) / spacing_mm[down]
-        grid = np.meshgrid(rows, columns, indexing="ij")
-        inside: NDArray[np.float32] = ndimage.map_coordinates(plane, grid, order=1, mode="grid-constant", cval=fill)
-        return inside
+        return _interpolated(plane, rows, columns, fill)
 
     def place(self, position_mm: tuple[float, float, float]) -> tuple[float, float]:
         """Return where a point (x, y, z), in mm along the volume's axes, falls in the window: (right, down) in mm."""
         right = position_mm[self.view.across] - self.center_mm[0] + self.side_mm / 2
         down = position_mm[self.view.down] - self.center_mm[1]
         return right, (-down if self.view.rows_rise else down) + self.side_mm / 2
+
+
+def _interpolated(
+    plane: NDArray[np.generic], rows: NDArray[np.float64], columns: NDArray[np.float64], fill: float
+) -> NDArray[np.float32]:
+    """Return a slice at every row with every column, linear between voxels and towards `fill` beyond the edges.
+
+    One axis after the other: a tenth of the time that any points would take.
+    """
+    around = np.pad(plane.astype(np.float64), 1, constant_values=fill)
+    between = _along_rows(around, rows)
+    return np.ascontiguousarray(_along_rows(between.T, columns).T, dtype=np.float32)
+
+
+def _along_rows(table: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the rows of a table with a margin of one, at places between them."""
+    index = np.clip(places, -1, len(table) - 2) + 1
+    low = np.minimum(np.floor(index).astype(int), len(table) - 2)
+    share = (index - low)[:, None]
+    return np.asarray((1 - share) * table[low] + share * table[low + 1])

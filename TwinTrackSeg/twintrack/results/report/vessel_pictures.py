@@ -6,7 +6,7 @@ Directions are told by the patient: A anterior, P posterior, R right, L left, H 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, ENCASEMENT_D
 from twintrack.invasion.result import InvasionResult, VesselInvasion
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst_section import WorstSection
+from twintrack.results.report.overview import drawn, save_png
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -69,34 +70,55 @@ def vessel_pictures(ct: Volume, probability: Volume, result: InvasionResult) -> 
     dict of str to bytes
         PNG by the vessel's name; vessels below `LEAST_CONTACT` have none.
     """
-    return {
-        name: _picture(ct, probability, result, vessel, vessel.wall, vessel.worst)
+    shown = {
+        name: (vessel, vessel.wall, vessel.worst)
         for name, vessel in result.vessels.items()
         if vessel.wall is not None and vessel.worst is not None and (vessel.p_contact or 0.0) >= LEAST_CONTACT
     }
+    sheet = _Sheet() if shown else None
+    return {} if sheet is None else {name: sheet.picture(ct, probability, result, *of) for name, of in shown.items()}
 
 
-def _picture(
-    ct: Volume,
-    probability: Volume,
-    result: InvasionResult,
-    vessel: VesselInvasion,
-    wall: VesselWall,
-    worst: WorstSection,
-) -> bytes:
-    from matplotlib.figure import Figure
+class _Sheet:
+    """A figure with its axes and its colour bar, drawn on for one vessel after the other: to make them takes long."""
 
-    figure = Figure(figsize=(12.6, 3.9), dpi=110)
-    section, curve, flat, scale = (figure.add_axes(place) for place in PLACES)
-    right, up = _screen_axes(wall.tangent_lps[worst.number])
-    shown = _draw_section(section, ct, probability, wall, worst, right, up)
-    _draw_curve(curve, result, vessel)
-    _draw_wall(flat, wall, worst, up, right)
-    bar = figure.colorbar(shown, cax=scale)
-    bar.set_label("level of the map up to which there is contact")
-    data = io.BytesIO()
-    figure.savefig(data, format="png")
-    return data.getvalue()
+    def __init__(self) -> None:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+        from matplotlib.figure import Figure
+
+        self._figure = Figure(figsize=(12.6, 3.9), dpi=110)
+        self._section, self._curve, self._flat, scale = (self._figure.add_axes(place) for place in PLACES)
+        bar = self._figure.colorbar(ScalarMappable(Normalize(0, 1), COLORS), cax=scale)
+        bar.set_label("level of the map up to which there is contact")
+
+    def picture(
+        self,
+        ct: Volume,
+        probability: Volume,
+        result: InvasionResult,
+        vessel: VesselInvasion,
+        wall: VesselWall,
+        worst: WorstSection,
+    ) -> bytes:
+        """Draw one vessel; return the PNG."""
+        for axes in (self._section, self._curve, self._flat):
+            _empty(axes)
+        right, up = _screen_axes(wall.tangent_lps[worst.number])
+        _draw_section(self._section, ct, probability, wall, worst, right, up)
+        _draw_curve(self._curve, result, vessel)
+        _draw_wall(self._flat, wall, worst, up, right)
+        data = io.BytesIO()
+        save_png(drawn(self._figure), data)
+        return data.getvalue()
+
+
+def _empty(axes: Axes) -> None:
+    """Take what is drawn off axes, and its limits with it; ticks and texts around them stay."""
+    for artist in (*axes.lines, *axes.images, *axes.collections, *axes.texts):
+        artist.remove()
+    axes.ignore_existing_data_limits = True
+    axes.autoscale()
 
 
 def _screen_axes(tangent: Reals) -> tuple[Reals, Reals]:
@@ -129,8 +151,8 @@ def _sampled(volume: Volume, points_lps: Reals, outside: float) -> Reals:
 
 def _draw_section(
     axes: Axes, ct: Volume, probability: Volume, wall: VesselWall, worst: WorstSection, right: Reals, up: Reals
-) -> Any:
-    """Draw CT, iso-contours, wall and touched arc of the worst section; return the coloured arc."""
+) -> None:
+    """Draw CT, iso-contours, wall and touched arc of the worst section."""
     center = wall.center_lps_mm[worst.number]
     radius = wall.wall_mm[worst.number]
     half = max(HALF_WIDTH_MM, 2.2 * float(np.nanmax(radius)))
@@ -147,7 +169,7 @@ def _draw_section(
     axes.plot([*x, x[0]], [*y, y[0]], color="#ff9d5c", linewidth=0.8)
     level = wall.level[worst.number]
     visible = level >= 0.05
-    shown = axes.scatter(
+    axes.scatter(
         1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLORS, vmin=0, vmax=1, s=9, zorder=3
     )
     for text, place, turn in (
@@ -161,7 +183,6 @@ def _draw_section(
     axes.text(-half + 2, -half + 3, "10 mm", color="white", fontsize=8)
     axes.set_title(f"Worst cross-section: {worst.angle_deg:.0f}° at level {worst.level:.2g}", fontsize=10)
     axes.set_axis_off()
-    return shown
 
 
 def _draw_curve(axes: Axes, result: InvasionResult, vessel: VesselInvasion) -> None:
