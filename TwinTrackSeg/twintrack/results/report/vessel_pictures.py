@@ -181,7 +181,7 @@ def _draw_section(
         axes.text(*place, text, transform=axes.transAxes, ha=turn[0], va=turn[1], color="#ffd84d", fontsize=11)
     axes.plot([-half + 2, -half + 12], [-half + 2, -half + 2], color="white", linewidth=2)
     axes.text(-half + 2, -half + 3, "10 mm", color="white", fontsize=8)
-    axes.set_title(f"Worst cross-section: {worst.angle_deg:.0f}° at level {worst.level:.2g}", fontsize=10)
+    axes.set_title(f"Worst cross-section: {worst.angle_deg:.0f}° at level {worst.level:.2g}", fontsize=10, y=1.0)
     axes.set_axis_off()
 
 
@@ -196,7 +196,7 @@ def _draw_curve(axes: Axes, result: InvasionResult, vessel: VesselInvasion) -> N
     axes.axvline(CATEGORY_THRESHOLD, color="#0b5a83", linewidth=0.8, linestyle=(0, (1, 3)))
     axes.set(xlim=(0, 1), ylim=(0, 365), xlabel="level of the map", ylabel="degrees")
     axes.set_yticks(range(0, 361, 90))
-    axes.set_title("Contact of the outline at each level", fontsize=10)
+    axes.set_title("Contact of the outline at each level", fontsize=10, y=1.0)
     axes.legend(fontsize=8, loc="best")
 
 
@@ -221,4 +221,4 @@ def _draw_wall(axes: Axes, wall: VesselWall, worst: WorstSection, up: Reals, rig
     letters = [_letter(-up), _letter(-right), _letter(up), _letter(right), _letter(-up)]
     axes.set_yticks([-180, -90, 0, 90, 180], letters)
     axes.set(xlabel="mm along the vessel, towards the head (0: worst section)", ylim=(-180, 180))
-    axes.set_title("Wall laid flat, colour: level of the map", fontsize=10)
+    axes.set_title("Wall laid flat, colour: level of the map", fontsize=10, y=1.0)
