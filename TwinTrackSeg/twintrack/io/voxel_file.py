@@ -26,7 +26,17 @@ from twintrack.errors import InputError
 from twintrack.io.file_grid import FileGrid
 from twintrack.volume import Geometry
 
-__all__ = ["HEADER_BYTES", "Encoding", "Layout", "beside", "head_of", "open_regular", "read_voxels", "shown"]
+__all__ = [
+    "HEADER_BYTES",
+    "Encoding",
+    "Layout",
+    "beside",
+    "head_of",
+    "open_regular",
+    "read_voxels",
+    "shown",
+    "unpacking",
+]
 
 HEADER_BYTES = 1 << 20
 """Most bytes of a header. Slicer's segmentations write about 500 for each segment."""
@@ -275,7 +285,7 @@ def _compare(there: int, needed: int) -> None:
 
 
 @cache
-def _unpacking() -> Any:
+def unpacking() -> Any:
     """Return what unpacks: ISA-L where it is installed, which takes a fifth of zlib's time; it has the same face."""
     try:
         from isal import isal_zlib
@@ -292,7 +302,7 @@ class _Decompressed:
         # MetaImage files hold either form; NRRD and NIfTI files gzip's, which may come in several parts.
         self._window = zlib.MAX_WBITS + (16 if encoding is Encoding.GZIP else 32)
         self._in_parts = encoding is Encoding.GZIP
-        self._library = _unpacking()
+        self._library = unpacking()
         self._inflate = self._library.decompressobj(self._window)
         self._pending = b""
         self._members, self._bytes = 1, 0

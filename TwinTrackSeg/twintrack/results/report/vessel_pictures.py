@@ -169,9 +169,7 @@ def _draw_section(
     axes.plot([*x, x[0]], [*y, y[0]], color="#ff9d5c", linewidth=0.8)
     level = wall.level[worst.number]
     visible = level >= 0.05
-    axes.scatter(
-        1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLORS, vmin=0, vmax=1, s=9, zorder=3
-    )
+    axes.scatter(1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLORS, vmin=0, vmax=1, s=9, zorder=3)
     for text, place, turn in (
         (_letter(up), (0.5, 0.98), ("center", "top")),
         (_letter(-up), (0.5, 0.02), ("center", "bottom")),
