@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -167,6 +167,6 @@ def _sketch(
         sketches[column] = sketches[column] + sketch if column in sketches else sketch
 
 
-def _box_of(array: NDArray[np.generic]) -> Box | None:
+def _box_of(array: NDArray[Any]) -> Box | None:
     """Return the box of all that is above 0."""
     return box_from(array, float(np.finfo(array.dtype).smallest_subnormal) if array.dtype.kind == "f" else 1)
