@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -101,9 +102,9 @@ class LabelMap:
     def mask(self, part: Part) -> Volume:
         """Return a structure as uint8, 0 and 1."""
         layer = self.layers[part.layer]
-        return layer.with_array((layer.array == part.value).astype(np.uint8))
+        return layer.with_array((layer.array == part.value).view(np.uint8))
 
-    @property
+    @cached_property
     def values(self) -> tuple[int, ...]:
         """All values other than 0, rising."""
         return tuple(
@@ -247,8 +248,10 @@ def unique_values(array: NDArray[np.generic]) -> NDArray[np.int64]:
     """Return the values of labels, slice by slice: quicker and smaller than sorting them all."""
     found: set[int] = set()
     for part in array:
-        low, high = part.min(initial=0), part.max(initial=0)  # most slices hold nothing
-        found.update({int(low)} if low == high else np.unique(part).tolist())
+        labelled = part[part != 0]  # most of a slice is not
+        found.update(np.unique(labelled).tolist())
+        if labelled.size < part.size:
+            found.add(0)
     return np.array(sorted(found), np.int64)
 
 

@@ -81,7 +81,7 @@ def _one_structure(found: LabelMap, chosen: str | None, path: Path, what: str) -
         return found.mask(tumors[0])  # also one that was not drawn
     values, named = found.values, not numbers_only(found.parts)
     if not named and len(found.layers) == 1 and len(values) <= 1:
-        return found.layers[0].with_array((found.layers[0].array != 0).astype(np.uint8))
+        return found.layers[0].with_array((found.layers[0].array != 0).view(np.uint8))
     if len(found.parts) == 1 and set(values) <= {found.parts[0].value} and not _is_other(found.parts[0]):
         return found.mask(found.parts[0])
     if found.parts:
