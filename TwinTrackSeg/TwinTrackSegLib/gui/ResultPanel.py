@@ -67,7 +67,7 @@ class ResultPanel:
         self._settle.connect("timeout()", self.settle)
         ui.thresholdSlider.connect("valueChanged(double)", self.onThreshold)
         ui.readerComboBox.connect("activated(int)", self.onReader)
-        ui.disagreementCheckBox.connect("clicked(bool)", self.onDisagreement)
+        ui.disagreementCheckBox.connect("clicked()", self.onDisagreement)
         ui.jumpButton.connect("clicked()", self.onJump)
         ui.layoutButton.connect("clicked()", self.onLayout)
         ui.editButton.connect("clicked()", self.onEdit)
@@ -143,11 +143,11 @@ class ResultPanel:
         self._listReaders()
         self.refresh()
 
-    def onDisagreement(self, shown: bool) -> None:
+    def onDisagreement(self) -> None:
         """Lay the readers' disagreement over the CT, or the map again."""
         if self._isLive():
             with shownErrors():
-                showDisagreement(self.result, shown)
+                showDisagreement(self.result, self.ui.disagreementCheckBox.checked)
 
     def _listReaders(self) -> None:
         """Offer the readers whose maps came with the result; nothing where there are none."""

@@ -37,6 +37,15 @@ MEASURED = ("present", "title", "reason", "angle_deg", "contact_length_mm", "gap
 """What is kept of a vessel measured in one reader's map: the outline's numbers, and nothing that is said of readers."""
 
 
+NOT_SAID: dict[str, Any] = {
+    "category": "",
+    "calibrated": False,
+    **dict.fromkeys(("angle_median_deg", "angle_p10_deg", "angle_p90_deg", "expected_angle_deg", "members_deg")),
+    **dict.fromkeys(("p_contact", "p_encased")),
+}
+"""What a row would say of readers, some of it read off the curve where nothing else is known."""
+
+
 def drawnByReader(rater: str) -> str:
     """Return the words that stand wherever one reader's map is shown."""
     return f"as reader {rater} would draw it"
@@ -86,7 +95,7 @@ def readerReadouts(result: SceneResult, rater: str) -> list[VesselReadout]:
     """Return the vessels as measured in the reader's map, the largest contact first; each row says whose it is."""
     invasion = result.record.raterInvasion(rater) or {}
     own = [
-        replace(readout, reader=rater, category="", source=drawnByReader(rater), calibrated=False)
+        replace(readout, reader=rater, source=drawnByReader(rater), **NOT_SAID)
         for readout in readoutsAt(invasion, LEVEL)
     ]
     return sorted(own, key=lambda readout: (not readout.present, -(readout.angle_deg or 0.0)))
