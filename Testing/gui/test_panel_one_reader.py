@@ -55,6 +55,19 @@ def test_one_reader_is_always_said_to_be_one(panel, withReaders, shown):
     assert shown == []
 
 
+def test_no_curve_of_all_readers_stands_beside_one_reader(panel, withReaders, scene):
+    view = scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
+    panel.ui.vesselTable.selectRow(0)
+    assert view.GetPlotChartNode() is not None
+    choose(panel, GENEROUS)
+    assert view.GetPlotChartNode() is None
+    panel.ui.vesselTable.clearSelection()
+    panel.ui.vesselTable.selectRow(0)
+    assert view.GetPlotChartNode() is None
+    choose(panel, "")
+    assert view.GetPlotChartNode() is not None
+
+
 def test_nothing_of_the_result_can_be_moved_or_edited_meanwhile(panel, withReaders):
     ui = panel.ui
     choose(panel, CAREFUL)
@@ -62,8 +75,6 @@ def test_nothing_of_the_result_can_be_moved_or_edited_meanwhile(panel, withReade
         assert not widget.enabled
     ui.thresholdSlider.value = 0.2
     assert withReaders.outline.threshold == 0.5
-    ui.vesselTable.selectRow(0)  # goes there, and draws no curve of all readers beside it
-    assert withReaders.nodes.charts == [] or panel.results.reader == CAREFUL
     choose(panel, "")
     for widget in (ui.thresholdSlider, ui.readerTicks, ui.editButton, ui.recomputeButton, ui.restoreButton):
         assert widget.enabled

@@ -14,8 +14,9 @@ from expected_errors import raises_error
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.cli.app import run_command
 from twintrack.errors import BundleError, InputError
-from twintrack.io.volumes import read_volume
+from twintrack.io.volumes import read_volume, write_volume
 from twintrack.pipeline import segment
+from twintrack.results.measure_again import ONE_READER
 from twintrack.results.schema import read_folder, read_result_json
 from twintrack.settings import SegmentSettings
 from twintrack.system.ownership import RECORD
@@ -110,6 +111,21 @@ def test_ids_reach_no_dicom_object_and_no_report(rater_bundle, ct_series, tmp_pa
         content = path.read_bytes()
         assert not any(name.encode() in content for name in IDS), path
     assert {pydicom.dcmread(path, stop_before_pixels=True).Modality for path in objects} >= {"SEG"}
+
+
+def test_contact_measured_in_one_reader_s_map_is_no_statement_of_readers(with_raters, tmp_path):
+    found = read_volume(with_raters / "probability.nii.gz")
+    vessel = np.zeros(found.array.shape, np.uint8)
+    vessel[:, 14:18, 16:20] = 5
+    write_volume(found.with_array(vessel), tmp_path / "v.nii.gz", names={"SMA": 5})
+    told = {}
+    for name in (f"raters/{IDS[0]}", "probability"):
+        out = tmp_path / "i.json"
+        run_invasion = ["invasion", str(with_raters / f"{name}.nii.gz"), "--vessels", str(tmp_path / "v.nii.gz")]
+        assert run_command([*run_invasion, "--out", str(out)]) == 0
+        told[name] = json.loads(out.read_text())["warnings"]
+    assert told[f"raters/{IDS[0]}"][0] == ONE_READER
+    assert ONE_READER not in told["probability"]
 
 
 def test_a_result_that_names_another_file_is_refused(with_raters, tmp_path):

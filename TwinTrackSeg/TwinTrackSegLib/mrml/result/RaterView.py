@@ -93,11 +93,8 @@ def readerVolumeMl(result: SceneResult, rater: str) -> float:
 
 def readerReadouts(result: SceneResult, rater: str) -> list[VesselReadout]:
     """Return the vessels as measured in the reader's map, the largest contact first; each row says whose it is."""
-    invasion = result.record.raterInvasion(rater) or {}
-    own = [
-        replace(readout, reader=rater, source=drawnByReader(rater), **NOT_SAID)
-        for readout in readoutsAt(invasion, LEVEL)
-    ]
+    measured = readoutsAt(result.record.raterInvasion(rater) or {}, LEVEL)
+    own = [replace(readout, reader=rater, source=drawnByReader(rater), **NOT_SAID) for readout in measured]
     return sorted(own, key=lambda readout: (not readout.present, -(readout.angle_deg or 0.0)))
 
 
