@@ -55,8 +55,22 @@ def test_one_reader_is_always_said_to_be_one(panel, withReaders, shown):
     assert shown == []
 
 
-def test_no_curve_of_all_readers_stands_beside_one_reader(panel, withReaders, scene):
-    view = scene.AddNewNodeByClass("vtkMRMLPlotViewNode")
+@pytest.fixture
+def addView(scene):
+    """Return a function that adds a node of a view, which a scene that is cleared would keep."""
+    added = []
+
+    def add(kind: str):
+        added.append(scene.AddNewNodeByClass(kind))
+        return added[-1]
+
+    yield add
+    for node in added:
+        scene.RemoveNode(node)
+
+
+def test_no_curve_of_all_readers_stands_beside_one_reader(panel, withReaders, addView):
+    view = addView("vtkMRMLPlotViewNode")
     panel.ui.vesselTable.selectRow(0)
     assert view.GetPlotChartNode() is not None
     choose(panel, GENEROUS)
@@ -82,8 +96,8 @@ def test_nothing_of_the_result_can_be_moved_or_edited_meanwhile(panel, withReade
     assert withReaders.outline.threshold == 0.3
 
 
-def test_the_disagreement_is_a_toggle(panel, withReaders, scene):
-    view = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+def test_the_disagreement_is_a_toggle(panel, withReaders, addView):
+    view = addView("vtkMRMLSliceCompositeNode")
     withReaders.show()
     panel.ui.disagreementCheckBox.click()
     assert view.GetForegroundVolumeID() == withReaders.nodes.disagreement.GetID()

@@ -45,7 +45,16 @@ def views(scene):
     for name in ("Red", "Yellow"):
         found.append(scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode", name))
         found[-1].SetLayoutName(name)
-    return found
+    yield found
+    for node in found:  # a scene that is cleared keeps them
+        scene.RemoveNode(node)
+
+
+@pytest.fixture
+def tableView(scene):
+    node = scene.AddNewNodeByClass("vtkMRMLTableViewNode")
+    yield node
+    scene.RemoveNode(node)
 
 
 @pytest.fixture
@@ -75,8 +84,7 @@ def test_the_maps_come_with_the_result_and_the_result_is_shown(loaded, views, tm
     assert firstCandidate() is loaded.nodes.ct  # no map is taken for a CT
 
 
-def test_a_reader_s_map_takes_the_place_of_overlay_outline_volume_and_table(loaded, views):
-    table = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLTableViewNode")
+def test_a_reader_s_map_takes_the_place_of_overlay_outline_volume_and_table(loaded, views, tableView):
     ct = volumeFromNode(loaded.nodes.ct)
     for rater, radius in RADII_MM.items():
         showReader(loaded, rater)
@@ -91,7 +99,7 @@ def test_a_reader_s_map_takes_the_place_of_overlay_outline_volume_and_table(load
         assert radius - 0.25 < (x1 - x0) / 2 <= radius + 0.01
         inside = float(np.count_nonzero(distanceMm(ct) <= radius)) * ct.geometry.voxel_ml
         assert readerVolumeMl(loaded, rater) == pytest.approx(inside, rel=0.02)
-        assert table.GetTableNode() is loaded.nodes.raterTable
+        assert tableView.GetTableNode() is loaded.nodes.raterTable
         for node in (outline, loaded.nodes.raterTable, loaded.nodes.raterMaps[rater]):
             assert drawnByReader(rater) in node.GetName()
 
