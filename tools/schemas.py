@@ -273,6 +273,14 @@ class Suitability(JsonModel):
     contrast: Object | None = None
 
 
+class RaterMap(JsonModel):
+    """How one rater would draw: "volume_ml" is what this rater rather draws than not."""
+
+    id: RaterId
+    file: Annotated[str, Field(pattern=f"^raters/{raters.RATER_ID.pattern}\\.nii\\.gz$")]
+    volume_ml: Volume
+
+
 class Result(JsonModel):
     """What was done in a run, and what came of it."""
 
@@ -288,6 +296,7 @@ class Result(JsonModel):
     lesions: list[Lesion] | None = None
     vessel_values: Labels | None = None
     suitability: Suitability | None = None
+    rater_maps: list[RaterMap] | None = None
 
 
 class MemberRange(JsonModel):

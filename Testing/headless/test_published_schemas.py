@@ -143,6 +143,7 @@ RESULT: dict[str, Any] = {
     "suitability": {"outside": [], "contrast": {}},
     "statements": {"source": "map", "note": "n", "any_tumour": 0.9, "volume_ml": {"p10": None, "p90": 3.0}},
     "lesions": [{"p_found": 0.5}, {}],
+    "rater_maps": [{"id": "A", "file": "raters/A.nii.gz", "volume_ml": 3.5}],
 }
 
 
@@ -284,6 +285,10 @@ DAMAGE: dict[str, dict[str, tuple[object, ...]]] = {
         "suitability": ([], {"outside": {}}, {"contrast": []}),
         "statements": ([], {"source": "x"}, {"any_tumour": 2}, {"note": 1}, {"volume_ml": {"p10": -3}}),
         "lesions": ({}, [5], [{"p_found": -1}]),
+        "rater_maps": ({}, ["A"], [{}]),
+        "rater_maps.0.id": (ABSENT, 5, "", "x" * 17, "Dr. A", "../A"),
+        "rater_maps.0.file": (ABSENT, 5, "raters/../x.nii.gz", "/raters/A.nii.gz", "A.nii.gz"),
+        "rater_maps.0.volume_ml": (ABSENT, None, "3", -1, True),
     },
 }
 

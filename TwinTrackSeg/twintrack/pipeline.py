@@ -28,7 +28,7 @@ from twintrack.volume import Geometry, Volume
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
-    from twintrack.inference import EnsembleResult, NetworkStore, Roi
+    from twintrack.inference import EnsembleResult, NetworkStore, RaterMaps, Roi
     from twintrack.invasion import InvasionResult, ScoreLevels
     from twintrack.invasion.result_statements import ResultStatements
 
@@ -85,6 +85,8 @@ class Segmentation:
         What the reader of the result must know.
     seconds : dict
         Wall time of each stage; what was done before the first one, such as opening the bundle, counts for it.
+    raters : RaterMaps, optional
+        What each single rater would draw; none where that was not asked for.
     """
 
     probability: Volume
@@ -106,6 +108,7 @@ class Segmentation:
     suitability: dict[str, Any]
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
+    raters: RaterMaps | None = None
 
 
 def segment(
@@ -151,11 +154,13 @@ def segment(
     cancel = cancel or CancelToken()
     stages = stages or Stages(progress, EXPECTED_S)
     with stages.stage("read"):
+        if settings.rater_maps:
+            bundle.check_tells_raters()
         given_vessels = _given_vessels(ct, settings)
         calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
         turned = ct.to_lps()
     with stages.stage("import"):
-        from twintrack.inference import SKIP_BELOW, NetworkStore, import_packages, score_ensemble
+        from twintrack.inference import SKIP_BELOW, NetworkStore, RaterMaps, import_packages, score_ensemble
         from twintrack.invasion.result_statements import result_statements
 
         if store is None:
@@ -170,7 +175,15 @@ def segment(
     with stages.stage("ensemble") as report:
         skip_below = 0.0 if settings.every_tile else SKIP_BELOW
         found = score_ensemble(
-            turned, roi, bundle, store=store, skip_below=skip_below, keep_each=True, progress=report, cancel=cancel
+            turned,
+            roi,
+            bundle,
+            store=store,
+            skip_below=skip_below,
+            keep_each=True,
+            keep_raters=settings.rater_maps,
+            progress=report,
+            cancel=cancel,
         )
     with stages.stage("calibrate") as report:
         report(0.0, "calibrating")
@@ -208,6 +221,9 @@ def segment(
         lesions = statements.told(find_lesions(map_on_grid, settings.threshold, score_on_grid))
         expected_volume_ml = _expected_volume_ml(calibrator, found.score, probability, roi)
         at_edge = edge_notes(probability, settings.threshold)
+        raters = None
+        if found.rater_spread is not None:
+            raters = RaterMaps(roi, turned.geometry, ct.geometry, found.rater_maps, found.rater_spread)
     return Segmentation(
         probability=map_on_grid,
         score=score_on_grid,
@@ -232,6 +248,7 @@ def segment(
         + at_edge
         + notes,
         seconds=dict(stages.seconds),
+        raters=raters,
     )
 
 

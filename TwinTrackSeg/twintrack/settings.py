@@ -64,6 +64,8 @@ class SegmentSettings:
         Calibrator file that is applied in place of the bundle's, for instance one fitted on a site's own raters.
     keep_score : bool
         Whether the uncalibrated score is written too.
+    rater_maps : bool
+        Whether the maps of single raters are written too; needs a bundle that can tell raters apart.
     dicom : bool
         Whether DICOM objects are written too; needs a DICOM input.
     vessels : str, optional
@@ -94,6 +96,7 @@ class SegmentSettings:
     calibrate: bool = True
     calibrator: str | None = None
     keep_score: bool = False
+    rater_maps: bool = False
     dicom: bool = False
     vessels: str | None = None
     vessel_names: Mapping[str, int | str] | None = None
@@ -161,7 +164,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "threshold": (int, float),
     "contact_mm": (int, float, type(None)),
     "acquisition": (int, type(None)),
-    **dict.fromkeys(("every_tile", "calibrate", "keep_score", "dicom", "curvas_numbers"), (bool,)),
+    **dict.fromkeys(("every_tile", "calibrate", "keep_score", "rater_maps", "dicom", "curvas_numbers"), (bool,)),
     **dict.fromkeys(("device", "backend", "rules"), (str,)),
     **dict.fromkeys(("vessels", "series", "calibrator", "case"), (str, type(None))),
     "vessel_names": (dict, type(None)),

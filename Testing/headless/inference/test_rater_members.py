@@ -17,9 +17,11 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binom
 
 from twintrack.bundle.model_bundle import Bundle
+from twintrack.bundle.rater_entries import RaterMember
 from twintrack.inference.ensemble import EnsembleResult, score_ensemble
 from twintrack.inference.network_store import NetworkStore
-from twintrack.inference.roi import roi_full
+from twintrack.inference.rater_maps import RaterSums
+from twintrack.inference.roi import Roi, roi_full
 from twintrack.inference.vessel_map import VesselChannels
 from twintrack.volume import Volume
 
@@ -177,3 +179,79 @@ def test_a_vessel_is_hidden_by_every_level_in_full() -> None:
     np.testing.assert_allclose(levels.taken(values), 0.6, atol=1e-7)
     regions = VesselChannels((1,), {2: 1}, frozenset({2}), overlapping=True, weights=(0.2,))
     np.testing.assert_allclose(regions.taken(values), 0.12, atol=1e-7)
+
+
+@pytest.mark.network
+def test_a_rater_s_map_is_the_mean_of_the_rater_s_networks(
+    make_ct: MakeCt, make_bundle: MakeBundle, five: Path, tmp_path: Path
+) -> None:
+    raters = members(A="14", B="02", C="3")  # B has the network that sees nothing
+    values: dict[str, Any] = {"fine": five, "folds": tuple("01234"), "vessel_labels": {}, "rater_members": raters}
+    ct = make_ct((40, 36, 20))
+    folder = make_bundle(**values, out=tmp_path / "b")
+    found = score(ct, folder, keep_raters=True)
+    assert list(found.rater_maps) == ["A", "B", "C"]
+    for rater, expected in (("A", 1.0), ("B", 0.5), ("C", 1.0)):
+        assert found.rater_maps[rater].dtype == np.float16
+        np.testing.assert_allclose(found.rater_maps[rater], expected, atol=1e-3)
+    assert found.rater_spread is not None
+    np.testing.assert_allclose(found.rater_spread, np.std([1, 0.5, 1]), atol=1e-3)
+    np.testing.assert_allclose(found.score, 2.5 / 3, atol=1e-6)
+    assert found.each == ()
+    unasked = score(ct, folder)
+    assert (unasked.rater_maps, unasked.rater_spread) == ({}, None)
+
+
+@pytest.mark.network
+def test_maps_of_raters_have_the_score_as_their_mean_and_lie_in_the_region(
+    make_ct: MakeCt, make_bundle: MakeBundle, tmp_path: Path
+) -> None:
+    ct = make_ct((61, 50, 33), (0.9, 1.1, 1.7))
+    whole = roi_full(ct.geometry)
+    mask = np.random.default_rng(0).random(whole.shape) < 0.5
+    folder = make_bundle(rater_members=members(A="02", B="1"), out=tmp_path / "b")
+    with Bundle.open(folder) as bundle:
+        roi = Roi(whole.start, whole.stop, mask, "auto")
+        found = score_ensemble(ct, roi, bundle, store=NetworkStore("cpu", "torch"), keep_each=True, keep_raters=True)
+    maps = np.stack(list(found.rater_maps.values())).astype(np.float32)
+    assert np.ptp(maps, axis=0).max() > 0.01
+    np.testing.assert_allclose(maps.mean(axis=0), found.score, atol=1e-3)
+    np.testing.assert_allclose(maps[1], found.each[1].score, atol=1e-3)
+    assert found.rater_spread is not None
+    np.testing.assert_allclose(found.rater_spread, maps.std(axis=0), atol=1e-3)
+    assert not maps[:, ~mask].any()
+    assert not found.rater_spread[~mask].any()
+
+
+@pytest.mark.network
+def test_outputs_of_raters_are_their_maps(
+    make_ct: MakeCt, make_bundle: MakeBundle, make_results: MakeResults, tmp_path: Path
+) -> None:
+    chances = np.array([0.9, 0.5, 0.1])
+    fine = make_results({"background": 0, "rater_A": [1, 4], "rater_B": [2, 4], "rater_C": [3, 4]}, folds=2, seed=73)
+    for fold in "01":
+        say(fine, fold, np.log(chances / (1 - chances)).tolist())
+    raters = [{"id": name, "label": f"rater_{name}"} for name in "CAB"]
+    weights = {entry["label"]: 1 / 3 for entry in raters}
+    values: dict[str, Any] = {"fine": fine, "folds": ("0", "1"), "vessel_labels": {}, "tumor_weights": weights}
+    folder = make_bundle(**values, rater_members=raters, out=tmp_path / "b")
+    found = score(make_ct((34, 33, 17)), folder, keep_raters=True, skip_below=0.0)
+    assert list(found.rater_maps) == ["C", "A", "B"]
+    for rater, expected in zip("CAB", (0.1, 0.9, 0.5), strict=True):
+        np.testing.assert_allclose(found.rater_maps[rater], expected, atol=1e-3)
+    np.testing.assert_allclose(found.rater_spread, chances.std(), atol=1e-3)
+
+
+def test_networks_of_a_rater_may_come_in_any_order() -> None:
+    raters = (RaterMember("A", ("0", "3")), RaterMember("B", ("1",)), RaterMember("C", ("2", "4")))
+    values = np.random.default_rng(1).random((5, *SHAPE)).astype(np.float32)
+    expected = {"A": values[[0, 3]].mean(axis=0), "B": values[1], "C": values[[2, 4]].mean(axis=0)}
+    for order in ((0, 1, 2, 3, 4), (4, 3, 2, 1, 0), (2, 0, 4, 1, 3)):
+        sums = RaterSums(raters)
+        for number in order:
+            sums.add(str(number), values[number])
+        assert list(sums.maps()) == ["A", "B", "C"]
+        for rater, map_ in sums.maps().items():
+            np.testing.assert_allclose(map_, expected[rater], atol=1e-3)
+    assert all(value.dtype == np.float32 for value in values)
+    np.testing.assert_allclose(values, np.random.default_rng(1).random((5, *SHAPE)), atol=1e-6)  # not changed

@@ -115,7 +115,10 @@ class ExportPanel:
             with slicer.util.WaitCursor():
                 written = write()
             self.results.refresh()  # writing notices an outline that was edited by hand
-            sayStatus(self.ui, _("Exported {name}.").format(name=written))
+            text = _("Exported {name}.").format(name=written)
+            if self.results.reader:  # one reader's map is never exported
+                text += " " + _("It holds the result of all readers.")
+            sayStatus(self.ui, text)
 
 
 def addToDatabase(folder: str) -> int:

@@ -99,10 +99,11 @@ class InputsPanel:
             raise InputError(_("choose an input volume first"), code="no-input-chosen")
         if self.runOn.address == "":
             raise InputError(_("give the server's address, or run on this computer"), code="no-server-address")
+        readers: tuple[str, ...] = ()
         if not self.runOn.remote:
             if not self.ui.bundlePathEdit.currentPath:  # emptied by hand: the parameter keeps the path of before
                 raise BundleError(CHOOSE_BUNDLE, code="no-bundle-chosen")
-            readBundleInfo(node.bundlePath)
+            readers = readBundleInfo(node.bundlePath).readers
         return RunSettings(
             bundle="" if self.runOn.remote else str(node.bundlePath),
             threshold=node.threshold,
@@ -110,6 +111,7 @@ class InputsPanel:
             device=self.device,
             calibrator=self.ui.calibratorPathEdit.currentPath or None,
             keep_score=self.ui.keepScoreCheckBox.checked,
+            rater_maps=bool(readers),
             rules=node.rules,
             run_on=self.runOn.address,
             tls=self.runOn.certificates,

@@ -32,8 +32,8 @@ class ResultNotes:
         dress(ui.warningsLabel, WARNING)
         dress(ui.editedLabel, EDITED)
 
-    def show(self, result) -> None:
-        """Show what belongs to `result`, or nothing."""
+    def show(self, result, drawnBy="") -> None:
+        """Show what belongs to `result`, or nothing; with `drawnBy`, one reader's map is shown, in these words."""
         record = result.record.result if result is not None else {}
         demo = bool(record.get("bundle", {}).get("demo"))
         self._showBadge(demo)
@@ -41,7 +41,10 @@ class ResultNotes:
         self.ui.warningsLabel.visible = bool(warnings)
         self.ui.warningsLabel.text = "\n".join(f"⚠ {line}" for line in warnings)
         self._showEdited(result.record.edited if result is not None else None)
-        self._showReaders(result.record if result is not None else None)
+        if drawnBy:
+            self._showOneReader(drawnBy)
+        else:
+            self._showReaders(result.record if result is not None else None)
         lines = [*self._which(record), *self._origin(record)]
         self.ui.notesLabel.text = "\n".join(lines)
         self.ui.notesLabel.visible = bool(lines)
@@ -62,6 +65,15 @@ class ResultNotes:
                 "EDITED BY HAND: {added:.1f} mL added, {removed:.1f} mL removed. Volume, angle and length of this "
                 "outline are the edited one's; what readers are expected to say is the model's, from before the edit."
             ).format(added=edited["added_ml"], removed=edited["removed_ml"])
+
+    def _showOneReader(self, drawnBy) -> None:
+        """Say what is shown, and that it is no statement; what is said of all readers does not stand beside it."""
+        self.ui.sourceLabel.visible = True
+        dress(self.ui.sourceLabel, WARNING)
+        self.ui.sourceLabel.text = _(
+            "Shown {words}: one reader's habits as the networks learnt them, not calibrated and not the result."
+        ).format(words=_(drawnBy))
+        self.ui.readersLabel.text = _("choose all readers for what they are expected to say")
 
     def _showReaders(self, record) -> None:
         """Say what readers are expected to say, and first where that comes from."""

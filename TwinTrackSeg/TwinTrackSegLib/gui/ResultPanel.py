@@ -12,10 +12,17 @@ from TwinTrackSegLib.gui.VesselTableView import VesselTableView
 from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels
 from TwinTrackSegLib.mrml.display.Views import showLayout, showTable
 from TwinTrackSegLib.mrml.result.Correction import measureOutline, measuringNeeds, noticeEdit, restoreOutline
+from TwinTrackSegLib.mrml.result.RaterView import (
+    drawnByReader,
+    readerReadouts,
+    readerVolumeMl,
+    showDisagreement,
+    showReader,
+)
 from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.result.ResultTitle import resultTitle
 from TwinTrackSegLib.mrml.result.ResultViews import clearTables
-from TwinTrackSegLib.mrml.vessels.VesselFocus import focusVessel, leaveVessel
+from TwinTrackSegLib.mrml.vessels.VesselFocus import focusVessel, jumpToVessel, leaveVessel
 from TwinTrackSegLib.mrml.vessels.VesselPlot import moveThresholdMark, plotVessel
 
 __all__ = ["SETTLE_MSEC", "ResultPanel"]
@@ -59,6 +66,8 @@ class ResultPanel:
         self._settle.setInterval(SETTLE_MSEC)
         self._settle.connect("timeout()", self.settle)
         ui.thresholdSlider.connect("valueChanged(double)", self.onThreshold)
+        ui.readerComboBox.connect("activated(int)", self.onReader)
+        ui.disagreementCheckBox.connect("clicked()", self.onDisagreement)
         ui.jumpButton.connect("clicked()", self.onJump)
         ui.layoutButton.connect("clicked()", self.onLayout)
         ui.editButton.connect("clicked()", self.onEdit)
@@ -78,16 +87,22 @@ class ResultPanel:
         short = title if len(title) <= TITLE_LETTERS else title[: TITLE_LETTERS - 1] + "…"
         self.ui.resultsCollapsibleButton.text = _("Result: {ct}").format(ct=short) if short else _("Result")
         self._showTicks()
+        self._listReaders()
         if result is not None:
             result.outline.settle()  # a scene that was saved in the middle of a drag
             self.ui.thresholdSlider.value = result.outline.threshold
-            showTable(result.nodes.vesselTable)
+            showTable(result.nodes.shownTable)
         self._plotWorst()
         self.refresh()
 
     def _plotWorst(self) -> None:
-        """Draw the curve of the most severe vessel until the user chooses one; no curve of another result stays."""
+        """Draw the curve of the most severe vessel until the user chooses one; no curve of another result stays.
+
+        The curve is that of all readers: beside one reader's map there is none.
+        """
         result = self.result
+        if result is not None and self.reader:
+            return
         measured = [readout for readout in result.outline.readouts if readout.category] if result is not None else []
         if measured:
             plotVessel(result.nodes.mhr, result.record.invasion, measured[0].name, result.outline.threshold)
@@ -97,17 +112,66 @@ class ResultPanel:
     def refresh(self) -> None:
         """Show the numbers of the result as they are now."""
         edited = self.result is not None and self.result.record.edited is not None
-        self.ui.thresholdSlider.enabled = not edited
-        self.ui.readerTicks.enabled = not edited
-        self.ui.restoreButton.enabled = self.result is not None
+        reader = self.reader
+        self.ui.thresholdSlider.enabled = not edited and not reader
+        self.ui.readerTicks.enabled = not edited and not reader
+        self.ui.restoreButton.enabled = self.result is not None and not reader
+        for button in (self.ui.editButton, self.ui.recomputeButton):
+            button.enabled = not reader  # they are about the outline of all readers, which is not shown
         self._showVolume()
         self._markTick()
-        self._notes.show(self.result)
-        self._table.show(self.result.outline.readouts if self.result is not None else [])
+        self._notes.show(self.result, drawnByReader(reader) if reader else "")
+        self._table.show(self._readouts())
+
+    @property
+    def reader(self) -> str:
+        """The reader whose map is shown in place of that of all readers; empty for none."""
+        return self.result.nodes.shownRater if self._isLive() else ""
+
+    def onReader(self, index: int) -> None:
+        """Show how the chosen reader would draw, or the result of all readers again."""
+        if not self._isLive():
+            return
+        self.settle()
+        with shownErrors():
+            reader = self.ui.readerComboBox.itemData(index) or ""
+            if reader:
+                self._packages.ensure(_("Measuring a reader's map"), *measuringNeeds(self.result))
+            with slicer.util.WaitCursor():
+                showReader(self.result, reader)
+        self._plotWorst()
+        self._listReaders()
+        self.refresh()
+
+    def onDisagreement(self) -> None:
+        """Lay the readers' disagreement over the CT, or the map again."""
+        if self._isLive():
+            with shownErrors():
+                showDisagreement(self.result, self.ui.disagreementCheckBox.checked)
+
+    def _listReaders(self) -> None:
+        """Offer the readers whose maps came with the result; nothing where there are none."""
+        combo, nodes = self.ui.readerComboBox, self.result.nodes if self.result is not None else None
+        combo.clear()
+        self.ui.readerRow.visible = nodes is not None and bool(nodes.raterMaps)
+        if nodes is None or not nodes.raterMaps:
+            return
+        combo.addItem(_("all readers"), "")
+        for reader in nodes.raterMaps:
+            combo.addItem(_("reader {reader}").format(reader=reader), reader)
+        combo.setCurrentIndex(max(combo.findData(nodes.shownRater), 0))
+        self.ui.disagreementCheckBox.checked = nodes.showsDisagreement
+
+    def _readouts(self) -> list:
+        """Return the rows of the table: of the outline of all readers, or as measured in one reader's map."""
+        if self.result is None:
+            return []
+        reader = self.reader
+        return readerReadouts(self.result, reader) if reader else self.result.outline.readouts
 
     def onThreshold(self, threshold: float) -> None:
         """Move the working outline; called while the slider is dragged."""
-        if not self._isLive() or self.result.record.edited:
+        if not self._isLive() or self.result.record.edited or self.reader:
             return
         outline = self.result.outline
         if abs(threshold - outline.threshold) < SAME_THRESHOLD:
@@ -210,6 +274,9 @@ class ResultPanel:
         if self._isLive():
             with shownErrors():
                 result = self.result
+                if self.reader:
+                    jumpToVessel(result.nodes.mhr, result.record.raterInvasion(self.reader) or {}, name)
+                    return
                 focusVessel(result.nodes.mhr, result.record.invasion, name, result.outline.threshold)
 
     def _isLive(self) -> bool:
@@ -240,12 +307,16 @@ class ResultPanel:
         """Press the tick that the threshold is at."""
         for level, button in self._ticks:
             at = self.result.outline.threshold
-            dressTick(button, not self.result.record.edited and abs(level - at) < SAME_LEVEL)
+            pressed = not self.result.record.edited and not self.reader
+            dressTick(button, pressed and abs(level - at) < SAME_LEVEL)
 
     def _showVolume(self) -> None:
         result = self.result
         if result is None:
             self.ui.volumeLabel.text = ""
+            return
+        if self.reader:
+            self._showReaderVolume()
             return
         record, outline = result.record, result.outline
         text = _("outline edited by hand") if record.edited else self._outlineText(outline.threshold)
@@ -260,6 +331,15 @@ class ResultPanel:
             pattern = _("Contact pattern of this outline: {pattern} ({source})")
             source = _(statement_source(record.edited["invasion"]))
             lines.append(pattern.format(pattern=record.outlinePattern["pattern"], source=source))
+        self.ui.volumeLabel.text = "\n".join(lines)
+
+    def _showReaderVolume(self) -> None:
+        """Say what the shown reader would draw, and nothing that is said of readers."""
+        text = _("{volume:.1f} mL, {words}").format(
+            volume=readerVolumeMl(self.result, self.reader), words=_(drawnByReader(self.reader))
+        )
+        touched = [readout.outlineText for readout in self._readouts() if readout.angle_deg]
+        lines = [text, _("Touches {vessels}").format(vessels=", ".join(touched))] if touched else [text]
         self.ui.volumeLabel.text = "\n".join(lines)
 
     def _outlineText(self, level: float) -> str:

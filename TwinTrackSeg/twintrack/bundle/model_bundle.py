@@ -199,6 +199,22 @@ class Bundle:
         """Whether every network of the fine ensemble learnt from one rater alone."""
         return any(rater.members for rater in self.rater_members)
 
+    def check_tells_raters(self) -> None:
+        """Refuse a wish for the maps of single raters where nothing in the bundle speaks for one.
+
+        Raises
+        ------
+        BundleError
+            If `rater_members` is empty.
+        """
+        if not self.rater_members:
+            raise BundleError(
+                "has no networks or outputs of single readers, so it cannot say how one of them would draw; leave out "
+                "--raters, or take a bundle that lists readers in bundle show",
+                code="no-rater-members",
+                path=self.path,
+            )
+
     @property
     def member_weights(self) -> tuple[float, ...]:
         """How much each network of the fine ensemble counts, in the order of its folds; they add up to their number.

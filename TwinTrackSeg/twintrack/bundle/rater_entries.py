@@ -149,7 +149,7 @@ def check_rater_members(
         return BundleError(sentence, code="rater-members", path=where)
 
     for what, names in (
-        ("rater", [rater.id for rater in raters]),
+        ("rater", [rater.id.casefold() for rater in raters]),  # ids become names of files
         ("member", [fold for rater in raters for fold in rater.members]),
         ("label", [rater.label for rater in raters if rater.label is not None]),
     ):

@@ -92,6 +92,10 @@ def segment(
         bool, typer.Option("--every-tile", help="All networks look everywhere, also where the first sees no tumour.")
     ] = False,
     keep_score: Annotated[bool, typer.Option("--keep-score", help="Also write the uncalibrated score.")] = False,
+    raters: Annotated[
+        bool,
+        typer.Option("--raters", help="Also write how each single reader would draw; the bundle must tell them apart."),
+    ] = False,
     dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (the input must be DICOM).")] = False,
     calibrator: CalibratorOption = None,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
@@ -119,6 +123,7 @@ def segment(
         calibrate=not no_calibration,
         calibrator=own_calibrator(calibrator, no_calibration),
         keep_score=keep_score,
+        rater_maps=raters,
         dicom=dicom,
         series=series,
         acquisition=acquisition,

@@ -13,6 +13,7 @@ from twintrack.inference.loaded_model import import_packages
 from twintrack.inference.localize import localize
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import check_weights
+from twintrack.inference.rater_maps import RaterMaps
 from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "EnsembleResult",
     "NetworkStore",
     "Processor",
+    "RaterMaps",
     "Roi",
     "check_weights",
     "describe_processor",

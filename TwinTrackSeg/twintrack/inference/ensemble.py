@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from twintrack.inference.arrays import Array, as_float32, class_probabilities, l
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Stage, open_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
+from twintrack.inference.rater_maps import RaterSums, rater_spread
 from twintrack.inference.resample import Range
 from twintrack.inference.roi import Roi, grown_box
 from twintrack.inference.sliding_window import Canvas, member_logits
@@ -88,6 +89,11 @@ class EnsembleResult:
     each : tuple of MemberMap
         What each member says, in the order of the bundle's folds; empty if that was not asked for, for one member, or
         where the first one saw tumour nowhere and the others did not look.
+    rater_maps : mapping of str to numpy.ndarray
+        By rater, the probability that this rater would draw a voxel, float16 in [0, 1], (z, y, x) of the box; empty if
+        that was not asked for, or the bundle cannot tell raters apart.
+    rater_spread : numpy.ndarray or None
+        Standard deviation over the raters, float16 in [0, 0.5], (z, y, x) of the box; None without such maps.
     """
 
     roi: Roi
@@ -103,6 +109,8 @@ class EnsembleResult:
     network_s: float
     notes: tuple[str, ...]
     each: tuple[MemberMap, ...] = ()
+    rater_maps: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
+    rater_spread: NDArray[np.float16] | None = None
 
     @property
     def engine(self) -> dict[str, Any]:
@@ -136,6 +144,7 @@ def score_ensemble(
     store: NetworkStore | None = None,
     skip_below: float = SKIP_BELOW,
     keep_each: bool = False,
+    keep_raters: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> EnsembleResult:
@@ -170,6 +179,8 @@ def score_ensemble(
         Tumour score; 0 lets every member look at every tile.
     keep_each : bool
         Whether to keep what each member says, at 3 bytes a voxel of the region's box and member.
+    keep_raters : bool
+        Whether to keep what each rater would draw, at 2 bytes a voxel of the region's box and rater.
     progress, cancel
         Called, and checked, for every tile.
 
@@ -190,7 +201,9 @@ def score_ensemble(
     networks = store or NetworkStore(device, keep=False)
     if bundle.raters_have_members:
         skip_below = 0.0
-    return networks.with_room(lambda: _score(ct, roi, bundle, networks, skip_below, keep_each, progress, token))
+    return networks.with_room(
+        lambda: _score(ct, roi, bundle, networks, skip_below, keep_each, keep_raters, progress, token)
+    )
 
 
 def _score(
@@ -200,6 +213,7 @@ def _score(
     store: NetworkStore,
     skip_below: float,
     keep_each: bool,
+    keep_raters: bool,
     progress: Progress,
     cancel: CancelToken,
 ) -> EnsembleResult:
@@ -218,20 +232,31 @@ def _score(
     apart = Disagreement()
     channels = VesselChannels.of(bundle, stage)
     each: list[MemberMap] = []
+    keep_each = keep_each and len(folds) > 1
+    sums = RaterSums(bundle.rater_members) if keep_raters and bundle.raters_have_members else None
 
-    def keep(probabilities: Array) -> None:
-        score = to_host(case.to_grid(channels.score(probabilities)[None], window)[0].clip(0.0, 1.0))
-        vessels = vessel_map(case, probabilities, window, channels, roi.mask) if channels.values else None
-        each.append(MemberMap((score * roi.mask).astype(np.float16), vessels))
+    def on_grid(channel: Array) -> NDArray[np.float32]:
+        found = to_host(case.to_grid(channel[None], window)[0].clip(0.0, 1.0))
+        return np.multiply(found, roi.mask, out=found)
+
+    def keep(fold: str, probabilities: Array) -> None:
+        score = on_grid(channels.score(probabilities))
+        if sums is not None:
+            sums.add(fold, score)
+        if keep_each:
+            vessels = vessel_map(case, probabilities, window, channels, roi.mask) if channels.values else None
+            each.append(MemberMap(score.astype(np.float16), vessels))
 
     pooled = _pool(
-        canvas, bundle, stage, store, meter, apart, skip_below, keep if keep_each and len(folds) > 1 else None
+        canvas, bundle, stage, store, meter, apart, skip_below, keep if keep_each or sums is not None else None
     )
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
-    tumor = channels.score(pooled)[None]
-    score = to_host(case.to_grid(tumor, window)[0].clip(0.0, 1.0))
-    np.multiply(score, roi.mask, out=score)
+    score = on_grid(channels.score(pooled))
+    rater_maps = {} if sums is None else sums.maps()
+    if keep_raters and sums is None:
+        outputs = {rater.id: stage.channels[rater.label] for rater in bundle.rater_members if rater.label is not None}
+        rater_maps = {rater: on_grid(pooled[channel]).astype(np.float16) for rater, channel in outputs.items()}
     vessels = vessel_map(case, pooled, window, channels, roi.mask) if channels.values else None
     progress(1.0, "Tumour score ready")
     skipped = len(canvas.tiles) * len(folds) - meter.total
@@ -251,6 +276,8 @@ def _score(
         network_s=round(meter.network_s, 3),
         notes=tuple(store.notes),
         each=tuple(each),
+        rater_maps=rater_maps,
+        rater_spread=rater_spread(list(rater_maps.values())) if rater_maps else None,
     )
 
 
@@ -278,14 +305,14 @@ def _pool(
     meter: TileMeter,
     apart: Disagreement,
     skip_below: float,
-    keep: Callable[[Array], None] | None,
+    keep: Callable[[str, Array], None] | None,
 ) -> Array:
     """Mean of the class probabilities over the members that looked, float32, (channel, a, b, c); 0 where none did.
 
     Members that belong to raters count so that each rater counts the same.
 
-    `keep` is called with the probabilities of each member, if a second one looks at all; where a later member did not
-    look, they are the first one's.
+    `keep` is called with the fold and the probabilities of each member, if a second one looks at all; where a later
+    member did not look, they are the first one's.
     """
     folds, channels = bundle.folds["fine"], VesselChannels.of(bundle, stage)
     tiles: list[Tile] = canvas.tiles
@@ -317,7 +344,7 @@ def _pool(
         if not tiles:
             break
         if keep is not None:
-            keep(logits)
+            keep(fold, logits)
     total /= looked.clip(min=1.0)
     return total
 

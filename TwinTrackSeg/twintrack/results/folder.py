@@ -27,7 +27,7 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
-    from twintrack.inference import NetworkStore
+    from twintrack.inference import NetworkStore, RaterMaps
 
 __all__ = [
     "COMMAND",
@@ -47,6 +47,8 @@ RESULT_FILES = (
     "result.json",
     "probability.nii.gz",
     "score.nii.gz",
+    "raters",
+    "disagreement.nii.gz",
     "segmentation.nii.gz",
     "vessels.nii.gz",
     "invasion.json",
@@ -56,6 +58,9 @@ RESULT_FILES = (
     "dicom",
 )
 """Everything that a run may leave in its result folder."""
+
+RATERS, DISAGREEMENT = "raters", "disagreement.nii.gz"
+"""The folder of single raters' maps, and the map of how far they lie apart."""
 
 READ_S, WRITE_S, SECONDS_PER_MEGAVOXEL, PICTURES_S = 0.25, 0.2, 0.015, 1.2
 DICOM_S, DICOM_S_PER_SLICE = 0.3, 0.02
@@ -226,6 +231,7 @@ def check_result_folder(
                 path=out,
             )
     unasked = {"score.nii.gz": settings.keep_score, "dicom": settings.dicom}
+    unasked |= dict.fromkeys((RATERS, DISAGREEMENT), settings.rater_maps)
     entries = [name for name in RESULT_FILES if unasked.get(name, True)]
     check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
 
@@ -257,6 +263,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "labels": found.label_names,
         "vessel_values": None if found.vessels is None else found.vessel_names,
         "suitability": found.suitability,
+        **({} if found.raters is None else {"rater_maps": _rater_maps(found.raters)}),
         "warnings": [*ct.notes, *found.warnings],
     }
 
@@ -270,6 +277,13 @@ def _calibrator(calibrator: Calibrator, settings: SegmentSettings) -> dict[str, 
     content = Path(settings.calibrator).read_bytes()
     own = {"file": Path(settings.calibrator).name, "sha256": hashlib.sha256(content).hexdigest()}
     return {**stated, **own, "cases": calibrator.cases, "raters": calibrator.raters}
+
+
+def _rater_maps(raters: RaterMaps) -> list[dict[str, Any]]:
+    """List the maps of single raters: whose, in which file, and the volume in mL that this rater rather draws."""
+    return [
+        {"id": name, "file": f"{RATERS}/{name}.nii.gz", "volume_ml": raters.volume_ml(name)} for name in raters.maps
+    ]
 
 
 def _origin(ct: Ct) -> dict[str, Any]:
@@ -340,6 +354,11 @@ def _write_files(
         write_volume(found.vessels, folder / "vessels.nii.gz", names=found.vessel_names, grid=ct.grid)
     if settings.keep_score:
         write_volume(found.score, folder / "score.nii.gz", grid=ct.grid)
+    if found.raters is not None:
+        (folder / RATERS).mkdir(exist_ok=True)
+        for name in found.raters.maps:
+            write_volume(found.raters.volume(name), folder / RATERS / f"{name}.nii.gz", grid=ct.grid)
+        write_volume(found.raters.disagreement(), folder / DISAGREEMENT, grid=ct.grid)
     if readouts is not None:
         save_json(folder / "invasion.json", readouts)
         write_invasion_csv(readouts, folder / "invasion.csv")

@@ -36,6 +36,11 @@ __all__ = ["NO_SCORE", "ScoreOrigin", "measure_files", "measure_volume", "score_
 RESULT, PREDICTED = "result.json", "vessels.nii.gz"
 """Names in a result folder."""
 
+ONE_READER = (
+    "This map says how one reader would draw: its levels, category and pattern are no statement of what readers say."
+)
+"""Warning for a map of a single reader, which ``segment --raters`` wrote."""
+
 NO_SCORE = "only a score that a result.json beside it vouches for has calibrated statements"
 
 
@@ -251,11 +256,21 @@ def measure_files(
         error.path = f"{probability_path} with {vessels_path}" if error.path is None else error.path
         raise
     found = measured.to_json()
-    found["warnings"] = [*notes, *found["warnings"]]
+    one = (ONE_READER,) if _is_one_readers(Path(probability_path)) else ()
+    found["warnings"] = [*one, *notes, *found["warnings"]]
     with atomic_paths(table, out, **options) as (partial_table, partial):
         write_invasion_csv(found, partial_table)
         save_json(partial, found | {"table_sha256": file_sha256(partial_table)})
     return found
+
+
+def _is_one_readers(path: Path) -> bool:
+    """Whether a ``result.json`` lists the map as that of a single reader."""
+    try:
+        entries = read_json(path.parent.with_name(RESULT))["rater_maps"]
+        return any(entry["file"] == f"{path.parent.name}/{path.name}" for entry in entries)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def _is_table_of(document: Path, table: Path) -> bool:

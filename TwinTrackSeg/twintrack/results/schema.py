@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from twintrack.bundle.rater_entries import RATER_ID
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
 from twintrack.results.which_ct import NAME_LIMIT
@@ -23,6 +24,7 @@ __all__ = [
     "INVASION_SCHEMAS",
     "StoredResult",
     "check_invasion_statements",
+    "check_rater_maps",
     "check_result_statements",
     "read_folder",
     "read_invasion_json",
@@ -128,6 +130,7 @@ def read_result_json(path: Path) -> dict[str, Any]:
     optional["vessel_values"] = _maybe(_is_labels)
     _require({name: content.get(name) for name in optional}, path, optional)
     _check_which_ct(content.get("input") or {}, path)
+    check_rater_maps(content, path)
     check_result_statements(content, path)
     bundle, suitability = content["bundle"], content.get("suitability") or {}
     _require(bundle, path, dict.fromkeys(("name", "version", "sha256"), _is_text))
@@ -135,6 +138,28 @@ def read_result_json(path: Path) -> dict[str, Any]:
     parts = {"outside": _maybe(_is_list), "contrast": _maybe(_is_object)}
     _require({name: suitability.get(name) for name in parts}, path, parts)
     return content
+
+
+def check_rater_maps(content: dict[str, Any], path: Path) -> None:
+    """Check what ``result.json`` says of the maps of single raters; it is optional.
+
+    Raises
+    ------
+    InputError
+        If an entry has another form, names a rater twice, or a file that is not the rater's own.
+    """
+    _optional(content, path, rater_maps=_each(_is_object))
+    maps = content.get("rater_maps") or []
+    for entry in maps:
+        _require(entry, path, {"id": _is_rater, "file": _is_text, "volume_ml": _is_volume})
+    own = all(entry["file"] == f"raters/{entry['id']}.nii.gz" for entry in maps)
+    # Names of files are the same in capitals on some systems.
+    if not own or len({entry["id"].casefold() for entry in maps}) < len(maps):
+        raise InputError(
+            "'rater_maps' must list each rater's own file once; run the segmentation again",
+            code="result-malformed",
+            path=path,
+        )
 
 
 def _check_which_ct(stated: dict[str, Any], path: Path) -> None:
@@ -311,6 +336,10 @@ def _is_angle(value: Any) -> bool:
 
 def _is_volume(value: Any) -> bool:
     return _is_within(value, LARGEST)
+
+
+def _is_rater(value: Any) -> bool:
+    return isinstance(value, str) and RATER_ID.fullmatch(value) is not None
 
 
 def _is_source(value: Any) -> bool:

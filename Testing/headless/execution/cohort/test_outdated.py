@@ -192,6 +192,13 @@ def test_whatever_a_record_says_is_compared(made):
     assert difference(now, now) == Difference()
 
 
+def test_an_output_that_an_earlier_version_did_not_know_is_off():
+    before = {"settings": {"roi": "full", "keep_score": True}}
+    now = {"settings": before["settings"] | {"rater_maps": False}}
+    assert difference(before, now) == Difference()
+    assert difference(before, {"settings": now["settings"] | {"rater_maps": True}}) == Difference(("rater_maps",))
+
+
 def test_several_changes_stand_in_one_line():
     found = Counter(
         {

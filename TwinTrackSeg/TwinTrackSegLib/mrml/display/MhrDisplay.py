@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 import slicer
 
 __all__ = [
+    "ABOVE_SCALE",
     "COLOR_NODE_NAME",
     "DEFAULT_LEVELS",
     "MOST_RATERS",

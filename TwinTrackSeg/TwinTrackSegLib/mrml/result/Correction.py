@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import slicer
 from twintrack.errors import InputError
@@ -21,6 +20,7 @@ from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask,
 from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped, grown
 
 __all__ = [
+    "contactOf",
     "drawnBy",
     "drawnMap",
     "measureOutline",
@@ -117,7 +117,7 @@ def measureOutline(result: SceneResult) -> bool:
             "threshold": result.outline.threshold,
             "drawn_by": SEMIAUTOMATIC if np.any(mask & drawn) else MANUAL,
             "sha256": digestOf(mask),
-            "invasion": _measured(result, mask),
+            "invasion": contactOf(result, Volume(mask, geometryFromNode(ct))),
         },
     )
     return True
@@ -199,8 +199,21 @@ def vesselLabels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
     return Volume(labels, geometry), names
 
 
-def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """Return the ``invasion.json`` of an outline; without vessels there is nothing to measure."""
+def contactOf(result: SceneResult, drawn: Volume) -> dict[str, Any]:
+    """Return the ``invasion.json`` of another outline or map of a result; without vessels there is nothing to measure.
+
+    Parameters
+    ----------
+    result : SceneResult
+        Whose vessels are meant.
+    drawn : Volume
+        An outline, 0 or 1, or a map in [0, 1], (z, y, x) on the CT's grid; it is measured at `LEVEL`.
+
+    Raises
+    ------
+    InputError
+        If a package that measuring needs is not installed.
+    """
     labels, names = vesselLabels(result)
     if not names:
         return {"schema": 2, "thresholds": [], "vessels": {}}
@@ -211,11 +224,11 @@ def _measured(result: SceneResult, mask: NDArray[np.bool_]) -> dict[str, Any]:
             f"measuring needs the package {error.name}, which is missing; Recompute readouts offers to install it",
             code="package-missing",
         ) from error
-    box = boundingBox(mask | (labels.array > 0))
+    box = boundingBox((drawn.array >= np.float32(LEVEL)) | (labels.array > 0))
     assert box is not None
-    box = grown(box, mask.shape, MARGIN_VOXELS)
+    box = grown(box, labels.array.shape, MARGIN_VOXELS)
     part = cropped(labels, box)
-    outline = Volume(mask[box].astype(np.float32), part.geometry)
+    outline = Volume(drawn.array[box].astype(np.float32), part.geometry)
     rules = str(result.record.invasion.get("resectability", {}).get("rules") or DEFAULT_RULES)
     # Results of earlier versions do not say a distance.
     contact_mm = result.record.invasion.get("contact_mm") or DEFAULT_CONTACT_MM

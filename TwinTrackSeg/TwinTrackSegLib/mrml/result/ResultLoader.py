@@ -13,8 +13,14 @@ import vtk
 import slicer
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
-from twintrack.results.schema import INVASION_SCHEMAS, check_invasion_statements, check_result_statements
+from twintrack.results.schema import (
+    INVASION_SCHEMAS,
+    check_invasion_statements,
+    check_rater_maps,
+    check_result_statements,
+)
 from twintrack.volume import Geometry, Volume
+from TwinTrackSegLib.mrml.display.DisagreementDisplay import styleDisagreement
 from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, raterLevels, styleMhrVolume
 from TwinTrackSegLib.mrml.result import ResultNodes as roles
@@ -32,8 +38,7 @@ __all__ = ["loadResult", "scoreOf"]
 
 TUMOR_LABEL = "tumor"
 SCORE_FILE = "score.nii.gz"
-ATTRIBUTE_START = "TwinTrackSeg.start"
-"""First voxel (z, y, x) of the part of the score that is in the scene, the region of interest."""
+DISAGREEMENT_FILE = "disagreement.nii.gz"
 
 
 def loadResult(
@@ -59,6 +64,7 @@ def loadResult(
     """
     record: dict[str, Any] = {"result": _readJson(folder / "result.json"), "invasion": None}
     check_result_statements(record["result"], folder / "result.json")
+    check_rater_maps(record["result"], folder / "result.json")
     if (folder / "invasion.json").exists():
         record["invasion"] = _readJson(folder / "invasion.json", INVASION_SCHEMAS)
         check_invasion_statements(record["invasion"], folder / "invasion.json")
@@ -74,6 +80,8 @@ def loadResult(
         result = _buildNodes(mhrNode, volumeNode, (labels, names), record, made)
         if (folder / SCORE_FILE).exists():
             made.append(_loadScore(folder / SCORE_FILE, mhrNode))
+        if record["result"].get("rater_maps"):
+            _loadRaters(folder, record["result"]["rater_maps"], mhrNode, made)
     except BaseException:
         removeNodes(made)
         raise
@@ -86,12 +94,7 @@ def scoreOf(nodes: ResultNodes) -> Volume | None:
     node = nodes.score
     if node is None:
         return None
-    part = volumeFromNode(node).array
-    grid = geometryFromNode(nodes.mhr)
-    starts = (int(text) for text in node.GetAttribute(ATTRIBUTE_START).split())
-    whole = np.zeros(grid.shape, dtype=np.float32)
-    whole[tuple(slice(start, start + n) for start, n in zip(starts, part.shape, strict=True))] = part
-    return Volume(whole, grid)
+    return Volume(roles.wholeOf(node, nodes.mhr), geometryFromNode(nodes.mhr))
 
 
 def _buildNodes(
@@ -174,16 +177,49 @@ def _loadMhr(path: Path, grid: Geometry, volumeNode: Any) -> Any:
 
 def _loadScore(path: Path, mhrNode: Any) -> Any:
     """Add the part of the score in the file that is not 0, the region of interest, as a volume node of the result."""
-    stored = read_volume(path)
+    node = _partNode(read_volume(path), mhrNode, f"{mhrNode.GetName()} score (not calibrated)")
+    mhrNode.SetNodeReferenceID(roles.ROLE_SCORE, node.GetID())
+    return node
+
+
+def _partNode(stored: Volume, mhrNode: Any, name: str) -> Any:
+    """Add the part of a volume on the map's grid that is not 0 as a volume node of the result."""
     whole = Volume(stored.array, geometryFromNode(mhrNode))
     box = boundingBox(whole.array > 0) or (slice(0, 1), slice(0, 1), slice(0, 1))
-    node = nodeFromVolume(cropped(whole, box), f"{mhrNode.GetName()} score (not calibrated)")
-    node.SetAttribute(ATTRIBUTE_START, " ".join(str(side.start) for side in box))
+    node = nodeFromVolume(cropped(whole, box), name)
+    node.SetAttribute(roles.ATTRIBUTE_START, " ".join(str(side.start) for side in box))
     node.SetAndObserveTransformNodeID(mhrNode.GetTransformNodeID())
-    mhrNode.SetNodeReferenceID(roles.ROLE_SCORE, node.GetID())
     node.SetNodeReferenceID(roles.ROLE_INPUT, mhrNode.GetNodeReferenceID(roles.ROLE_INPUT))
     addToFolderOf(mhrNode, node)
     return node
+
+
+def _loadRaters(folder: Path, entries: list[dict[str, Any]], mhrNode: Any, made: list[Any]) -> None:
+    """Add the maps of single readers and the spread over them, listing each in `made`."""
+    ct = mhrNode.GetNodeReference(roles.ROLE_INPUT)
+    for entry in entries:
+        stored = _readFractions(folder / entry["file"], mhrNode, ct)
+        made.append(_partNode(stored, mhrNode, f"{ct.GetName()} as reader {entry['id']} would draw it"))
+        made[-1].SetAttribute(roles.ATTRIBUTE_RATER, entry["id"])
+        mhrNode.AddNodeReferenceID(roles.ROLE_RATER_MAP, made[-1].GetID())
+        styleMhrVolume(made[-1], 0.5)
+    stored = _readFractions(folder / DISAGREEMENT_FILE, mhrNode, ct)
+    made.append(_partNode(stored, mhrNode, f"{ct.GetName()} disagreement of the readers"))
+    mhrNode.SetNodeReferenceID(roles.ROLE_DISAGREEMENT, made[-1].GetID())
+    styleDisagreement(made[-1])
+
+
+def _readFractions(path: Path, mhrNode: Any, ct: Any) -> Volume:
+    """Read a volume of values from 0 to 1 on the map's grid."""
+    if not path.is_file():
+        raise InputError(
+            "missing in the result folder; run the segmentation again", code="result-incomplete", path=path
+        )
+    stored = read_volume(path)
+    _checkGrid(path, stored.geometry, geometryFromNode(mhrNode), ct)
+    if not 0 <= stored.array.min() <= stored.array.max() <= 1:  # nor where one is no number
+        raise InputError("must hold values from 0 to 1; run the segmentation again", code="result-malformed", path=path)
+    return stored.with_array(stored.array.astype(np.float32, copy=False))
 
 
 def _readInto(node: Any, path: Path) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 import slicer
 from TwinTrackSegLib.mrml.display.MhrDisplay import showLegend
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.vessels.VesselPlot import ROLE_CHART
 
-__all__ = ["ResultNodes", "isMadeOfCt", "removeNodes", "resultMaps"]
+__all__ = ["ResultNodes", "isMadeOfCt", "removeNodes", "resultMaps", "wholeOf"]
 
 ROLE_INPUT = "TwinTrackSeg.input"
 ROLE_SEGMENTATION = "TwinTrackSeg.segmentation"
@@ -20,6 +24,20 @@ ROLE_SCORE = "TwinTrackSeg.score"
 ROLE_RECORD = "TwinTrackSeg.record"
 ROLE_EDITED_OUTLINES = "TwinTrackSeg.keptOutlines"
 ROLE_RELIABILITY = "TwinTrackSeg.reliability"
+ROLE_RATER_MAP = "TwinTrackSeg.raterMap"
+ROLE_RATER_OUTLINE = "TwinTrackSeg.raterOutline"
+ROLE_RATER_TABLE = "TwinTrackSeg.raterVesselTable"
+ROLE_DISAGREEMENT = "TwinTrackSeg.disagreement"
+
+ATTRIBUTE_RATER = "TwinTrackSeg.rater"
+"""Of one reader's map: whose it is, a pseudonym."""
+
+ATTRIBUTE_SHOWN_RATER = "TwinTrackSeg.shownRater"
+ATTRIBUTE_SHOWS_DISAGREEMENT = "TwinTrackSeg.showsDisagreement"
+"""Of the map: which reader is shown in its place, and whether the spread over the readers is."""
+
+ATTRIBUTE_START = "TwinTrackSeg.start"
+"""First voxel (z, y, x), on the CT's grid, of a volume that covers a part of it."""
 
 
 class ResultNodes:
@@ -72,6 +90,51 @@ class ResultNodes:
         return self.mhr.GetNodeReference(ROLE_SCORE)
 
     @property
+    def raterMaps(self) -> dict[str, Any]:
+        """The maps of single readers by their pseudonym; empty where they were not asked for."""
+        number = self.mhr.GetNumberOfNodeReferences(ROLE_RATER_MAP)
+        nodes = [self.mhr.GetNthNodeReference(ROLE_RATER_MAP, n) for n in range(number)]
+        return {node.GetAttribute(ATTRIBUTE_RATER): node for node in nodes if node is not None}
+
+    @property
+    def disagreement(self) -> Any:
+        """The volume of the spread over the readers, or None."""
+        return self.mhr.GetNodeReference(ROLE_DISAGREEMENT)
+
+    @property
+    def shownRater(self) -> str:
+        """The reader whose map is shown in place of that of all readers; empty for none."""
+        rater = self.mhr.GetAttribute(ATTRIBUTE_SHOWN_RATER) or ""
+        return rater if rater in self.raterMaps else ""
+
+    @property
+    def showsDisagreement(self) -> bool:
+        """Whether the spread over the readers lies over the CT in place of a map."""
+        return bool(self.mhr.GetAttribute(ATTRIBUTE_SHOWS_DISAGREEMENT)) and self.disagreement is not None
+
+    @property
+    def overlay(self) -> Any:
+        """The volume that lies over the CT: the map, one reader's, or the spread over the readers."""
+        if self.showsDisagreement:
+            return self.disagreement
+        return self.raterMaps[self.shownRater] if self.shownRater else self.mhr
+
+    @property
+    def raterOutline(self) -> Any:
+        """The outline as one reader would draw it, or None until one was shown."""
+        return self.mhr.GetNodeReference(ROLE_RATER_OUTLINE)
+
+    @property
+    def raterTable(self) -> Any:
+        """The table of vessel readouts in one reader's map, or None until one was shown."""
+        return self.mhr.GetNodeReference(ROLE_RATER_TABLE)
+
+    @property
+    def shownTable(self) -> Any:
+        """The table of vessel readouts of what is shown."""
+        return self.raterTable if self.shownRater and self.raterTable is not None else self.vesselTable
+
+    @property
     def editedOutlines(self) -> Any:
         """The segmentation of outlines that were edited by hand and given up, or None."""
         return self.mhr.GetNodeReference(ROLE_EDITED_OUTLINES)
@@ -86,19 +149,31 @@ class ResultNodes:
     def all(self) -> list[Any]:
         """All nodes of the result that are in the scene."""
         others = [self.segmentation, self.vesselTable, self.lesionTable, self.record, *self.contours]
-        others += [self.score, self.editedOutlines]
+        others += [self.score, self.editedOutlines, *self.raterMaps.values(), self.disagreement]
+        others += [self.raterOutline, self.raterTable]
         return [self.mhr, *(node for node in others if node is not None)]
 
     def setVisibility(self, visible: bool) -> None:
-        """Show or hide the contours and segments (the overlay belongs to the views)."""
-        for node in [self.segmentation, *self.contours]:
-            if node is not None:
-                node.SetDisplayVisibility(visible)
+        """Show or hide the contours and segments (the overlay belongs to the views).
+
+        While one reader is shown, the reader's outline stands for the tumour's segment and the contours.
+        """
+        ofAll = not self.shownRater
+        if self.segmentation is not None:
+            self.segmentation.SetDisplayVisibility(visible)
+            if self.raterMaps and self.segmentation.GetDisplayNode() is not None:
+                self.segmentation.GetDisplayNode().SetSegmentVisibility(TUMOR_SEGMENT_ID, ofAll)
+        for node in self.contours:
+            node.SetDisplayVisibility(visible and ofAll)
+        if self.raterOutline is not None:
+            self.raterOutline.SetDisplayVisibility(visible and not ofAll)
 
     def showLegend(self, visible: bool) -> None:
-        """Show or hide the legend of the map's colours."""
+        """Show or hide the legend of the colours that lie over the CT."""
         for node in self.contours:
-            showLegend(node, visible)
+            showLegend(node, visible and self.overlay is self.mhr)
+        if self.disagreement is not None:
+            showLegend(self.disagreement, visible and self.showsDisagreement)
 
 
 def isMadeOfCt(volumeNode: Any) -> bool:
@@ -117,6 +192,15 @@ def resultMaps() -> list[Any]:
         if record:
             firsts.setdefault(record, node)
     return list(firsts.values())
+
+
+def wholeOf(node: Any, mhr: Any) -> NDArray[np.float32]:
+    """Return a volume that covers a part of the map's grid as an array (z, y, x) of the whole grid, 0 elsewhere."""
+    part = slicer.util.arrayFromVolume(node)
+    starts = (int(text) for text in node.GetAttribute(ATTRIBUTE_START).split())
+    whole = np.zeros(tuple(reversed(mhr.GetImageData().GetDimensions())), dtype=np.float32)
+    whole[tuple(slice(start, start + n) for start, n in zip(starts, part.shape, strict=True))] = part
+    return whole
 
 
 def removeNodes(nodes: Sequence[Any]) -> None:

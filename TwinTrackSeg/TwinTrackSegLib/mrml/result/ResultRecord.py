@@ -45,6 +45,15 @@ class ResultRecord:
         self._content = others if edited is None else {**others, "edited": edited}
         self._nodes.record.SetText(json.dumps(self._content))
 
+    def raterInvasion(self, rater: str) -> dict[str, Any] | None:
+        """Return what was measured of the vessels in one reader's map; None before that."""
+        return (self._all.get("raters") or {}).get(rater)
+
+    def setRaterInvasion(self, rater: str, invasion: dict[str, Any]) -> None:
+        """Remember what was measured of the vessels in one reader's map."""
+        self._content = {**self._all, "raters": {**(self._all.get("raters") or {}), rater: invasion}}
+        self._nodes.record.SetText(json.dumps(self._content))
+
     @property
     def raters(self) -> int | None:
         """How many raters the calibrator stands for, if it says."""

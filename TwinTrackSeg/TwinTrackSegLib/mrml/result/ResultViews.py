@@ -21,6 +21,7 @@ __all__ = [
     "currentMap",
     "isInViews",
     "markCurrent",
+    "replaceOverlay",
     "showCt",
     "shownCt",
     "watchViews",
@@ -107,12 +108,20 @@ def arrangeResults(changed: Collection[str] = ()) -> None:
     for mhr in resultMaps():
         nodes = ResultNodes(mhr)
         allowed, current = _viewIDs(views, nodes.ct, leading), currentMap(nodes.ct) is mhr
-        for node in (nodes.segmentation, nodes.editedOutlines, *nodes.contours):
+        for node in (nodes.segmentation, nodes.editedOutlines, *nodes.contours, nodes.raterOutline):
             if node is not None:
                 if not current:  # it gave way to another result of the CT meanwhile
                     node.SetAttribute(ATTRIBUTE_HIDDEN, None)
                 _confine(node, allowed)
     _arrangeTables(leading)
+
+
+def replaceOverlay(nodes: ResultNodes) -> None:
+    """Let the overlay of a result that is shown now take the place of the one before, where a view has any."""
+    volumes = {node.GetID() for node in (nodes.mhr, nodes.disagreement, *nodes.raterMaps.values()) if node is not None}
+    for view in _sliceViews():
+        if view.layers.GetForegroundVolumeID() in volumes:
+            view.layers.SetForegroundVolumeID(nodes.overlay.GetID())
 
 
 def clearTables(keep: Any = None) -> None:
@@ -283,7 +292,7 @@ def _arrangeOverlay(view: _SliceView, changed: bool) -> None:
         view.layers.SetForegroundVolumeID(None)
     mhr = currentMap(view.ct) if changed and view.layers.GetForegroundVolumeID() is None else None
     if mhr is not None and view.layers.GetBackgroundVolumeID() != mhr.GetID():
-        view.layers.SetForegroundVolumeID(mhr.GetID())
+        view.layers.SetForegroundVolumeID(ResultNodes(mhr).overlay.GetID())
         view.layers.SetForegroundOpacity(OVERLAY_OPACITY)
         ResultNodes(mhr).showLegend(True)
 
@@ -298,9 +307,9 @@ def _arrangeTables(leading: Any) -> None:
 def _replaceTables(others: Sequence[ResultNodes], own: ResultNodes | None) -> None:
     """Put tables and charts of `own` in the place of those of `others` in the views, or nothing."""
     for view in slicer.util.getNodesByClass("vtkMRMLTableViewNode"):
-        for role in ("vesselTable", "lesionTable"):
+        for role, ownRole in (("vesselTable", "shownTable"), ("raterTable", "shownTable"), ("lesionTable",) * 2):
             if view.GetTableNodeID() and view.GetTableNode() in [getattr(nodes, role) for nodes in others]:
-                node = getattr(own, role, None)
+                node = getattr(own, ownRole, None)
                 view.SetTableNodeID(node.GetID() if node is not None else None)
     for view in slicer.util.getNodesByClass("vtkMRMLPlotViewNode"):
         if view.GetPlotChartNodeID() and any(view.GetPlotChartNode() in nodes.charts for nodes in others):

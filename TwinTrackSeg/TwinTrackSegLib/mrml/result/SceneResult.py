@@ -60,7 +60,7 @@ class SceneResult:
             other.nodes.setVisibility(other.nodes.mhr is self.nodes.mhr)
         markCurrent(self.nodes.mhr)
         if self.nodes.ct is not None:
-            showOverlay(self.nodes.ct, self.nodes.mhr)
+            showOverlay(self.nodes.ct, self.nodes.overlay)
             self.nodes.showLegend(True)
         arrangeResults()
         self.jumpToTumor()

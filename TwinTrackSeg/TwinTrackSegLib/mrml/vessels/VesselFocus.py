@@ -12,7 +12,7 @@ import slicer
 from TwinTrackSegLib.mrml.display.Views import jumpToPoint
 from TwinTrackSegLib.mrml.vessels.VesselPlot import plotVessel
 
-__all__ = ["PERPENDICULAR_VIEW", "focusVessel", "leaveVessel", "worstSection"]
+__all__ = ["PERPENDICULAR_VIEW", "focusVessel", "jumpToVessel", "leaveVessel", "worstSection"]
 
 PERPENDICULAR_VIEW = "Yellow"
 """Layout name of the slice view that is turned across the vessel: sagittal otherwise, the one needed least."""
@@ -41,6 +41,11 @@ def worstSection(
 def focusVessel(mhrNode: Any, invasion: Mapping[str, Any], name: str, threshold: float) -> bool:
     """Show the vessel `name`: its curve, and its worst section in all views; return False if it has no section."""
     plotVessel(mhrNode, invasion, name, threshold)
+    return jumpToVessel(mhrNode, invasion, name)
+
+
+def jumpToVessel(mhrNode: Any, invasion: Mapping[str, Any], name: str) -> bool:
+    """Show the worst section of the vessel `name` in all views; return False if it has no section."""
     leaveVessel()
     found = worstSection(mhrNode, invasion, name)
     if found is None:

@@ -111,6 +111,8 @@ class VesselReadout:
         earlier versions.
     coverage : float or None
         Share of the vessel's wall near the tumour that was searched.
+    reader : str
+        Pseudonym of the one reader in whose map the vessel was measured: the row says whose it is, and no category.
     """
 
     name: str
@@ -132,11 +134,13 @@ class VesselReadout:
     notCalibrated: str = ""
     gap_mm: float | None = None
     coverage: float | None = None
+    reader: str = ""
 
     @property
     def title(self) -> str:
-        """The vessel's name for people."""
-        return TITLES.get(self.name, self.fullTitle or self.name)
+        """The vessel's name for people, and whose map is meant if it is one reader's."""
+        title = TITLES.get(self.name, self.fullTitle or self.name)
+        return f"{title}, reader {self.reader}" if self.reader else title
 
     @property
     def note(self) -> str:
@@ -147,13 +151,19 @@ class VesselReadout:
 
     @property
     def outlineCategory(self) -> str:
-        """Category of this outline, by its angle; empty if not measured."""
+        """Category of this outline, by its angle; empty if not measured, and of one reader's map."""
+        if self.reader:
+            return ""
         return (angle_category(self.angle_deg) if self.present else None) or ""
 
     @property
     def outlineText(self) -> str:
         """The vessel with the sign and the angle of this outline, which must have been measured."""
-        return f"{self.title} {SIGNS[self.outlineCategory]} {self.angle_deg:.0f}°"
+        return f"{self.title} {self._sign}{self.angle_deg:.0f}°"
+
+    @property
+    def _sign(self) -> str:
+        return "" if self.reader else f"{SIGNS[self.outlineCategory]} "
 
     def cells(self) -> tuple[str, ...]:
         """Return the row's texts, in the order of `COLUMNS`."""
@@ -161,13 +171,13 @@ class VesselReadout:
             return (self.title, NOT_PRESENT, *[MISSING] * (len(COLUMNS) - 3), self.note)
         return (
             self.title,
-            ANGLE_UNKNOWN if not self.category and self.p_contact else SYMBOLS[self.category],
+            self._categoryText,
             _fraction(self.p_contact),
             _fraction(self.p_encased),
             _text(self.angle_median_deg, "{:.0f}"),
             _range(self.angle_p10_deg, self.angle_p90_deg),
             _text(self.expected_angle_deg, "{:.0f}"),
-            _text(self.angle_deg, SIGNS[self.outlineCategory] + " {:.0f}"),
+            _text(self.angle_deg, self._sign + "{:.0f}"),
             _text(self.length_mm, "{:.1f}"),
             self._gapText,
             _range(*(self.members_deg or (None, None))),
@@ -179,7 +189,14 @@ class VesselReadout:
     @property
     def _gapText(self) -> str:
         """How far this outline is away, in words; contact has none."""
-        return f"{self.gap_mm:.1f} mm away" if self.gap_mm is not None and self.outlineCategory == "none" else MISSING
+        free = self.angle_deg == 0 if self.reader else self.outlineCategory == "none"
+        return f"{self.gap_mm:.1f} mm away" if self.gap_mm is not None and free else MISSING
+
+    @property
+    def _categoryText(self) -> str:
+        if self.reader:
+            return self.source
+        return ANGLE_UNKNOWN if not self.category and self.p_contact else SYMBOLS[self.category]
 
 
 def readoutsAt(

@@ -39,6 +39,8 @@ class RunSettings:
         Calibrator file to be used in place of the bundle's.
     keep_score : bool
         Whether the uncalibrated score comes with the result, to fit a calibrator on.
+    rater_maps : bool
+        Whether the maps of single readers come with the result; the bundle must tell readers apart.
     rules : str
         Rule set that names the anatomic contact pattern of all vessels together.
     run_on : str or None
@@ -53,6 +55,7 @@ class RunSettings:
     device: str = "auto"
     calibrator: str | None = None
     keep_score: bool = False
+    rater_maps: bool = False
     rules: str = "nccn"
     run_on: str | None = None
     tls: str | None = None
@@ -108,6 +111,8 @@ class BundleInfo:
         Whether it holds a calibrator.
     raters : int or None
         Number of raters behind the calibrator, if it says.
+    readers : tuple of str
+        Pseudonyms of the readers that it tells apart.
     """
 
     name: str
@@ -119,6 +124,7 @@ class BundleInfo:
     vessels: tuple[str, ...] = ()
     calibrated: bool = True
     raters: int | None = None
+    readers: tuple[str, ...] = ()
 
 
 def readBundleInfo(path: str | Path) -> BundleInfo:
@@ -138,4 +144,5 @@ def readBundleInfo(path: str | Path) -> BundleInfo:
         vessels=tuple(values["vessel_labels"]),
         calibrated=CALIBRATOR in values["files"],
         raters=values["raters"],
+        readers=tuple(rater.id for rater in values["rater_members"]),
     )
