@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from expected_errors import raises_error
 
+from expected_errors import raises_error
 from twintrack.errors import Cancelled, InputError
 from twintrack.progress.callbacks import CancelToken
 from twintrack.training import EnsemblePlan, Layout, Prepared, Strategy, plan_members, prepare_tumor, train_members

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from expected_errors import raises_error
 
+from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.training import CaseVolumes, Prepared, TrainingCase, prepare_organ, prepare_tumor
 from twintrack.training.losses import NOT_READ

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from expected_errors import raises_error
 
+from expected_errors import raises_error
 from twintrack.bundle.nnunet_plans import check_dataset, label_channels
 from twintrack.errors import InputError
 from twintrack.training.strategies import Layout, Member, Strategy, check_raters, plan_members

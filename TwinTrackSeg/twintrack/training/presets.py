@@ -112,7 +112,7 @@ PRESETS: Mapping[Preset, PresetSettings] = {
             patch_size=(16, 64, 64),
             features=(8, 16, 32),
             thin_start=True,
-            rate=4e-3,
+            rate=1e-2,
         ),
         StageSettings(
             epochs=15,
@@ -121,7 +121,7 @@ PRESETS: Mapping[Preset, PresetSettings] = {
             patch_size=(32, 48, 64),
             features=(8, 16, 32),
             thin_start=True,
-            rate=4e-3,
+            rate=1e-2,
         ),
         members=1,
     ),

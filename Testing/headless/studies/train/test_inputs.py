@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from expected_errors import raises_error
 
+from expected_errors import raises_error
 from twintrack.cli.app import run_command
 from twintrack.errors import InputError, OutputError
 from twintrack.io.volumes import write_volume
