@@ -19,6 +19,8 @@ from twintrack.labels import JOINT_VEIN, is_joint_vein, vessel_of
 from twintrack.progress.callbacks import CancelToken, Progress, part
 from twintrack.raters import lettered
 from twintrack.studies.calibrate import FEWEST_CASES, fit_sketch, sketch_rows
+from twintrack.studies.make_bundle.card import BundleCard
+from twintrack.studies.make_bundle.create import StageSource, create_bundle
 from twintrack.studies.statement_rows import StatementOptions
 from twintrack.system.paths import file_sha256
 from twintrack.training.strategies import Layout, Member, Strategy
@@ -27,7 +29,17 @@ if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
 
-__all__ = ["LOSSES", "fit_on_rows", "measure_on_rows", "pseudonyms", "rater_entries", "versions", "vessels_of"]
+__all__ = [
+    "LOSSES",
+    "ensemble_bundle",
+    "ensemble_card",
+    "fit_on_rows",
+    "measure_on_rows",
+    "pseudonyms",
+    "rater_entries",
+    "versions",
+    "vessels_of",
+]
 
 LOSSES = {
     Strategy.SINGLE: "cross-entropy and Dice against one reader",
@@ -41,6 +53,68 @@ LOSSES = {
 """What each strategy minimizes, for the card."""
 
 _log = logging.getLogger(__name__)
+
+
+ROI_PROBABILITY = 0.3
+"""The organ is where the trained stage 1 gives it this probability: what is missed there cannot come back."""
+
+
+def ensemble_card(
+    name: str, layout: Layout, members: Sequence[Member], ids: Mapping[str, str], coarse: Bundle | None
+) -> BundleCard:
+    """Return what a bundle must say of its networks.
+
+    Parameters
+    ----------
+    name : str
+        Of the bundle.
+    layout, members, ids
+        As in `rater_entries`.
+    coarse : Bundle or None
+        Where stage 1 comes from; None: it was trained with the same cases.
+    """
+    card = BundleCard(
+        name=name,
+        license="unknown",
+        raters=len(ids),
+        tumor_weights=layout.tumor_weights,
+        vessel_labels=vessels_of(layout.anatomy),
+        rater_members=rater_entries(layout, members, ids),
+        roi_probability=ROI_PROBABILITY,
+    )
+    if coarse is None:
+        return card
+    return replace(
+        card,
+        demo=coarse.demo,
+        organ_labels=coarse.organ_labels,
+        roi_margin_mm=coarse.roi_margin_mm,
+        roi_component_fraction=coarse.roi_component_fraction,
+        roi_probability=coarse.roi_probability,
+    )
+
+
+def ensemble_bundle(networks: Path, layout: Layout, members: Sequence[Member], coarse: Bundle, out: Path) -> Path:
+    """Write an uncalibrated bundle of networks that `twintrack.training.train_members` left in a folder.
+
+    Parameters
+    ----------
+    networks : Path
+        That folder.
+    layout : Layout
+        Of the networks, with pseudonyms for raters.
+    members : sequence of Member
+        The networks.
+    coarse : Bundle
+        Opened; its stage 1 is taken over.
+    out : Path
+        The new bundle; must not exist.
+    """
+    fine = StageSource(networks, tuple(member.fold for member in members))
+    card = ensemble_card(out.stem, layout, members, {name: name for name in layout.raters}, coarse)
+    return create_bundle(
+        StageSource(coarse.stage_folder("coarse"), coarse.folds["coarse"]), fine, card, out=out, half=True
+    )
 
 
 def fit_on_rows(

@@ -14,6 +14,7 @@ from twintrack.errors import InputError, OutputError
 from twintrack.io.manifest import ManifestRow, read_manifest
 from twintrack.io.splits import rows_by_split
 from twintrack.io.volumes import stored_geometry
+from twintrack.raters import name_order
 from twintrack.system.capacity import lacking_memory
 from twintrack.training.cases import COLUMNS, TrainingCase, row_case
 from twintrack.training.presets import StageSettings, training_bytes
@@ -48,6 +49,8 @@ class ManifestCases:
         CTs of the cases to learn from.
     knows_organ : bool
         Whether a column of them may say where the organ is.
+    raters : tuple of str
+        Everybody who drew any case.
     """
 
     train: tuple[TrainingCase, ...]
@@ -55,6 +58,7 @@ class ManifestCases:
     test: tuple[ManifestRow, ...]
     images: tuple[Path, ...]
     knows_organ: bool
+    raters: tuple[str, ...]
 
 
 def read_cases(manifest: Path) -> ManifestCases:
@@ -93,6 +97,7 @@ def read_cases(manifest: Path) -> ManifestCases:
         splits["test"],
         images=tuple(row.files["image"] for row in train),
         knows_organ="organ" in first.files or "anatomy" in first.files,
+        raters=tuple(sorted({rater for row in rows for rater in row.annotations}, key=name_order)),
     )
 
 

@@ -16,18 +16,18 @@ from twintrack import __version__
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import InputError, OutputError, TwinTrackError
 from twintrack.imaging.ct_features import InputRange, features_of
+from twintrack.io.manifest import ManifestRow
 from twintrack.metrics.size_ranks import size_rank_p_value
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.studies.make_bundle.card import BundleCard
 from twintrack.studies.make_bundle.create import StageSource, create_bundle
 from twintrack.studies.train.finish import (
     LOSSES,
+    ensemble_card,
     fit_on_rows,
     measure_on_rows,
     pseudonyms,
-    rater_entries,
     versions,
-    vessels_of,
 )
 from twintrack.studies.train.inputs import ManifestCases, check_room, read_cases
 from twintrack.system.json_file import read_json
@@ -40,10 +40,7 @@ from twintrack.training.presets import PRESETS, Preset, PresetSettings, StageSet
 from twintrack.training.strategies import ORGAN, Layout, Member, Strategy, check_raters, plan_members
 from twintrack.training.training_log import LOG
 
-__all__ = ["ROI_PROBABILITY", "TrainSettings", "train_bundle", "work_folder"]
-
-ROI_PROBABILITY = 0.3
-"""The organ is where the trained stage 1 gives it this probability: what is missed there cannot come back."""
+__all__ = ["TrainSettings", "train_bundle", "work_folder"]
 
 COARSE_SHARE = 0.15
 """Part of the time of a limited training that stage 1 gets."""
@@ -263,9 +260,10 @@ class _Run:
             coarse = StageSource(self._organ_network(part(progress, 0.05, 0.15)), ("0",))
         else:
             coarse = StageSource(opened.stage_folder("coarse"), opened.folds["coarse"])
-        ids = pseudonyms(raters)
-        if list(ids.values()) != list(raters):
-            self.warn("the bundle calls the readers " + ", ".join(f"{ids[name]} ({name})" for name in raters))
+        everybody = pseudonyms(self.cases.raters)
+        ids = {name: everybody[name] for name in raters}
+        if any(name != told for name, told in everybody.items()):
+            self.warn("the bundle calls the readers " + ", ".join(f"{to} ({name})" for name, to in everybody.items()))
         layout = Layout(self.settings.strategy, tuple(ids.values()), tumor.anatomy)
         share = 1.0 if opened is not None else 1.0 - COARSE_SHARE
         plan = self._ensemble(layout, self.members, self.numbers.fine, share)
@@ -279,7 +277,7 @@ class _Run:
         )
         fine = StageSource(networks, tuple(member.fold for member in self.members))
         card = self._card(layout, tumor, ids, opened)
-        self._finish(coarse, fine, card, progress)
+        self._finish(coarse, fine, card, everybody, progress)
         for name in (TUMOR, ORGANS):  # patients' images
             shutil.rmtree(self.work / name, ignore_errors=True)
         progress(1.0, "bundle written")
@@ -359,32 +357,18 @@ class _Run:
         }
         if settings.strategy is Strategy.ORDINAL:
             training["ordinal_weight"] = settings.ordinal_weight
-        inputs = InputRange.from_json(read_json(self.work / INPUTS), str(self.work / INPUTS))
-        card = BundleCard(
-            name=self.out.stem,
-            license="unknown",
-            description=f"Trained by twintrack {__version__} on {counts['train']} cases of {len(ids)} readers, "
-            f"strategy {settings.strategy.value}.",
-            demo=coarse is not None and coarse.demo,
-            raters=len(ids),
-            tumor_weights=layout.tumor_weights,
-            vessel_labels=vessels_of(layout.anatomy),
-            rater_members=rater_entries(layout, self.members, ids),
-            roi_probability=ROI_PROBABILITY,
-            inputs=inputs,
-            training=training,
-        )
-        if coarse is None:
-            return card
+        card = ensemble_card(self.out.stem, layout, self.members, ids, coarse)
         return replace(
             card,
-            organ_labels=coarse.organ_labels,
-            roi_margin_mm=coarse.roi_margin_mm,
-            roi_component_fraction=coarse.roi_component_fraction,
-            roi_probability=coarse.roi_probability,
+            description=f"Trained by twintrack {__version__} on {counts['train']} cases of {len(ids)} readers, "
+            f"strategy {settings.strategy.value}.",
+            inputs=InputRange.from_json(read_json(self.work / INPUTS), str(self.work / INPUTS)),
+            training=training,
         )
 
-    def _finish(self, coarse: StageSource, fine: StageSource, card: BundleCard, progress: Progress) -> None:
+    def _finish(
+        self, coarse: StageSource, fine: StageSource, card: BundleCard, ids: dict[str, str], progress: Progress
+    ) -> None:
         """Calibrate the networks, measure them on cases held out, and write the bundle."""
         from twintrack.calibration import write_calibrator
 
@@ -392,7 +376,7 @@ class _Run:
             raw = create_bundle(coarse, fine, card, out=scratch / "bundle", half=True)
             calibrator = fit_on_rows(
                 raw,
-                self.cases.calibration,
+                [_renamed(row, ids) for row in self.cases.calibration],
                 self.manifest,
                 device=self.settings.device,
                 warn=self.warn,
@@ -421,3 +405,8 @@ class _Run:
                 calibrator=scratch / "calibrator.json",
                 half=True,
             )
+
+
+def _renamed(row: ManifestRow, ids: dict[str, str]) -> ManifestRow:
+    """Return a row whose raters have pseudonyms: calibrators keep their names."""
+    return replace(row, annotations={ids[name]: path for name, path in row.annotations.items()})
