@@ -76,3 +76,11 @@ def test_raters_who_cannot_be_told_apart_are_told_where_that_matters():
     assert "rater-specific training will not differ from label sampling" in warning
     assert check_raters(Strategy.RATER_SPECIFIC, cases, 0.01) == ()
     assert check_raters(Strategy.SOFT, cases, 0.4) == ()
+
+
+def test_the_command_line_offers_every_strategy_and_preset():
+    from twintrack.cli.train import PresetChoice, StrategyChoice
+    from twintrack.training import Preset
+
+    assert {one.value for one in StrategyChoice} == {one.value for one in Strategy}
+    assert {one.value for one in PresetChoice} == {one.value for one in Preset}

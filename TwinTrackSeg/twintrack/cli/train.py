@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,29 @@ import typer
 
 from twintrack.cli.options import Device, DeviceOption, Verbose, bundle_named, look_and_tell, progress_bar, start_log
 from twintrack.system.terminal import say, say_error
-from twintrack.training.presets import Preset
-from twintrack.training.strategies import Strategy
 
 __all__ = ["train"]
+
+
+# The engine's own, in `twintrack.training`, would bring numpy into the start of every command.
+class StrategyChoice(str, Enum):
+    """What the networks learn where readers differ."""
+
+    SOFT = "soft"
+    SINGLE = "single"
+    MAJORITY = "majority"
+    LABEL_SAMPLING = "label-sampling"
+    RATER_SPECIFIC = "rater-specific"
+    ORDINAL = "ordinal"
+    HEADS = "heads"
+
+
+class PresetChoice(str, Enum):
+    """Size of the networks and length of the training."""
+
+    TINY = "tiny"
+    SMALL = "small"
+    FULL = "full"
 
 
 def train(
@@ -25,9 +45,12 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="The bundle to write; beside it lies OUT.training, to go on from.")],
     strategy: Annotated[
-        Strategy, typer.Option(help="What the networks learn where readers differ: soft is the fraction of readers.")
-    ] = Strategy.SOFT,
-    preset: Annotated[Preset, typer.Option(help="Size of the networks and length of the training.")] = Preset.SMALL,
+        StrategyChoice,
+        typer.Option(help="What the networks learn where readers differ: soft is the fraction of readers."),
+    ] = StrategyChoice.SOFT,
+    preset: Annotated[
+        PresetChoice, typer.Option(help="Size of the networks and length of the training.")
+    ] = PresetChoice.SMALL,
     coarse: Annotated[
         Path | None,
         typer.Option(
@@ -58,10 +81,11 @@ def train(
     start_log(verbose)
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.studies.train.run import TrainSettings, train_bundle
+    from twintrack.training import Preset, Strategy
 
     settings = TrainSettings(
-        strategy=strategy,
-        preset=preset,
+        strategy=Strategy(strategy.value),
+        preset=Preset(preset.value),
         rater=rater,
         members=members,
         ordinal_weight=ordinal_weight,
