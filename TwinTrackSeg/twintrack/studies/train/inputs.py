@@ -17,7 +17,7 @@ from twintrack.io.volumes import stored_geometry
 from twintrack.raters import name_order
 from twintrack.system.capacity import lacking_memory
 from twintrack.training.cases import COLUMNS, TrainingCase, row_case
-from twintrack.training.presets import StageSettings, training_bytes
+from twintrack.training.presets import PROCESS_BYTES, StageSettings, training_bytes
 from twintrack.volume import Geometry
 
 __all__ = ["ManifestCases", "check_room", "read_cases"]
@@ -148,7 +148,7 @@ def check_room(
     step = max(training_bytes(stage, channels) for stage in stages)
     _check_card(device, step)
     # CT in single precision and as integers, anatomy, masks twice, and the copies of one case on the way.
-    lacking = lacking_memory(max(largest * (14 + 2 * raters), step if device == "cpu" else 0))
+    lacking = lacking_memory(PROCESS_BYTES + max(largest * (14 + 2 * raters), step if device == "cpu" else 0))
     if lacking is not None:
         raise InputError(
             f"the training {lacking}; choose a smaller --preset, crop the CTs, or use a computer with more memory",
