@@ -12,9 +12,9 @@ from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.errors import OutputError
 from twintrack.io.volumes import read_volume
 from twintrack.phantom import write_cohort
-from twintrack.studies.train.finish import pseudonyms, rater_entries, vessels_of
+from twintrack.studies.train.finish import ensemble_bundle, pseudonyms, rater_entries, vessels_of
 from twintrack.studies.train.run import TrainSettings, train_bundle, work_folder
-from twintrack.training import PRESETS, Layout, Preset, Strategy, plan_members
+from twintrack.training import PRESETS, Layout, Member, Preset, Strategy, plan_members
 
 pytest.importorskip("nnunetv2")
 
@@ -76,6 +76,11 @@ def test_masks_of_raters_become_a_bundle_that_segments(cases, tmp_path, strategy
     assert any("fewer than 5" in text for text in told)
     work = work_folder(out)
     assert (work / "networks" / "log.csv").is_file()
+    layout = Layout(strategy, ("A", "B", "C"), ("pancreas",))
+    with Bundle.open(demo_bundle_path()) as demo:
+        again = ensemble_bundle(work / "networks", layout, (Member("0"),), demo, tmp_path / "again")
+    with Bundle.open(again) as scoring, Bundle.open(out) as bundle:
+        assert scoring.networks_sha256 == bundle.networks_sha256
     assert not list(work.rglob("*.npy")), "patients' images are left behind"
     found = segment(read_volume(cases.parent / "phantom_61004" / "image.nii.gz"), out)
     assert 0 <= found.probability.array.min() <= found.probability.array.max() <= 1
