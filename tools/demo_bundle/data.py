@@ -10,6 +10,7 @@ import numpy as np
 
 from twintrack.io.volumes import write_volume
 from twintrack.phantom import LABELS, PhantomCase, make_phantom
+from twintrack.training.presets import StageSettings, TrainingImages, make_plans
 from twintrack.volume import Geometry, Volume
 
 DATASETS = {"coarse": "Dataset801_PhantomCoarse", "fine": "Dataset802_PhantomFine"}
@@ -110,70 +111,16 @@ def _cropped(volume: Volume, box: tuple[slice, slice, slice]) -> Volume:
 
 def _plans(stage: str, settings: dict[str, Any], intensities: np.ndarray) -> dict[str, Any]:
     """nnU-Net plans of a small plain U-Net with one 3-D configuration."""
-    stages = len(settings["features"])
-    low, median, high = (float(np.percentile(intensities, q)) for q in (0.5, 50, 99.5))
-    resampling = {"order_z": 0, "force_separate_z": None}
-    return {
-        "dataset_name": DATASETS[stage],
-        "plans_name": "nnUNetPlans",
-        "original_median_spacing_after_transp": settings["spacing_zyx_mm"],
-        "original_median_shape_after_transp": settings["patch_size"],
-        "image_reader_writer": "SimpleITKIO",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "experiment_planner_used": "ExperimentPlanner",
-        "label_manager": "LabelManager",
-        "foreground_intensity_properties_per_channel": {
-            "0": {
-                "max": float(intensities.max()),
-                "mean": float(intensities.mean()),
-                "median": median,
-                "min": float(intensities.min()),
-                "percentile_00_5": low,
-                "percentile_99_5": high,
-                "std": float(intensities.std()),
-            }
-        },
-        "configurations": {
-            "3d_fullres": {
-                "data_identifier": "nnUNetPlans_3d_fullres",
-                "preprocessor_name": "DefaultPreprocessor",
-                "batch_size": settings["batch_size"],
-                "patch_size": settings["patch_size"],
-                "median_image_size_in_voxels": settings["patch_size"],
-                "spacing": settings["spacing_zyx_mm"],
-                "normalization_schemes": ["CTNormalization"],
-                "use_mask_for_norm": [False],
-                "resampling_fn_data": "resample_data_or_seg_to_shape",
-                "resampling_fn_seg": "resample_data_or_seg_to_shape",
-                "resampling_fn_data_kwargs": {"is_seg": False, "order": 3} | resampling,
-                "resampling_fn_seg_kwargs": {"is_seg": True, "order": 1} | resampling,
-                "resampling_fn_probabilities": "resample_data_or_seg_to_shape",
-                "resampling_fn_probabilities_kwargs": {"is_seg": False, "order": 1} | resampling,
-                "architecture": {
-                    "network_class_name": "dynamic_network_architectures.architectures.unet.PlainConvUNet",
-                    "arch_kwargs": {
-                        "n_stages": stages,
-                        "features_per_stage": settings["features"],
-                        "conv_op": "torch.nn.modules.conv.Conv3d",
-                        "kernel_sizes": [[3, 3, 3]] * stages,
-                        "strides": [[1, 1, 1]] + [[2, 2, 2]] * (stages - 1),
-                        "n_conv_per_stage": [2] * stages,
-                        "n_conv_per_stage_decoder": [2] * (stages - 1),
-                        "conv_bias": True,
-                        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d",
-                        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-                        "dropout_op": None,
-                        "dropout_op_kwargs": None,
-                        "nonlin": "torch.nn.LeakyReLU",
-                        "nonlin_kwargs": {"inplace": True},
-                    },
-                    "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-                },
-                "batch_dice": True,
-            }
-        },
-    }
+    numbers = StageSettings(
+        settings["epochs"],
+        settings["iterations_per_epoch"],
+        settings["batch_size"],
+        tuple(settings["spacing_zyx_mm"]),
+        tuple(settings["patch_size"]),
+        tuple(settings["features"]),
+    )
+    images = TrainingImages(intensities, [numbers.patch_size], [numbers.spacing_mm])
+    return make_plans(numbers, images, {}) | {"dataset_name": DATASETS[stage]}
 
 
 def _splits(names: list[str], config: dict[str, Any]) -> list[dict[str, list[str]]]:

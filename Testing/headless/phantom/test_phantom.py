@@ -241,6 +241,13 @@ def test_a_cohort_with_healthy_cases_says_how_many_lesions_each_has(tmp_path):
         assert "lesion" not in truth
 
 
+@pytest.mark.parametrize("split", [(2, 1), (1, 1, 1), (3, 0, -1)])
+def test_a_split_that_is_none_of_the_cases_is_refused(tmp_path, split):
+    with raises_error(InputError, "phantom-split", "train, calibration, test", "2"):
+        write_cohort(tmp_path / "out", cases=2, raters=1, seed=0, split=split)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_cancelled_cohort_stops_between_cases(tmp_path):
     cancel = CancelToken()
     cancel.cancel()

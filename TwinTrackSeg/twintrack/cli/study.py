@@ -322,6 +322,14 @@ def phantom(
     panel_seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the readers of --panel fixed.", show_default="0")
     ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TRAIN,CALIBRATION,TEST",
+            help="How many cases train, calibrate and test: the column split.",
+            show_default="no column",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -329,6 +337,9 @@ def phantom(
     start_log(verbose)
     if panel is not Panel.FIXED and panel_seed is not None:
         raise typer.BadParameter("goes with --panel fixed", param_hint="--panel-seed")
+    counts = None if split is None else split.split(",")
+    if counts is not None and not all(count.strip().isdecimal() for count in counts):
+        raise typer.BadParameter("must be whole numbers such as 24,10,6", param_hint="--split")
     from twintrack.phantom import write_cohort
 
     with progress_bar() as progress:
@@ -340,6 +351,7 @@ def phantom(
             healthy=healthy,
             rater_model=rater_model.value,
             panel_seed=(panel_seed or 0) if panel is Panel.FIXED else None,
+            split=None if counts is None else [int(count) for count in counts],
             overwrite=overwrite,
             progress=progress,
         )

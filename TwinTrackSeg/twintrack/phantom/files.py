@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.errors import InputError
+from twintrack.io.splits import SPLITS
 from twintrack.io.volumes import write_volume
 from twintrack.labels import VESSEL_VALUES
 from twintrack.phantom.case import LABELS, PhantomCase, lesions_of, make_phantom
@@ -56,6 +57,7 @@ def write_cohort(
     healthy: float = 0.0,
     rater_model: str = "default",
     panel_seed: int | None = None,
+    split: Sequence[int] | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -73,6 +75,9 @@ def write_cohort(
     are ``annotation_A``, ``annotation_B``, ..., with ``true_rater_A``, ``true_rater_B``, ... for the chance that this
     very rater marks a voxel; ``true_mhr`` is the mean of these, and ``truth.json`` lists the habits.
 
+    With `split`, the manifest has that column: the first of these numbers of cases train, then come those that
+    calibrate, then those that test.
+
     Raises
     ------
     InputError
@@ -84,6 +89,12 @@ def write_cohort(
         raise InputError(
             f"there is no rater model {rater_model!r}; choose one of {', '.join(RATER_MODELS)}",
             code="rater-model-unknown",
+        )
+    if split is not None and (len(split) != len(SPLITS) or min(split) < 0 or sum(split) != cases):
+        raise InputError(
+            f"the split must be numbers of {', '.join(SPLITS)} cases that add up to {cases}, got "
+            f"{','.join(map(str, split))}",
+            code="phantom-split",
         )
     model = RATER_MODELS[rater_model]
     panel = None if panel_seed is None else draw_panel(raters, seed=panel_seed, model=model)
@@ -98,6 +109,7 @@ def write_cohort(
             healthy=healthy,
             rater_model=rater_model,
             panel=panel,
+            splits=[name for name, count in zip(SPLITS, split or (), strict=False) for _ in range(count)],
             progress=progress,
             cancel=cancel or CancelToken(),
         )
@@ -114,6 +126,7 @@ def _write_cases(
     healthy: float,
     rater_model: str,
     panel: RaterPanel | None,
+    splits: Sequence[str],
     progress: Progress,
     cancel: CancelToken,
 ) -> None:
@@ -128,6 +141,7 @@ def _write_cases(
             case = make_phantom(seed + number, panel=panel, lesions=lesions)
         paths = write_case(case, folder / name, rater_model)
         row = {"case": name} | {column: path.relative_to(folder).as_posix() for column, path in paths.items()}
+        row |= {"split": splits[number]} if splits else {}
         rows.append(row | ({"lesions": str(len(case.lesions))} if healthy else {}))
     with (folder / MANIFEST).open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]))
