@@ -115,7 +115,7 @@ def predict_organ(
     progress(0.0, "Preparing the CT")
     z, y, x = ct.geometry.spacing_mm[::-1]
     folds = bundle.folds["coarse"]
-    case = preprocess(ct.array, (z, y, x), stage, device=store.device, members=len(folds), note=store.note)
+    case = preprocess(ct.array, (z, y, x), stage, device=store.prepares_on, members=len(folds), note=store.note)
     canvas = Canvas.of(case.data, stage)
     meter = TileMeter(len(canvas.tiles) * len(folds), "Looking for the pancreas", part(progress, 0.1, 1.0), cancel)
     members = (
