@@ -213,7 +213,7 @@ def _arranged(module: torch.nn.Module, execution: Execution) -> torch.nn.Module:
         if execution.channels_last and isinstance(part, torch.nn.InstanceNorm3d) and not part.track_running_stats:
             # Bound to the parameters, not to the module: a circle would keep a network's memory for a while.
             own = partial(_norm_by_sample, weight=part.weight, bias=part.bias, eps=part.eps)
-            part.forward = own  # type: ignore[method-assign, assignment]
+            part.forward = own  # type: ignore[method-assign]
     if execution.channels_last:
         module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     return module
