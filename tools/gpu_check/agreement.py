@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from gpu_check.forward import full_float32
-from gpu_check.inputs import SEED, Model, find_region
+from gpu_check.inputs import SEED, Model, box_in_the_middle
+from twintrack.errors import RoiError
 from twintrack.inference import NetworkStore
 from twintrack.inference.execution import Execution, Precision
 from twintrack.inference.openvino import openvino_present
@@ -19,7 +20,7 @@ from twintrack.pipeline import Segmentation, segment
 from twintrack.settings import SegmentSettings
 from twintrack.volume import Volume
 
-__all__ = ["FRACTIONS_AGREE", "agreement_rows", "fractions"]
+__all__ = ["FRACTIONS_AGREE", "agreement_rows", "fractions", "phantoms"]
 
 FRACTIONS_AGREE = 0.02
 """Largest difference of a fraction of readers that is none."""
@@ -28,23 +29,22 @@ REFERENCE = "torch CPU"
 
 
 def agreement_rows(
-    model: Model, phantoms: int, device: str, left_s: Callable[[], float]
+    model: Model, cts: Iterable[tuple[str, Volume]], device: str, left_s: Callable[[], float]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return a row for each engine against torch on the CPU, and one for each case and engine.
 
-    Each engine segments each phantom as the product does, with stage 1, skipping and calibration.
+    Each engine segments each CT (name, HU) as the product does, with stage 1, skipping and calibration.
     """
     stores = _stores(device)
     cases: list[dict[str, Any]] = []
-    for number in range(phantoms):
+    for case, ct in cts:
         if left_s() <= 0:
             break
-        ct = make_phantom(SEED + number).ct
         reference = _segmented(ct, model, REFERENCE, stores[REFERENCE])
         for name, store in stores.items():
             if name != REFERENCE:
                 found = _segmented(ct, model, name, store)
-                cases.append({"engine": name, "case": SEED + number} | _compared(reference, found))
+                cases.append({"engine": name, "case": case} | _compared(reference, found))
     rows = [_row(name, [case for case in cases if case["engine"] == name]) for name in (*ENGINES[1:],)]
     return rows, cases
 
@@ -72,11 +72,18 @@ def _segmented(ct: Volume, model: Model, name: str, store: NetworkStore) -> Segm
         calibrate=model.bundle.calibrator_path is not None,
     )
     with full_float32() if "float32" in name else nullcontext():
-        region, found = find_region(ct, model, store)
-        if not found:
-            box = tuple(edge for pair in zip(region.start, region.stop, strict=True) for edge in pair)
-            settings = replace(settings, roi=box)
-        return segment(ct, model.bundle, settings, store=store)
+        try:
+            return segment(ct, model.bundle, settings, store=store)
+        except RoiError:  # of a network that knows no pancreas
+            box = box_in_the_middle(ct.geometry, model.box_mm)
+            edges = tuple(edge for pair in zip(box.start, box.stop, strict=True) for edge in pair)
+            return segment(ct, model.bundle, replace(settings, roi=edges), store=store)
+
+
+def phantoms(count: int) -> Iterator[tuple[str, Volume]]:
+    """Yield the name and the CT of phantoms that nothing was trained, calibrated or tested on."""
+    for seed in range(SEED, SEED + count):
+        yield str(seed), make_phantom(seed).ct
 
 
 def _compared(reference: Segmentation, found: Segmentation) -> dict[str, Any]:

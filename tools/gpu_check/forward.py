@@ -81,9 +81,9 @@ def forward_rows(
             continue
         try:
             row |= _measured(member, stage, device, switches()[name], batch, flops, matrix)
-            found = _probabilities(member, stage, device, switches()[name], middle)
-            difference = (found - reference).abs()
-            row |= {"p_max": float(difference.max()), "p_mean": float(difference.mean())}
+            if batch == middle:
+                difference = (_probabilities(member, stage, device, switches()[name], middle) - reference).abs()
+                row |= {"p_max": float(difference.max()), "p_mean": float(difference.mean())}
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -14,6 +14,7 @@ import torch
 
 from gpu_check.inputs import Model, box_in_the_middle, clock
 from twintrack.inference import NetworkStore, score_ensemble
+from twintrack.inference.arrays import to_device
 from twintrack.inference.nnunet_model import Stage, load_member, nnunet_managers, open_stage
 from twintrack.inference.preprocess import preprocess
 from twintrack.inference.sliding_window import Canvas, member_logits
@@ -27,7 +28,8 @@ __all__ = ["against_stock"]
 def against_stock(model: Model, ct: Volume, device: str, export_s: float) -> dict[str, Any]:
     """Return the seconds of both, warm, over a box in the middle of the CT, all members.
 
-    ``tiles_s`` is from preprocessed data to logits. The whole is preprocessing, tiles and all class probabilities on
+    ``tiles_s`` is from preprocessed data to logits, each where it has them: ours on the card, stock's before and after
+    each member in main memory. The whole is preprocessing, tiles and all class probabilities on
     the CT's voxels; resampling those, on the processor's cores as nnU-Net does it, is stopped after `export_s`, and
     what was reached then is a lower bound.
     """
@@ -64,7 +66,7 @@ def against_stock(model: Model, ct: Volume, device: str, export_s: float) -> dic
 
 def _ours(model: Model, stage: Stage, data: np.ndarray, device: str) -> tuple[float, np.ndarray]:
     store = NetworkStore(device, "auto")
-    canvas = Canvas.of(data, stage)
+    canvas = Canvas.of(to_device(data, device), stage)
     meter = TileMeter(1, "Measuring", no_progress, CancelToken())
 
     def predict() -> Any:

@@ -74,14 +74,10 @@ def whole_stages(model: Model, ct: Volume, device: str) -> list[dict[str, Any]]:
     _run(model, ct, device, store, region, found)
     with _timers(device) as seconds:
         run = _run(model, ct, device, store, region, found)
-        members, _ = clock(device, lambda: score_ensemble(ct, region, model.bundle, store=store, keep_each=True))
-    rows = [{"model": model.name, "stage": name, "seconds": value} for name, value in seconds.items()]
-    rest = run["map_s"] + members - sum(seconds.values())
-    return [
-        *rows,
-        {"model": model.name, "stage": "all else", "seconds": rest},
-        {"model": model.name, "stage": "(of two runs, one of them with the members' own maps)", "seconds": members},
-    ]
+    seconds["calibration, and all else"] = run["map_s"] - sum(seconds.values())
+    each_s, _ = clock(device, lambda: score_ensemble(ct, region, model.bundle, store=store, keep_each=True))
+    seconds["(the ensemble with each member's own maps, as segment wants it)"] = each_s
+    return [{"model": model.name, "stage": name, "seconds": value} for name, value in seconds.items()]
 
 
 def segment_twice(model: Model, ct: Volume, device: str) -> list[dict[str, Any]]:
@@ -158,16 +154,19 @@ def _run(model: Model, ct: Volume, device: str, store: NetworkStore, region: Roi
 @contextmanager
 def _networks() -> Iterator[list[float]]:
     """Add up the seconds in the networks of both stages."""
-    seconds, plain = [0.0], member_logits
+    seconds = [0.0]
 
-    def counted(*arguments: Any) -> Any:
-        meter = arguments[-1]
-        before = meter.network_s
-        found = plain(*arguments)
-        seconds[0] += meter.network_s - before
-        return found
+    def counted(plain: Any) -> Any:
+        def call(*arguments: Any) -> Any:
+            meter = arguments[-1]
+            before = meter.network_s
+            found = plain(*arguments)
+            seconds[0] += meter.network_s - before
+            return found
 
-    with _replaced([(STAGE_1, "member_logits", counted), (STAGE_2, "member_logits", counted)]):
+        return call
+
+    with _replaced([(stage, "member_logits", counted(stage.member_logits)) for stage in (STAGE_1, STAGE_2)]):
         yield seconds
 
 

@@ -13,6 +13,8 @@ import pytest
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
+from gpu_check.agreement import agreement_rows, fractions  # noqa: E402
+from gpu_check.inputs import Model  # noqa: E402
 from gpu_check.report import Report, Verdict, table  # noqa: E402
 
 
@@ -25,7 +27,7 @@ def checked(bundle_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tu
         "--box": "48,46,30",
         "--batches": "1,2",
         "--members": "2",
-        "--phantoms": "1",
+        "--phantoms": "0",
         "--bundle": bundle_folder,
         "--plans": bundle_folder / "fine",
         "--json": out,
@@ -69,15 +71,46 @@ def test_what_takes_a_gpu_reads_not_measured(checked: tuple[dict[str, Any], str]
         "not measured"
     }
     assert told.count("not measured") > 20
-    engines = {row["engine"]: row for row in content["agreement"][0]}
-    assert engines["GPU"]["p_max"] is None
-    if "OpenVINO" in engines and engines["OpenVINO"]["cases"]:
-        assert engines["OpenVINO"]["p_max"] < 2e-3
+    assert {row["p_max"] for row in content["agreement"][0]} == {None}
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_engines_are_compared_by_their_maps_and_by_what_people_read(
+    bundle_folder: Path, make_ct: Callable[..., Volume]
+) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    ct = make_ct((44, 40, 22))
+    with Bundle.open(bundle_folder) as bundle:
+        rows, cases = agreement_rows(Model("tiny", bundle, (40.0, 40.0, 40.0)), [("a", ct)], "cpu", lambda: 1.0)
+        none, _ = agreement_rows(Model("tiny", bundle, (40.0, 40.0, 40.0)), [("a", ct)], "cpu", lambda: 0.0)
+    engines = {row["engine"]: row for row in rows}
+    assert 0 < engines["OpenVINO"]["p_max"] < 1e-3
+    assert engines["OpenVINO"]["beyond"] == 0
+    assert len(cases) == 1
+    assert (engines["GPU"]["cases"], engines["GPU"]["p_max"]) == (0, None)
+    assert {row["cases"] for row in none} == {0}
+
+
+def test_the_fractions_that_people_read_are_those_of_invasion_json() -> None:
+    vessel = {
+        "p_contact": 0.5,
+        "p_encased": None,
+        "fraction_over": [0.5, 0.25],
+        "category_probability": {"none": 0.5, "abutment": 0.5},
+        "coverage": 0.9,  # no reader's
+    }
+    content = {"fraction_angles_deg": [0, 90], "vessels": {"SMA": vessel, "PORTA": {"p_contact": None}}}
+    assert dict(fractions(content)) == {
+        "SMA p_contact": 0.5,
+        "SMA over 0 degrees": 0.5,
+        "SMA over 90 degrees": 0.25,
+        "SMA none": 0.5,
+        "SMA abutment": 0.5,
+    }
 
 
 def test_a_step_that_fails_or_for_which_there_is_no_time_does_not_stop_the_others(tmp_path: Path) -> None:
-    import time
-
     report = Report(tmp_path / "found.json", time.monotonic() + 60)
     assert report.step("broken", lambda: 1 / 0) is None
     assert report.step("long", lambda: 1, needs_s=61) is None

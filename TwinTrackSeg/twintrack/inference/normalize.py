@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.inference.arrays import Array, like
+from twintrack.inference.arrays import Array
 from twintrack.inference.nnunet_model import Stage
 
 __all__ = ["VOXELWISE", "normalization"]
@@ -44,7 +44,7 @@ def _ct(volume: Array, intensities: Mapping[str, float]) -> Array:
         volume /= spread
         return volume
     # By an array of the card: torch would multiply by the reciprocal of a number, which rounds otherwise.
-    return volume.clamp_(low, high).sub_(intensities["mean"]).div_(like(np.array(spread, np.float32), volume))
+    return volume.clamp_(low, high).sub_(intensities["mean"]).div_(volume.new_full((), spread))
 
 
 def _zscore(volume: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> NDArray[np.float32]:
