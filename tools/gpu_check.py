@@ -1,7 +1,7 @@
 """Measure once, on a machine with an NVIDIA GPU, what the GPU path does: ``python tools/gpu_check.py``.
 
-It takes ten minutes at most: after nine (``--minutes``) no step is begun, and what was skipped is said. The figures are kept in a
-JSON file after each step. Measured are the forward of a network with each switch of
+It takes ten minutes at most: after nine (``--minutes``) no step is begun, and what was skipped is said. The figures are
+kept in a JSON file after each step. Measured are the forward of a network with each switch of
 `twintrack.inference.execution.Execution` alone and with all, against a matrix product; the way from a CT in memory to
 the map, by stages; `segment` with a loaded model; stock nnU-Net on the same weights and tiles; the peak of memory; and
 how far maps and fractions of readers depend on what runs the networks. At the end it is said which targets are met.

@@ -27,6 +27,7 @@ __all__ = [
     "class_probabilities",
     "edge_values",
     "flip",
+    "is_any_of",
     "largest",
     "like",
     "padded",
@@ -181,6 +182,16 @@ def assign(array: Array, where: Array, value: float) -> None:
         array[where] = value
     else:
         array.masked_fill_(where, value)
+
+
+def is_any_of(labels: Array, values: Sequence[int]) -> Array:
+    """Return where a label is one of some values."""
+    if isinstance(labels, np.ndarray):
+        return np.isin(labels, values)
+    found = labels == values[0]
+    for value in values[1:]:
+        found |= labels == value
+    return found
 
 
 def all_finite(channels: Array) -> bool:
