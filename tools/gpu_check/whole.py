@@ -38,7 +38,8 @@ def whole_ways() -> dict[str, Execution]:
     names = ("prepare_on_card", "label_on_card", "events", "graph", "benchmark", "channels_last")
     without = {f"without {name}": replace(Execution(), **{name: False}) for name in names}
     sizes = {f"batch {batch}": replace(Execution(), batch=batch) for batch in (1, 2, 8)}
-    return {"as the product": Execution(), "plain": Execution.plain(), **without, **sizes}
+    once = {"as in one run (cold_s counts)": Execution().once()}
+    return {"as the product": Execution(), "plain": Execution.plain(), **once, **without, **sizes}
 
 
 def whole_rows(
@@ -199,6 +200,7 @@ def _timers(device: str) -> Iterator[dict[str, float]]:
         (STAGE_2, "_pool", "ensemble: pool"),
         (STAGE_2, "vessel_map", "vessels"),
         (STAGE_1, "predict_organ", "stage 1: the rest"),
+        (STAGE_1, "_organ", "stage 1: organ"),
         (STAGE_1, "dilated_roi", "stage 1: region"),
         (Preprocessed, "to_grid", "to the CT's grid"),
     ]

@@ -15,6 +15,9 @@ from twintrack.inference.cuda_network import CudaNetwork, GraphMemory, fitting_b
 from twintrack.inference.execution import Execution, Precision
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Stage, TorchNetwork, load_member
+from twintrack.inference.pass_clock import EventClock
+from twintrack.inference.tiling import TileMeter
+from twintrack.progress.callbacks import CancelToken
 
 pytestmark = pytest.mark.network
 
@@ -101,6 +104,39 @@ def test_where_nothing_can_be_recorded_the_network_goes_on_eagerly(fine: Stage) 
     results = [network(patches) for _ in range(4)]
     assert network.graph is None
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+needs_card = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA card")
+
+
+@needs_card
+def test_a_recording_gives_what_the_eager_forward_gives_and_networks_share_its_memory(fine: Stage) -> None:
+    memory, patches = GraphMemory(), torch.from_numpy(patches_of(fine)).cuda()
+    networks = []
+    for fold in ("0", "1"):
+        module = load_member(fine, fold, "cuda").network.module
+        networks.append(CudaNetwork(module, fine.patch, replace(Execution(), benchmark=False), 2, memory))
+    eager = [network(patches) for network in networks]
+    assert all(network.graph is None for network in networks)
+    recorded = [[network(patches) for network in networks] for _ in range(4)][-1]
+    assert all(network.graph is not None for network in networks)
+    for first, last in zip(eager, recorded, strict=True):
+        torch.testing.assert_close(first, last, rtol=1e-3, atol=1e-3)
+    assert networks[0].graph.pool() == networks[1].graph.pool()
+
+
+@needs_card
+def test_the_cards_own_events_tell_the_time_and_the_tiles(fine: Stage) -> None:
+    meter = TileMeter(12, "Testing", lambda *_: None, CancelToken())
+    network = CudaNetwork(load_member(fine, "0", "cuda").network.module, fine.patch, Execution(), 2, GraphMemory())
+    patches, clock = torch.from_numpy(patches_of(fine)).cuda(), EventClock(meter)
+    for _ in range(6):
+        with clock.network():
+            network(patches)
+        clock.done(2)
+    clock.finish()
+    assert meter.done == 12
+    assert meter.network_s > 0
 
 
 def test_the_setting_of_the_process_stays_as_it_was(fine: Stage) -> None:
