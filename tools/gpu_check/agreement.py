@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from gpu_check.forward import full_float32
 from gpu_check.inputs import SEED, Model, box_in_the_middle
@@ -35,7 +36,7 @@ def agreement_rows(
 
     Each engine segments each CT (name, HU) as the product does, with stage 1, skipping and calibration.
     """
-    stores = _stores(device)
+    stores = _stores(device, model)
     cases: list[dict[str, Any]] = []
     for case, ct in cts:
         if left_s() <= 0:
@@ -49,10 +50,11 @@ def agreement_rows(
     return rows, cases
 
 
-ENGINES = (REFERENCE, "OpenVINO", "GPU", "GPU, float32")
+HALF = "half precision, emulated"
+ENGINES = (REFERENCE, "OpenVINO", "GPU", "GPU, float32", HALF)
 
 
-def _stores(device: str) -> dict[str, NetworkStore]:
+def _stores(device: str, model: Model) -> dict[str, NetworkStore]:
     stores = {REFERENCE: NetworkStore("cpu", "torch")}
     if openvino_present():
         stores["OpenVINO"] = NetworkStore("cpu", "openvino")
@@ -61,7 +63,27 @@ def _stores(device: str) -> dict[str, NetworkStore]:
         stores["GPU, float32"] = NetworkStore(
             "cuda", "torch", execution=replace(Execution(), precision=Precision.FLOAT32)
         )
+    else:
+        stores[HALF] = NetworkStore("cpu", "torch")
+        stores[HALF].load_all(model.bundle)
+        for member in stores[HALF]._members.values():
+            _round_to_half(member.network.module)
     return stores
+
+
+def _round_to_half(module: torch.nn.Module) -> None:
+    """Let a network on the CPU round as a card in half precision: weights, input, and the output of every layer.
+
+    Sums stay float32, as in a card's matrix units; in which order a card adds is not known here.
+    """
+    layers = (torch.nn.Conv3d, torch.nn.ConvTranspose3d, torch.nn.InstanceNorm3d, torch.nn.LeakyReLU)
+    for part in module.modules():
+        if isinstance(part, layers[:2]):
+            for parameter in part.parameters():
+                parameter.data = parameter.data.half().float()
+        if isinstance(part, layers):
+            part.register_forward_hook(lambda _part, _input, output: output.half().float())
+    module.register_forward_pre_hook(lambda _part, inputs: tuple(each.half().float() for each in inputs))
 
 
 def _segmented(ct: Volume, model: Model, name: str, store: NetworkStore) -> Segmentation:

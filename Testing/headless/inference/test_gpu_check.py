@@ -18,7 +18,7 @@ from twintrack.volume import Volume
 ROOT = Path(__file__).parents[3]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from gpu_check.agreement import agreement_rows, fractions  # noqa: E402
+from gpu_check.agreement import HALF, agreement_rows, fractions  # noqa: E402
 from gpu_check.inputs import Model  # noqa: E402
 from gpu_check.report import Report, Verdict, table  # noqa: E402
 
@@ -92,7 +92,8 @@ def test_engines_are_compared_by_their_maps_and_by_what_people_read(
     engines = {row["engine"]: row for row in rows}
     assert 0 < engines["OpenVINO"]["p_max"] < 1e-3
     assert engines["OpenVINO"]["beyond"] == 0
-    assert len(cases) == 1
+    assert engines[HALF]["p_max"] > engines["OpenVINO"]["p_max"]
+    assert len(cases) == 2
     assert (engines["GPU"]["cases"], engines["GPU"]["p_max"]) == (0, None)
     assert {row["cases"] for row in none} == {0}
 
