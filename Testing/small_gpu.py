@@ -16,8 +16,11 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 from twintrack.inference import network_store as store_module
+from twintrack.inference.execution import Execution, Precision
 
 __all__ = ["use_small_gpu"]
+
+EXECUTION = Execution(Precision.FLOAT32, channels_last=False, benchmark=False, graph=False, events=False)
 
 CHOSEN, GPU, CPU = torch.device("cuda"), torch.device("cuda", 0), torch.device("cpu")
 
@@ -73,5 +76,5 @@ def use_small_gpu(limit_bytes: float, fails_in: Collection[str] = ()) -> None:
     In the functions `fails_in`, and in what they call, every operation on it fails as NVIDIA's libraries do.
     """
     store_module.select_device = lambda _request: "cuda"  # type: ignore[assignment]
-    torch.cuda.synchronize = lambda *_: None  # type: ignore[assignment]
+    store_module.EXECUTION = EXECUTION
     _SmallGpu(limit_bytes, fails_in).__enter__()

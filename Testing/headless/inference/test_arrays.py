@@ -13,12 +13,19 @@ from twintrack.inference.arrays import (
     Array,
     add_product,
     all_finite,
+    assign,
+    at_least,
     class_probabilities,
+    edge_values,
     flip,
+    is_any_of,
     largest,
     like,
+    padded,
+    raise_to,
     to_device,
     to_host,
+    transposed,
     zeros,
     zeros_beside,
 )
@@ -59,6 +66,26 @@ def test_a_weighted_sum_a_maximum_and_mirroring(placed: Placed) -> None:
     assert np.array_equal(to_host(largest(placed(channels))), channels.max(axis=0))
     assert np.array_equal(to_host(flip(placed(channels), (1, 3))), channels[:, ::-1, :, ::-1])
     assert np.array_equal(to_host(flip(placed(channels), ())), channels)
+
+
+@WHEREVER
+def test_labels_padding_edges_and_places_that_are_set(placed: Placed) -> None:
+    labels = np.random.default_rng(2).integers(0, 5, (3, 6, 7))
+    assert np.array_equal(to_host(is_any_of(placed(labels), [1, 4])), np.isin(labels, [1, 4]))
+    assert np.array_equal(
+        to_host(padded(placed(labels), [(0, 1), (2, 0), (0, 0)])), np.pad(labels, [(0, 1), (2, 0), (0, 0)])
+    )
+    assert np.array_equal(to_host(transposed(placed(labels), np.array([2, 0, 1]))), labels.transpose(2, 0, 1))
+    values, other = logits()[:, 0], logits()[:, 1]
+    low, high = (to_host(edge) for edge in edge_values(placed(values), (1, 2)))
+    assert np.array_equal(low, values.min(axis=(1, 2), keepdims=True))
+    assert np.array_equal(high, values.max(axis=(1, 2), keepdims=True))
+    changed = placed(values.copy())
+    raise_to(changed, placed(other))
+    assert np.array_equal(to_host(changed), np.maximum(values, other))
+    assert np.array_equal(to_host(at_least(changed, 1.5)), np.maximum(np.maximum(values, other), np.float32(1.5)))
+    assign(changed, placed(values < 0), 9)
+    assert np.array_equal(to_host(changed) == 9, values < 0)
 
 
 @WHEREVER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,13 @@ def test_a_least_probability_widens_the_region_but_not_what_is_believed(
     store = NetworkStore("cpu", "torch")
     with Bundle.open(make_bundle(roi_margin_mm=0, roi_component_fraction=0, out=tmp_path / "b")) as bundle:
         rois = {least: localize(ct, bundle, store=store, organ_probability=least) for least in (None, 0.2, 0.9, 0.9999)}
-        organ = predict_organ(ct, bundle, store, progress=no_progress, cancel=CancelToken()).organ(0.2)
+        found = predict_organ(ct, bundle, store, progress=no_progress, cancel=CancelToken())
+    organ = found.organ(0.2)
+    on_card = dataclasses.replace(found, logits=torch.from_numpy(found.logits))
+    for least in (None, 0.2):
+        here, there = found.organ(least), on_card.organ(least)
+        assert here.offset == there.offset
+        assert np.array_equal(here.mask, there.mask)
     likeliest, wide, narrow, none = (roi.paste(roi.mask, ct.geometry) for roi in rois.values())
     assert np.count_nonzero(organ.mask) == np.count_nonzero(wide)
     assert wide[likeliest].all()

@@ -14,7 +14,8 @@ from skimage.transform import resize
 
 from expected_errors import raises_error
 from twintrack.errors import InputError
-from twintrack.inference.arrays import Array, to_host
+from twintrack.inference import preprocess as preprocess_module
+from twintrack.inference.arrays import Array, to_host, uploaded
 from twintrack.inference.nnunet_model import Stage, nnunet_managers, read_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
 from twintrack.inference.resample import linear_resample, range_touched
@@ -90,6 +91,39 @@ def test_data_are_bit_equal_to_nnunets_preprocessor(make_ct: MakeCt, fine: Stage
     assert np.array_equal(made.data, expected)
     assert [list(r) for r in made.nonzero] == [list(r) for r in properties["bbox_used_for_cropping"]]
     assert np.array_equal(ct.array, before)
+
+
+@pytest.mark.parametrize("case", [name for name in CASES if name != "same spacing"])
+def test_on_a_card_the_data_are_those_of_main_memory_and_stay_there(
+    monkeypatch: pytest.MonkeyPatch, make_ct: MakeCt, fine: Stage, case: str
+) -> None:
+    def on_card(array: np.ndarray, _device: str) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array))
+
+    size, spacing_mm, changes = CASES[case]
+    stage = stage_with(fine, **changes)
+    ct = make_ct(size, spacing_mm)
+    ct.array[:, -2:] = 0
+    spacing = ct.geometry.spacing_mm[::-1]
+    expected = preprocess(ct.array, spacing, stage)
+    for name in ("uploaded", "to_device"):
+        monkeypatch.setattr(preprocess_module, name, on_card)
+    before = ct.array.copy()
+    found = preprocess(ct.array, spacing, stage, device="cuda")
+    assert isinstance(found.data, torch.Tensor)
+    assert (found.nonzero, found.shape) == (expected.nonzero, expected.shape)
+    np.testing.assert_allclose(found.data.numpy(), expected.data, rtol=3e-7, atol=1e-6)
+    assert np.count_nonzero(found.data.numpy() != expected.data) <= 1
+    assert np.array_equal(ct.array, before)
+
+
+@pytest.mark.parametrize("kind", ["<i2", ">i2", "<u2", "<u4", "|u1", "<f8", "<f2", "|b1"])
+def test_a_ct_of_any_kind_of_number_reaches_a_card(kind: str) -> None:
+    values = np.arange(24).reshape(2, 3, 4).astype(kind)[:, ::-1]
+    values.setflags(write=False)
+    there = uploaded(values, "meta")  # stands for a card: no memory is touched
+    assert there.shape == values.shape
+    assert there.is_contiguous()
 
 
 def test_integer_cts_give_the_same_as_floats(make_ct: MakeCt, fine: Stage) -> None:

@@ -6,11 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from expected_errors import raises_error
 from twintrack.errors import InputError, RoiError
+from twintrack.inference import roi as roi_module
 from twintrack.inference.roi import Roi, dilated_roi, grown_box, map_box, roi_box, roi_full
 from twintrack.volume import Geometry, Volume
 
@@ -38,6 +41,32 @@ def test_one_voxel_grows_to_the_ball_of_the_margin(spacing_mm: tuple[float, floa
     distance = np.sqrt(((i - 20) * dx) ** 2 + ((j - 21) * dy) ** 2 + ((k - 19) * dz) ** 2)
     full = roi.paste(roi.mask, geometry)
     assert np.array_equal(full, distance <= margin_mm + 1e-9)
+
+
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.7, 0.9, 2.5), (3.0, 1.0, 0.5)])
+@pytest.mark.parametrize("margin_mm", [0.0, 2.0, 7.3])
+def test_on_a_card_the_region_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, spacing_mm: tuple[float, float, float], margin_mm: float
+) -> None:
+    organ = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(14, 15, 16)), 1.5) > 0.15
+    geometry = Geometry((41, 43, 39), spacing_mm)
+    expected = dilated_roi(organ, (2, 20, 12), geometry, margin_mm, 1.0)
+    monkeypatch.setattr(roi_module, "to_device", lambda array, _device: torch.from_numpy(array))
+    found = dilated_roi(organ, (2, 20, 12), geometry, margin_mm, 1.0, "cuda")
+    assert (found.start, found.stop) == (expected.start, expected.stop)
+    assert np.array_equal(found.mask, expected.mask)
+    assert not found.mask.flags.writeable
+
+
+def test_a_card_with_too_little_memory_leaves_the_region_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    organ = np.ones((2, 3, 4), dtype=bool)
+    geometry = Geometry((41, 43, 39), (1.0, 1.0, 1.0))
+    expected = dilated_roi(organ, (9, 9, 9), geometry, 3.0, 1.0)
+    monkeypatch.setattr(roi_module, "to_device", full)
+    assert np.array_equal(dilated_roi(organ, (9, 9, 9), geometry, 3.0, 1.0, "cuda").mask, expected.mask)
 
 
 def test_the_box_is_tight_around_the_mask() -> None:

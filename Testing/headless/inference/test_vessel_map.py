@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from twintrack.inference.preprocess import Preprocessed
 from twintrack.inference.vessel_map import FLOOR, VesselChannels, drop_strays, hidden_lumens, vessel_map
@@ -21,10 +22,15 @@ BALL = np.sqrt(GRID[0] ** 2 + (GRID[1] - 6) ** 2 + GRID[2] ** 2) <= 9
 def labelled(
     probabilities: np.ndarray, channels: VesselChannels = SOFTMAX, grid: tuple[int, ...] = SHAPE
 ) -> np.ndarray:
-    """Label (channel, z, y, x) on a grid of the same extent."""
+    """Label (channel, z, y, x) on a grid of the same extent; as on a card, too."""
     case = Preprocessed(np.zeros((1, *SHAPE), np.float32), grid, (0, 1, 2), tuple((0, n) for n in grid))
     window = tuple((0, n) for n in grid)
-    return vessel_map(case, probabilities.astype(np.float32), window, channels, np.ones(grid, bool))
+    values = probabilities.astype(np.float32)
+    found, on_card = (
+        vessel_map(case, given, window, channels, np.ones(grid, bool)) for given in (values, torch.from_numpy(values))
+    )
+    assert np.array_equal(found, on_card)
+    return found
 
 
 def scene(vessel: float, tumor: float) -> np.ndarray:

@@ -93,3 +93,19 @@ def test_wherever_in_a_run_a_library_of_the_gpu_runs_out_of_memory_the_run_goes_
     if function != "_resample":  # only stage 1 resamples this CT
         found = read_volume(tmp_path / "out" / "probability.nii.gz").array
         np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
+
+
+def test_the_whole_way_on_a_gpu_with_room_gives_the_map_of_the_cpu(bundle_folder, undisturbed, tmp_path):
+    ct, results = undisturbed[0], {}
+    for device in ("cpu", "auto"):
+        content = request(ct, bundle_folder, tmp_path / device, roi="auto", device=device)
+        change = at("reading the CT", lambda: use_small_gpu(float("inf"))) if device == "auto" else None
+        ended = run(content, tmp_path / "log", *(() if change is None else (change,)))
+        assert (ended.code, ended.events[-1]["event"]) == (0, "done"), ended.sentence
+        results[device] = assert_whole(tmp_path / device)
+    assert (results["auto"]["device"], results["auto"]["engine"]["notes"]) == ("cuda", [])
+    assert results["auto"]["roi"] == results["cpu"]["roi"]
+    maps = [read_volume(tmp_path / device / "probability.nii.gz").array for device in results]
+    np.testing.assert_allclose(*maps, rtol=0, atol=ROUNDING)
+    vessels = [read_volume(tmp_path / device / "vessels.nii.gz").array for device in results]
+    assert np.array_equal(*vessels)

@@ -15,60 +15,65 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.inference.arrays import Array, as_float32, as_float64, like, to_device, to_host, zeros
+from twintrack.inference.arrays import (
+    Array,
+    as_float32,
+    as_float64,
+    edge_values,
+    like,
+    transposed,
+    zeros_beside,
+)
 
-__all__ = ["resample_cubic", "resample_slices"]
+__all__ = ["Prepare", "resample_cubic", "resample_slices"]
 
-Prepare = Callable[[NDArray[np.generic]], NDArray[np.float32]]
+Prepare = Callable[[Array], Array]
 """Turns a part of the input into the float32 intensities that are resampled; works voxel by voxel."""
 
 SLAB_VOXELS = 2 * 2**20
 """Input voxels held in float64 at a time (16 MiB)."""
 
 
-def resample_cubic(
-    volume: NDArray[np.generic], shape: Sequence[int], prepare: Prepare, device: str
-) -> NDArray[np.float32]:
+def resample_cubic(volume: Array, shape: Sequence[int], prepare: Prepare) -> Array:
     """Resample a volume with cubic splines along all three axes, as ``resize(order=3, mode="edge", clip=True)`` does.
 
     Parameters
     ----------
-    volume : numpy.ndarray
-        (a, b, c).
+    volume : array
+        (a, b, c); see `twintrack.inference.arrays`. The products are taken where it lies, and a graphics card is not
+        waited for.
     shape : sequence of int
         Size of the result.
     prepare : callable
         Applied to a few slices at a time before they are resampled.
-    device : str
-        torch's name of where the products are taken.
 
     Returns
     -------
-    numpy.ndarray
-        float32, of `shape`.
+    array
+        float32, of `shape`, in the same memory.
     """
     growth = [m / n for n, m in zip(volume.shape, shape, strict=True)]
     # The axes that shrink most come first: what is kept in float64 between the two passes is small then.
     first, second, last = sorted(range(3), key=growth.__getitem__)
-    turned = volume.transpose(last, first, second)
+    turned = transposed(volume, (last, first, second))
     size = [shape[last], shape[first], shape[second]]
-    between = zeros((turned.shape[0], size[1], size[2]), device, np.float64)
-    low, high = np.inf, -np.inf
+    deep, rows, columns = (_matrix_beside(turned, axis, n) for axis, n in enumerate(size))
+    between = zeros_beside(volume, (turned.shape[0], size[1], size[2]), np.float64)
+    edges: list[tuple[Array, Array]] = []
     for part in _slabs(turned.shape):
-        values = prepare(turned[part])
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-        between[part] = _along_both(_double(values, device), size[1], size[2])
-    result = np.empty(size, dtype=np.float32)
+        values = _contiguous(prepare(turned[part]))
+        edges.append(edge_values(values, (0, 1, 2)))
+        between[part] = _along_both(as_float64(values), rows, columns)
+    low, high = _range(edges)
+    result = zeros_beside(volume, size, np.float32)
     for part in _slabs((size[1], between.shape[0], size[2])):
-        columns = _along(between[:, part], 0, size[0])
+        resized = _along(between[:, part], 0, deep)
         # skimage clips to the input's range, since a spline swings beyond it.
-        result[:, part] = to_host(as_float32(columns.clip(low, high)))
-    return np.ascontiguousarray(result.transpose(np.argsort([last, first, second])))
+        result[:, part] = as_float32(resized.clip(low, high))
+    return _contiguous(transposed(result, np.argsort([last, first, second])))
 
 
-def resample_slices(
-    volume: NDArray[np.generic], shape: Sequence[int], axis: int, prepare: Prepare, device: str
-) -> NDArray[np.float32]:
+def resample_slices(volume: Array, shape: Sequence[int], axis: int, prepare: Prepare) -> Array:
     """Resample with cubic splines within the slices across `axis`, and take the nearest slice along it.
 
     This is what nnU-Net does with a CT of thick slices (``order_z=0``). Parameters and result are those of
@@ -76,20 +81,39 @@ def resample_slices(
     """
     from scipy import ndimage
 
-    turned = np.moveaxis(volume, axis, 0)
+    order = (axis, *(a for a in range(3) if a != axis))
+    turned = transposed(volume, order)
     across = [n for a, n in enumerate(shape) if a != axis]
     here, wanted = turned.shape[0], shape[axis]
     centers = here / wanted * (np.arange(wanted) + 0.5) - 0.5
     source = ndimage.map_coordinates(np.arange(here, dtype=float), centers[None], order=0, mode="nearest").astype(int)
-    result = np.empty((wanted, *across), dtype=np.float32)
+    chosen = like(source, volume)
+    rows, columns = (_matrix_beside(turned, a, n) for a, n in enumerate(across, start=1))
+    result = zeros_beside(volume, (wanted, *across), np.float32)
     for part in _slabs((wanted, *turned.shape[1:])):
-        values = prepare(turned[source[part]])
-        low, high = (_double(edge(values, axis=(1, 2), keepdims=True), device) for edge in (np.min, np.max))
-        resized = _along_both(_double(values, device), *across)
+        values = _contiguous(prepare(turned[chosen[part]]))
+        low, high = (as_float64(edge) for edge in edge_values(values, (1, 2)))
+        resized = _along_both(as_float64(values), rows, columns)
         if list(turned.shape[1:]) != across:
             resized = resized.clip(low, high)
-        result[part] = to_host(as_float32(resized))
-    return np.ascontiguousarray(np.moveaxis(result, 0, axis))
+        result[part] = as_float32(resized)
+    return _contiguous(transposed(result, np.argsort(order)))
+
+
+def _range(edges: list[tuple[Array, Array]]) -> tuple[Array, Array]:
+    """Return the smallest and the largest of all smallest and largest values, in float64."""
+    if isinstance(edges[0][0], np.ndarray):
+        # Beginning as a running minimum would: NaN is passed over.
+        lows, highs = zip(*((float(low.item()), float(high.item())) for low, high in edges), strict=True)
+        return min(np.inf, *lows), max(-np.inf, *highs)
+    import torch
+
+    low, high = (torch.stack(values) for values in zip(*edges, strict=True))
+    return low.amin().double(), high.amax().double()
+
+
+def _contiguous(array: Array) -> Array:
+    return np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array.contiguous()
 
 
 def _slabs(shape: Sequence[int]) -> list[slice]:
@@ -97,27 +121,29 @@ def _slabs(shape: Sequence[int]) -> list[slice]:
     return [slice(start, start + step) for start in range(0, shape[0], step)]
 
 
-def _double(values: NDArray[np.float32], device: str) -> Array:
-    return as_float64(to_device(np.ascontiguousarray(values), device))
+def _matrix_beside(volume: Array, axis: int, size: int) -> Array | None:
+    """Return the matrix that resamples an axis, where the volume lies; None if there is nothing to do."""
+    samples = volume.shape[axis]
+    return None if samples == size else like(_matrix(samples, size), volume)  # a spline passes through its samples
 
 
-def _along_both(slab: Array, rows: int, columns: int) -> Array:
+def _along_both(slab: Array, rows: Array | None, columns: Array | None) -> Array:
     """Resample along axes 1 and 2, the one that shrinks more first."""
-    if rows * slab.shape[2] < columns * slab.shape[1]:
+    tall, wide = (slab.shape[1 + n] if m is None else m.shape[0] for n, m in enumerate((rows, columns)))
+    if tall * slab.shape[2] < wide * slab.shape[1]:
         return _along(_along(slab, 1, rows), 2, columns)
     return _along(_along(slab, 2, columns), 1, rows)
 
 
-def _along(values: Array, axis: int, size: int) -> Array:
+def _along(values: Array, axis: int, matrix: Array | None) -> Array:
     """Resample one axis."""
-    if values.shape[axis] == size:
-        return values  # a spline passes through its samples
-    matrix = like(_matrix(values.shape[axis], size), values)
+    if matrix is None:
+        return values
     if axis == 2:
         return values @ matrix.T
     if axis == 1:
         return matrix @ values
-    return (matrix @ values.reshape(values.shape[0], -1)).reshape(size, *values.shape[1:])
+    return (matrix @ values.reshape(values.shape[0], -1)).reshape(matrix.shape[0], *values.shape[1:])
 
 
 @lru_cache(maxsize=16)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import RoiError
-from twintrack.inference.arrays import Array, as_float32, class_probabilities, like, to_host
+from twintrack.inference.arrays import Array, as_float32, class_probabilities, like, to_device, to_host, zeros_beside
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Stage, open_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
@@ -239,13 +239,17 @@ def _score(
         found = to_host(case.to_grid(channel[None], window)[0].clip(0.0, 1.0))
         return np.multiply(found, roi.mask, out=found)
 
+    def labelled(probabilities: Array) -> NDArray[np.uint8] | None:
+        if not channels.values:
+            return None
+        return vessel_map(case, to_device(probabilities, store.labels_on), window, channels, roi.mask)
+
     def keep(fold: str, probabilities: Array) -> None:
         score = on_grid(channels.score(probabilities))
         if sums is not None:
             sums.add(fold, score)
         if keep_each:
-            vessels = vessel_map(case, probabilities, window, channels, roi.mask) if channels.values else None
-            each.append(MemberMap(score.astype(np.float16), vessels))
+            each.append(MemberMap(score.astype(np.float16), labelled(probabilities)))
 
     pooled = _pool(
         canvas, bundle, stage, store, meter, apart, skip_below, keep if keep_each or sums is not None else None
@@ -257,7 +261,7 @@ def _score(
     if keep_raters and sums is None:
         outputs = {rater.id: stage.channels[rater.label] for rater in bundle.rater_members if rater.label is not None}
         rater_maps = {rater: on_grid(pooled[channel]).astype(np.float16) for rater, channel in outputs.items()}
-    vessels = vessel_map(case, pooled, window, channels, roi.mask) if channels.values else None
+    vessels = labelled(pooled)
     progress(1.0, "Tumour score ready")
     skipped = len(canvas.tiles) * len(folds) - meter.total
     apart_ml = apart.volume_ml(region, math.prod(stage.spacing) / 1000)
@@ -292,7 +296,7 @@ def _crop(
         patch[axis] = int(stage.patch[n] * stage.spacing[n] / spacing[axis])
     start, stop = grown_box(roi.start[::-1], roi.stop[::-1], patch, shape)
     crop = ct.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    case = preprocess(crop, spacing, stage, device=store.device, members=members, note=store.note)
+    case = preprocess(crop, spacing, stage, device=store.prepares_on, members=members, note=store.note)
     z, y, x = ((s.start - a, s.stop - a) for s, a in zip(roi.slices, start, strict=True))
     return case, (z, y, x)
 
@@ -323,7 +327,7 @@ def _pool(
         for start in range(0, logits.shape[1], _SLAB):
             slab = slice(start, start + _SLAB)
             logits[:, slab] = class_probabilities(logits[:, slab], overlapping=stage.overlapping) * covered[slab]
-        apart.add(to_host(channels.score(logits)), to_host(covered))
+        apart.add(channels.score(logits), covered)
         if total is None:
             total, looked = logits, as_float32(covered)
             if weight != 1:
@@ -366,15 +370,21 @@ class Disagreement:
 
     def __init__(self) -> None:
         self._members = 0
-        self._looked = self._mean = self._squares = np.zeros(0, dtype=np.float32)
+        self._looked: Array = None  # until the first member
+        self._mean: Array = None
+        self._squares: Array = None
 
-    def add(self, tumor: NDArray[np.float32], covered: NDArray[np.bool_]) -> None:
-        """Add a member's probability, float32, (a, b, c), which counts where `covered` is true."""
+    def add(self, tumor: Array, covered: Array) -> None:
+        """Add a member's probability, float32, (a, b, c), which counts where `covered` (bool) is true."""
         self._members += 1
         if self._members == 1:
-            self._looked, self._mean = covered.astype(np.float32), tumor * covered
-            self._squares = np.zeros_like(self._mean)
+            self._looked, self._mean = as_float32(covered), tumor * covered
+            self._squares = zeros_beside(self._mean, self._mean.shape)
             return
+        # After a fall from the GPU, members' results lie in different places.
+        self._looked, self._mean, self._squares = (
+            like(array, tumor) for array in (self._looked, self._mean, self._squares)
+        )
         self._looked += covered
         change = (tumor - self._mean) * covered
         self._mean += change / self._looked.clip(min=1.0)
@@ -387,5 +397,5 @@ class Disagreement:
         """
         if self._members < 2:
             return None
-        spread = np.sqrt(self._squares / self._looked.clip(min=1.0))
+        spread = np.sqrt(to_host(self._squares / self._looked.clip(min=1.0)))
         return float(spread.sum(where=region, dtype=np.float64)) * voxel_ml

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import functools
 import logging
-import operator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import RoiError
-from twintrack.inference.arrays import to_host
+from twintrack.inference.arrays import Array, like, to_device
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import open_stage
-from twintrack.inference.organ import OrganLogits, longest_mm, main_parts
+from twintrack.inference.organ import Organ, OrganLogits, longest_mm, main_parts
 from twintrack.inference.preprocess import preprocess
 from twintrack.inference.roi import Roi, dilated_roi
 from twintrack.inference.sliding_window import Canvas, member_logits
@@ -91,17 +91,17 @@ def localize(
     progress(0.9, "Marking the region of interest")
     fraction = bundle.roi_component_fraction if component_fraction is None else component_fraction
     least = bundle.roi_probability if organ_probability is None else organ_probability
-    organ = found.organ(None)
+    organ = store.with_room(functools.partial(_organ, found, None, store))
     mask = main_parts(organ.mask, fraction)
     # Believed or not by what is likeliest: at a low probability something is found in any CT.
     organ_ml = _believable_ml(mask, ct)
     token.check()
     if least is not None:
-        wider = found.organ(least)
+        wider = store.with_room(functools.partial(_organ, found, least, store))
         if wider.mask.any():
             organ, mask = wider, main_parts(wider.mask, fraction)
     margin = bundle.roi_margin_mm if margin_mm is None else margin_mm
-    roi = dilated_roi(mask, organ.offset, ct.geometry, margin, organ_ml)
+    roi = dilated_roi(mask, organ.offset, ct.geometry, margin, organ_ml, store.prepares_on)
     _log.info("organ of %.1f mL, region from %s to %s", organ_ml, roi.start, roi.stop)
     progress(1.0, "Region of interest found")
     return roi
@@ -115,15 +115,24 @@ def predict_organ(
     progress(0.0, "Preparing the CT")
     z, y, x = ct.geometry.spacing_mm[::-1]
     folds = bundle.folds["coarse"]
-    case = preprocess(ct.array, (z, y, x), stage, device=store.device, members=len(folds), note=store.note)
+    case = preprocess(ct.array, (z, y, x), stage, device=store.prepares_on, members=len(folds), note=store.note)
     canvas = Canvas.of(case.data, stage)
     meter = TileMeter(len(canvas.tiles) * len(folds), "Looking for the pancreas", part(progress, 0.1, 1.0), cancel)
-    members = (
-        to_host(member_logits(canvas, canvas.tiles, bundle, stage, "coarse", fold, store, meter)[0]) for fold in folds
-    )
-    logits = functools.reduce(operator.iadd, members)
+    members = (member_logits(canvas, canvas.tiles, bundle, stage, "coarse", fold, store, meter)[0] for fold in folds)
+    logits = functools.reduce(_added, members)
     logits /= len(folds)
     return OrganLogits(case, logits, stage, bundle.organ_labels)
+
+
+def _added(total: Array, more: Array) -> Array:
+    total = like(total, more)  # after a fall from the GPU, members' results lie in different places
+    total += more
+    return total
+
+
+def _organ(found: OrganLogits, least: float | None, store: NetworkStore) -> Organ:
+    """Return the organ where the networks left their logits, or in main memory once the GPU had too little."""
+    return replace(found, logits=to_device(found.logits, store.sums)).organ(least)
 
 
 def _believable_ml(mask: NDArray[np.bool_], ct: Volume) -> float:

@@ -6,12 +6,15 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from twintrack.bundle.model_bundle import CHECKPOINT_NAME, STAGES, Bundle
 from twintrack.errors import InputError
 from twintrack.inference.arrays import CPU
+from twintrack.inference.cuda_network import GraphMemory, fitting_batch, free_card_bytes, member_on_card
 from twintrack.inference.devices import select_device
+from twintrack.inference.execution import Execution
 from twintrack.inference.nnunet_model import Member, Stage, load_member, open_stage
 from twintrack.inference.openvino import CompilationError, compile_member, openvino_present
 from twintrack.settings import BACKENDS
@@ -19,8 +22,8 @@ from twintrack.system.capacity import is_out_of_memory
 
 __all__ = ["NetworkStore"]
 
-GPU_BATCH = 4
-"""Patches predicted together on a GPU, until its memory proves too small."""
+EXECUTION = Execution()
+"""How networks run on a GPU; ``tools/gpu_check.py`` tells what each part of it brings."""
 
 T = TypeVar("T")
 
@@ -39,6 +42,8 @@ class NetworkStore:
         torch's numbers.
     keep : bool
         Whether members stay loaded for the next run; without, only one is in memory at a time.
+    execution : Execution, optional
+        How they run on a GPU.
 
     Attributes
     ----------
@@ -47,13 +52,27 @@ class NetworkStore:
     sums : str
         The same of where tiles are summed up.
     batch : int
-        Patches predicted together.
+        Most patches predicted together.
+    execution : Execution
+        How members run on a GPU: without what pays later, where they do not stay loaded.
     notes : list of str
         Every step away from the first choice of this run, in words.
     """
 
-    def __init__(self, device: str = "auto", backend: str = "auto", *, keep: bool = True) -> None:
+    def __init__(
+        self,
+        device: str = "auto",
+        backend: str = "auto",
+        *,
+        keep: bool = True,
+        execution: Execution | None = None,
+    ) -> None:
         self._keep = keep
+        wanted = execution or EXECUTION
+        self.execution = wanted if keep else wanted.once()
+        self._batches: dict[tuple[tuple[int, int, int], int], int] = {}
+        self._in_use: int | None = None  # the batch of the stage at hand, on a GPU
+        self._graph_memory = GraphMemory()
         self._members: dict[tuple[str, ...], Member] = {}
         self._requested = ("", "")
         self.notes: list[str] = []
@@ -81,10 +100,11 @@ class NetworkStore:
                 )
             # Only now: the same request, made again after it was refused, must be refused again.
             self._members.clear()
+            self._batches.clear()
             self._requested = (device, backend)
             self.device, self._compiles = chosen, compiles
         gpu = self.device == "cuda"
-        self.batch = GPU_BATCH if gpu else 1
+        self.batch = self.execution.batch if gpu else 1
         self.sums = self.device if gpu else CPU
         self.notes = []
 
@@ -92,6 +112,31 @@ class NetworkStore:
     def backend(self) -> str:
         """What runs the networks: ``openvino`` or ``torch``."""
         return "openvino" if self._compiles else "torch"
+
+    @property
+    def prepares_on(self) -> str:
+        """Where a CT is normalised and resampled; torch's name of it."""
+        return self.device if self.execution.prepare_on_card else CPU
+
+    @property
+    def labels_on(self) -> str:
+        """Where the likeliest vessel of each voxel is found; torch's name of it."""
+        return self.sums if self.execution.label_on_card else CPU
+
+    @property
+    def queued(self) -> bool:
+        """Whether members return before they are done."""
+        return self.device == "cuda" and self.execution.events
+
+    def batch_for(self, stage: Stage) -> int:
+        """Return how many patches of a stage are predicted together."""
+        if self.device != "cuda":
+            return self.batch
+        key = (stage.patch, stage.heads)
+        if key not in self._batches:
+            self._batches[key] = fitting_batch(stage, replace(self.execution, batch=self.batch), free_card_bytes())
+        self._in_use = self._batches[key]
+        return self._in_use
 
     def member(self, bundle: Bundle, stage: Stage, name: str, fold: str) -> Member:
         """Return a member of the bundle's stage `name`, loading it if need be.
@@ -131,7 +176,10 @@ class NetworkStore:
                 self.note(f"OpenVINO cannot run this model ({error}); torch runs it")
                 self._compiles = False
                 self._members.clear()  # one run, one backend
-        return load_member(stage, fold, self.device)
+        member = load_member(stage, fold, self.device)
+        if self.device != "cuda":
+            return member
+        return member_on_card(member, stage, self.execution, self.batch_for(stage), self._graph_memory)
 
     def step_down(self, error: Exception) -> None:
         """Take the next step down after `error`: fewer tiles at a time, sums in main memory, then the CPU.
@@ -144,8 +192,8 @@ class NetworkStore:
         if self._compiles:
             self.note(f"OpenVINO failed ({_reason(error)}); torch runs the networks")
             self._compiles = False
-        elif self.batch > 1:
-            self.batch //= 2
+        elif (batch := self.batch if self._in_use is None else min(self.batch, self._in_use)) > 1:
+            self.batch = batch // 2
             self.note(f"the GPU ran out of memory; {self.batch} tile{'s' * (self.batch > 1)} at a time")
         elif not self._leave_gpu("tiles are summed in main memory", "one tile of this model"):
             raise InputError(
@@ -174,9 +222,10 @@ class NetworkStore:
             self._forget()
 
     def note(self, text: str) -> None:
-        """Take down a step away from the first choice."""
-        _log.warning("%s", text)
-        self.notes.append(text)
+        """Take down a step away from the first choice; once, if both stages take it."""
+        if text not in self.notes:
+            _log.warning("%s", text)
+            self.notes.append(text)
 
     def _leave_gpu(self, instead: str, what: str) -> bool:
         """Use less of the GPU, then none; whether there was one to leave."""
@@ -193,6 +242,8 @@ class NetworkStore:
 
     def _forget(self) -> None:
         self._members.clear()
+        self._batches.clear()
+        self._in_use = None
         torch = sys.modules.get("torch")
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -135,7 +135,8 @@ class Member:
         Its fold folder, for messages.
     network : callable
         Takes patches (batch, 1, a, b, c), float32 in the memory of `device`, and returns their logits, float32, (batch,
-        channel, a, b, c): see `TorchNetwork` and `twintrack.inference.openvino.CompiledNetwork`.
+        channel, a, b, c): see `TorchNetwork`, `twintrack.inference.cuda_network.CudaNetwork` and
+        `twintrack.inference.openvino.CompiledNetwork`.
     mirror_axes : tuple of int
         Network axes to mirror along for averaging; empty for none.
     device : str
@@ -150,6 +151,8 @@ class Member:
 
 class TorchNetwork:
     """A torch module in evaluation mode that is called with arrays of `twintrack.inference.arrays`.
+
+    In float32 and over when it returns, as on a CPU; for a CUDA card see `twintrack.inference.cuda_network`.
 
     Parameters
     ----------
@@ -168,11 +171,8 @@ class TorchNetwork:
         import torch
 
         tensor = torch.from_numpy(np.ascontiguousarray(patches)) if isinstance(patches, np.ndarray) else patches
-        # Half precision as in nnU-Net: on CUDA alone.
-        with torch.no_grad(), torch.autocast("cuda", enabled=self._device == "cuda"):
+        with torch.no_grad():
             logits = self.module(tensor).float()
-        if self._device == "cuda":
-            torch.cuda.synchronize()  # or the clock would tell how long it took to ask
         return logits.numpy() if self._device == CPU else logits
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.inference.arrays import Array
 from twintrack.inference.nnunet_model import Stage
 
 __all__ = ["VOXELWISE", "normalization"]
@@ -17,8 +18,8 @@ VOXELWISE = ("CTNormalization", "NoNormalization")
 LEAST_SPREAD = 1e-8
 """What intensities are divided by at least."""
 
-Scheme = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Normalises float32 intensities, in place."""
+Scheme = Callable[[Array], Array]
+"""Normalises float32 intensities, in place; those of `VOXELWISE` also on a graphics card."""
 
 
 def normalization(stage: Stage) -> tuple[str, Scheme]:
@@ -33,12 +34,17 @@ def normalization(stage: Stage) -> tuple[str, Scheme]:
     return name, _rescaled if name == "RescaleTo01Normalization" else lambda volume: volume
 
 
-def _ct(volume: NDArray[np.float32], intensities: Mapping[str, float]) -> NDArray[np.float32]:
+def _ct(volume: Array, intensities: Mapping[str, float]) -> Array:
     """Clip to the training intensities' percentiles, subtract their mean, divide by their standard deviation."""
-    np.clip(volume, intensities["percentile_00_5"], intensities["percentile_99_5"], out=volume)
-    volume -= intensities["mean"]
-    volume /= max(intensities["std"], LEAST_SPREAD)
-    return volume
+    low, high = intensities["percentile_00_5"], intensities["percentile_99_5"]
+    spread = max(intensities["std"], LEAST_SPREAD)
+    if isinstance(volume, np.ndarray):
+        np.clip(volume, low, high, out=volume)
+        volume -= intensities["mean"]
+        volume /= spread
+        return volume
+    # By an array of the card: torch would multiply by the reciprocal of a number, which rounds otherwise.
+    return volume.clamp_(low, high).sub_(intensities["mean"]).div_(volume.new_full((), spread))
 
 
 def _zscore(volume: NDArray[np.float32], inside: NDArray[np.bool_] | None) -> NDArray[np.float32]:

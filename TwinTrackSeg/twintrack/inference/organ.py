@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from twintrack.inference.arrays import class_probabilities
+from twintrack.inference.arrays import Array, class_probabilities, is_any_of, largest, to_host
 from twintrack.inference.nnunet_model import Stage
 from twintrack.inference.preprocess import Preprocessed
 from twintrack.inference.resample import true_box
@@ -44,8 +44,8 @@ class OrganLogits:
     ----------
     case : Preprocessed
         The CT they looked at, and the way back.
-    logits : numpy.ndarray
-        float32, (channel, a, b, c).
+    logits : array
+        float32, (channel, a, b, c); see `twintrack.inference.arrays`. What is made of them is made where they lie.
     stage : Stage
         Their plans.
     names : tuple of str
@@ -53,7 +53,7 @@ class OrganLogits:
     """
 
     case: Preprocessed
-    logits: NDArray[np.float32]
+    logits: Array
     stage: Stage
     names: tuple[str, ...]
 
@@ -69,7 +69,7 @@ class OrganLogits:
         """Where the organ's logit, resampled linearly, is the largest; where regions overlap, where it is above 0."""
         channels, regions = self._channels, self.stage.overlapping
         # Interpolated logits of the organ can win only where the organ beats the background at a neighbouring voxel.
-        inside = true_box(self.logits[channels].max(axis=0) > (0 if regions else self.logits[0]))
+        inside = true_box(to_host(largest(self.logits[channels]) > (0 if regions else self.logits[0])))
         if inside is None:
             return _NOTHING
         (z0, z1), rows, columns = self.case.window_touched(inside)
@@ -77,21 +77,21 @@ class OrganLogits:
         for start in range(z0, z1, _SLAB):
             values = self.case.to_grid(self.logits, ((start, min(start + _SLAB, z1)), rows, columns))
             if regions:
-                slabs.append((values[channels] > 0).any(axis=0))
+                slabs.append(to_host((values[channels] > 0).any(axis=0)))
             else:
-                slabs.append(np.isin(values.argmax(axis=0), channels))
+                slabs.append(to_host(is_any_of(values.argmax(axis=0), channels)))
         return Organ(np.concatenate(slabs), (z0, rows[0], columns[0])) if slabs else _NOTHING
 
     def _above(self, least: float) -> Organ:
         """Where the organ's probability, resampled linearly, is at least `least`."""
         values = class_probabilities(self.logits, overlapping=self.stage.overlapping)[self._channels]
-        organ = values.max(axis=0, keepdims=True) if self.stage.overlapping else values.sum(axis=0, keepdims=True)
-        inside = true_box(organ[0] >= least)
+        organ = (largest(values) if self.stage.overlapping else values.sum(axis=0))[None]
+        inside = true_box(to_host(organ[0] >= least))
         if inside is None:
             return _NOTHING
         window = self.case.window_touched(inside)
         z, y, x = (start for start, _ in window)
-        return Organ(self.case.to_grid(organ, window)[0] >= least, (z, y, x))
+        return Organ(to_host(self.case.to_grid(organ, window)[0] >= least), (z, y, x))
 
 
 def longest_mm(organ: NDArray[np.bool_], spacing_zyx_mm: tuple[float, float, float]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError
-from twintrack.inference.arrays import CPU, Array, zeros_beside
+from twintrack.inference.arrays import CPU, Array, to_device, to_host, transposed, uploaded, zeros_beside
 from twintrack.inference.cubic import Prepare, resample_cubic, resample_slices
 from twintrack.inference.nnunet_model import Stage, nnunet_managers
 from twintrack.inference.normalize import VOXELWISE, normalization
@@ -29,8 +29,9 @@ class Preprocessed:
 
     Attributes
     ----------
-    data : numpy.ndarray
-        float32, (1, a, b, c): the network's axis order and voxel size, normalised intensities.
+    data : array
+        float32, (1, a, b, c): the network's axis order and voxel size, normalised intensities; where it was made. See
+        `twintrack.inference.arrays`.
     shape : tuple of int
         (z, y, x) of the CT part it was made from.
     axes : tuple of int
@@ -39,7 +40,7 @@ class Preprocessed:
         The box of voxels other than 0 that nnU-Net crops to, along the network's axes, in CT voxels.
     """
 
-    data: NDArray[np.float32]
+    data: Array
     shape: tuple[int, int, int]
     axes: tuple[int, int, int]
     nonzero: tuple[Range, Range, Range]
@@ -72,7 +73,7 @@ class Preprocessed:
                 place = (slice(None), *target)
                 full[place] = linear_resample(channels, sizes, inner)
         back = (0, *(int(axis) + 1 for axis in np.argsort(self.axes)))
-        return full.transpose(back) if isinstance(full, np.ndarray) else full.permute(back)
+        return transposed(full, back)
 
     def from_grid(self, mask: NDArray[np.bool_], window: Sequence[Range]) -> NDArray[np.bool_]:
         """Return which network voxels have a share in the CT voxels of a mask, when outputs are brought back.
@@ -135,7 +136,7 @@ def preprocess(
     stage : Stage
         The model whose plans apply.
     device : str
-        torch's name of where to resample; where it lacks float64, the CPU does it.
+        torch's name of where to do it and to leave the result; where it lacks float64, the CPU does it.
     name : str
         What `array` is, for messages.
     members : int
@@ -148,40 +149,60 @@ def preprocess(
     InputError
         If every voxel is 0, or the resampled CT and the networks' outputs do not fit into memory.
     """
+    if device == "cuda":
+        try:
+            return _preprocess(array, spacing_mm, stage, device, name, members)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside of the handler: the error's frames hold what filled the memory.
+        note("the GPU has too little memory to resample the CT; the CPU does it")
+    return _preprocess(array, spacing_mm, stage, CPU, name, members)
+
+
+def _preprocess(
+    array: NDArray[np.generic],
+    spacing_mm: tuple[float, float, float],
+    stage: Stage,
+    device: str,
+    name: str,
+    members: int,
+) -> Preprocessed:
     axes = stage.axes
-    turned = array.transpose(axes)
+    turned = transposed(array if device == CPU else uploaded(array, device), axes)
     spacing = [spacing_mm[axis] for axis in axes]
     nonzero = _nonzero_box(turned, name)
     part = turned[tuple(slice(a, b) for a, b in nonzero)]
     shape = network_shape(part.shape, spacing, stage.spacing)
-    _check_room(part.shape, shape, stage, members, on_gpu=device == "cuda", name=name)
-    part, normalize = _normalization(part, stage)
-    if device != "cuda":
-        device = CPU
-    try:
-        data: NDArray[np.float32] | None = _resample(part, normalize, shape, spacing, stage, device)
-    except RuntimeError as error:
-        if device == CPU or not is_out_of_memory(error):
-            raise
-        data = None
-    if data is None:  # outside of the handler: the error's frames hold what filled the memory
-        note("the GPU has too little memory to resample the CT; the CPU does it")
-        data = _resample(part, normalize, shape, spacing, stage, CPU)
+    _check_room(part.shape, shape, stage, members, on_gpu=device != CPU, name=name)
+    part, normalize = _normalization(part, stage, device)
+    data = _resample(part, normalize, shape, spacing, stage)
     z, y, x = array.shape
     return Preprocessed(data[None], (z, y, x), axes, nonzero)
 
 
-def _normalization(part: NDArray[np.generic], stage: Stage) -> tuple[NDArray[np.generic], Prepare]:
+def _normalization(part: Array, stage: Stage, device: str) -> tuple[Array, Prepare]:
     """Return what is to be resampled and what to do with each part of it first.
 
     nnU-Net's CT scheme looks at one voxel at a time, so it runs on a few slices at a time, and the CT never exists as
-    float32 as a whole. The others need the whole at once.
+    float32 as a whole. The others need the whole at once, and main memory.
     """
     scheme, normalize = normalization(stage)
     if scheme in VOXELWISE:
-        # A copy: normalisation works in place.
-        return part, lambda values: normalize(values.astype(np.float32, order="C"))
-    return normalize(part.astype(np.float32, order="C")), lambda values: values.astype(np.float32, copy=False)
+        return part, lambda values: normalize(_float32_copy(values))  # normalisation works in place
+    return to_device(normalize(to_host(part).astype(np.float32, order="C")), device), _float32
+
+
+def _float32_copy(values: Array) -> Array:
+    if isinstance(values, np.ndarray):
+        return values.astype(np.float32, order="C")
+    import torch
+
+    return values.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+
+
+def _float32(values: Array) -> Array:
+    return values.astype(np.float32, copy=False) if isinstance(values, np.ndarray) else values
 
 
 def _check_room(
@@ -228,29 +249,21 @@ def _is_usual(stage: Stage) -> bool:
     )
 
 
-def _resample(
-    part: NDArray[np.generic],
-    normalize: Prepare,
-    shape: list[int],
-    spacing: list[float],
-    stage: Stage,
-    device: str,
-) -> NDArray[np.float32]:
-    """Resample (a, b, c) as the plans say."""
-    configuration = stage.configuration
-    options = configuration["resampling_fn_data_kwargs"]
+def _resample(part: Array, normalize: Prepare, shape: list[int], spacing: list[float], stage: Stage) -> Array:
+    """Resample (a, b, c) as the plans say, where it lies; to float32."""
+    options = stage.configuration["resampling_fn_data_kwargs"]
     usual = _is_usual(stage)
     if usual and list(part.shape) == shape:
-        return np.asarray(normalize(part), dtype=np.float32)
+        return normalize(part)
     if not usual:
-        whole = normalize(part)[None]
+        whole = to_host(normalize(part))[None]
         resample = nnunet_managers(stage)[1].resampling_fn_data
         resampled = resample(whole, shape, spacing, stage.spacing)
         return np.asarray(resampled, dtype=np.float32)[0]
     axis = slice_axis(spacing, stage.spacing, options.get("force_separate_z", False))
     if axis is not None:
-        return resample_slices(part, shape, axis, normalize, device)
-    return resample_cubic(part, shape, normalize, device)
+        return resample_slices(part, shape, axis, normalize)
+    return resample_cubic(part, shape, normalize)
 
 
 def _spread(
@@ -264,12 +277,13 @@ def _spread(
     return marked
 
 
-def _nonzero_box(array: NDArray[np.generic], name: str) -> tuple[Range, Range, Range]:
+def _nonzero_box(array: Array, name: str) -> tuple[Range, Range, Range]:
     """Bounding box of voxels other than 0: that of nnU-Net's hole-filled mask too, since holes lie inside."""
     ranges: list[Range] = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)
-        (filled,) = np.nonzero(np.any(array, axis=others))
+        found = np.any(array, axis=others) if isinstance(array, np.ndarray) else to_host(array.any(dim=others))
+        (filled,) = np.nonzero(found)
         if not filled.size:
             raise InputError(f"{name} holds nothing but zeros in the region; it is not a CT in HU", code="region-zero")
         ranges.append((int(filled[0]), int(filled[-1]) + 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,12 +53,20 @@ def linear_resample(volume: Array, shape: Sequence[int], window: Sequence[Range]
         if size == shape[axis]:
             volume = volume[(slice(None),) * (axis + 1) + (slice(start, stop),)]
             continue
-        position = _positions(size, shape[axis])[start:stop]
-        below = np.minimum(position.astype(np.int64), size - 1)
-        above = np.minimum(below + 1, size - 1)
-        along = _along if isinstance(volume, np.ndarray) else _along_on_card
-        volume = along(volume, axis, below, above, position - below)
+        if isinstance(volume, np.ndarray):
+            volume = _along(volume, axis, *_shares(size, shape[axis], start, stop))
+        else:
+            volume = _along_on_card(volume, axis, size, shape[axis], start, stop)
     return volume
+
+
+def _shares(
+    size_in: int, size_out: int, start: int, stop: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Return the two inputs of each output voxel from `start` to `stop`, and the second one's weight."""
+    position = _positions(size_in, size_out)[start:stop]
+    below = np.minimum(position.astype(np.int64), size_in - 1)
+    return below, np.minimum(below + 1, size_in - 1), position - below
 
 
 def _along(
@@ -95,20 +104,23 @@ def _along(
     return result
 
 
-def _along_on_card(
-    volume: torch.Tensor,
-    axis: int,
-    below: NDArray[np.int64],
-    above: NDArray[np.int64],
-    weight: NDArray[np.float64],
-) -> torch.Tensor:
+def _along_on_card(volume: torch.Tensor, axis: int, size_in: int, size_out: int, start: int, stop: int) -> torch.Tensor:
     """Interpolate along an axis of (a, b, c) on a graphics card."""
+    below, above, weight = _shares_on_card(size_in, size_out, start, stop, str(volume.device), volume.dtype)
+    share = weight.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
+    return volume.index_select(axis + 1, below).lerp_(volume.index_select(axis + 1, above), share)
+
+
+@lru_cache(maxsize=64)
+def _shares_on_card(
+    size_in: int, size_out: int, start: int, stop: int, device: str, dtype: torch.dtype
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return `_shares` in a card's memory: one channel after the other asks for the same, and each copy waits."""
     import torch
 
-    share = torch.from_numpy(weight).to(volume.device, volume.dtype)
-    share = share.reshape([-1 if a == axis + 1 else 1 for a in range(4)])
-    first = volume.index_select(axis + 1, torch.from_numpy(below).to(volume.device))
-    return first.lerp_(volume.index_select(axis + 1, torch.from_numpy(above).to(volume.device)), share)
+    below, above, weight = (torch.from_numpy(values) for values in _shares(size_in, size_out, start, stop))
+    place = torch.device(device)
+    return below.to(place), above.to(place), weight.to(place, dtype)
 
 
 def range_touched(size_in: int, size_out: int, inside: Range) -> Range:

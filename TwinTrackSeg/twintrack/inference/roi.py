@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError, RoiError
+from twintrack.inference.arrays import CPU, to_device, to_host
+from twintrack.system.capacity import is_out_of_memory
 from twintrack.volume import Geometry
 
 __all__ = ["Box", "Roi", "dilated_roi", "grown_box", "map_box", "roi_box", "roi_full"]
@@ -150,7 +152,12 @@ def grown_box(
 
 
 def dilated_roi(
-    organ: NDArray[np.bool_], offset: tuple[int, int, int], geometry: Geometry, margin_mm: float, organ_ml: float
+    organ: NDArray[np.bool_],
+    offset: tuple[int, int, int],
+    geometry: Geometry,
+    margin_mm: float,
+    organ_ml: float,
+    device: str = CPU,
 ) -> Roi:
     """Return the region of all voxels within `margin_mm` of an organ.
 
@@ -168,6 +175,8 @@ def dilated_roi(
         Dilation in mm.
     organ_ml : float
         Kept in the result.
+    device : str
+        torch's name of where distances are measured; if its memory is too small, the CPU does it.
     """
     from scipy import ndimage
 
@@ -180,11 +189,44 @@ def dilated_roi(
     stop = np.minimum(high + reach, geometry.shape)
     outside = np.ones(tuple(stop - start), dtype=bool)
     outside[tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))] = ~organ[organ_slices]
-    distance = ndimage.distance_transform_edt(outside, sampling=spacing)
-    mask = distance <= margin_mm + DISTANCE_TOLERANCE_MM
+    mask = _near_on_card(outside, spacing, reach, margin_mm + DISTANCE_TOLERANCE_MM, device) if device != CPU else None
+    if mask is None:
+        distance = ndimage.distance_transform_edt(outside, sampling=spacing)
+        mask = distance <= margin_mm + DISTANCE_TOLERANCE_MM
     mask.setflags(write=False)
     (z0, y0, x0), (z1, y1, x1) = start.tolist(), stop.tolist()
     return Roi((x0, y0, z0), (x1, y1, z1), mask, "auto", organ_ml)
+
+
+def _near_on_card(
+    outside: NDArray[np.bool_],
+    spacing_zyx_mm: NDArray[np.float64],
+    reach: NDArray[np.int64],
+    within_mm: float,
+    device: str,
+) -> NDArray[np.bool_] | None:
+    """Return which voxels lie within a distance of those that are not `outside`; None for lack of memory.
+
+    Squared distances are least sums along one axis after the other, over the voxels within reach: many passes over
+    the volume, for a card a few milliseconds, where the transform on one core takes seconds.
+    """
+    import torch
+
+    try:
+        squares = to_device(outside, device).to(torch.float64).mul_(4 * within_mm**2 + 1)  # beyond, or 0
+        for axis, (step_mm, voxels) in enumerate(zip(spacing_zyx_mm.tolist(), reach.tolist(), strict=True)):
+            least, size = squares.clone(), squares.shape[axis]
+            for n in range(1, min(voxels, size - 1) + 1):
+                further = (n * step_mm) ** 2
+                for near, far in ((0, n), (n, 0)):
+                    here = least.narrow(axis, near, size - n)
+                    torch.minimum(here, squares.narrow(axis, far, size - n) + further, out=here)
+            squares = least
+        return to_host(squares <= within_mm**2)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def _all_true(shape: tuple[int, int, int]) -> NDArray[np.bool_]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import BundleError, InputError
-from twintrack.inference.arrays import CPU, Array, add_product, all_finite, flip, stack, to_device, zeros
+from twintrack.inference.arrays import CPU, Array, add_product, all_finite, flip, padded, stack, to_device, zeros
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Member, Stage
+from twintrack.inference.pass_clock import EventClock, PassClock, WallClock
 from twintrack.inference.tiling import Tile, TileMeter, most_tiles, plan_tiles
 from twintrack.system.capacity import is_out_of_memory
 
@@ -31,38 +31,38 @@ class Canvas:
 
     Attributes
     ----------
-    data : numpy.ndarray
-        float32, (1, a, b, c).
+    data : array
+        float32, (1, a, b, c); see `twintrack.inference.arrays`.
     tiles : list of Tile
         In padded voxels.
     inner : tuple of slice
         Where the unpadded data lie.
     """
 
-    data: NDArray[np.float32]
+    data: Array
     tiles: list[Tile]
     inner: Tile
 
     @classmethod
-    def of(cls, data: NDArray[np.float32], stage: Stage, mask: NDArray[np.bool_] | None = None) -> Canvas:
+    def of(cls, data: Array, stage: Stage, mask: NDArray[np.bool_] | None = None) -> Canvas:
         """Pad `data` (1, a, b, c) as nnU-Net does and place tiles over it, or over `mask` (a, b, c)."""
         sizes = data.shape[1:]
         lacking = [max(patch - size, 0) for patch, size in zip(stage.patch, sizes, strict=True)]
-        padded = np.pad(data, [(0, 0), *((n // 2, n - n // 2) for n in lacking)]) if any(lacking) else data
+        whole = padded(data, [(0, 0), *((n // 2, n - n // 2) for n in lacking)])
         z, y, x = (slice(n // 2, n // 2 + size) for n, size in zip(lacking, sizes, strict=True))
         inner: Tile = (z, y, x)
         if mask is not None:
-            whole = np.zeros(tuple(padded.shape[1:]), dtype=bool)
-            whole[inner] = mask
-            mask = whole
-        a, b, c = padded.shape[1:]
+            within = np.zeros(tuple(whole.shape[1:]), dtype=bool)
+            within[inner] = mask
+            mask = within
+        a, b, c = whole.shape[1:]
         if (tiles := most_tiles((a, b, c), stage.patch)) > MAX_TILES:
             raise InputError(
                 f"the network of {stage.folder / 'plans.json'} would look at {tiles:,} patches of {stage.patch} voxels,"
                 f" more than the {MAX_TILES:,} that are allowed; give a smaller region or another bundle",
                 code="too-many-patches",
             )
-        return cls(padded, plan_tiles((a, b, c), stage.patch, mask), inner)
+        return cls(whole, plan_tiles((a, b, c), stage.patch, mask), inner)
 
 
 def member_logits(
@@ -100,8 +100,9 @@ def member_logits(
                 tiles,
                 stage,
                 meter,
-                batch=store.batch,
+                batch=store.batch_for(stage),
                 sums=store.sums,
+                queued=store.queued,
             )
             if not all_finite(logits):
                 raise BundleError(
@@ -128,6 +129,7 @@ def sliding_logits(
     *,
     batch: int = 1,
     sums: str = CPU,
+    queued: bool = False,
 ) -> tuple[Array, Array]:
     """Predict tile by tile; overlapping tiles are averaged with nnU-Net's Gaussian weight.
 
@@ -149,6 +151,9 @@ def sliding_logits(
         Tiles predicted together.
     sums : str
         torch's name of where tiles are summed up.
+    queued : bool
+        Whether the member's device is a CUDA card that is not waited for: see
+        `twintrack.inference.pass_clock.EventClock`.
 
     Returns
     -------
@@ -156,18 +161,20 @@ def sliding_logits(
         Logits, float32, (channel, a, b, c) without padding, 0 where there is no tile; and where there is one, bool,
         (a, b, c). Both on `sums`.
     """
-    weight = to_device(tile_weight(stage.patch), sums)
+    weight = _weight_on(sums, stage.patch)
     data = to_device(canvas.data, member.device)
     total = zeros((stage.heads, *data.shape[1:]), sums)
     weights = zeros(data.shape[1:], sums)
+    clock: PassClock = EventClock(meter) if queued else WallClock(meter)
     for start in range(0, len(tiles), batch):
         group = tiles[start : start + batch]
         patches = stack([data[:, tile[0], tile[1], tile[2]] for tile in group])
-        for tile, logits in zip(group, _predict(member, patches, meter), strict=True):
+        for tile, logits in zip(group, _predict(member, patches, meter, clock), strict=True):
             place = (slice(None), *tile)
             add_product(total[place], to_device(logits, sums), weight)
             weights[tile] += weight
-        meter.after(len(group))
+        clock.done(len(group))
+    clock.finish()
     inner = (slice(None), *canvas.inner)
     total, weights = total[inner], weights[canvas.inner]
     total /= weights.clip(min=float(np.finfo(np.float32).tiny))
@@ -192,7 +199,12 @@ def tile_weight(patch: tuple[int, int, int]) -> NDArray[np.float32]:
     return weight
 
 
-def _predict(member: Member, patches: Array, meter: TileMeter) -> Array:
+@lru_cache(maxsize=4)
+def _weight_on(device: str, patch: tuple[int, int, int]) -> Array:
+    return to_device(tile_weight(patch), device)
+
+
+def _predict(member: Member, patches: Array, meter: TileMeter, clock: PassClock) -> Array:
     """Logits of patches (batch, 1, a, b, c), averaged over the member's mirrorings, as float32."""
     flips = [
         tuple(axis + 2 for axis in axes)
@@ -202,8 +214,7 @@ def _predict(member: Member, patches: Array, meter: TileMeter) -> Array:
     total: Array = None
     for axes in flips:
         meter.before()
-        start = time.perf_counter()
-        logits = flip(member.network(flip(patches, axes)), axes)
-        meter.network_s += time.perf_counter() - start
+        with clock.network():
+            logits = flip(member.network(flip(patches, axes)), axes)
         total = logits if total is None else total + logits
     return total if len(flips) == 1 else total / len(flips)

@@ -36,7 +36,7 @@ class TileMeter:
     done : int
         Tiles done so far.
     network_s : float
-        Wall seconds spent in the networks so far.
+        Seconds spent in the networks so far: of the wall clock, or of a graphics card's own.
     """
 
     total: int

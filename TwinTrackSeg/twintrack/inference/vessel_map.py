@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.imaging.plane_contact import Box
-from twintrack.inference.arrays import Array, largest, to_host
+from twintrack.inference.arrays import Array, assign, at_least, largest, raise_to, to_host, zeros_beside
 from twintrack.inference.nnunet_model import Stage
 from twintrack.inference.preprocess import Preprocessed
 from twintrack.inference.resample import Range, true_box
@@ -126,7 +126,8 @@ def vessel_map(
     case : Preprocessed
         The way to the CT's grid.
     probabilities : array
-        float32 in [0, 1], (channel, a, b, c) in network space; see `twintrack.inference.arrays`.
+        float32 in [0, 1], (channel, a, b, c) in network space; see `twintrack.inference.arrays`. On a graphics card the
+        likeliest classes are found there, and two label maps of one byte a voxel come to main memory.
     window : tuple of Range
         Which voxels, along (z, y, x) of the CT part.
     channels : VesselChannels
@@ -150,31 +151,43 @@ def vessel_map(
     if any(a >= b for a, b in part):
         return labels
 
-    def on_grid(channel: Array) -> NDArray[np.float32]:
-        return to_host(case.to_grid(channel[None], part)[0])
-
     place = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, window, strict=True))
     inside = labels[place]
-    needed = SHARE * (1.0 - on_grid(channels.taken(probabilities)))
-    np.maximum(needed, FLOOR, out=needed)
-    hidden = np.zeros_like(inside)
+    likeliest, hidden = _likeliest(case, probabilities, part, channels)
+    inside[...] = to_host(likeliest)
+    lumens = inside.copy()
+    hidden_lumens(inside, to_host(hidden), _voxel_size(case))
+    drop_strays(inside, lumens, looked[place])
+    return labels
+
+
+def _likeliest(
+    case: Preprocessed, probabilities: Array, part: Sequence[Range], channels: VesselChannels
+) -> tuple[Array, Array]:
+    """Return the vessel that is the likeliest class, and the one that would be if tumour did not hide it.
+
+    Label maps, uint8, (z, y, x) of the part of the CT, where the probabilities lie.
+    """
+
+    def on_grid(channel: Array) -> Array:
+        return case.to_grid(channel[None], part)[0]
+
+    needed = at_least(SHARE * (1.0 - on_grid(channels.taken(probabilities))), FLOOR)
+    inside, hidden = (zeros_beside(needed, needed.shape, np.uint8) for _ in range(2))
     # Where classes overlap, vessels compete with each other alone, from the least that can matter.
-    best = np.zeros(inside.shape, dtype=np.float32)
+    best = zeros_beside(needed, needed.shape)
     for channel in channels.values if channels.overlapping else range(probabilities.shape[0]):
         probability = on_grid(probabilities[channel])
         better = probability > best
-        np.maximum(best, probability, out=best)
+        raise_to(best, probability)
         value = channels.values.get(channel, 0)
-        inside[better] = value
+        assign(inside, better, value)
         if channel in channels.hidden:
             possible = probability >= needed
-            hidden[possible & better if channels.overlapping else possible] = value
+            assign(hidden, possible & better if channels.overlapping else possible, value)
     if channels.overlapping:
-        inside[best <= 0.5] = 0
-    lumens = inside.copy()
-    hidden_lumens(inside, hidden, _voxel_size(case))
-    drop_strays(inside, lumens, looked[place])
-    return labels
+        assign(inside, best <= 0.5, 0)
+    return inside, hidden
 
 
 def hidden_lumens(lumens: NDArray[np.uint8], hidden: NDArray[np.uint8], voxel_size: Sequence[float]) -> None:
