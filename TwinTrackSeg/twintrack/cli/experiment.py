@@ -80,3 +80,69 @@ def table1(
         run_table1(out, settings, bundle_path=bundle, manifest=manifest, overwrite=overwrite, progress=progress)
     look_and_tell(manifest)
     say(str(out / "table1.md"))
+
+
+@experiment_app.command()
+def raters(
+    out: OutFolder,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Real cases instead of phantoms: CSV with case, image, split (train|calibration|test), "
+            "annotation_<ID>, and organ or anatomy."
+        ),
+    ] = None,
+    strategies: Annotated[
+        str, typer.Option(help="Those to compare, with commas: see twintrack train --strategy.", show_default=False)
+    ] = "",
+    preset: Annotated[str, typer.Option(help="Size of the networks: tiny, small or full.")] = "tiny",
+    train_seeds: Annotated[int, typer.Option(min=1, help="Trainings of each strategy, each with a seed of its own.")] = 1,
+    members: Annotated[
+        int, typer.Option(min=1, help="Networks of a training; of each rater for rater-specific and label-sampling.")
+    ] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.", show_default=False)] = None,
+    rater: Annotated[
+        str | None, typer.Option(help="Of the strategy single (default: the one in the middle).", show_default=False)
+    ] = None,
+    panel: Annotated[Panel, typer.Option(help="Phantoms' raters: the same in all cases, or new ones.")] = Panel.FIXED,
+    panel_seed: Annotated[int, typer.Option(min=0, help="What the fixed panel is drawn from.")] = 4,
+    cases: Annotated[
+        tuple[int, int, int],
+        typer.Option(min=2, help="Phantoms to train, to calibrate and to test on.", metavar="TRAIN CALIBRATION TEST"),
+    ] = (150, 100, 150),
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the test cases for the intervals.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="First training seed; also chooses the phantoms.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, each on one core.")] = 2,
+    device: DeviceOption = Device.AUTO,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare ways to train on several raters, before and after the calibrator. Run it again to go on."""
+    start_log(verbose)
+    from twintrack.studies.raters.one_run import CaseChoice
+    from twintrack.studies.raters.run import RatersSettings, run_raters
+    from twintrack.training import Preset, Strategy
+
+    choice = CaseChoice(
+        None if manifest is None else str(manifest),
+        *cases,
+        panel_seed=panel_seed if panel is Panel.FIXED else None,
+        seed=seed,
+    )
+    chosen = tuple(named(Strategy, name, "--strategies") for name in strategies.split(",") if name.strip())
+    settings = RatersSettings(
+        strategies=chosen or tuple(Strategy),
+        seeds=train_seeds,
+        members=members,
+        preset=named(Preset, preset, "--preset").value,
+        epochs=epochs,
+        rater=rater,
+        bootstrap=bootstrap,
+        seed=seed,
+        device=device.value,
+        jobs=jobs,
+    )
+    with progress_bar() as progress:
+        run_raters(out, choice, settings, overwrite=overwrite, progress=progress)
+    look_and_tell(manifest)
+    say(str(out / "table.md"))
