@@ -11,8 +11,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field, RootModel
 
+from twintrack.bundle import rater_entries as raters
 from twintrack.bundle import schema as bundle
 from twintrack.calibration.calibrator_model import CalibratorModel
 from twintrack.imaging.ct_features import FEATURES
@@ -32,6 +33,8 @@ PUBLISHED = "^[^\\u0000-\\u001f\\u007f-\\u00a0\\u00ad\\u200b-\\u200f\\u2028-\\u2
 Text = Annotated[str, Field(pattern=PRINTABLE)]
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, Field(ge=0, le=10**12)]
+RaterId = Annotated[str, Field(pattern=f"^{raters.RATER_ID.pattern}$")]
 
 Name = Annotated[str, Field(min_length=1, max_length=bundle.MAX_NAME, pattern=PRINTABLE)]
 Title = Annotated[Name, Field(json_schema_extra={"allOf": [{"pattern": "\\S"}]})]
@@ -97,10 +100,59 @@ class Networks(JsonModel):
     checkpoint: Name | Literal[""] | None = None
 
 
-class Bundle(JsonModel):
-    """A model bundle; "files" holds the SHA-256 of each of its other files."""
+class RaterNetworks(JsonModel):
+    """A rater, and the networks of the fine ensemble that learnt from that rater alone."""
 
-    version_of_layout: Literal[1] = Field(alias="schema")
+    id: RaterId
+    members: Annotated[
+        list[Fold], Field(min_length=1, max_length=raters.MAX_RATER_MEMBERS, json_schema_extra={"uniqueItems": True})
+    ]
+    label: None = None
+
+
+class RaterLabel(JsonModel):
+    """A rater, and the tumour label that speaks for that rater."""
+
+    id: RaterId
+    label: Name
+    members: None = None
+
+
+class SplitCases(JsonModel, extra="forbid"):
+    """Numbers of cases."""
+
+    train: Whole = 0
+    calibration: Whole = 0
+    test: Whole = 0
+
+
+class Training(JsonModel):
+    """How the networks were trained; "metrics" are held-out ones."""
+
+    strategy: Name
+    raters: Annotated[
+        list[RaterId], Field(min_length=1, max_length=raters.MAX_ENTRIES, json_schema_extra={"uniqueItems": True})
+    ]
+    cases: SplitCases
+    cases_by_rater: Annotated[dict[RaterId, Whole], Field(max_length=raters.MAX_ENTRIES)] | None = None
+    preset: Name | None = None
+    loss: Name | None = None
+    ordinal_weight: Finite | None = None
+    iterations: Whole | None = None
+    epochs: Whole | None = None
+    seeds: Annotated[list[Annotated[int, Field(ge=0, le=2**63 - 1)]], Field(max_length=raters.MAX_ENTRIES)] | None = (
+        None
+    )
+    losses: Annotated[dict[Name, Finite], Field(max_length=raters.MAX_ENTRIES)] | None = None
+    metrics: Annotated[dict[Name, Finite | None], Field(max_length=raters.MAX_ENTRIES)] | None = None
+    manifest_sha256: Sha256 | None = None
+    settings_sha256: Sha256 | None = None
+    versions: Annotated[dict[Name, Name], Field(max_length=raters.MAX_ENTRIES)] | None = None
+
+
+class BundleEntries(JsonModel):
+    """What a bundle of every schema says."""
+
     name: Title
     version: Title
     license: Title
@@ -108,7 +160,6 @@ class Bundle(JsonModel):
     intended_use: Words
     demo: bool
     mirroring: bool
-    tumor_labels: Names
     organ_labels: Names
     vessel_labels: Annotated[dict[Name, Name], Field(max_length=bundle.MAX_NAMES)]
     roi_margin_mm: Annotated[float, Field(ge=0, le=bundle.MAX_MARGIN_MM)]
@@ -124,6 +175,32 @@ class Bundle(JsonModel):
     fingerprint: Annotated[dict[Literal["coarse", "fine"], Fingerprint], Field(default={})]
     inputs: Inputs | None = None
     networks_sha256: Sha256 | None = None
+    training: Training | None = None
+
+
+class PlainBundle(BundleEntries):
+    """A model bundle whose tumour labels are added up as they are."""
+
+    version_of_layout: Literal[1] = Field(alias="schema")
+    tumor_labels: Names
+
+
+class RaterBundle(BundleEntries):
+    """A model bundle whose tumour labels have weights, and whose networks or labels may belong to raters."""
+
+    version_of_layout: Literal[2] = Field(alias="schema")
+    tumor_weights: Annotated[
+        dict[Name, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=bundle.MAX_NAMES)
+    ]
+    rater_members: (
+        Annotated[list[RaterNetworks], Field(min_length=1, max_length=raters.MAX_RATER_MEMBERS)]
+        | Annotated[list[RaterLabel], Field(min_length=1, max_length=raters.MAX_RATER_MEMBERS)]
+        | None
+    ) = None
+
+
+class Bundle(RootModel[PlainBundle | RaterBundle]):
+    """A model bundle; "files" holds the SHA-256 of each of its other files."""
 
 
 Number = Annotated[float, Field(gt=-results.LARGEST, lt=results.LARGEST)]
@@ -277,7 +354,7 @@ class Invasion(JsonModel):
     resectability: Pattern | None = None
 
 
-FILES: dict[str, type[JsonModel]] = {
+FILES: dict[str, type[BaseModel]] = {
     "bundle": Bundle,
     "calibrator": CalibratorModel,
     "invasion": Invasion,

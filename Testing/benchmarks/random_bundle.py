@@ -135,7 +135,7 @@ def random_bundle(
             license="CC0-1.0",
             description="Random weights: for measuring speed and memory, predicts nothing.",
             organ_labels=(_first_label(Path(coarse_plans)),),
-            tumor_labels=(_first_label(Path(fine_plans)),),
+            tumor_weights={_first_label(Path(fine_plans)): 1.0},
         )
         folds = tuple(str(fold) for fold in range(members))
         return create_bundle(StageSource(coarse, ("0",)), StageSource(fine, folds), card, out=out)

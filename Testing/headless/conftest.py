@@ -92,7 +92,7 @@ def make_dataset(labels: dict[str, Any]) -> dict[str, Any]:
         "file_ending": ".nii.gz",
     }
     if any(isinstance(value, list) for value in labels.values()):
-        dataset["regions_class_order"] = [1, 2]
+        dataset["regions_class_order"] = list(range(1, len(labels)))
     return dataset
 
 

@@ -16,7 +16,8 @@ import jsonschema
 import pytest
 
 from twintrack.bundle.model_bundle import demo_bundle_path
-from twintrack.bundle.schema import parse_bundle_json
+from twintrack.bundle.rater_entries import TRAINING_ENTRIES
+from twintrack.bundle.schema import SCHEMAS, parse_bundle_json
 from twintrack.calibration import read_calibrator
 from twintrack.errors import TwinTrackError
 from twintrack.results.schema import INVASION_SCHEMAS, RESULT_SCHEMAS, read_invasion_json, read_result_json
@@ -86,7 +87,7 @@ def test_a_file_of_every_older_number_opens_and_follows_the_schema(path: Path) -
 
 
 def test_there_is_an_older_file_of_every_number() -> None:
-    numbers = {"bundle": (1,), "calibrator": (1,), "invasion": INVASION_SCHEMAS, "result": RESULT_SCHEMAS}
+    numbers = {"bundle": SCHEMAS, "calibrator": (1,), "invasion": INVASION_SCHEMAS, "result": RESULT_SCHEMAS}
     assert {path.stem for path in OLD.glob("*.json")} == {f"{kind}_{n}" for kind in KINDS for n in numbers[kind]}
     for kind in KINDS:
         assert not follows(kind, content_of(kind) | {"schema": numbers[kind][-1] + 1})
@@ -157,6 +158,9 @@ def demo_file(kind: str) -> dict[str, Any]:
 
 def content_of(kind: str) -> dict[str, Any]:
     """Return a file with all that the schema knows."""
+    if kind == "bundle_2":
+        found: dict[str, Any] = json.loads((OLD / "bundle_2.json").read_text(encoding="utf-8"))
+        return found
     if kind in ("bundle", "calibrator"):
         return copy.deepcopy(demo_file(kind))
     return copy.deepcopy(STATED if kind == "invasion" else RESULT)
@@ -284,10 +288,35 @@ DAMAGE: dict[str, dict[str, tuple[object, ...]]] = {
 }
 
 
+NO_COUNT = (-1, 1.5, "3", True)
+DAMAGE_OF_RATERS: dict[str, tuple[object, ...]] = {
+    "tumor_weights": (ABSENT, None, [], {}, "tumor", {"": 1}, {"a\nb": 1}, {f"n{n}": 1 for n in range(65)}),
+    "tumor_weights.tumor": (0, -0.5, 1.01, "1", True, None, []),
+    "rater_members": ([], {}, "A", [5], [{}], [{"id": "A"}] * 2, [{"id": "A", "members": ["0"], "label": "tumor"}]),
+    "rater_members.0.id": (ABSENT, "", "x" * 17, "Dr. A", "Ä", 5, None),
+    "rater_members.0.members": (ABSENT, [], ["0", "0"], [0], "0", ["../0"]),
+    "training": ([], {}, 5),
+    "training.strategy": (ABSENT, "", 5, "a\nb", None),
+    "training.raters": (ABSENT, [], "A", ["A", "A"], ["A B"], [5]),
+    "training.cases": (ABSENT, 12, {"trained": 12}, {"train": -1}, {"train": "12"}),
+    "training.cases_by_rater": ([], {"A B": 3}, {"A": "3"}, {"A": -3}),
+    "training.loss": (5, "", "a\nb", "x" * 201),
+    "training.ordinal_weight": ("1", True, 1e13),
+    "training.iterations": NO_COUNT,
+    "training.epochs": NO_COUNT,
+    "training.seeds": (3, ["3"], [-3], [2**63], [1.5], [1] * 257),
+    "training.losses": ([], {"0": "1"}, {"": 1}, {"0": None}),
+    "training.metrics": ([], {"Dice": "1"}, {"": 1}, {"a\nb": 1}, {f"m{n}": 1 for n in range(257)}),
+    "training.manifest_sha256": ("0", "G" * 64, 5),
+    "training.versions": ([], {"torch": 2}, {"torch": "a\nb"}),
+}
+"""Of a bundle of schema 2."""
+
+
 def cases() -> list[tuple[str, str, object]]:
-    return [
-        (kind, place, value) for kind, places in DAMAGE.items() for place, values in places.items() for value in values
-    ]
+    of_kinds = [(kind, where) for kind, places in DAMAGE.items() for where in places.items()]
+    of_kinds += [("bundle_2", where) for where in DAMAGE_OF_RATERS.items()]
+    return [(kind, place, value) for kind, (place, values) in of_kinds for value in values]
 
 
 def changed(kind: str, place: str, value: object) -> dict[str, Any]:
@@ -295,7 +324,7 @@ def changed(kind: str, place: str, value: object) -> dict[str, Any]:
     *way, last = place.split(".")
     holder = content
     for key in way:
-        holder = holder[key]
+        holder = holder[int(key) if isinstance(holder, list) else key]
     if value is ABSENT:
         del holder[last]
     else:
@@ -316,13 +345,16 @@ def test_what_is_damaged_is_refused_by_the_schema_and_by_the_program(
     kind: str, place: str, value: object, tmp_path: Path
 ) -> None:
     content = changed(kind, place, value)
+    kind = kind.removesuffix("_2")
     assert not follows(kind, content)
     assert not opens(kind, content, tmp_path)
 
 
+RATER_CARD = [f"training.{name}" for name in TRAINING_ENTRIES if name not in ("strategy", "raters", "cases")]
 OPTIONAL = [
     *[("bundle", place) for place in ("roi_component_fraction", "roi_probability", "contact_mm", "raters", "inputs")],
     *[("bundle", place) for place in ("fingerprint", "networks_sha256", "coarse.trainer", "fine.checkpoint")],
+    *[("bundle_2", place) for place in ("rater_members", "training", *RATER_CARD)],
     *[("calibrator", place) for place in ("weighting", "tumour_voxels", "band", "selection", "rater_names")],
     *[("calibrator", place) for place in ("statements", "band.widening")],
     *[("invasion", place) for place in (*STATED, *(f"vessels.SMA.{name}" for name in STATED["vessels"]["SMA"]))],
@@ -340,5 +372,6 @@ def test_what_is_optional_may_be_missing(kind: str, place: str, tmp_path: Path) 
     for key in way:
         holder = holder[key]
     del holder[last]
+    kind = kind.removesuffix("_2")
     assert follows(kind, content)
     assert opens(kind, content, tmp_path)

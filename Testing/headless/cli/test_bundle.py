@@ -61,6 +61,22 @@ def test_every_option_lands_in_the_bundle(create, tmp_path: Path) -> None:
     assert bundle.calibrator_path is not None
 
 
+def test_weights_raters_and_the_card_of_the_training_land_in_the_bundle(
+    create, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = {"strategy": "rater-specific", "raters": ["A", "B"], "cases": {"train": 12}}
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    options = ["--tumor-labels", "tumor, pancreas=0.25", "--rater-members", "A=0+2, B=1"]
+    assert create(tmp_path / "b", *options, "--training", tmp_path / "card.json") == 0
+    capsys.readouterr()
+    assert run_command(["bundle", "show", str(tmp_path / "b")]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["tumor_weights"] == {"tumor": 1, "pancreas": 0.25}
+    assert about["rater_members"] == [{"id": "A", "members": ["0", "2"]}, {"id": "B", "members": ["1"]}]
+    assert about["training"] == card
+    assert run_command(["bundle", "verify", str(tmp_path / "b")]) == 0
+
+
 def test_what_is_not_said_gets_careful_defaults(create, tmp_path: Path) -> None:
     assert create(tmp_path / "b.zip") == 0
     with Bundle.open(tmp_path / "b.zip") as bundle:
@@ -74,6 +90,13 @@ def test_what_is_not_said_gets_careful_defaults(create, tmp_path: Path) -> None:
         (["--folds", "0,5"], "has no fold_5; the folds that are there: 0, 1, 2"),
         (["--checkpoint", "checkpoint_best.pth"], "has no checkpoint_best.pth"),
         (["--tumor-labels", "lesion"], "has no label 'lesion'"),
+        (["--tumor-labels", "tumor=1.5"], "a weight above 0 and at most 1"),
+        (["--tumor-labels", "tumor=half"], "a weight above 0 and at most 1"),
+        (["--tumor-labels", "tumor,tumor=0.5"], "give each label once"),
+        (["--rater-members", "A=0+1"], "the member '2' belongs to no rater"),
+        (["--rater-members", "A"], "expected NAME=VALUE"),
+        (["--rater-labels", "A=gland"], "has the label 'gland'"),
+        (["--training", "gone.json"], "gone.json"),
         (["--roi-probability", "1.5"], "'roi_probability' must be a number from 0 to 1"),
         (["--contact-mm", "9"], "must be from 0.5 to 5 mm, got 9"),
         (["--folds", ""], "an argument (--folds) is empty"),

@@ -112,7 +112,9 @@ def test_each_members_own_score_is_kept(make_ct: MakeCt, bundle: Bundle) -> None
 
 def test_several_tumor_labels_are_summed(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:
     ct = make_ct((34, 33, 17))
-    with Bundle.open(make_bundle(tumor_labels=("tumor", "pancreas"), vessel_labels={}, out=tmp_path / "b")) as bundle:
+    with Bundle.open(
+        make_bundle(tumor_weights={"tumor": 1.0, "pancreas": 1.0}, vessel_labels={}, out=tmp_path / "b")
+    ) as bundle:
         result = score(ct, roi_full(ct.geometry), bundle)
         pooled = mean_probabilities(ct, bundle)
     np.testing.assert_allclose(result.score, pooled[1] + pooled[2], atol=2e-6)

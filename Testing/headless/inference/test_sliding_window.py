@@ -182,7 +182,7 @@ def test_weights_that_do_not_fit_the_plans_are_named(
     make_bundle: Callable[..., Path], coarse_results: Path, tmp_path: Path
 ) -> None:
     folder = make_bundle(
-        fine=coarse_results, folds=("0",), tumor_labels=("pancreas",), vessel_labels={}, out=tmp_path / "b"
+        fine=coarse_results, folds=("0",), tumor_weights={"pancreas": 1.0}, vessel_labels={}, out=tmp_path / "b"
     )
     with Bundle.open(folder) as bundle:
         check_weights(bundle)

@@ -26,7 +26,8 @@ def bundle_text(about: Mapping[str, Any]) -> str:
         ("licence", about["license"]),
         ("calibrated", calibrated),
         ("calibrator", "" if about["calibrator"] is None else _calibrator(about["calibrator"])),
-        ("tumour", " + ".join(about["tumor_labels"])),
+        ("tumour", " + ".join(map(_weighted, about["tumor_weights"].items()))),
+        ("readers", "; ".join(map(_rater, about["rater_members"]))),
         ("vessels", vessels or "none predicted"),
         ("region", _region(about)),
         ("contact", f"tumour within {about['contact_mm']:g} mm of a vessel" if about["contact_mm"] else ""),
@@ -36,6 +37,8 @@ def bundle_text(about: Mapping[str, Any]) -> str:
         ("sha256", about["sha256"]),
     ]
     parts = [_rows(rows)]
+    if about["training"] is not None:
+        parts.append("training\n" + _rows(_training_rows(about["training"])))
     parts += [f"{stage} model\n" + _rows(_stage_rows(entry)) for stage, entry in about["stages"].items()]
     return "\n\n".join(parts)
 
@@ -45,6 +48,26 @@ def _calibrator(found: Mapping[str, Any]) -> str:
         f"{found['target']} on {found['cases']} cases; {found['bins']} bins, {found['upper_bins']} of them above score "
         f"{UPPER_SCORE}; largest value {found['largest']:.2f}"
     )
+
+
+def _weighted(entry: tuple[str, float]) -> str:
+    label, weight = entry
+    return label if weight == 1 else f"{weight:.4g} {label}"
+
+
+def _rater(entry: Mapping[str, Any]) -> str:
+    return f"{entry['id']}: " + (entry["label"] if "label" in entry else f"folds {', '.join(entry['members'])}")
+
+
+def _training_rows(card: Mapping[str, Any]) -> list[tuple[str, str]]:
+    rows = []
+    for name, value in card.items():
+        if isinstance(value, Mapping):
+            told = ", ".join(f"{key} {'unknown' if one is None else one}" for key, one in value.items())
+        else:
+            told = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        rows.append((name.removesuffix("_sha256").replace("_", " "), told))
+    return rows
 
 
 def _region(about: Mapping[str, Any]) -> str:
@@ -89,6 +112,6 @@ def _rows(rows: Iterable[tuple[str, str]]) -> str:
     lines: list[str] = []
     for name, value in rows:
         if value:
-            head = f"  {name}".ljust(_INDENT)
+            head = f"  {name} ".ljust(_INDENT)
             lines += textwrap.wrap(value, WIDTH, initial_indent=head, subsequent_indent=" " * _INDENT) or [head]
     return "\n".join(lines)

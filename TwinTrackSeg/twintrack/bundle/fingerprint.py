@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.bundle.rater_entries import RaterMember
 from twintrack.errors import BundleError, InputError
 
 __all__ = ["INTENSITIES", "Fingerprint", "MinMedianMax", "networks_sha256", "plans_intensities"]
@@ -111,8 +112,9 @@ def networks_sha256(
     files: Mapping[str, str],
     folds: Mapping[str, Sequence[str]],
     configurations: Mapping[str, str],
-    tumor_labels: Sequence[str],
+    tumor_weights: Mapping[str, float],
     vessel_labels: Mapping[str, str],
+    rater_members: Sequence[RaterMember],
     pooling: str,
     mirroring: bool,
 ) -> str:
@@ -126,18 +128,25 @@ def networks_sha256(
         SHA-256 of every file of the bundle.
     folds, configurations : mapping
         By stage.
-    tumor_labels, vessel_labels, pooling, mirroring
-        As in `twintrack.bundle.model_bundle.Bundle`.
+    tumor_weights, vessel_labels, rater_members, pooling, mirroring
+        As in `twintrack.bundle.model_bundle.Bundle`. Which networks are one rater's decides the score; who that is does
+        not, and is no part of the hash.
     """
-    content = {
+    content: dict[str, Any] = {
         "files": {name: digest for name, digest in files.items() if name.split("/")[0] in folds},
         "folds": {stage: list(names) for stage, names in folds.items()},
         "configuration": dict(configurations),
-        "tumor_labels": list(tumor_labels),
+        "tumor_labels": list(tumor_weights),
         "vessel_labels": dict(vessel_labels),
         "pooling": pooling,
         "mirroring": mirroring,
     }
+    # What a bundle of schema 1 cannot say comes in only where it is said, so that the hashes of those stay.
+    if any(weight != 1 for weight in tumor_weights.values()):
+        content["tumor_weights"] = dict(tumor_weights)
+    groups = sorted(sorted(rater.members) for rater in rater_members if rater.members)
+    if groups:
+        content["rater_members"] = groups
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -12,8 +13,9 @@ from typing import Any
 
 from twintrack.bundle.archive import MAX_BYTES, MAX_FILES, UNPACKED, unpack_bundle_zip
 from twintrack.bundle.fingerprint import Fingerprint, networks_sha256, plans_intensities
-from twintrack.bundle.nnunet_plans import architecture_name, check_dataset, check_plans, label_channels
-from twintrack.bundle.schema import POOLING, ROI_COMPONENT_FRACTION, SCHEMA, STAGES, parse_bundle_json
+from twintrack.bundle.nnunet_plans import architecture_name, check_dataset, check_plans, has_regions, label_channels
+from twintrack.bundle.rater_entries import WEIGHT_ROUNDING, RaterMember
+from twintrack.bundle.schema import POOLING, ROI_COMPONENT_FRACTION, STAGES, parse_bundle_json
 from twintrack.errors import BundleError
 from twintrack.imaging.ct_features import InputRange
 from twintrack.labels import VESSEL_VALUES
@@ -22,7 +24,7 @@ from twintrack.system.ownership import is_litter
 from twintrack.system.paths import file_sha256, is_there
 from twintrack.system.private_folder import PrivateFolder
 
-__all__ = ["CHECKPOINT_NAME", "POOLING", "SCHEMA", "STAGES", "Bundle", "bundle_path", "demo_bundle_path"]
+__all__ = ["CHECKPOINT_NAME", "POOLING", "STAGES", "Bundle", "bundle_path", "demo_bundle_path"]
 
 DEMO = "demo"
 """What the shipped demo bundle is called where a bundle is asked for."""
@@ -47,8 +49,10 @@ class Bundle:
         What the bundle says about itself.
     demo : bool
         Whether the bundle knows synthetic phantoms only.
-    tumor_labels, organ_labels : tuple of str
-        Label names, in the fine and in the coarse ``dataset.json``, that make up the tumour and the organ.
+    tumor_weights : mapping of str to float
+        What each tumour label's probability adds to the score, in (0, 1], by label name in the fine ``dataset.json``.
+    organ_labels : tuple of str
+        Label names in the coarse ``dataset.json`` that make up the organ.
     vessel_labels : mapping of str to str
         Vessel name to label name in the fine ``dataset.json``; may be empty.
     roi_margin_mm : float
@@ -77,6 +81,10 @@ class Bundle:
         What the CTs looked like that the bundle was made with, where known.
     contact_mm : float or None
         Distance in mm from a vessel's lumen within which tumour touches it; None: the program's own.
+    rater_members : tuple of RaterMember
+        Which networks or labels speak for which rater; empty where none does.
+    training : mapping or None
+        How the networks were trained: see `twintrack.bundle.rater_entries.TRAINING_ENTRIES`.
     """
 
     path: Path
@@ -87,7 +95,7 @@ class Bundle:
     description: str
     intended_use: str
     demo: bool
-    tumor_labels: tuple[str, ...]
+    tumor_weights: Mapping[str, float]
     vessel_labels: Mapping[str, str]
     organ_labels: tuple[str, ...]
     roi_margin_mm: float
@@ -103,6 +111,8 @@ class Bundle:
     fingerprints: Mapping[str, Fingerprint] = field(default_factory=dict)
     inputs: InputRange | None = None
     contact_mm: float | None = None
+    rater_members: tuple[RaterMember, ...] = ()
+    training: Mapping[str, Any] | None = None
     _unpacked: PrivateFolder | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -172,11 +182,36 @@ class Bundle:
             files=self.files,
             folds=self.folds,
             configurations=self.configurations,
-            tumor_labels=self.tumor_labels,
+            tumor_weights=self.tumor_weights,
             vessel_labels=self.vessel_labels,
+            rater_members=self.rater_members,
             pooling=self.pooling,
             mirroring=self.mirroring,
         )
+
+    @property
+    def tumor_labels(self) -> tuple[str, ...]:
+        """Labels that take part in the score."""
+        return tuple(self.tumor_weights)
+
+    @property
+    def raters_have_members(self) -> bool:
+        """Whether every network of the fine ensemble learnt from one rater alone."""
+        return any(rater.members for rater in self.rater_members)
+
+    @property
+    def member_weights(self) -> tuple[float, ...]:
+        """How much each network of the fine ensemble counts, in the order of its folds; they add up to their number.
+
+        Where networks belong to raters, each rater counts the same, however many networks the rater has.
+        """
+        folds = self.folds["fine"]
+        shares = {
+            fold: len(folds) / (len(self.rater_members) * len(rater.members))
+            for rater in self.rater_members
+            for fold in rater.members
+        }
+        return tuple(shares.get(fold, 1.0) for fold in folds)
 
     @property
     def members(self) -> int:
@@ -271,6 +306,9 @@ class Bundle:
             "calibrated": self.calibrator_path is not None,
             "calibrator": self._describe_calibrator(),
             "tumor_labels": list(self.tumor_labels),
+            "tumor_weights": dict(self.tumor_weights),
+            "rater_members": [rater.to_json() for rater in self.rater_members],
+            "training": None if self.training is None else dict(self.training),
             "vessel_labels": dict(self.vessel_labels),
             "organ_labels": list(self.organ_labels),
             "roi_margin_mm": self.roi_margin_mm,
@@ -340,13 +378,32 @@ class Bundle:
                         code="label-unknown",
                         path=where,
                     )
-            overlapping = any(isinstance(value, list) and len(value) > 1 for value in dataset["labels"].values())
-            if stage == "fine" and overlapping and len(self.tumor_labels) != 1:
-                raise BundleError(
-                    "regions overlap, so bundle.json must name exactly one tumour region",
-                    code="regions-overlap",
-                    path=where,
-                )
+            if stage == "fine":
+                self._check_weights(known, overlapping=has_regions(dataset["labels"]), where=where)
+
+    def _check_weights(self, channels: Mapping[str, int], *, overlapping: bool, where: str) -> None:
+        """Refuse tumour labels whose weighted sum could be above 1, or that cannot speak for a rater."""
+        total = math.fsum(self.tumor_weights.values())
+        if overlapping and total > 1 + WEIGHT_ROUNDING:
+            raise BundleError(
+                f"regions overlap, so the weights of the tumour labels must add up to at most 1, not {total:g}",
+                code="regions-overlap",
+                path=where,
+            )
+        if any(rater.label is not None for rater in self.rater_members) and not overlapping:
+            raise BundleError(
+                "has labels that exclude each other, so none can speak for one rater; each rater needs a region that "
+                "may overlap the others'",
+                code="rater-members",
+                path=where,
+            )
+        weighted = any(weight != 1 for weight in self.tumor_weights.values())
+        if weighted and len({channels[name] for name in self.tumor_weights}) < len(self.tumor_weights):
+            raise BundleError(
+                "two of bundle.json's 'tumor_weights' are one output of the network; give each label its own",
+                code="label-repeated",
+                path=where,
+            )
 
 
 def bundle_path(name: str | Path) -> Path:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twintrack.bundle.fingerprint import Fingerprint
+from twintrack.bundle.rater_entries import check_rater_members, read_rater_members, read_training, read_tumor_weights
 from twintrack.errors import BundleError
 from twintrack.imaging.ct_features import InputRange
 from twintrack.settings import CONTACT_MM_RANGE
 from twintrack.system.json_file import parse_json
 
-__all__ = ["FOLD", "POOLING", "ROI_COMPONENT_FRACTION", "SCHEMA", "STAGES", "parse_bundle_json"]
+__all__ = ["FOLD", "POOLING", "ROI_COMPONENT_FRACTION", "SCHEMAS", "STAGES", "parse_bundle_json", "schema_for"]
 
-SCHEMA = 1
-"""Version of the layout of ``bundle.json`` that this version reads and writes."""
+SCHEMAS = (1, 2)
+"""Versions of the layout of ``bundle.json`` that this version reads and writes: see `schema_for`."""
 
 STAGES = ("coarse", "fine")
 """The two models of a bundle."""
@@ -63,9 +65,9 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
         raise BundleError("must be a JSON object", code="json-unreadable", path=where)
     reader = _Reader(document, where)
     schema = reader.get("schema", int)
-    if schema != SCHEMA:
+    if schema not in SCHEMAS:
         raise BundleError(
-            f"schema {schema} is not known, only {SCHEMA}; update TwinTrack or the bundle",
+            f"schema {schema} is not known, only {' and '.join(map(str, SCHEMAS))}; update TwinTrack or the bundle",
             code="schema-unknown",
             path=where,
         )
@@ -82,11 +84,18 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
             raise BundleError(
                 f"{key!r} must be at most {MAX_NAME} printable characters on one line", code="bundle-entry", path=where
             )
+    weights = reader.tumor_weights(schema)
+    folds = {stage: reader.folds(stage) for stage in STAGES}
+    # A document of schema 1 means in every version what it means in the first one, which knew no raters.
+    raters = read_rater_members(document.get("rater_members") if schema > 1 else None, where)
+    check_rater_members(raters, folds=folds["fine"], weights=weights, where=where)
     return {
         **texts,
         "demo": reader.get("demo", bool),
         "mirroring": reader.get("mirroring", bool),
-        "tumor_labels": reader.names("tumor_labels"),
+        "tumor_weights": weights,
+        "rater_members": raters,
+        "training": read_training(document.get("training"), where),
         "organ_labels": reader.names("organ_labels"),
         "vessel_labels": reader.table("vessel_labels"),
         "roi_margin_mm": reader.margin_mm(),
@@ -96,13 +105,22 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
         "pooling": reader.pooling(),
         "raters": reader.raters(),
         "configurations": reader.configurations(),
-        "folds": {stage: reader.folds(stage) for stage in STAGES},
+        "folds": folds,
         "origins": {stage: reader.origin(stage) for stage in STAGES},
         "fingerprints": reader.fingerprints(),
         "inputs": None if document.get("inputs") is None else InputRange.from_json(document["inputs"], where),
         "files": reader.files(),
         "networks_sha256": reader.networks_sha256(),
     }
+
+
+def schema_for(tumor_weights: Mapping[str, float], rater_members: Sequence[object]) -> int:
+    """Return the schema that a bundle is written with: the lowest whose programs get it right.
+
+    Where all tumour labels weigh 1 and no network belongs to a rater, a program that knows schema 1 does the same with
+    the bundle as this one.
+    """
+    return 1 if not rater_members and all(weight == 1 for weight in tumor_weights.values()) else 2
 
 
 def _is_name(value: object) -> bool:
@@ -131,6 +149,12 @@ class _Reader:
                 f"{key!r} must be a list of different names, got {values!r}", code="bundle-entry", path=self.where
             )
         return tuple(values)
+
+    def tumor_weights(self, schema: int) -> dict[str, float]:
+        """Read the labels that make the tumour; in schema 1 they have no weights, and so each weighs 1."""
+        if schema == 1:
+            return dict.fromkeys(self.names("tumor_labels"), 1.0)
+        return read_tumor_weights(self.get("tumor_weights", dict), self.where)
 
     def table(self, key: str) -> dict[str, str]:
         table: dict[str, str] = self.get(key, dict)

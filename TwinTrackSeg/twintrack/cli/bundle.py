@@ -34,7 +34,10 @@ def bundle_create(
         str, typer.Option(help="Weights to take from each fold of the fine model, e.g. checkpoint_best.pth.")
     ] = "checkpoint_final.pth",
     coarse_checkpoint: Annotated[str, typer.Option(help="The same for the coarse model.")] = "checkpoint_final.pth",
-    tumor_labels: Annotated[str, typer.Option(help="Labels that add up to tumour.")] = "tumor",
+    tumor_labels: Annotated[
+        str,
+        typer.Option(help="Labels that add up to tumour, with a weight where it is not 1: level_1=0.5,level_2=1."),
+    ] = "tumor",
     organ_labels: Annotated[str, typer.Option(help="Labels of the coarse model that make the organ.")] = "pancreas",
     vessel_labels: Annotated[str, typer.Option(help="Vessel labels, e.g. PORTA=portal_vein,SMA=sma.")] = "",
     calibrator: Annotated[
@@ -60,6 +63,15 @@ def bundle_create(
     description: Annotated[str, typer.Option(help="What the model knows and does not.")] = "",
     intended_use: Annotated[str, typer.Option(help="What it may be used for; by default research only.")] = "",
     raters: Annotated[int | None, typer.Option(min=1, help="Number of raters behind the calibrator.")] = None,
+    rater_members: Annotated[
+        str, typer.Option(help="Members that learnt from one rater, by a pseudonym for each: A=0+5,B=1.")
+    ] = "",
+    rater_labels: Annotated[
+        str, typer.Option(help="Labels that speak for one rater, by a pseudonym for each: A=rater_A,B=rater_B.")
+    ] = "",
+    training: Annotated[
+        Path | None, typer.Option(help="JSON file that says how the networks were trained; shown by bundle show.")
+    ] = None,
     fingerprint: Annotated[
         Path | None, typer.Option(help="dataset_fingerprint.json of the fine model, if not in its folder.")
     ] = None,
@@ -84,6 +96,7 @@ def bundle_create(
     from twintrack.studies.make_bundle.card import RESEARCH_USE
     from twintrack.studies.make_bundle.create import BundleCard, StageSource, create_bundle
     from twintrack.studies.make_bundle.inputs import measure_disagreement, measure_inputs
+    from twintrack.studies.make_bundle.nnunet_results import read_json_object
     from twintrack.system.private_folder import PrivateFolder
 
     card = BundleCard(
@@ -93,13 +106,15 @@ def bundle_create(
         description=description,
         intended_use=intended_use or RESEARCH_USE,
         raters=raters,
-        tumor_labels=_listed(tumor_labels),
+        tumor_weights=_weights(tumor_labels),
         organ_labels=_listed(organ_labels),
         vessel_labels=_vessels(vessel_labels),
         roi_margin_mm=roi_margin_mm,
         roi_component_fraction=roi_component_fraction,
         roi_probability=roi_probability,
         mirroring=mirroring,
+        rater_members=_rater_members(rater_members, rater_labels),
+        training=None if training is None else read_json_object(training),
         contact_mm=None if contact_mm is None else checked_contact_mm(contact_mm),
         inputs=None if inputs is None else measure_inputs(inputs),
     )
@@ -180,6 +195,30 @@ def _json(content: Mapping[str, Any]) -> str:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _weights(text: str) -> dict[str, float]:
+    """Read labels, each with a weight after ``=`` where it is not 1."""
+    weights: dict[str, float] = {}
+    for entry in _listed(text):
+        name, given = parse_pair(entry) if "=" in entry else (entry, "1")
+        try:
+            weight = float(given)
+        except ValueError:
+            weight = float("nan")
+        if not 0 < weight <= 1 or name in weights:
+            raise InputError(
+                f"--tumor-labels {text}: give each label once, with a weight above 0 and at most 1, as in level_1=0.5",
+                code="weight-malformed",
+            )
+        weights[name] = weight
+    return weights
+
+
+def _rater_members(members: str, labels: str) -> list[dict[str, Any]]:
+    """Read whose members or whose labels are which, as ``bundle.json`` holds them."""
+    by_member = [{"id": name, "members": folds.split("+")} for name, folds in map(parse_pair, _listed(members))]
+    return [*by_member, *({"id": name, "label": label} for name, label in map(parse_pair, _listed(labels)))]
 
 
 def _vessels(text: str) -> dict[str, str]:

@@ -147,8 +147,12 @@ def score_ensemble(
     regions), these are averaged over members, the tumour labels summed, and that one channel is resampled linearly (all
     three axes) to the CT grid.
 
+    Where tumour labels have weights, their weighted probabilities are summed. Where members belong to raters, each
+    rater counts the same: the mean over raters of the mean over each rater's members.
+
     Members after the first look only at tiles in which, or next to which, the first one gives some voxel a tumour
-    probability of at least `skip_below`; elsewhere the mean is that of the members that looked.
+    probability of at least `skip_below`; elsewhere the mean is that of the members that looked. Members that belong to
+    raters look everywhere: that one rater sees nothing says little about the others.
 
     Parameters
     ----------
@@ -163,7 +167,7 @@ def score_ensemble(
     store : NetworkStore, optional
         Keeps the networks for the next run.
     skip_below : float
-        Probability; 0 lets every member look at every tile.
+        Tumour score; 0 lets every member look at every tile.
     keep_each : bool
         Whether to keep what each member says, at 3 bytes a voxel of the region's box and member.
     progress, cancel
@@ -184,6 +188,8 @@ def score_ensemble(
     token = cancel or CancelToken()
     token.check()
     networks = store or NetworkStore(device, keep=False)
+    if bundle.raters_have_members:
+        skip_below = 0.0
     return networks.with_room(lambda: _score(ct, roi, bundle, networks, skip_below, keep_each, progress, token))
 
 
@@ -214,7 +220,7 @@ def _score(
     each: list[MemberMap] = []
 
     def keep(probabilities: Array) -> None:
-        score = to_host(case.to_grid(_tumor(probabilities, channels)[None], window)[0].clip(0.0, 1.0))
+        score = to_host(case.to_grid(channels.score(probabilities)[None], window)[0].clip(0.0, 1.0))
         vessels = vessel_map(case, probabilities, window, channels, roi.mask) if channels.values else None
         each.append(MemberMap((score * roi.mask).astype(np.float16), vessels))
 
@@ -223,7 +229,7 @@ def _score(
     )
     cancel.check()
     progress(0.95, "Bringing the score to the CT's grid")
-    tumor = _tumor(pooled, channels)[None]
+    tumor = channels.score(pooled)[None]
     score = to_host(case.to_grid(tumor, window)[0].clip(0.0, 1.0))
     np.multiply(score, roi.mask, out=score)
     vessels = vessel_map(case, pooled, window, channels, roi.mask) if channels.values else None
@@ -276,6 +282,8 @@ def _pool(
 ) -> Array:
     """Mean of the class probabilities over the members that looked, float32, (channel, a, b, c); 0 where none did.
 
+    Members that belong to raters count so that each rater counts the same.
+
     `keep` is called with the probabilities of each member, if a second one looks at all; where a later member did not
     look, they are the first one's.
     """
@@ -283,22 +291,24 @@ def _pool(
     tiles: list[Tile] = canvas.tiles
     total: Array = None  # a bundle has at least one member
     looked: Array = None
-    for place, fold in enumerate(folds):
+    for place, (fold, weight) in enumerate(zip(folds, bundle.member_weights, strict=True)):
         logits, covered = member_logits(canvas, tiles, bundle, stage, "fine", fold, store, meter)
         for start in range(0, logits.shape[1], _SLAB):
             slab = slice(start, start + _SLAB)
             logits[:, slab] = class_probabilities(logits[:, slab], overlapping=stage.overlapping) * covered[slab]
-        apart.add(to_host(_tumor(logits, channels)), to_host(covered))
+        apart.add(to_host(channels.score(logits)), to_host(covered))
         if total is None:
             total, looked = logits, as_float32(covered)
+            if weight != 1:
+                total, looked = total * weight, looked * weight
             if skip_below > 0 and len(folds) > 1:
-                tiles = _tiles_with_tumor(canvas, _tumor(total, channels), skip_below)
+                tiles = _tiles_with_tumor(canvas, channels.score(total), skip_below)
                 meter.skip((len(canvas.tiles) - len(tiles)) * (len(folds) - place - 1))
         else:
             # After a fall from the GPU, members' results lie in different places.
             total, looked = like(total, logits), like(looked, logits)
-            total += logits
-            looked += covered
+            total += logits if weight == 1 else logits * weight
+            looked += covered if weight == 1 else covered * weight
             if keep is not None:
                 # Later members leave out the same tiles, so that the sum is still the first one's there.
                 for start in range(0, logits.shape[1], _SLAB):
@@ -310,10 +320,6 @@ def _pool(
             keep(logits)
     total /= looked.clip(min=1.0)
     return total
-
-
-def _tumor(probabilities: Array, channels: VesselChannels) -> Array:
-    return probabilities[list(channels.tumor)].sum(axis=0)
 
 
 def _tiles_with_tumor(canvas: Canvas, tumor: Array, bound: float) -> list[Tile]:

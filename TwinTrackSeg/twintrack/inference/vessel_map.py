@@ -56,30 +56,56 @@ class VesselChannels:
     Attributes
     ----------
     tumor : tuple of int
-        Channels whose sum is the tumour's probability.
+        Channels whose weighted sum is the tumour's score.
     values : dict of int to int
         Label value of each vessel's channel; empty where none is predicted.
     hidden : frozenset of int
         Vessel channels that tumour can hide. A region that holds the tumour's own labels already goes on under it.
     overlapping : bool
         Whether each channel is a region of its own (sigmoid) in place of one label a voxel (softmax).
+    weights : tuple of float
+        Of each tumour channel; empty where all weigh 1.
     """
 
     tumor: tuple[int, ...]
     values: dict[int, int]
     hidden: frozenset[int]
     overlapping: bool
+    weights: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, bundle: Bundle, stage: Stage) -> VesselChannels:
         """Return the channels of a bundle's stage."""
-        tumor = tuple(stage.channels[name] for name in bundle.tumor_labels)
+        tumor = tuple(stage.channels[name] for name in bundle.tumor_weights)
+        weights = tuple(bundle.tumor_weights.values())
+        weights = () if all(weight == 1 for weight in weights) else weights
         values = {stage.channels[bundle.vessel_labels[name]]: value for name, value in bundle.vessel_values.items()}
         if not stage.overlapping:
-            return cls(tumor, values, frozenset(values), overlapping=False)
+            return cls(tumor, values, frozenset(values), overlapping=False, weights=weights)
         taken = frozenset().union(*(stage.labels_of(name) for name in bundle.tumor_labels))
         apart = [name for name in bundle.vessel_labels.values() if not stage.labels_of(name) & taken]
-        return cls(tumor, values, frozenset(stage.channels[name] for name in apart), overlapping=True)
+        hidden = frozenset(stage.channels[name] for name in apart)
+        return cls(tumor, values, hidden, overlapping=True, weights=weights)
+
+    def score(self, probabilities: Array) -> Array:
+        """Return the tumour's score, (a, b, c), of class probabilities (channel, a, b, c): their weighted sum.
+
+        Each weight is at most 1, and those of regions that overlap add up to at most 1: the score lies in [0, 1].
+        """
+        if not self.weights:
+            return probabilities[list(self.tumor)].sum(axis=0)
+        total = probabilities[self.tumor[0]] * self.weights[0]
+        for channel, weight in zip(self.tumor[1:], self.weights[1:], strict=True):
+            total += probabilities[channel] * weight
+        return total
+
+    def taken(self, probabilities: Array) -> Array:
+        """Return the probability, (a, b, c), that a voxel is none of a vessel because it is tumour.
+
+        Labels that exclude each other exclude a vessel whatever they weigh: where a network says that one of five
+        readers sees tumour, it has not said vessel.
+        """
+        return self.score(probabilities) if self.overlapping else probabilities[list(self.tumor)].sum(axis=0)
 
 
 def vessel_map(
@@ -129,7 +155,7 @@ def vessel_map(
 
     place = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, window, strict=True))
     inside = labels[place]
-    needed = SHARE * (1.0 - on_grid(probabilities[list(channels.tumor)].sum(axis=0)))
+    needed = SHARE * (1.0 - on_grid(channels.taken(probabilities)))
     np.maximum(needed, FLOOR, out=needed)
     hidden = np.zeros_like(inside)
     # Where classes overlap, vessels compete with each other alone, from the least that can matter.

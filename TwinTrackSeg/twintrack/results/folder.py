@@ -230,6 +230,10 @@ def check_result_folder(
     check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
 
 
+OF_RATERS = ("rater_members", "training")
+"""What a bundle says of single raters; a result repeats it only where it shows them."""
+
+
 def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSettings) -> dict[str, Any]:
     """Return the content of ``result.json`` but for the seconds."""
     geometry, calibrator, which = ct.volume.geometry, found.calibrator, describe_ct(ct, settings.case)
@@ -237,7 +241,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "schema": 1,
         "version": __version__,
         "research_use_only": True,
-        "bundle": bundle.describe() | {"sha256": bundle.sha256},
+        "bundle": {name: value for name, value in bundle.describe().items() if name not in OF_RATERS},
         "calibrator": None if calibrator is None else _calibrator(calibrator, settings),
         "device": found.engine["device"],
         "engine": found.engine,

@@ -114,7 +114,7 @@ def test_a_failure_leaves_nothing_behind(results: Path, make_bundle: MakeBundle,
     with raises_error(InputError, "fold-missing", "fold_7"):
         make_bundle(fine=results, folds=("0", "7"), out=home / "out")
     with raises_error(InputError, "label-unknown", "'lesion'", "'tumor'", "'pancreas'", "'sma'"):
-        make_bundle(fine=results, tumor_labels=("lesion",), out=home / "out")
+        make_bundle(fine=results, tumor_weights={"lesion": 1.0}, out=home / "out")
     with raises_error(InputError, "folder-missing"):
         make_bundle(fine=tmp_path / "nowhere", out=home / "out")
     assert list(home.iterdir()) == []
@@ -147,10 +147,10 @@ def test_a_calibrator_is_taken_along_and_must_be_one(make_bundle: MakeBundle, tm
             make_bundle(calibrator=calibrator, out=tmp_path / "bad")
 
 
-def test_a_model_of_regions_needs_exactly_one_tumor_region(
+def test_tumor_regions_that_overlap_add_up_to_one(
     make_bundle: MakeBundle, region_results: Path, tmp_path: Path
 ) -> None:
     values = {"fine": region_results, "folds": ("0", "1"), "vessel_labels": {}}
     assert Bundle.open(make_bundle(**values, out=tmp_path / "one")).members == 2
     with raises_error(BundleError, "regions-overlap"):
-        make_bundle(**values, tumor_labels=("tumor", "gland"), out=tmp_path / "two")
+        make_bundle(**values, tumor_weights={"tumor": 1.0, "gland": 1.0}, out=tmp_path / "two")

@@ -134,7 +134,7 @@ def readBundleInfo(path: str | Path) -> BundleInfo:
     values = parse_bundle_json(content, str(path))
     return BundleInfo(
         **{key: values[key] for key in ("name", "version", "license", "description", "demo")},
-        tumor=tuple(values["tumor_labels"]),
+        tumor=tuple(values["tumor_weights"]),
         vessels=tuple(values["vessel_labels"]),
         calibrated=CALIBRATOR in values["files"],
         raters=values["raters"],

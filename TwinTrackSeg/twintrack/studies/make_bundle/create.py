@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.bundle.fingerprint import networks_sha256
-from twintrack.bundle.model_bundle import SCHEMA, STAGES, Bundle
+from twintrack.bundle.model_bundle import STAGES, Bundle
+from twintrack.bundle.rater_entries import RaterMember
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
 from twintrack.studies.make_bundle.card import BundleCard
 from twintrack.studies.make_bundle.nnunet_results import StageModel, StageSource, take_over
@@ -106,6 +107,7 @@ def _write(
     half: bool,
 ) -> None:
     """Write the bundle to `partial`, a temporary name in a private folder."""
+    raters = card.checked_raters(fine.folds)
     zipped = out.suffix.lower() == ".zip"
     draft = partial.with_name("unpacked") if zipped else partial
     draft.mkdir()
@@ -113,14 +115,14 @@ def _write(
         _copy_calibrator(Path(calibrator), draft / "calibrator.json")
     models = {
         "coarse": take_over(coarse, draft / "coarse", labels=card.organ_labels, half=half),
-        "fine": take_over(fine, draft / "fine", labels=[*card.tumor_labels, *card.vessel_labels.values()], half=half),
+        "fine": take_over(fine, draft / "fine", labels=[*card.tumor_weights, *card.vessel_labels.values()], half=half),
     }
     if card.mirroring and not models["fine"].mirrored:
         raise InputError(
             "was trained without mirroring, so leave mirroring out", code="bundle-mirroring", path=fine.folder
         )
     entries = card.to_json() | _stage_entries({"coarse": coarse, "fine": fine}, models)
-    _write_manifest(draft, entries)
+    _write_manifest(draft, entries, card, raters)
     _check(draft, out)
     if zipped:
         _zip(draft, partial)
@@ -138,16 +140,18 @@ def _stage_entries(sources: Mapping[str, StageSource], models: Mapping[str, Stag
     return entries
 
 
-def _write_manifest(draft: Path, entries: Mapping[str, Any]) -> None:
+def _write_manifest(draft: Path, entries: Mapping[str, Any], card: BundleCard, raters: tuple[RaterMember, ...]) -> None:
     files = [path for path in sorted(draft.rglob("*")) if path.is_file()]
     hashes = {path.relative_to(draft).as_posix(): file_sha256(path) for path in files}
     networks = networks_sha256(
         files=hashes,
         folds={stage: entries[stage]["folds"] for stage in STAGES},
         configurations=entries["configuration"],
-        **{name: entries[name] for name in ("tumor_labels", "vessel_labels", "pooling", "mirroring")},
+        tumor_weights=card.tumor_weights,
+        rater_members=raters,
+        **{name: entries[name] for name in ("vessel_labels", "pooling", "mirroring")},
     )
-    document = {"schema": SCHEMA, **entries, "networks_sha256": networks, "files": hashes}
+    document = {**entries, "networks_sha256": networks, "files": hashes}
     (draft / "bundle.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 
 

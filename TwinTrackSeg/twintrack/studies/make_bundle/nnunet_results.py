@@ -17,7 +17,7 @@ from twintrack.bundle.schema import FOLD, MAX_MEMBERS
 from twintrack.errors import BundleError, InputError
 from twintrack.system.json_file import read_json
 
-__all__ = ["StageModel", "StageSource", "find_results", "take_over"]
+__all__ = ["StageModel", "StageSource", "find_results", "read_json_object", "take_over"]
 
 _PRIVATE = ("training", "validation", "test", "dataset")
 """Entries of a ``dataset.json`` that list training files, whose names often name patients; a bundle leaves them out."""
@@ -131,7 +131,7 @@ def take_over(source: StageSource, target: Path, *, labels: Iterable[str], half:
         If a file or fold is missing, not supported or refused.
     """
     folder = find_results(source.folder)
-    plans, dataset = _read_json(folder / "plans.json"), _read_json(folder / "dataset.json")
+    plans, dataset = read_json_object(folder / "plans.json"), read_json_object(folder / "dataset.json")
     _check_labels(dataset, labels, folder / "dataset.json")
     target.mkdir()
     (target / "plans.json").write_bytes((folder / "plans.json").read_bytes())
@@ -152,7 +152,14 @@ def take_over(source: StageSource, target: Path, *, labels: Iterable[str], half:
     )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that a bundle is made of.
+
+    Raises
+    ------
+    InputError
+        If there is none, it cannot be read, or it is not an object.
+    """
     if not path.is_file():
         raise InputError("no such file; it is needed for a bundle", code="file-missing", path=path)
     try:
@@ -248,5 +255,5 @@ def _one_configuration(found: Mapping[Path, Mapping[str, Any]]) -> str:
 
 def _fingerprint(folder: Path, given: str | Path | None, plans: Mapping[str, Any]) -> Fingerprint:
     path = Path(given) if given is not None else folder / "dataset_fingerprint.json"
-    measured = _read_json(path) if given is not None or path.is_file() else None
+    measured = read_json_object(path) if given is not None or path.is_file() else None
     return Fingerprint.from_training(plans, measured, str(path))
