@@ -76,7 +76,9 @@ class CaseVolumes:
             organ = np.isin(self.anatomy.volume.array, values)
         else:
             return None
-        return organ | (2 * np.sum([mask.array for mask in self.masks.values()], axis=0, dtype=np.int16) > len(self.masks))
+        return organ | (
+            2 * np.sum([mask.array for mask in self.masks.values()], axis=0, dtype=np.int16) > len(self.masks)
+        )
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,7 @@ def soft_cross_entropy(
     return each.mean() if known is None else (each * known).sum() / known.sum().clamp(min=1)
 
 
-def dice_loss(
-    probabilities: torch.Tensor, target: torch.Tensor, known: torch.Tensor | None = None
-) -> torch.Tensor:
+def dice_loss(probabilities: torch.Tensor, target: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
     """Return 1 minus the Dice of fractions, over the whole batch, averaged over the channels.
 
     With ``2 |x y|`` written as ``|x| + |y| - |x - y|`` it is nnU-Net's soft Dice where `target` is 0 or 1, and elsewhere
@@ -238,7 +236,9 @@ class RaterLoss:
         allowed[:, high : raters + 1] = 0
         allowed = torch.where(majority[:, None], _only(allowed, high, raters + 1), allowed)
         entropy = -(log_probabilities + allowed.log()).logsumexp(1).mean()
-        merged = torch.cat((probabilities[:, high : raters + 1].sum(1, keepdim=True), probabilities[:, raters + 1 :]), 1)
+        merged = torch.cat(
+            (probabilities[:, high : raters + 1].sum(1, keepdim=True), probabilities[:, raters + 1 :]), 1
+        )
         wanted = torch.cat((majority[:, None].float(), anatomy[:, raters + 1 :] * (marked == 0)[:, None]), 1)
         return score + self.ordinal_weight * (entropy + dice_loss(merged, wanted))
 

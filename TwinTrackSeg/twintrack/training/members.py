@@ -83,9 +83,7 @@ class EnsemblePlan:
         if self.seed < 0:
             raise InputError(f"the seed must not be negative, got {self.seed}", code="seed-range")
         if self.max_minutes is not None and not self.max_minutes > 0:
-            raise InputError(
-                f"--max-minutes must be above 0, got {self.max_minutes:g}", code="minutes-range"
-            )
+            raise InputError(f"--max-minutes must be above 0, got {self.max_minutes:g}", code="minutes-range")
 
 
 def train_members(
@@ -134,7 +132,9 @@ def train_members(
         spent = sum(epoch.seconds for log in logs.values() for epoch in log)
         left = len(plan.members) - number
         share_s = None if plan.max_minutes is None else max(60 * plan.max_minutes - spent, 0.0) / left
-        run = _MemberRun(prepared, plan, member, folder / f"fold_{member.fold}", chosen, share_s, cancel or CancelToken())
+        run = _MemberRun(
+            prepared, plan, member, folder / f"fold_{member.fold}", chosen, share_s, cancel or CancelToken()
+        )
 
         def report(fraction: float, text: str, number: int = number) -> None:
             progress((number + fraction) / len(plan.members), f"network {number + 1} of {len(plan.members)}{text}")

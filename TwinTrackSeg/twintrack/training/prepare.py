@@ -226,17 +226,19 @@ def _prepare(
         sizes = tuple(round(float(np.count_nonzero(mask)) * voxel_ml, 4) for mask in read.values())
         found.append(PreparedCase(name, tuple(read), sizes))
     if not sum(map(len, intensities)):
-        raise InputError("nothing is marked in any training case, so there is nothing to learn", code="no-tumour-marked")
+        raise InputError(
+            "nothing is marked in any training case, so there is nothing to learn", code="no-tumour-marked"
+        )
     images = TrainingImages(np.concatenate(intensities), shapes, spacings)
     names = tuple(anatomy)
     dataset = data_labels(names)
     plans = make_plans(settings, images, dataset)
-    for number, case in enumerate(found):
+    for number, cut_out in enumerate(found):
         cancel.check()
         progress(0.5 + number / len(cases) / 2, f"preparing case {number + 1} of {len(cases)}")
-        with np.load(raw / f"{case.name}.npz") as stored:
+        with np.load(raw / f"{cut_out.name}.npz") as stored:
             crop = _Crop(stored["image"], stored["channels"], spacings[number])
-        _resample(crop, folder / ARRAYS / case.name, plans, dataset)
+        _resample(crop, folder / ARRAYS / cut_out.name, plans, dataset)
     shutil.rmtree(raw)
     prepared = Prepared(folder, tuple(found), raters, names, plans, images.fingerprint())
     _write(prepared)
@@ -292,9 +294,12 @@ def _mask(volumes: CaseVolumes, rater: str) -> NDArray[np.int8]:
 def _box(volumes: CaseVolumes, rng: np.random.Generator) -> tuple[slice, ...]:
     """Return the box (z, y, x) around the organ and every mask, with a margin drawn for each side."""
     organ = volumes.organ_mask()
-    held = union([None if organ is None else box_from(organ.view(np.uint8), 1), *(
-        box_from(mask.array, 1) for mask in volumes.masks.values()
-    )])
+    held = union(
+        [
+            None if organ is None else box_from(organ.view(np.uint8), 1),
+            *(box_from(mask.array, 1) for mask in volumes.masks.values()),
+        ]
+    )
     shape = volumes.ct.array.shape
     if held is None:
         return tuple(slice(0, n) for n in shape)
@@ -308,7 +313,7 @@ def _box(volumes: CaseVolumes, rng: np.random.Generator) -> tuple[slice, ...]:
 def _crop(volumes: CaseVolumes, channels: NDArray[np.int8], box: tuple[slice, ...]) -> _Crop:
     z, y, x = volumes.ct.geometry.spacing_mm[::-1]
     image = np.clip(volumes.ct.array[box], -32768, 32767).astype(np.int16)
-    return _Crop(image, np.ascontiguousarray(channels[(slice(None), *box)]), (z, y, x))
+    return _Crop(image, np.ascontiguousarray(channels[:, box[0], box[1], box[2]]), (z, y, x))
 
 
 def _sample(crop: _Crop, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -338,6 +343,5 @@ def _resample(crop: _Crop, target: Path, plans: Mapping[str, Any], dataset: dict
     rng = np.random.default_rng(_SAMPLE_STREAM)
     tumor = located.pop(1, np.empty((0, 4), int))
     rest = np.concatenate([np.empty((0, 4), int), *located.values()])
-    chosen = {"tumor": tumor, "rest": rest}
-    few = {name: rng.permutation(places)[:LOCATIONS].astype(np.int32) for name, places in chosen.items()}
-    np.savez(target.with_suffix(".npz"), **few)
+    few = [rng.permutation(places)[:LOCATIONS].astype(np.int32) for places in (tumor, rest)]
+    np.savez(target.with_suffix(".npz"), tumor=few[0], rest=few[1])

@@ -15,12 +15,27 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONFIGURATION", "PRESETS", "Preset", "StageSettings", "TrainingImages", "make_plans", "nnunet_folders"]
+__all__ = [
+    "CONFIGURATION",
+    "PRESETS",
+    "Preset",
+    "StageSettings",
+    "TrainingImages",
+    "make_plans",
+    "nnunet_folders",
+    "training_bytes",
+]
 
 CONFIGURATION = "3d_fullres"
 """Name of the one configuration in the plans."""
 
 DATASET = "Dataset001_Raters"
+
+PLANNED_BYTES = 8e9
+"""Memory for which nnU-Net's planner chooses patch and network."""
+
+OUTPUT_COPIES = 4
+"""Copies of the network's outputs that a loss makes: probabilities, their logarithm, and the target."""
 
 Triple = tuple[float, float, float]
 
@@ -279,16 +294,16 @@ def nnunet_folders(folder: Path) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def training_bytes(plans: Mapping[str, Any], channels: int) -> int:
+def training_bytes(settings: StageSettings, channels: int) -> float:
     """Return about how much memory a training step takes: what each convolution gives, three times, by batch.
 
-    An output is kept before and after its normalization, and a gradient comes back.
+    An output is kept before and after its normalization, and a gradient comes back. Measured with the preset tiny:
+    see ADR 47.
     """
-    configuration = plans["configurations"][CONFIGURATION]
-    given = configuration["architecture"]["arch_kwargs"]
-    voxels = prod(configuration["patch_size"])
-    total, edge = channels * voxels * 4, voxels
-    for features, stride in zip(given["features_per_stage"], given["strides"], strict=True):
-        edge //= prod(stride)
-        total += 5 * features * edge  # two convolutions down, the concatenation and two convolutions up
-    return 3 * 4 * int(configuration["batch_size"]) * total
+    if settings.spacing_mm is None:
+        return PLANNED_BYTES
+    voxels = prod(settings.patch_size)
+    total = float(channels * voxels * OUTPUT_COPIES)
+    for number, features in enumerate(settings.features):
+        total += 5 * features * voxels / 8**number  # two convolutions down, the concatenation and two convolutions up
+    return 3 * 4 * settings.batch_size * total

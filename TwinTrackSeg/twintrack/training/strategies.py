@@ -136,9 +136,7 @@ def plan_members(strategy: Strategy, raters: Sequence[str], *, rater: str | None
     if (rater is not None) and strategy is not Strategy.SINGLE:
         raise InputError("--rater goes with --strategy single; leave it out", code="options-exclude")
     if rater is not None and rater not in raters:
-        raise InputError(
-            f"rater {rater} drew no training case; choose among {', '.join(raters)}", code="rater-unknown"
-        )
+        raise InputError(f"rater {rater} drew no training case; choose among {', '.join(raters)}", code="rater-unknown")
     if strategy is Strategy.RATER_SPECIFIC:
         owners: list[str | None] = [name for _ in range(members) for name in raters]
     else:

@@ -46,9 +46,10 @@ class Epoch:
 
 def write_log(folder: Path, logs: Mapping[str, Sequence[Epoch]]) -> None:
     """Write table and picture of all networks, by their fold, in the place of earlier ones."""
-    with atomic_path(folder / LOG, overwrite=True, mark=False) as partial, partial.open(
-        "w", newline="", encoding="utf-8"
-    ) as stream:
+    with (
+        atomic_path(folder / LOG, overwrite=True, mark=False) as partial,
+        partial.open("w", newline="", encoding="utf-8") as stream,
+    ):
         writer = csv.writer(stream)
         writer.writerow(["network", "epoch", *(field.name for field in fields(Epoch))])
         for fold, log in logs.items():
