@@ -12,7 +12,7 @@ import threading
 import typer
 
 from twintrack import __version__
-from twintrack.cli import cohort, export, segment, serve, study
+from twintrack.cli import cohort, export, segment, serve, study, train
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
 from twintrack.errors import Cancelled, InputError, TwinTrackError
@@ -38,6 +38,7 @@ for command in (
     study.calibrate,
     study.apply,
     study.evaluate,
+    train.train,
     segment.invasion,
     export.export,
     study.phantom,

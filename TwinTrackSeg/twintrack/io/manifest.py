@@ -38,7 +38,7 @@ ACQUISITION = "acquisition"
 """Column with the AcquisitionNumber that is meant where that series holds several acquisitions."""
 
 TEXTS = ("patient", "split", SERIES, ACQUISITION)
-FILES = ("image", "score", "probability", "binary", "vessels", "predicted_vessels", "anatomy")
+FILES = ("image", "score", "probability", "binary", "vessels", "predicted_vessels", "anatomy", "organ")
 """Columns in use beside ``case`` and those of the raters: of texts, and of files."""
 
 MAX_COLUMNS = 1000

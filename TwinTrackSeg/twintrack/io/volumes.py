@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from twintrack.errors import InputError, OutputError
+from twintrack.errors import InputError, OutputError, locating
 from twintrack.io.file_grid import FileGrid
 from twintrack.io.metaimage import metaimage_layout
 from twintrack.io.nifti import nifti_layout, write_nifti
@@ -22,9 +22,9 @@ from twintrack.io.nrrd import nrrd_layout
 from twintrack.io.voxel_file import Layout, read_voxels, shown
 from twintrack.system.capacity import check_memory
 from twintrack.system.paths import is_there
-from twintrack.volume import Volume
+from twintrack.volume import Geometry, Volume
 
-__all__ = ["FILE_ENDINGS", "StoredVolume", "check_single_file", "read_stored", "read_volume", "write_volume"]
+__all__ = ["FILE_ENDINGS", "StoredVolume", "check_single_file", "read_stored", "read_volume", "stored_geometry", "write_volume"]
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +127,21 @@ def read_stored(path: str | Path, *, work_bytes: int = 0, labels: bool = False, 
     for note in layout.notes:
         logger.warning("%s", note)
     return StoredVolume(volume, grid, layout.notes)
+
+
+def stored_geometry(path: str | Path) -> Geometry | None:
+    """Return where a volume file lies, of its header alone; None for a path that does not end as volume files do.
+
+    Raises
+    ------
+    InputError
+        If the header cannot be read.
+    """
+    path = Path(path)
+    if not path.name.lower().endswith(FILE_ENDINGS):
+        return None
+    with locating(path=path):
+        return _layout(path).geometry
 
 
 def check_single_file(path: str | Path) -> None:

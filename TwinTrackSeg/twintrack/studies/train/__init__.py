@@ -1,0 +1,1 @@
+"""From a manifest with several raters to a bundle: checks, networks, calibrator, card."""
