@@ -18,12 +18,25 @@ from twintrack.cli.options import (
     progress_bar,
     start_log,
 )
+from twintrack.cli.study import Panel
 from twintrack.errors import InputError
 from twintrack.system.terminal import say
+from twintrack.training.presets import Preset
+from twintrack.training.strategies import Strategy
 
 __all__ = ["experiment_app"]
 
 experiment_app = typer.Typer(help="Repeat a published experiment, on phantoms or on your own cases.")
+
+
+def _strategies(text: str) -> tuple[Strategy, ...]:
+    """Read names with commas between them."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = {one.value: one for one in Strategy}
+    wrong = [name for name in names if name not in known]
+    if wrong or not names:
+        raise typer.BadParameter(f"must be some of {', '.join(known)}, got {text!r}")
+    return tuple(dict.fromkeys(known[name] for name in names))
 
 
 @experiment_app.command()
@@ -93,10 +106,18 @@ def raters(
         ),
     ] = None,
     strategies: Annotated[
-        str, typer.Option(help="Those to compare, with commas: see twintrack train --strategy.", show_default=False)
-    ] = "",
-    preset: Annotated[str, typer.Option(help="Size of the networks: tiny, small or full.")] = "tiny",
-    train_seeds: Annotated[int, typer.Option(min=1, help="Trainings of each strategy, each with a seed of its own.")] = 1,
+        tuple[Strategy, ...] | None,
+        typer.Option(
+            help="Those to compare, with commas, of: " + ", ".join(one.value for one in Strategy) + ".",
+            parser=_strategies,
+            metavar="A,B,...",
+            show_default="all",
+        ),
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="Size of the networks.")] = Preset.TINY,
+    train_seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each strategy, each with a seed of its own.")
+    ] = 1,
     members: Annotated[
         int, typer.Option(min=1, help="Networks of a training; of each rater for rater-specific and label-sampling.")
     ] = 1,
@@ -121,7 +142,6 @@ def raters(
     start_log(verbose)
     from twintrack.studies.raters.one_run import CaseChoice
     from twintrack.studies.raters.run import RatersSettings, run_raters
-    from twintrack.training import Preset, Strategy
 
     choice = CaseChoice(
         None if manifest is None else str(manifest),
@@ -129,12 +149,11 @@ def raters(
         panel_seed=panel_seed if panel is Panel.FIXED else None,
         seed=seed,
     )
-    chosen = tuple(named(Strategy, name, "--strategies") for name in strategies.split(",") if name.strip())
     settings = RatersSettings(
-        strategies=chosen or tuple(Strategy),
+        strategies=strategies or tuple(Strategy),
         seeds=train_seeds,
         members=members,
-        preset=named(Preset, preset, "--preset").value,
+        preset=preset.value,
         epochs=epochs,
         rater=rater,
         bootstrap=bootstrap,

@@ -1,4 +1,4 @@
-"""From the scores of single cases to a comparison: means, pooled errors, and ratios with intervals over paired cases."""
+"""From scores of single cases to a comparison: means, pooled errors, and ratios with intervals over paired cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One strategy and one training seed: train, fit the calibrator, score the test cases; kept, so that it is done once."""
+"""One strategy and one training seed: train, fit the calibrator, score the test cases; kept, to be done once."""
 
 from __future__ import annotations
 
@@ -169,7 +169,9 @@ def prepared_cases(folder: Path, choice: RunChoice, cases: CaseChoice, progress:
     return prepared
 
 
-def angles_of(folder: Path, choice: CaseChoice, cancel: CancelToken, progress: Progress = no_progress) -> dict[str, Any]:
+def angles_of(
+    folder: Path, choice: CaseChoice, cancel: CancelToken, progress: Progress = no_progress
+) -> dict[str, Any]:
     """Return each rater's contact angle with each reference vessel, by the name of the case; measured once."""
     found = open_cases(choice)
     cases = (*found.calibration, *found.test)

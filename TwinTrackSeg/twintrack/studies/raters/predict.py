@@ -90,7 +90,8 @@ class EnsembleScorer:
         if box is None:
             return part
         whole = np.zeros((len(part), *ct.array.shape), np.float32)
-        whole[(slice(None), *box)] = part
+        place = (slice(None), *box)
+        whole[place] = part
         return whole
 
     def _read_out(self, chances: NDArray[np.float32]) -> RaterPrediction:
@@ -103,7 +104,7 @@ class EnsembleScorer:
             owners = tuple(one.rater or "" for one in self._trained)
             prediction = RaterPrediction(maps.mean(axis=0), tuple(maps), owners)
             # Each rater counts the same, however many networks there are of one.
-            score = np.mean(list(prediction.of_raters().values()), axis=0, dtype=np.float32)
+            score: NDArray[np.float32] = np.stack(list(prediction.of_raters().values())).mean(axis=0)
             return RaterPrediction(score, tuple(maps), owners)
         levels = None
         if self._layout.strategy is Strategy.ORDINAL:

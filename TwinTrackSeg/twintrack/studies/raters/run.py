@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from twintrack import __version__
-from twintrack.errors import InputError
 from twintrack.metrics.size_ranks import size_rank_p_value
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.studies.raters.comparison import AFTER, BEFORE, METRICS, compare, summarize_runs
@@ -196,7 +195,10 @@ def _all_runs(
                 place = begun[future]
                 found[place] = future.result()
                 choice = choices[place]
-                progress(len(found) / len(choices), f"{choice.strategy}, seed {choice.seed} done ({len(found)} of {len(choices)})")
+                progress(
+                    len(found) / len(choices),
+                    f"{choice.strategy}, seed {choice.seed} done ({len(found)} of {len(choices)})",
+                )
                 cancel.check()
         finally:
             for future in begun:

@@ -120,12 +120,13 @@ def case_scores(
     box = corrected_box(union(box_from(mask, 1) for mask in masks), p.shape)
     inside = [mask[box] for mask in masks]
     marked = np.sum(inside, axis=0)
+    levels, every = _levels(prediction, p, len(masks), calibrated is not None), (slice(None), *box)
     values: dict[str, float | None] = {
         "tdsc": own.tdsc,
         "ece": own.ece,
         "crps": own.crps,
         "brier": own.further["brier"],
-        "rps": ranked_probability_score(_levels(prediction, p, len(masks), calibrated is not None)[(slice(None), *box)], marked),
+        "rps": ranked_probability_score(levels[every], marked),
     }
     values |= _outlines(prediction, p, raters, masks)
     values |= _errors(prediction, p, truth)
