@@ -35,7 +35,7 @@ def _strategies(text: str) -> tuple[Strategy, ...]:
     known = {one.value: one for one in Strategy}
     wrong = [name for name in names if name not in known]
     if wrong or not names:
-        raise typer.BadParameter(f"must be some of {', '.join(known)}, got {text!r}")
+        raise typer.BadParameter(f"must be some of {', '.join(known)}, got {text!r}", param_hint="--strategies")
     return tuple(dict.fromkeys(known[name] for name in names))
 
 
@@ -106,10 +106,9 @@ def raters(
         ),
     ] = None,
     strategies: Annotated[
-        tuple[Strategy, ...] | None,
+        str | None,
         typer.Option(
             help="Those to compare, with commas, of: " + ", ".join(one.value for one in Strategy) + ".",
-            parser=_strategies,
             metavar="A,B,...",
             show_default="all",
         ),
@@ -150,7 +149,7 @@ def raters(
         seed=seed,
     )
     settings = RatersSettings(
-        strategies=strategies or tuple(Strategy),
+        strategies=tuple(Strategy) if strategies is None else _strategies(strategies),
         seeds=train_seeds,
         members=members,
         preset=preset.value,

@@ -118,10 +118,10 @@ def compare(
     ours, theirs = (
         _by_seed(metric, [run[when] for run in runs[name].values()], resamples, seed) for name in (strategy, against)
     )
-    if ours is None or theirs is None:
+    if ours is None or theirs is None or theirs[0].mean() == 0:
         return None
     random = np.random.default_rng([seed, 1])
-    ratios = _with_seeds_drawn(ours[1], random) / _with_seeds_drawn(theirs[1], random)
+    ratios = _ratio(_with_seeds_drawn(ours[1], random), _with_seeds_drawn(theirs[1], random))
     low, high = _interval(ratios, len(next(iter(runs[strategy].values()))[when]))
     return {
         "strategy": strategy,
@@ -131,7 +131,7 @@ def compare(
         "ratio": float(ours[0].mean() / theirs[0].mean()),
         "low": low,
         "high": high,
-        "seeds": [float(a / b) for a, b in zip(ours[0], theirs[0], strict=False)],
+        "seeds": _ratio(*(values[: min(len(ours[0]), len(theirs[0]))] for values in (ours[0], theirs[0]))).tolist(),
     }
 
 

@@ -12,7 +12,6 @@ import numpy as np
 
 from twintrack.metrics.rater_pairs_ece import BINS
 from twintrack.studies.raters.comparison import AFTER, BEFORE, METRICS, Runs
-from twintrack.studies.table1.vessel_statements import vessel_lines
 from twintrack.studies.table_format import markdown_rows
 from twintrack.system.csv_cells import harmless
 
@@ -56,12 +55,7 @@ def markdown_report(summary: Mapping[str, Any]) -> str:
     for when, title in TITLES.items():
         lines += ["", f"## {title}", "", *_table(summary["strategies"], when)]
     lines += ["", "## Ratios", "", _RATIOS, "", *_ratios(summary["comparisons"])]
-    for strategy, found in summary["statements"].items():
-        if found is not None:
-            lines += [
-                "",
-                *(line.replace("## Statements", f"## {strategy}: statements") for line in vessel_lines(found)),
-            ]
+    lines += _statements(summary["statements"])
     if summary["warnings"]:
         lines += ["", "## To know", "", *(f"- {warning}" for warning in summary["warnings"])]
     return "\n".join(lines) + "\n"
@@ -118,6 +112,47 @@ def _ratios(comparisons: Sequence[Mapping[str, Any]]) -> list[str]:
         for one in comparisons
     ]
     return markdown_rows(["Strategies", "Metric", "Ratio", "95 %", "Seeds"], rows)
+
+
+def _statements(found: Mapping[str, Mapping[str, Any] | None]) -> list[str]:
+    """Return the table of what is said of vessels, on the reference vessels, by strategy; nothing without vessels."""
+    known = {name: one for name, one in found.items() if one is not None}
+    if not known:
+        return []
+    first = next(iter(known.values()))["methods"]["map"]
+    rows = []
+    for name, one in known.items():
+        for method, title in _METHODS.items():
+            if method in one["methods"] and (method != "base_rate" or name == next(iter(known))):
+                rows.append([title.format(name), *_statement_cells(one["methods"][method])])
+    heads = [
+        "Fractions of raters",
+        "contact: calibration error",
+        "Brier",
+        "over 180°: calibration error",
+        "Brier",
+        "CRPS",
+    ]
+    notes = {one["note"] for one in known.values() if one["note"] is not None}
+    about = (
+        f"Fractions of raters whose tumour touches a vessel, and goes more than 180 degrees around it, against the "
+        f"raters' own masks: {first['vessels']} reference vessels of {first['cases']} test cases. Calibration errors: "
+        "over the vessels with more than 2 % shown; CRPS: over all angles, in turns. First training seed."
+    )
+    lines = ["", "## What is said of vessels", "", about, "", *markdown_rows(heads, rows)]
+    return lines + [line for note in sorted(notes) for line in ("", f"No statements were calibrated: {note}.")]
+
+
+def _statement_cells(of: Mapping[str, Any]) -> list[str]:
+    numbers = [of[kind][what] for kind in ("contact", "encased") for what in ("calibration_error", "brier")]
+    return [*("–" if value is None else f"{value:.3f}" for value in numbers), f"{of['crps']:.4f}"]
+
+
+_METHODS = {
+    "calibrated": "{}: calibrated statements",
+    "map": "{}: read from its map",
+    "base_rate": "fraction for the vessel's name",
+}
 
 
 def _write_cases(path: Path, runs: Runs, cases: Sequence[str]) -> None:

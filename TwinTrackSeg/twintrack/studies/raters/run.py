@@ -149,9 +149,11 @@ def run_raters(
     done = _all_runs(folder, choices, cases, settings.jobs, part(progress, 0.1, 0.97), token)
     progress(0.97, "resampling cases")
     runs: dict[str, dict[int, dict[str, Any]]] = {}
+    told: dict[str, list[str]] = {}
     for choice, result in zip(choices, done, strict=True):
         runs.setdefault(choice.strategy, {})[choice.seed] = result["records"]
-        warnings += [f"{choice.strategy}, seed {choice.seed}: {text}" for text in result["warnings"]]
+        for text in result["warnings"]:
+            told.setdefault(text, []).append(choice.strategy)
     summary = {
         **_about(cases, settings, raters, rater),
         "networks": {choice.strategy: result["networks"] for choice, result in zip(choices, done, strict=True)},
@@ -162,7 +164,7 @@ def run_raters(
             for choice, result in zip(choices, done, strict=True)
             if choice.seed == settings.seed
         },
-        "warnings": list(dict.fromkeys(warnings)),
+        "warnings": warnings + [f"{', '.join(dict.fromkeys(names))}: {text}" for text, names in told.items()],
     }
     with atomic_folder(out, command=COMMAND, last="summary.json", inputs=inputs, overwrite=overwrite) as target:
         write_report(target, summary, runs, [case.name for case in found.test])
