@@ -246,7 +246,10 @@ class _Run:
         )
         for warning in warnings:
             self.warn(warning)
-        stage1 = self._organ_network(part(progress, 0.05, 0.15)) if opened is None else None
+        if opened is None:
+            coarse = StageSource(self._organ_network(part(progress, 0.05, 0.15)), ("0",))
+        else:
+            coarse = StageSource(opened.stage_folder("coarse"), opened.folds["coarse"])
         ids = pseudonyms(raters)
         if list(ids.values()) != list(raters):
             self.warn("the bundle calls the readers " + ", ".join(f"{ids[name]} ({name})" for name in raters))
@@ -262,13 +265,6 @@ class _Run:
             cancel=self.cancel,
         )
         fine = StageSource(networks, tuple(member.fold for member in self.members))
-        coarse = (
-            StageSource(stage1, ("0",))
-            if opened is None
-            else StageSource(  # type: ignore[arg-type]
-                opened.stage_folder("coarse"), opened.folds["coarse"]
-            )
-        )
         card = self._card(layout, tumor, ids, opened)
         self._finish(coarse, fine, card, progress)
         for name in (TUMOR, ORGANS):  # patients' images
@@ -354,8 +350,8 @@ class _Run:
         card = BundleCard(
             name=self.out.stem,
             license="unknown",
-            description=f"Trained by twintrack {__version__} on {counts['train']} cases of {len(ids)} readers, strategy "
-            f"{settings.strategy.value}.",
+            description=f"Trained by twintrack {__version__} on {counts['train']} cases of {len(ids)} readers, "
+            f"strategy {settings.strategy.value}.",
             demo=coarse is not None and coarse.demo,
             raters=len(ids),
             tumor_weights=layout.tumor_weights,
