@@ -150,7 +150,7 @@ class RaterLoss:
     def __call__(
         self, outputs: Sequence[torch.Tensor] | torch.Tensor, targets: Sequence[torch.Tensor] | torch.Tensor
     ) -> torch.Tensor:
-        """Return the loss of logits (b, c, ...) for prepared channels (b, 1 + rater, ...), of one or more resolutions."""
+        """Return the loss of logits (b, c, ...) for prepared channels (b, 1 + rater, ...), of one or more scales."""
         import torch
 
         if isinstance(outputs, torch.Tensor):

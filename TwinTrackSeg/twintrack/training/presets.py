@@ -260,7 +260,7 @@ def _planned(images: TrainingImages, dataset: Mapping[str, Any]) -> dict[str, An
     listed = {str(number): {"images": ["-"], "label": "-"} for number in range(len(images.shapes))}
     described = {**dataset, "numTraining": len(listed), "dataset": listed}
     described["overwrite_image_reader_writer"] = "SimpleITKIO"
-    with tempfile.TemporaryDirectory() as scratch, nnunet_folders(Path(scratch)):
+    with tempfile.TemporaryDirectory() as scratch, nnunet_folders(Path(scratch), processes=1):
         raw, preprocessed = (Path(scratch) / name / DATASET for name in ("raw", "preprocessed"))
         for place, files in (
             (raw, {"dataset.json": described}),
@@ -276,10 +276,13 @@ def _planned(images: TrainingImages, dataset: Mapping[str, Any]) -> dict[str, An
 
 
 @contextlib.contextmanager
-def nnunet_folders(folder: Path) -> Iterator[None]:
-    """Let nnU-Net's variables name places in a folder, and keep its augmentation in this process, within the block."""
+def nnunet_folders(folder: Path, *, processes: int = 0) -> Iterator[None]:
+    """Let nnU-Net's variables name places in a folder, and give its augmentation no other process, within the block.
+
+    Its planner takes the number of `processes` for one of threads, of which there must be one.
+    """
     wanted = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
-    wanted |= {"nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
+    wanted |= {"nnUNet_n_proc_DA": str(processes), "nnUNet_compile": "f"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:
