@@ -24,7 +24,15 @@ from twintrack.system.capacity import check_memory
 from twintrack.system.paths import is_there
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["FILE_ENDINGS", "StoredVolume", "check_single_file", "read_stored", "read_volume", "stored_geometry", "write_volume"]
+__all__ = [
+    "FILE_ENDINGS",
+    "StoredVolume",
+    "check_single_file",
+    "read_stored",
+    "read_volume",
+    "stored_geometry",
+    "write_volume",
+]
 
 logger = logging.getLogger(__name__)
 

@@ -51,8 +51,8 @@ def soft_cross_entropy(
 def dice_loss(probabilities: torch.Tensor, target: torch.Tensor, known: torch.Tensor | None = None) -> torch.Tensor:
     """Return 1 minus the Dice of fractions, over the whole batch, averaged over the channels.
 
-    With ``2 |x y|`` written as ``|x| + |y| - |x - y|`` it is nnU-Net's soft Dice where `target` is 0 or 1, and elsewhere
-    least at ``x = y``, where the usual form is least at 0 or 1.
+    With ``2 |x y|`` written as ``|x| + |y| - |x - y|`` it is nnU-Net's soft Dice where `target` is 0 or 1, and
+    elsewhere least at ``x = y``, where the usual form is least at 0 or 1.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ class RaterLoss:
     def __call__(
         self, outputs: Sequence[torch.Tensor] | torch.Tensor, targets: Sequence[torch.Tensor] | torch.Tensor
     ) -> torch.Tensor:
-        """Return the loss of logits (b, c, ...) against prepared channels (b, 1 + rater, ...), a list of resolutions."""
+        """Return the loss of logits (b, c, ...) for prepared channels (b, 1 + rater, ...), of one or more scales."""
         import torch
 
         if isinstance(outputs, torch.Tensor):

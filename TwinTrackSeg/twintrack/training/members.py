@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,11 @@ def train_members(
         def report(fraction: float, text: str, number: int = number) -> None:
             progress((number + fraction) / len(plan.members), f"network {number + 1} of {len(plan.members)}{text}")
 
-        logs[member.fold] = run.train(report, lambda log, fold=member.fold: write_log(folder, {**logs, fold: log}))
+        def keep_log(log: list[Epoch], fold: str = member.fold) -> None:
+            write_log(folder, {**logs, fold: log}, picture=False)
+
+        logs[member.fold] = run.train(report, keep_log)
+        write_log(folder, logs)
     progress(1.0, "networks trained")
     return folder
 
@@ -156,7 +160,7 @@ class _MemberRun:
     share_s: float | None
     cancel: CancelToken
 
-    def train(self, report: Any, keep_log: Any) -> list[Epoch]:
+    def train(self, report: Progress, keep_log: Callable[[list[Epoch]], None]) -> list[Epoch]:
         """Train, or go on, or do nothing; return what was measured of each epoch."""
         final = self.folder / CHECKPOINT_NAME
         if final.is_file():
@@ -170,7 +174,6 @@ class _MemberRun:
             keep_log(log)
         self._keep(trainer, log, final, complete=True)
         (self.folder / LATEST).unlink(missing_ok=True)
-        keep_log(log)
         return log
 
     def _trainer(self) -> Any:
@@ -210,7 +213,7 @@ class _MemberRun:
             done = max(done, sum(epoch.seconds for epoch in log) / max(self.share_s, 1e-9))
         return done
 
-    def _epoch(self, trainer: Any, number: int, done: float, report: Any) -> Epoch:
+    def _epoch(self, trainer: Any, number: int, done: float, report: Progress) -> Epoch:
         import torch
 
         from twintrack.training.trainer import seed_everything

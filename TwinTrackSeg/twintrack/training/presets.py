@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from math import prod
@@ -254,34 +255,34 @@ def _architecture(settings: StageSettings) -> dict[str, Any]:
 
 def _planned(images: TrainingImages, dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Let nnU-Net's planner decide spacing, patch, batch and network, from the fingerprint alone."""
-    import contextlib
-    import io
-
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 
     listed = {str(number): {"images": ["-"], "label": "-"} for number in range(len(images.shapes))}
     described = {**dataset, "numTraining": len(listed), "dataset": listed}
     described["overwrite_image_reader_writer"] = "SimpleITKIO"
-    with tempfile.TemporaryDirectory() as scratch, nnunet_folders(Path(scratch)):
-        folder = Path(scratch) / DATASET
-        folder.mkdir()
-        (folder / "dataset.json").write_text(json.dumps(described), encoding="utf-8")
-        (folder / "dataset_fingerprint.json").write_text(json.dumps(images.fingerprint()), encoding="utf-8")
-        copy = Path(scratch) / "preprocessed" / DATASET
-        copy.mkdir(parents=True)
-        (copy / "dataset_fingerprint.json").write_text(json.dumps(images.fingerprint()), encoding="utf-8")
-        os.environ["nnUNet_preprocessed"] = str(copy.parent)
+    with tempfile.TemporaryDirectory() as scratch, nnunet_folders(Path(scratch), processes=1):
+        raw, preprocessed = (Path(scratch) / name / DATASET for name in ("raw", "preprocessed"))
+        for place, files in (
+            (raw, {"dataset.json": described}),
+            (preprocessed, {"dataset_fingerprint.json": images.fingerprint()}),
+        ):
+            place.mkdir(parents=True)
+            for name, content in files.items():
+                (place / name).write_text(json.dumps(content), encoding="utf-8")
         with contextlib.redirect_stdout(io.StringIO()):
             plans = ExperimentPlanner(DATASET).plan_experiment()
     plans["configurations"] = {CONFIGURATION: plans["configurations"][CONFIGURATION]}
     return json.loads(json.dumps(plans))
 
 
-@contextmanager
-def nnunet_folders(folder: Path) -> Iterator[None]:
-    """Let nnU-Net's variables name a folder, and keep its augmentation in this process, as long as the block lasts."""
-    wanted = {f"nnUNet_{name}": str(folder) for name in ("raw", "preprocessed", "results")}
-    wanted |= {"nnUNet_n_proc_DA": "0", "nnUNet_compile": "f"}
+@contextlib.contextmanager
+def nnunet_folders(folder: Path, *, processes: int = 0) -> Iterator[None]:
+    """Let nnU-Net's variables name places in a folder, and give its augmentation no other process, within the block.
+
+    Its planner takes the number of `processes` for one of threads, of which there must be one.
+    """
+    wanted = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
+    wanted |= {"nnUNet_n_proc_DA": str(processes), "nnUNet_compile": "f"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

@@ -42,8 +42,10 @@ class CaseArrays:
 
     def load_case(self, name: str) -> tuple[Any, Any, None, dict[str, Any]]:
         """Return image (1, z, y, x), channels, nothing, and where the labelled voxels are."""
-        image = np.load(self._folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-        channels = np.load(self._folder / f"{name}_seg.npy", mmap_mode="r", allow_pickle=False)
+        # A patch may be a view, into which the augmentation writes: mode "c" keeps that from the file, and "r" would
+        # end the process.
+        image = np.load(self._folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+        channels = np.load(self._folder / f"{name}_seg.npy", mmap_mode="c", allow_pickle=False)
         if name not in self._places:
             with np.load(self._folder / f"{name}.npz", allow_pickle=False) as stored:
                 # nnU-Net draws one of the kinds, each as likely: half of the patches lie around tumour.

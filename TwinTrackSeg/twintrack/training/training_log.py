@@ -44,8 +44,8 @@ class Epoch:
         return list(astuple(self))
 
 
-def write_log(folder: Path, logs: Mapping[str, Sequence[Epoch]]) -> None:
-    """Write table and picture of all networks, by their fold, in the place of earlier ones."""
+def write_log(folder: Path, logs: Mapping[str, Sequence[Epoch]], *, picture: bool = True) -> None:
+    """Write the table of all networks, by their fold, and its picture, in the place of earlier ones."""
     with (
         atomic_path(folder / LOG, overwrite=True, mark=False) as partial,
         partial.open("w", newline="", encoding="utf-8") as stream,
@@ -54,6 +54,8 @@ def write_log(folder: Path, logs: Mapping[str, Sequence[Epoch]]) -> None:
         writer.writerow(["network", "epoch", *(field.name for field in fields(Epoch))])
         for fold, log in logs.items():
             writer.writerows([fold, number, *map(_rounded, epoch.row)] for number, epoch in enumerate(log, start=1))
+    if not picture:  # drawing takes as long as several steps of a small network
+        return
     with atomic_path(folder / PICTURE, overwrite=True, mark=False) as partial:
         _draw(partial, logs)
 
@@ -74,7 +76,7 @@ def _draw(path: Path, logs: Mapping[str, Sequence[Epoch]]) -> None:
         left.plot(epochs, [epoch.held_out_loss for epoch in log], color=color, linestyle=":", alpha=0.7)
         right.plot(epochs, [epoch.held_out_dice for epoch in log], color=color)
     left.set(xlabel="epoch", title="loss (dotted: cases left out)")
-    right.set(xlabel="epoch", ylim=(0, 1), title="soft Dice with the fraction of readers, cases left out")
+    right.set(xlabel="epoch", ylim=(0, 1), title="soft Dice with the fraction of readers")
     for axes in (left, right):
         axes.grid(alpha=0.3)
     if len(logs) <= 10:

@@ -44,15 +44,17 @@ class ManifestCases:
         Cases to learn from.
     calibration, test : tuple of ManifestRow
         Cases to calibrate on, and to measure on; of the latter there may be none.
-    files : tuple of Path
-        All files that are read.
+    images : tuple of Path
+        CTs of the cases to learn from.
+    knows_organ : bool
+        Whether a column of them may say where the organ is.
     """
 
     train: tuple[TrainingCase, ...]
     calibration: tuple[ManifestRow, ...]
     test: tuple[ManifestRow, ...]
-    files: tuple[Path, ...]
     images: tuple[Path, ...]
+    knows_organ: bool
 
 
 def read_cases(manifest: Path) -> ManifestCases:
@@ -84,9 +86,14 @@ def read_cases(manifest: Path) -> ManifestCases:
                 code="cell-empty",
                 where=lacking[0].where,
             )
-    files = tuple(path for row in rows for path in (*row.files.values(), *row.annotations.values()))
-    images = tuple(row.files["image"] for row in splits["train"])
-    return ManifestCases(tuple(map(row_case, splits["train"])), splits["calibration"], splits["test"], files, images)
+    train, first = splits["train"], splits["train"][0]
+    return ManifestCases(
+        tuple(map(row_case, train)),
+        splits["calibration"],
+        splits["test"],
+        images=tuple(row.files["image"] for row in train),
+        knows_organ="organ" in first.files or "anatomy" in first.files,
+    )
 
 
 def _refuse_folder(manifest: Path) -> None:

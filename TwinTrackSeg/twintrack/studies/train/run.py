@@ -14,7 +14,7 @@ from typing import Any
 
 from twintrack import __version__
 from twintrack.bundle.model_bundle import Bundle
-from twintrack.errors import OutputError, TwinTrackError
+from twintrack.errors import InputError, OutputError, TwinTrackError
 from twintrack.imaging.ct_features import InputRange, features_of
 from twintrack.metrics.size_ranks import size_rank_p_value
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
@@ -182,6 +182,13 @@ class _Run:
         if os.path.lexists(out):
             raise OutputError("exists already; choose another name", code="place-taken", path=out)
         cases = read_cases(manifest)
+        if coarse is None and not cases.knows_organ:
+            raise InputError(
+                "does not say where the pancreas is, which stage 1 learns; add a column organ or anatomy, or take "
+                "stage 1 from a bundle with --coarse BUNDLE",
+                code="organ-unknown",
+                path=manifest,
+            )
         raters = raters_of(cases.train)
         count = numbers.members if settings.members is None else settings.members
         if settings.strategy is Strategy.RATER_SPECIFIC and settings.members is None:
@@ -194,8 +201,14 @@ class _Run:
         stages = [numbers.fine] if coarse is not None else [numbers.fine, numbers.coarse]
         check_room(cases.images, len(raters), stages, work_folder(out), channels=channels, device=device)
         # Settings that contradict themselves are refused now, not after the cases were prepared.
-        EnsemblePlan(Layout(settings.strategy, raters, ()), members, numbers.fine, settings.seed,
-                     settings.ordinal_weight, settings.max_minutes)  # fmt: skip
+        EnsemblePlan(
+            Layout(settings.strategy, raters, ()),
+            members,
+            numbers.fine,
+            settings.seed,
+            settings.ordinal_weight,
+            settings.max_minutes,
+        )
         path = None if coarse is None else Path(coarse)
         given = replace(settings, device=device)
         return cls(manifest, out, given, path, numbers, cases, members, work_folder(out), warn, cancel)
@@ -246,7 +259,10 @@ class _Run:
         )
         for warning in warnings:
             self.warn(warning)
-        stage1 = self._organ_network(part(progress, 0.05, 0.15)) if opened is None else None
+        if opened is None:
+            coarse = StageSource(self._organ_network(part(progress, 0.05, 0.15)), ("0",))
+        else:
+            coarse = StageSource(opened.stage_folder("coarse"), opened.folds["coarse"])
         ids = pseudonyms(raters)
         if list(ids.values()) != list(raters):
             self.warn("the bundle calls the readers " + ", ".join(f"{ids[name]} ({name})" for name in raters))
@@ -262,13 +278,6 @@ class _Run:
             cancel=self.cancel,
         )
         fine = StageSource(networks, tuple(member.fold for member in self.members))
-        coarse = (
-            StageSource(stage1, ("0",))
-            if opened is None
-            else StageSource(  # type: ignore[arg-type]
-                opened.stage_folder("coarse"), opened.folds["coarse"]
-            )
-        )
         card = self._card(layout, tumor, ids, opened)
         self._finish(coarse, fine, card, progress)
         for name in (TUMOR, ORGANS):  # patients' images
@@ -354,8 +363,8 @@ class _Run:
         card = BundleCard(
             name=self.out.stem,
             license="unknown",
-            description=f"Trained by twintrack {__version__} on {counts['train']} cases of {len(ids)} readers, strategy "
-            f"{settings.strategy.value}.",
+            description=f"Trained by twintrack {__version__} on {counts['train']} cases of {len(ids)} readers, "
+            f"strategy {settings.strategy.value}.",
             demo=coarse is not None and coarse.demo,
             raters=len(ids),
             tumor_weights=layout.tumor_weights,
