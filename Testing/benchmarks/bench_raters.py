@@ -1,7 +1,6 @@
 """Ways to train on several raters, measured by the command: does learning from each rater pay, and does it hold up?
 
-Run with ``python Testing/benchmarks/bench_raters.py --out FOLDER`` (about a quarter of an hour for each training seed on
-two idle cores; run it again to go on). ``twintrack experiment raters`` compares all strategies on phantoms whose raters
+Run with ``python Testing/benchmarks/bench_raters.py --out FOLDER`` (run it again to go on). ``twintrack experiment raters`` compares all strategies on phantoms whose raters
 have habits, then rater-specific training with label sampling on raters without: there the two must not differ. Each
 ratio is printed with its interval beside what was hoped for before anything was measured.
 """
@@ -73,8 +72,8 @@ def run(out: Path, seeds: int, *options: str) -> dict[str, Any]:
     cpu_s = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
     minutes = (time.monotonic() - begun) / 60
     print(
-        f"{out.name}: {minutes:.1f} min, {cpu_s / 60:.1f} CPU min for {seeds} training seeds (hoped {MINUTES:.0f} min a "
-        f"seed; 0 if it was done before), largest process {used.ru_maxrss / 2**20:.2f} GiB (hoped {GIB:g} in all)"
+        f"{out.name}: {minutes:.1f} min, {cpu_s / 60:.1f} CPU min for {seeds} training seeds (hoped {MINUTES:.0f} min "
+        f"a seed; 0 if it was done before), largest process {used.ru_maxrss / 2**20:.2f} GiB (hoped {GIB:g} in all)"
     )
     return dict(json.loads((out / "summary.json").read_text(encoding="utf-8")))
 
