@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,9 +107,10 @@ def phantom_cases(
             )
     panel = None if panel_seed is None else draw_panel(raters, seed=panel_seed)
     splits = []
+    last: list[PhantomCase] = []  # a case is asked for its CT and then for its truth; all of them would fill memory
     for place, count in enumerate((train, calibration, test)):
         first = FIRST_SEED + SPLIT_STRIDE * (3 * seed + place)
-        splits.append(tuple(_phantom(first + number, raters, panel, slab) for number in range(count)))
+        splits.append(tuple(_phantom(first + number, raters, panel, slab, last) for number in range(count)))
     source = "synthetic phantoms" if panel is not None else "synthetic phantoms of raters without habits"
     return StudyCases(splits[0], splits[1], splits[2], panel, source)
 
@@ -150,10 +150,12 @@ def region_of(volumes: CaseVolumes) -> Box | None:
     return grown(found, margin, margin, volumes.ct.array.shape)
 
 
-def _phantom(seed: int, raters: int, panel: RaterPanel | None, slab: Slab) -> StudyCase:
-    @functools.lru_cache(maxsize=1)
+def _phantom(seed: int, raters: int, panel: RaterPanel | None, slab: Slab, last: list[PhantomCase]) -> StudyCase:
     def made() -> PhantomCase:
-        return make_phantom(seed, slab=slab, panel=panel, raters=None if panel is not None else raters)
+        if last and last[0].seed == seed:
+            return last[0]
+        last[:] = [make_phantom(seed, slab=slab, panel=panel, raters=None if panel is not None else raters)]
+        return last[0]
 
     def read() -> CaseVolumes:
         case = made()
