@@ -1,9 +1,9 @@
 """Ways to train on several raters, measured by the command: does learning from each rater pay, and does it hold up?
 
-Run with ``python Testing/benchmarks/bench_raters.py --out FOLDER`` (run it again to go on). The command ``twintrack
-experiment raters`` compares all strategies on phantoms whose raters have habits, then rater-specific training with label
-sampling on raters without: there the two must not differ. Each ratio is printed with its interval beside what was hoped
-for before anything was measured.
+Run with ``python Testing/benchmarks/bench_raters.py --out FOLDER`` (run it again to go on). ``twintrack experiment
+raters`` compares all strategies on phantoms whose raters have habits, then rater-specific training with label sampling
+on raters without: there the two must not differ. Each ratio is printed with its interval beside what was hoped for
+before anything was measured.
 """
 
 from __future__ import annotations
