@@ -18,12 +18,25 @@ from twintrack.cli.options import (
     progress_bar,
     start_log,
 )
+from twintrack.cli.study import Panel
 from twintrack.errors import InputError
 from twintrack.system.terminal import say
+from twintrack.training.presets import Preset
+from twintrack.training.strategies import Strategy
 
 __all__ = ["experiment_app"]
 
 experiment_app = typer.Typer(help="Repeat a published experiment, on phantoms or on your own cases.")
+
+
+def _strategies(text: str) -> tuple[Strategy, ...]:
+    """Read names with commas between them."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = {one.value: one for one in Strategy}
+    wrong = [name for name in names if name not in known]
+    if wrong or not names:
+        raise typer.BadParameter(f"must be some of {', '.join(known)}, got {text!r}", param_hint="--strategies")
+    return tuple(dict.fromkeys(known[name] for name in names))
 
 
 @experiment_app.command()
@@ -80,3 +93,74 @@ def table1(
         run_table1(out, settings, bundle_path=bundle, manifest=manifest, overwrite=overwrite, progress=progress)
     look_and_tell(manifest)
     say(str(out / "table1.md"))
+
+
+@experiment_app.command()
+def raters(
+    out: OutFolder,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            help="Real cases instead of phantoms: CSV with case, image, split (train|calibration|test), "
+            "annotation_<ID>, and organ or anatomy."
+        ),
+    ] = None,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            help="Those to compare, with commas, of: " + ", ".join(one.value for one in Strategy) + ".",
+            metavar="A,B,...",
+            show_default="all",
+        ),
+    ] = None,
+    preset: Annotated[Preset, typer.Option(help="Size of the networks.")] = Preset.TINY,
+    train_seeds: Annotated[
+        int, typer.Option(min=1, help="Trainings of each strategy, each with a seed of its own.")
+    ] = 1,
+    members: Annotated[
+        int, typer.Option(min=1, help="Networks of a training; of each rater for rater-specific and label-sampling.")
+    ] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the preset's.", show_default=False)] = None,
+    rater: Annotated[
+        str | None, typer.Option(help="Of the strategy single (default: the one in the middle).", show_default=False)
+    ] = None,
+    panel: Annotated[Panel, typer.Option(help="Phantoms' raters: the same in all cases, or new ones.")] = Panel.FIXED,
+    panel_seed: Annotated[int, typer.Option(min=0, help="What the fixed panel is drawn from.")] = 4,
+    cases: Annotated[
+        tuple[int, int, int],
+        typer.Option(min=2, help="Phantoms to train, to calibrate and to test on.", metavar="TRAIN CALIBRATION TEST"),
+    ] = (150, 100, 150),
+    bootstrap: Annotated[int, typer.Option(min=1, help="Resamples of the test cases for the intervals.")] = 2000,
+    seed: Annotated[int, typer.Option(min=0, help="First training seed; also chooses the phantoms.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Trainings at a time, each on one core.")] = 2,
+    device: DeviceOption = Device.AUTO,
+    overwrite: Overwrite = False,
+    verbose: Verbose = False,
+) -> None:
+    """Compare ways to train on several raters, before and after the calibrator. Run it again to go on."""
+    start_log(verbose)
+    from twintrack.studies.raters.one_run import CaseChoice
+    from twintrack.studies.raters.run import RatersSettings, run_raters
+
+    choice = CaseChoice(
+        None if manifest is None else str(manifest),
+        *cases,
+        panel_seed=panel_seed if panel is Panel.FIXED else None,
+        seed=seed,
+    )
+    settings = RatersSettings(
+        strategies=tuple(Strategy) if strategies is None else _strategies(strategies),
+        seeds=train_seeds,
+        members=members,
+        preset=preset.value,
+        epochs=epochs,
+        rater=rater,
+        bootstrap=bootstrap,
+        seed=seed,
+        device=device.value,
+        jobs=jobs,
+    )
+    with progress_bar() as progress:
+        run_raters(out, choice, settings, overwrite=overwrite, progress=progress)
+    look_and_tell(manifest)
+    say(str(out / "table.md"))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError
+from twintrack.metrics.outline_sets import matched_dice, overlaps
 
 __all__ = ["MOST_RATERS", "THRESHOLDS", "AgreementTable", "SampleAgreement", "sample_agreement"]
 
@@ -130,31 +131,8 @@ class SampleAgreement:
 def sample_agreement(table: AgreementTable) -> SampleAgreement:
     """Compare the two sets of outlines of a case."""
     predicted = table.levels[:, None] > np.arange(len(THRESHOLDS))
-    overlap, dice = _overlaps(predicted, table.raters, table.counts)
-    among_predicted, _ = _overlaps(predicted, predicted, table.counts)
-    among_raters, _ = _overlaps(table.raters, table.raters, table.counts)
+    overlap, dice = overlaps(predicted, table.raters, table.counts)
+    among_predicted, _ = overlaps(predicted, predicted, table.counts)
+    among_raters, _ = overlaps(table.raters, table.raters, table.counts)
     ged = 2 * (1 - overlap).mean() - (1 - among_predicted).mean() - (1 - among_raters).mean()
-    return SampleAgreement(max(float(ged), 0.0), float(dice.max(axis=0).mean()), _match(dice))
-
-
-def _overlaps(
-    one: NDArray[np.bool_], other: NDArray[np.bool_], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return intersection over union and Dice score of every pair of outlines, given as columns of (row, outline)."""
-    weighted = one * counts[:, None].astype(float)
-    both = weighted.T @ other
-    sizes = weighted.sum(axis=0)[:, None] + (counts @ other)[None, :]
-    union = sizes - both
-    overlap = np.divide(both, union, out=np.ones_like(both), where=union > 0)
-    dice = np.divide(2 * both, sizes, out=np.ones_like(both), where=sizes > 0)
-    return overlap, dice
-
-
-def _match(dice: NDArray[np.float64]) -> float:
-    """Return the mean Dice score of the best assignment of outlines (rows) to raters (columns)."""
-    from scipy.optimize import linear_sum_assignment
-
-    copies = -(-dice.shape[1] // dice.shape[0])
-    repeated = np.tile(dice, (copies, 1))
-    rows, columns = linear_sum_assignment(repeated, maximize=True)
-    return float(repeated[rows, columns].mean())
+    return SampleAgreement(max(float(ged), 0.0), float(dice.max(axis=0).mean()), matched_dice(dice))

@@ -13,7 +13,7 @@ from twintrack.imaging.lesions import SMALLEST_LESION_ML
 from twintrack.metrics.agreement import THRESHOLDS
 from twintrack.raters import name_order
 
-__all__ = ["IOU", "CandidatePool", "LesionCandidate", "detection_ece", "find_candidates"]
+__all__ = ["IOU", "CandidatePool", "LesionCandidate", "connected_parts", "detection_ece", "find_candidates"]
 
 IOU = 0.5
 """A candidate matches a drawn lesion above this intersection over union; then no lesion matches two candidates."""
@@ -51,7 +51,7 @@ def find_candidates(
     """
     drawn = {rater: _Lesions.of(mask != 0) for rater, mask in masks.items()}
     candidates = []
-    for box, part in _parts(probability.astype(np.float64) > THRESHOLDS[0]):
+    for box, part in connected_parts(probability.astype(np.float64) > THRESHOLDS[0]):
         values = np.where(part, probability[box], 0)
         peak = float(values.max())
         outline = values >= peak / 2
@@ -163,7 +163,7 @@ class _Lesions:
         return float((both / union)[1:].max(initial=0.0))
 
 
-def _parts(mask: NDArray[np.bool_]) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
+def connected_parts(mask: NDArray[np.bool_]) -> Iterator[tuple[Box, NDArray[np.bool_]]]:
     """Yield the box of every connected part, and the part in it."""
     from scipy.ndimage import find_objects, label
 

@@ -4,6 +4,7 @@ from twintrack.phantom.case import LABELS, PhantomCase, lesions_of, make_phantom
 from twintrack.phantom.files import write_case, write_cohort
 from twintrack.phantom.panel import RaterPanel, draw_panel
 from twintrack.phantom.raters import RATER_MODELS, RaterHabits, RaterModel
+from twintrack.phantom.slab import Slab
 
 __all__ = [
     "LABELS",
@@ -12,6 +13,7 @@ __all__ = [
     "RaterHabits",
     "RaterModel",
     "RaterPanel",
+    "Slab",
     "draw_panel",
     "lesions_of",
     "make_phantom",

@@ -30,6 +30,7 @@ from twintrack.phantom.raters import (
     expected_response,
 )
 from twintrack.phantom.shapes import ellipsoid_depth, smooth_noise
+from twintrack.phantom.slab import Slab
 from twintrack.raters import numbered
 from twintrack.volume import Geometry, Volume
 
@@ -127,6 +128,7 @@ def make_phantom(
     model: RaterModel | None = None,
     lesions: int = 1,
     panel: RaterPanel | None = None,
+    slab: Slab | None = None,
 ) -> PhantomCase:
     """Generate the case of `seed`.
 
@@ -145,6 +147,8 @@ def make_phantom(
     panel : RaterPanel, optional
         Raters who are the same in every case (`twintrack.phantom.draw_panel`) instead of new ones from the population;
         the true mean human response then is the panel's.
+    slab : Slab, optional
+        Make only a block around the lesion. Another case than without it: lesion and noise are drawn anew.
 
     Returns
     -------
@@ -177,10 +181,14 @@ def make_phantom(
         raise InputError(f"a phantom has 0, 1 or 2 lesions, got {lesions}", code="phantom-number")
     model = panel.model if panel is not None else model or RaterModel()
     patient_rng, image_rng, rater_rng = (np.random.default_rng([seed, s]) for s in (_PATIENT, _IMAGE, _RATERS))
-    geometry = _draw_grid(patient_rng)
-    position = Warp.draw(patient_rng)(_positions(geometry))
+    geometry, warp = _draw_grid(patient_rng), Warp.draw(patient_rng)
+    if slab is None:
+        first = draw_lesion(patient_rng)
+    else:
+        first = draw_lesion(patient_rng, slab.volume_range_ml)
+        geometry = slab.around(patient_rng, warp, first)
+    position = warp(_positions(geometry))
     spacing = geometry.spacing_mm
-    first = draw_lesion(patient_rng)
     depth = _depths(patient_rng, position, spacing)
     placed = organs(patient_rng)
     vessels = _vessel_map(depth)

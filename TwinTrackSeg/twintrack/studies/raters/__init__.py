@@ -1,0 +1,1 @@
+"""The experiment on several raters: ways to train on them, compared."""

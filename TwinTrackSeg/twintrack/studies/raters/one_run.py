@@ -1,0 +1,262 @@
+"""One strategy and one training seed: train, fit the calibrator, score the test cases; kept, to be done once."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from twintrack import __version__
+from twintrack.calibration import ScoreSketch, fit_calibrator
+from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
+from twintrack.settings import DEVICES
+from twintrack.studies.raters.cases import StudyCase, StudyCases, manifest_cases, phantom_cases, region_of
+from twintrack.studies.raters.comparison import AFTER, BEFORE
+from twintrack.studies.raters.predict import EnsembleScorer
+from twintrack.studies.raters.scores import CaseTruth, RaterPrediction, case_scores
+from twintrack.studies.raters.vessels import case_statements, rater_angles, statement_summary
+from twintrack.studies.table1.cache import content_key
+from twintrack.system.atomic import atomic_path
+from twintrack.system.json_file import read_json
+from twintrack.training import (
+    PRESETS,
+    EnsemblePlan,
+    Layout,
+    Member,
+    Prepared,
+    Preset,
+    StageSettings,
+    Strategy,
+    plan_members,
+    prepare_tumor,
+    train_members,
+)
+from twintrack.volume import Volume
+
+__all__ = ["SLAB_SPACING_ZYX_MM", "CaseChoice", "RunChoice", "angles_of", "open_cases", "planned", "run_once"]
+
+RECORDS = 1
+"""Counted up when what is kept of a run changes its meaning."""
+
+SLAB_SPACING_ZYX_MM = (2.5, 1.6, 1.6)
+"""Voxels of the networks for blocks of phantoms: those of the blocks, so that nothing is resampled."""
+
+PREPARED, ANGLES = "prepared", "angles.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CaseChoice:
+    """Which cases; anything else than numbers and a path is made from it where it is needed.
+
+    Attributes
+    ----------
+    manifest : str or None
+        Real cases; None for phantoms, to which the rest applies.
+    train, calibration, test, raters : int
+        How many.
+    panel_seed : int or None
+        None: raters without habits.
+    seed : int
+        Chooses among disjoint sets of phantoms.
+    """
+
+    manifest: str | None = None
+    train: int = 150
+    calibration: int = 100
+    test: int = 150
+    raters: int = 5
+    panel_seed: int | None = 4
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """One training.
+
+    Attributes
+    ----------
+    strategy : str
+        See `twintrack.training.Strategy`.
+    seed : int
+        Of the training.
+    members : int
+        Networks; of each rater where they belong to raters, and as many in all for label sampling.
+    preset : str
+        See `twintrack.training.Preset`.
+    rater : str or None
+        Of the strategy ``single``.
+    device : str
+        See `twintrack.settings.DEVICES`.
+    epochs : int or None
+        Instead of the preset's.
+    """
+
+    strategy: str
+    seed: int
+    members: int = 1
+    preset: str = "tiny"
+    rater: str | None = None
+    device: str = DEVICES[0]
+    epochs: int | None = None
+
+
+@functools.lru_cache(maxsize=1)
+def open_cases(choice: CaseChoice) -> StudyCases:
+    """Return the cases of a choice.
+
+    Raises
+    ------
+    InputError
+        If the manifest or a number cannot be used.
+    """
+    if choice.manifest is not None:
+        return manifest_cases(choice.manifest)
+    from twintrack.phantom import Slab
+
+    return phantom_cases(
+        choice.train,
+        choice.calibration,
+        choice.test,
+        raters=choice.raters,
+        panel_seed=choice.panel_seed,
+        slab=Slab(),
+        seed=choice.seed,
+    )
+
+
+def stage_of(choice: RunChoice, cases: CaseChoice) -> StageSettings:
+    """Return the networks' size and the length of training."""
+    stage = PRESETS[Preset(choice.preset)].fine
+    if cases.manifest is None:
+        stage = replace(stage, spacing_mm=SLAB_SPACING_ZYX_MM)
+    return stage if choice.epochs is None else replace(stage, epochs=choice.epochs)
+
+
+def planned(choice: RunChoice, raters: Sequence[str]) -> tuple[Member, ...]:
+    """Return the networks of a run; for label sampling as many as the raters' own are together.
+
+    Raises
+    ------
+    InputError
+        If the rater is unknown or there are too many.
+    """
+    strategy = Strategy(choice.strategy)
+    several = len(raters) if strategy is Strategy.LABEL_SAMPLING else 1
+    rater = choice.rater if strategy is Strategy.SINGLE else None
+    return plan_members(strategy, raters, rater=rater, members=choice.members * several)
+
+
+def prepared_cases(folder: Path, choice: RunChoice, cases: CaseChoice, progress: Progress = no_progress) -> Prepared:
+    """Return the training cases, prepared in the folder of runs once for all strategies."""
+    found = open_cases(cases)
+    target = folder / PREPARED
+    key = content_key(RECORDS, *(case.training.content for case in found.train), stage_of(choice, cases).spacing_mm)
+    stamp = folder / f"{PREPARED}.key"
+    if not stamp.is_file() or stamp.read_text(encoding="utf-8") != key:
+        shutil.rmtree(target, ignore_errors=True)
+    training = [case.training for case in found.train]
+    prepared = prepare_tumor(training, target, stage_of(choice, cases), progress=progress)
+    stamp.write_text(key, encoding="utf-8")
+    return prepared
+
+
+def angles_of(
+    folder: Path, choice: CaseChoice, cancel: CancelToken, progress: Progress = no_progress
+) -> dict[str, Any]:
+    """Return each rater's contact angle with each reference vessel, by the name of the case; measured once."""
+    found = open_cases(choice)
+    cases = (*found.calibration, *found.test)
+    path = folder / f"{content_key(RECORDS, *(case.training.content for case in cases))}.{ANGLES}"
+    if path.is_file():
+        return dict(read_json(path))
+    angles = {}
+    for number, case in enumerate(cases):
+        cancel.check()
+        progress(number / len(cases), f"vessels of {case.name}")
+        truth, vessels = case.truth()
+        if vessels is not None:
+            angles[case.name] = rater_angles(truth, vessels)
+    _write(path, angles)
+    return angles
+
+
+def run_once(
+    folder: Path,
+    choice: RunChoice,
+    cases: CaseChoice,
+    progress: Progress = no_progress,
+    cancel: CancelToken | None = None,
+) -> dict[str, Any]:
+    """Train, calibrate and score, or return what is kept of it.
+
+    Returns
+    -------
+    dict
+        ``records``: by `BEFORE` and `AFTER` what `case_scores` gives of each test case; ``calibrator``; ``statements``;
+        ``networks``: how many; ``warnings``.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    token = cancel or CancelToken()
+    found = open_cases(cases)
+    names = [case.training.content for split in (found.train, found.calibration, found.test) for case in split]
+    key = content_key(RECORDS, __version__, asdict(choice), stage_of(choice, cases), *names)
+    path = folder / f"{choice.strategy}_{choice.seed}.{key}.json"
+    if path.is_file():
+        return dict(read_json(path))
+    prepared = prepared_cases(folder, choice, cases)
+    layout = Layout(Strategy(choice.strategy), prepared.raters, prepared.anatomy)
+    members = planned(choice, prepared.raters)
+    plan = EnsemblePlan(layout, members, stage_of(choice, cases), seed=choice.seed)
+    trained = folder / f"{choice.strategy}_{choice.seed}.{key}"
+    train_members(prepared, plan, trained, device=choice.device, progress=part(progress, 0.0, 0.8), cancel=token)
+    scorer = EnsembleScorer(trained, layout, members, cancel=token)
+    angles = angles_of(folder, cases, token)
+    result = _scored(scorer, found, angles, part(progress, 0.8, 1.0))
+    result["networks"] = len(members)
+    _write(path, result)
+    shutil.rmtree(trained)
+    return result
+
+
+def _scored(scorer: EnsembleScorer, cases: StudyCases, angles: dict[str, Any], progress: Progress) -> dict[str, Any]:
+    sketch, first = ScoreSketch.empty(), {}
+    for number, case in enumerate(cases.calibration):
+        progress(number / len(cases.calibration) / 3, f"scoring {case.name}")
+        prediction, truth, vessels = _predicted(scorer, case)
+        sketch.add(prediction.score, {name: mask.array for name, mask in truth.annotations.items()})
+        if vessels is not None and case.name in angles:
+            first[case.name] = case_statements(prediction.score, truth, vessels, angles[case.name])
+    calibrator = fit_calibrator(sketch)
+    records: dict[str, list[dict[str, Any]]] = {BEFORE: [], AFTER: []}
+    second = {}
+    for number, case in enumerate(cases.test):
+        progress(1 / 3 + 2 * number / len(cases.test) / 3, f"scoring {case.name}")
+        prediction, truth, vessels = _predicted(scorer, case)
+        records[BEFORE].append(case_scores(prediction, truth))
+        records[AFTER].append(case_scores(prediction, truth, np.asarray(calibrator(prediction.score))))
+        if vessels is not None and case.name in angles:
+            second[case.name] = case_statements(prediction.score, truth, vessels, angles[case.name])
+    statements = statement_summary(first, second, calibrator) if first and second else None
+    return {"records": records, "statements": statements, "warnings": list(calibrator.warnings)}
+
+
+def _predicted(scorer: EnsembleScorer, case: StudyCase) -> tuple[RaterPrediction, CaseTruth, Volume | None]:
+    volumes = case.training.read()
+    truth, vessels = case.truth()
+    return scorer(volumes.ct, region_of(volumes)), truth, vessels
+
+
+def _write(path: Path, content: Any) -> None:
+    with atomic_path(path, overwrite=True, mark=False) as partial:
+        partial.write_text(json.dumps(content), encoding="utf-8")
