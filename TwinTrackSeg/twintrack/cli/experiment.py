@@ -19,20 +19,19 @@ from twintrack.cli.options import (
     start_log,
 )
 from twintrack.cli.study import Panel
+from twintrack.cli.train import PresetChoice, StrategyChoice
 from twintrack.errors import InputError
 from twintrack.system.terminal import say
-from twintrack.training.presets import Preset
-from twintrack.training.strategies import Strategy
 
 __all__ = ["experiment_app"]
 
 experiment_app = typer.Typer(help="Repeat a published experiment, on phantoms or on your own cases.")
 
 
-def _strategies(text: str) -> tuple[Strategy, ...]:
+def _strategies(text: str) -> tuple[StrategyChoice, ...]:
     """Read names with commas between them."""
     names = [name.strip() for name in text.split(",") if name.strip()]
-    known = {one.value: one for one in Strategy}
+    known = {one.value: one for one in StrategyChoice}
     wrong = [name for name in names if name not in known]
     if wrong or not names:
         raise typer.BadParameter(f"must be some of {', '.join(known)}, got {text!r}", param_hint="--strategies")
@@ -108,12 +107,12 @@ def raters(
     strategies: Annotated[
         str | None,
         typer.Option(
-            help="Those to compare, with commas, of: " + ", ".join(one.value for one in Strategy) + ".",
+            help="Those to compare, with commas, of: " + ", ".join(one.value for one in StrategyChoice) + ".",
             metavar="A,B,...",
             show_default="all",
         ),
     ] = None,
-    preset: Annotated[Preset, typer.Option(help="Size of the networks.")] = Preset.TINY,
+    preset: Annotated[PresetChoice, typer.Option(help="Size of the networks.")] = PresetChoice.TINY,
     train_seeds: Annotated[
         int, typer.Option(min=1, help="Trainings of each strategy, each with a seed of its own.")
     ] = 1,
@@ -141,7 +140,9 @@ def raters(
     start_log(verbose)
     from twintrack.studies.raters.one_run import CaseChoice
     from twintrack.studies.raters.run import RatersSettings, run_raters
+    from twintrack.training.strategies import Strategy
 
+    chosen = tuple(StrategyChoice) if strategies is None else _strategies(strategies)
     choice = CaseChoice(
         None if manifest is None else str(manifest),
         *cases,
@@ -149,7 +150,7 @@ def raters(
         seed=seed,
     )
     settings = RatersSettings(
-        strategies=tuple(Strategy) if strategies is None else _strategies(strategies),
+        strategies=tuple(Strategy(one.value) for one in chosen),
         seeds=train_seeds,
         members=members,
         preset=preset.value,

@@ -20,7 +20,15 @@ from twintrack.training.strategies import Layout, Strategy
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["NOT_READ", "RaterLoss", "Reading", "dice_loss", "ranked_probability_score", "soft_cross_entropy", "squared_dice_loss"]
+__all__ = [
+    "NOT_READ",
+    "RaterLoss",
+    "Reading",
+    "dice_loss",
+    "ranked_probability_score",
+    "soft_cross_entropy",
+    "squared_dice_loss",
+]
 
 NOT_READ = 100
 """Value of a rater's prepared mask where the rater did not read the case; no label has it."""

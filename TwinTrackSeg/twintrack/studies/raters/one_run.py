@@ -48,6 +48,9 @@ RECORDS = 1
 SLAB_SPACING_ZYX_MM = (2.5, 1.6, 1.6)
 """Voxels of the networks for blocks of phantoms: those of the blocks, so that nothing is resampled."""
 
+SLAB_EPOCHS, SLAB_RATE = 40, 4e-3
+"""Length and first learning rate of the preset tiny on blocks of phantoms."""
+
 PREPARED, ANGLES = "prepared", "angles.json"
 
 _log = logging.getLogger(__name__)
@@ -138,6 +141,8 @@ def stage_of(choice: RunChoice, cases: CaseChoice) -> StageSettings:
     stage = PRESETS[Preset(choice.preset)].fine
     if cases.manifest is None:
         stage = replace(stage, spacing_mm=SLAB_SPACING_ZYX_MM)
+        if choice.preset == Preset.TINY.value:
+            stage = replace(stage, epochs=SLAB_EPOCHS, rate=SLAB_RATE)
     return stage if choice.epochs is None else replace(stage, epochs=choice.epochs)
 
 
