@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from twintrack.imaging.plane_contact import Box
 
@@ -38,6 +37,8 @@ def label_boxes(labels: NDArray[np.integer], most: int) -> list[Box | None]:
 
     What `scipy.ndimage.find_objects` does, without a look at what lies outside the box of all labels.
     """
+    from scipy import ndimage
+
     array = labels.view(np.uint8) if labels.dtype == bool else labels
     seen = array.max(axis=0, initial=0)
     rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
