@@ -92,6 +92,15 @@ def test_a_file_in_the_place_of_the_result_is_not_replaced(tmp_path: Path) -> No
     assert not (tmp_path / "out" / run_module.RUN_FOLDER).exists()
 
 
+def test_a_folder_of_somebody_else_among_the_runs_is_not_removed(tmp_path: Path) -> None:
+    mine = tmp_path / "out" / run_module.RUN_FOLDER / "prepared" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    with raises_error(OutputError, "place-taken", path=mine.parent):
+        run_raters(tmp_path / "out", CASES, SETTINGS)
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.parametrize(("option", "value"), [("--strategies", "soft,hard"), ("--cases", "1 2 3")])
 def test_a_wrong_option_is_refused_before_anything_is_written(tmp_path: Path, option: str, value: str) -> None:
     answer = run_command(["experiment", "raters", "--out", str(tmp_path / "out"), option, *value.split()])

@@ -15,6 +15,7 @@ import numpy as np
 
 from twintrack import __version__
 from twintrack.calibration import ScoreSketch, fit_calibrator
+from twintrack.errors import OutputError
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.settings import DEVICES
 from twintrack.studies.raters.cases import StudyCase, StudyCases, manifest_cases, phantom_cases, region_of
@@ -166,12 +167,15 @@ def prepared_cases(folder: Path, choice: RunChoice, cases: CaseChoice, progress:
     target = folder / PREPARED
     key = content_key(RECORDS, *(case.training.content for case in found.train), stage_of(choice, cases).spacing_mm)
     stamp = folder / f"{PREPARED}.key"
+    if target.exists() and not stamp.is_file():
+        raise OutputError(
+            "is not of this experiment; choose another result folder, or remove it", code="place-taken", path=target
+        )
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != key:
         shutil.rmtree(target, ignore_errors=True)
+        stamp.write_text(key, encoding="utf-8")  # first: what a killed run left there is the experiment's own
     training = [case.training for case in found.train]
-    prepared = prepare_tumor(training, target, stage_of(choice, cases), progress=progress)
-    stamp.write_text(key, encoding="utf-8")
-    return prepared
+    return prepare_tumor(training, target, stage_of(choice, cases), progress=progress)
 
 
 def angles_of(
