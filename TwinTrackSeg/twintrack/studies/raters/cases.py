@@ -13,9 +13,10 @@ from twintrack.imaging.boxes import box_from, grown
 from twintrack.io.manifest import read_manifest
 from twintrack.io.splits import rows_by_split
 from twintrack.labels import VESSEL_VALUES, vessel_of
-from twintrack.phantom import LABELS, PhantomCase, RaterPanel, Slab, draw_panel, make_phantom
+from twintrack.phantom import RaterPanel, Slab, draw_panel
+from twintrack.studies.raters.blocks import BlockStore
 from twintrack.studies.raters.scores import CaseTruth
-from twintrack.training import CaseVolumes, Labels, TrainingCase, row_case
+from twintrack.training import CaseVolumes, TrainingCase, row_case
 from twintrack.volume import Volume
 
 __all__ = ["FEWEST_CASES", "StudyCase", "StudyCases", "manifest_cases", "phantom_cases"]
@@ -78,7 +79,15 @@ class StudyCases:
 
 
 def phantom_cases(
-    train: int, calibration: int, test: int, *, raters: int, panel_seed: int | None, slab: Slab, seed: int = 0
+    train: int,
+    calibration: int,
+    test: int,
+    *,
+    raters: int,
+    panel_seed: int | None,
+    slab: Slab,
+    seed: int = 0,
+    keep: Path | None = None,
 ) -> StudyCases:
     """Return blocks of phantoms.
 
@@ -94,6 +103,8 @@ def phantom_cases(
         Size of the blocks.
     seed : int
         Chooses among disjoint sets of phantoms.
+    keep : Path, optional
+        Folder in which a block that was made is kept: every strategy asks for it anew.
 
     Raises
     ------
@@ -107,10 +118,10 @@ def phantom_cases(
             )
     panel = None if panel_seed is None else draw_panel(raters, seed=panel_seed)
     splits = []
-    last: list[PhantomCase] = []  # a case is asked for its CT and then for its truth; all of them would fill memory
+    store = BlockStore(slab, panel, raters, keep)
     for place, count in enumerate((train, calibration, test)):
         first = FIRST_SEED + SPLIT_STRIDE * (3 * seed + place)
-        splits.append(tuple(_phantom(first + number, raters, panel, slab, last) for number in range(count)))
+        splits.append(tuple(_phantom(first + number, raters, panel, slab, store) for number in range(count)))
     source = "synthetic phantoms" if panel is not None else "synthetic phantoms of raters without habits"
     return StudyCases(splits[0], splits[1], splits[2], panel, source)
 
@@ -150,28 +161,15 @@ def region_of(volumes: CaseVolumes) -> Box | None:
     return grown(found, margin, margin, volumes.ct.array.shape)
 
 
-def _phantom(seed: int, raters: int, panel: RaterPanel | None, slab: Slab, last: list[PhantomCase]) -> StudyCase:
-    def made() -> PhantomCase:
-        if last and last[0].seed == seed:
-            return last[0]
-        last[:] = [make_phantom(seed, slab=slab, panel=panel, raters=None if panel is not None else raters)]
-        return last[0]
-
-    def read() -> CaseVolumes:
-        case = made()
-        masks = dict(zip(case.raters, case.annotations, strict=True))
-        # Vessels would take most of what so short a training can learn; the block as a whole is the region.
-        gland = Labels(case.anatomy, {name: LABELS[name] for name in ("tumor", "pancreas")})
-        return CaseVolumes(case.ct, masks, gland, case.ct.with_array(np.ones(case.ct.array.shape, np.uint8)))
-
+def _phantom(seed: int, raters: int, panel: RaterPanel | None, slab: Slab, store: BlockStore) -> StudyCase:
     def truth() -> tuple[CaseTruth, Volume | None]:
-        case = made()
-        masks = dict(zip(case.raters, case.annotations, strict=True))
-        return CaseTruth(masks, case.true_mhr, case.true_raters), case.vessels
+        block = store(seed)
+        return CaseTruth(block.masks, block.true_mhr, block.true_raters), block.vessels
 
     names = tuple(panel.habits) if panel is not None else tuple(str(n) for n in range(1, raters + 1))
     about = f"phantom {seed}, {raters} raters, {panel}, {slab}"
-    return StudyCase(TrainingCase(f"phantom_{seed}", read, names, f"phantom of seed {seed}", about), truth)
+    case = TrainingCase(f"phantom_{seed}", lambda: store(seed).volumes(), names, f"phantom of seed {seed}", about)
+    return StudyCase(case, truth)
 
 
 def _of_row(case: TrainingCase) -> StudyCase:

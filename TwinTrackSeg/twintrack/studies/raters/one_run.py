@@ -5,8 +5,10 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import multiprocessing
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,10 @@ SLAB_SPACING_ZYX_MM = (2.5, 1.6, 1.6)
 SLAB_EPOCHS, SLAB_RATE = 40, 4e-3
 """Length and first learning rate of the preset tiny on blocks of phantoms."""
 
-PREPARED, ANGLES = "prepared", "angles.json"
+PREPARED, ANGLES, BLOCKS = "prepared", "angles.json", "blocks"
+
+CASES_A_CHUNK = 5
+"""Handed to a process at a time."""
 
 _log = logging.getLogger(__name__)
 
@@ -114,8 +119,8 @@ class RunChoice:
 
 
 @functools.lru_cache(maxsize=1)
-def open_cases(choice: CaseChoice) -> StudyCases:
-    """Return the cases of a choice.
+def open_cases(choice: CaseChoice, keep: Path | None = None) -> StudyCases:
+    """Return the cases of a choice; phantoms that were made are kept in the folder `keep`.
 
     Raises
     ------
@@ -134,6 +139,7 @@ def open_cases(choice: CaseChoice) -> StudyCases:
         panel_seed=choice.panel_seed,
         slab=Slab(),
         seed=choice.seed,
+        keep=keep,
     )
 
 
@@ -163,7 +169,7 @@ def planned(choice: RunChoice, raters: Sequence[str]) -> tuple[Member, ...]:
 
 def prepared_cases(folder: Path, choice: RunChoice, cases: CaseChoice, progress: Progress = no_progress) -> Prepared:
     """Return the training cases, prepared in the folder of runs once for all strategies."""
-    found = open_cases(cases)
+    found = open_cases(cases, folder / BLOCKS)
     target = folder / PREPARED
     key = content_key(RECORDS, *(case.training.content for case in found.train), stage_of(choice, cases).spacing_mm)
     stamp = folder / f"{PREPARED}.key"
@@ -179,23 +185,45 @@ def prepared_cases(folder: Path, choice: RunChoice, cases: CaseChoice, progress:
 
 
 def angles_of(
-    folder: Path, choice: CaseChoice, cancel: CancelToken, progress: Progress = no_progress
+    folder: Path, choice: CaseChoice, cancel: CancelToken, progress: Progress = no_progress, *, jobs: int = 1
 ) -> dict[str, Any]:
     """Return each rater's contact angle with each reference vessel, by the name of the case; measured once."""
-    found = open_cases(choice)
+    found = open_cases(choice, folder / BLOCKS)
     cases = (*found.calibration, *found.test)
     path = folder / f"{content_key(RECORDS, *(case.training.content for case in cases))}.{ANGLES}"
     if path.is_file():
         return dict(read_json(path))
+    names = [case.name for case in cases]
     angles = {}
-    for number, case in enumerate(cases):
+    for number, (name, own) in enumerate(zip(names, _measured_angles(folder, choice, len(cases), jobs), strict=True)):
         cancel.check()
-        progress(number / len(cases), f"vessels of {case.name}")
-        truth, vessels = case.truth()
-        if vessels is not None:
-            angles[case.name] = rater_angles(truth, vessels)
+        progress((number + 1) / len(cases), f"vessels of {name}")
+        if own is not None:
+            angles[name] = own
     _write(path, angles)
     return angles
+
+
+def _measured_angles(
+    folder: Path, choice: CaseChoice, count: int, jobs: int
+) -> Iterator[dict[str, list[float]] | None]:
+    """Yield what `_angles_of_case` gives, by several processes where more than one is asked for."""
+    measure = functools.partial(_angles_of_case, folder, choice)
+    if jobs == 1:
+        yield from map(measure, range(count))
+        return
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        try:
+            yield from pool.map(measure, range(count), chunksize=CASES_A_CHUNK)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _angles_of_case(folder: Path, choice: CaseChoice, place: int) -> dict[str, list[float]] | None:
+    """Return the angles of the case at a place among calibration and test cases; None where no vessel is known."""
+    found = open_cases(choice, folder / BLOCKS)
+    truth, vessels = (*found.calibration, *found.test)[place].truth()
+    return None if vessels is None else rater_angles(truth, vessels)
 
 
 def run_once(
@@ -204,8 +232,21 @@ def run_once(
     cases: CaseChoice,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
+    *,
+    with_statements: bool = True,
 ) -> dict[str, Any]:
     """Train, calibrate and score, or return what is kept of it.
+
+    Parameters
+    ----------
+    folder : Path
+        Of all runs.
+    choice, cases
+        What to train on what.
+    progress, cancel
+        Told, and checked, for every step and case.
+    with_statements : bool
+        Whether the vessels' statements are fitted and scored; it takes a third of the scoring.
 
     Returns
     -------
@@ -217,9 +258,10 @@ def run_once(
 
     torch.set_num_threads(1)
     token = cancel or CancelToken()
-    found = open_cases(cases)
+    found = open_cases(cases, folder / BLOCKS)
     names = [case.training.content for split in (found.train, found.calibration, found.test) for case in split]
-    key = content_key(RECORDS, __version__, asdict(choice), stage_of(choice, cases), *names)
+    without = () if with_statements else ("no statements",)
+    key = content_key(RECORDS, __version__, asdict(choice), stage_of(choice, cases), *names, *without)
     path = folder / f"{choice.strategy}_{choice.seed}.{key}.json"
     if path.is_file():
         return dict(read_json(path))
@@ -230,7 +272,7 @@ def run_once(
     trained = folder / f"{choice.strategy}_{choice.seed}.{key}"
     train_members(prepared, plan, trained, device=choice.device, progress=part(progress, 0.0, 0.8), cancel=token)
     scorer = EnsembleScorer(trained, layout, members, cancel=token)
-    angles = angles_of(folder, cases, token)
+    angles = angles_of(folder, cases, token) if with_statements else {}
     result = _scored(scorer, found, angles, part(progress, 0.8, 1.0))
     result["networks"] = len(members)
     _write(path, result)

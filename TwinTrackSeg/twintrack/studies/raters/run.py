@@ -145,8 +145,8 @@ def run_raters(
     prepared = prepared_cases(folder, choices[0], cases, part(progress, 0.0, 0.05))
     cases_of = {name: sum(name in case.raters for case in prepared.cases) for name in raters}
     warnings = list(check_raters(Strategy.RATER_SPECIFIC, cases_of, size_rank_p_value(prepared.sizes)))
-    angles_of(folder, cases, token, part(progress, 0.05, 0.1))
-    done = _all_runs(folder, choices, cases, settings.jobs, part(progress, 0.1, 0.97), token)
+    angles_of(folder, cases, token, part(progress, 0.05, 0.1), jobs=settings.jobs)
+    done = _all_runs(folder, choices, cases, settings, part(progress, 0.1, 0.97), token)
     progress(0.97, "resampling cases")
     runs: dict[str, dict[int, dict[str, Any]]] = {}
     told: dict[str, list[str]] = {}
@@ -176,22 +176,29 @@ def _all_runs(
     folder: Path,
     choices: Sequence[RunChoice],
     cases: CaseChoice,
-    jobs: int,
+    settings: RatersSettings,
     progress: Progress,
     cancel: CancelToken,
 ) -> list[dict[str, Any]]:
-    """Return the results in the order of the choices; several processes, where more than one is asked for."""
-    if jobs == 1:
+    """Return the results in the order of the choices; several processes, where more than one is asked for.
+
+    Statements are told of the first training seed alone.
+    """
+    first = [choice.seed == settings.seed for choice in choices]
+    if settings.jobs == 1:
         results = []
         for number, choice in enumerate(choices):
             cancel.check()
             own = part(progress, number / len(choices), (number + 1) / len(choices))
-            results.append(run_once(folder, choice, cases, own, cancel))
+            results.append(run_once(folder, choice, cases, own, cancel, with_statements=first[number]))
         return results
     found: dict[int, dict[str, Any]] = {}
     # Processes that begin anew: a fork would share torch's threads.
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        begun = {pool.submit(run_once, folder, choice, cases): place for place, choice in enumerate(choices)}
+    with ProcessPoolExecutor(settings.jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        begun = {
+            pool.submit(run_once, folder, choice, cases, with_statements=first[place]): place
+            for place, choice in enumerate(choices)
+        }
         try:
             for future in as_completed(begun):
                 place = begun[future]
