@@ -125,6 +125,9 @@ def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, b
         segmentation = highdicom.seg.segread(folder / "segmentation.dcm")
         assert pydicom.dcmread(folder / "probability.dcm").StudyInstanceUID == segmentation.StudyInstanceUID
         assert segmentation.StudyInstanceUID == series.study_uid
+    for name in ("probability.dcm", "segmentation.dcm"):
+        one, two = (pydicom.dcmread(folder / name) for folder in (out / "dicom", tmp_path / "again"))
+        assert one.SOPInstanceUID == two.SOPInstanceUID
     labels = read_volume(out / "segmentation.nii.gz").array
     highest = read_volume(out / "probability.nii.gz").array.max()
     levels = sum(highest >= np.float32(level) for level in ISO_LEVELS)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from archive_server import PASSWORD, USER, running_archive, web_plugin
 from twintrack.cli.app import run_command
 from twintrack.dicom import read_series, write_ct_series
 from twintrack.io.volumes import read_volume, write_volume
@@ -137,6 +141,51 @@ def test_a_volume_file_becomes_a_series_without_a_patient(tmp_path: Path, direct
     assert source.PatientID == derived.PatientID == "TWINTRACK-NO-PATIENT"
     frames = np.frombuffer(derived.FloatPixelData, dtype="<f4")
     assert frames.sum() == pytest.approx(probability.array.sum(), rel=1e-5)
+
+
+@pytest.mark.process
+def test_a_series_that_is_made_twice_of_one_file_is_the_same_series(tmp_path: Path) -> None:
+    ct = small_ct()
+    write_result(tmp_path / "result", ct, source="file")
+    identities = []
+    for number in range(3):
+        if number == 2:
+            ct.array[0, 0, 0] += 1
+        write_volume(ct, tmp_path / f"ct{number}.nii.gz")
+        out = tmp_path / f"out{number}"
+        made = export_result(tmp_path / "result", None, out, make_series=tmp_path / f"ct{number}.nii.gz")
+        objects = [pydicom.dcmread(path) for path in (*made.series, *made.files)]
+        identities.append([(item.StudyInstanceUID, item.SeriesInstanceUID, item.SOPInstanceUID) for item in objects])
+    assert identities[0] == identities[1]
+    assert not {uid for item in identities[0] for uid in item} & {uid for item in identities[2] for uid in item}
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("way", ["send", "stow"])
+def test_what_is_sent_again_by_another_process_is_not_there_twice(series: Path, tmp_path: Path, way: str) -> None:
+    pytest.importorskip("pynetdicom")
+    write_result(tmp_path / "result", small_ct())
+    (tmp_path / "orthanc").mkdir()
+    with running_archive(tmp_path / "orthanc") as archive:
+        if way == "stow" and web_plugin() is None:
+            pytest.skip("Orthanc's DICOMweb plug-in is not installed")
+        where = ["--send", archive.address, "--aet", "ORTHANC"] if way == "send" else ["--stow", archive.web]
+
+        def send(result: str, out: str) -> tuple[int, int, int]:
+            command = [sys.executable, "-m", "twintrack", "export", result, "--series", series, "--out", out, *where]
+            credentials = {"TWINTRACK_STOW_USER": USER, "TWINTRACK_STOW_PASSWORD": PASSWORD}
+            run = [str(item) for item in command]
+            subprocess.run(run, check=True, cwd=tmp_path, env={**os.environ, **credentials}, timeout=120)
+            return archive.counts()
+
+        assert send("result", "first") == (1, 3, 3)
+        assert send("result", "again") == (1, 3, 3)
+        # An outline that was drawn by hand is another segmentation, with another report that refers to it.
+        shutil.copytree(tmp_path / "result", tmp_path / "edited")
+        labels = read_volume(tmp_path / "edited" / "segmentation.nii.gz")
+        labels.array[4, 6, 7] = 0
+        write_volume(labels, tmp_path / "edited" / "segmentation.nii.gz")
+        assert send("edited", "other") == (1, 3, 5)
 
 
 def test_without_a_series_the_way_is_told(series: Path, tmp_path: Path, capsys) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from twintrack.system.paths import is_there
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
-    from twintrack.dicom import DicomSeries
+    from twintrack.dicom import Algorithm, DicomSeries
 
-__all__ = ["Exported", "export_result", "save_objects", "write_objects"]
+__all__ = ["Exported", "algorithm_of", "export_result", "save_objects", "write_objects"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,10 @@ MADE_SERIES = "ct"
 COMMAND = "export"
 OBJECTS = (MAP, SEGMENTATION, REPORT, FRACTIONAL, LABELMAP, MADE_SERIES)
 """Everything that an export may write, with the series that was made for a volume file."""
+
+
+NOT_IDENTIFYING = ("device", "backend", "keep_score", "rater_maps", "dicom", "series", "case")
+"""Settings of a run that change neither its map nor its outlines."""
 
 
 @dataclass(frozen=True)
@@ -223,10 +228,8 @@ def write_objects(
     bundle, calibrator = result["bundle"], result["calibrator"]
     raters = (calibrator or {}).get("raters") or bundle.get("raters")
     meaning = dicom.MapMeaning.SCORE if calibrator is None else dicom.MapMeaning(calibrator["target"])
-    parameters = {"device": str(result["device"]), "threshold": str(result["threshold"])}
-    algorithm = dicom.Algorithm(bundle["name"], bundle["version"], bundle["sha256"], parameters)
     out.mkdir(parents=True, exist_ok=True)
-    stated: dict[str, Any] = {"algorithm": algorithm, "meaning": meaning}
+    stated: dict[str, Any] = {"algorithm": algorithm_of(result), "meaning": meaning}
     shown = stated | {"remarks": dicom.Remarks.of(result)}
     drawn = shown | {"threshold": result["threshold"], "raters": raters}
     masks = dicom.segments_from_labels(labels, result["labels"])
@@ -251,6 +254,28 @@ def write_objects(
         kind = dicom.SegmentationKind.LABELMAP
         paths.append(dicom.write_segmentation(masks, series, out / LABELMAP, kind=kind, **drawn))
     return tuple(paths)
+
+
+def algorithm_of(result: Mapping[str, Any], threshold: float | None = None) -> Algorithm:
+    """Return what made the objects of a ``result.json``; `threshold` where the outline was cut anew since.
+
+    What a run of the same settings need not have in common enters no UID: where it ran, what it wrote besides, the
+    names of files and cases.
+    """
+    from twintrack.dicom import Algorithm
+
+    bundle, calibrator = result.get("bundle") or {}, result.get("calibrator") or {}
+    settings = {key: value for key, value in (result.get("settings") or {}).items() if key not in NOT_IDENTIFYING}
+    settings |= {"threshold": result.get("threshold"), "calibrator": calibrator.get("sha256")}
+    cut = result.get("threshold", "") if threshold is None else threshold
+    parameters = {"device": str(result.get("device", "")), "threshold": str(cut)}
+    return Algorithm(
+        name=str(bundle.get("name", "unknown bundle")),
+        version=str(bundle.get("version") or result.get("version", "")),
+        bundle_sha256=str(bundle.get("sha256", "")),
+        parameters=parameters,
+        settings=settings,
+    )
 
 
 def _check_choice(
@@ -297,12 +322,15 @@ def _made_series(ct_file: Path, folder: Path) -> DicomSeries:
         raise InputError(
             "is DICOM already; give it with --series instead of --make-series", code="options-exclude", path=ct_file
         )
+    ct = read_volume(ct_file)
+    voxels = hashlib.sha256(ct.array.tobytes()).hexdigest()
     write_ct_series(
-        read_volume(ct_file),
+        ct,
         folder,
         description="CT from a volume file (research use only)",
         patient_name="TwinTrack^No patient data",
         patient_id="TWINTRACK-NO-PATIENT",
+        uid_seed=f"{voxels} {ct.geometry}",
         origin=Origin.VOLUME_FILE,
     )
     return read_series(folder)

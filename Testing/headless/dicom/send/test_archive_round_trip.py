@@ -17,6 +17,7 @@ pytest.importorskip("dicomweb_client", reason="dicomweb-client is not installed"
 
 from small_series import phantom
 
+from archive_server import PASSWORD, USER, Archive, free_port, running_archive, web_plugin
 from expected_errors import raises_error
 from twintrack.dicom import (
     Algorithm,
@@ -33,8 +34,6 @@ from twintrack.dicom import (
 )
 from twintrack.dicom.send.stow import PASSWORD_VARIABLE, TOKEN_VARIABLE, USER_VARIABLE
 from twintrack.errors import InputError, OutputError
-
-from .archive_server import PASSWORD, USER, Archive, free_port, running_archive, web_plugin
 
 pytestmark = pytest.mark.process
 
@@ -120,9 +119,8 @@ def remove_all(archive: Archive) -> None:
     """Empty the archive."""
     import requests
 
-    root = f"http://127.0.0.1:{archive.http_port}"
-    for patient in requests.get(f"{root}/patients", auth=(USER, PASSWORD), timeout=10).json():
-        requests.delete(f"{root}/patients/{patient}", auth=(USER, PASSWORD), timeout=10)
+    for patient in archive.ask("patients"):
+        requests.delete(f"{archive.root}/patients/{patient}", auth=(USER, PASSWORD), timeout=10)
 
 
 def assert_comes_back(archive: Archive, objects) -> None:

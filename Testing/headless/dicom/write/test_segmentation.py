@@ -287,7 +287,7 @@ def test_the_real_series_gets_a_valid_segmentation_though_its_uids_were_removed(
         assert np.array_equal(values_on_grid(found[2], series), array == 3)
     again = pydicom.dcmread(export(masks, series, tmp_path / "again.dcm"))
     assert again.StudyInstanceUID == dataset.StudyInstanceUID
-    assert again.SOPInstanceUID != dataset.SOPInstanceUID
+    assert again.SOPInstanceUID == dataset.SOPInstanceUID
 
 
 def test_who_drew_a_segment_is_said_of_each(tmp_path: Path, dicom_errors) -> None:

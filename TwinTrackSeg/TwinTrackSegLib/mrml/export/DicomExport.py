@@ -7,7 +7,6 @@ from typing import Any
 
 import slicer
 from twintrack.dicom import (
-    Algorithm,
     AlgorithmType,
     MapMeaning,
     Remarks,
@@ -18,6 +17,7 @@ from twintrack.dicom import (
 )
 from twintrack.dicom.write.derived import MANUFACTURER
 from twintrack.errors import InputError
+from twintrack.results.dicom_objects import algorithm_of
 from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.export.ResultFiles import currentRecord
@@ -152,14 +152,9 @@ def _invasionNow(result: SceneResult) -> dict[str, Any] | None:
 def _stated(result: SceneResult) -> dict[str, Any]:
     """Return what all objects state: the algorithm, and what the map means."""
     record = result.record.result
-    bundle = record.get("bundle", {})
     target = (record.get("calibrator") or {}).get("target")
     return {
-        "algorithm": Algorithm(
-            name=str(bundle.get("name", "unknown bundle")),
-            version=str(bundle.get("version") or record.get("version", "")),
-            bundle_sha256=str(bundle.get("sha256", "")),
-        ),
+        "algorithm": algorithm_of(record, result.outline.threshold),
         "meaning": MapMeaning(target) if target else MapMeaning.SCORE,
     }
 

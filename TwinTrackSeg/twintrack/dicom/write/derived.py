@@ -13,6 +13,7 @@ import numpy as np
 
 from twintrack import __version__
 from twintrack.dicom.read.series import DicomSeries
+from twintrack.dicom.write.identity import name_instance, series_uid
 from twintrack.dicom.write.remarks import Remarks
 from twintrack.errors import InputError, OutputError
 from twintrack.volume import Volume
@@ -49,13 +50,20 @@ class Algorithm:
     bundle_sha256 : str
         Fingerprint of the bundle.
     parameters : mapping
-        Further settings to state, such as the ROI or the device.
+        Further settings to state, such as the threshold or the device.
+    settings : mapping
+        JSON values by which the run differs from others of the same bundle; not stated, they enter the UIDs.
     """
 
     name: str
     version: str
     bundle_sha256: str
     parameters: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def series_uid(self, series: DicomSeries, number: int) -> str:
+        """Return the UID of the series with SeriesNumber `number` that it makes of `series`."""
+        return series_uid(series, self.bundle_sha256, self.settings, number)
 
 
 def place_on(volume: Volume, series: DicomSeries, what: str) -> Volume:
@@ -79,28 +87,33 @@ def place_on(volume: Volume, series: DicomSeries, what: str) -> Volume:
         ) from error
 
 
-def common_header(series: DicomSeries, *, number: int, description: str, remarks: Remarks) -> dict[str, Any]:
+def common_header(
+    series: DicomSeries, algorithm: Algorithm, *, number: int, description: str, remarks: Remarks
+) -> dict[str, Any]:
     """Return the keyword arguments of highdicom's constructors that all derived objects share.
 
     Parameters
     ----------
     series : DicomSeries
         The source; its checked grid gives the pixel measures, because its headers may lack or misstate them.
+    algorithm : Algorithm
+        What made the object; with the source it gives the UID of the new series.
     number, description
         SeriesNumber and SeriesDescription of the new series that the object forms.
     remarks : Remarks
         Stated in front of the latter, and as the description of the content.
     """
     import highdicom as hd
-    from pydicom.uid import generate_uid
 
     # A decimal string takes 16 characters, and positions read from such strings leave a longer tail.
     column_mm, row_mm, slice_mm = (round(edge, SPACING_DECIMALS) for edge in series.volume.geometry.spacing_mm)
+    uid = algorithm.series_uid(series, number)
     return {
-        "series_instance_uid": generate_uid(),
+        "series_instance_uid": uid,
         "series_number": number,
         "series_description": remarks.series_description(description),
-        "sop_instance_uid": generate_uid(),
+        # Its own is known when it is complete (`save_dataset`).
+        "sop_instance_uid": uid,
         "instance_number": 1,
         "manufacturer": MANUFACTURER,
         "manufacturer_model_name": "TwinTrackSeg",
@@ -114,13 +127,14 @@ def common_header(series: DicomSeries, *, number: int, description: str, remarks
 
 
 def save_dataset(dataset: Dataset, path: Path) -> None:
-    """Write under a temporary name and rename when complete.
+    """Name a complete object after its content, write it under a temporary name and rename when that is complete.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
+    name_instance(dataset)
     work = path.with_name(f".{path.name}-{uuid.uuid4().hex}")
     try:
         dataset.save_as(work, enforce_file_format=True)

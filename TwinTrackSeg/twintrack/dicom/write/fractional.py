@@ -61,14 +61,15 @@ def write_fractional(
     frames, slices = map_on_slices(probability, series, path)
     label = f"{TUMOR.label}: {QUANTITIES[meaning][1]}"
     segment = Segment("tumor-fraction", probability, replace(TUMOR, label=label))
-    description = describe(1, segment, algorithm, remarks)
+    header = common_header(series, algorithm, number=SERIES_NUMBER, description=SERIES_DESCRIPTION, remarks=remarks)
+    description = describe(1, segment, algorithm, remarks, header["series_instance_uid"])
     description.SegmentDescription = remarks.sentences(f"{label}. {READERS_NOTE}")
     dataset = build_segmentation(
         frames,
         slices,
         series,
         [description],
-        header=common_header(series, number=SERIES_NUMBER, description=SERIES_DESCRIPTION, remarks=remarks),
+        header=header,
         segmentation_type="FRACTIONAL",
         fractional_type="PROBABILITY",
         max_fractional_value=FULL_SCALE,

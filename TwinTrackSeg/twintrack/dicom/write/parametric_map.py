@@ -80,7 +80,7 @@ def write_parametric_map(
     """
     path = Path(path)
     frames, slices = map_on_slices(probability, series, path)
-    dataset = _build(frames, series, slices, meaning, remarks)
+    dataset = _build(frames, series, slices, algorithm, meaning, remarks)
     dataset.DerivationDescription = remarks.sentences(
         f"{algorithm.name} {algorithm.version}, bundle_sha256={algorithm.bundle_sha256}."
     )
@@ -129,7 +129,12 @@ def _mapping(meaning: MapMeaning) -> RealWorldValueMapping:
 
 
 def _build(
-    frames: NDArray[np.float32], series: DicomSeries, slices: slice, meaning: MapMeaning, remarks: Remarks
+    frames: NDArray[np.float32],
+    series: DicomSeries,
+    slices: slice,
+    algorithm: Algorithm,
+    meaning: MapMeaning,
+    remarks: Remarks,
 ) -> Dataset:
     """Make the data set of the whole object from `frames` (z, y, x), which lie on `slices` of the series."""
     import highdicom as hd
@@ -146,7 +151,7 @@ def _build(
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[_mapping(meaning)],
             **_window(),
-            **common_header(series, number=SERIES_NUMBER, description=SERIES_DESCRIPTION, remarks=remarks),
+            **common_header(series, algorithm, number=SERIES_NUMBER, description=SERIES_DESCRIPTION, remarks=remarks),
         )
         restore_identity(dataset, identity)
     _add_frame_anatomy(dataset)

@@ -14,7 +14,21 @@ from twintrack.dicom.read.series import DicomSeries
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-__all__ = ["refer_to_all", "refer_to_frames", "slice_uid"]
+__all__ = ["refer_to_all", "refer_to_frames", "slice_uid", "source_uids"]
+
+
+def source_uids(series: DicomSeries) -> tuple[str, str, str]:
+    """Return the UIDs of study, series and frame of reference, made from what is left where they were emptied."""
+    from pydicom.uid import generate_uid
+
+    first = series.sop_instance_uids[0]
+    # One per series: the frame of reference, or else the first slice, tells series apart.
+    origin = series.frame_of_reference_uid or first
+    return (
+        series.study_uid or str(generate_uid(entropy_srcs=[origin, "study"])),
+        series.series_uid or str(generate_uid(entropy_srcs=[first or origin, "series"])),
+        series.frame_of_reference_uid or str(generate_uid(entropy_srcs=[origin, "frame"])),
+    )
 
 
 def slice_uid(series: DicomSeries, index: int) -> str:

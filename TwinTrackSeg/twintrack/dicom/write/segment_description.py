@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from twintrack.dicom.write.derived import Algorithm
+from twintrack.dicom.write.identity import tracking_uid
 from twintrack.dicom.write.remarks import TEXT_LIMIT, Remarks
 from twintrack.dicom.write.segments import AlgorithmType, Segment
 from twintrack.dicom.write.terminology import Concept
@@ -55,10 +56,11 @@ def identify(algorithm: Algorithm) -> AlgorithmIdentificationSequence:
     )
 
 
-def describe(number: int, segment: Segment, algorithm: Algorithm, remarks: Remarks) -> SegmentDescription:
-    """Return the description of segment `number`, 1 or more."""
+def describe(
+    number: int, segment: Segment, algorithm: Algorithm, remarks: Remarks, of_series: str
+) -> SegmentDescription:
+    """Return the description of segment `number`, 1 or more, in an object of the series with the UID `of_series`."""
     import highdicom as hd
-    from pydicom.uid import generate_uid
 
     structure, kind = segment.structure, segment.algorithm_type
     description = hd.seg.SegmentDescription(
@@ -69,7 +71,7 @@ def describe(number: int, segment: Segment, algorithm: Algorithm, remarks: Remar
         algorithm_type=hd.seg.SegmentAlgorithmTypeValues(kind.value),
         # The standard names an algorithm only where one took part.
         algorithm_identification=None if kind is AlgorithmType.MANUAL else identify(algorithm),
-        tracking_uid=generate_uid(),
+        tracking_uid=tracking_uid(of_series, segment.name),
         tracking_id=segment.name[:TEXT_LIMIT],
         anatomic_regions=None if structure.region is None else [as_code(structure.region)],
         display_color=_cielab(structure.color),

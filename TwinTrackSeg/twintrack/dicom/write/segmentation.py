@@ -114,9 +114,12 @@ def write_segmentation(
             code="segments-empty",
             path=path,
         )
-    descriptions = [describe(number, segment, algorithm, remarks) for number, (segment, _) in enumerate(found, start=1)]
     number, text = SERIES[kind]
-    header = common_header(series, number=number, description=text, remarks=remarks)
+    header = common_header(series, algorithm, number=number, description=text, remarks=remarks)
+    uid = header["series_instance_uid"]
+    descriptions = [
+        describe(place, segment, algorithm, remarks, uid) for place, (segment, _) in enumerate(found, start=1)
+    ]
     masks = [mask for _, mask in found]
     stated: dict[str, Any] = {"header": header, "segmentation_type": kind.name}
     if kind is SegmentationKind.BINARY:

@@ -23,7 +23,7 @@ from twintrack.dicom.read.headers import (
     quiet_parser,
 )
 from twintrack.dicom.read.series import DicomSeries
-from twintrack.dicom.write.references import slice_uid
+from twintrack.dicom.write.references import slice_uid, source_uids
 from twintrack.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,17 +100,9 @@ def restore_identity(derived: Dataset, held: Mapping[str, str]) -> None:
 
 def _complete(image: Dataset, series: DicomSeries, index: int) -> Dataset:
     """Give the header of slice `index` all UIDs that a reference needs."""
-    from pydicom.uid import generate_uid
-
-    # One per series: the frame of reference, or else the first slice, tells series apart.
-    origin = series.frame_of_reference_uid or series.sop_instance_uids[0]
     image.SOPClassUID = CT_IMAGE_STORAGE
     image.SOPInstanceUID = slice_uid(series, index)
-    image.StudyInstanceUID = series.study_uid or generate_uid(entropy_srcs=[origin, "study"])
-    image.SeriesInstanceUID = series.series_uid or generate_uid(
-        entropy_srcs=[series.sop_instance_uids[0] or origin, "series"]
-    )
-    image.FrameOfReferenceUID = series.frame_of_reference_uid or generate_uid(entropy_srcs=[origin, "frame"])
+    image.StudyInstanceUID, image.SeriesInstanceUID, image.FrameOfReferenceUID = source_uids(series)
     return image
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twintrack import __version__
 from twintrack.dicom.read.series import DicomSeries
 from twintrack.dicom.write.derived import Algorithm, MapMeaning, save_dataset
+from twintrack.dicom.write.identity import tracking_uid
 from twintrack.dicom.write.references import refer_to_frames
 from twintrack.dicom.write.remarks import TEXT_LIMIT, Remarks
 from twintrack.dicom.write.report_content import (
@@ -94,7 +95,8 @@ def write_structured_report(
         content = _content(groups, segments, sources[0], algorithm)
         _state(content, STATEMENTS, statement_source(result, invasion))
         _state(content, CASE, case_label(result))
-        dataset = _document(content, [segments, *sources], Remarks.of(result))
+        uid = algorithm.series_uid(series, SERIES_NUMBER)
+        dataset = _document(content, [segments, *sources], Remarks.of(result), uid)
         restore_identity(dataset, identity)
         refer_to_frames(dataset, series)
     save_dataset(dataset, path)
@@ -103,7 +105,7 @@ def write_structured_report(
 
 
 def change_case_label(path: str | Path, label: str) -> None:
-    """Write another label of the case into a report that has one.
+    """Write another label of the case into a report that has one, which makes it another instance.
 
     Raises
     ------
@@ -144,17 +146,16 @@ def _number_of(name: str, segments: Dataset) -> int | None:
     return None
 
 
-def _document(content: MeasurementReport, evidence: list[Dataset], remarks: Remarks) -> Dataset:
-    """Wrap the content as a document that nobody has verified."""
+def _document(content: MeasurementReport, evidence: list[Dataset], remarks: Remarks, uid: str) -> Dataset:
+    """Wrap the content as a document of the series `uid` that nobody has verified."""
     import highdicom as hd
-    from pydicom.uid import generate_uid
 
     return hd.sr.Comprehensive3DSR(
         evidence=evidence,
         content=content,
         series_number=SERIES_NUMBER,
-        series_instance_uid=generate_uid(),
-        sop_instance_uid=generate_uid(),
+        series_instance_uid=uid,
+        sop_instance_uid=uid,
         instance_number=1,
         manufacturer=MANUFACTURER,
         is_complete=True,
@@ -192,10 +193,12 @@ def _group(group: Group, segments: Dataset, source: Dataset, algorithm: Algorith
     """Return one measurement group on the tumour's segment."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
-    from pydicom.uid import generate_uid
 
     number = _number_of(group.segment, segments)
-    tracked = segments.SegmentSequence[(number or 1) - 1].TrackingUID if group.name == group.segment else generate_uid()
+    if group.name == group.segment:
+        tracked = str(segments.SegmentSequence[(number or 1) - 1].TrackingUID)
+    else:
+        tracked = tracking_uid(str(segments.SeriesInstanceUID), f"measured: {group.name}")
     made = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=tracked, identifier=group.name),
         referenced_segment=_segment_reference(segments, number or 1, source),

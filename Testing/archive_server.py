@@ -35,8 +35,25 @@ class Archive:
         return f"127.0.0.1:{self.dicom_port}"
 
     @property
+    def root(self) -> str:
+        return f"http://127.0.0.1:{self.http_port}"
+
+    def ask(self, what: str) -> Any:
+        """Return what its own interface says, such as ``statistics`` or ``series/…``."""
+        import requests
+
+        answer = requests.get(f"{self.root}/{what}", auth=(USER, PASSWORD), timeout=10)
+        answer.raise_for_status()
+        return answer.json()
+
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many studies, series and instances it holds."""
+        found = self.ask("statistics")
+        return found["CountStudies"], found["CountSeries"], found["CountInstances"]
+
+    @property
     def web(self) -> str:
-        return f"http://127.0.0.1:{self.http_port}/dicom-web"
+        return f"{self.root}/dicom-web"
 
 
 def free_port() -> int:
