@@ -11,6 +11,8 @@ as a worker for one request does: ``progress`` events, then exactly one of ``don
 Whichever it is, the worker is ready for the next one. The first ``progress`` has also ``device``, the processor that
 was taken, and ``notes``; so has the next one after a smaller step had to be taken for lack of memory, and ``notes``
 then says in words every such step.
+
+A request ``load`` makes the worker one of a server (see `twintrack.execution.worker.offered`).
 """
 
 from __future__ import annotations
@@ -20,12 +22,17 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from twintrack.execution.answer import ORPHAN_ENDS_AFTER_S, Events, end_hard_unless
+from twintrack.errors import InputError
+from twintrack.execution.answer import ORPHAN_ENDS_AFTER_S, UNFORESEEN, Events, end_hard_unless, error_event
+from twintrack.execution.worker.offered import LOAD, OfferedModel, load_offered
 from twintrack.execution.worker.run_request import answer_request
 from twintrack.progress.callbacks import CancelToken
 from twintrack.system.json_file import parse_json
+
+if TYPE_CHECKING:
+    from twintrack.inference.loaded_model import LoadedModel
 
 __all__ = ["MAX_LINE", "limited_lines", "serve"]
 
@@ -61,22 +68,45 @@ def serve(lines: Iterable[str], events: Events) -> int:
 
 
 def _answer_all(jobs: queue.SimpleQueue[_Job | None], events: Events) -> int:
-    """Answer jobs until there are no more."""
+    """Answer jobs until there are no more; return the exit code."""
     from twintrack.inference.loaded_model import LoadedModel, return_memory
 
-    model = LoadedModel()
-    while True:
-        try:
-            job = jobs.get(timeout=IDLE_S)
-        except queue.Empty:
-            model.drop()
-            return_memory()
-            job = jobs.get()
-        if job is None:
-            return 0
-        answer_request(job.request, events, job.cancel, model)
+    model, offered = LoadedModel(), None
+    while (job := _next(jobs, model if offered is None else None)) is not None:
+        if offered is not None:
+            if not _answer_offered(offered, job, events):
+                return UNFORESEEN
+        elif isinstance(job.request, dict) and LOAD in job.request:
+            offered = load_offered(job.request, events)
+            if offered is None:
+                return 2
+        else:
+            answer_request(job.request, events, job.cancel, model)
         job.ended.set()
         return_memory()
+    return 0
+
+
+def _next(jobs: queue.SimpleQueue[_Job | None], model: LoadedModel | None) -> _Job | None:
+    """Return the next job; give back the memory of a model that nobody uses for a while."""
+    from twintrack.inference.loaded_model import return_memory
+
+    if model is None:
+        return jobs.get()
+    try:
+        return jobs.get(timeout=IDLE_S)
+    except queue.Empty:
+        model.drop()
+        return_memory()
+        return jobs.get()
+
+
+def _answer_offered(offered: OfferedModel, job: _Job, events: Events) -> bool:
+    """Carry out a job with a server's model; return whether this process can take another one."""
+    if not isinstance(job.request, dict):
+        events.say(**error_event(InputError("a request is one JSON object", code="request-malformed")))
+        return True
+    return offered.answer(job.request, events, job.cancel)
 
 
 def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: Events, over: threading.Event) -> None:
