@@ -19,10 +19,13 @@ from twintrack.phantom.raters import RATER_MODELS
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress
 from twintrack.system.atomic import atomic_folder, check_output_folder
 
-__all__ = ["write_case", "write_cohort"]
+__all__ = ["TRUTH", "write_case", "write_cohort"]
 
 COMMAND = "phantom"
 MANIFEST = "manifest.csv"
+
+TRUTH = "truth.json"
+"""File beside a phantom's CT that says what was drawn."""
 
 STRUCTURES = {name: value for name, value in LABELS.items() if value}
 """Names in the anatomy map."""
@@ -44,7 +47,7 @@ def write_case(case: PhantomCase, folder: Path, rater_model: str = "default") ->
     if case.panel is not None:
         habits = {name: asdict(each) for name, each in case.panel.habits.items()}
         truth["panel"] = {"seed": case.panel.seed, "raters": habits}
-    (folder / "truth.json").write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
+    (folder / TRUTH).write_text(json.dumps(truth, indent=2) + "\n", encoding="utf-8")
     return paths
 
 

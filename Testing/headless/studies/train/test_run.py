@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +14,11 @@ from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
 from twintrack.errors import OutputError
 from twintrack.io.volumes import read_volume
 from twintrack.phantom import write_cohort
+from twintrack.studies.train import run
 from twintrack.studies.train.finish import ensemble_bundle, pseudonyms, rater_entries, vessels_of
+from twintrack.studies.train.inputs import read_cases
 from twintrack.studies.train.run import TrainSettings, train_bundle, work_folder
+from twintrack.system.locks import try_lock
 from twintrack.training import PRESETS, Layout, Member, Preset, Strategy, plan_members
 
 pytest.importorskip("nnunetv2")
@@ -101,10 +106,28 @@ def test_a_training_with_other_settings_does_not_go_on(cases, tmp_path):
         train_bundle(cases, tmp_path / "my", settings, coarse=demo_bundle_path(), numbers=TINIEST, progress=kill)
     work = work_folder(tmp_path / "my")
     assert (work / "cases" / "prepared.json").is_file()
+    descriptor = try_lock(work / run.LOCK)
+    try:
+        with raises_error(OutputError, "training-runs", path=work):
+            train_bundle(cases, tmp_path / "my", settings, coarse=demo_bundle_path(), numbers=TINIEST)
+    finally:
+        os.close(descriptor)
     with raises_error(OutputError, "training-differs", path=work):
         train_bundle(cases, tmp_path / "my", replace(settings, seed=1), coarse=demo_bundle_path(), numbers=TINIEST)
     assert (work / "cases" / "prepared.json").is_file()
     assert np.load(next((work / "cases" / "arrays").glob("*_seg.npy")), allow_pickle=False).shape[0] == 4
+
+
+def test_cases_that_are_all_phantoms_are_known_for_that(cases, tmp_path):
+    assert read_cases(cases).phantoms
+    text = cases.read_text(encoding="utf-8").splitlines()
+    image = tmp_path / "ct.nii.gz"
+    shutil.copy(cases.parent / "phantom_61000" / "image.nii.gz", image)
+    header, first = text[0].split(","), text[1].split(",")
+    first[header.index("image")] = str(image)
+    other = cases.with_name("one_real.csv")
+    other.write_text("\n".join([text[0], ",".join(first), *text[2:]]) + "\n", encoding="utf-8")
+    assert not read_cases(other).phantoms
 
 
 def test_labels_that_are_vessels_are_found_by_their_names():
@@ -115,6 +138,10 @@ def test_labels_that_are_vessels_are_found_by_their_names():
 def test_names_of_people_do_not_reach_the_bundle():
     assert pseudonyms(("Dr. Miller", "B")) == {"Dr. Miller": "A", "B": "B"}
     assert pseudonyms(("reader_2", "X")) == {"reader_2": "reader_2", "X": "X"}
+    for kept in (("1", "2"), ("R1", "r12"), ("Observer-03", "z"), ("expert7",)):
+        assert pseudonyms(kept) == dict(zip(kept, kept, strict=True))
+    for named in (("A", "smith"), ("JD",), ("reader_jo", "B"), ("miller_2",), ("1234567",)):
+        assert list(pseudonyms(named).values()) == ["A", "B"][: len(named)]
 
 
 def test_networks_and_outputs_of_raters_are_told_by_pseudonyms():

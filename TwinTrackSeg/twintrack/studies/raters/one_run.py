@@ -287,7 +287,7 @@ def _scored(scorer: EnsembleScorer, cases: StudyCases, angles: dict[str, Any], p
         prediction, truth, vessels = _predicted(scorer, case)
         sketch.add(prediction.score, {name: mask.array for name, mask in truth.annotations.items()})
         if vessels is not None and case.name in angles:
-            first[case.name] = case_statements(prediction.score, truth, vessels, angles[case.name])
+            first[case.name] = case_statements(prediction, truth, vessels, angles[case.name])
     calibrator = fit_calibrator(sketch)
     records: dict[str, list[dict[str, Any]]] = {BEFORE: [], AFTER: []}
     second = {}
@@ -297,7 +297,7 @@ def _scored(scorer: EnsembleScorer, cases: StudyCases, angles: dict[str, Any], p
         records[BEFORE].append(case_scores(prediction, truth))
         records[AFTER].append(case_scores(prediction, truth, np.asarray(calibrator(prediction.score))))
         if vessels is not None and case.name in angles:
-            second[case.name] = case_statements(prediction.score, truth, vessels, angles[case.name])
+            second[case.name] = case_statements(prediction, truth, vessels, angles[case.name])
     statements = statement_summary(first, second, calibrator) if first and second else None
     return {"records": records, "statements": statements, "warnings": list(calibrator.warnings)}
 

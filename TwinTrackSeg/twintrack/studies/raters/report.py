@@ -151,6 +151,8 @@ def _statement_cells(of: Mapping[str, Any]) -> list[str]:
 _METHODS = {
     "calibrated": "{}: calibrated statements",
     "map": "{}: read from its map",
+    "outlines": "{}: fraction of its readers' outlines",
+    "calibrated_outlines": "{}: that fraction, calibrated",
     "base_rate": "fraction for the vessel's name",
 }
 

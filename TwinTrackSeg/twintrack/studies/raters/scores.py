@@ -19,7 +19,7 @@ from twintrack.metrics.rater_pairs_ece import pair_bins
 from twintrack.metrics.toplabel_ece import corrected_box
 from twintrack.volume import Volume
 
-__all__ = ["AMBIGUOUS", "CaseTruth", "RaterPrediction", "case_scores", "level_sets"]
+__all__ = ["AMBIGUOUS", "OUTLINE", "CaseTruth", "RaterPrediction", "case_scores", "level_sets"]
 
 AMBIGUOUS = (0.1, 0.9)
 """Voxels whose true mean human response lies strictly between these are those on which raters differ."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from twintrack.calibration.statements import (
     ANGLES_DEG,
@@ -164,7 +165,7 @@ def case_vessels(found: Segmentation | None, volumes: StudyVolumes, cancel: Canc
 def summarize_statements(
     first: Mapping[str, CaseVessels],
     second: Mapping[str, CaseVessels],
-    calibrator: Calibrator,
+    calibrator: Calibrator | Callable[[NDArray[np.float32]], NDArray[np.floating]],
     shipped: Statements | None,
     networks_sha256: str,
 ) -> dict[str, Any] | None:
@@ -174,8 +175,8 @@ def summarize_statements(
     ----------
     first, second : mapping of str to CaseVessels
         Calibration and test cases by name, those with reference vessels.
-    calibrator : Calibrator
-        The MHR map.
+    calibrator : Calibrator or callable
+        Makes the MHR of levels.
     shipped : Statements or None
         The bundle's own; used where they hold for these networks.
     networks_sha256 : str
@@ -239,7 +240,7 @@ def _by_statements(statements: Statements) -> _Told:
     return over
 
 
-def _by_map(calibrator: Calibrator) -> _Told:
+def _by_map(calibrator: Callable[[NDArray[np.float32]], Any]) -> _Told:
     def over(case: CaseVessels, name: str) -> Sequence[float]:
         levels = np.asarray(case.vessels[name].over)
         shown: list[float] = np.where(levels > 0, calibrator(levels.astype(np.float32)), 0.0).tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -52,8 +53,12 @@ LOSSES = {
 }
 """What each strategy minimizes, for the card."""
 
-_log = logging.getLogger(__name__)
+_PSEUDONYM = re.compile(
+    r"((rater|reader|observer|expert|annotator|radiologist)[_-]?)?([a-z]|[a-z]?\d{1,6})", re.IGNORECASE
+)
+"""What tells nobody's name: a letter, a number or both, after a word for somebody who reads."""
 
+_log = logging.getLogger(__name__)
 
 ROI_PROBABILITY = 0.3
 """The organ is where the trained stage 1 gives it this probability: what is missed there cannot come back."""
@@ -206,8 +211,11 @@ def measure_on_rows(
 
 
 def pseudonyms(raters: Sequence[str]) -> dict[str, str]:
-    """Return what a bundle calls each rater: their names if all are short enough for pseudonyms, else letters."""
-    if all(RATER_ID.fullmatch(name) for name in raters):
+    """Return what a bundle calls each rater: their names if all are pseudonyms already, else letters.
+
+    How somebody draws is personal data, so that a name must not slip in because it is short.
+    """
+    if all(RATER_ID.fullmatch(name) and _PSEUDONYM.fullmatch(name) for name in raters):
         return {name: name for name in raters}
     return dict(zip(raters, lettered(len(raters)), strict=True))
 

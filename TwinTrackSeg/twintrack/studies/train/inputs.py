@@ -14,6 +14,7 @@ from twintrack.errors import InputError, OutputError
 from twintrack.io.manifest import ManifestRow, read_manifest
 from twintrack.io.splits import rows_by_split
 from twintrack.io.volumes import stored_geometry
+from twintrack.phantom import TRUTH
 from twintrack.raters import name_order
 from twintrack.system.capacity import lacking_memory
 from twintrack.training.cases import COLUMNS, TrainingCase, row_case
@@ -51,6 +52,8 @@ class ManifestCases:
         Whether a column of them may say where the organ is.
     raters : tuple of str
         Everybody who drew any case.
+    phantoms : bool
+        Whether all cases to learn from are phantoms that ``twintrack phantom`` wrote.
     """
 
     train: tuple[TrainingCase, ...]
@@ -59,6 +62,7 @@ class ManifestCases:
     images: tuple[Path, ...]
     knows_organ: bool
     raters: tuple[str, ...]
+    phantoms: bool
 
 
 def read_cases(manifest: Path) -> ManifestCases:
@@ -98,6 +102,7 @@ def read_cases(manifest: Path) -> ManifestCases:
         images=tuple(row.files["image"] for row in train),
         knows_organ="organ" in first.files or "anatomy" in first.files,
         raters=tuple(sorted({rater for row in rows for rater in row.annotations}, key=name_order)),
+        phantoms=all((row.files["image"].parent / TRUTH).is_file() for row in train),
     )
 
 

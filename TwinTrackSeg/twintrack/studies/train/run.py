@@ -31,6 +31,7 @@ from twintrack.studies.train.finish import (
 )
 from twintrack.studies.train.inputs import ManifestCases, check_room, read_cases
 from twintrack.system.json_file import read_json
+from twintrack.system.locks import try_lock
 from twintrack.system.paths import file_sha256
 from twintrack.system.private_folder import PrivateFolder
 from twintrack.training.cases import CaseVolumes, TrainingCase, raters_of
@@ -46,6 +47,7 @@ COARSE_SHARE = 0.15
 """Part of the time of a limited training that stage 1 gets."""
 
 PLAN, INPUTS, TUMOR, ORGANS, NETWORKS, COARSE = "plan.json", "inputs.json", "cases", "organs", "networks", "stage1"
+LOCK = ".lock"
 """Names in the folder of a training."""
 
 
@@ -140,6 +142,7 @@ def train_bundle(
     begun = run.begin()
     try:
         with ExitStack() as stack:
+            run.lock(stack)
             return run.go(stack, progress)
     except TwinTrackError:
         if begun and not (run.work / NETWORKS / LOG).exists() and not (run.work / COARSE / LOG).exists():
@@ -232,6 +235,20 @@ class _Run:
                 f"cannot be written ({error.strerror}); choose another --out", code="not-writable", path=self.work
             ) from error
         return True
+
+    def lock(self, stack: ExitStack) -> None:
+        """Hold the folder of the training: two that write there would spoil each other's networks."""
+        try:
+            descriptor = try_lock(self.work / LOCK)
+        except BlockingIOError as error:
+            raise OutputError(
+                "is being trained by another process; wait for it, or choose another --out",
+                code="training-runs",
+                path=self.work,
+            ) from error
+        except OSError:  # a network folder without locks
+            return
+        stack.callback(os.close, descriptor)
 
     def _plan(self) -> dict[str, Any]:
         """Return all that decides what comes out, ready for JSON; names of files that may name patients are hashed."""
@@ -360,6 +377,7 @@ class _Run:
         card = ensemble_card(self.out.stem, layout, self.members, ids, coarse)
         return replace(
             card,
+            demo=card.demo or cases.phantoms,
             description=f"Trained by twintrack {__version__} on {counts['train']} cases of {len(ids)} readers, "
             f"strategy {settings.strategy.value}.",
             inputs=InputRange.from_json(read_json(self.work / INPUTS), str(self.work / INPUTS)),
