@@ -15,6 +15,7 @@ from twintrack import __version__
 from twintrack.cli import cohort, export, segment, serve, study, train
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
+from twintrack.cli.server import server_app
 from twintrack.errors import Cancelled, InputError, TwinTrackError
 from twintrack.progress.stages import process_began
 from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
@@ -49,6 +50,7 @@ for command in (
     app.command()(command)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(experiment_app, name="experiment")
+app.add_typer(server_app, name="server")
 
 # Typer brings its own copy of click from 0.26 on; older versions use the package.
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")

@@ -1,7 +1,7 @@
-"""Certificates for one server and its clients: an authority that signs twice and is then forgotten.
+"""Certificates for one server and its clients, made by the program ``openssl``, which every server has.
 
-The authority's key is never kept, so that nobody can make a third certificate; who has to be kept out from now on is
-kept out by making a new folder. Made by the program ``openssl``, which every server has.
+The authority of a server signs twice and is then forgotten: its key is never kept, so that nobody can make a third
+certificate. Further clients have certificates that are their own authorities.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from twintrack.errors import InputError, OutputError
 from twintrack.system.openssl import NEW_KEY, has_openssl, new_serial, run_openssl
 from twintrack.system.private_folder import PrivateFolder
 
-__all__ = ["DAYS", "make_certificates"]
+__all__ = ["DAYS", "make_certificates", "make_client_certificate"]
 
 DAYS = 730
 """How long certificates are valid."""
@@ -42,6 +42,18 @@ authorityKeyIdentifier = keyid
 subjectAltName = {alternative}
 """
 
+OWN_CONFIGURATION = """
+[req]
+distinguished_name = none
+prompt = no
+[none]
+[own]
+basicConstraints = critical,CA:FALSE
+keyUsage = critical,digitalSignature
+extendedKeyUsage = clientAuth
+subjectKeyIdentifier = hash
+"""
+
 
 def make_certificates(folder: str | Path, name: str) -> Path:
     """Make the folders ``server`` and ``client`` in a new folder, for `serve` and for clients; return it.
@@ -63,6 +75,66 @@ def make_certificates(folder: str | Path, name: str) -> Path:
     folder = Path(folder).expanduser()
     if not NAME.fullmatch(name):
         raise InputError("not the name of a computer; give one like gpu.hospital.example", code="host-name", where=name)
+    _check_new_folder(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with PrivateFolder(parent=folder.parent) as work:
+            made = work / "made"  # the folder around it is private, and takes the authority's key with it
+            made.mkdir(mode=0o700)
+            _make_authority(work)
+            for role in USES:
+                _make_role(work, made / role, role, name)
+            made.replace(folder)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    return folder
+
+
+def make_client_certificate(folder: str | Path, name: str, authority: Path) -> str:
+    """Make a client's certificate, its key, and a copy of the server's authority in a new folder; return the first.
+
+    The certificate is its own authority: nobody's key is needed to make one, and a server trusts exactly those that its
+    file of clients holds.
+
+    Parameters
+    ----------
+    folder : path
+        New, or empty.
+    name : str
+        The client's.
+    authority : path
+        The server's ``ca.pem``, by which the client knows the server.
+
+    Raises
+    ------
+    InputError
+        If the folder holds something, the authority is not there, or there is no ``openssl``.
+    OutputError
+        If the folder cannot be written.
+    """
+    folder = Path(folder).expanduser()
+    if not authority.is_file():
+        raise InputError("no such file; give the server's folder with --tls", code="file-missing", path=authority)
+    _check_new_folder(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with PrivateFolder(parent=folder.parent) as work:
+            made = work / "made"
+            made.mkdir(mode=0o700)
+            (work / "openssl.cnf").write_text(OWN_CONFIGURATION, encoding="ascii")
+            run_openssl(work, "req", "-config", "openssl.cnf", *NEW_KEY, "-x509", "-days", str(DAYS), "-set_serial",
+                        new_serial(), "-extensions", "own", "-subj", f"/CN={name}", "-keyout", "made/key.pem",
+                        "-out", "made/cert.pem")  # fmt: skip
+            shutil.copyfile(authority, made / "ca.pem")
+            for path in made.iterdir():
+                path.chmod(0o600)
+            made.replace(folder)
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+    return (folder / "cert.pem").read_text(encoding="ascii")
+
+
+def _check_new_folder(folder: Path) -> None:
     if not has_openssl():
         raise InputError(
             "the program openssl is missing, which makes the certificates; install it", code="openssl-missing"
@@ -74,19 +146,12 @@ def make_certificates(folder: str | Path, name: str) -> Path:
                 code="folder-exists",
                 path=folder,
             )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with PrivateFolder(parent=folder.parent) as work:
-            made = work / "made"  # the folder around it is private, and takes the authority's key with it
-            made.mkdir(mode=0o700)
-            _make_authority(work)
-            for role in USES:
-                _make_role(work, made / role, role, name)
-            made.replace(folder)
     except OSError as error:
-        raise OutputError(
-            f"cannot be written ({error.strerror}); choose another folder", code="not-writable", path=folder
-        ) from error
-    return folder
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"cannot be written ({error.strerror}); choose another folder", code="not-writable", path=folder)
 
 
 def _make_authority(work: Path) -> None:
