@@ -107,4 +107,4 @@ def list_clients(clients: ClientsOption, verbose: Verbose = False) -> None:
         raise InputError("no such file of clients; give the server's", code="file-missing", path=clients)
     for client in access.read_clients(clients):
         way = "token" if client.token_sha256 else f"certificate {client.certificate_sha256}"
-        say(f"{client.name}\t{'machine' if client.is_machine else 'person'}\t{client.added}\t{way}")
+        say(f"{client.name}  {'machine' if client.is_machine else 'person'}  {client.added}  {way}")

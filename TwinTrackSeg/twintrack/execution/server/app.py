@@ -8,8 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
+from tornado.http1connection import HTTP1Connection
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from twintrack import __version__
@@ -65,7 +66,7 @@ def make_application(served: Served) -> Application:
         paths.setdefault(route.path, {})[route.verb] = route
     rules = [(_pattern(path), Handler, {"served": served, "routes": routes}) for path, routes in paths.items()]
     return Application(
-        rules,  # type: ignore[arg-type]
+        rules,
         default_handler_class=Handler,
         default_handler_args={"served": served, "routes": {}},
         compress_response=False,
@@ -74,11 +75,6 @@ def make_application(served: Served) -> Application:
 
 def _pattern(path: str) -> str:
     return re.sub(r"\{(\w+)\}", lambda found: f"(?P<{found[1]}>{'.+' if found[1] == 'name' else '[^/]+'})", path) + "$"
-
-
-def refusal(code: str, sentence: str) -> InputError:
-    """Return an error of the service itself; its status follows from its code."""
-    return InputError(sentence, code=code)
 
 
 @stream_request_body
@@ -142,7 +138,9 @@ class Handler(RequestHandler):
         if client is None and (shown := self._certificate()):
             client = access.of_certificate(shown)
         if client is None:
-            raise refusal("identity-unknown", "the server does not know this client; ask whoever runs it for a way in")
+            raise InputError(
+                "the server does not know this client; ask whoever runs it for a way in", code="identity-unknown"
+            )
         return client
 
     def _certificate(self) -> bytes | None:
@@ -162,7 +160,7 @@ class Handler(RequestHandler):
             self._run = run
         self._who = client
         if self.request.method not in self._routes:
-            raise refusal("verb-unknown", f"here only {', '.join(sorted(self._routes))} can be asked")
+            raise InputError(f"here only {', '.join(sorted(self._routes))} can be asked", code="verb-unknown")
         if "number" in names:
             number = names["number"]
             if not re.fullmatch(r"[0-9]{1,6}", number) or int(number) >= len(self._run.have):
@@ -175,17 +173,19 @@ class Handler(RequestHandler):
         """Refuse a body whose length is not told, or too large, before it is read."""
         headers = self.request.headers
         if "Transfer-Encoding" in headers or (self._route is protocol.FILE and "Content-Length" not in headers):
-            raise refusal("part-length", "the length of a body must be told (Content-Length)")
+            raise InputError("the length of a body must be told (Content-Length)", code="part-length")
         length, most = headers.get("Content-Length", "0"), PART_BYTES if self._route is protocol.FILE else LARGEST_BYTES
         if not re.fullmatch(r"[0-9]{1,20}", length):
-            raise refusal("request-malformed", "the length of the body is no number")
+            raise InputError("the length of the body is no number", code="request-malformed")
         if int(length) > most:
-            raise refusal("part-too-large", f"a body may have {most} bytes here")
+            raise InputError(f"a body may have {most} bytes here", code="part-too-large")
 
     def _begin_part(self) -> None:
         digest = self.request.headers.get(PART_HASH, "").lower()
         if not re.fullmatch(r"[0-9a-f]{64}", digest):
-            raise refusal("request-malformed", f"the header {PART_HASH} must hold the part's SHA-256 in hexadecimal")
+            raise InputError(
+                f"the header {PART_HASH} must hold the part's SHA-256 in hexadecimal", code="request-malformed"
+            )
         offset = int(self._number_of("offset"))
         length = int(self.request.headers["Content-Length"])
         try:
@@ -234,7 +234,7 @@ class Handler(RequestHandler):
         except TwinTrackError as error:
             self._answer_error(error)
 
-    get = post = put = delete = head = options = patch = _dispatch  # type: ignore[assignment]
+    get = post = put = delete = head = options = patch = _dispatch
 
     # The answers, by the names of the routes.
 
@@ -278,7 +278,7 @@ class Handler(RequestHandler):
 
     async def _fetch(self) -> None:
         if self._run.state is not State.DONE:
-            raise refusal("result-not-there", f"there is no result; the run is {self._run.state.value}")
+            raise InputError(f"there is no result; the run is {self._run.state.value}", code="result-not-there")
         result = self._run.results.get(self._name)
         if result is None:
             raise _not_there()
@@ -315,7 +315,7 @@ class Handler(RequestHandler):
         """Return a number of the query, 0 by default."""
         text = self.get_query_argument(name, "0") or ""
         if not re.fullmatch(pattern, text):
-            raise refusal("request-malformed", f"{name} must be a number that is not below 0")
+            raise InputError(f"{name} must be a number that is not below 0", code="request-malformed")
         return text
 
     def _answer(self, content: dict[str, Any], status: int = 200) -> None:
@@ -338,7 +338,7 @@ class Handler(RequestHandler):
 
     def _answer_at_once(self, error: TwinTrackError) -> None:
         """Answer without the body, and close: what is still to come would be taken for the next request."""
-        self.request.connection.set_max_body_size(1 << 62)  # type: ignore[attr-defined]
+        cast(HTTP1Connection, self.request.connection).set_max_body_size(1 << 62)
         self.set_header("Connection", "close")
         self._answer_error(error)
 
@@ -355,6 +355,9 @@ class Handler(RequestHandler):
         self.set_header("Content-Type", "application/json")
         self.finish(json.dumps({"error": told}))
 
+    def compute_etag(self) -> None:
+        """Give no answer a name: none is kept by anybody."""
+
     def log_exception(self, *_arguments: Any) -> None:
         """Leave it to `write_error`: tornado's own words quote the request."""
 
@@ -365,7 +368,7 @@ ANSWERS: dict[str, Callable[[Handler], Awaitable[None]]] = {
 
 
 def _not_there() -> InputError:
-    return refusal("not-there", "there is no such thing here")
+    return InputError("there is no such thing here", code="not-there")
 
 
 def _range(header: str | None, size: int) -> tuple[int, int]:
@@ -385,5 +388,5 @@ def _range(header: str | None, size: int) -> tuple[int, int]:
     else:
         start, stop = int(first), min(int(last) + 1 if last else size, size)
     if start >= stop:
-        raise refusal("range-outside", f"the file has {size} bytes")
+        raise InputError(f"the file has {size} bytes", code="range-outside")
     return start, stop
