@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from expected_errors import raises_error
+from twintrack.bundle.model_bundle import demo_bundle_path
 from twintrack.errors import BundleError
 from twintrack.execution.server import pool as pool_module
 from twintrack.execution.server import worker_slot
@@ -45,9 +46,11 @@ class Service:
         self._thread.start()
         self._runs, self._others = 0, serving()
 
-    def start(self, bundle: Path, *, workers: int = 1, limits: WorkerLimits = NO_LIMITS) -> None:
+    def start(
+        self, bundle: Path, *, limits: WorkerLimits = NO_LIMITS, backend: str = "torch", workers: int = 1
+    ) -> None:
         async def made() -> Pool:
-            return Pool(Offered(bundle, "cpu", "torch"), workers=workers, limits=limits, warn=self.warnings.append)
+            return Pool(Offered(bundle, "cpu", backend), workers=workers, limits=limits, warn=self.warnings.append)
 
         self.pool = self.wait(made())
         self.pool.on_free(self._count)
@@ -140,6 +143,15 @@ def service(make_bundle, tmp_path_factory):
         yield found
 
 
+@pytest.fixture(scope="module")
+def shared_inputs() -> Path:
+    """The folder with files that other tests' authors found to be trouble."""
+    folder = Path(os.environ.get("TWINTRACK_TEST_DATA", "/nowhere")) / "inputs"
+    if not folder.is_dir():
+        pytest.skip("TWINTRACK_TEST_DATA names no folder with inputs")
+    return folder
+
+
 @pytest.fixture
 def next_run_is_done(service, ct, vessels):
     """After the test: one process is free again, and does what it is asked for."""
@@ -170,6 +182,26 @@ def test_a_run_gives_the_voxels_of_a_local_one_byte_by_byte(service, ct, vessels
 
     assert answer_request(own | settings | {"device": "cpu", "backend": "torch"}, Silent(), CancelToken()) == 0
     for name in ("segmentation.nii.gz", "probability.nii.gz", "score.nii.gz", "vessels.nii.gz"):
+        assert (run.work.out / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
+@pytest.mark.network
+def test_the_demo_model_gives_on_a_server_what_it_gives_here(tmp_path):
+    array = np.full((30, 96, 96), -1000, np.int16)
+    array[:, 8:-8, 8:-8] = np.random.default_rng(3).normal(50, 20, (30, 80, 80))
+    write_volume(Volume(array, Geometry((96, 96, 30), (2.0, 2.0, 3.0))), tmp_path / "ct.nii.gz")
+    settings = {"roi": [20, 70, 20, 70, 5, 25], "backend": "auto"}
+    service = Service(tmp_path / "spool")
+    service.start(demo_bundle_path(), backend="auto")
+    try:
+        run = service.begin(tmp_path / "ct.nii.gz", **settings)
+        assert run.end()["event"] == "done"
+    finally:
+        service.close()
+    local = [sys.executable, "-m", "twintrack", "segment", tmp_path / "ct.nii.gz", "--bundle", demo_bundle_path()]
+    options = ["--roi", "20,70,20,70,5,25", "--device", "cpu", "--out", tmp_path / "here"]
+    subprocess.run([str(word) for word in [*local, *options]], check=True, capture_output=True, env=os.environ)
+    for name in ("segmentation.nii.gz", "probability.nii.gz"):
         assert (run.work.out / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
 
 
@@ -230,6 +262,27 @@ def test_a_bundle_device_or_server_in_the_settings_changes_nothing(service, ct, 
     assert service.begin(ct, **own, run_on="tls://elsewhere:1").code() == "option-unknown"
 
 
+@pytest.mark.parametrize(
+    "name", ["dicom_nested", "mha_ndims_segfault.mha", "fifo.mha", "etc.mha", "etcs.nrrd", "mf.mha"]
+)
+def test_files_that_once_ended_or_filled_a_process_leave_it_alone(service, shared_inputs, name):
+    process = service.worker().pid
+    service.begin(shared_inputs / "hostile" / name, roi="full", calibrate=False).end()
+    assert service.worker().pid == process
+
+
+def test_two_processes_work_at_the_same_time_and_one_dies_alone(make_bundle, ct, vessels, slow, tmp_path):
+    own = {"vessels": str(vessels), "vessel_names": {"SMA": 5}, "calibrate": False}
+    with running(tmp_path / "spool", make_bundle(), workers=2) as service:
+        assert soon(lambda: service.pool.free == 2)
+        first, second = (service.begin(ct, **own, **slow) for _ in range(2))
+        first.works()
+        second.works()
+        assert service.pool.free == 0
+        service.workers()[0].kill()
+        assert sorted(run.end()["event"] for run in (first, second)) == ["done", "error"]
+
+
 def test_an_error_that_nobody_foresaw_ends_its_process_and_is_told_without_its_words(service, ct, next_run_is_done):
     process = service.worker()
     run = service.begin(ct.with_name("DOE\0JANE.nrrd"))  # no name of a file: a defect of the caller
@@ -284,6 +337,7 @@ def test_a_process_that_ends_all_the_time_is_started_slowly_and_the_server_is_no
     make_bundle, ct, vessels, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(worker_slot, "LONGEST_PAUSE_S", 3.0)
+    monkeypatch.setattr(worker_slot, "DEATHS", 3)
     with running(tmp_path / "spool", make_bundle()) as service:
         for _ in range(worker_slot.DEATHS):
             assert soon(lambda: service.pool.free == 1)

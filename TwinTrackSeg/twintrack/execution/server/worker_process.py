@@ -131,7 +131,9 @@ class WorkerProcess:
             elif event["event"] == "unforeseen":
                 self._spent = True
                 self._unforeseen(f"{event['kind']} at {event['where']}")
-            elif event["event"] in ("done", "error", "cancelled"):
+            elif event["event"] == "done":
+                return {"event": "done", "out": str(request["out"])}
+            elif event["event"] in ("error", "cancelled"):
                 return event
 
     @property
@@ -226,8 +228,6 @@ def _known(event: Any) -> dict[str, Any]:
         known["fields"] = {name: str(value) for name, value in fields if name in _ERROR}
     elif kind == "unforeseen":
         texts = ("kind", "where")
-    elif kind == "done":
-        texts = ("out",)
     return known | {name: str(event[name]) for name in texts}
 
 
