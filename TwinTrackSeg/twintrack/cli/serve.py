@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,13 +126,23 @@ async def _serve(options: Options, make_pool: Callable[[Callable[[str], None]], 
             if service.admin_address:
                 say(f"health and metrics at {service.admin_address}")
             say(f"ready at {service.address}")
+            tell_systemd("READY=1")
             await stop.wait()
+            tell_systemd("STOPPING=1")
     except asyncio.CancelledError:
         if not stop.is_set():
             raise
     finally:
         await pool.stop()
     say("stopped")
+
+
+def tell_systemd(state: str) -> None:
+    """Tell systemd how it stands, if that started this process and wants to know (``Type=notify``)."""
+    place = os.environ.get("NOTIFY_SOCKET")
+    if place:
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.sendto(state.encode("ascii"), "\0" + place[1:] if place.startswith("@") else place)
 
 
 _reloading: set[asyncio.Task[None]] = set()
