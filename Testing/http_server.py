@@ -70,7 +70,7 @@ class HttpServer:
         """Add a client with a token; return it."""
         assert run_command(["server", "add-client", name, "--token", "--clients", str(self.clients), *more]) == 0
         found = HttpClient(self, capsys.readouterr().out.strip())
-        assert soon(lambda: found.ask("GET", "/v1/about").status_code == 200, 10)
+        assert soon(found.is_known, 10)
         return found
 
     def with_certificate(self, folder: Path) -> HttpClient:
@@ -92,6 +92,17 @@ class HttpClient:
 
     def ask(self, verb: str, path: str, **more) -> requests.Response:
         return self.session.request(verb, self.server.address + path, timeout=60, **more)
+
+    def is_known(self) -> bool:
+        try:
+            return self.ask("GET", "/v1/about").status_code == 200
+        except requests.exceptions.ConnectionError:  # a certificate that the server does not trust yet
+            return False
+
+    def folder_of(self, run: str) -> Path:
+        """Return where the server keeps a run's files."""
+        (root,) = self.server.spool.glob(".twintrack-scratch-*")
+        return root / run
 
     def submit(self, *sizes: int, key: str | None = None, kind: str = "nrrd", **settings) -> requests.Response:
         files = [{"role": "ct", "bytes": size} for size in sizes]
