@@ -181,3 +181,18 @@ def test_fractions_within_the_tolerance_are_clipped_and_others_come_back_as_they
 def test_what_is_no_fraction_is_refused_with_its_range_and_the_remedy(values, names):
     with raises_error(InputError, "probability-range", *names):
         fractions(np.asarray(values), "a map")
+
+
+def test_a_box_cut_out_lies_where_it_lay():
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, -1.0]])
+    geometry = Geometry((5, 6, 7), (0.7, 1.1, 2.5), (-10.0, 4.0, 30.0), tuple(turn.ravel().tolist()))
+    whole = Volume(np.arange(210).reshape(7, 6, 5), geometry)
+    box = (slice(2, 6), slice(1, 3), slice(0, 4))
+    part = whole.cut(box)
+    assert part.array.base is not None
+    assert part.geometry.shape == part.array.shape == (4, 2, 4)
+    for z, y, x in ((0, 0, 0), (3, 1, 2)):
+        assert part.array[z, y, x] == whole.array[z + 2, y + 1, x]
+        np.testing.assert_allclose(
+            part.geometry.to_lps_mm(np.array([x, y, z])), geometry.to_lps_mm(np.array([x, y + 1, z + 2])), atol=1e-12
+        )
