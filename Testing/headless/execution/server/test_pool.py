@@ -22,6 +22,7 @@ from twintrack.errors import BundleError
 from twintrack.execution.server import pool as pool_module
 from twintrack.execution.server import worker_slot
 from twintrack.execution.server.pool import Offered, Pool, Work, WorkerLimits
+from twintrack.execution.server.worker_process import memory_of
 from twintrack.execution.worker.run_request import answer_request
 from twintrack.io.volumes import write_volume
 from twintrack.progress.callbacks import CancelToken
@@ -235,6 +236,12 @@ def test_a_cancelled_run_that_hangs_ends_with_its_process(service, slow_run, nex
     assert not process.is_running()
 
 
+def test_a_run_that_nobody_waits_for_any_more_ends(service, slow_run, next_run_is_done):
+    run, process = slow_run(), service.worker()
+    run.future.cancel()
+    assert soon(lambda: not process.is_running())
+
+
 def test_runs_wait_for_their_turn_and_can_be_cancelled_meanwhile(service, slow_run, ct, slow, next_run_is_done):
     first = slow_run()
     second = service.begin(ct, calibrate=False, **slow)
@@ -292,16 +299,18 @@ def test_an_error_that_nobody_foresaw_ends_its_process_and_is_told_without_its_w
     assert "JANE" not in "".join(service.warnings)
 
 
-def test_a_run_that_takes_more_memory_than_it_may_fails_alone(make_bundle, ct, vessels, tmp_path):
-    array = np.full((150, 400, 400), 40, np.int16)
+def test_a_run_that_takes_more_memory_than_it_may_fails_alone(service, make_bundle, ct, vessels, tmp_path):
+    array = np.full((100, 400, 400), 40, np.int16)
     array[:, :200] = -1000
-    write_volume(Volume(array, Geometry((400, 400, 150), (1.0, 1.0, 1.0))), tmp_path / "large.nii.gz")
-    with running(tmp_path / "spool", make_bundle(), limits=WorkerLimits(memory_bytes=700_000_000)) as service:
-        assert service.begin(tmp_path / "large.nii.gz", roi="full", calibrate=False).code() == "run-too-large"
-        small = service.begin(ct, vessels=str(vessels), vessel_names={"SMA": 5}, **QUICK)
-        assert small.end()["event"] == "done"
-        assert service.pool.ready
-        assert service.pool.deaths == 1
+    write_volume(Volume(array, Geometry((400, 400, 100), (1.0, 1.0, 1.0))), tmp_path / "large.mha")
+    quick = {"vessels": str(vessels), "vessel_names": {"SMA": 5}, **QUICK}
+    assert service.begin(ct, **quick).end()["event"] == "done"  # now it has all that such a run needs
+    limits = WorkerLimits(memory_bytes=memory_of(service.worker().pid) + 100_000_000)
+    with running(tmp_path / "spool", make_bundle(), limits=limits) as limited:
+        assert limited.begin(tmp_path / "large.mha", roi="full", calibrate=False).code() == "run-too-large"
+        assert limited.begin(ct, **quick).end()["event"] == "done"
+        assert limited.pool.ready
+        assert limited.pool.deaths == 1
 
 
 def test_a_run_that_takes_longer_than_it_may_fails_alone(make_bundle, ct, vessels, slow, tmp_path):

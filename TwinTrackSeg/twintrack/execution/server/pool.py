@@ -18,7 +18,7 @@ from twintrack.errors import TwinTrackError
 from twintrack.execution.answer import error_event
 from twintrack.execution.server.worker_process import WorkerDiedError, memory_of
 from twintrack.execution.server.worker_slot import Offered, Run, Slot, environment_of
-from twintrack.system.capacity import total_memory
+from twintrack.system.capacity import available_memory, total_memory
 
 __all__ = ["Offered", "Pool", "Work", "WorkerLimits"]
 
@@ -36,8 +36,8 @@ class WorkerLimits:
     Attributes
     ----------
     memory_bytes : int, optional
-        Main memory of a process with its children, the loaded networks included; four fifths of the computer's,
-        divided among the processes, if not given.
+        Main memory of a process with its children, the loaded networks included. If not given, four fifths of what is
+        free when the pool is made, a container's limit included, are divided among the processes.
     run_s : float
         Time from the beginning of the work.
     load_s : float
@@ -94,7 +94,7 @@ class Pool:
 
     def __init__(self, offered: Offered, *, workers: int, limits: WorkerLimits, warn: Callable[[str], None]) -> None:
         self._offered, self._workers, self._limits, self._warn = offered, workers, limits, warn
-        self._memory_bytes = limits.memory_bytes or (total_memory() or 1 << 62) * 4 // 5 // workers
+        self._memory_bytes = limits.memory_bytes or _free_memory() * 4 // 5 // workers
         self._about: dict[str, str] = {}
         self._slots: list[Slot] = []  # of the bundle that is offered
         self._leaving: set[Slot] = set()  # of one that was
@@ -312,6 +312,11 @@ class Pool:
                 code="run-too-large",
             ),
         )
+
+
+def _free_memory() -> int:
+    """Return how many bytes can be taken without swap; a large number if that is not known."""
+    return min((known for known in (total_memory(), available_memory()) if known), default=1 << 62)
 
 
 def _memory_of_all(pids: list[int]) -> list[int]:

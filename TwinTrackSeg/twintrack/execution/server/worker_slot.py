@@ -55,7 +55,8 @@ def environment_of(number: int, workers: int, gpus: int) -> dict[str, str]:
         How many GPUs they share, 0 for one worker, or where each finds its processor itself. Of those that
         `VISIBLE` leaves us, if it is set.
     """
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max((os.cpu_count() or 1) // workers, 1))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(cores // workers, 1))
     added = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     if gpus:
         listed = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
@@ -171,11 +172,13 @@ class Slot:
     async def let_go(self) -> None:
         """Take note that the run has ended, however it did; the process is free, or is ended and replaced."""
         process = self.process
-        if process is not None and not process.usable:
-            self.loaded = False
-            process.kill()
-            await process.ended()
-        self.run = None
+        try:
+            if process is not None and not process.usable:
+                self.loaded = False
+                process.kill()
+                await process.ended()
+        finally:
+            self.run = None
         if self._retired:
             self._ending = asyncio.create_task(self.end())  # the run's end need not wait for it
         elif self.loaded:
