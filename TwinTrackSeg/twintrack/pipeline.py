@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from twintrack.bundle.suitability import assess
 from twintrack.errors import BundleError, InputError, locating
+from twintrack.imaging.boxes import grown
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.lesions import Lesion, VolumeReadout, edge_notes, find_lesions, read_volumes
 from twintrack.io.vessel_maps import read_vessel_map
@@ -36,6 +37,9 @@ __all__ = ["EXPECTED_S", "VESSEL_THREADS", "Segmentation", "chosen_calibrator", 
 
 EXPECTED_S = {"import": 1.0, "localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
+
+EDGE_VOXELS = 4
+"""Voxels kept around all that can matter when something is cut out."""
 
 VESSEL_THREADS = 2
 """Vessels measured at a time: more gain little, as Python's own steps wait for each other."""
@@ -398,8 +402,10 @@ def _vessel_readout(
         progress=part(progress, 0.0, 0.4),
         cancel=cancel,
     )
-    members = _members(maps, vessels if given else None, part(progress, 0.4, 0.9))
-    invasion = with_member_range(invasion, members, names, searched=searched, threads=threads, cancel=cancel)
+    # A member's own vessels end with the region; given ones go on, and are measured where they are whole.
+    box = (slice(0, None),) * 3 if given else _room_around(roi, maps.ct, contact_mm)
+    members = _members(maps, box, vessels if given else None, part(progress, 0.4, 0.9))
+    invasion = with_member_range(invasion, members, names, searched=searched.cut(box), threads=threads, cancel=cancel)
     progress(0.9, "measuring the levels of the score")
     levels = score_levels(
         maps.score, vessels, names, contact_mm=contact_mm, searched=searched, threads=threads, cancel=cancel
@@ -416,16 +422,28 @@ def _calibrated(score: NDArray[np.floating], calibrator: Calibrator | None, roi:
     return turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
 
 
-def _members(maps: _Maps, given: Volume | None, progress: Progress) -> Iterator[tuple[Volume, Volume]]:
-    """Yield the calibrated map of each member and its vessels, or the given ones, on the whole grid."""
+def _room_around(roi: Roi, ct: Volume, contact_mm: float) -> tuple[slice, slice, slice]:
+    """Return the box (z, y, x) of all that can matter for vessels in the region.
+
+    Where it ends before the CT does, it holds voxels that were not searched, as the CT does.
+    """
+    voxels = int(np.ceil(contact_mm / min(ct.geometry.spacing_mm))) + EDGE_VOXELS
+    return grown(roi.slices, voxels, voxels, ct.array.shape)
+
+
+def _members(
+    maps: _Maps, box: tuple[slice, slice, slice], given: Volume | None, progress: Progress
+) -> Iterator[tuple[Volume, Volume]]:
+    """Yield the calibrated map of each member and its vessels, or the given ones, in a box (z, y, x) of the grid."""
     found = maps.found
+    roi, ct = found.roi.within(box), maps.ct.cut(box)
     for number, member in enumerate(found.each):
         progress(number / len(found.each), f"measuring contact for member {number + 1} of {len(found.each)}")
-        probability = _calibrated(member.score, maps.calibrator, found.roi, maps.ct)
+        probability = _calibrated(member.score, maps.calibrator, roi, ct)
         if given is not None:
             yield probability, given
         elif member.vessels is not None:
-            yield probability, maps.ct.with_array(found.roi.paste(member.vessels, maps.ct.geometry))
+            yield probability, ct.with_array(roi.paste(member.vessels, ct.geometry))
 
 
 def _label_map(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,6 +178,15 @@ class Volume:
     def with_array(self, array: NDArray[Any]) -> Volume:
         """Return `array` (z, y, x) on this volume's grid."""
         return Volume(array, self.geometry)
+
+    def cut(self, box: tuple[slice, slice, slice]) -> Volume:
+        """Return the voxels of a box, given by first and last index in (z, y, x) order, in their place; a view."""
+        array = self.array[box]
+        origin = self.geometry.to_lps_mm(np.array([side.start for side in reversed(box)]))
+        x, y, z = origin.tolist()
+        depth, height, width = array.shape
+        grid = replace(self.geometry, size=(width, height, depth), origin_mm=(x, y, z))
+        return Volume(array, grid)
 
     def to_lps(self) -> Volume:
         """Return the same voxels with axes permuted and flipped to lie closest to (L, P, S); nothing is resampled.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,12 @@ class Roi:
     def fits(self, geometry: Geometry) -> bool:
         """Whether the box lies inside the grid."""
         return all(b <= n for b, n in zip(self.stop, geometry.size, strict=True))
+
+    def within(self, box: tuple[slice, slice, slice]) -> Roi:
+        """Return the region as seen from a box (z, y, x) of the grid that holds it."""
+        z, y, x = (side.start for side in box)
+        start, stop = ((i - x, j - y, k - z) for i, j, k in (self.start, self.stop))
+        return replace(self, start=start, stop=stop)
 
     def paste(self, array: NDArray[np.generic], geometry: Geometry) -> NDArray[np.generic]:
         """Return an array of the whole grid: `array` (z, y, x) in the box, 0 outside it."""

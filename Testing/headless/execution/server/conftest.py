@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ import numpy as np
 import psutil
 import pytest
 
+from http_server import HttpClient, HttpServer, running_http, soon
+from twintrack.cli.app import run_command
 from twintrack.execution.answer import Events
 from twintrack.execution.server.certificates import make_certificates
 from twintrack.execution.worker.run_request import answer_request
@@ -151,3 +154,38 @@ class Answer:
 def ask() -> type[Answer]:
     """`Answer`."""
     return Answer
+
+
+@pytest.fixture(scope="session")
+def http(make_bundle, tmp_path_factory) -> Iterator[HttpServer]:
+    """A server that speaks HTTPS, with the tiny bundle and one process; what it must never do is watched to the end."""
+    with running_http(make_bundle(), tmp_path_factory.mktemp("http"), "--upload-gb", "1000000") as running:
+        yield running
+    assert running.report()["seen"] == []
+
+
+@pytest.fixture
+def clients(http, capsys) -> Iterator[Callable[..., HttpClient]]:
+    """Return a function that adds a client; what the test left of their runs is dropped."""
+    added, before = [], set(http.folders())
+
+    def add(*options: str) -> HttpClient:
+        added.append(f"client-{secrets.token_hex(4)}")
+        return http.add(added[-1], capsys, *options)
+
+    yield add
+    for name in added:
+        run_command(["server", "remove-client", name, "--clients", str(http.clients)])
+    assert soon(lambda: set(http.folders()) <= before)
+
+
+@pytest.fixture
+def anna(clients) -> HttpClient:
+    """A client."""
+    return clients()
+
+
+@pytest.fixture
+def ben(clients) -> HttpClient:
+    """Another one."""
+    return clients()

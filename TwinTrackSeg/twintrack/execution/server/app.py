@@ -114,13 +114,11 @@ class Handler(RequestHandler):
                 self._begin_part()
         except TwinTrackError as error:
             length = self.request.headers.get("Content-Length", "0")
-            is_short = "Transfer-Encoding" not in self.request.headers and length.isdecimal() and len(length) < 9
-            if client is None or not is_short or int(length) > PART_BYTES:
-                self._answer_at_once(error)
-            elif int(length):
-                self._refusal = error  # told when the body, which is short, has been read and thrown away
+            is_known = "Transfer-Encoding" not in self.request.headers and re.fullmatch("[0-9]{1,9}", length)
+            if is_known and int(length) <= (0 if client is None else PART_BYTES):
+                self._refusal = error  # told when the body has been read and thrown away: the connection can stay
             else:
-                self._answer_error(error)
+                self._answer_at_once(error)
 
     def _client(self) -> Client:
         """Return who asks.
