@@ -69,7 +69,7 @@ class HttpServer:
     def add(self, name: str, capsys, *more: str) -> HttpClient:
         """Add a client with a token; return it."""
         assert run_command(["server", "add-client", name, "--token", "--clients", str(self.clients), *more]) == 0
-        found = HttpClient(self, capsys.readouterr().out.strip())
+        found = HttpClient(self, capsys.readouterr().out.split()[-1], name=name)
         assert soon(found.is_known, 10)
         return found
 
@@ -80,8 +80,8 @@ class HttpServer:
 class HttpClient:
     """A client that says exactly what a test tells it to."""
 
-    def __init__(self, server: HttpServer, token: str | None, certificate: Path | None = None) -> None:
-        self.server, self.token = server, token
+    def __init__(self, server: HttpServer, token: str | None, certificate: Path | None = None, name: str = "") -> None:
+        self.server, self.token, self.name = server, token, name
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.verify = str(server.ca)
