@@ -21,7 +21,7 @@ import psutil
 import requests
 
 from twintrack.cli.app import run_command
-from twintrack.execution.server.protocol import BEGIN, DROP, FILE, PART_BYTES, PART_HASH, RUN, RUNS, path_of
+from twintrack.execution.server.protocol import BEGIN, DROP, FILE, PART_BYTES, PART_HASH, RUN, RUN_NAME, RUNS, path_of
 
 WITHIN_S = 120.0
 
@@ -60,7 +60,12 @@ class HttpServer:
 
     def folders(self) -> list[Path]:
         """Return the folders of runs."""
-        return [path for root in self.spool.glob(".twintrack-scratch-*") for path in root.glob("[!.]*")]
+        return [
+            path
+            for root in self.spool.glob(".twintrack-scratch-*")
+            for path in root.iterdir()
+            if RUN_NAME.fullmatch(path.name)
+        ]
 
     def report(self) -> dict:
         """Return what was seen of the process, once it has ended."""

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from twintrack.bundle.archive import MAX_BYTES, MAX_FILES, UNPACKED, unpack_bundle_zip
 from twintrack.bundle.fingerprint import Fingerprint, networks_sha256, plans_intensities
 from twintrack.bundle.nnunet_plans import architecture_name, check_dataset, check_plans, has_regions, label_channels
+from twintrack.bundle.places import bundle_path, demo_bundle_path
 from twintrack.bundle.rater_entries import WEIGHT_ROUNDING, RaterMember
 from twintrack.bundle.schema import POOLING, ROI_COMPONENT_FRACTION, STAGES, parse_bundle_json
 from twintrack.errors import BundleError
@@ -25,9 +25,6 @@ from twintrack.system.paths import file_sha256, is_there
 from twintrack.system.private_folder import PrivateFolder
 
 __all__ = ["CHECKPOINT_NAME", "POOLING", "STAGES", "Bundle", "bundle_path", "demo_bundle_path"]
-
-DEMO = "demo"
-"""What the shipped demo bundle is called where a bundle is asked for."""
 
 CHECKPOINT_NAME = "checkpoint_final.pth"
 """File name of a member's weights in its fold folder, as nnU-Net writes it."""
@@ -420,31 +417,3 @@ class Bundle:
                 code="label-repeated",
                 path=where,
             )
-
-
-def bundle_path(name: str | Path) -> Path:
-    """Return the place of a bundle: the shipped one for the word ``demo``, unless something there has that name.
-
-    Raises
-    ------
-    BundleError
-        If this installation has no demo bundle.
-    """
-    return demo_bundle_path() if str(name) == DEMO and not is_there(Path(name)) else Path(name)
-
-
-def demo_bundle_path() -> Path:
-    """Return the folder of the demo bundle that ships with the package.
-
-    Raises
-    ------
-    BundleError
-        If this installation has none.
-    """
-    path = Path(str(resources.files("twintrack") / "data" / "demo_bundle"))
-    if not (path / "bundle.json").is_file():
-        raise BundleError(
-            "this installation has no demo bundle; install the package again, or name another bundle",
-            code="no-demo-bundle",
-        )
-    return path

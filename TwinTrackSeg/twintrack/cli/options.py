@@ -90,7 +90,7 @@ ContactMmOption = Annotated[
 
 def bundle_named(text: str) -> Path:
     """Read the option ``--bundle``: a path, or ``demo`` for the shipped bundle."""
-    from twintrack.bundle.model_bundle import bundle_path
+    from twintrack.bundle.places import bundle_path
 
     return bundle_path(text)
 
