@@ -138,6 +138,7 @@ def test_whatever_is_asked_is_answered_in_order(http, anna, ben):
             assert status < 500 or status == 507, (status, request, query, headers, body[:200])
         if counted["requests"] % 50 == 0:
             fuzzed.ready()
+            ben.news(kept)
 
     ask()
     assert counted["answered"] >= REQUESTS
