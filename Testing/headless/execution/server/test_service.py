@@ -147,7 +147,6 @@ def test_a_thousand_connections_that_say_nothing_shut_nobody_else_out(http, anna
     finally:
         for attacker in silent:
             attacker.close()
-    print(f"longest answer {longest_s:.2f} s, most files {most_files}, log {len(http.log) - logged} bytes")
     assert longest_s < 2 * 5
     assert most_files < 300
     assert len(http.log) - logged < 10_000

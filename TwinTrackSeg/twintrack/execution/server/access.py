@@ -7,6 +7,7 @@ refused within a second, also on a connection that is open.
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import re
 import secrets
 import ssl
@@ -28,6 +29,7 @@ __all__ = [
     "add_client",
     "check_new",
     "fingerprint_of",
+    "is_loopback",
     "new_token",
     "read_clients",
     "remove_client",
@@ -132,6 +134,14 @@ class Access:
             for what, known in (("certificate", client.certificate_sha256), ("token", client.token_sha256))
             if known
         }
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this computer reaches it; a name's meaning may change, so but for one none is taken for it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -16,7 +16,7 @@ from tornado.web import Application, RequestHandler, stream_request_body
 from twintrack import __version__
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.execution.server import protocol
-from twintrack.execution.server.access import LOCAL, Access, Client
+from twintrack.execution.server.access import LOCAL, Access, Client, is_loopback
 from twintrack.execution.server.audit import Log, place_of
 from twintrack.execution.server.pool import Pool
 from twintrack.execution.server.protocol import ERROR_STATUS, PART_BYTES, PART_HASH, ROUTES, Route, State
@@ -130,6 +130,7 @@ class Handler(RequestHandler):
         """
         access = self.served.access
         if access.clients.get(LOCAL.name) is LOCAL:
+            self._check_no_page()
             return LOCAL
         kind, _, token = self.request.headers.get("Authorization", "").partition(" ")
         client = access.of_token(token.strip()) if kind.lower() == "bearer" else None
@@ -140,6 +141,14 @@ class Handler(RequestHandler):
                 "the server does not know this client; ask whoever runs it for a way in", code="identity-unknown"
             )
         return client
+
+    def _check_no_page(self) -> None:
+        """Refuse a page in a browser of this computer: where everybody is let in, any website's pages would be too.
+
+        They tell their origin, or call the server by a name of their own that leads here.
+        """
+        if "Origin" in self.request.headers or not is_loopback(self.request.host_name):
+            raise InputError("pages in a browser cannot use this server", code="identity-unknown")
 
     def _certificate(self) -> bytes | None:
         shown = self.request.get_ssl_certificate(binary_form=True) if self.request.protocol == "https" else None

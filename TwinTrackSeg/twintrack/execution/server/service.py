@@ -7,7 +7,6 @@ compute live in the workers of `twintrack.execution.server.pool`.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import ssl
 from collections.abc import AsyncIterator, Iterable
@@ -18,7 +17,7 @@ from pathlib import Path
 from tornado.httpserver import HTTPServer
 
 from twintrack.errors import InputError, OutputError, TwinTrackError
-from twintrack.execution.server.access import Access
+from twintrack.execution.server.access import Access, is_loopback
 from twintrack.execution.server.app import Served, make_application
 from twintrack.execution.server.audit import Audit, Log
 from twintrack.execution.server.listening import Connections, listening_sockets, tls_context
@@ -81,7 +80,7 @@ class Options:
         InputError
             With what is missing.
         """
-        if self.certificates is None and not _is_loopback(self.host):
+        if self.certificates is None and not is_loopback(self.host):
             raise InputError(
                 f"{self.host}: other computers can reach that, and a server for them needs certificates; make some "
                 "with `twintrack certificates` and give them with --tls",
@@ -93,14 +92,6 @@ class Options:
                 "give it with --clients",
                 code="clients-missing",
             )
-
-
-def _is_loopback(host: str) -> bool:
-    """Whether only this computer reaches it; a name's meaning may change, so but for one none is taken for it."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Service:
