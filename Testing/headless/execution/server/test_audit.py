@@ -1,0 +1,67 @@
+"""What is written down: whole lines of JSON, into a private file that may be moved away, and no text of an error."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+
+from expected_errors import raises_error
+from twintrack.errors import OutputError
+from twintrack.execution.server.audit import Audit, Log, place_of
+
+
+def test_lines_are_added_to_a_private_file(tmp_path):
+    path = tmp_path / "audit.log"
+    for who in ("anna", "ben"):
+        audit = Audit(path)
+        audit.write("run", who=who, bytes=7)
+        audit.close()
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["event"], line["who"], line["bytes"]) for line in lines] == [("run", "anna", 7), ("run", "ben", 7)]
+    assert all(line["t"].endswith("Z") for line in lines)
+    assert sys.platform == "win32" or path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_file_that_was_moved_away_is_begun_anew(tmp_path):
+    path = tmp_path / "audit.log"
+    audit = Audit(path)
+    audit.write("run", who="anna")
+    path.rename(tmp_path / "audit.log.1")
+    audit.open()
+    audit.write("run", who="ben")
+    audit.close()
+    assert "ben" in path.read_text()
+    assert "anna" in (tmp_path / "audit.log.1").read_text()
+
+
+def test_a_place_that_cannot_be_written_is_refused(tmp_path):
+    with raises_error(OutputError, "not-writable", path=tmp_path / "nowhere" / "audit.log"):
+        Audit(tmp_path / "nowhere" / "audit.log")
+
+
+def test_without_a_file_nothing_is_written():
+    audit = Audit(None)
+    audit.write("run", who="anna")
+    audit.close()
+
+
+def test_a_log_that_nobody_takes_stops_nothing():
+    stream = io.StringIO()
+    log = Log(stream)
+    log.write("clients", count=2)
+    stream_of = json.loads(stream.getvalue())
+    assert (stream_of["event"], stream_of["count"]) == ("clients", 2)
+    stream.close()
+    log.write("clients", count=3)
+
+
+def test_an_error_nobody_foresaw_is_told_by_place_and_never_by_its_text():
+    with pytest.raises(ValueError, match="DOE") as found:
+        raise ValueError("DOE^JANE")
+    told = place_of(found.value)
+    assert told.startswith("ValueError at test_audit.py:")
+    assert "DOE" not in told
+    assert place_of(KeyError("DOE")) == "KeyError"
