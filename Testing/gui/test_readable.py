@@ -6,6 +6,8 @@ import itertools
 import json
 import re
 import shutil
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,19 +84,66 @@ def test_the_colors_of_categories_are_told_apart_by_every_kind_of_color_vision(m
         assert np.linalg.norm(lab(one, vision) - lab(other, vision)) > FAR_APART
 
 
-def test_badges_warnings_and_marks_bring_colors_of_their_own_that_can_be_read(panel, done):
+def lookOf(label):
+    """Return how a label was dressed, by what it wears."""
     import qt
 
-    from TwinTrackSegLib.gui.Feedback import sayStatus
+    from TwinTrackSegLib.gui.Feedback import Look
 
-    sayStatus(panel.ui, "no", failed=True)
-    sheets = {w.objectName: w.styleSheet for w in panel.parent.findChildren(qt.QWidget) if w.styleSheet}
-    assert {"demoBadge", "resultBadge", "warningsLabel", "editedLabel", "statusLabel"} <= set(sheets)
-    for name, sheet in sheets.items():
-        text = re.search(r"[{;]\s*color:\s*(\S+?);", sheet)[1]
-        background = re.search(r"background-color:\s*(\S+?);", sheet)[1]
-        pair = [qt.QColor(color).getRgb()[:3] for color in (text, background)]
-        assert contrast(*pair) >= TEXT_CONTRAST, name
+    roles = (label.foregroundRole(), label.backgroundRole())
+    (look,) = [look for look in Look if roles == tuple(getattr(qt.QPalette, name) for name in look.value[:2])]
+    assert label.autoFillBackground == (look is not Look.PLAIN)
+    assert label.font.bold() == look.value[2]
+    return look
+
+
+def test_badge_and_error_are_loud_warnings_and_edits_are_notes(panel, done):
+    from TwinTrackSegLib.gui.Feedback import Look, sayStatus
+
+    ui = panel.ui
+    sayStatus(ui, "no", failed=True)
+    assert {lookOf(label) for label in (ui.demoBadge, ui.resultBadge, ui.statusLabel)} == {Look.LOUD}
+    notes = (ui.warningsLabel, ui.editedLabel, ui.sourceLabel, ui.inputHintLabel, ui.mismatchLabel)
+    assert {lookOf(label) for label in notes} == {Look.NOTE}
+    sayStatus(ui, "yes")
+    assert lookOf(ui.statusLabel) is Look.PLAIN
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_look_can_be_read_in_both_themes_and_follows_them_at_once(panel, done, theme):
+    import qt
+    from themes import paletteOf, useTheme
+
+    import slicer
+    from TwinTrackSegLib.gui.Feedback import Look
+
+    palette, badge = paletteOf(theme), panel.ui.resultBadge
+    for look in Look:
+        pair = [palette.color(getattr(qt.QPalette, name)).getRgb()[:3] for name in look.value[:2]]
+        assert contrast(*pair) >= TEXT_CONTRAST, look
+    panel.parent.show()
+    try:
+        useTheme(theme)
+        slicer.app.processEvents()
+        picture = badge.grab().toImage()
+    finally:
+        useTheme("light")
+    background = palette.color(qt.QPalette.WindowText).getRgb()[:3]
+    assert picture.pixelColor(1, 1).getRgb()[:3] == background
+    text = [picture.pixelColor(x, y).getRgb()[:3] for x in range(picture.width()) for y in range(picture.height())]
+    assert max(contrast(color, background) for color in text) >= TEXT_CONTRAST
+
+
+def test_no_style_sheet_and_no_color_but_those_of_categories_stands_in_the_panel(panel, done):
+    import qt
+
+    assert not [w.objectName for w in panel.parent.findChildren(qt.QWidget) if w.styleSheet]
+    folder = Path(sys.modules["TwinTrackSegLib"].__file__).parent / "gui"
+    literal = re.compile(
+        r"#[0-9a-fA-F]{6}\b|styleSheet|setColor\(|\brgba?\(|\bcolor=|qt\.Qt\.(red|green|blue|yellow|black|white)"
+    )
+    for path in (*folder.glob("*.py"), folder.parents[1] / "Resources" / "UI" / "TwinTrackSeg.ui"):
+        assert not literal.search(path.read_text(encoding="utf-8")), path.name
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -131,10 +180,12 @@ def test_the_demo_badge_stands_above_the_numbers_and_stays_with_the_result(panel
 
 
 def test_a_result_of_a_real_bundle_says_research_use_only(panel, ct, bundle, readyResult, tmp_path):
+    from TwinTrackSegLib.gui.Feedback import Look
+
     about = {"name": "real", "version": "2", "demo": False, "raters": 5}
     load(panel, ct, bundle, readyResult, tmp_path / "real", {"bundle": about})
     assert "Research use only" in panel.ui.resultBadge.text
-    assert not panel.ui.resultBadge.styleSheet
+    assert lookOf(panel.ui.resultBadge) is Look.PLAIN
     assert "Made by real 2" in panel.ui.notesLabel.text
 
 
@@ -235,10 +286,12 @@ def loadStated(panel, ct, bundle, readyResult, folder):
 
 
 def test_fractions_that_are_levels_of_the_map_are_marked_as_such_above_the_numbers(panel, done):
+    from TwinTrackSegLib.gui.Feedback import Look
+
     source = panel.ui.sourceLabel
     assert source.isVisibleTo(panel.parent)
     assert source.text == "What readers are expected to say: read from the map, not calibrated."
-    assert source.styleSheet  # as loud as a warning
+    assert lookOf(source) is Look.NOTE  # as loud as a warning
     panel.parent.show()
     assert source.y < panel.ui.readersLabel.y < panel.ui.thresholdSlider.y
 
@@ -246,9 +299,11 @@ def test_fractions_that_are_levels_of_the_map_are_marked_as_such_above_the_numbe
 def test_calibrated_statements_say_on_whom_and_fractions_come_before_the_pattern(
     panel, ct, bundle, readyResult, tmp_path
 ):
+    from TwinTrackSegLib.gui.Feedback import Look
+
     loadStated(panel, ct, bundle, readyResult, tmp_path / "stated")
     assert panel.ui.sourceLabel.text.endswith(": calibrated on 60 cases with 5 readers each.")
-    assert not panel.ui.sourceLabel.styleSheet
+    assert lookOf(panel.ui.sourceLabel) is Look.PLAIN
     lines = panel.ui.readersLabel.text.splitlines()
     assert lines[:2] == [
         "Contact pattern: arterial contact 25 %, no contact 75 %",

@@ -111,9 +111,9 @@ def test_a_sentence_goes_when_the_next_run_begins(panel, ct, bundle, shown, work
     slicer.util.updateVolumeFromArray(node, np.arange(1000).reshape(10, 10, 10).astype(np.int16))
     chosen(panel, node, bundle)
     refused(panel, shown)
-    assert panel.ui.statusLabel.styleSheet
+    assert panel.ui.statusLabel.autoFillBackground
     panel.ui.inputSelector.setCurrentNode(ct)
     worker(GOES_ON)
     panel.ui.segmentButton.click()
     assert panel.ui.statusLabel.text == "Starting the model..."
-    assert not panel.ui.statusLabel.styleSheet
+    assert not panel.ui.statusLabel.autoFillBackground

@@ -69,8 +69,7 @@ def _meaningful() -> list[int]:
     from TwinTrackSegLib.mrml.display.MhrDisplay import mhrColors
     from TwinTrackSegLib.mrml.vessels import VesselPlot
 
-    pairs = (Feedback.DEMO, Feedback.WARNING, Feedback.EDITED, Feedback.ERROR, Feedback.CHOSEN)
-    names = [name for pair in pairs for name in pair]
+    names = [name for colors in THEMES.values() for name in dict.fromkeys(colors)]
     return [
         *(part for color in Feedback.CATEGORY_COLORS.values() for part in color),
         *(part for name in names for part in qt.QColor(name).getRgb()[:3]),

@@ -1,12 +1,15 @@
-"""How the panel speaks to the user: colours that carry a meaning, the status line, errors by their sentence.
+"""How the panel speaks to the user: looks that carry a meaning, the status line, errors by their sentence.
 
-The colours are readable in Slicer's light and dark theme alike.
+The looks take all their colours from the theme's palette, by its roles: they follow Slicer's light and dark theme, also
+when it is changed while the panel is open.
 """
 
 import contextlib
 import logging
 import traceback
+from enum import Enum
 
+import qt
 import slicer.util
 from slicer.i18n import tr as _
 
@@ -15,11 +18,7 @@ from twintrack.errors import TwinTrackError
 
 __all__ = [
     "CATEGORY_COLORS",
-    "CHOSEN",
-    "DEMO",
-    "EDITED",
-    "ERROR",
-    "WARNING",
+    "Look",
     "dress",
     "dressTick",
     "sayStatus",
@@ -28,39 +27,50 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-DEMO = ("#ffffff", "#b04a00")
-WARNING = ("#000000", "#ffd060")
-EDITED = ("#ffffff", "#6a3d9a")
-ERROR = ("#ffffff", "#961414")
-CHOSEN = ("#ffffff", "#1f5f99")
-"""Text and background: both are set, so that no theme can spoil the contrast."""
 
-CATEGORY_COLORS = {"encasement": (228, 60, 100), "abutment": (184, 130, 0), "none": (70, 130, 230), "": (128, 128, 128)}
-"""Crimson, amber, blue, grey: far apart for every kind of colour vision, at least 3:1 on white and on dark tables."""
+class Look(Enum):
+    """How loud a label is: foreground role, background role, and whether it is bold."""
+
+    PLAIN = ("WindowText", "Window", False)
+    NOTE = ("ToolTipText", "ToolTipBase", False)
+    """A warning: the theme's colours for a note that lies on a window."""
+    LOUD = ("Window", "WindowText", True)
+    """What must not be missed: the theme's text and background change places, so its contrast stays."""
 
 
-def dress(label, style=None) -> None:
-    """Give `label` the colours of `style`, or those of the theme."""
-    label.styleSheet = (
-        f"QLabel {{ color: {style[0]}; background-color: {style[1]}; padding: 4px; border-radius: 3px; }}"
-        if style is not None
-        else ""
-    )
+CATEGORY_COLORS = {"encasement": (228, 60, 100), "abutment": (168, 118, 0), "none": (70, 130, 230), "": (128, 128, 128)}
+"""Crimson, amber, blue, grey: far apart for every kind of colour vision, at least 3:1 on every row of a table in the light
+and the dark theme. They are data like the colours of segments, and no styling.
+"""
+
+LABEL_MARGIN_PX = 4
+
+
+def dress(label, look=Look.PLAIN) -> None:
+    """Give `label` a look."""
+    foreground, background, bold = look.value
+    label.setForegroundRole(getattr(qt.QPalette, foreground))
+    label.setBackgroundRole(getattr(qt.QPalette, background))
+    label.autoFillBackground = look is not Look.PLAIN
+    label.margin = 0 if look is Look.PLAIN else LABEL_MARGIN_PX
+    _setBold(label, bold)
 
 
 def dressTick(button, chosen: bool) -> None:
     """Press `button` down, and let it stand out while it is."""
     button.checked = chosen
-    button.styleSheet = (
-        f"QToolButton {{ color: {CHOSEN[0]}; background-color: {CHOSEN[1]}; font-weight: bold; padding: 2px; }}"
-        if chosen
-        else ""
-    )
+    _setBold(button, chosen)
+
+
+def _setBold(widget, bold: bool) -> None:
+    font = widget.font
+    font.setBold(bold)
+    widget.font = font
 
 
 def sayStatus(ui, text: str, failed: bool = False) -> None:
     """Say in the panel's status line what was done, or what went wrong."""
-    dress(ui.statusLabel, ERROR if failed else None)
+    dress(ui.statusLabel, Look.LOUD if failed else Look.PLAIN)
     ui.statusLabel.text = text
 
 

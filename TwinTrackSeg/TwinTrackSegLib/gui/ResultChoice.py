@@ -2,7 +2,7 @@
 
 from slicer.i18n import tr as _
 
-from TwinTrackSegLib.gui.Feedback import WARNING, dress
+from TwinTrackSegLib.gui.Feedback import Look, dress
 from TwinTrackSegLib.mrml.result.ResultTitle import distinctNames, resultTitles
 from TwinTrackSegLib.mrml.result.ResultViews import ctOf, isInViews, shownCt
 from TwinTrackSegLib.mrml.result.SceneResult import allResults
@@ -26,7 +26,7 @@ class ResultChoice:
         self._results = []
         ui.resultComboBox.connect("activated(int)", self._onActivated)
         for label in (ui.inputHintLabel, ui.mismatchLabel):
-            dress(label, WARNING)
+            dress(label, Look.NOTE)
         self.update(None, None)
 
     def update(self, result, inputVolume) -> None:

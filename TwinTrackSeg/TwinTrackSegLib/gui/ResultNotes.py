@@ -10,7 +10,7 @@ from twintrack.results.report.wording import (
     statement_source,
 )
 from twintrack.results.which_ct import WhichCt
-from TwinTrackSegLib.gui.Feedback import DEMO, EDITED, WARNING, dress
+from TwinTrackSegLib.gui.Feedback import Look, dress
 
 __all__ = ["ResultNotes"]
 
@@ -29,8 +29,8 @@ class ResultNotes:
 
     def __init__(self, ui) -> None:
         self.ui = ui
-        dress(ui.warningsLabel, WARNING)
-        dress(ui.editedLabel, EDITED)
+        dress(ui.warningsLabel, Look.NOTE)
+        dress(ui.editedLabel, Look.NOTE)
 
     def show(self, result, drawnBy="") -> None:
         """Show what belongs to `result`, or nothing; with `drawnBy`, one reader's map is shown, in these words."""
@@ -51,7 +51,7 @@ class ResultNotes:
 
     def _showBadge(self, demo: bool) -> None:
         """Say what the numbers may be used for, loudly if for nothing."""
-        dress(self.ui.resultBadge, DEMO if demo else None)
+        dress(self.ui.resultBadge, Look.LOUD if demo else Look.PLAIN)
         self.ui.resultBadge.text = (
             _("⚠ DEMO MODEL: phantoms only, meaningless for a patient.")
             if demo
@@ -69,7 +69,7 @@ class ResultNotes:
     def _showOneReader(self, drawnBy) -> None:
         """Say what is shown, and that it is no statement; what is said of all readers does not stand beside it."""
         self.ui.sourceLabel.visible = True
-        dress(self.ui.sourceLabel, WARNING)
+        dress(self.ui.sourceLabel, Look.NOTE)
         self.ui.sourceLabel.text = _(
             "Shown {words}: one reader's habits as the networks learnt them, not calibrated and not the result."
         ).format(words=_(drawnBy))
@@ -82,7 +82,7 @@ class ResultNotes:
             self.ui.readersLabel.text = ""
             return
         said = record.invasion or record.result.get("statements") or {}
-        dress(self.ui.sourceLabel, None if is_calibrated(said) else WARNING)
+        dress(self.ui.sourceLabel, Look.PLAIN if is_calibrated(said) else Look.NOTE)
         source = statement_source(said)
         self.ui.sourceLabel.text = _("What readers are expected to say: {source}.").format(source=_(source))
         lines = [*self._pattern(record), *self._volumes(record, source)]

@@ -9,6 +9,7 @@ from slicer.util import VTKObservationMixin
 import slicer
 from TwinTrackSegLib.gui.Dependencies import Packages, ensureDependencies
 from TwinTrackSegLib.gui.ExportPanel import ExportPanel
+from TwinTrackSegLib.gui.Feedback import Look, dress
 from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
 from TwinTrackSegLib.gui.Parameters import TwinTrackSegParameterNode
@@ -55,6 +56,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
+        dress(self.ui.demoBadge, Look.LOUD)
 
         self.logic = TwinTrackSegLogic()
         self._requirements = self.resourcePath("requirements.txt")
