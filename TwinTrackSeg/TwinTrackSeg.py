@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from pathlib import Path
 
 import slicer.util
 from slicer.i18n import tr as _
@@ -10,6 +11,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModule, ScriptedLoadab
 
 import slicer
 from TwinTrackSegLib.gui import TwinTrackSegWidget as _widget
+from TwinTrackSegLib.gui.SampleDataEntry import registerWhenStarted
 from TwinTrackSegLib.mrml.display.Views import registerLayout
 from TwinTrackSegLib.mrml.result.ResultViews import watchViews
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
@@ -38,6 +40,7 @@ class TwinTrackSeg(ScriptedLoadableModule):
         )
         if _widget.isSlicerNewEnough():
             self.registerDicomPlugin()
+            registerWhenStarted(Path(__file__).parent / "Resources" / "Icons")
 
     def setup(self):
         """Called by Slicer once its main window is there, before it opens scenes that it was started with.

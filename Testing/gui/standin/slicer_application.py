@@ -91,6 +91,8 @@ def start() -> SlicerApplication:
         return slicer.app
     source = os.environ.get("SLICER_SOURCE")
     slicer.__path__.append(str(Path(source) / "Base/Python/slicer" if source else HERE / "slicer_python"))
+    if source:
+        sys.path.insert(0, str(Path(source) / "Modules/Scripted/SampleData"))
     slicer.modules = sys.modules["slicer.modules"] = types.ModuleType("slicer.modules")
     import mrml_widgets
 

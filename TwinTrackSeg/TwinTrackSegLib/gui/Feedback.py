@@ -39,8 +39,8 @@ class Look(Enum):
 
 
 CATEGORY_COLORS = {"encasement": (228, 60, 100), "abutment": (168, 118, 0), "none": (70, 130, 230), "": (128, 128, 128)}
-"""Crimson, amber, blue, grey: far apart for every kind of colour vision, at least 3:1 on every row of a table in the light
-and the dark theme. They are data like the colours of segments, and no styling.
+"""Crimson, amber, blue, grey: far apart for every kind of colour vision, at least 3:1 on every row of light and dark
+tables. They are data like the colours of segments, and no styling.
 """
 
 LABEL_MARGIN_PX = 4

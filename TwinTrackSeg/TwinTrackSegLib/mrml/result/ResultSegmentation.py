@@ -22,8 +22,10 @@ from TwinTrackSegLib.mrml.VolumeParts import Box, ThresholdPart, boundingBox
 
 __all__ = [
     "BINARY",
+    "SURFACE",
     "TUMOR_SEGMENT_ID",
     "SegmentMeaning",
+    "addSegment",
     "addVessels",
     "contentTime",
     "digestOf",
@@ -94,10 +96,16 @@ def addVessels(node: Any, volumeNode: Any, labels: NDArray[np.generic], values: 
     """Add a segment with its surface for every vessel of `values` (name to value) that occurs in `labels` (z, y, x)."""
     for name, value in values.items():
         mask = labels == value
-        box = boundingBox(mask)
-        if box is not None:
-            _addSegment(node, name, meaningOf(name), _labelmap(mask[box], box, volumeNode))
+        if mask.any():
+            addSegment(node, volumeNode, name, meaningOf(name), mask)
     node.CreateClosedSurfaceRepresentation()
+
+
+def addSegment(node: Any, volumeNode: Any, identifier: str, meaning: SegmentMeaning, mask: NDArray[np.bool_]) -> None:
+    """Add a segment with the voxels `mask` (z, y, x) of the CT's grid; without a voxel it is empty."""
+    box = boundingBox(mask)
+    labelmap = _emptyLabelmap(volumeNode) if box is None else _labelmap(mask[box], box, volumeNode)
+    _addSegment(node, identifier, meaning, labelmap)
 
 
 def setTumorMask(node: Any, volumeNode: Any, mask: NDArray[np.bool_], box: Box) -> None:
