@@ -13,7 +13,7 @@ from absent_packages import AbsentPackages
 
 pytestmark = pytest.mark.render
 
-STEPS = 17
+STEPS = 18
 
 
 @pytest.fixture
@@ -41,7 +41,10 @@ def layout(scene, red):
 
 @pytest.fixture
 def widget(module, scene):
-    """The panel that the application shows."""
+    """The panel that the application shows, once it has started."""
+    import slicer
+
+    slicer.app.startupCompleted.emit()
     representation = module.widgetRepresentation()
     yield representation.self()
     representation.self().exit()
@@ -98,7 +101,8 @@ def test_a_step_that_fails_is_named_and_the_others_go_on(module, widget, absent,
 
     widget.ui.thresholdSlider.disconnect("valueChanged(double)", widget.results.onThreshold)
     monkeypatch.setattr(slicer.modules, "dicomPlugins", {})
-    with pytest.raises(SelfTestFailed, match="steps failed: threshold slider, DICOM export dialog"):
+    monkeypatch.setattr(slicer.modules, "sampleDataSources", {})
+    with pytest.raises(SelfTestFailed, match="steps failed: threshold slider, DICOM export dialog, sample data"):
         module.pythonModule.TwinTrackSegTest().runTest()
     steps = told(capsys)
     assert steps["threshold slider"].startswith("FAILED (SelfTestFailed: the volume does not follow the slider")

@@ -11,9 +11,11 @@ import vtk.util.numpy_support
 
 import slicer
 from TwinTrackSegLib.gui.Dependencies import missingRequirements
+from TwinTrackSegLib.gui.SampleDataEntry import CATEGORY
 from TwinTrackSegLib.mrml.display.Views import LAYOUT_ID
 from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
 from TwinTrackSegLib.mrml.result.SceneResult import allResults
+from TwinTrackSegLib.mrml.SampleCase import SAMPLE_NAME
 from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.VolumeConversion import ijkToRas, nodeFromVolume, segmentMask
 
@@ -74,6 +76,7 @@ class WholeWay:
             ("report", self.report),
             ("DICOM objects", self.dicom),
             ("DICOM export dialog", self.dicomPlugin),
+            ("sample data", self.sampleData),
             ("save the scene", self.save),
             ("open the scene", self.open),
             ("close the scene", self.close),
@@ -241,6 +244,15 @@ class WholeWay:
         name = "TwinTrackSegLib.gui.DicomPlugin"
         _check(name in plugins, f"it is not among {len(plugins)} plug-ins")
         return plugins[name]().loadType
+
+    def sampleData(self) -> str:
+        """Look whether Slicer's Sample Data module offers the phantom."""
+        sources = getattr(slicer.modules, "sampleDataSources", None)
+        if sources is None:
+            raise StepNotRun("this Slicer has no Sample Data module")
+        found = [source for source in sources.get(CATEGORY, []) if source.sampleName == SAMPLE_NAME]
+        _check(len(found) == 1, f"{SAMPLE_NAME} is offered {len(found)} times")
+        return SAMPLE_NAME
 
     def save(self) -> str:
         """Save the scene as one file."""
