@@ -1,7 +1,7 @@
 """What 3D Slicer's Extensions Index asks of an extension, as far as it can be seen in this repository.
 
 Sources, of August 2026: catalog entry schema 1.0.2 of Slicer/Slicer; ``scripts/check_description_files.py``,
-``AGENTS.md`` and the pull request template of Slicer/ExtensionsIndex. What a maintainer does by hand stands in CONTRIBUTING.md.
+``AGENTS.md`` and the pull request template of Slicer/ExtensionsIndex. What is done by hand stands in CONTRIBUTING.md.
 """
 
 from __future__ import annotations
