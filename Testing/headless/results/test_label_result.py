@@ -20,6 +20,7 @@ from twintrack.results.label_result import label_result
 from twintrack.results.report.html import write_report
 from twintrack.results.report.overview import write_overview
 from twintrack.results.which_ct import WhichCt, describe_ct
+from twintrack.settings import SegmentSettings
 from twintrack.volume import Geometry, Volume
 
 pytestmark = pytest.mark.render
@@ -74,7 +75,7 @@ def test_it_is_then_as_if_it_had_been_made_here(series, tmp_path, case):
     write_all(tmp_path / "there", series, None, "series")
     write_all(tmp_path / "here", series, case, "DOE JANE")
     before = (tmp_path / "there" / "dicom" / "segmentation.dcm").read_bytes()
-    label_result(tmp_path / "there", series, case)
+    label_result(tmp_path / "there", series, SegmentSettings(case=case))
     for name in ("result.json", "report.html", "overview.png", "invasion.json"):
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
     assert labels_of(tmp_path / "there") == labels_of(tmp_path / "here")
@@ -88,7 +89,7 @@ def test_without_the_packages_for_it_the_report_keeps_the_hash_and_that_is_told(
     write_all(tmp_path / "there", series, None, "series")
     report = (tmp_path / "there" / "report.html").read_bytes()
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    label_result(tmp_path / "there", series, "DOE 7")
+    label_result(tmp_path / "there", series, SegmentSettings(case="DOE 7"))
     assert (tmp_path / "there" / "report.html").read_bytes() == report
     assert json.loads((tmp_path / "there" / "result.json").read_text())["input"]["case"] == "DOE 7"
     assert "because jinja2 is missing" in caplog.text
@@ -103,4 +104,4 @@ def test_a_result_that_lacks_a_file_is_one_sentence(series, tmp_path, missing, c
     write_all(tmp_path / "there", series, None, "series")
     (tmp_path / "there" / missing).unlink()
     with raises_error(InputError, code, missing):
-        label_result(tmp_path / "there", series, "x")
+        label_result(tmp_path / "there", series, SegmentSettings(case="x"))

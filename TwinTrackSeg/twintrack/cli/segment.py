@@ -28,8 +28,7 @@ from twintrack.cli.options import (
 from twintrack.system.terminal import say, say_error
 
 if TYPE_CHECKING:
-    from twintrack.progress.callbacks import Progress
-    from twintrack.settings import SegmentSettings
+    pass
 
 __all__ = ["demo", "invasion", "segment"]
 
@@ -100,9 +99,15 @@ def segment(
     calibrator: CalibratorOption = None,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
     run_on: Annotated[
-        str | None, typer.Option(help="Address of a server (twintrack serve) that does it with its own bundle.")
+        str | None,
+        typer.Option(help="Address of a server (twintrack serve) that does it with its own bundle: https://HOST:PORT."),
     ] = None,
-    tls: Annotated[Path | None, typer.Option("--tls", help="Folder with the certificates for --run-on.")] = None,
+    tls: Annotated[
+        Path | None, typer.Option("--tls", help="Folder with the certificates for --run-on, or with the token.")
+    ] = None,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token for --run-on, in place of a certificate.")
+    ] = None,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -110,8 +115,9 @@ def segment(
     start_log(verbose)
     if bundle is None and run_on is None:
         raise typer.BadParameter("give a bundle, or --run-on and the address of a server", param_hint="--bundle")
-    if tls is not None and run_on is None:
-        raise typer.BadParameter("certificates are for a server; give its address too", param_hint="--tls")
+    if run_on is None and (tls or token_file) is not None:
+        hint = "--tls" if token_file is None else "--token-file"
+        raise typer.BadParameter("that is for a server; give its address too", param_hint=hint)
     from twintrack.settings import SegmentSettings, parse_roi, parse_vessel_names
 
     settings = SegmentSettings(
@@ -134,43 +140,26 @@ def segment(
         case=case,
     )
     with progress_bar() as progress:
-        result = _segment(ct, bundle, out, settings, run_on, tls, overwrite, context.obj, progress)
+        if run_on is None and bundle is not None:
+            from twintrack.results.folder import segment_file
+
+            result = segment_file(ct, bundle, out, settings, overwrite=overwrite, began=context.obj, progress=progress)
+        else:
+            from twintrack.execution.server.client import segment_there
+
+            result = segment_there(
+                ct,
+                bundle,
+                out,
+                settings,
+                address=run_on or "",
+                certificates=tls,
+                token_file=token_file,
+                announce=say_error,
+                overwrite=overwrite,
+                progress=progress,
+            )
     _summarize(result)
-
-
-def _segment(
-    ct: Path,
-    bundle: Path | None,
-    out: Path,
-    settings: SegmentSettings,
-    run_on: str | None,
-    tls: Path | None,
-    overwrite: bool,
-    began: float | None,
-    progress: Progress,
-) -> Path:
-    """Segment here, or on a server; the process began at `began`, if it began for this."""
-    if run_on is None and bundle is not None:
-        from twintrack.results.folder import segment_file
-
-        return segment_file(ct, bundle, out, settings, overwrite=overwrite, began=began, progress=progress)
-    from twintrack.execution.server.client import segment_there
-
-    def tell(line: str) -> None:
-        say_error(line)
-
-    address = run_on or ""
-    return segment_there(
-        ct,
-        bundle,
-        out,
-        settings,
-        address=address,
-        certificates=tls,
-        announce=tell,
-        overwrite=overwrite,
-        progress=progress,
-    )
 
 
 def invasion(

@@ -1,4 +1,4 @@
-"""A result that came back from a server gets the names that did not travel: the case's label and the CT's name."""
+"""A result that came back from a server gets the names that did not travel: of case, CT and calibrator."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 from twintrack.results.schema import read_invasion_json, read_result_json
 from twintrack.results.which_ct import WhichCt, shown_name
+from twintrack.settings import SegmentSettings
 from twintrack.system.paths import is_there
 
 __all__ = ["label_result"]
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 STRUCTURED_REPORT = Path("dicom") / "report.dcm"
 
 
-def label_result(folder: Path, source: str | Path, case: str | None) -> None:
+def label_result(folder: Path, source: str | Path, settings: SegmentSettings) -> None:
     """State in a result's files whose they are, as if it had been made here; nothing is computed again.
 
     Where a package for reports is missing, ``result.json`` alone states it, and the report keeps the hash's digits.
@@ -30,8 +31,9 @@ def label_result(folder: Path, source: str | Path, case: str | None) -> None:
         Result folder that is not in its place yet, with all files that a run of this version writes.
     source : path
         The CT as the user named it.
-    case : str, optional
-        The label; without one it stays the first digits of the CT's hash.
+    settings : SegmentSettings
+        What was asked for: the label of the case, without which it stays the first digits of the CT's hash, and the
+        calibrator.
 
     Raises
     ------
@@ -40,10 +42,13 @@ def label_result(folder: Path, source: str | Path, case: str | None) -> None:
     OutputError
         If one cannot be written.
     """
+    case = settings.case
     result = read_result_json(folder / "result.json")
     stated: dict[str, Any] = dict(result.get("input") or {})
     stated |= {"name": shown_name(Path(source).absolute().name)} | ({} if case is None else {"case": case})
     result |= {"input": stated, "settings": dict(result.get("settings") or {}) | {"case": case}}
+    if settings.calibrator is not None and isinstance(result.get("calibrator"), dict):
+        result["calibrator"] |= {"file": Path(settings.calibrator).name}
     try:
         import jinja2  # noqa: F401
         import matplotlib as mpl  # noqa: F401

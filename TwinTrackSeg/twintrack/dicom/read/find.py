@@ -19,7 +19,7 @@ from twintrack.errors import InputError
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.system.paths import is_there
 
-__all__ = ["MOST_FILES", "files_below", "find_series", "is_plain"]
+__all__ = ["MOST_FILES", "files_below", "find_series", "is_plain", "series_files"]
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +75,33 @@ def find_series(
         If `cancel` was triggered.
     """
     path, cancel = Path(path), cancel or CancelToken()
+    series = _series_at(path, folder, series_uid, preferred_uid, progress, cancel)
+    slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
+    check_one_patient(path, slices)
+    slices, notes = without_copies(slices, folder, cancel)
+    return one_acquisition(path, slices, acquisition), notes
+
+
+def series_files(
+    path: str | Path, folder: Path, *, series_uid: str | None = None, cancel: CancelToken | None = None
+) -> list[tuple[Path, str]]:
+    """Return the files of the one CT series at `path`, copies of slices and all acquisitions included.
+
+    With each comes what to call it in a message. Parameters and errors are those of `find_series`.
+    """
+    series = _series_at(Path(path), folder, series_uid, None, no_progress, cancel or CancelToken())
+    return sorted({header.path: str(header.shown or header.path) for header in series}.items())
+
+
+def _series_at(
+    path: Path,
+    folder: Path,
+    series_uid: str | None,
+    preferred_uid: str | None,
+    progress: Progress,
+    cancel: CancelToken,
+) -> list[Header]:
+    """Return the headers of all files of the series that is meant, checked for being images of a CT."""
     if not is_there(path):
         raise InputError("no such file or folder", code="file-missing", path=path)
     if path.is_dir():
@@ -97,10 +124,7 @@ def find_series(
             raise InputError(
                 "a color picture, not a CT image; give the original series", code="not-a-ct", path=header.place
             )
-    slices = [part for header in series for part in (frames_of(header) if is_multi_frame(header) else [header])]
-    check_one_patient(path, slices)
-    slices, notes = without_copies(slices, folder, cancel)
-    return one_acquisition(path, slices, acquisition), notes
+    return series
 
 
 def _series_of_file(path: Path, series_uid: str | None, progress: Progress, cancel: CancelToken) -> list[Header]:

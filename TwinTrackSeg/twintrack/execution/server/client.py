@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from twintrack import __version__
 from twintrack.bundle.archive import read_bundle_document
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
 from twintrack.execution.answer import UNEXPECTED
-from twintrack.execution.server import spool
-from twintrack.execution.server.connection import Server, connected
-from twintrack.execution.server.endpoint import parse_address
-from twintrack.execution.server.job import Job
-from twintrack.execution.server.upload import Upload, pack
+from twintrack.execution.server.connection import Connection, Refused, Said
+from twintrack.execution.server.endpoint import Access, check_address
+from twintrack.execution.server.fetch import ResultFile, fetch_all, listed_files
+from twintrack.execution.server.protocol import ABOUT, BEGIN, DROP, PART_BYTES, RUN, RUN_NAME, RUNS, SCHEMA, State
+from twintrack.execution.server.upload import Upload, packed, send
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
-from twintrack.results.folder import COMMAND, RESULT_FILES, check_result_folder, run_inputs
+from twintrack.results.folder import COMMAND, check_result_folder, run_inputs
 from twintrack.results.label_result import label_result
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder
@@ -28,14 +29,42 @@ from twintrack.system.capacity import check_output
 
 __all__ = ["segment_there"]
 
-POLL_S = 0.05
-"""How often cancel and the run's end are looked for."""
+POLL_S = 5.0
+"""How long the server may wait for news before it answers: a link that was cut is noticed soon after."""
 
-ASK_S = 2.0
-"""How often a run asks how many are before it, and whether all is well with it."""
+LEAST_POLL_S = 0.2
+"""A server that answers at once and says nothing new is not asked more often."""
+
+BUSY_S = 600.0
+"""For so long a server without room for a further run of ours is asked again."""
+
+FAREWELL_S = 2.0
+"""How long the end of a run waits until the server has heard of it; it ends the run by itself otherwise."""
+
+MOST = 1 << 53
+"""Largest number that is taken from a server."""
 
 SENT, COMPUTED = 0.1, 0.95
 """Fractions of the run at which the CT is sent and the result is computed."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a server offers.
+
+    Attributes
+    ----------
+    title : str
+        Name and version of its bundle.
+    sha256 : str
+        The bundle's hash.
+    part_bytes : int
+        Largest part of a file that it takes.
+    """
+
+    title: str
+    sha256: str
+    part_bytes: int
 
 
 def segment_there(
@@ -46,6 +75,7 @@ def segment_there(
     *,
     address: str,
     certificates: str | Path | None = None,
+    token_file: str | Path | None = None,
     announce: Callable[[str], None] | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -60,9 +90,11 @@ def segment_there(
     bundle : path, optional
         The bundle that is expected. The server's own is used, and must be the same.
     address : str
-        Of `twintrack serve`, such as ``tls://host:8786``.
+        Of `twintrack serve`, such as ``https://host:8786``.
     certificates : path, optional
-        Folder with the client's certificate; needed for any computer but this one.
+        Folder by which server and client know each other; see `twintrack.execution.server.endpoint.Access`.
+    token_file : path, optional
+        File with the client's token, where the folder holds no certificate of the client's.
     announce : callable, optional
         Told which bundle the server offers.
 
@@ -74,43 +106,51 @@ def segment_there(
         If `cancel` was triggered; the server forgets the run.
     """
     cancel = cancel or CancelToken()
-    parse_address(address, certificates)
+    place = check_address(address)
+    access = Access.of(place, certificates, token_file)
     check_output(out)
     inputs = run_inputs(source, bundle, settings)
     check_result_folder(out, settings, inputs, overwrite=overwrite)
-    upload = pack(source, out, settings)
-    progress(0.0, "looking for the server")
-    with connected(address, certificates) as server:
-        cancel.check()
-        about = server.ask(spool.about)
-        if about["version"] != __version__:  # Dask compares what was installed, which need not be what is imported
-            raise InputError(
-                f"has twintrack {about['version']}, this computer {__version__}; install the same version",
-                code="versions-differ",
-                path=address,
-            )
-        offered = about["bundle"]
-        title = f"{offered['name']} {offered['version']}"
-        _check_bundle(bundle, offered["sha256"], f"{address} offers {title}")
+    with packed(source, out, settings, cancel) as upload:
+        progress(0.0, "looking for the server")
+        server = Connection(place, access, cancel)
+        offer = _offer(server)
+        _check_bundle(bundle, offer.sha256, f"{address} offers {offer.title}")
         if announce is not None:
-            announce(f"{address}: {title}, sha256 {offered['sha256']}")
-        run = secrets.token_hex(16)
-        folder = server.ask(spool.begin, server.me, run)
-        try:
-            _send(server, run, upload, lambda done: progress(SENT * done, f"sending the CT to {title}"), cancel)
-            _compute(server, run, upload, folder, part(progress, SENT, COMPUTED), cancel)
-            place = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
-            with place as staging:
-                _fetch(server, run, staging, Path(out), part(progress, COMPUTED, 1.0), cancel)
-                label_result(staging, source, settings.case)
-        except InputError:
-            cancel.check()  # who cancelled while the connection broke need not hear of it
-            raise
-        finally:
-            with suppress(TwinTrackError):  # when the connection ends, the server ends the run by itself
-                server.ask(spool.end, run)
+            announce(f"{address}: {offer.title}, sha256 {offer.sha256}")
+        with _begun(server, upload, offer, progress) as run:
+            sending = f"sending the CT to {offer.title}"
+            send(server, run, upload, offer.part_bytes, lambda done: progress(SENT * done, sending))
+            files = _compute(server, run, upload, part(progress, SENT, COMPUTED))
+            room = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
+            with room as staging:
+                fetch_all(server, run, files, staging, Path(out), part(progress, COMPUTED, 1.0))
+                label_result(staging, source, settings)
+                cancel.check()
     progress(1.0, "done")
     return Path(out)
+
+
+def _offer(server: Connection) -> Offer:
+    """Ask what the server offers, once: who cannot be reached now is told so at once."""
+    about: Said = server.ask(ABOUT, again_s=0)
+    if about.get("schema", int) != SCHEMA:
+        raise InputError(
+            "speaks another version of the protocol; install the same version of twintrack here and there",
+            code="versions-differ",
+            path=server.address,
+        )
+    version = about.text("server").removeprefix("twintrack ")
+    if version != __version__:  # the report that is labelled here is the one of this version
+        raise InputError(
+            f"has twintrack {version}, this computer {__version__}; install the same version",
+            code="versions-differ",
+            path=server.address,
+        )
+    bundle = about.part("bundle")
+    title = f"{bundle.text('name')} {bundle.text('version')}"
+    part_bytes = about.part("limits").count("part_bytes", MOST)
+    return Offer(title, bundle.text("sha256"), min(max(part_bytes, 1), PART_BYTES))
 
 
 def _check_bundle(path: str | Path | None, sha256: str, offer: str) -> None:
@@ -136,84 +176,75 @@ def _hash_of(path: Path) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _send(server: Server, run: str, upload: Upload, progress: Callable[[float], None], cancel: CancelToken) -> None:
-    sent, size = 0, max(upload.size, 1)
-    progress(0.0)
-    for name, offset, data in upload.chunks():
-        cancel.check()
-        server.ask(spool.send, run, name, offset, data)
-        sent += len(data)
-        progress(min(sent / size, 1.0))
+@contextmanager
+def _begun(server: Connection, upload: Upload, offer: Offer, progress: Progress) -> Iterator[str]:
+    """Yield the name of a new run; in the end the server forgets it, whatever happened."""
+    submission = {
+        "schema": SCHEMA,
+        "key": secrets.token_hex(16),  # so that a submission whose answer got lost makes no second run
+        "kind": upload.kind,
+        "files": upload.listed(),
+        "settings": upload.settings,
+        "bundle_sha256": offer.sha256,  # the one that was announced, also if the server changes it meanwhile
+    }
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            run = server.ask(RUNS, body=submission, expected=("server-quota", "server-not-ready")).text("run")
+            break
+        except Refused as refused:
+            if time.monotonic() > until:
+                raise refused.error from None
+            progress(0.0, "waiting for the server")
+            server.pause(refused.retry_s)
+    if not RUN_NAME.fullmatch(run):
+        raise InputError(
+            "the server's answer is not understood (run); tell whoever runs it", code="server-malformed",
+            path=server.address,
+        )  # fmt: skip
+    try:
+        yield run
+    finally:
+        server.farewell(DROP, run, FAREWELL_S)
 
 
-def _compute(server: Server, run: str, upload: Upload, folder: str, progress: Progress, cancel: CancelToken) -> None:
-    """Let a worker of the server do the work, and tell what it tells."""
-    case = Job(run, folder, f"{folder}/{upload.source}", upload.settings_in(folder))
-    with server.heard(run) as events:
-        future = server.submit(run, case)
-        waiting, ask_at, ended = True, 0.0, False
-        while not ended:
-            ended = future.done()  # asked first: what was told until then is in the queue
-            while not events.empty():
-                event, waiting = events.get(), False
-                progress(float(event["fraction"]), str(event["message"]))
-            cancel.check()
-            if not ended and time.monotonic() >= ask_at:
-                ask_at = time.monotonic() + ASK_S
-                before = server.ask(spool.queue, run)  # also asked during the work: the process may have died
-                if waiting:
-                    progress(0.0, "waiting for the server" + (f", {before} before this one" if before else ""))
-            time.sleep(0.0 if ended else POLL_S)
-        final = server.result(future)
-    if final["event"] != "done":
-        _raise(final, upload, folder)
+def _compute(server: Connection, run: str, upload: Upload, progress: Progress) -> list[ResultFile]:
+    """Let a worker of the server do the work, and tell what it tells; return what it made."""
+    with suppress(Refused):  # an earlier try arrived, and its answer was lost
+        server.ask(BEGIN, run=run, expected=("upload-over",))
+    heard = 0
+    while True:
+        asked = time.monotonic()
+        query = {"after": str(heard), "wait": f"{POLL_S:g}"}
+        news: Said = server.ask(RUN, run=run, query=query, wait_s=POLL_S)
+        state, number = news.text("state"), news.count("seq", MOST)
+        if state == State.QUEUED:
+            before = 0 if news.get("before", int, type(None)) is None else news.count("before", MOST)
+            progress(0.0, "waiting for the server" + (f", {before} before this one" if before else ""))
+        elif state == State.RUNNING:
+            progress(float(news.get("fraction", int, float)), news.text("message") or "waiting for the server")
+        elif state == State.DONE:
+            return listed_files(news)
+        elif state == State.FAILED:
+            _raise(news.get("error", dict), upload)
+        else:
+            raise InputError("the server dropped the run; start it again", code="server-gave-up")
+        if number <= heard:
+            server.pause(max(0.0, LEAST_POLL_S - (time.monotonic() - asked)))
+        heard = number
 
 
-def _raise(final: dict[str, Any], upload: Upload, folder: str) -> NoReturn:
+def _raise(fields: dict[str, Any], upload: Upload) -> NoReturn:
     """Raise what the worker met, of the kind and with the sentence of a run here."""
-    if final["event"] == "cancelled":
-        raise InputError("the server dropped the run; start it again", code="server-gave-up")
-    fields = final["fields"]
-    kind, sentence = str(fields["kind"]), str(fields["message"])
+    kind, sentence = str(fields.get("kind")), str(fields.get("message"))
     if kind == "OutputError":  # it is the server's disk, which the user cannot see
         raise OutputError(
             f"the server cannot write the result ({sentence}); tell whoever runs it", code="server-not-writable"
         )
     if kind == "MemoryError":
         raise MemoryError(sentence)
-    if fields["code"] == UNEXPECTED:
+    if fields.get("code") == UNEXPECTED:
         raise type(kind, (Exception,), {})(sentence)
     error = TwinTrackError.of_fields(fields)
-    upload.name_here(error, folder)
+    upload.name_here(error)
     raise error
-
-
-def _fetch(server: Server, run: str, staging: Path, out: Path, progress: Progress, cancel: CancelToken) -> None:
-    """Write the result's files into a private folder."""
-    files: list[tuple[str, int]] = server.ask(spool.listing, run)
-    whole, got = max(sum(size for _, size in files), 1), 0
-    for name, size in files:
-        path = staging / _checked(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as stream:
-            while stream.tell() < size:
-                cancel.check()
-                progress(got / whole, "fetching the result")
-                data = server.ask(spool.fetch, run, name, stream.tell())
-                if not data:
-                    raise OutputError(
-                        f"the server's {name} ends too early; start the run again", code="transfer-cut-off", path=out
-                    )
-                stream.write(data)
-                got += len(data)
-    cancel.check()
-
-
-def _checked(name: str) -> PurePosixPath:
-    """Refuse a file that no result has, wherever it would go."""
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.parts or path.parts[0] not in RESULT_FILES:
-        raise InputError(
-            "the server sends a file that no result has; tell whoever runs it", code="server-unexpected-file"
-        )
-    return path

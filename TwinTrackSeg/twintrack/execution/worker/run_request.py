@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from twintrack.errors import InputError
 from twintrack.execution.answer import Events, answer, told_progress
-from twintrack.progress.callbacks import CancelToken, Progress
+from twintrack.progress.callbacks import CancelToken
 from twintrack.system.paths import is_utf8
 from twintrack.system.terminal import say
 
 if TYPE_CHECKING:
     from twintrack.inference.loaded_model import LoadedModel
-    from twintrack.settings import SegmentSettings
 
 __all__ = ["answer_request"]
 
@@ -56,9 +55,12 @@ def _run(request: object, events: Events, cancel: CancelToken, model: LoadedMode
         source, bundle, out = (values.pop(key) for key in ("input", "bundle", "out"))
     except KeyError as error:
         raise InputError(f"the request lacks {error}", code="request-malformed") from error
-    address, certificates = values.pop("run_on", None), values.pop("tls", None)
-    if not all(text is None or isinstance(text, str) for text in (address, certificates)):
-        raise InputError("'run_on' and 'tls' of a request must be an address and a folder", code="request-malformed")
+    address, *access = (values.pop(key, None) for key in ("run_on", "tls", "token_file"))
+    if not all(text is None or (isinstance(text, str) and "\0" not in text) for text in (address, *access)):
+        raise InputError(
+            "'run_on', 'tls' and 'token_file' of a request must be an address, a folder and a file",
+            code="request-malformed",
+        )
     paths = (source, bundle or source, out) if address else (source, bundle, out)
     if not all(isinstance(path, str) and path and "\0" not in path and is_utf8(path) for path in paths):
         raise InputError("'input', 'bundle' and 'out' of a request must be paths, in UTF-8", code="request-malformed")
@@ -69,35 +71,13 @@ def _run(request: object, events: Events, cancel: CancelToken, model: LoadedMode
         store.start(settings.device, settings.backend)  # so that the first event tells this run's device
     report = told_progress(events, store)
     if address:
-        return _segment_there(source, bundle, out, settings, address, certificates, report, cancel)
+        from twintrack.execution.server.client import segment_there
+
+        def note(line: str) -> None:
+            say(line, err=True)
+
+        folder, token_file = (text or None for text in access)
+        there = {"address": address, "certificates": folder, "token_file": token_file, "announce": note}
+        return segment_there(source, bundle, out, settings, progress=report, cancel=cancel, **there)
     opened = bundle if model is None or model.bundle is None else model.bundle
     return segment_file(source, opened, out, settings, store=store, progress=report, cancel=cancel)
-
-
-def _segment_there(
-    source: str,
-    bundle: str | None,
-    out: str,
-    settings: SegmentSettings,
-    address: str,
-    certificates: str | None,
-    progress: Progress,
-    cancel: CancelToken,
-) -> Path:
-    """Let a server do it, and note which bundle it has in what the worker writes beside its events."""
-    from twintrack.execution.server.client import segment_there
-
-    def note(line: str) -> None:
-        say(line, err=True)
-
-    return segment_there(
-        source,
-        bundle,
-        out,
-        settings,
-        address=address,
-        certificates=certificates or None,
-        announce=note,
-        progress=progress,
-        cancel=cancel,
-    )
