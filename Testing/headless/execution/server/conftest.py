@@ -54,7 +54,7 @@ class Server:
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory) -> Path:
     """The folder that `twintrack certificates` makes."""
-    return make_certificates(tmp_path_factory.mktemp("tls") / "made", "gpu.example")
+    return make_certificates(tmp_path_factory.mktemp("tls") / "made", "127.0.0.1")
 
 
 @pytest.fixture(scope="session")

@@ -1,82 +1,159 @@
-"""Where a server may be, who may be spoken to without protection, and what listens there."""
+"""Where a server may be, who may be spoken to without protection, by what the two know each other."""
 
 from __future__ import annotations
 
+import shutil
 import socket
+import ssl
+import threading
 
 import pytest
 
 from expected_errors import raises_error
 from twintrack.errors import InputError
-from twintrack.execution.server.endpoint import parse_address, probe, security_of
-from twintrack.execution.server.job import OfferedModel
-from twintrack.execution.server.server import running_server
+from twintrack.execution.server.connection import Connection
+from twintrack.execution.server.endpoint import Access, check_address
+from twintrack.execution.server.protocol import ABOUT
+from twintrack.progress.callbacks import CancelToken
 
-pytestmark = pytest.mark.process
-
-
-@pytest.mark.parametrize(
-    "address", ["tcp://127.0.0.1:8786", "tcp://localhost:1", "tcp://[::1]:8786", "tcp://127.9.9.9:5"]
-)
-def test_this_computer_may_be_spoken_to_without_certificates(address):
-    place = parse_address(address, None)
-    assert place.scheme == "tcp"
-    assert place.port == int(address.rsplit(":", 1)[1])
+TOKEN = "a-token.of-32~letters_0123456789"
 
 
 @pytest.mark.parametrize(
-    ("address", "certificates", "error"),
+    ("address", "same"),
     [
-        ("tcp://10.0.0.7:8786", None, ("host-unprotected",)),
-        ("tcp://gpu:8786", None, ("host-unprotected",)),
-        ("tcp://localhost.example:8786", None, ("host-unprotected",)),
-        ("tcp://0.0.0.0:8786", None, ("host-unprotected",)),
-        ("tcp://10.0.0.7:8786", "certs", ("host-unprotected",)),
-        ("tls://127.0.0.1:8786", None, ("certificate-missing",)),
-        ("tcp://127.0.0.1:8786", "certs", ("certificate-unneeded", "//")),
-        ("gpu:8786", None, ("address-malformed",)),
-        ("tls://gpu", "certs", ("address-malformed",)),
-        ("ws://127.0.0.1:8786", None, ("address-malformed",)),
-        ("inproc://1", None, ("address-malformed",)),
-        ("tls://gpu:99999", "certs", ("address-malformed",)),
-        ("tls://[gpu:8786", "certs", ("address-malformed",)),
-        ("", None, ("address-malformed",)),
+        ("http://127.0.0.1:8786", "http://127.0.0.1:8786"),
+        ("http://localhost:1/", "http://localhost:1"),
+        ("http://[::1]:8786", "http://[::1]:8786"),
+        ("https://gpu.example:8786", "https://gpu.example:8786"),
+        ("https://gpu.example", "https://gpu.example"),
+        ("HTTPS://GPU.example/", "https://gpu.example"),
     ],
 )
-def test_any_other_address_is_refused_by_itself(address, certificates, error):
+def test_an_address_is_taken_without_what_does_not_count(address, same):
+    assert check_address(address) == same
+
+
+@pytest.mark.parametrize(
+    ("address", "error"),
+    [
+        ("http://10.0.0.7:8786", ("host-unprotected", "https://")),
+        ("http://gpu:8786", ("host-unprotected",)),
+        ("http://localhost.example:8786", ("host-unprotected",)),
+        ("http://0.0.0.0:8786", ("host-unprotected",)),
+        ("tls://gpu.example:8786", ("address-old", "https://gpu.example:8786")),
+        ("tcp://127.0.0.1:8786", ("address-old", "https://127.0.0.1:8786")),
+        ("gpu:8786", ("address-malformed",)),
+        ("ws://127.0.0.1:8786", ("address-malformed",)),
+        ("https://gpu:99999", ("address-malformed",)),
+        ("https://[gpu:8786", ("address-malformed",)),
+        ("https://me:secret@gpu:8786", ("address-malformed",)),
+        ("https://gpu:8786/elsewhere", ("address-malformed",)),
+        ("https://gpu:8786?x=1", ("address-malformed",)),
+        ("https://gpü:8786", ("address-malformed",)),
+        ("https://", ("address-malformed",)),
+        ("", ("address-malformed",)),
+    ],
+)
+def test_any_other_address_is_refused_by_itself(address, error):
     with raises_error(InputError, *error):
-        parse_address(address, certificates)
+        check_address(address)
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "gpu.example", "192.168.1.4", "::"])
-def test_a_server_without_certificates_listens_to_this_computer_only(host):
-    with raises_error(InputError, "host-unprotected"), running_server(OfferedModel("bundle", ""), host=host):
-        pass
+@pytest.mark.process
+def test_a_folder_of_certificates_says_who_is_who(certificates):
+    access = Access.of("https://gpu:1", certificates / "client")
+    assert access.authority == certificates / "client" / "ca.pem"
+    assert access.pair == (certificates / "client" / "cert.pem", certificates / "client" / "key.pem")
+    assert access.context().minimum_version == ssl.TLSVersion.TLSv1_3
+    assert access.context().check_hostname
 
 
-def test_a_port_in_use_is_one_sentence():
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        port = other.getsockname()[1]
-        refused = raises_error(InputError, "port-taken", "127.0.0.1", port)
-        with refused, running_server(OfferedModel("bundle", ""), port=port):
-            pass
+@pytest.mark.process
+def test_a_token_lies_in_the_folder_or_in_a_file_of_its_own(certificates, tmp_path):
+    shutil.copy(certificates / "client" / "ca.pem", tmp_path)
+    (tmp_path / "token.txt").write_text(TOKEN + "\n")
+    inside = Access.of("https://gpu:1", tmp_path)
+    assert (inside.token, inside.pair, inside.authority) == (TOKEN, None, tmp_path / "ca.pem")
+    alone = Access.of("https://gpu:1", None, tmp_path / "token.txt")
+    assert (alone.token, alone.authority) == (TOKEN, None)
+    assert TOKEN not in repr(alone)
 
 
-def test_who_speaks_something_else_is_found_out(certificates):
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        address = f"tls://127.0.0.1:{silent.getsockname()[1]}"
-        security = security_of(certificates / "client")
-        silent.settimeout(5)
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("address", "spoil", "error"),
+    [
+        ("https://gpu:1", None, ("certificate-missing",)),
+        ("http://127.0.0.1:1", "nothing", ("certificate-unneeded", "https://")),
+        ("https://gpu:1", "the folder above", ("certificate-missing", "client")),
+        ("https://gpu:1", "no authority", ("certificate-missing", "ca.pem")),
+        ("https://gpu:1", "no key", ("certificate-missing", "key.pem")),
+        ("https://gpu:1", "another's key", ("certificate-unusable",)),
+        ("https://gpu:1", "no certificate", ("certificate-unusable",)),
+        ("https://gpu:1", "short token", ("token-malformed", "token.txt")),
+        ("https://gpu:1", "two tokens", ("token-malformed",)),
+        ("https://gpu:1", "binary token", ("token-malformed",)),
+    ],
+)
+def test_what_cannot_be_used_is_one_sentence(address, spoil, error, certificates, tmp_path):
+    folder = shutil.copytree(certificates, tmp_path / "made") / "client"
+    tokens = {"short token": b"abc", "two tokens": f"{TOKEN} {TOKEN}".encode(), "binary token": b"\xff\x00" * 40}
+    if spoil == "no authority":
+        (folder / "ca.pem").unlink()
+    elif spoil == "no key":
+        (folder / "key.pem").unlink()
+    elif spoil == "another's key":
+        shutil.copy(certificates / "server" / "key.pem", folder)
+    elif spoil == "no certificate":
+        (folder / "cert.pem").write_text("hello")
+    elif spoil in tokens:
+        (folder / "token.txt").write_bytes(tokens[spoil])
+    given = None if spoil is None else folder.parent if spoil == "the folder above" else folder
+    with raises_error(InputError, *error):
+        Access.of(address, given)
 
-        import threading
 
-        def talk() -> None:
-            stream, _ = silent.accept()
-            stream.sendall(b"220 mail.example ESMTP\r\n")
-            stream.close()
+def answers_with(speech: bytes | None, listener: socket.socket) -> threading.Thread:
+    """Let who calls hear something, and hang up."""
 
-        thread = threading.Thread(target=talk)
-        thread.start()
-        with raises_error(InputError, "tls-failed", "TLS"):
-            probe(address, parse_address(address, certificates / "client"), security)
+    def talk() -> None:
+        stream, _ = listener.accept()
+        with stream:
+            if speech is not None:
+                stream.recv(1000)
+                stream.sendall(speech)
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    return thread
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("secure", "speech", "error"),
+    [
+        (True, b"220 mail.example ESMTP\r\n", ("tls-failed", "TLS")),
+        (True, None, ("not-a-server", "http://")),
+        (False, b"220 mail.example ESMTP\r\n", ("not-a-server", "https://")),
+        (False, None, ("not-a-server",)),
+        (False, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", ("not-a-server",)),
+        (False, b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n", ("not-a-server",)),
+        (False, b"HTTP/1.1 407 Proxy\r\nContent-Length: 0\r\n\r\n", ("not-a-server", "407")),
+    ],
+)
+def test_who_speaks_something_else_is_found_out(certificates, secure, speech, error):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        address = f"http{'s' if secure else ''}://127.0.0.1:{listener.getsockname()[1]}"
+        access = Access.of(address, certificates / "client" if secure else None)
+        thread = answers_with(speech, listener)
+        with raises_error(InputError, *error, path=address):
+            Connection(address, access, CancelToken()).ask(ABOUT, again_s=0)
         thread.join()
+
+
+def test_nobody_there_is_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with raises_error(InputError, "server-unreachable", "Connection refused"):
+        Connection(f"http://127.0.0.1:{port}", Access(), CancelToken()).ask(ABOUT, again_s=0)

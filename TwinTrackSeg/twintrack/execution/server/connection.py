@@ -305,7 +305,10 @@ class Connection:
 
     def _read(self, response: Response) -> Said:
         """Read a short JSON object."""
-        return Said(self._json(response), self.address)
+        values = self._json(response)
+        if values is None:
+            raise self._no_server("no JSON")
+        return Said(values, self.address)
 
     def _json(self, response: Response) -> object:
         content = b""
