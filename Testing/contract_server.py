@@ -58,6 +58,7 @@ class Handler(BaseHTTPRequestHandler):
     """Answers one connection's questions."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     contract: Contract
 
     def log_message(self, *_arguments: object) -> None:
@@ -186,6 +187,13 @@ ABOUT = {
 }
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_arguments: object) -> None:
+        """Say nothing of a connection that broke: that is what tests do."""
+
+
 @contextmanager
 def contract_server(
     result: dict[str, bytes], *, certificates: Path | None = None, about: dict[str, Any] | None = None
@@ -193,8 +201,7 @@ def contract_server(
     """Run such a server on the loopback; with a folder of certificates by TLS."""
     contract = Contract(result, about or dict(ABOUT))
     handler = type("OwnHandler", (Handler,), {"contract": contract})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     if certificates is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificates / "cert.pem", certificates / "key.pem")

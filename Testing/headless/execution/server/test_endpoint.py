@@ -12,7 +12,7 @@ import pytest
 from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.execution.server.connection import Connection
-from twintrack.execution.server.endpoint import Access, check_address
+from twintrack.execution.server.endpoint import Credentials, check_address
 from twintrack.execution.server.protocol import ABOUT
 from twintrack.progress.callbacks import CancelToken
 
@@ -62,7 +62,7 @@ def test_any_other_address_is_refused_by_itself(address, error):
 
 @pytest.mark.process
 def test_a_folder_of_certificates_says_who_is_who(certificates):
-    access = Access.of("https://gpu:1", certificates / "client")
+    access = Credentials.of("https://gpu:1", certificates / "client")
     assert access.authority == certificates / "client" / "ca.pem"
     assert access.pair == (certificates / "client" / "cert.pem", certificates / "client" / "key.pem")
     assert access.context().minimum_version == ssl.TLSVersion.TLSv1_3
@@ -73,9 +73,9 @@ def test_a_folder_of_certificates_says_who_is_who(certificates):
 def test_a_token_lies_in_the_folder_or_in_a_file_of_its_own(certificates, tmp_path):
     shutil.copy(certificates / "client" / "ca.pem", tmp_path)
     (tmp_path / "token.txt").write_text(TOKEN + "\n")
-    inside = Access.of("https://gpu:1", tmp_path)
+    inside = Credentials.of("https://gpu:1", tmp_path)
     assert (inside.token, inside.pair, inside.authority) == (TOKEN, None, tmp_path / "ca.pem")
-    alone = Access.of("https://gpu:1", None, tmp_path / "token.txt")
+    alone = Credentials.of("https://gpu:1", None, tmp_path / "token.txt")
     assert (alone.token, alone.authority) == (TOKEN, None)
     assert TOKEN not in repr(alone)
 
@@ -111,7 +111,7 @@ def test_what_cannot_be_used_is_one_sentence(address, spoil, error, certificates
         (folder / "token.txt").write_bytes(tokens[spoil])
     given = None if spoil is None else folder.parent if spoil == "the folder above" else folder
     with raises_error(InputError, *error):
-        Access.of(address, given)
+        Credentials.of(address, given)
 
 
 def answers_with(speech: bytes | None, listener: socket.socket) -> threading.Thread:
@@ -145,7 +145,7 @@ def answers_with(speech: bytes | None, listener: socket.socket) -> threading.Thr
 def test_who_speaks_something_else_is_found_out(certificates, secure, speech, error):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = f"http{'s' if secure else ''}://127.0.0.1:{listener.getsockname()[1]}"
-        access = Access.of(address, certificates / "client" if secure else None)
+        access = Credentials.of(address, certificates / "client" if secure else None)
         thread = answers_with(speech, listener)
         with raises_error(InputError, *error, path=address):
             Connection(address, access, CancelToken()).ask(ABOUT, again_s=0)
@@ -156,4 +156,4 @@ def test_nobody_there_is_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     with raises_error(InputError, "server-unreachable", "Connection refused"):
-        Connection(f"http://127.0.0.1:{port}", Access(), CancelToken()).ask(ABOUT, again_s=0)
+        Connection(f"http://127.0.0.1:{port}", Credentials(), CancelToken()).ask(ABOUT, again_s=0)

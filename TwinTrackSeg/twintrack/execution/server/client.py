@@ -16,7 +16,7 @@ from twintrack.bundle.archive import read_bundle_document
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
 from twintrack.execution.answer import UNEXPECTED
 from twintrack.execution.server.connection import Connection, Refused, Said
-from twintrack.execution.server.endpoint import Access, check_address
+from twintrack.execution.server.endpoint import SHOWN_LETTERS, Credentials, check_address
 from twintrack.execution.server.fetch import ResultFile, fetch_all, listed_files
 from twintrack.execution.server.protocol import ABOUT, BEGIN, DROP, PART_BYTES, RUN, RUN_NAME, RUNS, SCHEMA, State
 from twintrack.execution.server.upload import Upload, packed, send
@@ -26,6 +26,7 @@ from twintrack.results.label_result import label_result
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder
 from twintrack.system.capacity import check_output
+from twintrack.system.terminal import one_line, printable
 
 __all__ = ["segment_there"]
 
@@ -92,7 +93,7 @@ def segment_there(
     address : str
         Of `twintrack serve`, such as ``https://host:8786``.
     certificates : path, optional
-        Folder by which server and client know each other; see `twintrack.execution.server.endpoint.Access`.
+        Folder by which server and client know each other; see `twintrack.execution.server.endpoint.Credentials`.
     token_file : path, optional
         File with the client's token, where the folder holds no certificate of the client's.
     announce : callable, optional
@@ -107,7 +108,7 @@ def segment_there(
     """
     cancel = cancel or CancelToken()
     place = check_address(address)
-    access = Access.of(place, certificates, token_file)
+    access = Credentials.of(place, certificates, token_file)
     check_output(out)
     inputs = run_inputs(source, bundle, settings)
     check_result_folder(out, settings, inputs, overwrite=overwrite)
@@ -115,10 +116,10 @@ def segment_there(
         progress(0.0, "looking for the server")
         server = Connection(place, access, cancel)
         offer = _offer(server)
-        _check_bundle(bundle, offer.sha256, f"{address} offers {offer.title}")
+        expected = _check_bundle(bundle, offer.sha256, f"{address} offers {offer.title}")
         if announce is not None:
             announce(f"{address}: {offer.title}, sha256 {offer.sha256}")
-        with _begun(server, upload, offer, progress) as run:
+        with _begun(server, upload, expected, progress) as run:
             sending = f"sending the CT to {offer.title}"
             send(server, run, upload, offer.part_bytes, lambda done: progress(SENT * done, sending))
             files = _compute(server, run, upload, part(progress, SENT, COMPUTED))
@@ -153,10 +154,10 @@ def _offer(server: Connection) -> Offer:
     return Offer(title, bundle.text("sha256"), min(max(part_bytes, 1), PART_BYTES))
 
 
-def _check_bundle(path: str | Path | None, sha256: str, offer: str) -> None:
-    """Refuse a server with another bundle than the one that is expected."""
+def _check_bundle(path: str | Path | None, sha256: str, offer: str) -> str | None:
+    """Refuse a server with another bundle than the one that is expected; return that one's hash, if one is."""
     if not path:
-        return
+        return None
     expected = _hash_of(Path(path))
     if expected != sha256:
         raise InputError(
@@ -165,6 +166,7 @@ def _check_bundle(path: str | Path | None, sha256: str, offer: str) -> None:
             code="bundles-differ",
             path=path,
         )
+    return expected
 
 
 def _hash_of(path: Path) -> str:
@@ -177,7 +179,7 @@ def _hash_of(path: Path) -> str:
 
 
 @contextmanager
-def _begun(server: Connection, upload: Upload, offer: Offer, progress: Progress) -> Iterator[str]:
+def _begun(server: Connection, upload: Upload, bundle_sha256: str | None, progress: Progress) -> Iterator[str]:
     """Yield the name of a new run; in the end the server forgets it, whatever happened."""
     submission = {
         "schema": SCHEMA,
@@ -185,7 +187,7 @@ def _begun(server: Connection, upload: Upload, offer: Offer, progress: Progress)
         "kind": upload.kind,
         "files": upload.listed(),
         "settings": upload.settings,
-        "bundle_sha256": offer.sha256,  # the one that was announced, also if the server changes it meanwhile
+        "bundle_sha256": bundle_sha256,
     }
     until = time.monotonic() + BUSY_S
     while True:
@@ -222,7 +224,9 @@ def _compute(server: Connection, run: str, upload: Upload, progress: Progress) -
             before = 0 if news.get("before", int, type(None)) is None else news.count("before", MOST)
             progress(0.0, "waiting for the server" + (f", {before} before this one" if before else ""))
         elif state == State.RUNNING:
-            progress(float(news.get("fraction", int, float)), news.text("message") or "waiting for the server")
+            fraction = news.get("fraction", int, float, type(None))
+            if fraction is not None:  # it may have been given to a process that has said nothing yet
+                progress(float(fraction), news.text("message"))
         elif state == State.DONE:
             return listed_files(news)
         elif state == State.FAILED:
@@ -236,7 +240,8 @@ def _compute(server: Connection, run: str, upload: Upload, progress: Progress) -
 
 def _raise(fields: dict[str, Any], upload: Upload) -> NoReturn:
     """Raise what the worker met, of the kind and with the sentence of a run here."""
-    kind, sentence = str(fields.get("kind")), str(fields.get("message"))
+    fields = {name: one_line(printable(str(value))) for name, value in fields.items() if value is not None}
+    kind, sentence = fields.get("kind", ""), fields.get("message", "")
     if kind == "OutputError":  # it is the server's disk, which the user cannot see
         raise OutputError(
             f"the server cannot write the result ({sentence}); tell whoever runs it", code="server-not-writable"
@@ -244,7 +249,7 @@ def _raise(fields: dict[str, Any], upload: Upload) -> NoReturn:
     if kind == "MemoryError":
         raise MemoryError(sentence)
     if fields.get("code") == UNEXPECTED:
-        raise type(kind, (Exception,), {})(sentence)
+        raise type(kind[:SHOWN_LETTERS], (Exception,), {})(sentence)
     error = TwinTrackError.of_fields(fields)
     upload.name_here(error)
     raise error

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from twintrack import __version__
 from twintrack.errors import InputError, OutputError, TwinTrackError
-from twintrack.execution.server.endpoint import SHOWN_LETTERS, Access, trouble
+from twintrack.execution.server.endpoint import SHOWN_LETTERS, Credentials, trouble
 from twintrack.execution.server.protocol import LEASE_S, Route, path_of
 from twintrack.progress.callbacks import CancelToken
 from twintrack.system.json_file import parse_json
@@ -145,13 +145,13 @@ class Connection:
     ----------
     address : str
         As `twintrack.execution.server.endpoint.check_address` returned it.
-    access : Access
+    access : Credentials
         By what the two know each other.
     cancel : CancelToken
         Looked for all the time; `Cancelled` is raised at once, whatever the network does.
     """
 
-    def __init__(self, address: str, access: Access, cancel: CancelToken) -> None:
+    def __init__(self, address: str, access: Credentials, cancel: CancelToken) -> None:
         self.address, self._access, self._cancel = address, access, cancel
         self._session = self._new_session()
 
@@ -166,7 +166,7 @@ class Connection:
         body: bytes | Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         wait_s: float = 0.0,
-        again_s: float = AGAIN_S,
+        again_s: float | None = None,
         expected: Collection[str] = (),
         take: Callable[[Response], Any] | None = None,
     ) -> Any:
@@ -184,8 +184,8 @@ class Connection:
             Further headers.
         wait_s : float
             How long the server is asked to wait in seconds.
-        again_s : float
-            How long a connection that broke is tried again; 0 for not at all.
+        again_s : float, optional
+            How long a connection that broke is tried again, `AGAIN_S` by default; 0 for not at all.
         expected : collection of str
             Codes of errors that are raised as `Refused`.
         take : callable, optional
@@ -213,11 +213,13 @@ class Connection:
             wait_s,
             take or self._read,
         )
-        until = time.monotonic() + again_s
+        again_s = AGAIN_S if again_s is None else again_s
+        until = None
         while True:
             try:
                 return self._once(question)
             except _TryAgainError as error:
+                until = until or time.monotonic() + again_s
                 if again_s <= 0:
                     raise trouble(self.address, error) from error
                 if time.monotonic() + PAUSE_S > until:
@@ -361,7 +363,7 @@ class Connection:
         secure = self.address.startswith("https:")
 
         class Adapter(HTTPAdapter):
-            """Makes connections with `Access.context`."""
+            """Makes connections with `Credentials.context`."""
 
             def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
                 if secure:

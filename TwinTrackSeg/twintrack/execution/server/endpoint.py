@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from twintrack.errors import InputError
 from twintrack.system.terminal import one_line, printable
 
-__all__ = ["CERTIFICATE_FILES", "TOKEN_FILE", "Access", "check_address", "is_loopback", "trouble"]
+__all__ = ["CERTIFICATE_FILES", "TOKEN_FILE", "Credentials", "check_address", "is_loopback", "trouble"]
 
 CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
 """In a folder of certificates: the authority's certificate, one's own, and the key to it."""
@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Access:
+class Credentials:
     """By what a server is recognised, and by what it knows the client.
 
     Attributes
@@ -96,7 +96,7 @@ class Access:
     token: str | None = field(default=None, repr=False)
 
     @classmethod
-    def of(cls, address: str, folder: str | Path | None, token_file: str | Path | None = None) -> Access:
+    def of(cls, address: str, folder: str | Path | None, token_file: str | Path | None = None) -> Credentials:
         """Read what is given for an address that `check_address` has returned.
 
         Parameters
@@ -158,7 +158,7 @@ class Access:
         return context
 
 
-def _of_folder(folder: Path, token: str | None) -> Access:
+def _of_folder(folder: Path, token: str | None) -> Credentials:
     authority, *pair = (folder / name for name in CERTIFICATE_FILES)
     if token is None and (folder / TOKEN_FILE).is_file():
         token = _read_token(folder / TOKEN_FILE)
@@ -172,7 +172,7 @@ def _of_folder(folder: Path, token: str | None) -> Access:
             path=folder,
         )
     own = all(path.is_file() for path in pair)
-    return Access(authority.absolute(), (pair[0].absolute(), pair[1].absolute()) if own else None, token)
+    return Credentials(authority.absolute(), (pair[0].absolute(), pair[1].absolute()) if own else None, token)
 
 
 def _read_token(path: Path) -> str:
