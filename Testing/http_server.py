@@ -189,7 +189,7 @@ def start_http(bundle: Path, folder: Path, *more: str) -> HttpServer:
         "--backend": "torch",
     }
     watched = [Path(__file__).with_name("watched_serve.py"), folder / "report.json", folder]
-    command = [sys.executable, *watched, "--http", *(word for pair in options.items() for word in pair), *more]
+    command = [sys.executable, *watched, *(word for pair in options.items() for word in pair), *more]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "TMPDIR": str(folder / "spool")}
     with (folder / "stderr.txt").open("w") as errors:
         process = subprocess.Popen(

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import socket
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -15,16 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from twintrack.cli.options import Backend, BackendOption, Device, DeviceOption, Verbose, bundle_named, start_log
-from twintrack.system.terminal import say, say_error
+from twintrack.system.terminal import say
 
 if TYPE_CHECKING:
     from twintrack.execution.server.pool import Pool
     from twintrack.execution.server.service import Options, Service
 
 __all__ = ["certificates", "serve"]
-
-WATCH_S = 4.0
-"""How often a server looks whether it has all its processes."""
 
 GB = 1_000_000_000
 
@@ -63,7 +59,6 @@ def serve(
         int | None, typer.Option(min=0, max=65535, help="Port on the loopback for /live, /ready and /metrics.")
     ] = None,
     audit: Annotated[Path | None, typer.Option(help="File that gets a line for each case.")] = None,
-    http: Annotated[bool, typer.Option("--http", hidden=True)] = False,
     verbose: Verbose = False,
 ) -> None:
     """Keep a bundle loaded and segment the CTs that clients send, until it is stopped (Ctrl-C, or SIGTERM).
@@ -71,9 +66,6 @@ def serve(
     SIGHUP reads bundle, clients and certificates anew.
     """
     start_log(verbose)
-    if not http:
-        _serve_dask(bundle, host, port, tls, device, backend, workers)
-        return
     from twintrack.execution.server.pool import Offered, Pool, WorkerLimits
     from twintrack.execution.server.protocol import Limits
     from twintrack.execution.server.service import Options
@@ -156,50 +148,16 @@ def _reload(service: Service, bundle: Path) -> None:
     task.add_done_callback(_reloading.discard)
 
 
-def _serve_dask(
-    bundle: Path, host: str, port: int, tls: Path | None, device: Device, backend: Backend, workers: int
-) -> None:
-    """Serve by Dask's protocol, until clients speak HTTP."""
-    from twintrack.execution.server.job import OfferedModel
-    from twintrack.execution.server.server import running_server
-
-    stop, ready = threading.Event(), threading.Event()
-
-    def end(*_arguments: object) -> None:
-        stop.set()
-        if not ready.is_set():  # loading takes its time: break it off
-            raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, end)
-    model = OfferedModel(str(bundle), "", device.value, backend.value)
-    try:
-        with running_server(
-            model, host=host, port=port, certificates=tls, workers=workers, announce=say, warn=_warn
-        ) as running:
-            ready.set()
-            say(f"ready at {running.address}")
-            while not stop.wait(WATCH_S):
-                running.watch()
-    except KeyboardInterrupt:
-        if not stop.is_set():
-            raise
-    say("stopped")
-
-
-def _warn(sentence: str) -> None:
-    say_error(f"warning: {sentence}")
-
-
 def certificates(
     folder: Annotated[Path, typer.Argument(help="New folder; gets the folders server and client.")],
     name: Annotated[str | None, typer.Option(help="Name of the server's computer (by default this one's).")] = None,
     verbose: Verbose = False,
 ) -> None:
-    """Make the certificates of a server and of its readers."""
+    """Make the certificates of a server, and one for a client."""
     start_log(verbose)
     from twintrack.execution.server.certificates import DAYS, make_certificates
 
     made = make_certificates(folder, name or socket.gethostname())
     say(f"{made / 'server'}: stays on the server, for twintrack serve --tls")
-    say(f"{made / 'client'}: for the readers' computers; who has it can use the server, and run programs on it")
+    say(f"{made / 'client'}: for a client's computer, once twintrack server add-client --register has let it in")
     say(f"valid for {DAYS} days")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import secrets
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,26 +26,27 @@ from twintrack.volume import Geometry, Volume
 
 @dataclass
 class Server:
-    """A running server: its address, its readers' certificates, where CTs lie, and what it wrote."""
+    """A running server, and the folder by which a reader and it know each other."""
 
-    address: str
+    http: HttpServer
     client: Path
-    temporary: Path
-    process: subprocess.Popen
-    log: Path
+
+    @property
+    def address(self) -> str:
+        return self.http.address
+
+    def folders(self) -> list[Path]:
+        """Return the folders of the runs that have not ended."""
+        return self.http.folders()
 
     def workers(self) -> list[psutil.Process]:
         """Return the processes that do the work."""
         found = []
-        for child in psutil.Process(self.process.pid).children(recursive=True):
+        for child in psutil.Process(self.http.process.pid).children(recursive=True):
             with suppress(psutil.NoSuchProcess):  # has just ended, or is a zombie
-                if "spawn_main" in " ".join(child.cmdline()):
+                if "--serve" in child.cmdline():
                     found.append(child)
         return found
-
-    def folders(self) -> list[Path]:
-        """Return the folders of the runs that have not ended."""
-        return [path for root in self.temporary.glob(".twintrack-scratch-*") for path in root.glob("[!.]*")]
 
 
 @pytest.fixture(scope="session")
@@ -57,38 +55,27 @@ def certificates(tmp_path_factory) -> Path:
     return make_certificates(tmp_path_factory.mktemp("tls") / "made", "127.0.0.1")
 
 
-@pytest.fixture(scope="session")
-def start_server(certificates, tmp_path_factory) -> Callable[..., AbstractContextManager[Server]]:
-    """Return a function that runs a server, which other computers could reach, with a bundle and further options."""
-
-    @contextmanager
-    def start(bundle: Path, *more: str) -> Iterator[Server]:
-        temporary, log = tmp_path_factory.mktemp("server"), tmp_path_factory.mktemp("log") / "stderr.txt"
-        options = ["--host", "0.0.0.0", "--port", "0", "--tls", certificates / "server", "--device", "cpu", *more]
-        command = [sys.executable, "-m", "twintrack", "serve", "--bundle", bundle, *options, "--backend", "torch"]
-        environment = os.environ | {"TMPDIR": str(temporary), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-        with (
-            log.open("w") as errors,
-            subprocess.Popen(
-                [str(word) for word in command], stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
-            ) as process,
-        ):
-            ready = next((line for line in process.stdout if line.startswith("ready at ")), None)
-            assert ready is not None, log.read_text()
-            port = ready.strip().rsplit(":", 1)[1]
-            yield Server(f"tls://127.0.0.1:{port}", certificates / "client", temporary, process, log)
-            process.terminate()
-            assert process.wait(60) == 0
-            assert not list(temporary.iterdir())
-
-    return start
-
-
 @pytest.fixture(scope="module")
-def server(start_server, make_bundle) -> Iterator[Server]:
-    """A server with the tiny bundle."""
-    with start_server(make_bundle()) as running:
-        yield running
+def server(make_bundle, tmp_path_factory) -> Iterator[Server]:
+    """A server with the tiny bundle, and a reader with a certificate."""
+    folder = tmp_path_factory.mktemp("server")
+    with running_http(make_bundle(), folder) as running:
+        yield let_in(running)
+
+
+def let_in(running: HttpServer, name: str = "reader") -> Server:
+    """Let a reader in."""
+    given = running.folder / name
+    options = ["--clients", str(running.clients), "--certificate", str(given), "--tls", str(running.ca.parent)]
+    assert run_command(["server", "add-client", name, *options]) == 0
+    assert soon(running.with_certificate(given).is_known, 10)
+    return Server(running, given)
+
+
+@pytest.fixture(scope="session")
+def let_reader_in() -> Callable[[HttpServer], Server]:
+    """`let_in`."""
+    return let_in
 
 
 @pytest.fixture(scope="session")

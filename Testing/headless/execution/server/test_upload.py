@@ -126,7 +126,12 @@ def test_of_an_archive_the_series_is_sent_and_nothing_is_left(series, pack, tmp_
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("ct.mhd", "voxels-elsewhere"), ("ct.nhdr", "voxels-elsewhere"), ("ct.txt", "volume-ending"), ("no", "file-missing")],
+    [
+        ("ct.mhd", "voxels-elsewhere"),
+        ("ct.nhdr", "voxels-elsewhere"),
+        ("ct.txt", "volume-ending"),
+        ("no", "file-missing"),
+    ],
 )
 def test_what_is_no_whole_ct_is_refused_here(tmp_path, pack, name, code):
     if name != "no":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import Any
 
 from twintrack import __version__
@@ -20,12 +19,11 @@ SAME_VERSIONS = ("python", "distributed", "dask", "msgpack", "cloudpickle", "num
 """Packages whose versions have to be the same here and on the workers; of Python and numpy the first two numbers."""
 
 
-def check_versions(
-    address: str,
-    versions: Any,
-    same: Collection[str] = SAME_VERSIONS,
-    on_workers_only: Collection[str] = ("numpy", "twintrack"),
-) -> None:
+ON_WORKERS_ONLY = ("numpy", "twintrack")
+"""Those of them that a scheduler does not need."""
+
+
+def check_versions(address: str, versions: Any) -> None:
     """Refuse a cluster whose packages differ from those of this process; workers and versions are named.
 
     Parameters
@@ -34,10 +32,6 @@ def check_versions(
         The scheduler's.
     versions : dict
         What `Client.get_versions` gives for the package twintrack.
-    same : collection of str
-        Packages that are compared.
-    on_workers_only : collection of str
-        Those of them that the scheduler does not need.
 
     Raises
     ------
@@ -48,8 +42,8 @@ def check_versions(
     places = {"its scheduler": versions["scheduler"]} if versions.get("scheduler") else {}
     places |= {f"its worker {worker}": found for worker, found in sorted(versions["workers"].items())}
     for place, found in places.items():
-        for package in same:
-            if place == "its scheduler" and package in on_workers_only:
+        for package in SAME_VERSIONS:
+            if place == "its scheduler" and package in ON_WORKERS_ONLY:
                 continue
             there = found["packages"].get(package)
             if _relevant(package, there) != _relevant(package, here.get(package)):
