@@ -45,7 +45,18 @@ def _line(rng: Random, seeds: Path, folder: Path) -> bytes:
         request["bundle"] = str(folder / "nowhere")
     if rng.random() < 0.15:
         request |= {
-            "run_on": rng.choice(("", "127.0.0.1:1", "tls://127.0.0.1:1", "x" * 5000, "[::1", "127.0.0.1:99999999"))
+            "run_on": rng.choice(
+                (
+                    "",
+                    "127.0.0.1:1",
+                    "tls://127.0.0.1:1",
+                    "https://127.0.0.1:1",
+                    "http://127.0.0.1:1",
+                    "x" * 5000,
+                    "[::1",
+                    "127.0.0.1:99999999",
+                )
+            )
         }
         request["tls"] = rng.choice((None, "", "/nowhere", str(folder), "\0"))
     way = rng.choice(("bent",) * 7 + ("paths", "paths", "whole", "long", "raw", "raw"))

@@ -13,7 +13,7 @@ from panel_steps import chosen, waitFor
 
 pytestmark = pytest.mark.render
 
-ADDRESS = "tls://gpu.hospital.example:8786"
+ADDRESS = "https://gpu.hospital.example:8786"
 NOTE = "json.dump(request, open({path!r}, 'w'))\nsay(event='cancelled')\n"
 
 
@@ -98,11 +98,14 @@ def test_model_and_processor_are_the_servers_business(server, ct, bundle):
     assert "server's own model" not in server.ui.bundleLabel.text
 
 
-def test_a_computer_that_lets_a_server_work_needs_no_torch(server, ct, bundle, worker, tmp_path, monkeypatch):
+def test_a_computer_that_lets_a_server_work_needs_no_package(server, ct, bundle, worker, tmp_path, monkeypatch):
     from TwinTrackSegLib.gui import TwinTrackSegWidget as widgetModule
 
     needed = []
     monkeypatch.setattr(widgetModule, "ensureDependencies", lambda _path, *only: needed.append(only))
     chosen(server, ct, bundle)
     asked(server, worker, tmp_path)
-    assert needed == [("distributed",)]
+    assert needed == []
+    choose(server, 0)
+    asked(server, worker, tmp_path)
+    assert needed == [()]

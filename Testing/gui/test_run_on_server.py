@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.render,
     pytest.mark.skipif(not (DEMO_BUNDLE / "bundle.json").exists(), reason="the demo bundle is not there"),
     pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="nnunetv2 is not installed"),
-    pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="distributed is not installed"),
+    pytest.mark.skipif(importlib.util.find_spec("tornado") is None, reason="tornado is not installed"),
 ]
 
 

@@ -12,9 +12,6 @@ __all__ = ["ProcessorLine", "RunOnPanel", "processorText"]
 GIGABYTE = 1e9
 HERE, SERVER = "here", "server"
 
-CLIENT_PACKAGES = ("distributed",)
-"""All that a computer needs to let a server do the work, beside what Slicer brings."""
-
 
 class RunOnPanel:
     """Chooses the computer. The choice belongs to this machine: a scene that is opened never sends a CT anywhere.
@@ -33,7 +30,7 @@ class RunOnPanel:
         ui.runOnComboBox.addItem(_("A server"), SERVER)
         ui.runOnComboBox.setCurrentIndex(max(ui.runOnComboBox.findData(recall("runOn")), 0))
         ui.serverLineEdit.text = recall("server")
-        ui.serverLineEdit.placeholderText = "tls://gpu.hospital.example:8786"
+        ui.serverLineEdit.placeholderText = "https://gpu.hospital.example:8786"
         ui.certificatesPathEdit.filters = ctk.ctkPathLineEdit.Dirs  # else its dialog takes files alone
         ui.certificatesPathEdit.currentPath = recall("certificates")
         ui.runOnComboBox.connect("activated(int)", self._onChoice)
@@ -53,13 +50,8 @@ class RunOnPanel:
 
     @property
     def certificates(self):
-        """Folder with the certificates for the server, or None."""
+        """Folder with the certificate or the token for the server, or None."""
         return (self.ui.certificatesPathEdit.currentPath or None) if self.remote else None
-
-    @property
-    def packages(self):
-        """Packages that this computer needs for the choice; empty for all that the model needs."""
-        return CLIENT_PACKAGES if self.remote else ()
 
     def _onChoice(self, *_arguments) -> None:
         remember("runOn", SERVER if self.remote else HERE)

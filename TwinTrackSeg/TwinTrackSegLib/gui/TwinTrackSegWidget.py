@@ -234,8 +234,8 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _begin(self, onProgress):
         """Start a run with the choices of the panel."""
         self._preparation.cancel()
-        if not self.install.external:
-            ensureDependencies(self._requirements, *self.inputs.runOn.packages)
+        if not self.install.external and not self.inputs.runOn.remote:  # Slicer brings all that a server's client needs
+            ensureDependencies(self._requirements)
         settings = self.inputs.settings()
         self.logic.start(self._parameterNode.inputVolume, settings, onProgress, self.inputs.vessels())
 

@@ -186,7 +186,8 @@ def file(name: object = "result.json", size: object = 3, sha256: object = "0" * 
     "files",
     [
         *([file(name)] for name in ("../x", "/etc/passwd", "result.json/../../x", "other.txt", "", ".", "dicom/.ssh")),
-        *([file(name)] for name in ("dicom\\..\\..\\x", "C:result.json", "dicom/x:y", "result.json\0", "dicom/a/b", "dicom/\n")),
+        *([file(name)] for name in ("dicom\\..\\..\\x", "C:result.json", "dicom/x:y", "result.json\0", "dicom/a/b")),
+        [file("dicom/\n")],
         [file(), file()],
         [file("dicom/a"), file("dicom/A")],
         [file(size=-1)],
@@ -239,7 +240,10 @@ def test_an_answer_of_the_wrong_kind_is_one_sentence(server, run, tmp_path, news
 
 @pytest.mark.parametrize(
     "content",
-    [b"[]", b"null", b"3", b'"run"', b"{" * 200_000, b"[" * 200_000, b'{"run": NaN}', b"\xff\xfe", b"<html>", b'{"run": "../x"}'],
+    [
+        *(b"[]", b"null", b"3", b'"run"', b"{" * 200_000, b"[" * 200_000),
+        *(b'{"run": NaN}', b"\xff\xfe", b"<html>", b'{"run": "../x"}'),
+    ],
     ids=lambda content: repr(content[:12]),
 )  # fmt: skip
 @pytest.mark.parametrize("what", ["about", "submit", "news"])
@@ -373,8 +377,13 @@ def test_a_server_without_room_for_another_run_is_waited_for(server, ct, tmp_pat
 
     server.fault, words = busy, []
     segment_there(
-        ct, None, tmp_path / "out", SegmentSettings(), address=server.address, progress=lambda _f, word: words.append(word)
-    )  # fmt: skip
+        ct,
+        None,
+        tmp_path / "out",
+        SegmentSettings(),
+        address=server.address,
+        progress=lambda _fraction, word: words.append(word),
+    )
     assert words.count("waiting for the server") == 2
 
 

@@ -226,7 +226,7 @@ def test_a_series_in_an_archive_gives_what_it_gives_here(server, request_there, 
     from twintrack.dicom import write_ct_series
 
     array = np.random.default_rng(2).normal(0, 60, (16, 40, 40)).astype(np.int16)
-    write_ct_series(Volume(array, Geometry((40, 40, 16), (1.5, 1.5, 3.0))), tmp_path / "series")
+    write_ct_series(Volume(array, Geometry((40, 40, 16), (1.5, 1.5, 3.0))), tmp_path / "series", description="a series")
     archive = shutil.make_archive(str(tmp_path / "scan"), "zip", tmp_path / "series")
     own = {"input": archive, "dicom": True, "vessels": None, "vessel_names": None, "roi": [5, 25, 5, 25, 3, 12]}
     there = ask(request_there(**own))

@@ -44,9 +44,9 @@ class RunSettings:
     rules : str
         Rule set that names the anatomic contact pattern of all vessels together.
     run_on : str or None
-        Address of a server (``twintrack serve``) that runs the model; None for this computer.
+        Address of a server (``twintrack serve``), ``https://host:port``, that runs the model; None for this computer.
     tls : str or None
-        Folder with the certificates for it.
+        Folder with the certificate or the token for it.
     """
 
     bundle: str
