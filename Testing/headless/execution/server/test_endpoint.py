@@ -134,7 +134,7 @@ def answers_with(speech: bytes | None, listener: socket.socket) -> threading.Thr
     ("secure", "speech", "error"),
     [
         (True, b"220 mail.example ESMTP\r\n", ("tls-failed", "TLS")),
-        (True, None, ("not-a-server", "http://")),
+        (True, None, ("not-a-server", "certificate")),
         (False, b"220 mail.example ESMTP\r\n", ("not-a-server", "https://")),
         (False, None, ("not-a-server",)),
         (False, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", ("not-a-server",)),

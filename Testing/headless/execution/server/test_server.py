@@ -130,7 +130,8 @@ def test_cancel_ends_the_run_here_and_there(server, request_there, ask, slow):
 
 def test_a_reader_who_vanishes_leaves_nothing(server, request_there, slow, tmp_path):
     path = tmp_path / "request.json"
-    path.write_text(json.dumps(request_there(**slow)))
+    long = slow | {"vessels": None, "vessel_names": None}  # one that has ended is kept for a while
+    path.write_text(json.dumps(request_there(**long)))
     process = subprocess.Popen(
         [sys.executable, "-m", "twintrack.execution.worker", str(path)],
         stdin=subprocess.PIPE,
@@ -159,7 +160,7 @@ def test_one_case_at_a_time_and_the_next_knows_that_it_waits(server, request_the
         if event.get("message") == "waiting for the server, 1 before this one":
             cancel.cancel()
 
-    request = request_there(**slow)
+    request = request_there(**slow | {"vessels": None, "vessel_names": None})
     thread = threading.Thread(target=lambda: first.append(ask(request, cancel, hear_first)))
     thread.start()
     assert began.wait(60)
@@ -192,14 +193,16 @@ def test_who_has_not_the_certificate_is_told_so(request_there, ask, tmp_path, se
     elif whose == "of old":
         changes["run_on"] = server.address.replace("https", "tls")
     told = ask(request_there(**changes)).last
-    code = {
-        "another authority's": "tls-failed",
-        "a stranger's": "tls-failed",
-        "none": "certificate-missing",
-        "over http": "not-a-server",
-        "of old": "address-old",
+    codes = {
+        "another authority's": {"tls-failed"},
+        "a stranger's": {"tls-failed", "not-a-server"},  # the refusal itself may get lost
+        "none": {"certificate-missing"},
+        "over http": {"not-a-server"},
+        "of old": {"address-old"},
     }
-    assert (told["kind"], told["fields"]["code"]) == ("InputError", code[whose])
+    assert told["kind"] == "InputError"
+    assert told["fields"]["code"] in codes[whose]
+    assert told["fields"]["code"] == "address-old" or "certificate" in told["message"]
 
 
 def test_a_server_that_is_not_there_is_one_sentence(request_there, ask):
@@ -219,7 +222,9 @@ def test_the_maps_of_single_raters_come_back(bundle_folder, request_there, ask):
     """Where the bundle cannot tell raters apart, in the words of a run here."""
     there = ask(request_there(rater_maps=True))
     here = ask(local(request_there(rater_maps=True), bundle_folder, Path(request_there()["out"])))
-    assert there.last == here.last
+    assert there.last["event"] == here.last["event"] == "error"
+    for name in ("kind", "code", "message"):
+        assert there.last["fields"][name] == here.last["fields"][name]
 
 
 def test_a_series_in_an_archive_gives_what_it_gives_here(server, request_there, ask, bundle_folder, tmp_path):

@@ -211,10 +211,11 @@ def trouble(address: str, error: BaseException) -> InputError:
     system = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
     reached = any(isinstance(cause, ConnectionResetError | BrokenPipeError | ssl.SSLError) for cause in causes)
     if reached or any(type(cause).__name__ in ("BadStatusLine", "RemoteDisconnected") for cause in causes):
-        other = "http://" if address.startswith("https:") else "https:// and certificates or a token"
+        other = "or does it not accept your certificate"  # of TLS 1.3 the refusal itself often gets lost
+        if not address.startswith("https:"):
+            other = "or is it to be spoken to with https:// and a certificate or a token"
         return InputError(
-            "what answers there does not speak like a server; is it the right port, or is it to be spoken to with "
-            f"{other}?",
+            f"what answers there hangs up, or does not speak like a server; is it the right port, {other}?",
             code="not-a-server",
             path=address,
         )
