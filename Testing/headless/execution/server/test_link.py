@@ -138,6 +138,7 @@ def begin(server, ct, vessels, ask, tmp_path, slow):
             **slow,
             **changes,
         }
+        request["calibrate"] = False
         works, told = threading.Event(), []
 
         def hear(event: dict) -> None:
@@ -167,7 +168,7 @@ def test_a_link_that_stays_down_is_told_and_nothing_stays_there(cable, begin, se
     monkeypatch.setattr("twintrack.execution.server.connection.CONNECT_S", 3.0)
     monkeypatch.setattr("twintrack.execution.server.connection.ANSWER_S", 3.0)
     monkeypatch.setattr("twintrack.execution.server.connection.AGAIN_S", 10.0)
-    thread, told = begin(every_tile=True, keep_score=True)
+    thread, told = begin(vessels=None, vessel_names=None)
     cable.cut()
     try:
         thread.join(120)
@@ -181,7 +182,7 @@ def test_a_link_that_stays_down_is_told_and_nothing_stays_there(cable, begin, se
 def test_a_server_that_is_stopped_is_told(begin, server, monkeypatch):
     """The last test."""
     monkeypatch.setattr("twintrack.execution.server.connection.AGAIN_S", 5.0)
-    thread, told = begin()
+    thread, told = begin(vessels=None, vessel_names=None)
     server.process.terminate()
     thread.join(120)
     assert told[0].last["fields"]["code"] in ("server-lost", "server-gave-up")

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from twintrack import __version__
 from twintrack.errors import InputError, OutputError, TwinTrackError
-from twintrack.execution.server.endpoint import SHOWN_LETTERS, Credentials, trouble
+from twintrack.execution.server.endpoint import SHOWN_LETTERS, Credentials, is_untrusted, trouble
 from twintrack.execution.server.protocol import LEASE_S, Route, path_of
 from twintrack.progress.callbacks import CancelToken
 from twintrack.system.json_file import parse_json
@@ -33,8 +33,9 @@ __all__ = ["ANSWER_S", "Connection", "Refused", "Said"]
 CONNECT_S = 10.0
 """A server that has not been reached after this time is tried again; so is one to which nothing can be sent so long."""
 
-ANSWER_S = 30.0
-"""The same for one that says nothing, beyond the time for which it was asked to wait."""
+ANSWER_S = 15.0
+"""The same for one that says nothing, beyond the time for which it was asked to wait: so that there is time to ask
+again before the run's lease ends."""
 
 WHOLE_S = 300.0
 """Longest time for one question and its answer: a part of 8 MiB over 0.3 Mbit/s, or bytes that trickle in."""
@@ -301,7 +302,7 @@ class Connection:
                     return question.take(response)
                 raise self._refusal(question.route, response)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            if isinstance(error, requests.exceptions.SSLError):
+            if is_untrusted(error):  # of no use to try again; other trouble with TLS may be the network's
                 raise trouble(self.address, error) from error
             raise _TryAgainError(*error.args) from error
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from twintrack.errors import InputError
 from twintrack.system.terminal import one_line, printable
 
-__all__ = ["CERTIFICATE_FILES", "TOKEN_FILE", "Credentials", "check_address", "is_loopback", "trouble"]
+__all__ = ["CERTIFICATE_FILES", "TOKEN_FILE", "Credentials", "check_address", "is_loopback", "is_untrusted", "trouble"]
 
 CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
 """In a folder of certificates: the authority's certificate, one's own, and the key to it."""
@@ -225,6 +225,11 @@ def trouble(address: str, error: BaseException) -> InputError:
         code="server-unreachable",
         path=address,
     )
+
+
+def is_untrusted(error: BaseException) -> bool:
+    """Whether a connection failed because the server's certificate is not to be trusted."""
+    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
