@@ -33,27 +33,31 @@ def ip(*words: str) -> bool:
 
 @dataclass
 class Cable:
-    """The cable between this namespace and the server's."""
+    """The cable between this namespace and the server's, at whose end it is pulled: ours would look for another way."""
 
     name: str
     space: str
 
     def cut(self) -> None:
-        assert ip("link", "set", self.name, "down")
+        assert ip("-n", self.space, "link", "set", self.other, "down")
 
     def mend(self) -> None:
-        assert ip("link", "set", self.name, "up")
+        assert ip("-n", self.space, "link", "set", self.other, "up")
+
+    @property
+    def other(self) -> str:
+        """The name of its other end."""
+        return f"{self.name}b"
 
 
 @pytest.fixture(scope="module")
 def cable() -> Iterator[Cable]:
     """A second namespace, with a cable to it; only who may make one runs these tests."""
-    made = Cable(f"tt{os.getpid() % 100000}a", f"tt{os.getpid()}")
+    made = Cable(f"tt{os.getpid() % 100000}", f"tt{os.getpid()}")
     if not shutil.which("ip") or not ip("netns", "add", made.space):
         pytest.skip("no network namespace can be made here")
     try:
-        other = made.name[:-1] + "b"
-        inside = ("-n", made.space)
+        other, inside = made.other, ("-n", made.space)
         steps = (
             ("link", "add", made.name, "type", "veth", "peer", "name", other),
             ("link", "set", other, "netns", made.space),
@@ -173,7 +177,7 @@ def test_a_link_that_stays_down_is_told_and_nothing_stays_there(cable, begin, se
     try:
         thread.join(120)
         assert told
-        assert told[0].last["fields"]["code"] == "server-lost"
+        assert told[0].last["fields"]["code"] == "server-lost", told[0].last
         assert soon(lambda: not server.folders(), 5 * LEASE_S)
     finally:
         cable.mend()
