@@ -38,7 +38,7 @@ class Server:
         clients = ("--clients", folder / "clients.json")
         self.token = self._twintrack("server", "add-client", "bench", "--token", *clients).split()[-1]
         options = ("--bundle", "demo", "--host", "0.0.0.0", "--port", "0", "--device", "cpu", "--spool", folder)
-        command = [*options, "--tls", folder / "tls" / "server", *clients, "--http"]
+        command = [*options, "--tls", folder / "tls" / "server", *clients]
         self.process = subprocess.Popen(self._command("serve", *command), stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None
         ready = next(line for line in self.process.stdout if line.startswith("ready at "))
