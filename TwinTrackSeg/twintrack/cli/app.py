@@ -12,7 +12,7 @@ import threading
 import typer
 
 from twintrack import __version__
-from twintrack.cli import cohort, export, segment, serve, study, train
+from twintrack.cli import cohort, export, node, segment, serve, study, train
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
 from twintrack.cli.server import server_app
@@ -46,6 +46,7 @@ for command in (
     cohort.cohort,
     serve.serve,
     serve.certificates,
+    node.node,
 ):
     app.command()(command)
 app.add_typer(bundle_app, name="bundle")

@@ -28,7 +28,7 @@ from twintrack.system.atomic import atomic_folder
 from twintrack.system.capacity import check_output
 from twintrack.system.terminal import one_line, printable
 
-__all__ = ["segment_there"]
+__all__ = ["Offer", "begun", "carried_out", "offered", "segment_there"]
 
 POLL_S = 5.0
 """How long the server may wait for news before it answers: a link that was cut is noticed soon after."""
@@ -115,14 +115,14 @@ def segment_there(
     with packed(source, out, settings, cancel) as upload:
         progress(0.0, "looking for the server")
         server = Connection(place, access, cancel)
-        offer = _offer(server)
+        offer = offered(server)
         expected = _check_bundle(bundle, offer.sha256, f"{address} offers {offer.title}")
         if announce is not None:
             announce(f"{address}: {offer.title}, sha256 {offer.sha256}")
-        with _begun(server, upload, expected, progress) as run:
+        with begun(server, upload, expected, progress) as run:
             sending = f"sending the CT to {offer.title}"
             send(server, run, upload, offer.part_bytes, lambda done: progress(SENT * done, sending))
-            files = _compute(server, run, upload, part(progress, SENT, COMPUTED))
+            files = carried_out(server, run, upload, part(progress, SENT, COMPUTED))
             room = atomic_folder(out, command=COMMAND, last="result.json", inputs=inputs, overwrite=overwrite)
             with room as staging:
                 fetch_all(server, run, files, staging, Path(out), part(progress, COMPUTED, 1.0))
@@ -132,7 +132,7 @@ def segment_there(
     return Path(out)
 
 
-def _offer(server: Connection) -> Offer:
+def offered(server: Connection) -> Offer:
     """Ask what the server offers, once: who cannot be reached now is told so at once."""
     about: Said = server.ask(ABOUT, again_s=0)
     if about.get("schema", int) != SCHEMA:
@@ -179,7 +179,7 @@ def _hash_of(path: Path) -> str:
 
 
 @contextmanager
-def _begun(server: Connection, upload: Upload, bundle_sha256: str | None, progress: Progress) -> Iterator[str]:
+def begun(server: Connection, upload: Upload, bundle_sha256: str | None, progress: Progress) -> Iterator[str]:
     """Yield the name of a new run; in the end the server forgets it, whatever happened."""
     submission = {
         "schema": SCHEMA,
@@ -210,7 +210,7 @@ def _begun(server: Connection, upload: Upload, bundle_sha256: str | None, progre
         server.farewell(DROP, run, FAREWELL_S)
 
 
-def _compute(server: Connection, run: str, upload: Upload, progress: Progress) -> list[ResultFile]:
+def carried_out(server: Connection, run: str, upload: Upload, progress: Progress) -> list[ResultFile]:
     """Let a worker of the server do the work, and tell what it tells; return what it made."""
     with suppress(Refused):  # an earlier try arrived, and its answer was lost
         server.ask(BEGIN, run=run, expected=("upload-over",))
