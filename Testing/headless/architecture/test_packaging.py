@@ -49,6 +49,38 @@ def unknown_options(words: list[str]) -> list[str]:
     return [word for word in words if word.startswith("-") and word.split("=")[0] not in known]
 
 
+def page_commands() -> list[str]:
+    """Return the lines of the page's shell blocks."""
+    text = (ROOT / "docs" / "service.md").read_text(encoding="utf-8")
+    return [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+
+
+def test_commands_of_the_page_name_what_there_is():
+    lines = page_commands()
+    assert lines.index(next(line for line in lines if line.endswith("twintrack-node"))) == 14  # 15 commands
+    called = [shlex.split(line.split("venv/bin/twintrack ")[1]) for line in lines if "venv/bin/twintrack " in line]
+    assert len(called) > 3
+    assert not [option for words in called for option in unknown_options(words)]
+    paths = {path for line in lines for path in re.findall(r"/opt/twintrack/source/([\w./-]+)", line)}
+    paths |= {word for line in lines for word in re.findall(r"--file (\S+)", line)}
+    assert len(paths) > 3
+    assert not [path for path in paths if not (ROOT / path).exists()]
+    for unit in UNITS:
+        assert unit.name in "".join(lines)
+
+
+def test_extras_that_are_installed_are_those_of_the_package():
+    told = "\n".join([*page_commands(), *of_kind("RUN")])
+    extras = set(re.findall(r"\[([a-z-]+)\]\"", told))
+    assert extras
+    defined = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert not [extra for extra in extras if not re.search(rf"^{extra} = \[", defined, re.MULTILINE)]
+
+
 def test_there_are_units():
     assert UNITS
 
