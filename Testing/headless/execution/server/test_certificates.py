@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import ssl
-import subprocess
 
 import pytest
 
 from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.execution.server.certificates import make_certificates
-from twintrack.execution.server.endpoint import CERTIFICATE_FILES, check_pair, security_of
+from twintrack.execution.server.endpoint import CERTIFICATE_FILES
 
 pytestmark = pytest.mark.process
 
@@ -26,12 +25,6 @@ def test_certificates_are_private_and_nobody_can_make_more(certificates):
     assert not [path for path in certificates.parent.iterdir() if path != certificates]
 
 
-def test_a_servers_certificates_fit_each_other_and_a_clients_do_not_make_a_server(certificates):
-    check_pair(security_of(certificates / "server"), "server")
-    with raises_error(InputError, "certificate-unusable"):
-        check_pair(security_of(certificates / "client"), "client")
-
-
 def test_the_certificates_pass_the_strict_rules_of_newer_pythons(certificates):
     context = ssl.create_default_context(cafile=certificates / "client" / "ca.pem")
     context.verify_flags |= ssl.VERIFY_X509_STRICT
@@ -41,7 +34,7 @@ def test_the_certificates_pass_the_strict_rules_of_newer_pythons(certificates):
     listening.verify_mode = ssl.CERT_REQUIRED
     listening.load_cert_chain(certificates / "server" / "cert.pem", certificates / "server" / "key.pem")
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = context.wrap_bio(down, up, server_hostname="gpu.example")
+    client = context.wrap_bio(down, up, server_hostname="127.0.0.1")
     server = listening.wrap_bio(up, down, server_side=True)
     for side in (client, server, client, server):
         try:
@@ -69,26 +62,3 @@ def test_without_openssl_there_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     with raises_error(InputError, "openssl-missing"):
         make_certificates(tmp_path / "new", "gpu.example")
-
-
-def test_folders_that_hold_no_certificates_are_named(certificates, tmp_path):
-    with raises_error(InputError, "certificate-missing"):
-        security_of(certificates)
-    broken = tmp_path / "broken"
-    shutil.copytree(certificates / "client", broken)
-    shutil.copy(certificates / "server" / "key.pem", broken / "key.pem")
-    with raises_error(InputError, "certificate-unusable"):
-        security_of(broken)
-    (broken / "key.pem").unlink()
-    with raises_error(InputError, "certificate-missing", "key.pem"):
-        security_of(broken)
-
-
-def test_a_certificate_out_of_date_is_said(certificates, tmp_path):
-    old = tmp_path / "server"
-    shutil.copytree(certificates / "server", old)
-    make = ["openssl", "x509", "-clrext", "-in", "cert.pem", "-signkey", "key.pem", "-days", "-1", "-out", "ca.pem"]
-    subprocess.run(make, cwd=old, capture_output=True, check=True)
-    shutil.copy(old / "ca.pem", old / "cert.pem")  # its own authority, until yesterday
-    with raises_error(InputError, "certificate-unusable"):
-        check_pair(security_of(old), "server")
