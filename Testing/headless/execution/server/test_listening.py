@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from tornado.web import Application, RequestHandler
 from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.execution.server import listening
+from twintrack.execution.server.certificates import make_certificates
 from twintrack.execution.server.listening import Connections, listening_sockets, tls_context
 from twintrack.execution.server.service import Options
 
@@ -125,6 +127,16 @@ def test_a_place_that_is_taken_or_none_is_refused():
 def test_certificates_that_are_none_are_refused(tmp_path):
     with raises_error(InputError, "certificate-unusable", path=tmp_path):
         tls_context(tmp_path, [])
+
+
+def test_a_clients_certificate_or_one_of_another_authority_is_no_servers(certificates, tmp_path):
+    tls_context(certificates / "server", [])
+    with raises_error(InputError, "certificate-unusable", "unsuitable"):
+        tls_context(certificates / "client", [])
+    mixed = shutil.copytree(certificates / "server", tmp_path / "mixed")
+    shutil.copy(make_certificates(tmp_path / "other", "gpu.example") / "server" / "ca.pem", mixed / "ca.pem")
+    with raises_error(InputError, "certificate-unusable", "issuer"):
+        tls_context(mixed, [])
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "gpu.example", ""])

@@ -72,7 +72,31 @@ def tls_context(certificates: Path, authorities: list[str]) -> ssl.SSLContext:
             code="certificate-unusable",
             path=certificates,
         ) from error
+    if (certificates / "ca.pem").is_file():
+        _check_own(context, certificates)
     return context
+
+
+def _check_own(context: ssl.SSLContext, certificates: Path) -> None:
+    """Refuse a certificate that no client would accept: one for clients, one out of date, or of another authority."""
+    asking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    asking.check_hostname = False  # by which name clients call the server is not known here
+    asking.load_verify_locations(certificates / "ca.pem")
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(to_server, to_client, server_side=True)
+    client = asking.wrap_bio(to_client, to_server)
+    try:
+        for side in (client, server, client):
+            with suppress(ssl.SSLWantReadError):
+                side.do_handshake()
+    except ssl.SSLError as error:
+        reason = getattr(error, "verify_message", "") or str(error.reason)
+        raise InputError(
+            f"not a server's certificate ({reason}); give the folder `server` that twintrack certificates makes, or "
+            "make new ones",
+            code="certificate-unusable",
+            path=certificates,
+        ) from error
 
 
 def listening_sockets(host: str, port: int) -> list[socket]:
