@@ -108,7 +108,6 @@ async def _serve(options: Options, make_pool: Callable[[Callable[[str], None]], 
     if hasattr(signal, "SIGHUP"):
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, end)
-    say(f"loading {bundle}")
     try:
         await pool.start()
         async with running_service(pool, options, log) as service:

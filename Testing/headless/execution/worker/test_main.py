@@ -104,7 +104,7 @@ def test_bad_input_is_an_error_event_with_the_sentence(request_file, tmp_path):
         ({"schema": 2}, "schema 1"),
         ({"threshhold": 0.4}, "unknown setting"),
         ({"threshold": 4}, "above 0 and at most 1"),
-        ({"input": "x" * 5000, "run_on": "tcp://127.0.0.1:1"}, "no such file"),
+        ({"input": "x" * 5000, "run_on": "http://127.0.0.1:1"}, "no such file"),
     ],
 )
 def test_a_request_that_is_not_understood_is_refused(request_file, tmp_path, changes, message):
