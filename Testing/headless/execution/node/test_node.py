@@ -15,10 +15,14 @@ import twintrack.execution.node.send as send_module
 from archive_server import PASSWORD, USER, Archive, free_port, running_archive, web_plugin
 from expected_errors import raises_error
 from twintrack.dicom import DimseTarget
+from twintrack.dicom.send.delivery import Delivery
 from twintrack.errors import InputError, OutputError
 from twintrack.execution.node.complete import Waits
+from twintrack.execution.node.ledger import Ledger, Stage
 from twintrack.execution.node.run import ServiceAway
 from twintrack.execution.node.send import Archive as Target
+from twintrack.execution.node.send import Sender
+from twintrack.execution.server.audit import Audit
 
 from .sending import NUMBER, PATIENT, send, target_of, until
 
@@ -209,6 +213,38 @@ def test_what_went_wrong_by_accident_is_tried_again_and_not_for_ever(
         send(ct, port)
         until(lambda: ends(folder) == ["failed"])
     assert service.sets == [len(ct)] * 3
+
+
+def test_a_full_disk_of_the_node_costs_no_result(ct, started, service, port, nowhere, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(send_module, "FIRST_S", 0.1)
+    service.error = OutputError("cannot be written", code="not-writable")
+    with started(nowhere) as folder:
+        send(ct, port)
+        until(lambda: len(service.sets) > 3)
+        assert ends(folder) == []
+        service.error = None
+        until(lambda: list((folder / "results").rglob("report.dcm")))
+    assert len([message for message in caplog.messages if "not-writable" in message]) == 1
+
+
+def test_results_that_cannot_be_sent_hold_no_others_up(tmp_path, monkeypatch) -> None:
+    ledger = Ledger(tmp_path / "ledger.sqlite", Audit(None))
+    sender = Sender(tmp_path, ledger, Target(stow="http://127.0.0.1/dicom-web"))
+    names = [ledger.arrival(source, "PACS", "association", 0.0, 0.0) for source in ("bad", "good")]
+    for name, word in zip(names, ("bad", "good"), strict=True):
+        sender.folder_of(name).mkdir()
+        (sender.folder_of(name) / "report.dcm").write_text(word)
+        ledger.move(name, Stage.DELIVERING)
+
+    def sent(_archive: Target, files: list[Path]) -> list[Delivery]:
+        if files[0].read_text() == "bad":
+            raise AttributeError(PATIENT)
+        return [Delivery(path) for path in files]
+
+    monkeypatch.setattr(Target, "send", sent)
+    assert sender.look() == 1
+    assert [series.id for series in ledger.at(Stage.DELIVERING)] == names[:1]
+    ledger.close()
 
 
 def test_planted_identifiers_stand_in_no_log_audit_ledger_or_name(

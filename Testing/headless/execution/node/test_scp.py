@@ -146,6 +146,27 @@ def test_an_instance_without_an_end_is_cut_off(ct, started, port, nowhere, monke
     assert "cut off" in caplog.text
 
 
+def test_instances_that_are_too_much_together_are_cut_off(ct, started, port, nowhere, monkeypatch, caplog) -> None:
+    monkeypatch.setattr(scp, "MEMORY_BYTES", 500)
+    with started(nowhere, waits=FOR_EVER) as folder:
+        with pytest.raises((RuntimeError, AttributeError, ValueError)):
+            send(ct[:1], port)
+        assert stored(folder) == []
+    assert "at the same time" in caplog.text
+
+
+def test_who_sends_byte_by_byte_is_cut_off(ct, started, port, nowhere, monkeypatch) -> None:
+    monkeypatch.setattr(scp, "PDU_S", 0.5)
+    with started(nowhere, waits=FOR_EVER):
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as stranger:
+            stranger.sendall(struct.pack(">BBL", 1, 0, 10000))
+            with pytest.raises(ConnectionError):
+                for _ in range(50):
+                    stranger.sendall(b"x")
+                    time.sleep(0.1)
+        assert send(ct[:1], port) == [0]
+
+
 def test_a_stranger_who_announces_gigabytes_is_cut_off(ct, started, port, nowhere) -> None:
     with started(nowhere, waits=FOR_EVER):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as stranger:

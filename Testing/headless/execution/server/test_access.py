@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import ssl
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import twintrack.execution.server.access as access_module
 from expected_errors import raises_error
 from twintrack.cli.app import run_command
 from twintrack.errors import InputError
@@ -73,6 +75,35 @@ def test_a_file_that_cannot_be_read_lets_in_those_of_before(path):
     path.unlink()
     assert access.look()  # nobody is left
     assert access.of_token(token) is None
+
+
+def test_a_removal_that_could_not_be_read_at_once_is_not_forgotten(path, monkeypatch):
+    token, digest = new_token()
+    add_client(path, Client("anna", token_sha256=digest))
+    access = Access(path)
+    remove_client(path, "anna")
+    changed(path)
+
+    def no_file_is_free(*_arguments, **_options):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(access_module, "read_json", no_file_is_free)
+        with raises_error(InputError, "clients-unreadable", path=path):
+            access.look()
+    assert access.look()
+    assert access.of_token(token) is None
+
+
+def test_a_full_file_takes_no_more_and_can_still_be_read(path):
+    path.parent.mkdir()
+    entries = [{"name": f"client-{number}", "token_sha256": f"{number:064x}"} for number in range(1000)]
+    path.write_text(json.dumps({"schema": 1, "clients": entries}))
+    with raises_error(InputError, "clients-full", "1000", path=path):
+        add_client(path, Client("anna", token_sha256=new_token()[1]))
+    remove_client(path, "client-7")
+    add_client(path, Client("anna", token_sha256=new_token()[1]))
+    assert len(read_clients(path)) == 1000
 
 
 def test_without_a_file_everybody_on_this_computer_is_the_same_client():

@@ -37,6 +37,17 @@ def test_a_file_that_was_moved_away_is_begun_anew(tmp_path):
     assert "anna" in (tmp_path / "audit.log.1").read_text()
 
 
+def test_an_audit_that_cannot_be_begun_anew_goes_on_where_it_was(tmp_path):
+    (tmp_path / "log").mkdir()
+    audit = Audit(tmp_path / "log" / "audit.log")
+    (tmp_path / "log").rename(tmp_path / "moved")
+    with raises_error(OutputError, "not-writable", path=tmp_path / "log" / "audit.log"):
+        audit.open()
+    audit.write("run", who="ben")
+    audit.close()
+    assert "ben" in (tmp_path / "moved" / "audit.log").read_text()
+
+
 def test_a_place_that_cannot_be_written_is_refused(tmp_path):
     with raises_error(OutputError, "not-writable", path=tmp_path / "nowhere" / "audit.log"):
         Audit(tmp_path / "nowhere" / "audit.log")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from twintrack.errors import Cancelled, TwinTrackError
+from twintrack.errors import Cancelled, OutputError, TwinTrackError
 from twintrack.execution.node.complete import Arrivals
 from twintrack.execution.node.ledger import Ledger, Series, Stage, hashed
 from twintrack.execution.node.send import Sender, back_off_s
@@ -114,6 +114,10 @@ class Runner:
             self._ledger.put_off(series, self._clock() + back_off_s(series.attempts))
         except Cancelled:
             self._ledger.put_off(series, self._clock())
+        except OutputError as error:  # the node's own disk; the service's is `ServiceAway`
+            if series.attempts == 0:
+                logger.warning("run %s: the result cannot be kept (%s); tried again until it can", series.id, error.code)
+            self._ledger.put_off(series, self._clock() + back_off_s(series.attempts))
         except TwinTrackError as error:
             self._end(series, Stage.FAILED, error.code)
         except Exception as error:  # what it says may name the patient

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,14 +38,17 @@ ASSOCIATIONS = 25
 SILENCE_S, HANDSHAKE_S = 120.0, 30.0
 """How long a peer may say nothing: in an association, and before there is one."""
 
+PDU_S = 60.0
+"""How long a peer may take for one PDU, of 128 KiB: who sends it byte by byte would keep others out for days."""
+
 PDU_BYTES = 128 << 10
 """Offered as the largest one."""
 
 LARGEST_PDU = 1 << 20
 """A peer that announces more is cut off; nothing of our peers needs more than was offered."""
 
-INSTANCE_BYTES = 2 << 30
-"""A peer that sends more without an end is cut off."""
+INSTANCE_BYTES, MEMORY_BYTES = 1 << 30, 3 << 29
+"""A peer that sends more without an end is cut off: of one instance, and of all that are under way together."""
 
 RECEIVED = "received"
 """Folder of files that no series has yet."""
@@ -237,6 +241,9 @@ class Intake:
             if self._counts[event.assoc] > INSTANCE_BYTES:
                 logger.warning("an instance of more than %d GiB was cut off", INSTANCE_BYTES >> 30)
                 _close(event.assoc)
+            elif sum(list(self._counts.values())) > MEMORY_BYTES:
+                logger.warning("an instance was cut off: too much is under way at the same time")
+                _close(event.assoc)
 
     def released(self, event: Event) -> None:
         """Note that its peer has sent all it wanted to."""
@@ -343,8 +350,10 @@ def _handler_class() -> type:
             if nr_bytes > LARGEST_PDU:
                 raise OSError("the announced PDU is too large")
             data = bytearray(nr_bytes)
-            view, have = memoryview(data), 0
+            view, have, end_s = memoryview(data), 0, time.monotonic() + PDU_S
             while have < nr_bytes:
+                if time.monotonic() > end_s:  # each byte may have come in time
+                    raise OSError("the PDU takes too long")
                 count = self.socket.recv_into(view[have:])  # type: ignore[union-attr]
                 if not count:
                     return data[:have]

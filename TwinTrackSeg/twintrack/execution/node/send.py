@@ -123,6 +123,8 @@ class Sender:
                 sent = self._archive.send(files)
             except TwinTrackError as error:
                 problem = error.code
+            except Exception as error:  # what it says may name the patient; others' results must not wait behind it
+                problem = f"unexpected: {type(error).__name__}"
             else:
                 for item in sent:
                     if item.arrived:  # a node that is killed before this sends the same object, of the same UID, again

@@ -40,7 +40,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 HASH = re.compile(r"[0-9a-f]{64}")
 
-LARGEST_BYTES = 1 << 20
+LARGEST_BYTES = 8 << 20
+"""Of the file; a client with a certificate of RSA takes some 3 kB."""
 
 MOST_CLIENTS = 1000
 
@@ -110,8 +111,8 @@ class Access:
         """
         if self._path is None or (state := _state(self._path)) == self._seen:
             return False
-        self._seen = state
         self._take(read_clients(self._path))
+        self._seen = state  # not before: what could not be read is tried again, or who was removed would stay
         return True
 
     def of_certificate(self, der: bytes) -> Client | None:
@@ -250,6 +251,10 @@ def add_client(path: Path, client: Client) -> None:
         raise not_writable(path, error) from error
     with folder_lock(path.absolute().parent):
         clients = check_new(path, client.name)
+        if len(clients) >= MOST_CLIENTS:
+            raise InputError(
+                f"has {MOST_CLIENTS} clients, and no room for more; remove some first", code="clients-full", path=path
+            )
         for known in clients:
             if client.certificate_sha256 and known.certificate_sha256 == client.certificate_sha256:
                 raise InputError(

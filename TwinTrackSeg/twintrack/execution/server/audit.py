@@ -11,6 +11,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -45,8 +46,7 @@ class Audit:
         self.open()
 
     def open(self) -> None:
-        """Open the file, anew after a rotation."""
-        self.close()
+        """Open the file, anew after a rotation; the one that is open stays if that fails."""
         if self._path is None:
             return
         try:
@@ -57,13 +57,15 @@ class Audit:
                 code="not-writable",
                 path=self._path,
             ) from error
+        self.close()
         self._stream = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
 
     def close(self) -> None:
         """Close the file."""
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            with suppress(OSError):  # of a full disk, which has been told
+                stream.close()
 
     def write(self, event: str, **fields: Any) -> None:
         """Add a line; ``OSError`` if the disk is full."""

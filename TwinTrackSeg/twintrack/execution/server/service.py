@@ -135,12 +135,11 @@ class Service:
 
     def reload(self) -> None:
         """Read clients and certificates again, and open the audit anew; what cannot be read stays as it was."""
-        try:
-            self._access.look()
-            self._connections.context = self._context()
-            self._audit.open()
-        except TwinTrackError as error:
-            self._log.write("reload-failed", code=error.code, message=str(error))
+        for read_again in (self._access.look, self._renew_context, self._audit.open):
+            try:
+                read_again()
+            except TwinTrackError as error:
+                self._log.write("reload-failed", code=error.code, message=str(error))
         self._runs.keep_only(self._access.clients)
 
     async def exchange(self, bundle: Path) -> None:
@@ -166,18 +165,25 @@ class Service:
         folder = self._options.certificates
         return None if folder is None else tls_context(folder, self._access.authorities())
 
+    def _renew_context(self) -> None:
+        self._connections.context = self._context()
+
     async def _watch(self) -> None:
         """See to it that who is removed from the file is refused at once."""
+        told = ""
         while True:
             await asyncio.sleep(LOOK_S)
             before = list(self._access.clients)
+            has_changed = False
             try:
                 has_changed = self._access.look()
                 if has_changed:
-                    self._connections.context = self._context()
+                    self._renew_context()
+                told = ""
             except TwinTrackError as error:
-                self._log.write("clients-unreadable", code=error.code, message=str(error))
-                continue
+                if str(error) != told:  # the file is read again at each look
+                    told = str(error)
+                    self._log.write("clients-unreadable", code=error.code, message=told)
             if has_changed:
                 self._runs.keep_only(self._access.clients)
                 now = list(self._access.clients)
