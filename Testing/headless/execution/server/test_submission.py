@@ -57,6 +57,7 @@ def test_a_series_is_a_folder_of_numbers():
         {"files": [7]},
         {"files": [{"role": "vessels", "bytes": 1}]},
         {"files": [CT, CT]},
+        {"kind": "dicom", "files": [CT, CT | {"bytes": 0}]},
         {"files": [CT, {"role": "vessels", "bytes": 1}, {"role": "vessels", "bytes": 1}]},
         {"files": [{**CT, "name": "../x"}]},
         {"files": [{**CT, "bytes": -1}]},

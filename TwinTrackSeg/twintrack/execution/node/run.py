@@ -116,7 +116,7 @@ class Runner:
             self._ledger.put_off(series, self._clock())
         except OutputError as error:  # the node's own disk; the service's is `ServiceAway`
             if series.attempts == 0:
-                logger.warning("run %s: the result cannot be kept (%s); tried again until it can", series.id, error.code)
+                logger.warning("run %s: the result cannot be kept (%s); tried again", series.id, error.code)
             self._ledger.put_off(series, self._clock() + back_off_s(series.attempts))
         except TwinTrackError as error:
             self._end(series, Stage.FAILED, error.code)

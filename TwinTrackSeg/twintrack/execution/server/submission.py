@@ -116,6 +116,8 @@ def _files(content: object, kind: str, limits: Limits) -> tuple[dict[str, str], 
         role, size = _role_and_size(entry)
         if role in names and not (role == CT and kind == DICOM):
             _refuse(f"one file of the role {role} is taken")
+        if role == CT and kind == DICOM and not size:
+            _refuse("a DICOM file of a CT has some bytes")
         own_kind = _kind_of(entry, role, kind)
         name = protocol.file_name(role, number, own_kind)
         names[role] = protocol.SERIES if role == CT and kind == DICOM else name
