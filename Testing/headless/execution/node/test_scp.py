@@ -160,10 +160,14 @@ def test_who_sends_byte_by_byte_is_cut_off(ct, started, port, nowhere, monkeypat
     with started(nowhere, waits=FOR_EVER):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as stranger:
             stranger.sendall(struct.pack(">BBL", 1, 0, 10000))
-            with pytest.raises(ConnectionError):
+
+            def drip() -> None:
                 for _ in range(50):
                     stranger.sendall(b"x")
                     time.sleep(0.1)
+
+            with pytest.raises(ConnectionError):
+                drip()
         assert send(ct[:1], port) == [0]
 
 
