@@ -62,8 +62,6 @@ def node(
     verbose: Verbose = False,
 ) -> None:
     """Take CTs by C-STORE, have the service segment them, send the results into the same study (research use only)."""
-    _start_log(verbose)
-    os.umask(0o077)
     from twintrack.dicom.send.dimse import DimseTarget
     from twintrack.execution.node.complete import Waits
     from twintrack.execution.node.node import running_node
@@ -86,6 +84,8 @@ def node(
     address = check_address(service)
     remote = RemoteService(address, Credentials.of(address, certificates, token_file))
     settings = SegmentSettings(threshold=threshold, contact_mm=contact_mm, rules=rules, dicom=True)
+    _start_log(verbose)  # of the whole process, so not before it is sure to become a node
+    os.umask(0o077)
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     with running_node(folder, how, remote, archive, settings=settings, waits=Waits(quiet_s, broken_s)) as listens_at:
