@@ -53,10 +53,13 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
         Audit(tmp_path / "nowhere" / "audit.log")
 
 
-def test_without_a_file_nothing_is_written():
+def test_without_a_file_nothing_is_written(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
     audit = Audit(None)
     audit.write("run", who="anna")
     audit.close()
+    assert not list(tmp_path.iterdir())
+    assert tuple(capfd.readouterr()) == ("", "")
 
 
 def test_a_log_that_nobody_takes_stops_nothing():
