@@ -43,8 +43,12 @@ def scene(application):
     """An empty scene."""
     from mrml_environment import preparedScene
 
+    import qt
+
     scene = preparedScene()
     yield scene
+    # No event loop runs that would delete what waits for it: the selectors of all earlier panels would follow the scene.
+    qt.QApplication.sendPostedEvents(None, qt.QEvent.DeferredDelete)
     scene.Clear(False)
 
 

@@ -81,12 +81,15 @@ class qMRMLNodeComboBox(qt.QWidget):
         self.setEnabled(scene is not None)
         if scene is None:
             return
-        me = weakref.ref(self)
+        me, tags = weakref.ref(self), self._tags
 
         def update(_caller, _event):
             widget = me()
             if widget is not None and qt.shiboken6.isValid(widget):
                 widget._refresh()
+                return
+            for tag in tags:  # deleted: as Slicer's own, it leaves the scene
+                scene.RemoveObserver(tag)
 
         for event in (scene.NodeAddedEvent, scene.NodeRemovedEvent, scene.EndCloseEvent, scene.EndImportEvent):
             self._tags.append(scene.AddObserver(event, update))
