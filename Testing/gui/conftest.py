@@ -41,13 +41,12 @@ def module(application):
 @pytest.fixture
 def scene(application):
     """An empty scene."""
-    from mrml_environment import preparedScene
-
     import qt
+    from mrml_environment import preparedScene
 
     scene = preparedScene()
     yield scene
-    # No event loop runs that would delete what waits for it: the selectors of all earlier panels would follow the scene.
+    # No event loop runs that would delete what waits for it: the selectors of all earlier panels would see each change.
     qt.QApplication.sendPostedEvents(None, qt.QEvent.DeferredDelete)
     scene.Clear(False)
 
