@@ -265,6 +265,87 @@ def test_report_and_structured_report_use_the_same_words() -> None:
     assert statement_source(RESULT, note) == "Read from the map, not calibrated: this bundle has none"
 
 
+PATTERN = {
+    "rules": "own",
+    "rule_set": "Rules of a hospital",
+    "version": "1.0",
+    "pattern": "venous encasement",
+    "statements": "calibrated",
+    "probability": {"arterial encasement": 0.004, "venous encasement": 0.796, "no contact": 0.2},
+    "reason": "not assessed: AORTA; the pattern holds for the other vessels only",
+    "statement": "anatomic contact only.",
+}
+
+
+def placed() -> tuple[dict, dict]:
+    """Return a result and its vessels with all that a report can say of places, intervals and the pattern."""
+    lesion = RESULT["lesions"][0] | {"centroid_lps_mm": [-15.5, 20.25, -7.0]}
+    vessel = STATED["vessels"]["SMA"] | {
+        "arc_deg": [210.0, 130.0, 0.0],
+        "coverage": 0.92,
+        "expected_angle_deg_interval": [80.0, 99.0],
+        "worst_section": {"level": 0.5, "angle_deg": 130.0, "position_lps_mm": [1.5, -2.5, 30.0]},
+    }
+    free = vessel | {"angle_deg": [9.0, 0.0, 0.0]}  # no contact of the outline: nowhere to jump to
+    unmeasured = {"present": True, "angle_deg": [None] * 3, "worst_section": vessel["worst_section"], "coverage": 0.1}
+    result = STATED_RESULT | {"lesions": [lesion], "expected_volume_ml": {"low": 3.5, "high": 5.5, "level": 0.95}}
+    vessels = {"SMA": vessel, "CELIAC": free, "AORTA": unmeasured}
+    return result, STATED | {"vessels": vessels, "resectability": PATTERN}
+
+
+@pytest.mark.parametrize("version", DCMQI_VERSIONS)
+def test_a_vessel_s_contact_does_not_read_as_a_tumour_of_the_vessel(
+    report: Path, tmp_path: Path, dicom_errors, version: str
+) -> None:
+    path = tmp_path / "placed.dcm"
+    series = read_series(tmp_path / "ct")
+    write_structured_report(*placed(), series, tmp_path / "seg.dcm", path, algorithm=ALGORITHM, raters=5)
+    assert dicom_errors(path) == []
+    tumor, lesion, artery, *_, pattern = report_by_dcmqi(path, tmp_path / "dcmqi", version)["Measurements"]
+    neoplasm = ("372087000", "15776009")
+    assert [finding(group) for group in (tumor, lesion)] == [neoplasm, neoplasm]
+    assert finding(artery) == ("VESSEL-CONTACT", "42258001")
+    assert finding(pattern) == ("CONTACT-PATTERN", "15776009")
+    assert values(artery)[("CONTACT-ARC", "")] == 130.0
+    assert values(artery)[("EXPECTED-ANGLE-LOW", "")] == 80.0
+    assert values(tumor)[("EXPECTED-VOLUME-HIGH", "")] == 5.5
+    assert sorted(values(pattern).values()) == [0.2, 0.796]  # that of nearly nobody is told as under 3 %
+
+
+def finding(group: dict) -> tuple[str, str]:
+    """Return the codes of what a group is about, and where."""
+    return group["Finding"]["CodeValue"], group["FindingSite"]["CodeValue"]
+
+
+def test_a_viewer_can_jump_to_lesions_and_to_the_largest_contact(report: Path, tmp_path: Path) -> None:
+    import highdicom as hd
+
+    path = tmp_path / "placed.dcm"
+    series = read_series(tmp_path / "ct")
+    write_structured_report(*placed(), series, tmp_path / "seg.dcm", path, algorithm=ALGORITHM, raters=5)
+    frame = pydicom.dcmread(tmp_path / "ct" / "CT_0001.dcm").FrameOfReferenceUID
+    found = {}
+    for group in hd.sr.srread(str(path)).content.get_volumetric_roi_measurement_groups():
+        for item in group[0].ContentSequence:
+            if item.ValueType == "SCOORD3D":
+                assert item.ReferencedFrameOfReferenceUID == frame
+                found[group.tracking_identifier] = (item.ConceptNameCodeSequence[0].CodeValue, list(item.GraphicData))
+    assert found == {
+        "lesion 1": ("CENTROID", [-15.5, 20.25, -7.0]),
+        "SMA contact": ("LARGEST-CONTACT", [1.5, -2.5, 30]),
+    }
+
+
+def test_the_pattern_is_told_with_its_rules_and_what_it_leaves_out() -> None:
+    pattern = report_groups(*placed(), MapMeaning.MHR, 5)[-1]
+    told = {item.name.value: item.value.meaning for item in pattern.evaluations}
+    assert told["CONTACT-PATTERN"] == "Venous encasement"
+    assert told["PATTERN-RULES"] == "Rules of a hospital 1.0"
+    assert "Under 3 % of readers" in told.values()
+    assert pattern.comment.startswith("Not assessed: AORTA")
+    assert pattern.comment.endswith("Anatomic contact only.")
+
+
 def case_of(path: Path) -> list[str]:
     """Return the texts that are named Case at the top of a report."""
     return texts_of(path, "Case")

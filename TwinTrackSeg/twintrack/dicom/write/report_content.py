@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twintrack.dicom.write.derived import MapMeaning
 from twintrack.dicom.write.remarks import NO_REMARKS, TEXT_LIMIT, Remarks
 from twintrack.dicom.write.segments import level_text
-from twintrack.dicom.write.terminology import CODING_SCHEME, PANCREAS, Concept, structure_of
+from twintrack.dicom.write.terminology import ABNORMAL, CODING_SCHEME, PANCREAS, TUMOR, Concept, structure_of
 
 __all__ = [
     "CASE",
     "STATEMENTS",
     "Evaluation",
     "Group",
+    "Point",
     "Quantity",
     "case_label",
     "report_groups",
@@ -39,13 +41,18 @@ def _own(value: str, meaning: str) -> Concept:
 
 VOLUME_P10 = _own("VOLUME-P10", "Volume, 10th percentile over readers")
 VOLUME_P90 = _own("VOLUME-P90", "Volume, 90th percentile over readers")
+EXPECTED_LOW = _own("EXPECTED-VOLUME-LOW", "Expected volume, lower end of its interval")
+EXPECTED_HIGH = _own("EXPECTED-VOLUME-HIGH", "Expected volume, upper end of its interval")
 MOST_READERS = _own("MAX-FRACTION", "Largest value of the map in the lesion")
 CONTACT_ANGLE = _own("CONTACT-ANGLE", "Contact angle of tumour and vessel")
+CONTACT_ARC = _own("CONTACT-ARC", "Smallest arc that encloses the contact")
 CONTACT_LENGTH = _own("CONTACT-LENGTH", "Contact length of tumour and vessel")
 ANGLE_P10 = _own("CONTACT-ANGLE-P10", "Contact angle, 10th percentile over readers")
 ANGLE_P90 = _own("CONTACT-ANGLE-P90", "Contact angle, 90th percentile over readers")
 ANY_TUMOR = _own("P-ANY-TUMOUR", "Expected fraction of readers who mark any tumour")
 P_FOUND = _own("P-FOUND", "Expected fraction of readers who mark this lesion")
+EXPECTED_ANGLE_LOW = _own("EXPECTED-ANGLE-LOW", "Expected contact angle, lower end of its interval")
+EXPECTED_ANGLE_HIGH = _own("EXPECTED-ANGLE-HIGH", "Expected contact angle, upper end of its interval")
 MEMBERS_LOW = _own("CONTACT-ANGLE-MEMBERS-LOW", "Least contact angle over the networks, at level 0.5")
 MEMBERS_HIGH = _own("CONTACT-ANGLE-MEMBERS-HIGH", "Largest contact angle over the networks, at level 0.5")
 GAP = _own("GAP", "Distance from vessel wall to nearest tumour")
@@ -54,7 +61,7 @@ P_CONTACT = _own("P-CONTACT", "Expected fraction of readers for contact")
 P_ENCASED = _own("P-ENCASED", "Expected fraction of readers for encasement (over 180 degrees)")
 
 FRACTIONS = (ANY_TUMOR, P_FOUND, P_CONTACT, P_ENCASED)
-OF_READERS = (*FRACTIONS, VOLUME_P10, VOLUME_P90, ANGLE_P10, ANGLE_P90)
+OF_READERS = (VOLUME_P10, VOLUME_P90, ANGLE_P10, ANGLE_P90)
 UNDER = _own("FRACTION-UNDER-3", "Under 3 % of readers")
 OVER = _own("FRACTION-OVER-97", "Over 97 % of readers")
 LEAST_FRACTION, MOST_FRACTION = 0.03, 0.97
@@ -72,6 +79,12 @@ CATEGORIES = {
 }
 
 CASE = _own("CASE", "Case")
+VESSEL_CONTACT = _own("VESSEL-CONTACT", "Contact of tumour and vessel")
+CONTACT_PATTERN = _own("CONTACT-PATTERN", "Anatomic contact pattern")
+PATTERN_RULES = _own("PATTERN-RULES", "Rules of the contact pattern")
+CENTROID = _own("CENTROID", "Centroid of the lesion")
+LARGEST_CONTACT = _own("LARGEST-CONTACT", "Where the contact angle is largest")
+
 THRESHOLD = _own("THRESHOLD", "Working threshold")
 INTENDED_USE = _own("INTENDED-USE", "Intended use")
 RESEARCH_ONLY = _own("RESEARCH-ONLY", "For research use only, not for diagnosis or treatment")
@@ -122,12 +135,15 @@ class Quantity:
         Its UCUM unit.
     derivation : Concept or None
         How it was derived from several, such as the mean over readers.
+    of_readers : bool
+        Whether it is a fraction of readers, which is never told as 0 or 1.
     """
 
     name: Concept
     value: float
     unit: Concept
     derivation: Concept | None = None
+    of_readers: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,6 +155,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Point:
+    """A place in the patient: what lies there, and its (x, y, z) in mm, LPS."""
+
+    name: Concept
+    position_lps_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
 class Group:
     """All that is said about one thing.
 
@@ -146,6 +170,8 @@ class Group:
     ----------
     name : str
         Its tracking identifier.
+    finding : Concept
+        What it is.
     site : Concept
         Where it lies.
     segment : str
@@ -154,14 +180,21 @@ class Group:
         What is said.
     comment : str
         What speaks against believing it, in whole sentences.
+    category : Concept or None
+        Kind of finding, where a standard code says it.
+    points : tuple of Point
+        Places that a viewer may jump to.
     """
 
     name: str
+    finding: Concept
     site: Concept
     quantities: tuple[Quantity, ...]
     evaluations: tuple[Evaluation, ...] = field(default=())
     segment: str = "tumor"
     comment: str = ""
+    category: Concept | None = None
+    points: tuple[Point, ...] = ()
 
 
 def report_groups(
@@ -188,9 +221,12 @@ def report_groups(
         comment = f"{comment} The report lists the first {MAX_LESIONS} of {len(lesions):,} lesions.".strip()
     statements = result.get("statements") or {}
     source = statements.get("source")
-    groups = [_group("tumor", PANCREAS, _volumes(result, meaning), stated, source, comment)]
+    whole = _group("tumor", TUMOR.type, PANCREAS, _volumes(result, meaning), stated, source)
+    groups = [replace(whole, category=ABNORMAL, comment=comment)]
     for number, lesion in enumerate(lesions[:MAX_LESIONS], start=1):
-        groups.append(_group(f"lesion {number}", PANCREAS, _lesion(lesion), stated, source))
+        group = _group(f"lesion {number}", TUMOR.type, PANCREAS, _lesion(lesion), stated, source)
+        points = _points(CENTROID, lesion.get("centroid_lps_mm"))
+        groups.append(replace(group, category=ABNORMAL, points=points))
     groups = [group for group in groups if group.quantities]
     for name, vessel in ((invasion or {}).get("vessels") or {}).items():
         found = _vessel(vessel, _index(invasion or {}, threshold)) if vessel.get("present") else ()
@@ -199,8 +235,58 @@ def report_groups(
         why = _missing(vessel)
         if found or why:
             site = structure_of(name).type
-            groups.append(_group(f"{name} contact", site, found, (*told, *why), vessel.get("statements")))
-    return groups
+            group = _group(f"{name} contact", VESSEL_CONTACT, site, found, (*told, *why), vessel.get("statements"))
+            worst = vessel.get("worst_section") or {}
+            touched = any(each.name == CONTACT_ANGLE and each.value > 0 for each in found if each.derivation is None)
+            place = worst.get("position_lps_mm") if touched and (worst.get("angle_deg") or 0) > 0 else None
+            groups.append(replace(group, points=_points(LARGEST_CONTACT, place)))
+    pattern = _pattern((invasion or {}).get("resectability") or {}, stated)
+    return groups if pattern is None else [*groups, pattern]
+
+
+def _points(name: Concept, position_lps_mm: Sequence[float] | None) -> tuple[Point, ...]:
+    """Return the place, if it is known."""
+    if position_lps_mm is None:
+        return ()
+    x, y, z = (float(value) for value in position_lps_mm)
+    return (Point(name, (x, y, z)),)
+
+
+def _pattern(resectability: Mapping[str, Any], stated: tuple[Evaluation, ...]) -> Group | None:
+    """Return the group of the anatomic contact pattern, with the fraction of readers for each; None if there is none.
+
+    Rules may be a site's own, so that a pattern's code is made of its name.
+    """
+    pattern = resectability.get("pattern")
+    if not isinstance(pattern, str) or not pattern:
+        return None
+    rules = f"{resectability.get('rule_set')} {resectability.get('version')}"
+    told = (
+        *stated,
+        Evaluation(CONTACT_PATTERN, _own(_pattern_code("PATTERN", pattern), _cut(pattern))),
+        Evaluation(PATTERN_RULES, _own(_pattern_code("RULES", rules), _cut(rules))),
+    )
+    quantities = tuple(
+        Quantity(_own(_pattern_code("P-PATTERN", name), _cut(f"Readers: {name}")), value, FRACTION, of_readers=True)
+        for name, value in (resectability.get("probability") or {}).items()
+        if isinstance(value, (int, float))
+    )
+    sentences = (resectability.get("reason"), resectability.get("statement"))
+    comment = " ".join(_sentence(text) for text in sentences if isinstance(text, str) and text)
+    source = resectability.get("statements")
+    return _group("contact pattern", CONTACT_PATTERN, PANCREAS, quantities, told, source, comment)
+
+
+def _pattern_code(prefix: str, text: str) -> str:
+    return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:8].upper()}"
+
+
+def _cut(text: str) -> str:
+    return text[0].upper() + text[1:TEXT_LIMIT]
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:].rstrip(".") + "."
 
 
 def statement_source(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> str:
@@ -218,6 +304,7 @@ def statement_source(result: Mapping[str, Any], invasion: Mapping[str, Any] | No
 
 def _group(
     name: str,
+    finding: Concept,
     site: Concept,
     quantities: tuple[Quantity, ...],
     stated: tuple[Evaluation, ...],
@@ -228,13 +315,13 @@ def _group(
     ends = {
         quantity.name: UNDER if quantity.value < LEAST_FRACTION else OVER
         for quantity in quantities
-        if quantity.name in FRACTIONS and not LEAST_FRACTION <= quantity.value <= MOST_FRACTION
+        if quantity.of_readers and not LEAST_FRACTION <= quantity.value <= MOST_FRACTION
     }
     told = tuple(Evaluation(fraction, end) for fraction, end in ends.items())
-    if any(quantity.name in OF_READERS or quantity.derivation is not None for quantity in quantities):
+    if any(each.of_readers or each.name in OF_READERS or each.derivation is not None for each in quantities):
         told = (Evaluation(STATEMENTS, CALIBRATED if source == "calibrated" else FROM_MAP), *told)
     left = tuple(quantity for quantity in quantities if quantity.name not in ends)
-    return Group(name, site, left, (*stated, *told), comment=comment)
+    return Group(name, finding, site, left, (*stated, *told), comment=comment)
 
 
 def case_label(result: Mapping[str, Any]) -> str:
@@ -254,7 +341,7 @@ def _missing(vessel: Mapping[str, Any]) -> tuple[Evaluation, ...]:
 def _quantities(*rows: tuple[Concept, Any, Concept, Concept | None]) -> tuple[Quantity, ...]:
     """Leave out what is not stated."""
     return tuple(
-        Quantity(name, float(value), unit, derivation)
+        Quantity(name, float(value), unit, derivation, of_readers=name in FRACTIONS)
         for name, value, unit, derivation in rows
         if isinstance(value, (int, float))
     )
@@ -266,7 +353,10 @@ def _volumes(result: Mapping[str, Any], meaning: MapMeaning) -> tuple[Quantity, 
         (VOLUME, volume_ml.get("at_threshold"), MILLILITER, None)
     ]
     if meaning is not MapMeaning.SCORE:
+        interval = result.get("expected_volume_ml") or {}
         rows.append((VOLUME, volume_ml.get("expected"), MILLILITER, MEAN))
+        rows.append((EXPECTED_LOW, interval.get("low"), MILLILITER, None))
+        rows.append((EXPECTED_HIGH, interval.get("high"), MILLILITER, None))
     if meaning is MapMeaning.MHR:
         readers = statements.get("volume_ml") or {}
         readers = readers if any(value is not None for value in readers.values()) else volume_ml
@@ -293,10 +383,14 @@ def _vessel(vessel: Mapping[str, Any], index: int | None) -> tuple[Quantity, ...
 
     free = at_threshold("angle_deg") == 0
     low, high = (vessel.get("member_range") or {}).get("angle_deg") or (None, None)
+    expected_low, expected_high = vessel.get("expected_angle_deg_interval") or (None, None)
     return _quantities(
         (CONTACT_ANGLE, at_threshold("angle_deg"), DEGREE, None),
         (CONTACT_ANGLE, vessel.get("angle_median_deg"), DEGREE, MEDIAN),
         (CONTACT_ANGLE, vessel.get("expected_angle_deg"), DEGREE, MEAN),
+        (EXPECTED_ANGLE_LOW, expected_low, DEGREE, None),
+        (EXPECTED_ANGLE_HIGH, expected_high, DEGREE, None),
+        (CONTACT_ARC, at_threshold("arc_deg"), DEGREE, None),
         (ANGLE_P10, vessel.get("angle_p10_deg"), DEGREE, None),
         (ANGLE_P90, vessel.get("angle_p90_deg"), DEGREE, None),
         (MEMBERS_LOW, low, DEGREE, None),

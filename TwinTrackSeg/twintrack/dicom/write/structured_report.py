@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from twintrack import __version__
 from twintrack.dicom.read.series import DicomSeries
 from twintrack.dicom.write.derived import Algorithm, MapMeaning, save_dataset
@@ -23,7 +25,7 @@ from twintrack.dicom.write.report_content import (
 )
 from twintrack.dicom.write.segment_description import MANUFACTURER, as_code
 from twintrack.dicom.write.source import blank_identity, restore_identity, source_images
-from twintrack.dicom.write.terminology import TUMOR, Concept
+from twintrack.dicom.write.terminology import Concept
 from twintrack.errors import OutputError
 
 if TYPE_CHECKING:
@@ -202,8 +204,8 @@ def _group(group: Group, segments: Dataset, source: Dataset, algorithm: Algorith
     made = hd.sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
         tracking_identifier=hd.sr.TrackingIdentifier(uid=tracked, identifier=group.name),
         referenced_segment=_segment_reference(segments, number or 1, source),
-        finding_type=as_code(TUMOR.type),
-        finding_category=as_code(TUMOR.category),
+        finding_type=as_code(group.finding),
+        finding_category=None if group.category is None else as_code(group.category),
         finding_sites=[hd.sr.FindingSite(as_code(group.site))],
         algorithm_id=hd.sr.AlgorithmIdentification(
             name=algorithm.name[:TEXT_LIMIT],
@@ -224,8 +226,17 @@ def _group(group: Group, segments: Dataset, source: Dataset, algorithm: Algorith
             for item in group.evaluations
         ],
     )
+    contains = hd.sr.RelationshipTypeValues.CONTAINS
+    for point in group.points:
+        item = hd.sr.Scoord3DContentItem(
+            as_code(point.name),
+            hd.sr.GraphicTypeValues3D.POINT,
+            np.array([point.position_lps_mm]),
+            frame_of_reference_uid=source.FrameOfReferenceUID,
+            relationship_type=contains,
+        )
+        made[0].ContentSequence.append(item)
     if group.comment:
-        contains = hd.sr.RelationshipTypeValues.CONTAINS
         made[0].ContentSequence.append(hd.sr.TextContentItem(codes.DCM.Comment, group.comment, contains))
     return made
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_TITLE, VESSELS, is_joint_vein, vessel_of
 
 __all__ = [
+    "ABNORMAL",
     "CODING_SCHEME",
     "LEVEL_COLORS",
     "OTHER_VESSEL",
