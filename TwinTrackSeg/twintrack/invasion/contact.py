@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from twintrack.invasion.geometry import FLOOR, Neighborhood, directional_voxel_mm, on_rays, row_medians
+from twintrack.invasion.geometry import FLOOR, Neighborhood, ceiling_of, directional_voxel_mm, on_rays, row_medians
 from twintrack.invasion.sections import Sections
 from twintrack.invasion.tumor_map import DRAWN_OVER, continued_into
 from twintrack.invasion.wall import VesselWall
@@ -90,6 +90,7 @@ class _Reader:
         lumen = near.vessel >= 0.5
         self._near = near
         self._map = continued_into(lumen, near.probability, near.known > 0, near.spacing_mm, FLOOR)
+        self._ceiling = ceiling_of(self._map)
         # A map that knows of tumour in the lumen shows where it ends.
         drawn_over = bool(np.any(lumen & (near.probability >= DRAWN_OVER)))
         self._inside_voxels = INSIDE_DRAWN_OVER if drawn_over else INSIDE_VOXELS
@@ -128,8 +129,8 @@ class _Reader:
             begin_mm, length_mm = np.broadcast_to(first_mm, closed.shape)[closed], length_mm[closed]
             # A stretch begins where the one before has ended.
             for part in np.linspace(0.0, 1.0, count)[min(number, 1) :]:
-                read = near.sample(self._map, on_rays(points, rays, begin_mm + part * length_mm))
-                np.maximum(highest, read, out=highest)
+                there = on_rays(points, rays, begin_mm + part * length_mm)
+                near.raise_to_sample(highest, self._map, self._ceiling, there)
             result[number, closed] = highest
         return result
 

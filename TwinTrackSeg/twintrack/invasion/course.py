@@ -52,10 +52,13 @@ class KnownSections:
         The line moved to the middle of the lumen; shape (n, 3).
     walls : dict of bytes to KnownWall
         By the points that they are around: how a line is continued depends on where the tumour is.
+    steered : dict of bytes to numpy.ndarray
+        Where the steps of a continued line were steered to (3,), by where they would have led and in which direction.
     """
 
     middle_mm: Points | None = None
     walls: dict[bytes, KnownWall] = field(default_factory=dict)
+    steered: dict[bytes, Points] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

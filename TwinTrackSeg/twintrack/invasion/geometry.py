@@ -21,6 +21,7 @@ from twintrack.volume import Geometry
 __all__ = [
     "FLOOR",
     "Neighborhood",
+    "ceiling_of",
     "directional_voxel_mm",
     "on_rays",
     "resampled",
@@ -32,6 +33,9 @@ __all__ = [
 
 FLOOR = 0.01
 """Probability below which a voxel cannot matter: not one rater in a hundred would mark it."""
+
+CEILING_ROUNDING = 1e-12
+"""Share by which the sum of eight products may come out too high, and far more."""
 
 Points = NDArray[np.float64]
 
@@ -91,9 +95,32 @@ class Neighborhood:
 
     def sample(self, field: NDArray[np.float32], points_mm: Points) -> NDArray[np.float64]:
         """Interpolate `field`, an array of the box's shape, linearly at points (..., 3); 0 outside the box."""
+        return _interpolated(field, self._index(points_mm))
+
+    def _index(self, points_mm: Points) -> NDArray[np.float64]:
+        """Return where points (..., 3) lie in the box's voxels, (z, y, x) first."""
         index = np.empty((3, *points_mm.shape[:-1]))
         np.divide(points_mm, self.spacing_mm, out=index[::-1].transpose(*range(1, index.ndim), 0))
-        return ndimage.map_coordinates(field, index, output=np.float64, order=1, mode="constant", cval=0.0)
+        return index
+
+    def raise_to_sample(
+        self, highest: NDArray[np.float64], field: NDArray[np.float32], ceiling: NDArray[np.float64], points_mm: Points
+    ) -> None:
+        """Raise `highest` (n,), in place, to what `sample` gives at points (n, 3) where that is more.
+
+        Only points where it can be more are looked at: `ceiling` (see `ceiling_of`) says how high the field gets there.
+        """
+        index = self._index(points_mm)
+        place = np.zeros(len(points_mm))
+        for along, steps in zip(index, ceiling.shape, strict=True):
+            step = np.floor(along)
+            np.maximum(step, 0, out=step)
+            np.minimum(step, steps - 1, out=step)
+            place *= steps
+            place += step
+        (rows,) = np.nonzero(ceiling.ravel().take(place.astype(np.intp)) > highest)
+        if len(rows):
+            highest[rows] = np.maximum(highest[rows], _interpolated(field, index[:, rows]))
 
     def touchable(self, points_mm: Points, reach_mm: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Tell which local points (n, 3) lie within `reach_mm` (n,), and two voxels more, of the tumour's box."""
@@ -124,6 +151,22 @@ class Neighborhood:
             index += self.start[axis]
             result &= (index >= -0.5) & (index <= self.geometry.size[axis] - 0.5)
         return result
+
+
+def _interpolated(field: NDArray[np.float32], index: NDArray[np.float64]) -> NDArray[np.float64]:
+    return ndimage.map_coordinates(field, index, output=np.float64, order=1, mode="constant", cval=0.0)
+
+
+def ceiling_of(field: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return how high a field (z, y, x) gets, interpolated linearly, between each voxel and the next along all axes.
+
+    Values are above 0. A little more than the highest of the eight voxels around: sums of shares round.
+    """
+    highest = field.astype(np.float64)
+    for axis in range(3):
+        before, after = np.moveaxis(highest, axis, 0)[:-1], np.moveaxis(highest, axis, 0)[1:]
+        highest = np.moveaxis(np.maximum(before, after), 0, axis) if len(before) else highest
+    return np.ascontiguousarray(highest) * (1 + CEILING_ROUNDING)
 
 
 def on_rays(start_mm: Points, ray: Points, at_mm: NDArray[np.float64]) -> Points:

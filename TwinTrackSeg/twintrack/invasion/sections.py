@@ -126,7 +126,7 @@ def cross_sections(
     if known.middle_mm is None:
         known.middle_mm = _in_the_middle(near, line, reach_mm)
     trusted = known.middle_mm
-    points = resampled(_continued(near, line, trusted, piece, reach_mm), STEP_MM)
+    points = resampled(_continued(near, line, trusted, piece, reach_mm, known.steered), STEP_MM)
     frames = transported_frames(points)
     wall_mm = _open_wall(near, points, frames, reach_mm, known.walls)
     inside = near.in_volume(points) & _upright(points, wall_mm, trusted)
@@ -155,21 +155,31 @@ def _in_the_middle(near: Neighborhood, line: CenterLine, reach_mm: float) -> Poi
 
 
 def _continued(
-    near: Neighborhood, line: CenterLine, points: Points, piece: NDArray[np.float32], reach_mm: float
+    near: Neighborhood,
+    line: CenterLine,
+    points: Points,
+    piece: NDArray[np.float32],
+    reach_mm: float,
+    steered: dict[bytes, Points],
 ) -> Points:
     """Return the points, continued at free ends in the middle of the lumen until they leave the piece."""
     if line.from_axis:
         return points
-    points = _led_on(near, line, points, piece, reach_mm)
-    return _led_on(near, line, points[::-1], piece, reach_mm)[::-1] if line.free_start else points
+    points = _led_on(near, line, points, piece, reach_mm, steered)
+    return _led_on(near, line, points[::-1], piece, reach_mm, steered)[::-1] if line.free_start else points
 
 
 def _led_on(
-    near: Neighborhood, line: CenterLine, points: Points, inside: NDArray[np.float32], reach_mm: float
+    near: Neighborhood,
+    line: CenterLine,
+    points: Points,
+    inside: NDArray[np.float32],
+    reach_mm: float,
+    steered: dict[bytes, Points],
 ) -> Points:
     """Return the points with more at their end, each steered to the middle of its section if that is whole.
 
-    Where no tumour is near they go straight on.
+    Where no tumour is near they go straight on. `steered` holds, by place and direction, where steps were steered to.
     """
     way = list(points)
     first = _ahead(way)
@@ -182,12 +192,21 @@ def _led_on(
         if near.sample(inside, place[None])[0] < 0.5:
             break
         if near.touchable(place[None], np.array([reach_mm]))[0]:
-            fan = _fan_across(ahead, CENTRING_DIRECTIONS)
-            wall_mm = _wall_mm(near, place[None], fan, reach_mm)
-            if near.in_volume(on_rays(place[:, None, None], fan, wall_mm)).all():
-                place = place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0]
+            key = place.tobytes() + ahead.tobytes()
+            if key not in steered:
+                steered[key] = _steered(near, line, place, ahead, reach_mm)
+            place = steered[key]
         way.append(place)
     return np.asarray(way)
+
+
+def _steered(near: Neighborhood, line: CenterLine, place: Points, ahead: Points, reach_mm: float) -> Points:
+    """Return a place (3,) moved towards the middle of the section across `ahead`, if that is whole."""
+    fan = _fan_across(ahead, CENTRING_DIRECTIONS)
+    wall_mm = _wall_mm(near, place[None], fan, reach_mm)
+    if near.in_volume(on_rays(place[:, None, None], fan, wall_mm)).all():
+        place = place + STEERING * _towards_middle(wall_mm, fan, line.radius_mm)[0]
+    return place
 
 
 def _ahead(way: list[Points]) -> Points | None:
