@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
@@ -17,6 +16,8 @@ from twintrack.cli.options import Backend, BackendOption, Device, DeviceOption, 
 from twintrack.system.terminal import say
 
 if TYPE_CHECKING:
+    import asyncio
+
     from twintrack.execution.server.pool import Pool
     from twintrack.execution.server.service import Options, Service
 
@@ -66,6 +67,8 @@ def serve(
     SIGHUP reads bundle, clients and certificates anew.
     """
     start_log(verbose)
+    import asyncio
+
     from twintrack.execution.server.pool import Offered, Pool, WorkerLimits
     from twintrack.execution.server.protocol import Limits
     from twintrack.execution.server.service import Options
@@ -89,6 +92,8 @@ def serve(
 
 async def _serve(options: Options, make_pool: Callable[[Callable[[str], None]], Pool], bundle: Path) -> None:
     """Serve until a signal ends it."""
+    import asyncio
+
     from twintrack.execution.server.audit import Log
     from twintrack.execution.server.service import running_service
 
@@ -141,6 +146,8 @@ _reloading: set[asyncio.Task[None]] = set()
 
 
 def _reload(service: Service, bundle: Path) -> None:
+    import asyncio
+
     service.reload()
     task = asyncio.ensure_future(service.exchange(bundle))
     _reloading.add(task)
