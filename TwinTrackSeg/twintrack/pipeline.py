@@ -33,7 +33,20 @@ if TYPE_CHECKING:
     from twintrack.invasion import InvasionResult, ScoreLevels
     from twintrack.invasion.result_statements import ResultStatements
 
-__all__ = ["EXPECTED_S", "VESSEL_THREADS", "Segmentation", "chosen_calibrator", "read_vessels", "segment"]
+__all__ = [
+    "DEMO_WARNING",
+    "EXPECTED_S",
+    "RAW_WARNING",
+    "VESSEL_THREADS",
+    "Segmentation",
+    "chosen_calibrator",
+    "read_vessels",
+    "segment",
+]
+
+DEMO_WARNING = "Demo bundle: it knows synthetic phantoms only; on a patient's CT its result means nothing."
+RAW_WARNING = "Not calibrated: values are network scores, not expected fractions of readers."
+"""Warnings of a result that a report puts at its top in other words, and must not say twice."""
 
 EXPECTED_S = {"import": 1.0, "localize": 1.0, "ensemble": 3.0, "calibrate": 0.02, "measure": 1.6}
 """Wall seconds of each stage on a processor with two cores, for the progress bar until a stage's own progress tells."""
@@ -496,9 +509,9 @@ def _unknown(volumes: VolumeReadout, calibrator: Calibrator | None, statements: 
 def _warnings(bundle: Bundle, calibrator: Calibrator | None, settings: SegmentSettings) -> tuple[str, ...]:
     warnings = []
     if bundle.demo:
-        warnings.append("Demo bundle: it knows synthetic phantoms only; on a patient's CT its result means nothing.")
+        warnings.append(DEMO_WARNING)
     if calibrator is None:
-        warnings.append("Not calibrated: values are network scores, not expected fractions of readers.")
+        warnings.append(RAW_WARNING)
     else:
         warnings.extend(calibrator.warnings)
     if settings.roi != "auto":

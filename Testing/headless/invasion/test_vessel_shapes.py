@@ -227,3 +227,12 @@ def test_a_ball_beside_the_real_celiac_trunk_abuts_it(aorta_case: tuple[Volume, 
     assert result.vessels["AORTA"].p_contact < 0.05
     far = measure_ball(aorta_case, middle + np.array([60, 0, 0]), 5.0).vessels
     assert [far[name].p_contact for name in ("CELIAC", "SMA")] == [0.0, 0.0]
+
+
+def test_many_pieces_without_a_centre_line_are_one_note() -> None:
+    vessel, tumor = empty(), empty()
+    for place in range(6, 34, 4):
+        vessel[20, 20, place : place + 2] = True
+    tumor[17:24, 17:24, 4:36] = True
+    notes = [note for note in measure(tumor & ~vessel, vessel).notes if NO_LINE.split(maxsplit=1)[1] in note]
+    assert notes == ["7 pieces of 2 voxel(s) have no usable centre line; their longest extents were used"]

@@ -257,13 +257,20 @@ def _reached_axes(near: Neighborhood, contact_mm: float) -> list[int]:
     return [axis for axis, edge_mm in enumerate(near.spacing_mm[::-1]) if edge_mm / 2 <= contact_mm]
 
 
+def _without_line(voxels: list[int]) -> list[str]:
+    """Say once how many pieces, of which sizes, have no centre line."""
+    if not voxels:
+        return []
+    few, many = min(voxels), max(voxels)
+    size = f"{few:,}" if few == many else f"{few:,} to {many:,}"
+    if len(voxels) == 1:
+        return [f"a piece of {size} voxel(s) has no usable centre line; its longest extent was used"]
+    return [f"{len(voxels)} pieces of {size} voxel(s) have no usable centre line; their longest extents were used"]
+
+
 def _together(measured: list[_Piece], large: int, count: int, lumen: Completion) -> MeasuredVessel:
     """Join the pieces and note what limits the measurement."""
-    notes = [
-        f"a piece of {piece.voxels} voxel(s) has no usable centre line; its longest extent was used"
-        for piece in measured
-        if piece.from_axis
-    ]
+    notes = _without_line([piece.voxels for piece in measured if piece.from_axis])
     if large > 1:
         notes.append(f"the vessel mask is in {large} pieces near the tumour")
     if large < count:

@@ -175,7 +175,7 @@ def test_it_says_at_the_top_and_on_every_printed_page_which_ct_it_is(read):
     assert "<title>case seven - TwinTrack report</title>" in source
     line = "Case case seven CT ct.nii.gz Study date 2024-02-29 Series 4: portal venous CT hash 0123abcd Made 2026-03-01"
     assert f"{line} 12:34:56 UTC" in words
-    assert words.index(line) < words.index("Tumour volume")
+    assert words.index(line) < words.index("Contact with the vessels")
     # A table's head is repeated on every page, if nothing may break it.
     head = "Case case seven · CT 0123abcd · study 2024-02-29 · series 4: portal venous · made 2026-03-01 12:34:56 UTC"
     assert head in words
@@ -216,8 +216,8 @@ def test_a_map_that_was_not_calibrated_is_never_called_a_fraction_of_readers_wit
 def test_a_vessel_that_was_not_found_has_no_curve_and_no_numbers(read):
     invasion = copy.deepcopy(INVASION)
     invasion["vessels"]["CELIAC"] = {**INVASION["vessels"]["SMA"], "present": False}
-    source, reader, _ = read(RESULT, invasion)
-    assert reader.names.count("svg") == 1
+    source, _, _ = read(RESULT, invasion)
+    assert curves(source) == 1
     assert source.count("137°") == 1
 
 
@@ -276,9 +276,14 @@ def test_the_range_over_the_members_stands_beside_the_angle(read):
         assert "at level 0.5" not in read(RESULT, vessel(other))[2]
 
 
+def curves(source: str) -> int:
+    """Return how many vessels have a curve of their outline."""
+    return source.count('class="outline-curve"')
+
+
 def test_each_vessel_with_angles_has_a_curve_with_a_description_in_words(read):
-    source, reader, _ = read()
-    assert reader.names.count("svg") == 1
+    source, _, _ = read()
+    assert curves(source) == 1
     assert 'aria-label="SMA: contact angle of the outline 270° at 0.2, 190° at 0.4, 90° at 0.6, 0° at 0.8"' in source
     points = re.search(r'points="([^"]*)"', source)[1]
     # The frame runs from 32 to 192 for thresholds 0 to 1 and from 92 up to 8 for 0 to 360 degrees.
@@ -328,7 +333,7 @@ def test_a_vessel_that_was_not_looked_at_is_not_called_free(read):
     none = {"angle_deg": [None] * 4, "gap_mm": [None] * 4, "category": None, "p_contact": None, "reason": reason}
     _, _, words = read(invasion=schema_two(**none, notes=[reason, "tumour was looked for along 1 %"], coverage=0.01))
     assert "not assessed: not assessed" not in words
-    assert words.count("not assessed: too little of it was searched") == 2  # both tables
+    assert words.count("not assessed: too little of it was searched") == 3  # both tables, and the first screen
     assert "along 1 %" in words
     assert "1 % of the wall near the tumour searched" in words
 
@@ -430,8 +435,10 @@ def test_what_readers_see_of_each_pattern_comes_before_the_pattern(read):
 
 def test_what_is_said_of_readers_does_not_move_with_the_threshold(read):
     def said(threshold):
-        words = read({**RESULT, "threshold": threshold, "statements": STATEMENTS}, calibrated())[2]
-        return words[words.index("What readers are expected to say") : words.index("This outline (")], words
+        source, _, words = read({**RESULT, "threshold": threshold, "statements": STATEMENTS}, calibrated())
+        lines = re.findall(r'<span class="line">([^<]*)', source)[:-1]  # the last is the volume
+        table = words[words.index("What readers are expected to say of solid") : words.index("Two doubts")]
+        return (lines, table), words
 
     (low, low_words), (high, high_words) = said(0.25), said(0.7)
     assert low == high
@@ -489,3 +496,73 @@ def test_any_statement_may_be_missing_or_of_another_kind(read, field, other):
     content = calibrated()
     content["vessels"]["SMA"] |= vessel
     read({**RESULT, "statements": {"volume_ml": other, "any_tumour": other}}, content)
+
+
+def answer(source: str) -> list[str]:
+    """Return the lines of the first screen as words."""
+    lines = re.findall(r"<li>(.*?)</li>", source, re.DOTALL)
+    return [re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", line)).strip() for line in lines]
+
+
+def test_the_first_screen_answers_by_vessel_the_worst_first(read):
+    invasion = calibrated()
+    worse = invasion["vessels"]["SMA"] | {"p_encased": 0.42, "angle_median_deg": 160.0, "title": "portal vein"}
+    unknown = {"present": True, "angle_deg": [None] * 4, "reason": "not assessed: too little of it was searched"}
+    invasion["vessels"] = {"AORTA": unknown, **invasion["vessels"], "PORTA": worse}
+    source, _, words = read({**RESULT, "statements": STATEMENTS}, invasion)
+    porta, *others, volume = answer(source)
+    assert porta.startswith("Portal vein 72 % of readers see contact, 42 % more than 180°; median reader 160°")
+    assert "(8 of 10 between 0° and 141°). This outline: 140° over 15 mm; 90 % of the vessel searched." in porta
+    assert [line.split()[0] for line in others] == ["CELIAC", "SMA", "AORTA"]
+    assert "not assessed: too little of it was searched." in others[-1]
+    assert "(read from the map, not calibrated)" in others[0]  # among calibrated ones
+    assert volume.startswith("Volume over 97 % of readers mark any tumour; median reader 4.2 mL (8 of 10 between 1.5")
+    assert words.index("Portal vein 72 %") < words.index("What was found")
+
+
+def test_the_worst_vessel_that_has_one_is_the_first_picture(read):
+    invasion = calibrated()
+    invasion["vessels"]["PORTA"] = invasion["vessels"]["SMA"] | {"p_encased": 0.9}
+    source, _, _ = read(RESULT, invasion, vessel_pictures={"SMA": PIXEL, "PORTA": PIXEL})
+    pictures = re.findall(r'aria-label="Pictures? of ([^"]*)"', source)
+    assert pictures == ["PORTA", "the result", "SMA"]
+
+
+def test_nothing_is_warned_of_twice(read):
+    from twintrack.pipeline import DEMO_WARNING, RAW_WARNING
+
+    warnings = [DEMO_WARNING, RAW_WARNING, "fitted on 5 cases only", "fitted on 5 cases only"]
+    source, _, words = read({**RESULT, "calibrator": None, "warnings": warnings})
+    assert source.count('class="alert"') == 1
+    assert [words.count(text) for text in ("fitted on 5 cases", "NOT CALIBRATED", "DEMO MODEL")] == [1, 1, 1]
+    assert DEMO_WARNING not in words
+
+
+def test_a_volume_of_another_source_than_the_vessels_says_so(read):
+    source, _, _ = read({**RESULT, "statements": None}, calibrated())
+    assert "(read from the map, not calibrated)" in answer(source)[-1]
+
+
+def test_dark_screens_have_colours_of_their_own(read):
+    """Text on its ground has a contrast of at least 4.5 (WCAG 2.1, AA) in both schemes."""
+    source, _, _ = read()
+    for scheme in (source.split("prefers-color-scheme: dark")[0], source.split("prefers-color-scheme: dark")[1]):
+        colors = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{3,6})", scheme.split("* { box-sizing")[0]))
+        for ink, ground in (
+            *(("ink", "page"), ("soft", "page"), ("soft", "tint"), ("ink", "tint")),
+            *(("accent", "page"), ("outline", "page"), ("alert-ink", "alert")),
+        ):
+            assert contrast(colors[ink], colors[ground]) >= 4.5, (ink, ground)
+
+
+def contrast(first: str, second: str) -> float:
+    """Return the ratio of the relative luminances of two colours, as WCAG 2.1 defines it."""
+
+    def luminance(color: str) -> float:
+        digits = color[1:] if len(color) == 7 else "".join(2 * digit for digit in color[1:])
+        parts = [int(digits[place : place + 2], 16) / 255 for place in (0, 2, 4)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)

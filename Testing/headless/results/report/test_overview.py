@@ -233,3 +233,26 @@ def test_a_real_ct_with_reversed_axes_is_drawn(tmp_path, test_data):
     probability[60:66, 50:56, 58:66] = 0.8
     image = picture(tmp_path / "overview.png", (ct, ct.with_array(probability), None))
     assert image.std() > 0.1
+
+
+def test_a_faint_piece_far_from_the_tumour_has_no_colour_but_is_shown_where_there_is_nothing_else(tmp_path):
+    """It would look like a finding; where no tumour is above the threshold, it is what there is to see."""
+    ct, probability, _ = lps_case()
+    far = np.zeros_like(probability.array)
+    far[CENTER[2], 8:12, 10:16] = 0.15  # in the axial section
+
+    def pixels(name, array, threshold=0.5):
+        write_overview(tmp_path / name, ct, probability.with_array(array), threshold=threshold)
+        return picture_of(tmp_path / name)
+
+    alone = pixels("alone.png", probability.array)
+    assert np.array_equal(pixels("both.png", np.maximum(probability.array, far)), alone)
+    low = 0.3 * probability.array  # reaches 0.29: nothing above the threshold
+    assert not np.array_equal(pixels("low.png", low), pixels("low_both.png", np.maximum(low, far)))
+
+
+def picture_of(path):
+    from PIL import Image
+
+    with Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))

@@ -12,16 +12,19 @@ from typing import Any
 
 from twintrack.calibration.calibrator import UPPER_SCORE
 from twintrack.errors import InputError
-from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE
+from twintrack.pipeline import DEMO_WARNING, RAW_WARNING
+from twintrack.results.report.overview import DEMO_NOTICE, HU_WINDOW, RESEARCH_NOTICE
 from twintrack.results.report.structured_vessels import HUMAN_ITEMS, structured_vessels
-from twintrack.results.report.vessel_rows import vessel_rows
+from twintrack.results.report.vessel_rows import VesselRow, by_severity, vessel_rows
 from twintrack.results.report.wording import (
     MISSING,
+    NOT_CALIBRATED,
     contact_pattern,
     is_calibrated,
     lesion_table,
     number,
     outline_text,
+    pattern_rules,
     percent,
     plain_text,
     readers_volume,
@@ -105,7 +108,7 @@ def write_report(
     pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
     edited = bool(result.get("edited"))
     structured = {"structured_vessels": structured_vessels(invasion, edited=edited), "human_items": HUMAN_ITEMS}
-    page = template.render(content | structured | {"vessel_pictures": pictures})
+    page = template.render(content | structured | {"vessel_pictures": pictures, "first": _first(content, pictures)})
     with atomic_path(path, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -145,12 +148,12 @@ def _content(
     """Return everything the template shows."""
     bundle = _part(result, "bundle")
     heads, lesions = lesion_table(result.get("lesions"), result.get("statements"))
-    warnings = result.get("warnings")
     threshold = result.get("threshold")
+    calibrated = result.get("calibrator", True) is not None
     return {
         "which": WhichCt.of(result),
         "research_notice": RESEARCH_NOTICE,
-        "demo_notice": DEMO_NOTICE if bundle.get("demo") else "",
+        "alerts": _alerts(result, demo=bool(bundle.get("demo")), calibrated=calibrated),
         "description": bundle.get("description") or description,
         "picture": picture,
         "threshold": plain_text(threshold),
@@ -159,18 +162,57 @@ def _content(
         "lesion_heads": heads,
         "lesions": lesions,
         "no_lesion": "No lesion at the threshold." if result.get("lesions") == [] else f"Lesion list {MISSING}.",
-        "vessels": vessel_rows(invasion, threshold),
+        "vessels": by_severity(vessel_rows(invasion, threshold)),
+        "volume_line": _volume_line(result, invasion),
         "source": statement_source(invasion),
         "from_map": not is_calibrated(invasion),
         "interval_level": _interval_level(invasion),
         "own_readers": _own_readers(result, invasion),
         "contact_pattern": contact_pattern(invasion if isinstance(invasion, Mapping) else {}),
-        "calibrated": result.get("calibrator", True) is not None,
-        "warnings": [plain_text(line) for line in warnings] if isinstance(warnings, list) else [],
+        "calibrated": calibrated,
+        "window_hu": HU_WINDOW,
         "for_the_radiologist": FOR_THE_RADIOLOGIST,
-        "provenance": _provenance(result, bundle),
+        "provenance": _provenance(result, bundle, pattern_rules(invasion if isinstance(invasion, Mapping) else {})),
         "seconds": _seconds(result),
     }
+
+
+def _alerts(result: Mapping[str, Any], *, demo: bool, calibrated: bool) -> list[tuple[str, str]]:
+    """Return what the reader must know before any number, each once, as a headline that may be empty and a sentence."""
+    warnings = result.get("warnings")
+    told = [plain_text(line) for line in warnings] if isinstance(warnings, list) else []
+    found = [(DEMO_NOTICE, "On a patient's CT its output means nothing.")] if demo else []
+    if not calibrated:
+        found.append(
+            ("NOT CALIBRATED", 'All values are scores of the networks. Read no "fraction of readers" as such.')
+        )
+    return found + [("", line) for line in dict.fromkeys(told) if line not in (DEMO_WARNING, RAW_WARNING)]
+
+
+def _volume_line(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> str:
+    """Say the tumour's volume in one line: readers first, with a word where only the vessels are calibrated."""
+    readers, volume = readers_volume(result), _part(result, "volume_ml")
+    said = [f"{readers.any_tumour} of readers mark any tumour"] if readers.any_tumour else []
+    between = "" if readers.p10_p90 == MISSING else f"8 of 10 between {readers.p10_p90.replace('–', ' and ')}"
+    if readers.median != MISSING:
+        said.append(f"median reader {readers.median}" + (f" ({between})" if between else ""))
+    elif between:
+        said.append(between)
+    if said and is_calibrated(invasion) and readers.source == NOT_CALIBRATED:
+        said[-1] += f" ({NOT_CALIBRATED})"
+    if number(volume.get("expected")) is not None:
+        said.append(f"expected {with_unit(volume.get('expected'), 'mL')}")
+    if number(volume.get("at_threshold")) is not None:
+        said.append(f"this outline {with_unit(volume.get('at_threshold'), 'mL')}")
+    return "; ".join(said) or MISSING
+
+
+def _first(content: Mapping[str, object], pictures: Mapping[str, str]) -> str:
+    """Return the vessel whose picture stands on the first screen: the worst that has one; empty if none has."""
+    vessels = content["vessels"]
+    assert isinstance(vessels, list)
+    rows: list[VesselRow] = vessels
+    return next((row.name for row in rows if row.name in pictures), "")
 
 
 def _own_readers(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> dict[str, Any] | None:
@@ -243,7 +285,7 @@ def _interval(result: Mapping[str, Any]) -> str:
     return f"; {text} with other calibration cases ({level:.0%} interval)"
 
 
-def _provenance(result: Mapping[str, Any], bundle: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(result: Mapping[str, Any], bundle: Mapping[str, Any], rules: str) -> list[tuple[str, str]]:
     """Return what was run on what, as names and texts; missing fields are left out."""
     calibrator, grid, roi = (_part(result, name) for name in ("calibrator", "input", "roi"))
     entries = [
@@ -252,6 +294,7 @@ def _provenance(result: Mapping[str, Any], bundle: Mapping[str, Any]) -> list[tu
         ("Bundle SHA-256", bundle.get("sha256")),
         ("Bundle licence", bundle.get("license")),
         ("Calibrator", _calibrator(calibrator)),
+        ("Rules of the contact pattern", rules or None),
         ("Device", result.get("device")),
         (
             "Steps away from the first choice",

@@ -247,7 +247,10 @@ def _draw_section(axes: Axes, scene: _Scene, view: View) -> Any:
     gray = section.sample(scene.ct, scene.spacing_mm, fill=-1000.0)
     map_values = section.sample(scene.probability, scene.spacing_mm, fill=0.0)
     axes.imshow(gray, cmap="gray", vmin=HU_WINDOW[0], vmax=HU_WINDOW[1], extent=extent, interpolation="bilinear")
-    visible = np.ma.masked_less(map_values, SHOWN)
+    shown = map_values >= SHOWN
+    if scene.focus.found:
+        shown &= ~_faint(map_values)
+    visible = np.ma.masked_array(map_values, ~shown)
     colors = axes.imshow(visible, cmap=COLOR_MAP, vmin=0, vmax=1, alpha=OPACITY, extent=extent, interpolation="nearest")
     ticks = (np.arange(section.pixels) + 0.5) / section.pixels * scene.side_mm
     if scene.labels is not None:
@@ -258,6 +261,15 @@ def _draw_section(axes: Axes, scene: _Scene, view: View) -> Any:
     _draw_marks(axes, scene, section)
     _draw_inset(axes, scene, section)
     return colors
+
+
+def _faint(values: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return the pieces of a section that nowhere reach the lowest contour: beside a tumour they look like findings."""
+    from scipy import ndimage
+
+    pieces, _ = ndimage.label(values >= SHOWN)
+    clear = np.unique(pieces[values >= min(ISO_LEVELS)])
+    return (pieces > 0) & ~np.isin(pieces, clear)
 
 
 def _contour(
@@ -338,6 +350,7 @@ def _draw_inset(axes: Axes, scene: _Scene, section: Section) -> None:
 
 def _write_texts(figure: Figure, scene: _Scene, title: str, bundle_name: str, demo: bool) -> None:
     """Add heading, legend and footnote."""
+    from matplotlib import patheffects
     from matplotlib.lines import Line2D
 
     figure.text(0.012, 0.945, title, fontsize=15, weight="bold", va="center")
@@ -349,13 +362,18 @@ def _write_texts(figure: Figure, scene: _Scene, title: str, bundle_name: str, de
     if demo:
         badge = {"boxstyle": "round,pad=0.45", "facecolor": "#FFF3C4", "edgecolor": "#B45309", "linewidth": 1.5}
         figure.text(0.988, 0.932, DEMO_NOTICE, fontsize=11, weight="bold", color="#7A2E00", ha="right", bbox=badge)
-    entries = [("#BBBBBB", 1.2, "contours at " + ", ".join(f"{level:g}" for level in ISO_LEVELS))]
+    entries = [("white", 1.2, "contours at " + ", ".join(f"{level:g}" for level in ISO_LEVELS))]
     entries.append((THRESHOLD_COLOR, 2.4, f"this outline, level {scene.threshold:g}"))
     if scene.labels is not None:
         entries += [(VESSEL_COLORS.get(name, OTHER_VESSEL_COLOR), 2.0, name) for name in scene.vessels]
-    handles = [Line2D([], [], color=color, lw=width, label=label) for color, width, label in entries]
+    edge = [patheffects.withStroke(linewidth=3.2, foreground="#404040")]  # white shows on no white paper
+    handles = [Line2D([], [], color=color, lw=width, label=label, path_effects=edge) for color, width, label in entries]
     figure.legend(
         handles=handles, loc="center left", bbox_to_anchor=(0.005, 0.108), ncols=9, frameon=False, fontsize=9.5
     )
-    foot = RESEARCH_NOTICE + (f"  |  model: {bundle_name}" if bundle_name else "")
+    foot = f"{RESEARCH_NOTICE}  |  CT window {HU_WINDOW[0]:.0f} to {HU_WINDOW[1]:.0f} HU"
+    foot += (
+        f"  |  pieces that nowhere reach {min(ISO_LEVELS):g} in a section have no colour" if scene.focus.found else ""
+    )
+    foot += f"  |  model: {bundle_name}" if bundle_name else ""
     figure.text(0.012, 0.045, foot, fontsize=9.5, color="#333333", va="center")

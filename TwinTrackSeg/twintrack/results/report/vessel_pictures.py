@@ -16,7 +16,7 @@ from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, ENCASEMENT_D
 from twintrack.invasion.result import InvasionResult, VesselInvasion
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst_section import WorstSection
-from twintrack.results.report.overview import drawn, save_png
+from twintrack.results.report.overview import COLOR_MAP, HU_WINDOW, drawn, save_png
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -28,9 +28,6 @@ HALF_WIDTH_MM = 22.0
 """Half the edge of the cross-section picture, or more for wide vessels."""
 
 PIXELS = 220
-
-WINDOW_HU = (-125.0, 275.0)
-"""Soft tissue window."""
 
 LEAST_CONTACT = 0.1
 """Fraction of raters with contact from which a vessel is drawn."""
@@ -47,8 +44,6 @@ PLACES = (
 them are of known size; a search for places that fit, which the library offers, takes half of the time of drawing."""
 
 AXES_LPS = {"L": (1, 0, 0), "R": (-1, 0, 0), "P": (0, 1, 0), "A": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
-
-COLORS = "viridis"
 
 Reals = NDArray[np.float64]
 
@@ -89,7 +84,7 @@ class _Sheet:
 
         self._figure = Figure(figsize=(12.6, 3.9), dpi=110)
         self._section, self._curve, self._flat, scale = (self._figure.add_axes(place) for place in PLACES)
-        bar = self._figure.colorbar(ScalarMappable(Normalize(0, 1), COLORS), cax=scale)
+        bar = self._figure.colorbar(ScalarMappable(Normalize(0, 1), COLOR_MAP), cax=scale)
         bar.set_label("level of the map up to which there is contact")
 
     def picture(
@@ -158,18 +153,18 @@ def _draw_section(
     half = max(HALF_WIDTH_MM, 2.2 * float(np.nanmax(radius)))
     ticks = np.linspace(-half, half, PIXELS)
     plane = center + ticks[None, :, None] * right + ticks[:, None, None] * up
-    low, high = WINDOW_HU
+    low, high = HU_WINDOW
     extent = (-half, half, -half, half)
     axes.imshow(_sampled(ct, plane, -1000.0), cmap="gray", vmin=low, vmax=high, extent=extent, origin="lower")
     p = _sampled(probability, plane, 0.0)
     if p.max() > min(ISO_LEVELS):
-        axes.contour(ticks, ticks, p, levels=ISO_LEVELS, colors="white", linewidths=(0.7, 1.4, 0.7))
+        axes.contour(ticks, ticks, p, levels=ISO_LEVELS, colors="white", linewidths=(0.5, 0.9, 0.5))
     points = radius[:, None] * wall.directions_lps(worst.number)
     x, y = points @ right, points @ up
-    axes.plot([*x, x[0]], [*y, y[0]], color="#ff9d5c", linewidth=0.8)
+    axes.plot([*x, x[0]], [*y, y[0]], color="#7fd6ff", linewidth=0.8)
     level = wall.level[worst.number]
     visible = level >= 0.05
-    axes.scatter(1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLORS, vmin=0, vmax=1, s=9, zorder=3)
+    axes.scatter(1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLOR_MAP, vmin=0, vmax=1, s=9, zorder=3)
     for text, place, turn in (
         (_letter(up), (0.5, 0.98), ("center", "top")),
         (_letter(-up), (0.5, 0.02), ("center", "bottom")),
@@ -212,10 +207,10 @@ def _draw_wall(axes: Axes, wall: VesselWall, worst: WorstSection, up: Reals, rig
     level = np.where(np.isnan(wall.wall_mm), np.nan, wall.level)[rows][:, order]
     shown = np.ma.masked_invalid(level.T)
     axes.set_facecolor("#d5dbe2")
-    axes.pcolormesh(along_mm, turn[order], shown, cmap=COLORS, vmin=0, vmax=1, shading="nearest", rasterized=True)
+    axes.pcolormesh(along_mm, turn[order], shown, cmap=COLOR_MAP, vmin=0, vmax=1, shading="nearest", rasterized=True)
     if shown.max() > min(ISO_LEVELS):
         axes.contour(along_mm, turn[order], shown, levels=ISO_LEVELS, colors="white", linewidths=(0.6, 1.2, 0.6))
-    axes.axvline(0, color="#ff9d5c", linewidth=1)
+    axes.axvline(0, color="#7fd6ff", linewidth=1)
     letters = [_letter(-up), _letter(-right), _letter(up), _letter(right), _letter(-up)]
     axes.set_yticks([-180, -90, 0, 90, 180], letters)
     axes.set(xlabel="mm along the vessel, towards the head (0: worst section)", ylim=(-180, 180))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from twintrack.results.report.wording import (
     CATEGORIES,
     FULL_TURN_DEG,
+    LEAST_FRACTION,
     MISSING,
     angle_category,
     away,
@@ -26,7 +27,7 @@ from twintrack.results.report.wording import (
     with_unit,
 )
 
-__all__ = ["Curve", "VesselRow", "vessel_rows"]
+__all__ = ["Curve", "VesselRow", "by_severity", "vessel_rows"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,9 @@ class VesselRow:
         Category, contact angle and length of this outline, and how far it is away.
     searched
         How much of the wall near the tumour was searched.
+    severity
+        Fractions of readers who see more than 180 degrees and contact, and the median angle, to sort by; -1 where
+        something is not known.
     """
 
     name: str
@@ -98,6 +102,51 @@ class VesselRow:
     searched: str
     notes: str
     curve: Curve | None
+    severity: tuple[float, float, float]
+
+    @property
+    def heading(self) -> str:
+        """The vessel's name for people."""
+        return self.title[:1].upper() + self.title[1:] if self.title else self.name
+
+    @property
+    def readers_line(self) -> str:
+        """What readers are expected to say, or why nothing is said of them."""
+        if not self.present:
+            return "not found on this CT"
+        if self.contact == MISSING:
+            return self.category
+        if max(self.severity[:2]) < LEAST_FRACTION:
+            return f"{self.contact} of readers see contact"
+        said = f"{self.contact} of readers see contact, {self.encased} more than 180°"
+        if self.median_angle == MISSING:
+            return said
+        low, dash, high = self.further.partition("–")
+        between = f" (8 of 10 between {low}° and {high})" if dash else ""
+        return f"{said}; median reader {self.median_angle}{between}"
+
+    @property
+    def outline_line(self) -> str:
+        """What this outline measures, and how much of the vessel was looked at; empty where neither is known."""
+        said = []
+        if self.present and self.angle != MISSING:
+            touching = self.distance == "in contact"
+            said.append(f"{self.angle} over {self.length}" if touching else f"no contact, tumour {self.distance}")
+        told = [f"This outline: {text}" for text in said]
+        if self.searched != MISSING:
+            told.append(f"{self.searched} of the vessel searched")
+        return "; ".join(told)
+
+    @property
+    def bar(self) -> tuple[float, float]:
+        """Lengths of a bar, 0 to 100, for readers who see contact, and more than 180 degrees."""
+        encased, contact = (100 * max(value, 0.0) for value in self.severity[:2])
+        return round(contact, 1), round(encased, 1)
+
+
+def by_severity(rows: list[VesselRow]) -> list[VesselRow]:
+    """Return the rows, that which most readers call encased first; of what nothing is known last."""
+    return sorted(rows, key=lambda row: row.severity, reverse=True)
 
 
 def vessel_rows(invasion: Mapping[str, object] | None, threshold: object) -> list[VesselRow]:
@@ -147,7 +196,13 @@ def _reading(
         searched=share(vessel.get("coverage")),
         notes=_notes(vessel),
         curve=_curve(name, angles, threshold, _over(invasion, vessel)) if present else None,
+        severity=_severity(vessel.get("p_encased"), vessel.get("p_contact"), median_angle_deg(invasion, vessel)),
     )
+
+
+def _severity(*found: object) -> tuple[float, float, float]:
+    encased, contact, median = (-1.0 if number(value) is None else float(number(value) or 0.0) for value in found)
+    return encased, contact, median
 
 
 def _interval(found: object) -> str:

@@ -32,6 +32,7 @@ __all__ = [
     "number",
     "outline_text",
     "pair",
+    "pattern_rules",
     "percent",
     "plain_text",
     "readers_volume",
@@ -64,6 +65,9 @@ CATEGORIES = {
     "abutment": "abutment (up to 180°)",
     "encasement": "encasement (more than 180°)",
 }
+
+PATTERN_DETAILS = ("label", "rules", "level", "complete", "rule_set", "version", "source")
+"""Fields of a contact pattern that say again what others say, or by which rules it was found."""
 
 UNITS = {"ml": "mL", "mm": "mm", "deg": "°", "hu": "HU"}
 """Ending of a field's name to the unit it stands for."""
@@ -284,7 +288,16 @@ def contact_pattern(invasion: Mapping[str, object]) -> list[tuple[str, str]]:
         rows.append(("Where this comes from", vessel_source(invasion, pattern)))
     if "outline_pattern" in rest:
         rows.append(("Pattern of this outline, edited by hand", plain_text(rest.pop("outline_pattern"))))
-    return rows + [(words(str(name)), plain_text(value)) for name, value in rest.items()]
+    return rows + [(words(str(name)), plain_text(value)) for name, value in rest.items() if name not in PATTERN_DETAILS]
+
+
+def pattern_rules(invasion: Mapping[str, object]) -> str:
+    """Return by which rules the contact pattern was found; empty if there is none."""
+    pattern = invasion.get("resectability")
+    if not isinstance(pattern, Mapping):
+        return ""
+    name = " ".join(plain_text(pattern[field]) for field in ("rule_set", "version") if pattern.get(field))
+    return "; ".join(part for part in (name, plain_text(pattern.get("source") or "")) if part)
 
 
 def pair(found: object) -> tuple[float, float] | None:
