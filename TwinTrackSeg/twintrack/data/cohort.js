@@ -4,6 +4,7 @@
   const NOT_CALIBRATED = "read from the map, not calibrated";
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
+  const missing = (value) => value === null || value === undefined || value === "";
   const fields = ["case", "folder", "state", "expected", "atThreshold", "lesions", "pattern", "words", "seconds"];
   const cases = data.rows.map((row, index) => {
     const one = { index };
@@ -11,22 +12,44 @@
     one.vessels = row[fields.length] || [];
     one.digits = row[fields.length + 1] || "";
     one.readers = row[fields.length + 2] === "calibrated" ? "calibrated" : NOT_CALIBRATED;
-    one.text = [one.case, one.digits, one.words, one.pattern].join(" ").toLowerCase();
+    one.text = [one.case, one.digits, one.state, one.words, one.pattern].join(" ").toLowerCase();
+    one.worst = worst(one);
     return one;
   });
+  const done = cases.filter((one) => one.state === "done");
+  const lines = (one) => String(one.words || "").split(" | ").filter(Boolean);
+  // What is said of every case stands above the table, once.
+  const common = done.length > 1 ? lines(done[0]).filter((line) => done.every((one) => lines(one).includes(line))) : [];
+  const sources = new Set(done.map((one) => one.readers));
+  const told = common.map((line) => "Of all cases: " + line);
+  if (sources.size === 1) told.push("What is said of readers: " + [...sources][0] + ", in all cases.");
+  byId("common").textContent = told.join(" ");
+  byId("common").hidden = told.length === 0;
+
+  function worst(one) {
+    let found = null;
+    data.vessels.forEach((name, place) => {
+      const [, contact, encased] = one.vessels[place] || [];
+      if (missing(contact)) return;
+      const mine = { name, contact, encased: encased || 0 };
+      if (!found || mine.encased > found.encased || (mine.encased === found.encased && contact > found.contact)) found = mine;
+    });
+    return found;
+  }
   const columns = [
     { title: "", value: null },
     { title: "Case", value: (one) => one.case },
+    { title: "Worst vessel", value: (one) => (one.worst ? one.worst.encased * 2 + one.worst.contact : null) },
     { title: "Expected mL", value: (one) => one.expected },
     { title: "At threshold mL", value: (one) => one.atThreshold },
     { title: "Lesions", value: (one) => one.lesions },
     ...data.vessels.map((name, place) => ({ title: name, value: (one) => (one.vessels[place] || [null])[0] })),
     { title: "Contact pattern", value: (one) => one.pattern },
-    { title: "Readers", value: (one) => one.readers },
+    ...(sources.size === 1 ? [] : [{ title: "Readers", value: (one) => one.readers }]),
     { title: "Seconds", value: (one) => one.seconds },
     { title: "Warnings", value: (one) => one.words },
   ];
-  let sorted = { column: null, down: false };
+  let sorted = { column: columns.findIndex((column) => column.title === "Worst vessel"), down: true };
   let page = 0;
 
   function element(tag, text, className) {
@@ -40,7 +63,17 @@
     if (missing(value)) return "";
     return value < 0.03 ? "under 3 %" : value > 0.97 ? "over 97 %" : (100 * value).toFixed(0) + " %";
   };
-  const missing = (value) => value === null || value === undefined || value === "";
+
+  function bar(contact, encased) {
+    const made = element("span", null, "bar");
+    made.title = "contact " + fraction(contact) + ", more than 180 degrees " + fraction(encased);
+    [contact, encased || 0].forEach((part) => {
+      const piece = element("i");
+      piece.style.width = 100 * part + "%";
+      made.append(piece);
+    });
+    return made;
+  }
 
   function compare(one, other, value) {
     const a = value(one), b = value(other);
@@ -89,19 +122,25 @@
     picture.append(thumbnail(address));
     name.append(link);
     if (one.digits) name.append(element("small", "CT " + one.digits));
-    line.append(element("td", fixed(one.expected, 1), "number"));
+    const touched = one.worst && one.worst.contact >= 0.03;
+    const worstCell = element("td", touched ? one.worst.name : one.worst ? "none" : "", "worst");
+    if (one.worst) worstCell.append(element("small", fraction(one.worst.contact) + " contact"));
+    if (touched) worstCell.append(element("small", fraction(one.worst.encased) + " over 180°"));
+    line.append(worstCell, element("td", fixed(one.expected, 1), "number"));
     line.append(element("td", fixed(one.atThreshold, 1), "number"), element("td", one.lesions, "number"));
     data.vessels.forEach((_, place) => {
       const [angle, contact, encased, coverage, gap, source] = one.vessels[place] || [null, null, null, null, null, null];
       const unknown = missing(contact) && !missing(coverage) ? "not assessed" : "";
       const cell = element("td", missing(angle) ? unknown : fixed(angle, 0) + "°", "number");
-      if (!missing(contact)) cell.append(element("small", "c " + fraction(contact)), element("small", "e " + fraction(encased)));
+      if (!missing(contact)) cell.append(bar(contact, encased), element("small", fraction(contact) + (contact < 0.03 ? "" : " · " + fraction(encased))));
       if (!missing(contact) && one.readers === "calibrated" && source !== "calibrated") cell.append(element("small", "not calibrated"));
       if (!missing(gap) && gap > 0) cell.append(element("small", fixed(gap, 1) + " mm away"));
-      if (!missing(coverage)) cell.append(element("small", "s " + fixed(coverage, 2)));
+      if (!missing(coverage)) cell.append(element("small", (100 * coverage).toFixed(0) + " % searched"));
       line.append(cell);
     });
-    line.append(element("td", one.pattern), element("td", one.readers), element("td", fixed(one.seconds, 1), "number"), element("td", one.words, "words"));
+    line.append(element("td", one.pattern));
+    if (sources.size !== 1) line.append(element("td", one.readers));
+    line.append(element("td", fixed(one.seconds, 1), "number"), element("td", lines(one).filter((text) => !common.includes(text)).join(" | "), "words"));
     return line;
   }
 
@@ -141,6 +180,7 @@
     byId("pattern").append(option);
   });
   ["find", "state", "pattern"].forEach((id) => byId(id).addEventListener("input", () => { page = 0; show(); }));
+  byId("failed").addEventListener("click", () => { byId("state").value = "failed"; page = 0; show(); });
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("back").addEventListener("click", () => { page -= 1; show(); });
   byId("on").addEventListener("click", () => { page += 1; show(); });

@@ -117,7 +117,7 @@ def test_without_pyarrow_the_csv_tables_are_all(plan, monkeypatch):
 
 
 def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
-    write_index(plan, plan.out)
+    write_index(plan, plan.out, tables.Counts(4, 1))
     page = (plan.out / "index.html").read_text(encoding="utf-8")
     data, script = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
     assert page.count("</script>") == page.count("<script") == 2
@@ -130,6 +130,8 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     assert shown["rows"][0][9][sma] == [120.25, 0.0, None, 0.5, 0.75, "map"]
     assert {line[11] for line in shown["rows"]} == {"map"}
     assert [line[10] for line in shown["rows"]] == ["", "1bcdef01", "", "3bcdef01", "4bcdef01"]
+    assert "5 cases, <button" in page
+    assert ">1 failed</button>" in page
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     assert f"script-src 'sha256-{allowed}'" in page
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)

@@ -9,7 +9,7 @@ from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.imaging.views import VIEWS, Section, find_focus
 from twintrack.io.volumes import read_volume
-from twintrack.results.report.overview import change_title_line, drawable, write_overview
+from twintrack.results.report.overview import axial_of, change_title_line, drawable, write_overview
 from twintrack.volume import Geometry, Volume
 
 SIZE = (60, 50, 40)
@@ -256,3 +256,14 @@ def picture_of(path):
 
     with Image.open(path) as opened:
         return np.asarray(opened.convert("RGB"))
+
+
+def test_the_axial_section_can_be_cut_out_with_and_without_a_line_above(tmp_path):
+    ct, probability, _ = lps_case()
+    cut = []
+    for name, which in (("plain.png", ""), ("named.png", "CT 0123abcd")):
+        write_overview(tmp_path / name, ct, probability, threshold=0.5, which=which)
+        cut.append(np.asarray(axial_of(tmp_path / name)))
+    assert np.array_equal(*cut)
+    assert abs(cut[0].shape[0] - cut[0].shape[1]) <= 2
+    assert (cut[0] < 250).any(axis=2).mean() > 0.95  # no white paper around it

@@ -11,7 +11,7 @@ from PIL import Image
 
 from twintrack.invasion import measure_invasion
 from twintrack.phantom import make_phantom
-from twintrack.results.report.vessel_pictures import vessel_pictures
+from twintrack.results.report.vessel_pictures import section_of, vessel_pictures
 
 NAMES = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
 
@@ -30,3 +30,6 @@ def test_each_picture_of_several_is_the_one_that_is_drawn_alone() -> None:
         assert pixels.shape[2] == 3
         assert len(np.unique(pixels.reshape(-1, 3), axis=0)) > 500  # colours of the wall, greys of the CT
     assert len(set(together.values())) == len(together)
+    section = np.asarray(section_of(next(iter(together.values()))))
+    assert abs(section.shape[0] - section.shape[1]) <= 4
+    assert (section < 250).any(axis=2).mean() > 0.9  # hardly any white paper around it

@@ -15,6 +15,7 @@ from twintrack import __version__
 from twintrack.execution.cohort.case_folder import folder_name
 from twintrack.execution.cohort.plan import CASES, CohortPlan
 from twintrack.execution.cohort.process_case import FROM_MAP
+from twintrack.execution.cohort.tables import Counts
 from twintrack.results.which_ct import HASH_DIGITS
 
 __all__ = ["INDEX", "write_index"]
@@ -24,8 +25,8 @@ INDEX = "index.html"
 _VESSEL = ("expected_angle_deg", "p_contact", "p_encased", "coverage", "gap_mm_at_0.5")
 
 
-def write_index(plan: CohortPlan, folder: Path, note: str = "") -> None:
-    """Write the page case by case, with a note on all of them.
+def write_index(plan: CohortPlan, folder: Path, counts: Counts, note: str = "") -> None:
+    """Write the page case by case, with how many there are on top and a note on all of them.
 
     Names and reasons reach the page as JSON in which no tag can end, and the page puts them into it as plain text. Only
     its own script may run.
@@ -40,7 +41,8 @@ def write_index(plan: CohortPlan, folder: Path, note: str = "") -> None:
     )
     values = {
         "SCRIPT_HASH": f"'sha256-{digest}'",
-        "CASES": str(len(plan)),
+        "CASES": f"{len(plan):,} cases",
+        "FAILED": f"{counts.failed:,} failed" if counts.failed else "none failed",
         "ABOUT": html.escape(about),
         "SCRIPT": script,
     }

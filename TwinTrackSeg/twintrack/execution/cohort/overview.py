@@ -122,7 +122,7 @@ class Overview:
         started = time.monotonic()
         with self._files(TABLES_COMMAND, INDEX) as folder:
             counts = write_tables(self._plan, folder)
-            write_index(self._plan, folder, self._note(state, counts))
+            write_index(self._plan, folder, counts, self._note(state, counts))
         self._write_run(state, counts)
         ended = time.monotonic()
         self._next = ended + max(EVERY_S, (ended - started) / SHARE)

@@ -16,6 +16,7 @@ from twintrack.execution.cohort.case_folder import RECORD, read_record, write_re
 from twintrack.inference.loaded_model import model_of_process, return_memory
 from twintrack.labels import JOINT_VEIN
 from twintrack.results.folder import RESULT_FILES, run_inputs, segment_file
+from twintrack.results.report.html import read_pictures
 from twintrack.system.atomic import atomic_folder
 from twintrack.system.paths import file_sha256
 
@@ -34,7 +35,7 @@ COMMAND = "cohort"
 """What the list of files in a case's folder calls its writer."""
 
 THUMBNAIL = "thumbnail.jpg"
-"""Small copy of ``overview.png`` for the table of all cases."""
+"""The worst vessel's section, or the tumour's, small, for the table of all cases."""
 
 CASE_FILES = (*RESULT_FILES, THUMBNAIL, RECORD)
 """All that a case's folder may get."""
@@ -173,12 +174,15 @@ def _segment(task: SegmentTask, folder: Path) -> None:
 
 
 def _draw_thumbnail(folder: Path) -> None:
-    from PIL import Image
+    """Draw the worst vessel's section small; of a case without contact, the tumour's axial section."""
+    from twintrack.results.report.overview import axial_of
+    from twintrack.results.report.vessel_pictures import section_of
 
-    with Image.open(folder / "overview.png") as picture:
-        small = picture.convert("RGB")
-        small.thumbnail(THUMBNAIL_SIZE)
-        small.save(folder / THUMBNAIL, quality=80)
+    pictures = read_pictures(folder / "report.html") if (folder / "report.html").is_file() else {}
+    worst = next(iter(pictures), None)  # the report shows them by severity
+    small = axial_of(folder / "overview.png") if worst is None else section_of(pictures[worst])
+    small.thumbnail(THUMBNAIL_SIZE)
+    small.save(folder / THUMBNAIL, quality=80)
 
 
 def _worker_name() -> str:

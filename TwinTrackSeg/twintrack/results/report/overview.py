@@ -26,6 +26,7 @@ __all__ = [
     "DEMO_NOTICE",
     "ISO_LEVELS",
     "RESEARCH_NOTICE",
+    "axial_of",
     "change_title_line",
     "drawable",
     "drawn",
@@ -56,8 +57,11 @@ LARGEST_SIDE_MM = 300.0
 MARGIN_MM = 32.0
 """The window is the lesion's box with this margin on every side, within these two edge lengths."""
 
-WIDTH_INCH, TITLE_LINE_INCH, DPI = 13.2, 0.35, 120
-"""Width of the picture, and height of the line above it that says which CT it is."""
+WIDTH_INCH, HEIGHT_INCH, TITLE_LINE_INCH, DPI = 13.2, 5.75, 0.35, 120
+"""Size of the picture, and height of the line above it that says which CT it is."""
+
+SECTION_PLACE, SECTION_STEP = (0.012, 0.155, 0.2975, 0.683), 0.3045
+"""Left, bottom, width and height of the axial section in parts of the picture, and how far right the next begins."""
 
 PNG_LEVEL = 3
 """Packs pictures twice as fast as the library's own level, 6, and into 4 % more bytes."""
@@ -137,10 +141,11 @@ def write_overview(
                 f"the {what} is not on the CT's grid; make the picture from one run's results", code="grid-differs"
             )
     scene = _scene(ct, probability, segmentation, labels, threshold)
-    figure = Figure(figsize=(WIDTH_INCH, 5.75), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(WIDTH_INCH, HEIGHT_INCH), dpi=DPI, facecolor="white")
     colors: Any = None
     for column, view in enumerate(VIEWS):
-        axes = figure.add_axes((0.012 + column * 0.3045, 0.155, 0.2975, 0.683))
+        left, bottom, width, height = SECTION_PLACE
+        axes = figure.add_axes((left + column * SECTION_STEP, bottom, width, height))
         colors = _draw_section(axes, scene, view)
     bar = figure.colorbar(colors, cax=figure.add_axes((0.932, 0.155, 0.013, 0.683)), ticks=np.linspace(0, 1, 6))
     bar.set_label(
@@ -163,19 +168,39 @@ def change_title_line(path: str | Path, which: str) -> None:
     InputError
         If the picture cannot be read.
     """
+    path, title = Path(path), _title_line(which)
+    picture = _opened(path)
+    below = picture.crop((0, title.height, picture.width, picture.height))
+    with atomic_path(path, overwrite=True) as partial:
+        save_png(_stack(title, below), partial)
+
+
+def axial_of(path: str | Path) -> Image:
+    """Return the axial section alone, out of a picture that `write_overview` drew, with or without a line above.
+
+    Raises
+    ------
+    InputError
+        If the picture cannot be read.
+    """
+    whole = _opened(path)
+    left, bottom, width, height = SECTION_PLACE
+    across, down = WIDTH_INCH * DPI, HEIGHT_INCH * DPI
+    above = whole.height - down
+    box = (left * across, above + (1 - bottom - height) * down, (left + width) * across, above + (1 - bottom) * down)
+    return whole.crop((round(box[0]), round(box[1]), round(box[2]), round(box[3])))
+
+
+def _opened(path: str | Path) -> Image:
     from PIL import Image
 
-    path, title = Path(path), _title_line(which)
     try:
         with Image.open(path) as opened:
-            picture = opened.convert("RGB")
+            return opened.convert("RGB")
     except (OSError, ValueError) as error:
         raise InputError(
             "the overview picture cannot be read; run the case again", code="report-unreadable", path=path
         ) from error
-    below = picture.crop((0, title.height, picture.width, picture.height))
-    with atomic_path(path, overwrite=True) as partial:
-        save_png(_stack(title, below), partial)
 
 
 def drawable(text: str) -> str:

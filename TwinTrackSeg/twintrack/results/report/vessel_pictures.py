@@ -21,8 +21,9 @@ from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from PIL.Image import Image
 
-__all__ = ["vessel_pictures"]
+__all__ = ["section_of", "vessel_pictures"]
 
 HALF_WIDTH_MM = 22.0
 """Half the edge of the cross-section picture, or more for wide vessels."""
@@ -72,6 +73,18 @@ def vessel_pictures(ct: Volume, probability: Volume, result: InvasionResult) -> 
     }
     sheet = _Sheet() if shown else None
     return {} if sheet is None else {name: sheet.picture(ct, probability, result, *of) for name, of in shown.items()}
+
+
+def section_of(png: bytes) -> Image:
+    """Return the cross-section alone, out of a picture that `vessel_pictures` drew."""
+    from PIL import Image
+
+    left, bottom, width, height = PLACES[0]
+    with Image.open(io.BytesIO(png)) as opened:
+        picture = opened.convert("RGB")
+    across, down = picture.size
+    box = (left * across, (1 - bottom - height) * down, (left + width) * across, (1 - bottom) * down)
+    return picture.crop(tuple(round(edge) for edge in box))
 
 
 class _Sheet:
