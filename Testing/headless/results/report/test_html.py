@@ -520,6 +520,15 @@ def test_the_first_screen_answers_by_vessel_the_worst_first(read):
     assert words.index("Portal vein 72 %") < words.index("What was found")
 
 
+def test_a_score_that_was_not_calibrated_tells_nothing_of_readers_on_the_first_screen(read):
+    source, _, words = read({**RESULT, "calibrator": None}, schema_two(), vessel_pictures={"SMA": PIXEL})
+    (line, *_) = answer(source)
+    assert line.startswith("SMA nothing is said of readers. This outline: 140° over 15 mm")
+    first = words[words.index("Contact with the vessels, and volume") : words.index("What was found")]
+    assert re.search(r"\d %( more| of readers)", first) is None
+    assert "median reader" not in first
+
+
 def test_the_worst_vessel_that_has_one_is_the_first_picture(read):
     invasion = calibrated()
     invasion["vessels"]["PORTA"] = invasion["vessels"]["SMA"] | {"p_encased": 0.9}
