@@ -9,7 +9,7 @@ from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.imaging.views import VIEWS, Section, find_focus
 from twintrack.io.volumes import read_volume
-from twintrack.results.report.overview import axial_of, change_title_line, drawable, write_overview
+from twintrack.results.report.overview import _Names, axial_of, change_title_line, drawable, write_overview
 from twintrack.volume import Geometry, Volume
 
 SIZE = (60, 50, 40)
@@ -267,3 +267,13 @@ def test_the_axial_section_can_be_cut_out_with_and_without_a_line_above(tmp_path
     assert np.array_equal(*cut)
     assert abs(cut[0].shape[0] - cut[0].shape[1]) <= 2
     assert (cut[0] < 250).any(axis=2).mean() > 0.95  # no white paper around it
+
+
+def test_names_of_vessels_lie_apart_and_inside_the_picture():
+    names = _Names(120.0, "Axial")
+    beside = [names.place("AORTA", (50.0, 60.0, 60.0, 70.0)) for _ in range(5)]
+    assert len(set(beside[:4])) == 4
+    assert beside[4] is None  # below, above, right and left are taken
+    _, y = names.place("SMA", (2.0, 100.0, 8.0, 119.0))  # at the lower edge and beside the scale: above
+    assert y < 100
+    assert names.place("CELIAC", (0.0, 0.0, 120.0, 120.0)) is None

@@ -279,8 +279,10 @@ def _draw_section(axes: Axes, scene: _Scene, view: View) -> Any:
     colors = axes.imshow(visible, cmap=COLOR_MAP, vmin=0, vmax=1, alpha=OPACITY, extent=extent, interpolation="nearest")
     ticks = (np.arange(section.pixels) + 0.5) / section.pixels * scene.side_mm
     if scene.labels is not None:
+        names = _Names(scene.side_mm, section.view.name)
         for name, value in scene.vessels.items():
-            _draw_vessel(axes, ticks, section.sample(scene.labels, scene.spacing_mm, fill=0.0, value=value), name)
+            mask = section.sample(scene.labels, scene.spacing_mm, fill=0.0, value=value)
+            _draw_vessel(axes, ticks, mask, name, names)
     _contour(axes, ticks, map_values, ISO_LEVELS, "white", 0.9)
     _contour(axes, ticks, map_values, (scene.threshold,), THRESHOLD_COLOR, 1.8)
     _draw_marks(axes, scene, section)
@@ -314,15 +316,60 @@ def _contour(
         lines.set_path_effects([patheffects.withStroke(linewidth=width + 1.0, foreground="#00000090")])
 
 
-def _draw_vessel(axes: Axes, ticks: NDArray[np.floating], mask: NDArray[np.float32], name: str) -> None:
-    """Outline a vessel and write its name beside its largest extent."""
+class _Names:
+    """Places for the names of vessels in a section: where nothing else is written, inside the picture, or nowhere.
+
+    Boxes are (left, top, right, bottom) in mm of the section, of letters `SIZE_PT` high.
+    """
+
+    SIZE_PT = 7.5
+    LETTER_EM = 0.66
+    GAP_MM = 1.0
+
+    def __init__(self, side_mm: float, view_name: str) -> None:
+        self._side_mm = side_mm
+        self._point_mm = side_mm / (SECTION_PLACE[2] * WIDTH_INCH * 72)
+        edge, middle = 0.07 * side_mm, side_mm / 2
+        self._taken = [
+            (0.0, 0.0, 10 * self._point_mm * self.LETTER_EM * (len(view_name) + 1), edge),
+            (0.745 * side_mm, 0.0, side_mm, 0.255 * side_mm),  # the inset
+            (0.0, 0.885 * side_mm, 0.04 * side_mm + 52, 0.96 * side_mm),  # the scale
+        ]
+        ends = (edge / 2, side_mm - edge / 2)
+        for x, y in (*((end, middle) for end in ends), *((middle, end) for end in ends)):  # the letters of directions
+            self._taken.append((x - edge / 2, y - edge / 2, x + edge / 2, y + edge / 2))
+
+    def place(self, name: str, box: tuple[float, float, float, float]) -> tuple[float, float] | None:
+        """Return the middle of a free place beside a vessel's box; None where there is none."""
+        width = self.SIZE_PT * self.LETTER_EM * len(name) * self._point_mm
+        height = 1.25 * self.SIZE_PT * self._point_mm
+        left, top, right, bottom = box
+        x, y = (left + right) / 2, (top + bottom) / 2
+        beside, over = width / 2 + self.GAP_MM, height / 2 + self.GAP_MM
+        for middle in ((x, bottom + over), (x, top - over), (right + beside, y), (left - beside, y)):
+            mine = (middle[0] - width / 2, middle[1] - height / 2, middle[0] + width / 2, middle[1] + height / 2)
+            inside = min(mine) >= 0 and max(mine) <= self._side_mm
+            if inside and not any(_overlap(mine, other) for other in self._taken):
+                self._taken.append(mine)
+                return middle
+        return None
+
+
+def _overlap(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _draw_vessel(axes: Axes, ticks: NDArray[np.floating], mask: NDArray[np.float32], name: str, names: _Names) -> None:
+    """Outline a vessel and write its name beside it; where there is no room the legend's colour must do."""
     if mask.max() <= 0.5:
         return
     color = VESSEL_COLORS.get(name, OTHER_VESSEL_COLOR)
     _contour(axes, ticks, mask, (0.5,), color, 1.4)
     rows, columns = np.nonzero(mask > 0.5)
-    lowest = int(np.argmax(rows))
-    _label(axes, ticks[columns[lowest]], ticks[rows[lowest]] + 1.0, name, size=7.5, va="top")
+    box = (ticks[columns.min()], ticks[rows.min()], ticks[columns.max()], ticks[rows.max()])
+    place = names.place(name, box)
+    if place is not None:
+        _label(axes, *place, name, size=names.SIZE_PT, va="center")
 
 
 def _label(
