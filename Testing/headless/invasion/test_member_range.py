@@ -63,6 +63,24 @@ def test_a_member_without_the_vessel_has_no_part_in_its_range(cases: tuple[Any, 
     assert ranges([two[0], (wide.probability, nothing)])["SMA"] is None
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("lacking", [0, 2])
+def test_a_member_that_predicts_one_of_two_veins_alone_has_no_part_in_both_together(
+    cases: tuple[Any, Any], lacking: int
+) -> None:
+    veins = {"SMV": 1, "PORTA": 2}
+    half = cases[0].vessel.array.copy()
+    half[half.shape[0] // 2 :][half[half.shape[0] // 2 :] > 0] = 2
+    both, one = cases[0].vessel.with_array(half), cases[0].vessel.with_array((half > 0).astype(np.uint8))
+    members = [(case.probability, both) for case in (*cases, cases[0])]
+    members[lacking] = (members[lacking][0], one)
+    found = measure_invasion(cases[0].probability, both, veins)
+    assert "PORTA_SMV" in found.vessels
+    together = with_member_range(found, members, veins).vessels["PORTA_SMV"].member_range
+    assert together is not None
+    assert together.members == 2
+
+
 def test_a_member_that_sees_no_tumor_counts_as_no_contact(cases: tuple[Any, Any]) -> None:
     wide = cases[1]
     free = wide.probability.with_array(np.zeros_like(wide.probability.array))

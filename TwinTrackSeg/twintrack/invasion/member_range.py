@@ -78,11 +78,8 @@ def with_member_range(
         )
         for probability, vessels in members
     ]
-    ranges = {
-        name: member_range([vessels[name] for vessels in measured])
-        for name in found.vessels
-        if measured and name in measured[0]
-    }
+    # A member that predicts one of two veins alone has not both together.
+    ranges = {name: member_range([vessels[name] for vessels in measured if name in vessels]) for name in found.vessels}
     vessels = {name: replace(vessel, member_range=ranges.get(name)) for name, vessel in found.vessels.items()}
     return replace(found, vessels=vessels)
 
