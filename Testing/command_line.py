@@ -23,6 +23,9 @@ FILES = {
     "report.html",
 }
 
+VESSEL_FILES = {"vessels.nii.gz", "invasion.json", "invasion.csv"}
+"""Those that a run with a bundle without vessels does not write."""
+
 
 def small_ct(direction=(-1, 0, 0, 0, -1, 0, 0, 0, 1)) -> Volume:
     """A CT with air, fat and soft tissue that no flip maps onto itself."""

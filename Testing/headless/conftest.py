@@ -225,3 +225,13 @@ def make_bundle(coarse_results: Path, fine_results: Path, tmp_path_factory: pyte
 def bundle_folder(make_bundle: MakeBundle) -> Path:
     """The tiny bundle; tests that alter it take a copy."""
     return make_bundle()
+
+
+@pytest.fixture(scope="session")
+def plain_bundle(make_bundle: MakeBundle) -> Path:
+    """The tiny bundle without vessels: a run takes a second.
+
+    What random networks take for vessels winds through the whole region; measuring and drawing it takes ten times as
+    long as all the rest of a run.
+    """
+    return make_bundle(vessel_labels={})

@@ -39,6 +39,12 @@ def bundle(make_bundle):
         yield opened
 
 
+@pytest.fixture(scope="module")
+def plain(plain_bundle):
+    with Bundle.open(plain_bundle) as opened:
+        yield opened
+
+
 def lps_ct() -> Volume:
     geometry = Geometry((26, 30, 14), (1.4, 1.3, 3.1), (-10.0, 20.0, -50.0))
     array = np.random.default_rng(3).normal(0, 80, geometry.shape)
@@ -68,20 +74,20 @@ def turned(ct: Volume, order: tuple[int, ...], flips: tuple[int, ...]) -> Volume
     ("order", "flips"),
     [((0, 1, 2), (2,)), ((2, 0, 1), ()), ((2, 1, 0), (0, 1, 2))],
 )
-def test_the_map_does_not_depend_on_how_the_ct_is_stored(bundle, order, flips):
+def test_the_map_does_not_depend_on_how_the_ct_is_stored(plain, order, flips):
     ct = lps_ct()
     settings = SegmentSettings(roi="full", calibrate=False)
-    reference = segment(ct, bundle, settings).score
-    other = segment(turned(ct, order, flips), bundle, settings)
+    reference = segment(ct, plain, settings).score
+    other = segment(turned(ct, order, flips), plain, settings)
     assert other.score.geometry == turned(ct, order, flips).geometry
     assert other.score.to_lps().array == pytest.approx(reference.array, abs=1e-3)
     assert other.score.to_lps().geometry.same_grid(ct.geometry)
 
 
 @pytest.mark.parametrize("flips", [axes for n in range(3) for axes in itertools.combinations(range(3), n)])
-def test_a_roi_box_counts_the_voxels_of_the_file(bundle, flips):
+def test_a_roi_box_counts_the_voxels_of_the_file(plain, flips):
     ct = turned(lps_ct(), (0, 1, 2), flips)
-    found = segment(ct, bundle, SegmentSettings(roi=(2, 20, 5, 25, 3, 12), calibrate=False))
+    found = segment(ct, plain, SegmentSettings(roi=(2, 20, 5, 25, 3, 12), calibrate=False))
     assert (found.roi_start, found.roi_stop) == ((2, 5, 3), (20, 25, 12))
     filled = np.argwhere(found.score.array)[:, ::-1]
     assert filled.min(axis=0).tolist() == [2, 5, 3]
@@ -107,9 +113,16 @@ def test_a_given_vessel_outside_the_region_is_not_assessed_rather_than_free(bund
 @pytest.mark.parametrize(
     ("asked", "bundles", "taken"), [(None, None, DEFAULT_CONTACT_MM), (None, 2.5, 2.5), (1.5, 2.5, 1.5)]
 )
-def test_the_contact_distance_is_the_one_asked_for_else_the_bundles_else_the_programs(bundle, asked, bundles, taken):
-    settings = SegmentSettings(roi="full", calibrate=False, contact_mm=asked)
-    assert segment(lps_ct(), replace(bundle, contact_mm=bundles), settings).invasion.contact_mm == taken
+def test_the_contact_distance_is_the_one_asked_for_else_the_bundles_else_the_programs(
+    plain, asked, bundles, taken, tmp_path
+):
+    ct = lps_ct()
+    vessels = np.zeros(ct.array.shape, dtype=np.uint8)
+    vessels[2:12, 10:16, 10:16] = 5
+    write_volume(ct.with_array(vessels), tmp_path / "vessels.nii.gz")
+    given = {"vessels": tmp_path / "vessels.nii.gz", "vessel_names": {"SMA": 5}}
+    settings = SegmentSettings(roi="full", calibrate=False, contact_mm=asked, **given)
+    assert segment(ct, replace(plain, contact_mm=bundles), settings).invasion.contact_mm == taken
 
 
 def test_the_members_range_stands_beside_the_contact_with_given_vessels(bundle, make_bundle, tmp_path):
@@ -252,10 +265,10 @@ def site(tmp_path) -> Path:
     return tmp_path / "site.json"
 
 
-def test_the_command_line_takes_it_and_result_and_report_name_it_with_its_hash(bundle_folder, site, tmp_path):
+def test_the_command_line_takes_it_and_result_and_report_name_it_with_its_hash(plain_bundle, site, tmp_path):
     """The bundle has no calibrator of its own: then a site's is enough."""
     out = tmp_path / "out"
-    run = ["segment", str(small_ct(tmp_path / "ct.nii.gz")), "--bundle", str(bundle_folder), "--out", str(out)]
+    run = ["segment", str(small_ct(tmp_path / "ct.nii.gz")), "--bundle", str(plain_bundle), "--out", str(out)]
     assert run_command([*run, "--roi", "4,30,2,26,3,15", "--calibrator", str(site), "--keep-score"]) == 0
     stated = json.loads((out / "result.json").read_text(encoding="utf-8"))["calibrator"]
     digest = hashlib.sha256(site.read_bytes()).hexdigest()

@@ -66,6 +66,12 @@ def bundle(make_bundle, calibrator_file) -> Path:
 
 
 @pytest.fixture(scope="session")
+def plain_bundle(make_bundle, calibrator_file) -> Path:
+    """The same without vessels, whose measuring takes most of the time of a run."""
+    return make_bundle(calibrator=calibrator_file, vessel_labels={})
+
+
+@pytest.fixture(scope="session")
 def result(ct_file, bundle, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("result") / "out put"
     arguments = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]

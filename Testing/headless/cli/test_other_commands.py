@@ -92,12 +92,6 @@ def test_invasion_refuses_a_contact_distance_that_is_none(contact_mm, tmp_path, 
     assert_refused([*run, "--contact-mm", contact_mm], capsys, "contact_mm", "from 0.5 to 5 mm")
 
 
-def test_phantom_writes_cases_that_segment_can_read(tmp_path, capsys):
-    assert run_command(["phantom", "--cases", "1", "--raters", "2", "--seed", "5", "--out", str(tmp_path / "p")]) == 0
-    assert (tmp_path / "p" / "manifest.csv").read_text().startswith("case,image,")
-    assert (tmp_path / "p" / "phantom_00005" / "annotation_2.nii.gz").exists()
-
-
 def test_a_dicom_series_gives_dicom_objects_that_export_makes_again(ct_series, bundle, tmp_path, capsys):
     import highdicom
     import pydicom

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from command_line import FILES, ROI, assert_refused
+from command_line import FILES, ROI, VESSEL_FILES, assert_refused
 from twintrack.cli.app import run_command
 from twintrack.dicom import read_series
 from twintrack.io.nifti import nifti_label_names
@@ -95,12 +95,12 @@ def test_result_json_has_the_fields_of_the_contract(result, bundle, calibrator_f
     )
 
 
-def test_results_of_a_sheared_file_lie_on_its_own_voxels_and_say_so(ct_file, bundle, tmp_path, capsys):
+def test_results_of_a_sheared_file_lie_on_its_own_voxels_and_say_so(ct_file, plain_bundle, tmp_path, capsys):
     image = nib.load(ct_file)
     affine = image.affine.copy()
     affine[1, 2] += affine[2, 2] * np.tan(np.deg2rad(14.0))
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), affine), tmp_path / "tilted.nii.gz")
-    run = ["segment", str(tmp_path / "tilted.nii.gz"), "--bundle", str(bundle), "--roi", "full", "--keep-score"]
+    run = ["segment", str(tmp_path / "tilted.nii.gz"), "--bundle", str(plain_bundle), "--roi", "full", "--keep-score"]
     assert run_command([*run, "--out", str(tmp_path / "o")]) == 0
     assert "sheared by 14.0 degrees" in capsys.readouterr().err
     written = {name: nib.load(tmp_path / "o" / f"{name}.nii.gz") for name in ("probability", "score", "segmentation")}
@@ -115,8 +115,8 @@ def test_results_of_a_sheared_file_lie_on_its_own_voxels_and_say_so(ct_file, bun
     assert own_ml == pytest.approx(content["volume_ml"]["at_threshold"], rel=0.1, abs=0.05)
 
 
-def test_a_label_stands_in_result_and_report(ct_file, bundle, tmp_path, capsys):
-    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
+def test_a_label_stands_in_result_and_report(ct_file, plain_bundle, tmp_path, capsys):
+    run = ["segment", str(ct_file), "--bundle", str(plain_bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
     assert run_command([*run, "--case", '=Fall "7" <b>/ü']) == 0
     content = json.loads((tmp_path / "o" / "result.json").read_text())
     assert content["input"]["case"] == content["settings"]["case"] == '=Fall "7" <b>/ü'
@@ -176,17 +176,15 @@ def test_the_vessels_of_a_result_are_measured_without_names(result, tmp_path, ca
     assert "vessels.nii.gz read in place of segmentation.nii.gz" in measured["segmentation"]["warnings"][0]
 
 
-def test_a_bundle_without_vessels_writes_no_file_of_them_and_removes_an_earlier_one(ct_file, bundle, tmp_path):
+def test_a_bundle_without_vessels_writes_no_file_of_them_and_removes_an_earlier_one(
+    ct_file, plain_bundle, result, tmp_path
+):
     out = tmp_path / "o"
-    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]
+    shutil.copytree(result, out)
+    assert all((out / name).is_file() for name in VESSEL_FILES)
+    run = ["segment", str(ct_file), "--bundle", str(plain_bundle), "--out", str(out), "--roi", ROI]
     assert run_command(run) == 0
-    assert (out / "vessels.nii.gz").is_file()
-    other = tmp_path / "bundle"
-    shutil.copytree(bundle, other)
-    content = json.loads((other / "bundle.json").read_text())
-    (other / "bundle.json").write_text(json.dumps(content | {"vessel_labels": {}}))
-    assert run_command(["segment", str(ct_file), "--bundle", str(other), *run[4:]]) == 0
-    assert not (out / "vessels.nii.gz").exists()
+    assert not any((out / name).exists() for name in VESSEL_FILES)
     assert json.loads((out / "result.json").read_text())["vessel_values"] is None
 
 
@@ -202,19 +200,19 @@ def test_invasion_json_has_the_fields_of_the_contract(result):
     assert "resectability" in content
 
 
-def test_a_second_run_replaces_the_first_and_leaves_foreign_files_alone(ct_file, bundle, tmp_path, capsys):
+def test_a_second_run_replaces_the_first_and_leaves_foreign_files_alone(ct_file, plain_bundle, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()
     (out / "notes.txt").write_text("mine")
-    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(out), "--roi", ROI]
+    run = ["segment", str(ct_file), "--bundle", str(plain_bundle), "--out", str(out), "--roi", ROI]
     assert run_command([*run, "--keep-score"]) == 0
     assert run_command([*run, "--threshold", "0.3"]) == 0
-    assert {path.name for path in out.iterdir()} == FILES | {"notes.txt", RECORD}
+    assert {path.name for path in out.iterdir()} == (FILES - VESSEL_FILES) | {"notes.txt", RECORD}
     assert json.loads((out / "result.json").read_text())["threshold"] == 0.3
 
 
-def test_without_calibration_the_score_is_given_and_said_to_be_one(ct_file, bundle, tmp_path, capsys):
-    run = ["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
+def test_without_calibration_the_score_is_given_and_said_to_be_one(ct_file, plain_bundle, tmp_path, capsys):
+    run = ["segment", str(ct_file), "--bundle", str(plain_bundle), "--out", str(tmp_path / "o"), "--roi", ROI]
     assert run_command([*run, "--no-calibration", "--keep-score"]) == 0
     assert "Not calibrated" in capsys.readouterr().err
     score, mapped = (read_volume(tmp_path / "o" / f"{name}.nii.gz").array for name in ("score", "probability"))
@@ -264,7 +262,7 @@ def test_every_second_of_a_run_belongs_to_a_stage(ct_file, bundle, tmp_path):
     assert min(seconds.values()) >= 0
 
 
-def test_the_seconds_of_the_command_begin_with_its_process(ct_file, bundle, tmp_path):
+def test_the_seconds_of_the_command_begin_with_its_process(ct_file, plain_bundle, tmp_path):
     run = [
         sys.executable,
         "-m",
@@ -272,7 +270,7 @@ def test_the_seconds_of_the_command_begin_with_its_process(ct_file, bundle, tmp_
         "segment",
         ct_file,
         "--bundle",
-        bundle,
+        plain_bundle,
         "--roi",
         "full",
         "--device",
@@ -286,10 +284,10 @@ def test_the_seconds_of_the_command_begin_with_its_process(ct_file, bundle, tmp_
     assert 0.95 * wall_s - 1.5 < told_s < wall_s
 
 
-def test_a_result_saved_from_memory_adds_the_seconds_of_writing(ct_file, bundle, tmp_path):
+def test_a_result_saved_from_memory_adds_the_seconds_of_writing(ct_file, plain_bundle, tmp_path):
     import twintrack as tt
 
-    found = tt.segment(ct_file, bundle, roi="full", device="cpu")
+    found = tt.segment(ct_file, plain_bundle, roi="full", device="cpu")
     before = found.summary["seconds"]
     assert {"read", "ensemble", "measure"} <= set(before)
     content = json.loads((found.save(tmp_path / "o") / "result.json").read_text())

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faults import GEOMETRY, assert_whole, at, ct_file, finish, request, run, start, state
+from faults import GEOMETRY, assert_whole, at, ct_file, finish, given_vessels, request, run, start, state
 from twintrack.errors import Cancelled
 from twintrack.inference import NetworkStore
 from twintrack.io.volumes import write_volume
@@ -44,12 +44,6 @@ def ct(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plain_bundle(make_bundle) -> Path:
-    """A bundle without vessels: its runs take a third of the time, which goes into vessel contact and its pictures."""
-    return make_bundle(vessel_labels={})
-
-
-@pytest.fixture(scope="module")
 def earlier(ct, bundle_folder, tmp_path_factory) -> Path:
     """A finished result; each test takes a copy."""
     import torch
@@ -57,7 +51,7 @@ def earlier(ct, bundle_folder, tmp_path_factory) -> Path:
     torch.set_num_threads(1)  # children are forked
     out = tmp_path_factory.mktemp("earlier") / "out"
     values = request(ct, bundle_folder, out)
-    settings = {key: values[key] for key in ("roi", "calibrate", "backend", "device")}
+    settings = {key: value for key, value in values.items() if key not in ("schema", "input", "bundle", "out")}
     segment_file(ct, bundle_folder, out, SegmentSettings.from_json(settings))
     assert_whole(out)
     return out
@@ -115,12 +109,11 @@ def limit_memory() -> None:
 
 def test_out_of_memory_at_any_stage_is_said_and_leaves_the_earlier_result(messages, bundle_folder, out, tmp_path):
     geometry = Geometry((150, 140, 80), (0.8, 0.8, 3.0))
-    array = np.random.default_rng(1).normal(0, 60, geometry.shape).astype(np.int16)
-    write_volume(Volume(array, geometry), tmp_path / "ct.nrrd")
+    large = ct_file(tmp_path, geometry)
     before = state(out)
     sentences = set()
     for message in messages:
-        ended = run(request(tmp_path / "ct.nrrd", bundle_folder, out), tmp_path / "log", at(message, limit_memory))
+        ended = run(request(large, bundle_folder, out), tmp_path / "log", at(message, limit_memory))
         if ended.code == 0:  # a library kept enough for itself to finish
             assert_whole(out, geometry)
             before = state(out)
@@ -216,16 +209,10 @@ class CancelAt(CancelToken):
 
 
 def test_cancel_at_five_random_moments_changes_nothing(ct, bundle_folder, out):
-    """In one process with kept networks, as in the worker; a cancel acts at the next check, so that one is drawn.
-
-    The vessels are given: what networks of random weights take for vessels is measured for a quarter of a minute a run.
-    """
+    """In one process with kept networks, as in the worker; a cancel acts at the next check, so that one is drawn."""
     before, rng = state(out), np.random.default_rng(8)
-    vessels = np.zeros(GEOMETRY.shape, np.uint8)
-    vessels[:, 10:16, 10:16], vessels[:, 26:30, 20:24] = 1, 2
-    write_volume(Volume(vessels, GEOMETRY), out.parent / "vessels.nii.gz")
-    given = {"vessels": str(out.parent / "vessels.nii.gz"), "vessel_names": {"SMA": 1, "PORTA": 2}}
-    settings = SegmentSettings(roi="full", every_tile=True, calibrate=False, backend="torch", device="cpu", **given)
+    quick = {"calibrate": False, "backend": "torch", "device": "cpu"}
+    settings = SegmentSettings(roi="full", every_tile=True, **quick, **given_vessels(ct))
     kept = NetworkStore("cpu", "torch")
     never = CancelAt(-1)
     segment_file(ct, bundle_folder, out.parent / "other", settings, store=kept, cancel=never)

@@ -291,15 +291,15 @@ def runs(tmp_path_factory) -> Iterator[Runs]:
 
 
 @pytest.fixture(scope="module")
-def commands(runs, make_bundle, coarse_results, fine_results) -> tuple[Path, dict[str, Command]]:
+def commands(runs, plain_bundle, coarse_results, fine_results) -> tuple[Path, dict[str, Command]]:
     """The folder of the inputs, and the commands; OUT stands for their folder.
 
-    The bundle predicts no vessels, whose measuring would take most of the time and writes nothing.
+    The bundle predicts no vessels: measuring them writes nothing.
     """
     inputs = runs.work / "inputs"
     inputs.mkdir()
     write_ct_series(small_ct((1, 0, 0, 0, 1, 0, 0, 0, 1)), inputs / "ct", description="small")
-    for name, folder in (("bundle", make_bundle(vessel_labels={})), ("coarse", coarse_results), ("fine", fine_results)):
+    for name, folder in (("bundle", plain_bundle), ("coarse", coarse_results), ("fine", fine_results)):
         shutil.copytree(folder, inputs / name)
     manifest, cohort = drawn(inputs / "cases"), cohort_of(inputs / "cohort")
     cpu = ["--bundle", str(inputs / "bundle"), "--no-calibration", "--device", "cpu", "--backend", "torch"]

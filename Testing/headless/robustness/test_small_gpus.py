@@ -27,14 +27,14 @@ ROUNDING = 1e-5
 
 
 @pytest.fixture(scope="module")
-def undisturbed(bundle_folder, tmp_path_factory) -> tuple[Path, np.ndarray]:
+def undisturbed(plain_bundle, tmp_path_factory) -> tuple[Path, np.ndarray]:
     """The CT, and its map by a run on the CPU."""
     import torch
 
     torch.set_num_threads(1)  # children are forked
     folder = tmp_path_factory.mktemp("undisturbed")
-    ct = ct_file(folder)
-    assert run(request(ct, bundle_folder, folder / "out", roi=ROI), folder / "log").code == 0
+    ct = ct_file(folder, vessels=False)
+    assert run(request(ct, plain_bundle, folder / "out", roi=ROI), folder / "log").code == 0
     return ct, read_volume(folder / "out" / "probability.nii.gz").array
 
 
@@ -49,10 +49,10 @@ def undisturbed(bundle_folder, tmp_path_factory) -> tuple[Path, np.ndarray]:
     ids=["room for all", "room for two tiles", "room for one tile", "too small"],
 )
 def test_a_gpu_out_of_memory_ends_in_a_whole_result_that_says_what_was_done(
-    undisturbed, bundle_folder, tmp_path, limit_bytes, device, notes
+    undisturbed, plain_bundle, tmp_path, limit_bytes, device, notes
 ):
     ct, expected = undisturbed
-    content = request(ct, bundle_folder, tmp_path / "out", roi=ROI, device="auto")
+    content = request(ct, plain_bundle, tmp_path / "out", roi=ROI, device="auto")
     ended = run(content, tmp_path / "log", at("reading the CT", lambda: use_small_gpu(limit_bytes)))
     assert (ended.code, ended.events[-1]["event"]) == (0, "done"), ended.sentence
     result = assert_whole(tmp_path / "out")
@@ -77,12 +77,10 @@ def test_a_gpu_out_of_memory_ends_in_a_whole_result_that_says_what_was_done(
     ids=["preprocessing", "pooling", "back to the CT's grid", "networks"],
 )
 def test_wherever_in_a_run_a_library_of_the_gpu_runs_out_of_memory_the_run_goes_on(
-    undisturbed, bundle_folder, tmp_path, function, device, notes
+    undisturbed, plain_bundle, tmp_path, function, device, notes
 ):
     ct, expected = undisturbed
-    content = request(
-        ct, bundle_folder, tmp_path / "out", roi="auto" if function == "_resample" else ROI, device="auto"
-    )
+    content = request(ct, plain_bundle, tmp_path / "out", roi="auto" if function == "_resample" else ROI, device="auto")
     ended = run(content, tmp_path / "log", at("reading the CT", lambda: use_small_gpu(float("inf"), [function])))
     assert (ended.code, ended.events[-1]["event"]) == (0, "done"), ended.sentence
     result = assert_whole(tmp_path / "out")
@@ -95,8 +93,8 @@ def test_wherever_in_a_run_a_library_of_the_gpu_runs_out_of_memory_the_run_goes_
         np.testing.assert_allclose(found, expected, rtol=0, atol=ROUNDING)
 
 
-def test_the_whole_way_on_a_gpu_with_room_gives_the_map_of_the_cpu(bundle_folder, undisturbed, tmp_path):
-    ct, results = undisturbed[0], {}
+def test_the_whole_way_on_a_gpu_with_room_gives_the_map_and_vessels_of_the_cpu(bundle_folder, undisturbed, tmp_path):
+    ct, results = ct_file(tmp_path), {}
     for device in ("cpu", "auto"):
         content = request(ct, bundle_folder, tmp_path / device, roi="auto", device=device)
         change = at("reading the CT", lambda: use_small_gpu(float("inf"))) if device == "auto" else None
