@@ -24,7 +24,7 @@ pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
-def request_json(make_bundle, tmp_path_factory) -> dict:
+def request_json(plain_bundle, tmp_path_factory) -> dict:
     """A request that the tiny networks answer at once."""
     folder = tmp_path_factory.mktemp("served")
     geometry = Geometry((60, 60, 40), (1.5, 1.5, 3.0))
@@ -33,7 +33,7 @@ def request_json(make_bundle, tmp_path_factory) -> dict:
     return {
         "schema": 1,
         "input": str(folder / "ct.nrrd"),
-        "bundle": str(make_bundle()),
+        "bundle": str(plain_bundle),
         "out": str(folder / "out ä"),
         "roi": [5, 25, 5, 25, 5, 15],
         "calibrate": False,
@@ -144,7 +144,7 @@ def converse(requests: list[object]) -> Conversation:
 def test_a_second_request_finds_its_networks_loaded_and_another_bundle_is_loaded_anew(
     request_json, make_bundle, tmp_path, loads
 ):
-    other = str(make_bundle(name="other", folds=("1", "2")))
+    other = str(make_bundle(name="other", folds=("1", "2"), vessel_labels={}))
     requests = [request_json, request_json, request_json | {"bundle": other, "out": str(tmp_path / "other")}]
     assert converse(requests).finals() == ["done", "done", "done"]
     assert loads == [("tiny", "0"), ("tiny", "1"), ("tiny", "2"), ("other", "1"), ("other", "2")]
