@@ -43,6 +43,18 @@ def test_one_voxel_grows_to_the_ball_of_the_margin(spacing_mm: tuple[float, floa
     assert np.array_equal(full, distance <= margin_mm + 1e-9)
 
 
+@pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (3.0, 1.0, 0.5)])
+def test_the_region_is_that_of_distances_measured_in_the_volume(spacing_mm: tuple[float, float, float]) -> None:
+    organ = ndimage.gaussian_filter(np.random.default_rng(2).normal(size=(14, 15, 16)), 1.5) > 0.15
+    organ[4:6] = False  # slices without organ between others
+    geometry = Geometry((41, 43, 39), spacing_mm)
+    roi = dilated_roi(organ, (3, 20, 12), geometry, 6.0, 1.0)
+    whole = np.zeros(geometry.shape, dtype=bool)
+    whole[3:17, 20:35, 12:28] = organ
+    near = ndimage.distance_transform_edt(~whole, sampling=spacing_mm[::-1]) <= 6.0 + 1e-9
+    assert np.array_equal(roi.paste(roi.mask, geometry), near)
+
+
 @pytest.mark.parametrize("spacing_mm", [(1.0, 1.0, 1.0), (0.7, 0.9, 2.5), (3.0, 1.0, 0.5)])
 @pytest.mark.parametrize("margin_mm", [0.0, 2.0, 7.3])
 def test_on_a_card_the_region_is_the_same(
