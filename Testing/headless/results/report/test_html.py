@@ -529,6 +529,18 @@ def test_a_score_that_was_not_calibrated_tells_nothing_of_readers_on_the_first_s
     assert "median reader" not in first
 
 
+def test_a_vessel_of_which_more_than_180_is_not_known_stands_where_the_worst_would(read):
+    invasion = calibrated()
+    vessel = invasion["vessels"]["SMA"]
+    invasion["vessels"] = {
+        "SMV": vessel | {"p_contact": 0.1, "p_encased": 0.05},
+        "PORTA": vessel | {"p_contact": 0.7, "p_encased": None},
+    }
+    porta, smv, _ = answer(read(RESULT, invasion)[0])
+    assert porta.startswith("PORTA 70 % of readers see contact, it is not known how many more than 180°; median")
+    assert smv.startswith("SMV 10 %")
+
+
 def test_the_worst_vessel_that_has_one_is_the_first_picture(read):
     invasion = calibrated()
     invasion["vessels"]["PORTA"] = invasion["vessels"]["SMA"] | {"p_encased": 0.9}

@@ -77,8 +77,10 @@ class VesselRow:
     searched
         How much of the wall near the tumour was searched.
     severity
-        Fractions of readers who see more than 180 degrees and contact, and the median angle, to sort by; -1 where
-        something is not known.
+        Fractions of readers who see more than 180 degrees and contact, and the median angle, to sort by: -1 where
+        nothing is known; where of more than 180 degrees alone nothing is known, the worst that may be.
+    bar
+        Lengths of a bar, 0 to 100, for readers who see contact, and more than 180 degrees.
     """
 
     name: str
@@ -103,6 +105,7 @@ class VesselRow:
     notes: str
     curve: Curve | None
     severity: tuple[float, float, float]
+    bar: tuple[float, float]
 
     @property
     def heading(self) -> str:
@@ -118,7 +121,10 @@ class VesselRow:
             return self.category
         if max(self.severity[:2]) < LEAST_FRACTION:
             return f"{self.contact} of readers see contact"
-        said = f"{self.contact} of readers see contact, {self.encased} more than 180°"
+        over = (
+            "it is not known how many more than 180°" if self.encased == MISSING else f"{self.encased} more than 180°"
+        )
+        said = f"{self.contact} of readers see contact, {over}"
         if self.median_angle == MISSING:
             return said
         low, dash, high = self.further.partition("–")
@@ -136,12 +142,6 @@ class VesselRow:
         if self.searched != MISSING:
             told.append(f"{self.searched} of the vessel searched")
         return "; ".join(told)
-
-    @property
-    def bar(self) -> tuple[float, float]:
-        """Lengths of a bar, 0 to 100, for readers who see contact, and more than 180 degrees."""
-        encased, contact = (100 * max(value, 0.0) for value in self.severity[:2])
-        return round(contact, 1), round(encased, 1)
 
 
 def by_severity(rows: list[VesselRow]) -> list[VesselRow]:
@@ -197,12 +197,22 @@ def _reading(
         notes=_notes(vessel),
         curve=_curve(name, angles, threshold, _over(invasion, vessel)) if present else None,
         severity=_severity(vessel.get("p_encased"), vessel.get("p_contact"), median_angle_deg(invasion, vessel)),
+        bar=(_length(vessel.get("p_contact")), _length(vessel.get("p_encased"))),
     )
 
 
-def _severity(*found: object) -> tuple[float, float, float]:
-    encased, contact, median = (-1.0 if number(value) is None else float(number(value) or 0.0) for value in found)
-    return encased, contact, median
+def _severity(encased: object, contact: object, median_deg: object) -> tuple[float, float, float]:
+    touched = _or_less(contact)
+    return (touched if number(encased) is None else _or_less(encased)), touched, _or_less(median_deg)
+
+
+def _or_less(value: object) -> float:
+    known = number(value)
+    return -1.0 if known is None else known
+
+
+def _length(fraction: object) -> float:
+    return round(100 * min(max(number(fraction) or 0.0, 0.0), 1.0), 1)
 
 
 def _interval(found: object) -> str:
