@@ -9,7 +9,7 @@ import qt
 from mrml_environment import preparedScene
 from slicer_application import loadModule, start
 from themes import THEMES, useTheme
-from window_picture import ViewArea, grabPanel, savePicture, sideBySide
+from window_picture import PANEL_PX, ViewArea, grabPanel, savePicture, sideBySide
 
 import slicer
 
@@ -20,7 +20,10 @@ SEED = 50007
 """A phantom that the demo networks have not seen."""
 
 READERS = 5
-VIEWS_PX = (900, 880)
+SCREEN_PX = (1366, 768)
+"""The smallest screen that is usual in a hospital."""
+
+VIEWS_PX = (SCREEN_PX[0] - PANEL_PX, SCREEN_PX[1])
 FIELD_MM, NEAR_FIELD_MM = 110.0, 95.0
 TIMEOUT_SEC = 900
 
@@ -64,10 +67,11 @@ class Tour:
     def take(self, name: str, views: bool = False) -> None:
         """Save the panel in both themes and, if asked for, beside the views."""
         for theme in THEMES:
-            panel = grabPanel(self.panel, theme, VIEWS_PX[1] if views else 300)
+            panel = grabPanel(self.panel, theme, SCREEN_PX[1] if views else 200)
             ending = "" if theme == "light" else "_dark"
             if views:
-                savePicture(sideBySide(panel, self.views.paint(theme)), self.target / f"window_{name}{ending}.png")
+                seen = panel.copy(0, 0, PANEL_PX, SCREEN_PX[1])  # the rest is scrolled to
+                savePicture(sideBySide(seen, self.views.paint(theme)), self.target / f"window_{name}{ending}.png")
             else:
                 savePicture(panel, self.target / f"panel_{name}{ending}.png")
 
@@ -94,11 +98,11 @@ class Tour:
         for name, value in VESSEL_VALUES.items():
             identifier = node.GetSegmentation().AddEmptySegment(name, name)
             drawSegment(node, identifier, self.phantom.vessels.array == value, self.ct)
-        self.ui.optionsCollapsibleButton.collapsed = False
+        self.ui.caseCollapsibleButton.collapsed = self.ui.setupCollapsibleButton.collapsed = False
         self.ui.vesselSelector.setCurrentNode(node)
         self.take("options")
         self.ui.vesselSelector.setCurrentNode(None)
-        self.ui.optionsCollapsibleButton.collapsed = True
+        self.ui.caseCollapsibleButton.collapsed = self.ui.setupCollapsibleButton.collapsed = True
         self.scene.RemoveNode(node)
 
     def fail(self) -> None:
@@ -127,7 +131,7 @@ class Tour:
         for view in self.views.slices.values():
             view.lookAt(center, FIELD_MM)
         self.views.view3d.lookAt(center, FIELD_MM, (0.45, 1.0, 0.25))
-        self.panel.results.onLayout()
+        self.panel.reading.onLayout()
         self.take("result")
         self.take("result", views=True)
         self.ui.thresholdSlider.value = 0.2

@@ -163,7 +163,7 @@ def test_coming_back_with_an_edit_asks_nothing_and_says_what_measures_it(panel, 
     panel.parent.exit()
     panel.parent.enter()
     assert absent.questions == absent.shown == []
-    assert "scikit-image. Recompute readouts asks" in panel.ui.statusLabel.text
+    assert "scikit-image. Measure asks" in panel.ui.statusLabel.text
     panel.ui.thresholdSlider.value = 0.2  # would overwrite what was drawn
     assert panel.ui.thresholdSlider.value == threshold
     assert done.outline.changed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,3 +162,18 @@ def test_what_pip_leaves_out_is_noticed_afterwards(dependencies, requirements, a
         dependencies.ensureDependencies(requirements(ABSENT))
     assert raised.value.details.splitlines()[-1] == f"{ABSENT}==1.0"
     assert {"numpy", "pydicom", "SimpleITK", "torch"} <= set(skipped)
+
+
+def test_the_panel_shows_the_help_as_details_of_the_error(panel, ct, monkeypatch):
+    import slicer
+    from TwinTrackSegLib.gui import Dependencies
+
+    shown = []
+    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *_a, **more: shown.append((text, more)))
+    monkeypatch.setattr(Dependencies, "_isMet", lambda _requirement: False)
+    panel.ui.inputSelector.setCurrentNode(ct)
+    panel.ui.segmentButton.click()
+    ((sentence, more),) = shown
+    assert "extension PyTorch" in sentence
+    assert "pip download" in more["detailedText"]
+    assert re.search(r"^torch==[\d.]+$", more["detailedText"], re.MULTILINE)

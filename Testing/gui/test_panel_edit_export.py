@@ -24,15 +24,15 @@ def test_an_edited_outline_is_measured_marked_and_given_up(panel, done):
     ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
     drawSegment(done.nodes.segmentation, "tumor", ring, done.nodes.ct)
     panel.ui.recomputeButton.click()
-    assert cells(panel)[0][1] == "◐ abutment"  # what readers are expected to say stays the model's
-    assert cells(panel)[0][7].startswith("● ")
+    assert cells(panel)[0][3].startswith("◐ 120°")  # what readers are expected to say stays the model's
+    assert cells(panel)[0][4].startswith("● ")
     assert "outline edited by hand" in panel.ui.volumeLabel.text
     assert "Contact pattern of this outline: " in panel.ui.volumeLabel.text
     assert "(read from the map, not calibrated)" in panel.ui.volumeLabel.text
     assert panel.ui.editedLabel.text.startswith("EDITED BY HAND")
     assert not panel.ui.thresholdSlider.enabled
     panel.ui.restoreButton.click()
-    assert cells(panel)[0][7] == "◐ 120"
+    assert cells(panel)[0][4] == "◐ 120°"
     assert panel.ui.thresholdSlider.enabled
     assert not panel.ui.editedLabel.isVisibleTo(panel.parent)
 

@@ -25,12 +25,12 @@ def edited(panel, ct, bundle, worker, tmp_path):
     middle = np.argwhere(vessel).mean(axis=0)
     ring = (np.hypot(y - middle[1], x - middle[2]) < 10) & ~vessel
     drawSegment(result.nodes.segmentation, "tumor", ring, result.nodes.ct)
-    assert cells(panel)[0][7] == "◐ 120"
+    assert cells(panel)[0][4] == "◐ 120°"
     return result
 
 
 def isMarked(panel) -> bool:
-    return panel.ui.editedLabel.isVisibleTo(panel.parent) and cells(panel)[0][7].startswith("● ")
+    return panel.ui.editedLabel.isVisibleTo(panel.parent) and cells(panel)[0][4].startswith("● ")
 
 
 def test_a_move_of_the_slider_measures_the_edit_and_goes_back_to_where_it_was(panel, edited, shown):
@@ -68,12 +68,12 @@ def test_an_erased_outline_is_told_and_undo_brings_the_maps_back(panel, edited, 
     panel.ui.restoreButton.click()
     panel.ui.thresholdSlider.value = 0.3
     assert edited.outline.threshold == 0.3
-    assert cells(panel)[0][7] == "● 200"
+    assert cells(panel)[0][4] == "● 200°"
 
 
 def test_undo_keeps_what_was_drawn(panel, edited):
     panel.ui.recomputeButton.click()
     panel.ui.restoreButton.click()
-    assert cells(panel)[0][7] == "◐ 120"
+    assert cells(panel)[0][4] == "◐ 120°"
     former = edited.nodes.editedOutlines
     assert list(former.GetSegmentation().GetSegmentIDs()) == ["edited-1"]

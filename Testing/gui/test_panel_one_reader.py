@@ -125,7 +125,7 @@ def test_a_saved_scene_opens_with_the_reader_and_the_way_back(panel, withReaders
     assert panel.ui.readerComboBox.currentText == f"reader {GENEROUS}"
     assert cells(panel) == before
     choose(panel, "")
-    assert cells(panel)[0][1] == "◐ abutment"
+    assert cells(panel)[0][3].startswith("◐ 120°")
 
 
 def test_a_bundle_that_tells_readers_apart_is_asked_for_them(panel, ct, bundle):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.render
 
 def test_the_vessels_of_the_scene_are_matched_shown_editable_and_remembered(panel, ct):
     node = addSegments(ct, ["SMA", "Pancreas", "Aorta"])
-    panel.ui.optionsCollapsibleButton.collapsed = False
+    panel.ui.caseCollapsibleButton.collapsed = False
     panel.ui.inputSelector.setCurrentNode(ct)
     assert not panel.ui.vesselSmaComboBox.isVisibleTo(panel.parent)
     panel.ui.vesselSelector.setCurrentNode(node)
@@ -35,7 +35,7 @@ def test_the_vessels_of_the_scene_are_matched_shown_editable_and_remembered(pane
 
 def test_segments_that_could_be_the_same_vessel_are_named_until_one_is_chosen(panel, ct):
     node = addSegments(ct, ["Portal <b>vein", "VP", "Pfortader", "SMA", "sma_1"])
-    panel.ui.optionsCollapsibleButton.collapsed = False
+    panel.ui.caseCollapsibleButton.collapsed = False
     panel.ui.inputSelector.setCurrentNode(ct)
     hint = panel.ui.vesselHintLabel
     assert not hint.isVisibleTo(panel.parent)
@@ -59,7 +59,7 @@ def test_segments_that_could_be_the_same_vessel_are_named_until_one_is_chosen(pa
 
 def test_the_hint_goes_with_the_segmentation(panel, ct, scene):
     node = addSegments(ct, ["VP", "Pfortader"])
-    panel.ui.optionsCollapsibleButton.collapsed = False
+    panel.ui.caseCollapsibleButton.collapsed = False
     panel.ui.vesselSelector.setCurrentNode(node)
     assert panel.ui.vesselHintLabel.text.startswith("2 segments could be the portal vein")
     panel.ui.vesselSelector.setCurrentNode(None)

@@ -30,7 +30,7 @@ def test_segment_shows_progress_and_can_be_cancelled(panel, ct, bundle, worker, 
     assert panel.ui.statusLabel.text == "Cancelled."
     assert panel.ui.segmentButton.text == "Segment"
     assert panel.ui.segmentButton.enabled
-    assert not panel.ui.resultsCollapsibleButton.enabled
+    assert not panel.ui.resultBox.enabled
     assert shown == []
 
 
@@ -123,8 +123,8 @@ def test_a_run_goes_on_while_another_module_is_open(panel, ct, bundle, worker, t
     panel.parent.exit()
     waitFor(lambda: not panel.logic.running)
     panel.parent.enter()
-    assert cells(panel)[0][7] == "◐ 120"
-    assert panel.ui.resultsCollapsibleButton.enabled
+    assert cells(panel)[0][4] == "◐ 120°"
+    assert panel.ui.resultBox.enabled
 
 
 def test_cleanup_ends_a_run(panel, ct, bundle, worker):
@@ -139,10 +139,10 @@ def test_cleanup_ends_a_run(panel, ct, bundle, worker):
 
 def test_a_finished_run_shows_table_volume_and_slider(panel, ct, bundle, worker, tmp_path):
     segmented(panel, ct, bundle, worker, tmp_path)
-    assert cells(panel)[0][:9] == ["SMA", "◐ abutment", "80", "35", "120", "0 – 240", "120", "◐ 120", "10.0"]
-    assert cells(panel)[1][1] == "not seen"
-    assert panel.ui.volumeLabel.text == "1.8 mL, voxels that at least 50 % mark\nTouches SMA ◐ 120°"
-    assert panel.ui.resultsCollapsibleButton.enabled
+    assert cells(panel)[0] == ["SMA", "80", "35", "◐ 120° (0–240)", "◐ 120°"]
+    assert cells(panel)[1][4] == "not seen"
+    assert panel.ui.volumeLabel.text == "1.8 mL, voxels that at least 50 % mark"
+    assert panel.ui.resultBox.enabled
 
 
 def test_the_escape_key_cancels_a_run_and_only_a_run(panel, ct, bundle, worker):
@@ -172,6 +172,7 @@ def test_the_log_is_shown_on_demand(panel, ct, bundle, worker):
     panel.ui.segmentButton.click()
     waitFor(lambda: panel.ui.statusLabel.text == "member 1 of 3")
     assert not panel.ui.logText.isVisibleTo(panel.parent)
+    panel.ui.setupCollapsibleButton.collapsed = False
     panel.ui.logButton.click()
     assert panel.ui.logText.isVisibleTo(panel.parent)
     waitFor(lambda: "loading weights" in panel.ui.logText.plainText)

@@ -13,6 +13,8 @@ from panel_steps import GOES_ON, chosen, waitFor
 
 pytestmark = pytest.mark.render
 
+DEMONSTRATION = "On a patient's CT its result means nothing."
+
 
 def test_module_says_what_it_is(module):
     assert module.title == "TwinTrackSeg"
@@ -57,8 +59,8 @@ def test_newer_slicers_get_the_panel(module, scene, monkeypatch):
 
 def test_an_empty_scene_leaves_nothing_to_press(panel):
     assert not panel.ui.segmentButton.enabled
-    assert not panel.ui.resultsCollapsibleButton.enabled
-    assert "input volume" in panel.ui.segmentButton.toolTip
+    assert not panel.ui.resultBox.enabled
+    assert "Choose a CT" in panel.ui.segmentButton.toolTip
 
 
 def test_choosing_a_ct_enables_segment(panel, ct):
@@ -66,28 +68,28 @@ def test_choosing_a_ct_enables_segment(panel, ct):
     assert panel.ui.segmentButton.enabled
 
 
-def test_a_demo_bundle_gets_its_badge_and_a_missing_one_a_sentence(panel, bundle, tmp_path):
+def test_a_demo_bundle_says_that_it_is_one_and_a_missing_one_gets_a_sentence(panel, bundle, tmp_path):
     panel.ui.bundlePathEdit.currentPath = str(bundle)
-    assert panel.ui.demoBadge.isVisibleTo(panel.parent)
-    assert panel.ui.demoBadge.text == "DEMO MODEL: phantoms only"
+    assert DEMONSTRATION in panel.ui.bundleLabel.text
     assert "phantom-demo 1.2" in panel.ui.bundleLabel.text
     panel.ui.bundlePathEdit.currentPath = str(tmp_path / "nothing")
-    assert not panel.ui.demoBadge.isVisibleTo(panel.parent)
+    assert DEMONSTRATION not in panel.ui.bundleLabel.text
     assert "not a model bundle" in panel.ui.bundleLabel.text
 
 
-def test_a_bundle_that_is_no_demo_gets_no_badge(panel, bundle):
+def test_a_bundle_that_is_no_demo_is_not_called_one(panel, bundle):
     document = json.loads((bundle / "bundle.json").read_text(encoding="utf-8"))
     (bundle / "bundle.json").write_text(json.dumps({**document, "demo": False}), encoding="utf-8")
     panel.ui.bundlePathEdit.currentPath = str(bundle)
-    assert not panel.ui.demoBadge.isVisibleTo(panel.parent)
+    assert "phantom-demo 1.2" in panel.ui.bundleLabel.text
+    assert DEMONSTRATION not in panel.ui.bundleLabel.text
 
 
 def test_a_zipped_bundle_is_described_without_unpacking(panel, bundle, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "bundle"), "zip", bundle.parent, bundle.name)
     panel.ui.bundlePathEdit.currentPath = archive
     assert "phantom-demo 1.2" in panel.ui.bundleLabel.text
-    assert panel.ui.demoBadge.isVisibleTo(panel.parent)
+    assert DEMONSTRATION in panel.ui.bundleLabel.text
 
 
 def test_the_models_process_starts_early_once_a_ct_is_chosen_and_ends_with_the_scene(

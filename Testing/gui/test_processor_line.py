@@ -50,6 +50,7 @@ def prepared(panel, ct, bundle, tmp_path, monkeypatch):
         panel.logic.workerCommand = [sys.executable, str(script)]
         panel.logic.graceSec = 600
         chosen(panel, ct, bundle)
+        panel.ui.setupCollapsibleButton.collapsed = False
         assert not panel.ui.deviceLabel.isVisibleTo(panel.parent)
         panel._preparation.startLater(0)
         waitFor(lambda: panel.ui.deviceLabel.text)

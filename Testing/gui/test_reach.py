@@ -42,14 +42,14 @@ def test_the_tab_key_comes_to_every_control_from_top_to_bottom(opened):
     for widget in widgets:
         proxy = widget.focusProxy() or widget
         assert proxy.focusPolicy & qt.Qt.TabFocus, nameOf(widget)
-    start = opened.ui.inputsCollapsibleButton
+    start = opened.ui.readingCollapsibleButton
     chain, widget = [start], start.nextInFocusChain()
     while widget is not start:
         chain.append(widget)
         widget = widget.nextInFocusChain()
     assert [nameOf(w) for w in widgets if w not in chain] == []
-    names = ["inputSelector", "bundlePathEdit", "segmentButton", "thresholdSlider", "vesselTable", "jumpButton"]
-    names += ["editButton", "exportButton", "readersList", "fitButton"]
+    names = ["inputSelector", "segmentButton", "thresholdSlider", "vesselTable", "overlayCheckBox", "jumpButton"]
+    names += ["editButton", "exportButton", "vesselSelector", "readersList", "fitButton", "bundlePathEdit"]
     places = [chain.index(getattr(opened.ui, name)) for name in names]
     assert places == sorted(places)
 
@@ -91,7 +91,7 @@ def test_the_section_titles_open_and_close_with_the_space_bar(panel):
     import qt
     from PySide6.QtTest import QTest
 
-    section = panel.ui.optionsCollapsibleButton
+    section = panel.ui.caseCollapsibleButton
     before = section.collapsed
     QTest.keyClick(section, qt.Qt.Key_Space)
     assert section.collapsed != before
@@ -105,7 +105,7 @@ def marked(text: str) -> str:
 def translated(module, monkeypatch):
     """Every text that goes through the translation comes out in «quotes»."""
     for name, part in list(sys.modules.items()):
-        if name.startswith("TwinTrackSegLib.gui.") and hasattr(part, "_"):
+        if name.startswith(("TwinTrackSegLib.gui.", "TwinTrackSegLib.present.")) and hasattr(part, "_"):
             monkeypatch.setattr(part, "_", marked)
 
 

@@ -102,7 +102,7 @@ def test_badge_and_error_are_loud_warnings_and_edits_are_notes(panel, done):
 
     ui = panel.ui
     sayStatus(ui, "no", failed=True)
-    assert {lookOf(label) for label in (ui.demoBadge, ui.resultBadge, ui.statusLabel)} == {Look.LOUD}
+    assert {lookOf(label) for label in (ui.resultBadge, ui.statusLabel)} == {Look.LOUD}
     notes = (ui.warningsLabel, ui.editedLabel, ui.sourceLabel, ui.inputHintLabel, ui.mismatchLabel)
     assert {lookOf(label) for label in notes} == {Look.NOTE}
     sayStatus(ui, "yes")
@@ -172,33 +172,30 @@ def test_the_demo_badge_stands_above_the_numbers_and_stays_with_the_result(panel
     (bundle / "bundle.json").write_text(json.dumps({**document, "demo": False}), encoding="utf-8")
     panel.ui.bundlePathEdit.currentPath = ""
     panel.ui.bundlePathEdit.currentPath = str(bundle)  # another bundle is chosen for the next run
-    assert not panel.ui.demoBadge.isVisibleTo(panel.parent)
     assert panel.ui.resultBadge.isVisibleTo(panel.parent)
     assert "DEMO MODEL" in panel.ui.resultBadge.text
     panel.parent.show()
-    assert panel.ui.resultBadge.y < panel.ui.thresholdSlider.y < panel.ui.vesselTable.y
+    assert panel.ui.resultBadge.y < panel.ui.thresholdRow.y < panel.ui.vesselTable.y
 
 
 def test_a_result_of_a_real_bundle_says_research_use_only(panel, ct, bundle, readyResult, tmp_path):
-    from TwinTrackSegLib.gui.Feedback import Look
-
     about = {"name": "real", "version": "2", "demo": False, "raters": 5}
     load(panel, ct, bundle, readyResult, tmp_path / "real", {"bundle": about})
-    assert "Research use only" in panel.ui.resultBadge.text
-    assert lookOf(panel.ui.resultBadge) is Look.PLAIN
+    assert not panel.ui.resultBadge.isVisibleTo(panel.parent)
+    assert "Research use only" in panel.ui.researchLabel.text
     assert "Made by real 2" in panel.ui.notesLabel.text
 
 
 def test_which_ct_a_result_belongs_to_is_its_title_and_stays_with_it(panel, ct, done):
-    assert panel.ui.resultsCollapsibleButton.text == "Result: Example CT"
+    assert panel.ui.resultComboBox.currentText == "Example CT"
     line = panel.ui.notesLabel.text.splitlines()[0]
     digits = done.record.result["input"]["sha256"][:8]
     assert line == f"Case Example CT · CT {digits} · made 2026-01-01 00:00:00 UTC"
     ct.SetName("another name")
     panel.results.show(done)
-    assert panel.ui.resultsCollapsibleButton.text == "Result: Example CT"
+    assert panel.results.state.title == "Example CT"
     panel.results.show(None)
-    assert panel.ui.resultsCollapsibleButton.text == "Result"
+    assert panel.results.state.title == ""
 
 
 def test_warnings_of_a_ct_unlike_the_training_stand_above_the_numbers(panel, ct, bundle, readyResult, tmp_path):
@@ -217,13 +214,11 @@ def test_a_vessel_that_could_not_be_measured_says_so_and_why(panel, ct, bundle, 
     (folder / "invasion.json").write_text(json.dumps(invasion), encoding="utf-8")
     chosen(panel, ct, bundle)
     panel._takeResult(panel.logic.loadResult(folder, ct))
-    cell = panel.ui.vesselTable.item(1, 1)
-    assert cell.text() == "? not measured"
+    table, why = panel.ui.vesselTable, "the tumour lies at its end"
     said = "Readers: read from the map, not calibrated"
-    assert cell.toolTip().splitlines() == ["Portal vein", "the tumour lies at its end", said]
-    table = panel.ui.vesselTable
-    assert table.item(1, 2).text().split() == ["the", "tumour", "lies", "at", "its", "end"]
-    assert table.columnSpan(1, 2) == 4  # beside the vessel, over the cells that it leaves empty
+    assert table.item(1, 1).toolTip().splitlines() == ["Portal vein", "? not measured", why, said]
+    assert " ".join(table.item(1, 1).text().split()) == why
+    assert table.columnSpan(1, 1) == 3  # beside the vessel, over the cells that it leaves empty
 
 
 def test_a_fraction_without_an_angle_is_not_called_unmeasured_and_says_why_beside_it(
@@ -237,28 +232,27 @@ def test_a_fraction_without_an_angle_is_not_called_unmeasured_and_says_why_besid
     chosen(panel, ct, bundle)
     panel._takeResult(panel.logic.loadResult(folder, ct))
     table = panel.ui.vesselTable
-    texts = [" ".join(table.item(1, column).text().split()) for column in range(4)]
-    assert texts == ["Portal vein", "? angle unknown", "55", why]
-    assert table.columnSpan(1, 3) == 3
+    texts = [" ".join(table.item(1, column).text().split()) for column in range(3)]
+    assert texts == ["Portal vein", "55", why]
+    assert "? angle unknown" in table.item(1, 2).toolTip()
+    assert table.columnSpan(1, 2) == 2
     panel.parent.show()
     panel.parent.resize(500, 900)
-    cell = table.visualItemRect(table.item(1, 3))
+    cell = table.visualItemRect(table.item(1, 2))
     assert cell.right() <= table.viewport().width
-    lines, metrics = table.item(1, 3).text().splitlines(), table.fontMetrics()
-    assert len(lines) > 2
+    lines, metrics = table.item(1, 2).text().splitlines(), table.fontMetrics()
+    assert len(lines) > 1
     assert cell.height() >= len(lines) * metrics.height()
     assert all(metrics.boundingRect(line).width() <= cell.width() for line in lines)
 
 
-def test_no_column_of_what_readers_say_is_scrolled_away(panel, done):
+def test_no_column_is_scrolled_away(panel, done):
     table = panel.ui.vesselTable
     panel.parent.show()
-    panel.parent.resize(500, 900)
-    last = [n for n in range(table.columnCount) if "% rd." in table.horizontalHeaderItem(n).text()]
-    assert len(last) == 2
-    for column in last:
-        right = table.horizontalHeader().sectionViewportPosition(column) + table.columnWidth(column)
-        assert right <= table.viewport().width
+    panel.parent.resize(420, 900)
+    last = table.columnCount - 1
+    right = table.horizontalHeader().sectionViewportPosition(last) + table.columnWidth(last)
+    assert right <= table.viewport().width
 
 
 STATED = {
@@ -293,7 +287,7 @@ def test_fractions_that_are_levels_of_the_map_are_marked_as_such_above_the_numbe
     assert source.text == "What readers are expected to say: read from the map, not calibrated."
     assert lookOf(source) is Look.NOTE  # as loud as a warning
     panel.parent.show()
-    assert source.y < panel.ui.readersLabel.y < panel.ui.thresholdSlider.y
+    assert source.y < panel.ui.readersLabel.y < panel.ui.thresholdRow.y
 
 
 def test_calibrated_statements_say_on_whom_and_fractions_come_before_the_pattern(
@@ -309,19 +303,17 @@ def test_calibrated_statements_say_on_whom_and_fractions_come_before_the_pattern
         "Contact pattern: arterial contact 25 %, no contact 75 %",
         "Median reader, by rules: no contact",
     ]
-    assert lines[2] == "Any tumour: over 97 % of readers"
-    assert lines[3].startswith("Volume: median 2.5 mL, 8 of 10 readers 1.5–4.0 mL, mean ")
+    assert lines[2].startswith("Any tumour: over 97 % of readers. Volume: median 2.5 mL, 8 of 10 readers 1.5–4.0 mL,")
     panel.ui.thresholdSlider.value = 0.2
     assert panel.ui.readersLabel.text.splitlines() == lines
     assert "attern" not in panel.ui.volumeLabel.text  # no reader's: this outline has no pattern of its own
     row = [panel.ui.vesselTable.item(0, column).text() for column in range(5)]
-    assert row == ["SMA", "○ no contact", "under 3", "under 3", "0"]
+    assert row == ["SMA", "under 3", "under 3", "○ 0° (0–240)", "● 220°"]
     panel.results.show(None)
     assert not panel.ui.sourceLabel.isVisibleTo(panel.parent)
     assert panel.ui.readersLabel.text == ""
 
 
-def test_without_a_result_the_sections_that_need_one_are_closed(panel, ct):
-    for section in (panel.ui.resultsCollapsibleButton, panel.ui.exportCollapsibleButton):
-        assert section.collapsed
-        assert not section.enabled
+def test_without_a_result_nothing_of_one_is_seen(panel, ct):
+    assert not panel.ui.resultBox.isVisibleTo(panel.parent)
+    assert not panel.ui.resultBox.enabled

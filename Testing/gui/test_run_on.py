@@ -56,7 +56,7 @@ def test_this_computer_runs_the_model_unless_a_server_is_chosen(panel, ct, bundl
 
 def test_a_server_is_asked_with_its_own_model(server, ct, bundle, worker, tmp_path):
     chosen(server, ct, bundle)
-    server.ui.optionsCollapsibleButton.collapsed = False
+    server.ui.setupCollapsibleButton.collapsed = False
     assert server.ui.serverLineEdit.isVisibleTo(server.parent)
     request = asked(server, worker, tmp_path)
     assert request["run_on"] == ADDRESS
@@ -91,7 +91,6 @@ def test_model_and_processor_are_the_servers_business(server, ct, bundle):
     assert not server.ui.bundlePathEdit.enabled
     assert not server.ui.deviceComboBox.enabled
     assert "server's own model" in server.ui.bundleLabel.text
-    assert not server.ui.demoBadge.isVisibleTo(server.parent)
     choose(server, 0)
     assert server.ui.bundlePathEdit.enabled
     assert server.ui.deviceComboBox.enabled

@@ -99,7 +99,7 @@ def test_a_step_that_fails_is_named_and_the_others_go_on(module, widget, absent,
     import slicer
     from TwinTrackSegLib.gui.WholeWay import SelfTestFailed
 
-    widget.ui.thresholdSlider.disconnect("valueChanged(double)", widget.results.onThreshold)
+    widget.ui.thresholdSlider.disconnect("valueChanged(double)", widget.reading._onThreshold)
     monkeypatch.setattr(slicer.modules, "dicomPlugins", {})
     monkeypatch.setattr(slicer.modules, "sampleDataSources", {})
     with pytest.raises(SelfTestFailed, match="steps failed: threshold slider, DICOM export dialog, sample data"):

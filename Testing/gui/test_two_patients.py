@@ -62,7 +62,7 @@ def segmented(panel, bundle, readyResult, tmp_path):
 
 
 def outlineAngle(panel) -> str:
-    return cells(panel)[0][7]
+    return cells(panel)[0][4]
 
 
 def arrayOf(volumeNode) -> np.ndarray:
@@ -85,21 +85,21 @@ def choose(panel, text: str) -> None:
 def test_the_panel_follows_the_ct_in_the_views(panel, layers, one, other, segmented):
     segmented(one, 90)
     segmented(other, 200)
-    assert outlineAngle(panel) == "● 200"
+    assert outlineAngle(panel) == "● 200°"
     layers.SetBackgroundVolumeID(one.GetID())
-    assert outlineAngle(panel) == "◐ 90"
-    assert panel.ui.resultsCollapsibleButton.text == "Result: One"
+    assert outlineAngle(panel) == "◐ 90°"
+    assert panel.results.state.title == "One"
     layers.SetBackgroundVolumeID(other.GetID())
-    assert outlineAngle(panel) == "● 200"
-    assert panel.ui.resultsCollapsibleButton.text == "Result: Other"
+    assert outlineAngle(panel) == "● 200°"
+    assert panel.results.state.title == "Other"
 
 
 def test_a_ct_without_a_result_leaves_nothing_to_read_or_export(panel, layers, one, other, segmented):
     segmented(one, 90)
     layers.SetBackgroundVolumeID(other.GetID())
     assert panel.ui.vesselTable.rowCount == 0
-    assert not panel.ui.resultsCollapsibleButton.enabled
-    assert not panel.ui.exportCollapsibleButton.enabled
+    assert not panel.ui.resultBox.enabled
+    assert not panel.ui.resultBox.enabled
     assert offered(panel) == ["none of this CT", "One"]
     assert "slice views show 'Other'" in panel.ui.inputHintLabel.text
     assert panel.ui.inputHintLabel.isVisibleTo(panel.parent)
@@ -110,11 +110,11 @@ def test_a_chosen_input_comes_into_the_views_with_its_own_result_or_none(panel, 
     panel.ui.inputSelector.setCurrentNode(other)
     assert layers.GetBackgroundVolumeID() == other.GetID()
     assert layers.GetForegroundVolumeID() is None
-    assert not panel.ui.exportCollapsibleButton.enabled
+    assert not panel.ui.resultBox.enabled
     assert not panel.ui.inputHintLabel.isVisibleTo(panel.parent)
     panel.ui.inputSelector.setCurrentNode(one)
     assert layers.GetBackgroundVolumeID() == one.GetID()
-    assert outlineAngle(panel) == "◐ 90"
+    assert outlineAngle(panel) == "◐ 90°"
 
 
 def test_without_views_the_input_alone_chooses_the_result(panel, one, other, segmented):
@@ -122,7 +122,7 @@ def test_without_views_the_input_alone_chooses_the_result(panel, one, other, seg
     panel.ui.inputSelector.setCurrentNode(other)
     assert panel.ui.vesselTable.rowCount == 0
     panel.ui.inputSelector.setCurrentNode(one)
-    assert outlineAngle(panel) == "◐ 90"
+    assert outlineAngle(panel) == "◐ 90°"
 
 
 def test_every_result_of_the_scene_can_be_brought_back(panel, layers, one, other, segmented):
@@ -132,7 +132,7 @@ def test_every_result_of_the_scene_can_be_brought_back(panel, layers, one, other
     assert offered(panel) == ["One · made 2026-01-01 00:00:00 UTC", "One · made 2026-01-02 00:00:00 UTC", "Other"]
     assert panel.ui.resultComboBox.currentText == "Other"
     choose(panel, "One · made 2026-01-01 00:00:00 UTC")
-    assert outlineAngle(panel) == "◐ 90"
+    assert outlineAngle(panel) == "◐ 90°"
     assert layers.GetBackgroundVolumeID() == one.GetID()
     assert layers.GetForegroundVolumeID() == earlier.nodes.mhr.GetID()
     assert earlier.nodes.segmentation.GetDisplayVisibility()
@@ -146,13 +146,13 @@ def test_the_results_of_an_opened_scene_are_offered(panel, layers, one, other, s
     path = str(tmp_path / "both.mrb")
     assert scene.WriteToMRB(path, None)
     scene.Clear(False)
-    assert not panel.ui.resultRow.isVisibleTo(panel.parent)
+    assert not panel.ui.resultComboBox.isVisibleTo(panel.parent)
     assert scene.ReadFromMRB(path, True)
     assert offered(panel) == ["One", "Other"]
     choose(panel, "One")
-    assert outlineAngle(panel) == "◐ 90"
+    assert outlineAngle(panel) == "◐ 90°"
     choose(panel, "Other")
-    assert outlineAngle(panel) == "● 200"
+    assert outlineAngle(panel) == "● 200°"
 
 
 def test_a_removed_result_is_no_longer_offered(panel, layers, one, other, segmented, scene):
@@ -169,7 +169,7 @@ def test_series_and_study_date_name_a_result(panel, layers, one, other, segmente
     segmented(one, 90, **about)
     title = "4: Portal venous 1.25 · 2026-03-02"
     assert offered(panel) == [title]
-    assert panel.ui.resultsCollapsibleButton.text == f"Result: {title}"
+    assert panel.results.state.title == title
     segmented(other, 200, **about)
     made = "made 2026-01-01 00:00:00 UTC"
     assert offered(panel) == [f"{title} · One · {made}", f"{title} · Other · {made}"]
@@ -314,7 +314,7 @@ def test_while_another_module_is_open_the_views_are_kept_apart_too(panel, layers
     layers.SetBackgroundVolumeID(one.GetID())
     assert layers.GetForegroundVolumeID() == first.nodes.mhr.GetID()
     panel.parent.enter()
-    assert outlineAngle(panel) == "◐ 90"
+    assert outlineAngle(panel) == "◐ 90°"
 
 
 def test_the_last_drag_of_a_result_is_finished_before_another_is_shown(panel, layers, one, other, segmented):

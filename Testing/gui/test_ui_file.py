@@ -73,3 +73,10 @@ def test_no_call_that_only_pyside_knows_stands_in_the_panels_code():
     for source in SOURCES:
         for number, line in enumerate(source.read_text(encoding="utf-8").splitlines(), start=1):
             assert not PYSIDE_ONLY.search(line), f"{source.name}:{number}: {line.strip()}"
+
+
+def test_names_that_are_no_words_are_kept_from_translators():
+    for name, element in widgets().items():
+        for entry in element.findall("property"):
+            if entry.get("name") in ("nodeTypes", "hideChildNodeTypes", "SlicerParameterName"):
+                assert entry[0].get("notr") == "true", f"{name}: {entry.get('name')}"

@@ -68,7 +68,6 @@ def segment(panel, ct, scene, phantom):
     region = regionAround(ct, scene, phantom)
     panel.ui.inputSelector.setCurrentNode(ct)
     panel.ui.demoBundleButton.click()
-    assert panel.ui.demoBadge.isVisibleTo(panel.parent)
     panel.ui.roiSelector.setCurrentNode(region)
     panel.ui.keepScoreCheckBox.checked = True
     panel.ui.deviceComboBox.setCurrentIndex(1)

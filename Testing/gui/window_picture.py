@@ -16,7 +16,9 @@ import slicer
 
 __all__ = ["PANEL_PX", "ViewArea", "grabPanel", "savePicture", "sideBySide"]
 
-PANEL_PX = 500
+PANEL_PX = 420
+"""The usual width of Slicer's module panel."""
+
 BAR_PX = 18
 GAP_PX = 3
 MAP_COLORS = 12

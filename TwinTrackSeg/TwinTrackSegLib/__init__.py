@@ -1,1 +1,1 @@
-"""The Slicer side of TwinTrackSeg: ``mrml`` (scene and engine, no Qt) and ``gui`` (the only place with Qt)."""  # noqa: N999
+"""The Slicer side of TwinTrackSeg: scene and engine (``mrml``), words and decisions (``present``), Qt (``gui``)."""  # noqa: N999

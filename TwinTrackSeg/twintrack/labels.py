@@ -20,6 +20,7 @@ from dataclasses import dataclass
 __all__ = [
     "JOINT_VEIN",
     "JOINT_VEIN_PARTS",
+    "JOINT_VEIN_SHORT_TITLE",
     "JOINT_VEIN_TITLE",
     "VESSELS",
     "VESSEL_VALUES",
@@ -202,6 +203,9 @@ JOINT_VEIN_PARTS = ("PORTA", "SMV")
 
 JOINT_VEIN_TITLE = "Portal vein and SMV together"
 """Its name for people. No code of SNOMED CT or DICOM means the two and no other vessel."""
+
+JOINT_VEIN_SHORT_TITLE = "PV and SMV"
+"""The same where a row of a narrow panel has to hold it."""
 
 _JOINT_VEIN_NAMES = (
     *("porta smv", "smv porta", "pv smv", "smv pv", "pvsmv", "smvpv", "portal vein smv", "smv portal vein"),

@@ -8,6 +8,7 @@ set, as in Slicer, so that a typo fails the test.
 import inspect
 import os
 import types
+import weakref
 import xml.etree.ElementTree as ET
 
 import shiboken6
@@ -258,6 +259,7 @@ QtGui.QColor.name = lambda self, f=0: _colorName(self, QtGui.QColor.NameFormat(f
 
 # ---------------------------------------------------------------- .ui files
 customWidgets = {}
+_loaded = weakref.WeakKeyDictionary()
 
 
 def registerCustomWidget(cls):
@@ -271,8 +273,15 @@ class QUiLoader(QtUiTools.QUiLoader):
 
     def __init__(self, parent=None):
         super().__init__(parent)
+        self._made = []
         for cls in customWidgets.values():
             self.registerCustomWidget(cls)
+
+    def createWidget(self, className, parent=None, name=""):
+        """Hold the Python side of every widget: when that of a plain parent goes, a stand-in inside goes with it."""
+        widget = super().createWidget(className, parent, name)
+        self._made.append(widget)
+        return widget
 
     def load(self, device, parent=None):
         if isinstance(device, str):
@@ -296,6 +305,7 @@ class QUiLoader(QtUiTools.QUiLoader):
         buffer.setData(ET.tostring(tree))
         buffer.open(QtCore.QIODevice.ReadOnly)
         widget = super().load(buffer, parent)
+        _loaded[widget] = self._made
         objects = {o.objectName: o for o in [widget, *widget.findChildren(QtCore.QObject)] if o.objectName}
         for sender, signal, receiver, slot in deferred:
             objects[sender].connect(signal, getattr(objects[receiver], slot.split("(")[0]))

@@ -86,7 +86,7 @@ def rows(result) -> dict[str, list[str]]:
 
 def test_the_table_follows_the_threshold(loaded):
     artery = "SMA"
-    said = ["◐ abutment", "80", "35", "120", "0 – 240", "120"]
+    said = ["◐ abutment", "80", "35", "120", "0–240", "120"]
     assert rows(loaded)[artery][1:9] == [*said, "◐ 120", "10.0"]
     loaded.outline.setThreshold(0.2)  # half way between the measured 0.1 (240) and 0.3 (200)
     assert rows(loaded)[artery][1:9] == [*said, "● 220", "18.0"]

@@ -105,7 +105,7 @@ def test_a_vessel_that_is_not_calibrated_among_others_says_so_and_why(scene):
     assert (first.calibrated, first.cells()[NOTE], first.cells()[COLUMNS.index("Networks (°)")]) == (
         True,
         "",
-        "20 – 61",
+        "20–61",
     )
     assert (second.cells()[source], second.cells()[NOTE]) == ("read from the map, not calibrated", why)
     assert [row.cells()[1] for row in readoutsAt(content, 0.8)] == [row.cells()[1] for row in (first, second)]

@@ -5,11 +5,11 @@ import importlib.util
 import pathlib
 
 from packaging.requirements import Requirement
-from slicer.i18n import tr as _
 
 import slicer
-from twintrack.errors import TwinTrackError
-from TwinTrackSegLib.gui.OfflineHelp import offlineHelp
+from TwinTrackSegLib.present import Installing
+from TwinTrackSegLib.present.Installing import DependencyError
+from TwinTrackSegLib.present.OfflineHelp import offlineHelp
 
 __all__ = [
     "DependencyError",
@@ -24,24 +24,6 @@ SHIPPED_WITH_SLICER = ("numpy", "scipy", "vtk", "SimpleITK", "requests", "pydico
 """Packages that are Slicer's own: never installed, upgraded or replaced from here."""
 
 TORCH = "torch"
-
-
-class DependencyError(TwinTrackError):
-    """A package that is needed is missing and was not installed.
-
-    Parameters
-    ----------
-    sentence : str
-        What is the matter.
-    details : str
-        What can be done without a network.
-    code : str
-        The kind of trouble.
-    """
-
-    def __init__(self, sentence: str, details: str = "", *, code: str) -> None:
-        super().__init__(sentence, code=code)
-        self.details = details
 
 
 class Packages:
@@ -102,19 +84,14 @@ def ensureDependencies(path: str | pathlib.Path, *only: str, purpose: str = "") 
     if not missing:
         return
     try:
-        _install(missing, purpose or _("The model"))
+        _install(missing, purpose or Installing.model())
     except DependencyError as error:
         raise DependencyError(
             str(error), offlineHelp(path, missingRequirements(path, *only)), code="packages-missing"
         ) from error
     still = missingRequirements(path, *only)
     if still:
-        names = ", ".join(str(requirement) for requirement in still)
-        raise DependencyError(
-            _("packages of Python are missing: {names}; install them and try again").format(names=names),
-            offlineHelp(path, still),
-            code="packages-missing",
-        )
+        raise Installing.stillMissing(still, offlineHelp(path, still))
 
 
 def repairPackages(names: list[str], path: str | pathlib.Path) -> None:
@@ -132,17 +109,9 @@ def repairPackages(names: list[str], path: str | pathlib.Path) -> None:
         if texts:
             slicer.util.pip_install(["--force-reinstall", "--no-deps", *texts])
     except Exception as error:
-        raise DependencyError(
-            _("the repair failed: {reason}").format(reason=error), code="package-repair-failed"
-        ) from error
+        raise Installing.repairFailed(error) from error
     if len(texts) < len(wanted):
-        raise DependencyError(
-            _(
-                "PyTorch is damaged: uninstall it in the module PyTorch Utils, restart Slicer, and press Segment to "
-                "install it again"
-            ),
-            code="torch-damaged",
-        )
+        raise Installing.torchDamaged()
 
 
 def _isMet(requirement: Requirement) -> bool:
@@ -157,24 +126,11 @@ def _install(missing: list[Requirement], purpose: str) -> None:
     """Ask once, then let Slicer's PyTorch extension choose the build that fits the graphics card, and pip the rest."""
     torch = next((requirement for requirement in missing if requirement.name == TORCH), None)
     if torch is not None and importlib.util.find_spec("PyTorchUtils") is None:
-        raise DependencyError(
-            _("PyTorch is missing; install the extension PyTorch (Extensions Manager), restart Slicer and try again"),
-            code="torch-missing",
-        )
-    names = ", ".join(requirement.name for requirement in missing)
-    question = _("{purpose} needs Python packages that are not installed: {names}.").format(
-        purpose=purpose, names=names
-    )
-    if torch is not None:
-        question += " " + _("PyTorch takes up to 3 GB.")
-    question += "\n\n" + _("Install them into Slicer's Python now?")
+        raise Installing.torchExtensionMissing()
+    names = [requirement.name for requirement in missing]
+    question = Installing.installQuestion(purpose, names, torch=torch is not None)
     if not slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
-        raise DependencyError(
-            _("the installation was declined; {purpose} cannot do without: {names}").format(
-                purpose=purpose, names=names
-            ),
-            code="installation-declined",
-        )
+        raise Installing.declined(purpose, names)
     try:
         if torch is not None:
             _installTorch(torch)
@@ -187,9 +143,7 @@ def _install(missing: list[Requirement], purpose: str) -> None:
     except DependencyError:
         raise
     except Exception as error:
-        raise DependencyError(
-            _("the installation failed: {reason}").format(reason=error), code="installation-failed"
-        ) from error
+        raise Installing.installationFailed(error) from error
 
 
 def _installTorch(requirement: Requirement) -> None:
@@ -197,6 +151,4 @@ def _installTorch(requirement: Requirement) -> None:
 
     logic = PyTorchUtils.PyTorchUtilsLogic()
     if logic.installTorch(askConfirmation=False, torchVersionRequirement=str(requirement.specifier) or None) is None:
-        raise DependencyError(
-            _("PyTorch was not installed; install it in the module PyTorch Utils and try again"), code="torch-missing"
-        )
+        raise Installing.torchNotInstalled()

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import slicer.util
 from DICOMLib import DICOMPlugin
-from slicer.i18n import tr as _
 
 import slicer
 from twintrack.errors import TwinTrackError
 from TwinTrackSegLib.gui.Dependencies import Packages
 from TwinTrackSegLib.mrml.export.DicomExport import DICOM_NEEDS, exportDicomSeg
 from TwinTrackSegLib.mrml.result.SceneResult import resultWith
+from TwinTrackSegLib.present import Exporting
 
 __all__ = ["TwinTrackSegDicomPlugin", "register"]
 
@@ -23,7 +23,7 @@ class TwinTrackSegDicomPlugin(DICOMPlugin):
 
     def __init__(self):
         super().__init__()
-        self.loadType = _("TwinTrackSeg result")
+        self.loadType = Exporting.pluginTitle()
 
     def examineForImport(self, _fileLists):
         """Offer nothing."""
@@ -36,7 +36,7 @@ class TwinTrackSegDicomPlugin(DICOMPlugin):
             return []
         exportable = slicer.qSlicerDICOMExportable()
         exportable.name = self.loadType
-        exportable.tooltip = _("Segmentation with nested levels, parametric map and structured report")
+        exportable.tooltip = Exporting.pluginTip()
         exportable.subjectHierarchyItemID = subjectHierarchyItemID
         exportable.pluginClass = self.__module__
         exportable.confidence = CONFIDENCE
@@ -49,10 +49,10 @@ class TwinTrackSegDicomPlugin(DICOMPlugin):
         for number, exportable in enumerate(exportables):
             result = resultWith(_nodeOf(exportable.subjectHierarchyItemID))
             if result is None:
-                return _("the result is no longer in the scene")
+                return Exporting.resultGone()
             name = "segmentation.dcm" if number == 0 else f"segmentation-{number + 1}.dcm"
             try:
-                packages.ensure(_("The DICOM export"), *DICOM_NEEDS)
+                packages.ensure(Exporting.dicomPurpose(), *DICOM_NEEDS)
                 exportDicomSeg(result, Path(exportable.directory) / name)
             except TwinTrackError as error:
                 return str(error)

@@ -1,4 +1,4 @@
-"""How the panel speaks to the user: looks that carry a meaning, the status line, errors by their sentence.
+"""How the panel speaks to the user: looks that carry a meaning, the status line, errors by their sentence, the wait.
 
 The looks take all their colours from the theme's palette, by its roles: they follow Slicer's light and dark theme, also
 when it is changed while the panel is open.
@@ -11,10 +11,10 @@ from enum import Enum
 
 import qt
 import slicer.util
-from slicer.i18n import tr as _
 
 import slicer
 from twintrack.errors import TwinTrackError
+from TwinTrackSegLib.present.Run import unexpected
 
 __all__ = [
     "CATEGORY_COLORS",
@@ -71,7 +71,7 @@ def _setBold(widget, bold: bool) -> None:
 def sayStatus(ui, text: str, failed: bool = False) -> None:
     """Say in the panel's status line what was done, or what went wrong."""
     dress(ui.statusLabel, Look.LOUD if failed else Look.PLAIN)
-    ui.statusLabel.text = text
+    ui.statusLabel.text, ui.statusLabel.visible = text, bool(text)
 
 
 @contextlib.contextmanager
@@ -90,7 +90,7 @@ def shownErrors(told=None):
         slicer.util.errorDisplay(str(error), "TwinTrackSeg", **more)
     except Exception as error:
         logger.exception("unexpected error in the panel")
-        sentence = _("Unexpected error: {error}").format(error=error)
+        sentence = unexpected(error)
         if told is not None:
             told(sentence)
         slicer.util.errorDisplay(sentence, "TwinTrackSeg", detailedText=traceback.format_exc())

@@ -4,35 +4,31 @@ import json
 from pathlib import Path
 
 import ctk
-from slicer.i18n import tr as _
 
 import slicer
 from twintrack.bundle.model_bundle import demo_bundle_path
-from twintrack.errors import BundleError, InputError, TwinTrackError
-from twintrack.labels import VESSELS
+from twintrack.errors import BundleError
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
 from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.Paths import askOpenName, followPath
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
-from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
-from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings, readBundleInfo, roiBox
+from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
+from TwinTrackSegLib.present.ModelChoice import (
+    DEVICES,
+    VESSEL_TITLES,
+    Asked,
+    chooseModel,
+    deviceTitles,
+    modelNotes,
+    noSegment,
+    ruleTitles,
+    vesselHint,
+    vesselsLetGo,
+    zipQuestion,
+)
 
 __all__ = ["InputsPanel"]
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
-RULES = {
-    "nccn": "NCCN (180°)",
-    "ahpba": "AHPBA/SSO/SSAT 2009",
-    "alliance": "Alliance A021101",
-    "dpcg": "Dutch Pancreatic Cancer Group (90°/270°)",
-}
-"""The engine's rule sets; names of committees are the same in every language."""
-
-CHOOSE_BUNDLE = _("Choose a model bundle.")
-
-VESSEL_TITLES = {vessel.name: vessel.title for vessel in VESSELS}
-"""The vessels' names for people, written out as in a sentence."""
 
 
 class InputsPanel:
@@ -52,13 +48,12 @@ class InputsPanel:
         self._vesselCombos = {name: getattr(ui, f"vessel{name.capitalize()}ComboBox") for name in VESSEL_TITLES}
         for combo in self._vesselCombos.values():
             combo.connect("activated(int)", self._onMapping)
-        titles = (_("Automatic"), _("CPU"), _("Graphics card (CUDA)"), _("Apple graphics (MPS)"))
-        for device, title in zip(DEVICES, titles, strict=True):
+        for device, title in zip(DEVICES, deviceTitles(), strict=True):
             ui.deviceComboBox.addItem(title, device)
         ui.deviceComboBox.setCurrentIndex(max(ui.deviceComboBox.findData(recall("device")), 0))
         ui.deviceComboBox.connect("activated(int)", self._onDevice)
-        for rules, title in RULES.items():
-            ui.rulesComboBox.addItem(_(title), rules)
+        for rules, title in ruleTitles().items():
+            ui.rulesComboBox.addItem(title, rules)
         ui.rulesComboBox.connect("activated(int)", self._onRules)
         ui.calibratorPathEdit.currentPath = recall("calibrator", exists=True)
         followPath(ui.calibratorPathEdit, self._onCalibrator)
@@ -75,7 +70,7 @@ class InputsPanel:
             try:
                 node.bundlePath = Path(recall("bundle", exists=True) or demo_bundle_path())
             except BundleError:  # an installation without one: the user chooses
-                self.ui.bundleLabel.text = CHOOSE_BUNDLE
+                self.ui.bundleLabel.text = chooseModel()
 
     def update(self) -> None:
         """Follow the parameters."""
@@ -88,34 +83,23 @@ class InputsPanel:
 
         Raises
         ------
-        InputError
-            If the region lies outside the input volume, or the server has no address.
-        BundleError
-            If there is no bundle where one is named, or none is: said at once, not after a process was started for it.
+        twintrack.errors.TwinTrackError
+            See `Asked.settings`.
         """
         node = self._node
-        region = node.regionOfInterest
-        if region is not None and node.inputVolume is None:
-            raise InputError(_("choose an input volume first"), code="no-input-chosen")
-        if self.runOn.address == "":
-            raise InputError(_("give the server's address, or run on this computer"), code="no-server-address")
-        readers: tuple[str, ...] = ()
-        if not self.runOn.remote:
-            if not self.ui.bundlePathEdit.currentPath:  # emptied by hand: the parameter keeps the path of before
-                raise BundleError(CHOOSE_BUNDLE, code="no-bundle-chosen")
-            readers = readBundleInfo(node.bundlePath).readers
-        return RunSettings(
-            bundle="" if self.runOn.remote else str(node.bundlePath),
+        return Asked(
+            inputVolume=node.inputVolume,
+            region=node.regionOfInterest,
+            bundle=node.bundlePath,
+            bundleEmptied=not self.ui.bundlePathEdit.currentPath,  # by hand: the parameter keeps the path of before
+            address=self.runOn.address,
+            certificates=self.runOn.certificates,
             threshold=node.threshold,
-            roi="auto" if region is None else roiBox(region, node.inputVolume),
             device=self.device,
             calibrator=self.ui.calibratorPathEdit.currentPath or None,
-            keep_score=self.ui.keepScoreCheckBox.checked,
-            rater_maps=bool(readers),
+            keepScore=self.ui.keepScoreCheckBox.checked,
             rules=node.rules,
-            run_on=self.runOn.address,
-            tls=self.runOn.certificates,
-        )
+        ).settings()
 
     @property
     def device(self) -> str:
@@ -135,7 +119,7 @@ class InputsPanel:
         if vessels is not None and vessels.GetNodeReference(drawnOn) is not inputVolume:
             node.vesselSegmentation = None
         if (vessels is not None and node.vesselSegmentation is None) or node.regionOfInterest is not None:
-            sayStatus(self.ui, _("Another CT: vessels and region of the last one are no longer chosen."))
+            sayStatus(self.ui, vesselsLetGo())
         node.regionOfInterest = None
 
     def onDemoBundle(self) -> None:
@@ -145,14 +129,13 @@ class InputsPanel:
 
     def onZipBundle(self) -> None:
         """Ask for a zipped bundle."""
-        path = askOpenName(_("Choose a zipped bundle"), self.ui.bundlePathEdit.currentPath, _("Zip files") + " (*.zip)")
+        path = askOpenName(*zipQuestion(), near=self.ui.bundlePathEdit.currentPath)
         if path:
             self.ui.bundlePathEdit.currentPath = path
 
     def _onBundle(self, path: str) -> None:
         if not path and self._node is not None:
-            self.ui.bundleLabel.text = CHOOSE_BUNDLE
-            self.ui.demoBadge.visible = False
+            self.ui.bundleLabel.text = chooseModel()
 
     def _onRunOn(self) -> None:
         if self._node is not None:
@@ -199,7 +182,7 @@ class InputsPanel:
         mapping = saved if usable else match.segments
         for name, combo in self._vesselCombos.items():
             combo.clear()
-            combo.addItem(_("none"), "")
+            combo.addItem(noSegment(), "")
             for identifier in identifiers:
                 combo.addItem(segmentation.GetSegmentation().GetSegment(identifier).GetName(), identifier)
             combo.setCurrentIndex(max(combo.findData(mapping.get(name, "")), 0))
@@ -208,49 +191,16 @@ class InputsPanel:
 
     def _showHint(self) -> None:
         """Name the segments that could be the same vessel, as long as none of them is chosen for it."""
-        chosen = self._mapping()
-        sentences = [
-            _("{count} segments could be the {vessel}: {names}; choose one.").format(
-                count=len(names), vessel=VESSEL_TITLES[name].lower(), names=", ".join(names)
-            )
-            for name, names in self._several.items()
-            if not chosen[name]
-        ]
-        self.ui.vesselHintLabel.text = "\n".join(sentences)
-        self.ui.vesselHintLabel.visible = bool(sentences)
+        text = vesselHint(self._several, self._mapping())
+        self.ui.vesselHintLabel.text = text
+        self.ui.vesselHintLabel.visible = bool(text)
 
     def _showBundle(self, path) -> None:
-        """Say which model is chosen, and loudly if it knows phantoms only."""
-        ui = self.ui
+        """Say which model is chosen."""
+        ui, remote = self.ui, self.runOn.remote
         for widget in (ui.bundlePathEdit, ui.zipBundleButton, ui.demoBundleButton):
-            widget.enabled = not self.runOn.remote
-        if self.runOn.remote:
-            ui.bundleLabel.text = _("The server's own model is used; the log and the result say which one it is.")
-            ui.bundleLabel.toolTip = ""
-            ui.demoBadge.visible = False
-            return
-        try:
-            info = readBundleInfo(path)
-        except (TwinTrackError, OSError) as error:
-            ui.bundleLabel.text = str(error)
-            ui.demoBadge.visible = False
-            return
-        remember("bundle", path)
-        lines = [
-            _("{name} {version}, licence {license}").format(name=info.name, version=info.version, license=info.license)
-        ]
-        vessels = ", ".join(TITLES.get(name, name) for name in info.vessels) or _("none")
-        lines.append(
-            _("Tumour labels: {labels}. Finds vessels: {vessels}.").format(
-                labels=", ".join(info.tumor), vessels=vessels
-            )
-        )
-        if not info.calibrated:
-            lines.append(_("No calibrator: gives scores, not fractions of readers."))
-        elif info.raters:
-            lines.append(_("Calibrated on {number} readers.").format(number=info.raters))
-        else:
-            lines.append(_("Calibrated; the number of readers is not stated."))
-        ui.bundleLabel.text = "\n".join(lines)
-        ui.bundleLabel.toolTip = info.description
-        ui.demoBadge.visible = info.demo
+            widget.enabled = not remote
+        notes = modelNotes(path, remote=remote)
+        if notes.usable and not remote:
+            remember("bundle", path)
+        ui.bundleLabel.text, ui.bundleLabel.toolTip = notes.text, notes.tip

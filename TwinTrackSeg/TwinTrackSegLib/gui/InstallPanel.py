@@ -4,7 +4,6 @@ from pathlib import Path
 
 import qt
 import slicer.util
-from slicer.i18n import tr as _
 
 from TwinTrackSegLib.gui.Dependencies import repairPackages
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
@@ -12,6 +11,8 @@ from TwinTrackSegLib.gui.PackageCheck import PackageCheck
 from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.Paths import followPath
 from TwinTrackSegLib.mrml.worker.Interpreter import defaultWorkerCommand, workerCommandOf
+from TwinTrackSegLib.present import Installing
+from TwinTrackSegLib.present.Run import failed
 
 __all__ = ["InstallPanel"]
 
@@ -53,7 +54,7 @@ class InstallPanel:
         """Begin to import the model's packages in a process of their own, or give that up."""
         if self._check is not None:
             self.end()
-            sayStatus(self.ui, _("The check was cancelled."))
+            sayStatus(self.ui, Installing.checkCancelled())
             return
         self._repaired = False
         self._begin()
@@ -69,7 +70,7 @@ class InstallPanel:
     def _begin(self) -> None:
         with shownErrors(self._onFailure):
             self._check = PackageCheck(self.logic.workerCommand[0], self._requirements)
-            self.ui.repairButton.text = _("Cancel the check")
+            self.ui.repairButton.text = Installing.cancelCheck()
             self._showProgress()
             self._timer.start()
 
@@ -84,29 +85,20 @@ class InstallPanel:
 
     def _showProgress(self) -> None:
         check = self._check
-        text = _("Checking package {number} of {count}: {name}")
-        sayStatus(self.ui, text.format(number=check.number, count=check.count, name=check.current))
+        sayStatus(self.ui, Installing.checkProgress(check.number, check.count, check.current))
 
     def _onChecked(self, broken: list[str]) -> None:
         """Say what was found; offer to install again what does not work, once."""
-        names = ", ".join(broken)
-        if not broken:
-            sayStatus(self.ui, _("Repaired.") if self._repaired else _("All packages of the model can be imported."))
-        elif self._repaired:
-            sayStatus(self.ui, _("Still not working: {names}").format(names=names), failed=True)
-        elif self.external:
-            sayStatus(self.ui, _("Cannot be imported by the chosen Python: {names}").format(names=names), failed=True)
-        else:
-            sayStatus(self.ui, _("Cannot be imported: {names}").format(names=names), failed=True)
-            question = _("These packages cannot be imported: {names}. Install them again?").format(names=names)
-            if slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
-                repairPackages(broken, self._requirements)
-                self._repaired = True
-                self._begin()
+        text, isFailure, offer = Installing.checked(broken, repaired=self._repaired, external=self.external)
+        sayStatus(self.ui, text, failed=isFailure)
+        if offer and slicer.util.confirmOkCancelDisplay(Installing.reinstallQuestion(broken), "TwinTrackSeg"):
+            repairPackages(broken, self._requirements)
+            self._repaired = True
+            self._begin()
 
     def _onFailure(self, sentence: str) -> None:
         self.end()
-        sayStatus(self.ui, _("Failed: {reason}").format(reason=sentence), failed=True)
+        sayStatus(self.ui, failed(sentence), failed=True)
 
     def _onPython(self, path: str) -> None:
         """Let the chosen interpreter run the model; Slicer's own as long as there is none."""

@@ -2,11 +2,10 @@
 
 import pathlib
 
-from slicer.i18n import tr as _
-
-from TwinTrackSegLib.gui.Dependencies import DependencyError, readRequirements
+from TwinTrackSegLib.gui.Dependencies import readRequirements
 from TwinTrackSegLib.mrml.worker.Interpreter import workerEnvironment
 from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerCrash, WorkerProcess
+from TwinTrackSegLib.present.Installing import DependencyError, unusablePython
 
 __all__ = ["PackageCheck"]
 
@@ -112,7 +111,4 @@ class PackageCheck:
             raise self._unusable() from error
 
     def _unusable(self) -> DependencyError:
-        return DependencyError(
-            _("{python}: cannot be used as Python; choose another one").format(python=self._python),
-            code="python-unusable",
-        )
+        return unusablePython(self._python)

@@ -6,9 +6,8 @@ import qt
 import slicer.util
 
 from TwinTrackSegLib.gui.Parameters import recall, remember
-from TwinTrackSegLib.mrml.export.ResultFiles import safeName
 
-__all__ = ["askOpenName", "askSaveName", "fileNameOf", "followPath"]
+__all__ = ["askOpenName", "askSaveName", "followPath"]
 
 SAVED_IN = "saveFolder"
 
@@ -31,7 +30,7 @@ def askSaveName(title: str, name: str, kinds: str, beside=None) -> str:
     title : str
         The dialog's title.
     name : str
-        File name to begin with, such as `fileNameOf` makes.
+        File name to begin with, such as `present.Exporting` makes.
     kinds : str
         What the dialog lists, as Qt has it.
     beside : vtkMRMLVolumeNode, optional
@@ -49,14 +48,9 @@ def askSaveName(title: str, name: str, kinds: str, beside=None) -> str:
     return path
 
 
-def askOpenName(title: str, near: str, kinds: str) -> str:
+def askOpenName(title: str, kinds: str, near: str) -> str:
     """Ask for a file that is there, beginning beside the path `near`; empty if the user thinks better of it."""
     return qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, str(Path(near).parent), kinds)
-
-
-def fileNameOf(case: str, what: str) -> str:
-    """Return a file name that tells the case: ``CT 17 report.html``; `what` alone where the case has no name."""
-    return f"{safeName(case)} {what}" if case.strip() else what
 
 
 def _folderOf(node) -> str:

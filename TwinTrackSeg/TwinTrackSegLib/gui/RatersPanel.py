@@ -4,21 +4,17 @@ from pathlib import Path
 
 import qt
 import slicer.util
-from slicer.i18n import tr as _
 
 import slicer
 from TwinTrackSegLib.gui.Feedback import shownErrors
 from TwinTrackSegLib.gui.Parameters import remember
 from TwinTrackSegLib.gui.Paths import askSaveName
 from TwinTrackSegLib.mrml.result.Correction import measuringNeeds
-from TwinTrackSegLib.mrml.site.Evaluation import (
-    HIGHER_IS_BETTER,
-    NEITHER_IS_BETTER,
-    evaluateRaters,
-    showDifference,
-)
-from TwinTrackSegLib.mrml.site.Raters import likelyRaters, makeMhr, ratersInScene
+from TwinTrackSegLib.mrml.site.Evaluation import evaluateRaters, showDifference
+from TwinTrackSegLib.mrml.site.Raters import makeMhr, ratersInScene
 from TwinTrackSegLib.mrml.site.SiteCalibrator import FIT_NEEDS, SiteCases
+from TwinTrackSegLib.present import OwnReaders
+from TwinTrackSegLib.present.Exporting import calibratorQuestion
 
 __all__ = ["RatersPanel"]
 
@@ -33,7 +29,7 @@ class RatersPanel:
     ----------
     ui : namespace
         The panel's widgets.
-    results : ResultPanel
+    results : ReadingPresenter
         Knows what is shown.
     packages : Packages
         Sees to what adding and fitting need.
@@ -47,7 +43,7 @@ class RatersPanel:
         folder = qt.QStandardPaths.writableLocation(qt.QStandardPaths.AppDataLocation)
         self.cases = SiteCases(Path(folder) / "TwinTrackSeg" / "site-cases.npz")
         ui.metricsTable.setColumnCount(2)
-        ui.metricsTable.setHorizontalHeaderLabels([_("Metric (better: ↑ higher, ↓ lower)"), _("Value")])
+        ui.metricsTable.setHorizontalHeaderLabels(list(OwnReaders.metricHeads()))
         ui.metricsTable.verticalHeader().setVisible(False)
         ui.metricsTable.verticalHeader().setDefaultSectionSize(ui.metricsTable.fontMetrics().height() + ROW_MARGIN_PX)
         ui.metricsTable.visible = False
@@ -64,14 +60,10 @@ class RatersPanel:
         """List who may be a reader of the CT now, or all whose name holds what was typed; what was ticked stays so."""
         self._forgetOtherCt()
         ticked = {rater.key for rater in self.ticked()} if self._raters else set()
-        everyone, typed = ratersInScene(), self.ui.readersFilter.text.strip().casefold()
-        likely = {rater.key for rater in likelyRaters(everyone, self._volume())}
-        self._raters = [
-            rater
-            for rater in everyone
-            if rater.key in ticked or (typed in rater.title.casefold() if typed else rater.key in likely)
-        ]
-        self._showLeftOut(len(everyone) - len(self._raters))
+        everyone = ratersInScene()
+        self._raters = OwnReaders.listed(everyone, self._volume(), self.ui.readersFilter.text, ticked)
+        text = OwnReaders.leftOut(len(everyone) - len(self._raters))
+        self.ui.readersHintLabel.text, self.ui.readersHintLabel.visible = text, bool(text)
         self._filling = True
         self.ui.readersList.clear()
         for rater in self._raters:
@@ -110,7 +102,7 @@ class RatersPanel:
     def onAddCase(self) -> None:
         """Add the shown result with the ticked raters to the site's cases."""
         with shownErrors():
-            self._packages.ensure(_("Adding a case"), *measuringNeeds(self.results.result))
+            self._packages.ensure(OwnReaders.addingACase(), *measuringNeeds(self.results.result))
             with slicer.util.WaitCursor():
                 self.cases.add(self.results.result, self.ticked())
             self._showCases()
@@ -121,7 +113,7 @@ class RatersPanel:
         if not path:
             return
         with shownErrors():
-            self._packages.ensure(_("Fitting a calibrator"), *FIT_NEEDS)
+            self._packages.ensure(OwnReaders.fitting(), *FIT_NEEDS)
             with slicer.util.WaitCursor():
                 bundle = self.ui.bundlePathEdit.currentPath
                 warnings = self.cases.fit(path, bundle if bundle and Path(bundle).exists() else None)
@@ -132,7 +124,8 @@ class RatersPanel:
 
     def askCalibratorPath(self) -> str:
         """Ask where the calibrator goes; empty if the user thinks better of it."""
-        return askSaveName(_("Save calibrator"), "calibrator.json", _("Calibrators") + " (*.json)", self._volume())
+        asked = calibratorQuestion()
+        return askSaveName(asked.title, asked.name, asked.kinds, self._volume())
 
     def _forgetOtherCt(self) -> None:
         """Let go of the numbers of another result, and of the readers that were ticked for another CT."""
@@ -144,14 +137,6 @@ class RatersPanel:
         if volume is not self._ct:
             self._raters = []
         self._map, self._ct = shown, volume
-
-    def _showLeftOut(self, number: int) -> None:
-        self.ui.readersHintLabel.visible = number > 0
-        self.ui.readersHintLabel.text = (
-            _("{number} more in the scene are not listed: type a part of their name.").format(number=number)
-            if number
-            else ""
-        )
 
     def _volume(self):
         result = self.results.result
@@ -165,28 +150,21 @@ class RatersPanel:
         if self._filling:
             return
         some, result = bool(self.ticked()), self.results.result is not None
-        self.ui.makeMhrButton.enabled = some
-        self.ui.evaluateButton.enabled = some and result
-        self.ui.addCaseButton.enabled = some and result
+        for name, enabled in OwnReaders.pressable(ticked=some, result=result).items():
+            getattr(self.ui, f"{name}Button").enabled = enabled
         self._showCases()
 
     def _showMetrics(self, metrics) -> None:
         table = self.ui.metricsTable
         table.setRowCount(len(metrics))
-        for row, (title, value) in enumerate(metrics):
-            better = "" if title in NEITHER_IS_BETTER else "↑" if title in HIGHER_IS_BETTER else "↓"
-            table.setItem(row, 0, qt.QTableWidgetItem(_(title)))
-            known = not isinstance(value, str)
-            item = qt.QTableWidgetItem(f"{value:.4g} {better}" if known else _("not available"))
-            item.setToolTip("" if known else value)
+        for row, metric in enumerate(OwnReaders.metricRows(metrics)):
+            table.setItem(row, 0, qt.QTableWidgetItem(metric.title))
+            item = qt.QTableWidgetItem(metric.value)
+            item.setToolTip(metric.tip)
             table.setItem(row, 1, item)
         table.resizeColumnsToContents()
         table.visible = True
 
     def _showCases(self) -> None:
         self.ui.fitButton.enabled = self.cases.path.is_file()
-        self.ui.casesLabel.text = (
-            _("Cases are added up for a calibrator of your own: {path}").format(path=self.cases.path.name)
-            if self.cases.path.is_file()
-            else _("No case was added yet.")
-        )
+        self.ui.casesLabel.text = OwnReaders.casesText(self.cases.path)

@@ -1,16 +1,15 @@
 """Where the model runs: this computer and on which of its processors, or a server that has a bundle loaded."""
 
 import ctk
-from slicer.i18n import tr as _
 
 from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.Paths import followPath
-from TwinTrackSegLib.mrml.worker.WorkerEvents import processorFor
+from TwinTrackSegLib.present.ModelChoice import HERE, SERVER, computers
+from TwinTrackSegLib.present.Run import processorLine
 
-__all__ = ["ProcessorLine", "RunOnPanel", "processorText"]
+__all__ = ["ProcessorLine", "RunOnPanel"]
 
-GIGABYTE = 1e9
-HERE, SERVER = "here", "server"
+ADDRESS_EXAMPLE = "https://gpu.hospital.example:8786"
 
 
 class RunOnPanel:
@@ -26,11 +25,11 @@ class RunOnPanel:
 
     def __init__(self, ui, changed) -> None:
         self.ui, self._changed = ui, changed
-        ui.runOnComboBox.addItem(_("This computer"), HERE)
-        ui.runOnComboBox.addItem(_("A server"), SERVER)
+        for title, kind in computers():
+            ui.runOnComboBox.addItem(title, kind)
         ui.runOnComboBox.setCurrentIndex(max(ui.runOnComboBox.findData(recall("runOn")), 0))
         ui.serverLineEdit.text = recall("server")
-        ui.serverLineEdit.placeholderText = "https://gpu.hospital.example:8786"
+        ui.serverLineEdit.placeholderText = ADDRESS_EXAMPLE
         ui.certificatesPathEdit.filters = ctk.ctkPathLineEdit.Dirs  # else its dialog takes files alone
         ui.certificatesPathEdit.currentPath = recall("certificates")
         ui.runOnComboBox.connect("activated(int)", self._onChoice)
@@ -93,26 +92,5 @@ class ProcessorLine:
 
     def _text(self) -> str:
         logic = self._logic
-        if logic.running and logic.processor is not None:
-            running = _("Runs on {processor}").format(processor=processorText(logic.processor))
-            return "\n".join([running, *logic.notes])
-        if not logic.processors:
-            return ""
-        taken = processorFor(self._inputs.device, logic.processors)
-        if taken is not None:
-            return _("Will run on {processor}").format(processor=processorText(taken))
-        found = ", ".join(processorText(each) for each in logic.processors)
-        return _("The chosen processor was not found; there is {found}").format(found=found)
-
-
-def processorText(processor) -> str:
-    """Return name and memory of a processor for people."""
-    names = {"cpu": _("the CPU"), "mps": _("Apple graphics")}
-    name = processor.title or names.get(processor.kind, processor.device)
-    if processor.totalBytes is None:
-        return name
-    total = f"{processor.totalBytes / GIGABYTE:.0f}"
-    if processor.freeBytes is None:
-        return _("{name}: {total} GB of memory").format(name=name, total=total)
-    free = f"{processor.freeBytes / GIGABYTE:.1f}"
-    return _("{name}: {free} of {total} GB of memory free").format(name=name, free=free, total=total)
+        running = logic.processor if logic.running else None
+        return processorLine(logic.processors, self._inputs.device, running, logic.notes)

@@ -5,14 +5,13 @@ import time
 
 import qt
 import slicer.util
-from slicer.i18n import tr as _
 
 from twintrack.errors import Cancelled, TwinTrackError
-from twintrack.progress.time_left import round_time
 from TwinTrackSegLib.gui.Dependencies import missingRequirements
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
+from TwinTrackSegLib.present import Run
 
-__all__ = ["DELAY_MSEC", "RunPanel", "WorkerPreparation", "withTimeLeft"]
+__all__ = ["DELAY_MSEC", "RunPanel", "WorkerPreparation"]
 
 POLL_INTERVAL_MSEC = 100
 PROGRESS_STEPS = 1000
@@ -56,17 +55,14 @@ class RunPanel:
         ui.segmentButton.connect("clicked()", self.onSegmentOrCancel)
         ui.logButton.connect("toggled(bool)", self._onLog)
         ui.logText.visible = False
-        ui.logButton.visible = False
+        ui.logButton.enabled = False
         self._showRunning(False)
 
     def setReady(self, ready: bool) -> None:
         """Whether there is something to segment."""
         self._ready = ready
         if not self.logic.running:
-            self.ui.segmentButton.enabled = ready
-            self.ui.segmentButton.toolTip = (
-                _("Run the model on the input volume") if ready else _("Choose an input volume first")
-            )
+            self._showButton()
 
     def enter(self) -> None:
         """Let the Escape key cancel while the module is open."""
@@ -91,40 +87,41 @@ class RunPanel:
     def onSegmentOrCancel(self) -> None:
         """Start a run, or cancel the one that is going on."""
         if self.logic.running:
-            sayStatus(self.ui, _("Cancelling..."))
+            sayStatus(self.ui, Run.cancelling())
             self.ui.segmentButton.enabled = False
             self.logic.cancel()
             return
         with shownErrors(self._onFailure):
             self._begin(self.onProgress)
             self._startedAt = time.monotonic()
-            sayStatus(self.ui, _("Starting the model..."))
-            self.ui.logButton.visible = True
+            sayStatus(self.ui, Run.starting())
+            self.ui.logButton.enabled = True
             self._showRunning(True)
             self._timer.start()
 
     def onProgress(self, fraction: float, message: str) -> None:
         """Show how far the model is."""
         self.ui.progressBar.value = round(fraction * PROGRESS_STEPS)
-        sayStatus(self.ui, withTimeLeft(message, self.logic.remainingSec))
+        sayStatus(self.ui, Run.withTimeLeft(message, self.logic.remainingSec))
 
     def onPoll(self) -> None:
         """Ask the logic for news; called by the timer during a run."""
-        status = ""
+        status, quiet = "", False
         with shownErrors(self._onFailure):
             try:
                 if self.logic.poll():
                     self._showElapsed()
                     return
                 self._finished(self.logic.result)
-                status = self._doneText(self.logic.result)
+                status, quiet = Run.doneText(self.logic.result), Run.isUneventful(self.logic.result)
             except Cancelled:
-                status = _("Cancelled.")
+                status = Run.cancelled()
         self._timer.stop()
         self._showRunning(False)
         self._showLog()
         if status:
             sayStatus(self.ui, status)
+            self.ui.statusLabel.visible = not quiet
 
     def end(self) -> None:
         """End the run, if there is one, and the model's process."""
@@ -133,36 +130,31 @@ class RunPanel:
         self._timer.stop()
         if wasRunning:
             self._showRunning(False)
-            sayStatus(self.ui, _("Cancelled."))
+            sayStatus(self.ui, Run.cancelled())
 
     def _onFailure(self, sentence: str) -> None:
         """Keep the sentence in the panel: a box is closed quickly and forgotten."""
-        sayStatus(self.ui, _("Failed: {reason}").format(reason=sentence), failed=True)
+        sayStatus(self.ui, Run.failed(sentence), failed=True)
 
     def _showRunning(self, running: bool) -> None:
-        self.ui.segmentButton.text = _("Cancel") if running else _("Segment")
-        self.ui.segmentButton.setShortcut(qt.QKeySequence("Alt+S"))  # a new text takes it away
-        self.ui.segmentButton.enabled = running or self._ready
-        self.ui.segmentButton.toolTip = (
-            _("Stop the run; the Escape key does it too") if running else _("Run the model on the input volume")
-        )
+        self._showButton(running)
         self.ui.progressBar.visible = running
         self.ui.progressBar.value = 0
-        self.ui.inputsCollapsibleButton.enabled = not running
-        self.ui.optionsCollapsibleButton.enabled = not running
+        for widget in (self.ui.inputSelector, self.ui.caseCollapsibleButton, self.ui.setupBox):
+            widget.enabled = not running
         self._processor.update()
         if self._escape is not None:
             self._escape.setEnabled(running)
 
-    def _doneText(self, result) -> str:
-        """Return that it is done, and where, if it was not where it began."""
-        notes = result.record.result.get("engine", {}).get("notes", [])
-        return _("Done; {notes}.").format(notes="; ".join(notes)) if notes else _("Done.")
+    def _showButton(self, running: bool = False) -> None:
+        button = Run.runButton(running=running, ready=self._ready)
+        widget = self.ui.segmentButton
+        widget.text, widget.toolTip, widget.enabled = button.text, button.tip, button.enabled
+        widget.setShortcut(qt.QKeySequence("Alt+S"))  # a new text takes it away
 
     def _showElapsed(self) -> None:
         self._processor.update()
-        minutes, seconds = divmod(int(time.monotonic() - self._startedAt), 60)
-        self.ui.progressBar.format = _("%p % after {minutes}:{seconds:02d}").format(minutes=minutes, seconds=seconds)
+        self.ui.progressBar.format = Run.elapsedFormat(time.monotonic() - self._startedAt)
         self._showLog()
 
     def _onLog(self, shown: bool) -> None:
@@ -172,7 +164,7 @@ class RunPanel:
     def _showLog(self) -> None:
         """Show the log, if it is asked for; the same text is left alone, so that it can be read and copied."""
         if self.ui.logButton.checked:
-            text = "\n".join(self.logic.log) or _("The model's process has written nothing.")
+            text = Run.logText(self.logic.log)
             if text != self.ui.logText.plainText:
                 self.ui.logText.setPlainText(text)
 
@@ -224,16 +216,3 @@ class WorkerPreparation:
         elif self._logic.prepared:
             self._watch.stop()
             self._ready()
-
-
-def withTimeLeft(message: str, seconds: float | None) -> str:
-    """Return `message` with the time left, if that is known and not over."""
-    if not seconds:
-        return message
-    number, unit = round_time(seconds)
-    phrases = {
-        "s": _("{message}, about {number} s left"),
-        "min": _("{message}, about {number} min left"),
-        "h": _("{message}, about {number} h left"),
-    }
-    return phrases[unit].format(message=message, number=number)

@@ -4,11 +4,11 @@ import importlib.util
 from pathlib import Path
 
 import slicer.util
-from slicer.i18n import tr as _
 
 import slicer
 from TwinTrackSegLib.gui.Feedback import shownErrors
 from TwinTrackSegLib.mrml.SampleCase import SAMPLE_NAME, addSampleCase
+from TwinTrackSegLib.present import FirstLook
 
 __all__ = ["CATEGORY", "register", "registerWhenStarted"]
 
@@ -40,7 +40,7 @@ def register(icons) -> None:
         return
     from SampleData import SampleDataLogic
 
-    SampleDataLogic.registerCustomSampleDataCategory(CATEGORY, title=_("TwinTrackSeg"))
+    SampleDataLogic.registerCustomSampleDataCategory(CATEGORY, title=FirstLook.title())
     known = SampleDataLogic.sampleDataSourcesByCategory(CATEGORY)
     known[:] = [source for source in known if source.sampleName != SAMPLE_NAME]
     SampleDataLogic.registerCustomSampleDataSource(
@@ -55,9 +55,9 @@ def register(icons) -> None:
 
 def loadSampleCase(_source=None):
     """Draw the sample case into the scene, as the button in the Sample Data module does; return its nodes."""
-    slicer.util.showStatusMessage(_("Drawing a phantom CT and its readers' outlines..."))
+    slicer.util.showStatusMessage(FirstLook.drawing())
     with shownErrors(), slicer.util.WaitCursor():
         nodes = addSampleCase()
-        slicer.util.showStatusMessage(_("The phantom CT and its readers' outlines are in the scene."), 3000)
+        slicer.util.showStatusMessage(FirstLook.drawn(), 3000)
         return list(nodes)
     return []

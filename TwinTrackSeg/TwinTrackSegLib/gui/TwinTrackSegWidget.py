@@ -2,14 +2,12 @@
 
 import qt
 import slicer.util
-from slicer.i18n import tr as _
 from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 import slicer
 from TwinTrackSegLib.gui.Dependencies import Packages, ensureDependencies
 from TwinTrackSegLib.gui.ExportPanel import ExportPanel
-from TwinTrackSegLib.gui.Feedback import Look, dress
 from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
 from TwinTrackSegLib.gui.Parameters import TwinTrackSegParameterNode
@@ -18,9 +16,13 @@ from TwinTrackSegLib.gui.ResultChoice import ResultChoice
 from TwinTrackSegLib.gui.ResultPanel import ResultPanel
 from TwinTrackSegLib.gui.RunOnPanel import ProcessorLine
 from TwinTrackSegLib.gui.RunPanel import RunPanel, WorkerPreparation
+from TwinTrackSegLib.gui.SampleDataEntry import loadSampleCase
+from TwinTrackSegLib.gui.SlicerHost import SlicerHost
 from TwinTrackSegLib.mrml.result.ResultViews import ctOf, isInViews, showCt, shownCt, watchViews
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, firstCandidate, resultOf
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
+from TwinTrackSegLib.present.FirstLook import sampleOffer
+from TwinTrackSegLib.present.Installing import tooOld
 
 __all__ = ["TwinTrackSegWidget", "isSlicerNewEnough"]
 
@@ -56,7 +58,6 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.layout.addWidget(uiWidget)
         self.ui = slicer.util.childWidgetVariables(uiWidget)
         uiWidget.setMRMLScene(slicer.mrmlScene)
-        dress(self.ui.demoBadge, Look.LOUD)
 
         self.logic = TwinTrackSegLogic()
         self._requirements = self.resourcePath("requirements.txt")
@@ -66,9 +67,13 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._preparation = WorkerPreparation(self.logic, self._requirements, self._processorLine.update)
         self.ui.deviceComboBox.connect("activated(int)", self._processorLine.update)
         self.install = InstallPanel(self.ui, self.logic, self._requirements)
-        self.results = ResultPanel(self.ui, packages)
-        self.export = ExportPanel(self.ui, self.logic, self.results, packages)
+        host = SlicerHost(self.ui, packages)
+        self.reading = ResultPanel(self.ui, host)
+        self.results = self.reading.presenter
+        self.export = ExportPanel(self.ui, self.logic, self.results, host)
         self.choice = ResultChoice(self.ui, self._onResultChosen)
+        self.ui.sampleButton.connect("clicked()", self.onSample)
+        self.ui.statusLabel.visible = False
         self.raters = RatersPanel(self.ui, self.results, packages)
         self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget, self._processorLine)
 
@@ -81,14 +86,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _refuse(self):
         """Say in place of the panel that this Slicer is too old."""
-        label = qt.QLabel(
-            _(
-                "TwinTrackSeg needs 3D Slicer {needed} or newer; this is {found}, whose own Python packages are too "
-                "old for it. Install a newer one from download.slicer.org."
-            ).format(
-                needed=".".join(map(str, OLDEST_SLICER)), found=f"{slicer.app.majorVersion}.{slicer.app.minorVersion}"
-            )
-        )
+        label = qt.QLabel(tooOld(OLDEST_SLICER, (slicer.app.majorVersion, slicer.app.minorVersion)))
         label.wordWrap = True
         self.layout.addWidget(label)
         self.layout.addStretch(1)
@@ -101,6 +99,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
                 listeners.remove(self.onViewsChanged)
             self._preparation.cancel()
             self.install.end()
+            self.reading.exit()
             self.run.exit()
             self.run.end()
             self.results.show(None)
@@ -113,6 +112,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             return
         self.initializeParameterNode()
         self.run.enter()
+        self.reading.enter(self.parent)
         self.results.takeUpEdit()
         self.raters.update()
 
@@ -121,6 +121,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if self.logic is None:
             return
         self.results.settle()
+        self.reading.exit()
         self.run.exit()
         self.setParameterNode(None)
 
@@ -188,6 +189,9 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.raters.update()
         self.choice.update(self.results.result, node.inputVolume)
         self.run.setReady(node.inputVolume is not None)
+        offer = sampleOffer(empty=node.inputVolume is None)
+        button = self.ui.sampleButton
+        button.text, button.toolTip, button.visible = offer.text, offer.tip, offer.offered
         if not self.logic.running and node.inputVolume is not None and node.resultVolume is None:
             self._preparation.startLater()
 
@@ -204,6 +208,12 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if ct is not None and (result is None or result.nodes.ct is not ct):
             self._showResultOf(ct)
         self.choice.update(self.results.result, node.inputVolume)
+
+    def onSample(self):
+        """Draw the sample case, and choose it."""
+        for node in loadSampleCase():
+            if node.IsA("vtkMRMLScalarVolumeNode") and self._parameterNode is not None:
+                self._parameterNode.inputVolume = node
 
     def _followInput(self):
         """Bring another input volume into the views, with its result; what was chosen for the last CT is let go."""

@@ -142,7 +142,7 @@ class WholeWay:
 
     def result(self) -> str:
         """Look whether the panel shows the result."""
-        _check(self._ui.resultsCollapsibleButton.enabled, "the section Result stays closed")
+        _check(self._ui.resultBox.enabled, "the result is not shown")
         _check(self._result.outline.volumeMl > 0, "there is no tumour")
         _check(len(self._result.nodes.contours) > 0, "there are no contours")
         return self._ui.volumeLabel.text.split("\n")[0]

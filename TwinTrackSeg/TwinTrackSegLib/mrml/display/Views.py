@@ -14,11 +14,15 @@ __all__ = [
     "MODULE_NAME",
     "OVERLAY_OPACITY",
     "jumpToPoint",
+    "overlayOpacity",
     "registerLayout",
+    "setOverlayOpacity",
+    "setWindow",
     "showChart",
     "showLayout",
     "showOverlay",
     "showTable",
+    "windowOf",
 ]
 
 OVERLAY_OPACITY = 0.5
@@ -114,11 +118,43 @@ def showChart(chartNode: Any) -> None:
 
 
 def showOverlay(volumeNode: Any, mhrNode: Any) -> None:
-    """Put the CT behind and the MHR volume in front in every slice view."""
+    """Put the CT behind and the MHR volume in front in every slice view; what the user made of its opacity stays."""
     for composite in slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode"):
         composite.SetBackgroundVolumeID(volumeNode.GetID())
-        composite.SetForegroundVolumeID(mhrNode.GetID())
-        composite.SetForegroundOpacity(OVERLAY_OPACITY)
+        if composite.GetForegroundVolumeID() != mhrNode.GetID():
+            composite.SetForegroundVolumeID(mhrNode.GetID())
+            composite.SetForegroundOpacity(OVERLAY_OPACITY)
+
+
+def overlayOpacity(volumeNode: Any) -> float:
+    """Return how much a volume in front covers the CT, from 0 to 1; 0 where no slice view shows it."""
+    found = [view.GetForegroundOpacity() for view in _viewsWithInFront(volumeNode)]
+    return float(max(found, default=0.0))
+
+
+def setOverlayOpacity(volumeNode: Any, opacity: float) -> None:
+    """Set how much a volume in front covers the CT behind it, from 0 to 1, in every slice view that shows it."""
+    for view in _viewsWithInFront(volumeNode):
+        view.SetForegroundOpacity(opacity)
+
+
+def windowOf(ctNode: Any) -> tuple[float, float] | None:
+    """Return window and level (HU) of a CT; None where it is not displayed."""
+    display = ctNode.GetDisplayNode()
+    return None if display is None else (float(display.GetWindow()), float(display.GetLevel()))
+
+
+def setWindow(ctNode: Any, window_hu: float, level_hu: float) -> None:
+    """Show a CT with this window and level in all views."""
+    if ctNode.GetDisplayNode() is None:
+        ctNode.CreateDefaultDisplayNodes()
+    ctNode.GetDisplayNode().AutoWindowLevelOff()
+    ctNode.GetDisplayNode().SetWindowLevel(window_hu, level_hu)
+
+
+def _viewsWithInFront(volumeNode: Any) -> list[Any]:
+    views = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    return [view for view in views if view.GetForegroundVolumeID() == volumeNode.GetID()]
 
 
 def jumpToPoint(node: Any, ras: tuple[float, float, float]) -> None:

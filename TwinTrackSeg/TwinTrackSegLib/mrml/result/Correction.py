@@ -221,7 +221,7 @@ def contactOf(result: SceneResult, drawn: Volume) -> dict[str, Any]:
         from twintrack.invasion import DEFAULT_CONTACT_MM, DEFAULT_RULES, measure_invasion
     except ImportError as error:
         raise InputError(
-            f"measuring needs the package {error.name}, which is missing; Recompute readouts offers to install it",
+            f"measuring needs the package {error.name}, which is missing; Measure offers to install it",
             code="package-missing",
         ) from error
     box = boundingBox((drawn.array >= np.float32(LEVEL)) | (labels.array > 0))

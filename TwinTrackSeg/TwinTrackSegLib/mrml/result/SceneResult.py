@@ -40,6 +40,11 @@ class SceneResult:
         self.record = ResultRecord(self.nodes)
         self.outline = TumorOutline(self.nodes, self.record)
 
+    @property
+    def isInScene(self) -> bool:
+        """Whether the result's map is still there."""
+        return bool(slicer.mrmlScene.IsNodePresent(self.nodes.mhr))
+
     def center(self) -> tuple[float, float, float] | None:
         """Return the map's centre of mass in RAS mm, without the node's transform; None for an empty map."""
         mhr = self.outline.part.volume

@@ -27,7 +27,7 @@ from TwinTrackSegLib.mrml.vessels.VesselTable import VesselReadout, updateVessel
 from TwinTrackSegLib.mrml.VolumeConversion import LPS_SIGNS, segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.VolumeParts import ThresholdPart
 
-__all__ = ["BeforeSave", "TumorOutline", "newLesionTable", "updateLesionTable"]
+__all__ = ["BeforeSave", "TumorOutline", "lesionTexts", "newLesionTable", "updateLesionTable"]
 
 ATTRIBUTE_THRESHOLD = "TwinTrackSeg.threshold"
 ATTRIBUTE_DRAWN_AT = "TwinTrackSeg.drawnAt"
@@ -186,6 +186,15 @@ def newLesionTable(name: str) -> Any:
         column.SetName(title)
         node.AddColumn(column)
     return node
+
+
+def lesionTexts(node: Any) -> list[tuple[str, ...]]:
+    """Return the rows of a list of lesions, in the order of `LESION_COLUMNS`; nothing without one."""
+    if node is None:
+        return []
+    table = node.GetTable()
+    rows, columns = range(table.GetNumberOfRows()), range(len(LESION_COLUMNS))
+    return [tuple(table.GetColumn(column).GetValue(row) for column in columns) for row in rows]
 
 
 def updateLesionTable(node: Any, mhr: Volume, threshold: float) -> None:

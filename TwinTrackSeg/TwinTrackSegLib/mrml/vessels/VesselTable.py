@@ -14,13 +14,20 @@ import vtk
 
 import slicer
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_TITLE, VESSELS
+from twintrack.results.report import wording
 from twintrack.results.report.wording import (
+    NOT_PRESENT,
+    SIGNS,
     angle_category,
+    away,
+    bare,
     is_calibrated,
     median_angle_deg,
     pair,
     percent,
     share,
+    signed_category,
+    span,
     vessel_source,
 )
 
@@ -57,15 +64,7 @@ TITLES = {vessel.name: vessel.short_title for vessel in VESSELS} | {JOINT_VEIN: 
 """The vessels' names for people, short enough for a table."""
 
 MISSING = "–"
-NOT_PRESENT = "not seen"
-
-SYMBOLS = {"encasement": "● encasement", "abutment": "◐ abutment", "none": "○ no contact", "": "? not measured"}
-"""What the table says of a category: a sign that needs no colour, and the word."""
-
-ANGLE_UNKNOWN = "? angle unknown"
-"""The same where it is known how many readers see contact, and not how far around."""
-
-SIGNS = {category: text[0] for category, text in SYMBOLS.items()}
+"""In a cell; a sentence says that it is not available."""
 
 NOT_CALIBRATED_NOTE = "not calibrated: "
 """How the engine's note begins that says why the statements of a vessel are not calibrated."""
@@ -157,11 +156,6 @@ class VesselReadout:
         return (angle_category(self.angle_deg) if self.present else None) or ""
 
     @property
-    def outlineText(self) -> str:
-        """The vessel with the sign and the angle of this outline, which must have been measured."""
-        return f"{self.title} {self._sign}{self.angle_deg:.0f}°"
-
-    @property
     def _sign(self) -> str:
         return "" if self.reader else f"{SIGNS[self.outlineCategory]} "
 
@@ -172,16 +166,16 @@ class VesselReadout:
         return (
             self.title,
             self._categoryText,
-            _fraction(self.p_contact),
-            _fraction(self.p_encased),
+            _cell(bare(percent(self.p_contact))),
+            _cell(bare(percent(self.p_encased))),
             _text(self.angle_median_deg, "{:.0f}"),
-            _range(self.angle_p10_deg, self.angle_p90_deg),
+            _cell(span(self.angle_p10_deg, self.angle_p90_deg)),
             _text(self.expected_angle_deg, "{:.0f}"),
             _text(self.angle_deg, self._sign + "{:.0f}"),
             _text(self.length_mm, "{:.1f}"),
             self._gapText,
-            _range(*(self.members_deg or (None, None))),
-            MISSING if self.coverage is None else share(self.coverage).removesuffix(" %"),
+            _cell(span(*(self.members_deg or (None, None)))),
+            _cell(bare(share(self.coverage))),
             self.source,
             self.note,
         )
@@ -190,13 +184,13 @@ class VesselReadout:
     def _gapText(self) -> str:
         """How far this outline is away, in words; contact has none."""
         free = self.angle_deg == 0 if self.reader else self.outlineCategory == "none"
-        return f"{self.gap_mm:.1f} mm away" if self.gap_mm is not None and free else MISSING
+        return (away(self.gap_mm) if free else "") or MISSING
 
     @property
     def _categoryText(self) -> str:
         if self.reader:
             return self.source
-        return ANGLE_UNKNOWN if not self.category and self.p_contact else SYMBOLS[self.category]
+        return signed_category(self.category, self.p_contact)
 
 
 def readoutsAt(
@@ -299,13 +293,8 @@ def _curveAt(levels: Sequence[float], values: Sequence[float | None] | None, thr
     return value if np.isfinite(value) else None
 
 
-def _range(low: float | None, high: float | None) -> str:
-    return MISSING if low is None or high is None else f"{low:.0f} – {high:.0f}"
-
-
-def _fraction(value: float | None) -> str:
-    """Write a fraction of raters as a percentage without its sign, which the column's head has."""
-    return MISSING if value is None else percent(value).removesuffix(" %")
+def _cell(text: str) -> str:
+    return MISSING if text == wording.MISSING else text
 
 
 def _text(value: float | None, form: str) -> str:

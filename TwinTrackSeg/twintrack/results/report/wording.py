@@ -20,9 +20,12 @@ __all__ = [
     "ENCASEMENT_ABOVE_DEG",
     "MISSING",
     "NOT_CALIBRATED",
+    "NOT_PRESENT",
+    "SIGNS",
     "ReadersVolume",
     "angle_category",
     "away",
+    "bare",
     "contact_pattern",
     "further_readers",
     "is_calibrated",
@@ -38,6 +41,8 @@ __all__ = [
     "readers_volume",
     "series",
     "share",
+    "signed_category",
+    "span",
     "statement_source",
     "value_at",
     "vessel_source",
@@ -68,6 +73,23 @@ CATEGORIES = {
 
 PATTERN_DETAILS = ("label", "rules", "level", "complete", "rule_set", "version", "source")
 """Fields of a contact pattern that say again what others say, or by which rules it was found."""
+
+SIGNS = {"encasement": "●", "abutment": "◐", "none": "○", "": "?"}
+"""What tells a category where there is room for one sign; an empty name is a vessel that was not measured."""
+
+SIGNED_CATEGORIES = {
+    "encasement": "● encasement",
+    "abutment": "◐ abutment",
+    "none": "○ no contact",
+    "": "? not measured",
+}
+"""A category in a row of a table: a sign that needs no colour, and the word."""
+
+ANGLE_UNKNOWN = "? angle unknown"
+"""The same where it is known how many readers see contact, and not how far around."""
+
+NOT_PRESENT = "not seen"
+"""Of a vessel that is not in the vessel segmentation at all."""
 
 UNITS = {"ml": "mL", "mm": "mm", "deg": "°", "hu": "HU"}
 """Ending of a field's name to the unit it stands for."""
@@ -129,6 +151,25 @@ def share(value: object) -> str:
     """Write a part of something measured, such as a wall, as a percentage."""
     known = number(value)
     return MISSING if known is None else f"{100 * known:.0f} %"
+
+
+def bare(text: str) -> str:
+    """Return a percentage without its sign, for a column whose head has it."""
+    return text.removesuffix(" %")
+
+
+def span(low: object, high: object, unit: str = "") -> str:
+    """Write a range of whole numbers, such as angles, with the unit once; one number where both ends read alike."""
+    ends = number(low), number(high)
+    if ends[0] is None or ends[1] is None:
+        return MISSING
+    first, last = f"{ends[0]:.0f}", f"{ends[1]:.0f}"
+    return f"{first}{unit}" if first == last else f"{first}–{last}{unit}"
+
+
+def signed_category(category: str, p_contact: float | None = None) -> str:
+    """Write a category, a key of `SIGNS`, for a row; `p_contact` tells "not measured" from "angle not known"."""
+    return ANGLE_UNKNOWN if not category and p_contact else SIGNED_CATEGORIES[category]
 
 
 def outline_text(threshold: object, *, calibrated: bool = True) -> str:
@@ -194,10 +235,7 @@ def angle_category(angle_deg: object) -> str | None:
 
 def further_readers(vessel: Mapping[str, object]) -> str:
     """Say between which angles most further raters of this kind lie."""
-    low, high = (number(vessel.get(name)) for name in ("angle_p10_deg", "angle_p90_deg"))
-    if low is None or high is None:
-        return MISSING
-    return f"{low:.0f}°" if f"{low:.0f}" == f"{high:.0f}" else f"{low:.0f}–{high:.0f}°"
+    return span(vessel.get("angle_p10_deg"), vessel.get("angle_p90_deg"), "°")
 
 
 def member_range(found: object) -> str:

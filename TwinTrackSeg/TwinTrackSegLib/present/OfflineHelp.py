@@ -6,7 +6,8 @@ import sys
 
 from packaging.requirements import Requirement
 from packaging.tags import platform_tags
-from slicer.i18n import tr as _
+
+from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = ["WHEEL_LIST", "offlineHelp", "wheelsFor"]
 

@@ -11,11 +11,6 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-pytestmark = pytest.mark.render
-
-pytest.importorskip("slicer")
-pytest.importorskip("PySide6")
-
 ROOT = Path(__file__).resolve().parents[2]
 RESOURCES = ROOT / "TwinTrackSeg" / "Resources"
 REQUIREMENTS = RESOURCES / "requirements.txt"
@@ -24,8 +19,8 @@ onListedPython = pytest.mark.skipif(sys.version_info < (3, 11), reason="the list
 
 
 @pytest.fixture
-def help_(module):
-    from TwinTrackSegLib.gui import OfflineHelp
+def help_():
+    from TwinTrackSegLib.present import OfflineHelp
 
     return OfflineHelp
 
@@ -95,18 +90,3 @@ def test_the_help_names_platform_version_list_and_both_commands(help_, tmp_path)
         assert any(tag.startswith("manylinux_2_17_") for tag in platforms)
         assert not any(tag.startswith("linux_") for tag in platforms)  # no index has wheels of that name
         assert len(platforms) <= 10
-
-
-def test_the_panel_shows_the_help_as_details_of_the_error(panel, ct, monkeypatch):
-    import slicer
-    from TwinTrackSegLib.gui import Dependencies
-
-    shown = []
-    monkeypatch.setattr(slicer.util, "errorDisplay", lambda text, *_a, **more: shown.append((text, more)))
-    monkeypatch.setattr(Dependencies, "_isMet", lambda _requirement: False)
-    panel.ui.inputSelector.setCurrentNode(ct)
-    panel.ui.segmentButton.click()
-    ((sentence, more),) = shown
-    assert "extension PyTorch" in sentence
-    assert "pip download" in more["detailedText"]
-    assert re.search(r"^torch==[\d.]+$", more["detailedText"], re.MULTILINE)

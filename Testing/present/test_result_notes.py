@@ -1,0 +1,109 @@
+"""The sentences around the numbers: each of them, and that statements and outline are not mixed."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("slicer")
+
+pytestmark = pytest.mark.slow
+
+READER_WORDS = ("reader", "encasement", "abutment")
+
+
+def notes(result):
+    from TwinTrackSegLib.present.ResultNotes import notesOf
+
+    return notesOf(result)
+
+
+def test_nothing_is_said_of_no_result():
+    from TwinTrackSegLib.present.ResultNotes import Notes, volumeText
+
+    assert notes(None) == Notes()
+    assert volumeText(None) == ""
+
+
+@pytest.mark.parametrize("demo", [True, False])
+def test_a_demo_models_result_says_so_once_and_another_not_at_all(load, demo):
+    def change(result, _invasion):
+        result["bundle"]["demo"] = demo
+        result["warnings"] = ["Demo bundle: it knows phantoms only.", "slices of 8 mm"] if demo else ["slices of 8 mm"]
+
+    said = notes(load(change))
+    assert ("DEMO MODEL" in said.badge) is demo
+    assert ("means nothing for a patient" in said.badge) is demo
+    assert said.warnings == "⚠ slices of 8 mm"
+
+
+def test_fractions_that_nobody_calibrated_are_said_to_be_so_as_a_warning(load):
+    said = notes(load())
+    assert said.source == "What readers are expected to say: read from the map, not calibrated."
+    assert said.sourceIsWarning
+
+
+def test_calibrated_statements_say_on_whom_and_fractions_come_first(load):
+    def change(result, invasion):
+        note = "calibrated on 60 cases with 5 readers each"
+        invasion |= {"statements": "calibrated", "statements_note": note}
+        pattern = {"pattern": "no contact", "rule_set": "rules", "statements": "calibrated"}
+        invasion["resectability"] = pattern | {"probability": {"arterial contact": 0.25, "no contact": 0.75}}
+        volumes = {"p10": 1.5, "median": 2.5, "p90": 4.0}
+        result["statements"] = {"source": "calibrated", "note": note, "any_tumour": 0.99, "volume_ml": volumes}
+        result["volume_ml"]["expected"] = 2.6
+
+    said = notes(load(change))
+    assert said.source.endswith(": calibrated on 60 cases with 5 readers each.")
+    assert not said.sourceIsWarning
+    assert said.readers.splitlines() == [
+        "Contact pattern: arterial contact 25 %, no contact 75 %",
+        "Median reader, by rules: no contact",
+        "Any tumour: over 97 % of readers. Volume: median 2.5 mL, 8 of 10 readers 1.5–4.0 mL, mean 2.6 mL",
+    ]
+
+
+def test_this_outline_is_nobodys_opinion(load):
+    from TwinTrackSegLib.present.ResultNotes import volumeText
+
+    text = volumeText(load())
+    assert text.splitlines()[0].endswith(" mL, voxels that at least 50 % mark")
+    assert len(text.splitlines()) == 1  # what it touches stands in the vessels' rows
+    assert not any(word in text for word in READER_WORDS)
+
+
+def test_an_uncalibrated_map_speaks_of_scores(load):
+    from TwinTrackSegLib.present.ResultNotes import outlineWords
+
+    def change(result, _invasion):
+        result["calibrator"] = None
+
+    assert outlineWords(load(change).record, 0.5) == "voxels that score at least 0.5"
+
+
+def test_which_ct_and_which_model(load):
+    def change(result, _invasion):
+        result["calibrator"] = {"file": "ours.json", "cases": 12}
+        result["device"] = "cpu"
+
+    said = notes(load(change))
+    assert said.which.startswith("Case Example CT · CT ")
+    assert "Calibrator of your own: ours.json (12 cases)" in said.origin
+    assert "Computed on: cpu" in said.origin
+
+
+def test_one_reader_is_said_to_be_one_and_not_the_result(load):
+    from rater_example import GENEROUS, writeRaterResult
+
+    from TwinTrackSegLib.mrml.result.RaterView import showReader
+    from TwinTrackSegLib.present.ResultNotes import volumeText
+
+    result = load(write=writeRaterResult)
+    showReader(result, GENEROUS)
+    words = f"as reader {GENEROUS} would draw it"
+    said = notes(result)
+    assert words in said.source
+    assert "not calibrated and not the result" in said.source
+    assert said.sourceIsWarning
+    assert "attern" not in said.readers
+    assert words in volumeText(result)
+    assert not any(sign in volumeText(result) for sign in "●◐")

@@ -1,0 +1,344 @@
+"""Reading a result: what is shown of it, what may be moved, and what happens when somebody moves it.
+
+A front end shows `ReadingPresenter.state` and calls what the reader does; it holds no sentence and no decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from twintrack.results.report.wording import share
+from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels
+from TwinTrackSegLib.mrml.result.Correction import measureOutline, measuringNeeds, noticeEdit, restoreOutline
+from TwinTrackSegLib.mrml.result.RaterView import readerReadouts, showDisagreement, showReader
+from TwinTrackSegLib.mrml.result.ResultTitle import resultTitle
+from TwinTrackSegLib.mrml.result.ResultViews import clearTables
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.vessels.VesselFocus import focusVessel, jumpToVessel, leaveVessel
+from TwinTrackSegLib.mrml.vessels.VesselPlot import moveThresholdMark, plotVessel
+from TwinTrackSegLib.mrml.vessels.VesselTable import VesselReadout
+from TwinTrackSegLib.present.Host import Host
+from TwinTrackSegLib.present.ResultNotes import Notes, notesOf, outlineWords, volumeText
+from TwinTrackSegLib.present.Translation import tr as _
+from TwinTrackSegLib.present.VesselRows import Row, rowsOf
+
+__all__ = ["SETTLE_MSEC", "ReadingPresenter", "ReadingState", "Tick"]
+
+SAME_THRESHOLD = 1e-6
+"""Thresholds this close are the same."""
+
+SAME_LEVEL = 1e-3
+"""Levels nearer than this are the same on the slider."""
+
+THRESHOLD_STEP = 0.05
+LEAST_THRESHOLD, MOST_THRESHOLD = 0.01, 0.99
+
+SETTLE_MSEC = 200
+"""This long after the slider's last move the drag is over, and the segment's voxels follow."""
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A level that the slider can be put to: voxels that at least 20 %, 40 % ... of readers mark."""
+
+    level: float
+    text: str
+    tip: str
+    pressed: bool
+
+
+@dataclass(frozen=True)
+class ReadingState:
+    """What a front end shows.
+
+    Attributes
+    ----------
+    present : bool
+        Whether there is a result.
+    title : str
+        Which CT it is of.
+    threshold : float
+        Of the outline.
+    movable, editable, restorable : bool
+        Whether the threshold can be moved, the outline edited and measured, and edits given up.
+    notes : Notes
+        The sentences around the numbers.
+    volume : str
+        This outline in words.
+    ticks : tuple of Tick
+        Levels below the slider.
+    rows : tuple of Row
+        The vessels.
+    chosen : str
+        Name of the vessel that is in the views; empty for none.
+    readers : tuple of (str, str)
+        Whose maps can be shown, pseudonym and text; empty where the result has none.
+    reader : str
+        Who is shown; empty for all readers.
+    disagreement : bool
+        Whether the spread over the readers lies over the CT.
+    """
+
+    present: bool = False
+    title: str = ""
+    threshold: float = 0.5
+    movable: bool = True
+    editable: bool = True
+    restorable: bool = False
+    notes: Notes = field(default_factory=Notes)
+    volume: str = ""
+    ticks: tuple[Tick, ...] = ()
+    rows: tuple[Row, ...] = ()
+    chosen: str = ""
+    readers: tuple[tuple[str, str], ...] = ()
+    reader: str = ""
+    disagreement: bool = False
+
+
+class ReadingPresenter:
+    """Shows a result and moves its threshold.
+
+    Parameters
+    ----------
+    host : Host
+        The application.
+    changed : callable
+        Called without arguments whenever `state` is another.
+    openEditor : callable
+        Opens the application's editor of segments on a `SceneResult`.
+    """
+
+    def __init__(self, host: Host, changed: Callable[[], None], openEditor: Callable[[SceneResult], None]) -> None:
+        self._host, self._changed, self._openEditor = host, changed, openEditor
+        self._callOff: Callable[[], None] | None = None
+        self.result: SceneResult | None = None
+        self._chosen = ""
+
+    @property
+    def state(self) -> ReadingState:
+        """What is to be shown now."""
+        result = self.result
+        if result is None:
+            return ReadingState()
+        reader, edited = self.reader, result.record.edited is not None
+        readouts = self._readouts()
+        names = [readout.name for readout in readouts]
+        return ReadingState(
+            present=True,
+            title=resultTitle(result),
+            threshold=result.outline.threshold,
+            movable=not edited and not reader,
+            editable=not reader,  # it is about the outline of all readers, which is not shown
+            restorable=not reader,
+            notes=notesOf(result),
+            volume=volumeText(result),
+            ticks=self._ticks(),
+            rows=tuple(rowsOf(readouts)),
+            chosen=self._chosen if self._chosen in names else "",
+            readers=self._readers(),
+            reader=reader,
+            disagreement=result.nodes.showsDisagreement,
+        )
+
+    @property
+    def reader(self) -> str:
+        """The reader whose map is shown in place of that of all readers; empty for none."""
+        return self.result.nodes.shownRater if self.result is not None and self._isLive() else ""
+
+    def show(self, result: SceneResult | None) -> None:
+        """Show `result`, or nothing."""
+        if self._callOff is not None:  # the result that was shown until now: its voxels follow its last drag
+            self.settle()
+        self.result, self._chosen = result, ""
+        if result is not None:
+            result.outline.settle()  # a scene that was saved in the middle of a drag
+            self._host.showTable(result.nodes.shownTable)
+        self._plotWorst()
+        self._changed()
+
+    def refresh(self) -> None:
+        """Say that something else may have changed the result."""
+        self._changed()
+
+    def moveThreshold(self, threshold: float) -> None:
+        """Move the working outline; called while the slider is dragged."""
+        result = self.result
+        if result is None or not self._isLive() or result.record.edited or self.reader:
+            return
+        outline = result.outline
+        if abs(threshold - outline.threshold) < SAME_THRESHOLD:
+            return
+        if outline.changed(quick=True):
+            self.takeUpEdit()
+            return
+        with self._host.guarded():
+            outline.setThreshold(threshold, settled=False)
+            moveThresholdMark(result.nodes.mhr, outline.threshold)
+            self._changed()
+            if self._callOff is not None:
+                self._callOff()
+            self._callOff = self._host.later(SETTLE_MSEC, self.settle)
+
+    def stepThreshold(self, steps: int) -> None:
+        """Move the threshold by so many steps, up or down."""
+        if self.result is not None:
+            to = round(self.result.outline.threshold + steps * THRESHOLD_STEP, 2)
+            self.moveThreshold(min(max(to, LEAST_THRESHOLD), MOST_THRESHOLD))
+
+    def settle(self) -> None:
+        """Bring everything to the threshold that the drag left behind: its end, an export, a save."""
+        if self._callOff is not None:
+            self._callOff()
+            self._callOff = None
+        if self.result is not None and self._isLive():
+            moved = not self.result.outline.settled
+            with self._host.guarded():
+                self.result.outline.settle()
+            if moved:  # the list of lesions has followed
+                self._changed()
+
+    def chooseVessel(self, name: str) -> None:
+        """Show a vessel in the views: its worst section and its curve."""
+        result = self.result
+        if result is None or not self._isLive():
+            return
+        self._chosen = name
+        with self._host.guarded():
+            if self.reader:
+                jumpToVessel(result.nodes.mhr, result.record.raterInvasion(self.reader) or {}, name)
+                return
+            focusVessel(result.nodes.mhr, result.record.invasion, name, result.outline.threshold)
+
+    def stepVessel(self, steps: int) -> None:
+        """Show the next vessel of the table, or the one before; the first of all where none is chosen."""
+        names = [readout.name for readout in self._readouts() if readout.present]
+        if names:
+            at = names.index(self._chosen) + steps if self._chosen in names else (0 if steps > 0 else -1)
+            self.chooseVessel(names[at % len(names)])
+            self._changed()
+
+    def backToTumor(self) -> None:
+        """Go back to the tumour and its map, in the usual orientations."""
+        if self.result is not None and self._isLive():
+            leaveVessel()
+            self.result.show()
+            self._chosen = ""
+            self._changed()
+
+    def showReader(self, reader: str) -> None:
+        """Show how a reader would draw, or the result of all readers again for an empty name."""
+        result = self.result
+        if result is None or not self._isLive():
+            return
+        self.settle()
+        with self._host.guarded():
+            if reader:
+                self._host.ensure(_("Measuring a reader's map"), *measuringNeeds(result))
+            with self._host.busy():
+                showReader(result, reader)
+        self._plotWorst()
+        self._changed()
+
+    def showDisagreement(self, shown: bool) -> None:
+        """Lay the readers' disagreement over the CT, or the map again."""
+        if self.result is not None and self._isLive():
+            with self._host.guarded():
+                showDisagreement(self.result, shown)
+
+    def takeUpEdit(self) -> None:
+        """Measure and mark an outline that was edited since it was drawn; the slider goes back to where it was.
+
+        Called when the panel is entered, and before the slider would overwrite what was drawn.
+        """
+        result = self.result
+        if result is None or not self._isLive() or not result.outline.changed(quick=True):
+            return
+        missing = self._host.missing(*measuringNeeds(result))
+        if missing:  # nobody asked for anything yet: no question either
+            text = _(
+                "The outline was edited by hand and is not measured yet: that needs a package which is not installed, "
+                "{names}. Measure asks before it is installed."
+            )
+            self._host.say(text.format(names=", ".join(missing)), loud=True)
+            self._changed()
+            return
+        edited = False
+        with self._host.guarded(), self._host.busy():
+            edited = noticeEdit(result)
+        if edited:
+            self._host.say(
+                _(
+                    "The outline was edited by hand and has been measured. The threshold moves again after Undo "
+                    "edits, which keeps the edited outline as a segmentation of its own."
+                )
+            )
+        self._changed()
+
+    def edit(self) -> None:
+        """Open the tumour segment in the application's editor."""
+        if self.result is not None:
+            with self._host.guarded():
+                self.settle()
+                self._openEditor(self.result)
+
+    def measure(self) -> None:
+        """Measure the segment as it is now."""
+        result = self.result
+        if result is not None and self._isLive():
+            with self._host.guarded():
+                self._host.ensure(_("Measuring the outline"), *measuringNeeds(result))
+                with self._host.busy():
+                    measureOutline(result)
+                self._changed()
+
+    def restore(self) -> None:
+        """Go back to the map's outline."""
+        if self.result is not None and self._isLive():
+            with self._host.guarded():
+                restoreOutline(self.result)
+                self._changed()
+
+    def _isLive(self) -> bool:
+        return self.result is not None and self.result.isInScene
+
+    def _readouts(self) -> list[VesselReadout]:
+        """Return the rows of the table: of the outline of all readers, or as measured in one reader's map."""
+        if self.result is None:
+            return []
+        return readerReadouts(self.result, self.reader) if self.reader else self.result.outline.readouts
+
+    def _plotWorst(self) -> None:
+        """Draw the curve of the most severe vessel until one is chosen; no curve of another result stays.
+
+        The curve is that of all readers: beside one reader's map there is none.
+        """
+        result: Any = self.result
+        if result is not None and self.reader:
+            return
+        measured = [readout for readout in result.outline.readouts if readout.category] if result is not None else []
+        if measured:
+            plotVessel(result.nodes.mhr, result.record.invasion, measured[0].name, result.outline.threshold)
+        else:
+            clearTables(result.nodes.mhr if result is not None else None)
+
+    def _readers(self) -> tuple[tuple[str, str], ...]:
+        """Return whose maps came with the result; nothing where there are none."""
+        maps = self.result.nodes.raterMaps if self.result is not None else {}
+        if not maps:
+            return ()
+        return (("", _("all readers")), *((name, _("reader {reader}").format(reader=name)) for name in maps))
+
+    def _ticks(self) -> tuple[Tick, ...]:
+        result: Any = self.result
+        pressable = not result.record.edited and not self.reader
+        return tuple(
+            Tick(
+                level=level,
+                text=f"≥ {share(level)}" if result.record.isMhr else f"≥ {level:.1f}",
+                tip=_("This outline: {voxels}").format(voxels=outlineWords(result.record, level)),
+                pressed=pressable and abs(level - result.outline.threshold) < SAME_LEVEL,
+            )
+            for level in raterLevels(result.record.raters)
+        )
