@@ -165,9 +165,9 @@ class WholeWay:
         _check(table.rowCount == len(readouts) > 0, f"{table.rowCount} rows for {len(readouts)} vessels")
         table.selectRow(0)
         charts = [chart.GetTitle() for chart in slicer.util.getNodesByClass("vtkMRMLPlotChartNode")]
-        _check(any(title.startswith(table.item(0, 0).text()) for title in charts), f"no curve of it, but {charts}")
+        _check(any(title.startswith(readouts[0].title) for title in charts), f"no curve of it, but {charts}")
         self._ui.jumpButton.click()
-        return f"{len(readouts)} vessels, first {table.item(0, 0).text()}"
+        return f"{len(readouts)} vessels, first {readouts[0].title}"
 
     def layout(self) -> str:
         """Arrange the views."""
