@@ -38,7 +38,7 @@ class ResultPanel:
         self.ui = ui
         self._ticks, self._levels, self._showing = [], (), False
         self.presenter = ReadingPresenter(host, self.refresh, openSegmentEditor)
-        self._views, self._keys = ViewChoices(), []
+        self._views, self._keys, self._lesions, self._readers = ViewChoices(), [], (), ()
         presenter = self.presenter
         self._table = VesselTableView(ui.vesselTable, presenter.chooseVessel)
         for label in (ui.warningsLabel, ui.editedLabel):
@@ -140,11 +140,12 @@ class ResultPanel:
             button = self._windowButtons[preset.name]
             button.text, button.toolTip = preset.text, preset.tip
             dressTick(button, preset.pressed)
-        chosen = max(ui.lesionComboBox.currentIndex, 0)
-        ui.lesionComboBox.clear()
-        for text in state.lesions:
-            ui.lesionComboBox.addItem(text)
-        ui.lesionComboBox.setCurrentIndex(min(chosen, len(state.lesions) - 1))
+        if state.lesions != self._lesions:
+            self._lesions, chosen = state.lesions, max(ui.lesionComboBox.currentIndex, 0)
+            ui.lesionComboBox.clear()
+            for text in state.lesions:
+                ui.lesionComboBox.addItem(text)
+            ui.lesionComboBox.setCurrentIndex(min(chosen, len(state.lesions) - 1))
         ui.lesionRow.visible = bool(state.lesions)
         self._showing = before
 
@@ -187,9 +188,11 @@ class ResultPanel:
     def _showReaders(self, state) -> None:
         combo = self.ui.readerComboBox
         self.ui.readerRow.visible = bool(state.readers)
-        combo.clear()
-        for name, text in state.readers:
-            combo.addItem(text, name)
+        if state.readers != self._readers:
+            self._readers = state.readers
+            combo.clear()
+            for name, text in state.readers:
+                combo.addItem(text, name)
         combo.setCurrentIndex(max(combo.findData(state.reader), 0) if state.readers else -1)
         self.ui.disagreementCheckBox.checked = state.disagreement
 
