@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from twintrack.cli.cohort import InsecureOption, SchedulerOption
 from twintrack.cli.options import Backend, BackendOption, Device, DeviceOption, Verbose, bundle_named, start_log
 from twintrack.system.terminal import say
 
@@ -45,6 +46,8 @@ def serve(
     device: DeviceOption = Device.AUTO,
     backend: BackendOption = Backend.AUTO,
     workers: Annotated[int, typer.Option(min=1, help="Cases at the same time; with GPUs one a GPU.")] = 1,
+    scheduler: SchedulerOption = None,
+    insecure_scheduler: InsecureOption = False,
     memory_gb: Annotated[
         float | None,
         typer.Option(min=0.5, help="Memory that one case may take.", show_default="a share of the computer's"),
@@ -86,7 +89,7 @@ def serve(
     )
     options.check()
     limits = WorkerLimits(memory_bytes=None if memory_gb is None else int(memory_gb * GB), run_s=60.0 * run_minutes)
-    offered = Offered(bundle, device.value, backend.value)
+    offered = Offered(bundle, device.value, backend.value, scheduler, insecure_scheduler)
     asyncio.run(_serve(options, lambda warn: Pool(offered, workers=workers, limits=limits, warn=warn), bundle))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from twintrack.errors import TwinTrackError
 from twintrack.execution.answer import error_event
 from twintrack.execution.server.worker_process import WorkerDiedError, memory_of
-from twintrack.execution.server.worker_slot import Offered, Run, Slot, environment_of
+from twintrack.execution.server.worker_slot import Offered, Run, Slot, WorkerLimits, environment_of
 from twintrack.system.capacity import available_memory, total_memory
 
 __all__ = ["Offered", "Pool", "Work", "WorkerLimits"]
@@ -27,26 +27,6 @@ CANCEL_S = 3.0
 
 LOOK_S = 0.25
 """How often the memory of processes is looked at; a reader of a bad file takes some hundred megabytes in that time."""
-
-
-@dataclass(frozen=True)
-class WorkerLimits:
-    """What one run may take; a process that goes beyond is ended, and the run fails with a sentence.
-
-    Attributes
-    ----------
-    memory_bytes : int, optional
-        Main memory of a process with its children, the loaded networks included. If not given, four fifths of what is
-        free when the pool is made, a container's limit included, are divided among the processes.
-    run_s : float
-        Time from the beginning of the work.
-    load_s : float
-        Time that loading the bundle may take.
-    """
-
-    memory_bytes: int | None = None
-    run_s: float = 1800.0
-    load_s: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -220,7 +200,7 @@ class Pool:
 
         return Slot(
             offered,
-            self._limits.load_s,
+            self._limits,
             environment=environment,
             on_free=self._tell_free,
             on_lost=self._lost,

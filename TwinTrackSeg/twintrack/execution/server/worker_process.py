@@ -66,7 +66,9 @@ class WorkerProcess:
         self._spent = self._cleared = False
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str], unforeseen: Callable[[str], None]) -> WorkerProcess:
+    async def start(
+        cls, environment: Mapping[str, str], unforeseen: Callable[[str], None], option: str = "--serve"
+    ) -> WorkerProcess:
         """Start a process with `environment`; `unforeseen` is told a sentence before one ends for such an error.
 
         Raises
@@ -74,7 +76,7 @@ class WorkerProcess:
         TwinTrackError
             If this computer cannot start one.
         """
-        command = [sys.executable, "-m", "twintrack.execution.worker", "--serve"]
+        command = [sys.executable, "-m", "twintrack.execution.worker", option]
         try:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -95,8 +97,8 @@ class WorkerProcess:
             Path(f"/proc/{process.pid}/oom_score_adj").write_text("500")
         return cls(process, unforeseen)
 
-    async def load(self, bundle: Path, sha256: str | None, device: str, backend: str) -> dict[str, str]:
-        """Load a bundle; return its name, version and hash.
+    async def load(self, request: Mapping[str, Any]) -> dict[str, str]:
+        """Load what a request names; return name, version and hash of the bundle.
 
         Raises
         ------
@@ -105,7 +107,7 @@ class WorkerProcess:
         WorkerDiedError
             If the process ends.
         """
-        self._write({"load": str(bundle), "sha256": sha256, "device": device, "backend": backend})
+        self._write(request)
         while True:
             event = await self._next()
             if event["event"] == "ready":
@@ -128,6 +130,8 @@ class WorkerProcess:
             event = await self._next()
             if event["event"] == "progress":
                 tell(event)
+            elif event["event"] == "gone":
+                self._spent = True
             elif event["event"] == "unforeseen":
                 self._spent = True
                 self._unforeseen(f"{event['kind']} at {event['where']}")

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from twintrack.errors import TwinTrackError
 from twintrack.execution.server.worker_process import WorkerDiedError, WorkerProcess
 
-__all__ = ["Offered", "Run", "Slot", "environment_of"]
+__all__ = ["Offered", "Run", "Slot", "WorkerLimits", "environment_of"]
 
 LONGEST_PAUSE_S = 60.0
 """Longest time between two attempts to start a process."""
@@ -35,11 +36,37 @@ class Offered:
         Folder or zip.
     device, backend : str
         What runs the networks.
+    scheduler : str, optional
+        Address of a Dask cluster whose workers do the work; this machine if not given.
+    insecure : bool
+        Whether a scheduler on another computer may be spoken to without TLS.
     """
 
     bundle: Path
     device: str = "auto"
     backend: str = "auto"
+    scheduler: str | None = None
+    insecure: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerLimits:
+    """What one run may take; a process that goes beyond is ended, and the run fails with a sentence.
+
+    Attributes
+    ----------
+    memory_bytes : int, optional
+        Main memory of a process with its children, the loaded networks included. If not given, four fifths of what is
+        free when the pool is made, a container's limit included, are divided among the processes.
+    run_s : float
+        Time from the beginning of the work.
+    load_s : float
+        Time that loading the bundle may take.
+    """
+
+    memory_bytes: int | None = None
+    run_s: float = 1800.0
+    load_s: float = 600.0
 
 
 def environment_of(number: int, workers: int, gpus: int) -> dict[str, str]:
@@ -97,8 +124,8 @@ class Slot:
     ----------
     offered : Offered
         Bundle and device.
-    load_s : float
-        Time that loading may take.
+    limits : WorkerLimits
+        What loading, and on a cluster a run, may take.
     environment : callable
         Returns what the environment of the next process adds.
     on_free : callable
@@ -123,14 +150,14 @@ class Slot:
     def __init__(
         self,
         offered: Offered,
-        load_s: float,
+        limits: WorkerLimits,
         *,
         environment: Callable[[], dict[str, str]],
         on_free: Callable[[], None],
         on_lost: Callable[[str], None],
         warn: Callable[[str], None],
     ) -> None:
-        self.offered, self._load_s, self._environment = offered, load_s, environment
+        self.offered, self._limits, self._environment = offered, limits, environment
         self._on_free, self._on_lost, self._warn = on_free, on_lost, warn
         self.process: WorkerProcess | None = None
         self.run: Run | None = None
@@ -197,25 +224,32 @@ class Slot:
         TwinTrackError
             If that fails.
         """
-        process = self.process = await WorkerProcess.start(self._environment(), self._say_unforeseen)
-        offered = self.offered
+        option = "--serve" if self.offered.scheduler is None else "--forward"
+        process = self.process = await WorkerProcess.start(self._environment(), self._say_unforeseen, option)
+        load_s = self._limits.load_s
         try:
-            loading = process.load(offered.bundle.absolute(), sha256, offered.device, offered.backend)
-            about = await asyncio.wait_for(loading, self._load_s)
+            about = await asyncio.wait_for(process.load(self._load_request(sha256)), load_s)
         except (WorkerDiedError, TwinTrackError, asyncio.TimeoutError) as error:
             process.kill()
             how, self.process = await process.ended(), None
             if isinstance(error, TwinTrackError):
                 raise
-            reason = process.ordered or (
-                how if isinstance(error, WorkerDiedError) else f"longer than {self._load_s:.0f} s"
-            )
+            reason = process.ordered or (how if isinstance(error, WorkerDiedError) else f"longer than {load_s:.0f} s")
             raise TwinTrackError(f"its process ended while it loaded ({reason})", code="worker-died") from error
         except BaseException:
             process.kill()
             raise
         self.loaded = True
         return about
+
+    def _load_request(self, sha256: str | None) -> dict[str, Any]:
+        offered = self.offered
+        request: dict[str, Any] = {"load": str(offered.bundle.absolute()), "sha256": sha256}
+        request |= {"device": offered.device, "backend": offered.backend}
+        if offered.scheduler is not None:
+            request |= {"scheduler": offered.scheduler, "insecure": offered.insecure}
+            request |= {"memory_bytes": self._limits.memory_bytes, "run_s": self._limits.run_s}
+        return request
 
     async def _keep(self, sha256: str) -> None:
         while not self._retired:

@@ -1,7 +1,8 @@
 """The engine in a process of its own, for the Slicer module: its window never freezes, a crash cannot take it down.
 
 ``python -m twintrack.execution.worker REQUEST.json`` carries out one request. ``python -m twintrack.execution.worker
---serve`` stays and takes request after request from standard input (see `twintrack.execution.worker.serve`).
+--serve`` stays and takes request after request from standard input (see `twintrack.execution.worker.serve`), and
+``--forward`` does so for a server that has a cluster (see `twintrack.execution.worker.forward`).
 
 Standard output carries one JSON object a line: ``{"event": "progress", "fraction": 0.4, "message": "...",
 "remaining_s": 12.5}`` any number of times (``remaining_s`` is null as long as it is too early to tell), then exactly
@@ -31,10 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     events = _private_channel()
     prepare_streams()
-    if arguments == ["--serve"]:
+    if arguments in (["--serve"], ["--forward"]):
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # whatever the locale
-        return serve(limited_lines(sys.stdin), events)
+        if arguments == ["--serve"]:
+            return serve(limited_lines(sys.stdin), events)
+        from twintrack.execution.worker.forward import forward
+
+        return forward(limited_lines(sys.stdin), events)
     cancel, ended = CancelToken(), threading.Event()
     threading.Thread(target=_listen, args=(cancel, ended, events), daemon=True).start()
     code = answer_request(_read_request(arguments), events, cancel)

@@ -25,7 +25,7 @@ from twintrack.system.capacity import is_out_of_memory
 if TYPE_CHECKING:
     from twintrack.inference.loaded_model import LoadedModel
 
-__all__ = ["LOAD", "OfferedModel", "load_offered"]
+__all__ = ["LOAD", "OfferedModel", "load_offered", "say_unforeseen"]
 
 LOAD = "load"
 """The key by which a request to load is known; its value is the bundle's path."""
@@ -61,10 +61,7 @@ class OfferedModel:
         except Exception as error:
             self._short_of_memory = is_out_of_memory(error)
             if not self._short_of_memory:
-                frame = traceback.extract_tb(error.__traceback__)[-1]
-                events.say(
-                    event="unforeseen", kind=type(error).__name__, where=f"{Path(frame.filename).name}:{frame.lineno}"
-                )
+                say_unforeseen(error, events)
             raise
 
     def _segment(self, request: Mapping[str, Any], events: Events, cancel: CancelToken) -> Path:
@@ -87,6 +84,12 @@ class OfferedModel:
         assert self._model.bundle is not None
         progress = told_progress(events, store)
         return segment_file(source, self._model.bundle, out, settings, store=store, progress=progress, cancel=cancel)
+
+
+def say_unforeseen(error: Exception, events: Events) -> None:
+    """Say for the one who runs the server where an error arose, without its words, which may quote a file."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    events.say(event="unforeseen", kind=type(error).__name__, where=f"{Path(frame.filename).name}:{frame.lineno}")
 
 
 def load_offered(request: Mapping[str, Any], events: Events) -> OfferedModel | None:

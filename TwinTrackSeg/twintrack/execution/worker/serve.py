@@ -34,7 +34,7 @@ from twintrack.system.json_file import parse_json
 if TYPE_CHECKING:
     from twintrack.inference.loaded_model import LoadedModel
 
-__all__ = ["MAX_LINE", "limited_lines", "serve"]
+__all__ = ["MAX_LINE", "Job", "limited_lines", "listen", "serve"]
 
 MAX_LINE = 1_000_000
 """Most characters of a request; one with paths of the greatest length has some ten thousand."""
@@ -46,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Job:
+class Job:
     """A request, or the exception that reading it gave."""
 
     request: object
@@ -56,9 +56,9 @@ class _Job:
 
 def serve(lines: Iterable[str], events: Events) -> int:
     """Answer requests until `lines` end; return the exit code."""
-    jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+    jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
     over = threading.Event()
-    threading.Thread(target=_listen, args=(lines, jobs, events, over), daemon=True).start()
+    threading.Thread(target=listen, args=(lines, jobs, events, over), daemon=True).start()
     _import_packages()
     events.say(event="ready", devices=_devices())
     try:
@@ -67,7 +67,7 @@ def serve(lines: Iterable[str], events: Events) -> int:
         over.set()
 
 
-def _answer_all(jobs: queue.SimpleQueue[_Job | None], events: Events) -> int:
+def _answer_all(jobs: queue.SimpleQueue[Job | None], events: Events) -> int:
     """Answer jobs until there are no more; return the exit code."""
     from twintrack.inference.loaded_model import LoadedModel, return_memory
 
@@ -87,7 +87,7 @@ def _answer_all(jobs: queue.SimpleQueue[_Job | None], events: Events) -> int:
     return 0
 
 
-def _next(jobs: queue.SimpleQueue[_Job | None], model: LoadedModel | None) -> _Job | None:
+def _next(jobs: queue.SimpleQueue[Job | None], model: LoadedModel | None) -> Job | None:
     """Return the next job; give back the memory of a model that nobody uses for a while."""
     from twintrack.inference.loaded_model import return_memory
 
@@ -101,7 +101,7 @@ def _next(jobs: queue.SimpleQueue[_Job | None], model: LoadedModel | None) -> _J
         return jobs.get()
 
 
-def _answer_offered(offered: OfferedModel, job: _Job, events: Events) -> bool:
+def _answer_offered(offered: OfferedModel, job: Job, events: Events) -> bool:
     """Carry out a job with a server's model; return whether this process can take another one."""
     if not isinstance(job.request, dict):
         events.say(**error_event(InputError("a request is one JSON object", code="request-malformed")))
@@ -109,9 +109,9 @@ def _answer_offered(offered: OfferedModel, job: _Job, events: Events) -> bool:
     return offered.answer(job.request, events, job.cancel)
 
 
-def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: Events, over: threading.Event) -> None:
+def listen(lines: Iterable[str], jobs: queue.SimpleQueue[Job | None], events: Events, over: threading.Event) -> None:
     """Turn lines into jobs, and cancel at once; at the end of the lines cancel what is left, and see that it ends."""
-    open_jobs: list[_Job] = []
+    open_jobs: list[Job] = []
     for line in lines:
         request = _read(line)
         if request is None:
@@ -120,7 +120,7 @@ def _listen(lines: Iterable[str], jobs: queue.SimpleQueue[_Job | None], events: 
             _cancel(open_jobs, events)
             continue
         open_jobs = [job for job in open_jobs if not job.ended.is_set()]
-        open_jobs.append(_Job(request))
+        open_jobs.append(Job(request))
         jobs.put(open_jobs[-1])
     _cancel(open_jobs, events)
     jobs.put(None)
@@ -150,7 +150,7 @@ def _read(line: str) -> object:
         return error
 
 
-def _cancel(jobs: list[_Job], events: Events) -> None:
+def _cancel(jobs: list[Job], events: Events) -> None:
     for job in jobs:
         if not job.ended.is_set():
             job.cancel.cancel()
