@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -99,6 +100,7 @@ def _start_log(verbose: bool) -> None:
     """Log what happens to runs; libraries and warnings, which may quote what a file holds, say nothing."""
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(levelname)s %(message)s"))
+    handler.addFilter(_spared())
     every, ours = logging.getLogger("twintrack"), logging.getLogger("twintrack.execution.node")
     every.addHandler(handler)
     every.setLevel(logging.INFO if verbose else logging.ERROR)
@@ -106,3 +108,18 @@ def _start_log(verbose: bool) -> None:
     logging.lastResort = None
     warnings.simplefilter("ignore")
     threading.excepthook = lambda told: ours.error("unexpected in a thread: %s", told.exc_type.__name__)
+
+
+def _spared() -> Callable[[logging.LogRecord], bool]:
+    """Return what leaves out warnings of one kind when there are very many: senders could fill the disk by them."""
+    from twintrack.execution.server.audit import Spared
+
+    spared = Spared()
+
+    def passes(record: logging.LogRecord) -> bool:
+        left_out = 0 if record.levelno < logging.WARNING else spared.left_out(str(record.msg))
+        if left_out:
+            record.msg = f"{record.msg} ({left_out} more were left out)"
+        return left_out is not None
+
+    return passes

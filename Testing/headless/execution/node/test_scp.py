@@ -7,6 +7,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydicom.filewriter import dcmwrite
 
 pytest.importorskip("pynetdicom", reason="pynetdicom is not installed")
 
+import twintrack.execution.node.ledger as ledger
 import twintrack.execution.node.scp as scp
 from expected_errors import raises_error
 from twintrack.errors import InputError
@@ -24,6 +26,7 @@ from twintrack.execution.node.complete import Waits
 from twintrack.execution.node.scp import Listening
 
 from .sending import send
+from .test_ledger import FULL
 
 pytestmark = pytest.mark.process
 
@@ -128,6 +131,28 @@ def test_nothing_is_taken_when_the_disk_is_full(ct, started, port, nowhere, capl
     assert "disk is full" in caplog.text
 
 
+def test_nothing_is_taken_when_the_ledger_is_full(ct, started, port, nowhere, monkeypatch) -> None:
+    monkeypatch.setattr(ledger, "TABLES", ledger.TABLES + FULL)
+    with started(nowhere, waits=FOR_EVER) as folder:
+        assert set(send(ct, port)) == {0xA700}
+        assert list((folder / "received").iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="one loopback address elsewhere")
+def test_one_address_does_not_keep_others_out(ct, started, port, nowhere, monkeypatch) -> None:
+    monkeypatch.setattr(scp, "OF_ADDRESS", 3)
+    with started(nowhere, waits=FOR_EVER):
+        idle = [socket.create_connection(("127.0.0.1", port), 5, ("127.0.0.2", 0)) for _ in range(5)]
+        try:
+            for refused in idle[3:]:
+                refused.settimeout(10)
+                assert refused.recv(1) == b""
+            assert send(ct[:1], port) == [0]
+        finally:
+            for connection in idle:
+                connection.close()
+
+
 def test_an_instance_without_a_series_is_refused(ct, started, port, nowhere, tmp_path) -> None:
     dataset = pydicom.dcmread(ct[0])
     dataset.SeriesInstanceUID = ""
@@ -207,9 +232,9 @@ def test_half_open_connections_keep_nobody_out(ct, started, port, nowhere, certi
     context = ssl.create_default_context(cafile=str(certificates / "node.pem"))
     options = {"tls_args": (context, "127.0.0.1")} if encrypted else {}
     with started(nowhere, waits=FOR_EVER, **own):
-        idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(20)]
+        idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(12)]
         try:
-            for connection in idle[:10]:
+            for connection in idle[:6]:
                 connection.sendall(b"\x16\x03")  # the beginning of a handshake
             before = time.monotonic()
             assert send(ct[:1], port, **options) == [0]

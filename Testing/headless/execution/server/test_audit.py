@@ -10,7 +10,8 @@ import pytest
 
 from expected_errors import raises_error
 from twintrack.errors import OutputError
-from twintrack.execution.server.audit import Audit, Log, place_of
+from twintrack.execution.server import audit as audit_module
+from twintrack.execution.server.audit import MOST_LINES, Audit, Log, Spared, place_of
 
 
 def test_lines_are_added_to_a_private_file(tmp_path):
@@ -79,3 +80,45 @@ def test_an_error_nobody_foresaw_is_told_by_place_and_never_by_its_text():
     assert told.startswith("ValueError at test_audit.py:")
     assert "DOE" not in told
     assert place_of(KeyError("DOE")) == "KeyError"
+
+
+def test_an_audit_that_is_full_is_begun_anew_and_loses_no_line(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit_module, "AUDIT_BYTES", 1000)
+    path = tmp_path / "audit.log"
+    audit = Audit(path)
+    for number in range(15):
+        audit.write("run", number=number, rest="x" * 50)
+    audit.close()
+    before = path.with_name("audit.log.1")
+    lines = [json.loads(line)["number"] for file in (before, path) for line in file.read_text().splitlines()]
+    assert lines == list(range(15))
+    assert before.stat().st_size < 1200
+    assert sys.platform == "win32" or path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_full_audit_that_cannot_be_begun_anew_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit_module, "AUDIT_BYTES", 10)
+    audit = Audit(tmp_path / "audit.log")
+    (tmp_path / "audit.log.1").mkdir()
+    for number in range(3):
+        audit.write("run", number=number)
+    audit.close()
+    assert len((tmp_path / "audit.log").read_text().splitlines()) == 3
+
+
+def test_a_log_leaves_out_what_is_said_too_often_and_says_so(monkeypatch):
+    stream = io.StringIO()
+    log = Log(stream)
+    for _ in range(MOST_LINES + 50):
+        log.write("warning", message="again")
+    log.write("exchanged")
+    assert len(stream.getvalue().splitlines()) == MOST_LINES + 1
+    monkeypatch.setattr(audit_module, "LINES_S", 0.0)
+    log.write("warning", message="again")
+    assert json.loads(stream.getvalue().splitlines()[-1])["left_out"] == 50
+
+
+def test_kinds_of_lines_are_counted_apart():
+    spared = Spared()
+    assert [spared.left_out("one") for _ in range(MOST_LINES + 1)] == [0] * MOST_LINES + [None]
+    assert spared.left_out("other") == 0

@@ -313,6 +313,21 @@ def test_a_run_that_takes_more_memory_than_it_may_fails_alone(service, make_bund
         assert limited.pool.deaths == 1
 
 
+def test_memory_is_watched_where_no_thread_can_be_started(service, slow_run, next_run_is_done, monkeypatch):
+    asked = []
+
+    async def refuse(*_arguments: object) -> None:
+        asked.append(True)
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool_module.asyncio, "to_thread", refuse)
+        run = slow_run()
+        assert soon(lambda: len(asked) > 2)  # it looks again and again
+        patch.setattr(service.pool, "_memory_bytes", 1)
+        assert run.code() == "run-too-large"
+
+
 def test_a_run_that_takes_longer_than_it_may_fails_alone(make_bundle, ct, vessels, slow, tmp_path):
     with running(tmp_path / "spool", make_bundle(), limits=WorkerLimits(run_s=0.1)) as service:
         assert service.begin(ct, calibrate=False, **slow).code() == "run-too-long"

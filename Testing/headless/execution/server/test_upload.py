@@ -12,6 +12,8 @@ import pytest
 from expected_errors import raises_error
 from twintrack.dicom import write_ct_series
 from twintrack.errors import InputError
+from twintrack.execution.server import upload as upload_module
+from twintrack.execution.server.protocol import PART_BYTES
 from twintrack.execution.server.upload import Upload, packed
 from twintrack.io.volumes import write_volume
 from twintrack.progress.callbacks import CancelToken
@@ -151,3 +153,25 @@ def test_a_calibrator_that_is_not_there_is_missed_here(tmp_path, pack, volume):
     write_volume(volume, tmp_path / "ct.nrrd")
     with raises_error(InputError, "file-missing", "/nowhere/calibrator.json"):
         pack(tmp_path / "ct.nrrd", calibrator="/nowhere/calibrator.json")
+
+
+def sizes_of_parts(size: int, bits_a_second: float) -> list[int]:
+    """Return how large the parts of a file are on a link with 10 ms a question."""
+    pace, sizes = upload_module._Pace(PART_BYTES), []
+    while size > 0:
+        part = min(pace.bytes, size)
+        pace.note(part, 8 * part / bits_a_second + 0.01)
+        sizes.append(part)
+        size -= part
+    return sizes
+
+
+@pytest.mark.parametrize("bits_a_second", [60e3, 200e3, 1e6, 1e7, 1e9])
+def test_no_part_takes_a_slow_link_longer_than_the_server_waits(bits_a_second):
+    sizes = sizes_of_parts(20_000_000, bits_a_second)
+    assert sum(sizes) == 20_000_000
+    assert max(8 * part / bits_a_second for part in sizes) < 60
+
+
+def test_a_fast_link_gets_large_parts_soon():
+    assert len(sizes_of_parts(157_000_000, 1e9)) <= -(-157_000_000 // PART_BYTES) + 2

@@ -159,7 +159,6 @@ class Arrivals:
 
     def clean_up(self) -> None:
         """Delete the files of series that have been run or given up, and what no row tells of."""
-        disposable = self._ledger.disposable()
         for place in self._incoming.iterdir():
-            if place.name in disposable or not self._ledger.known(place.name):
+            if not self._ledger.needs(place.name):
                 shutil.rmtree(place, ignore_errors=True) if place.is_dir() else place.unlink(missing_ok=True)

@@ -28,6 +28,8 @@ CREATE TABLE IF NOT EXISTS series (
     broken_s REAL, run TEXT, attempts INTEGER NOT NULL DEFAULT 0, due_s REAL NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX IF NOT EXISTS one_arrival ON series (source) WHERE stage = 'arriving';
+CREATE INDEX IF NOT EXISTS of_stage ON series (stage);
+CREATE INDEX IF NOT EXISTS of_source ON series (source);
 CREATE TABLE IF NOT EXISTS instance (
     series TEXT NOT NULL, name TEXT NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (series, name)
 ) WITHOUT ROWID;
@@ -35,6 +37,14 @@ CREATE TABLE IF NOT EXISTS touch (
     association TEXT NOT NULL, series TEXT NOT NULL, opened_s REAL NOT NULL, PRIMARY KEY (association, series)
 ) WITHOUT ROWID;
 """
+
+
+REMEMBERED = 5000
+"""Series that have ended and are remembered, the last ones: with 300 slices each some 100 MB. One that is sent again
+after so many others is run again; its objects are the same as before."""
+
+ENDED = "('done', 'failed', 'known', 'joined', 'late', 'broken')"
+"""The last stages of a series, in SQL."""
 
 
 class Stage(str, Enum):
@@ -137,14 +147,25 @@ class Ledger:
 
     @contextmanager
     def _change(self) -> Iterator[sqlite3.Connection]:
+        """Yield the tables for one change.
+
+        Raises
+        ------
+        OutputError
+            If it cannot be kept, most often because the disk is full.
+        """
         with self._lock:
-            self._tables.execute("BEGIN IMMEDIATE")
             try:
+                self._tables.execute("BEGIN IMMEDIATE")
                 yield self._tables
-            except BaseException:
-                self._tables.execute("ROLLBACK")
-                raise
-            self._tables.execute("COMMIT")
+                self._tables.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise OutputError(
+                    f"the node's ledger cannot be written ({error}); make room on its disk", code="ledger-not-writable"
+                ) from error
+            finally:
+                if self._tables.in_transaction:
+                    self._tables.execute("ROLLBACK")
 
     def arrival(self, source: str, caller: str, association: str, opened_s: float, now_s: float) -> str:
         """Return the name of the series that `association` brings an instance of now; a new one if none is coming."""
@@ -241,19 +262,15 @@ class Ledger:
             ).fetchall()
         return [row[0] for row in rows]
 
-    def disposable(self) -> frozenset[str]:
-        """Return the series whose files nobody needs: they have been run, and no slice of them is coming now."""
+    def needs(self, name: str) -> bool:
+        """Whether files of the series of this name are needed: until it has been run, and while slices of it come."""
         with self._lock:
-            rows = self._tables.execute(
-                "SELECT id FROM series WHERE stage NOT IN ('arriving', 'waiting', 'running') "
-                "AND source NOT IN (SELECT source FROM series WHERE stage = 'arriving')"
-            ).fetchall()
-        return frozenset(row[0] for row in rows)
-
-    def known(self, name: str) -> bool:
-        """Whether there is a series of this name."""
-        with self._lock:
-            return self._tables.execute("SELECT 1 FROM series WHERE id = ?", (name,)).fetchone() is not None
+            row = self._tables.execute(
+                "SELECT stage IN ('arriving', 'waiting', 'running') "
+                "OR source IN (SELECT source FROM series WHERE stage = 'arriving') FROM series WHERE id = ?",
+                (name,),
+            ).fetchone()
+        return row is not None and bool(row[0])
 
     def runs(self, series: Series, run: str) -> list[frozenset[str]]:
         """Return the sets of instances of which the results of `run` are there or on their way, the last one first."""
@@ -286,6 +303,14 @@ class Ledger:
             end=stage.value,
             code=code,
         )
+        self._forget()
+
+    def _forget(self) -> None:
+        """Remove what ended long ago."""
+        old = f"SELECT id FROM series WHERE stage IN {ENDED} ORDER BY rowid DESC LIMIT -1 OFFSET {REMEMBERED}"
+        with self._change() as tables:
+            tables.execute(f"DELETE FROM instance WHERE series IN ({old})")
+            tables.execute(f"DELETE FROM series WHERE id IN ({old})")
 
     def put_off(self, series: Series, due_s: float) -> None:
         """Count a failed attempt; the next is not made before `due_s`."""

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 CONNECTIONS = 64
 """At the same time, of everybody together."""
 
+OF_ADDRESS = 16
+"""Of them, from one address: nobody alone keeps the others out."""
+
 ASSOCIATIONS = 25
 """Established at the same time."""
 
@@ -332,7 +335,9 @@ def _server_class() -> type:
             return client, address
 
         def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002
-            return len(self.active_associations) < CONNECTIONS
+            held = self.active_associations
+            own = sum(association.requestor.address == client_address[0] for association in held)
+            return len(held) < CONNECTIONS and own < OF_ADDRESS
 
         def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
             logger.info("a connection broke before it was an association")

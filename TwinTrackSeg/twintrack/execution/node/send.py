@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -26,12 +27,19 @@ FIRST_S, LONGEST_S = 5.0, 600.0
 """Between two attempts: at the beginning, and at most."""
 
 KEPT_S = 7 * 24 * 3600.0
-"""Results that the archive does not take for so long are deleted: they are a patient's."""
+"""Results that the archive does not take for so long are deleted: they are a patient's. The time is that of the pauses
+between attempts: a clock may jump, and while the node is off nothing was refused."""
 
 
 def back_off_s(attempts: int) -> float:
     """Return how long to wait after so many failed attempts."""
     return min(FIRST_S * 2.0 ** min(attempts, 20), LONGEST_S)
+
+
+def waited_s(attempts: int) -> float:
+    """Return how long was waited in all before the attempt after so many failed ones."""
+    doubling = min(attempts, int(math.log2(LONGEST_S / FIRST_S)) + 1)
+    return FIRST_S * (2.0**doubling - 1) + (attempts - doubling) * LONGEST_S
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ class Sender:
             self._finish(series, Stage.DONE)
             logger.info("run %s: delivered to %s", series.id, self._archive.place)
             return True
-        if time.time() - min(file.stat().st_mtime for file in left) > KEPT_S:
+        if waited_s(series.attempts) > KEPT_S:
             self._finish(series, Stage.FAILED, "archive-refused")
             logger.warning("run %s: %s did not take the results for days; deleted", series.id, self._archive.place)
             return False

@@ -305,6 +305,8 @@ class Handler(RequestHandler):
                 data = stream.read(min(SEND_BYTES, stop - start))
                 if not data:
                     raise OSError("the result has been removed")  # ends the connection: the length was told
+                if self.served.runs.of(self._who, self._run.name) is not self._run:
+                    raise OSError("the run was dropped, or its client removed")  # as above
                 start += len(data)
                 self.write(data)
                 self._run.renew()

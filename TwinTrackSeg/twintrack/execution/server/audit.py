@@ -9,15 +9,24 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 import traceback
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
 from twintrack.errors import OutputError
 
-__all__ = ["Audit", "Log", "place_of"]
+__all__ = ["AUDIT_BYTES", "Audit", "Log", "Spared", "place_of"]
+
+AUDIT_BYTES = 100_000_000
+"""Size at which an audit is begun anew, and becomes the one of before: some 300,000 lines. Whoever wants to keep more
+moves it away sooner."""
+
+MOST_LINES, LINES_S = 300, 3600.0
+"""Lines of one kind that a log gets in such a time."""
 
 
 def _line(event: str, fields: dict[str, Any]) -> str:
@@ -26,13 +35,32 @@ def _line(event: str, fields: dict[str, Any]) -> str:
     return json.dumps({"t": stamp, "event": event, **fields}) + "\n"
 
 
+class Spared:
+    """Counts lines, so that nobody who repeats something fills a disk with them."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._lines: Counter[str] = Counter()
+
+    def left_out(self, kind: str) -> int | None:
+        """Return how many of this kind have been left out, to be told with the line; None if it is left out too."""
+        now = time.monotonic()
+        if now - self._since > LINES_S:
+            left, self._since = self._lines[kind] - MOST_LINES, now
+            self._lines.clear()
+            self._lines[kind] = 1
+            return max(left, 0)
+        self._lines[kind] += 1
+        return 0 if self._lines[kind] <= MOST_LINES else None
+
+
 class Audit:
-    """Who had what done, when, and how it ended.
+    """Who had what done, when, and how it ended; at most twice `AUDIT_BYTES`.
 
     Parameters
     ----------
     path : path or None
-        Where lines are added; None for nowhere.
+        Where lines are added; None for nowhere. What was full before has ``.1`` behind its name.
 
     Raises
     ------
@@ -41,7 +69,7 @@ class Audit:
     """
 
     def __init__(self, path: Path | None) -> None:
-        self._path = path
+        self._path, self._lock = path, threading.RLock()
         self._stream: TextIO | None = None
         self.open()
 
@@ -57,8 +85,9 @@ class Audit:
                 code="not-writable",
                 path=self._path,
             ) from error
-        self.close()
-        self._stream = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
+        with self._lock:
+            self.close()
+            self._stream = os.fdopen(descriptor, "a", encoding="utf-8", buffering=1)
 
     def close(self) -> None:
         """Close the file."""
@@ -69,7 +98,13 @@ class Audit:
 
     def write(self, event: str, **fields: Any) -> None:
         """Add a line; ``OSError`` if the disk is full."""
-        if self._stream is not None:
+        with self._lock:
+            if self._stream is None or self._path is None:
+                return
+            if os.fstat(self._stream.fileno()).st_size >= AUDIT_BYTES:
+                with suppress(OSError, OutputError):  # it goes on where it is
+                    self._path.replace(self._path.with_name(f"{self._path.name}.1"))
+                    self.open()
             self._stream.write(_line(event, fields))
 
 
@@ -83,10 +118,15 @@ class Log:
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream
+        self._stream, self._spared = stream, Spared()
 
     def write(self, event: str, **fields: Any) -> None:
-        """Write a line; a log that nobody takes any more stops nothing."""
+        """Write a line, unless there were very many of its kind; a log that nobody takes any more stops nothing."""
+        left_out = self._spared.left_out(event)
+        if left_out is None:
+            return
+        if left_out:
+            fields["left_out"] = left_out
         stream = self._stream or sys.stderr
         try:
             stream.write(_line(event, fields))

@@ -274,7 +274,11 @@ class Pool:
             self._leaving = {slot for slot in self._leaving if slot.process is not None}
             if not working:
                 continue
-            taken = await asyncio.to_thread(_memory_of_all, [process.pid for _, process in working])
+            pids = [process.pid for _, process in working]
+            try:
+                taken = await asyncio.to_thread(_memory_of_all, pids)
+            except RuntimeError:  # no thread can be started: then nothing matters more
+                taken = _memory_of_all(pids)
             for (slot, process), number in zip(working, taken, strict=True):
                 if number > self._memory_bytes and slot.process is process:
                     self._end_large(slot)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,15 @@ __all__ = ["SentFile", "Upload", "packed", "send"]
 
 DAMAGED_PARTS = 5
 """So often a part of a file may arrive damaged before the run is given up."""
+
+FIRST_PART_BYTES, LEAST_PART_BYTES = 256 << 10, 64 << 10
+"""The first part that is sent, and the smallest one."""
+
+PART_S = 10.0
+"""What a part shall take at most, by the pace of the one before; the server waits for six times as long."""
+
+GROWTH = 8
+"""How much larger than the last one a part may be."""
 
 RESULT = "result"
 """What the server calls the result folder in an error."""
@@ -243,16 +253,40 @@ def send(server: Connection, run: str, upload: Upload, part_bytes: int, progress
     InputError
         If a file cannot be read, has changed, or does not arrive as it is.
     """
-    before, whole = 0, max(upload.size, 1)
+    before, whole, pace = 0, max(upload.size, 1), _Pace(part_bytes)
     progress(0.0)
     for number, file in enumerate(upload.files):
         try:
             with file.path.open("rb") as stream:
-                for have in _send_file(server, run, number, file, stream.seek, stream.read, part_bytes):
+                for have in _send_file(server, run, number, file, stream.seek, stream.read, pace):
                     progress(min((before + have) / whole, 1.0))
         except OSError as error:
             raise _unreadable(error, file.place) from error
         before += file.size
+
+
+class _Pace:
+    """Chooses the size of parts, so that each is there long before the server gives it up, however slow the link.
+
+    Parameters
+    ----------
+    most : int
+        The largest size.
+
+    Attributes
+    ----------
+    bytes : int
+        Size of the next part.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self.bytes = most, min(FIRST_PART_BYTES, most)
+
+    def note(self, size: int, seconds: float) -> None:
+        """Take note of how long a part took, all attempts at it together."""
+        if size == self.bytes or seconds > PART_S:  # the rest of a file says little
+            wanted = int(size * PART_S / max(seconds, 1e-3))
+            self.bytes = min(max(min(wanted, GROWTH * size), LEAST_PART_BYTES), self._most)
 
 
 def _send_file(
@@ -262,13 +296,13 @@ def _send_file(
     file: SentFile,
     seek: Callable[[int], int],
     read: Callable[[int], bytes],
-    part_bytes: int,
+    pace: _Pace,
 ) -> Iterator[int]:
     """Send one file; yield how much of it is there after each part."""
     have, damaged, strange = 0, 0, 0
     while have < file.size:
         seek(have)
-        data = read(min(part_bytes, file.size - have))
+        data, began = read(min(pace.bytes, file.size - have)), time.monotonic()
         if not data:
             raise InputError(
                 "became shorter while it was sent; start the run again", code="file-changed", path=file.place
@@ -279,6 +313,7 @@ def _send_file(
                 FILE, run=run, number=number, query={"offset": str(have)}, body=data, headers=headers,
                 expected=("part-offset", "part-hash"),
             )  # fmt: skip
+            pace.note(len(data), time.monotonic() - began)
             there = answer.count("have", file.size)
             strange = strange + 1 if there <= have else 0
         except Refused as refused:
