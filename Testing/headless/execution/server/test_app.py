@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 import secrets
 import shutil
 import socket
 import threading
 import time
+from contextlib import suppress
 from urllib.parse import quote
 
 import psutil
 import pytest
 import requests
+from tornado.httpclient import AsyncHTTPClient, HTTPError
+from tornado.httpserver import HTTPServer
+from tornado.iostream import StreamClosedError
+from tornado.netutil import bind_sockets
 
 from http_server import soon
 from twintrack.cli.app import run_command
-from twintrack.execution.server.protocol import FILE, PART_BYTES, PART_HASH, RESULT, ROUTES, RUN, RUNS, path_of
+from twintrack.execution.server.access import LOCAL, Access
+from twintrack.execution.server.app import Served, make_application
+from twintrack.execution.server.audit import Audit, Log
+from twintrack.execution.server.pool import Offered, Pool, WorkerLimits
+from twintrack.execution.server.protocol import (
+    FILE,
+    PART_BYTES,
+    PART_HASH,
+    RESULT,
+    ROUTES,
+    RUN,
+    RUNS,
+    Limits,
+    State,
+    path_of,
+)
+from twintrack.execution.server.run import Result, Run
+from twintrack.execution.server.runs import Runs
+from twintrack.execution.server.submission import Submission
 
 pytestmark = pytest.mark.process
 
@@ -290,3 +315,40 @@ def test_the_temporary_folder_is_private(anna):
     folder = anna.folder_of(anna.new_run(10))
     assert folder.stat().st_mode & 0o777 == 0o700
     assert folder.parent.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_a_download_that_is_under_way_ends_when_its_client_is_removed(is_removed, tmp_path):
+    size, name = 100_000_000, "0" * 32
+    (tmp_path / "map").touch()
+    os.truncate(tmp_path / "map", size)
+
+    async def fetched() -> int:
+        pool = Pool(Offered(tmp_path), workers=1, limits=WorkerLimits(), warn=print)
+        log, got = Log(), 0
+        runs = Runs(pool, tmp_path, limits=Limits(), audit=Audit(None), log=log)
+        submission = Submission(name, "nrrd", "ct.nrrd", (), {}, None)
+        run = Run(name, LOCAL, submission, tmp_path / name, state=State.DONE)
+        run.results["map"] = Result(tmp_path / "map", size, "")
+        runs._runs[name] = run
+        server = HTTPServer(make_application(Served(pool, runs, Access(None), log)))
+        (place,) = bind_sockets(0, "127.0.0.1")
+        server.add_socket(place)
+
+        def take(data: bytes) -> None:
+            nonlocal got
+            got += len(data)
+            if is_removed:
+                runs.keep_only({})
+
+        try:
+            url = f"http://127.0.0.1:{place.getsockname()[1]}{path_of(RESULT, run=name, name='map')}"
+            client = AsyncHTTPClient(force_instance=True, defaults={"request_timeout": 120}, max_body_size=2 * size)
+            with suppress(HTTPError, StreamClosedError):
+                await client.fetch(url, streaming_callback=take)
+        finally:
+            server.stop()
+            await runs.close()
+        return got
+
+    assert (asyncio.run(fetched()) == size) is not is_removed

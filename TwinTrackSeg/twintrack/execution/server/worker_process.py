@@ -175,13 +175,16 @@ class WorkerProcess:
         """End the process and its children at once; `why` makes it an end on purpose."""
         self._spent = True
         self.ordered = why if self.ordered is None else self.ordered
-        if self._process.returncode is None:
-            children = _children(self.pid) if sys.platform == "win32" else []
+        if self._process.returncode is not None:
+            return
+        if sys.platform == "win32":
+            children = _children(self.pid)
             with suppress(ProcessLookupError):
                 self._process.kill()
             for child in children:
                 with suppress(psutil.Error):
                     child.kill()
+        else:  # `Process.kill` looks first whether it has ended, and takes its exit code away
             self._kill_group()
 
     def _kill_group(self) -> None:
