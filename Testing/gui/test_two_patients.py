@@ -198,7 +198,7 @@ def test_an_export_of_another_ct_than_the_input_asks_first(
     segmented(other, 200)
     layers.SetBackgroundVolumeID(one.GetID())  # the input volume stays Other
     assert panel.ui.mismatchLabel.isVisibleTo(panel.parent)
-    assert panel.ui.mismatchLabel.text == "This result belongs to 'One', not to the input volume 'Other'."
+    assert panel.ui.mismatchLabel.text == "This result belongs to 'One', not to the chosen CT 'Other'."
     asked, answers = [], [False, False, False, False, True]
     monkeypatch.setattr(
         slicer.util, "confirmOkCancelDisplay", lambda text, *_a, **_k: asked.append(text) or answers.pop(0)
@@ -210,7 +210,7 @@ def test_an_export_of_another_ct_than_the_input_asks_first(
         getattr(panel.ui, name).click()
     assert len(asked) == 4
     assert "result of 'One'" in asked[0]
-    assert "input volume is 'Other'" in asked[0]
+    assert "chosen CT is 'Other'" in asked[0]
     assert not any(path.suffix in (".nrrd", ".html", ".dcm") for path in tmp_path.iterdir())
     panel.ui.saveButton.click()
     assert shown == []
@@ -405,8 +405,7 @@ def test_cts_of_one_name_are_told_apart_where_they_do_not_fit_together(
     layers.SetBackgroundVolumeID(one.GetID())
     inputID, shownID = other.GetID(), one.GetID()
     assert (
-        panel.ui.inputHintLabel.text
-        == f"The input volume is 'One ({inputID})'; the slice views show 'One ({shownID})'."
+        panel.ui.inputHintLabel.text == f"The chosen CT is 'One ({inputID})'; the slice views show 'One ({shownID})'."
     )
     hierarchy = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     for ct, patient in ((one, "Doe^Jo"), (other, "Roe^Al")):
@@ -415,11 +414,11 @@ def test_cts_of_one_name_are_told_apart_where_they_do_not_fit_together(
         hierarchy.SetItemParent(hierarchy.GetItemByDataNode(ct) or hierarchy.CreateItem(study, ct), study)
     panel.onViewsChanged()
     assert panel.ui.mismatchLabel.text == (
-        "This result belongs to 'Doe^Jo · One', not to the input volume 'Roe^Al · One'."
+        "This result belongs to 'Doe^Jo · One', not to the chosen CT 'Roe^Al · One'."
     )
     asked = []
     monkeypatch.setattr(slicer.util, "confirmOkCancelDisplay", lambda text, *_a, **_k: asked.append(text))
     panel.ui.saveButton.click()
     assert asked == [
-        "This is the result of 'Doe^Jo · One'. The input volume is 'Roe^Al · One'. Export the result of 'Doe^Jo · One'?"
+        "This is the result of 'Doe^Jo · One'. The chosen CT is 'Roe^Al · One'. Export the result of 'Doe^Jo · One'?"
     ]

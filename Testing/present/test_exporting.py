@@ -50,7 +50,7 @@ def test_the_result_of_another_ct_is_exported_only_after_a_question(export, host
     host.answer = False
     assert not export.isMeant(other)
     assert host.questions == [
-        "This is the result of 'Example CT'. The input volume is 'Other'. Export the result of 'Example CT'?"
+        "This is the result of 'Example CT'. The chosen CT is 'Other'. Export the result of 'Example CT'?"
     ]
 
 
@@ -84,5 +84,5 @@ def test_results_are_offered_by_their_ct_and_a_mismatch_is_said(reading, ct):
     assert (choice.titles, choice.chosen, choice.mismatch) == (("Example CT",), 0, "")
     other = makeExampleCt(name="Other")
     assert whichResult(None, other).noneText == "none of this CT"
-    expected = "This result belongs to 'Example CT', not to the input volume 'Other'."
+    expected = "This result belongs to 'Example CT', not to the chosen CT 'Other'."
     assert whichResult(reading.result, other).mismatch == expected

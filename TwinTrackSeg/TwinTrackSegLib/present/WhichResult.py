@@ -70,7 +70,7 @@ def exportQuestion(result: SceneResult, inputVolume: Any) -> str:
     if not isOfAnotherCt(result, inputVolume):
         return ""
     ct, inputName = distinctNames(result.nodes.ct or result.nodes.mhr, inputVolume)
-    question = _("This is the result of '{ct}'. The input volume is '{input}'. Export the result of '{ct}'?")
+    question = _("This is the result of '{ct}'. The chosen CT is '{input}'. Export the result of '{ct}'?")
     return question.format(ct=ct, input=inputName)
 
 
@@ -80,7 +80,7 @@ def _inputHint(inputVolume: Any) -> str:
     if inputVolume is None or shown is None or isInViews(ctOf(inputVolume)):
         return ""
     inputName, shownName = distinctNames(inputVolume, shown)
-    return _("The input volume is '{input}'; the slice views show '{shown}'.").format(input=inputName, shown=shownName)
+    return _("The chosen CT is '{input}'; the slice views show '{shown}'.").format(input=inputName, shown=shownName)
 
 
 def _mismatch(result: SceneResult | None, inputVolume: Any) -> str:
@@ -90,7 +90,7 @@ def _mismatch(result: SceneResult | None, inputVolume: Any) -> str:
     ctName, inputName = _("a CT that left the scene"), inputVolume.GetName()
     if result.nodes.ct is not None:
         ctName, inputName = distinctNames(result.nodes.ct, inputVolume)
-    return _("This result belongs to '{ct}', not to the input volume '{input}'.").format(ct=ctName, input=inputName)
+    return _("This result belongs to '{ct}', not to the chosen CT '{input}'.").format(ct=ctName, input=inputName)
 
 
 def wayBack() -> tuple[str, str]:
