@@ -218,7 +218,26 @@ def test_a_button_leads_back_from_segment_editor(panel, full, monkeypatch):
     assert editor.opened == "SegmentEditor"
     button.click()
     assert editor.opened == "TwinTrackSeg"
-    assert not button.isVisibleTo(window)
+    assert window.statusBar().findChildren(qt.QPushButton) == []
+
+
+def test_who_comes_back_by_another_way_leaves_no_button_behind(panel, full, monkeypatch):
+    import qt
+    import segment_editor
+
+    import slicer
+    from TwinTrackSegLib.gui.ResultPanel import openSegmentEditor
+
+    segment_editor.install(monkeypatch)
+    window = qt.QMainWindow()
+    monkeypatch.setattr(slicer.util, "mainWindow", lambda: window)
+    openSegmentEditor(full)
+    openSegmentEditor(full)
+    assert len(window.statusBar().findChildren(qt.QPushButton)) == 1
+    panel.parent.exit()
+    panel.parent.enter()
+    assert window.statusBar().findChildren(qt.QPushButton) == []
+    panel.parent.exit()
 
 
 def test_from_an_empty_scene_to_a_result_it_takes_two_clicks_and_no_decision(panel, worker, tmp_path, shown):

@@ -12,7 +12,7 @@ from TwinTrackSegLib.present.Reading import ReadingPresenter
 from TwinTrackSegLib.present.ViewChoices import WINDOWS_HU, ViewChoices
 from TwinTrackSegLib.present.WhichResult import wayBack
 
-__all__ = ["ResultPanel", "offerWayBack"]
+__all__ = ["ResultPanel", "offerWayBack", "openSegmentEditor", "takeWayBack"]
 
 WAY_BACK = "TwinTrackSegWayBack"
 """Name of the button that leads back from Segment Editor."""
@@ -61,7 +61,9 @@ class ResultPanel:
         presenter.show(None)
 
     def enter(self, parent) -> None:
-        """Let the keys step through vessels and thresholds while the module is open."""
+        """Let the keys step through vessels and thresholds while the module is open; the way back was found."""
+        if slicer.util.mainWindow() is not None:
+            takeWayBack(slicer.util.mainWindow().statusBar())
         if self._keys:
             return
         steps = {
@@ -212,16 +214,22 @@ def openSegmentEditor(result) -> None:
 
 def offerWayBack(bar) -> None:
     """Put a button into the status bar that leads back to the result, and goes away when it is pressed."""
+    takeWayBack(bar)
     text, tip = wayBack()
-    for former in bar.findChildren(qt.QPushButton, WAY_BACK):
-        former.deleteLater()
     button = qt.QPushButton(text)
     button.objectName, button.toolTip = WAY_BACK, tip
 
     def back() -> None:
-        button.setVisible(False)
-        button.deleteLater()
+        takeWayBack(bar)
         slicer.util.selectModule("TwinTrackSeg")
 
     button.connect("clicked()", back)
     bar.addPermanentWidget(button)
+
+
+def takeWayBack(bar) -> None:
+    """Take the button out of the status bar, if it is there."""
+    for button in bar.findChildren(qt.QPushButton, WAY_BACK):
+        button.setVisible(False)
+        button.setParent(None)
+        button.deleteLater()
