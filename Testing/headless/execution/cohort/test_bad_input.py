@@ -38,9 +38,9 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_scheduler_that_does_not_answer_is_one_line_and_exit_code_2(make_cohort, bundle_folder, tmp_path):
+def test_a_scheduler_that_does_not_answer_is_one_line_and_exit_code_2(make_cohort, plain_bundle, tmp_path):
     manifest, address = make_cohort(["p1"]), f"tcp://127.0.0.1:{free_port()}"
-    command = ["cohort", str(manifest), "--bundle", str(bundle_folder), "--out", str(tmp_path / "out")]
+    command = ["cohort", str(manifest), "--bundle", str(plain_bundle), "--out", str(tmp_path / "out")]
     done = subprocess.run(
         [sys.executable, "-m", "twintrack", *command, "--no-calibration", "--scheduler", address],
         capture_output=True,
@@ -53,10 +53,10 @@ def test_a_scheduler_that_does_not_answer_is_one_line_and_exit_code_2(make_cohor
 
 
 @pytest.mark.parametrize("address", ["nonsense://host:1", "tcp://127.0.0.1", "tcp://nowhere.invalid:8786"])
-def test_an_address_that_is_none_is_refused(make_cohort, bundle_folder, settings, tmp_path, address, monkeypatch):
+def test_an_address_that_is_none_is_refused(make_cohort, plain_bundle, settings, tmp_path, address, monkeypatch):
     monkeypatch.setattr(cluster, "CONNECT_S", 1)
     with raises_error(InputError, "cluster-unreachable"):
-        run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=address)
+        run_cohort(make_cohort(["p1"]), plain_bundle, tmp_path / "out", settings, scheduler=address)
 
 
 def test_a_server_that_is_no_scheduler_is_not_waited_for_without_end(monkeypatch):
@@ -116,22 +116,22 @@ def test_a_real_cluster_tells_all_versions_that_are_compared(address):
         assert all(found["packages"][package] for package in dask_shared.SAME_VERSIONS)
 
 
-def test_workers_that_do_not_see_a_file_say_which(make_cohort, bundle_folder, settings, tmp_path):
-    plan = make_plan(make_cohort(["p1"]), bundle_folder, tmp_path, settings)
+def test_workers_that_do_not_see_a_file_say_which(make_cohort, plain_bundle, settings, tmp_path):
+    plan = make_plan(make_cohort(["p1"]), plain_bundle, tmp_path, settings)
     probe, files = tmp_path / "probe", {"CT": next(plan.cases()).source}
     probe.touch()
-    bundle = (str(bundle_folder), plan.bundle_sha256)
+    bundle = (str(plain_bundle), plan.bundle_sha256)
     assert problem_seeing(*bundle, files, str(probe)) is None
     assert problem_seeing(None, None, files, None) is None
     gone = str(tmp_path / "elsewhere")
     assert "bundle is not visible" in str(problem_seeing(gone, plan.bundle_sha256, files, str(probe)))
-    assert "another bundle" in str(problem_seeing(str(bundle_folder), "0" * 64, files, str(probe)))
+    assert "another bundle" in str(problem_seeing(str(plain_bundle), "0" * 64, files, str(probe)))
     assert problem_seeing(*bundle, {"CT": gone}, str(probe)) == f"{gone}: the CT is not visible from the workers"
     missing = problem_seeing(*bundle, files, str(tmp_path / "gone" / "probe"))
     assert "result folder is not visible" in str(missing)
 
 
-def test_workers_without_the_resource_are_refused_with_the_remedy(make_cohort, bundle_folder, settings, tmp_path):
+def test_workers_without_the_resource_are_refused_with_the_remedy(make_cohort, plain_bundle, settings, tmp_path):
     from distributed import LocalCluster
 
     options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
@@ -139,18 +139,18 @@ def test_workers_without_the_resource_are_refused_with_the_remedy(make_cohort, b
         LocalCluster(n_workers=1, threads_per_worker=1, processes=False, **options) as plain,
         raises_error(InputError, "cluster-no-worker", "--resources", '"GPU=1"'),
     ):
-        run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings, scheduler=plain.scheduler_address)
+        run_cohort(make_cohort(["p1"]), plain_bundle, tmp_path / "out", settings, scheduler=plain.scheduler_address)
 
 
 def test_a_scheduler_without_workers_is_waited_for_as_long_as_the_user_says(
-    make_cohort, bundle_folder, tmp_path, capsys
+    make_cohort, plain_bundle, tmp_path, capsys
 ):
     from distributed import LocalCluster
 
     options = {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with LocalCluster(n_workers=0, processes=False, protocol="tcp", **options) as empty:
         address, manifest = empty.scheduler_address, make_cohort(["p1"])
-        command = ["cohort", str(manifest), "--bundle", str(bundle_folder), "--out", str(tmp_path / "out")]
+        command = ["cohort", str(manifest), "--bundle", str(plain_bundle), "--out", str(tmp_path / "out")]
         with pytest.raises(SystemExit) as ended:
             main([*command, "--no-calibration", "--scheduler", address, "--wait-s", "1"])
     assert ended.value.code == 2
@@ -160,12 +160,12 @@ def test_a_scheduler_without_workers_is_waited_for_as_long_as_the_user_says(
     assert not (tmp_path / "out" / "cases").exists()
 
 
-def test_a_device_that_workers_do_not_have_is_refused(make_cohort, bundle_folder, address, settings, tmp_path):
+def test_a_device_that_workers_do_not_have_is_refused(make_cohort, plain_bundle, address, settings, tmp_path):
     if sys.platform == "darwin":
         pytest.skip("has the device")
     with raises_error(InputError, "cluster-worker-unfit", "'mps'", "//"):
         run_cohort(
-            make_cohort(["p1"]), bundle_folder, tmp_path / "out", replace(settings, device="mps"), scheduler=address
+            make_cohort(["p1"]), plain_bundle, tmp_path / "out", replace(settings, device="mps"), scheduler=address
         )
     assert not (tmp_path / "out" / "cases").exists()
 
@@ -177,84 +177,82 @@ def refused(manifest: Path, bundle: Path, out: Path, settings, code: str, *names
     assert not (out / "cases").exists()
 
 
-def test_manifests_with_doubles_or_missing_files_are_refused(make_cohort, bundle_folder, settings, tmp_path):
+def test_manifests_with_doubles_or_missing_files_are_refused(make_cohort, plain_bundle, settings, tmp_path):
     out = tmp_path / "out"
-    refused(make_cohort(["p1", "p1"]), bundle_folder, out, settings, "case-twice", "line 3", "'p1'")
-    refused(make_cohort(["p1", "P1"]), bundle_folder, out, settings, "case-folders-collide")
+    refused(make_cohort(["p1", "p1"]), plain_bundle, out, settings, "case-twice", "line 3", "'p1'")
+    refused(make_cohort(["p1", "P1"]), plain_bundle, out, settings, "case-folders-collide")
     manifest = make_cohort(["p1", "p2"])
     (manifest.parent / "ct1.nii.gz").unlink()
-    refused(manifest, bundle_folder, out, settings, "file-missing", "line 3: image")
+    refused(manifest, plain_bundle, out, settings, "file-missing", "line 3: image")
     refused(make_cohort(["p1"]), tmp_path / "no bundle", out, settings, "bundle-missing")
 
 
-def test_what_every_case_would_be_refused_for_is_refused_at_once(
-    make_cohort, bundle_folder, settings, tmp_path, capsys
-):
+def test_what_every_case_would_be_refused_for_is_refused_at_once(make_cohort, plain_bundle, settings, tmp_path, capsys):
     manifest, out = make_cohort(["p1"]), tmp_path / "out"
-    refused(manifest, bundle_folder, out, replace(settings, dicom=True), "no-dicom-source", "line 2: image")
+    refused(manifest, plain_bundle, out, replace(settings, dicom=True), "no-dicom-source", "line 2: image")
     with pytest.raises(SystemExit) as ended:
-        main(["cohort", str(manifest), "--bundle", str(bundle_folder), "--out", str(out), "--rules", "mine"])
+        main(["cohort", str(manifest), "--bundle", str(plain_bundle), "--out", str(out), "--rules", "mine"])
     assert ended.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: mine: no such rule set")
     assert not out.exists()
 
 
-def test_folders_of_something_else_are_refused(make_cohort, bundle_folder, settings, tmp_path):
+def test_folders_of_something_else_are_refused(make_cohort, plain_bundle, settings, tmp_path):
     manifest = make_cohort(["p1"])
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.txt").write_text("mine", encoding="utf-8")
-    refused(manifest, bundle_folder, other, settings, "folder-of-others")
+    refused(manifest, plain_bundle, other, settings, "folder-of-others")
     with raises_error(InputError, "not-a-folder"):
-        run_cohort(manifest, bundle_folder, other / "thesis.txt", settings)
+        run_cohort(manifest, plain_bundle, other / "thesis.txt", settings)
 
 
-def test_a_new_folder_that_a_file_manager_has_shown_is_new(make_cohort, bundle_folder, settings, tmp_path):
+def test_a_new_folder_that_a_file_manager_has_shown_is_new(make_cohort, plain_bundle, settings, tmp_path):
     out = tmp_path / "out"
     out.mkdir()
     for name in (".DS_Store", "Thumbs.db", "._cases"):
         (out / name).write_bytes(b"x")
-    refused(make_cohort(["p1"]), bundle_folder, out, settings, "cluster-unreachable")
+    refused(make_cohort(["p1"]), plain_bundle, out, settings, "cluster-unreachable")
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
-def test_a_ct_among_the_cases_of_the_folder_stays(make_cohort, bundle_folder, address, settings, tmp_path, overwrite):
+def test_a_ct_among_the_cases_of_the_folder_stays(make_cohort, plain_bundle, address, settings, tmp_path, overwrite):
     out = tmp_path / "out"
     manifest = make_cohort(["p1"])
-    run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    run_cohort(manifest, plain_bundle, out, settings, scheduler=address)
     image = out / "cases" / "p1" / "probability.nii.gz"
     (manifest.parent / "ct0.nii.gz").replace(image)  # also the commonest way to give a result's own map as input
     manifest.write_text(f"case,image\np1,{image}\n", encoding="utf-8")
     before = image.read_bytes()
     with raises_error(OutputError, "place-of-input", "probability.nii.gz"):
-        run_cohort(manifest, bundle_folder, out, settings, scheduler=address, redo=True, overwrite=overwrite)
+        run_cohort(manifest, plain_bundle, out, settings, scheduler=address, redo=True, overwrite=overwrite)
     assert image.read_bytes() == before
 
 
-def test_the_folder_of_another_manifest_is_refused(make_cohort, bundle_folder, address, settings, tmp_path):
+def test_the_folder_of_another_manifest_is_refused(make_cohort, plain_bundle, address, settings, tmp_path):
     out = tmp_path / "out"
-    run_cohort(make_cohort(["p1"]), bundle_folder, out, settings, scheduler=address)
+    run_cohort(make_cohort(["p1"]), plain_bundle, out, settings, scheduler=address)
     other = make_cohort(["q1"], folder=tmp_path / "another study")
     with raises_error(InputError, "folder-of-another-run"):
-        run_cohort(other, bundle_folder, out, settings, scheduler=address)
+        run_cohort(other, plain_bundle, out, settings, scheduler=address)
     record = out / "cases" / "p1" / "case.json"
     before = record.read_bytes()
     namesake = make_cohort(["p0", "p1"], folder=tmp_path / "namesake")
     lines = namesake.read_text(encoding="utf-8").splitlines()
     namesake.write_text("\n".join([lines[0], lines[2]]) + "\n", encoding="utf-8")  # p1 alone, with a CT of its own
     with raises_error(InputError, "folder-of-another-run"):
-        run_cohort(namesake, bundle_folder, out, settings, scheduler=address)
+        run_cohort(namesake, plain_bundle, out, settings, scheduler=address)
     assert record.read_bytes() == before
     longer = make_cohort(["p1", "p2"])
-    assert run_cohort(longer, bundle_folder, out, settings, scheduler=address, redo=True).done == 2
+    assert run_cohort(longer, plain_bundle, out, settings, scheduler=address, redo=True).done == 2
     moved = longer.with_name("moved.csv")
     moved.write_bytes(longer.read_bytes())
-    assert run_cohort(moved, bundle_folder, out, settings, scheduler=address).unchanged == 2
+    assert run_cohort(moved, plain_bundle, out, settings, scheduler=address).unchanged == 2
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(
-    make_cohort, bundle_folder, address, settings, tmp_path, monkeypatch
+    make_cohort, plain_bundle, address, settings, tmp_path, monkeypatch
 ):
     manifest, out = make_cohort(["p1"]), tmp_path / "out"
     with atomic_folder(out, command=RUN_COMMAND, last="cohort.json") as folder:
@@ -262,14 +260,14 @@ def test_a_folder_that_cannot_be_written_to_is_named(
         (folder / "cohort.json").write_text(about, encoding="utf-8")
     (out / "cases").write_text("a file where a folder should be", encoding="utf-8")
     with raises_error(OutputError, "not-writable"):
-        run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+        run_cohort(manifest, plain_bundle, out, settings, scheduler=address)
     monkeypatch.setattr(seen, "STAGING_PREFIX", "too long a name " * 20)
     with raises_error(OutputError, "not-writable"):
-        run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+        run_cohort(manifest, plain_bundle, out, settings, scheduler=address)
 
 
 def test_a_place_without_the_right_to_write_is_not_taken_for_a_folder_in_use(
-    make_cohort, bundle_folder, settings, tmp_path, monkeypatch
+    make_cohort, plain_bundle, settings, tmp_path, monkeypatch
 ):
     manifest, real = make_cohort(["p1"]), os.open
 
@@ -280,15 +278,15 @@ def test_a_place_without_the_right_to_write_is_not_taken_for_a_folder_in_use(
 
     monkeypatch.setattr(os, "open", denied)
     with raises_error(OutputError, "not-writable"):
-        run_cohort(manifest, bundle_folder, tmp_path / "out", settings)
+        run_cohort(manifest, plain_bundle, tmp_path / "out", settings)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="holds the lock the POSIX way")
-def test_a_folder_in_use_by_another_run_is_refused(make_cohort, bundle_folder, settings, tmp_path):
+def test_a_folder_in_use_by_another_run_is_refused(make_cohort, plain_bundle, settings, tmp_path):
     import fcntl
 
     (tmp_path / "out").mkdir()
     with (tmp_path / "out" / ".twintrack-run").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with raises_error(InputError, "folder-locked"):
-            run_cohort(make_cohort(["p1"]), bundle_folder, tmp_path / "out", settings)
+            run_cohort(make_cohort(["p1"]), plain_bundle, tmp_path / "out", settings)

@@ -72,11 +72,11 @@ def wait_for(something: Callable[[], object], what: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(write_study, bundle_folder, address, settings, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
+def undisturbed(write_study, plain_bundle, address, settings, tmp_path_factory) -> tuple[Path, dict[str, bytes]]:
     """The manifest, and the tables of a run over it that nobody disturbs."""
     folder = tmp_path_factory.mktemp("kill")
     manifest, out = write_study(CASES, folder / "study", broken=("p2",)), folder / "undisturbed"
-    run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    run_cohort(manifest, plain_bundle, out, settings, scheduler=address)
     return manifest, tables(out)
 
 
@@ -85,9 +85,9 @@ def tables(out: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def start(undisturbed, bundle_folder, tmp_path) -> Iterator[Callable[[], Callable[[], int]]]:
+def start(undisturbed, plain_bundle, tmp_path) -> Iterator[Callable[[], Callable[[], int]]]:
     """Return what starts a run and gives its process number, and later how it ended."""
-    command = [sys.executable, "-c", FACTORY, str(undisturbed[0]), str(bundle_folder), str(tmp_path / "killed")]
+    command = [sys.executable, "-c", FACTORY, str(undisturbed[0]), str(plain_bundle), str(tmp_path / "killed")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
     with subprocess.Popen(command, **pipes, env=os.environ | {"OMP_NUM_THREADS": "1"}) as factory:
 
@@ -129,9 +129,7 @@ def left_by_a_killed_run(folder: Path, aside: str = "") -> Path:
     return left
 
 
-def test_a_run_killed_while_it_replaced_its_description_goes_on(
-    undisturbed, bundle_folder, address, settings, tmp_path
-):
+def test_a_run_killed_while_it_replaced_its_description_goes_on(undisturbed, plain_bundle, address, settings, tmp_path):
     (manifest, expected), out = undisturbed, tmp_path / "out"
     shutil.copytree(manifest.parent.parent / "undisturbed", out)
     about = json.loads((out / "cohort.json").read_text())
@@ -139,7 +137,7 @@ def test_a_run_killed_while_it_replaced_its_description_goes_on(
     described = left_by_a_killed_run(out, "cohort.json")
     half = left_by_a_killed_run(out / "cases" / "p0")  # of a case whose earlier result is still what is asked for
     moved = left_by_a_killed_run(out / "cases" / "p1", "case.json")
-    summary = run_cohort(manifest, bundle_folder, out, settings, scheduler=address, overwrite=True)
+    summary = run_cohort(manifest, plain_bundle, out, settings, scheduler=address, overwrite=True)
     assert summary.unchanged == len(CASES)
     assert tables(out) == expected
     assert not any(folder.exists() for folder in (described, half, moved))
@@ -161,10 +159,10 @@ def children_of(session: int) -> list[int]:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for left-over processes in /proc")
 def test_when_the_command_is_killed_its_workers_end_and_another_run_goes_on(
-    undisturbed, bundle_folder, address, settings, tmp_path
+    undisturbed, plain_bundle, address, settings, tmp_path
 ):
     (manifest, expected), out = undisturbed, tmp_path / "killed"
-    command = [sys.executable, "-m", "twintrack", "cohort", str(manifest), "--bundle", str(bundle_folder)]
+    command = [sys.executable, "-m", "twintrack", "cohort", str(manifest), "--bundle", str(plain_bundle)]
     options = ["--workers", "1", "--roi", "full", "--no-calibration", "--device", "cpu", "--backend", "torch"]
     with subprocess.Popen([*command, "--out", str(out), *options], start_new_session=True) as process:
         wait_for(lambda: records(out) or process.poll() is not None, "no case was finished")
@@ -172,6 +170,6 @@ def test_when_the_command_is_killed_its_workers_end_and_another_run_goes_on(
         wait_for(lambda: not children_of(process.pid), "the workers outlive the command")
     whole = records(out)
     assert whole
-    assert run_cohort(manifest, bundle_folder, out, settings, scheduler=address).unchanged >= len(whole)
+    assert run_cohort(manifest, plain_bundle, out, settings, scheduler=address).unchanged >= len(whole)
     assert tables(out) == expected
     assert whole.items() <= records(out).items(), "a finished case was done again"

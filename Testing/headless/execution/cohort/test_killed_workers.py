@@ -67,11 +67,11 @@ def tries(notes: Path, case: str) -> int:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_local_cluster_blames_the_cases_that_end_their_workers(
-    workers, make_cohort, bundle_folder, settings, tmp_path, notes, monkeypatch
+    workers, make_cohort, plain_bundle, settings, tmp_path, notes, monkeypatch
 ):
     monkeypatch.setattr(run, "process_case", deadly(notes))
     out = tmp_path / "out"
-    summary = run_cohort(make_cohort(NAMES), bundle_folder, out, settings, workers=workers)
+    summary = run_cohort(make_cohort(NAMES), plain_bundle, out, settings, workers=workers)
     assert [failure["case"] for failure in failures(out)] == KILLERS
     assert (summary.done, summary.failed) == (6, 2)
     for failure in failures(out):
@@ -82,39 +82,39 @@ def test_a_local_cluster_blames_the_cases_that_end_their_workers(
 
 
 def test_a_running_scheduler_with_one_worker_of_two_threads_does_too(
-    make_cohort, bundle_folder, settings, tmp_path, notes, monkeypatch
+    make_cohort, plain_bundle, settings, tmp_path, notes, monkeypatch
 ):
     from distributed import LocalCluster
 
     monkeypatch.setattr(run, "process_case", deadly(notes))
     out, options = tmp_path / "out", {"dashboard_address": "127.0.0.1:0", "silence_logs": 50}
     with LocalCluster(n_workers=1, threads_per_worker=2, resources={"GPU": 1}, **options) as running:
-        summary = run_cohort(make_cohort(NAMES), bundle_folder, out, settings, scheduler=running.scheduler_address)
+        summary = run_cohort(make_cohort(NAMES), plain_bundle, out, settings, scheduler=running.scheduler_address)
     assert [failure["case"] for failure in failures(out)] == KILLERS
     assert (summary.done, summary.failed) == (6, 2)
 
 
-def test_a_worker_that_dies_once_costs_no_case(make_cohort, bundle_folder, settings, tmp_path, notes, monkeypatch):
+def test_a_worker_that_dies_once_costs_no_case(make_cohort, plain_bundle, settings, tmp_path, notes, monkeypatch):
     monkeypatch.setattr(run, "process_case", deadly(notes, once=True))
-    summary = run_cohort(make_cohort(NAMES), bundle_folder, tmp_path / "out", settings, workers=1)
+    summary = run_cohort(make_cohort(NAMES), plain_bundle, tmp_path / "out", settings, workers=1)
     assert (summary.done, summary.failed) == (8, 0)
 
 
 def test_more_killers_than_are_in_hand_at_a_time_end_too(
-    make_cohort, bundle_folder, settings, tmp_path, notes, monkeypatch
+    make_cohort, plain_bundle, settings, tmp_path, notes, monkeypatch
 ):
     monkeypatch.setattr(run, "process_case", deadly(notes))
     monkeypatch.setattr(run, "LEAST_WINDOW", 2)
     monkeypatch.setattr(run, "WINDOW_PER_SLOT", 1)
     names = ["killer1", "a1", "killer2", "killer3", "a2"]
-    summary = run_cohort(make_cohort(names), bundle_folder, tmp_path / "out", settings, workers=1)
+    summary = run_cohort(make_cohort(names), plain_bundle, tmp_path / "out", settings, workers=1)
     assert (summary.done, summary.failed) == (2, 3)
 
 
 def test_a_case_that_was_finished_just_before_the_death_keeps_its_result(
-    make_cohort, bundle_folder, settings, tmp_path, notes
+    make_cohort, plain_bundle, settings, tmp_path, notes
 ):
-    plan = make_plan(make_cohort(["a0", "a1"]), bundle_folder, tmp_path / "out", settings)
+    plan = make_plan(make_cohort(["a0", "a1"]), plain_bundle, tmp_path / "out", settings)
     first, second = map(plan.task, plan.cases())
     assert deadly(notes)(first) == "done"
     assert run._note_killer(first) == "done"

@@ -46,12 +46,6 @@ def rows(out: Path, table: str = "cohort.csv") -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def bundle_folder(make_bundle) -> Path:
-    """The tiny bundle without vessels, whose measuring would take most of the time."""
-    return make_bundle(vessel_labels={})
-
-
-@pytest.fixture(scope="module")
 def study(write_study, tmp_path_factory) -> Path:
     """The manifest of three cases."""
     return write_study(CASES, tmp_path_factory.mktemp("redo") / "study")
@@ -67,15 +61,13 @@ def finish(plan, *, broken: tuple[str, ...] = ()) -> None:
             write_record(work, record | {"seconds": {}})
 
 
-def test_a_study_begun_anew_with_other_settings_loses_nothing(
-    study, bundle_folder, address, settings, tmp_path, capsys
-):
+def test_a_study_begun_anew_with_other_settings_loses_nothing(study, plain_bundle, address, settings, tmp_path, capsys):
     out, said = tmp_path / "out", []
     kept = replace(settings, keep_score=True)
-    run_cohort(study, bundle_folder, out, kept, scheduler=address)
+    run_cohort(study, plain_bundle, out, kept, scheduler=address)
     assert about(out)["state"] == "complete"
     before = snapshot(out)
-    without = run_cohort(study, bundle_folder, out, settings, scheduler=address, announce=said.append)
+    without = run_cohort(study, plain_bundle, out, settings, scheduler=address, announce=said.append)
     assert without.unchanged == 3
     assert said == ["keep_score is off now: 3 cases done with it stay as they are"]
     assert len(list(out.glob("cases/*/score.nii.gz"))) == 3
@@ -88,7 +80,7 @@ def test_a_study_begun_anew_with_other_settings_loses_nothing(
         "cohort",
         str(study),
         "--bundle",
-        str(bundle_folder),
+        str(plain_bundle),
         "--out",
         str(out),
         "--roi",
@@ -111,7 +103,7 @@ def test_a_study_begun_anew_with_other_settings_loses_nothing(
 
     again = {"scheduler": address, "redo": True}
     with pytest.raises(Cancelled):
-        run_cohort(study, bundle_folder, out, new, progress=after_one, cancel=cancel, **again)
+        run_cohort(study, plain_bundle, out, new, progress=after_one, cancel=cancel, **again)
     assert rows(out) == CASES, "those that were not done again are still there"
     state = about(out)
     assert state["state"] == "stopped"
@@ -124,7 +116,7 @@ def test_a_study_begun_anew_with_other_settings_loses_nothing(
         encoding="utf-8"
     )  # on a quick machine the cases under way end before the stop
     assert not told or f"{told} of them were made with other settings" in page
-    run_cohort(study, bundle_folder, out, new, **again)
+    run_cohort(study, plain_bundle, out, new, **again)
     assert about(out)["state"] == "complete"
     assert about(out)["results"] == {"done": 3, "failed": 0, "other_settings": 0, "further_outputs": 0}
     assert "other settings" not in (out / "index.html").read_text(encoding="utf-8")
@@ -134,49 +126,49 @@ def states(study: Path, bundle: Path, out: Path, settings) -> tuple[bytes, Count
     return _chosen(make_plan(study, bundle, out, settings), redo=False, retry_failed=False)
 
 
-def test_an_added_output_is_told_with_the_number_of_cases_that_lack_it(study, bundle_folder, settings, tmp_path):
-    finish(make_plan(study, bundle_folder, tmp_path, settings))
+def test_an_added_output_is_told_with_the_number_of_cases_that_lack_it(study, plain_bundle, settings, tmp_path):
+    finish(make_plan(study, plain_bundle, tmp_path, settings))
     with raises_error(InputError, "cohort-changed", "keep_score", "--redo"):
-        states(study, bundle_folder, tmp_path, replace(settings, keep_score=True))
-    assert sum(states(study, bundle_folder, tmp_path, replace(settings, device="auto"))[0]) == 0
+        states(study, plain_bundle, tmp_path, replace(settings, keep_score=True))
+    assert sum(states(study, plain_bundle, tmp_path, replace(settings, device="auto"))[0]) == 0
 
 
-def test_another_contact_distance_is_told_with_the_number_of_cases(study, bundle_folder, settings, tmp_path):
-    finish(make_plan(study, bundle_folder, tmp_path, settings))
+def test_another_contact_distance_is_told_with_the_number_of_cases(study, plain_bundle, settings, tmp_path):
+    finish(make_plan(study, plain_bundle, tmp_path, settings))
     with raises_error(InputError, "cohort-changed", "contact_mm", "--redo"):
-        states(study, bundle_folder, tmp_path, replace(settings, contact_mm=2.5))
+        states(study, plain_bundle, tmp_path, replace(settings, contact_mm=2.5))
 
 
-def test_a_changed_file_is_told_and_a_failure_with_one_is_tried_again(make_cohort, bundle_folder, settings, tmp_path):
+def test_a_changed_file_is_told_and_a_failure_with_one_is_tried_again(make_cohort, plain_bundle, settings, tmp_path):
     study, out = make_cohort(CASES), tmp_path / "out"
-    finish(make_plan(study, bundle_folder, out, settings), broken=("p2",))
+    finish(make_plan(study, plain_bundle, out, settings), broken=("p2",))
     os.utime(study.parent / "ct1.nii.gz", ns=(0, 0))  # of the failure
-    chosen, found = states(study, bundle_folder, out, settings)
+    chosen, found = states(study, plain_bundle, out, settings)
     assert list(chosen) == [0, 1, 0]
     assert list(notes(found)) == ["the image changed: 1 case without a result, tried again"]
     os.utime(study.parent / "ct0.nii.gz", ns=(0, 0))
     with raises_error(InputError, "cohort-changed", "the image changed: 1 case", "--redo"):
-        states(study, bundle_folder, out, settings)
+        states(study, plain_bundle, out, settings)
 
 
-def test_of_a_results_segmentation_the_file_of_whole_vessels_counts(study, bundle_folder, settings, tmp_path):
+def test_of_a_results_segmentation_the_file_of_whole_vessels_counts(study, plain_bundle, settings, tmp_path):
     for name in ("segmentation", "vessels"):
         (tmp_path / f"{name}.nii.gz").write_bytes(b"x")
     (tmp_path / "result.json").write_text('{"labels": {"tumor": 1, "SMA": 2}, "vessel_values": {"SMA": 5}}')
     manifest = tmp_path / "manifest.csv"
     manifest.write_text(f"case,image,vessels\na,{study.parent / 'ct0.nii.gz'},segmentation.nii.gz\n", encoding="utf-8")
-    plan = make_plan(manifest, bundle_folder, tmp_path / "out", settings)
+    plan = make_plan(manifest, plain_bundle, tmp_path / "out", settings)
     assert {Path(case.vessels).name for case in plan.cases()} == {"vessels.nii.gz"}
 
 
-def test_a_record_without_the_detail_is_of_an_earlier_version(study, bundle_folder, settings, tmp_path):
-    finish(make_plan(study, bundle_folder, tmp_path, settings))
+def test_a_record_without_the_detail_is_of_an_earlier_version(study, plain_bundle, settings, tmp_path):
+    finish(make_plan(study, plain_bundle, tmp_path, settings))
     for path in tmp_path.glob("cases/*/case.json"):
         record = json.loads(path.read_text(encoding="utf-8"))
         del record["made"]
         path.write_text(json.dumps(record), encoding="utf-8")
     with raises_error(InputError, "cohort-changed"):
-        states(study, bundle_folder, tmp_path, settings)
+        states(study, plain_bundle, tmp_path, settings)
 
 
 @pytest.mark.parametrize("made", [None, 7, [], {"settings": 3}, {"settings": {}}, {"settings": {"roi": {}}}])
@@ -215,7 +207,7 @@ def test_several_changes_stand_in_one_line():
     assert outdated_text({RecordState("done"): 3}) is None
 
 
-def test_tables_and_page_grow_during_a_run(make_cohort, bundle_folder, address, settings, tmp_path, monkeypatch):
+def test_tables_and_page_grow_during_a_run(make_cohort, plain_bundle, address, settings, tmp_path, monkeypatch):
     monkeypatch.setattr(overview, "EVERY_S", 0.0)
     monkeypatch.setattr(overview, "SHARE", 1e9)
     out, found = tmp_path / "out", []
@@ -224,7 +216,7 @@ def test_tables_and_page_grow_during_a_run(make_cohort, bundle_folder, address, 
         if message[0] in "23":  # one case after the other is in the tables that the one before has left
             found.append((len(rows(out)), about(out)["state"], (out / "index.html").is_file()))
 
-    run_cohort(make_cohort(CASES), bundle_folder, out, settings, scheduler=address, progress=look)
+    run_cohort(make_cohort(CASES), plain_bundle, out, settings, scheduler=address, progress=look)
     assert [there for there, _, _ in found] == sorted(there for there, _, _ in found)
     assert found[0][0] >= 1
     assert {state for _, state, _ in found} == {"running"}
@@ -232,7 +224,7 @@ def test_tables_and_page_grow_during_a_run(make_cohort, bundle_folder, address, 
     assert about(out)["state"] == "complete"
 
 
-def test_writing_tables_takes_a_small_share_of_a_long_run(study, bundle_folder, settings, tmp_path, monkeypatch):
+def test_writing_tables_takes_a_small_share_of_a_long_run(study, plain_bundle, settings, tmp_path, monkeypatch):
     now, written = [0.0], []
 
     def slow(plan: object, folder: Path) -> Counts:
@@ -242,7 +234,7 @@ def test_writing_tables_takes_a_small_share_of_a_long_run(study, bundle_folder, 
 
     monkeypatch.setattr(overview.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(overview, "write_tables", slow)
-    tables = Overview(make_plan(study, bundle_folder, tmp_path, settings), study)
+    tables = Overview(make_plan(study, plain_bundle, tmp_path, settings), study)
     tables.begin({})
     while now[0] < 20_000:
         now[0] += 1.0
@@ -251,8 +243,8 @@ def test_writing_tables_takes_a_small_share_of_a_long_run(study, bundle_folder, 
     assert 0.03 <= len(written) * 90.0 / now[0] <= 0.055
 
 
-def test_a_run_that_cannot_begin_touches_nothing(study, bundle_folder, settings, tmp_path):
-    finish(make_plan(study, bundle_folder, tmp_path, settings))
+def test_a_run_that_cannot_begin_touches_nothing(study, plain_bundle, settings, tmp_path):
+    finish(make_plan(study, plain_bundle, tmp_path, settings))
     earlier = {"cohort.json": json.dumps({"manifest": {"path": str(study)}}), "cohort.csv": "earlier"}
     for name, command in (("cohort.json", RUN_COMMAND), ("cohort.csv", TABLES_COMMAND)):
         with atomic_folder(tmp_path, command=command, last=name) as folder:
@@ -260,17 +252,17 @@ def test_a_run_that_cannot_begin_touches_nothing(study, bundle_folder, settings,
     before = snapshot(tmp_path)
     with raises_error(InputError, "cluster-unreachable"):
         run_cohort(
-            study, bundle_folder, tmp_path, replace(settings, threshold=0.3), scheduler="tcp://127.0.0.1:1", redo=True
+            study, plain_bundle, tmp_path, replace(settings, threshold=0.3), scheduler="tcp://127.0.0.1:1", redo=True
         )
     after = snapshot(tmp_path)
     after.pop(".twintrack-run")
     assert after == before
 
 
-def test_what_a_task_carries_stays_small(study, bundle_folder, settings, tmp_path):
+def test_what_a_task_carries_stays_small(study, plain_bundle, settings, tmp_path):
     from distributed.protocol.pickle import dumps
 
-    plan = make_plan(study, bundle_folder, tmp_path, settings)
+    plan = make_plan(study, plain_bundle, tmp_path, settings)
     task = plan.task(next(plan.cases()))
     assert isinstance(task, SegmentTask)
     assert len(dumps(task)) < 2500

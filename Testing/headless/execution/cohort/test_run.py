@@ -34,14 +34,14 @@ def stamps(out: Path) -> dict[str, int]:
 
 
 @pytest.fixture
-def finished(make_cohort, bundle_folder, address, settings, tmp_path):
+def finished(make_cohort, plain_bundle, address, settings, tmp_path):
     """A finished run over three cases, one of which is no CT."""
     manifest = make_cohort(["p1", "p2", "Ünsafe / näme"], broken=("p2",))
-    summary = run_cohort(manifest, bundle_folder, tmp_path / "out", settings, scheduler=address)
+    summary = run_cohort(manifest, plain_bundle, tmp_path / "out", settings, scheduler=address)
     return manifest, tmp_path / "out", summary
 
 
-def test_each_case_has_a_row_or_a_reason_and_the_same_result_as_segment(finished, bundle_folder, settings, tmp_path):
+def test_each_case_has_a_row_or_a_reason_and_the_same_result_as_segment(finished, plain_bundle, settings, tmp_path):
     manifest, out, summary = finished
     assert (summary.cases, summary.done, summary.failed, summary.unchanged) == (3, 2, 1, 0)
     table, failures = rows(out / "cohort.csv"), rows(out / "failures.csv")
@@ -50,7 +50,7 @@ def test_each_case_has_a_row_or_a_reason_and_the_same_result_as_segment(finished
     assert "ct1.nii.gz" in failures[0]["reason"]
     assert ".twintrack-partial" not in failures[0]["reason"]
     assert [row["case"] for row in rows(out / "timings.csv")] == ["p1", "p2", "Ünsafe / näme"]
-    segment_file(manifest.parent / "ct0.nii.gz", bundle_folder, tmp_path / "alone", settings)
+    segment_file(manifest.parent / "ct0.nii.gz", plain_bundle, tmp_path / "alone", settings)
     alone = json.loads((tmp_path / "alone" / "result.json").read_text(encoding="utf-8"))
     assert float(table[0]["volume_expected_ml"]) == alone["volume_ml"]["expected"]
     ours = read_volume(out / table[0]["folder"] / "probability.nii.gz").array
@@ -65,16 +65,16 @@ def test_each_case_has_a_row_or_a_reason_and_the_same_result_as_segment(finished
     assert not list((out / "cases").glob(".*"))
 
 
-def test_a_second_run_keeps_everything_and_retries_failures_only_when_asked(finished, bundle_folder, address, settings):
+def test_a_second_run_keeps_everything_and_retries_failures_only_when_asked(finished, plain_bundle, address, settings):
     manifest, out, _ = finished
     before, tables = stamps(out), (out / "cohort.csv").read_bytes()
-    again = run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    again = run_cohort(manifest, plain_bundle, out, settings, scheduler=address)
     assert (again.unchanged, again.done, again.failed) == (3, 2, 1)
     assert stamps(out) == before
     assert (out / "cohort.csv").read_bytes() == tables
     (manifest.parent / "ct1.nii.gz").write_bytes((manifest.parent / "ct0.nii.gz").read_bytes())
     os.utime(manifest.parent / "ct1.nii.gz", ns=(0, 0))
-    repaired = run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    repaired = run_cohort(manifest, plain_bundle, out, settings, scheduler=address)
     assert (repaired.unchanged, repaired.done, repaired.failed) == (
         2,
         3,
@@ -82,33 +82,33 @@ def test_a_second_run_keeps_everything_and_retries_failures_only_when_asked(fini
     )  # another file: no failure of this one is known
 
 
-def test_a_failed_case_is_tried_again_with_retry_failed_alone(finished, bundle_folder, address, settings):
+def test_a_failed_case_is_tried_again_with_retry_failed_alone(finished, plain_bundle, address, settings):
     manifest, out, _ = finished
     before = stamps(out)
-    retried = run_cohort(manifest, bundle_folder, out, settings, scheduler=address, retry_failed=True)
+    retried = run_cohort(manifest, plain_bundle, out, settings, scheduler=address, retry_failed=True)
     assert (retried.unchanged, retried.failed) == (2, 1)
     assert {name for name, stamp in stamps(out).items() if stamp != before[name]} == {"p2"}
 
 
-def test_damaged_folders_and_changed_settings_are_done_again(finished, bundle_folder, address, settings):
+def test_damaged_folders_and_changed_settings_are_done_again(finished, plain_bundle, address, settings):
     manifest, out, _ = finished
     before, tables = stamps(out), (out / "cohort.csv").read_bytes()
     (out / "cases" / "p1" / "probability.nii.gz").write_bytes(b"cut")
     with raises_error(OutputError, "place-taken"):  # perhaps by the user, on purpose
-        run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+        run_cohort(manifest, plain_bundle, out, settings, scheduler=address)
     assert stamps(out) == before
     (out / "cases" / "p1" / "probability.nii.gz").unlink()
-    run_cohort(manifest, bundle_folder, out, settings, scheduler=address)
+    run_cohort(manifest, plain_bundle, out, settings, scheduler=address)
     assert {name for name, stamp in stamps(out).items() if stamp != before[name]} == {"p1"}
     assert (out / "cohort.csv").read_bytes() == tables
     new = replace(settings, threshold=0.25)
-    changed = run_cohort(manifest, bundle_folder, out, new, scheduler=address, redo=True)
+    changed = run_cohort(manifest, plain_bundle, out, new, scheduler=address, redo=True)
     assert changed.unchanged == 0
     faster = replace(settings, threshold=0.25, backend="auto")
-    assert run_cohort(manifest, bundle_folder, out, faster, scheduler=address).unchanged == 3
+    assert run_cohort(manifest, plain_bundle, out, faster, scheduler=address).unchanged == 3
 
 
-def test_a_worker_that_dies_in_the_middle_costs_no_case(make_cohort, bundle_folder, cluster, settings, tmp_path):
+def test_a_worker_that_dies_in_the_middle_costs_no_case(make_cohort, plain_bundle, cluster, settings, tmp_path):
     manifest = make_cohort([f"p{number}" for number in range(5)])
     killed: list[int] = []
 
@@ -121,13 +121,13 @@ def test_a_worker_that_dies_in_the_middle_costs_no_case(make_cohort, bundle_fold
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    summary = run_cohort(manifest, bundle_folder, tmp_path / "out", settings, scheduler=cluster.scheduler_address)
+    summary = run_cohort(manifest, plain_bundle, tmp_path / "out", settings, scheduler=cluster.scheduler_address)
     killer.join(timeout=10)
     assert killed
     assert (summary.done, summary.failed) == (5, 0)
 
 
-def test_a_cancelled_run_keeps_what_is_finished(make_cohort, bundle_folder, address, settings, tmp_path):
+def test_a_cancelled_run_keeps_what_is_finished(make_cohort, plain_bundle, address, settings, tmp_path):
     manifest, cancel = make_cohort(["p1", "p2", "p3"]), CancelToken()
 
     def after_one(fraction: float, message: str) -> None:
@@ -136,8 +136,8 @@ def test_a_cancelled_run_keeps_what_is_finished(make_cohort, bundle_folder, addr
 
     with pytest.raises(Cancelled):
         run_cohort(
-            manifest, bundle_folder, tmp_path / "out", settings, scheduler=address, progress=after_one, cancel=cancel
+            manifest, plain_bundle, tmp_path / "out", settings, scheduler=address, progress=after_one, cancel=cancel
         )
-    summary = run_cohort(manifest, bundle_folder, tmp_path / "out", settings, scheduler=address)
+    summary = run_cohort(manifest, plain_bundle, tmp_path / "out", settings, scheduler=address)
     assert (summary.done, summary.failed) == (3, 0)
     assert summary.unchanged >= 1

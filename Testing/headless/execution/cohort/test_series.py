@@ -53,11 +53,11 @@ def manifest(folder: Path, header: list[str], *rows: list[str]) -> Path:
     return path
 
 
-def test_each_case_gets_the_series_that_its_row_names(uids, bundle_folder, settings, tmp_path):
+def test_each_case_gets_the_series_that_its_row_names(uids, plain_bundle, settings, tmp_path):
     study, (early, late) = uids
     rows = (["p1", str(study), late], ["p2", str(study), ""], ["p3", str(study), early])
     path = manifest(tmp_path, ["case", "image", "series"], *rows)
-    plan = make_plan(path, bundle_folder, tmp_path / "out", settings)
+    plan = make_plan(path, plain_bundle, tmp_path / "out", settings)
     assert [process_case(plan.task(case)) for case in plan.cases()] == ["done", "failed", "done"]
     results = {name: tmp_path / "out" / "cases" / name for name in ("p1", "p2", "p3")}
     for name, uid in (("p1", late), ("p3", early)):
@@ -65,29 +65,29 @@ def test_each_case_gets_the_series_that_its_row_names(uids, bundle_folder, setti
     assert "holds 2 series" in json.loads((results["p2"] / "case.json").read_text(encoding="utf-8"))["reason"]
 
 
-def test_another_series_is_another_case_to_do(uids, bundle_folder, settings, tmp_path):
+def test_another_series_is_another_case_to_do(uids, plain_bundle, settings, tmp_path):
     study, keys = uids[0], set()
     for uid in (*uids[1], ""):
         path = manifest(tmp_path, ["case", "image", "series"], ["p1", str(study), uid])
-        plan = make_plan(path, bundle_folder, tmp_path / "out", settings)
+        plan = make_plan(path, plain_bundle, tmp_path / "out", settings)
         keys |= {plan.task(case).key for case in plan.cases()}
     assert len(keys) == 3
 
 
-def test_a_series_of_a_volume_file_is_refused_before_anything_runs(bundle_folder, settings, tmp_path):
+def test_a_series_of_a_volume_file_is_refused_before_anything_runs(plain_bundle, settings, tmp_path):
     write_volume(Volume(np.zeros(GEOMETRY.shape, np.int16), GEOMETRY), tmp_path / "ct.nii.gz")
     path = manifest(tmp_path, ["case", "image", "series"], ["p1", "ct.nii.gz", "1.2.3"])
     with raises_error(InputError, "series-of-a-file", "ct.nii.gz"):
-        make_plan(path, bundle_folder, tmp_path / "out", settings)
+        make_plan(path, plain_bundle, tmp_path / "out", settings)
 
 
-def test_calibrate_looks_for_the_series_that_is_named(uids, bundle_folder, tmp_path):
+def test_calibrate_looks_for_the_series_that_is_named(uids, plain_bundle, tmp_path):
     study, (_, late) = uids
     geometry = read_series(study, series_uid=late).volume.geometry
     write_volume(Volume(np.zeros(geometry.shape, np.uint8), geometry), tmp_path / "mask.nii.gz")
     path = manifest(tmp_path, ["case", "image", "series", "annotation_1"], ["p1", str(study), "1.2.3", "mask.nii.gz"])
     with raises_error(InputError, "series-unknown", "line 2", "'1.2.3'", late):
-        sketch_cases([path], bundle_path=bundle_folder, device="cpu")
+        sketch_cases([path], bundle_path=plain_bundle, device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +107,11 @@ def phases(tmp_path_factory) -> tuple[Path, dict[int, float]]:
     return folder, {1: mean, 2: mean + 100}
 
 
-def test_each_case_gets_the_acquisition_that_its_row_names(phases, bundle_folder, settings, tmp_path):
+def test_each_case_gets_the_acquisition_that_its_row_names(phases, plain_bundle, settings, tmp_path):
     folder, _ = phases
     rows = (["p1", str(folder), "1"], ["p2", str(folder), ""], ["p3", str(folder), "2.0"])
     path = manifest(tmp_path, ["case", "image", "Acquisition"], *rows)
-    plan = make_plan(path, bundle_folder, tmp_path / "out", settings)
+    plan = make_plan(path, plain_bundle, tmp_path / "out", settings)
     assert len({plan.task(case).key for case in plan.cases()}) == 3
     assert [process_case(plan.task(case)) for case in plan.cases()] == ["done", "failed", "done"]
     results = {name: tmp_path / "out" / "cases" / name for name in ("p1", "p2", "p3")}
@@ -150,12 +150,12 @@ def test_a_bundle_is_measured_on_the_acquisition_that_is_named(phases, tmp_path)
     assert measured[0] != measured[1]
 
 
-def test_calibrate_looks_for_the_acquisition_that_is_named(phases, bundle_folder, tmp_path):
+def test_calibrate_looks_for_the_acquisition_that_is_named(phases, plain_bundle, tmp_path):
     write_volume(Volume(np.zeros(GEOMETRY.shape, np.uint8), GEOMETRY), tmp_path / "mask.nii.gz")
     header = ["case", "image", "acquisition", "annotation_1"]
     path = manifest(tmp_path, header, ["p1", str(phases[0]), "7", "mask.nii.gz"])
     with raises_error(InputError, "acquisition-unknown", where=f"{path}, line 2"):
-        sketch_cases([path], bundle_path=bundle_folder, device="cpu")
+        sketch_cases([path], bundle_path=plain_bundle, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ def test_calibrate_looks_for_the_acquisition_that_is_named(phases, bundle_folder
     [("ct.nii.gz", "1", "series-of-a-file"), ("dicom", "portal", "acquisition-malformed")],
 )
 def test_an_acquisition_that_cannot_be_is_refused_before_anything_runs(
-    bundle_folder, settings, tmp_path, image, cell, code
+    plain_bundle, settings, tmp_path, image, cell, code
 ):
     write_volume(Volume(np.zeros(GEOMETRY.shape, np.int16), GEOMETRY), tmp_path / "ct.nii.gz")
     (tmp_path / "dicom").mkdir()
     path = manifest(tmp_path, HEADER, ["p1", image, cell])
     with raises_error(InputError, code, where=f"{path}, line 2"):
-        make_plan(path, bundle_folder, tmp_path / "out", settings)
+        make_plan(path, plain_bundle, tmp_path / "out", settings)
