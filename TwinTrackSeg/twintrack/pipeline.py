@@ -465,10 +465,12 @@ def _label_map(
     """Combine tumour (value 1, wins) and predicted vessels (2, 3, ...) on the input's grid."""
     labels, names = np.zeros(ct.array.shape, dtype=np.uint8), {"tumor": 1}
     if vessels[0] is not None:
-        for value, (name, number) in enumerate(vessels[1].items(), start=2):
-            labels[vessels[0].array == number] = value
-            names[name] = value
-    labels[probability.array >= np.float32(settings.threshold)] = names["tumor"]
+        names |= {name: value for value, name in enumerate(vessels[1], start=2)}
+    for number, (plane, tumor) in enumerate(zip(labels, probability.array, strict=True)):
+        if vessels[0] is not None and (found := vessels[0].array[number]).any():
+            for name, value in vessels[1].items():
+                plane[found == value] = names[name]
+        plane[tumor >= np.float32(settings.threshold)] = names["tumor"]
     return ct.with_array(labels), names
 
 

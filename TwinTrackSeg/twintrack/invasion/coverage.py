@@ -46,16 +46,16 @@ class SearchedRegion:
     ----------
     probability : Volume
         The tumour map, (z, y, x).
-    searched : numpy.ndarray of bool
-        The region, of the map's shape.
+    searched : numpy.ndarray
+        Not 0 in the region; of the map's shape.
     """
 
-    def __init__(self, probability: Volume, searched: NDArray[np.bool_]) -> None:
-        self.searched = searched
-        self._tumor = np.zeros_like(searched)
-        box = bounding_box(searched)
+    def __init__(self, probability: Volume, searched: NDArray[np.generic]) -> None:
+        self.searched = searched.astype(bool, copy=False)
+        self._tumor = np.zeros(searched.shape, dtype=bool)  # takes memory only where it is written to
+        box = bounding_box(self.searched)
         if box is not None:
-            self._tumor[box] = np.greater_equal(probability.array[box], FLOOR) & searched[box]
+            self._tumor[box] = np.greater_equal(probability.array[box], FLOOR) & self.searched[box]
         self._spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1], dtype=float)
 
     def share(self, mask: NDArray[np.bool_], box: Box) -> float:

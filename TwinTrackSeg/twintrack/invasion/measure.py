@@ -149,7 +149,7 @@ def measure_vessels(
     if searched is not None and not searched.geometry.same_grid(probability.geometry):
         raise InputError("the region that was searched does not lie on the map's grid", code="grid-differs")
     probability, vessels = in_lps(probability), in_lps(vessels)
-    region = None if searched is None else SearchedRegion(probability, in_lps(searched).array != 0)
+    region = None if searched is None else SearchedRegion(probability, in_lps(searched).array)
     parts = vessel_parts(vessels, names)
     measured: dict[str, VesselInvasion] = {}
 

@@ -134,7 +134,7 @@ def score_levels(
     if searched is not None and not searched.geometry.same_grid(score.geometry):
         raise InputError("the region that was searched does not lie on the score's grid", code="grid-differs")
     score, vessels = in_lps(score), in_lps(vessels)
-    region = None if searched is None else SearchedRegion(score, in_lps(searched).array != 0)
+    region = None if searched is None else SearchedRegion(score, in_lps(searched).array)
     parts = vessel_parts(vessels, names)
     found: dict[str, ScoreLevels | None] = {}
     for part, mask, box, measured in _walls(score, vessels, parts, contact_mm, cancel, threads):
