@@ -7,6 +7,8 @@ compiled networks, and warm, from the CT in memory to the calibrated map. The ma
 how much they do.
 
     python Testing/benchmarks/bench_inference.py [--model demo|small|none] [--forward BUNDLE] [--skip-first-row]
+
+``--size 90,70,40`` tries the whole of it on a small crop.
 """
 
 from __future__ import annotations
@@ -96,8 +98,8 @@ def command(*arguments: object, cache: Path, results: Path | None = None) -> Run
     return Run(time.perf_counter() - start, watch.peak_kb / 1024)
 
 
-def make_crop(path: Path) -> None:
-    """Write the box around a phantom's pancreas on a grid of a clinical CT's size."""
+def make_crop(path: Path, size: tuple[int, ...] = SIZE) -> None:
+    """Write the box around a phantom's pancreas on a grid of a clinical CT's size (x, y, z)."""
     import SimpleITK as sitk
 
     from twintrack.phantom import LABELS, make_phantom
@@ -107,12 +109,12 @@ def make_crop(path: Path) -> None:
     organ = np.argwhere(case.anatomy.array == LABELS["pancreas"])
     middle = ((organ.min(axis=0) + organ.max(axis=0)) / 2)[::-1]
     center = ct.TransformContinuousIndexToPhysicalPoint(middle.tolist())
-    target = sitk.Image(SIZE, sitk.sitkInt16)
+    target = sitk.Image(size, sitk.sitkInt16)
     target.SetSpacing(SPACING_MM)
-    target.SetOrigin([c - (n - 1) / 2 * s for c, n, s in zip(center, SIZE, SPACING_MM, strict=True)])
+    target.SetOrigin([c - (n - 1) / 2 * s for c, n, s in zip(center, size, SPACING_MM, strict=True)])
     # Noise on the fine grid: a smoothed phantom would be easier to compress than any CT.
     fine = sitk.Resample(ct, target, sitk.Transform(), sitk.sitkBSpline, -1000, sitk.sitkFloat32)
-    noise = np.random.default_rng(SEED).normal(scale=8, size=SIZE[::-1]).astype(np.float32)
+    noise = np.random.default_rng(SEED).normal(scale=8, size=size[::-1]).astype(np.float32)
     noisy = sitk.GetImageFromArray(np.rint(sitk.GetArrayFromImage(fine) + noise).astype(np.int16))
     noisy.CopyInformation(target)
     sitk.WriteImage(noisy, str(path))
@@ -243,7 +245,7 @@ def agreement(bundle: Path, out: Path, stock: Path, logits_first: Path) -> str:
     return "\n".join(lines)
 
 
-def compare(model: str, skip_first: bool) -> None:
+def compare(model: str, skip_first: bool, size: tuple[int, ...]) -> None:
     """Print the table of one model."""
     from twintrack.bundle.model_bundle import demo_bundle_path
 
@@ -252,7 +254,7 @@ def compare(model: str, skip_first: bool) -> None:
         crops, cache = folder / "crops", folder / "cache"
         crops.mkdir()
         crop = crops / "case_0000.nii.gz"
-        make_crop(crop)
+        make_crop(crop, size)
         bundle = demo_bundle_path() if model == "demo" else small_bundle(folder / "small")
         peer = stock_model(bundle, folder / "model")
         rows: dict[str, Run] = {}
@@ -262,7 +264,7 @@ def compare(model: str, skip_first: bool) -> None:
         first = None if skip_first else first_row(peer, crops, folder / "first")
         times = warm(bundle, crop, cache)
         peak_mb = next(row[1] for row in times if row[0] == "peak")
-        print(f"\n{model} model, K = 3, {SIZE[0]} x {SIZE[1]} x {SIZE[2]} voxels")
+        print(f"\n{model} model, K = 3, {' x '.join(map(str, size))} voxels")
         print(f"{'':44s}{'seconds':>9s}{'x first':>9s}{'x second':>9s}{'peak MB':>9s}")
         if first:
             rows = {"stock: a command a member, ensemble": first, **rows}
@@ -316,10 +318,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", choices=["demo", "small", "none"], default="demo")
     parser.add_argument("--skip-first-row", action="store_true", help="leave the slowest peer out")
+    parser.add_argument("--size", default=",".join(map(str, SIZE)), help="of the crop, in voxels: x,y,z")
     parser.add_argument("--forward", type=Path, help="also time single patches of this bundle")
     options = parser.parse_args()
     if options.model != "none":
-        compare(options.model, options.skip_first_row)
+        compare(options.model, options.skip_first_row, tuple(map(int, options.size.split(","))))
     if options.forward:
         forward(options.forward)
 
