@@ -66,6 +66,8 @@ class SegmentSettings:
         Whether the uncalibrated score is written too.
     rater_maps : bool
         Whether the maps of single raters are written too; needs a bundle that can tell raters apart.
+    panel : bool
+        Whether the report has a live panel, which holds a piece of the CT.
     dicom : bool
         Whether DICOM objects are written too; needs a DICOM input.
     vessels : str, optional
@@ -97,6 +99,7 @@ class SegmentSettings:
     calibrator: str | None = None
     keep_score: bool = False
     rater_maps: bool = False
+    panel: bool = True
     dicom: bool = False
     vessels: str | None = None
     vessel_names: Mapping[str, int | str] | None = None
@@ -164,7 +167,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "threshold": (int, float),
     "contact_mm": (int, float, type(None)),
     "acquisition": (int, type(None)),
-    **dict.fromkeys(("every_tile", "calibrate", "keep_score", "rater_maps", "dicom", "curvas_numbers"), (bool,)),
+    **dict.fromkeys(("every_tile", "calibrate", "keep_score", "rater_maps", "panel", "dicom"), (bool,)),
+    "curvas_numbers": (bool,),
     **dict.fromkeys(("device", "backend", "rules"), (str,)),
     **dict.fromkeys(("vessels", "series", "calibrator", "case"), (str, type(None))),
     "vessel_names": (dict, type(None)),

@@ -20,6 +20,7 @@ from twintrack.cli.app import run_command
 from twintrack.dicom import read_series
 from twintrack.io.nifti import nifti_label_names
 from twintrack.io.volumes import read_volume, write_volume
+from twintrack.results.report.html import read_panel
 from twintrack.system.ownership import RECORD
 
 pytestmark = pytest.mark.network
@@ -27,6 +28,14 @@ pytestmark = pytest.mark.network
 
 def test_a_run_writes_the_files_of_the_contract(result):
     assert {path.name for path in result.iterdir()} == FILES | {"score.nii.gz", RECORD}
+
+
+def test_no_panel_leaves_the_piece_of_the_ct_out_of_the_report(ct_file, plain_bundle, result, tmp_path, capsys):
+    arguments = ["segment", str(ct_file), "--bundle", str(plain_bundle), "--out", str(tmp_path / "r"), "--roi", ROI]
+    assert run_command([*arguments, "--no-panel"]) == 0
+    assert read_panel(tmp_path / "r" / "report.html") == ""
+    assert "<script" not in (tmp_path / "r" / "report.html").read_text(encoding="utf-8")
+    assert json.loads(read_panel(result / "report.html"))["ct"]
 
 
 @pytest.mark.parametrize("kind", ["bundle", "calibrator", "invasion", "result"])

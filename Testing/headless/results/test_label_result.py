@@ -17,7 +17,8 @@ from twintrack.io.ct import load_ct
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.results.dicom_objects import write_objects
 from twintrack.results.label_result import label_result
-from twintrack.results.report.html import write_report
+from twintrack.results.report.html import read_panel, write_report
+from twintrack.results.report.live_panel import as_json, live_panel
 from twintrack.results.report.overview import write_overview
 from twintrack.results.which_ct import WhichCt, describe_ct
 from twintrack.settings import SegmentSettings
@@ -58,7 +59,9 @@ def write_all(folder: Path, series: Path, case: str | None, name: str | None) ->
     folder.mkdir()
     write_volume(map_volume, folder / "probability.nii.gz")
     write_overview(folder / "overview.png", ct.volume, map_volume, threshold=0.5, which=WhichCt.of(result).short)
-    write_report(folder / "report.html", result, INVASION, folder / "overview.png", vessel_pictures=PICTURES)
+    panel = as_json(live_panel(ct.volume, map_volume, None, result))
+    overview = folder / "overview.png"
+    write_report(folder / "report.html", result, INVASION, overview, vessel_pictures=PICTURES, panel=panel)
     (folder / "invasion.json").write_text(json.dumps(INVASION))
     write_objects(folder / "dicom", read_series(series), labels, map_volume, result, INVASION)
     (folder / "result.json").write_text(json.dumps(result, indent=2) + "\n")
@@ -78,6 +81,7 @@ def test_it_is_then_as_if_it_had_been_made_here(series, tmp_path, case):
     label_result(tmp_path / "there", series, SegmentSettings(case=case))
     for name in ("result.json", "report.html", "overview.png", "invasion.json"):
         assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes(), name
+    assert read_panel(tmp_path / "there" / "report.html")
     assert labels_of(tmp_path / "there") == labels_of(tmp_path / "here")
     stated = json.loads((tmp_path / "there" / "result.json").read_text())["input"]
     assert labels_of(tmp_path / "there")[-1] == stated["case"] == (case or stated["sha256"][:8])

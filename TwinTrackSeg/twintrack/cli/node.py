@@ -84,7 +84,7 @@ def node(
     how = Listening(aet, tuple(senders), host, port, tls_cert, tls_key, tls_ca, int(reserve_gb * GB))
     address = check_address(service)
     remote = RemoteService(address, Credentials.of(address, certificates, token_file))
-    settings = SegmentSettings(threshold=threshold, contact_mm=contact_mm, rules=rules, dicom=True)
+    settings = SegmentSettings(threshold=threshold, contact_mm=contact_mm, rules=rules, panel=False, dicom=True)
     _start_log(verbose)  # of the whole process, so not before it is sure to become a node
     os.umask(0o077)
     stop = threading.Event()

@@ -95,6 +95,9 @@ def segment(
         bool,
         typer.Option("--raters", help="Also write how each single reader would draw; the bundle must tell them apart."),
     ] = False,
+    no_panel: Annotated[
+        bool, typer.Option("--no-panel", help="No live panel in the report, which holds a piece of the CT.")
+    ] = False,
     dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (the input must be DICOM).")] = False,
     calibrator: CalibratorOption = None,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
@@ -130,6 +133,7 @@ def segment(
         calibrator=own_calibrator(calibrator, no_calibration),
         keep_score=keep_score,
         rater_maps=raters,
+        panel=not no_panel,
         dicom=dicom,
         series=series,
         acquisition=acquisition,

@@ -325,9 +325,14 @@ def _write_result(
         pictures = _draw_pictures(folder, ct.volume, found, result, checked(report, token))
     with stages.stage("report"):
         from twintrack.results.report.html import write_report
+        from twintrack.results.report.live_panel import as_json, live_panel
 
         shown = {**result, "seconds": {**earlier, **stages.seconds}}
-        write_report(folder / "report.html", shown, readouts, folder / "overview.png", vessel_pictures=pictures)
+        live = live_panel(ct.volume, found.probability, found.invasion, result) if settings.panel else None
+        panel = "" if live is None else as_json(live)
+        write_report(
+            folder / "report.html", shown, readouts, folder / "overview.png", vessel_pictures=pictures, panel=panel
+        )
         kept = {f"{name}_sha256": folder / f"{name}.nii.gz" for name in ("score", "vessels")}
         hashes = {field: file_sha256(path) for field, path in kept.items() if path.is_file()}
         token.check()

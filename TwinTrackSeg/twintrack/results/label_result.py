@@ -64,14 +64,14 @@ def label_result(folder: Path, source: str | Path, settings: SegmentSettings) ->
 def _label_report(folder: Path, result: Mapping[str, Any], case: str | None) -> None:
     """Label the picture, the report in which it stands, and the structured report, if there is one."""
     from twintrack.dicom.write.structured_report import change_case_label
-    from twintrack.results.report.html import read_pictures, write_report
+    from twintrack.results.report.html import read_panel, read_pictures, write_report
     from twintrack.results.report.overview import change_title_line
 
     report, picture = folder / "report.html", folder / "overview.png"
     invasion = read_invasion_json(folder / "invasion.json") if is_there(folder / "invasion.json") else None
-    vessels = read_pictures(report)
+    vessels, panel = read_pictures(report), read_panel(report)
     if case is not None:
         change_title_line(picture, WhichCt.of(result).short)
-    write_report(report, result, invasion, picture, vessel_pictures=vessels, overwrite=True)
+    write_report(report, result, invasion, picture, vessel_pictures=vessels, panel=panel, overwrite=True)
     if case is not None and is_there(folder / STRUCTURED_REPORT):
         change_case_label(folder / STRUCTURED_REPORT, case)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["Difference", "RecordState", "difference", "notes", "outdated_text"]
 
-OUTPUTS = ("keep_score", "rater_maps", "dicom")
+OUTPUTS = ("keep_score", "rater_maps", "panel", "dicom")
 """Settings that add files to a result and change none of it."""
 
 NOT_SETTINGS = {

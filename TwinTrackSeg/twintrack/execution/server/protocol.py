@@ -97,7 +97,7 @@ SERIES = "series"
 """Folder of a DICOM series in a run's folder."""
 
 SETTINGS = (
-    "roi", "threshold", "every_tile", "calibrate", "keep_score", "rater_maps", "dicom", "vessel_names",
+    "roi", "threshold", "every_tile", "calibrate", "keep_score", "rater_maps", "panel", "dicom", "vessel_names",
     "curvas_numbers", "series", "acquisition", "rules", "contact_mm",
 )  # fmt: skip
 """Fields of `twintrack.settings.SegmentSettings` that a client may give: no path, no device, no name."""

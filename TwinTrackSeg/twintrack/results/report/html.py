@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
+import json
 import re
 from collections.abc import Mapping
 from importlib.resources import files
@@ -35,7 +37,7 @@ from twintrack.results.report.wording import (
 from twintrack.results.which_ct import WhichCt
 from twintrack.system.atomic import atomic_path
 
-__all__ = ["read_pictures", "write_report"]
+__all__ = ["read_panel", "read_pictures", "write_report"]
 
 STAGES = (
     *("import", "read", "open", "wait", "localize", "ensemble", "calibrate", "measure"),
@@ -57,6 +59,8 @@ _VESSEL_PICTURE = re.compile(
 )
 """A vessel's name and picture, as the template has them."""
 
+_PANEL = re.compile(r'<script type="application/json" id="panel-data">([^<]*)</script>')
+
 
 def write_report(
     path: str | Path,
@@ -66,6 +70,7 @@ def write_report(
     bundle_description: str = "",
     vessel_pictures: Mapping[str, bytes] | None = None,
     *,
+    panel: str = "",
     overwrite: bool = False,
 ) -> None:
     """Write ``report.html``.
@@ -87,6 +92,8 @@ def write_report(
         What the model is, if ``result["bundle"]`` does not say so.
     vessel_pictures : mapping of str to bytes, optional
         A PNG for vessels by their name in `invasion`, which are embedded.
+    panel : str
+        What `twintrack.results.report.live_panel.live_panel` gives, as `as_json` writes it; without, no panel.
     overwrite : bool
         Whether another file at that place is replaced.
 
@@ -108,6 +115,7 @@ def write_report(
     pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
     edited = bool(result.get("edited"))
     structured = {"structured_vessels": structured_vessels(invasion, edited=edited), "human_items": HUMAN_ITEMS}
+    content |= _live(panel)
     page = template.render(content | structured | {"vessel_pictures": pictures, "first": _first(content, pictures)})
     with atomic_path(path, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -121,13 +129,38 @@ def read_pictures(path: str | Path) -> dict[str, bytes]:
     InputError
         If the report cannot be read.
     """
+    return {html.unescape(name): base64.b64decode(png) for name, png in _VESSEL_PICTURE.findall(_page(path))}
+
+
+def _page(path: str | Path) -> str:
     try:
-        page = Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise InputError(
             "the report cannot be read; run the case again", code="report-unreadable", path=path
         ) from error
-    return {html.unescape(name): base64.b64decode(png) for name, png in _VESSEL_PICTURE.findall(page)}
+
+
+def read_panel(path: str | Path) -> str:
+    """Return the data of the live panel in a report of this version, as `write_report` took them; empty without one.
+
+    Raises
+    ------
+    InputError
+        If the report cannot be read.
+    """
+    found = _PANEL.search(_page(path))
+    return "" if found is None else found[1]
+
+
+def _live(panel: str) -> dict[str, object]:
+    """Return what the template needs of the live panel: data, script, and its hash, which alone may run."""
+    if not panel:
+        return {"panel": ""}
+    script = (files("twintrack") / "data" / "report_panel.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    step = json.loads(panel)["step_mm"]
+    return {"panel": panel, "panel_script": script, "panel_hash": f"'sha256-{digest}'", "panel_step": f"{step:g}"}
 
 
 def _picture(path: str | Path | None) -> str:

@@ -57,7 +57,7 @@ LARGEST_SIDE_MM = 300.0
 MARGIN_MM = 32.0
 """The window is the lesion's box with this margin on every side, within these two edge lengths."""
 
-WIDTH_INCH, HEIGHT_INCH, TITLE_LINE_INCH, DPI = 13.2, 5.75, 0.35, 120
+WIDTH_INCH, HEIGHT_INCH, TITLE_LINE_INCH, DPI = 13.2, 5.75, 0.35, 110
 """Size of the picture, and height of the line above it that says which CT it is."""
 
 SECTION_PLACE, SECTION_STEP = (0.012, 0.155, 0.2975, 0.683), 0.3045

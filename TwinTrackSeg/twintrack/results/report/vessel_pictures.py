@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-__all__ = ["section_of", "vessel_pictures"]
+__all__ = ["half_width_mm", "letter", "sampled", "screen_axes", "section_of", "vessel_pictures"]
 
 HALF_WIDTH_MM = 22.0
 """Half the edge of the cross-section picture, or more for wide vessels."""
@@ -75,6 +75,11 @@ def vessel_pictures(ct: Volume, probability: Volume, result: InvasionResult) -> 
     return {} if sheet is None else {name: sheet.picture(ct, probability, result, *of) for name, of in shown.items()}
 
 
+def half_width_mm(radius_mm: Reals) -> float:
+    """Return half the edge of the picture across a vessel of such distances from middle to wall."""
+    return max(HALF_WIDTH_MM, 2.2 * float(np.nanmax(radius_mm)))
+
+
 def section_of(png: bytes) -> Image:
     """Return the cross-section alone, out of a picture that `vessel_pictures` drew."""
     from PIL import Image
@@ -95,7 +100,7 @@ class _Sheet:
         from matplotlib.colors import Normalize
         from matplotlib.figure import Figure
 
-        self._figure = Figure(figsize=(12.6, 3.9), dpi=110)
+        self._figure = Figure(figsize=(12.6, 3.9), dpi=100)
         self._section, self._curve, self._flat, scale = (self._figure.add_axes(place) for place in PLACES)
         bar = self._figure.colorbar(ScalarMappable(Normalize(0, 1), COLOR_MAP), cax=scale)
         bar.set_label("level of the map up to which there is contact")
@@ -112,7 +117,7 @@ class _Sheet:
         """Draw one vessel; return the PNG."""
         for axes in (self._section, self._curve, self._flat):
             _empty(axes)
-        right, up = _screen_axes(wall.tangent_lps[worst.number])
+        right, up = screen_axes(wall.tangent_lps[worst.number])
         _draw_section(self._section, ct, probability, wall, worst, right, up)
         _draw_curve(self._curve, result, vessel)
         _draw_wall(self._flat, wall, worst, up, right)
@@ -129,7 +134,7 @@ def _empty(axes: Axes) -> None:
     axes.autoscale()
 
 
-def _screen_axes(tangent: Reals) -> tuple[Reals, Reals]:
+def screen_axes(tangent: Reals) -> tuple[Reals, Reals]:
     """Return the picture's right and up in LPS: seen from the feet with anterior up, where the vessel allows."""
     wish = np.array([0.0, -1.0, 0.0]) if abs(tangent[1]) < np.sqrt(0.5) else np.array([0.0, 0.0, 1.0])
     up = wish - (wish @ tangent) * tangent
@@ -140,12 +145,12 @@ def _screen_axes(tangent: Reals) -> tuple[Reals, Reals]:
     return (right if side > 0 else -right), up
 
 
-def _letter(direction: Reals) -> str:
+def letter(direction: Reals) -> str:
     """Name a direction by the patient's axis it is nearest to."""
     return max(AXES_LPS, key=lambda name: float(np.dot(AXES_LPS[name], direction)))
 
 
-def _sampled(volume: Volume, points_lps: Reals, outside: float) -> Reals:
+def sampled(volume: Volume, points_lps: Reals, outside: float) -> Reals:
     """Interpolate a volume at LPS points (..., 3)."""
     index = np.moveaxis(volume.geometry.to_index(points_lps)[..., ::-1], -1, 0)
     low = np.maximum(np.floor(index.reshape(3, -1).min(axis=1)).astype(int) - 1, 0)
@@ -163,13 +168,13 @@ def _draw_section(
     """Draw CT, iso-contours, wall and touched arc of the worst section."""
     center = wall.center_lps_mm[worst.number]
     radius = wall.wall_mm[worst.number]
-    half = max(HALF_WIDTH_MM, 2.2 * float(np.nanmax(radius)))
+    half = half_width_mm(radius)
     ticks = np.linspace(-half, half, PIXELS)
     plane = center + ticks[None, :, None] * right + ticks[:, None, None] * up
     low, high = HU_WINDOW
     extent = (-half, half, -half, half)
-    axes.imshow(_sampled(ct, plane, -1000.0), cmap="gray", vmin=low, vmax=high, extent=extent, origin="lower")
-    p = _sampled(probability, plane, 0.0)
+    axes.imshow(sampled(ct, plane, -1000.0), cmap="gray", vmin=low, vmax=high, extent=extent, origin="lower")
+    p = sampled(probability, plane, 0.0)
     if p.max() > min(ISO_LEVELS):
         axes.contour(ticks, ticks, p, levels=ISO_LEVELS, colors="white", linewidths=(0.5, 0.9, 0.5))
     points = radius[:, None] * wall.directions_lps(worst.number)
@@ -179,10 +184,10 @@ def _draw_section(
     visible = level >= 0.05
     axes.scatter(1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLOR_MAP, vmin=0, vmax=1, s=9, zorder=3)
     for text, place, turn in (
-        (_letter(up), (0.5, 0.98), ("center", "top")),
-        (_letter(-up), (0.5, 0.02), ("center", "bottom")),
-        (_letter(right), (0.98, 0.5), ("right", "center")),
-        (_letter(-right), (0.02, 0.5), ("left", "center")),
+        (letter(up), (0.5, 0.98), ("center", "top")),
+        (letter(-up), (0.5, 0.02), ("center", "bottom")),
+        (letter(right), (0.98, 0.5), ("right", "center")),
+        (letter(-right), (0.02, 0.5), ("left", "center")),
     ):
         axes.text(*place, text, transform=axes.transAxes, ha=turn[0], va=turn[1], color="#ffd84d", fontsize=11)
     axes.plot([-half + 2, -half + 12], [-half + 2, -half + 2], color="white", linewidth=2)
@@ -224,7 +229,7 @@ def _draw_wall(axes: Axes, wall: VesselWall, worst: WorstSection, up: Reals, rig
     if shown.max() > min(ISO_LEVELS):
         axes.contour(along_mm, turn[order], shown, levels=ISO_LEVELS, colors="white", linewidths=(0.6, 1.2, 0.6))
     axes.axvline(0, color="#7fd6ff", linewidth=1)
-    letters = [_letter(-up), _letter(-right), _letter(up), _letter(right), _letter(-up)]
+    letters = [letter(-up), letter(-right), letter(up), letter(right), letter(-up)]
     axes.set_yticks([-180, -90, 0, 90, 180], letters)
     axes.set(xlabel="mm along the vessel, towards the head (0: worst section)", ylim=(-180, 180))
     axes.set_title("Wall laid flat, colour: level of the map", fontsize=10, y=1.0)
