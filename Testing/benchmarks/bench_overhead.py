@@ -35,7 +35,8 @@ class Worker:
 
     def __init__(self) -> None:
         command = [sys.executable, "-m", "twintrack.execution.worker", "--serve"]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(command, **pipes, text=True)
 
     def run(self, request: dict[str, object]) -> None:
         """Carry out a request."""
