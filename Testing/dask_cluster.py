@@ -53,7 +53,7 @@ class TlsCluster:
         found = []
         for worker in self.workers:
             with suppress(psutil.Error):
-                children = psutil.Process(worker.pid).children(recursive=True)
+                children = psutil.Process(worker.pid).children()  # an engine has some of its own
                 found += [child for child in children if "--serve" in child.cmdline()]
         return found
 
