@@ -146,7 +146,6 @@ def cohort(
         calibrate=not no_calibration,
         calibrator=own_calibrator(calibrator, no_calibration),
         keep_score=keep_score,
-        panel=False,  # a piece of each CT would double the reports of many thousand cases
         dicom=dicom,
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
         rules=rules,

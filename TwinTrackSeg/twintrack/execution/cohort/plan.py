@@ -191,6 +191,7 @@ def make_plan(
         bundle_sha256=sha256,
         settings=replace(
             settings,
+            panel=False,  # a piece of each CT would double the reports of many thousand cases
             vessels=None,
             series=None,
             acquisition=None,
