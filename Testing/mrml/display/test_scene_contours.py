@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("slicer")
 import slicer
+from twintrack.imaging.map_colors import lab_to_srgb, map_colors
 from twintrack.io.volumes import read_volume, write_volume
 from TwinTrackSegLib.mrml.display.MhrDisplay import DEFAULT_LEVELS as LEVELS
-from TwinTrackSegLib.mrml.display.MhrDisplay import _labToSrgb, mhrColors
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, exampleCenterMm, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
@@ -107,7 +107,7 @@ def test_contours_are_white_visible_in_slices_and_translucent_in_3d(loaded):
 def test_colors_step_equally_and_grow_lighter():
     from skimage.color import rgb2lab
 
-    lab = rgb2lab(mhrColors(256)[None])[0]
+    lab = rgb2lab(map_colors(256)[None])[0]
     steps = np.linalg.norm(np.diff(lab, axis=0), axis=1)
     assert np.all(np.diff(lab[:, 0]) > 0)
     assert steps.max() / steps.min() < 1.1
@@ -118,4 +118,4 @@ def test_color_conversion_agrees_with_scikit_image():
     from skimage.color import lab2rgb
 
     lab = np.array([[20.0, 10, -30], [50, 40, 20], [75, -5, 50], [5, 0, 0]])
-    np.testing.assert_allclose(_labToSrgb(lab), lab2rgb(lab[None])[0], atol=3e-3)
+    np.testing.assert_allclose(lab_to_srgb(lab), lab2rgb(lab[None])[0], atol=3e-3)

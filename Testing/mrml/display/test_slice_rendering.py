@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("slicer")
 from offscreen_slice import OffscreenSliceView, savePng
 
-from TwinTrackSegLib.mrml.display.MhrDisplay import mhrColors
+from twintrack.imaging.map_colors import map_colors
 from TwinTrackSegLib.mrml.display.Views import OVERLAY_OPACITY
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, exampleCenterMm, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
@@ -68,7 +68,7 @@ def test_overlay_shows_the_maps_color_on_the_ct_inside_the_threshold_and_nothing
     assert not colored(pixels)[outside & ~vessel & ~legend].any()
 
     at = view.pixelOf(center + np.array([0, RADIUS_MM * 0.3, 0]))  # MHR 0.7, between the contours at 0.6 and 0.8
-    expected = OVERLAY_OPACITY * 255 * mhrColors(256)[round(0.7 * 255)] + (1 - OVERLAY_OPACITY) * GRAY_OF_BODY
+    expected = OVERLAY_OPACITY * 255 * map_colors(256)[round(0.7 * 255)] + (1 - OVERLAY_OPACITY) * GRAY_OF_BODY
     np.testing.assert_allclose(pixels[at].astype(float), expected, atol=14)
 
 

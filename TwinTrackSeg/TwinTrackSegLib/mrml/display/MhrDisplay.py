@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 import slicer
+from twintrack.imaging.map_colors import NUMBER_OF_COLORS, map_colors
 
 __all__ = [
     "ABOVE_SCALE",
@@ -21,7 +19,6 @@ __all__ = [
     "MOST_RATERS",
     "addLegend",
     "colorNode",
-    "mhrColors",
     "placeLegend",
     "raterLevels",
     "setOverlayThreshold",
@@ -31,14 +28,6 @@ __all__ = [
 
 COLOR_NODE_NAME = "TwinTrackSeg MHR"
 COLOR_NODE_ATTRIBUTE = "TwinTrackSeg.colors"
-NUMBER_OF_COLORS = 256
-
-PATH_LAB = ((26.0, 46.0, -72.0), (45.0, 70.0, -22.0), (60.0, 58.0, 30.0), (80.0, 14.0, 70.0))
-"""Corners of the path (L*, a*, b*): blue, magenta, coral, amber; all inside the sRGB gamut."""
-
-WHITE_D65 = np.array([0.95047, 1.0, 1.08883])
-XYZ_TO_LINEAR_SRGB = np.array([[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]])
-"""IEC 61966-2-1."""
 
 DEFAULT_LEVELS = (0.2, 0.4, 0.6, 0.8)
 """Levels of the contours where nobody knows how many raters there were."""
@@ -59,15 +48,6 @@ ABOVE_SCALE = 2.0
 """Upper display threshold, beyond every MHR."""
 
 
-def mhrColors(number: int = NUMBER_OF_COLORS) -> NDArray[np.float64]:
-    """Return `number` RGB colours (number, 3) in [0, 1], equally spaced along the path."""
-    corners = np.array(PATH_LAB)
-    length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(corners, axis=0), axis=1))])
-    where = np.linspace(0.0, length[-1], number)
-    lab = np.stack([np.interp(where, length, corners[:, channel]) for channel in range(3)], axis=-1)
-    return np.asarray(np.clip(_labToSrgb(lab), 0.0, 1.0))
-
-
 def colorNode() -> Any:
     """Return the scene's colour node of the MHR scale, made on first use and saved with the scene."""
     for node in slicer.util.getNodesByClass("vtkMRMLColorTableNode"):
@@ -76,7 +56,7 @@ def colorNode() -> Any:
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLColorTableNode", COLOR_NODE_NAME)
     node.SetTypeToUser()
     node.SetNumberOfColors(NUMBER_OF_COLORS)
-    for index, (red, green, blue) in enumerate(mhrColors()):
+    for index, (red, green, blue) in enumerate(map_colors()):
         node.SetColor(index, f"{index / (NUMBER_OF_COLORS - 1):.2f}", red, green, blue, 1.0)
     node.SetAttribute(COLOR_NODE_ATTRIBUTE, "1")
     node.SetAttribute("Category", "TwinTrackSeg")
@@ -145,13 +125,3 @@ def showLegend(node: Any, visible: bool) -> None:
 def setOverlayThreshold(mhrNode: Any, threshold: float) -> None:
     """Make the overlay transparent where the MHR is below `threshold`."""
     mhrNode.GetDisplayNode().SetThreshold(threshold, ABOVE_SCALE)
-
-
-def _labToSrgb(lab: NDArray[np.float64]) -> NDArray[np.float64]:
-    """CIELAB (D65) to gamma-encoded sRGB, not clipped."""
-    middle = (lab[:, 0] + 16.0) / 116.0
-    f = np.stack([middle + lab[:, 1] / 500.0, middle, middle - lab[:, 2] / 200.0], axis=-1)
-    knee = 6.0 / 29.0
-    xyz = np.where(f > knee, f**3, 3.0 * knee**2 * (f - 4.0 / 29.0)) * WHITE_D65
-    linear = xyz @ XYZ_TO_LINEAR_SRGB.T
-    return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * np.maximum(linear, 0.0) ** (1 / 2.4) - 0.055)

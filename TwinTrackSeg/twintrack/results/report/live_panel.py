@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.imaging.map_colors import map_colors
 from twintrack.invasion.result import InvasionResult
-from twintrack.results.report.overview import COLOR_MAP, HU_WINDOW, ISO_LEVELS, OPACITY
+from twintrack.results.report.overview import HU_WINDOW, ISO_LEVELS, OPACITY
 from twintrack.results.report.vessel_pictures import half_width_mm, letter, sampled, screen_axes
 from twintrack.results.report.vessel_rows import by_severity, vessel_rows
 from twintrack.results.report.wording import outline_text, with_unit
@@ -143,9 +144,7 @@ def _packed(values: NDArray[np.floating]) -> str:
 @cache
 def _colors() -> str:
     """Return the colours of the map, 256 times red, green and blue."""
-    from matplotlib import colormaps
-
-    return base64.b64encode(colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3].tobytes()).decode("ascii")
+    return base64.b64encode(np.rint(255 * map_colors()).astype(np.uint8).tobytes()).decode("ascii")
 
 
 def _nearest(threshold: float) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError
+from twintrack.imaging.map_colors import map_colors
 from twintrack.imaging.views import SHOWN, VIEWS, Focus, Section, View, find_focus
 from twintrack.labels import VESSELS
 from twintrack.system.atomic import atomic_path
@@ -18,16 +20,17 @@ from twintrack.volume import Volume
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
 __all__ = [
-    "COLOR_MAP",
     "DEMO_NOTICE",
     "ISO_LEVELS",
     "RESEARCH_NOTICE",
     "axial_of",
     "change_title_line",
+    "color_map",
     "drawable",
     "drawn",
     "save_png",
@@ -39,9 +42,6 @@ DEMO_NOTICE = "DEMO MODEL: knows synthetic phantoms only"
 
 TITLE = "Expected fraction of readers who mark each voxel"
 RAW_TITLE = "Tumour score of the networks, not calibrated"
-
-COLOR_MAP = "plasma"
-"""matplotlib's name of the colours of the map: perceptually uniform, colour-blind safe, and nowhere grey as the CT."""
 
 ISO_LEVELS = (0.2, 0.4, 0.6, 0.8)
 """Levels of the white contours: one rater in five, two, three, four."""
@@ -175,6 +175,14 @@ def change_title_line(path: str | Path, which: str) -> None:
         save_png(_stack(title, below), partial)
 
 
+@cache
+def color_map() -> ListedColormap:
+    """Return the colours of the map, for matplotlib."""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(map_colors())
+
+
 def axial_of(path: str | Path) -> Image:
     """Return the axial section alone, out of a picture that `write_overview` drew, with or without a line above.
 
@@ -276,7 +284,9 @@ def _draw_section(axes: Axes, scene: _Scene, view: View) -> Any:
     if scene.focus.found:
         shown &= ~_faint(map_values)
     visible = np.ma.masked_array(map_values, ~shown)
-    colors = axes.imshow(visible, cmap=COLOR_MAP, vmin=0, vmax=1, alpha=OPACITY, extent=extent, interpolation="nearest")
+    colors = axes.imshow(
+        visible, cmap=color_map(), vmin=0, vmax=1, alpha=OPACITY, extent=extent, interpolation="nearest"
+    )
     ticks = (np.arange(section.pixels) + 0.5) / section.pixels * scene.side_mm
     if scene.labels is not None:
         names = _Names(scene.side_mm, section.view.name)

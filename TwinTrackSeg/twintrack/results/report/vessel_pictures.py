@@ -16,7 +16,7 @@ from twintrack.invasion.rater_categories import CATEGORY_THRESHOLD, ENCASEMENT_D
 from twintrack.invasion.result import InvasionResult, VesselInvasion
 from twintrack.invasion.wall import VesselWall
 from twintrack.invasion.worst_section import WorstSection
-from twintrack.results.report.overview import COLOR_MAP, HU_WINDOW, drawn, save_png
+from twintrack.results.report.overview import HU_WINDOW, color_map, drawn, save_png
 from twintrack.volume import Volume
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class _Sheet:
 
         self._figure = Figure(figsize=(12.6, 3.9), dpi=100)
         self._section, self._curve, self._flat, scale = (self._figure.add_axes(place) for place in PLACES)
-        bar = self._figure.colorbar(ScalarMappable(Normalize(0, 1), COLOR_MAP), cax=scale)
+        bar = self._figure.colorbar(ScalarMappable(Normalize(0, 1), color_map()), cax=scale)
         bar.set_label("level of the map up to which there is contact")
 
     def picture(
@@ -182,7 +182,9 @@ def _draw_section(
     axes.plot([*x, x[0]], [*y, y[0]], color="#7fd6ff", linewidth=0.8)
     level = wall.level[worst.number]
     visible = level >= 0.05
-    axes.scatter(1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=COLOR_MAP, vmin=0, vmax=1, s=9, zorder=3)
+    axes.scatter(
+        1.06 * x[visible], 1.06 * y[visible], c=level[visible], cmap=color_map(), vmin=0, vmax=1, s=9, zorder=3
+    )
     for text, place, turn in (
         (letter(up), (0.5, 0.98), ("center", "top")),
         (letter(-up), (0.5, 0.02), ("center", "bottom")),
@@ -225,7 +227,7 @@ def _draw_wall(axes: Axes, wall: VesselWall, worst: WorstSection, up: Reals, rig
     level = np.where(np.isnan(wall.wall_mm), np.nan, wall.level)[rows][:, order]
     shown = np.ma.masked_invalid(level.T)
     axes.set_facecolor("#d5dbe2")
-    axes.pcolormesh(along_mm, turn[order], shown, cmap=COLOR_MAP, vmin=0, vmax=1, shading="nearest", rasterized=True)
+    axes.pcolormesh(along_mm, turn[order], shown, cmap=color_map(), vmin=0, vmax=1, shading="nearest", rasterized=True)
     if shown.max() > min(ISO_LEVELS):
         axes.contour(along_mm, turn[order], shown, levels=ISO_LEVELS, colors="white", linewidths=(0.6, 1.2, 0.6))
     axes.axvline(0, color="#7fd6ff", linewidth=1)
