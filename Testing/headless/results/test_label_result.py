@@ -18,10 +18,11 @@ from twintrack.io.volumes import read_volume, write_volume
 from twintrack.results.dicom_objects import write_objects
 from twintrack.results.label_result import label_result
 from twintrack.results.report.html import read_panel, write_report
-from twintrack.results.report.live_panel import as_json, live_panel
+from twintrack.results.report.live_panel import live_panel
 from twintrack.results.report.overview import write_overview
 from twintrack.results.which_ct import WhichCt, describe_ct
 from twintrack.settings import SegmentSettings
+from twintrack.system.json_file import json_for_script
 from twintrack.volume import Geometry, Volume
 
 pytestmark = pytest.mark.render
@@ -59,7 +60,7 @@ def write_all(folder: Path, series: Path, case: str | None, name: str | None) ->
     folder.mkdir()
     write_volume(map_volume, folder / "probability.nii.gz")
     write_overview(folder / "overview.png", ct.volume, map_volume, threshold=0.5, which=WhichCt.of(result).short)
-    panel = as_json(live_panel(ct.volume, map_volume, None, result))
+    panel = json_for_script(live_panel(ct.volume, map_volume, None, result))
     overview = folder / "overview.png"
     write_report(folder / "report.html", result, INVASION, overview, vessel_pictures=PICTURES, panel=panel)
     (folder / "invasion.json").write_text(json.dumps(INVASION))

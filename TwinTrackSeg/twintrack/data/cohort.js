@@ -31,15 +31,16 @@
     data.vessels.forEach((name, place) => {
       const [, contact, encased] = one.vessels[place] || [];
       if (missing(contact)) return;
-      const mine = { name, contact, encased: encased || 0 };
-      if (!found || mine.encased > found.encased || (mine.encased === found.encased && contact > found.contact)) found = mine;
+      // As in the report: of what is not known the worst; by those who see more than 180 degrees, then by contact.
+      const mine = { name, contact, encased, severity: (missing(encased) ? contact : encased) + contact / 1001 };
+      if (!found || mine.severity > found.severity) found = mine;
     });
     return found;
   }
   const columns = [
     { title: "", value: null },
     { title: "Case", value: (one) => one.case },
-    { title: "Worst vessel", value: (one) => (one.worst ? one.worst.encased * 2 + one.worst.contact : null) },
+    { title: "Worst vessel", value: (one) => (one.worst ? one.worst.severity : null) },
     { title: "Expected mL", value: (one) => one.expected },
     { title: "At threshold mL", value: (one) => one.atThreshold },
     { title: "Lesions", value: (one) => one.lesions },
@@ -125,7 +126,7 @@
     const touched = one.worst && one.worst.contact >= 0.03;
     const worstCell = element("td", touched ? one.worst.name : one.worst ? "none" : "", "worst");
     if (one.worst) worstCell.append(element("small", fraction(one.worst.contact) + " contact"));
-    if (touched) worstCell.append(element("small", fraction(one.worst.encased) + " over 180°"));
+    if (touched) worstCell.append(element("small", (fraction(one.worst.encased) || "not known how many") + " over 180°"));
     line.append(worstCell, element("td", fixed(one.expected, 1), "number"));
     line.append(element("td", fixed(one.atThreshold, 1), "number"), element("td", one.lesions, "number"));
     data.vessels.forEach((_, place) => {

@@ -158,6 +158,7 @@
     tick.value = place + 1;
     byId("panel-ticks").append(tick);
   });
+  byId("panel-step").textContent = data.step_mm;
   byId("panel-threshold").value = step + 1;
   byId("panel-opacity").value = Math.round(100 * opacity);
   if (vessel < 0) views.filter((view) => view.name === "vessel").forEach((view) => view.canvas.parentNode.remove());

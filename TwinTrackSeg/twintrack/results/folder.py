@@ -19,7 +19,7 @@ from twintrack.results.which_ct import WhichCt, describe_ct
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.capacity import check_output
-from twintrack.system.json_file import save_json
+from twintrack.system.json_file import json_for_script, save_json
 from twintrack.system.ownership import is_below, is_same_place
 from twintrack.system.paths import file_sha256, is_there
 from twintrack.volume import Volume
@@ -325,11 +325,11 @@ def _write_result(
         pictures = _draw_pictures(folder, ct.volume, found, result, checked(report, token))
     with stages.stage("report"):
         from twintrack.results.report.html import write_report
-        from twintrack.results.report.live_panel import as_json, live_panel
+        from twintrack.results.report.live_panel import live_panel
 
         shown = {**result, "seconds": {**earlier, **stages.seconds}}
         live = live_panel(ct.volume, found.probability, found.invasion, result) if settings.panel else None
-        panel = "" if live is None else as_json(live)
+        panel = "" if live is None else json_for_script(live)
         write_report(
             folder / "report.html", shown, readouts, folder / "overview.png", vessel_pictures=pictures, panel=panel
         )

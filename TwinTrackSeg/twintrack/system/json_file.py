@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
 
-__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "parse_json", "read_json", "read_limited"]
+__all__ = ["MAX_DEPTH", "MAX_JSON_BYTES", "json_for_script", "parse_json", "read_json", "read_limited"]
 
 MAX_JSON_BYTES = 16 * 1024**2
 """Largest JSON file; the largest that is known, a data set's list of 2,238 training cases, has half a megabyte."""
@@ -117,3 +117,9 @@ def _check_depth(value: Any) -> None:
 def save_json(path: Path, content: object) -> None:
     """Write `content` as JSON; `ValueError` for NaN and infinity, which JSON has not."""
     path.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def json_for_script(content: object) -> str:
+    """Return JSON that can stand inside a script element of a page: no tag can begin or end in it."""
+    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

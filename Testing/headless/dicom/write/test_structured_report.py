@@ -284,10 +284,17 @@ def placed() -> tuple[dict, dict]:
         "arc_deg": [210.0, 130.0, 0.0],
         "coverage": 0.92,
         "expected_angle_deg_interval": [80.0, 99.0],
-        "worst_section": {"level": 0.5, "angle_deg": 130.0, "position_lps_mm": [1.5, -2.5, 30.0]},
+        "worst_section": {"level": 0.6, "angle_deg": 130.0, "position_lps_mm": [1.5, -2.5, 30.0]},
     }
-    free = vessel | {"angle_deg": [9.0, 0.0, 0.0]}  # no contact of the outline: nowhere to jump to
-    unmeasured = {"present": True, "angle_deg": [None] * 3, "worst_section": vessel["worst_section"], "coverage": 0.1}
+    worst = vessel["worst_section"]
+    # Of these the outline at 0.6 has no contact, or none was looked at: there is nowhere to jump to.
+    free = vessel | {"angle_deg": [9.0, 0.0, 0.0], "worst_section": worst | {"level": 0.2}}
+    unmeasured = {
+        "present": True,
+        "angle_deg": [None] * 3,
+        "worst_section": worst | {"angle_deg": 0.0},
+        "coverage": 0.1,
+    }
     result = STATED_RESULT | {"lesions": [lesion], "expected_volume_ml": {"low": 3.5, "high": 5.5, "level": 0.95}}
     vessels = {"SMA": vessel, "CELIAC": free, "AORTA": unmeasured}
     return result, STATED | {"vessels": vessels, "resectability": PATTERN}

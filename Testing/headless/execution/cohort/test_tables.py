@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import html
 import json
 import re
 import sys
@@ -13,12 +14,14 @@ from typing import Any
 
 import pytest
 
+from browser import browsed
 from twintrack.execution.cohort import tables
 from twintrack.execution.cohort.case_folder import RECORD, folder_name, write_record
 from twintrack.execution.cohort.html_index import write_index
 from twintrack.execution.cohort.plan import CohortPlan, _with_joint_vein, make_plan
 from twintrack.execution.cohort.process_case import Failure, _vessels, case_columns, failure_record
 from twintrack.system.atomic import atomic_folder
+from twintrack.system.json_file import json_for_script
 
 pytestmark = pytest.mark.process
 
@@ -137,6 +140,30 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     assert not re.findall(r"""(?:src|href)=["'](?:https?:)?//""", page)
     for line in shown["rows"]:
         assert (plan.out / line[1] / "case.json").is_file()
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_worst_case_first_and_what_holds_for_all_once(plan, tmp_path):
+    """As in the report: by those who see more than 180 degrees, then by contact; of what is not known the worst."""
+    write_index(plan, plan.out, tables.Counts(4, 1))
+    page = (plan.out / "index.html").read_text(encoding="utf-8")
+    data = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1]
+    content = json.loads(data)
+    sma = content["vessels"].index("SMA")
+    said = {"p1": (1.0, 0.1), "=2+3": (0.3, 0.3), CASES[3]: (0.7, None), "p5": (0.9, 0.3)}
+    for row in content["rows"]:
+        if row[0] in said:
+            row[9][sma][1:3] = said[row[0]]
+            row[7] = f"said of all | {row[0]}"
+    page = page.replace(data, json_for_script(content))
+    (plan.out / "index.html").write_text(page, encoding="utf-8")
+    shown = browsed(plan.out / "index.html", tmp_path / "browser")
+    body = shown[shown.index('<tbody id="body">') : shown.index("</tbody>")]
+    names = re.findall(r'class="name">(?:<a [^>]*>|<span>)(.*?)</', body)
+    assert [html.unescape(name) for name in names] == [CASES[3], "p5", "=2+3", "p1", "p3"]
+    assert "not known how many over 180°" in body
+    assert "said of all" not in body
+    assert shown.count("Of all cases: said of all") == 1
 
 
 def test_a_row_takes_what_was_searched_and_how_far_the_tumor_is():

@@ -96,6 +96,22 @@ def test_an_audit_that_is_full_is_begun_anew_and_loses_no_line(tmp_path, monkeyp
     assert sys.platform == "win32" or path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_full_audit_replaces_an_audit_and_no_other_file(tmp_path, monkeypatch):
+    monkeypatch.setattr(audit_module, "AUDIT_BYTES", 10)
+    other = tmp_path / "audit.log.1"
+    other.write_text("somebody else's")
+    audit = Audit(tmp_path / "audit.log")
+    for number in range(3):
+        audit.write("run", number=number)
+    assert other.read_text() == "somebody else's"
+    assert len((tmp_path / "audit.log").read_text().splitlines()) == 3
+    other.unlink()
+    for number in range(3, 6):
+        audit.write("run", number=number)
+    audit.close()
+    assert [json.loads(line)["number"] for line in other.read_text().splitlines()] == [4]
+
+
 def test_a_full_audit_that_cannot_be_begun_anew_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(audit_module, "AUDIT_BYTES", 10)
     audit = Audit(tmp_path / "audit.log")

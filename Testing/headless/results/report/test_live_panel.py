@@ -7,8 +7,6 @@ import hashlib
 import html
 import json
 import re
-import shutil
-import subprocess
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,11 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from browser import browsed
 from twintrack.invasion import InvasionResult, measure_invasion
 from twintrack.phantom import make_phantom
 from twintrack.results.report.html import read_panel, write_report
-from twintrack.results.report.live_panel import LEAST_MAP, STEP_MM, THRESHOLDS, as_json, live_panel
+from twintrack.results.report.live_panel import LEAST_MAP, STEP_MM, THRESHOLDS, live_panel
 from twintrack.results.report.vessel_rows import vessel_rows
+from twintrack.system.json_file import json_for_script
 from twintrack.volume import Geometry, Volume
 
 NAMES = {"PORTA": 1, "SMV": 2, "AORTA": 3, "CELIAC": 4, "SMA": 5}
@@ -134,7 +134,7 @@ def page(tmp_path: Path) -> Path:
     hostile = {"name": "</script><b>SMA", "lines": ["x"] * 100, "at": panel["at"], "half": 20.0, "sides": ""}
     panel["vessels"] = [hostile | {"right": [1, 0, 0], "down": [0, 1, 0]}]
     path = tmp_path / "report.html"
-    write_report(path, RESULT, None, None, panel=as_json(panel))
+    write_report(path, RESULT, None, None, panel=json_for_script(panel))
     return path
 
 
@@ -173,23 +173,6 @@ window.addEventListener("DOMContentLoaded", () => {
 """In a copy without the security policy: what stands in the panel at each step of the slider."""
 
 
-def browsed(page: Path, profile: Path) -> str:
-    """Return a page as a browser has it at last; skips the test where there is none."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium is installed")
-    command = [
-        browser,
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-3d-apis",
-        "--virtual-time-budget=9000",
-    ]
-    command += [f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
-
-
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_browser_shows_it_under_the_page_s_own_policy(page: Path, tmp_path: Path) -> None:
@@ -197,6 +180,7 @@ def test_a_browser_shows_it_under_the_page_s_own_policy(page: Path, tmp_path: Pa
     panel = json.loads(read_panel(page))
     assert '<section id="panel" aria-labelledby="panel-title">' in shown  # no longer hidden
     assert f'id="panel-volume">{panel["volumes"][panel["start"]]}<' in shown
+    assert f'id="panel-step">{panel["step_mm"]:g}<' in shown
     assert "&lt;/script&gt;&lt;b&gt;SMA" in shown
     sizes = re.findall(r'<canvas data-view="\w+" width="(\d+)" height="(\d+)"', shown)
     assert len(sizes) == 4
@@ -208,7 +192,7 @@ def test_a_browser_shows_it_under_the_page_s_own_policy(page: Path, tmp_path: Pa
 def test_a_browser_shows_python_s_strings_at_every_threshold(page: Path, tmp_path: Path) -> None:
     panel = json.loads(read_panel(page))
     panel["vessels"][0]["lines"] = [f"{step}° over 3 mm" for step in range(100)]
-    source = page.read_text(encoding="utf-8").replace(read_panel(page), as_json(panel))
+    source = page.read_text(encoding="utf-8").replace(read_panel(page), json_for_script(panel))
     copy = tmp_path / "copy.html"
     copy.write_text(re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', SHOW_ALL, source), encoding="utf-8")
     shown = re.search(r'<pre id="found">(.*?)</pre>', browsed(copy, tmp_path / "browser"), re.DOTALL)

@@ -236,12 +236,16 @@ def report_groups(
         if found or why:
             site = structure_of(name).type
             group = _group(f"{name} contact", VESSEL_CONTACT, site, found, (*told, *why), vessel.get("statements"))
-            worst = vessel.get("worst_section") or {}
-            touched = any(each.name == CONTACT_ANGLE and each.value > 0 for each in found if each.derivation is None)
-            place = worst.get("position_lps_mm") if touched and (worst.get("angle_deg") or 0) > 0 else None
-            groups.append(replace(group, points=_points(LARGEST_CONTACT, place)))
+            groups.append(replace(group, points=_points(LARGEST_CONTACT, _largest_contact(vessel, threshold))))
     pattern = _pattern((invasion or {}).get("resectability") or {}, stated)
     return groups if pattern is None else [*groups, pattern]
+
+
+def _largest_contact(vessel: Mapping[str, Any], threshold: float) -> Sequence[float] | None:
+    """Return where this outline goes furthest around a vessel; None without contact, or if that is not known."""
+    worst = vessel.get("worst_section") or {}
+    is_outline = abs(float(worst.get("level") or 0.0) - threshold) < SAME_THRESHOLD
+    return worst.get("position_lps_mm") if is_outline and (worst.get("angle_deg") or 0.0) > 0 else None
 
 
 def _points(name: Concept, position_lps_mm: Sequence[float] | None) -> tuple[Point, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
@@ -17,6 +16,7 @@ from twintrack.execution.cohort.plan import CASES, CohortPlan
 from twintrack.execution.cohort.process_case import FROM_MAP
 from twintrack.execution.cohort.tables import Counts
 from twintrack.results.which_ct import HASH_DIGITS
+from twintrack.system.json_file import json_for_script
 
 __all__ = ["INDEX", "write_index"]
 
@@ -49,9 +49,9 @@ def write_index(plan: CohortPlan, folder: Path, counts: Counts, note: str = "") 
     before, after = page.split("@@DATA@@")
     with (folder / INDEX).open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(_filled(before, values))
-        stream.write(f'{{"vessels": {_json(list(plan.vessels))}, "rows": [\n')
+        stream.write(f'{{"vessels": {json_for_script(list(plan.vessels))}, "rows": [\n')
         for number, row in enumerate(_rows(plan)):
-            stream.write((",\n" if number else "") + _json(row))
+            stream.write((",\n" if number else "") + json_for_script(row))
         stream.write("\n]}")
         stream.write(_filled(after, values))
 
@@ -60,12 +60,6 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     for name, value in values.items():
         text = text.replace(f"@@{name}@@", value)
     return text
-
-
-def _json(content: object) -> str:
-    """Return JSON that can stand inside a script element."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def _rows(plan: CohortPlan) -> Iterator[list[Any]]:

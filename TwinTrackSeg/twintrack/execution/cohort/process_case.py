@@ -178,7 +178,7 @@ def _draw_thumbnail(folder: Path) -> None:
     from twintrack.results.report.overview import axial_of
     from twintrack.results.report.vessel_pictures import section_of
 
-    pictures = read_pictures(folder / "report.html") if (folder / "report.html").is_file() else {}
+    pictures = read_pictures(folder / "report.html")
     worst = next(iter(pictures), None)  # the report shows them by severity
     small = axial_of(folder / "overview.png") if worst is None else section_of(pictures[worst])
     small.thumbnail(THUMBNAIL_SIZE)

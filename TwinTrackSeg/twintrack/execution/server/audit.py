@@ -35,6 +35,20 @@ def _line(event: str, fields: dict[str, Any]) -> str:
     return json.dumps({"t": stamp, "event": event, **fields}) + "\n"
 
 
+LINE_START = b'{"t": "'
+"""How every line of an audit begins."""
+
+
+def _may_go(earlier: Path) -> bool:
+    """Whether nothing lies where a full audit is put, or an audit: a file of somebody else's stays."""
+    if not os.path.lexists(earlier):
+        return True
+    if earlier.is_symlink() or not earlier.is_file():
+        return False
+    with earlier.open("rb") as stream:
+        return stream.read(len(LINE_START)) == LINE_START
+
+
 class Spared:
     """Counts lines, so that nobody who repeats something fills a disk with them."""
 
@@ -102,9 +116,11 @@ class Audit:
             if self._stream is None or self._path is None:
                 return
             if os.fstat(self._stream.fileno()).st_size >= AUDIT_BYTES:
+                earlier = self._path.with_name(f"{self._path.name}.1")
                 with suppress(OSError, OutputError):  # it goes on where it is
-                    self._path.replace(self._path.with_name(f"{self._path.name}.1"))
-                    self.open()
+                    if _may_go(earlier):
+                        self._path.replace(earlier)
+                        self.open()
             self._stream.write(_line(event, fields))
 
 

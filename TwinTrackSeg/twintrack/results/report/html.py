@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import json
 import re
 from collections.abc import Mapping
 from importlib.resources import files
@@ -17,7 +16,7 @@ from twintrack.errors import InputError
 from twintrack.pipeline import DEMO_WARNING, RAW_WARNING
 from twintrack.results.report.overview import DEMO_NOTICE, HU_WINDOW, RESEARCH_NOTICE
 from twintrack.results.report.structured_vessels import HUMAN_ITEMS, structured_vessels
-from twintrack.results.report.vessel_rows import VesselRow, by_severity, vessel_rows
+from twintrack.results.report.vessel_rows import by_severity, vessel_rows
 from twintrack.results.report.wording import (
     MISSING,
     NOT_CALIBRATED,
@@ -93,7 +92,7 @@ def write_report(
     vessel_pictures : mapping of str to bytes, optional
         A PNG for vessels by their name in `invasion`, which are embedded.
     panel : str
-        What `twintrack.results.report.live_panel.live_panel` gives, as `as_json` writes it; without, no panel.
+        What `twintrack.results.report.live_panel.live_panel` gives, as `json_for_script` writes it; without, no panel.
     overwrite : bool
         Whether another file at that place is replaced.
 
@@ -111,12 +110,14 @@ def write_report(
     )
     source = files("twintrack") / "data" / "report.html.j2"
     template = environment.from_string(source.read_text(encoding="utf-8"))
-    content = _content(result, invasion, _picture(overview_png), bundle_description)
     pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
     edited = bool(result.get("edited"))
     structured = {"structured_vessels": structured_vessels(invasion, edited=edited), "human_items": HUMAN_ITEMS}
-    content |= _live(panel)
-    page = template.render(content | structured | {"vessel_pictures": pictures, "first": _first(content, pictures)})
+    vessels = by_severity(vessel_rows(invasion, result.get("threshold")))
+    first = next((row.name for row in vessels if row.name in pictures), "")  # the worst vessel that has a picture
+    shown = {"vessels": vessels, "vessel_pictures": pictures, "first": first}
+    content = _content(result, invasion, _picture(overview_png), bundle_description)
+    page = template.render(content | structured | shown | _live(panel))
     with atomic_path(path, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8")
 
@@ -159,8 +160,7 @@ def _live(panel: str) -> dict[str, object]:
         return {"panel": ""}
     script = (files("twintrack") / "data" / "report_panel.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    step = json.loads(panel)["step_mm"]
-    return {"panel": panel, "panel_script": script, "panel_hash": f"'sha256-{digest}'", "panel_step": f"{step:g}"}
+    return {"panel": panel, "panel_script": script, "panel_hash": f"'sha256-{digest}'"}
 
 
 def _picture(path: str | Path | None) -> str:
@@ -195,7 +195,6 @@ def _content(
         "lesion_heads": heads,
         "lesions": lesions,
         "no_lesion": "No lesion at the threshold." if result.get("lesions") == [] else f"Lesion list {MISSING}.",
-        "vessels": by_severity(vessel_rows(invasion, threshold)),
         "volume_line": _volume_line(result, invasion),
         "source": statement_source(invasion),
         "from_map": not is_calibrated(invasion),
@@ -238,14 +237,6 @@ def _volume_line(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) 
     if number(volume.get("at_threshold")) is not None:
         said.append(f"this outline {with_unit(volume.get('at_threshold'), 'mL')}")
     return "; ".join(said) or MISSING
-
-
-def _first(content: Mapping[str, object], pictures: Mapping[str, str]) -> str:
-    """Return the vessel whose picture stands on the first screen: the worst that has one; empty if none has."""
-    vessels = content["vessels"]
-    assert isinstance(vessels, list)
-    rows: list[VesselRow] = vessels
-    return next((row.name for row in rows if row.name in pictures), "")
 
 
 def _own_readers(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> dict[str, Any] | None:

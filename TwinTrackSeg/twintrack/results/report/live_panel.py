@@ -8,7 +8,6 @@ to know about oblique or left-handed images.
 from __future__ import annotations
 
 import base64
-import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ from twintrack.results.report.vessel_rows import by_severity, vessel_rows
 from twintrack.results.report.wording import outline_text, with_unit
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["as_json", "live_panel"]
+__all__ = ["live_panel"]
 
 THRESHOLDS = tuple(number / 100 for number in range(1, 101))
 """Steps of the slider."""
@@ -183,9 +182,3 @@ def _vessels(invasion: InvasionResult, piece: _Piece) -> list[dict[str, Any]]:
             }
         found.append(entry)
     return found
-
-
-def as_json(panel: Mapping[str, Any]) -> str:
-    """Return JSON that can stand inside a script element."""
-    text = json.dumps(panel, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
