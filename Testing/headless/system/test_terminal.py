@@ -115,7 +115,9 @@ COMMANDS: dict[str, list[str]] = {
 @pytest.mark.parametrize(
     "name", [f"gone {ESCAPE}".replace("\ud800", ""), "a\nerror: b", "x" * 5000, "", "-", "\udcff\udcfe"]
 )
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=pytest.mark.process if name == "serve" else ()) for name in COMMANDS]
+)
 def test_no_path_ends_a_command_in_another_way_than_with_one_line(
     command: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -173,6 +173,7 @@ def test_an_overlay_that_the_user_took_away_stays_away(loaded, views):
     assert views[1].GetForegroundVolumeID() == loaded.nodes.raterMaps[CAREFUL].GetID()
 
 
+@pytest.mark.render
 def test_volumes_and_report_hold_the_result_of_all_readers(loaded, tmp_path):
     plain, shown = tmp_path / "plain", tmp_path / "shown"
     for folder, rater in ((plain, ""), (shown, GENEROUS)):

@@ -129,6 +129,7 @@ def test_certificates_that_are_none_are_refused(tmp_path):
         tls_context(tmp_path, [])
 
 
+@pytest.mark.process
 def test_a_clients_certificate_or_one_of_another_authority_is_no_servers(certificates, tmp_path):
     tls_context(certificates / "server", [])
     with raises_error(InputError, "certificate-unusable", "unsuitable"):

@@ -235,6 +235,7 @@ def test_a_real_ct_with_reversed_axes_is_drawn(tmp_path, test_data):
     assert image.std() > 0.1
 
 
+@pytest.mark.render
 def test_a_faint_piece_far_from_the_tumour_has_no_colour_but_is_shown_where_there_is_nothing_else(tmp_path):
     """It would look like a finding; where no tumour is above the threshold, it is what there is to see."""
     ct, probability, _ = lps_case()
@@ -258,6 +259,7 @@ def picture_of(path):
         return np.asarray(opened.convert("RGB"))
 
 
+@pytest.mark.render
 def test_the_axial_section_can_be_cut_out_with_and_without_a_line_above(tmp_path):
     ct, probability, _ = lps_case()
     cut = []
