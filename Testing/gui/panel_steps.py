@@ -56,6 +56,12 @@ def segmented(panel, ct, bundle, worker, tmp_path, threshold: float = 0.5):
     return panel.results.result
 
 
+def savingTo(panel, monkeypatch, path) -> None:
+    """Answer the dialogs that ask where to save; an empty path is a user who thinks better of it."""
+    answer = str(path)
+    monkeypatch.setattr(panel.host, "askSave", lambda _asked, _ct, chosen: chosen(answer) if answer else None)
+
+
 def addSegments(volumeNode, names):
     """Return a segmentation node with one cubic segment for each name."""
     from segment_drawing import drawSegment

@@ -9,7 +9,7 @@ pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from absent_packages import AbsentPackages
 from dicom_series import dicomCt
-from panel_steps import addSegments, chosen
+from panel_steps import addSegments, chosen, savingTo
 
 pytestmark = pytest.mark.render
 
@@ -66,7 +66,7 @@ def drawOutline(result) -> None:
 
 def report(panel, monkeypatch, folder, ending):
     path = folder / f"report{ending}"
-    monkeypatch.setattr(panel.export, "askReportPath", lambda: str(path))
+    savingTo(panel, monkeypatch, path)
     panel.ui.reportButton.click()
     return path.is_file()
 
@@ -74,13 +74,13 @@ def report(panel, monkeypatch, folder, ending):
 def volumes(panel, monkeypatch, folder, edited):
     if edited:
         drawOutline(panel.results.result)
-    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(folder), ".nrrd"))
+    savingTo(panel, monkeypatch, folder / "CT MHR.nrrd")
     panel.ui.saveButton.click()
     return (folder / "CT MHR.nrrd").is_file()
 
 
 def dicom(panel, monkeypatch, folder, _how):
-    monkeypatch.setattr(panel.export, "askDicomPath", lambda: str(folder / "out.dcm"))
+    savingTo(panel, monkeypatch, folder / "out.dcm")
     panel.ui.exportButton.click()
     return (folder / "out.dcm").is_file()
 

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from dicom_series import dicomCt
-from panel_steps import cells, chosen
+from panel_steps import cells, chosen, savingTo
 
 pytestmark = pytest.mark.render
 
@@ -38,9 +38,9 @@ def test_an_edited_outline_is_measured_marked_and_given_up(panel, done):
 
 
 def test_volumes_and_report_are_saved_where_the_user_says(panel, done, tmp_path, monkeypatch, shown):
-    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(tmp_path), ".nrrd"))
-    monkeypatch.setattr(panel.export, "askReportPath", lambda: str(tmp_path / "report.pdf"))
+    savingTo(panel, monkeypatch, tmp_path / "Example CT MHR.nrrd")
     panel.ui.saveButton.click()
+    savingTo(panel, monkeypatch, tmp_path / "report.pdf")
     panel.ui.reportButton.click()
     assert shown == []
     assert (tmp_path / "Example CT MHR.nrrd").is_file()
@@ -50,7 +50,7 @@ def test_volumes_and_report_are_saved_where_the_user_says(panel, done, tmp_path,
 
 def test_export_of_a_volume_that_is_no_dicom_is_refused_with_the_remedy(panel, done, tmp_path, shown, monkeypatch):
     target = tmp_path / "out.dcm"
-    monkeypatch.setattr(panel.export, "askDicomPath", lambda: str(target))
+    savingTo(panel, monkeypatch, target)
     panel.ui.exportButton.click()
     assert len(shown) == 1
     assert "was not loaded from DICOM" in shown[0]
@@ -58,7 +58,7 @@ def test_export_of_a_volume_that_is_no_dicom_is_refused_with_the_remedy(panel, d
 
 
 def test_an_export_that_the_user_cancels_does_nothing(panel, done, tmp_path, shown, monkeypatch):
-    monkeypatch.setattr(panel.export, "askDicomPath", lambda: "")
+    savingTo(panel, monkeypatch, "")
     panel.ui.exportButton.click()
     assert shown == []
 
@@ -88,7 +88,7 @@ def test_dicom_objects_go_to_a_file_and_to_the_database(panel, bundle, scene, tm
     ct, database = dicomCt(scene, tmp_path, monkeypatch)
     chosen(panel, ct, bundle)
     panel._takeResult(panel.logic.loadResult(writeExampleResult(tmp_path / "r", ct), ct))
-    monkeypatch.setattr(panel.export, "askDicomPath", lambda: str(tmp_path / "out.dcm"))
+    savingTo(panel, monkeypatch, tmp_path / "out.dcm")
     panel.ui.exportButton.click()
     assert panel.ui.statusLabel.text == "Exported out.dcm."
     assert pydicom.dcmread(tmp_path / "out.dcm").Modality == "SEG"
@@ -113,8 +113,7 @@ def test_objects_that_did_not_get_into_the_database_are_not_reported_as_exported
     def full(_folder, _copy):
         raise OSError("no space left on device")
 
-    read = panel.logic.exportDicomSeg
-    monkeypatch.setattr(panel.logic, "exportDicomSeg", lambda path, result: read(path, tmp_path / "ct", result))
+    monkeypatch.setattr(panel.host, "seriesOf", lambda _ct: tmp_path / "ct")
     if fault == "closed":
         database.isOpen = False
     elif fault == "raises":
@@ -129,7 +128,7 @@ def test_objects_that_did_not_get_into_the_database_are_not_reported_as_exported
 
 def test_an_export_that_fails_says_so_where_it_was_asked_for(panel, done, tmp_path, monkeypatch, shown):
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(tmp_path / "file"), ".nrrd"))
+    savingTo(panel, monkeypatch, tmp_path / "file" / "Example CT MHR.nrrd")
     panel.ui.saveButton.click()
     assert len(shown) == 1
     assert panel.ui.statusLabel.text == f"Not exported: {shown[0]}"

@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
-from panel_steps import cells, segmented
+from panel_steps import cells, savingTo, segmented
 
 pytestmark = pytest.mark.render
 
@@ -49,7 +49,7 @@ def test_coming_back_to_the_module_measures_the_edit(panel, edited):
 
 
 def test_an_export_measures_the_edit_and_the_panel_shows_it(panel, edited, tmp_path, monkeypatch, shown):
-    monkeypatch.setattr(panel.export, "askReportPath", lambda: str(tmp_path / "report.html"))
+    savingTo(panel, monkeypatch, tmp_path / "report.html")
     panel.ui.reportButton.click()
     assert shown == []
     assert "edited by hand" in (tmp_path / "report.html").read_text(encoding="utf-8")

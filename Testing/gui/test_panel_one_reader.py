@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
-from panel_steps import cells, chosen
+from panel_steps import cells, chosen, savingTo
 from rater_example import CAREFUL, GENEROUS, writeRaterResult
 
 pytestmark = pytest.mark.render
@@ -106,11 +106,11 @@ def test_the_disagreement_is_a_toggle(panel, withReaders, addView):
 
 
 def test_an_export_says_that_it_holds_all_readers(panel, withReaders, tmp_path, monkeypatch):
-    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(tmp_path), ".nii.gz"))
-    panel.export.onVolumes()
+    savingTo(panel, monkeypatch, tmp_path / "map.nii.gz")
+    panel.ui.saveButton.click()
     assert "all readers" not in panel.ui.statusLabel.text
     choose(panel, GENEROUS)
-    panel.export.onVolumes()
+    panel.ui.saveButton.click()
     assert panel.ui.statusLabel.text.endswith("It holds the result of all readers.")
 
 

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from offscreen_slice import OffscreenSliceView
-from panel_steps import addSegments, cells, chosen
+from panel_steps import addSegments, cells, chosen, savingTo
 
 pytestmark = pytest.mark.render
 
@@ -203,9 +203,7 @@ def test_an_export_of_another_ct_than_the_input_asks_first(
     monkeypatch.setattr(
         slicer.util, "confirmOkCancelDisplay", lambda text, *_a, **_k: asked.append(text) or answers.pop(0)
     )
-    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(tmp_path), ".nrrd"))
-    monkeypatch.setattr(panel.export, "askReportPath", lambda: str(tmp_path / "report.html"))
-    monkeypatch.setattr(panel.export, "askDicomPath", lambda: str(tmp_path / "out.dcm"))
+    savingTo(panel, monkeypatch, tmp_path / "One MHR.nrrd")
     for name in ("exportButton", "databaseButton", "reportButton", "saveButton"):
         getattr(panel.ui, name).click()
     assert len(asked) == 4

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
-from panel_steps import cells, waitFor
+from panel_steps import cells, savingTo, waitFor
 from phantom_case import boxAround, phantomCase
 
 import twintrack
@@ -116,7 +116,7 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
     assert segmentMask(result.nodes.segmentation, "tumor", ct).sum() > 0
     folder = tmp_path / "saved"
     folder.mkdir()
-    monkeypatch.setattr(panel.export, "askVolumes", lambda: (str(folder), ".nrrd"))
+    savingTo(panel, monkeypatch, folder / "map.nrrd")
     panel.ui.saveButton.click()
     assert shown == []
     assert list(folder.glob("*MHR*.nrrd"))

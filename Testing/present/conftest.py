@@ -24,7 +24,12 @@ class WrittenHost:
         self.waiting: list = []
         self.ensured: list[tuple[str, ...]] = []
         self.questions: list[str] = []
+        self.warned: list[str] = []
         self.answer = True
+        self.path = ""
+        self.series = None
+        self.kept: dict[str, str] = {}
+        self.modelIsThere = True
         self.notInstalled: list[str] = []
 
     def showTable(self, table) -> None:
@@ -51,15 +56,39 @@ class WrittenHost:
         self.waiting.append(action)
         return lambda: self.waiting.remove(action) if action in self.waiting else None
 
-    def confirm(self, question: str) -> bool:
+    def warn(self, text: str) -> None:
+        self.warned.append(text)
+
+    def confirm(self, question: str, agreed) -> None:
         self.questions.append(question)
-        return self.answer
+        if self.answer:
+            agreed()
+
+    def askSave(self, question, _beside, chosen) -> None:
+        self.questions.append(question)
+        if self.path:
+            chosen(self.path)
+
+    def seriesOf(self, _ct):
+        return self.series
+
+    def remember(self, name: str, value: str) -> None:
+        self.kept[name] = value
+
+    def recall(self, name: str) -> str:
+        return self.kept.get(name, "")
 
     def ensure(self, purpose: str, *packages: str) -> None:
         self.ensured.append((purpose, *packages))
 
     def missing(self, *packages: str) -> list[str]:
         return [name for name in packages if name in self.notInstalled]
+
+    def ensureModel(self) -> None:
+        self.ensured.append(("model",))
+
+    def canRunModel(self) -> bool:
+        return self.modelIsThere
 
 
 @pytest.fixture

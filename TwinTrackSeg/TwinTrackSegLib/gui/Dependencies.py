@@ -47,6 +47,14 @@ class Packages:
         if names:
             ensureDependencies(self._path, *names, purpose=purpose)
 
+    def ensureModel(self) -> None:
+        """Install what is missing of all that the file names, after asking."""
+        ensureDependencies(self._path)
+
+    def canRunModel(self) -> bool:
+        """Whether nothing of the file is missing."""
+        return not missingRequirements(self._path)
+
 
 def readRequirements(path: str | pathlib.Path) -> list[Requirement]:
     """Return what the file at `path` asks for on this kind of machine, without Slicer's own packages."""

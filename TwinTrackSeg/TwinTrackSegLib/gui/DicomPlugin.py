@@ -50,10 +50,9 @@ class TwinTrackSegDicomPlugin(DICOMPlugin):
             result = resultWith(_nodeOf(exportable.subjectHierarchyItemID))
             if result is None:
                 return Exporting.resultGone()
-            name = "segmentation.dcm" if number == 0 else f"segmentation-{number + 1}.dcm"
             try:
                 packages.ensure(Exporting.dicomPurpose(), *DICOM_NEEDS)
-                exportDicomSeg(result, Path(exportable.directory) / name)
+                exportDicomSeg(result, Path(exportable.directory) / Exporting.pluginFile(number))
             except TwinTrackError as error:
                 return str(error)
         return ""

@@ -129,7 +129,7 @@ class InputsPanel:
 
     def onZipBundle(self) -> None:
         """Ask for a zipped bundle."""
-        path = askOpenName(*zipQuestion(), near=self.ui.bundlePathEdit.currentPath)
+        path = askOpenName(zipQuestion(), near=self.ui.bundlePathEdit.currentPath)
         if path:
             self.ui.bundlePathEdit.currentPath = path
 

@@ -22,17 +22,13 @@ def followPath(edit, slot) -> None:
     edit.connect("validInputChanged(bool)", lambda valid: None if valid else slot(""))
 
 
-def askSaveName(title: str, name: str, kinds: str, beside=None) -> str:
-    """Ask where to save; the dialog starts with `name` in the folder where something was saved last.
+def askSaveName(question, beside=None) -> str:
+    """Ask where to save; the dialog starts in the folder where something was saved last.
 
     Parameters
     ----------
-    title : str
-        The dialog's title.
-    name : str
-        File name to begin with, such as `present.Exporting` makes.
-    kinds : str
-        What the dialog lists, as Qt has it.
+    question : FileQuestion
+        What is asked, and the file name to begin with.
     beside : vtkMRMLVolumeNode, optional
         The CT; its folder is taken the first time, where it was loaded from a file.
 
@@ -42,15 +38,22 @@ def askSaveName(title: str, name: str, kinds: str, beside=None) -> str:
         The path; empty if the user thinks better of it.
     """
     folder = recall(SAVED_IN, exists=True) or _folderOf(beside) or str(Path.home())
-    path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), title, str(Path(folder) / name), kinds)
+    begin = str(Path(folder) / question.name)
+    path = qt.QFileDialog.getSaveFileName(slicer.util.mainWindow(), question.title, begin, _kinds(question))
     if path:
         remember(SAVED_IN, str(Path(path).parent))
     return path
 
 
-def askOpenName(title: str, kinds: str, near: str) -> str:
+def askOpenName(question, near: str) -> str:
     """Ask for a file that is there, beginning beside the path `near`; empty if the user thinks better of it."""
-    return qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), title, str(Path(near).parent), kinds)
+    begin = str(Path(near).parent)
+    return qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), question.title, begin, _kinds(question))
+
+
+def _kinds(question) -> str:
+    """Write what a dialog lists as Qt has it."""
+    return f"{question.kind} ({' '.join(f'*{ending}' for ending in question.endings)})"
 
 
 def _folderOf(node) -> str:

@@ -14,7 +14,6 @@ from TwinTrackSegLib.mrml.site.Evaluation import evaluateRaters, showDifference
 from TwinTrackSegLib.mrml.site.Raters import makeMhr, ratersInScene
 from TwinTrackSegLib.mrml.site.SiteCalibrator import FIT_NEEDS, SiteCases
 from TwinTrackSegLib.present import OwnReaders
-from TwinTrackSegLib.present.Exporting import calibratorQuestion
 
 __all__ = ["RatersPanel"]
 
@@ -124,8 +123,7 @@ class RatersPanel:
 
     def askCalibratorPath(self) -> str:
         """Ask where the calibrator goes; empty if the user thinks better of it."""
-        asked = calibratorQuestion()
-        return askSaveName(asked.title, asked.name, asked.kinds, self._volume())
+        return askSaveName(OwnReaders.calibratorQuestion(), self._volume())
 
     def _forgetOtherCt(self) -> None:
         """Let go of the numbers of another result, and of the readers that were ticked for another CT."""

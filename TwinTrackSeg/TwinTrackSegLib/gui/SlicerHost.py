@@ -1,4 +1,4 @@
-"""Slicer, as far as presenters ask for it: the status line, errors, the wait cursor, timers, questions, packages."""
+"""Slicer, as far as presenters ask for it: status line, errors, wait cursor, timers, questions, settings, packages."""
 
 import contextlib
 
@@ -6,6 +6,8 @@ import qt
 import slicer.util
 
 from TwinTrackSegLib.gui.Feedback import sayStatus, shownErrors
+from TwinTrackSegLib.gui.Parameters import recall, remember
+from TwinTrackSegLib.gui.Paths import askSaveName
 from TwinTrackSegLib.mrml.display.Views import showTable
 
 __all__ = ["SlicerHost"]
@@ -33,6 +35,10 @@ class SlicerHost:
     def say(self, sentence: str, *, loud: bool = False) -> None:
         """Say it in the panel's status line."""
         sayStatus(self._ui, sentence, failed=loud)
+
+    def warn(self, text: str) -> None:
+        """Show it in a box."""
+        slicer.util.warningDisplay(text, "TwinTrackSeg")
 
     def guarded(self, told=None):
         """Show errors in a box."""
@@ -64,9 +70,27 @@ class SlicerHost:
         timer.start(milliseconds)
         return callOff
 
-    def confirm(self, question: str) -> bool:
+    def confirm(self, question: str, agreed) -> None:
         """Ask with OK and Cancel."""
-        return slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg")
+        if slicer.util.confirmOkCancelDisplay(question, "TwinTrackSeg"):
+            agreed()
+
+    def askSave(self, question, beside, chosen) -> None:
+        """Ask with Qt's dialog."""
+        path = askSaveName(question, beside)
+        if path:
+            chosen(path)
+
+    def seriesOf(self, _ct) -> None:
+        """Leave it to Slicer's DICOM database."""
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep it in Slicer's settings."""
+        remember(name, value)
+
+    def recall(self, name: str) -> str:
+        """Return what Slicer's settings keep."""
+        return recall(name)
 
     def ensure(self, purpose: str, *packages: str) -> None:
         """Install what is missing after asking."""
@@ -75,3 +99,11 @@ class SlicerHost:
     def missing(self, *packages: str) -> list[str]:
         """Return what is not installed."""
         return self._packages.missing(*packages)
+
+    def ensureModel(self) -> None:
+        """Install what the model needs after asking."""
+        self._packages.ensureModel()
+
+    def canRunModel(self) -> bool:
+        """Whether nothing of it is missing."""
+        return self._packages.canRunModel()

@@ -18,10 +18,9 @@ from TwinTrackSegLib.gui.RunOnPanel import ProcessorLine
 from TwinTrackSegLib.gui.RunPanel import RunPanel, WorkerPreparation
 from TwinTrackSegLib.gui.SampleDataEntry import loadSampleCase
 from TwinTrackSegLib.gui.SlicerHost import SlicerHost
-from TwinTrackSegLib.mrml.result.ResultViews import ctOf, isInViews, showCt, shownCt, watchViews
-from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, firstCandidate, resultOf
+from TwinTrackSegLib.mrml.result.ResultViews import watchViews
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.present.FirstLook import sampleOffer
+from TwinTrackSegLib.present.CtAndResult import CtAndResult
 from TwinTrackSegLib.present.Installing import tooOld
 
 __all__ = ["TwinTrackSegWidget", "isSlicerNewEnough"]
@@ -44,7 +43,6 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.logic = None
         self._parameterNode = None
         self._parameterNodeGuiTag = None
-        self._inputID = ""
 
     # -- life of the widget
 
@@ -67,14 +65,15 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._preparation = WorkerPreparation(self.logic, self._requirements, self._processorLine.update)
         self.ui.deviceComboBox.connect("activated(int)", self._processorLine.update)
         self.install = InstallPanel(self.ui, self.logic, self._requirements)
-        host = SlicerHost(self.ui, packages)
-        self.reading = ResultPanel(self.ui, host)
+        self.host = SlicerHost(self.ui, packages)
+        self.reading = ResultPanel(self.ui, self.host)
         self.results = self.reading.presenter
-        self.export = ExportPanel(self.ui, self.logic, self.results, host)
-        self.choice = ResultChoice(self.ui, self._onResultChosen)
+        self.export = ExportPanel(self.ui, self.results, self.host)
+        self.raters = RatersPanel(self.ui, self.results, packages)
+        self.ct = CtAndResult(self.results, self.inputs.letGo, self.raters.update)
+        self.choice = ResultChoice(self.ui, self.ct)
         self.ui.sampleButton.connect("clicked()", self.onSample)
         self.ui.statusLabel.visible = False
-        self.raters = RatersPanel(self.ui, self.results, packages)
         self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget, self._processorLine)
 
         scene = slicer.mrmlScene
@@ -158,7 +157,6 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def initializeParameterNode(self):
         """Bind the panel to the scene's parameter node, with sensible first choices."""
         node = TwinTrackSegParameterNode(self.logic.getParameterNode())
-        self._inputID = node.inputVolume.GetID() if node.inputVolume is not None else ""
         self.setParameterNode(node)
         self.onViewsChanged()
 
@@ -170,6 +168,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._parameterNode = node
         if self.logic is not None:
             self.inputs.setNode(node)
+            self.ct.bind(node)
         if node is not None:
             self._parameterNodeGuiTag = node.connectGui(self.ui)
             self.addObserver(node.parameterNode, "ModifiedEvent", self.onParametersChanged)
@@ -177,67 +176,25 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onParametersChanged(self, _caller=None, _event=None):
         """Let badge, button and result follow the parameters."""
-        node = self._parameterNode
-        if node is None:
+        if self._parameterNode is None:
             return
         self.inputs.update()
-        self._followInput()
-        shown = self.results.result
-        if node.resultVolume is not (shown.nodes.mhr if shown is not None else None):
-            self.results.show(SceneResult(node.resultVolume) if node.resultVolume is not None else None)
-            self.results.takeUpEdit()  # it may have been edited while the result of another CT was shown
-            self.raters.update()
-        self.choice.update(self.results.result, node.inputVolume)
-        self.run.setReady(node.inputVolume is not None)
-        offer = sampleOffer(empty=node.inputVolume is None)
-        button = self.ui.sampleButton
+        self.ct.follow()
+        self.choice.update()
+        self.run.setReady(self.ct.ready)
+        offer, button = self.ct.offer, self.ui.sampleButton
         button.text, button.toolTip, button.visible = offer.text, offer.tip, offer.offered
-        if not self.logic.running and node.inputVolume is not None and node.resultVolume is None:
+        if self.ct.isNew and not self.logic.running:
             self._preparation.startLater()
 
-    # -- one CT at a time
-
     def onViewsChanged(self):
-        """Show the result of the CT that the slice views show, or none; a first input is the CT in the views too."""
-        node = self._parameterNode
-        if node is None:
-            return
-        if node.inputVolume is None:
-            node.inputVolume = firstCandidate()
-        ct, result = shownCt(), self.results.result
-        if ct is not None and (result is None or result.nodes.ct is not ct):
-            self._showResultOf(ct)
-        self.choice.update(self.results.result, node.inputVolume)
+        """Show the result of the CT that the slice views show."""
+        self.ct.followViews()
+        self.choice.update()
 
     def onSample(self):
         """Draw the sample case, and choose it."""
-        for node in loadSampleCase():
-            if node.IsA("vtkMRMLScalarVolumeNode") and self._parameterNode is not None:
-                self._parameterNode.inputVolume = node
-
-    def _followInput(self):
-        """Bring another input volume into the views, with its result; what was chosen for the last CT is let go."""
-        node = self._parameterNode
-        chosen = node.inputVolume
-        if chosen is None or chosen.GetID() == self._inputID:
-            return
-        another, self._inputID = bool(self._inputID), chosen.GetID()
-        if another:
-            self.inputs.letGo(chosen)
-        if not isInViews(ctOf(chosen)) and not showCt(chosen):
-            self._showResultOf(chosen)
-        self.raters.update()
-
-    def _showResultOf(self, ct):
-        result = resultOf(ct)
-        self._parameterNode.resultVolume = result.nodes.mhr if result is not None else None
-
-    def _onResultChosen(self, result):
-        """Show the chosen result with its CT, which becomes the input volume."""
-        result.show()
-        if result.nodes.ct is not None:
-            self._parameterNode.inputVolume = result.nodes.ct
-        self._parameterNode.resultVolume = result.nodes.mhr
+        self.ct.chooseCt(loadSampleCase())
 
     # -- a run
 

@@ -218,13 +218,12 @@ class WholeWay:
     def volumes(self) -> str:
         """Save map and segments."""
         pattern = f"*{self._ct.GetName()}*.nrrd"
-        return self._exported(self._ui.saveButton, "askVolumes", (str(self._folder), ".nrrd"), pattern)
+        return self._exported(self._ui.saveButton, self._folder / "map.nrrd", pattern)
 
     def report(self) -> str:
         """Save the report."""
         self._needs("matplotlib", "jinja2")
-        path = str(self._folder / "report.html")
-        return self._exported(self._ui.reportButton, "askReportPath", path, "report.html")
+        return self._exported(self._ui.reportButton, self._folder / "report.html", "report.html")
 
     def dicom(self) -> str:
         """Write the phantom as a DICOM series and the result as objects that refer to it."""
@@ -319,13 +318,14 @@ class WholeWay:
         region.SetSize(*np.abs(ras[1] - ras[0]))
         return region
 
-    def _exported(self, button, question: str, answer, pattern: str) -> str:
+    def _exported(self, button, path: Path, pattern: str) -> str:
         """Press the button, answer its dialog, and return the files that were written."""
-        setattr(self._widget.export, question, lambda: answer)
+        host = self._widget.host
+        host.askSave = lambda _question, _ct, chosen: chosen(str(path))
         try:
             button.click()
         finally:
-            delattr(self._widget.export, question)  # the user's own dialogs again
+            del host.askSave  # the user's own dialogs again
         files = sorted(path.name for path in self._folder.glob(pattern))
         _check(bool(files), self._ui.statusLabel.text)
         return ", ".join(files)

@@ -2,47 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 from twintrack.errors import OutputError
 from twintrack.results.which_ct import WhichCt
-from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, REPORT_NEEDS, safeName
+from TwinTrackSegLib.mrml.export.DicomExport import DICOM_NEEDS, exportDicomSeg
+from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, REPORT_NEEDS, safeName, saveReport, saveVolumes
 from TwinTrackSegLib.mrml.result.Correction import noticingNeeds
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.present.Host import Host
+from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
+from TwinTrackSegLib.present.Host import FileQuestion, Host
 from TwinTrackSegLib.present.Reading import ReadingPresenter
 from TwinTrackSegLib.present.Translation import tr as _
 from TwinTrackSegLib.present.WhichResult import exportQuestion
 
 __all__ = [
     "ExportPresenter",
-    "SaveQuestion",
-    "calibratorQuestion",
     "dicomPurpose",
     "dicomQuestion",
     "fileNameOf",
-    "inDatabase",
-    "incompleteDatabase",
+    "pluginFile",
     "pluginTip",
     "pluginTitle",
-    "reportNeeds",
     "reportQuestion",
     "resultGone",
     "volumesEnding",
     "volumesQuestion",
 ]
 
-
-@dataclass(frozen=True)
-class SaveQuestion:
-    """What a dialog asks: its title, the name that it begins with, and the kinds of files as Qt has them."""
-
-    title: str
-    name: str
-    kinds: str
+DICOM_FILE = "segmentation.dcm"
 
 
 class ExportPresenter:
@@ -54,16 +44,42 @@ class ExportPresenter:
         The application.
     reading : ReadingPresenter
         Knows what is shown.
+    inputVolume : callable
+        Returns the CT that is chosen.
     """
 
-    def __init__(self, host: Host, reading: ReadingPresenter) -> None:
-        self._host, self._reading = host, reading
+    def __init__(self, host: Host, reading: ReadingPresenter, inputVolume: Callable[[], Any]) -> None:
+        self._host, self._reading, self._inputVolume = host, reading, inputVolume
 
-    def isMeant(self, inputVolume: Any) -> bool:
-        """Ask whether the result of another CT than the input volume is meant."""
-        result = self._reading.result
-        question = exportQuestion(result, inputVolume) if result is not None else ""
-        return result is not None and (not question or self._host.confirm(question))
+    def dicom(self) -> None:
+        """Write DICOM objects where the user says."""
+        self._ask(dicomQuestion, self._dicomTo, lambda _path: DICOM_NEEDS)
+
+    def volumes(self) -> None:
+        """Save map and segments as volume files: the map's is asked for, its folder and ending are taken for all."""
+        self._ask(volumesQuestion, _volumesTo, lambda _path: ())
+
+    def report(self) -> None:
+        """Save the report where the user says; the file's ending chooses the form."""
+        self._ask(reportQuestion, lambda result, path: saveReport(result, path).name, _reportNeeds)
+
+    def database(self, importFolder: Callable[[Path], Collection[str]]) -> None:
+        """Write DICOM objects into the application's database.
+
+        Parameters
+        ----------
+        importFolder : callable
+            Copies the files of a folder into the database; returns the instance UIDs that are inside afterwards.
+        """
+
+        def write(result: SceneResult) -> str:
+            with temporaryFolder() as folder:
+                objects = folder / "dicom"
+                objects.mkdir()
+                self._dicomTo(result, str(objects / DICOM_FILE))
+                return _("{number} objects to the DICOM database").format(number=_intoDatabase(objects, importFolder))
+
+        self._ifMeant(lambda: self.write(write, DICOM_NEEDS))
 
     def write(self, write: Callable[[SceneResult], str], needs: Sequence[str] = ()) -> None:
         """Bring the scene up to date, see to the packages that are needed, write, and say what was written.
@@ -89,29 +105,56 @@ class ExportPresenter:
                 text += " " + _("It holds the result of all readers.")
             self._host.say(text)
 
+    def _ask(
+        self,
+        question: Callable[[SceneResult], FileQuestion],
+        write: Callable[[SceneResult, str], str],
+        needs: Callable[[str], Sequence[str]],
+    ) -> None:
+        """Ask whether the result is meant and where it goes, and write it there."""
+
+        def meant() -> None:
+            result = self._reading.result
+            if result is not None:
+                self._host.askSave(question(result), result.nodes.ct, chosen)
+
+        def chosen(path: str) -> None:
+            self.write(lambda result: write(result, path), needs(path))
+
+        self._ifMeant(meant)
+
+    def _ifMeant(self, action: Callable[[], None]) -> None:
+        """Do it, after asking where the result is of another CT than the chosen one."""
+        result = self._reading.result
+        if result is None:
+            return
+        question = exportQuestion(result, self._inputVolume())
+        if question:
+            self._host.confirm(question, action)
+        else:
+            action()
+
+    def _dicomTo(self, result: SceneResult, path: str) -> str:
+        return exportDicomSeg(result, path, self._host.seriesOf(result.nodes.ct)).name
+
     def _notExported(self, reason: str) -> None:
         self._host.say(_("Not exported: {reason}").format(reason=reason), loud=True)
 
 
-def dicomQuestion(result: SceneResult) -> SaveQuestion:
+def dicomQuestion(result: SceneResult) -> FileQuestion:
     """Ask where DICOM objects go."""
-    return SaveQuestion(_("Export DICOM"), _named(result, "segmentation.dcm"), _("DICOM files") + " (*.dcm)")
+    return FileQuestion(_("Export DICOM"), _("DICOM files"), (".dcm",), _named(result, DICOM_FILE))
 
 
-def reportQuestion(result: SceneResult) -> SaveQuestion:
+def reportQuestion(result: SceneResult) -> FileQuestion:
     """Ask for the report's file; its ending chooses the form."""
-    return SaveQuestion(_("Save report"), _named(result, "report.html"), _("Report") + " (*.html *.pdf)")
+    return FileQuestion(_("Save report"), _("Report"), tuple(REPORT_NEEDS), _named(result, "report.html"))
 
 
-def volumesQuestion(result: SceneResult) -> SaveQuestion:
+def volumesQuestion(result: SceneResult) -> FileQuestion:
     """Ask for the map's file; its folder and ending are taken for all volumes."""
     name = f"{safeName(result.nodes.mhr.GetName())}{ENDINGS[0]}"  # the map's own: what the dialog asks of is written
-    return SaveQuestion(_("Save volumes"), name, _("Volumes") + " (*.nii.gz *.nrrd)")
-
-
-def calibratorQuestion() -> SaveQuestion:
-    """Ask where the site's calibrator goes."""
-    return SaveQuestion(_("Save calibrator"), "calibrator.json", _("Calibrators") + " (*.json)")
+    return FileQuestion(_("Save volumes"), _("Volumes"), ENDINGS, name)
 
 
 def volumesEnding(path: str) -> str:
@@ -119,30 +162,9 @@ def volumesEnding(path: str) -> str:
     return ENDINGS[1] if path.endswith(ENDINGS[1]) else ENDINGS[0]
 
 
-def reportNeeds(path: str) -> tuple[str, ...]:
-    """Return the packages that a report at `path` takes."""
-    return REPORT_NEEDS.get(Path(path).suffix.lower(), ())
-
-
 def fileNameOf(case: str, what: str) -> str:
     """Return a file name that tells the case: ``CT 17 report.html``; `what` alone where the case has no name."""
     return f"{safeName(case)} {what}" if case.strip() else what
-
-
-def inDatabase(number: int) -> str:
-    """Name what was written into the DICOM database."""
-    return _("{number} objects to the DICOM database").format(number=number)
-
-
-def incompleteDatabase(missing: int, number: int) -> OutputError:
-    """Return the error of objects that did not get into the DICOM database."""
-    return OutputError(
-        _(
-            "{missing} of {number} objects did not get into the DICOM database; open Slicer's DICOM module, check "
-            "the database's folder and the free space there, and export again"
-        ).format(missing=missing, number=number),
-        code="database-incomplete",
-    )
 
 
 def pluginTitle() -> str:
@@ -155,6 +177,11 @@ def pluginTip() -> str:
     return _("Segmentation with nested levels, parametric map and structured report")
 
 
+def pluginFile(number: int) -> str:
+    """Name the segmentation of the result with this number, counted from 0, of those that are written into a folder."""
+    return DICOM_FILE if number == 0 else f"segmentation-{number + 1}.dcm"
+
+
 def resultGone() -> str:
     """Say that there is nothing to export any more."""
     return _("the result is no longer in the scene")
@@ -163,6 +190,39 @@ def resultGone() -> str:
 def dicomPurpose() -> str:
     """Return what needs packages, as the beginning of a sentence."""
     return _("The DICOM export")
+
+
+def _reportNeeds(path: str) -> tuple[str, ...]:
+    return REPORT_NEEDS.get(Path(path).suffix.lower(), ())
+
+
+def _volumesTo(result: SceneResult, path: str) -> str:
+    return ", ".join(file.name for file in saveVolumes(result, Path(path).parent, volumesEnding(path)))
+
+
+def _intoDatabase(folder: Path, importFolder: Callable[[Path], Collection[str]]) -> int:
+    """Import a folder; return how many objects it has.
+
+    Raises
+    ------
+    OutputError
+        If one is not in the database afterwards. It is asked, since Slicer's import returns True as long as nothing
+        is raised on the way: a database that is not open, or a full disk, only leaves a line in the log.
+    """
+    import pydicom
+
+    files = sorted(folder.glob("*.dcm"))
+    uids = {str(pydicom.dcmread(file, stop_before_pixels=True).SOPInstanceUID) for file in files}
+    missing = len(uids - set(importFolder(folder)))
+    if missing:
+        raise OutputError(
+            _(
+                "{missing} of {number} objects did not get into the DICOM database; open Slicer's DICOM module, check "
+                "the database's folder and the free space there, and export again"
+            ).format(missing=missing, number=len(files)),
+            code="database-incomplete",
+        )
+    return len(files)
 
 
 def _named(result: SceneResult, what: str) -> str:

@@ -11,6 +11,7 @@ from twintrack.errors import BundleError, InputError, TwinTrackError
 from twintrack.labels import VESSELS
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
 from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings, readBundleInfo, roiBox
+from TwinTrackSegLib.present.Host import FileQuestion
 from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = [
@@ -167,9 +168,9 @@ def modelNotes(path: str | Path, *, remote: bool) -> ModelNotes:
     return ModelNotes("\n".join(lines), info.description, info.demo)
 
 
-def zipQuestion() -> tuple[str, str]:
-    """Return title and kinds of files of the dialog for a zipped model."""
-    return _("Choose a zipped bundle"), _("Zip files") + " (*.zip)"
+def zipQuestion() -> FileQuestion:
+    """Ask for a zipped model."""
+    return FileQuestion(_("Choose a zipped bundle"), _("Zip files"), (".zip",))
 
 
 def noSegment() -> str:

@@ -9,11 +9,13 @@ from typing import Any
 
 from TwinTrackSegLib.mrml.site.Evaluation import HIGHER_IS_BETTER, NEITHER_IS_BETTER
 from TwinTrackSegLib.mrml.site.Raters import Rater, likelyRaters
+from TwinTrackSegLib.present.Host import FileQuestion
 from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = [
     "Metric",
     "addingACase",
+    "calibratorQuestion",
     "casesText",
     "fitting",
     "leftOut",
@@ -81,6 +83,11 @@ def addingACase() -> str:
 def fitting() -> str:
     """Return what needs packages, as the beginning of a sentence."""
     return _("Fitting a calibrator")
+
+
+def calibratorQuestion() -> FileQuestion:
+    """Ask where the site's calibrator goes."""
+    return FileQuestion(_("Save calibrator"), _("Calibrators"), (".json",), "calibrator.json")
 
 
 def casesText(path: Path) -> str:

@@ -41,6 +41,11 @@ class Choice:
     inputHint: str
     mismatch: str
 
+    @property
+    def offered(self) -> bool:
+        """Whether there is anything to choose from."""
+        return bool(self.titles)
+
 
 def whichResult(result: SceneResult | None, inputVolume: Any) -> Choice:
     """List the results of the scene with `result` chosen, or none; `inputVolume` is what would be segmented."""
