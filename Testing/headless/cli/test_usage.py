@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -15,6 +16,7 @@ pytestmark = pytest.mark.network
 COMMANDS = [
     [],
     ["demo"],
+    ["doctor"],
     ["segment"],
     ["calibrate"],
     ["apply"],
@@ -54,7 +56,6 @@ def test_help_imports_nothing_heavy_and_runs_as_a_module():
 @pytest.mark.parametrize(
     "arguments",
     [
-        [],
         ["bundle"],
         ["no-such-command"],
         ["segment"],
@@ -72,6 +73,52 @@ def test_help_imports_nothing_heavy_and_runs_as_a_module():
 )
 def test_wrong_usage_is_one_error_line(arguments, capsys):
     assert_refused(arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["no-such-command"], "twintrack"),
+        (["segment"], "twintrack segment"),
+        (["bundle", "create"], "twintrack bundle create"),
+        (["segment", "x.nii.gz", "--out", "o"], "twintrack segment"),
+    ],
+)
+def test_wrong_usage_names_the_help_of_that_command(arguments, command, capsys):
+    assert run_command(arguments) == 2
+    assert capsys.readouterr().err.endswith(f"(see {command} --help)\n")
+
+
+def test_without_a_word_it_shows_where_to_begin_and_every_command_there_exists(capsys):
+    assert run_command([]) == 0
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    assert "Research use only" in shown.out
+    lines = [line[line.index("twintrack ") :] for line in shown.out.splitlines() if "twintrack " in line]
+    assert len(lines) >= 9
+    for line in lines:
+        name = line.split()[1]
+        if not name.startswith("-"):
+            assert run_command([name, "--help"]) == 0
+
+
+def test_the_version_is_an_option_of_the_help(capsys):
+    from twintrack import __version__
+
+    assert run_command(["--version"]) == 0
+    assert capsys.readouterr().out == f"{__version__}\n"
+    assert run_command(["--help"]) == 0
+    assert "--version" in capsys.readouterr().out
+
+
+@pytest.mark.process
+def test_a_shell_completes_commands():
+    asked = {"_TWINTRACK_COMPLETE": "complete_bash", "COMP_WORDS": "twintrack cal", "COMP_CWORD": "1"}
+    code = "from twintrack.cli.app import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["calibrate"]
 
 
 def test_the_process_ends_with_code_2_and_no_traceback(tmp_path):

@@ -8,11 +8,12 @@ import logging
 import signal
 import sys
 import threading
+from typing import Annotated
 
 import typer
 
 from twintrack import __version__
-from twintrack.cli import cohort, export, node, segment, serve, study, train
+from twintrack.cli import cohort, doctor, export, node, segment, serve, study, train
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
 from twintrack.cli.server import server_app
@@ -20,7 +21,7 @@ from twintrack.errors import Cancelled, InputError, TwinTrackError
 from twintrack.progress.stages import process_began
 from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
 from twintrack.system.paths import is_utf8
-from twintrack.system.terminal import prepare_streams, say, say_error, say_traceback
+from twintrack.system.terminal import prepare_streams, say, say_error, say_lines, say_traceback
 
 __all__ = ["app", "main", "run_command"]
 
@@ -28,8 +29,6 @@ _log = logging.getLogger(__name__)
 
 app = typer.Typer(
     name="twintrack",
-    help="Calibrated multi-rater tumour segmentation on contrast CT. Research use only, not a medical device.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -47,11 +46,47 @@ for command in (
     serve.serve,
     serve.certificates,
     node.node,
+    doctor.doctor,
 ):
     app.command()(command)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(experiment_app, name="experiment")
 app.add_typer(server_app, name="server")
+
+DOORS = """\
+TwinTrackSeg {version}: where readers of a CT would draw a tumour's edge. Research use only, not a medical device.
+
+One CT          twintrack demo                                           a made-up CT, to try it
+                twintrack segment CT --bundle BUNDLE --out RESULT        your CT; BUNDLE is a model (demo: shipped)
+Readers' masks  twintrack calibrate MANIFEST --out calibrator.json       what a score means for your readers
+                twintrack evaluate MANIFEST --out SCORES                 how true maps are, by your readers' masks
+                twintrack train MANIFEST --out BUNDLE                    a model of your readers
+A server        twintrack serve --bundle BUNDLE                          one computer segments for many
+                twintrack cohort MANIFEST --bundle BUNDLE --out STUDY    many CTs overnight
+                twintrack node --help                                    from and to an archive, by DICOM
+
+Is everything here that it needs?  twintrack doctor
+All commands:  twintrack --help    One of them:  twintrack segment --help"""
+"""What the command shows who calls it without a word."""
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        say(__version__)
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", is_eager=True, callback=_show_version)
+    ] = False,
+) -> None:
+    """Calibrated multi-rater tumour segmentation on contrast CT. Research use only, not a medical device."""
+    if context.invoked_subcommand is None:
+        say_lines(DOORS.format(version=__version__))
+
 
 # Typer brings its own copy of click from 0.26 on; older versions use the package.
 USAGE_ERROR: type[Exception] = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -88,9 +123,6 @@ def run_command(arguments: list[str], *, began: float | None = None) -> int:
     """
     verbose = "-v" in arguments or "--verbose" in arguments
     try:
-        if arguments == ["--version"]:
-            say(__version__)
-            return 0
         _check_arguments(arguments)
         code = typer.main.get_command(app).main(arguments, prog_name="twintrack", standalone_mode=False, obj=began)
         if code == CANCELLED:  # newer versions of typer end so by themselves
@@ -100,7 +132,7 @@ def run_command(arguments: list[str], *, began: float | None = None) -> int:
         say_error("cancelled")
         return CANCELLED
     except USAGE_ERROR as error:
-        return _fail(f"{error.format_message()} (see twintrack --help)", 2, verbose)  # type: ignore[attr-defined]
+        return _fail(_with_help(error), 2, verbose)
     except TwinTrackError as error:
         _log.info("error code: %s", error.code, extra={"code": error.code})
         return _fail(str(error), 2, verbose)
@@ -110,6 +142,13 @@ def run_command(arguments: list[str], *, began: float | None = None) -> int:
         if is_out_of_memory(error):
             return _fail(NO_MEMORY, 1, verbose)
         return _fail(f"unexpected: {error or type(error).__name__} (run again with -v and report it)", 1, verbose)
+
+
+def _with_help(error: Exception) -> str:
+    """Say what is wrong with the words of a command, and whose help says how they are used."""
+    context = getattr(error, "ctx", None)
+    command = "twintrack" if context is None else context.command_path
+    return f"{error.format_message().rstrip('.')} (see {command} --help)"  # type: ignore[attr-defined]
 
 
 def _fail(message: str, code: int, verbose: bool) -> int:

@@ -180,4 +180,4 @@ def cohort(
     say(f"{found.done} of {found.cases} cases have a result{unchanged}")
     say(f"overview: {out / 'index.html'}")
     if not (out / "cohort.parquet").exists():
-        say("cohort.parquet is left out: it needs pyarrow (pip install 'twintrack[parquet]')")
+        say("cohort.parquet is left out: it needs pyarrow (pip install pyarrow)")

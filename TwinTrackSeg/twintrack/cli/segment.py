@@ -48,7 +48,7 @@ RulesOption = Annotated[str, typer.Option(help="Rule set for the contact pattern
 
 
 def demo(
-    out: OutFolder,
+    out: OutFolder = Path("demo-output"),
     case: CaseOption = None,
     device: DeviceOption = Device.AUTO,
     overwrite: Overwrite = False,
@@ -117,7 +117,11 @@ def segment(
     """Segment one CT: calibrated map, vessel readouts, pictures and report."""
     start_log(verbose)
     if bundle is None and run_on is None:
-        raise typer.BadParameter("give a bundle, or --run-on and the address of a server", param_hint="--bundle")
+        raise typer.BadParameter(
+            "give a bundle: demo (it knows phantoms only) or a folder or zip of your own, by twintrack bundle create "
+            "or twintrack train; or --run-on and the address of a server",
+            param_hint="--bundle",
+        )
     if run_on is None and (tls or token_file) is not None:
         hint = "--tls" if token_file is None else "--token-file"
         raise typer.BadParameter("that is for a server; give its address too", param_hint=hint)
@@ -207,6 +211,7 @@ def invasion(
     for name, vessel in found["vessels"].items():
         if vessel["reason"] is not None:
             say_error(f"{name}: {vessel['reason']}")
+    _say_vessels(found)
     say(f"{out}: written")
 
 

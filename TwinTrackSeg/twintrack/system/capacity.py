@@ -20,6 +20,7 @@ __all__ = [
     "check_output",
     "is_out_of_memory",
     "lacking_memory",
+    "size_text",
     "total_memory",
 ]
 
@@ -79,7 +80,7 @@ def lacking_memory(needed_bytes: float) -> str | None:
     free = available_memory()
     if free is None or needed_bytes <= free:
         return None
-    return f"needs about {_gb(needed_bytes)} of memory, and {_gb(free)} are free"
+    return f"needs about {size_text(needed_bytes)} of memory, and {size_text(free)} are free"
 
 
 def check_output(out: str | Path, voxels: int = 0) -> None:
@@ -109,8 +110,8 @@ def check_output(out: str | Path, voxels: int = 0) -> None:
         free = shutil.disk_usage(place).free
         if free < needed:
             raise OutputError(
-                f"the result needs at least {_gb(needed)} of disk space, and {_gb(free)} are free; free some or "
-                "choose another place",
+                f"the result needs at least {size_text(needed)} of disk space, and {size_text(free)} are free; "
+                "free some or choose another place",
                 code="no-disk-space",
                 path=out,
             )
@@ -190,8 +191,8 @@ def _windows_memory(field: int = 4) -> int | None:
     return None
 
 
-def _gb(number: float) -> str:
-    """Write bytes for people."""
+def size_text(number: float) -> str:
+    """Write a number of bytes for people."""
     if number >= 1e13:
         return f"{number / 1e12:,.0f} TB"
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{number / 1e6:.0f} MB"

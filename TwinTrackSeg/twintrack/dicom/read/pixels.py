@@ -192,7 +192,7 @@ def _undecodable(syntax: UID, place: str) -> InputError:
         return _unreadable(place)
     return InputError(
         f"encoded as {syntax.name}, which no installed codec decodes; "
-        "install the extra 'codecs' (pip install twintrack[codecs]), or export the series uncompressed",
+        "pip install pylibjpeg pylibjpeg-openjpeg, or export the series uncompressed",
         code="codec-missing",
         path=place,
     )

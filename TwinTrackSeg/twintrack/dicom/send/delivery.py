@@ -60,6 +60,6 @@ def check_arrived(deliveries: Sequence[Delivery], place: str) -> None:
 def missing_package(name: str) -> InputError:
     """Return the error for a missing package of the extra ``dicom-send``."""
     return InputError(
-        f"sending needs the package {name}; install it with: pip install 'twintrack[dicom-send]'",
+        f"sending needs the package {name}; install it with: pip install {name}",
         code="package-missing",
     )

@@ -148,6 +148,7 @@ def run_cohort(
             announce(line)
         try:
             if todo:
+                progress(0.0, "starting what segments them" if scheduler is None else "waiting for the cluster")
                 with cluster_client(
                     scheduler,
                     workers=workers,

@@ -160,7 +160,7 @@ def listening(how: Listening, folder: Path, arrivals: Arrivals) -> Iterator[Inta
         from pynetdicom import AE, evt
     except ImportError as error:
         raise InputError(
-            "the node needs the package pynetdicom; install it with: pip install 'twintrack[node]'",
+            "the node needs the package pynetdicom; install it with: pip install pynetdicom dicomweb-client",
             code="package-missing",
         ) from error
 
