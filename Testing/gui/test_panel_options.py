@@ -98,10 +98,9 @@ def test_the_last_bundle_is_chosen_again_in_a_new_scene(panel, bundle, scene):
 def test_an_interpreter_of_ones_own_runs_the_model_and_nothing_is_installed(
     panel, ct, bundle, tmp_path, monkeypatch, shown
 ):
-    from TwinTrackSegLib.gui import TwinTrackSegWidget as widgetModule
     from TwinTrackSegLib.mrml.worker.Interpreter import slicerPython
 
-    monkeypatch.setattr(widgetModule, "ensureDependencies", lambda _path: pytest.fail("asked to install"))
+    monkeypatch.setattr(panel.host, "ensureModel", lambda: pytest.fail("asked to install"))
     panel.ui.pythonPathEdit.currentPath = sys.executable
     assert panel.logic.workerCommand == [sys.executable, "-m", "twintrack.execution.worker", "--serve"]
     assert panel.install.external

@@ -83,8 +83,8 @@ def test_a_crash_of_the_model_leaves_the_panel_alive(panel, ct, bundle, worker, 
 
 
 def test_missing_packages_are_asked_for_only_when_segment_is_pressed(panel, ct, bundle, worker, shown, monkeypatch):
-    from TwinTrackSegLib.gui import TwinTrackSegWidget as widgetModule
-    from TwinTrackSegLib.gui.Dependencies import DependencyError
+    from TwinTrackSegLib.gui import Dependencies
+    from TwinTrackSegLib.present.Installing import DependencyError
 
     asked = []
 
@@ -92,7 +92,7 @@ def test_missing_packages_are_asked_for_only_when_segment_is_pressed(panel, ct, 
         asked.append(path)
         raise DependencyError("nnunetv2 is missing", code="packages-missing")
 
-    monkeypatch.setattr(widgetModule, "ensureDependencies", refuse)
+    monkeypatch.setattr(Dependencies, "ensureDependencies", refuse)
     chosen(panel, ct, bundle)
     assert asked == []
     worker(GOES_ON)
@@ -162,8 +162,7 @@ def test_percentage_and_elapsed_time_stand_in_the_bar(panel, ct, bundle, worker)
     chosen(panel, ct, bundle)
     worker(GOES_ON)
     panel.ui.segmentButton.click()
-    waitFor(lambda: "after 0:0" in panel.ui.progressBar.format)
-    assert panel.ui.progressBar.format.startswith("%p %")
+    waitFor(lambda: panel.ui.progressBar.format.startswith("30 % after 0:0"))
 
 
 def test_the_log_is_shown_on_demand(panel, ct, bundle, worker):

@@ -95,13 +95,11 @@ def test_a_zipped_bundle_is_described_without_unpacking(panel, bundle, tmp_path)
 def test_the_models_process_starts_early_once_a_ct_is_chosen_and_ends_with_the_scene(
     panel, ct, bundle, worker, scene, monkeypatch
 ):
-    from TwinTrackSegLib.gui import RunPanel as runPanel
-
     worker(GOES_ON)
-    monkeypatch.setattr(runPanel, "missingRequirements", lambda _path: [])
+    monkeypatch.setattr(panel.host, "canRunModel", lambda: True)
     chosen(panel, ct, bundle)
     assert panel.logic._supervisor.worker is None  # not while the user is still choosing
-    panel._preparation.startLater(0)
+    panel.run.presenter.prepareSoon(0)
     waitFor(lambda: panel.logic._supervisor.worker is not None)
     assert not panel.logic.running
     scene.Clear(False)
@@ -110,13 +108,12 @@ def test_the_models_process_starts_early_once_a_ct_is_chosen_and_ends_with_the_s
 
 def test_nothing_starts_early_while_packages_are_missing(panel, ct, bundle, worker, monkeypatch):
     import slicer
-    from TwinTrackSegLib.gui import RunPanel as runPanel
 
     asked = []
-    monkeypatch.setattr(runPanel, "missingRequirements", lambda path: asked.append(path) or ["torch"])
+    monkeypatch.setattr(panel.host, "canRunModel", lambda: asked.append("model"))
     worker(GOES_ON)
     chosen(panel, ct, bundle)
-    panel._preparation.startLater(0)
+    panel.run.presenter.prepareSoon(0)
     waitFor(lambda: asked)
     slicer.app.processEvents()
     assert panel.logic._supervisor.worker is None

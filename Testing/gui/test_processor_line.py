@@ -38,11 +38,8 @@ GIVES_WAY = (
 @pytest.fixture
 def prepared(panel, ct, bundle, tmp_path, monkeypatch):
     """Return the panel with a model's process that has said what it found; it answers a request as told."""
-    from TwinTrackSegLib.gui import RunPanel as runPanel
-    from TwinTrackSegLib.gui import TwinTrackSegWidget as widgetModule
-
-    monkeypatch.setattr(runPanel, "missingRequirements", lambda _path: [])
-    monkeypatch.setattr(widgetModule, "ensureDependencies", lambda _path: None)
+    monkeypatch.setattr(panel.host, "canRunModel", lambda: True)
+    monkeypatch.setattr(panel.host, "ensureModel", lambda: None)
 
     def prepare(body: str = "") -> None:
         script = tmp_path / "panel_worker.py"
@@ -52,7 +49,7 @@ def prepared(panel, ct, bundle, tmp_path, monkeypatch):
         chosen(panel, ct, bundle)
         panel.ui.setupCollapsibleButton.collapsed = False
         assert not panel.ui.deviceLabel.isVisibleTo(panel.parent)
-        panel._preparation.startLater(0)
+        panel.run.presenter.prepareSoon(0)
         waitFor(lambda: panel.ui.deviceLabel.text)
 
     yield prepare

@@ -68,7 +68,7 @@ def test_contrast_is_computed_as_wcag_says():
 
 
 def test_the_colors_of_categories_stand_out_from_tables_in_both_themes(module):
-    from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
+    from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS
 
     for category, color in CATEGORY_COLORS.items():
         for background in tables():
@@ -77,7 +77,7 @@ def test_the_colors_of_categories_stand_out_from_tables_in_both_themes(module):
 
 @pytest.mark.parametrize("vision", COLOR_VISION)
 def test_the_colors_of_categories_are_told_apart_by_every_kind_of_color_vision(module, vision):
-    from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
+    from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS
 
     colors = [CATEGORY_COLORS[name] for name in ("encasement", "abutment", "none")]
     for one, other in itertools.combinations(colors, 2):

@@ -98,13 +98,11 @@ def test_model_and_processor_are_the_servers_business(server, ct, bundle):
 
 
 def test_a_computer_that_lets_a_server_work_needs_no_package(server, ct, bundle, worker, tmp_path, monkeypatch):
-    from TwinTrackSegLib.gui import TwinTrackSegWidget as widgetModule
-
     needed = []
-    monkeypatch.setattr(widgetModule, "ensureDependencies", lambda _path, *only: needed.append(only))
+    monkeypatch.setattr(server.host, "ensureModel", lambda: needed.append("model"))
     chosen(server, ct, bundle)
     asked(server, worker, tmp_path)
     assert needed == []
     choose(server, 0)
     asked(server, worker, tmp_path)
-    assert needed == [()]
+    assert needed == ["model"]

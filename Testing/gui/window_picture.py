@@ -68,12 +68,12 @@ def savePicture(picture, path: Path) -> None:
 def _meaningful() -> list[int]:
     """Return the red, green and blue of colours that a picture must not change."""
     from twintrack.imaging.map_colors import map_colors
-    from TwinTrackSegLib.gui import Feedback
     from TwinTrackSegLib.mrml.vessels import VesselPlot
+    from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS
 
     names = [name for colors in THEMES.values() for name in dict.fromkeys(colors)]
     return [
-        *(part for color in Feedback.CATEGORY_COLORS.values() for part in color),
+        *(part for color in CATEGORY_COLORS.values() for part in color),
         *(part for name in names for part in qt.QColor(name).getRgb()[:3]),
         *(round(255 * part) for color in (VesselPlot.CURVE, VesselPlot.MARK, VesselPlot.LIMIT) for part in color),
         *(round(255 * part) for color in map_colors(MAP_COLORS) for part in color),

@@ -39,9 +39,9 @@ def test_the_time_left_is_told_where_it_is_known(seconds, text):
 
 
 def test_the_bar_tells_minutes_and_seconds():
-    from TwinTrackSegLib.present.Run import elapsedFormat
+    from TwinTrackSegLib.present.Run import progressText
 
-    assert elapsedFormat(65.9) == "%p % after 1:05"
+    assert progressText(0.296, 65.9) == "30 % after 1:05"
 
 
 def test_where_it_runs_is_told_before_and_during_a_run():
@@ -65,7 +65,7 @@ def test_a_run_that_gave_way_says_so_when_it_is_done():
     def of(**engine):
         return SimpleNamespace(record=SimpleNamespace(result={"engine": engine}))
 
-    assert doneText(of()) == "Done."
+    assert doneText(of()) == ""  # the result that is shown says it
     assert doneText(of(notes=["2 tiles at a time", "the CPU runs it"])) == "Done; 2 tiles at a time; the CPU runs it."
 
 

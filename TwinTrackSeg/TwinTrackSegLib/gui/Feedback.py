@@ -17,7 +17,6 @@ from twintrack.errors import TwinTrackError
 from TwinTrackSegLib.present.Run import unexpected
 
 __all__ = [
-    "CATEGORY_COLORS",
     "Look",
     "dress",
     "dressTick",
@@ -37,11 +36,6 @@ class Look(Enum):
     LOUD = ("Window", "WindowText", True)
     """What must not be missed: the theme's text and background change places, so its contrast stays."""
 
-
-CATEGORY_COLORS = {"encasement": (228, 60, 100), "abutment": (168, 118, 0), "none": (70, 130, 230), "": (128, 128, 128)}
-"""Crimson, amber, blue, grey: far apart for every kind of colour vision, at least 3:1 on every row of light and dark
-tables. They are data like the colours of segments, and no styling.
-"""
 
 LABEL_MARGIN_PX = 4
 

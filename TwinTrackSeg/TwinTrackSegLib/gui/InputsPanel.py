@@ -13,7 +13,6 @@ from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.Paths import askOpenName, followPath
 from TwinTrackSegLib.gui.RunOnPanel import RunOnPanel
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, matchVessels
-from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 from TwinTrackSegLib.present.ModelChoice import (
     DEVICES,
     VESSEL_TITLES,
@@ -78,14 +77,8 @@ class InputsPanel:
         self._showVessels(self._node.vesselSegmentation)
         self.ui.rulesComboBox.setCurrentIndex(max(self.ui.rulesComboBox.findData(self._node.rules), 0))
 
-    def settings(self) -> RunSettings:
-        """Return what a run is asked for.
-
-        Raises
-        ------
-        twintrack.errors.TwinTrackError
-            See `Asked.settings`.
-        """
+    def asked(self, ownPython: bool) -> Asked:
+        """Return what is chosen; `ownPython` says whether another Python than Slicer's runs the model."""
         node = self._node
         return Asked(
             inputVolume=node.inputVolume,
@@ -99,7 +92,9 @@ class InputsPanel:
             calibrator=self.ui.calibratorPathEdit.currentPath or None,
             keepScore=self.ui.keepScoreCheckBox.checked,
             rules=node.rules,
-        ).settings()
+            vessels=self.vessels(),
+            ownPython=ownPython,
+        )
 
     @property
     def device(self) -> str:

@@ -66,13 +66,7 @@ class ResultPanel:
             takeWayBack(slicer.util.mainWindow().statusBar())
         if self._keys:
             return
-        steps = {
-            "Ctrl+Down": lambda: self.presenter.stepVessel(1),
-            "Ctrl+Up": lambda: self.presenter.stepVessel(-1),
-            "Ctrl+Right": lambda: self.presenter.stepThreshold(1),
-            "Ctrl+Left": lambda: self.presenter.stepThreshold(-1),
-        }
-        for key, step in steps.items():
+        for key, step in self.presenter.keys.items():
             shortcut = qt.QShortcut(slicer.util.mainWindow() or parent)
             shortcut.setKey(qt.QKeySequence(key))
             shortcut.connect("activated()", step)

@@ -5,9 +5,8 @@ import ctk
 from TwinTrackSegLib.gui.Parameters import recall, remember
 from TwinTrackSegLib.gui.Paths import followPath
 from TwinTrackSegLib.present.ModelChoice import HERE, SERVER, computers
-from TwinTrackSegLib.present.Run import processorLine
 
-__all__ = ["ProcessorLine", "RunOnPanel"]
+__all__ = ["RunOnPanel"]
 
 ADDRESS_EXAMPLE = "https://gpu.hospital.example:8786"
 
@@ -64,33 +63,3 @@ class RunOnPanel:
             getattr(self.ui, widget).visible = self.remote
             getattr(self.ui, f"{widget}Label").visible = self.remote
         self.ui.deviceComboBox.enabled = not self.remote
-
-
-class ProcessorLine:
-    """The line that says which processor will run, runs or gave way, and how much memory it has.
-
-    Parameters
-    ----------
-    label : QLabel
-        Where the line stands; hidden while there is nothing to say.
-    logic : TwinTrackSegLogic
-        Knows what the model's process found and took.
-    inputs : InputsPanel
-        Knows what the user asks for.
-    """
-
-    def __init__(self, label, logic, inputs) -> None:
-        self._label, self._logic, self._inputs = label, logic, inputs
-        self.update()
-
-    def update(self, *_arguments) -> None:
-        """Say what is known now; called when the process is ready, at a choice, and during a run."""
-        text = self._text()
-        if text != self._label.text:
-            self._label.text = text
-        self._label.visible = bool(text)
-
-    def _text(self) -> str:
-        logic = self._logic
-        running = logic.processor if logic.running else None
-        return processorLine(logic.processors, self._inputs.device, running, logic.notes)

@@ -6,7 +6,7 @@ from slicer.ScriptedLoadableModule import ScriptedLoadableModuleWidget
 from slicer.util import VTKObservationMixin
 
 import slicer
-from TwinTrackSegLib.gui.Dependencies import Packages, ensureDependencies
+from TwinTrackSegLib.gui.Dependencies import Packages
 from TwinTrackSegLib.gui.ExportPanel import ExportPanel
 from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
@@ -14,8 +14,7 @@ from TwinTrackSegLib.gui.Parameters import TwinTrackSegParameterNode
 from TwinTrackSegLib.gui.RatersPanel import RatersPanel
 from TwinTrackSegLib.gui.ResultChoice import ResultChoice
 from TwinTrackSegLib.gui.ResultPanel import ResultPanel
-from TwinTrackSegLib.gui.RunOnPanel import ProcessorLine
-from TwinTrackSegLib.gui.RunPanel import RunPanel, WorkerPreparation
+from TwinTrackSegLib.gui.RunPanel import RunPanel
 from TwinTrackSegLib.gui.SampleDataEntry import loadSampleCase
 from TwinTrackSegLib.gui.SlicerHost import SlicerHost
 from TwinTrackSegLib.mrml.result.ResultViews import watchViews
@@ -58,13 +57,10 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         uiWidget.setMRMLScene(slicer.mrmlScene)
 
         self.logic = TwinTrackSegLogic()
-        self._requirements = self.resourcePath("requirements.txt")
-        packages = Packages(self._requirements)
+        requirements = self.resourcePath("requirements.txt")
+        packages = Packages(requirements)
         self.inputs = InputsPanel(self.ui)
-        self._processorLine = ProcessorLine(self.ui.deviceLabel, self.logic, self.inputs)
-        self._preparation = WorkerPreparation(self.logic, self._requirements, self._processorLine.update)
-        self.ui.deviceComboBox.connect("activated(int)", self._processorLine.update)
-        self.install = InstallPanel(self.ui, self.logic, self._requirements)
+        self.install = InstallPanel(self.ui, self.logic, requirements)
         self.host = SlicerHost(self.ui, packages)
         self.reading = ResultPanel(self.ui, self.host)
         self.results = self.reading.presenter
@@ -74,7 +70,10 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.choice = ResultChoice(self.ui, self.ct)
         self.ui.sampleButton.connect("clicked()", self.onSample)
         self.ui.statusLabel.visible = False
-        self.run = RunPanel(self.ui, self.logic, self._begin, self._takeResult, uiWidget, self._processorLine)
+        self.run = RunPanel(
+            self.ui, self.host, self.logic, self._asked, lambda: self.inputs.device, self._takeResult, uiWidget
+        )
+        self.ui.deviceComboBox.connect("activated(int)", lambda _index: self.run.refresh())
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -96,11 +95,10 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             listeners = watchViews().listeners
             if self.onViewsChanged in listeners:
                 listeners.remove(self.onViewsChanged)
-            self._preparation.cancel()
             self.install.end()
             self.reading.exit()
             self.run.exit()
-            self.run.end()
+            self.run.presenter.end()
             self.results.show(None)
         self.setParameterNode(None)
         self.removeObservers()
@@ -135,8 +133,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneStartClose(self, _caller=None, _event=None):
         """End a run before its CT goes, and the model's process."""
-        self._preparation.cancel()
-        self.run.end()
+        self.run.presenter.end()
         self.setParameterNode(None)
         self.results.show(None)
 
@@ -181,11 +178,11 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.inputs.update()
         self.ct.follow()
         self.choice.update()
-        self.run.setReady(self.ct.ready)
+        self.run.presenter.setReady(self.ct.ready)
         offer, button = self.ct.offer, self.ui.sampleButton
         button.text, button.toolTip, button.visible = offer.text, offer.tip, offer.offered
-        if self.ct.isNew and not self.logic.running:
-            self._preparation.startLater()
+        if self.ct.isNew:
+            self.run.presenter.prepareSoon()
 
     def onViewsChanged(self):
         """Show the result of the CT that the slice views show."""
@@ -198,17 +195,10 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     # -- a run
 
-    def _begin(self, onProgress):
-        """Start a run with the choices of the panel."""
-        self._preparation.cancel()
-        if not self.install.external and not self.inputs.runOn.remote:  # Slicer brings all that a server's client needs
-            ensureDependencies(self._requirements)
-        settings = self.inputs.settings()
-        self.logic.start(self._parameterNode.inputVolume, settings, onProgress, self.inputs.vessels())
+    def _asked(self):
+        return self.inputs.asked(self.install.external)
 
     def _takeResult(self, result):
-        if self._parameterNode is not None:
-            self._parameterNode.resultVolume = result.nodes.mhr
-        else:  # the user is in another module; the panel takes it up when it is entered again
-            wrapped = TwinTrackSegParameterNode(self.logic.getParameterNode())
-            wrapped.resultVolume = result.nodes.mhr
+        """Show a result; while the user is in another module, the panel takes it up when it is entered again."""
+        node = self._parameterNode or TwinTrackSegParameterNode(self.logic.getParameterNode())
+        node.resultVolume = result.nodes.mhr

@@ -2,8 +2,7 @@
 
 import qt
 
-from TwinTrackSegLib.gui.Feedback import CATEGORY_COLORS
-from TwinTrackSegLib.present.VesselRows import MEDIAN, VESSEL, heads
+from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS, MEDIAN, VESSEL, heads
 
 __all__ = ["VesselTableView"]
 

@@ -138,7 +138,7 @@ class WholeWay:
             if self._result is None:
                 example = writeExampleResult(self._folder / "example", self._ct)
                 self._widget._takeResult(self._widget.logic.loadResult(example, self._ct))
-        return self._ui.statusLabel.text
+        return self._ui.statusLabel.text or "done"
 
     def result(self) -> str:
         """Look whether the panel shows the result."""

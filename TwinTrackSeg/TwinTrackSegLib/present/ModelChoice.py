@@ -9,6 +9,7 @@ from typing import Any
 
 from twintrack.errors import BundleError, InputError, TwinTrackError
 from twintrack.labels import VESSELS
+from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
 from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings, readBundleInfo, roiBox
 from TwinTrackSegLib.present.Host import FileQuestion
@@ -72,6 +73,10 @@ class Asked:
         The server's, None for this computer.
     threshold, device, calibrator, keepScore, rules
         As `RunSettings` has them.
+    vessels : VesselChoice, optional
+        Vessels of the scene, to be measured in place of the model's.
+    ownPython : bool
+        Whether another Python than the application's runs the model: its packages are its owner's business.
     """
 
     inputVolume: Any
@@ -85,6 +90,13 @@ class Asked:
     calibrator: str | None
     keepScore: bool
     rules: str
+    vessels: VesselChoice | None = None
+    ownPython: bool = False
+
+    @property
+    def needsPackages(self) -> bool:
+        """Whether the model's packages must be there: a server's client needs none of them."""
+        return self.address is None and not self.ownPython
 
     def settings(self) -> RunSettings:
         """Return what a run is asked for.

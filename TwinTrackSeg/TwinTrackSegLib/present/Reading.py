@@ -187,6 +187,16 @@ class ReadingPresenter:
             to = round(self.result.outline.threshold + steps * THRESHOLD_STEP, 2)
             self.moveThreshold(min(max(to, LEAST_THRESHOLD), MOST_THRESHOLD))
 
+    @property
+    def keys(self) -> dict[str, Callable[[], None]]:
+        """What keys do while a result is read, by the name of the key."""
+        return {
+            "Ctrl+Down": lambda: self.stepVessel(1),
+            "Ctrl+Up": lambda: self.stepVessel(-1),
+            "Ctrl+Right": lambda: self.stepThreshold(1),
+            "Ctrl+Left": lambda: self.stepThreshold(-1),
+        }
+
     def settle(self) -> None:
         """Bring everything to the threshold that the drag left behind: its end, an export, a save."""
         if self._callOff is not None:

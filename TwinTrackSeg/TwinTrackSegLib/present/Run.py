@@ -15,12 +15,11 @@ __all__ = [
     "cancelled",
     "cancelling",
     "doneText",
-    "elapsedFormat",
     "failed",
-    "isUneventful",
     "logText",
     "processorLine",
     "processorText",
+    "progressText",
     "runButton",
     "starting",
     "unexpected",
@@ -68,20 +67,17 @@ def failed(reason: str) -> str:
 
 
 def doneText(result: SceneResult) -> str:
-    """Say that it is done, and what it had to do otherwise than it began."""
+    """Say what a run that is done had to do otherwise than it began; nothing where the result that is shown says it."""
     notes = result.record.result.get("engine", {}).get("notes", [])
-    return _("Done; {notes}.").format(notes="; ".join(notes)) if notes else _("Done.")
+    return _("Done; {notes}.").format(notes="; ".join(notes)) if notes else ""
 
 
-def isUneventful(result: SceneResult) -> bool:
-    """Whether there is nothing to tell of a run that is done: the result that is shown says it."""
-    return not result.record.result.get("engine", {}).get("notes")
-
-
-def elapsedFormat(seconds: float) -> str:
-    """Return the progress bar's text, where ``%p`` stands for the percentage."""
+def progressText(fraction: float, seconds: float) -> str:
+    """Say how far it is after how long."""
     minutes, rest = divmod(int(seconds), 60)
-    return _("%p % after {minutes}:{seconds:02d}").format(minutes=minutes, seconds=rest)
+    return _("{percent} % after {minutes}:{seconds:02d}").format(
+        percent=round(100 * fraction), minutes=minutes, seconds=rest
+    )
 
 
 def withTimeLeft(message: str, seconds: float | None) -> str:

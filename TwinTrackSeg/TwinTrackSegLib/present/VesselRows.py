@@ -15,9 +15,14 @@ from twintrack.results.report.wording import SIGNS, away, bare, percent, share, 
 from TwinTrackSegLib.mrml.vessels.VesselTable import MISSING, NOT_PRESENT, VesselReadout
 from TwinTrackSegLib.present.Translation import tr as _
 
-__all__ = ["CONTACT", "ENCASED", "MEDIAN", "OUTLINE", "VESSEL", "Row", "heads", "rowsOf", "signs"]
+__all__ = ["CATEGORY_COLORS", "CONTACT", "ENCASED", "MEDIAN", "OUTLINE", "VESSEL", "Row", "heads", "rowsOf", "signs"]
 
 VESSEL, CONTACT, ENCASED, MEDIAN, OUTLINE = range(5)
+
+CATEGORY_COLORS = {"encasement": (228, 60, 100), "abutment": (168, 118, 0), "none": (70, 130, 230), "": (128, 128, 128)}
+"""Red, green and blue of the square beside a vessel: crimson, amber, blue, grey, far apart for every kind of colour
+vision, at least 3:1 on every row of light and dark tables. They are data like the colours of segments, and no styling.
+"""
 
 
 @dataclass(frozen=True)
