@@ -36,10 +36,11 @@ def test_data() -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep the tests, and the programs they start, out of the user's cache of compiled networks."""
+    """Keep the tests, and the programs they start, out of the user's compiled networks and installed models."""
     folder = str(tmp_path_factory.mktemp("cache"))
     os.environ["XDG_CACHE_HOME"] = folder
     os.environ["WIN_PD_OVERRIDE_LOCAL_APPDATA"] = folder  # where platformdirs looks first on Windows
+    os.environ["TWINTRACK_MODELS"] = str(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="session", autouse=True)

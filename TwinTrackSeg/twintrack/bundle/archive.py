@@ -14,7 +14,17 @@ from twintrack.system.json_file import MAX_JSON_BYTES, read_limited
 from twintrack.system.private_folder import PrivateFolder
 from twintrack.system.zip_directory import open_zip
 
-__all__ = ["MAX_BYTES", "MAX_FILES", "UNPACKED", "extract_bundle_zip", "read_bundle_document", "unpack_bundle_zip"]
+__all__ = [
+    "FREE_BYTES",
+    "MAX_BYTES",
+    "MAX_FILES",
+    "MAX_GROWTH",
+    "UNPACKED",
+    "entry_target",
+    "extract_bundle_zip",
+    "read_bundle_document",
+    "unpack_bundle_zip",
+]
 
 MAX_BYTES = 16 * 1024**3
 """Largest unpacked size of a zipped bundle; ten full-size members take about 1.5 GB."""
@@ -111,7 +121,7 @@ def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, 
                     code="bundle-too-large",
                     path=path,
                 )
-            targets = [_target(path, entry) for entry in entries]
+            targets = [entry_target(path, entry) for entry in entries]
             _refuse_duplicates(path, targets)
             prefix = _common_folder(targets)
             left = min(max_bytes, FREE_BYTES + MAX_GROWTH * path.stat().st_size)
@@ -128,7 +138,14 @@ def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, 
         ) from error
 
 
-def _target(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
+def entry_target(path: Path, entry: zipfile.ZipInfo) -> PurePosixPath:
+    """Return where an entry goes, below the folder that an archive is unpacked to.
+
+    Raises
+    ------
+    BundleError
+        If that is not below it, or the entry is no plain file.
+    """
     name = entry.filename
     target = PurePosixPath(name)
     if not name.isprintable() or len(name) > MAX_NAME or len(target.parts) > MAX_FOLDERS:

@@ -16,6 +16,7 @@ from twintrack import __version__
 from twintrack.cli import cohort, doctor, export, node, segment, serve, study, train
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
+from twintrack.cli.model import model_app
 from twintrack.cli.server import server_app
 from twintrack.errors import Cancelled, InputError, TwinTrackError
 from twintrack.progress.stages import process_began
@@ -51,6 +52,7 @@ for command in (
     app.command()(command)
 app.add_typer(bundle_app, name="bundle")
 app.add_typer(experiment_app, name="experiment")
+app.add_typer(model_app, name="model")
 app.add_typer(server_app, name="server")
 
 DOORS = """\

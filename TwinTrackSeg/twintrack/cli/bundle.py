@@ -1,12 +1,11 @@
-"""Sub-commands of ``twintrack bundle``: make, check or describe a model bundle, and list known public models."""
+"""Sub-commands of ``twintrack bundle``: make, check or describe a model bundle."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from twintrack.system.terminal import say, say_lines
 
 __all__ = ["bundle_app"]
 
-bundle_app = typer.Typer(help="Make, check or describe a model bundle; list known public models.")
+bundle_app = typer.Typer(help="Make, check or describe a model bundle.")
 
 Json = Annotated[bool, typer.Option("--json", help="JSON even on a terminal.")]
 
@@ -165,24 +164,6 @@ def bundle_show(
     with Bundle.open(bundle) as opened:
         about = opened.describe()
     say_lines(bundle_text(about) if _for_people(as_json) else _json(about))
-
-
-@bundle_app.command("known")
-def bundle_known(
-    name: Annotated[str, typer.Argument(help="Show the recipe of this model.")] = "", as_json: Json = False
-) -> None:
-    """List known public models, or say what to download by hand for one. Nothing is downloaded."""
-    from twintrack.studies.make_bundle.public_models import find_known_model, known_models
-
-    models = [find_known_model(name)] if name else known_models()
-    if as_json:
-        say_lines(_json({"models": [asdict(model) | {"command": model.command()} for model in models]}))
-    elif name:
-        say_lines(models[0].recipe() if os.name == "posix" else models[0].recipe(separator=" "))
-    else:
-        width = max(len(model.name) for model in models)
-        say_lines("\n".join(f"{model.name:{width}}  {model.title}" for model in models))
-        say_lines("\nThe recipe of one: twintrack bundle known NAME")
 
 
 def _for_people(as_json: bool) -> bool:

@@ -18,6 +18,8 @@ __all__ = [
     "available_memory",
     "check_memory",
     "check_output",
+    "check_room",
+    "free_bytes",
     "is_out_of_memory",
     "lacking_memory",
     "size_text",
@@ -105,16 +107,42 @@ def check_output(out: str | Path, voxels: int = 0) -> None:
             code="not-writable",
             path=out,
         )
-    needed = LEAST_OUTPUT_BYTES + OUTPUT_BYTES * voxels
+    check_room(out, LEAST_OUTPUT_BYTES + OUTPUT_BYTES * voxels, "the result")
+
+
+def check_room(place: str | Path, needed_bytes: float, what: str) -> None:
+    """Refuse what does not fit on a disk.
+
+    Parameters
+    ----------
+    place : path
+        A folder on it, which need not exist yet.
+    needed_bytes : float
+        What it takes.
+    what : str
+        What that is, for the message.
+
+    Raises
+    ------
+    OutputError
+        With the space that is needed and the space that is free. Nothing where the latter is unknown.
+    """
+    free = free_bytes(place)
+    if free is not None and free < needed_bytes:
+        raise OutputError(
+            f"{what} needs at least {size_text(needed_bytes)} of disk space, and {size_text(free)} are free; free some "
+            "or choose another place",
+            code="no-disk-space",
+            path=place,
+        )
+
+
+def free_bytes(place: str | Path) -> int | None:
+    """Return how many bytes are free on the disk of a folder, which need not exist yet; None if nobody knows."""
+    place = Path(place).absolute()
     with suppress(OSError):  # a file system that does not tell
-        free = shutil.disk_usage(place).free
-        if free < needed:
-            raise OutputError(
-                f"the result needs at least {size_text(needed)} of disk space, and {size_text(free)} are free; "
-                "free some or choose another place",
-                code="no-disk-space",
-                path=out,
-            )
+        return shutil.disk_usage(next(p for p in (place, *place.parents) if os.path.lexists(p))).free
+    return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:

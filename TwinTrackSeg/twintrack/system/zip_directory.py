@@ -28,13 +28,13 @@ class TooManyFilesError(zipfile.BadZipFile):
     """The list of contents is longer than it may be."""
 
 
-def open_zip(path: Path, *, max_files: int, same_names: bool = False) -> zipfile.ZipFile:
+def open_zip(path: Path | BinaryIO, *, max_files: int, same_names: bool = False) -> zipfile.ZipFile:
     """Open a zip file of at most `max_files` entries, each stored or deflated, in a place of its own, with a name.
 
     Parameters
     ----------
-    path : Path
-        The file.
+    path : Path or file
+        The file, or one that is open.
     max_files : int
         Entries that it may have, folders among them.
     same_names : bool
@@ -49,8 +49,11 @@ def open_zip(path: Path, *, max_files: int, same_names: bool = False) -> zipfile
     OSError
         If it cannot be read.
     """
-    with path.open("rb") as file:
-        _count(file, max_files)
+    if isinstance(path, Path):
+        with path.open("rb") as file:
+            _count(file, max_files)
+    else:
+        _count(path, max_files)
     archive = zipfile.ZipFile(path)
     try:
         _check_entries(archive.infolist(), archive.start_dir, same_names)

@@ -19,11 +19,12 @@ from urllib.parse import quote
 
 from twintrack import __version__
 from twintrack.errors import InputError, OutputError, TwinTrackError
-from twintrack.execution.server.endpoint import SHOWN_LETTERS, Credentials, is_untrusted, trouble
+from twintrack.execution.server.endpoint import SHOWN_LETTERS, Credentials, trouble
 from twintrack.execution.server.protocol import LEASE_S, Route, path_of
 from twintrack.progress.callbacks import CancelToken
 from twintrack.system.json_file import parse_json
 from twintrack.system.terminal import one_line, printable
+from twintrack.system.tls import is_untrusted
 
 if TYPE_CHECKING:
     from requests import Response, Session

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from twintrack.errors import InputError
 from twintrack.system.terminal import one_line, printable
+from twintrack.system.tls import causes
 
-__all__ = ["CERTIFICATE_FILES", "TOKEN_FILE", "Credentials", "check_address", "is_loopback", "is_untrusted", "trouble"]
+__all__ = ["CERTIFICATE_FILES", "TOKEN_FILE", "Credentials", "check_address", "is_loopback", "trouble"]
 
 CERTIFICATE_FILES = ("ca.pem", "cert.pem", "key.pem")
 """In a folder of certificates: the authority's certificate, one's own, and the key to it."""
@@ -204,13 +203,13 @@ def trouble(address: str, error: BaseException) -> InputError:
     error : exception
         What the attempt raised; what is behind it is looked for.
     """
-    causes = list(_causes(error))
-    tls = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
+    behind = list(causes(error))
+    tls = next((cause for cause in behind if isinstance(cause, ssl.SSLError)), None)
     if tls is not None and not isinstance(tls, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return InputError(_tls_problem(tls), code="tls-failed", path=address)
-    system = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-    reached = any(isinstance(cause, ConnectionResetError | BrokenPipeError | ssl.SSLError) for cause in causes)
-    if reached or any(type(cause).__name__ in ("BadStatusLine", "RemoteDisconnected") for cause in causes):
+    system = next((cause for cause in behind if isinstance(cause, OSError) and cause.strerror), None)
+    reached = any(isinstance(cause, ConnectionResetError | BrokenPipeError | ssl.SSLError) for cause in behind)
+    if reached or any(type(cause).__name__ in ("BadStatusLine", "RemoteDisconnected") for cause in behind):
         other = "or does it not accept your certificate"  # of TLS 1.3 the refusal itself often gets lost
         if not address.startswith("https:"):
             other = "or is it to be spoken to with https:// and a certificate or a token"
@@ -225,23 +224,6 @@ def trouble(address: str, error: BaseException) -> InputError:
         code="server-unreachable",
         path=address,
     )
-
-
-def is_untrusted(error: BaseException) -> bool:
-    """Whether a connection failed because the server's certificate is not to be trusted."""
-    return any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all that is behind it, as requests and urllib3 pack it."""
-    seen: set[int] = set()
-    left: list[Any] = [error]
-    while left:
-        cause = left.pop(0)
-        if isinstance(cause, BaseException) and id(cause) not in seen:
-            seen.add(id(cause))
-            yield cause
-            left += [*cause.args, getattr(cause, "reason", None), cause.__cause__, cause.__context__]
 
 
 def _tls_problem(error: ssl.SSLError) -> str:
