@@ -48,7 +48,7 @@ def test_one_reader_is_always_said_to_be_one(panel, withReaders, shown):
     assert "pattern" not in panel.ui.readersLabel.text.lower()
     assert not any(word in panel.ui.volumeLabel.text for word in ("encasement", "abutment", "●", "◐", "pattern"))
     for row in cells(panel):
-        assert row[0].endswith(f", reader {GENEROUS}")
+        assert " ".join(row[1].split()) == f"as reader {GENEROUS} would draw it"
         assert not any(word in " ".join(row) for word in ("encasement", "abutment", "●", "◐"))
     choose(panel, "")
     assert (cells(panel), panel.ui.volumeLabel.text, panel.ui.sourceLabel.text, panel.ui.readersLabel.text) == before

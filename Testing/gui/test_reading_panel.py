@@ -41,6 +41,7 @@ def five(result, invasion) -> None:
     fractions = {severest: 0.89, second: 0.08, "venous abutment only": 0.01, "no contact": 0.02}
     pattern = {"pattern": severest, "rule_set": "NCCN-type 180-degree rule", "statements": "calibrated"}
     pattern |= {"reason": "not assessed: CELIAC; the pattern holds for the other vessels only"}
+    pattern |= {"not_assessed": ["CELIAC"]}
     invasion["resectability"] = pattern | {"probability": fractions}
     volumes = {"p10": 11.5, "median": 22.5, "p90": 34.0}
     result["statements"] = {"source": "calibrated", "note": note, "any_tumour": 0.99, "volume_ml": volumes}
@@ -48,29 +49,95 @@ def five(result, invasion) -> None:
     result["warnings"] = ["Demo bundle: it knows phantoms only."]
 
 
+LONG_WARNINGS = [
+    "This CT is unlike those that the model was made with, and its result may be wrong without looking so: slices of "
+    "8.0 mm (0.7 to 3.0); noise of 41 HU (8 to 25).",
+    "The vessels are not brighter than without contrast medium; tumour and vessel contact cannot be judged on such a "
+    "CT.",
+    "The arteries are far brighter than the veins (310 and 120 HU), as in an early arterial phase; tumour and contact "
+    "with veins are read from a pancreatic or portal venous phase.",
+    "The region was given by hand; nothing checked that it holds the pancreas.",
+]
+
+
 @pytest.fixture
-def full(panel, ct, bundle, readyResult, tmp_path):
+def shownFull(panel, ct, bundle, readyResult, tmp_path):
+    """Return a function that shows a result with all that is usually said, and further warnings."""
+
+    def show(*warnings):
+        folder = shutil.copytree(readyResult, tmp_path / f"full-{len(warnings)}")
+        names = ("result.json", "invasion.json")
+        files = {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in names}
+        five(*files.values())
+        files["result.json"]["warnings"] += warnings
+        for name, content in files.items():
+            (folder / name).write_text(json.dumps(content), encoding="utf-8")
+        chosen(panel, ct, bundle)
+        panel._takeResult(panel.logic.loadResult(folder, ct))
+        return panel.results.result
+
+    return show
+
+
+@pytest.fixture
+def full(shownFull):
     """A result with all that is usually said, shown in the panel."""
-    folder = shutil.copytree(readyResult, tmp_path / "full")
-    files = {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in ("result.json", "invasion.json")}
-    five(*files.values())
-    for name, content in files.items():
-        (folder / name).write_text(json.dumps(content), encoding="utf-8")
-    chosen(panel, ct, bundle)
-    panel._takeResult(panel.logic.loadResult(folder, ct))
-    return panel.results.result
+    return shownFull()
+
+
+def layOut(panel) -> None:
+    """Bring the panel on the screen in its usual width."""
+    import slicer
+
+    panel.parent.show()
+    for _again in range(6):  # labels that wrap need a second look, in each box around them
+        panel.parent.setFixedSize(WIDTH_PX, panel.parent.layout().totalHeightForWidth(WIDTH_PX))
+        slicer.app.processEvents()
 
 
 @pytest.fixture
 def laidOut(panel, full):
     """The panel on the screen in its usual width."""
-    import slicer
-
-    panel.parent.show()
-    for _again in range(3):  # labels that wrap need a second look
-        panel.parent.setFixedSize(WIDTH_PX, panel.parent.layout().totalHeightForWidth(WIDTH_PX))
-        slicer.app.processEvents()
+    layOut(panel)
     return panel
+
+
+def bottomOf(panel, widget) -> int:
+    import qt
+
+    return widget.mapTo(panel.parent, qt.QPoint(0, widget.height)).y()
+
+
+def test_several_warnings_leave_slider_and_vessels_in_view_and_are_there_at_a_press(panel, shownFull):
+    from segment_drawing import drawSegment
+
+    from TwinTrackSegLib.mrml.VolumeConversion import segmentMask
+
+    ui, result = panel.ui, shownFull(*LONG_WARNINGS)
+    layOut(panel)
+    assert bottomOf(panel, ui.readingCollapsibleButton) <= HEIGHT_PX
+    mask = segmentMask(result.nodes.segmentation, "tumor", result.nodes.ct).copy()
+    mask[: mask.any(axis=(1, 2)).argmax() + 2] = False
+    drawSegment(result.nodes.segmentation, "tumor", mask, result.nodes.ct)
+    ui.recomputeButton.click()
+    layOut(panel)
+    assert ui.editedLabel.isVisible()
+    assert bottomOf(panel, ui.vesselTable) <= HEIGHT_PX
+    line = ui.warningsLabel.fontMetrics().height()
+    for label in (ui.warningsLabel, ui.editedLabel):
+        assert label.height < 2 * line, label.text
+    assert ui.moreButton.text == "All 4"
+    assert all(warning in ui.moreButton.toolTip for warning in LONG_WARNINGS)
+    ui.moreButton.click()
+    layOut(panel)
+    assert ui.warningsLabel.text.splitlines() == [f"⚠ {warning}" for warning in LONG_WARNINGS]
+    assert ui.warningsLabel.height >= ui.warningsLabel.heightForWidth(ui.warningsLabel.width)
+    assert "from before the edit" in ui.editedLabel.text
+    assert ui.moreButton.text == "Less"
+    shownFull()  # the next result begins folded
+    assert not ui.moreButton.isVisible()
+    shownFull(*LONG_WARNINGS[:2])
+    assert ui.moreButton.text == "All 2"
 
 
 def test_the_reading_section_fits_and_what_is_set_once_is_closed(laidOut):

@@ -36,6 +36,54 @@ def test_a_demo_models_result_says_so_once_and_another_not_at_all(load, demo):
     assert said.warnings == "⚠ slices of 8 mm"
 
 
+LONG = "This CT is unlike those that the model was made with, and its result may be wrong without looking so."
+READ = "The slices were 0.1 mm apart from a grid of their own."
+
+
+def test_warnings_are_one_line_until_they_are_unfolded_and_the_cts_reading_comes_last(load):
+    from TwinTrackSegLib.present.ResultNotes import LINE_LENGTH, notesOf
+
+    def change(result, _invasion):
+        result["input"]["notes"] = [READ]
+        result["warnings"] = [READ, LONG]
+
+    result = load(change)
+    folded, unfolded = notesOf(result), notesOf(result, unfolded=True)
+    assert folded.warnings == "⚠ This CT is unlike those that the model was made …"
+    assert len(folded.warnings) <= LINE_LENGTH
+    assert (folded.more, unfolded.more) == ("All 2", "Less")
+    assert unfolded.warnings == folded.moreTip == f"⚠ {LONG}\n⚠ {READ}"
+
+
+@pytest.mark.parametrize(("warnings", "more"), [([], ""), (["slices of 8 mm"], ""), ([LONG], "More")])
+def test_only_what_is_longer_than_a_line_is_folded(load, warnings, more):
+    said = notes(load(lambda result, _invasion: result.update(warnings=warnings)))
+    assert said.more == more
+    assert said.moreTip == "\n".join(f"⚠ {line}" for line in warnings)
+
+
+def test_an_edit_is_said_at_once_and_what_it_means_behind_it(load):
+    from TwinTrackSegLib.present.ResultNotes import notesOf
+
+    result = load(lambda result, _invasion: result.update(warnings=[]))
+    result.record.setEdited({"added_ml": 1.25, "removed_ml": 0.0, "threshold": 0.5, "invasion": {}})
+    folded, unfolded = notesOf(result), notesOf(result, unfolded=True)
+    assert folded.edited == "EDITED BY HAND: 1.2 mL added, 0.0 mL removed."
+    assert folded.more == "More"
+    assert unfolded.edited.startswith(folded.edited)
+    assert "from before the edit" in unfolded.edited
+    assert folded.moreTip == unfolded.edited
+
+
+def test_a_pattern_that_does_not_hold_for_all_vessels_names_those_that_it_leaves_out(load):
+    def change(_result, invasion):
+        reason = "not assessed: CELIAC; the pattern holds for the other vessels only"
+        pattern = {"pattern": "no contact", "rule_set": "rules", "not_assessed": ["CELIAC"], "reason": reason}
+        invasion["resectability"] = pattern
+
+    assert "Median reader, by rules: no contact (not assessed: Celiac trunk)" in notes(load(change)).readers
+
+
 def test_fractions_that_nobody_calibrated_are_said_to_be_so_as_a_warning(load):
     said = notes(load())
     assert said.source == "What readers are expected to say: read from the map, not calibrated."

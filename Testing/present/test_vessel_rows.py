@@ -80,5 +80,7 @@ def test_an_angle_that_is_not_known_is_not_called_unmeasured():
 
 def test_one_readers_row_has_no_category_and_no_sign():
     found = row(reader="A", angle_deg=200.0, length_mm=3.0, source="as reader A would draw it")
-    assert found.cells == ("SMA, reader A", "–", "–", "–", "200°")
+    assert found.cells == ("SMA", "–", "–", "–", "200°")
+    assert (found.why, found.whyFrom) == ("as reader A would draw it", 1)  # taken for no other row
+    assert found.tip.startswith("SMA, reader A")
     assert not any(sign in found.tip for sign in "●◐○")

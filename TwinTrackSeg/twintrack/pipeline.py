@@ -517,5 +517,5 @@ def _warnings(bundle: Bundle, calibrator: Calibrator | None, settings: SegmentSe
     else:
         warnings.extend(calibrator.warnings)
     if settings.roi != "auto":
-        warnings.append("The region was given by hand; stage 1 did not check that it holds a pancreas.")
+        warnings.append("The region was given by hand; nothing checked that it holds the pancreas.")
     return tuple(warnings)

@@ -44,6 +44,7 @@ class ResultPanel:
         for label in (ui.warningsLabel, ui.editedLabel):
             dress(label, Look.NOTE)
         dress(ui.resultBadge, Look.LOUD)
+        ui.moreButton.connect("clicked()", presenter.foldWarnings)
         ui.thresholdSlider.connect("valueChanged(double)", self._onThreshold)
         ui.readerComboBox.connect("activated(int)", self._onReader)
         ui.disagreementCheckBox.connect("clicked()", self._onDisagreement)
@@ -154,10 +155,14 @@ class ResultPanel:
             (ui.editedLabel, notes.edited),
             (ui.sourceLabel, notes.source),
             (ui.readersLabel, notes.readers),
-            (ui.notesLabel, "\n".join(filter(None, (notes.which, notes.origin)))),
+            (ui.notesLabel, notes.about),
         )
         for label, text in pairs:
             label.text, label.visible = text, bool(text)
+        if notes.moreTip:
+            ui.warningsLabel.toolTip = ui.editedLabel.toolTip = ui.moreButton.toolTip = notes.moreTip
+        ui.moreButton.text, ui.moreButton.visible = notes.more, bool(notes.more)
+        ui.alertsRow.visible = bool(notes.warnings or notes.edited)
 
     def _showTicks(self, ticks) -> None:
         """Put a button for every rater below the slider: voxels that at least 20 %, 40 % ... mark."""

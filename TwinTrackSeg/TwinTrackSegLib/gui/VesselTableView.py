@@ -7,7 +7,7 @@ from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS, MEDIAN, VESSEL, 
 __all__ = ["VesselTableView"]
 
 SQUARE_PX = 8
-ROW_MARGIN_PX = 8
+ROW_MARGIN_PX = 6
 CELL_MARGIN_PX = 10
 FEWEST_ROWS, MOST_ROWS = 2, 6
 """The table is as high as its vessels, within these limits."""

@@ -65,6 +65,8 @@ class ReadingState:
         Whether the threshold can be moved, the outline edited and measured, and edits given up.
     notes : Notes
         The sentences around the numbers.
+    unfolded : bool
+        Whether all warnings are shown at full length.
     volume : str
         This outline in words.
     ticks : tuple of Tick
@@ -88,6 +90,7 @@ class ReadingState:
     editable: bool = True
     restorable: bool = False
     notes: Notes = field(default_factory=Notes)
+    unfolded: bool = False
     volume: str = ""
     ticks: tuple[Tick, ...] = ()
     rows: tuple[Row, ...] = ()
@@ -115,6 +118,7 @@ class ReadingPresenter:
         self._callOff: Callable[[], None] | None = None
         self.result: SceneResult | None = None
         self._chosen = ""
+        self._unfolded = False
 
     @property
     def state(self) -> ReadingState:
@@ -132,7 +136,8 @@ class ReadingPresenter:
             movable=not edited and not reader,
             editable=not reader,  # it is about the outline of all readers, which is not shown
             restorable=not reader,
-            notes=notesOf(result),
+            notes=notesOf(result, unfolded=self._unfolded),
+            unfolded=self._unfolded,
             volume=volumeText(result),
             ticks=self._ticks(),
             rows=tuple(rowsOf(readouts)),
@@ -151,7 +156,7 @@ class ReadingPresenter:
         """Show `result`, or nothing."""
         if self._callOff is not None:  # the result that was shown until now: its voxels follow its last drag
             self.settle()
-        self.result, self._chosen = result, ""
+        self.result, self._chosen, self._unfolded = result, "", False
         if result is not None:
             result.outline.settle()  # a scene that was saved in the middle of a drag
             self._host.showTable(result.nodes.shownTable)
@@ -160,6 +165,11 @@ class ReadingPresenter:
 
     def refresh(self) -> None:
         """Say that something else may have changed the result."""
+        self._changed()
+
+    def foldWarnings(self) -> None:
+        """Show all warnings at full length, or a line of each kind again."""
+        self._unfolded = not self._unfolded
         self._changed()
 
     def moveThreshold(self, threshold: float) -> None:

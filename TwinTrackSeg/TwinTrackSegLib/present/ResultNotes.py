@@ -7,6 +7,7 @@ report's own (`twintrack.results.report.wording`).
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +25,16 @@ from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.mrml.result.RaterView import drawnByReader, readerVolumeMl
 from TwinTrackSegLib.mrml.result.ResultRecord import ResultRecord
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
 from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = ["Notes", "notesOf", "outlineWords", "volumeText"]
 
 DEMO_WARNING = "Demo bundle"
 """How the engine's warning of a demo bundle begins: the badge says it louder."""
+
+LINE_LENGTH = 52
+"""Characters of a folded warning: a line of a panel of 420 pixels, beside the button that unfolds it."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,11 @@ class Notes:
     badge : str
         Loud, and only of a demonstration model's result: that it means nothing for a patient.
     warnings, edited : str
-        What the engine warns of, and what an edit by hand means for the numbers.
+        What the engine warns of, and what an edit by hand means for the numbers; folded, a line each that begins it.
+    more : str
+        Text of what unfolds them, or folds them again; empty where nothing is folded.
+    moreTip : str
+        All of them at full length.
     source : str
         Where what is said of readers comes from, or whose map is shown.
     sourceIsWarning : bool
@@ -55,30 +64,45 @@ class Notes:
     badge: str = ""
     warnings: str = ""
     edited: str = ""
+    more: str = ""
+    moreTip: str = ""
     source: str = ""
     sourceIsWarning: bool = False
     readers: str = ""
     which: str = ""
     origin: str = ""
 
+    @property
+    def about(self) -> str:
+        """Which CT it is, and where the result comes from, a line each."""
+        return "\n".join(filter(None, (self.which, self.origin)))
 
-def notesOf(result: SceneResult | None) -> Notes:
-    """Return what must be known about `result`, as it is shown now; nothing without one."""
+
+def notesOf(result: SceneResult | None, *, unfolded: bool = False) -> Notes:
+    """Return what must be known about `result`, as it is shown now; nothing without one.
+
+    Several warnings, or a long one, would push the numbers out of sight: they are a line as long as they are folded.
+    """
     if result is None:
         return Notes()
     record, reader = result.record.result, result.nodes.shownRater
     demo = bool(record.get("bundle", {}).get("demo"))
-    warnings = [line for line in record.get("warnings", []) if not (demo and line.startswith(DEMO_WARNING))]
+    warnings, edited = _warnings(record, demo), _edited(result.record.edited)
+    whole = "\n".join((*warnings, *filter(None, (" ".join(edited),))))
+    folds = len(warnings) > 1 or any(len(line) > LINE_LENGTH for line in warnings) or bool(edited)
+    shown = warnings if unfolded or not folds else [_shortened(line) for line in warnings[:1]]
     said = result.record.invasion or record.get("statements") or {}
     return Notes(
         badge=_("⚠ DEMO MODEL: means nothing for a patient.") if demo else "",
-        warnings="\n".join(f"⚠ {line}" for line in warnings),
-        edited=_edited(result.record.edited),
+        warnings="\n".join(shown),
+        edited=" ".join(edited if unfolded else edited[:1]),
+        more=_more(len(warnings), unfolded=unfolded) if folds else "",
+        moreTip=whole,
         source=_ofOneReader(reader)
         if reader
         else _("What readers are expected to say: {source}.").format(source=_(statement_source(said))),
         sourceIsWarning=bool(reader) or not is_calibrated(said),
-        readers=_("choose all readers for what they are expected to say") if reader else _ofReaders(result.record),
+        readers=_("Choose all readers for what they are expected to say.") if reader else _ofReaders(result.record),
         which=_which(record),
         origin="\n".join(_origin(record)),
     )
@@ -110,13 +134,36 @@ def volumeText(result: SceneResult | None) -> str:
     return "\n".join(lines)
 
 
-def _edited(edited: Mapping[str, Any] | None) -> str:
+def _warnings(record: Mapping[str, Any], demo: bool) -> list[str]:
+    """Return the engine's warnings, those of how the CT was read last; the badge says louder that it is a demo."""
+    read = record.get("input", {}).get("notes") or ()
+    lines = [line for line in record.get("warnings", []) if not (demo and line.startswith(DEMO_WARNING))]
+    return [f"⚠ {line}" for line in sorted(lines, key=lambda line: line in read)]
+
+
+def _shortened(line: str) -> str:
+    """Return the beginning of a line, up to a word's end."""
+    return textwrap.shorten(line, LINE_LENGTH, placeholder=" …")
+
+
+def _more(warnings: int, *, unfolded: bool) -> str:
+    if unfolded:
+        return _("Less")
+    return _("All {number}").format(number=warnings) if warnings > 1 else _("More")
+
+
+def _edited(edited: Mapping[str, Any] | None) -> list[str]:
+    """Return what was changed, then what that means."""
     if edited is None:
-        return ""
-    return _(
-        "EDITED BY HAND: {added:.1f} mL added, {removed:.1f} mL removed. Volume, angle and length of this "
-        "outline are the edited one's; what readers are expected to say is the model's, from before the edit."
-    ).format(added=edited["added_ml"], removed=edited["removed_ml"])
+        return []
+    changed = _("EDITED BY HAND: {added:.1f} mL added, {removed:.1f} mL removed.")
+    return [
+        changed.format(added=edited["added_ml"], removed=edited["removed_ml"]),
+        _(
+            "Volume, angle and length of this outline are the edited one's; what readers are expected to say is the "
+            "model's, from before the edit."
+        ),
+    ]
 
 
 def _ofOneReader(reader: str) -> str:
@@ -124,10 +171,6 @@ def _ofOneReader(reader: str) -> str:
     return _(
         "Shown {words}: one reader's habits as the networks learnt them, not calibrated and not the result."
     ).format(words=_(drawnByReader(reader)))
-
-
-def _sourceOf(said: Mapping[str, Any]) -> str:
-    return _("What readers are expected to say: {source}.").format(source=_(statement_source(said)))
 
 
 def _ofReaders(record: ResultRecord) -> str:
@@ -147,9 +190,17 @@ def _pattern(record: ResultRecord) -> list[str]:
     line = _("Median reader, by {rules}: {pattern}").format(
         rules=pattern.get("rule_set", ""), pattern=pattern.get("pattern") or _("not assessed")
     )
-    lines.append(f"{line} ({pattern['reason']})" if pattern.get("reason") else line)
+    lines.append(f"{line} ({_lacking(pattern)})" if pattern.get("reason") else line)
     apart = is_calibrated(record.invasion) and not is_calibrated(pattern)
     return [*lines, _(told["Where this comes from"])] if apart else lines
+
+
+def _lacking(pattern: Mapping[str, Any]) -> str:
+    """Say which vessels the pattern does not hold for; the engine's sentence where there is no pattern at all."""
+    missing = pattern.get("not_assessed")
+    if not missing or not pattern.get("pattern"):
+        return _(pattern["reason"])
+    return _("not assessed: {vessels}").format(vessels=", ".join(_(TITLES.get(name, name)) for name in missing))
 
 
 def _volumes(record: ResultRecord, source: str) -> list[str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_SHORT_TITLE
 from twintrack.results.report.wording import MISSING as NOT_SAID
 from twintrack.results.report.wording import SIGNS, away, bare, percent, share, signed_category, span, with_unit
-from TwinTrackSegLib.mrml.vessels.VesselTable import MISSING, NOT_PRESENT, VesselReadout
+from TwinTrackSegLib.mrml.vessels.VesselTable import MISSING, NOT_PRESENT, TITLES, VesselReadout
 from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = ["CATEGORY_COLORS", "CONTACT", "ENCASED", "MEDIAN", "OUTLINE", "VESSEL", "Row", "heads", "rowsOf", "signs"]
@@ -38,7 +38,7 @@ class Row:
     category : str
         The median reader's, for a colour beside the words; empty where it is not known.
     why : str
-        Why numbers are missing; stands from the cell `whyFrom` to that of the median reader.
+        Why numbers are missing, or whose map the row is of; stands from the cell `whyFrom` to the median reader's.
     whyFrom : int or None
         None where all cells are filled.
     tip : str
@@ -89,20 +89,20 @@ def rowsOf(readouts: Sequence[VesselReadout]) -> list[Row]:
 def _row(readout: VesselReadout) -> Row:
     cells = _cells(readout)
     first = next((n for n in (CONTACT, ENCASED, MEDIAN) if cells[n] == MISSING), None)
+    why = readout.note or (readout.source if readout.reader else "")  # a row of one reader's is taken for no other
     return Row(
         name=readout.name,
         cells=cells,
         category=readout.category,
-        why=_(readout.note) if readout.note else "",
-        whyFrom=first if readout.note else None,
+        why=_(why) if why else "",
+        whyFrom=first if why else None,
         tip="\n".join(line for line in _tip(readout) if line),
     )
 
 
 def _cells(readout: VesselReadout) -> tuple[str, ...]:
-    title = _(readout.title)
-    if readout.name == JOINT_VEIN and not readout.reader:
-        title = _(JOINT_VEIN_SHORT_TITLE)
+    title = JOINT_VEIN_SHORT_TITLE if readout.name == JOINT_VEIN else TITLES.get(readout.name, readout.fullTitle)
+    title = _(title or readout.name)
     if not readout.present:
         return (title, MISSING, MISSING, MISSING, _(NOT_PRESENT))
     return (
