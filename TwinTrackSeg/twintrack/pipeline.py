@@ -198,6 +198,7 @@ def segment(
             store=store,
             skip_below=skip_below,
             keep_each=True,
+            each_vessels=given_vessels is None,
             keep_raters=settings.rater_maps,
             progress=report,
             cancel=cancel,

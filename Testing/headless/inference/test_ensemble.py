@@ -108,6 +108,9 @@ def test_each_members_own_score_is_kept(make_ct: MakeCt, bundle: Bundle) -> None
     vessels = [member.vessels for member in result.each]
     assert all(labels is not None and labels.shape == ct.array.shape for labels in vessels)
     assert not np.array_equal(vessels[0], vessels[1])
+    without = score(ct, roi_full(ct.geometry), bundle, keep_each=True, each_vessels=False)
+    assert [member.vessels for member in without.each] == [None] * 3
+    assert np.array_equal(without.vessels, result.vessels)
 
 
 def test_several_tumor_labels_are_summed(make_ct: MakeCt, make_bundle: Any, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from twintrack.inference import preprocess as preprocess_module
 from twintrack.inference.arrays import Array, to_host, uploaded
 from twintrack.inference.nnunet_model import Stage, nnunet_managers, read_stage
 from twintrack.inference.preprocess import Preprocessed, preprocess
-from twintrack.inference.resample import linear_resample, range_touched
+from twintrack.inference.resample import linear_pieces, linear_resample, range_touched
 from twintrack.volume import Volume
 
 MakeCt = Callable[..., Volume]
@@ -158,6 +158,29 @@ def test_linear_resampling_is_that_of_skimage_in_every_window(target: tuple[int,
     window = [(n // 3, n - n // 4) for n in target]
     part = linear_resample(placed(volume), target, window)
     np.testing.assert_allclose(to_host(part), expected[(slice(None), *(slice(a, b) for a, b in window))], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [(9, 14, 90), (9, 150, 20), (150, 14, 20), (4, 7, 5), (6, 7, 8), (1, 30, 3), (70, 150, 160), (3, 3, 3), (6, 7, 90)],
+)
+def test_pieces_are_linear_resampling_to_the_last_bit(target: tuple[int, int, int]) -> None:
+    rng = np.random.default_rng(2)
+    volumes = list(rng.random((3, 6, 7, 8), dtype=np.float32))
+    for _ in range(4):
+        starts = [int(rng.integers(0, n)) for n in target]
+        window = [(start, int(rng.integers(start + 1, n + 1))) for start, n in zip(starts, target, strict=True)]
+        found = np.full((3, *(stop - start for start, stop in window)), np.nan, dtype=np.float32)
+        for piece in linear_pieces(volumes, target, window):
+            assert np.isnan(found[(slice(None), *piece.place)]).all()
+            for number in (2, 0, 1):
+                found[(number, *piece.place)] = piece.values(number)
+            other = 1 - volumes[0]
+            other[piece.touched] = volumes[0][piece.touched]
+            again = next(p for p in linear_pieces([other], target, window) if p.place == piece.place)
+            assert np.array_equal(again.values(0), found[(0, *piece.place)])
+        for volume, values in zip(volumes, found, strict=True):
+            assert np.array_equal(values, linear_resample(volume[None], target, window)[0])
 
 
 @pytest.mark.parametrize(("size_in", "size_out"), [(7, 20), (20, 7), (9, 9), (1, 5), (5, 1)])

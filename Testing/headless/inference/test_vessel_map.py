@@ -5,9 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from twintrack.inference.preprocess import Preprocessed
-from twintrack.inference.vessel_map import FLOOR, VesselChannels, drop_strays, hidden_lumens, vessel_map
+from twintrack.inference.vessel_map import (
+    BESIDE_VOXELS,
+    BORDER_VOXELS,
+    CORE_VOXELS,
+    FLOOR,
+    ROUNDING,
+    STRAY_SHARE,
+    VesselChannels,
+    drop_strays,
+    hidden_lumens,
+    vessel_map,
+)
 
 SHAPE = (24, 40, 40)
 SOFTMAX = VesselChannels(tumor=(1,), values={2: 5}, hidden=frozenset({2}), overlapping=False)
@@ -158,3 +170,61 @@ def test_what_was_painted_around_a_stray_goes_with_it() -> None:
     drop_strays(vessels, lumens, np.ones(lumens.shape, dtype=bool))
     assert np.array_equal(vessels[:, :5], lumens[:, :5])
     assert not vessels[:, 5:].any()
+
+
+def plainly_hidden(lumens: np.ndarray, hidden: np.ndarray, voxel_size: tuple[float, float, float]) -> np.ndarray:
+    """Return the lumens with what is hidden of them, by distances from all of a volume, one vessel after the other."""
+    lumens, hidden = lumens.copy(), np.where(lumens > 0, 0, hidden)
+    for value in np.unique(hidden[hidden > 0]):
+        lumen, possible = lumens == value, hidden == value
+        connected = ndimage.binary_propagation(lumen, mask=lumen | possible) & possible
+        if not connected.any():
+            continue
+        deep = connected & (ndimage.distance_transform_edt(~lumen, sampling=voxel_size) > BORDER_VOXELS + ROUNDING)
+        cores, count = ndimage.label(deep, np.ones((3, 3, 3)))
+        large = np.bincount(cores.ravel(), minlength=count + 1) * np.prod(voxel_size) > CORE_VOXELS + ROUNDING
+        large[0] = False
+        if large.any():
+            beside = ndimage.distance_transform_edt(~large[cores], sampling=voxel_size) <= BESIDE_VOXELS
+            lumens[connected & beside] = value
+    return lumens
+
+
+def plainly_kept(vessels: np.ndarray, lumens: np.ndarray, looked: np.ndarray) -> np.ndarray:
+    """Return the vessels without stray pieces, one vessel after the other."""
+    vessels = vessels.copy()
+    for value in np.unique(vessels[vessels > 0]):
+        inside = vessels == value
+        pieces, count = ndimage.label(inside, np.ones((3, 3, 3)))
+        voxels = np.bincount(pieces[inside & (lumens == value)], minlength=count + 1)
+        reached = np.bincount(pieces[inside & looked], minlength=count + 1) > 0
+        kept = reached if reached.any() else voxels > 0
+        kept &= voxels >= STRAY_SHARE * voxels[kept].max()
+        vessels[inside & ~kept[pieces]] = 0
+    return vessels
+
+
+@pytest.mark.parametrize("voxel_size", [(1.0, 1.0, 1.0), (0.5, 0.28, 0.38), (1.0, 0.4, 0.4)])
+@pytest.mark.parametrize("grain", [1.0, 2.0, 4.0])
+def test_hidden_lumens_and_strays_are_those_that_the_whole_volume_shows(
+    voxel_size: tuple[float, float, float], grain: float
+) -> None:
+    shape, added, dropped = (22, 30, 34), 0, 0
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        fields = np.stack([ndimage.gaussian_filter(rng.normal(size=shape), grain) for _ in range(4)])
+        fields /= fields.std(axis=(1, 2, 3), keepdims=True)
+        lumens = np.where(fields[:2].max(axis=0) > 1.2, fields[:2].argmax(axis=0) + 1, 0).astype(np.uint8)
+        near = np.where(fields[:2].max(axis=0) > 0.3, fields[:2].argmax(axis=0) + 1, 0)
+        hidden = np.where(fields[2] > 0, near, 0).astype(np.uint8)
+        expected = plainly_hidden(lumens, hidden, voxel_size)
+        found = lumens.copy()
+        hidden_lumens(found, hidden.copy(), voxel_size)
+        assert np.array_equal(found, expected)
+        looked = fields[3] > 1.0
+        kept = expected.copy()
+        drop_strays(kept, lumens, looked)
+        assert np.array_equal(kept, plainly_kept(expected, lumens, looked))
+        added, dropped = added + np.count_nonzero(expected != lumens), dropped + np.count_nonzero(expected != kept)
+    assert dropped > 0
+    assert added > 0 or grain < 2

@@ -49,7 +49,7 @@ class MemberMap:
     score : numpy.ndarray
         Uncalibrated tumour score, float16 in [0, 1], (z, y, x) of the box; 0 outside the region's mask.
     vessels : numpy.ndarray or None
-        Vessel label map, uint8, as in `EnsembleResult`; None where the bundle predicts none.
+        Vessel label map, uint8, as in `EnsembleResult`; None where the bundle predicts none, or none was asked for.
     """
 
     score: NDArray[np.float16]
@@ -144,6 +144,7 @@ def score_ensemble(
     store: NetworkStore | None = None,
     skip_below: float = SKIP_BELOW,
     keep_each: bool = False,
+    each_vessels: bool = True,
     keep_raters: bool = False,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -179,6 +180,8 @@ def score_ensemble(
         Tumour score; 0 lets every member look at every tile.
     keep_each : bool
         Whether to keep what each member says, at 3 bytes a voxel of the region's box and member.
+    each_vessels : bool
+        Whether that holds each member's vessels: of no use where the vessels are given.
     keep_raters : bool
         Whether to keep what each rater would draw, at 2 bytes a voxel of the region's box and rater.
     progress, cancel
@@ -202,7 +205,7 @@ def score_ensemble(
     if bundle.raters_have_members:
         skip_below = 0.0
     return networks.with_room(
-        lambda: _score(ct, roi, bundle, networks, skip_below, keep_each, keep_raters, progress, token)
+        lambda: _score(ct, roi, bundle, networks, skip_below, keep_each, each_vessels, keep_raters, progress, token)
     )
 
 
@@ -213,6 +216,7 @@ def _score(
     store: NetworkStore,
     skip_below: float,
     keep_each: bool,
+    each_vessels: bool,
     keep_raters: bool,
     progress: Progress,
     cancel: CancelToken,
@@ -249,7 +253,7 @@ def _score(
         if sums is not None:
             sums.add(fold, score)
         if keep_each:
-            each.append(MemberMap(score.astype(np.float16), labelled(probabilities)))
+            each.append(MemberMap(score.astype(np.float16), labelled(probabilities) if each_vessels else None))
 
     pooled = _pool(
         canvas, bundle, stage, store, meter, apart, skip_below, keep if keep_each or sums is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -15,7 +15,16 @@ from twintrack.inference.arrays import CPU, Array, to_device, to_host, transpose
 from twintrack.inference.cubic import Prepare, resample_cubic, resample_slices
 from twintrack.inference.nnunet_model import Stage, nnunet_managers
 from twintrack.inference.normalize import VOXELWISE, normalization
-from twintrack.inference.resample import Range, linear_resample, neighbors, network_shape, range_touched, slice_axis
+from twintrack.inference.resample import (
+    Piece,
+    Range,
+    linear_pieces,
+    linear_resample,
+    neighbors,
+    network_shape,
+    range_touched,
+    slice_axis,
+)
 from twintrack.system.capacity import is_out_of_memory, lacking_memory
 
 __all__ = ["Preprocessed", "preprocess"]
@@ -74,6 +83,21 @@ class Preprocessed:
                 full[place] = linear_resample(channels, sizes, inner)
         back = (0, *(int(axis) + 1 for axis in np.argsort(self.axes)))
         return transposed(full, back)
+
+    def pieces_on_grid(
+        self, channels: Sequence[NDArray[np.floating]], window: Sequence[Range]
+    ) -> Iterator[tuple[Piece, tuple[slice, ...]]]:
+        """Do what `to_grid` does for channels (a, b, c) in main memory, a piece of all of them at a time.
+
+        The window must lie in what nnU-Net did not crop away. With each piece, which has the network's order of axes,
+        comes its place in the window, along (z, y, x).
+        """
+        inner = [
+            (window[axis][0] - a, window[axis][1] - a) for axis, (a, _) in zip(self.axes, self.nonzero, strict=True)
+        ]
+        back = np.argsort(self.axes)
+        for piece in linear_pieces(channels, [b - a for a, b in self.nonzero], inner):
+            yield piece, tuple(piece.place[n] for n in back)
 
     def from_grid(self, mask: NDArray[np.bool_], window: Sequence[Range]) -> NDArray[np.bool_]:
         """Return which network voxels have a share in the CT voxels of a mask, when outputs are brought back.

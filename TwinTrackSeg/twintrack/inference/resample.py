@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,17 @@ from twintrack.inference.arrays import Array
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Range", "linear_resample", "neighbors", "network_shape", "range_touched", "slice_axis", "true_box"]
+__all__ = [
+    "Piece",
+    "Range",
+    "linear_pieces",
+    "linear_resample",
+    "neighbors",
+    "network_shape",
+    "range_touched",
+    "slice_axis",
+    "true_box",
+]
 
 Range = tuple[int, int]
 """First index and one past the last, along one axis."""
@@ -22,6 +33,9 @@ Range = tuple[int, int]
 
 BLOCK = 64
 """Output voxels along an axis that are taken together; their inputs lie next to each other."""
+
+PIECE_VOXELS = 2**18
+"""About so many voxels are a piece where that can be chosen: a megabyte, which a processor's cache holds."""
 
 
 def linear_resample(volume: Array, shape: Sequence[int], window: Sequence[Range]) -> Array:
@@ -44,20 +58,105 @@ def linear_resample(volume: Array, shape: Sequence[int], window: Sequence[Range]
     array
         (channel, *window sizes), same dtype and memory.
     """
-    sizes = volume.shape[1:]
-    growth = [(stop - start) / size for (start, stop), size in zip(window, sizes, strict=True)]
-    # Shrinking axes first keeps the intermediate volumes small.
-    for axis in sorted(range(3), key=lambda a: growth[a]):
-        start, stop = window[axis]
-        size = sizes[axis]
-        if size == shape[axis]:
-            volume = volume[(slice(None),) * (axis + 1) + (slice(start, stop),)]
-            continue
-        if isinstance(volume, np.ndarray):
-            volume = _along(volume, axis, *_shares(size, shape[axis], start, stop))
-        else:
-            volume = _along_on_card(volume, axis, size, shape[axis], start, stop)
+    for axis in _order(volume.shape[1:], window):
+        volume = _resampled_along(volume, axis, shape[axis], window[axis])
     return volume
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A part of what `linear_pieces` makes.
+
+    Attributes
+    ----------
+    place : tuple of slice
+        Where it lies in the window, along (a, b, c).
+    touched : tuple of slice
+        The input voxels that it is interpolated from, along (a, b, c).
+    values : callable
+        Makes the piece (a, b, c) of the volume of a number.
+    """
+
+    place: tuple[slice, ...]
+    touched: tuple[slice, ...]
+    values: Callable[[int], NDArray[np.floating]]
+
+
+def linear_pieces(
+    volumes: Sequence[NDArray[np.floating]], shape: Sequence[int], window: Sequence[Range]
+) -> Iterator[Piece]:
+    """Do for several volumes in main memory what `linear_resample` does, a piece of all of them at a time.
+
+    The numbers are the same to the last bit, for each piece is made by products that are made there. But nothing as
+    large as the whole output is made, and what is done with a piece finds it in the processor's cache. A volume of
+    which no piece is asked for costs nothing.
+
+    Parameters
+    ----------
+    volumes : sequence of numpy.ndarray
+        (a, b, c), floating point, all of one size.
+    shape, window
+        As in `linear_resample`.
+    """
+    sizes = volumes[0].shape
+    *before, last = _order(sizes, window)
+    shares = [_shares(size, n, *part) for size, n, part in zip(sizes, shape, window, strict=True)]
+    touched = [slice(int(below[0]), int(above[-1]) + 1) for below, above, _ in shares]
+
+    @cache
+    def but_last(number: int) -> NDArray[np.floating]:
+        volume = volumes[number][None]
+        for axis in before:
+            volume = _resampled_along(volume, axis, shape[axis], window[axis])
+        return np.ascontiguousarray(volume[0])
+
+    outer = [slice(0, stop - start) for start, stop in window]
+    if sizes[last] == shape[last]:
+        start, stop = window[last]
+        whole = (slice(None),) * last + (slice(start, stop),)
+        yield Piece(tuple(outer), tuple(touched), lambda number: but_last(number)[whole])
+        return
+    slab = outer[0].stop
+    if last == 1:  # a product for each row of the first axis
+        slab = max(PIECE_VOXELS // (BLOCK * outer[2].stop), 1)
+    for rows in (slice(a, min(a + slab, outer[0].stop)) for a in range(0, outer[0].stop, slab)):
+        for part, inputs, matrix in _products(*shares[last], volumes[0].dtype):
+
+            def made(
+                number: int, rows: slice = rows, inputs: slice = inputs, matrix: NDArray[np.floating] = matrix
+            ) -> NDArray[np.floating]:
+                volume = but_last(number)
+                if last == 1:
+                    return np.matmul(matrix, volume[rows, inputs])
+                here = volume.reshape(-1, sizes[2]) if last == 2 else volume.reshape(sizes[0], -1)
+                product = here[:, inputs] @ matrix.T if last == 2 else matrix @ here[inputs]
+                new = list(volume.shape)
+                new[last] = len(matrix)
+                return np.asarray(product.reshape(new))
+
+            place, looked_at = list(outer), list(touched)
+            if last == 1:
+                below, above, _ = shares[0]
+                place[0] = rows
+                looked_at[0] = slice(int(below[rows][0]), int(above[rows][-1]) + 1)
+            place[last], looked_at[last] = part, inputs
+            yield Piece(tuple(place), tuple(looked_at), made)
+
+
+def _order(sizes: Sequence[int], window: Sequence[Range]) -> list[int]:
+    """Return the axes in the order in which they are resampled: shrinking ones first, to keep what follows small."""
+    growth = [(stop - start) / size for (start, stop), size in zip(window, sizes, strict=True)]
+    return sorted(range(3), key=lambda axis: growth[axis])
+
+
+def _resampled_along(volume: Array, axis: int, size: int, part: Range) -> Array:
+    """Resample (channel, a, b, c) along one axis of (a, b, c) to `size`, and return a part of that."""
+    own = volume.shape[axis + 1]
+    if own == size:
+        return volume[(slice(None),) * (axis + 1) + (slice(*part),)]
+    if isinstance(volume, np.ndarray):
+        return _along(volume, axis, *_shares(own, size, *part))
+    return _along_on_card(volume, axis, own, size, *part)
 
 
 def _shares(
@@ -89,6 +188,18 @@ def _along(
         (array.reshape(-1, array.shape[-1]) if axis == 2 else array.reshape(*before, array.shape[axis + 1], -1))
         for array in (volume, result)
     )
+    for part, inputs, matrix in _products(below, above, weight, volume.dtype):
+        if axis == 2:
+            np.matmul(here[:, inputs], matrix.T, out=there[:, part])
+        else:
+            np.matmul(matrix, here[..., inputs, :], out=there[..., part, :])
+    return result
+
+
+def _products(
+    below: NDArray[np.int64], above: NDArray[np.int64], weight: NDArray[np.float64], dtype: np.dtype[Any]
+) -> Iterator[tuple[slice, slice, NDArray[np.floating]]]:
+    """Yield some output voxels of an axis, their inputs, and the matrix that makes the ones of the others."""
     for start in range(0, len(below), BLOCK):
         part = slice(start, min(start + BLOCK, len(below)))
         first, stop = int(below[part][0]), int(above[part][-1]) + 1
@@ -96,12 +207,7 @@ def _along(
         matrix = np.zeros((len(rows), stop - first))
         matrix[rows, below[part] - first] = 1 - weight[part]
         matrix[rows, above[part] - first] += weight[part]
-        matrix = matrix.astype(volume.dtype)
-        if axis == 2:
-            np.matmul(here[:, first:stop], matrix.T, out=there[:, part])
-        else:
-            np.matmul(matrix, here[..., first:stop, :], out=there[..., part, :])
-    return result
+        yield part, slice(first, stop), matrix.astype(dtype)
 
 
 def _along_on_card(volume: torch.Tensor, axis: int, size_in: int, size_out: int, start: int, stop: int) -> torch.Tensor:

@@ -8,7 +8,7 @@ too small. So a lumen continues under the tumour as far as the network would cal
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.imaging.plane_contact import Box
+from twintrack.imaging.runs import Runs
 from twintrack.inference.arrays import Array, assign, at_least, largest, raise_to, to_host, zeros_beside
 from twintrack.inference.nnunet_model import Stage
 from twintrack.inference.preprocess import Preprocessed
@@ -153,31 +154,52 @@ def vessel_map(
 
     place = tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(part, window, strict=True))
     inside = labels[place]
-    likeliest, hidden = _likeliest(case, probabilities, part, channels)
-    inside[...] = to_host(likeliest)
-    lumens = inside.copy()
-    hidden_lumens(inside, to_host(hidden), _voxel_size(case))
+    lumens, hidden = _likeliest(case, probabilities, part, channels, least)
+    inside[...] = lumens
+    hidden_lumens(inside, hidden, _voxel_size(case))
     drop_strays(inside, lumens, looked[place])
     return labels
 
 
 def _likeliest(
-    case: Preprocessed, probabilities: Array, part: Sequence[Range], channels: VesselChannels
-) -> tuple[Array, Array]:
+    case: Preprocessed, probabilities: Array, part: Sequence[Range], channels: VesselChannels, least: float
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the vessel that is the likeliest class, and the one that would be if tumour did not hide it.
 
-    Label maps, uint8, (z, y, x) of the part of the CT, where the probabilities lie.
+    Label maps, uint8, (z, y, x) of the part of the CT, where the probabilities lie. A vessel can be neither where its
+    probability is below `least` all around.
     """
+    taken, shape = channels.taken(probabilities), [b - a for a, b in part]
+    if not isinstance(probabilities, np.ndarray):  # on a card all at once
+        layers = [*probabilities, taken]
+        found = _competing(lambda number: case.to_grid(layers[number][None], part)[0], len(probabilities), channels)
+        return to_host(found[0]), to_host(found[1])
+    inside, hidden = np.zeros((2, *shape), dtype=np.uint8)
+    for piece, place in case.pieces_on_grid([*probabilities, taken], part):
+        near = {n for n in channels.values if probabilities[n][piece.touched].max() >= least - ROUNDING}
+        if near:
+            others = set() if channels.overlapping else set(range(len(probabilities))) - set(channels.values)
+            found = _competing(piece.values, len(probabilities), channels, near | others)
+            for whole, labels in zip((inside, hidden), found, strict=True):
+                whole[place].transpose(case.axes)[...] = labels
+    return inside, hidden
 
-    def on_grid(channel: Array) -> Array:
-        return case.to_grid(channel[None], part)[0]
 
-    needed = at_least(SHARE * (1.0 - on_grid(channels.taken(probabilities))), FLOOR)
+def _competing(
+    values: Callable[[int], Array], count: int, channels: VesselChannels, wanted: Collection[int] | None = None
+) -> tuple[Array, Array]:
+    """Return what `_likeliest` does where some voxels have these `values` of each channel.
+
+    The last one of `count` channels is followed by the probability that a voxel is tumour.
+    """
+    needed = at_least(SHARE * (1.0 - values(count)), FLOOR)
     inside, hidden = (zeros_beside(needed, needed.shape, np.uint8) for _ in range(2))
     # Where classes overlap, vessels compete with each other alone, from the least that can matter.
     best = zeros_beside(needed, needed.shape)
-    for channel in channels.values if channels.overlapping else range(probabilities.shape[0]):
-        probability = on_grid(probabilities[channel])
+    for channel in channels.values if channels.overlapping else range(count):
+        if wanted is not None and channel not in wanted:
+            continue
+        probability = values(channel)
         better = probability > best
         raise_to(best, probability)
         value = channels.values.get(channel, 0)
@@ -201,27 +223,70 @@ def hidden_lumens(lumens: NDArray[np.uint8], hidden: NDArray[np.uint8], voxel_si
     lumens : numpy.ndarray
         Label of the vessel that is the likeliest class, uint8, (z, y, x); changed.
     hidden : numpy.ndarray
-        Label of the vessel that would be if the tumour were not, uint8, (z, y, x).
+        Label of the vessel that would be if the tumour were not, uint8, (z, y, x); changed.
     voxel_size : sequence of float
         Edges of a voxel along (z, y, x), in voxels of the network or, if the grid is the coarser one, 1.
     """
     from scipy import ndimage
 
-    hidden[lumens > 0] = 0
-    reach = [math.ceil(BORDER_VOXELS / edge) for edge in voxel_size]
-    for value, place in _boxes(hidden):
-        near = tuple(slice(max(s.start - by, 0), s.stop + by) for s, by in zip(place, reach, strict=True))
-        lumen, possible = lumens[near] == value, hidden[near] == value
-        connected = ndimage.binary_propagation(lumen, mask=lumen | possible) & possible
-        if not connected.any():
-            continue
-        deep = connected & (ndimage.distance_transform_edt(~lumen, sampling=voxel_size) > BORDER_VOXELS + ROUNDING)
-        cores, count = ndimage.label(deep, EVERY_NEIGHBOR)
-        large = np.bincount(cores.ravel(), minlength=count + 1) * math.prod(voxel_size) > CORE_VOXELS + ROUNDING
+    hidden *= lumens == 0
+    connected = _hanging_together(lumens, hidden)
+    if connected is None:
+        return
+    cores = np.zeros(lumens.shape, dtype=np.uint8)
+    for box, inside, value in _parts_over(connected, CORE_VOXELS / math.prod(voxel_size)):
+        near, own = _around(box, BORDER_VOXELS, voxel_size, lumens.shape)
+        depth = ndimage.distance_transform_edt(lumens[near] != value, sampling=voxel_size)[own]
+        deep, count = ndimage.label(inside & (depth > BORDER_VOXELS + ROUNDING), EVERY_NEIGHBOR)
+        large = np.bincount(deep.ravel(), minlength=count + 1) * math.prod(voxel_size) > CORE_VOXELS + ROUNDING
         large[0] = False
-        if large.any():
-            beside = ndimage.distance_transform_edt(~large[cores], sampling=voxel_size) <= BESIDE_VOXELS
-            lumens[near][connected & beside] = value
+        cores[box][large[deep]] = value
+    for box, _, value in _parts_over(cores, 0):
+        near, _ = _around(box, BESIDE_VOXELS, voxel_size, lumens.shape)
+        beside = ndimage.distance_transform_edt(cores[near] != value, sampling=voxel_size) <= BESIDE_VOXELS
+        lumens[near][beside & (connected[near] == value)] = value
+
+
+def _hanging_together(lumens: NDArray[np.uint8], hidden: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """Return what of the hidden voxels hangs together with a lumen through faces of voxels; None if nothing does."""
+    if not hidden.any():
+        return None
+    runs = Runs.of(lumens + hidden)
+    part, count = runs.parts(by_faces=True)
+    number, is_lumen = runs.to_voxels(part), lumens.ravel()[runs.voxels] > 0
+    with_lumen = np.zeros(count, dtype=bool)
+    with_lumen[number[is_lumen]] = True
+    wanted = with_lumen[number] & ~is_lumen
+    if not wanted.any():
+        return None
+    connected = np.zeros(lumens.shape, dtype=np.uint8)
+    connected.ravel()[runs.voxels[wanted]] = runs.to_voxels(runs.value)[wanted]
+    return connected
+
+
+def _parts_over(labels: NDArray[np.uint8], voxels: float) -> Iterator[tuple[Box, NDArray[np.bool_], int]]:
+    """Yield box, mask in it and label of every connected part of more than so many voxels."""
+    runs = Runs.of(labels)
+    part, count = runs.parts()
+    size = np.bincount(part, weights=runs.length, minlength=count)
+    order = np.argsort(part, kind="stable")
+    stretches = np.split(order, np.cumsum(np.bincount(part, minlength=count))[:-1])
+    for number in np.flatnonzero(size > voxels):
+        own = Runs(runs.start[stretches[number]], runs.length[stretches[number]], runs.value, runs.shape)
+        places = np.stack(np.unravel_index(own.voxels, labels.shape))
+        low, high = places.min(axis=1), places.max(axis=1) + 1
+        inside = np.zeros(high - low, dtype=bool)
+        inside[tuple(places - low[:, None])] = True
+        z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
+        yield (z, y, x), inside, int(runs.value[stretches[number][0]])
+
+
+def _around(box: Box, reach: float, voxel_size: Sequence[float], shape: Sequence[int]) -> tuple[Box, Box]:
+    """Return a box with all that is within `reach` of it, and where it lies in that."""
+    by = [math.ceil(reach / edge) for edge in voxel_size]
+    near = tuple(slice(max(s.start - n, 0), min(s.stop + n, size)) for s, n, size in zip(box, by, shape, strict=True))
+    own = tuple(slice(s.start - n.start, s.stop - n.start) for s, n in zip(box, near, strict=True))
+    return (near[0], near[1], near[2]), (own[0], own[1], own[2])
 
 
 def drop_strays(vessels: NDArray[np.uint8], lumens: NDArray[np.uint8], looked: NDArray[np.bool_]) -> None:
@@ -239,28 +304,20 @@ def drop_strays(vessels: NDArray[np.uint8], lumens: NDArray[np.uint8], looked: N
     looked : numpy.ndarray
         Region of interest, bool, (z, y, x).
     """
-    from scipy import ndimage
-
-    for value, box in _boxes(vessels):
-        inside = vessels[box] == value
-        pieces, count = ndimage.label(inside, EVERY_NEIGHBOR)
-        if count == 1:
-            continue
-        voxels = np.bincount(pieces[inside & (lumens[box] == value)], minlength=count + 1)
-        reached = np.bincount(pieces[inside & looked[box]], minlength=count + 1) > 0
-        kept = reached if reached.any() else voxels > 0
-        kept &= voxels >= STRAY_SHARE * voxels[kept].max()
-        vessels[box][inside & ~kept[pieces]] = 0
-
-
-def _boxes(labels: NDArray[np.uint8]) -> Iterator[tuple[int, Box]]:
-    """Yield every label that is there, and its box."""
-    from scipy import ndimage
-
-    found: list[Box | None] = ndimage.find_objects(labels)  # type: ignore[assignment]
-    for value, box in enumerate(found, start=1):
-        if box is not None:
-            yield value, box
+    runs = Runs.of(vessels)
+    piece, count = runs.parts()
+    number = runs.to_voxels(piece)
+    voxels = np.bincount(number[lumens.ravel()[runs.voxels] > 0], minlength=count)
+    reached = np.bincount(number[looked.ravel()[runs.voxels]], minlength=count) > 0
+    values = np.zeros(count, dtype=np.uint8)
+    values[piece] = runs.value
+    kept = np.ones(count, dtype=bool)
+    for value in np.unique(values):
+        own = values == value
+        kept[own] = reached[own] if reached[own].any() else voxels[own] > 0
+        kept[own] &= voxels[own] >= STRAY_SHARE * voxels[own & kept].max()
+    gone = runs.voxels[~kept[number]]
+    vessels[np.unravel_index(gone, vessels.shape)] = 0
 
 
 def _voxel_size(case: Preprocessed) -> tuple[float, float, float]:
