@@ -156,7 +156,7 @@ class Tour:
             identifier = node.GetSegmentation().AddEmptySegment(f"reader{number}", f"Reader {number}")
             drawSegment(node, identifier, reader.array > 0, self.ct)
         self.ui.readersCollapsibleButton.collapsed = False
-        self.panel.raters.update()
+        self.panel.raters.presenter.update()
         for row in range(self.ui.readersList.count):
             self.ui.readersList.item(row).setCheckState(qt.Qt.Checked)
         self.ui.evaluateButton.click()

@@ -114,7 +114,7 @@ def recompute(panel, _monkeypatch, _folder, onServer):
 def evaluate(panel, _monkeypatch, _folder, _how):
     import qt
 
-    panel.raters.update()
+    panel.raters.presenter.update()
     for row in range(panel.ui.readersList.count):
         item = panel.ui.readersList.item(row)
         item.setCheckState(qt.Qt.Checked if "Reader" in item.text() else qt.Qt.Unchecked)
@@ -176,18 +176,18 @@ def test_cases_and_calibrator_ask_for_what_they_need(panel, done, absent, tmp_pa
     from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
 
     asked = []
-    panel.raters.cases = SiteCases(tmp_path / "cases.npz")
-    monkeypatch.setattr(panel.raters.cases, "add", lambda *_a: asked.append("add"))
-    monkeypatch.setattr(panel.raters.cases, "fit", lambda *_a: asked.append("fit") or ())
-    monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: str(tmp_path / "own.json"))
+    panel.raters.presenter.cases = SiteCases(tmp_path / "cases.npz")
+    monkeypatch.setattr(panel.raters.presenter.cases, "add", lambda *_a: asked.append("add"))
+    monkeypatch.setattr(panel.raters.presenter.cases, "fit", lambda *_a: asked.append("fit") or ())
+    savingTo(panel, monkeypatch, str(tmp_path / "own.json"))
     absent.answer = False
-    panel.raters.onAddCase()
-    panel.raters.onFit()
+    panel.raters.presenter.addCase()
+    panel.raters.presenter.fit()
     assert asked == []
     assert [question.split(" needs")[0] for question in absent.questions] == ["Adding a case", "Fitting a calibrator"]
     absent.answer = True
-    panel.raters.onAddCase()
-    panel.raters.onFit()
+    panel.raters.presenter.addCase()
+    panel.raters.presenter.fit()
     assert asked == ["add", "fit"]
     assert absent.installed == ["scikit-image", "scikit-learn"]
     panel.ui.calibratorPathEdit.currentPath = ""

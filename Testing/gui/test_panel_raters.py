@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
-from panel_steps import addSegments, chosen, waitFor
+from panel_steps import addSegments, chosen, savingTo, waitFor
 
 pytestmark = pytest.mark.render
 
@@ -20,7 +20,7 @@ def test_own_raters_are_ticked_mapped_evaluated_and_become_a_calibrator(panel, d
     import slicer
     from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
 
-    panel.raters.cases = SiteCases(tmp_path / "cases.npz")
+    panel.raters.presenter.cases = SiteCases(tmp_path / "cases.npz")
     panel.ui.readersCollapsibleButton.collapsed = True
     addSegments(ct, ["Reader A", "Reader B"])
     panel.ui.readersCollapsibleButton.collapsed = False
@@ -60,9 +60,9 @@ def test_cases_with_their_score_become_a_calibrator_that_the_next_run_takes(
     shutil.copy(folder / "probability.nii.gz", folder / "score.nii.gz")
     chosen(panel, ct, bundle)
     panel._takeResult(panel.logic.loadResult(folder, ct))
-    panel.raters.cases = SiteCases(tmp_path / "cases.npz")
+    panel.raters.presenter.cases = SiteCases(tmp_path / "cases.npz")
     addSegments(ct, ["Reader A", "Reader B", "Reader C"])
-    panel.raters.update()
+    panel.raters.presenter.update()
     tick(panel, ())
     assert not panel.ui.fitButton.enabled
     for rows in ((0, 1), (1, 2)):
@@ -73,11 +73,11 @@ def test_cases_with_their_score_become_a_calibrator_that_the_next_run_takes(
     assert "already" in shown.pop()
     warned = []
     monkeypatch.setattr(slicer.util, "warningDisplay", lambda text, *_a, **_k: warned.append(text))
-    monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: "")
+    savingTo(panel, monkeypatch, "")
     panel.ui.fitButton.click()  # the user thinks better of it
     assert panel.ui.calibratorPathEdit.currentPath == ""
     own = tmp_path / "site.json"
-    monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: str(own))
+    savingTo(panel, monkeypatch, str(own))
     panel.ui.fitButton.click()
     assert shown == []
     assert "2 cases only" in warned[0]
@@ -110,7 +110,7 @@ def test_after_a_comparison_the_map_comes_back_with_its_own_legend(panel, done, 
     composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     composite.SetLayoutName("Red")
     addSegments(ct, ["Reader A", "Reader B"])
-    panel.raters.update()
+    panel.raters.presenter.update()
     tick(panel, (0, 1))
     panel.ui.evaluateButton.click()
     difference = slicer.util.getNode("MHR difference")
@@ -128,7 +128,7 @@ def test_a_segmentation_of_all_organs_does_not_fill_the_list(panel, done, ct):
 
     addSegments(ct, [f"organ_{number}" for number in range(11)] + [f"rib_left_{number}" for number in range(6)])
     addSegments(ct, ["Reader A", "Reader B"])
-    panel.raters.update()
+    panel.raters.presenter.update()
     names = panel.ui.readersList
     assert [names.item(row).text() for row in range(names.count)] == ["Drawn: Reader A", "Drawn: Reader B"]
     assert all(names.item(row).checkState() == qt.Qt.Unchecked for row in range(names.count))
@@ -140,6 +140,6 @@ def test_a_segmentation_of_all_organs_does_not_fill_the_list(panel, done, ct):
         *(f"Drawn: rib_left_{number}" for number in range(6)),
         "Drawn: Reader B",
     ]
-    assert [rater.partName for rater in panel.raters.ticked()] == ["Reader B"]
+    assert [rater.partName for rater in panel.raters.presenter.ticked()] == ["Reader B"]
     panel.ui.readersFilter.text = ""
     assert names.count == 2

@@ -73,7 +73,7 @@ def test_a_click_makes_the_phantom_the_input_and_its_readers_those_to_tick(offer
     panel.initializeParameterNode()  # as entering the module does
     assert panel.ui.inputSelector.currentNode() is ct
     assert panel.ui.segmentButton.enabled
-    panel.raters.update()
+    panel.raters.presenter.update()
     listed = [panel.ui.readersList.item(row).text() for row in range(panel.ui.readersList.count)]
     assert listed == [f"{readers.GetName()}: Reader {number}" for number in range(1, 6)]
 

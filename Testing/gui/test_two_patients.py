@@ -278,7 +278,7 @@ def test_numbers_and_ticks_of_a_comparison_do_not_stay_with_another_result(panel
     segmented(other, 200)
     segmented(one, 90)
     addSegments(one, ["Reader A", "Reader B"])
-    panel.raters.update()
+    panel.raters.presenter.update()
     for row in range(panel.ui.readersList.count):
         panel.ui.readersList.item(row).setCheckState(qt.Qt.Checked)
     panel.ui.evaluateButton.click()
@@ -286,7 +286,7 @@ def test_numbers_and_ticks_of_a_comparison_do_not_stay_with_another_result(panel
     layers.SetBackgroundVolumeID(other.GetID())
     assert panel.ui.metricsTable.rowCount == 0
     assert not panel.ui.metricsTable.isVisibleTo(panel.parent)
-    assert panel.raters.ticked() == []
+    assert panel.raters.presenter.ticked() == []
 
 
 def test_the_curve_of_another_ct_does_not_stay_where_nothing_was_measured(panel, one, other, segmented, scene):

@@ -28,7 +28,7 @@ pytestmark = [
 def tickReaders(panel, names) -> None:
     import qt
 
-    panel.raters.update()
+    panel.raters.presenter.update()
     for row in range(panel.ui.readersList.count):
         item = panel.ui.readersList.item(row)
         item.setCheckState(qt.Qt.Checked if item.text().endswith(tuple(names)) else qt.Qt.Unchecked)
@@ -99,7 +99,7 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
     assert chart.GetTitle().startswith(result.outline.readouts[0].title)
     panel.ui.jumpButton.click()
 
-    panel.raters.cases = SiteCases(tmp_path / "cases.npz")
+    panel.raters.presenter.cases = SiteCases(tmp_path / "cases.npz")
     addRaters(ct, phantom)
     tickReaders(panel, ["1", "2", "3"])
     panel.ui.evaluateButton.click()
@@ -108,7 +108,7 @@ def test_from_a_ct_to_report_and_calibrator(panel, scene, tmp_path, monkeypatch,
         tickReaders(panel, readers)
         panel.ui.addCaseButton.click()
     own = tmp_path / "site.json"
-    monkeypatch.setattr(panel.raters, "askCalibratorPath", lambda: str(own))
+    savingTo(panel, monkeypatch, str(own))
     panel.ui.fitButton.click()
     assert own.is_file()
 

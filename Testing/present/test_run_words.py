@@ -1,4 +1,4 @@
-"""A run in words, the model that is asked, packages and own readers: sentences and decisions, without a panel."""
+"""A run in words, the model that is asked, packages: sentences and decisions, without a panel."""
 
 from __future__ import annotations
 
@@ -183,23 +183,3 @@ def test_pytorch_is_announced_by_its_size():
 
     assert "3 GB" in installQuestion("The model", ["torch", "dask"], torch=True)
     assert "3 GB" not in installQuestion("The export", ["dask"], torch=False)
-
-
-def test_metrics_say_which_way_is_better_and_why_one_is_missing():
-    from TwinTrackSegLib.mrml.site.Evaluation import HIGHER_IS_BETTER
-    from TwinTrackSegLib.present.OwnReaders import metricRows
-
-    title = next(iter(HIGHER_IS_BETTER))
-    found, missing = metricRows([(title, 0.81234), (title, "no vessel")])
-    assert found.value == "0.8123 ↑"
-    assert (missing.value, missing.tip) == ("not available", "no vessel")
-
-
-@pytest.mark.parametrize(
-    ("ticked", "result", "can"),
-    [(False, True, []), (True, False, ["makeMhr"]), (True, True, ["makeMhr", "evaluate", "addCase"])],
-)
-def test_what_can_be_pressed_for_own_readers(ticked, result, can):
-    from TwinTrackSegLib.present.OwnReaders import pressable
-
-    assert [name for name, enabled in pressable(ticked=ticked, result=result).items() if enabled] == can

@@ -65,8 +65,8 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.reading = ResultPanel(self.ui, self.host)
         self.results = self.reading.presenter
         self.export = ExportPanel(self.ui, self.results, self.host)
-        self.raters = RatersPanel(self.ui, self.results, packages)
-        self.ct = CtAndResult(self.results, self.inputs.letGo, self.raters.update)
+        self.raters = RatersPanel(self.ui, self.host, self.results)
+        self.ct = CtAndResult(self.results, self.inputs.letGo, self.raters.presenter.update)
         self.choice = ResultChoice(self.ui, self.ct)
         self.ui.sampleButton.connect("clicked()", self.onSample)
         self.ui.statusLabel.visible = False
@@ -111,7 +111,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.run.enter()
         self.reading.enter(self.parent)
         self.results.takeUpEdit()
-        self.raters.update()
+        self.raters.presenter.update()
 
     def exit(self):
         """Let go of the scene when the user opens another module; a run goes on."""
@@ -139,7 +139,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def onSceneEndClose(self, _caller=None, _event=None):
         """Start afresh in the empty scene."""
-        self.raters.update()
+        self.raters.presenter.update()
         if self.parent.isEntered:
             self.initializeParameterNode()
 

@@ -1,29 +1,29 @@
-"""The site's own readers in words: who is listed, what can be pressed, metrics, and the cases of a calibrator."""
+"""The site's own readers: who is listed and ticked, their map, a comparison, cases that become a calibrator."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from TwinTrackSegLib.mrml.site.Evaluation import HIGHER_IS_BETTER, NEITHER_IS_BETTER
-from TwinTrackSegLib.mrml.site.Raters import Rater, likelyRaters
-from TwinTrackSegLib.present.Host import FileQuestion
+from twintrack.errors import TwinTrackError
+from TwinTrackSegLib.mrml.result.Correction import measuringNeeds
+from TwinTrackSegLib.mrml.site.Evaluation import (
+    HIGHER_IS_BETTER,
+    NEITHER_IS_BETTER,
+    evaluateRaters,
+    showDifference,
+)
+from TwinTrackSegLib.mrml.site.Raters import Rater, likelyRaters, makeMhr, ratersInScene
+from TwinTrackSegLib.mrml.site.SiteCalibrator import FEWEST_CASES, FIT_NEEDS, SiteCases
+from TwinTrackSegLib.present.Host import FileQuestion, Host
+from TwinTrackSegLib.present.Reading import ReadingPresenter
 from TwinTrackSegLib.present.Translation import tr as _
 
-__all__ = [
-    "Metric",
-    "addingACase",
-    "calibratorQuestion",
-    "casesText",
-    "fitting",
-    "leftOut",
-    "listed",
-    "metricHeads",
-    "metricRows",
-    "pressable",
-]
+__all__ = ["Metric", "OwnReadersPresenter", "OwnReadersState", "ReaderRow", "metricHeads"]
+
+NOTHING = dict.fromkeys(("makeMhr", "evaluate", "addCase", "fit"), False)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,192 @@ class Metric:
     tip: str
 
 
-def listed(everyone: Sequence[Rater], volume: Any, typed: str, ticked: Collection[str]) -> list[Rater]:
+@dataclass(frozen=True)
+class ReaderRow:
+    """Somebody who may be a reader; `key` tells them from others."""
+
+    key: str
+    title: str
+    ticked: bool
+
+
+@dataclass(frozen=True)
+class OwnReadersState:
+    """What a front end shows.
+
+    Attributes
+    ----------
+    rows : tuple of ReaderRow
+        Who may be a reader of the CT, to be ticked.
+    hint : str
+        How many more there are; empty for none.
+    pressable : mapping of str to bool
+        Whether ``makeMhr``, ``evaluate``, ``addCase`` and ``fit`` can be pressed.
+    metrics : tuple of Metric
+        Of the last comparison of the result that is shown; empty before one.
+    cases : str
+        How many cases there are for a calibrator, and how many it takes.
+    """
+
+    rows: tuple[ReaderRow, ...] = ()
+    hint: str = ""
+    pressable: Mapping[str, bool] = field(default_factory=lambda: dict(NOTHING))
+    metrics: tuple[Metric, ...] = ()
+    cases: str = ""
+
+
+class OwnReadersPresenter:
+    """Ticks readers, makes their map, compares, adds cases, fits.
+
+    Parameters
+    ----------
+    host : Host
+        The application.
+    reading : ReadingPresenter
+        Knows the result that is shown.
+    cases : SiteCases
+        The cases that were added so far.
+    inputVolume : callable
+        Returns the chosen CT.
+    bundle : callable
+        Returns the path of the chosen model; its statements are where a site's own begin.
+    calibrated : callable
+        Called with the path of a calibrator that was fitted: the next runs take it.
+    changed : callable
+        Called without arguments whenever `state` is another.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        reading: ReadingPresenter,
+        cases: SiteCases,
+        inputVolume: Callable[[], Any],
+        bundle: Callable[[], str],
+        calibrated: Callable[[str], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self._host, self._reading, self.cases = host, reading, cases
+        self._inputVolume, self._bundle, self._calibrated, self._changed = inputVolume, bundle, calibrated, changed
+        self._raters: list[Rater] = []
+        self._ticked: set[str] = set()
+        self._typed, self._others = "", 0
+        self._metrics: tuple[Metric, ...] = ()
+        self._map: Any = None
+        self._ct: Any = None
+
+    @property
+    def state(self) -> OwnReadersState:
+        """What is to be shown now."""
+        some, result = bool(self.ticked()), self._reading.result is not None
+        number, trouble = self._number()
+        return OwnReadersState(
+            rows=tuple(ReaderRow(rater.key, rater.title, rater.key in self._ticked) for rater in self._raters),
+            hint=_leftOut(self._others),
+            pressable={
+                "makeMhr": some and self.volume is not None,
+                "evaluate": some and result,
+                "addCase": some and result,
+                "fit": number >= FEWEST_CASES,
+            },
+            metrics=self._metrics,
+            cases=trouble or _casesText(number),
+        )
+
+    @property
+    def volume(self) -> Any:
+        """The CT whose readers are listed: that of the result that is shown, or else the chosen one."""
+        result = self._reading.result
+        return result.nodes.ct if result is not None else self._inputVolume()
+
+    def ticked(self) -> list[Rater]:
+        """Return the ticked raters that are still in the scene."""
+        return [rater for rater in self._raters if rater.key in self._ticked and rater.isInScene]
+
+    def update(self, typed: str | None = None) -> None:
+        """List who may be a reader of the CT now, or all whose name holds what was `typed`; who is ticked stays so."""
+        self._typed = self._typed if typed is None else typed
+        self._forgetOtherCt()
+        everyone = ratersInScene()
+        self._raters = _listed(everyone, self.volume, self._typed, self._ticked)
+        self._ticked &= {rater.key for rater in self._raters}
+        self._others = len(everyone) - len(self._raters)
+        self._changed()
+
+    def tick(self, key: str, ticked: bool) -> None:
+        """Count somebody among the readers, or no more."""
+        self._ticked = self._ticked | {key} if ticked else self._ticked - {key}
+        self._changed()
+
+    def makeMap(self) -> None:
+        """Make the map of the ticked readers, on the grid of their CT."""
+        volume = self.volume
+        if volume is not None:
+            with self._host.guarded():
+                makeMhr(self.ticked(), volume)
+
+    def evaluate(self) -> None:
+        """Compare the predicted map with the ticked readers."""
+        result = self._reading.result
+        if result is None:
+            return
+        with self._host.guarded():
+            with self._host.busy():
+                metrics = evaluateRaters(result, self.ticked())
+                showDifference(result, makeMhr(self.ticked(), result.nodes.ct))
+            self._metrics = tuple(_metricRows(metrics))
+            self._changed()
+
+    def addCase(self) -> None:
+        """Add the shown result with the ticked readers to the site's cases."""
+        result = self._reading.result
+        if result is None:
+            return
+        with self._host.guarded():
+            self._host.ensure(_("Adding a case"), *measuringNeeds(result))
+            with self._host.busy():
+                self.cases.add(result, self.ticked())
+            self._changed()
+
+    def fit(self) -> None:
+        """Fit the site's calibrator where the user says, choose it for the next runs, and pass its warnings on."""
+        question = FileQuestion(_("Save calibrator"), _("Calibrators"), (".json",), "calibrator.json")
+        self._host.askSave(question, self.volume, self._fitTo)
+
+    def _fitTo(self, path: str) -> None:
+        with self._host.guarded():
+            self._host.ensure(_("Fitting a calibrator"), *FIT_NEEDS)
+            with self._host.busy():
+                bundle = self._bundle()
+                warnings = self.cases.fit(path, bundle if bundle and Path(bundle).exists() else None)
+            self._calibrated(path)
+            if warnings:
+                self._host.warn("\n".join(warnings))
+
+    def _forgetOtherCt(self) -> None:
+        """Let go of the numbers of another result, and of the readers that were ticked for another CT."""
+        result, volume = self._reading.result, self.volume
+        shown = result.nodes.mhr if result is not None else None
+        if shown is not self._map:
+            self._metrics = ()
+        if volume is not self._ct:
+            self._ticked = set()
+        self._map, self._ct = shown, volume
+
+    def _number(self) -> tuple[int, str]:
+        """Return how many cases there are, and what is the matter where they cannot be read."""
+        try:
+            return self.cases.number, ""
+        except TwinTrackError as error:
+            return 0, str(error)
+
+
+def metricHeads() -> tuple[str, str]:
+    """Return the heads of the metrics' table."""
+    return _("Metric (better: ↑ higher, ↓ lower)"), _("Value")
+
+
+def _listed(everyone: Sequence[Rater], volume: Any, typed: str, ticked: Collection[str]) -> list[Rater]:
     """Return who may be a reader of the CT, or all whose name holds what was typed; who is ticked stays."""
     part = typed.strip().casefold()
     likely = {rater.key for rater in likelyRaters(list(everyone), volume)}
@@ -46,24 +231,14 @@ def listed(everyone: Sequence[Rater], volume: Any, typed: str, ticked: Collectio
     ]
 
 
-def leftOut(number: int) -> str:
+def _leftOut(number: int) -> str:
     """Say how many segments are not listed; empty for none."""
     if number <= 0:
         return ""
     return _("{number} more in the scene are not listed: type a part of their name.").format(number=number)
 
 
-def pressable(*, ticked: bool, result: bool) -> dict[str, bool]:
-    """Return which of the buttons ``makeMhr``, ``evaluate`` and ``addCase`` can be pressed."""
-    return {"makeMhr": ticked, "evaluate": ticked and result, "addCase": ticked and result}
-
-
-def metricHeads() -> tuple[str, str]:
-    """Return the heads of the metrics' table."""
-    return _("Metric (better: ↑ higher, ↓ lower)"), _("Value")
-
-
-def metricRows(metrics: Sequence[tuple[str, float | str]]) -> list[Metric]:
+def _metricRows(metrics: Sequence[tuple[str, float | str]]) -> list[Metric]:
     """Write the metrics; one that is a text is not available, for that reason."""
     rows = []
     for title, value in metrics:
@@ -75,23 +250,10 @@ def metricRows(metrics: Sequence[tuple[str, float | str]]) -> list[Metric]:
     return rows
 
 
-def addingACase() -> str:
-    """Return what needs packages, as the beginning of a sentence."""
-    return _("Adding a case")
-
-
-def fitting() -> str:
-    """Return what needs packages, as the beginning of a sentence."""
-    return _("Fitting a calibrator")
-
-
-def calibratorQuestion() -> FileQuestion:
-    """Ask where the site's calibrator goes."""
-    return FileQuestion(_("Save calibrator"), _("Calibrators"), (".json",), "calibrator.json")
-
-
-def casesText(path: Path) -> str:
-    """Say whether cases were added, and where they are."""
-    if not path.is_file():
+def _casesText(number: int) -> str:
+    """Say how many cases were added, and how many a calibrator takes."""
+    if not number:
         return _("No case was added yet.")
-    return _("Cases are added up for a calibrator of your own: {path}").format(path=path.name)
+    if number < FEWEST_CASES:
+        return _("1 case was added; a calibrator of your own takes at least {least}.").format(least=FEWEST_CASES)
+    return _("{number} cases were added for a calibrator of your own.").format(number=number)

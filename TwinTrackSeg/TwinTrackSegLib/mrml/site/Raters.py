@@ -61,6 +61,11 @@ class Rater:
         )
 
     @property
+    def isInScene(self) -> bool:
+        """Whether its node is still there."""
+        return bool(slicer.mrmlScene.IsNodePresent(self.node))
+
+    @property
     def isOther(self) -> bool:
         """Whether code or name say that a segment is something else than a tumour."""
         codes = codesOf(self.node.GetSegmentation().GetSegment(self.segment)) if self.segment else []

@@ -18,10 +18,14 @@ if TYPE_CHECKING:
     from twintrack.calibration.statements import StatementTable
     from twintrack.volume import Volume
 
-__all__ = ["FIT_NEEDS", "SiteCases"]
+__all__ = ["FEWEST_CASES", "FIT_NEEDS", "SiteCases"]
 
 FIT_NEEDS = ("scikit-learn",)
 """The packages, beside those that Slicer ships, that `SiteCases.fit` takes."""
+
+
+FEWEST_CASES = 2
+"""Fewer are refused, as by `twintrack.studies.calibrate.FEWEST_CASES`, which is costly to import."""
 
 
 class SiteCases:
@@ -37,6 +41,7 @@ class SiteCases:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._counted: tuple[tuple[int, int], int] | None = None
 
     @property
     def number(self) -> int:
@@ -51,7 +56,11 @@ class SiteCases:
             return 0
         from twintrack.calibration import load_sketch
 
-        return load_sketch(self.path).cases
+        stat = self.path.stat()
+        version = (stat.st_mtime_ns, stat.st_size)
+        if self._counted is None or self._counted[0] != version:
+            self._counted = (version, load_sketch(self.path).cases)
+        return self._counted[1]
 
     def add(self, result: SceneResult, raters: Sequence[Rater]) -> int:
         """Add the score of `result` with `raters`; return how many cases there are now.
@@ -66,7 +75,7 @@ class SiteCases:
         score = scoreOf(result.nodes)
         if score is None:
             raise InputError(
-                "the networks' own score was not kept with this result; tick 'Keep the score' under Options and "
+                "the networks' own score was not kept with this result; tick 'Keep the score' under Set-up and "
                 "segment again",
                 code="score-not-kept",
             )
