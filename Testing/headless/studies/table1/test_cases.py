@@ -26,9 +26,9 @@ def seeds(cases) -> list[int]:
 
 def test_phantoms_are_none_that_the_demo_bundle_was_made_with():
     config = json.loads((ROOT / "tools/demo_bundle/config.json").read_text(encoding="utf-8"))
-    used = {DEMO_SEED}
-    for name in ("train_seeds", "calibration_seeds", "test_seeds"):
-        used |= set(range(*config[name]))
+    used = {DEMO_SEED} | set(range(*config["test_seeds"]))
+    for drawn in config["phantoms"].values():
+        used |= set(range(drawn["seed"], drawn["seed"] + drawn["cases"]))
     used |= set(range(41000, 41012))  # pictures and comparisons in the documentation
     calibration, test = phantom_cases(5000, 5000)
     assert not used & set(seeds(calibration) + seeds(test))
