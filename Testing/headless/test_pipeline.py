@@ -184,12 +184,14 @@ def test_the_demo_bundle_finds_a_phantom_s_tumor(phantom_run):
     assert drawn.sum() == drawn[k0:k1, j0:j1, i0:i1].sum()
 
 
-def test_the_calibrated_map_is_closer_to_the_truth_where_readers_disagree(phantom_run):
+def test_the_map_is_far_closer_to_the_truth_than_an_outline_where_readers_disagree(phantom_run):
+    """An outline says 0 or 1 where the truth lies between: what everybody gets without several readers."""
     case, found, _ = phantom_run
     truth = case.true_mhr.array
     ambiguous = (truth > 0.1) & (truth < 0.9)
-    calibrated, score = (np.abs(volume.array - truth)[ambiguous].mean() for volume in (found.probability, found.score))
-    assert calibrated < score
+    majority = np.mean([mask.array for mask in case.annotations], axis=0) > 0.5
+    of_map, of_outline = (np.abs(said - truth)[ambiguous].mean() for said in (found.probability.array, majority))
+    assert of_map < 0.6 * of_outline
 
 
 def test_progress_never_goes_back(phantom_run):
@@ -258,9 +260,9 @@ def small_ct(path: Path) -> Path:
 
 @pytest.fixture
 def site(tmp_path) -> Path:
-    """A calibrator that halves what the demo's gives, of 4 readers and 12 cases."""
+    """A calibrator that halves what the demo's gives, of 12 cases."""
     shipped = read_calibrator(DEMO / "calibrator.json")
-    own = replace(shipped, knots_y=tuple(value / 2 for value in shipped.knots_y), band=None, raters=4, cases=12)
+    own = replace(shipped, knots_y=tuple(value / 2 for value in shipped.knots_y), band=None, cases=12)
     write_calibrator(own, tmp_path / "site.json")
     return tmp_path / "site.json"
 
@@ -272,7 +274,7 @@ def test_the_command_line_takes_it_and_result_and_report_name_it_with_its_hash(p
     assert run_command([*run, "--roi", "4,30,2,26,3,15", "--calibrator", str(site), "--keep-score"]) == 0
     stated = json.loads((out / "result.json").read_text(encoding="utf-8"))["calibrator"]
     digest = hashlib.sha256(site.read_bytes()).hexdigest()
-    assert (stated["file"], stated["sha256"], stated["raters"], stated["cases"]) == ("site.json", digest, 4, 12)
+    assert (stated["file"], stated["sha256"], stated["raters"], stated["cases"]) == ("site.json", digest, 5, 12)
     report = (out / "report.html").read_text(encoding="utf-8")
     assert "site.json" in report
     assert digest in report

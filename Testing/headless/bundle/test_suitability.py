@@ -35,11 +35,11 @@ def test_a_phantom_that_was_not_among_the_training_s_gets_no_warning(demo):
 
 @pytest.mark.slow
 def test_networks_that_disagree_far_more_than_on_the_calibration_phantoms_are_told(demo):
-    """Measured: 1.5 to 13.4 mL on 22 phantoms of other seeds, 15 to 100 mL on real CTs."""
+    """Measured: 1.1 to 3.0 mL on 12 phantoms of other seeds (900101 to 900111, 50001)."""
     ct = make_phantom(900100, raters=1).ct.to_lps()
-    assert assess(ct, demo, disagreement_ml=13.4).warnings == ()
+    assert assess(ct, demo, disagreement_ml=3.0).warnings == ()
     found = assess(ct, demo, disagreement_ml=40.0)
-    assert found.outside == ("volume on which the networks disagree in mL 40 (training: 1.3 to 12.1)",)
+    assert found.outside == ("volume on which the networks disagree in mL 40 (training: 1.32 to 4.26)",)
     assert found.to_json()["features"]["disagreement_ml"] == 40.0
 
 

@@ -94,7 +94,7 @@ def localize(
     organ = store.with_room(functools.partial(_organ, found, None, store))
     mask = main_parts(organ.mask, fraction)
     # Believed or not by what is likeliest: at a low probability something is found in any CT.
-    organ_ml = _believable_ml(mask, ct)
+    organ_ml = _believable_ml(mask, ct, bundle)
     token.check()
     if least is not None:
         wider = store.with_room(functools.partial(_organ, found, least, store))
@@ -135,16 +135,20 @@ def _organ(found: OrganLogits, least: float | None, store: NetworkStore) -> Orga
     return replace(found, logits=to_device(found.logits, store.sums)).organ(least)
 
 
-def _believable_ml(mask: NDArray[np.bool_], ct: Volume) -> float:
+def _believable_ml(mask: NDArray[np.bool_], ct: Volume, bundle: Bundle) -> float:
     """Return the organ's volume in mL, if it can be a pancreas."""
     organ_ml = float(np.count_nonzero(mask)) * ct.geometry.voxel_ml
     z, y, x = ct.geometry.spacing_mm[::-1]
     length_mm = longest_mm(mask, (z, y, x))
     if not PLAUSIBLE_ORGAN_ML[0] <= organ_ml <= PLAUSIBLE_ORGAN_ML[1] or length_mm > LONGEST_ORGAN_MM:
+        why = (
+            "the demo bundle knows synthetic phantoms only: a patient's CT needs another bundle"
+            if bundle.demo
+            else "check that it is a contrast CT of the upper abdomen"
+        )
         raise RoiError(
             f"stage 1 found no pancreas in this CT (what it marked has {organ_ml:.1f} mL and reaches over "
-            f"{length_mm:.0f} mm); check that it is a contrast CT of the upper abdomen, or give the region with --roi "
-            "i0,i1,j0,j1,k0,k1",
+            f"{length_mm:.0f} mm); {why}, or give the region with --roi i0,i1,j0,j1,k0,k1",
             code="no-pancreas",
         )
     return organ_ml

@@ -11,6 +11,7 @@ import pytest
 
 from expected_errors import raises_error
 from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
+from twintrack.calibration import read_calibrator
 from twintrack.errors import OutputError
 from twintrack.io.volumes import read_volume
 from twintrack.phantom import write_cohort
@@ -70,7 +71,7 @@ def test_masks_of_raters_become_a_bundle_that_segments(cases, tmp_path, strategy
         assert bundle.tumor_weights == pytest.approx(schema_weights)
         assert bundle.members == members
         assert bundle.demo  # its stage 1 knows phantoms only
-        assert bundle.calibrator_path is not None
+        assert read_calibrator(bundle.calibrator_path).selection is not None  # as many bins as the cases carry
         card = bundle.training
         assert bundle.inputs.cases == 2
         assert [rater.id for rater in bundle.rater_members] == (["A", "B", "C"] if strategy is Strategy.HEADS else [])

@@ -166,7 +166,8 @@ def fit_on_rows(
             path=manifest,
         )
     sketch = replace(sketch, manifests=frozenset({file_sha256(manifest)}))
-    return fit_sketch(sketch, where=str(manifest), progress=part(progress, 0.9, 1.0), cancel=cancel)
+    # Not the 250 bins of the paper: with few tumors they leave a coarse map where the tumor is.
+    return fit_sketch(sketch, bins=None, where=str(manifest), progress=part(progress, 0.9, 1.0), cancel=cancel)
 
 
 def measure_on_rows(
