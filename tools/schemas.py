@@ -358,6 +358,7 @@ class Invasion(JsonModel):
     vessels: dict[str, Vessel]
     statements: Source | None = None
     statements_note: Text | None = None
+    measured_on: Literal["score", "map"] | None = None
     calibration: Calibration | None = None
     fraction_angles_deg: list[Angle] | None = None
     resectability: Pattern | None = None

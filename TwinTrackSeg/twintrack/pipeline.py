@@ -7,7 +7,7 @@ leaves this module lies on the input's own grid again.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -426,6 +426,7 @@ def _vessel_readout(
     )
     key = StatementKey(bundle.networks_sha256, "given" if given else "predicted", contact_mm)
     said = None if maps.calibrator is None else maps.calibrator.statements
+    invasion = replace(invasion, measured_on="score" if maps.calibrator is None else "map")
     return with_statements(invasion, levels, said, key, float(maps.found.score.max(initial=0.0))), levels
 
 

@@ -122,6 +122,12 @@ class InputsPanel:
         with shownErrors():
             self._node.bundlePath = demo_bundle_path()
 
+    def chooseBundle(self, path: Path) -> None:
+        """Take another model; what it says of itself is read anew, also where another one lay at that place before."""
+        if self._node is not None:
+            self._node.bundlePath = path
+            self._showBundle(path)
+
     def onZipBundle(self) -> None:
         """Ask for a zipped bundle."""
         path = askOpenName(zipQuestion(), near=self.ui.bundlePathEdit.currentPath)

@@ -10,6 +10,7 @@ from TwinTrackSegLib.gui.Dependencies import Packages
 from TwinTrackSegLib.gui.ExportPanel import ExportPanel
 from TwinTrackSegLib.gui.InputsPanel import InputsPanel
 from TwinTrackSegLib.gui.InstallPanel import InstallPanel
+from TwinTrackSegLib.gui.ModelPanel import ModelPanel
 from TwinTrackSegLib.gui.Parameters import TwinTrackSegParameterNode
 from TwinTrackSegLib.gui.RatersPanel import RatersPanel
 from TwinTrackSegLib.gui.ResultChoice import ResultChoice
@@ -62,6 +63,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.inputs = InputsPanel(self.ui)
         self.install = InstallPanel(self.ui, self.logic, requirements)
         self.host = SlicerHost(self.ui, packages)
+        self.models = ModelPanel(self.ui, self.host, self.install, self.inputs)
         self.reading = ResultPanel(self.ui, self.host)
         self.results = self.reading.presenter
         self.export = ExportPanel(self.ui, self.results, self.host)
@@ -96,6 +98,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             if self.onViewsChanged in listeners:
                 listeners.remove(self.onViewsChanged)
             self.install.end()
+            self.models.end()
             self.reading.exit()
             self.run.exit()
             self.run.presenter.end()

@@ -17,6 +17,7 @@ from twintrack.results.report.wording import (
     NOT_CALIBRATED,
     contact_pattern,
     is_calibrated,
+    is_score,
     outline_text,
     readers_volume,
     statement_source,
@@ -213,7 +214,7 @@ def _volumes(record: ResultRecord, source: str) -> list[str]:
         parts.append(_("8 of 10 readers {range}").format(range=readers.p10_p90))
     if parts and (readers.source == NOT_CALIBRATED) is not source.startswith(NOT_CALIBRATED):
         parts[-1] += f" ({_(readers.source)})"
-    if record.expectedVolumeMl is not None:
+    if record.expectedVolumeMl is not None and not is_score(record.result):
         parts.append(_("mean {volume:.1f} mL").format(volume=record.expectedVolumeMl))
     if readers.any_tumour:
         lines.append(_("Any tumour: {fraction} of readers").format(fraction=readers.any_tumour))

@@ -206,7 +206,6 @@ def _accept(model: KnownModel, licence: str, folds: tuple[str, ...]) -> None:
         If the user does not accept, or nobody is there to be asked.
     """
     from twintrack.bundle.places import models_folder
-    from twintrack.models.get import disk_bytes
     from twintrack.models.licence import accept, accepted, check_accepted, terms
     from twintrack.models.store import room
     from twintrack.system.capacity import size_text
@@ -214,7 +213,7 @@ def _accept(model: KnownModel, licence: str, folds: tuple[str, ...]) -> None:
     free = room()
     sizes = [
         f"About {size_text(model.size(folds, packed=True))} are fetched, fold {', '.join(folds)} of each stage.",
-        f"Up to {size_text(disk_bytes(model, folds))} of the disk are needed meanwhile; "
+        f"Up to {size_text(model.disk_bytes(folds))} of the disk are needed meanwhile; "
         + ("how much is free is not known" if free is None else f"{size_text(free)} are free")
         + f" in {models_folder()}.",
     ]

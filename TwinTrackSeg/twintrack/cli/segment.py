@@ -220,11 +220,14 @@ def _summarize(folder: Path) -> None:
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     for warning in result["warnings"]:
         say_error(f"warning: {warning}")
-    from twintrack.results.report.wording import readers_volume
+    from twintrack.results.report.wording import NO_CALIBRATOR, is_score, readers_volume
 
     volume, readers = result["volume_ml"], readers_volume(result)
     say(f"this outline, at {result['threshold']:g}: {volume['at_threshold']:.1f} mL")
-    say(f"readers: mean {volume['expected']:.1f} mL, 8 of 10 between {readers.p10_p90} ({readers.source})")
+    if is_score(result):
+        say(NO_CALIBRATOR)
+    else:
+        say(f"readers: mean {volume['expected']:.1f} mL, 8 of 10 between {readers.p10_p90} ({readers.source})")
     say(f"lesions: {len(result['lesions'])}")
     invasion = folder / "invasion.json"
     if invasion.is_file():
@@ -235,8 +238,12 @@ def _summarize(folder: Path) -> None:
 def _say_vessels(invasion: Mapping[str, object]) -> None:
     """Print what readers are expected to say of each vessel that the tumour may touch."""
     from twintrack.results.report.vessel_rows import vessel_rows
-    from twintrack.results.report.wording import statement_source
+    from twintrack.results.report.wording import is_score, statement_source
 
+    if is_score(invasion):
+        for row in vessel_rows(invasion, None):
+            say(f"  {row.name}: {row.readers_line}")
+        return
     say(f"what readers are expected to say of the vessels: {statement_source(invasion)}")
     vessels = invasion["vessels"]
     assert isinstance(vessels, Mapping)

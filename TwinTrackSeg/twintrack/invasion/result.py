@@ -236,6 +236,8 @@ class InvasionResult:
         Of calibrated statements: ``cases``, ``raters``, ``family`` and ``interval_level``.
     networks_sha256, vessel_source : str or None
         What the levels of the score hold for; None where no score was measured.
+    measured_on : str or None
+        "score" where no calibrator made a map of it, so that nothing can be said of raters; "map"; None if not known.
     """
 
     thresholds: tuple[float, ...]
@@ -248,6 +250,7 @@ class InvasionResult:
     calibration: Mapping[str, Any] | None = None
     networks_sha256: str | None = None
     vessel_source: str | None = None
+    measured_on: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of ``invasion.json``: plain numbers, strings, lists and dicts."""
@@ -259,6 +262,7 @@ class InvasionResult:
             "calibration": None if self.calibration is None else dict(self.calibration),
             "networks_sha256": self.networks_sha256,
             "vessel_source": self.vessel_source,
+            "measured_on": self.measured_on,
             "fraction_angles_deg": list(ANGLES_DEG),
             "thresholds": list(self.thresholds),
             "contact_mm": self.contact_mm,

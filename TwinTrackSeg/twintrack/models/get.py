@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from requests import Session
 
-__all__ = ["Wanted", "chosen_folds", "disk_bytes", "finish", "get_model"]
+__all__ = ["Wanted", "chosen_folds", "finish", "get_model"]
 
 FETCHED = 0.8
 """Share of the progress bar that is the download's."""
@@ -105,12 +105,6 @@ def chosen_folds(model: KnownModel, folds: Sequence[str] | None) -> tuple[str, .
     return chosen
 
 
-def disk_bytes(model: KnownModel, folds: Sequence[str]) -> int:
-    """Return about how many bytes of the disk getting a model takes: unpacked files, one packed file, the bundle."""
-    unpacked = model.size(folds, packed=False)
-    return 2 * unpacked + model.size(folds[:1], packed=True)
-
-
 def get_model(
     name: str,
     *,
@@ -163,7 +157,7 @@ def get_model(
         trust.check_known(archive, wanted.files(archive))
     session = open_session(ca_file)
     meter = _Meter(model.size(wanted.folds, packed=True), part(progress, 0, FETCHED))
-    with working_folder(wanted.name, needed=disk_bytes(model, wanted.folds)) as work:
+    with working_folder(wanted.name, needed=model.disk_bytes(wanted.folds)) as work:
         files: dict[str, list[Taken]] = {}
         for archive in model.download:
             url = check_https(f"{base_url.rstrip('/')}/{archive.file}" if base_url else archive.url)

@@ -175,6 +175,11 @@ class KnownModel:
                 total += (pin and (pin.packed_bytes if packed else pin.bytes)) or usual
         return total
 
+    def disk_bytes(self, folds: Iterable[str]) -> int:
+        """Return about how many bytes of the disk getting it takes: unpacked files, one packed file, the bundle."""
+        folds = list(folds)
+        return 2 * self.size(folds, packed=False) + self.size(folds[:1], packed=True)
+
     @property
     def arguments(self) -> list[str]:
         """Arguments of ``twintrack`` that make the bundle by hand, run where the downloads are unpacked."""

@@ -33,7 +33,7 @@ from twintrack.volume import Volume, fractions
 
 __all__ = ["NO_SCORE", "ScoreOrigin", "measure_files", "measure_volume", "score_key", "score_origin"]
 
-RESULT, PREDICTED = "result.json", "vessels.nii.gz"
+RESULT, PREDICTED, PROBABILITY = "result.json", "vessels.nii.gz", "probability.nii.gz"
 """Names in a result folder."""
 
 ONE_READER = (
@@ -256,12 +256,25 @@ def measure_files(
         error.path = f"{probability_path} with {vessels_path}" if error.path is None else error.path
         raise
     found = measured.to_json()
+    if read is None:
+        found["measured_on"] = _measured_on(Path(probability_path))
     one = (ONE_READER,) if _is_one_readers(Path(probability_path)) else ()
     found["warnings"] = [*one, *notes, *found["warnings"]]
     with atomic_paths(table, out, **options) as (partial_table, partial):
         write_invasion_csv(found, partial_table)
         save_json(partial, found | {"table_sha256": file_sha256(partial_table)})
     return found
+
+
+def _measured_on(path: Path) -> str | None:
+    """Say whether a volume is a score, by the ``result.json`` beside it; None where that does not say."""
+    if score_origin(path) is not None:
+        return "score"
+    try:
+        calibrator = read_json(path.with_name(RESULT))["calibrator"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return None if path.name != PROBABILITY else "score" if calibrator is None else "map"
 
 
 def _is_one_readers(path: Path) -> bool:

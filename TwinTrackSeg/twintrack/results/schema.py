@@ -227,6 +227,7 @@ def check_invasion_statements(content: dict[str, Any], path: Path) -> None:
         If a field that is there has another form, or a number that cannot be.
     """
     whole = {"statements": _is_source, "statements_note": _is_text, "calibration": _is_object}
+    _optional(content, path, measured_on=lambda value: value in ("score", "map"))
     _optional(content, path, **whole, resectability=_is_object, fraction_angles_deg=_each(_is_angle))
     calibration = content.get("calibration") or {}
     _optional(calibration, path, cases=_is_count, raters=_is_count, family=_is_text, interval_level=_is_fraction)

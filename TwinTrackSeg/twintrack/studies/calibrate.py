@@ -308,11 +308,16 @@ def bundle_statements(bundle_path: str | Path | None) -> Statements | None:
     BundleError, InputError
         If the bundle or its calibrator cannot be read.
     """
+    from twintrack.bundle.archive import read_bundle_document
     from twintrack.bundle.model_bundle import Bundle
+    from twintrack.bundle.schema import parse_bundle_json
     from twintrack.calibration import read_calibrator
 
     if bundle_path is None:
         return None
+    path = Path(bundle_path).expanduser()
+    if "calibrator.json" not in parse_bundle_json(read_bundle_document(path), str(path))["files"]:
+        return None  # found without unpacking a zip of gigabytes once more
     with Bundle.open(bundle_path) as bundle:
         return None if bundle.calibrator_path is None else read_calibrator(bundle.calibrator_path).statements
 

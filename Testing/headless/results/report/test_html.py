@@ -523,7 +523,8 @@ def test_the_first_screen_answers_by_vessel_the_worst_first(read):
 def test_a_score_that_was_not_calibrated_tells_nothing_of_readers_on_the_first_screen(read):
     source, _, words = read({**RESULT, "calibrator": None}, schema_two(), vessel_pictures={"SMA": PIXEL})
     (line, *_) = answer(source)
-    assert line.startswith("SMA nothing is said of readers. This outline: 140° over 15 mm")
+    assert line.startswith("SMA score, not readers")
+    assert "This outline: 140° over 15 mm" in line
     first = words[words.index("Contact with the vessels, and volume") : words.index("What was found")]
     assert re.search(r"\d %( more| of readers)", first) is None
     assert "median reader" not in first

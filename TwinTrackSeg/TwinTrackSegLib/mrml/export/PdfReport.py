@@ -11,6 +11,7 @@ from twintrack.results.report.overview import DEMO_NOTICE, RESEARCH_NOTICE, draw
 from twintrack.results.report.wording import (
     MISSING,
     contact_pattern,
+    is_score,
     outline_text,
     readers_volume,
     statement_source,
@@ -96,13 +97,11 @@ def _lines(record: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> lis
     level = outline_text(record.get("threshold"), calibrated=record.get("calibrator", True) is not None)
     outline = "edited by hand" if record.get("edited") else level
     readers = readers_volume(record)
-    median = "" if readers.median == MISSING else f"median reader {readers.median}, "
     said = invasion if isinstance(invasion, Mapping) else record.get("statements")
     return [
-        f"What readers are expected to say: {statement_source(said)}",
+        statement_source(said) if is_score(record) else f"What readers are expected to say: {statement_source(said)}",
         *([f"Readers who mark any tumour: {readers.any_tumour}"] if readers.any_tumour else []),
-        f"Volume: {median}8 of 10 readers between {readers.p10_p90} ({readers.source}); "
-        f"mean over readers {volume.get('expected', 0):.1f} mL",
+        *([] if is_score(record) else [_readersVolume(record)]),
         *(f"{name}: {text}" for name, text in contact_pattern(invasion or {}) if name in PATTERN_ROWS),
         f"This outline ({outline}): {volume.get('at_threshold', 0):.1f} mL",
         f"Model: {bundle.get('name', 'unknown')} {bundle.get('version', '')}, SHA-256 {bundle.get('sha256', '')[:16]}",
@@ -110,6 +109,15 @@ def _lines(record: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> lis
         f"{', target ' + str(calibrator.get('target')) if calibrator else ''}; "
         f"TwinTrack {record.get('version', '')}",
     ]
+
+
+def _readersVolume(record: Mapping[str, Any]) -> str:
+    readers = readers_volume(record)
+    median = "" if readers.median == MISSING else f"median reader {readers.median}, "
+    return (
+        f"Volume: {median}8 of 10 readers between {readers.p10_p90} ({readers.source}); "
+        f"mean over readers {record.get('volume_ml', {}).get('expected', 0):.1f} mL"
+    )
 
 
 def _notes(record: Mapping[str, Any], readouts: Sequence[VesselReadout]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from twintrack.results.report.wording import of_result
 from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes
 from TwinTrackSegLib.mrml.vessels.VesselTable import VesselReadout, bySeverity, readoutsAt
 
@@ -32,7 +33,7 @@ class ResultRecord:
     @property
     def invasion(self) -> dict[str, Any]:
         """The engine's ``invasion.json``; empty where no vessel was measured."""
-        return self._all.get("invasion") or {}
+        return dict(of_result(self._all.get("invasion") or {}, self.result)) if self._all.get("invasion") else {}
 
     @property
     def edited(self) -> dict[str, Any] | None:

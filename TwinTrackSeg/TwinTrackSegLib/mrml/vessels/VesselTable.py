@@ -29,6 +29,7 @@ from twintrack.results.report.wording import (
     signed_category,
     span,
     vessel_source,
+    without_readers,
 )
 
 __all__ = [
@@ -201,6 +202,7 @@ def readoutsAt(
     With `edited`, the content of another ``invasion.json`` that was measured of an outline drawn by hand, angle, length
     and gap are that outline's; what is said of the raters stays as it was before the edit.
     """
+    invasion = without_readers(invasion)
     readouts = []
     names = list(dict.fromkeys([*invasion.get("vessels", {}), *(edited or {}).get("vessels", {})]))
     for name in names:

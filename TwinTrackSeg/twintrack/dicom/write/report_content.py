@@ -70,6 +70,7 @@ LEAST_FRACTION, MOST_FRACTION = 0.03, 0.97
 STATEMENTS = _own("STATEMENTS", "Source of what is said of readers")
 CALIBRATED = _own("STATEMENTS-CALIBRATED", "Calibrated on readers")
 FROM_MAP = _own("STATEMENTS-MAP", "Read from the map, not calibrated")
+NOT_READERS = _own("STATEMENTS-SCORE", "Score of the networks, not readers")
 
 CATEGORY = _own("CONTACT-CATEGORY-MEDIAN", "Contact category of the median reader")
 CATEGORIES = {
@@ -215,6 +216,9 @@ def report_groups(
         stated = (*stated, Evaluation(INPUT_CHECK, UNLIKE_TRAINING))
     if result.get("edited"):
         stated = (*stated, Evaluation(OUTLINE, EDITED_OUTLINE))
+    of_score = meaning is MapMeaning.SCORE
+    if of_score:
+        stated = (*stated, Evaluation(STATEMENTS, NOT_READERS))
     comment = remarks.sentences("") if remarks != NO_REMARKS else ""
     lesions = result.get("lesions") or []
     if len(lesions) > MAX_LESIONS:
@@ -224,21 +228,29 @@ def report_groups(
     whole = _group("tumor", TUMOR.type, PANCREAS, _volumes(result, meaning), stated, source)
     groups = [replace(whole, category=ABNORMAL, comment=comment)]
     for number, lesion in enumerate(lesions[:MAX_LESIONS], start=1):
-        group = _group(f"lesion {number}", TUMOR.type, PANCREAS, _lesion(lesion), stated, source)
+        found = _outlines_own(_lesion(lesion)) if of_score else _lesion(lesion)
+        group = _group(f"lesion {number}", TUMOR.type, PANCREAS, found, stated, source)
         points = _points(CENTROID, lesion.get("centroid_lps_mm"))
         groups.append(replace(group, category=ABNORMAL, points=points))
     groups = [group for group in groups if group.quantities]
     for name, vessel in ((invasion or {}).get("vessels") or {}).items():
         found = _vessel(vessel, _index(invasion or {}, threshold)) if vessel.get("present") else ()
-        category = CATEGORIES.get(str(vessel.get("category"))) if found else None
+        found = _outlines_own(found) if of_score else found
+        category = CATEGORIES.get(str(vessel.get("category"))) if found and not of_score else None
         told = (*stated, Evaluation(CATEGORY, category)) if category is not None else stated
         why = _missing(vessel)
         if found or why:
             site = structure_of(name).type
             group = _group(f"{name} contact", VESSEL_CONTACT, site, found, (*told, *why), vessel.get("statements"))
             groups.append(replace(group, points=_points(LARGEST_CONTACT, _largest_contact(vessel, threshold))))
-    pattern = _pattern((invasion or {}).get("resectability") or {}, stated)
+    pattern = None if of_score else _pattern((invasion or {}).get("resectability") or {}, stated)
     return groups if pattern is None else [*groups, pattern]
+
+
+def _outlines_own(quantities: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
+    """Leave out what would be said of readers: of a score nobody knows what they would say."""
+    of_readers = (*OF_READERS, EXPECTED_LOW, EXPECTED_HIGH, EXPECTED_ANGLE_LOW, EXPECTED_ANGLE_HIGH)
+    return tuple(q for q in quantities if not (q.of_readers or q.name in of_readers or q.derivation is not None))
 
 
 def _largest_contact(vessel: Mapping[str, Any], threshold: float) -> Sequence[float] | None:
@@ -295,6 +307,8 @@ def _sentence(text: str) -> str:
 
 def statement_source(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) -> str:
     """Say in a sentence where what is said of readers comes from: the files' own, or that it is not calibrated."""
+    if "calibrator" in result and result["calibrator"] is None:
+        return f"{NOT_READERS.meaning}: no calibrator was applied"
     said = result.get("statements") or {}
     source, note = said.get("source"), said.get("note")
     if invasion is not None:

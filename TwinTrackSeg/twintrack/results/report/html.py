@@ -20,10 +20,13 @@ from twintrack.results.report.vessel_rows import by_severity, vessel_rows
 from twintrack.results.report.wording import (
     MISSING,
     NOT_CALIBRATED,
+    NOT_READERS,
     contact_pattern,
     is_calibrated,
+    is_score,
     lesion_table,
     number,
+    of_result,
     outline_text,
     pattern_rules,
     percent,
@@ -112,6 +115,7 @@ def write_report(
     template = environment.from_string(source.read_text(encoding="utf-8"))
     pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
     edited = bool(result.get("edited"))
+    invasion = of_result(invasion, result) if isinstance(invasion, Mapping) else invasion
     structured = {"structured_vessels": structured_vessels(invasion, edited=edited), "human_items": HUMAN_ITEMS}
     vessels = by_severity(vessel_rows(invasion, result.get("threshold")))
     first = next((row.name for row in vessels if row.name in pictures), "")  # the worst vessel that has a picture
@@ -180,7 +184,7 @@ def _content(
 ) -> dict[str, object]:
     """Return everything the template shows."""
     bundle = _part(result, "bundle")
-    heads, lesions = lesion_table(result.get("lesions"), result.get("statements"))
+    heads, lesions = lesion_table(result.get("lesions"), result.get("statements"), score=is_score(result))
     threshold = result.get("threshold")
     calibrated = result.get("calibrator", True) is not None
     return {
@@ -232,7 +236,7 @@ def _volume_line(result: Mapping[str, Any], invasion: Mapping[str, Any] | None) 
         said.append(between)
     if said and is_calibrated(invasion) and readers.source == NOT_CALIBRATED:
         said[-1] += f" ({NOT_CALIBRATED})"
-    if number(volume.get("expected")) is not None:
+    if number(volume.get("expected")) is not None and not is_score(result):
         said.append(f"expected {with_unit(volume.get('expected'), 'mL')}")
     if number(volume.get("at_threshold")) is not None:
         said.append(f"this outline {with_unit(volume.get('at_threshold'), 'mL')}")
@@ -267,6 +271,11 @@ def _outline(result: Mapping[str, Any]) -> str:
 def _volumes(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Return names, numbers and explanations of the volumes: first what is said of readers, then this outline."""
     volume, readers = _part(result, "volume_ml"), readers_volume(result)
+    if is_score(result):
+        return [
+            ("Sum of the score over all voxels", with_unit(volume.get("expected"), "mL"), NOT_READERS),
+            ("This outline", with_unit(volume.get("at_threshold"), "mL"), _outline(result)),
+        ]
     found = [("Readers who mark any tumour", readers.any_tumour, statement_source(result.get("statements")))]
     median = [("Median reader's volume", readers.median, readers.source)]
     return [

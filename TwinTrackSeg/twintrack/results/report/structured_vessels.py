@@ -20,6 +20,7 @@ from twintrack.results.report.wording import (
     percent,
     share,
     with_unit,
+    without_readers,
 )
 
 __all__ = ["HUMAN_ITEMS", "StructuredVessel", "structured_vessels"]
@@ -83,8 +84,9 @@ def structured_vessels(invasion: Mapping[str, object] | None, *, edited: bool = 
     vessels = invasion.get("vessels") if isinstance(invasion, Mapping) else None
     if not isinstance(invasion, Mapping) or not isinstance(vessels, Mapping):
         return []
-    rows = [row for row in TEMPLATE_ROWS if row[0] != JOINT_VEIN or JOINT_VEIN in vessels]
-    return [_row(title, is_artery, vessels.get(name), invasion, edited) for name, title, is_artery in rows]
+    shown = without_readers(invasion)
+    rows = [row for row in TEMPLATE_ROWS if row[0] != JOINT_VEIN or JOINT_VEIN in shown["vessels"]]
+    return [_row(title, is_artery, shown["vessels"].get(name), shown, edited) for name, title, is_artery in rows]
 
 
 def _row(title: str, is_artery: bool, vessel: object, invasion: Mapping[str, object], edited: bool) -> StructuredVessel:

@@ -10,10 +10,12 @@ from twintrack.results.report.wording import (
     FULL_TURN_DEG,
     LEAST_FRACTION,
     MISSING,
+    NOT_READERS,
     angle_category,
     away,
     further_readers,
     is_calibrated,
+    is_score,
     median_angle_deg,
     member_range,
     number,
@@ -25,6 +27,7 @@ from twintrack.results.report.wording import (
     value_at,
     vessel_source,
     with_unit,
+    without_readers,
 )
 
 __all__ = ["Curve", "VesselRow", "by_severity", "vessel_rows"]
@@ -153,6 +156,7 @@ def vessel_rows(invasion: Mapping[str, object] | None, threshold: object) -> lis
     """Return one reading for each vessel of ``invasion.json``."""
     if not isinstance(invasion, Mapping):
         return []
+    invasion = without_readers(invasion)
     vessels = invasion.get("vessels")
     if not isinstance(vessels, Mapping):
         return []
@@ -196,9 +200,15 @@ def _reading(
         searched=share(vessel.get("coverage")),
         notes=_notes(vessel),
         curve=_curve(name, angles, threshold, _over(invasion, vessel)) if present else None,
-        severity=_severity(vessel.get("p_encased"), vessel.get("p_contact"), median_angle_deg(invasion, vessel)),
+        severity=_severity(*_rank(vessel, score=is_score(invasion)), median_angle_deg(invasion, vessel)),
         bar=(_length(vessel.get("p_contact")), _length(vessel.get("p_encased"))),
     )
+
+
+def _rank(vessel: Mapping[str, object], *, score: bool) -> tuple[object, object]:
+    """Return how bad encasement and contact are; of a score its levels, which say what to look at first."""
+    kind = "level" if score else "p"
+    return vessel.get(f"{kind}_encased"), vessel.get(f"{kind}_contact")
 
 
 def _severity(encased: object, contact: object, median_deg: object) -> tuple[float, float, float]:
@@ -236,8 +246,14 @@ def _over(invasion: Mapping[str, object], vessel: Mapping[str, object]) -> list[
 
 
 def _not_assessed(vessel: Mapping[str, object]) -> str:
-    """Say why a vessel has no category."""
+    """Say why a vessel has no category, and of a score what it says instead."""
     reason = vessel.get("reason")
+    if reason == NOT_READERS:
+        contact, encased = number(vessel.get("level_contact")), number(vessel.get("level_encased"))
+        if not contact:
+            return f"{NOT_READERS}: no contact" if contact == 0 else NOT_READERS
+        over = f", more than 180° up to {encased:.2f}" if encased else ""
+        return f"{NOT_READERS}: contact up to a score of {contact:.2f}{over}"
     return f"not assessed: {reason.removeprefix('not assessed: ')}" if isinstance(reason, str) and reason else MISSING
 
 

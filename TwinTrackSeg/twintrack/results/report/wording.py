@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,8 @@ __all__ = [
     "MISSING",
     "NOT_CALIBRATED",
     "NOT_PRESENT",
+    "NOT_READERS",
+    "NO_CALIBRATOR",
     "SIGNS",
     "ReadersVolume",
     "angle_category",
@@ -29,10 +32,12 @@ __all__ = [
     "contact_pattern",
     "further_readers",
     "is_calibrated",
+    "is_score",
     "lesion_table",
     "median_angle_deg",
     "member_range",
     "number",
+    "of_result",
     "outline_text",
     "pair",
     "pattern_rules",
@@ -47,10 +52,32 @@ __all__ = [
     "value_at",
     "vessel_source",
     "with_unit",
+    "without_readers",
     "words",
 ]
 
 MISSING = "not available"
+
+NOT_READERS = "score, not readers"
+"""Stands wherever there would be something about readers, of a result without a calibrator."""
+
+NO_CALIBRATOR = f"{NOT_READERS}: no calibrator was applied, so nothing is known of what readers would say"
+
+SAID_OF_READERS = (
+    "category",
+    "category_probability",
+    "p_contact",
+    "p_contact_interval",
+    "p_encased",
+    "p_encased_interval",
+    "expected_angle_deg",
+    "expected_angle_deg_interval",
+    "angle_median_deg",
+    "angle_p10_deg",
+    "angle_p90_deg",
+    "fraction_over",
+)
+"""Fields of a vessel that are statements about readers."""
 
 NOT_CALIBRATED = "read from the map, not calibrated"
 """Stands wherever a fraction of readers is a level of the map: of a network's map that is not the readers' fraction."""
@@ -184,6 +211,38 @@ def is_calibrated(part: object) -> bool:
     return isinstance(part, Mapping) and "calibrated" in (part.get("statements"), part.get("source"))
 
 
+def is_score(content: object) -> bool:
+    """Whether ``result.json`` or ``invasion.json`` is of a score that no calibrator made a map of."""
+    if not isinstance(content, Mapping):
+        return False
+    return content.get("measured_on") == "score" or ("calibrator" in content and content["calibrator"] is None)
+
+
+def of_result(invasion: Mapping[str, Any], result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return ``invasion.json`` with what ``result.json`` knows of it: earlier files do not say that of a score."""
+    return {**invasion, "measured_on": "score"} if is_score(result) and "measured_on" not in invasion else invasion
+
+
+def without_readers(invasion: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the content of ``invasion.json`` as it may be shown: of a score without what is said of readers.
+
+    What this outline measures, and the levels of the score, stay.
+    """
+    if not is_score(invasion):
+        return invasion
+    vessels = invasion.get("vessels")
+    shown = {
+        name: {
+            **{key: value for key, value in vessel.items() if key not in SAID_OF_READERS},
+            **dict.fromkeys(SAID_OF_READERS),
+            "reason": vessel.get("reason") or (None if vessel.get("present") is False else NOT_READERS),
+        }
+        for name, vessel in (vessels if isinstance(vessels, Mapping) else {}).items()
+        if isinstance(vessel, Mapping)
+    }
+    return {**invasion, "vessels": shown, "resectability": {}, "statements_note": NO_CALIBRATOR}
+
+
 def statement_source(content: object) -> str:
     """Say where what is said of raters comes from.
 
@@ -192,6 +251,8 @@ def statement_source(content: object) -> str:
     content : object
         Content of ``invasion.json``, or ``statements`` of ``result.json``.
     """
+    if is_score(content):
+        return NO_CALIBRATOR
     known: Mapping[str, object] = content if isinstance(content, Mapping) else {}
     stated = known.get("statements_note") or known.get("note")
     note = " ".join(stated.split())[:NOTE_LIMIT] if isinstance(stated, str) else ""
@@ -255,6 +316,8 @@ def member_range(found: object) -> str:
 
 def readers_volume(result: Mapping[str, object]) -> ReadersVolume:
     """Say which volumes raters would draw, from ``result.json``: its statements, else the map's own percentiles."""
+    if is_score(result):
+        return ReadersVolume("", MISSING, MISSING, NO_CALIBRATOR)
     statements, mapped = result.get("statements"), result.get("volume_ml")
     stated: Mapping[str, object] = statements if isinstance(statements, Mapping) else {}
     volumes = stated.get("volume_ml")
@@ -293,15 +356,19 @@ def words(name: str) -> str:
     return text[:1].upper() + text[1:] + (f" ({unit})" if unit else "")
 
 
-def lesion_table(lesions: object, statements: object = None) -> tuple[list[str], list[list[str]]]:
+def lesion_table(
+    lesions: object, statements: object = None, *, score: bool = False
+) -> tuple[list[str], list[list[str]]]:
     """Return heads and rows of the lesion list, whatever simple fields the lesions have.
 
-    `statements` is that part of ``result.json``, which says whether the fraction of raters is calibrated.
+    `statements` is that part of ``result.json``, which says whether the fraction of raters is calibrated; of a `score`
+    nothing is said of raters.
     """
     rows = [lesion for lesion in lesions if isinstance(lesion, Mapping)] if isinstance(lesions, list) else []
     fields = list(dict.fromkeys(str(field) for lesion in rows for field in lesion))
+    fields = [field for field in fields if field != "p_found" or not score]
     found = "Readers expected to mark it" + ("" if is_calibrated(statements) else f" ({NOT_CALIBRATED})")
-    heads = {"p_found": found, "max_probability": "Highest value of the map"}
+    heads = {"p_found": found, "max_probability": "Highest score" if score else "Highest value of the map"}
     table = [
         [percent(lesion.get(field)) if field == "p_found" else plain_text(lesion.get(field)) for field in fields]
         for lesion in rows
@@ -312,7 +379,7 @@ def lesion_table(lesions: object, statements: object = None) -> tuple[list[str],
 def contact_pattern(invasion: Mapping[str, object]) -> list[tuple[str, str]]:
     """Return the contact pattern of all vessels as names and texts: how many raters would see each comes first."""
     pattern = invasion.get("resectability")
-    if not isinstance(pattern, Mapping) or not pattern:
+    if not isinstance(pattern, Mapping) or not pattern or is_score(invasion):
         return []
     rest = dict(pattern)
     rest.pop("statements", None)
