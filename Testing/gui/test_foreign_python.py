@@ -55,7 +55,7 @@ def test_check_and_repair_asks_the_other_python_in_its_own_environment(panel, fo
     panel.install._requirements = str(tmp_path / "requirements.txt")
     panel.ui.pythonPathEdit.currentPath = foreign
     panel.ui.repairButton.click()
-    waitFor(lambda: panel.install._check is None)
+    waitFor(lambda: panel.install.presenter.check is None)
     assert panel.ui.statusLabel.text == "Cannot be imported by the chosen Python: no-such-package-twintrack"
     assert shown == []
     panel.ui.pythonPathEdit.currentPath = ""

@@ -51,7 +51,7 @@ def answers(monkeypatch):
 
 def check(panel) -> str:
     panel.ui.repairButton.click()
-    waitFor(lambda: panel.install._check is None)
+    waitFor(lambda: panel.install.presenter.check is None)
     return panel.ui.statusLabel.text
 
 
@@ -108,7 +108,7 @@ def test_the_panel_stays_alive_tells_how_far_it_is_and_cancels(panel, packages):
     panel.ui.repairButton.click()
     assert time.monotonic() - began < 5
     waitFor(lambda: panel.ui.statusLabel.text == "Checking package 2 of 2: sleeps")
-    process = panel.install._check._process
+    process = panel.install.presenter.check._process
     assert panel.ui.repairButton.text == "Cancel the check"
     panel.ui.repairButton.click()
     assert not process.alive
@@ -131,7 +131,7 @@ def test_a_program_that_is_no_python_is_refused(panel, packages, tmp_path, shown
 def test_closing_the_module_ends_the_check(panel, packages):
     packages(sleeps=SLEEPS)
     panel.ui.repairButton.click()
-    process = panel.install._check._process
+    process = panel.install.presenter.check._process
     assert process.alive
     panel.cleanup()
     assert not process.alive

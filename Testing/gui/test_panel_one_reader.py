@@ -132,9 +132,9 @@ def test_a_bundle_that_tells_readers_apart_is_asked_for_them(panel, ct, bundle):
     import json
 
     chosen(panel, ct, bundle)
-    assert not panel._asked().settings().rater_maps
+    assert not panel.inputs.asked().settings().rater_maps
     content = json.loads((bundle / "bundle.json").read_text())
     content |= {"schema": 2, "tumor_weights": {"tumor": 1.0}}
     content["rater_members"] = [{"id": "A", "members": ["0", "2"]}, {"id": "B", "members": ["1"]}]
     (bundle / "bundle.json").write_text(json.dumps(content))
-    assert panel._asked().settings().rater_maps
+    assert panel.inputs.asked().settings().rater_maps

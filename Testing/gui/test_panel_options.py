@@ -30,7 +30,7 @@ def test_the_vessels_of_the_scene_are_matched_shown_editable_and_remembered(pane
     panel.parent.exit()
     panel.parent.enter()
     assert panel.ui.vesselSmvComboBox.currentText == "Pancreas"
-    assert panel.inputs.vessels().segments == {"PORTA": "", "SMV": "s1", "AORTA": "s2", "CELIAC": "", "SMA": "s0"}
+    assert panel.inputs.vessels.choice.segments == {"PORTA": "", "SMV": "s1", "AORTA": "s2", "CELIAC": "", "SMA": "s0"}
 
 
 def test_segments_that_could_be_the_same_vessel_are_named_until_one_is_chosen(panel, ct):
@@ -87,6 +87,7 @@ def test_region_processor_calibrator_and_score_are_asked_of_the_model(panel, ct,
     assert request["calibrator"] == str(own)
     assert request["keep_score"] is True
     panel.ui.calibratorPathEdit.currentPath = ""
+    panel.ui.deviceComboBox.setCurrentIndex(0)
 
 
 def test_the_last_bundle_is_chosen_again_in_a_new_scene(panel, bundle, scene):
@@ -103,7 +104,7 @@ def test_an_interpreter_of_ones_own_runs_the_model_and_nothing_is_installed(
     monkeypatch.setattr(panel.host, "ensureModel", lambda: pytest.fail("asked to install"))
     panel.ui.pythonPathEdit.currentPath = sys.executable
     assert panel.logic.workerCommand == [sys.executable, "-m", "twintrack.execution.worker", "--serve"]
-    assert panel.install.external
+    assert panel.inputs.setUp.ownPython
     chosen(panel, ct, bundle)
     panel.logic.graceSec = 0.1
     panel.ui.segmentButton.click()
@@ -111,7 +112,7 @@ def test_an_interpreter_of_ones_own_runs_the_model_and_nothing_is_installed(
     panel.ui.segmentButton.click()
     waitFor(lambda: not panel.logic.running)
     panel.ui.pythonPathEdit.currentPath = "/no/such/python"
-    assert not panel.install.external
+    assert not panel.inputs.setUp.ownPython
     assert panel.logic.workerCommand[0] == slicerPython()
     panel.ui.pythonPathEdit.currentPath = ""
-    assert not panel.install.external
+    assert not panel.inputs.setUp.ownPython

@@ -153,14 +153,6 @@ def test_a_server_is_asked_with_no_model_of_this_computer(bundle):
     assert asked(bundle).settings().bundle == str(bundle)
 
 
-def test_segments_that_could_be_the_same_vessel_are_named_until_one_is_chosen():
-    from TwinTrackSegLib.present.ModelChoice import vesselHint
-
-    several = {"PORTA": ["VP", "Pfortader"]}
-    assert vesselHint(several, {"PORTA": ""}) == "2 segments could be the portal vein: VP, Pfortader; choose one."
-    assert vesselHint(several, {"PORTA": "s1"}) == ""
-
-
 @pytest.mark.parametrize(
     ("broken", "repaired", "external", "failure", "offer"),
     [

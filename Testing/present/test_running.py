@@ -104,7 +104,8 @@ def test_a_run_that_ends_well_hands_its_result_over_and_says_no_more(run, host, 
 
 
 def test_a_run_that_fails_says_why_and_the_next_one_starts(run, host):
-    run.model("say(event='error', kind='RoiError', message='no pancreas was found')\nsys.exit(2)\n")
+    error = "say(event='error', kind='RoiError', message='no pancreas was found')\n"
+    run.model(f"{error}for request in sys.stdin:\n    {error}")
     for _again in range(2):
         run.presenter.press()
         run.do(lambda: not run.presenter.state.running and run.logic._supervisor.worker is None)

@@ -17,14 +17,14 @@ class ModelPanel:
         The panel's widgets.
     host : SlicerHost
         Slicer, for the presenter.
-    install : InstallPanel
+    logic : TwinTrackSegLogic
         Knows which Python runs the model.
     inputs : InputsPanel
         Takes up the installed model.
     """
 
-    def __init__(self, ui, host, install, inputs) -> None:
-        self.ui, self._install = ui, install
+    def __init__(self, ui, host, logic, inputs) -> None:
+        self.ui, self._logic, self._inputs = ui, logic, inputs
         self.presenter = GetModel(host, self._python, inputs.chooseBundle, self._update)
         ui.getModelButton.connect("clicked()", self.presenter.get)
         ui.modelFilesButton.connect("clicked()", self.onFiles)
@@ -45,7 +45,7 @@ class ModelPanel:
         self.presenter.end()
 
     def _python(self) -> tuple[str, bool]:
-        return self._install.logic.workerCommand[0], self._install.external
+        return self._logic.workerCommand[0], self._inputs.setUp.ownPython
 
     def _update(self) -> None:
         titles = buttonTitles(busy=self.presenter.busy)

@@ -162,7 +162,7 @@ class ResultPanel:
         if notes.moreTip:
             ui.warningsLabel.toolTip = ui.editedLabel.toolTip = ui.moreButton.toolTip = notes.moreTip
         ui.moreButton.text, ui.moreButton.visible = notes.more, bool(notes.more)
-        ui.alertsRow.visible = bool(notes.warnings or notes.edited)
+        ui.alertsRow.visible = notes.alerting
 
     def _showTicks(self, ticks) -> None:
         """Put a button for every rater below the slider: voxels that at least 20 %, 40 % ... mark."""

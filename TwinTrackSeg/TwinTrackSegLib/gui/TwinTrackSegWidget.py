@@ -59,23 +59,28 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
         self.logic = TwinTrackSegLogic()
         requirements = self.resourcePath("requirements.txt")
-        packages = Packages(requirements)
-        self.inputs = InputsPanel(self.ui)
-        self.install = InstallPanel(self.ui, self.logic, requirements)
-        self.host = SlicerHost(self.ui, packages)
-        self.models = ModelPanel(self.ui, self.host, self.install, self.inputs)
+        self.host = SlicerHost(self.ui, Packages(requirements))
+        self.inputs = InputsPanel(self.ui, self.host)
+        self.install = InstallPanel(self.ui, self.host, self.logic, self.inputs.setUp, requirements)
+        self.models = ModelPanel(self.ui, self.host, self.logic, self.inputs)
         self.reading = ResultPanel(self.ui, self.host)
         self.results = self.reading.presenter
         self.export = ExportPanel(self.ui, self.results, self.host)
         self.raters = RatersPanel(self.ui, self.host, self.results)
-        self.ct = CtAndResult(self.results, self.inputs.letGo, self.raters.presenter.update)
+        self.ct = CtAndResult(self.results, self.inputs.vessels.letGo, self.raters.presenter.update)
         self.choice = ResultChoice(self.ui, self.ct)
         self.ui.sampleButton.connect("clicked()", self.onSample)
         self.ui.statusLabel.visible = False
         self.run = RunPanel(
-            self.ui, self.host, self.logic, self._asked, lambda: self.inputs.device, self._takeResult, uiWidget
+            self.ui,
+            self.host,
+            self.logic,
+            asked=self.inputs.asked,
+            device=lambda: self.inputs.setUp.device,
+            finished=self._takeResult,
+            parent=uiWidget,
         )
-        self.ui.deviceComboBox.connect("activated(int)", lambda _index: self.run.refresh())
+        self.ui.deviceComboBox.connect("currentIndexChanged(int)", lambda _index: self.run.refresh())
 
         scene = slicer.mrmlScene
         self.addObserver(scene, scene.StartCloseEvent, self.onSceneStartClose)
@@ -97,7 +102,7 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             listeners = watchViews().listeners
             if self.onViewsChanged in listeners:
                 listeners.remove(self.onViewsChanged)
-            self.install.end()
+            self.install.presenter.end()
             self.models.end()
             self.reading.exit()
             self.run.exit()
@@ -197,9 +202,6 @@ class TwinTrackSegWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ct.chooseCt(loadSampleCase())
 
     # -- a run
-
-    def _asked(self):
-        return self.inputs.asked(self.install.external)
 
     def _takeResult(self, result):
         """Show a result; while the user is in another module, the panel takes it up when it is entered again."""

@@ -128,7 +128,7 @@ class WholeWay:
         """Choose bundle and region, press Segment, wait."""
         try:
             self._needs()
-            if self._widget.inputs.runOn.remote:
+            if self._widget.inputs.setUp.remote:
                 raise StepNotRun("'Run on' is a server; choose this computer")
             self._ui.demoBundleButton.click()
             self._ui.roiSelector.setCurrentNode(self._regionAroundTumor())

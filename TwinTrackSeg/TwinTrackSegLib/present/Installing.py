@@ -9,6 +9,7 @@ from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = [
     "DependencyError",
+    "beginCheck",
     "cancelCheck",
     "checkCancelled",
     "checkProgress",
@@ -131,6 +132,11 @@ def unusablePython(python: str) -> DependencyError:
         _("{python}: cannot be used as Python; choose another one").format(python=python),
         code="python-unusable",
     )
+
+
+def beginCheck() -> str:
+    """Return the text of the button that begins a check."""
+    return _("Check and repair the installation")
 
 
 def cancelCheck() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,10 @@ from TwinTrackSegLib.present.Host import FileQuestion
 from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = [
+    "ADDRESS_EXAMPLE",
     "DEVICES",
+    "HERE",
+    "SERVER",
     "VESSEL_TITLES",
     "Asked",
     "ModelNotes",
@@ -24,10 +26,7 @@ __all__ = [
     "computers",
     "deviceTitles",
     "modelNotes",
-    "noSegment",
     "ruleTitles",
-    "vesselHint",
-    "vesselsLetGo",
     "zipQuestion",
 ]
 
@@ -37,6 +36,8 @@ VESSEL_TITLES = {vessel.name: vessel.title for vessel in VESSELS}
 """The vessels' names for people, written out as in a sentence."""
 
 HERE, SERVER = "here", "server"
+
+ADDRESS_EXAMPLE = "https://gpu.hospital.example:8786"
 
 
 @dataclass(frozen=True)
@@ -183,25 +184,3 @@ def modelNotes(path: str | Path, *, remote: bool) -> ModelNotes:
 def zipQuestion() -> FileQuestion:
     """Ask for a zipped model."""
     return FileQuestion(_("Choose a zipped bundle"), _("Zip files"), (".zip",))
-
-
-def noSegment() -> str:
-    """Return the choice of no segment for a vessel."""
-    return _("none")
-
-
-def vesselHint(several: Mapping[str, Sequence[str]], chosen: Mapping[str, str]) -> str:
-    """Name the segments that could be the same vessel, as long as none of them is chosen for it."""
-    sentences = [
-        _("{count} segments could be the {vessel}: {names}; choose one.").format(
-            count=len(names), vessel=VESSEL_TITLES[name].lower(), names=", ".join(names)
-        )
-        for name, names in several.items()
-        if not chosen[name]
-    ]
-    return "\n".join(sentences)
-
-
-def vesselsLetGo() -> str:
-    """Say that what was chosen for another CT is chosen no more."""
-    return _("Another CT: vessels and region of the last one are no longer chosen.")

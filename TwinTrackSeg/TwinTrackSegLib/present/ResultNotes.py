@@ -74,6 +74,11 @@ class Notes:
     origin: str = ""
 
     @property
+    def alerting(self) -> bool:
+        """Whether there is a warning, or an edit by hand."""
+        return bool(self.warnings or self.edited)
+
+    @property
     def about(self) -> str:
         """Which CT it is, and where the result comes from, a line each."""
         return "\n".join(filter(None, (self.which, self.origin)))

@@ -13,7 +13,7 @@ from twintrack.labels import VESSEL_VALUES, vessel_of_segment
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask
 
-__all__ = ["VesselChoice", "VesselMatch", "codesOf", "matchVessels"]
+__all__ = ["VesselChoice", "VesselMatch", "codesOf", "drawnOn", "matchVessels"]
 
 ANY_VESSEL = {
     *(("SCT", value) for value in ("59820001", "51114001", "29092000")),
@@ -89,6 +89,11 @@ class VesselMatch:
 
     segments: Mapping[str, str]
     several: Mapping[str, tuple[str, ...]]
+
+
+def drawnOn(node: Any) -> Any:
+    """Return the volume on whose grid a segmentation was drawn; None if nobody knows."""
+    return node.GetNodeReference(node.GetReferenceImageGeometryReferenceRole())
 
 
 def matchVessels(node: Any) -> VesselMatch:
