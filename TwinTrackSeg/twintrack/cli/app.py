@@ -60,6 +60,7 @@ TwinTrackSeg {version}: where readers of a CT would draw a tumour's edge. Resear
 
 One CT          twintrack demo                                           a made-up CT, to try it
                 twintrack segment CT --bundle BUNDLE --out RESULT        your CT; BUNDLE is a model (demo: shipped)
+A model         twintrack model list                                     what is installed, and what can be got
 Readers' masks  twintrack calibrate MANIFEST --out calibrator.json       what a score means for your readers
                 twintrack evaluate MANIFEST --out SCORES                 how true maps are, by your readers' masks
                 twintrack train MANIFEST --out BUNDLE                    a model of your readers

@@ -2,6 +2,7 @@
 (function () {
   const PAGE = 100;
   const NOT_CALIBRATED = "read from the map, not calibrated";
+  const SCORE = "nothing; these are scores, not readers, since no calibrator was applied: percentages are levels of the score";
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const missing = (value) => value === null || value === undefined || value === "";
@@ -11,7 +12,7 @@
     fields.forEach((name, place) => { one[name] = row[place]; });
     one.vessels = row[fields.length] || [];
     one.digits = row[fields.length + 1] || "";
-    one.readers = row[fields.length + 2] === "calibrated" ? "calibrated" : NOT_CALIBRATED;
+    one.readers = { calibrated: "calibrated", score: SCORE }[row[fields.length + 2]] || NOT_CALIBRATED;
     one.text = [one.case, one.digits, one.state, one.words, one.pattern].join(" ").toLowerCase();
     one.worst = worst(one);
     return one;

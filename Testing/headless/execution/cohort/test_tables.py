@@ -131,7 +131,7 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     assert shown["rows"][1][7] == 'thick slices, "5 mm" | cut'
     sma = shown["vessels"].index("SMA")
     assert shown["rows"][0][9][sma] == [120.25, 0.0, None, 0.5, 0.75, "map"]
-    assert {line[11] for line in shown["rows"]} == {"map"}
+    assert {line[11] for line in shown["rows"]} == {"score"}  # the plan asks for no calibration
     assert [line[10] for line in shown["rows"]] == ["", "1bcdef01", "", "3bcdef01", "4bcdef01"]
     assert "5 cases, <button" in page
     assert ">1 failed</button>" in page

@@ -22,6 +22,9 @@ __all__ = ["INDEX", "write_index"]
 
 INDEX = "index.html"
 
+OF_SCORE = "score"
+"""In place of where statements come from: no calibrator was applied, so that nothing is said of readers."""
+
 _VESSEL = ("expected_angle_deg", "p_contact", "p_encased", "coverage", "gap_mm_at_0.5")
 
 
@@ -37,7 +40,7 @@ def write_index(plan: CohortPlan, folder: Path, counts: Counts, note: str = "") 
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     about = (
         f"TwinTrack {__version__}, bundle {plan.bundle_path.name} (sha256 {plan.bundle_sha256[:16]}), "
-        f"threshold {plan.settings.threshold:g} of readers. {note}"
+        f"threshold {plan.settings.threshold:g} of {'readers' if plan.settings.calibrate else 'the score'}. {note}"
     )
     values = {
         "SCRIPT_HASH": f"'sha256-{digest}'",
@@ -82,7 +85,7 @@ def _rows(plan: CohortPlan) -> Iterator[list[Any]]:
                 for vessel in plan.vessels
             ],
             (row.get("ct_sha256") or "")[:HASH_DIGITS],
-            row.get("statements") or FROM_MAP,
+            (row.get("statements") or FROM_MAP) if plan.settings.calibrate else OF_SCORE,
         ]
 
 
