@@ -122,7 +122,7 @@ def test_a_shell_completes_commands():
 
 
 def test_the_process_ends_with_code_2_and_no_traceback(tmp_path):
-    command = [sys.executable, "-m", "twintrack", "segment", "gone.nii.gz", "--bundle", "b", "--out", "o"]
+    command = [sys.executable, "-m", "twintrack", "segment", "gone.nii.gz", "--bundle", "demo", "--out", "o"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2
     assert done.stderr == "error: gone.nii.gz: no such file or folder\n"
