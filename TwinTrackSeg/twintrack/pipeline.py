@@ -416,14 +416,15 @@ def _vessel_readout(
         progress=part(progress, 0.0, 0.4),
         cancel=cancel,
     )
-    # A member's own vessels end with the region; given ones go on, and are measured where they are whole.
-    box = (slice(0, None),) * 3 if given else _room_around(roi, maps.ct, contact_mm)
-    members = _members(maps, box, vessels if given else None, part(progress, 0.4, 0.9))
-    invasion = with_member_range(invasion, members, names, searched=searched.cut(box), threads=threads, cancel=cancel)
-    progress(0.9, "measuring the levels of the score")
+    # Before the members, which have vessels of their own: where these run is still known from the map.
+    progress(0.4, "measuring the levels of the score")
     levels = score_levels(
         maps.score, vessels, names, contact_mm=contact_mm, searched=searched, threads=threads, cancel=cancel
     )
+    # A member's own vessels end with the region; given ones go on, and are measured where they are whole.
+    box = (slice(0, None),) * 3 if given else _room_around(roi, maps.ct, contact_mm)
+    members = _members(maps, box, vessels if given else None, part(progress, 0.5, 1.0))
+    invasion = with_member_range(invasion, members, names, searched=searched.cut(box), threads=threads, cancel=cancel)
     key = StatementKey(bundle.networks_sha256, "given" if given else "predicted", contact_mm)
     said = None if maps.calibrator is None else maps.calibrator.statements
     invasion = replace(invasion, measured_on="score" if maps.calibrator is None else "map")

@@ -37,6 +37,16 @@ def test_parts_are_those_of_scipy(shape: tuple[int, ...], share: float, by_faces
         assert found == parts_by_label(labels, structure)
 
 
+def test_parts_come_in_the_order_of_scipy_with_box_and_mask() -> None:
+    mask = np.random.default_rng(3).random((9, 12, 14)) < 0.12
+    found, count = ndimage.label(mask, np.ones((3, 3, 3)))
+    parts = Runs.of(mask.view(np.uint8)).by_part()
+    assert len(parts) == count > 20
+    for number, (part, box) in enumerate(zip(parts, ndimage.find_objects(found), strict=True), start=1):
+        assert part.box == box
+        assert np.array_equal(part.mask_in(box), found[box] == number)
+
+
 def test_a_stretch_ends_with_its_row() -> None:
     labels = np.ones((2, 2, 3), dtype=np.uint8)
     assert Runs.of(labels).length.tolist() == [3, 3, 3, 3]
@@ -47,3 +57,4 @@ def test_nothing_has_no_parts(shape: tuple[int, ...]) -> None:
     runs = Runs.of(np.zeros(shape, dtype=np.uint8))
     part, count = runs.parts()
     assert len(runs.voxels) == len(part) == count == 0
+    assert runs.by_part() == []

@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from twintrack.imaging.plane_contact import Box
+
 __all__ = ["Runs"]
 
 Numbers = NDArray[np.int64]
@@ -64,10 +66,38 @@ class Runs:
         """Return what each stretch has (n,) for each of its voxels (m,)."""
         return np.repeat(each, self.length)
 
+    def only(self, wanted: NDArray[np.bool_] | Numbers) -> Runs:
+        """Return some of the stretches."""
+        return Runs(self.start[wanted], self.length[wanted], self.value[wanted], self.shape)
+
+    @cached_property
+    def box(self) -> Box:
+        """The smallest box that holds all stretches, of which there must be one."""
+        _, rows, columns = self.shape
+        row, first = self.start // columns, self.start % columns
+        z, y = row // rows, row % rows
+        ends = ((z, z + 1), (y, y + 1), (first, first + self.length))
+        z_box, y_box, x_box = (slice(int(low.min()), int(high.max())) for low, high in ends)
+        return z_box, y_box, x_box
+
+    def mask_in(self, box: Box) -> NDArray[np.bool_]:
+        """Return where the labelled voxels are in a box that holds them all."""
+        mask = np.zeros(tuple(side.stop - side.start for side in box), dtype=bool)
+        places = np.unravel_index(self.voxels, self.shape)
+        mask[tuple(place - side.start for place, side in zip(places, box, strict=True))] = True
+        return mask
+
+    def by_part(self) -> list[Runs]:
+        """Return the connected parts (see `parts`) in the order of their first voxels."""
+        part, count = self.parts()
+        order = np.argsort(part, kind="stable")
+        return [self.only(some) for some in np.split(order, np.cumsum(np.bincount(part, minlength=count))[:-1])[:count]]
+
     def parts(self, *, by_faces: bool = False) -> tuple[NDArray[np.int32], int]:
         """Return the number of the connected part that each stretch belongs to, from 0, and how many there are.
 
-        Parts have one label each. Voxels are neighbours that share a face, an edge or a corner, or faces alone.
+        Parts have one label each, and are numbered in the order of their first voxels. Voxels are neighbours that share
+        a face, an edge or a corner, or faces alone.
         """
         from scipy import sparse
         from scipy.sparse import csgraph
@@ -80,7 +110,10 @@ class Runs:
         count = len(self.start)
         joined = sparse.csr_array((np.ones(len(some), dtype=np.int8), (some, others)), shape=(count, count))
         number, part = csgraph.connected_components(joined, directed=False)
-        return part, int(number)
+        _, first = np.unique(part, return_index=True)
+        order = np.empty(int(number), dtype=np.int32)
+        order[np.argsort(first)] = np.arange(number, dtype=np.int32)
+        return order[part], int(number)
 
     def _beside(self, step: tuple[int, int], beyond: int) -> tuple[Numbers, Numbers]:
         """Return the pairs of stretches that lie beside each other in two rows, `step` along (z, y) apart.

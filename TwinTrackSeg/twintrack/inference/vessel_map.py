@@ -266,19 +266,9 @@ def _hanging_together(lumens: NDArray[np.uint8], hidden: NDArray[np.uint8]) -> N
 
 def _parts_over(labels: NDArray[np.uint8], voxels: float) -> Iterator[tuple[Box, NDArray[np.bool_], int]]:
     """Yield box, mask in it and label of every connected part of more than so many voxels."""
-    runs = Runs.of(labels)
-    part, count = runs.parts()
-    size = np.bincount(part, weights=runs.length, minlength=count)
-    order = np.argsort(part, kind="stable")
-    stretches = np.split(order, np.cumsum(np.bincount(part, minlength=count))[:-1])
-    for number in np.flatnonzero(size > voxels):
-        own = Runs(runs.start[stretches[number]], runs.length[stretches[number]], runs.value, runs.shape)
-        places = np.stack(np.unravel_index(own.voxels, labels.shape))
-        low, high = places.min(axis=1), places.max(axis=1) + 1
-        inside = np.zeros(high - low, dtype=bool)
-        inside[tuple(places - low[:, None])] = True
-        z, y, x = (slice(int(a), int(b)) for a, b in zip(low, high, strict=True))
-        yield (z, y, x), inside, int(runs.value[stretches[number][0]])
+    for part in Runs.of(labels).by_part():
+        if part.length.sum() > voxels:
+            yield part.box, part.mask_in(part.box), int(part.value[0])
 
 
 def _around(box: Box, reach: float, voxel_size: Sequence[float], shape: Sequence[int]) -> tuple[Box, Box]:

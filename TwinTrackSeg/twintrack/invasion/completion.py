@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from twintrack.imaging.neighbors import eroded, grown_all_around
+from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.invasion.centerline import STEP_MM
 from twintrack.invasion.geometry import Neighborhood, Points, transported_frames
 from twintrack.invasion.sections import Sections, wall_distance_mm
@@ -131,31 +132,40 @@ def complete_lumen(near: Neighborhood, branches: Sequence[Sections]) -> Completi
     branches : sequence of Sections
         Cross-sections of the vessel as it is drawn.
     """
-    mask = near.vessel >= 0.5
-    tumor = (near.probability >= TUMOR_LEVEL) & ~mask
-    if not np.any(grown_all_around(mask) & tumor):
+    box = bounding_box(near.probability >= TUMOR_LEVEL, 1)
+    if box is None:
         return Completion(near.vessel)
-    surface = cKDTree(_places_mm(near, tumor & ~eroded(tumor)))
+    inner = near.vessel[box] >= 0.5
+    drawn = (near.probability[box] >= TUMOR_LEVEL) & ~inner
+    if not np.any(grown_all_around(inner) & drawn):
+        return Completion(near.vessel)
+    surface = cKDTree(_places_mm(near, drawn & ~eroded(drawn), box))
     free = [_free(near, sections, surface) for sections in branches]
-    whole, astray = mask.copy(), False
-    for first, second in _pairs(branches, free, surface):
-        found = _bridge(near, first, second, mask, tumor)
-        if found is not None:
-            added, beside = found
-            whole |= added
-            astray |= beside
-    added = whole & ~mask
+    # Takes memory only where it is written to.
+    tumor = np.zeros(near.vessel.shape, dtype=bool)
+    tumor[box] = drawn
+    added, astray = np.zeros_like(tumor), False
+    if pairs := _pairs(branches, free, surface):
+        mask = near.vessel >= 0.5
+        for first, second in pairs:
+            found = _bridge(near, first, second, mask, tumor)
+            if found is not None:
+                added |= found[0]
+                astray |= found[1]
     if added.any():
         volume_ml = float(np.count_nonzero(added)) * near.geometry.voxel_ml
-        ends = _ends_in_tumor(near, branches, whole)
-        return Completion(whole.astype(np.float32), volume_ml, ends_in_tumor=ends, astray=astray)
+        whole = (mask | added).astype(np.float32)
+        ends = _ends_in_tumor(near, branches, whole, tumor & ~added)
+        return Completion(whole, volume_ml, ends_in_tumor=ends, astray=astray)
     narrowed = 0.0 if _parted(branches, free) else _narrowed(branches, free)
-    return Completion(near.vessel, narrowed=narrowed, ends_in_tumor=_ends_in_tumor(near, branches, whole))
+    ends = _ends_in_tumor(near, branches, near.vessel, tumor)
+    return Completion(near.vessel, narrowed=narrowed, ends_in_tumor=ends)
 
 
-def _ends_in_tumor(near: Neighborhood, branches: Sequence[Sections], vessel: NDArray[np.bool_]) -> bool:
-    """Tell whether the tumour's label lies right before an end of a branch."""
-    inside, tumor = vessel.astype(np.float32), ((near.probability >= TUMOR_LEVEL) & ~vessel).astype(np.float32)
+def _ends_in_tumor(
+    near: Neighborhood, branches: Sequence[Sections], inside: NDArray[np.float32], tumor: NDArray[np.bool_]
+) -> bool:
+    """Tell whether the tumour's label lies right before an end of a branch of a vessel, `inside` of which is 1."""
     ahead_mm = np.arange(0.5, 4.0, 0.5)[:, None] * float(near.spacing_mm.max())
     for sections in branches:
         for end, inner in ((0, 1), (-1, -2)) if len(sections.center_mm) > 1 else ():
@@ -168,9 +178,12 @@ def _ends_in_tumor(near: Neighborhood, branches: Sequence[Sections], vessel: NDA
     return False
 
 
-def _places_mm(near: Neighborhood, mask: NDArray[np.bool_]) -> Points:
-    """Return the local points of a mask's voxels; shape (n, 3)."""
-    return np.asarray(np.argwhere(mask)[:, ::-1] * near.spacing_mm)
+def _places_mm(near: Neighborhood, mask: NDArray[np.bool_], box: Box | None = None) -> Points:
+    """Return the local points of a mask's voxels, or of a mask in a box; shape (n, 3)."""
+    places = np.argwhere(mask)
+    if box is not None:
+        places += [side.start for side in box]
+    return np.asarray(places[:, ::-1] * near.spacing_mm)
 
 
 def _free(near: Neighborhood, sections: Sections, tumor: cKDTree) -> NDArray[np.bool_]:
@@ -360,7 +373,7 @@ def _fits(
     line, fan, tube_mm = line[inside], fan[inside], tube_mm[inside]
     wall_mm = wall_distance_mm(near, line, fan, 2 * float(tube_mm.max()))
     beyond = line[:, None] + (wall_mm + float(near.spacing_mm.max()))[..., None] * fan
-    untouched = near.sample(tumor.astype(np.float32), beyond) < 0.05
+    untouched = near.sample(tumor, beyond) < 0.05
     if not untouched.any():
         return True
     misfit_mm = np.abs(wall_mm - tube_mm)

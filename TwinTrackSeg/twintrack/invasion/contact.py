@@ -89,7 +89,7 @@ class _Reader:
     def __init__(self, near: Neighborhood) -> None:
         lumen = near.vessel >= 0.5
         self._near = near
-        self._map = continued_into(lumen, near.probability, near.known > 0, near.spacing_mm, FLOOR)
+        self._map = continued_into(lumen, near.probability, near.known, near.spacing_mm, FLOOR)
         self._ceiling = ceiling_of(self._map)
         # A map that knows of tumour in the lumen shows where it ends.
         drawn_over = bool(np.any(lumen & (near.probability >= DRAWN_OVER)))

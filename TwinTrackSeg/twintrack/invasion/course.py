@@ -19,8 +19,8 @@ from twintrack.invasion.geometry import Neighborhood, Points
 
 __all__ = ["Course", "KnownSections", "KnownWall", "course_of"]
 
-MOST_KEPT = 8
-"""Pieces whose course is kept: more than a case has vessels, little enough to hold (0.4 MB each)."""
+MOST_KEPT = 24
+"""Pieces whose course is kept: those of all vessels of a case, little enough to hold (0.4 MB each)."""
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,7 @@ class SearchedRegion:
 
     def __init__(self, probability: Volume, searched: NDArray[np.generic]) -> None:
         self.searched = searched.astype(bool, copy=False)
-        self._tumor = np.zeros(searched.shape, dtype=bool)  # takes memory only where it is written to
-        box = bounding_box(self.searched)
-        if box is not None:
-            self._tumor[box] = np.greater_equal(probability.array[box], FLOOR) & self.searched[box]
+        self._probability = probability.array
         self._spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1], dtype=float)
 
     def share(self, mask: NDArray[np.bool_], box: Box) -> float:
@@ -69,6 +66,12 @@ class SearchedRegion:
             The mask's place in the map.
         """
         return float(np.count_nonzero(mask & self.searched[box]) / np.count_nonzero(mask))
+
+    def holds(self, box: Box, contact_mm: float) -> bool:
+        """Tell whether the region holds a vessel's box and all that `coverage`, which is 1 then, asks for around it."""
+        by = self._steps(contact_mm)
+        around = (slice(max(s.start - n, 0), s.stop + n) for s, n in zip(box, by, strict=True))
+        return bool(self.searched[tuple(around)].all())
 
     def coverage(self, wall: WallPoints, box: Box, contact_mm: float) -> float:
         """Return the share in [0, 1] of the wall that tumour could reach around which tumour was looked for.
@@ -111,10 +114,22 @@ class SearchedRegion:
         looked = self.searched[tuple(places.T)].copy()
         for axis in range(3):
             step = np.zeros(3, dtype=np.int64)
-            step[axis] = int(np.ceil(contact_mm / self._spacing_mm[axis]))
+            step[axis] = self._steps(contact_mm)[axis]
             for sign in (-1, 1):
                 looked &= self.searched[tuple(np.clip(places + sign * step, 0, last).T)]
         return looked
+
+    def _steps(self, contact_mm: float) -> list[int]:
+        """Return how many voxels along each axis the contact distance takes."""
+        return [int(np.ceil(contact_mm / edge_mm)) for edge_mm in self._spacing_mm]
+
+    @cached_property
+    def _tumor(self) -> NDArray[np.bool_]:
+        tumor = np.zeros(self.searched.shape, dtype=bool)  # takes memory only where it is written to
+        box = bounding_box(self.searched)
+        if box is not None:
+            tumor[box] = np.greater_equal(self._probability[box], FLOOR) & self.searched[box]
+        return tumor
 
     @cached_property
     def _tumor_tree(self) -> cKDTree | None:

@@ -12,6 +12,7 @@ from scipy.spatial import cKDTree
 
 from twintrack.imaging.neighbors import eroded, grown_along
 from twintrack.imaging.plane_contact import Box, bounding_box
+from twintrack.imaging.runs import Runs
 from twintrack.invasion.geometry import directional_voxel_mm
 from twintrack.invasion.wall import LEVEL_TOLERANCE
 from twintrack.volume import Volume
@@ -118,20 +119,35 @@ class WallPoints:
 
 def wall_points(mask: NDArray[np.bool_], spacing_mm: Reals) -> WallPoints:
     """Return the wall of a mask (z, y, x), whose voxels have edges of `spacing_mm` (z, y, x)."""
-    places = np.argwhere(wall_voxels(mask))
-    margin = int(np.ceil(4 * SMOOTHING_VOXELS))
-    soft = ndimage.gaussian_filter(np.pad(mask.astype(np.float32), margin), SMOOTHING_VOXELS)
-    inside = tuple((places + margin).T)
-    fall = np.empty(places.shape)
-    for axis in range(3):
-        before, after = (tuple((places + margin + sign * np.eye(3, dtype=np.int64)[axis]).T) for sign in (-1, 1))
-        fall[:, axis] = (soft[before] - soft[after]) / (2 * spacing_mm[axis])
+    found = [_softened(mask, part, spacing_mm) for part in Runs.of(mask.view(np.uint8)).by_part()]
+    places, fall, inside = (np.concatenate(column) for column in zip(*found, strict=True))
+    order = np.lexsort(places.T[::-1])
+    places, fall, inside = places[order], fall[order], inside[order]
     steepness = np.maximum(np.linalg.norm(fall, axis=1), 1e-6)
     outward = fall / steepness[:, None]
     # A voxel's middle lies in the vessel and that of its neighbour does not: the wall is between the two.
     most_mm = directional_voxel_mm(np.where(steepness[:, None] > 1e-6, outward, 1.0), spacing_mm)
-    ahead_mm = np.clip((soft[inside] - 0.5) / steepness, 0.0, most_mm)
+    ahead_mm = np.clip((inside - 0.5) / steepness, 0.0, most_mm)
     return WallPoints(places, places * spacing_mm + ahead_mm[:, None] * outward, outward)
+
+
+def _softened(
+    mask: NDArray[np.bool_], part: Runs, spacing_mm: Reals
+) -> tuple[NDArray[np.int64], Reals, NDArray[np.float32]]:
+    """Return the outermost voxels of a connected part of a mask, and how the smoothed mask falls and is at each.
+
+    Parts are looked at one by one because the box of several can be many times larger than theirs together.
+    """
+    places = np.argwhere(wall_voxels(part.mask_in(part.box)))
+    margin = int(np.ceil(4 * SMOOTHING_VOXELS))
+    low, high = (np.array([getattr(side, end) for side in part.box]) for end in ("start", "stop"))
+    around = _window(mask, low - margin, high + margin)
+    soft = ndimage.gaussian_filter(around, SMOOTHING_VOXELS)
+    fall = np.empty(places.shape)
+    for axis in range(3):
+        before, after = (tuple((places + margin + sign * np.eye(3, dtype=np.int64)[axis]).T) for sign in (-1, 1))
+        fall[:, axis] = (soft[before] - soft[after]) / (2 * spacing_mm[axis])
+    return places + low, fall, soft[tuple((places + margin).T)]
 
 
 def wall_voxels(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

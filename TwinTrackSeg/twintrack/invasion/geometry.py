@@ -52,8 +52,6 @@ class Neighborhood:
         1 in the vessel, 0 elsewhere; (z, y, x).
     probability : numpy.ndarray of float32
         Tumour probability, 0 beyond the volume.
-    known : numpy.ndarray of float32
-        1 in the volume, 0 beyond.
     start : tuple of int
         Index (x, y, z) in the volume of the box's first voxel; may be negative.
     geometry : Geometry
@@ -62,7 +60,6 @@ class Neighborhood:
 
     vessel: NDArray[np.float32]
     probability: NDArray[np.float32]
-    known: NDArray[np.float32]
     start: tuple[int, int, int]
     geometry: Geometry
 
@@ -77,23 +74,29 @@ class Neighborhood:
         """Put a mask of the box that begins at index `start` ((z, y, x), may leave the volume) beside its map."""
         low, high = np.maximum(start, 0), np.minimum(start + vessel.shape, probability.shape)
         inner = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-        near, known = np.zeros((2, *vessel.shape), dtype=np.float32)
+        near = np.zeros(vessel.shape, dtype=np.float32)
         near[inner] = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
-        known[inner] = 1
         return cls(
             vessel=vessel.astype(np.float32),
             probability=near,
-            known=known,
             start=(int(start[2]), int(start[1]), int(start[0])),
             geometry=geometry,
         )
+
+    @cached_property
+    def known(self) -> NDArray[np.bool_]:
+        """The box's voxels that lie in the volume; (z, y, x)."""
+        known = np.zeros(self.vessel.shape, dtype=bool)
+        inner = zip(self.start[::-1], self.geometry.size[::-1], strict=True)
+        known[tuple(slice(max(-start, 0), max(size - start, 0)) for start, size in inner)] = True
+        return known
 
     @cached_property
     def spacing_mm(self) -> NDArray[np.float64]:
         """Voxel edge lengths (x, y, z)."""
         return np.asarray(self.geometry.spacing_mm, dtype=float)
 
-    def sample(self, field: NDArray[np.float32], points_mm: Points) -> NDArray[np.float64]:
+    def sample(self, field: NDArray[np.float32] | NDArray[np.bool_], points_mm: Points) -> NDArray[np.float64]:
         """Interpolate `field`, an array of the box's shape, linearly at points (..., 3); 0 outside the box."""
         return _interpolated(field, self._index(points_mm))
 
@@ -153,7 +156,7 @@ class Neighborhood:
         return result
 
 
-def _interpolated(field: NDArray[np.float32], index: NDArray[np.float64]) -> NDArray[np.float64]:
+def _interpolated(field: NDArray[np.float32] | NDArray[np.bool_], index: NDArray[np.float64]) -> NDArray[np.float64]:
     return ndimage.map_coordinates(field, index, output=np.float64, order=1, mode="constant", cval=0.0)
 
 

@@ -182,8 +182,10 @@ def _measure_vessel(
     searched = None if region is None else region.share(mask, box)
     if searched == 0:
         return unsearched_vessel(len(levels))
-    outermost = None if region is None else wall_points(mask, np.asarray(probability.geometry.spacing_mm[::-1]))
-    coverage = None if region is None or outermost is None else region.coverage(outermost, box, contact_mm)
+    outermost, coverage = None, None if region is None else 1.0
+    if region is not None and not region.holds(box, contact_mm):
+        outermost = wall_points(mask, np.asarray(probability.geometry.spacing_mm[::-1]))
+        coverage = region.coverage(outermost, box, contact_mm)
     found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]), ends=part.ends)
     if contact_only:
         unknown = (None,) * len(levels)

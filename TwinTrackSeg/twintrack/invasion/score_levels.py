@@ -144,7 +144,8 @@ def score_levels(
         gap_mm: float | None = 0.0
         if over[0] == 0:
             outermost = wall_points(mask, np.asarray(score.geometry.spacing_mm[::-1]))
-            if region is not None and region.coverage(outermost, box, contact_mm) < LEAST_COVERAGE:
+            looked = region is None or region.holds(box, contact_mm)
+            if not looked and region is not None and region.coverage(outermost, box, contact_mm) < LEAST_COVERAGE:
                 continue
             gap_mm = gaps_mm(score, mask, box, [LOWEST_LEVEL], wall=outermost)[0]
         found[part.name] = ScoreLevels(

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from twintrack.imaging.neighbors import grown_along
 from twintrack.imaging.plane_contact import Box, bounding_box
+from twintrack.imaging.runs import Runs
 from twintrack.invasion.centerline import MOST_BRANCHES
 from twintrack.invasion.completion import Completion, complete_lumen
 from twintrack.invasion.contact import vessel_wall
@@ -42,8 +42,6 @@ LEAST_VOXELS, THIN_SHARE = 0.8, 0.1
 
 END_VOXELS = 0.3
 """Part of a voxel by which the place is off where an arc of contact ends, as seen on tubes with known contact."""
-
-EVERY_NEIGHBOR = np.ones((3, 3, 3))
 
 
 @dataclass(frozen=True)
@@ -164,20 +162,19 @@ def _near_pieces(
 ) -> tuple[list[_NearPiece], int, int]:
     """Cut every piece that the tumour could touch; also return how many are large, and how many there are."""
     shape = probability.array.shape
-    labelled, count = ndimage.label(inside, structure=EVERY_NEIGHBOR)
-    voxels = np.bincount(labelled[inside], minlength=1)[1:]
-    large = 1 + np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
+    parts = Runs.of(inside.view(np.uint8)).by_part()
+    voxels = np.array([part.length.sum() for part in parts])
+    large = np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
     found: list[_NearPiece] = []
-    boxes = ndimage.find_objects(labelled)
     for number in large:
-        low = np.maximum([s.start - EDGE_VOXELS for s in boxes[number - 1]], 0)
-        high = np.minimum([s.stop + EDGE_VOXELS for s in boxes[number - 1]], inside.shape)
-        place = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        low = np.maximum([s.start - EDGE_VOXELS for s in parts[number].box], 0)
+        high = np.minimum([s.stop + EDGE_VOXELS for s in parts[number].box], inside.shape)
+        place = _box(low, high)
         outer = _grown(_box(low + start, high + start), reach, shape)
         if _zone(probability, outer, floor) is not None:
             around = Neighborhood.around(probability.array, inside[place], probability.geometry, start + low)
-            found.append(_cut(around, labelled[place] == number, low[::-1] * around.spacing_mm))
-    return found, len(large), count
+            found.append(_cut(around, parts[number].mask_in(place), low[::-1] * around.spacing_mm))
+    return found, len(large), len(parts)
 
 
 @dataclass(frozen=True)
@@ -234,9 +231,9 @@ def _measure_piece(found: _NearPiece, contact_mm: float) -> _Piece:
         wall=wall,
         thin=_is_thin(near, found.branches, wall),
         crowded=found.crowded,
-        voxels=int(np.count_nonzero(piece & (near.known > 0))),
+        voxels=int(np.count_nonzero(piece & near.known)),
         from_axis=found.from_axis,
-        cut=bool(np.any(piece & (near.known == 0))),
+        cut=bool(np.any(piece & ~near.known)),
         touching=float(near.probability[beside & ~piece].max(initial=0.0)),
     )
 
