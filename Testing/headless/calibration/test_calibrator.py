@@ -42,6 +42,20 @@ def test_views_with_any_strides_are_mapped_voxel_by_voxel(calibrator):
     np.testing.assert_array_equal(calibrator(score[::-1, ::2].T), calibrator(score)[::-1, ::2].T)
 
 
+@pytest.mark.parametrize("first", [0.0, 0.002])
+def test_half_precision_is_mapped_as_its_numbers_are(calibrator, first):
+    fitted = replace(calibrator, knots_x=(first, *calibrator.knots_x[1:]))
+    score = np.random.default_rng(5).random((40, 30, 21)).astype(np.float16)
+    score[:5] = 0
+    score[6, 0, :3] = np.array([1, 6e-8, 6.1e-5], np.float16)
+    for view in (score, score[::-1, ::2], score.T):
+        assert np.array_equal(fitted(view), fitted(view.astype(np.float32)))
+    for bad in (1.1, -0.5, np.nan):
+        score[20, 20, 20] = bad
+        with raises_error(InputError, "probability-range"):
+            fitted(score)
+
+
 def test_zero_stays_zero_and_the_ends_are_constant():
     calibrator = Calibrator("mhr", None, 2, (0.25, 0.75), (0.125, 0.875), (10, 10), 1, 1, 20)
     score = np.array([0, 1e-9, 0.25, 0.5, 0.75, 1], np.float32)

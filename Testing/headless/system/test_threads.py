@@ -26,6 +26,20 @@ def test_two_are_worked_on_at_once():
     assert list(in_order(lambda _: both.wait() >= 0, range(2), threads=2)) == [True, True]
 
 
+def test_the_longest_is_begun_first_and_results_stay_in_order():
+    begun, free = [], threading.Event()
+
+    def work(number: int) -> int:
+        begun.append(number)
+        assert free.wait(20)
+        return number
+
+    results = in_order(work, [1, 5, 2, 9], threads=2, cost=float)
+    threading.Timer(0.1, free.set).start()
+    assert list(results) == [1, 5, 2, 9]
+    assert sorted(begun[:2]) == [5, 9]
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_error_comes_up_in_its_turn_and_nothing_is_begun_after_it(threads):
     begun = []

@@ -156,7 +156,7 @@ def measure_vessels(
     def measure(part: VesselPart) -> VesselInvasion:
         return _measure_vessel(probability, vessels, part, levels, contact_mm, region, contact_only)
 
-    results = in_order(measure, parts, threads=threads, cancel=cancel)
+    results = in_order(measure, parts, threads=threads, cost=lambda part: part.extent, cancel=cancel)
     for number, part in enumerate(parts):
         progress(number / len(parts), f"measuring contact with {part.name}")
         measured[part.name] = next(results)
@@ -186,7 +186,8 @@ def _measure_vessel(
     if region is not None and not region.holds(box, contact_mm):
         outermost = wall_points(mask, np.asarray(probability.geometry.spacing_mm[::-1]))
         coverage = region.coverage(outermost, box, contact_mm)
-    found = measure_wall(probability, mask, box, contact_mm, floor=min(FLOOR, levels[0]), ends=part.ends)
+    floor = min(FLOOR, levels[0])
+    found = measure_wall(probability, mask, box, contact_mm, floor, ends=part.ends, again=not contact_only)
     if contact_only:
         unknown = (None,) * len(levels)
         return summarize(found, levels, {}, unknown, contact_mm, searched=searched, coverage=coverage)

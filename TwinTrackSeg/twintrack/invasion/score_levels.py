@@ -227,4 +227,4 @@ def _walls(
         return part, mask, box, measure_wall(field, mask, box, contact_mm, LOWEST_LEVEL, ends=part.ends)
 
     there = [(part, part.box) for part in parts if part.box is not None]
-    return in_order(walled, there, threads=threads, cancel=cancel)
+    return in_order(walled, there, threads=threads, cost=lambda part_box: part_box[0].extent, cancel=cancel)

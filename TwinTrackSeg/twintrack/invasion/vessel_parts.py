@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -41,6 +42,11 @@ class VesselPart:
     values: tuple[int, ...]
     box: Box | None
     ends: bool
+
+    @property
+    def extent(self) -> int:
+        """Voxels of the box, of which the time of its measurement is a matter."""
+        return 0 if self.box is None else math.prod(side.stop - side.start for side in self.box)
 
 
 def vessel_parts(vessels: Volume, names: Mapping[str, int]) -> list[VesselPart]:

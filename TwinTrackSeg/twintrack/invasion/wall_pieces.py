@@ -67,7 +67,14 @@ class MeasuredVessel:
 
 
 def measure_wall(
-    probability: Volume, mask: NDArray[np.bool_], box: Box, contact_mm: float, floor: float, *, ends: bool = True
+    probability: Volume,
+    mask: NDArray[np.bool_],
+    box: Box,
+    contact_mm: float,
+    floor: float,
+    *,
+    ends: bool = True,
+    again: bool = True,
 ) -> MeasuredVessel:
     """Measure the part of a vessel that the tumour could touch.
 
@@ -85,6 +92,8 @@ def measure_wall(
         Probability below which a voxel cannot matter.
     ends : bool
         Whether the vessel ends where its mask does, as far as is known.
+    again : bool
+        Whether the same could be asked for again, and is worth to be recognised.
     """
     shape = probability.array.shape
     spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1])
@@ -97,6 +106,8 @@ def measure_wall(
     start = np.array([s.start for s in near]) - EDGE_VOXELS
     stop = np.array([s.stop for s in near]) + EDGE_VOXELS
     inside = _window(mask, box, shape, start, stop)
+    if not again:
+        return _measured(probability, inside, start, reach, contact_mm, floor, ends=ends)
     around = probability.array[_grown(_box(start, stop), reach, shape)]
     key = _key(around, inside, (start.tolist(), probability.geometry, contact_mm, floor, ends))
     found = _known(key)

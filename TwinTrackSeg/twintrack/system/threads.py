@@ -15,7 +15,12 @@ Result = TypeVar("Result")
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Sequence[Item], *, threads: int, cancel: CancelToken | None = None
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    threads: int,
+    cost: Callable[[Item], float] | None = None,
+    cancel: CancelToken | None = None,
 ) -> Iterator[Result]:
     """Yield ``work(item)`` for every item, in their order, with up to `threads` of them being worked on at a time.
 
@@ -29,6 +34,9 @@ def in_order(
         What it is called with.
     threads : int
         With 1 all is done in the caller's own thread, each item when it is asked for.
+    cost : callable, optional
+        About how long an item takes, next to others. With several threads the longest are begun first, so that none of
+        them is left for the end, when it would be worked on alone.
     cancel : CancelToken, optional
         Checked before each item.
 
@@ -47,10 +55,11 @@ def in_order(
         yield from map(checked, items)
         return
     with ThreadPoolExecutor(threads) as pool:
-        begun = [pool.submit(checked, item) for item in items]
+        order = sorted(range(len(items)), key=lambda n: 0.0 if cost is None else -cost(items[n]))
+        begun = {number: pool.submit(checked, items[number]) for number in order}
         try:
-            for future in begun:
-                yield future.result()
+            for number in range(len(items)):
+                yield begun[number].result()
         finally:
-            for future in begun:
+            for future in begun.values():
                 future.cancel()
