@@ -433,9 +433,11 @@ def _vessel_readout(
 
 def _calibrated(score: NDArray[np.floating], calibrator: Calibrator | None, roi: Roi, turned: Volume) -> Volume:
     """Return the map of a score (z, y, x) in the region's box, on the whole grid."""
-    calibrated = calibrator(score) if calibrator else score.astype(np.float32, copy=False)
+    calibrated = calibrator(score) if calibrator else score
     # Outside the mask nothing was looked at: 0, whatever the calibrator gives for a score of 0.
-    return turned.with_array(roi.paste(np.where(roi.mask, calibrated, np.float32(0)), turned.geometry))
+    whole = np.zeros(turned.geometry.shape, dtype=np.float32)
+    np.copyto(whole[roi.slices], calibrated, where=roi.mask)
+    return turned.with_array(whole)
 
 
 def _room_around(roi: Roi, ct: Volume, contact_mm: float) -> tuple[slice, slice, slice]:

@@ -180,11 +180,15 @@ class Calibrator:
             If a score is outside [0, 1] or NaN.
         """
         flat = np.ravel(score)
+        mapped = np.zeros(flat.shape, np.float32)
         if flat.dtype == np.float16 and flat.size > _HALVES.size and flat.view(np.uint16).max() < _HALVES.size:
             # Of half precision there are so few numbers that each is mapped once.
-            halves: NDArray[np.float32] = self(_HALVES)[flat.view(np.uint16)]
-            return halves.reshape(np.shape(score))
-        mapped = np.zeros(flat.shape, np.float32)
+            halves = self(_HALVES)
+            for start in range(0, flat.size, _BLOCK):
+                halves.take(
+                    flat[start : start + _BLOCK].view(np.uint16), out=mapped[start : start + _BLOCK], mode="clip"
+                )
+            return mapped.reshape(np.shape(score))
         table = InterpolationTable(self.knots_x, self.knots_y)
         for start in range(0, flat.size, _BLOCK):
             values, out = flat[start : start + _BLOCK].astype(np.float32, copy=False), mapped[start : start + _BLOCK]
