@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from twintrack.calibration.band import STEPS
 from twintrack.calibration.calibrator import Calibrator
 from twintrack.errors import InputError
 from twintrack.system.atomic import atomic_path
-from twintrack.system.json_file import read_json
+from twintrack.system.json_file import MAX_JSON_BYTES, parse_json, read_limited
 from twintrack.system.ownership import Inputs
 
 __all__ = ["SCHEMA", "calibrator_from_json", "calibrator_to_json", "read_calibrator", "write_calibrator"]
@@ -81,7 +82,7 @@ def read_calibrator(path: str | Path) -> Calibrator:
     """
     path = Path(path)
     try:
-        return calibrator_from_json(read_json(path))
+        return _of_text(read_limited(path, MAX_JSON_BYTES))
     except FileNotFoundError as error:
         raise InputError("no such file; make one with `twintrack calibrate`", code="file-missing", path=path) from error
     except (OSError, ValueError) as error:
@@ -92,6 +93,12 @@ def read_calibrator(path: str | Path) -> Calibrator:
         ) from error
     except InputError as error:
         raise InputError(f"not a valid calibrator: {error}", code=error.code, path=path) from error
+
+
+@lru_cache(maxsize=2)
+def _of_text(content: bytes) -> Calibrator:
+    """Return the calibrator of a file's content; a case asks twice for its bundle's, and so does the next one."""
+    return calibrator_from_json(parse_json(content))
 
 
 def write_calibrator(calibrator: Calibrator, path: str | Path, *, inputs: Inputs = (), overwrite: bool = False) -> None:

@@ -7,9 +7,10 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twintrack.calibration.calibrator import UPPER_SCORE
 from twintrack.errors import InputError
@@ -38,6 +39,9 @@ from twintrack.results.report.wording import (
 )
 from twintrack.results.which_ct import WhichCt
 from twintrack.system.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 __all__ = ["read_panel", "read_pictures", "write_report"]
 
@@ -106,13 +110,7 @@ def write_report(
     OutputError
         If the report cannot be written.
     """
-    import jinja2
-
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    source = files("twintrack") / "data" / "report.html.j2"
-    template = environment.from_string(source.read_text(encoding="utf-8"))
+    template = _template()
     pictures = {name: base64.b64encode(png).decode("ascii") for name, png in (vessel_pictures or {}).items()}
     edited = bool(result.get("edited"))
     invasion = of_result(invasion, result) if isinstance(invasion, Mapping) else invasion
@@ -124,6 +122,18 @@ def write_report(
     page = template.render(content | structured | shown | _live(panel))
     with atomic_path(path, overwrite=overwrite) as partial:
         partial.write_text(page, encoding="utf-8")
+
+
+@cache
+def _template() -> Template:
+    """Return the page's template, which takes longer to read than to fill."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    source = files("twintrack") / "data" / "report.html.j2"
+    return environment.from_string(source.read_text(encoding="utf-8"))
 
 
 def read_pictures(path: str | Path) -> dict[str, bytes]:
