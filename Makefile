@@ -12,12 +12,15 @@ endif
 STAMP := $(VENV)/.installed
 DOCS := .venv-docs
 DOCS_STAMP := $(DOCS)/.installed
+VIEW := .venv-view
+VIEW_STAMP := $(VIEW)/.installed
+VIEW_TESTS := Testing/view $(addprefix Testing/mrml/,display export result vessels test_volume_conversion.py)
 INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
 
 # Without compiled files every program that a test starts compiles the engine again, and pytest every test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-quick fuzz lint types golden bench docs docs-tools sbom clean
+.PHONY: help demo test test-quick fuzz lint types golden bench docs docs-tools view-tools sbom clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the main job into demo-output/"
@@ -30,7 +33,7 @@ help:
 	@echo "make bench  the benchmarks"
 	@echo "make docs   the documentation into site/; fails where a link leads nowhere (Python 3.11 or newer)"
 	@echo "make sbom   sbom.json: what is installed in $(VENV), as CycloneDX"
-	@echo "make clean  remove $(VENV), $(DOCS), demo-output/ and site/"
+	@echo "make clean  remove $(VENV), $(DOCS), $(VIEW), demo-output/ and site/"
 
 $(STAMP): $(INPUTS)
 	@echo "== creating $(VENV) and installing pinned versions (constraints.txt)"
@@ -47,6 +50,12 @@ demo: $(STAMP)
 test: $(STAMP)
 	@echo "== running the tests"
 	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	@if $(MAKE) view-tools; then \
+		echo "== the viewer's, and the scene's with the viewer's slicer-core" && \
+		$(VIEW)/$(notdir $(BIN))/python -m pytest $(VIEW_TESTS) --numprocesses 2 --dist loadfile; \
+	else \
+		echo "the viewer's environment could not be made: its tests are left out"; \
+	fi
 
 test-quick: $(STAMP)
 	@echo "== running the quick tests"
@@ -84,6 +93,19 @@ $(DOCS_STAMP): pyproject.toml constraints.txt
 
 docs-tools: $(DOCS_STAMP)
 
+# trame-slicer needs an older slicer-core than the other tests: an environment of its own, with the rest of $(VENV) behind it.
+$(VIEW_STAMP): $(STAMP)
+	@echo "== creating $(VIEW) and installing the viewer"
+	"$(PYTHON)" -m venv $(VIEW)
+	$(BIN)/python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['view'], sep='\n')" > $(VIEW)/requirements.txt
+	grep -v "^slicer-core=" constraints.txt > $(VIEW)/constraints.txt
+	$(VIEW)/$(notdir $(BIN))/python -m pip install --disable-pip-version-check --quiet --constraint $(VIEW)/constraints.txt --requirement $(VIEW)/requirements.txt
+	$(BIN)/python -c "import sysconfig; print('import site; site.addsitedir(%r)' % sysconfig.get_path('purelib'))" > "$$($(VIEW)/$(notdir $(BIN))/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/engine.pth"
+	$(VIEW)/$(notdir $(BIN))/python -c "import slicer, trame_slicer, twintrack, torch; assert '$(VIEW)' in slicer.__file__"
+	@touch $(VIEW_STAMP)
+
+view-tools: $(VIEW_STAMP)
+
 # Not --quiet: then mkdocs counts no warnings, and --strict is without effect.
 docs: $(DOCS_STAMP)
 	@echo "== documentation"
@@ -99,4 +121,4 @@ sbom: $(STAMP)
 	$(BIN)/python tools/portable_sbom.py sbom.json
 
 clean:
-	rm -rf $(VENV) $(DOCS) demo-output site
+	rm -rf $(VENV) $(DOCS) $(VIEW) demo-output site

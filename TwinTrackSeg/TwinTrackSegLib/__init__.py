@@ -1,1 +1,1 @@
-"""The Slicer side of TwinTrackSeg: scene and engine (``mrml``), words and decisions (``present``), Qt (``gui``)."""  # noqa: N999
+"""The front ends: scene and engine (``mrml``), words and decisions (``present``), Qt (``gui``), a page (``web``)."""  # noqa: N999

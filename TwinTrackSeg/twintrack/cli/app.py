@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from twintrack import __version__
-from twintrack.cli import cohort, doctor, export, node, segment, serve, study, train
+from twintrack.cli import cohort, doctor, export, node, segment, serve, study, train, view
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
 from twintrack.cli.model import model_app
@@ -48,6 +48,7 @@ for command in (
     serve.certificates,
     node.node,
     doctor.doctor,
+    view.view,
 ):
     app.command()(command)
 app.add_typer(bundle_app, name="bundle")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 import slicer
-from TwinTrackSegLib.mrml.display.MhrDisplay import ABOVE_SCALE, placeLegend
+from TwinTrackSegLib.mrml.display.MhrDisplay import ABOVE_SCALE, newLegend, placeLegend
 
 __all__ = ["LARGEST_SPREAD", "LEAST_SHOWN", "styleDisagreement"]
 
@@ -36,13 +36,12 @@ def styleDisagreement(node: Any) -> None:
     display.AutoThresholdOff()
     display.SetThreshold(LEAST_SHOWN, ABOVE_SCALE)
     display.ApplyThresholdOn()
-    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
-    if legend is not None:
-        legend.SetTitleText("Readers apart (SD)")
-        placeLegend(legend)
-        legend.SetLabelFormat("%.1f")
-        legend.SetNumberOfLabels(6)
-        legend.SetVisibility(False)
+    legend = newLegend(node)
+    legend.SetTitleText("Readers apart (SD)")
+    placeLegend(legend)
+    legend.SetLabelFormat("%.1f")
+    legend.SetNumberOfLabels(6)
+    legend.SetVisibility(False)
 
 
 def _colorNode() -> Any:

@@ -19,6 +19,7 @@ __all__ = [
     "MOST_RATERS",
     "addLegend",
     "colorNode",
+    "newLegend",
     "placeLegend",
     "raterLevels",
     "setOverlayThreshold",
@@ -93,15 +94,27 @@ def addLegend(contourNode: Any, raters: int | None) -> None:
     display.SetAndObserveColorNodeID(colorNode().GetID())
     display.SetScalarRangeFlag(display.UseManualScalarRange)
     display.SetScalarRange(0.0, float(raters or 100))
-    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(contourNode)
-    if legend is None:
-        return
+    legend = newLegend(contourNode)
     legend.SetTitleText("Readers")
     placeLegend(legend)
     legend.SetLabelFormat(f"%.0f of {raters}" if raters else "%.0f %%")
     few = raters is not None and raters <= MOST_RATERS
     legend.SetNumberOfLabels(raters + 1 if raters is not None and few else 6)
     legend.SetVisibility(True)
+
+
+def newLegend(node: Any) -> Any:
+    """Return a legend of the colours of `node`, with the usual look.
+
+    Raises
+    ------
+    RuntimeError
+        If the scene knows no legends: colours that nobody can read must not be shown as if nothing was missing.
+    """
+    legend = slicer.vtkSlicerColorLogic.AddDefaultColorLegendDisplayNode(node)
+    if legend is None:
+        raise RuntimeError("the scene knows no colour legends: set up vtkSlicerColorLogic on it, which registers them")
+    return legend
 
 
 def placeLegend(legend: Any) -> None:

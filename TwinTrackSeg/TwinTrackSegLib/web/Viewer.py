@@ -1,0 +1,287 @@
+"""The viewer: a CT and its results in a scene, what the page shows of them, and what it may ask."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from twintrack.errors import InputError
+from twintrack.io.ct import Ct, ct_sha256, load_ct
+from TwinTrackSegLib.mrml.display.Views import setWindow
+from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
+from TwinTrackSegLib.mrml.result.ResultViews import showCt, watchViews
+from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
+from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
+from TwinTrackSegLib.present.CtAndResult import CtAndResult
+from TwinTrackSegLib.present.Exporting import ExportPresenter
+from TwinTrackSegLib.present.ModelChoice import Asked, ModelNotes, chooseModel, modelNotes
+from TwinTrackSegLib.present.Reading import ReadingPresenter
+from TwinTrackSegLib.present.Running import RunPresenter
+from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS
+from TwinTrackSegLib.present.ViewChoices import WINDOWS_HU, ViewChoices
+from TwinTrackSegLib.present.Viewing import answers, pageLost, working
+from TwinTrackSegLib.web.PageState import curveOf, exports, labels, readingOf
+from TwinTrackSegLib.web.Pictures import Pictures
+from TwinTrackSegLib.web.Scene import VIEWS
+from TwinTrackSegLib.web.WebHost import WebHost
+
+__all__ = ["Viewer"]
+
+DEVICE, RULES, THRESHOLD = "auto", "nccn", 0.5
+"""What a run is asked for: as the command line does where nothing is said."""
+
+IN_LONG_STEPS = ("size", "shown", "answer")
+"""What a page may ask while a long step uses the scene."""
+
+
+@dataclass
+class _Chosen:
+    """See `TwinTrackSegLib.present.CtAndResult.Parameters`."""
+
+    inputVolume: Any = None
+    resultVolume: Any = None
+
+
+class Viewer:
+    """One CT, its results, and one page.
+
+    Parameters
+    ----------
+    tell : callable
+        Called with the page's state, a JSON object, whenever it is another.
+    show : callable
+        Called with a view's number (its place in `VIEWS`) and its picture as JPEG.
+    bundle : Path, optional
+        The model for further runs.
+
+    Attributes
+    ----------
+    reading : ReadingPresenter
+        Knows the result that is shown.
+    """
+
+    def __init__(
+        self, tell: Callable[[dict[str, Any]], None], show: Callable[[int, bytes], None], bundle: Path | None = None
+    ) -> None:
+        self._tell = tell
+        self._thread = threading.current_thread()
+        self._telling: asyncio.Handle | None = None
+        self._pictures = Pictures(lambda tag, picture: show(VIEWS.index(tag), picture))
+        self._drawing = asyncio.create_task(self._pictures.run())
+        self._host = WebHost(self.refresh)
+        self._steps: set[asyncio.Task[None]] = set()
+        self._views = ViewChoices()
+        self._fitted = False
+        self.reading = ReadingPresenter(self._host, self.refresh, self._edit)
+        self._chosen = _Chosen()
+        self._ct = CtAndResult(self.reading, lambda _ct: None, self.refresh)
+        self._ct.bind(self._chosen)
+        self._bundle = bundle
+        self._model = modelNotes(bundle, remote=False) if bundle is not None else ModelNotes(chooseModel())
+        self._run = RunPresenter(self._host, TwinTrackSegLogic(), self._asked, lambda: DEVICE, self._take, self.refresh)
+        self._export = ExportPresenter(self._host, self.reading, lambda: self._ct.inputVolume)
+        watchViews().listeners.append(self._followViews)
+        self._does: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "size": self._onSize,
+            "shown": lambda asked: self._pictures.shown(_view(asked)),
+            "mouse": lambda asked: self._pictures.interact(_view(asked), asked),
+            "answer": lambda asked: self._answer(yes=bool(asked.get("yes"))),
+            "segment": lambda _asked: self._run.press(),
+            "escape": lambda _asked: self._run.cancel(),
+            "dicom": lambda _asked: self._begin(self._export.dicom),
+            "volumes": lambda _asked: self._begin(self._export.volumes),
+            "report": lambda _asked: self._begin(self._export.report),
+            "threshold": lambda asked: self.reading.moveThreshold(float(asked["value"])),
+            "vessel": lambda asked: self.reading.chooseVessel(str(asked["value"])),
+            "key": lambda asked: self.reading.keys[str(asked["value"])](),
+            "fold": lambda _asked: self.reading.foldWarnings(),
+            "result": lambda asked: self._chooseResult(int(asked["value"])),
+            "reader": lambda asked: self._begin(lambda: self.reading.showReader(str(asked["value"]))),
+            "disagreement": lambda asked: self.reading.showDisagreement(bool(asked["value"])),
+            "overlay": lambda asked: self._views.showOverlay(self.reading.result, bool(asked["value"])),
+            "opacity": lambda asked: self._views.setOpacity(self.reading.result, int(asked["value"])),
+            "window": lambda asked: self._setWindow(str(asked["value"])),
+            "lesion": lambda asked: self._views.showLesion(self.reading.result, int(asked["value"])),
+            "jump": lambda _asked: self.reading.backToTumor(),
+        }
+
+    def open(self, ct: Path, result: Path | None = None) -> None:
+        """Read a CT, and a result of it, into the scene.
+
+        Raises
+        ------
+        InputError
+            If one cannot be read, or the result is of another CT.
+        """
+        node = self._load(load_ct(ct))
+        self._chosen.inputVolume = node
+        self._ct.bind(self._chosen)
+        self._run.setReady(self._ct.ready)
+        if result is not None:
+            made = loadResult(result, node)
+            known = (made.record.result.get("input") or {}).get("sha256")
+            if known and known != ct_sha256(volumeFromNode(node)):
+                raise InputError("is of another CT; name its own with --ct", code="another-ct", path=result)
+            self._take(made)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """What the page shows now."""
+        choice, ct = self._ct.choice, self._ct.inputVolume
+        return {
+            "ct": ct.GetName() if ct is not None else "",
+            "choice": {
+                name: getattr(choice, name) for name in ("titles", "chosen", "tip", "noneText", "inputHint", "mismatch")
+            },
+            "reading": readingOf(self.reading.state, self._views.stateOf(self.reading.result)),
+            "run": asdict(self._run.state),
+            "model": {"text": self._model.text, "tip": self._model.tip},
+            "exports": exports(),
+            "curve": curveOf(self._pictures.scene.chart),
+            **self._hostState(),
+        }
+
+    def refresh(self) -> None:
+        """Tell the page, once for all that changes in one go; in a long step nothing of the scene, until afterwards."""
+        if threading.current_thread() is self._thread and self._telling is None:
+            self._telling = asyncio.get_running_loop().call_soon(self._tellNow)
+
+    def _tellNow(self) -> None:
+        self._telling = None
+        self._tell(self._hostState() if self._host.working else self.state)
+
+    def welcome(self) -> None:
+        """Take in a page that has come."""
+        self._pictures.opened()
+        fixed = {
+            "labels": labels(),
+            "keys": list(self.reading.keys),
+            "colors": CATEGORY_COLORS,
+            "lost": pageLost(),
+            "workingText": working(),
+            "answers": answers(),
+        }
+        self._tell({**fixed, **self._hostState()})
+        self.refresh()
+
+    def do(self, asked: Mapping[str, Any]) -> None:
+        """Do what the page asks; what no page of ours would ask is left out."""
+        what = asked.get("do")
+        if what not in self._does or (self._host.working and what not in IN_LONG_STEPS):
+            return
+        with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError), self._host.guarded():
+            self._does[what](asked)
+        if what not in ("size", "shown", "mouse"):
+            self.refresh()
+
+    async def close(self) -> None:
+        """End what is going on, and give the scene back."""
+        self._host.close()
+        self._drawing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._drawing
+        watchViews().stop()
+        self.reading.show(None)
+        self._run.end()
+        if self._telling is not None:
+            self._telling.cancel()
+        self._pictures.scene.close()
+
+    def _hostState(self) -> dict[str, Any]:
+        """Return what is told in long steps, too: nothing of the scene."""
+        host, (sentence, loud) = self._host, self._host.status
+        return {
+            "status": {"text": sentence, "loud": loud},
+            "error": host.error,
+            "question": host.question,
+            "working": host.working,
+            "saved": host.saved,
+        }
+
+    def fileOf(self, name: str) -> Path | None:
+        """Return what was exported under a name; None where there is nothing."""
+        return self._host.fileOf(name)
+
+    def _load(self, ct: Ct) -> Any:
+        """Add a CT to the scene: it is seen in the grey values for the pancreas, and its DICOM files are known."""
+        node = nodeFromVolume(ct.volume, ct.name or "CT")
+        if ct.series is not None:
+            self._pictures.scene.opened.add(ct.series.sop_instance_uids, ct.series.files)
+            node.SetAttribute("DICOM.instanceUIDs", " ".join(ct.series.sop_instance_uids))
+        setWindow(node, *WINDOWS_HU["pancreas"])
+        showCt(node)
+        return node
+
+    def _onSize(self, asked: Mapping[str, Any]) -> None:
+        self._pictures.resize(_view(asked), int(asked["width"]), int(asked["height"]))
+        if not self._fitted and self._pictures.complete:  # only now is known how large a view is
+            self._fitted = True
+            self._pictures.scene.fit()
+            if self.reading.result is not None:
+                self.reading.result.jumpToTumor()
+
+    def _chooseResult(self, number: int) -> None:
+        results = self._ct.choice.results
+        if 0 <= number < len(results):
+            self._take(results[number])
+
+    def _asked(self) -> Asked:
+        """Return what a run is asked for: the model of this start, with its own settings."""
+        return Asked(
+            inputVolume=self._ct.inputVolume,
+            region=None,
+            bundle=self._bundle or Path(),
+            bundleEmptied=self._bundle is None,
+            address=None,
+            certificates=None,
+            threshold=THRESHOLD,
+            device=DEVICE,
+            calibrator=None,
+            keepScore=False,
+            rules=RULES,
+        )
+
+    def _take(self, result: SceneResult) -> None:
+        self._ct.choose(result)
+        self._ct.follow()
+
+    def _followViews(self) -> None:
+        self._ct.followViews()
+        self._ct.follow()
+        self.refresh()
+
+    def _setWindow(self, name: str) -> None:
+        if name in WINDOWS_HU and self._ct.ready:
+            setWindow(self._ct.inputVolume, *WINDOWS_HU[name])
+
+    def _answer(self, *, yes: bool) -> None:
+        agreed = self._host.answer(yes=yes)
+        if agreed is not None and not self._host.working:
+            self._begin(agreed)
+
+    def _edit(self, result: SceneResult) -> None:
+        """Nothing yet: there is no editor of segments."""
+
+    def _begin(self, action: Callable[[], None]) -> None:
+        """Do a long step while the views stand still."""
+
+        async def step() -> None:
+            self._pictures.held = True
+            try:
+                await self._host.work(action)
+            finally:
+                self._pictures.resume()
+
+        task = asyncio.create_task(step())
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+
+
+def _view(asked: Mapping[str, Any]) -> str:
+    return VIEWS[int(asked["view"])]
