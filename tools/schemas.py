@@ -17,6 +17,7 @@ from twintrack.bundle import rater_entries as raters
 from twintrack.bundle import schema as bundle
 from twintrack.calibration.calibrator_model import CalibratorModel
 from twintrack.imaging.ct_features import FEATURES
+from twintrack.invasion.naming.name_vessels import NAMING_SCHEMA
 from twintrack.results import schema as results
 from twintrack.results.which_ct import NAME_LIMIT
 from twintrack.settings import CONTACT_MM_RANGE
@@ -331,6 +332,8 @@ class Vessel(JsonModel):
     fraction_over: list[Fraction | None] | None = None
     member_range: MemberRange | None = None
     category_probability: Fractions | None = None
+    named_by: Text | None = None
+    name_confidence: Text | None = None
 
 
 class Calibration(JsonModel):
@@ -364,10 +367,33 @@ class Invasion(JsonModel):
     resectability: Pattern | None = None
 
 
+class VesselName(JsonModel):
+    """A vessel with a name by anatomy, or without; measures in "evidence" have their units in their names."""
+
+    named: bool
+    value: Count
+    confidence: Literal["high", "low"] | None
+    reason: Text
+    evidence: dict[Name, Number]
+    volume_ml: Finite
+
+
+class Naming(JsonModel):
+    """Names by anatomy, of a map that knew arteries and veins alone."""
+
+    version_of_layout: Literal[NAMING_SCHEMA] = Field(alias="schema")  # type: ignore[valid-type]
+    vessels: dict[Name, VesselName]
+    unnamed_ml: Finite
+    warnings: list[Text]
+    source: dict[Name, Text | None] | None = None
+    classes: list[Name] | None = None
+
+
 FILES: dict[str, type[BaseModel]] = {
     "bundle": Bundle,
     "calibrator": CalibratorModel,
     "invasion": Invasion,
+    "naming": Naming,
     "result": Result,
 }
 

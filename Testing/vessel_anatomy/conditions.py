@@ -183,13 +183,15 @@ def _dilated(patient: _Patient) -> None:
 
 
 def _rough(patient: _Patient) -> None:
-    """Flip a quarter of the voxels of both sides of the surface."""
-    from scipy.ndimage import binary_dilation, binary_erosion
+    """Flip voxels on both sides of the surface; what is added belongs to the nearest vessel of its class."""
+    from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt
 
-    for mask, other in ((patient.artery, "artery"), (patient.vein, "vein")):
+    truth = patient.truth.copy()
+    for mask, codes in ((patient.artery, _ARTERY_CODES), (patient.vein, [CODES[name] for name in VEINS])):
+        nearest = distance_transform_edt(~np.isin(truth, codes), return_distances=False, return_indices=True)
         lost = mask & ~binary_erosion(mask) & (patient.rng.random(mask.shape) < 0.25)
         won = binary_dilation(mask) & (patient.truth == 0) & (patient.rng.random(mask.shape) < 0.15)
-        patient.truth[won] = CODES[other]
+        patient.truth[won] = truth[tuple(nearest)][won]
         mask[won] = True
         mask[lost] = False
 
@@ -296,7 +298,8 @@ def _narrowed(patient: _Patient) -> None:
         part = slice(max(middle - half, 0), middle + half)
         wide, thin = np.zeros(patient.truth.shape, np.uint8), np.zeros(patient.truth.shape, np.uint8)
         paint_tube(wide, geometry, points[part], radii[part] + 2.0, 1)
-        paint_tube(thin, geometry, points[part], 0.5 * radii[part], 1)
+        longer = slice(max(middle - half - 30, 0), middle + half + 30)  # beyond the balls that are taken away
+        paint_tube(thin, geometry, points[longer], 0.5 * radii[longer], 1)
         patient.take((wide > 0) & (thin == 0) & patient.only(patient.anatomy.labels[name]))
 
 

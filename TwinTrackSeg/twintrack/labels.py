@@ -22,11 +22,14 @@ __all__ = [
     "JOINT_VEIN_PARTS",
     "JOINT_VEIN_SHORT_TITLE",
     "JOINT_VEIN_TITLE",
+    "STRUCTURES",
     "VESSELS",
+    "VESSELS_OF_CLASSES",
     "VESSEL_VALUES",
     "VESSEL_VALUES_TEXT",
     "Vessel",
     "is_joint_vein",
+    "structure_of",
     "vessel_of",
     "vessel_of_code",
     "vessel_of_segment",
@@ -220,6 +223,45 @@ VESSEL_VALUES: dict[str, int] = {vessel.name: vessel.value for vessel in VESSELS
 VESSEL_VALUES_TEXT = ",".join(f"{name}={value}" for name, value in VESSEL_VALUES.items())
 """The same as an option is written."""
 
+STRUCTURES: dict[str, int] = {
+    "AORTA": 1,
+    "IVC": 2,
+    "PORTAL_SPLENIC": 3,
+    "ARTERIES": 4,
+    "VEINS": 5,
+    "liver": 6,
+    "spleen": 7,
+    "pancreas": 8,
+}
+"""What vessels can be named from, and its value where such a map is put together."""
+
+VESSELS_OF_CLASSES = frozenset(("ARTERIES", "VEINS", "PORTAL_SPLENIC"))
+"""Classes in which vessels without a name are."""
+
+_STRUCTURE_NAMES = {
+    "aorta": "AORTA",
+    "ivc": "IVC",
+    "inferior vein cava": "IVC",
+    "vein cava inferior": "IVC",
+    "vein cava": "IVC",
+    "portal splenic": "PORTAL_SPLENIC",
+    "portal vein and splenic vein": "PORTAL_SPLENIC",
+    "arteries": "ARTERIES",
+    "arterien": "ARTERIES",
+    "all arteries": "ARTERIES",
+    "veins": "VEINS",
+    "venen": "VEINS",
+    "all veins": "VEINS",
+    "liver": "liver",
+    "leber": "liver",
+    "spleen": "spleen",
+    "milz": "spleen",
+    "pancreas": "pancreas",
+    "pancreas parenchyma": "pancreas",
+    "pankreas": "pancreas",
+}
+"""What people call them, whole, in the words that `_WORDS` translates to."""
+
 _WORDS = {
     word: meaning
     for meaning, words in {
@@ -285,6 +327,17 @@ def is_joint_vein(name: str) -> bool:
     (True, True, False)
     """
     return _plain(name) in _JOINT_VEIN_NAMES
+
+
+def structure_of(name: str) -> str | None:
+    """Return which of `STRUCTURES` `name` means as a whole, or None.
+
+    Examples
+    --------
+    >>> structure_of("veins"), structure_of("inferior_vena_cava"), structure_of("pulmonary_vein")
+    ('VEINS', 'IVC', None)
+    """
+    return _STRUCTURE_NAMES.get(_plain(name))
 
 
 def vessel_of_code(scheme: str, value: str) -> str | None:

@@ -19,8 +19,9 @@ from twintrack.errors import BundleError, InputError, locating
 from twintrack.imaging.boxes import grown
 from twintrack.imaging.label_grid import fit_labels
 from twintrack.imaging.lesions import Lesion, VolumeReadout, edge_notes, find_lesions, read_volumes
+from twintrack.io.vessel_classes import are_classes, read_vessel_classes
 from twintrack.io.vessel_maps import read_vessel_map
-from twintrack.labels import VESSEL_VALUES
+from twintrack.labels import VESSEL_VALUES, structure_of
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.progress.stages import Stages
 from twintrack.settings import SegmentSettings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from twintrack.calibration import Calibrator
     from twintrack.inference import EnsembleResult, NetworkStore, RaterMaps, Roi
     from twintrack.invasion import InvasionResult, ScoreLevels
+    from twintrack.invasion.naming import NamedVessels
     from twintrack.invasion.result_statements import ResultStatements
 
 __all__ = [
@@ -40,6 +42,7 @@ __all__ = [
     "VESSEL_THREADS",
     "Segmentation",
     "chosen_calibrator",
+    "named_by_anatomy",
     "read_vessels",
     "segment",
 ]
@@ -104,6 +107,10 @@ class Segmentation:
         Wall time of each stage; what was done before the first one, such as opening the bundle, counts for it.
     raters : RaterMaps, optional
         What each single rater would draw; none where that was not asked for.
+    naming : NamedVessels, optional
+        Names by anatomy, where only arteries and veins were known.
+    named_vessels : Volume, optional
+        Their map.
     """
 
     probability: Volume
@@ -126,6 +133,8 @@ class Segmentation:
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
     raters: RaterMaps | None = None
+    naming: NamedVessels | None = None
+    named_vessels: Volume | None = None
 
 
 def segment(
@@ -210,6 +219,10 @@ def segment(
     with stages.stage("measure") as report:
         predicted = (found.vessels_volume(turned.geometry), found.vessel_values)
         vessels, names, notes = given_vessels or (*predicted, ())
+        naming: NamedVessels | None = None
+        if vessels is not None:
+            vessels, names, naming, told = named_by_anatomy(vessels, names)
+            notes += told
         score = found.score_volume(turned.geometry)
         said = None if calibrator is None else calibrator.statements
         invasion: InvasionResult | None = None
@@ -222,6 +235,7 @@ def segment(
                 settings,
                 bundle,
                 given=given_vessels is not None,
+                naming=naming,
                 threads=threads,
                 progress=report,
                 cancel=cancel,
@@ -267,6 +281,8 @@ def segment(
         + notes,
         seconds=dict(stages.seconds),
         raters=raters,
+        naming=naming,
+        named_vessels=None if naming is None else naming.labels.restored_to(ct.geometry),
     )
 
 
@@ -348,11 +364,53 @@ def read_vessels(
     """
     from twintrack.invasion.plausible import plausible_vessels
 
-    read = read_vessel_map(path, names, default, grid)
+    read, values, notes = _vessels_or_classes(path, names, grid, default)
     with locating(path=path):
-        labels, dropped = plausible_vessels(read.labels, read.names) if judge else (read.labels, ())
+        labels, dropped = plausible_vessels(read, values) if judge else (read, ())
         fitted, warning = fit_labels(labels, grid, "the vessel map")
-    return fitted, read.names, (*read.notes, *dropped, *(() if warning is None else (warning,)))
+    return fitted, values, (*notes, *dropped, *(() if warning is None else (warning,)))
+
+
+def _vessels_or_classes(
+    path: str | Path, names: Mapping[str, int | str] | None, grid: Geometry, default: Mapping[str, int] | None
+) -> tuple[Volume, Mapping[str, int], tuple[str, ...]]:
+    """Read a map of named vessels, or one that knows arteries and veins alone."""
+    if names and are_classes(names) and all(structure_of(name) for name in names):
+        classes = read_vessel_classes(path, names, grid)
+    else:
+        try:
+            read = read_vessel_map(path, names, default, grid)
+        except InputError as error:
+            classes = read_vessel_classes(path, None, grid) if not names and error.code == "vessels-not-found" else None
+            if classes is None:
+                raise
+        else:
+            # The aorta alone is named where all else is in classes.
+            classes = None if names or set(read.names) != {"AORTA"} else read_vessel_classes(path, None, grid)
+            if classes is None:
+                return read.labels, read.names, read.notes
+    assert classes is not None
+    return classes.labels, classes.names, ()
+
+
+def named_by_anatomy(
+    labels: Volume, names: Mapping[str, int]
+) -> tuple[Volume, Mapping[str, int], NamedVessels | None, tuple[str, ...]]:
+    """Name the vessels of a map that knows arteries and veins alone; any other map stays as it is.
+
+    Returns
+    -------
+    tuple
+        The map and the values of its vessels, what is known of the names, and sentences that a reader must see. Where
+        no vessel gets a name the classes stay.
+    """
+    if not are_classes(names):
+        return labels, names, None, ()
+    from twintrack.invasion.naming import name_vessels, naming_sentence
+
+    found = name_vessels(labels, {structure_of(name) or name: value for name, value in names.items()})
+    notes = (naming_sentence(found), *found.warnings)
+    return (found.labels, found.values, found, notes) if found.values else (labels, names, found, notes)
 
 
 def _given_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mapping[str, int], tuple[str, ...]] | None:
@@ -387,6 +445,7 @@ def _vessel_readout(
     bundle: Bundle,
     *,
     given: bool,
+    naming: NamedVessels | None,
     threads: int,
     progress: Progress,
     cancel: CancelToken,
@@ -416,14 +475,20 @@ def _vessel_readout(
         progress=part(progress, 0.0, 0.4),
         cancel=cancel,
     )
+    if naming is not None:
+        from twintrack.invasion.naming import with_names
+
+        invasion = with_names(invasion, naming)
     # Before the members, which have vessels of their own: where these run is still known from the map.
     progress(0.4, "measuring the levels of the score")
     levels = score_levels(
         maps.score, vessels, names, contact_mm=contact_mm, searched=searched, threads=threads, cancel=cancel
     )
-    # A member's own vessels end with the region; given ones go on, and are measured where they are whole.
-    box = (slice(0, None),) * 3 if given else _room_around(roi, maps.ct, contact_mm)
-    members = _members(maps, box, vessels if given else None, part(progress, 0.5, 1.0))
+    # A member's own vessels end with the region; given ones go on, and are measured where they are whole. So are
+    # vessels with a name by anatomy, which those of a single member would not all get.
+    whole = given or naming is not None
+    box = (slice(0, None),) * 3 if whole else _room_around(roi, maps.ct, contact_mm)
+    members = _members(maps, box, vessels if whole else None, part(progress, 0.5, 1.0))
     invasion = with_member_range(invasion, members, names, searched=searched.cut(box), threads=threads, cancel=cancel)
     key = StatementKey(bundle.networks_sha256, "given" if given else "predicted", contact_mm)
     said = None if maps.calibrator is None else maps.calibrator.statements

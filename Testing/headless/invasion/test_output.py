@@ -189,6 +189,10 @@ def view(p_contact: float, p_encased: float) -> VesselWall:
     return wall(p_contact, p_encased, p_encased)
 
 
+NO_CONTACT: dict[str, VesselWall | None] = dict.fromkeys(("SMA", "AORTA", "CELIAC", "PORTA", "SMV"), view(0, 0))
+"""All vessels that the rules need."""
+
+
 def test_exactly_half_a_turn_is_still_abutment() -> None:
     assert category_of(0.0) is Category.NONE
     assert category_of(180.0) is Category.ABUTMENT
@@ -198,7 +202,8 @@ def test_exactly_half_a_turn_is_still_abutment() -> None:
 @pytest.mark.parametrize(
     ("views", "pattern"),
     [
-        ({"SMA": view(0, 0), "PORTA": view(0.4, 0)}, "no contact"),
+        (NO_CONTACT | {"PORTA": view(0.4, 0)}, "no contact"),
+        ({"SMA": view(0, 0), "PORTA": view(0.4, 0)}, None),  # nobody looked at the others
         ({"SMA": view(0, 0), "PORTA": view(0.6, 0)}, "venous abutment only"),
         ({"SMA": view(0, 0), "PORTA": view(0.9, 0.6)}, "arterial abutment, venous encasement or caval contact"),
         ({"SMA": view(0.7, 0), "PORTA": view(0, 0)}, "arterial abutment, venous encasement or caval contact"),
@@ -215,9 +220,17 @@ def test_the_rule_table_orders_the_patterns(views: dict[str, VesselWall | None],
 
 
 def test_pattern_probabilities_are_shares_of_nested_readers() -> None:
-    shares = contact_pattern({"SMA": view(0.7, 0.2), "PORTA": view(0.9, 0.5), "SMV": None}).probability
+    seen: dict[str, VesselWall | None] = NO_CONTACT | {"SMA": view(0.7, 0.2), "PORTA": view(0.9, 0.5)}
+    shares = contact_pattern(seen).probability
     assert list(shares.values()) == pytest.approx([0.2, 0.5, 0.2, 0.1])
-    assert sum(shares.values()) == pytest.approx(1.0)
+    assert sum(filter(None, shares.values())) == pytest.approx(1.0)
+    # How many see no contact with a vessel that nobody looked at is not known; what is seen stays.
+    assert list(contact_pattern(seen | {"SMV": None}).probability.values()) == [
+        0.2,
+        pytest.approx(0.5),
+        pytest.approx(0.2),
+        None,
+    ]
 
 
 def test_without_any_assessed_vessel_the_pattern_is_unknown_and_says_why() -> None:
@@ -230,7 +243,7 @@ def test_without_any_assessed_vessel_the_pattern_is_unknown_and_says_why() -> No
 
 def test_an_incomplete_pattern_names_what_it_does_not_cover() -> None:
     pattern = contact_pattern({"SMA": view(0, 0), "AORTA": view(0, 0), "CELIAC": view(0, 0), "PV": view(0, 0)})
-    assert (pattern.pattern, pattern.complete) == ("no contact", False)
+    assert (pattern.pattern, pattern.complete) == (None, False)
     assert pattern.reason is not None
     assert "SMV" in pattern.reason
     assert "SMA" not in pattern.reason
@@ -256,8 +269,8 @@ def test_an_incomplete_pattern_names_what_it_does_not_cover() -> None:
 def test_each_rule_set_has_its_own_angles(
     rules: str, quarters: dict[str, tuple[float, ...]], levels: list[float]
 ) -> None:
-    found = contact_pattern({name: wall(*part) for name, part in quarters.items()}, rules)
-    assert np.cumsum(list(found.probability.values())) == pytest.approx(levels)
+    found = contact_pattern(NO_CONTACT | {name: wall(*part) for name, part in quarters.items()}, rules)
+    assert np.cumsum([share or 0.0 for share in found.probability.values()]) == pytest.approx(levels)
     assert found.version
     assert "own paraphrase" in found.source.lower()
 

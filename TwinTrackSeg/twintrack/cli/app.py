@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from twintrack import __version__
-from twintrack.cli import cohort, doctor, export, node, segment, serve, study, train, view
+from twintrack.cli import cohort, doctor, export, node, segment, serve, study, train, vessels, view
 from twintrack.cli.bundle import bundle_app
 from twintrack.cli.experiment import experiment_app
 from twintrack.cli.model import model_app
@@ -41,6 +41,7 @@ for command in (
     study.evaluate,
     train.train,
     segment.invasion,
+    vessels.vessels,
     export.export,
     study.phantom,
     cohort.cohort,

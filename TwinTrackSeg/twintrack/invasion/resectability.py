@@ -49,9 +49,10 @@ class ContactPattern:
     rules, rule_set, version, source, statement : str
         The table, where it comes from, and what its patterns do not say.
     pattern : str or None
-        The table's first pattern that holds at probability level 0.5; None if none of its vessels was assessed.
+        The table's first pattern that holds at probability level 0.5; None if none of its vessels was assessed, and
+        where it would be the last one, no contact, but a vessel was not assessed that the table needs.
     probability : dict of str to float or None
-        Expected fraction of raters who would see each pattern; sums to 1.
+        Expected fraction of raters who would see each pattern; sums to 1, the last one unknown if not `complete`.
     level : dict of str to float
         Largest level of the map at which each pattern, or a worse one, holds.
     not_assessed : tuple of str
@@ -168,6 +169,7 @@ def contact_pattern(
     missing = tuple(name for name in used if name not in assessed)
     lacking = [name for name in table["needs"] if name in missing]
     any_assessed = any(name in read for name in used)
+    reached = next((p for p, level in levels.items() if level >= CATEGORY_THRESHOLD - LEVEL_TOLERANCE), None)
     reason = f"not assessed: {', '.join(lacking)}; the pattern holds for the other vessels only" if lacking else None
     return ContactPattern(
         rules=rules,
@@ -175,10 +177,8 @@ def contact_pattern(
         version=table["version"],
         source=table["source"],
         statement=_file()["statement"],
-        pattern=next(p for p, level in levels.items() if level >= CATEGORY_THRESHOLD - LEVEL_TOLERANCE)
-        if any_assessed
-        else None,
-        probability=_shares(levels) if any_assessed else dict.fromkeys(levels),
+        pattern=_told(reached, table, complete=not lacking) if any_assessed else None,
+        probability=_shares(levels, complete=not lacking) if any_assessed else dict.fromkeys(levels),
         not_assessed=missing,
         complete=not lacking,
         reason=reason if any_assessed else "not assessed: none of the rule set's vessels could be measured",
@@ -224,7 +224,7 @@ def calibrated_pattern(
         Coherent: no pattern, or a worse one, is seen by fewer raters than one of the contacts that make it, or by more
         than all of these together.
     """
-    if found.pattern is None:
+    if not found.level:  # none of the vessels could be measured
         return found
     read = _by_part(fractions)
     reached: dict[str, float] = {}
@@ -238,10 +238,12 @@ def calibrated_pattern(
         together = sum(seen.values())
         worse = max([worse, min(own.get(rule["pattern"], 0.0), together), *seen.values()]) if rule["any_of"] else 1.0
         reached[rule["pattern"]] = worse
+    table = _file()["rule_sets"][found.rules]
+    seen_by_most = next(pattern for pattern, fraction in reached.items() if fraction > CATEGORY_THRESHOLD)
     return replace(
         found,
-        pattern=next(pattern for pattern, fraction in reached.items() if fraction > CATEGORY_THRESHOLD),
-        probability=_shares(reached),
+        pattern=_told(seen_by_most, table, complete=found.complete),
+        probability=_shares(reached, complete=found.complete),
         statements="calibrated",
     )
 
@@ -279,13 +281,22 @@ def _levels(table: Any, assessed: Mapping[str, list[VesselWall]]) -> dict[str, f
     return levels
 
 
-def _shares(levels: dict[str, float]) -> dict[str, float | None]:
+def _told(pattern: str | None, table: Any, *, complete: bool) -> str | None:
+    """Return a pattern that can be told: no contact is not known while a needed vessel was not looked at."""
+    return None if not complete and pattern == table["patterns"][-1]["pattern"] else pattern
+
+
+def _shares(levels: dict[str, float], *, complete: bool) -> dict[str, float | None]:
     """Return the share of raters for each pattern: those who see it or worse, less those who see worse.
 
-    The raters who see a pattern or a worse one are nested too, so that their share is that of the worst vessel.
+    The raters who see a pattern or a worse one are nested too, so that their share is that of the worst vessel. How
+    many see none is not known while a needed vessel was not looked at.
     """
     values = list(levels.values())
-    return {name: level - worse for name, level, worse in zip(levels, values, [0.0, *values], strict=False)}
+    shares: dict[str, float | None] = {
+        name: level - worse for name, level, worse in zip(levels, values, [0.0, *values], strict=False)
+    }
+    return shares if complete else shares | {list(levels)[-1]: None}
 
 
 def _plain(name: str) -> str:

@@ -122,6 +122,8 @@ class VesselInvasion:
         What a reader of the numbers must know, for instance that the volume cuts the vessel.
     member_range : MemberRange or None
         How far the ensemble's members differ; None for one member, or where it was not measured.
+    named_by, name_confidence : str or None
+        "anatomy" where the vessel got its name by that, and how sure it is: "high", or "low", which makes no pattern.
     wall : VesselWall or None
         The table that all numbers were read from, for pictures; not part of ``invasion.json``.
     """
@@ -158,6 +160,8 @@ class VesselInvasion:
     expected_angle_deg_interval: tuple[float, float] | None = None
     score_levels: tuple[float, ...] | None = None
     score_gap_mm: float | None = None
+    named_by: str | None = None
+    name_confidence: str | None = None
     wall: VesselWall | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -209,7 +213,7 @@ class VesselInvasion:
             "coverage": self.coverage,
             "notes": list(self.notes),
             "member_range": None if self.member_range is None else self.member_range.to_json(),
-        }
+        } | ({} if self.named_by is None else {"named_by": self.named_by, "name_confidence": self.name_confidence})
 
 
 @dataclass(frozen=True)

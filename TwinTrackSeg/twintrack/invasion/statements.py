@@ -78,16 +78,15 @@ def with_statements(
         if level is not None and _is_measured(vessels.get(name))
     }
     told = {name: _told(vessel, said[name]) if name in said else vessel for name, vessel in vessels.items()}
-    walls = {name: level.wall for name, level in levels.items() if level is not None and name in said}
+    sure = [name for name in said if vessels[name].name_confidence != "low"]
+    walls = {name: level.wall for name, level in levels.items() if level is not None and name in sure}
     rules = found.resectability.rules
     own = {
         pattern: min(fraction, most)
         for pattern, level in pattern_levels(walls, rules).items()
         if (fraction := _one(statements.other(pattern_kind(rules, pattern), level))) is not None
     }
-    fractions: dict[str, Callable[[float], float]] = {
-        name: partial(_fraction_over, statement) for name, statement in said.items()
-    }
+    fractions: dict[str, Callable[[float], float]] = {name: partial(_fraction_over, said[name]) for name in sure}
     readers = "1 reader" if statements.raters == 1 else f"up to {statements.raters} readers"
     return replace(
         found,

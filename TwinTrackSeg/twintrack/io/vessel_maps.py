@@ -26,7 +26,7 @@ from twintrack.io.voxel_file import shown
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS, VESSEL_VALUES
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["VesselMap", "read_vessel_map", "whole_vessels"]
+__all__ = ["VesselMap", "mask_files", "read_vessel_map", "whole_vessels"]
 
 MOST_VALUES = 200
 """An image has more values than that, a label map of all organs about 120."""
@@ -304,7 +304,7 @@ def _refuse_shared(names: Mapping[str, int], path: Path) -> None:
 
 def _from_folder(folder: Path, given: Mapping[str, int | str] | None, image: Geometry | None) -> VesselMap:
     """Read a folder with a mask for each vessel, named by its file, as TotalSegmentator writes them."""
-    files = _mask_files(folder)
+    files = mask_files(folder)
     wanted = _vessel_files(files, given, folder)
     masks: dict[str, Volume] = {}
     grid: Geometry | None = None
@@ -330,7 +330,7 @@ def _from_folder(folder: Path, given: Mapping[str, int | str] | None, image: Geo
     return _joined(masks, folder, "option" if given else "folder", notes)
 
 
-def _mask_files(folder: Path) -> dict[str, Path]:
+def mask_files(folder: Path) -> dict[str, Path]:
     """Return the volume files of a folder by their names without ending."""
     files: dict[str, Path] = {}
     for number, path in enumerate(sorted(folder.iterdir())):

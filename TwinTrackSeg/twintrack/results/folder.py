@@ -51,6 +51,8 @@ RESULT_FILES = (
     "disagreement.nii.gz",
     "segmentation.nii.gz",
     "vessels.nii.gz",
+    "named_vessels.nii.gz",
+    "naming.json",
     "invasion.json",
     "invasion.csv",
     "overview.png",
@@ -357,6 +359,9 @@ def _write_files(
     write_volume(found.labels, folder / "segmentation.nii.gz", names=found.label_names, grid=ct.grid)
     if found.vessels is not None:
         write_volume(found.vessels, folder / "vessels.nii.gz", names=found.vessel_names, grid=ct.grid)
+    if found.naming is not None and found.named_vessels is not None:
+        write_volume(found.named_vessels, folder / "named_vessels.nii.gz", names=found.naming.values, grid=ct.grid)
+        save_json(folder / "naming.json", found.naming.to_json())
     if settings.keep_score:
         write_volume(found.score, folder / "score.nii.gz", grid=ct.grid)
     if found.raters is not None:

@@ -20,9 +20,10 @@ from twintrack.invasion import (
     with_statements,
     write_invasion_csv,
 )
+from twintrack.invasion.naming import NamedVessels, with_names
 from twintrack.invasion.statements import read_from_map
 from twintrack.io.volumes import read_volume
-from twintrack.pipeline import read_vessels
+from twintrack.pipeline import named_by_anatomy, read_vessels
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
 from twintrack.settings import checked_contact_mm
 from twintrack.system.atomic import atomic_paths, check_output_files
@@ -144,6 +145,7 @@ def measure_volume(
     rules: str = "nccn",
     calibrator: Calibrator | None = None,
     key: StatementKey | None = None,
+    naming: NamedVessels | None = None,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> InvasionResult:
@@ -159,6 +161,8 @@ def measure_volume(
         What makes the score a map, and what its statements are read from.
     key : StatementKey, optional
         What the score is, where that is known.
+    naming : NamedVessels, optional
+        Where the vessels have their names by anatomy.
     """
     if calibrator is None or key is None:
         found = measure_invasion(
@@ -170,6 +174,7 @@ def measure_volume(
             progress=progress,
             cancel=cancel,
         )
+        found = found if naming is None else with_names(found, naming)
         return found if calibrator is None else read_from_map(found, NO_SCORE)
     score = probability
     searched = score.with_array((score.array > 0).astype(np.uint8))
@@ -183,6 +188,7 @@ def measure_volume(
         progress=part(progress, 0.0, 0.7),
         cancel=cancel,
     )
+    found = found if naming is None else with_names(found, naming)
     levels = score_levels(score, vessels, names, contact_mm=contact_mm, searched=searched, cancel=cancel)
     return with_statements(found, levels, calibrator.statements, key, float(score.array.max()))
 
@@ -239,6 +245,8 @@ def measure_files(
     read = None if calibrator is None else read_calibrator(calibrator)
     probability = read_volume(probability_path)
     vessels, values, notes = read_vessels(vessels_path, names, probability.geometry)
+    vessels, values, naming, told = named_by_anatomy(vessels, values)
+    notes += told
     key, contact_mm = score_key(None if read is None else probability_path, vessels_path, contact_mm)
     try:
         measured = measure_volume(
@@ -249,6 +257,7 @@ def measure_files(
             rules=rules,
             calibrator=read,
             key=key,
+            naming=naming,
             progress=progress,
             cancel=cancel,
         )

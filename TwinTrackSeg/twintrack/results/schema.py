@@ -250,6 +250,7 @@ def _check_vessel_statements(vessel: dict[str, Any], angles: int, path: Path) ->
     over = _each(_maybe(_is_fraction))
     _optional(vessel, path, fraction_over=lambda value: over(value) and len(value) == angles)
     _optional(vessel, path, member_range=_is_object, category_probability=_is_fractions)
+    _optional(vessel, path, named_by=_is_text, name_confidence=_is_text)
     levels = dict.fromkeys(fractions, _is_pair(_is_fraction))
     _optional(vessel.get("member_range") or {}, path, **levels, angle_deg=_is_pair(_is_angle), members=_is_number)
 
