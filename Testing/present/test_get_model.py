@@ -79,6 +79,28 @@ def test_a_bundle_that_somebody_brought_is_installed_and_chosen_without_a_questi
 
 
 @pytest.mark.process
+def test_an_installed_model_is_replaced_after_a_question_only(presenter, host, models, tmp_path):
+    path = shutil.make_archive(str(tmp_path / "ours"), "zip", demo_bundle_path())
+    presenter.add([path])
+    waitUntilDone(presenter, host)
+    (bundle,) = presenter.chosen
+    calibrated = bundle / "mark of the one that was there"
+    calibrated.write_text("")
+    host.answer = False
+    presenter.add([path])
+    waitUntilDone(presenter, host)
+    assert "Replace it?" in host.questions[0]
+    assert calibrated.exists()
+    assert presenter.chosen == [bundle]
+    host.answer = True
+    presenter.add([path])
+    waitUntilDone(presenter, host)
+    assert not calibrated.exists()
+    assert presenter.chosen == [bundle, bundle]
+    assert host.errors == []
+
+
+@pytest.mark.process
 def test_it_can_be_stopped_and_says_that_what_was_fetched_is_kept(presenter, host):
     presenter.source = "https://localhost:9"  # nobody is there: it is tried again for some seconds
     presenter.get()

@@ -164,7 +164,7 @@ def test_a_bundle_that_somebody_hands_on_is_installed(models, bundle_folder, tmp
     assert run_command(["model", "add", str(given), "--name", "our-own"]) == 0
     assert "Not calibrated" not in capsys.readouterr().err or not (bundle_folder / "calibrator.json").exists()
     assert Bundle.open(bundle_path("our-own")).sha256 == Bundle.open(bundle_folder).sha256
-    with raises_error(OutputError, "place-taken"):
+    with raises_error(OutputError, "model-installed"):
         add_files([given], install_as="our-own")
     add_files([given], install_as="our-own", overwrite=True)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from twintrack.errors import TwinTrackError
+from twintrack.errors import OutputError, TwinTrackError
 from twintrack.models.known import KnownModel, known_models, text_for_it
 from twintrack.models.licence import terms
 from twintrack.system.capacity import size_text
@@ -77,6 +77,7 @@ class GetModel:
         self._host, self._python, self._installed, self._changed = host, python, installed, changed
         self._process: WorkerProcess | None = None
         self._callOff: Callable[[], None] | None = None
+        self._request: dict[str, Any] = {}
         self.source = ""
         """Address of a mirror; the publisher's own by default."""
 
@@ -124,6 +125,7 @@ class GetModel:
             program, own = self._python()
             if not own:
                 self._host.ensureModel()
+            self._request = request
             command = [program, "-m", "twintrack.models", json.dumps(request)]
             self._process = WorkerProcess(command, workerEnvironment(program))
             self._changed()
@@ -144,10 +146,16 @@ class GetModel:
                 self._later()
                 return
             process = self._process
+            self.end()
             try:
                 bundle = Path(process.outcome())
-            finally:
-                self.end()
+            except OutputError as error:
+                if error.code != "model-installed":
+                    raise
+                question = _("A model of this name is installed: {name}. Replace it? Its calibrator goes with it.")
+                again = {**self._request, "overwrite": True}
+                self._host.confirm(question.format(name=error.path), lambda: self._ensured(again))
+                return
             self._installed(bundle)
             self._host.say(_("Model installed. If it has no calibrator, its numbers are scores, not readers."))
 

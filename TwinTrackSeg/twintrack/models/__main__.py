@@ -33,11 +33,12 @@ def _do(request: dict[str, Any]) -> Path:
     from twintrack.models.licence import accept
 
     _progress(0.0, "starting")
+    overwrite = request.get("overwrite") is True
     if request.get("accept"):
         accept(find_known_model(request["model"]), request["accept"], by="panel")
     if request.get("add"):
-        return add_files([Path(path) for path in request["add"]], overwrite=True, progress=_progress)
-    return get_model(request["model"], base_url=request.get("source", ""), overwrite=True, progress=_progress)
+        return add_files([Path(path) for path in request["add"]], overwrite=overwrite, progress=_progress)
+    return get_model(request["model"], base_url=request.get("source", ""), overwrite=overwrite, progress=_progress)
 
 
 def _progress(fraction: float, message: str) -> None:

@@ -100,7 +100,9 @@ def check_free_name(name: str, *, overwrite: bool) -> None:
     """
     if name in installed_models() and not overwrite:
         raise OutputError(
-            "is installed already; give another --name, or add --overwrite to replace it", code="place-taken", path=name
+            "is installed already; give another --name, or add --overwrite to replace it",
+            code="model-installed",
+            path=name,
         )
 
 
