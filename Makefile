@@ -14,7 +14,7 @@ DOCS := .venv-docs
 DOCS_STAMP := $(DOCS)/.installed
 VIEW := .venv-view
 VIEW_STAMP := $(VIEW)/.installed
-VIEW_TESTS := Testing/view $(addprefix Testing/mrml/,display export result vessels test_volume_conversion.py)
+VIEW_TESTS := Testing/view Testing/headless/cli/test_view.py $(addprefix Testing/mrml/,display export result vessels test_volume_conversion.py)
 INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
 
 # Without compiled files every program that a test starts compiles the engine again, and pytest every test.
