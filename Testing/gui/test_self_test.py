@@ -82,7 +82,7 @@ def test_every_step_works_where_everything_is_installed(module, widget, layout, 
     assert outcome.testsRun == 2
     steps = told(capsys)
     assert {step: text for step, text in steps.items() if not text.startswith("ok (")} == {}
-    assert steps["segment with the demo bundle"].startswith("ok (Done")
+    assert steps["segment with the demo bundle"].startswith("ok (done)")
 
 
 def test_without_the_packages_the_rest_of_the_way_is_walked(module, widget, layout, absent, capsys):
