@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from typing import Any
 
 from tornado.httpclient import HTTPRequest
-from tornado.websocket import websocket_connect
+from tornado.websocket import WebSocketClosedError, websocket_connect
 
 __all__ = ["SIZE", "Page"]
 
@@ -48,8 +49,9 @@ class Page:
         return cls(await websocket_connect(asked, max_message_size=1 << 26))
 
     async def ask(self, what: str, **more: Any) -> None:
-        """Ask for something."""
-        await self._connection.write_message(json.dumps({"do": what, **more}))
+        """Ask for something; of a connection that was closed meanwhile, `hear` will tell."""
+        with contextlib.suppress(WebSocketClosedError):
+            await self._connection.write_message(json.dumps({"do": what, **more}))
 
     async def show(self) -> None:
         """Say how large the views are, and wait for their pictures."""

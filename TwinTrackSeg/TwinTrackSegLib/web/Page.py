@@ -151,8 +151,8 @@ class PageServer:
             raise HTTPError(403)
 
     def enter(self, page: _Connection) -> bool:
-        """Let a page in unless there is one."""
-        if self._page is not None:
+        """Let a page in unless there is one; one that is just going, as at a reload, is none."""
+        if self._page is not None and self._page.isOpen:
             return False
         self._page = page
         if self._leaving is not None:
@@ -247,6 +247,11 @@ class _Connection(WebSocketHandler):
             self.close(SECOND_PAGE)
         elif self.server.user is not None:
             self.server.user.welcome()
+
+    @property
+    def isOpen(self) -> bool:
+        """Whether the page has neither said that it goes nor gone."""
+        return self.ws_connection is not None and not self.ws_connection.is_closing()
 
     def on_message(self, message: str | bytes) -> None:
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from twintrack.errors import TwinTrackError
+from twintrack.system.terminal import say
 
 __all__ = ["main"]
 
@@ -46,8 +47,7 @@ def _progress(fraction: float, message: str) -> None:
 
 
 def _say(**event: Any) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
-    sys.stdout.flush()
+    say(json.dumps(event))
 
 
 if __name__ == "__main__":
