@@ -50,8 +50,21 @@ def presenter(host, scene, chosen, letGo):
     return presenter
 
 
+@pytest.fixture(autouse=True)
+def noViews(scene):
+    """No slice view: those that other tests of this process left in the scene come back afterwards."""
+    import slicer
+
+    left = slicer.util.getNodesByClass("vtkMRMLSliceCompositeNode")
+    for node in left:
+        scene.RemoveNode(node)
+    yield
+    for node in left:
+        scene.AddNode(node)
+
+
 @pytest.fixture
-def layers(scene):
+def layers(noViews, scene):
     """The layers of the one slice view."""
     node = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     yield node
