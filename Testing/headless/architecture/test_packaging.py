@@ -160,3 +160,10 @@ def test_unit_and_image_serve_from_the_same_places():
     (command,) = (json.loads(one) for one in of_kind("CMD"))
     for option in ("--bundle", "--tls", "--clients", "--port", "--admin-port"):
         assert words[words.index(option) + 1] == command[command.index(option) + 1]
+
+
+def test_nobody_is_told_to_install_a_package_that_was_not_published():
+    """Whoever takes the name ``twintrack`` in a public index would be installed."""
+    texts = [*(ROOT / "TwinTrackSeg").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    told = re.compile(r"""pip install ['"]?twintrack\b""")
+    assert [path.name for path in texts if told.search(path.read_text(encoding="utf-8"))] == []

@@ -18,7 +18,7 @@ def test_a_missing_extra_is_said_with_what_to_install(tmp_path, capsys):
     assert run_command(["view", str(tmp_path)]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert "twintrack[view]" in line
+    assert '".[view]"' in line
     assert "trame_slicer" in line
 
 

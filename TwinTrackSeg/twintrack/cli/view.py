@@ -43,7 +43,7 @@ def view(
     if missing:
         raise InputError(
             f"the viewer needs packages that are not installed ({', '.join(missing)}); install them with "
-            'pip install "twintrack[view]", best into an environment of its own',
+            'pip install ".[view]" from a checkout, best into an environment of its own (docs/view.md)',
             code="extra-missing",
         )
     result = place if (place / "result.json").is_file() else None
