@@ -156,3 +156,11 @@ def test_the_arteries_of_a_real_ct(test_data: Path) -> None:
     assert 2 * (aorta & truth).sum() / (aorta.sum() + truth.sum()) >= 0.98
     assert (celiac & (parts["CELIAC"].array > 0)).sum() >= 0.95 * celiac.sum() > 0
     assert not found.vessels["SMA"].named  # four slices at the edge of the image do not tell what it is
+
+
+def test_a_short_vein_to_the_left_is_not_taken_for_the_splenic_one():
+    """Where the portal vein is missing, one of the bowel's ends in the SMV, whose upper part would be a portal vein."""
+    case = make_case("no portal vein", "slender", 2000)
+    found = name_vessels(case.labels, case.names)
+    assert not any(found.vessels[name].named for name in ("PORTA", "SMV", "SPLENIC_VEIN"))
+    assert "may be one of the bowel" in found.vessels["PORTA"].reason

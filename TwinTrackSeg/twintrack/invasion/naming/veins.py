@@ -26,6 +26,10 @@ ARM_MM = 12.0
 LONG_MM = 15.0
 """Least length of a named vein."""
 
+SPLENIC_LONG_MM = 55.0
+"""Least length of the splenic vein: a shorter one to the left may be a vein of the bowel, and what it leads into, from
+below its true beginning, would then be named portal vein."""
+
 UP_MM, DOWN_MM, LEFT_MM = 12.0, 15.0, 26.0
 """How far the three veins lead from where they meet."""
 
@@ -329,6 +333,11 @@ def _take_three(found: _Confluence, voxels: Voxels, names: dict[str, Found], *, 
         short = "PORTA" if length["PORTA"] < LONG_MM else "SMV"
         for name in names:
             names[name] = Found.unnamed(f"{short} would be only {length[short]:.0f} mm long")
+        return
+    if length["SPLENIC_VEIN"] < SPLENIC_LONG_MM:
+        reason = f"the vein to the left is only {length['SPLENIC_VEIN']:.0f} mm long and may be one of the bowel"
+        for name in names:
+            names[name] = Found.unnamed(reason)
         return
     groups = {
         name: np.concatenate([tree.voxels[node] for node in dict.fromkeys(line[1:] + _twigs(tree, along, line))])
