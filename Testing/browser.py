@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+
+PROBE_SEC = 60
+
+
+def chromium() -> str:
+    """Return the browser's program; skips the test where there is none, or none that can show a page here."""
+    found = _works()
+    if "/" not in found:
+        pytest.skip(found)
+    return found
+
+
+@functools.cache
+def _works() -> str:
+    """Return a browser that shows a page of one word, or why there is none: a fault of the machine is not ours."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        return "no Chromium is installed"
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--dump-dom"]
+        try:
+            asked = [browser, *flags, "data:text/html,<p>word</p>"]
+            shown = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=PROBE_SEC).stdout
+        except (OSError, subprocess.TimeoutExpired):
+            shown = ""
+    return browser if "word" in shown else "Chromium shows no page on this machine"
 
 
 def browsed(page: Path, profile: Path) -> str:
@@ -19,11 +47,8 @@ def browsed(page: Path, profile: Path) -> str:
     profile : Path
         New folder for the browser's own files.
     """
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium is installed")
     command = [
-        browser,
+        chromium(),
         "--headless",
         "--no-sandbox",
         "--disable-gpu",

@@ -7,7 +7,6 @@ import base64
 import contextlib
 import io
 import json
-import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
+
+from browser import chromium
 
 __all__ = ["Tab", "browsing"]
 
@@ -99,9 +99,7 @@ def browsing(profile: Path) -> Iterator[Callable[[], Tab]]:
     callable
         Opens a new page.
     """
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        pytest.skip("no Chromium is installed")
+    program = chromium()
     from tornado.httpclient import AsyncHTTPClient, HTTPRequest
     from tornado.websocket import websocket_connect
 
