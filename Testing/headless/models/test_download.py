@@ -282,3 +282,14 @@ def test_a_full_disk_is_one_sentence_and_what_has_come_stays(session, server, tm
     assert 0 < len(kept) <= 120_000
     assert get(session, server, tmp_path / "p") == WANTED
     assert int(server.ranges_of("a.zip")[-1].removeprefix("bytes=").partition("-")[0]) == START + len(kept)
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7.0), ("", None), ("nan", None), ("inf", None), ("-5", None)])
+def test_how_long_a_server_asks_to_be_left_alone_is_a_whole_number_or_a_date(said, seconds):
+    from requests import Response
+
+    answer = Response()
+    answer.headers["Retry-After"] = said
+    assert https._seconds(answer) == seconds
+    answer.headers["Retry-After"] = "Wed, 01 Jan 2020 00:00:00 GMT"
+    assert https._seconds(answer) == 0.0

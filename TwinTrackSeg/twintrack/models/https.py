@@ -234,10 +234,8 @@ def _seconds(answer: Response) -> float | None:
     from email.utils import parsedate_to_datetime
 
     text = answer.headers.get("Retry-After", "")
-    try:
-        return max(float(text), 0.0)
-    except ValueError:
-        pass
+    if text.isascii() and text.isdecimal():  # a stranger's word: neither nan nor infinity is a number of seconds
+        return float(text)
     try:
         from datetime import datetime, timezone
 

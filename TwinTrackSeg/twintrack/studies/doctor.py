@@ -21,7 +21,8 @@ import numpy as np
 from twintrack import __version__
 from twintrack.errors import TwinTrackError
 from twintrack.progress.callbacks import Progress, no_progress
-from twintrack.system.capacity import available_memory, size_text, total_memory
+from twintrack.studies.demo import DEMO_SEED
+from twintrack.system.capacity import available_memory, size_text, total_memory, usable_cores
 
 __all__ = ["Finding", "examine"]
 
@@ -31,9 +32,6 @@ LEAST_MEMORY_BYTES = 4e9
 """A CT of 512 x 512 x 300 voxels takes some 2.7 GB with small networks."""
 
 LEAST_DISK_BYTES = 1e9
-
-SELF_TEST_SEED = 40003
-"""The demo's phantom: neither training nor calibration of the demo bundle has seen it."""
 
 LEAST_DICE = 0.5
 """Overlap with the majority of readers from which the networks count as working: damaged weights or a library that
@@ -109,7 +107,7 @@ def _software() -> Iterator[Finding]:
 
 
 def _computer() -> Iterator[Finding]:
-    yield Finding("computer", "processor cores", str(_cores()))
+    yield Finding("computer", "processor cores", str(usable_cores()))
     total, free = total_memory(), available_memory()
     problem = None
     if free is not None and free < LEAST_MEMORY_BYTES:
@@ -210,7 +208,7 @@ def _self_test() -> Iterator[Finding]:
         from twintrack.settings import SegmentSettings
 
         began = perf_counter()
-        case = make_phantom(SELF_TEST_SEED, slab=Slab(size=(96, 96, 24), volume_range_ml=(6.0, 8.0)))
+        case = make_phantom(DEMO_SEED, slab=Slab(size=(96, 96, 24), volume_range_ml=(6.0, 8.0)))
         with Bundle.open(demo_bundle_path()) as bundle:
             bundle.verify()
             yield Finding("self-test", "demo bundle", f"version {bundle.version}, its files are as they were made")
@@ -232,13 +230,6 @@ def _self_test() -> Iterator[Finding]:
         problem = None if dice >= LEAST_DICE else wrong
         value = f"Dice {dice:.2f} with the majority of a phantom's readers, {perf_counter() - began:.0f} s"
         yield Finding("self-test", "a run", value, problem)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use, which a container or a batch system can limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _without_home(path: Path) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "lacking_memory",
     "size_text",
     "total_memory",
+    "usable_cores",
 ]
 
 WORK_BYTES = 14
@@ -156,6 +157,11 @@ def available_memory() -> int | None:
     """Return how many bytes this process can still take without harm; None if that is not known."""
     known = [found for found in (_system_memory(), _cgroup_memory(), _address_space()) if found is not None]
     return max(0, min(known)) if known else None
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use, which a container or a batch system can limit."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def total_memory() -> int | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from twintrack.errors import TwinTrackError
 from twintrack.execution.server.worker_process import WorkerDiedError, WorkerProcess
+from twintrack.system.capacity import usable_cores
 
 __all__ = ["Offered", "Run", "Slot", "WorkerLimits", "environment_of"]
 
@@ -82,8 +83,7 @@ def environment_of(number: int, workers: int, gpus: int) -> dict[str, str]:
         How many GPUs they share, 0 for one worker, or where each finds its processor itself. Of those that
         `VISIBLE` leaves us, if it is set.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(cores // workers, 1))
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(usable_cores() // workers, 1))
     added = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
     if gpus:
         listed = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
