@@ -6,11 +6,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from twintrack.errors import OutputError
+from twintrack.system.locks import folder_lock
 from twintrack.system.ownership import RECORD as LISTED
 from twintrack.system.private_folder import MARKER
 
@@ -71,7 +72,19 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_record(folder: Path, key: str | None = None) -> dict[str, Any] | None:
-    """Return the record of a folder; None if it has none, it is not of `key`, or a file is missing, cut or longer."""
+    """Return the record of a folder; None if it has none, it is not of `key`, or a file is missing, cut or longer.
+
+    A folder whose files are just being exchanged for those of another run is looked at again when that is over: it
+    holds the earlier result or the new one, and is never one without.
+    """
+    record = _read(folder, key)
+    if record is None:
+        with suppress(OSError), folder_lock(folder):  # no folder, or one that cannot be opened
+            record = _read(folder, key)
+    return record
+
+
+def _read(folder: Path, key: str | None) -> dict[str, Any] | None:
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         valid = record["schema"] == SCHEMA and (key is None or record["key"] == key)
