@@ -101,13 +101,13 @@ def test_code_that_is_written_by_hand_is_where_the_page_says():
 def test_links_are_turned_to_pages_pictures_and_the_repository():
     turned = tool("docs_site").with_site_links
     repository = "https://example.org/r"
-    assert turned("[a](docs/guide.md#x) [b](LICENSE)", "README.md", "index.md", repository) == (
-        "[a](guide.md#x) [b](https://example.org/r/blob/main/LICENSE)"
+    assert turned("[a](docs/segment.md#x) [b](LICENSE)", "README.md", "index.md", repository) == (
+        "[a](segment.md#x) [b](https://example.org/r/blob/main/LICENSE)"
     )
     assert turned(
         "[a](../../README.md) [b](0002-model-in-its-own-process.md)", "docs/adr/0001-x.md", "adr/0001-x.md", repository
     ) == ("[a](../index.md) [b](0002-model-in-its-own-process.md)")
-    assert turned("![a](../Resources/overview.png)", "docs/guide.md", "guide.md", repository) == (
+    assert turned("![a](../Resources/overview.png)", "docs/segment.md", "segment.md", repository) == (
         "![a](Resources/overview.png)"
     )
     assert turned("[a](docs/adr)", "README.md", "index.md", repository) == "[a](adr/README.md)"
