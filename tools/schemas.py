@@ -282,6 +282,14 @@ class RaterMap(JsonModel):
     volume_ml: Volume
 
 
+class Samples(JsonModel):
+    """Plausible outlines that the model drew: bit s of a voxel says that sample s marks it; a volume for each."""
+
+    file: Literal["samples.nii.gz"]
+    count: Annotated[int, Field(ge=1, le=results.MAX_SAMPLES)]
+    volumes_ml: Annotated[list[Volume], Field(min_length=1, max_length=results.MAX_SAMPLES)]
+
+
 class Result(JsonModel):
     """What was done in a run, and what came of it."""
 
@@ -298,6 +306,7 @@ class Result(JsonModel):
     vessel_values: Labels | None = None
     suitability: Suitability | None = None
     rater_maps: list[RaterMap] | None = None
+    samples: Samples | None = None
 
 
 class MemberRange(JsonModel):

@@ -147,6 +147,7 @@ RESULT: dict[str, Any] = {
     "statements": {"source": "map", "note": "n", "any_tumour": 0.9, "volume_ml": {"p10": None, "p90": 3.0}},
     "lesions": [{"p_found": 0.5}, {}],
     "rater_maps": [{"id": "A", "file": "raters/A.nii.gz", "volume_ml": 3.5}],
+    "samples": {"file": "samples.nii.gz", "count": 2, "volumes_ml": [3.0, 0]},
 }
 
 
@@ -292,6 +293,10 @@ DAMAGE: dict[str, dict[str, tuple[object, ...]]] = {
         "rater_maps.0.id": (ABSENT, 5, "", "x" * 17, "Dr. A", "../A"),
         "rater_maps.0.file": (ABSENT, 5, "raters/../x.nii.gz", "/raters/A.nii.gz", "A.nii.gz"),
         "rater_maps.0.volume_ml": (ABSENT, None, "3", -1, True),
+        "samples": ([], 16, {}),
+        "samples.file": (ABSENT, 5, "../samples.nii.gz", "raters/A.nii.gz"),
+        "samples.count": (ABSENT, 0, -1, 17, "2", True, 1.5),
+        "samples.volumes_ml": (ABSENT, None, [], {}, [1.0] * 17, [1.0, "2"], [1.0, -1]),
     },
 }
 

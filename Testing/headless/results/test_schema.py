@@ -13,7 +13,7 @@ from twintrack.errors import InputError
 from twintrack.invasion.result import SCHEMA, write_invasion_csv
 from twintrack.results.report.structured_vessels import structured_vessels
 from twintrack.results.report.vessel_rows import vessel_rows
-from twintrack.results.schema import INVASION_SCHEMAS, read_invasion_json, read_result_json
+from twintrack.results.schema import INVASION_SCHEMAS, check_samples, read_invasion_json, read_result_json
 
 SCHEMA_1 = {
     "schema": 1,
@@ -175,3 +175,11 @@ def test_what_a_result_says_of_readers_is_checked(tmp_path: Path) -> None:
             read(statements=wrong)
     with raises_error(InputError, "result-malformed", "'p_found'"):
         read(lesions=[{"p_found": -1}])
+
+
+def test_samples_have_a_volume_each(tmp_path: Path) -> None:
+    stated = {"file": "samples.nii.gz", "count": 2, "volumes_ml": [3.0, 4.0]}
+    check_samples({"samples": stated}, tmp_path)
+    check_samples({}, tmp_path)
+    with raises_error(InputError, "result-malformed", "'samples'"):
+        check_samples({"samples": stated | {"count": 3}}, tmp_path)

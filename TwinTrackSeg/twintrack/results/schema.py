@@ -22,10 +22,13 @@ from twintrack.volume import Volume
 
 __all__ = [
     "INVASION_SCHEMAS",
+    "MAX_SAMPLES",
+    "SAMPLES_FILE",
     "StoredResult",
     "check_invasion_statements",
     "check_rater_maps",
     "check_result_statements",
+    "check_samples",
     "read_folder",
     "read_invasion_json",
     "read_result_json",
@@ -52,6 +55,13 @@ INVASION_SCHEMAS = (1, 2)
 """Versions of ``result.json`` and of ``invasion.json`` that this version reads; a file that does not say has 1."""
 
 Check = Callable[[Any], bool]
+
+
+SAMPLES_FILE = "samples.nii.gz"
+"""Bit s of a voxel says that sample s, a plausible outline drawn by the model, marks it."""
+
+MAX_SAMPLES = 16
+"""Bits of a voxel there."""
 
 
 class StoredResult(NamedTuple):
@@ -131,6 +141,7 @@ def read_result_json(path: Path) -> dict[str, Any]:
     _require({name: content.get(name) for name in optional}, path, optional)
     _check_which_ct(content.get("input") or {}, path)
     check_rater_maps(content, path)
+    check_samples(content, path)
     check_result_statements(content, path)
     bundle, suitability = content["bundle"], content.get("suitability") or {}
     _require(bundle, path, dict.fromkeys(("name", "version", "sha256"), _is_text))
@@ -157,6 +168,29 @@ def check_rater_maps(content: dict[str, Any], path: Path) -> None:
     if not own or len({entry["id"].casefold() for entry in maps}) < len(maps):
         raise InputError(
             "'rater_maps' must list each rater's own file once; run the segmentation again",
+            code="result-malformed",
+            path=path,
+        )
+
+
+def check_samples(content: dict[str, Any], path: Path) -> None:
+    """Check what ``result.json`` says of the samples that a model drew; it is optional.
+
+    Raises
+    ------
+    InputError
+        If it names another file than their own, more of them than bits, or not a volume for each.
+    """
+    _optional(content, path, samples=_is_object)
+    stated = content.get("samples")
+    if stated is None:
+        return
+    _require(stated, path, {"file": _is_text, "count": _is_count, "volumes_ml": _each(_is_volume)})
+    own = stated["file"] == SAMPLES_FILE and stated["count"] <= MAX_SAMPLES
+    if not own or len(stated["volumes_ml"]) != stated["count"]:
+        raise InputError(
+            f"'samples' must name {SAMPLES_FILE}, at most {MAX_SAMPLES} samples and the volume of each; run the "
+            "segmentation again",
             code="result-malformed",
             path=path,
         )
