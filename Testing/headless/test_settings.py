@@ -53,6 +53,13 @@ def test_contact_distances_of_another_kind_are_refused(contact_mm):
         SegmentSettings.from_json({"contact_mm": contact_mm})
 
 
+def test_vessels_are_named_or_not_and_nothing_else():
+    assert SegmentSettings.from_json({"name_vessels": "off"}).name_vessels == "off"
+    assert SegmentSettings.from_json({}).name_vessels == "auto"
+    with raises_error(InputError, "name-vessels-unknown", "auto", "off", "on"):
+        SegmentSettings(name_vessels="on")
+
+
 def test_settings_survive_json():
     settings = SegmentSettings(roi=(1, 2, 3, 4, 5, 6), threshold=0.4, vessel_names={"CHA": 3}, contact_mm=2.5)
     assert SegmentSettings.from_json(settings.to_json()) == settings

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "DEMO_WARNING",
     "EXPECTED_S",
+    "NOT_NAMED",
     "RAW_WARNING",
     "VESSEL_THREADS",
     "Segmentation",
@@ -48,6 +49,10 @@ __all__ = [
 ]
 
 DEMO_WARNING = "Demo bundle: it knows synthetic phantoms only; on a patient's CT its result means nothing."
+NOT_NAMED = (
+    "Vessels are not named by anatomy, as asked for (name_vessels off): arteries and veins are measured as classes, no "
+    "vessel is assessed by its name, and there is no contact pattern."
+)
 RAW_WARNING = "Not calibrated: values are network scores, not expected fractions of readers."
 """Warnings of a result that a report puts at its top in other words, and must not say twice."""
 
@@ -221,7 +226,7 @@ def segment(
         vessels, names, notes = given_vessels or (*predicted, ())
         naming: NamedVessels | None = None
         if vessels is not None:
-            vessels, names, naming, told = named_by_anatomy(vessels, names)
+            vessels, names, naming, told = named_by_anatomy(vessels, names, settings.name_vessels)
             notes += told
         score = found.score_volume(turned.geometry)
         said = None if calibrator is None else calibrator.statements
@@ -394,9 +399,16 @@ def _vessels_or_classes(
 
 
 def named_by_anatomy(
-    labels: Volume, names: Mapping[str, int]
+    labels: Volume, names: Mapping[str, int], mode: str = "auto"
 ) -> tuple[Volume, Mapping[str, int], NamedVessels | None, tuple[str, ...]]:
     """Name the vessels of a map that knows arteries and veins alone; any other map stays as it is.
+
+    Parameters
+    ----------
+    labels, names
+        Label map (z, y, x), and the value of each of its vessels or classes.
+    mode : str
+        One of `twintrack.settings.NAME_VESSELS`; with ``off`` the classes are measured as they are.
 
     Returns
     -------
@@ -406,6 +418,8 @@ def named_by_anatomy(
     """
     if not are_classes(names):
         return labels, names, None, ()
+    if mode == "off":
+        return labels, names, None, (NOT_NAMED,)
     from twintrack.invasion.naming import name_vessels, naming_sentence
 
     found = name_vessels(labels, {structure_of(name) or name: value for name, value in names.items()})

@@ -14,7 +14,9 @@ __all__ = [
     "BACKENDS",
     "CONTACT_MM_RANGE",
     "DEVICES",
+    "NAME_VESSELS",
     "SegmentSettings",
+    "check_name_vessels",
     "checked_contact_mm",
     "parse_roi",
     "parse_vessel_names",
@@ -25,6 +27,9 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 BACKENDS = ("auto", "torch", "openvino")
 """What may run the networks on a CPU."""
+
+NAME_VESSELS = ("auto", "off")
+"""Whether vessels get names by anatomy where only arteries and veins are known."""
 
 CONTACT_MM_RANGE = (0.5, 5.0)
 """Smallest and largest distance in mm from a vessel's lumen within which tumour may be said to touch the vessel.
@@ -74,6 +79,8 @@ class SegmentSettings:
         Label map with the vessels, in the CT's place; used instead of the vessels that the bundle predicts.
     vessel_names : mapping
         Value of each vessel in `vessels`, or what the file calls it; without, the names that the file has inside count.
+    name_vessels : str
+        ``auto``: names by anatomy where only arteries and veins are known; ``off``: the classes stay.
     curvas_numbers : bool
         Whether a vessel map without names inside has the numbers 1 to 5 of the CURVAS challenge, as in manifests.
     series : str, optional
@@ -103,6 +110,7 @@ class SegmentSettings:
     dicom: bool = False
     vessels: str | None = None
     vessel_names: Mapping[str, int | str] | None = None
+    name_vessels: str = "auto"
     curvas_numbers: bool = False
     series: str | None = None
     acquisition: int | None = None
@@ -123,6 +131,7 @@ class SegmentSettings:
             raise InputError(
                 f"the backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}", code="backend-unknown"
             )
+        check_name_vessels(self.name_vessels)
         if isinstance(self.roi, str) and self.roi not in ("auto", "full"):
             raise InputError(
                 f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}", code="region-numbers"
@@ -169,7 +178,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "acquisition": (int, type(None)),
     **dict.fromkeys(("every_tile", "calibrate", "keep_score", "rater_maps", "panel", "dicom"), (bool,)),
     "curvas_numbers": (bool,),
-    **dict.fromkeys(("device", "backend", "rules"), (str,)),
+    **dict.fromkeys(("device", "backend", "rules", "name_vessels"), (str,)),
     **dict.fromkeys(("vessels", "series", "calibrator", "case"), (str, type(None))),
     "vessel_names": (dict, type(None)),
 }
@@ -188,6 +197,21 @@ def _check_type(key: str, value: object) -> None:
     if not right:
         given = "what was given" if key == "case" else repr(str(value)[:MAX_NAME])
         raise InputError(f"the setting {key!r} cannot be {given}", code="option-type")
+
+
+def check_name_vessels(mode: str) -> None:
+    """Refuse what is none of `NAME_VESSELS`.
+
+    Raises
+    ------
+    InputError
+        With what can be asked for.
+    """
+    if mode not in NAME_VESSELS:
+        raise InputError(
+            f"vessels are named {' or '.join(NAME_VESSELS)} (name_vessels), not {mode[:MAX_NAME]!r}; choose one",
+            code="name-vessels-unknown",
+        )
 
 
 def checked_contact_mm(contact_mm: float) -> float:

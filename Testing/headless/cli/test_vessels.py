@@ -6,11 +6,12 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from twintrack.cli.app import run_command
 from twintrack.io.vessel_maps import read_vessel_map
-from twintrack.io.volumes import write_volume
+from twintrack.io.volumes import read_volume, write_volume
 from vessel_anatomy.conditions import make_case
 
 
@@ -53,3 +54,25 @@ def test_numbers_alone_are_refused_and_nothing_is_written(
     assert run_command(["vessels", str(arteries_and_veins), "--out", str(out)]) == 2
     assert "--vessel-names" in capsys.readouterr().err
     assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_contact_is_measured_by_names_or_where_that_is_off_by_classes(
+    arteries_and_veins: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str
+) -> None:
+    labels = read_volume(arteries_and_veins, labels=True)
+    empty, out = tmp_path / "map.nii.gz", tmp_path / "contact.json"
+    write_volume(labels.with_array(np.zeros(labels.array.shape, np.float32)), empty)
+    command = ["invasion", str(empty), "--vessels", str(arteries_and_veins), "--out", str(out)]
+    assert run_command([*command, "--vessel-names", "ARTERIES=1,VEINS=2", "--name-vessels", mode]) == 0
+    found = json.loads(out.read_text(encoding="utf-8"))
+    said = capsys.readouterr().err
+    assert found["name_vessels"] == mode
+    if mode == "off":
+        assert set(found["vessels"]) == {"ARTERIES", "VEINS"}
+        assert found["resectability"]["pattern"] is None
+        assert "not named by anatomy" in said
+    else:
+        assert found["vessels"]["AORTA"]["named_by"] == "anatomy"
+        assert "NOT NAMED" in said

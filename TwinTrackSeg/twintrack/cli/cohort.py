@@ -17,6 +17,8 @@ from twintrack.cli.options import (
     ContactMmOption,
     Device,
     DeviceOption,
+    NameVessels,
+    NameVesselsOption,
     OutFolder,
     Overwrite,
     Verbose,
@@ -108,6 +110,7 @@ def cohort(
     vessel_names: Annotated[
         str | None, typer.Option(help=f"Values in the column vessels (by default {VESSEL_VALUES_TEXT}).")
     ] = None,
+    name_vessels: NameVesselsOption = NameVessels.AUTO,
     rules: Annotated[
         str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")
     ] = "nccn",
@@ -148,6 +151,7 @@ def cohort(
         keep_score=keep_score,
         dicom=dicom,
         vessel_names=None if vessel_names is None else parse_vessel_names(vessel_names),
+        name_vessels=name_vessels.value,
         rules=rules,
         contact_mm=contact_mm,
     )

@@ -24,6 +24,8 @@ __all__ = [
     "ContactMmOption",
     "Device",
     "DeviceOption",
+    "NameVessels",
+    "NameVesselsOption",
     "OutFolder",
     "Overwrite",
     "Verbose",
@@ -54,6 +56,13 @@ class Backend(str, Enum):
     OPENVINO = "openvino"
 
 
+class NameVessels(str, Enum):
+    """Whether vessels get names by anatomy."""
+
+    AUTO = "auto"
+    OFF = "off"
+
+
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Log more, and show the traceback of an error.")]
 Overwrite = Annotated[
     bool,
@@ -68,6 +77,11 @@ BackendOption = Annotated[
 CalibratorOption = Annotated[
     Path | None,
     typer.Option(help="Calibrator file (of twintrack calibrate) in place of the bundle's.", show_default=False),
+]
+
+NameVesselsOption = Annotated[
+    NameVessels,
+    typer.Option(help="auto: names by anatomy where only arteries and veins are known; off: the classes are measured."),
 ]
 
 AcquisitionOption = Annotated[

@@ -22,10 +22,11 @@ from twintrack.invasion import (
 )
 from twintrack.invasion.naming import NamedVessels, with_names
 from twintrack.invasion.statements import read_from_map
+from twintrack.io.vessel_classes import are_classes
 from twintrack.io.volumes import read_volume
 from twintrack.pipeline import named_by_anatomy, read_vessels
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
-from twintrack.settings import checked_contact_mm
+from twintrack.settings import check_name_vessels, checked_contact_mm
 from twintrack.system.atomic import atomic_paths, check_output_files
 from twintrack.system.json_file import read_json, save_json
 from twintrack.system.marks import is_marked
@@ -199,6 +200,7 @@ def measure_files(
     names: Mapping[str, int | str] | None,
     out: str | Path,
     *,
+    name_vessels: str = "auto",
     rules: str = "nccn",
     contact_mm: float | None = None,
     calibrator: str | Path | None = None,
@@ -217,6 +219,8 @@ def measure_files(
         Map in [0, 1]; or, with `calibrator`, the score of a result folder.
     vessels_path, names, out, rules, contact_mm
         The vessels, which is which, where to, and how contact is measured.
+    name_vessels : str
+        One of `twintrack.settings.NAME_VESSELS`; the JSON says which, where the vessels were classes.
     calibrator : path, optional
         Gives calibrated statements for a score that a ``result.json`` beside it vouches for. Anything else is read as
         a map, and the result says so.
@@ -231,6 +235,7 @@ def measure_files(
     """
     if contact_mm is not None:
         checked_contact_mm(contact_mm)
+    check_name_vessels(name_vessels)
     out = Path(out)
     if out.suffix.lower() != ".json":
         raise InputError("not a JSON file name; use one that ends with .json", code="json-ending", path=out)
@@ -245,7 +250,8 @@ def measure_files(
     read = None if calibrator is None else read_calibrator(calibrator)
     probability = read_volume(probability_path)
     vessels, values, notes = read_vessels(vessels_path, names, probability.geometry)
-    vessels, values, naming, told = named_by_anatomy(vessels, values)
+    of_classes = are_classes(values)
+    vessels, values, naming, told = named_by_anatomy(vessels, values, name_vessels)
     notes += told
     key, contact_mm = score_key(None if read is None else probability_path, vessels_path, contact_mm)
     try:
@@ -265,6 +271,8 @@ def measure_files(
         error.path = f"{probability_path} with {vessels_path}" if error.path is None else error.path
         raise
     found = measured.to_json()
+    if of_classes:
+        found["name_vessels"] = name_vessels
     if read is None:
         found["measured_on"] = _measured_on(Path(probability_path))
     one = (ONE_READER,) if _is_one_readers(Path(probability_path)) else ()

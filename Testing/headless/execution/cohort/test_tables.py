@@ -18,7 +18,7 @@ from browser import browsed
 from twintrack.execution.cohort import tables
 from twintrack.execution.cohort.case_folder import RECORD, folder_name, write_record
 from twintrack.execution.cohort.html_index import write_index
-from twintrack.execution.cohort.plan import CohortPlan, _with_joint_vein, make_plan
+from twintrack.execution.cohort.plan import CohortPlan, _measured, make_plan
 from twintrack.execution.cohort.process_case import Failure, _vessels, case_columns, failure_record
 from twintrack.system.atomic import atomic_folder
 from twintrack.system.json_file import json_for_script
@@ -194,7 +194,7 @@ def test_a_row_says_whether_its_fractions_of_readers_are_calibrated():
     [(["PORTA", "SMV", "SMA"], ("PORTA", "SMV", "SMA", "PORTA_SMV")), (["PORTA", "SMA"], ("PORTA", "SMA"))],
 )
 def test_both_veins_together_have_columns_where_both_are_measured(vessels, columns):
-    assert _with_joint_vein(vessels) == columns
+    assert _measured(vessels, "auto") == columns
     names = case_columns(columns)
     assert len(set(names)) == len(names)
     assert ("porta_smv_p_contact" in names) == ("SMV" in vessels)
@@ -202,3 +202,12 @@ def test_both_veins_together_have_columns_where_both_are_measured(vessels, colum
     first = names.index("folder") + 1
     assert names[:first] == case_columns(vessels)[:first]
     assert not [name for name in names[:first] if name.startswith("porta_smv") or name.endswith("coverage")]
+
+
+def test_a_bundle_of_classes_has_columns_for_the_vessels_that_get_names():
+    classes = ("VEINS", "ARTERIES")
+    named = {"PORTA", "SMV", "AORTA", "CELIAC", "SMA", "CHA", "SPLENIC_VEIN", "PORTA_SMV"}
+    columns = _measured(classes, "auto")
+    assert named | set(classes) <= set(columns)  # where no vessel gets a name the classes are measured
+    assert len(set(columns)) == len(columns)
+    assert _measured(classes, "off") == classes

@@ -17,10 +17,11 @@ from twintrack.errors import InputError
 from twintrack.execution.cohort.case_folder import folder_name, read_record
 from twintrack.execution.cohort.outdated import Difference, RecordState, difference
 from twintrack.execution.cohort.process_case import SegmentTask
+from twintrack.invasion.naming import NAMED
 from twintrack.io.manifest import ManifestRow, ManifestRows, scan_manifest
 from twintrack.io.vessel_maps import whole_vessels
 from twintrack.io.volumes import FILE_ENDINGS
-from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS, VESSEL_VALUES, vessel_of
+from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS, VESSEL_VALUES, VESSELS_OF_CLASSES, structure_of, vessel_of
 from twintrack.pipeline import chosen_calibrator
 from twintrack.settings import SegmentSettings
 from twintrack.system.case_label import as_case_label
@@ -198,15 +199,20 @@ def make_plan(
             case=None,
             calibrator=None if own is None else str(own),
         ),
-        vessels=_with_joint_vein(dict.fromkeys([*given, *predicted])),
+        vessels=_measured([*given, *predicted], settings.name_vessels),
         calibrator_sha256=None if own is None else hashlib.sha256(own.read_bytes()).hexdigest(),
         overwrite=overwrite,
     )
 
 
-def _with_joint_vein(vessels: Iterable[str]) -> tuple[str, ...]:
-    """Return the vessels, and what portal vein and superior mesenteric vein are together where both are among them."""
-    names = list(vessels)
+def _measured(vessels: Iterable[str], name_vessels: str) -> tuple[str, ...]:
+    """Return the vessels that may be measured: also those that get names where classes alone are known.
+
+    With portal vein and superior mesenteric vein comes what they are together.
+    """
+    names = list(dict.fromkeys(vessels))
+    if name_vessels == "auto" and {structure_of(name) for name in names} & VESSELS_OF_CLASSES:
+        names = list(dict.fromkeys([*names, *NAMED]))
     both = {vessel_of(name) for name in names} >= set(JOINT_VEIN_PARTS)
     return tuple(dict.fromkeys([*names, *([JOINT_VEIN] if both else [])]))
 

@@ -98,7 +98,7 @@ SERIES = "series"
 
 SETTINGS = (
     "roi", "threshold", "every_tile", "calibrate", "keep_score", "rater_maps", "panel", "dicom", "vessel_names",
-    "curvas_numbers", "series", "acquisition", "rules", "contact_mm",
+    "name_vessels", "curvas_numbers", "series", "acquisition", "rules", "contact_mm",
 )  # fmt: skip
 """Fields of `twintrack.settings.SegmentSettings` that a client may give: no path, no device, no name."""
 
