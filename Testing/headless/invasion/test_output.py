@@ -87,6 +87,16 @@ def test_the_table_holds_one_row_a_vessel(content: dict[str, Any], tmp_path: Pat
     assert rows[1]["reason"] == "the vessel map does not hold this vessel"
 
 
+def test_the_table_of_a_score_says_nothing_of_raters(content: dict[str, Any], tmp_path: Path) -> None:
+    write_invasion_csv(content | {"measured_on": "score"}, tmp_path / "invasion.csv")
+    with (tmp_path / "invasion.csv").open(encoding="utf-8", newline="") as file:
+        row = next(csv.DictReader(file))
+    assert {row[name] for name in ("category", "expected_angle_deg", "p_contact", "p_encased")} == {""}
+    assert (row["statements"], row["angle_p10_deg"], row["angle_p90_deg"]) == ("score", "", "")
+    assert float(row["level_contact"]) > 0
+    assert float(row["angle_deg_at_0.5"]) > 0
+
+
 def test_the_table_into_a_missing_folder_is_one_clear_error(content: dict[str, Any], tmp_path: Path) -> None:
     with raises_error(OutputError, "not-writable"):
         write_invasion_csv(content, tmp_path / "missing" / "invasion.csv")

@@ -2,7 +2,7 @@
 (function () {
   const PAGE = 100;
   const NOT_CALIBRATED = "read from the map, not calibrated";
-  const SCORE = "nothing; these are scores, not readers, since no calibrator was applied: percentages are levels of the score";
+  const SCORE = "nothing; these are scores, not readers, since no calibrator was applied";
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const missing = (value) => value === null || value === undefined || value === "";
@@ -22,6 +22,7 @@
   // What is said of every case stands above the table, once.
   const common = done.length > 1 ? lines(done[0]).filter((line) => done.every((one) => lines(one).includes(line))) : [];
   const sources = new Set(done.map((one) => one.readers));
+  const scores = sources.has(SCORE); // then all: it is the run's setting
   const told = common.map((line) => "Of all cases: " + line);
   if (sources.size === 1) told.push("What is said of readers: " + [...sources][0] + ", in all cases.");
   byId("common").textContent = told.join(" ");
@@ -42,7 +43,7 @@
     { title: "", value: null },
     { title: "Case", value: (one) => one.case },
     { title: "Worst vessel", value: (one) => (one.worst ? one.worst.severity : null) },
-    { title: "Expected mL", value: (one) => one.expected },
+    { title: scores ? "Score sum mL" : "Expected mL", value: (one) => one.expected },
     { title: "At threshold mL", value: (one) => one.atThreshold },
     { title: "Lesions", value: (one) => one.lesions },
     ...data.vessels.map((name, place) => ({ title: name, value: (one) => (one.vessels[place] || [null])[0] })),
@@ -63,6 +64,7 @@
   const fixed = (value, digits) => (value === null || value === undefined ? "" : value.toFixed(digits));
   const fraction = (value) => {
     if (missing(value)) return "";
+    if (scores) return "score " + value.toFixed(2);
     return value < 0.03 ? "under 3 %" : value > 0.97 ? "over 97 %" : (100 * value).toFixed(0) + " %";
   };
 

@@ -31,8 +31,8 @@ __all__ = [
 SCHEMA = 2
 """Version of ``invasion.json``."""
 
-CALIBRATED, MAP = "calibrated", "map"
-"""Whether what is said of raters is a calibrated statement, or the map's own level."""
+CALIBRATED, MAP, SCORE = "calibrated", "map", "score"
+"""Whether what is said of raters is a calibrated statement, or the map's own level; of a score nothing is."""
 
 NOT_CALIBRATED = "read from the map, not calibrated"
 
@@ -283,7 +283,8 @@ def _listed(values: Sequence[float] | None) -> list[float] | None:
 def write_invasion_csv(content: Mapping[str, Any], path: str | Path) -> None:
     """Write one row a vessel from the content of ``invasion.json``.
 
-    What is not known stays empty, and so do the columns at level 0.5 if that is not among the thresholds.
+    What is not known stays empty, and so do the columns at level 0.5 if that is not among the thresholds, and what
+    would be said of raters where no calibrator made a map of the score (`statements` is `SCORE`).
 
     Raises
     ------
@@ -294,6 +295,8 @@ def write_invasion_csv(content: Mapping[str, Any], path: str | Path) -> None:
     half = levels.index(True) if any(levels) else None
     text = io.StringIO()
     rows = [_row(name, vessel, half) for name, vessel in content["vessels"].items()]
+    if content.get("measured_on") == SCORE:
+        rows = [row | dict.fromkeys(_OF_RATERS, "") | {"statements": SCORE} for row in rows]
     table = csv.DictWriter(text, list(_row("", {}, None)), lineterminator="\n")
     table.writeheader()
     table.writerows(rows)
@@ -303,6 +306,10 @@ def write_invasion_csv(content: Mapping[str, Any], path: str | Path) -> None:
         raise OutputError(
             "cannot be written; check the folder, its permissions and the free space", code="not-writable", path=path
         ) from error
+
+
+_OF_RATERS = ("category", "expected_angle_deg", "p_contact", "p_encased", "angle_p10_deg", "angle_p90_deg")
+"""Columns that say something of raters."""
 
 
 def _row(name: str, vessel: Mapping[str, Any], half: int | None) -> dict[str, str]:

@@ -19,7 +19,7 @@ from twintrack.execution.cohort import tables
 from twintrack.execution.cohort.case_folder import RECORD, folder_name, write_record
 from twintrack.execution.cohort.html_index import write_index
 from twintrack.execution.cohort.plan import CohortPlan, _measured, make_plan
-from twintrack.execution.cohort.process_case import Failure, _vessels, case_columns, failure_record
+from twintrack.execution.cohort.process_case import Failure, _vessels, case_columns, case_row, failure_record
 from twintrack.system.atomic import atomic_folder
 from twintrack.system.json_file import json_for_script
 
@@ -41,6 +41,8 @@ def row(number: int) -> dict[str, Any]:
         "sma_category": "abutment",
         "sma_coverage": 0.5,
         "sma_gap_mm_at_0.5": 0.75,
+        "sma_level_contact": 0.25,
+        "sma_angle_deg_at_0.5": 33.0,
         "warnings": 'thick slices, "5 mm" | cut',
         "size": "26 30 14",
         **({"ct_sha256": f"{number}bcdef01" * 8} if number else {}),  # an earlier version did not state it
@@ -98,7 +100,8 @@ def test_parquet_holds_the_rows_of_the_csv_tables_with_their_types(plan, monkeyp
     columns = list(read(plan.out / "cohort.csv")[0])
     assert columns[columns.index("ct_sha256") + 1] == "statements"
     assert {line["statements"] for line in found} == {"map"}  # rows of an earlier version do not say
-    assert [type(found[1][f"sma_{name}"]) for name in ("coverage", "gap_mm_at_0.5")] == [float, float]
+    for name in ("coverage", "gap_mm_at_0.5", "level_contact", "angle_deg_at_0.5"):
+        assert isinstance(found[1][f"sma_{name}"], float)
 
 
 def test_a_task_as_text_does_not_tell_whose_ct_it_is(make_cohort, bundle_folder, settings, tmp_path):
@@ -125,13 +128,15 @@ def test_the_overview_page_shows_names_as_text_and_needs_no_server(plan):
     data, script = re.findall(r"<script[^>]*>(.*?)</script>", page, re.DOTALL)
     assert page.count("</script>") == page.count("<script") == 2
     shown = json.loads(data)
+    assert "these are scores, not readers" in page  # the plan asks for no calibration
+    assert "fraction of readers" not in page
     assert [line[0] for line in shown["rows"]] == CASES
     assert [line[2] for line in shown["rows"]] == ["done", "done", "failed", "done", "done"]
     assert shown["rows"][2][7] == "no CT"
     assert shown["rows"][1][7] == 'thick slices, "5 mm" | cut'
     sma = shown["vessels"].index("SMA")
-    assert shown["rows"][0][9][sma] == [120.25, 0.0, None, 0.5, 0.75, "map"]
-    assert {line[11] for line in shown["rows"]} == {"score"}  # the plan asks for no calibration
+    assert shown["rows"][0][9][sma] == [33.0, 0.25, None, 0.5, 0.75, "map"]  # angle and levels, no fractions
+    assert {(line[3], line[6], line[11]) for line in shown["rows"]} == {(None, None, "score")}
     assert [line[10] for line in shown["rows"]] == ["", "1bcdef01", "", "3bcdef01", "4bcdef01"]
     assert "5 cases, <button" in page
     assert ">1 failed</button>" in page
@@ -187,6 +192,45 @@ def test_a_row_says_whether_its_fractions_of_readers_are_calibrated():
     assert found["sma_angle_median_deg"] == 71.0
     assert _vessels({**half, "vessels": {"SMA": {}}})["sma_statements"] == "map"  # an earlier version
     assert {"statements", "any_tumour", "sma_statements", "volume_readers_median_ml"} <= set(case_columns(["SMA"]))
+
+
+OF_READERS = re.compile(r"_p\d+_|_readers_|expected|p_contact|p_encased|category|median|pattern|any_tumour")
+
+
+def written(folder: Path, calibrator: dict[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Write a result and return its row, in two parts: what speaks of readers, and the rest."""
+    sma = {"present": True, "angle_deg": [120.0, 60.0], "gap_mm": [0.0, 0.5], "level_contact": 0.75, "reason": None}
+    sma |= {"p_contact": 0.75, "p_encased": 0.25, "level_encased": 0.25, "category": "abutment", "angle_p10_deg": 0.0}
+    sma |= {"expected_angle_deg": 80.0, "angle_p90_deg": 161.0, "angle_median_deg": 60.0, "coverage": 1.0}
+    on = "score" if calibrator is None else "map"
+    invasion = {"thresholds": [0.25, 0.5], "measured_on": on, "statements": "map", "vessels": {"SMA": sma}}
+    invasion["resectability"] = {"pattern": "arterial abutment"}
+    result = {"calibrator": calibrator, "lesions": [], "warnings": [], "device": "cpu", "version": "1", "seconds": {}}
+    result |= {"volume_ml": {"expected": 8.0, "at_threshold": 7.0, "p10": 4.0, "p90": 13.0}}
+    result |= {"statements": {"source": "map", "any_tumour": None, "volume_ml": {"p10": None}}}
+    result |= {"bundle": {"sha256": "b"}, "input": {"spacing_mm": [1, 1, 1], "size": [2, 2, 2], "sha256": "c"}}
+    for name, content in (("result.json", result), ("invasion.json", invasion), ("probability.nii.gz", "")):
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    row, _ = case_row(folder)
+    assert set(row) <= set(case_columns(["SMA"]))
+    of_readers = {name: value for name, value in row.items() if OF_READERS.search(name)}
+    return of_readers, {name: value for name, value in row.items() if name not in of_readers}
+
+
+def test_a_score_stands_in_no_column_about_readers(tmp_path):
+    of_readers, rest = written(tmp_path, None)
+    assert {name: value for name, value in of_readers.items() if value is not None} == {}
+    assert (rest["statements"], rest["sma_statements"], rest["sma_reason"]) == ("score", "score", "score, not readers")
+    assert (rest["volume_score_sum_ml"], rest["volume_at_threshold_ml"]) == (8.0, 7.0)
+    levels = rest["sma_level_contact"], rest["sma_level_encased"]
+    assert (*levels, rest["sma_angle_deg_at_0.5"], rest["sma_gap_mm_at_0.5"]) == (0.75, 0.25, 60.0, 0.5)
+
+
+def test_a_calibrated_map_stands_in_the_columns_about_readers(tmp_path):
+    of_readers, rest = written(tmp_path, {"target": "mhr"})
+    known = ("sma_p_contact", "sma_category", "sma_expected_angle_deg", "volume_expected_ml", "contact_pattern")
+    assert [of_readers[name] for name in known] == [0.75, "abutment", 80.0, 8.0, "arterial abutment"]
+    assert (rest["statements"], rest.get("volume_score_sum_ml"), rest["sma_level_contact"]) == ("map", None, 0.75)
 
 
 @pytest.mark.parametrize(

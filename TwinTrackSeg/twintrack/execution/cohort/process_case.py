@@ -17,10 +17,13 @@ from twintrack.inference.loaded_model import model_of_process, return_memory
 from twintrack.labels import JOINT_VEIN
 from twintrack.results.folder import RESULT_FILES, run_inputs, segment_file
 from twintrack.results.report.html import read_pictures
+from twintrack.results.report.wording import is_score, of_result, without_readers
 from twintrack.system.atomic import atomic_folder
 from twintrack.system.paths import file_sha256
 
 __all__ = [
+    "FROM_MAP",
+    "OF_SCORE",
     "STAGES",
     "Failure",
     "SegmentTask",
@@ -210,11 +213,16 @@ _VESSEL_ADDED = ("coverage", "gap_mm_at_0.5", "near_180")
 _READERS = ("p10", "median", "p90")
 _SAID = ("statements", "any_tumour", *(f"volume_readers_{name}_ml" for name in _READERS))
 _VESSEL_SAID = ("statements", "angle_median_deg")
+_SCORE = ("volume_score_sum_ml",)
+_VESSEL_LEVELS = ("level_contact", "level_encased", "angle_deg_at_0.5")
 """Columns of later versions stand at the end."""
 
 
 FROM_MAP = "map"
 """What is said of raters is read from the map, not calibrated; so in results that do not say."""
+
+OF_SCORE = "score"
+"""Nothing is said of raters: no calibrator was applied, and what would say it stays empty."""
 
 
 def case_columns(vessels: Iterable[str]) -> tuple[str, ...]:
@@ -228,22 +236,30 @@ def case_columns(vessels: Iterable[str]) -> tuple[str, ...]:
     first, last = (tuple(f"{name}_{column}" for name in some for column in _VESSEL) for some in (single, joint))
     added = tuple(f"{name}_{column}" for name in (*single, *joint) for column in _VESSEL_ADDED)
     said = tuple(f"{name}_{column}" for name in (*single, *joint) for column in _VESSEL_SAID)
-    return (*_FIRST, *first, *_LAST, *last, *added, *_ADDED, *_SAID, *said)
+    levels = tuple(f"{name}_{column}" for name in (*single, *joint) for column in _VESSEL_LEVELS)
+    return (*_FIRST, *first, *_LAST, *last, *added, *_ADDED, *_SAID, *said, *_SCORE, *levels)
 
 
 def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the row of a result folder, without the columns that the cohort knows, and the seconds of each stage."""
+    """Return the row of a result folder, without the columns that the cohort knows, and the seconds of each stage.
+
+    Of a score the columns about raters stay empty; its levels, and what its outline measures, have their own.
+    """
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     row: dict[str, Any] = {f"volume_{name}_ml": result["volume_ml"].get(name) for name in _VOLUMES}
+    if is_score(result):
+        row |= {f"volume_{name}_ml": None for name in _VOLUMES if name != "at_threshold"}
+        row["volume_score_sum_ml"] = result["volume_ml"].get("expected")
     row["lesions"] = len(result["lesions"])
     row["largest_lesion_ml"] = max((lesion["volume_ml"] for lesion in result["lesions"]), default=None)
     statements = result.get("statements") or {}
-    row |= {"statements": statements.get("source") or FROM_MAP, "any_tumour": statements.get("any_tumour")}
+    source = OF_SCORE if is_score(result) else statements.get("source") or FROM_MAP
+    row |= {"statements": source, "any_tumour": statements.get("any_tumour")}
     volumes = statements.get("volume_ml") or {}
     row |= {f"volume_readers_{name}_ml": volumes.get(name) for name in _READERS}
     measured = folder / "invasion.json"
     if measured.is_file():
-        row |= _vessels(json.loads(measured.read_text(encoding="utf-8")))
+        row |= _vessels(of_result(json.loads(measured.read_text(encoding="utf-8")), result))
     row["warnings"] = " | ".join(result["warnings"])
     row["spacing_mm"] = " ".join(f"{step:g}" for step in result["input"]["spacing_mm"])
     row["size"] = " ".join(str(number) for number in result["input"]["size"])
@@ -254,16 +270,18 @@ def case_row(folder: Path) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def _vessels(invasion: Mapping[str, Any]) -> dict[str, Any]:
+    of_score, invasion = is_score(invasion), without_readers(invasion)
     row: dict[str, Any] = {"contact_pattern": (invasion.get("resectability") or {}).get("pattern")}
-    row["statements"] = invasion.get("statements") or FROM_MAP
+    row["statements"] = OF_SCORE if of_score else invasion.get("statements") or FROM_MAP
     levels = [abs(level - 0.5) < 1e-9 for level in invasion["thresholds"]]
     half = levels.index(True) if any(levels) else None
     for vessel, found in invasion["vessels"].items():
         row |= {
             f"{vessel.lower()}_{name}": found.get(name)
-            for name in (*_VESSEL, "coverage", "near_180", "angle_median_deg")
+            for name in (*_VESSEL, "coverage", "near_180", "angle_median_deg", "level_contact", "level_encased")
         }
-        row[f"{vessel.lower()}_statements"] = found.get("statements") or FROM_MAP
-        gaps = found.get("gap_mm")
-        row[f"{vessel.lower()}_gap_mm_at_0.5"] = None if half is None or not gaps else gaps[half]
+        row[f"{vessel.lower()}_statements"] = OF_SCORE if of_score else found.get("statements") or FROM_MAP
+        for curve in ("gap_mm", "angle_deg"):
+            values = found.get(curve)
+            row[f"{vessel.lower()}_{curve}_at_0.5"] = None if half is None or not values else values[half]
     return row

@@ -24,7 +24,10 @@ __all__ = ["COHORT", "FAILURES", "PARQUET", "TIMINGS", "Counts", "write_tables"]
 
 COHORT, FAILURES, TIMINGS, PARQUET = "cohort.csv", "failures.csv", "timings.csv", "cohort.parquet"
 
-NUMBERS = ("_ml", "_deg", "_s", "p_contact", "p_encased", "lesions", "_coverage", "_gap_mm_at_0.5", "any_tumour")
+NUMBERS = (
+    *("_ml", "_deg", "_s", "p_contact", "p_encased", "lesions", "_coverage", "_gap_mm_at_0.5", "any_tumour"),
+    *("_level_contact", "_level_encased", "_angle_deg_at_0.5"),
+)
 """Endings of the columns that hold numbers."""
 
 ROWS_AT_A_TIME = 1000
