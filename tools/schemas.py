@@ -304,6 +304,7 @@ class Result(JsonModel):
     statements: ResultStatements | None = None
     lesions: list[Lesion] | None = None
     vessel_values: Labels | None = None
+    named_vessel_values: Labels | None = None
     suitability: Suitability | None = None
     rater_maps: list[RaterMap] | None = None
     samples: Samples | None = None
@@ -343,6 +344,7 @@ class Vessel(JsonModel):
     category_probability: Fractions | None = None
     named_by: Text | None = None
     name_confidence: Text | None = None
+    name_checked: Literal[True] | None = None
 
 
 class Calibration(JsonModel):

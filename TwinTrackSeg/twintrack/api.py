@@ -144,6 +144,9 @@ class Result:
     vessel_map : Volume or None
         uint8 on the same grid: the predicted vessels, whole where the tumour overlaps them; `vessel_names` has their
         values. None where the bundle predicts no vessel, and in results of earlier versions.
+    named_vessel_map : Volume or None
+        uint8 on the same grid: vessels that got their names by anatomy, where only arteries and veins were known;
+        ``summary["named_vessel_values"]`` has their values.
     """
 
     probability: Volume
@@ -152,6 +155,7 @@ class Result:
     vessels: dict[str, Any] | None
     score: Volume | None = None
     vessel_map: Volume | None = None
+    named_vessel_map: Volume | None = None
 
     def __repr__(self) -> str:
         size = " x ".join(str(n) for n in self.probability.geometry.size)
@@ -182,6 +186,7 @@ class Result:
         acquisition: int | None = None,
         fractional: bool = False,
         labelmap: bool = False,
+        names_checked: bool = False,
         overwrite: bool = False,
     ) -> tuple[Path, ...]:
         """Write the DICOM objects of the result: parametric map, segmentation, structured report.
@@ -198,6 +203,8 @@ class Result:
             AcquisitionNumber, to choose among several phases or passes; without it the one that was segmented.
         fractional, labelmap : bool
             Whether a fractional segmentation and a label map are written too, which few viewers read.
+        names_checked : bool
+            Whether a reader looked at names that anatomy gave: without, those that are not sure are withheld.
         overwrite : bool
             Whether other files at the places of the objects are replaced; never the series.
 
@@ -223,6 +230,8 @@ class Result:
             self.summary,
             self.vessels,
             vessels=self.vessel_map,
+            named=self.named_vessel_map,
+            names_checked=names_checked,
             series_uid=series_uid,
             acquisition=acquisition,
             fractional=fractional,
@@ -357,6 +366,7 @@ def segment(
         None if found.invasion is None else found.invasion.to_json(),
         found.score,
         found.vessels,
+        found.named_vessels if summary.get("named_vessel_values") else None,
         found=found,
         ct=read,
         settings=settings,

@@ -31,6 +31,10 @@ def export(
         bool, typer.Option("--fractional", help="Also a fractional segmentation (not for Slicer or OHIF).")
     ] = False,
     labelmap: Annotated[bool, typer.Option("--labelmap", help="Also a label map (few viewers read it yet).")] = False,
+    names_checked: Annotated[
+        bool,
+        typer.Option("--names-checked", help="A reader checked the names that anatomy gave: export them all."),
+    ] = False,
     send: Annotated[str | None, typer.Option(metavar="HOST:PORT", help="Send to an archive by C-STORE.")] = None,
     aet: Annotated[str, typer.Option(help="The archive's AE title.")] = "ANY-SCP",
     own_aet: Annotated[str, typer.Option(help="The AE title to call from.")] = "TWINTRACK",
@@ -66,6 +70,7 @@ def export(
         make_series=make_series,
         fractional=fractional,
         labelmap=labelmap,
+        names_checked=names_checked,
         overwrite=overwrite,
     )
     for warning in made.warnings:

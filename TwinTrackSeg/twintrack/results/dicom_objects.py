@@ -13,6 +13,7 @@ import numpy as np
 
 from twintrack.errors import InputError, OutputError
 from twintrack.io.volumes import read_volume
+from twintrack.results.checked_names import told_names, told_segments, withheld_sentence
 from twintrack.results.schema import read_folder
 from twintrack.system.atomic import atomic_folder, check_output_folder
 from twintrack.system.ownership import is_same_place
@@ -67,6 +68,7 @@ def export_result(
     make_series: str | Path | None = None,
     fractional: bool = False,
     labelmap: bool = False,
+    names_checked: bool = False,
     overwrite: bool = False,
 ) -> Exported:
     """Write the DICOM objects of a result folder.
@@ -87,6 +89,8 @@ def export_result(
         Instead of `series_path`: the volume file that was segmented, from which a series is made.
     fractional, labelmap : bool
         Whether a fractional segmentation and a label map are written too, which few viewers read.
+    names_checked : bool
+        Whether a reader looked at the names that were found by anatomy: without, those that are not sure are withheld.
     overwrite : bool
         Whether other files at the places of the objects are replaced; never the result or the series.
 
@@ -108,6 +112,8 @@ def export_result(
         stored.result,
         stored.invasion,
         vessels=stored.vessels,
+        named=stored.named,
+        names_checked=names_checked,
         series_uid=series_uid,
         acquisition=acquisition,
         make_series=make_series,
@@ -127,6 +133,8 @@ def save_objects(
     invasion: Mapping[str, Any] | None,
     *,
     vessels: Volume | None = None,
+    named: Volume | None = None,
+    names_checked: bool = False,
     series_uid: str | None = None,
     acquisition: int | None = None,
     make_series: str | Path | None = None,
@@ -138,6 +146,8 @@ def save_objects(
     """Write the DICOM objects of a result in memory; `folder` is where it was read from, if it was.
 
     `vessels` are the predicted ones, whole, as ``vessel_values`` of `result` names them; without, those in `labels`.
+    `named` takes their place: vessels with names by anatomy, as ``named_vessel_values`` says; `names_checked` as in
+    `export_result`.
 
     Raises
     ------
@@ -154,7 +164,7 @@ def save_objects(
             "is the CT's own folder; choose another folder for the objects", code="place-of-input", path=out
         )
     check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
-    named = "the result" if folder is None else f"the result in {folder}"
+    where = "the result" if folder is None else f"the result in {folder}"
     with atomic_folder(out, command=COMMAND, last=MAP, inputs=inputs, overwrite=overwrite) as partial:
         if make_series is not None:
             series = _made_series(Path(make_series), partial / MADE_SERIES)
@@ -165,7 +175,7 @@ def save_objects(
         except InputError:
             place = make_series or series_path
             raise InputError(
-                f"another grid than {named}; give the segmented series", code="grid-differs", path=place
+                f"another grid than {where}; give the segmented series", code="grid-differs", path=place
             ) from None
         made = write_objects(
             partial,
@@ -175,18 +185,21 @@ def save_objects(
             result,
             invasion,
             vessels=vessels,
+            named=named,
+            names_checked=names_checked,
             fractional=fractional,
             labelmap=labelmap,
         )
         if not made:
-            where = out if folder is None else folder
             raise OutputError(
                 "the map is 0 everywhere, so there is nothing to export; check the result",
                 code="map-empty",
-                path=where,
+                path=out if folder is None else folder,
             )
         slices = [path.name for path in series.files] if make_series is not None else []
         warnings = _warnings(series, segmented, make_series)
+        if named is not None and (withheld := told_names(invasion, checked=names_checked).withheld):
+            warnings = (*warnings, withheld_sentence(withheld))
     final = Path(out)
     return Exported(
         tuple(final / path.name for path in made), tuple(final / MADE_SERIES / name for name in slices), warnings
@@ -195,7 +208,7 @@ def save_objects(
 
 def _read_files(folder: Path) -> list[Path]:
     """Return the files of a result that an export reads."""
-    volumes = ("segmentation.nii.gz", "vessels.nii.gz", "probability.nii.gz")
+    volumes = ("segmentation.nii.gz", "vessels.nii.gz", "named_vessels.nii.gz", "probability.nii.gz")
     return [folder / name for name in ("result.json", "invasion.json", *volumes)]
 
 
@@ -208,6 +221,8 @@ def write_objects(
     invasion: Mapping[str, Any] | None = None,
     *,
     vessels: Volume | None = None,
+    named: Volume | None = None,
+    names_checked: bool = False,
     fractional: bool = False,
     labelmap: bool = False,
 ) -> tuple[Path, ...]:
@@ -216,7 +231,8 @@ def write_objects(
     Where neither a tumour nor a vessel was found there is no segmentation to write, no report without a tumour, and
     nothing at all where the map is 0 everywhere. Segments of `vessels`, with the values that ``vessel_values`` of
     `result` states, overlap the tumour; a label map, which cannot hold that, and a result without them have the vessels
-    of `labels`.
+    of `labels`. Vessels that were `named` by anatomy stand in the place of both, and say who named them: see
+    `twintrack.results.checked_names`.
 
     Raises
     ------
@@ -233,13 +249,19 @@ def write_objects(
     shown = stated | {"remarks": dicom.Remarks.of(result)}
     drawn = shown | {"threshold": result["threshold"], "raters": raters}
     masks = dicom.segments_from_labels(labels, result["labels"])
+    whole = masks if vessels is None else masks | dicom.segments_from_labels(vessels, result["vessel_values"])
+    if named is not None:
+        told = told_names(invasion, checked=names_checked)
+        invasion, drawn = told.invasion, drawn | {"remarked": told.remarks}
+        own = told_segments(dicom.segments_from_labels(named, result["named_vessel_values"]), told.withheld)
+        outline = {name: masks[name] for name in ("tumor",) if name in masks}
+        masks, whole = outline | {name: _beside(mask, outline) for name, mask in own.items()}, outline | own
     tumor = "tumor" in masks and bool(masks["tumor"].array.any())
     if not probability.array.any():
         logger.warning("the map is 0 everywhere, so that no DICOM object is written")
         return ()
     paths = [dicom.write_parametric_map(probability, series, out / MAP, **shown)]
     if labels.array.any() or probability.array.max() >= np.float32(dicom.ISO_LEVELS[0]):
-        whole = masks if vessels is None else masks | dicom.segments_from_labels(vessels, result["vessel_values"])
         paths.append(dicom.write_segmentation(whole, series, out / SEGMENTATION, probability=probability, **drawn))
     if tumor:
         report = dicom.write_structured_report(
@@ -254,6 +276,14 @@ def write_objects(
         kind = dicom.SegmentationKind.LABELMAP
         paths.append(dicom.write_segmentation(masks, series, out / LABELMAP, kind=kind, **drawn))
     return tuple(paths)
+
+
+def _beside(mask: Volume, outline: Mapping[str, Volume]) -> Volume:
+    """Return a mask without what the tumour covers, for a label map."""
+    free = mask.array != 0
+    for tumor in outline.values():
+        free = free & (tumor.array == 0)
+    return mask.with_array(free)
 
 
 def algorithm_of(result: Mapping[str, Any], threshold: float | None = None) -> Algorithm:

@@ -264,10 +264,19 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         "lesions": [lesion.to_json() for lesion in found.lesions],
         "labels": found.label_names,
         "vessel_values": None if found.vessels is None else found.vessel_names,
+        **({} if found.naming is None or not found.naming.values else {"named_vessel_values": found.naming.values}),
         "suitability": found.suitability,
         **({} if found.raters is None else {"rater_maps": _rater_maps(found.raters)}),
-        "warnings": [*ct.notes, *found.warnings],
+        "warnings": [*ct.notes, *found.warnings, *_withheld(found, settings)],
     }
+
+
+def _withheld(found: Segmentation, settings: SegmentSettings) -> tuple[str, ...]:
+    """Say which names the DICOM objects of the run leave out."""
+    from twintrack.results.checked_names import withheld_sentence
+
+    low = () if found.naming is None else found.naming.low
+    return (withheld_sentence(low),) if settings.dicom and low else ()
 
 
 def _calibrator(calibrator: Calibrator, settings: SegmentSettings) -> dict[str, Any]:
@@ -375,7 +384,8 @@ def _write_files(
     if settings.dicom and ct.series is not None:
         report(0.3, "writing DICOM objects")
         objects = found.labels, found.probability, result, readouts
-        write_objects(folder / "dicom", ct.series, *objects, vessels=found.vessels)
+        named = found.named_vessels if result.get("named_vessel_values") else None
+        write_objects(folder / "dicom", ct.series, *objects, vessels=found.vessels, named=named)
 
 
 def _draw_pictures(

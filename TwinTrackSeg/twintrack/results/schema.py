@@ -78,6 +78,8 @@ class StoredResult(NamedTuple):
     vessels : Volume or None
         The predicted vessels, uint8, (z, y, x), whole where the tumour overlaps them, with the values that
         ``vessel_values`` in `result` states; None of a bundle without vessels, and in results of earlier versions.
+    named : Volume or None
+        The same of vessels that got names by anatomy, with ``named_vessel_values``.
     """
 
     probability: Volume
@@ -86,6 +88,7 @@ class StoredResult(NamedTuple):
     invasion: dict[str, Any] | None
     score: Volume | None
     vessels: Volume | None
+    named: Volume | None = None
 
 
 def read_folder(folder: str | Path) -> StoredResult:
@@ -107,7 +110,8 @@ def read_folder(folder: str | Path) -> StoredResult:
         score = read_volume(folder / "score.nii.gz")
     # Only what the result states: a file of that name beside an older result is somebody else's.
     vessels = _read_vessels(folder / "vessels.nii.gz", labels) if result.get("vessel_values") else None
-    return StoredResult(probability, labels, result, invasion, score, vessels)
+    named = _read_vessels(folder / "named_vessels.nii.gz", labels) if result.get("named_vessel_values") else None
+    return StoredResult(probability, labels, result, invasion, score, vessels, named)
 
 
 def _read_vessels(path: Path, labels: Volume) -> Volume:
@@ -137,7 +141,7 @@ def read_result_json(path: Path) -> dict[str, Any]:
     checks = {"bundle": _is_object, "labels": _is_labels, "device": _is_text, "threshold": _is_threshold}
     _require(content, path, {**checks, "calibrator": _maybe(_is_calibrator)})
     optional = dict.fromkeys(("input", "volume_ml", "suitability"), _maybe(_is_object))
-    optional["vessel_values"] = _maybe(_is_labels)
+    optional |= dict.fromkeys(("vessel_values", "named_vessel_values"), _maybe(_is_labels))
     _require({name: content.get(name) for name in optional}, path, optional)
     _check_which_ct(content.get("input") or {}, path)
     check_rater_maps(content, path)
@@ -284,7 +288,7 @@ def _check_vessel_statements(vessel: dict[str, Any], angles: int, path: Path) ->
     over = _each(_maybe(_is_fraction))
     _optional(vessel, path, fraction_over=lambda value: over(value) and len(value) == angles)
     _optional(vessel, path, member_range=_is_object, category_probability=_is_fractions)
-    _optional(vessel, path, named_by=_is_text, name_confidence=_is_text)
+    _optional(vessel, path, named_by=_is_text, name_confidence=_is_text, name_checked=lambda value: value is True)
     levels = dict.fromkeys(fractions, _is_pair(_is_fraction))
     _optional(vessel.get("member_range") or {}, path, **levels, angle_deg=_is_pair(_is_angle), members=_is_number)
 

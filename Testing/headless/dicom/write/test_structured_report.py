@@ -427,10 +427,10 @@ def test_an_edited_outline_is_told_in_every_group_that_was_measured_on_it(tmp_pa
 
 
 def test_every_sentence_of_the_engine_on_a_missing_reading_has_a_code():
-    from twintrack.dicom.write.report_content import REASONS
+    from twintrack.dicom.write.report_content import REASONS, WITHHELD, WITHHELD_LOW
     from twintrack.invasion.summary import ABSENT, AT_LEAST, HIDDEN, TOO_LITTLE, UNSEARCHED
 
-    assert set(REASONS) == {ABSENT, AT_LEAST, HIDDEN, TOO_LITTLE, UNSEARCHED}
+    assert set(REASONS) == {ABSENT, AT_LEAST, HIDDEN, TOO_LITTLE, UNSEARCHED, WITHHELD, WITHHELD_LOW}
     assert all(len(code.meaning) <= 64 for code in REASONS.values())
 
 

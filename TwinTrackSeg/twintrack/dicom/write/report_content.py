@@ -10,11 +10,21 @@ from typing import Any
 from twintrack.dicom.write.derived import MapMeaning
 from twintrack.dicom.write.remarks import NO_REMARKS, TEXT_LIMIT, Remarks
 from twintrack.dicom.write.segments import level_text
-from twintrack.dicom.write.terminology import ABNORMAL, CODING_SCHEME, PANCREAS, TUMOR, Concept, structure_of
+from twintrack.dicom.write.terminology import (
+    ABNORMAL,
+    CODING_SCHEME,
+    PANCREAS,
+    TUMOR,
+    Concept,
+    name_source,
+    structure_of,
+)
 
 __all__ = [
     "CASE",
     "STATEMENTS",
+    "WITHHELD",
+    "WITHHELD_LOW",
     "Evaluation",
     "Group",
     "Point",
@@ -97,9 +107,19 @@ UNLIKE_TRAINING = _own("INPUT-UNLIKE-TRAINING", "CT is unlike the training image
 OUTLINE = _own("OUTLINE", "Working outline")
 EDITED_OUTLINE = _own("OUTLINE-EDITED", "Edited by hand after the model had run")
 
+NAME_SOURCE = _own("NAME-SOURCE", "Where the vessel's name comes from")
+
 NOT_MEASURED = _own("NOT-MEASURED", "Why a reading is missing")
+NOT_NAMED = _own("NOT-NAMED", "Not assessed: which vessel it is was not found by anatomy")
+
+WITHHELD = "withheld: named by anatomy, and no reader checked it"
+WITHHELD_LOW = "withheld: named by anatomy, not sure, and no reader checked it"
+"""Reasons of vessels whose names do not leave the program as facts."""
+
 REASONS = {
     "the vessel map does not hold this vessel": _own("NOT-IN-VESSEL-MAP", "The vessel map does not hold this vessel"),
+    WITHHELD: _own("NAME-WITHHELD", "Withheld: named by anatomy, and no reader checked it"),
+    WITHHELD_LOW: _own("NAME-WITHHELD-NOT-SURE", "Withheld: named by anatomy, not sure, and not checked"),
     "the tumour touches the vessel where no cross-section can be measured": _own(
         "NO-CROSS-SECTION", "Contact where no cross-section can be measured"
     ),
@@ -238,6 +258,8 @@ def report_groups(
         found = _outlines_own(found) if of_score else found
         category = CATEGORIES.get(str(vessel.get("category"))) if found and not of_score else None
         told = (*stated, Evaluation(CATEGORY, category)) if category is not None else stated
+        named = name_source(vessel)
+        told = told if named is None else (*told, Evaluation(NAME_SOURCE, named))
         why = _missing(vessel)
         if found or why:
             site = structure_of(name).type
@@ -353,6 +375,8 @@ def _missing(vessel: Mapping[str, Any]) -> tuple[Evaluation, ...]:
     reason = vessel.get("reason")
     if not isinstance(reason, str) or not reason:
         return ()
+    if reason not in REASONS and vessel.get("named_by") and not vessel.get("present"):
+        return (Evaluation(NOT_MEASURED, NOT_NAMED),)
     return (Evaluation(NOT_MEASURED, REASONS.get(reason) or _own("OTHER-REASON", reason[:TEXT_LIMIT])),)
 
 

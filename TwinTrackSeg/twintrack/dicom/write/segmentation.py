@@ -60,6 +60,7 @@ def write_segmentation(
     probability: Volume | None = None,
     kind: SegmentationKind = SegmentationKind.BINARY,
     drawn_by: Mapping[str, AlgorithmType] | None = None,
+    remarked: Mapping[str, str] | None = None,
     remarks: Remarks = NO_REMARKS,
 ) -> Path:
     """Write a DICOM-SEG, explicit VR little endian, that refers to the source slices frame by frame.
@@ -88,6 +89,8 @@ def write_segmentation(
         How segments are stored.
     drawn_by : mapping of str to AlgorithmType, optional
         Names of segments that the algorithm did not draw alone, such as an outline that was edited by hand.
+    remarked : mapping of str to str, optional
+        By a segment's name, what stands behind its label: who named the vessel.
     remarks : Remarks
         Stated in the descriptions of series, content and each segment.
 
@@ -105,7 +108,7 @@ def write_segmentation(
         If no segment holds a voxel (nothing is written then), or the file cannot be written.
     """
     path = Path(path)
-    found = _on_slices(named_segments(segments, threshold, meaning, raters, drawn_by), series)
+    found = _on_slices(named_segments(segments, threshold, meaning, raters, drawn_by, remarked), series)
     if probability is not None and kind is SegmentationKind.BINARY:
         found += _levels_on_slices(probability, series, meaning, raters)
     if not found:

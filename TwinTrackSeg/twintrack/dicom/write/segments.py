@@ -103,10 +103,12 @@ def named_segments(
     meaning: MapMeaning,
     raters: int | None,
     drawn_by: Mapping[str, AlgorithmType] | None = None,
+    remarked: Mapping[str, str] | None = None,
 ) -> list[Segment]:
     """Return the segments of `masks`, by their names; the tumour's label states where the map was cut.
 
-    `drawn_by` names those that the algorithm did not draw alone; their label says so instead.
+    `drawn_by` names those that the algorithm did not draw alone; their label says so instead. `remarked` says of
+    others what stands behind their label, such as who named them.
     """
     segments = []
     for name, mask in masks.items():
@@ -115,6 +117,8 @@ def named_segments(
             structure = replace(structure, label=f"{structure.label}, {EDITED}")
         elif structure is TUMOR:
             structure = replace(TUMOR, label=f"{tumor_label(threshold, meaning, raters)} (working outline)")
+        if remark := (remarked or {}).get(name):
+            structure = replace(structure, label=f"{structure.label}, {remark}")
         segments.append(Segment(name, mask, structure, algorithm_type=kind))
     return segments
 

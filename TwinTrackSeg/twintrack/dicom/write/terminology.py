@@ -8,7 +8,9 @@ CID 4031 (anatomic regions).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_TITLE, VESSELS, is_joint_vein, vessel_of
 
@@ -21,6 +23,7 @@ __all__ = [
     "TUMOR",
     "Concept",
     "Structure",
+    "name_source",
     "structure_of",
 ]
 
@@ -83,13 +86,25 @@ _VESSELS = {
     for vessel in VESSELS
 }
 
+_VESSELS_BY_ANATOMY = {
+    name: Structure(label, ANATOMICAL, Concept(code, meaning), ABDOMEN, color)
+    for name, label, code, meaning, color in (
+        ("CHA", "Common hepatic artery", "66559000", "Common Hepatic Artery", (224, 195, 65)),
+        ("SPLENIC_ARTERY", "Splenic artery", "22083002", "Splenic artery", (192, 138, 91)),
+        ("SPLENIC_VEIN", "Splenic vein", "35819009", "Splenic vein", (127, 214, 194)),
+        ("ARTERIES", "Arteries", "51114001", "Artery", (216, 101, 79)),
+        ("VEINS", "Veins", "29092000", "Vein", (0, 151, 206)),
+    )
+}
+"""Vessels that get a name by anatomy beside the five, and the classes in which those without a name are."""
+
 JOINT_VEIN_COLOR = (0, 158, 115)
 
 TUMOR_NAMES = ("tumor", "tumour")
 
 
 def structure_of(name: str) -> Structure:
-    """Return the structure called `name`: "tumor", one of the five vessels, or some other vessel of that name.
+    """Return the structure called `name`: "tumor", a vessel that the program names, or some other of that name.
 
     A vessel by another of its names, such as ``celiac_trunk``, has the vessel's code and keeps that name as label.
     """
@@ -99,6 +114,25 @@ def structure_of(name: str) -> Structure:
     if is_joint_vein(name):  # no code means both veins: a blood vessel, of that name
         label = JOINT_VEIN_TITLE if name.upper() == JOINT_VEIN else name
         return Structure(label, OTHER_VESSEL.category, OTHER_VESSEL.type, OTHER_VESSEL.region, JOINT_VEIN_COLOR)
+    if name in _VESSELS_BY_ANATOMY:
+        return _VESSELS_BY_ANATOMY[name]
     if vessel is not None:
         return _VESSELS[vessel] if name.upper() == vessel else replace(_VESSELS[vessel], label=name)
     return Structure(name, OTHER_VESSEL.category, OTHER_VESSEL.type, OTHER_VESSEL.region, OTHER_VESSEL.color)
+
+
+BY_ANATOMY = Concept("NAME-BY-ANATOMY", "Named by anatomy, not checked", CODING_SCHEME)
+BY_ANATOMY_CHECKED = Concept("NAME-BY-ANATOMY-CHECKED", "Named by anatomy, checked", CODING_SCHEME)
+BY_HAND = Concept("NAME-BY-HAND", "Name corrected by hand", CODING_SCHEME)
+
+
+def name_source(vessel: Mapping[str, Any]) -> Concept | None:
+    """Return who named a vessel of ``invasion.json``: anatomy, with or without a reader's check, or a hand.
+
+    None where the name came with the vessel, from a file or a model.
+    """
+    if vessel.get("named_by") == "hand":
+        return BY_HAND
+    if vessel.get("named_by") != "anatomy":
+        return None
+    return BY_ANATOMY_CHECKED if vessel.get("name_checked") is True else BY_ANATOMY

@@ -16,6 +16,10 @@ READ_BY_RULES = ("PORTA", "SMV", "AORTA", "CELIAC", "SMA", "CHA")
 """Vessels that a reader looks for in the readouts, and that are listed where they have no name."""
 
 
+NOT_SURE = "named by anatomy, not sure: in no contact pattern"
+"""Note of a vessel whose name has low confidence."""
+
+
 def _missing(naming: NamedVessels) -> list[str]:
     """Return the vessels that rules need and that have no name; the undivided axis stands for both its parts."""
     joint = naming.vessels[JOINT_VEIN].named
@@ -57,7 +61,8 @@ def with_names(found: InvasionResult, naming: NamedVessels) -> InvasionResult:
     for name, vessel in found.vessels.items():
         said = naming.vessels.get(name)
         if said is not None and said.named:
-            vessels[name] = replace(vessel, named_by="anatomy", name_confidence=said.confidence)
+            notes = (NOT_SURE, *vessel.notes) if said.confidence == "low" else vessel.notes
+            vessels[name] = replace(vessel, named_by="anatomy", name_confidence=said.confidence, notes=notes)
         elif name == JOINT_VEIN:  # measured of its two parts
             low = any(part in naming.low for part in JOINT_VEIN_PARTS)
             vessels[name] = replace(vessel, named_by="anatomy", name_confidence="low" if low else "high")

@@ -93,6 +93,8 @@ def _row(title: str, is_artery: bool, vessel: object, invasion: Mapping[str, obj
     human = tuple("does not apply" if is_artery and item.startswith("Occlusion") else "" for item in HUMAN_ITEMS)
     if not isinstance(vessel, Mapping) or vessel.get("present") is False:
         reason = "not found in the vessel map" if isinstance(vessel, Mapping) else "not segmented"
+        if isinstance(vessel, Mapping) and vessel.get("named_by") and isinstance(vessel.get("reason"), str):
+            reason = vessel["reason"].removeprefix("not assessed: ")  # it is there, but nobody knows which it is
         return StructuredVessel(title, f"not assessed: {reason}", "", "", "", human)
     levels, drawn = invasion.get("thresholds"), _value_at_half(vessel.get("angle_deg"), invasion.get("thresholds"))
     category = (angle_category(drawn) if edited else None) or vessel.get("category")

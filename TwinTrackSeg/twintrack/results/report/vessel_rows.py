@@ -66,6 +66,8 @@ class VesselRow:
     ----------
     name, title, present, notes, curve
         Which vessel it is, whether it was found, what must be known of its numbers, and its curves.
+    unnamed
+        Whether it is not told because its name, by anatomy, is missing or was not checked: it may well be there.
     category, contact, encased, median_angle, expected_angle, further
         Statements about readers: the median reader's category, fractions who see contact and more than 180 degrees, the
         median and mean angle, and between which angles 8 of 10 further readers lie.
@@ -109,6 +111,7 @@ class VesselRow:
     curve: Curve | None
     severity: tuple[float, float, float]
     bar: tuple[float, float]
+    unnamed: bool = False
 
     @property
     def heading(self) -> str:
@@ -119,7 +122,7 @@ class VesselRow:
     def readers_line(self) -> str:
         """What readers are expected to say, or why nothing is said of them."""
         if not self.present:
-            return "not found on this CT"
+            return self.category if self.unnamed else "not found on this CT"
         if self.contact == MISSING:
             return self.category
         if max(self.severity[:2]) < LEAST_FRACTION:
@@ -202,6 +205,7 @@ def _reading(
         curve=_curve(name, angles, threshold, _over(invasion, vessel)) if present else None,
         severity=_severity(*_rank(vessel, score=is_score(invasion)), median_angle_deg(invasion, vessel)),
         bar=(_length(vessel.get("p_contact")), _length(vessel.get("p_encased"))),
+        unnamed=not present and vessel.get("named_by") is not None,
     )
 
 
