@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("slicer")
 pytest.importorskip("PySide6")
 from panel_steps import cells, chosen, savingTo
-from rater_example import CAREFUL, GENEROUS, writeRaterResult
+from rater_example import CAREFUL, GENEROUS, SAMPLE_RADII_MM, writeRaterResult, writeSampleResult
 
 pytestmark = pytest.mark.render
 
@@ -94,6 +94,53 @@ def test_nothing_of_the_result_can_be_moved_or_edited_meanwhile(panel, withReade
         assert widget.enabled
     ui.thresholdSlider.value = 0.3
     assert withReaders.outline.threshold == 0.3
+
+
+@pytest.fixture
+def withSamples(panel, ct, bundle, tmp_path):
+    """The example result with samples and no readers' maps, shown in the panel as after a run."""
+    from TwinTrackSegLib.mrml.SelfTest import writeExampleResult
+
+    chosen(panel, ct, bundle)
+    folder = writeSampleResult(tmp_path / "ready", ct, write=writeExampleResult)
+    panel._takeResult(panel.logic.loadResult(folder, ct))
+    return panel.results.result
+
+
+def test_a_slider_goes_through_samples_and_the_choice_leads_back(panel, withSamples, shown):
+    ui, count = panel.ui, len(SAMPLE_RADII_MM)
+    assert not ui.sampleRow.isVisibleTo(panel.parent)
+    assert not ui.disagreementCheckBox.isVisibleTo(panel.parent)
+    assert [ui.readerComboBox.itemText(n) for n in range(ui.readerComboBox.count)] == [
+        "all readers",
+        f"one of {count} samples",
+    ]
+    before = (cells(panel), ui.volumeLabel.text, ui.sourceLabel.text, ui.readersLabel.text)
+    choose(panel, "*")
+    assert withSamples.nodes.shownSample == 1
+    assert ui.sampleRow.isVisibleTo(panel.parent)
+    assert (ui.sampleSlider.minimum, ui.sampleSlider.maximum, ui.sampleSlider.value) == (1, count, 1)
+    ui.sampleSlider.value = 2
+    assert withSamples.nodes.shownSample == 2
+    assert ui.readerComboBox.currentText == f"one of {count} samples"
+    assert f"sample 2 of {count} drawn by the model, not a reader" in ui.volumeLabel.text
+    assert "not a reader" in ui.sourceLabel.text
+    assert cells(panel) == []
+    for widget in (ui.thresholdSlider, ui.readerTicks, ui.editButton, ui.recomputeButton, ui.restoreButton):
+        assert not widget.enabled
+    choose(panel, "")
+    assert withSamples.nodes.shownSample == 0
+    assert (cells(panel), ui.volumeLabel.text, ui.sourceLabel.text, ui.readersLabel.text) == before
+    assert ui.thresholdSlider.enabled
+    assert not ui.sampleRow.isVisibleTo(panel.parent)
+    choose(panel, "*")
+    assert withSamples.nodes.shownSample == 2
+    assert shown == []
+
+
+def test_the_slider_is_there_only_where_a_result_has_samples(panel, withReaders):
+    assert not panel.ui.sampleRow.isVisibleTo(panel.parent)
+    assert panel.ui.disagreementCheckBox.isVisibleTo(panel.parent)
 
 
 def test_the_disagreement_is_a_toggle(panel, withReaders, addView):

@@ -149,6 +149,27 @@ def test_the_reading_section_fits_and_what_is_set_once_is_closed(laidOut):
     assert all(s.collapsed for s in (ui.setupCollapsibleButton, ui.caseCollapsibleButton, ui.readersCollapsibleButton))
 
 
+@pytest.mark.parametrize("sample", [0, 2])
+def test_the_section_fits_with_readers_and_samples_too(panel, ct, bundle, tmp_path, sample):
+    from rater_example import writeSampleResult
+
+    folder = writeSampleResult(tmp_path / "full", ct)
+    names = ("result.json", "invasion.json")
+    files = {name: json.loads((folder / name).read_text(encoding="utf-8")) for name in names}
+    five(*files.values())
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content), encoding="utf-8")
+    chosen(panel, ct, bundle)
+    panel._takeResult(panel.logic.loadResult(folder, ct))
+    if sample:
+        panel.results.showSample(sample)
+    layOut(panel)
+    assert panel.ui.readerRow.isVisible()
+    assert panel.ui.sampleRow.isVisible() == (sample > 0)
+    section = panel.ui.readingCollapsibleButton
+    assert panel.parent.layout().minimumSize().width() <= WIDTH_PX
+
+
 def test_nothing_in_the_reading_section_is_cut_off(laidOut):
     import qt
 

@@ -1,4 +1,4 @@
-"""The example result with the maps of two readers: each half of a reader's probability is a sphere of known radius."""
+"""The example result with the maps of two readers, and with samples: each outline is a sphere of known radius."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.SelfTest import exampleCenterMm, writeExampleResult
 from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
 
-__all__ = ["CAREFUL", "GENEROUS", "RADII_MM", "RAMP_MM", "distanceMm", "writeRaterResult"]
+__all__ = [
+    "CAREFUL",
+    "GENEROUS",
+    "RADII_MM",
+    "RAMP_MM",
+    "SAMPLE_RADII_MM",
+    "distanceMm",
+    "writeRaterResult",
+    "writeSampleResult",
+]
 
 CAREFUL, GENEROUS = "heron", "osprey"
 """Ids that are found nowhere else by chance."""
@@ -22,6 +31,10 @@ RADII_MM = {CAREFUL: 4.0, GENEROUS: 10.0}
 
 RAMP_MM = 4.0
 """Over it a reader's probability falls from 1 to 0."""
+
+
+SAMPLE_RADII_MM = (7.0, 4.0, 9.5)
+"""Of the first sample and those after it, in no order of size."""
 
 
 def distanceMm(volume: Volume) -> np.ndarray:
@@ -45,4 +58,19 @@ def writeRaterResult(folder: Path, volumeNode) -> Path:
     write_volume(ct.with_array(np.std(maps, axis=0)), folder / "disagreement.nii.gz")
     record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     (folder / "result.json").write_text(json.dumps(record | {"rater_maps": entries}), encoding="utf-8")
+    return folder
+
+
+def writeSampleResult(folder: Path, volumeNode, write=writeRaterResult) -> Path:
+    """Write the example result with what ``twintrack segment --samples 3`` adds to what `write` writes."""
+    write(folder, volumeNode)
+    ct, bits, volumes_ml = volumeFromNode(volumeNode), 0, []
+    for bit, radius in enumerate(SAMPLE_RADII_MM):
+        inside = distanceMm(ct) <= radius
+        bits = bits + inside.astype(np.uint16) * np.uint16(2**bit)
+        volumes_ml.append(float(np.count_nonzero(inside)) * ct.geometry.voxel_ml)
+    write_volume(ct.with_array(bits), folder / "samples.nii.gz")
+    record = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    record["samples"] = {"file": "samples.nii.gz", "count": len(SAMPLE_RADII_MM), "volumes_ml": volumes_ml}
+    (folder / "result.json").write_text(json.dumps(record), encoding="utf-8")
     return folder

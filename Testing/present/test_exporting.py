@@ -107,17 +107,18 @@ def test_objects_that_are_not_in_the_database_afterwards_are_counted_as_missing(
         _intoDatabase(tmp_path, lambda _folder: ["1.2.2"])
 
 
-def test_one_readers_map_is_never_exported_and_that_is_said(host, load):
-    from rater_example import GENEROUS, writeRaterResult
+def test_one_readers_map_or_one_sample_is_never_exported_and_that_is_said(host, load):
+    from rater_example import GENEROUS, writeSampleResult
 
     from TwinTrackSegLib.present.Exporting import ExportPresenter
     from TwinTrackSegLib.present.Reading import ReadingPresenter
 
     reading = ReadingPresenter(host, lambda: None, lambda _result: None)
-    reading.show(load(write=writeRaterResult))
-    reading.showReader(GENEROUS)
-    ExportPresenter(host, reading, lambda: None).write(lambda _result: "map.nrrd")
-    assert host.said[-1][0] == "Exported map.nrrd. It holds the result of all readers."
+    reading.show(load(write=writeSampleResult))
+    for show in (lambda: reading.showReader(GENEROUS), lambda: reading.showSample(2)):
+        show()
+        ExportPresenter(host, reading, lambda: None).write(lambda _result: "map.nrrd")
+        assert host.said[-1][0] == "Exported map.nrrd. It holds the result of all readers."
 
 
 def test_a_file_is_named_after_its_case(reading):

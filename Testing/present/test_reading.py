@@ -171,6 +171,46 @@ def test_one_readers_map_can_be_neither_moved_nor_edited(reading, load):
     assert reading.state.movable
 
 
+def test_a_sample_is_gone_through_without_the_model_and_can_be_neither_moved_nor_edited(reading, load):
+    from rater_example import GENEROUS, SAMPLE_RADII_MM, writeSampleResult
+
+    from TwinTrackSegLib.present.Reading import A_SAMPLE
+
+    result, count = load(write=writeSampleResult), len(SAMPLE_RADII_MM)
+    reading.show(result)
+    assert reading.state.readers[-1] == (A_SAMPLE, f"one of {count} samples")
+    assert (reading.state.samples, reading.state.reader) == (0, "")
+    before = reading.state
+    volumes = []
+    for number in (2, 3):
+        reading.showSample(number)
+        state = reading.state
+        assert (state.reader, state.samples, state.sample) == (A_SAMPLE, count, number)
+        assert not any((state.movable, state.editable, state.restorable, state.rows))
+        assert not any(tick.pressed for tick in state.ticks)
+        assert f"sample {number} of {count} drawn by the model, not a reader" in state.volume
+        volumes.append(state.volume.split(" mL")[0])
+    spheres_ml = [4 / 3 * np.pi * (radius / 10) ** 3 for radius in SAMPLE_RADII_MM[1:]]
+    assert [float(volume) for volume in volumes] == pytest.approx(spheres_ml, rel=0.1, abs=0.06)
+    reading.moveThreshold(0.2)
+    assert result.outline.threshold == 0.5
+    reading.showReader(GENEROUS)
+    assert reading.state.reader == GENEROUS
+    reading.showReader(A_SAMPLE)  # the one that was looked at
+    assert reading.state.sample == 3
+    reading.showReader("")
+    after = reading.state
+    assert (after.movable, after.reader, after.rows, after.volume) == (True, "", before.rows, before.volume)
+
+
+def test_a_result_without_samples_has_none_to_choose(reading, load, host):
+    reading.show(load())
+    assert (reading.state.samples, reading.state.readers) == (0, ())
+    reading.showSample(1)
+    assert len(host.errors) == 1
+    assert reading.state.movable
+
+
 def test_the_editor_gets_the_result_at_the_threshold_of_the_slider(reading, load):
     result = load()
     reading.show(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 pytest.importorskip("slicer")
@@ -137,6 +138,27 @@ def test_which_ct_and_which_model(load):
     assert said.which.startswith("Case Example CT · CT ")
     assert "Calibrator of your own: ours.json (12 cases)" in said.origin
     assert "Computed on: cpu" in said.origin
+
+
+def test_a_sample_is_said_to_be_no_reader_and_not_the_result(load):
+    from rater_example import SAMPLE_RADII_MM, writeSampleResult
+
+    from TwinTrackSegLib.mrml.result.SampleView import showSample
+    from TwinTrackSegLib.present.ResultNotes import volumeText
+
+    result, count = load(write=writeSampleResult), len(SAMPLE_RADII_MM)
+    showSample(result, 1)
+    said = notes(result)
+    assert f"one plausible outline of {count} drawn by the model, not a reader" in said.source
+    assert "not calibrated and not the result" in said.source
+    assert said.sourceIsWarning
+    assert "No vessel is measured in a sample." in said.readers
+    assert not any(word in said.readers for word in ("attern", "%", "edian"))
+    first, spread = volumeText(result).splitlines()
+    assert first.endswith(f"sample 1 of {count} drawn by the model, not a reader")
+    least, most = (4 / 3 * np.pi * (radius / 10) ** 3 for radius in (min(SAMPLE_RADII_MM), max(SAMPLE_RADII_MM)))
+    low, high = spread.removeprefix(f"All {count} samples: ").removesuffix(" mL").split(" to ")
+    assert (float(low), float(high)) == (pytest.approx(least, abs=0.06), pytest.approx(most, rel=0.1))
 
 
 def test_one_reader_is_said_to_be_one_and_not_the_result(load):

@@ -65,8 +65,9 @@ class Started:
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """The example CT and its result in files."""
+    """The example CT and its result in files, with samples."""
     from mrml_environment import preparedScene
+    from rater_example import writeSampleResult
 
     from twintrack.dicom import write_ct_series
     from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
@@ -74,7 +75,7 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
 
     scene = preparedScene()
     node = makeExampleCt()
-    result = writeExampleResult(tmp_path_factory.mktemp("example") / "result", node)
+    result = writeSampleResult(tmp_path_factory.mktemp("example") / "result", node, write=writeExampleResult)
     write_ct_series(volumeFromNode(node), result / "ct", description="Example")
     scene.Clear(False)
     return Example(result, result / "ct")

@@ -101,6 +101,25 @@ def test_each_export_comes_as_one_file_and_says_what_it_is(viewer):
     assert [name.endswith("-map.dcm") for name in members].count(True) == 1
 
 
+def test_a_sample_is_gone_to_without_the_model_and_the_way_back_is_there(viewer):
+    async def steps(page: Page) -> None:
+        result = page.state["reading"]
+        assert [key for key, _text in result["readers"]] == ["", "*"]
+        assert result["samples"] == 0
+        await page.ask("reader", value="*")
+        await page.until(lambda: page.state["reading"]["samples"] == 3)
+        await page.ask("sample", value=2)
+        await page.until(lambda: page.state["reading"]["sample"] == 2)
+        shown = page.state["reading"]
+        assert "sample 2 of 3 drawn by the model, not a reader" in shown["volume"]
+        assert (shown["movable"], shown["rows"]) == (False, [])
+        await page.ask("reader", value="")
+        await page.until(lambda: page.state["reading"]["sample"] == 0)
+        assert (page.state["reading"]["volume"], page.state["reading"]["rows"]) == (result["volume"], result["rows"])
+
+    session(steps, running=viewer)
+
+
 def test_a_model_that_is_missing_is_said_in_the_page(viewer):
     async def steps(page: Page) -> None:
         await page.ask("segment")

@@ -47,6 +47,7 @@ class ResultPanel:
         ui.moreButton.connect("clicked()", presenter.foldWarnings)
         ui.thresholdSlider.connect("valueChanged(double)", self._onThreshold)
         ui.readerComboBox.connect("activated(int)", self._onReader)
+        ui.sampleSlider.connect("valueChanged(double)", self._onSample)
         ui.disagreementCheckBox.connect("clicked()", self._onDisagreement)
         ui.jumpButton.connect("clicked()", presenter.backToTumor)
         ui.layoutButton.connect("clicked()", self.onLayout)
@@ -108,6 +109,10 @@ class ResultPanel:
 
     def _onReader(self, index: int) -> None:
         self.presenter.showReader(self.ui.readerComboBox.itemData(index) or "")
+
+    def _onSample(self, number: float) -> None:
+        if not self._showing:
+            self.presenter.showSample(round(number))
 
     def _onDisagreement(self) -> None:
         self.presenter.showDisagreement(self.ui.disagreementCheckBox.checked)
@@ -195,7 +200,11 @@ class ResultPanel:
             for name, text in state.readers:
                 combo.addItem(text, name)
         combo.setCurrentIndex(max(combo.findData(state.reader), 0) if state.readers else -1)
-        self.ui.disagreementCheckBox.checked = state.disagreement
+        self.ui.disagreementCheckBox.checked, self.ui.disagreementCheckBox.visible = state.disagreement, state.spread
+        self.ui.sampleRow.visible = bool(state.samples)
+        if state.samples:
+            self.ui.sampleSlider.maximum = state.samples
+            self.ui.sampleSlider.value = state.sample
 
 
 def openSegmentEditor(result) -> None:

@@ -101,7 +101,7 @@ class ExportPresenter:
                 written = write(result)
             reading.refresh()  # writing notices an outline that was edited by hand
             text = _("Exported {name}.").format(name=written)
-            if reading.reader:  # one reader's map is never exported
+            if reading.apart:  # one reader's map or one sample is never exported
                 text += " " + _("It holds the result of all readers.")
             self._host.say(text)
 

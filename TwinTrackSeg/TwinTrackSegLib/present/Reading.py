@@ -15,6 +15,7 @@ from TwinTrackSegLib.mrml.result.Correction import measureOutline, measuringNeed
 from TwinTrackSegLib.mrml.result.RaterView import readerReadouts, showDisagreement, showReader
 from TwinTrackSegLib.mrml.result.ResultTitle import resultTitle
 from TwinTrackSegLib.mrml.result.ResultViews import clearTables
+from TwinTrackSegLib.mrml.result.SampleView import showSample
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.vessels.VesselFocus import focusVessel, jumpToVessel, leaveVessel
 from TwinTrackSegLib.mrml.vessels.VesselPlot import moveThresholdMark, plotVessel
@@ -24,7 +25,7 @@ from TwinTrackSegLib.present.ResultNotes import Notes, notesOf, outlineWords, vo
 from TwinTrackSegLib.present.Translation import tr as _
 from TwinTrackSegLib.present.VesselRows import Row, rowsOf
 
-__all__ = ["SETTLE_MSEC", "ReadingPresenter", "ReadingState", "Tick"]
+__all__ = ["A_SAMPLE", "SETTLE_MSEC", "ReadingPresenter", "ReadingState", "Tick"]
 
 SAME_THRESHOLD = 1e-6
 """Thresholds this close are the same."""
@@ -37,6 +38,10 @@ LEAST_THRESHOLD, MOST_THRESHOLD = 0.01, 0.99
 
 SETTLE_MSEC = 200
 """This long after the slider's last move the drag is over, and the segment's voxels follow."""
+
+
+A_SAMPLE = "*"
+"""Stands among the readers for the samples that the model drew; no reader can have such a name."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +81,15 @@ class ReadingState:
     chosen : str
         Name of the vessel that is in the views; empty for none.
     readers : tuple of (str, str)
-        Whose maps can be shown, pseudonym and text; empty where the result has none.
+        Whose maps can be shown, pseudonym and text, and the samples; empty where the result has neither.
     reader : str
-        Who is shown; empty for all readers.
-    disagreement : bool
-        Whether the spread over the readers lies over the CT.
+        Who is shown; empty for all readers, `A_SAMPLE` for a sample.
+    samples : int
+        How many samples can be gone through; 0 while none is shown.
+    sample : int
+        Number, from 1, of the sample that is shown.
+    spread, disagreement : bool
+        Whether the spread over the readers came with the result, and whether it lies over the CT.
     """
 
     present: bool = False
@@ -97,6 +106,9 @@ class ReadingState:
     chosen: str = ""
     readers: tuple[tuple[str, str], ...] = ()
     reader: str = ""
+    samples: int = 0
+    sample: int = 0
+    spread: bool = False
     disagreement: bool = False
 
 
@@ -119,6 +131,7 @@ class ReadingPresenter:
         self.result: SceneResult | None = None
         self._chosen = ""
         self._unfolded = False
+        self._sample = 1
 
     @property
     def state(self) -> ReadingState:
@@ -126,16 +139,16 @@ class ReadingPresenter:
         result = self.result
         if result is None:
             return ReadingState()
-        reader, edited = self.reader, result.record.edited is not None
+        apart, edited = self.apart, result.record.edited is not None
         readouts = self._readouts()
         names = [readout.name for readout in readouts]
         return ReadingState(
             present=True,
             title=resultTitle(result),
             threshold=result.outline.threshold,
-            movable=not edited and not reader,
-            editable=not reader,  # it is about the outline of all readers, which is not shown
-            restorable=not reader,
+            movable=not edited and not apart,
+            editable=not apart,  # it is about the outline of all readers, which is not shown
+            restorable=not apart,
             notes=notesOf(result, unfolded=self._unfolded),
             unfolded=self._unfolded,
             volume=volumeText(result),
@@ -143,7 +156,10 @@ class ReadingPresenter:
             rows=tuple(rowsOf(readouts)),
             chosen=self._chosen if self._chosen in names else "",
             readers=self._readers(),
-            reader=reader,
+            reader=A_SAMPLE if self.sample else self.reader,
+            samples=result.nodes.sampleCount if self.sample else 0,
+            sample=self.sample,
+            spread=result.nodes.disagreement is not None,
             disagreement=result.nodes.showsDisagreement,
         )
 
@@ -152,14 +168,25 @@ class ReadingPresenter:
         """The reader whose map is shown in place of that of all readers; empty for none."""
         return self.result.nodes.shownRater if self.result is not None and self._isLive() else ""
 
+    @property
+    def sample(self) -> int:
+        """The number of the sample that is shown in the result's place; 0 for none."""
+        return self.result.nodes.shownSample if self.result is not None and self._isLive() else 0
+
+    @property
+    def apart(self) -> bool:
+        """Whether one reader or one sample is shown in the result's place."""
+        return bool(self.reader or self.sample)
+
     def show(self, result: SceneResult | None) -> None:
         """Show `result`, or nothing."""
         if self._callOff is not None:  # the result that was shown until now: its voxels follow its last drag
             self.settle()
-        self.result, self._chosen, self._unfolded = result, "", False
+        self.result, self._chosen, self._unfolded, self._sample = result, "", False, 1
         if result is not None:
             result.outline.settle()  # a scene that was saved in the middle of a drag
-            self._host.showTable(result.nodes.shownTable)
+            if result.nodes.shownTable is not None:
+                self._host.showTable(result.nodes.shownTable)
         self._plotWorst()
         self._changed()
 
@@ -175,7 +202,7 @@ class ReadingPresenter:
     def moveThreshold(self, threshold: float) -> None:
         """Move the working outline; called while the slider is dragged."""
         result = self.result
-        if result is None or not self._isLive() or result.record.edited or self.reader:
+        if result is None or not self._isLive() or result.record.edited or self.apart:
             return
         outline = result.outline
         if abs(threshold - outline.threshold) < SAME_THRESHOLD:
@@ -248,7 +275,10 @@ class ReadingPresenter:
             self._changed()
 
     def showReader(self, reader: str) -> None:
-        """Show how a reader would draw, or the result of all readers again for an empty name."""
+        """Show how a reader would draw, `A_SAMPLE`, or the result of all readers again for an empty name."""
+        if reader == A_SAMPLE:
+            self.showSample(self.sample or self._sample)
+            return
         result = self.result
         if result is None or not self._isLive():
             return
@@ -259,6 +289,17 @@ class ReadingPresenter:
             with self._host.busy():
                 showReader(result, reader)
         self._plotWorst()
+        self._changed()
+
+    def showSample(self, number: int) -> None:
+        """Show the outline of one sample, from 1, in place of the result's; called while its slider is dragged."""
+        result = self.result
+        if result is None or not self._isLive() or number == self.sample:
+            return
+        self.settle()
+        with self._host.guarded():
+            showSample(result, number)
+            self._sample, self._chosen = number, ""
         self._changed()
 
     def showDisagreement(self, shown: bool) -> None:
@@ -324,18 +365,21 @@ class ReadingPresenter:
         return self.result is not None and self.result.isInScene
 
     def _readouts(self) -> list[VesselReadout]:
-        """Return the rows of the table: of the outline of all readers, or as measured in one reader's map."""
-        if self.result is None:
+        """Return the rows of the table: of the outline of all readers, or as measured in one reader's map.
+
+        In a sample nothing is measured, and what is said of readers does not stand beside it.
+        """
+        if self.result is None or self.sample:
             return []
         return readerReadouts(self.result, self.reader) if self.reader else self.result.outline.readouts
 
     def _plotWorst(self) -> None:
         """Draw the curve of the most severe vessel until one is chosen; no curve of another result stays.
 
-        The curve is that of all readers: beside one reader's map there is none.
+        The curve is that of all readers: beside one reader's map or one sample there is none.
         """
         result: Any = self.result
-        if result is not None and self.reader:
+        if result is not None and self.apart:
             return
         measured = [readout for readout in result.outline.readouts if readout.category] if result is not None else []
         if measured:
@@ -344,15 +388,17 @@ class ReadingPresenter:
             clearTables(result.nodes.mhr if result is not None else None)
 
     def _readers(self) -> tuple[tuple[str, str], ...]:
-        """Return whose maps came with the result; nothing where there are none."""
-        maps = self.result.nodes.raterMaps if self.result is not None else {}
-        if not maps:
-            return ()
-        return (("", _("all readers")), *((name, _("reader {reader}").format(reader=name)) for name in maps))
+        """Return whose maps came with the result, and the samples; nothing where there are none."""
+        nodes: Any = self.result.nodes if self.result is not None else None
+        maps, count = (nodes.raterMaps, nodes.sampleCount) if nodes is not None else ({}, 0)
+        others = [(name, _("reader {reader}").format(reader=name)) for name in maps]
+        if count:
+            others.append((A_SAMPLE, _("one of {count} samples").format(count=count)))
+        return (("", _("all readers")), *others) if others else ()
 
     def _ticks(self) -> tuple[Tick, ...]:
         result: Any = self.result
-        pressable = not result.record.edited and not self.reader
+        pressable = not result.record.edited and not self.apart
         return tuple(
             Tick(
                 level=level,

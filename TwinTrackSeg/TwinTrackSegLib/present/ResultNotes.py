@@ -25,6 +25,7 @@ from twintrack.results.report.wording import (
 from twintrack.results.which_ct import WhichCt
 from TwinTrackSegLib.mrml.result.RaterView import drawnByReader, readerVolumeMl
 from TwinTrackSegLib.mrml.result.ResultRecord import ResultRecord
+from TwinTrackSegLib.mrml.result.SampleView import drawnBySample, sampleVolumeMl
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
 from TwinTrackSegLib.present.Translation import tr as _
@@ -91,7 +92,7 @@ def notesOf(result: SceneResult | None, *, unfolded: bool = False) -> Notes:
     """
     if result is None:
         return Notes()
-    record, reader = result.record.result, result.nodes.shownRater
+    record, apart = result.record.result, _ofOneShown(result)
     demo = bool(record.get("bundle", {}).get("demo"))
     warnings, edited = _warnings(record, demo), _edited(result.record.edited)
     whole = "\n".join((*warnings, *filter(None, (" ".join(edited),))))
@@ -104,11 +105,9 @@ def notesOf(result: SceneResult | None, *, unfolded: bool = False) -> Notes:
         edited=" ".join(edited if unfolded else edited[:1]),
         more=_more(len(warnings), unfolded=unfolded) if folds else "",
         moreTip=whole,
-        source=_ofOneReader(reader)
-        if reader
-        else _("What readers are expected to say: {source}.").format(source=_(statement_source(said))),
-        sourceIsWarning=bool(reader) or not is_calibrated(said),
-        readers=_("Choose all readers for what they are expected to say.") if reader else _ofReaders(result.record),
+        source=apart or _("What readers are expected to say: {source}.").format(source=_(statement_source(said))),
+        sourceIsWarning=bool(apart) or not is_calibrated(said),
+        readers=_wayBack(result) if apart else _ofReaders(result.record),
         which=_which(record),
         origin="\n".join(_origin(record)),
     )
@@ -124,6 +123,8 @@ def volumeText(result: SceneResult | None) -> str:
     if result is None:
         return ""
     reader, record, outline = result.nodes.shownRater, result.record, result.outline
+    if result.nodes.shownSample:
+        return _volumeOfSample(result)
     if reader:
         return _("{volume:.1f} mL, {words}").format(
             volume=readerVolumeMl(result, reader), words=_(drawnByReader(reader))
@@ -172,11 +173,37 @@ def _edited(edited: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def _ofOneReader(reader: str) -> str:
-    """Say what is shown, and that it is no statement; what is said of all readers does not stand beside it."""
-    return _(
-        "Shown {words}: one reader's habits as the networks learnt them, not calibrated and not the result."
-    ).format(words=_(drawnByReader(reader)))
+def _ofOneShown(result: SceneResult) -> str:
+    """Say what is shown in the result's place, and that it is no statement; empty where the result itself is shown."""
+    nodes = result.nodes
+    if nodes.shownSample:
+        return _(
+            "Shown: one plausible outline of {count} drawn by the model, not a reader; not calibrated and not the "
+            "result."
+        ).format(count=nodes.sampleCount)
+    if nodes.shownRater:
+        return _(
+            "Shown {words}: one reader's habits as the networks learnt them, not calibrated and not the result."
+        ).format(words=_(drawnByReader(nodes.shownRater)))
+    return ""
+
+
+def _wayBack(result: SceneResult) -> str:
+    """Say where that is which does not stand beside what is shown in the result's place."""
+    if result.nodes.shownSample:
+        return _("No vessel is measured in a sample. Choose all readers for vessels and for what readers say.")
+    return _("Choose all readers for what they are expected to say.")
+
+
+def _volumeOfSample(result: SceneResult) -> str:
+    nodes, volumes_ml = result.nodes, result.record.result["samples"]["volumes_ml"]
+    line = _("{volume:.1f} mL, {words}").format(
+        volume=sampleVolumeMl(result, nodes.shownSample), words=_(drawnBySample(nodes.shownSample, nodes.sampleCount))
+    )
+    spread = _("All {count} samples: {least:.1f} to {most:.1f} mL").format(
+        count=nodes.sampleCount, least=min(volumes_ml), most=max(volumes_ml)
+    )
+    return f"{line}\n{spread}"
 
 
 def _ofReaders(record: ResultRecord) -> str:

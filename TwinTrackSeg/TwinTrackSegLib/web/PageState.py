@@ -31,6 +31,14 @@ def labels() -> dict[str, tuple[str, str]]:
             _("Disagreement"),
             _("Lay over the CT how far the readers' maps lie apart, in place of a map"),
         ),
+        "sampleSliderLabel": (_("Sample:"), ""),
+        "sampleSlider": (
+            "",
+            _(
+                "One plausible outline of those that the model drew, not a reader and not the result: outline and volume "
+                "follow, nothing is computed again; an export always holds the result"
+            ),
+        ),
         "readersLabel": ("", _("What readers are expected to say; the threshold does not change it")),
         "thresholdSliderLabel": (_("Threshold:"), ""),
         "thresholdSlider": (

@@ -103,6 +103,7 @@ class Viewer:
             "fold": lambda _asked: self.reading.foldWarnings(),
             "result": lambda asked: self._chooseResult(int(asked["value"])),
             "reader": lambda asked: self._begin(lambda: self.reading.showReader(str(asked["value"]))),
+            "sample": lambda asked: self.reading.showSample(int(asked["value"])),
             "disagreement": lambda asked: self.reading.showDisagreement(bool(asked["value"])),
             "overlay": lambda asked: self._views.showOverlay(self.reading.result, bool(asked["value"])),
             "opacity": lambda asked: self._views.setOpacity(self.reading.result, int(asked["value"])),

@@ -19,6 +19,7 @@ from TwinTrackSegLib.mrml.display.Views import showTable
 from TwinTrackSegLib.mrml.result.Correction import LEVEL, contactOf
 from TwinTrackSegLib.mrml.result.ResultNodes import (
     ATTRIBUTE_SHOWN_RATER,
+    ATTRIBUTE_SHOWN_SAMPLE,
     ATTRIBUTE_SHOWS_DISAGREEMENT,
     ROLE_RATER_OUTLINE,
     ROLE_RATER_TABLE,
@@ -31,7 +32,7 @@ from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.vessels.VesselTable import VesselReadout, newVesselTable, readoutsAt, updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
 
-__all__ = ["drawnByReader", "readerReadouts", "readerVolumeMl", "showDisagreement", "showReader"]
+__all__ = ["arrangeShown", "drawnByReader", "readerReadouts", "readerVolumeMl", "showDisagreement", "showReader"]
 
 MEASURED = ("present", "title", "reason", "angle_deg", "contact_length_mm", "gap_mm", "coverage", "worst_section")
 """What is kept of a vessel measured in one reader's map: the outline's numbers, and nothing that is said of readers."""
@@ -69,12 +70,12 @@ def showReader(result: SceneResult, rater: str) -> None:
                 code="ct-removed",
             )
         _measure(result, rater)
+    nodes.mhr.SetAttribute(ATTRIBUTE_SHOWN_SAMPLE, None)
     nodes.mhr.SetAttribute(ATTRIBUTE_SHOWN_RATER, rater or None)
     if rater:
         _drawOutline(result, rater)
         _fillTable(result, rater)
-    nodes.setVisibility(True)
-    _arrange(result)
+    arrangeShown(result)
     clearTables()
     showTable(nodes.shownTable)
 
@@ -82,7 +83,7 @@ def showReader(result: SceneResult, rater: str) -> None:
 def showDisagreement(result: SceneResult, shown: bool) -> None:
     """Lay the spread over the readers over the CT in place of the map, or the map again."""
     result.nodes.mhr.SetAttribute(ATTRIBUTE_SHOWS_DISAGREEMENT, "1" if shown else None)
-    _arrange(result)
+    arrangeShown(result)
 
 
 def readerVolumeMl(result: SceneResult, rater: str) -> float:
@@ -136,8 +137,9 @@ def _fillTable(result: SceneResult, rater: str) -> None:
     updateVesselTable(table, readerReadouts(result, rater))
 
 
-def _arrange(result: SceneResult) -> None:
-    """Bring overlay and legends of the views to what is shown now."""
+def arrangeShown(result: SceneResult) -> None:
+    """Bring outlines, overlay and legends of the views to what is shown now."""
+    result.nodes.setVisibility(True)
     replaceOverlay(result.nodes)
     result.nodes.showLegend(True)
     arrangeResults()

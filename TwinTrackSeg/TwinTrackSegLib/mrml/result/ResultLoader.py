@@ -15,9 +15,11 @@ from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
 from twintrack.results.schema import (
     INVASION_SCHEMAS,
+    SAMPLES_FILE,
     check_invasion_statements,
     check_rater_maps,
     check_result_statements,
+    check_samples,
 )
 from twintrack.volume import Geometry, Volume
 from TwinTrackSegLib.mrml.display.DisagreementDisplay import styleDisagreement
@@ -65,6 +67,7 @@ def loadResult(
     record: dict[str, Any] = {"result": _readJson(folder / "result.json"), "invasion": None}
     check_result_statements(record["result"], folder / "result.json")
     check_rater_maps(record["result"], folder / "result.json")
+    check_samples(record["result"], folder / "result.json")
     if (folder / "invasion.json").exists():
         record["invasion"] = _readJson(folder / "invasion.json", INVASION_SCHEMAS)
         check_invasion_statements(record["invasion"], folder / "invasion.json")
@@ -82,6 +85,8 @@ def loadResult(
             made.append(_loadScore(folder / SCORE_FILE, mhrNode))
         if record["result"].get("rater_maps"):
             _loadRaters(folder, record["result"]["rater_maps"], mhrNode, made)
+        if record["result"].get("samples"):
+            made.append(_loadSamples(folder / SAMPLES_FILE, record["result"]["samples"]["count"], mhrNode))
     except BaseException:
         removeNodes(made)
         raise
@@ -209,14 +214,38 @@ def _loadRaters(folder: Path, entries: list[dict[str, Any]], mhrNode: Any, made:
     styleDisagreement(made[-1])
 
 
-def _readFractions(path: Path, mhrNode: Any, ct: Any) -> Volume:
-    """Read a volume of values from 0 to 1 on the map's grid."""
+def _loadSamples(path: Path, count: int, mhrNode: Any) -> Any:
+    """Add the part of the samples' volume that any of them marks as a volume node of the result."""
+    ct = mhrNode.GetNodeReference(roles.ROLE_INPUT)
+    stored = _readBeside(path, mhrNode, ct)
+    if stored.array.dtype.kind not in "iu" or not 0 <= stored.array.min() <= stored.array.max() < 2**count:
+        raise InputError(
+            f"must hold whole numbers of {count} bits; run the segmentation again", code="result-malformed", path=path
+        )
+    node = _partNode(
+        stored.with_array(stored.array.astype(np.uint16, copy=False)),
+        mhrNode,
+        f"{ct.GetName()} samples of the model",
+    )
+    node.SetAttribute(roles.ATTRIBUTE_SAMPLES, str(count))
+    mhrNode.SetNodeReferenceID(roles.ROLE_SAMPLES, node.GetID())
+    return node
+
+
+def _readBeside(path: Path, mhrNode: Any, ct: Any) -> Volume:
+    """Read a volume of the result folder on the map's grid."""
     if not path.is_file():
         raise InputError(
             "missing in the result folder; run the segmentation again", code="result-incomplete", path=path
         )
     stored = read_volume(path)
     _checkGrid(path, stored.geometry, geometryFromNode(mhrNode), ct)
+    return stored
+
+
+def _readFractions(path: Path, mhrNode: Any, ct: Any) -> Volume:
+    """Read a volume of values from 0 to 1 on the map's grid."""
+    stored = _readBeside(path, mhrNode, ct)
     if not 0 <= stored.array.min() <= stored.array.max() <= 1:  # nor where one is no number
         raise InputError("must hold values from 0 to 1; run the segmentation again", code="result-malformed", path=path)
     return stored.with_array(stored.array.astype(np.float32, copy=False))

@@ -28,6 +28,8 @@ ROLE_RATER_MAP = "TwinTrackSeg.raterMap"
 ROLE_RATER_OUTLINE = "TwinTrackSeg.raterOutline"
 ROLE_RATER_TABLE = "TwinTrackSeg.raterVesselTable"
 ROLE_DISAGREEMENT = "TwinTrackSeg.disagreement"
+ROLE_SAMPLES = "TwinTrackSeg.samples"
+ROLE_SAMPLE_OUTLINE = "TwinTrackSeg.sampleOutline"
 
 ATTRIBUTE_RATER = "TwinTrackSeg.rater"
 """Of one reader's map: whose it is, a pseudonym."""
@@ -35,6 +37,12 @@ ATTRIBUTE_RATER = "TwinTrackSeg.rater"
 ATTRIBUTE_SHOWN_RATER = "TwinTrackSeg.shownRater"
 ATTRIBUTE_SHOWS_DISAGREEMENT = "TwinTrackSeg.showsDisagreement"
 """Of the map: which reader is shown in its place, and whether the spread over the readers is."""
+
+ATTRIBUTE_SHOWN_SAMPLE = "TwinTrackSeg.shownSample"
+"""Of the map: the number, from 1, of the sample that is shown in the result's place."""
+
+ATTRIBUTE_SAMPLES = "TwinTrackSeg.sampleCount"
+"""Of the volume of samples: how many of its bits are one."""
 
 ATTRIBUTE_START = "TwinTrackSeg.start"
 """First voxel (z, y, x), on the CT's grid, of a volume that covers a part of it."""
@@ -113,6 +121,27 @@ class ResultNodes:
         return bool(self.mhr.GetAttribute(ATTRIBUTE_SHOWS_DISAGREEMENT)) and self.disagreement is not None
 
     @property
+    def samples(self) -> Any:
+        """The volume of samples that the model drew, a bit each, or None where they were not asked for."""
+        return self.mhr.GetNodeReference(ROLE_SAMPLES)
+
+    @property
+    def sampleCount(self) -> int:
+        """How many samples there are."""
+        return int(self.samples.GetAttribute(ATTRIBUTE_SAMPLES)) if self.samples is not None else 0
+
+    @property
+    def shownSample(self) -> int:
+        """The number, from 1, of the sample whose outline is shown in place of the result's; 0 for none."""
+        number = int(self.mhr.GetAttribute(ATTRIBUTE_SHOWN_SAMPLE) or 0)
+        return number if number <= self.sampleCount else 0
+
+    @property
+    def showsResult(self) -> bool:
+        """Whether the result itself is shown, and neither one reader nor one sample in its place."""
+        return not self.shownRater and not self.shownSample
+
+    @property
     def overlay(self) -> Any:
         """The volume that lies over the CT: the map, one reader's, or the spread over the readers."""
         if self.showsDisagreement:
@@ -125,13 +154,20 @@ class ResultNodes:
         return self.mhr.GetNodeReference(ROLE_RATER_OUTLINE)
 
     @property
+    def sampleOutline(self) -> Any:
+        """The outline of one sample, or None until one was shown."""
+        return self.mhr.GetNodeReference(ROLE_SAMPLE_OUTLINE)
+
+    @property
     def raterTable(self) -> Any:
         """The table of vessel readouts in one reader's map, or None until one was shown."""
         return self.mhr.GetNodeReference(ROLE_RATER_TABLE)
 
     @property
     def shownTable(self) -> Any:
-        """The table of vessel readouts of what is shown."""
+        """The table of vessel readouts of what is shown; None for a sample, in which no vessel is measured."""
+        if self.shownSample:
+            return None
         return self.raterTable if self.shownRater and self.raterTable is not None else self.vesselTable
 
     @property
@@ -150,23 +186,24 @@ class ResultNodes:
         """All nodes of the result that are in the scene."""
         others = [self.segmentation, self.vesselTable, self.lesionTable, self.record, *self.contours]
         others += [self.score, self.editedOutlines, *self.raterMaps.values(), self.disagreement]
-        others += [self.raterOutline, self.raterTable]
+        others += [self.raterOutline, self.raterTable, self.samples, self.sampleOutline]
         return [self.mhr, *(node for node in others if node is not None)]
 
     def setVisibility(self, visible: bool) -> None:
         """Show or hide the contours and segments (the overlay belongs to the views).
 
-        While one reader is shown, the reader's outline stands for the tumour's segment and the contours.
+        While one reader or one sample is shown, its outline stands for the tumour's segment and the contours.
         """
-        ofAll = not self.shownRater
         if self.segmentation is not None:
             self.segmentation.SetDisplayVisibility(visible)
-            if self.raterMaps and self.segmentation.GetDisplayNode() is not None:
-                self.segmentation.GetDisplayNode().SetSegmentVisibility(TUMOR_SEGMENT_ID, ofAll)
+            if (self.raterMaps or self.samples is not None) and self.segmentation.GetDisplayNode() is not None:
+                self.segmentation.GetDisplayNode().SetSegmentVisibility(TUMOR_SEGMENT_ID, self.showsResult)
         for node in self.contours:
-            node.SetDisplayVisibility(visible and ofAll)
+            node.SetDisplayVisibility(visible and self.showsResult)
         if self.raterOutline is not None:
-            self.raterOutline.SetDisplayVisibility(visible and not ofAll)
+            self.raterOutline.SetDisplayVisibility(visible and bool(self.shownRater))
+        if self.sampleOutline is not None:
+            self.sampleOutline.SetDisplayVisibility(visible and bool(self.shownSample))
 
     def showLegend(self, visible: bool) -> None:
         """Show or hide the legend of the colours that lie over the CT."""

@@ -108,7 +108,8 @@ def arrangeResults(changed: Collection[str] = ()) -> None:
     for mhr in resultMaps():
         nodes = ResultNodes(mhr)
         allowed, current = _viewIDs(views, nodes.ct, leading), currentMap(nodes.ct) is mhr
-        for node in (nodes.segmentation, nodes.editedOutlines, *nodes.contours, nodes.raterOutline):
+        outlines = (nodes.raterOutline, nodes.sampleOutline)
+        for node in (nodes.segmentation, nodes.editedOutlines, *nodes.contours, *outlines):
             if node is not None:
                 if not current:  # it gave way to another result of the CT meanwhile
                     node.SetAttribute(ATTRIBUTE_HIDDEN, None)

@@ -173,6 +173,13 @@ function reading() {
   at("readerRow").hidden = !reading.readers.length;
   options(at("reader"), reading.readers, reading.reader);
   at("disagreement").checked = reading.disagreement;
+  at("disagreement").parentElement.hidden = !reading.spread;
+  at("sampleRow").hidden = !reading.samples;
+  if (reading.samples) {
+    at("sample").max = reading.samples;
+    at("sample").value = reading.sample;
+    text("sampleNumber", reading.sample);
+  }
   if (!dragging) at("threshold").value = reading.threshold;
   at("threshold").disabled = !reading.movable;
   text("level", reading.threshold.toFixed(2));
@@ -289,6 +296,7 @@ at("threshold").oninput = (event) => {
 at("opacity").oninput = (event) => ask("opacity", { value: Number(event.target.value) });
 at("overlay").onchange = (event) => ask("overlay", { value: event.target.checked });
 at("disagreement").onchange = (event) => ask("disagreement", { value: event.target.checked });
+at("sample").oninput = (event) => ask("sample", { value: Number(event.target.value) });
 at("reader").onchange = (event) => ask("reader", { value: event.target.value });
 at("result").onchange = (event) => ask("result", { value: Number(event.target.value) });
 at("lesion").onchange = (event) => ask("lesion", { value: Number(event.target.value) });
