@@ -167,6 +167,7 @@ def test_the_section_fits_with_readers_and_samples_too(panel, ct, bundle, tmp_pa
     assert panel.ui.readerRow.isVisible()
     assert panel.ui.sampleRow.isVisible() == (sample > 0)
     section = panel.ui.readingCollapsibleButton
+    assert section.y + section.height <= HEIGHT_PX
     assert panel.parent.layout().minimumSize().width() <= WIDTH_PX
 
 

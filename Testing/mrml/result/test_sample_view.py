@@ -73,9 +73,9 @@ def test_a_sample_takes_the_place_of_outline_and_volume_and_the_map_stays_over_t
         assert sampleVolumeMl(loaded, number) == pytest.approx(inside)
         assert outline.GetName().endswith(drawnBySample(number, COUNT))
         assert not tumorVisible(loaded)
-        assert not any(node.GetDisplayNode().GetVisibility() for node in loaded.nodes.contours)
-        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(loaded.nodes.contours[0])
-        assert legend.GetVisibility()  # of the map, which is still there
+        assert not any(node.GetDisplayVisibility() for node in loaded.nodes.contours)
+        legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(outline)
+        assert legend.GetVisibility()  # of the map, whose colours are still there
         assert layers.GetForegroundVolumeID() == loaded.nodes.mhr.GetID()
         assert table.GetTableNodeID() is None  # the vessels of the result do not stand beside it
 
@@ -97,7 +97,7 @@ def test_reader_and_sample_take_each_others_place_and_all_readers_bring_the_resu
     showReader(loaded, "")
     assert loaded.nodes.showsResult
     assert tumorVisible(loaded)
-    assert all(node.GetDisplayNode().GetVisibility() for node in loaded.nodes.contours)
+    assert all(node.GetDisplayVisibility() for node in loaded.nodes.contours)
     assert not loaded.nodes.sampleOutline.GetDisplayVisibility()
     assert table.GetTableNode() is loaded.nodes.vesselTable
     assert np.array_equal(segmentMask(loaded.nodes.segmentation, "tumor", loaded.nodes.ct), before)
@@ -109,6 +109,8 @@ def test_the_disagreement_can_lie_below_a_sample(loaded, views):
     showDisagreement(loaded, True)
     assert views[0].GetForegroundVolumeID() == loaded.nodes.disagreement.GetID()
     assert loaded.nodes.sampleOutline.GetDisplayVisibility()
+    legend = slicer.vtkSlicerColorLogic.GetColorLegendDisplayNode(loaded.nodes.sampleOutline)
+    assert not legend.GetVisibility()
 
 
 @pytest.mark.render

@@ -35,8 +35,8 @@ def labels() -> dict[str, tuple[str, str]]:
         "sampleSlider": (
             "",
             _(
-                "One plausible outline of those that the model drew, not a reader and not the result: outline and volume "
-                "follow, nothing is computed again; an export always holds the result"
+                "One plausible outline of those that the model drew, not a reader and not the result: outline and "
+                "volume follow, nothing is computed again; an export always holds the result"
             ),
         ),
         "readersLabel": ("", _("What readers are expected to say; the threshold does not change it")),

@@ -207,8 +207,11 @@ class ResultNodes:
 
     def showLegend(self, visible: bool) -> None:
         """Show or hide the legend of the colours that lie over the CT."""
+        ofMap = visible and self.overlay is self.mhr
         for node in self.contours:
-            showLegend(node, visible and self.overlay is self.mhr)
+            showLegend(node, ofMap and not self.shownSample)
+        if self.sampleOutline is not None:  # its own one: a model that is not shown has no legend
+            showLegend(self.sampleOutline, ofMap and bool(self.shownSample))
         if self.disagreement is not None:
             showLegend(self.disagreement, visible and self.showsDisagreement)
 

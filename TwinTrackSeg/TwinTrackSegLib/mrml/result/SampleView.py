@@ -6,19 +6,17 @@ bits of one volume beside it, so that the next one is there without the model. N
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.errors import InputError
 from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
+from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend
 from TwinTrackSegLib.mrml.result.RaterView import arrangeShown
 from TwinTrackSegLib.mrml.result.ResultNodes import (
     ATTRIBUTE_SHOWN_RATER,
     ATTRIBUTE_SHOWN_SAMPLE,
     ROLE_SAMPLE_OUTLINE,
-    ResultNodes,
 )
 from TwinTrackSegLib.mrml.result.ResultViews import clearTables
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
@@ -56,7 +54,7 @@ def showSample(result: SceneResult, number: int) -> None:
     before = nodes.shownSample
     nodes.mhr.SetAttribute(ATTRIBUTE_SHOWN_RATER, None)
     nodes.mhr.SetAttribute(ATTRIBUTE_SHOWN_SAMPLE, str(number))
-    _drawOutline(nodes, number)
+    _drawOutline(result, number)
     if not before:  # from one sample to the next nothing else changes: the slider is dragged
         arrangeShown(result)
         clearTables()
@@ -74,12 +72,14 @@ def _mask(array: NDArray[np.uint16], number: int) -> NDArray[np.bool_]:
     return marked
 
 
-def _drawOutline(nodes: ResultNodes, number: int) -> None:
+def _drawOutline(result: SceneResult, number: int) -> None:
+    nodes = result.nodes
     stored = volumeFromNode(nodes.samples)
     surface = isoSurface(stored.with_array(_mask(stored.array, number).astype(np.float32)), INSIDE)
     node = nodes.sampleOutline
     if node is None:
         node = contourNode(surface, INSIDE)
+        addLegend(node, result.record.raters)
         node.GetDisplayNode().SetColor(*SAMPLE_COLOR)
         node.SetAndObserveTransformNodeID(nodes.mhr.GetTransformNodeID())
         nodes.mhr.SetNodeReferenceID(ROLE_SAMPLE_OUTLINE, node.GetID())
