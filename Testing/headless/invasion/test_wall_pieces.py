@@ -50,6 +50,19 @@ def test_what_differs_is_measured_anew(case: Any) -> None:
     assert measured(case.probability, wider).wall is not first.wall
 
 
+def test_levels_alone_are_the_same_levels(case: Any) -> None:
+    """Members of an ensemble are measured so: what nobody is told of them is left out."""
+    whole, mask = measured(case.probability, case.vessel), case.vessel.array > 0
+    box = bounding_box(mask)
+    assert box is not None
+    alone = measure_wall(case.probability, mask[box], box, 1.9, 0.01, level_only=True)
+    for table in (alone.wall.level, alone.wall.level_less, alone.wall.level_more):
+        np.testing.assert_array_equal(table, whole.wall.level)
+    np.testing.assert_array_equal(alone.wall.wall_mm, whole.wall.wall_mm)
+    assert alone.missed_level == whole.missed_level
+    assert (alone.wall.area_mm2.max(), bool(whole.wall.area_mm2.any())) == (0.0, True)
+
+
 def straight(rng: np.random.Generator, start: tuple[float, float, float], radius_mm: float) -> Sections:
     """Return the sections of a branch along z with a wall that is rough, and open in places."""
     center = np.array(start) + np.arange(20)[:, None] * [0.0, 0.0, 0.5]

@@ -15,6 +15,7 @@ from scipy import ndimage, sparse
 from scipy.sparse import csgraph
 from scipy.spatial import cKDTree
 
+from twintrack.imaging.neighbors import depth_mm
 from twintrack.invasion.geometry import Neighborhood, Points, resampled, smoothed
 
 __all__ = ["STEP_MM", "CenterLine", "center_lines", "continued"]
@@ -79,24 +80,24 @@ class CenterLine:
 
 def center_lines(near: Neighborhood, piece: NDArray[np.bool_]) -> list[CenterLine]:
     """Return the branches of one connected `piece` (a mask of the neighbourhood's shape), the longest first."""
-    padded_mm = ndimage.distance_transform_edt(np.pad(piece, 1), sampling=near.spacing_mm[::-1])
-    depth_mm = np.asarray(padded_mm, dtype=np.float32)[1:-1, 1:-1, 1:-1]
+    deep_mm = np.zeros(piece.shape, dtype=np.float32)
+    deep_mm[piece], _ = depth_mm(np.pad(piece, 1), near.spacing_mm[::-1])
     edge_mm = float(np.clip(near.spacing_mm.min(), *CUBE_MM))
     edge_mm = max(edge_mm, float(np.prod(near.spacing_mm * piece.shape[::-1]) / MOST_CUBES) ** (1 / 3))
     skeleton = _skeleton_points(near, piece, edge_mm)
     solid = piece.astype(np.float32)
-    paths = _paths(skeleton, _spanning_tree(skeleton, edge_mm), near.sample(depth_mm, skeleton))
+    paths = _paths(skeleton, _spanning_tree(skeleton, edge_mm), near.sample(deep_mm, skeleton))
     lines: list[CenterLine] = []
     for path, free_start in paths:
         if len(path) < 2:
             continue
-        radius_mm = float(near.sample(depth_mm, path).max())
+        radius_mm = float(near.sample(deep_mm, path).max())
         smooth = smoothed(resampled(path, STEP_MM), float(np.clip(radius_mm, *LINE_SMOOTHING_MM)) / STEP_MM)
         line = CenterLine(_without_ends(smooth, radius_mm, free_start), radius_mm, free_start)
         if free_start and _length_mm(continued(line, near, solid)) < SLENDERNESS * 2 * radius_mm:
             continue
         lines.append(line)
-    return lines or [_principal_axis(near, piece, float(depth_mm.max()))]
+    return lines or [_principal_axis(near, piece, float(deep_mm.max()))]
 
 
 def continued(line: CenterLine, near: Neighborhood, piece: NDArray[np.float32]) -> Points:

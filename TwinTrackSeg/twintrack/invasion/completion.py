@@ -178,12 +178,19 @@ def _ends_in_tumor(
     return False
 
 
-def _places_mm(near: Neighborhood, mask: NDArray[np.bool_], box: Box | None = None) -> Points:
-    """Return the local points of a mask's voxels, or of a mask in a box; shape (n, 3)."""
-    places = np.argwhere(mask)
-    if box is not None:
-        places += [side.start for side in box]
+def _places_mm(near: Neighborhood, mask: NDArray[np.bool_], box: Box) -> Points:
+    """Return the local points of a mask in a box; shape (n, 3)."""
+    places = np.argwhere(mask) + [side.start for side in box]
     return np.asarray(places[:, ::-1] * near.spacing_mm)
+
+
+def _places_near(near: Neighborhood, mask: NDArray[np.bool_], line: Points, reach_mm: float) -> NDArray[np.intp]:
+    """Return the voxels (n, 3) of a mask in the box that holds all that lies within `reach_mm` of a line."""
+    low = np.floor((line.min(axis=0) - reach_mm) / near.spacing_mm)[::-1].astype(np.int64) - 1
+    high = np.ceil((line.max(axis=0) + reach_mm) / near.spacing_mm)[::-1].astype(np.int64) + 2
+    low = np.maximum(low, 0)
+    box = tuple(slice(a, b) for a, b in zip(low.tolist(), np.maximum(high, low).tolist(), strict=True))
+    return np.asarray(np.argwhere(mask[box]) + low)
 
 
 def _free(near: Neighborhood, sections: Sections, tumor: cKDTree) -> NDArray[np.bool_]:
@@ -318,8 +325,8 @@ class _Tube:
         self, near: Neighborhood, mask: NDArray[np.bool_]
     ) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.intp]]:
         """Return the voxels of a mask near the tube, how far beyond its wall each lies, and the nearest section."""
-        places = np.argwhere(mask)
         reach_mm = float(self.wall_mm.max()) + NEAR_TUBE_MM
+        places = _places_near(near, mask, self.line, reach_mm)
         gap_mm, number = cKDTree(self.line).query(places[:, ::-1] * near.spacing_mm, distance_upper_bound=reach_mm)
         close = np.isfinite(gap_mm)
         places, nearest = places[close], np.asarray(number)[close]
@@ -332,7 +339,8 @@ class _Tube:
 def _beside(near: Neighborhood, line: Points, radius_mm: NDArray[np.float64], mask: NDArray[np.bool_]) -> float:
     """Return the share of the vessel around a tube that lies beside it."""
     reach_mm = AROUND_RADII * float(radius_mm.max())
-    found = cKDTree(line).query(_places_mm(near, mask), distance_upper_bound=reach_mm)
+    places_mm = _places_near(near, mask, line, reach_mm)[:, ::-1] * near.spacing_mm
+    found = cKDTree(line).query(places_mm, distance_upper_bound=reach_mm)
     gap_mm, nearest = np.asarray(found[0]), np.asarray(found[1])
     # Vessel that goes on beyond the tube's ends is nearest to those.
     around = (nearest > 0) & (nearest < len(line) - 1)

@@ -43,7 +43,9 @@ ROWS = 64
 Reals = NDArray[np.float64]
 
 
-def vessel_wall(near: Neighborhood, branches: list[Sections], contact_mm: float) -> VesselWall:
+def vessel_wall(
+    near: Neighborhood, branches: list[Sections], contact_mm: float, *, level_only: bool = False
+) -> VesselWall:
     """Read the touch levels of all `branches`.
 
     Parameters
@@ -54,17 +56,20 @@ def vessel_wall(near: Neighborhood, branches: list[Sections], contact_mm: float)
         Cross-sections.
     contact_mm : float
         Distance from the wall within which tumour counts as touching.
+    level_only : bool
+        Whether the levels of half a voxel more and less, and the areas, are left out: the first two are the level
+        itself then, and the areas 0.
     """
     touchable = [_touchable(near, sections, contact_mm) for sections in branches if len(sections.center_mm)]
     reader = _Reader(near) if any(rows.any() for rows in touchable) else None
     turned = near.geometry.direction_matrix.T
     walls = []
     for near_tumor, sections in zip(touchable, (one for one in branches if len(one.center_mm)), strict=True):
-        outward, area_mm2 = _outline(sections, near_tumor)
+        outward, area_mm2 = _outline(sections, near_tumor, level_only)
         if reader is None:
             less = level = more = np.zeros(sections.wall_mm.shape)
         else:
-            less, level, more = reader.levels(sections, outward, np.flatnonzero(near_tumor), contact_mm)
+            less, level, more = reader.levels(sections, outward, np.flatnonzero(near_tumor), contact_mm, level_only)
         walls.append(
             VesselWall(
                 level=level,
@@ -96,24 +101,30 @@ class _Reader:
         self._inside_voxels = INSIDE_DRAWN_OVER if drawn_over else INSIDE_VOXELS
 
     def levels(
-        self, sections: Sections, outward: Reals, rows: NDArray[np.intp], contact_mm: float
+        self, sections: Sections, outward: Reals, rows: NDArray[np.intp], contact_mm: float, level_only: bool
     ) -> tuple[Reals, Reals, Reals]:
         """Return the touch levels up to the contact distance, and up to half a voxel less and more; (n, d) each."""
         near, closed = self._near, ~np.isnan(sections.wall_mm)
         direction = np.moveaxis(sections.direction, -1, 0)
-        found = np.zeros((3, *closed.shape))
+        found = np.zeros((2 if level_only else 3, *closed.shape))
         for some in np.array_split(rows, len(rows) // ROWS + 1):
             start_mm = np.moveaxis(sections.center_mm[some], -1, 0)[..., None]
             wall = on_rays(start_mm, direction[:, some], np.nan_to_num(sections.wall_mm[some]))
-            found[:, some] = self._read(np.moveaxis(wall, -1, 0), outward[:, some], closed[some], contact_mm)
+            found[:, some] = self._read(
+                np.moveaxis(wall, -1, 0), outward[:, some], closed[some], contact_mm, len(found)
+            )
         along_mm = float(np.median(directional_voxel_mm(sections.tangent, near.spacing_mm)))
         sigma = ALONG_SMOOTHING_VOXELS * along_mm / sections.step_mm
+        found = found[1:] if level_only else found
         smooth = ndimage.gaussian_filter1d(found, sigma, axis=1, mode="nearest") if sigma > 0 else found
-        less, level, more = np.clip(smooth, 0.0, 1.0)
+        less, level, more = np.broadcast_to(np.clip(smooth, 0.0, 1.0), (3, *closed.shape))
         return less, level, more
 
-    def _read(self, wall: Reals, outward: Reals, closed: NDArray[np.bool_], contact_mm: float) -> Reals:
-        """Return the largest value on each ray (3, n, d) from a `closed` wall, 0 on others; shape (3, n, d)."""
+    def _read(self, wall: Reals, outward: Reals, closed: NDArray[np.bool_], contact_mm: float, tables: int) -> Reals:
+        """Return the largest value on each ray (3, n, d) from a `closed` wall, 0 on others; shape (tables, n, d).
+
+        One table for each of the three reaches, shortest first, of which the first `tables` are asked for.
+        """
         near = self._near
         voxel_mm = directional_voxel_mm(np.moveaxis(outward, 0, -1), near.spacing_mm)
         half_mm = voxel_mm / 2
@@ -121,9 +132,9 @@ class _Reader:
         inner_mm = np.maximum(contact_mm - half_mm, 0.0)
         points, rays = wall[:, closed], outward[:, closed]
         highest = np.zeros(points.shape[1])
-        result = np.zeros((3, *closed.shape))
+        result = np.zeros((tables, *closed.shape))
         stretches = ((start_mm, inner_mm), (inner_mm, contact_mm), (contact_mm, contact_mm + half_mm))
-        for number, (first_mm, last_mm) in enumerate(stretches):
+        for number, (first_mm, last_mm) in enumerate(stretches[:tables]):
             length_mm = np.asarray(last_mm - first_mm)
             count = max(int(np.ceil(float(length_mm.max(initial=0.0)) / STEP_MM)) + 1, 2)
             begin_mm, length_mm = np.broadcast_to(first_mm, closed.shape)[closed], length_mm[closed]
@@ -141,10 +152,10 @@ def _touchable(near: Neighborhood, sections: Sections, contact_mm: float) -> NDA
     return near.touchable(sections.center_mm, farthest_mm)
 
 
-def _outline(sections: Sections, wanted: NDArray[np.bool_]) -> tuple[Reals, Reals]:
+def _outline(sections: Sections, wanted: NDArray[np.bool_], normals_only: bool) -> tuple[Reals, Reals]:
     """Return the wall's outward normals within the sections (3, n, d) and the area each direction stands for (n, d).
 
-    Both are 0 beyond the stretch that holds all `wanted` sections.
+    Both are 0 beyond the stretch that holds all `wanted` sections, and areas with `normals_only`.
 
     The area is that of the wall's own lengths, around and along: more than radius times angle where the wall runs
     obliquely, less on the inner side of a bend.
@@ -155,6 +166,7 @@ def _outline(sections: Sections, wanted: NDArray[np.bool_]) -> tuple[Reals, Real
     first, last = np.flatnonzero(wanted)[[0, -1]]
     rows = slice(max(first - 1, 0), last + 2)
     outward[:, rows], area[rows] = _outline_of(
+        normals_only,
         Sections(
             sections.center_mm[rows],
             sections.tangent[rows],
@@ -162,12 +174,12 @@ def _outline(sections: Sections, wanted: NDArray[np.bool_]) -> tuple[Reals, Real
             sections.wall_mm[rows],
             sections.step_mm,
             sections.elsewhere[rows],
-        )
+        ),
     )
     return outward, area
 
 
-def _outline_of(sections: Sections) -> tuple[Reals, Reals]:
+def _outline_of(normals_only: bool, sections: Sections) -> tuple[Reals, Reals | float]:
     """Return the normals and areas of all sections."""
     count = sections.wall_mm.shape[1]
     open_at = np.isnan(sections.wall_mm)
@@ -179,6 +191,8 @@ def _outline_of(sections: Sections) -> tuple[Reals, Reals]:
     even_mm = _smooth_outline(wall_mm, NORMAL_SMOOTHING_MM)
     outward = (even_mm * turn) * direction - _slope_mm(even_mm) * ahead
     outward /= np.maximum(_lengths(outward), 1e-12)
+    if normals_only:
+        return outward, 0.0
     wall_mm = _smooth_outline(wall_mm, OUTLINE_SMOOTHING_MM)
     outline = _slope_mm(wall_mm) * direction + (wall_mm * turn) * ahead
     if len(wall_mm) < 2:

@@ -107,7 +107,7 @@ class Neighborhood:
         return index
 
     def raise_to_sample(
-        self, highest: NDArray[np.float64], field: NDArray[np.float32], ceiling: NDArray[np.float64], points_mm: Points
+        self, highest: NDArray[np.float64], field: NDArray[np.float32], ceiling: NDArray[np.float32], points_mm: Points
     ) -> None:
         """Raise `highest` (n,), in place, to what `sample` gives at points (n, 3) where that is more.
 
@@ -121,7 +121,9 @@ class Neighborhood:
             np.minimum(step, steps - 1, out=step)
             place *= steps
             place += step
-        (rows,) = np.nonzero(ceiling.ravel().take(place.astype(np.intp)) > highest)
+        most = ceiling.ravel().take(place.astype(np.intp)).astype(np.float64)
+        most *= 1 + CEILING_ROUNDING  # sums of shares round
+        (rows,) = np.nonzero(most > highest)
         if len(rows):
             highest[rows] = np.maximum(highest[rows], _interpolated(field, index[:, rows]))
 
@@ -160,16 +162,16 @@ def _interpolated(field: NDArray[np.float32] | NDArray[np.bool_], index: NDArray
     return ndimage.map_coordinates(field, index, output=np.float64, order=1, mode="constant", cval=0.0)
 
 
-def ceiling_of(field: NDArray[np.float32]) -> NDArray[np.float64]:
+def ceiling_of(field: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return how high a field (z, y, x) gets, interpolated linearly, between each voxel and the next along all axes.
 
-    Values are above 0. A little more than the highest of the eight voxels around: sums of shares round.
+    Values are above 0. It is the highest of the eight voxels around.
     """
-    highest = field.astype(np.float64)
+    highest = field
     for axis in range(3):
         before, after = np.moveaxis(highest, axis, 0)[:-1], np.moveaxis(highest, axis, 0)[1:]
         highest = np.moveaxis(np.maximum(before, after), 0, axis) if len(before) else highest
-    return np.ascontiguousarray(highest) * (1 + CEILING_ROUNDING)
+    return np.ascontiguousarray(highest)
 
 
 def on_rays(start_mm: Points, ray: Points, at_mm: NDArray[np.float64]) -> Points:

@@ -187,7 +187,7 @@ def _measure_vessel(
         outermost = wall_points(mask, np.asarray(probability.geometry.spacing_mm[::-1]))
         coverage = region.coverage(outermost, box, contact_mm)
     floor = min(FLOOR, levels[0])
-    found = measure_wall(probability, mask, box, contact_mm, floor, ends=part.ends, again=not contact_only)
+    found = measure_wall(probability, mask, box, contact_mm, floor, ends=part.ends, level_only=contact_only)
     if contact_only:
         unknown = (None,) * len(levels)
         return summarize(found, levels, {}, unknown, contact_mm, searched=searched, coverage=coverage)

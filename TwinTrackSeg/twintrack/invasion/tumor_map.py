@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, sparse
 
-from twintrack.imaging.neighbors import grown_all_around, grown_along
+from twintrack.imaging.neighbors import depth_mm, grown_all_around, grown_along
+from twintrack.imaging.plane_contact import bounding_box
 
 __all__ = ["DRAWN_OVER", "continued_into"]
 
@@ -57,23 +58,24 @@ def continued_into(
     # Beside voxels that the tumour has taken the map knows of the tumour's border in the lumen.
     hidden = lumen & ~(grown_all_around(drawn_over) if drawn_over.any() else drawn_over)
     result = probability.copy()
-    tumor = (result >= floor) & known & ~hidden
-    if not tumor.any() or not hidden.any():
+    tumor = bounding_box((result >= floor) & known & ~hidden)
+    if tumor is None or not hidden.any():
         return result
     sampling = spacing_mm[::-1]
     reach = np.ceil(REACH_MM / sampling).astype(int)
-    places = np.nonzero(tumor)
     box = tuple(
-        slice(max(int(p.min()) - r, 0), min(int(p.max()) + r + 1, n))
-        for p, r, n in zip(places, reach, hidden.shape, strict=True)
+        slice(max(side.start - r, 0), min(side.stop + r, n))
+        for side, r, n in zip(tumor, reach.tolist(), hidden.shape, strict=True)
     )
     part, inside = result[box].astype(np.float64), hidden[box]
     if not inside.any() or inside.all():
         return result
-    depth_mm, nearest = ndimage.distance_transform_edt(inside, sampling, return_indices=True)
-    start = ndimage.gaussian_filter(part[tuple(nearest)], 1.0)
-    part = np.where(inside, start, part)
-    inside &= depth_mm <= DEEP_MM
+    deep_mm, nearest = depth_mm(inside, sampling)
+    start = part.copy()
+    start[inside] = part[nearest]
+    ndimage.gaussian_filter(start, 1.0, output=start)
+    np.copyto(part, start, where=inside)
+    inside[inside] = deep_mm <= DEEP_MM
     unknown = np.flatnonzero(inside)
     # Where an equation for the bending of every voxel in or beside the lumen is asked for, its neighbours take part.
     equations = _laplacian(np.flatnonzero(grown_along(inside)), part.shape, sampling)

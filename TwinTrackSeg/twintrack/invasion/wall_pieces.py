@@ -74,7 +74,7 @@ def measure_wall(
     floor: float,
     *,
     ends: bool = True,
-    again: bool = True,
+    level_only: bool = False,
 ) -> MeasuredVessel:
     """Measure the part of a vessel that the tumour could touch.
 
@@ -92,8 +92,9 @@ def measure_wall(
         Probability below which a voxel cannot matter.
     ends : bool
         Whether the vessel ends where its mask does, as far as is known.
-    again : bool
-        Whether the same could be asked for again, and is worth to be recognised.
+    level_only : bool
+        Whether only the wall's levels are asked for, see `twintrack.invasion.contact.vessel_wall`, and that once: what
+        was found is not kept for the next time.
     """
     shape = probability.array.shape
     spacing_mm = np.asarray(probability.geometry.spacing_mm[::-1])
@@ -106,8 +107,8 @@ def measure_wall(
     start = np.array([s.start for s in near]) - EDGE_VOXELS
     stop = np.array([s.stop for s in near]) + EDGE_VOXELS
     inside = _window(mask, box, shape, start, stop)
-    if not again:
-        return _measured(probability, inside, start, reach, contact_mm, floor, ends=ends)
+    if level_only:
+        return _measured(probability, inside, start, reach, contact_mm, floor, ends=ends, level_only=True)
     around = probability.array[_grown(_box(start, stop), reach, shape)]
     key = _key(around, inside, (start.tolist(), probability.geometry, contact_mm, floor, ends))
     found = _known(key)
@@ -151,17 +152,23 @@ def _measured(
     floor: float,
     *,
     ends: bool,
+    level_only: bool = False,
 ) -> MeasuredVessel:
     """Measure the vessel in a window that begins at index `start`."""
     near_pieces, large, count = _near_pieces(probability, inside, start, reach, floor)
     whole = Neighborhood.around(probability.array, inside, probability.geometry, start)
     lumen = complete_lumen(whole, [sections for piece in near_pieces for sections in piece.moved()])
+    spacing_mm, inside = whole.spacing_mm[::-1], lumen.vessel >= 0.5
+    # The arrays of the whole window go before the pieces' own are needed, and each piece's before the next one's.
+    del whole
+    lumen = replace(lumen, ends_in_tumor=lumen.ends_in_tumor and ends, vessel=np.zeros((0, 0, 0), dtype=np.float32))
     if lumen.added_ml:
-        inside = lumen.vessel >= 0.5
         near_pieces, large, count = _near_pieces(probability, inside, start, reach, floor)
-    lumen = replace(lumen, ends_in_tumor=lumen.ends_in_tumor and ends)
-    pieces = [_measure_piece(piece, contact_mm) for piece in near_pieces]
-    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, whole.spacing_mm[::-1]))
+    near_pieces.reverse()
+    pieces = []
+    while near_pieces:
+        pieces.append(_measure_piece(near_pieces.pop(), contact_mm, level_only))
+    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, spacing_mm))
 
 
 def _near_pieces(
@@ -233,11 +240,11 @@ class _Piece:
     crowded: bool
 
 
-def _measure_piece(found: _NearPiece, contact_mm: float) -> _Piece:
+def _measure_piece(found: _NearPiece, contact_mm: float, level_only: bool) -> _Piece:
     """Read the tumour off the wall of one connected piece of a vessel."""
     near, piece = found.near, found.piece
     beside = grown_along(piece, _reached_axes(near, contact_mm))
-    wall = vessel_wall(near, found.branches, contact_mm)
+    wall = vessel_wall(near, found.branches, contact_mm, level_only=level_only)
     return _Piece(
         wall=wall,
         thin=_is_thin(near, found.branches, wall),

@@ -21,7 +21,7 @@ from twintrack.imaging.map_colors import map_colors
 from twintrack.invasion.result import InvasionResult
 from twintrack.results.report.overview import HU_WINDOW, ISO_LEVELS, OPACITY
 from twintrack.results.report.vessel_pictures import half_width_mm, letter, sampled, screen_axes
-from twintrack.results.report.vessel_rows import by_severity, vessel_rows
+from twintrack.results.report.vessel_rows import by_severity, outline_lines, vessel_rows
 from twintrack.results.report.wording import outline_text, with_unit
 from twintrack.volume import Geometry, Volume
 
@@ -154,23 +154,20 @@ def _nearest(threshold: float) -> int:
 def _volumes(probability: Volume) -> list[str]:
     """Return the volume of the outline at each threshold."""
     array = np.asarray(probability.array)
-    values = np.sort(array[array > 0], axis=None)
-    left = np.searchsorted(values, np.array(THRESHOLDS, dtype=array.dtype), side="left")
+    levels = np.array(THRESHOLDS, dtype=array.dtype)
+    values = np.sort(array[array >= levels[0]], axis=None)
+    left = np.searchsorted(values, levels, side="left")
     return [with_unit((len(values) - int(place)) * probability.geometry.voxel_ml, "mL") for place in left]
 
 
 def _vessels(invasion: InvasionResult, piece: _Piece) -> list[dict[str, Any]]:
     """Return each vessel's name, its lines by threshold, and its section, the worst vessel first."""
     content = invasion.to_json()
-    order = [row.name for row in by_severity(vessel_rows(content, None))]
-    tables = [{row.name: row for row in vessel_rows(content, threshold)} for threshold in THRESHOLDS]
+    lines = outline_lines(content, THRESHOLDS)
     found = []
-    for name in order:
-        vessel = invasion.vessels[name]
-        entry: dict[str, Any] = {
-            "name": tables[0][name].heading,
-            "lines": [table[name].outline_line for table in tables],
-        }
+    for row in by_severity(vessel_rows(content, None)):
+        vessel = invasion.vessels[row.name]
+        entry: dict[str, Any] = {"name": row.heading, "lines": lines[row.name]}
         if vessel.wall is not None and vessel.worst is not None:
             right, up = screen_axes(vessel.wall.tangent_lps[vessel.worst.number])
             entry |= {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from twintrack.results.report.wording import (
@@ -30,7 +30,7 @@ from twintrack.results.report.wording import (
     without_readers,
 )
 
-__all__ = ["Curve", "VesselRow", "by_severity", "vessel_rows"]
+__all__ = ["Curve", "VesselRow", "by_severity", "outline_lines", "vessel_rows"]
 
 
 @dataclass(frozen=True)
@@ -140,19 +140,34 @@ class VesselRow:
     @property
     def outline_line(self) -> str:
         """What this outline measures, and how much of the vessel was looked at; empty where neither is known."""
-        said = []
-        if self.present and self.angle != MISSING:
-            touching = self.distance == "in contact"
-            said.append(f"{self.angle} over {self.length}" if touching else f"no contact, tumour {self.distance}")
-        told = [f"This outline: {text}" for text in said]
-        if self.searched != MISSING:
-            told.append(f"{self.searched} of the vessel searched")
-        return "; ".join(told)
+        return _outline_line(self.present, self.angle, self.length, self.distance, self.searched)
 
 
 def by_severity(rows: list[VesselRow]) -> list[VesselRow]:
     """Return the rows, that which most readers call encased first; of what nothing is known last."""
     return sorted(rows, key=lambda row: row.severity, reverse=True)
+
+
+def outline_lines(invasion: Mapping[str, object], thresholds: Sequence[float]) -> dict[str, list[str]]:
+    """Return the `VesselRow.outline_line` of each vessel of ``invasion.json`` at each threshold, and nothing else."""
+    vessels, levels = invasion.get("vessels"), invasion.get("thresholds")
+    found: dict[str, list[str]] = {}
+    for name, vessel in vessels.items() if isinstance(vessels, Mapping) else ():
+        present, searched = vessel.get("present") is not False, share(vessel.get("coverage"))
+        angles = series(levels, vessel.get("angle_deg"))
+        lengths = series(levels, vessel.get("contact_length_mm"))
+        gaps = series(levels, vessel.get("gap_mm")) if isinstance(vessel.get("gap_mm"), list) else None
+        found[name] = [
+            _outline_line(
+                present,
+                with_unit(angle := value_at(angles, threshold), "°", 0),
+                with_unit(value_at(lengths, threshold), "mm", 0),
+                _distance(gaps, angle, threshold),
+                searched,
+            )
+            for threshold in thresholds
+        ]
+    return found
 
 
 def vessel_rows(invasion: Mapping[str, object] | None, threshold: object) -> list[VesselRow]:
@@ -199,7 +214,9 @@ def _reading(
         outline=CATEGORIES.get(angle_category(angle) or "", MISSING),
         angle=with_unit(angle, "°", 0),
         length=with_unit(value_at(lengths, threshold), "mm", 0),
-        distance=_distance(vessel.get("gap_mm"), levels, angle, threshold),
+        distance=_distance(
+            series(levels, vessel.get("gap_mm")) if isinstance(vessel.get("gap_mm"), list) else None, angle, threshold
+        ),
         searched=share(vessel.get("coverage")),
         notes=_notes(vessel),
         curve=_curve(name, angles, threshold, _over(invasion, vessel)) if present else None,
@@ -270,13 +287,24 @@ def _notes(vessel: Mapping[str, object]) -> str:
     return plain_text(told) if told else ""
 
 
-def _distance(gaps: object, levels: object, angle: float | None, threshold: float | None) -> str:
+def _distance(gaps: list[tuple[float, float]] | None, angle: float | None, threshold: float | None) -> str:
     """Say how far the tumour is from the vessel at the threshold."""
-    if angle is None or not isinstance(gaps, list):
+    if angle is None or gaps is None:
         return MISSING
     if angle > 0:
         return "in contact"
-    return away(value_at(series(levels, gaps), threshold)) or "none near"
+    return away(value_at(gaps, threshold)) or "none near"
+
+
+def _outline_line(present: bool, angle: str, length: str, distance: str, searched: str) -> str:
+    """Say what an outline measures, and how much of the vessel was looked at; empty where neither is known."""
+    told = []
+    if present and angle != MISSING:
+        touching = distance == "in contact"
+        told.append("This outline: " + (f"{angle} over {length}" if touching else f"no contact, tumour {distance}"))
+    if searched != MISSING:
+        told.append(f"{searched} of the vessel searched")
+    return "; ".join(told)
 
 
 def _curve(
