@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from pathlib import Path
 
@@ -63,6 +64,7 @@ class Tour:
         self.compare()
         self.visit()
         self.correct()
+        self.names()
 
     def take(self, name: str, views: bool = False) -> None:
         """Save the panel in both themes and, if asked for, beside the views."""
@@ -195,6 +197,22 @@ class Tour:
         drawSegment(result.nodes.segmentation, "tumor", binary_dilation(mask, iterations=2), self.ct)
         self.ui.recomputeButton.click()
         self.take("edited")
+
+    def names(self) -> None:
+        """Look at vessels that were named by anatomy, one of them corrected by hand."""
+        from named_example import writeNamedResult
+
+        from TwinTrackSegLib.mrml.result.VesselNames import namePiece
+        from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
+
+        ct = makeExampleCt()
+        self.ui.inputSelector.setCurrentNode(ct)
+        with tempfile.TemporaryDirectory() as folder:
+            self.panel._takeResult(self.panel.logic.loadResult(writeNamedResult(Path(folder) / "result", ct), ct))
+        namePiece(self.panel.results.result, "SMV", "PORTA")
+        self.panel.results.refresh()
+        self.ui.namesCollapsibleButton.collapsed = False
+        self.take("names")
 
     def wait(self, condition) -> None:
         """Let Slicer's stand-in go on until `condition` holds."""

@@ -22,6 +22,7 @@ __all__ = [
     "JOINT_VEIN_PARTS",
     "JOINT_VEIN_SHORT_TITLE",
     "JOINT_VEIN_TITLE",
+    "SHORT_TITLES",
     "STRUCTURES",
     "VESSELS",
     "VESSELS_OF_CLASSES",
@@ -209,6 +210,14 @@ JOINT_VEIN_TITLE = "Portal vein and SMV together"
 
 JOINT_VEIN_SHORT_TITLE = "PV and SMV"
 """The same where a row of a narrow panel has to hold it."""
+
+SHORT_TITLES = {vessel.name: vessel.short_title for vessel in VESSELS} | {
+    "CHA": "Hepatic a.",
+    "SPLENIC_ARTERY": "Splenic a.",
+    "SPLENIC_VEIN": "Splenic v.",
+    JOINT_VEIN: JOINT_VEIN_SHORT_TITLE,
+}
+"""Names for people, for such a row, of every vessel that gets a name by anatomy."""
 
 _JOINT_VEIN_NAMES = (
     *("porta smv", "smv porta", "pv smv", "smv pv", "pvsmv", "smvpv", "portal vein smv", "smv portal vein"),

@@ -5,6 +5,7 @@ import slicer.util
 
 import slicer
 from TwinTrackSegLib.gui.Feedback import Look, dress, dressTick
+from TwinTrackSegLib.gui.NamesPanel import NamesPanel
 from TwinTrackSegLib.gui.VesselTableView import VesselTableView
 from TwinTrackSegLib.mrml.display.Views import showLayout
 from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
@@ -32,6 +33,8 @@ class ResultPanel:
     ----------
     presenter : ReadingPresenter
         Knows the result, and does what is asked of it.
+    names : NamesPanel
+        The names of vessels that anatomy found.
     """
 
     def __init__(self, ui, host) -> None:
@@ -41,6 +44,7 @@ class ResultPanel:
         self._views, self._keys, self._lesions, self._readers = ViewChoices(), [], (), ()
         presenter = self.presenter
         self._table = VesselTableView(ui.vesselTable, presenter.chooseVessel)
+        self.names = NamesPanel(ui, host, presenter)
         for label in (ui.warningsLabel, ui.editedLabel):
             dress(label, Look.NOTE)
         dress(ui.resultBadge, Look.LOUD)
@@ -97,6 +101,7 @@ class ResultPanel:
         self._showReaders(state)
         self._table.show(state.rows, state.chosen)
         self._showViews()
+        self.names.refresh()
         self._showing = False
 
     def onLayout(self) -> None:

@@ -4,7 +4,7 @@ import qt
 
 from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS, MEDIAN, VESSEL, heads
 
-__all__ = ["VesselTableView"]
+__all__ = ["VesselTableView", "brokenLines"]
 
 SQUARE_PX = 8
 ROW_MARGIN_PX = 6
@@ -84,7 +84,7 @@ class VesselTableView:
         columns = range(row.whyFrom, MEDIAN + 1)
         widget.setSpan(number, row.whyFrom, 1, len(columns))
         width = sum(widget.columnWidth(column) for column in columns) - CELL_MARGIN_PX
-        lines = _lines(row.why, width, widget.fontMetrics())
+        lines = brokenLines(row.why, width, widget.fontMetrics())
         widget.item(number, row.whyFrom).setText("\n".join(lines))
         widget.setRowHeight(number, len(lines) * widget.fontMetrics().height() + ROW_MARGIN_PX)
 
@@ -96,7 +96,7 @@ class VesselTableView:
             self._chosen(self._rows[rows[0].row()].name)
 
 
-def _lines(text, width, metrics):
+def brokenLines(text, width, metrics):
     """Break a sentence into lines of this width in pixels; the names of vessels are to stay in one."""
     lines = [""]
     for word in text.split():

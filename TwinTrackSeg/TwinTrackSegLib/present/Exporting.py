@@ -16,6 +16,7 @@ from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 from TwinTrackSegLib.present.Host import FileQuestion, Host
 from TwinTrackSegLib.present.Reading import ReadingPresenter
 from TwinTrackSegLib.present.Translation import tr as _
+from TwinTrackSegLib.present.VesselNames import withheldNote
 from TwinTrackSegLib.present.WhichResult import exportQuestion
 
 __all__ = [
@@ -53,7 +54,7 @@ class ExportPresenter:
 
     def dicom(self) -> None:
         """Write DICOM objects where the user says."""
-        self._ask(dicomQuestion, self._dicomTo, lambda _path: DICOM_NEEDS)
+        self._ask(dicomQuestion, self._dicomTo, lambda _path: DICOM_NEEDS, withheldNote)
 
     def volumes(self) -> None:
         """Save map and segments as volume files: the map's is asked for, its folder and ending are taken for all."""
@@ -61,7 +62,7 @@ class ExportPresenter:
 
     def report(self) -> None:
         """Save the report where the user says; the file's ending chooses the form."""
-        self._ask(reportQuestion, lambda result, path: saveReport(result, path).name, _reportNeeds)
+        self._ask(reportQuestion, lambda result, path: saveReport(result, path).name, _reportNeeds, withheldNote)
 
     def database(self, importFolder: Callable[[Path], Collection[str]]) -> None:
         """Write DICOM objects into the application's database.
@@ -79,9 +80,14 @@ class ExportPresenter:
                 self._dicomTo(result, str(objects / DICOM_FILE))
                 return _("{number} objects to the DICOM database").format(number=_intoDatabase(objects, importFolder))
 
-        self._ifMeant(lambda: self.write(write, DICOM_NEEDS))
+        self._ifMeant(lambda: self.write(write, DICOM_NEEDS, withheldNote))
 
-    def write(self, write: Callable[[SceneResult], str], needs: Sequence[str] = ()) -> None:
+    def write(
+        self,
+        write: Callable[[SceneResult], str],
+        needs: Sequence[str] = (),
+        note: Callable[[SceneResult], str] = lambda _result: "",
+    ) -> None:
         """Bring the scene up to date, see to the packages that are needed, write, and say what was written.
 
         Parameters
@@ -90,6 +96,8 @@ class ExportPresenter:
             Writes the result; returns the name of what it wrote.
         needs : sequence of str
             Packages.
+        note : callable
+            Returns what must be known of what was written; empty for nothing.
         """
         reading, result = self._reading, self._reading.result
         if result is None:
@@ -103,13 +111,15 @@ class ExportPresenter:
             text = _("Exported {name}.").format(name=written)
             if reading.apart:  # one reader's map or one sample is never exported
                 text += " " + _("It holds the result of all readers.")
-            self._host.say(text)
+            left = note(result)
+            self._host.say(f"{text} {left}" if left else text, loud=bool(left))
 
     def _ask(
         self,
         question: Callable[[SceneResult], FileQuestion],
         write: Callable[[SceneResult, str], str],
         needs: Callable[[str], Sequence[str]],
+        note: Callable[[SceneResult], str] = lambda _result: "",
     ) -> None:
         """Ask whether the result is meant and where it goes, and write it there."""
 
@@ -119,7 +129,7 @@ class ExportPresenter:
                 self._host.askSave(question(result), result.nodes.ct, chosen)
 
         def chosen(path: str) -> None:
-            self.write(lambda result: write(result, path), needs(path))
+            self.write(lambda result: write(result, path), needs(path), note)
 
         self._ifMeant(meant)
 

@@ -72,6 +72,7 @@ class OwnVessels:
         self._seen: tuple[str, tuple[str, ...]] | None = None
         self._chosen: dict[str, str] = {}
         self._several: Mapping[str, tuple[str, ...]] = {}
+        self._classes: Mapping[str, str] = {}
 
     def bind(self, parameters: VesselParameters | None) -> None:
         """Take up the parameters of a scene, or none."""
@@ -89,20 +90,20 @@ class OwnVessels:
             offered=True,
             segments=(("", _("none")), *segments),
             chosen=dict(self._chosen),
-            hint=_hint(self._several, self._chosen),
+            hint="\n".join(filter(None, (self._ofClasses(), _hint(self._several, self._chosen)))),
         )
 
     @property
     def choice(self) -> VesselChoice | None:
         """The vessels to be measured; None for those of the model."""
         node = self._segmentation
-        return None if node is None else VesselChoice(node, dict(self._chosen))
+        return None if node is None else VesselChoice(node, dict(self._chosen), dict(self._classes))
 
     def follow(self) -> None:
         """Follow the parameters: guess which segment is which vessel where the segmentation is new."""
         node, parameters = self._segmentation, self._parameters
         if node is None or parameters is None:
-            self._seen, self._several = None, {}
+            self._seen, self._several, self._classes = None, {}, {}
             self._changed()
             return
         identifiers = tuple(node.GetSegmentation().GetSegmentIDs())
@@ -113,7 +114,7 @@ class OwnVessels:
             match = matchVessels(node)
             mapping = saved if usable else match.segments
             self._chosen = {name: mapping.get(name, "") for name in VESSEL_TITLES}
-            self._several = match.several
+            self._several, self._classes = match.several, match.classes
         self._changed()
 
     def choose(self, vessel: str, segment: str) -> None:
@@ -135,6 +136,17 @@ class OwnVessels:
         if others or region is not None:
             self._host.say(_("Another CT: vessels and region of the last one are no longer chosen."))
         parameters.regionOfInterest = None
+
+    def _ofClasses(self) -> str:
+        """Say that vessels will get their names by anatomy, and from what; empty where they have names."""
+        choice = self.choice
+        if choice is None or not choice.areClasses:
+            return ""
+        segmentation = choice.node.GetSegmentation()
+        names = [segmentation.GetSegment(key).GetName() for key in choice.classes.values()]
+        return _("Vessels will be named by anatomy, from {segments}; check the names in the result.").format(
+            segments=", ".join(names)
+        )
 
     @property
     def _segmentation(self) -> Any:

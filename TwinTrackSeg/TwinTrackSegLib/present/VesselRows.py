@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from twintrack.labels import JOINT_VEIN, JOINT_VEIN_SHORT_TITLE
+from twintrack.labels import SHORT_TITLES
 from twintrack.results.report.wording import MISSING as NOT_SAID
 from twintrack.results.report.wording import SIGNS, away, bare, percent, share, signed_category, span, with_unit
-from TwinTrackSegLib.mrml.vessels.VesselTable import MISSING, NOT_PRESENT, TITLES, VesselReadout
+from TwinTrackSegLib.mrml.vessels.VesselTable import MISSING, NOT_PRESENT, VesselReadout
 from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = ["CATEGORY_COLORS", "CONTACT", "ENCASED", "MEDIAN", "OUTLINE", "VESSEL", "Row", "heads", "rowsOf", "signs"]
@@ -89,7 +89,8 @@ def rowsOf(readouts: Sequence[VesselReadout]) -> list[Row]:
 def _row(readout: VesselReadout) -> Row:
     cells = _cells(readout)
     first = next((n for n in (CONTACT, ENCASED, MEDIAN) if cells[n] == MISSING), None)
-    why = readout.note or (readout.source if readout.reader else "")  # a row of one reader's is taken for no other
+    note = _("NOT NAMED, not assessed") if readout.unnamed else readout.note
+    why = note or (readout.source if readout.reader else "")  # a row of one reader's is taken for no other
     return Row(
         name=readout.name,
         cells=cells,
@@ -101,10 +102,10 @@ def _row(readout: VesselReadout) -> Row:
 
 
 def _cells(readout: VesselReadout) -> tuple[str, ...]:
-    title = JOINT_VEIN_SHORT_TITLE if readout.name == JOINT_VEIN else TITLES.get(readout.name, readout.fullTitle)
+    title = SHORT_TITLES.get(readout.name, readout.fullTitle)
     title = _(title or readout.name)
     if not readout.present:
-        return (title, MISSING, MISSING, MISSING, _(NOT_PRESENT))
+        return (title, MISSING, MISSING, MISSING, MISSING if readout.unnamed else _(NOT_PRESENT))
     return (
         title,
         _shown(percent(readout.p_contact)),

@@ -15,7 +15,7 @@ from twintrack.dicom.write.report_content import WITHHELD, WITHHELD_LOW
 from twintrack.dicom.write.terminology import name_source
 from twintrack.volume import Volume
 
-__all__ = ["ToldNames", "is_withheld", "told_names", "told_segments", "withheld_sentence"]
+__all__ = ["ARTERIES", "ToldNames", "is_withheld", "told_names", "told_segments", "withheld_sentence"]
 
 ARTERIES = frozenset(("AORTA", "CELIAC", "SMA", "CHA", "SPLENIC_ARTERY"))
 """Vessels by anatomy that belong to the class of arteries; the others are veins."""
@@ -79,7 +79,8 @@ def told_names(invasion: Mapping[str, Any] | None, *, checked: bool, reader_aske
     told = {**invasion, "vessels": vessels}
     if reader_asked and withheld and invasion.get("resectability"):
         nothing = {"pattern": None, "complete": False, "probability": None, "reason": PATTERN_WITHHELD}
-        told["resectability"] = {**invasion["resectability"], **nothing}
+        kept = {key: value for key, value in invasion["resectability"].items() if not key.startswith("outline_")}
+        told["resectability"] = kept | nothing
     return ToldNames(told, tuple(withheld), remarks)
 
 

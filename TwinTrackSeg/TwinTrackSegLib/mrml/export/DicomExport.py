@@ -17,13 +17,15 @@ from twintrack.dicom import (
 )
 from twintrack.dicom.write.derived import MANUFACTURER
 from twintrack.errors import InputError
+from twintrack.results.checked_names import told_segments
 from twintrack.results.dicom_objects import algorithm_of
 from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.export.ResultFiles import currentRecord
 from TwinTrackSegLib.mrml.result.Correction import drawnBy, noticeEdit
-from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID, UNNAMED_PREFIX
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.result.VesselNames import told
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 
 __all__ = ["DICOM_NEEDS", "exportDicomSeg", "sourceFile"]
@@ -62,7 +64,8 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     """Write `result`, as it is in the scene now, as DICOM objects: the segmentation `path`, and two files beside it.
 
     An outline that was edited by hand is measured first, and marked as such in all objects.
-    The segmentation holds the segments of the scene and nested levels of the map. Beside ``NAME.dcm`` are written the
+    The segmentation holds the segments of the scene and nested levels of the map; vessels that were named by anatomy
+    are arteries and veins there until a reader checked the names. Beside ``NAME.dcm`` are written the
     parametric map ``NAME-map.dcm`` and, where there is a tumour, the structured report ``NAME-report.dcm``.
 
     Parameters
@@ -95,7 +98,8 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     noticeEdit(result)
     source = read_series(sourceFile(volumeNode) if series is None else series)
     probability = volumeFromNode(result.nodes.mhr)
-    masks = _masks(result.nodes.segmentation, volumeNode)
+    said = told(result, _invasionNow(result))
+    masks = told_segments(_masks(result.nodes.segmentation, volumeNode), said.withheld)
     anything = any(mask.array.any() for mask in masks.values())
     stated, raters = _stated(result), result.record.raters
     shown = stated | {"remarks": Remarks.of(result.record.result)}
@@ -110,14 +114,16 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
             probability=probability if anything else None,
             drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawnBy(result))},
             raters=raters,
+            remarked=said.remarks,
             **shown,
         )
         if probability.array.any():
             write_parametric_map(probability, source, mapFile, **shown)
         if "tumor" in masks and masks["tumor"].array.any():
             record, _ = currentRecord(result)
-            invasion = _invasionNow(result)
-            write_structured_report(record, invasion, source, segmentationFile, reportFile, raters=raters, **stated)
+            write_structured_report(
+                record, said.invasion, source, segmentationFile, reportFile, raters=raters, **stated
+            )
     return path
 
 
@@ -162,5 +168,6 @@ def _stated(result: SceneResult) -> dict[str, Any]:
 def _masks(segmentationNode: Any, volumeNode: Any) -> dict[str, Volume]:
     """Return the segments as masks (z, y, x) on the CT's grid, by segment ID, which is the engine's name."""
     grid = geometryFromNode(volumeNode)
-    identifiers = segmentationNode.GetSegmentation().GetSegmentIDs()
+    every = segmentationNode.GetSegmentation().GetSegmentIDs()
+    identifiers = [name for name in every if not name.startswith(UNNAMED_PREFIX)]
     return {name: Volume(segmentMask(segmentationNode, name, volumeNode), grid) for name in identifiers}

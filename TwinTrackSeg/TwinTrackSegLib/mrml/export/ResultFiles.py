@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,14 @@ import numpy as np
 from twintrack.errors import InputError
 from twintrack.imaging.lesions import find_lesions, read_volumes
 from twintrack.io.volumes import write_volume
+from twintrack.results.checked_names import ARTERIES, told_names
 from twintrack.results.which_ct import WhichCt
 from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.result.Correction import drawnMap, noticeEdit
-from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID
+from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID, UNNAMED_PREFIX
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.result.VesselNames import told, toldReadouts
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
 
@@ -86,7 +88,8 @@ def saveVolumes(result: SceneResult, folder: str | Path, ending: str = ENDINGS[0
     stem = safeName(result.nodes.mhr.GetName())
     files = [folder / f"{stem}{ending}", folder / f"{stem} segments{ending}"]
     files.append(folder / f"{stem} segments.txt")
-    marks = {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.record.edited else {}
+    marks = {name: f" ({remark})" for name, remark in told_names(result.record.invasion, checked=False).remarks.items()}
+    marks |= {TUMOR_SEGMENT_ID: " (edited by hand)"} if result.record.edited else {}
     vessels, vesselNames = _labels(result, tumor=False)
     if vesselNames:
         files.append(folder / f"{stem} vessels{ending}")
@@ -118,8 +121,10 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
         raise InputError("a report ends with .html or .pdf", code="report-ending", path=path)
     result.outline.settle()
     noticeEdit(result)
-    labels, names = _labels(result)
     record, invasion = currentRecord(result)
+    said = told(result, invasion)
+    invasion = said.invasion
+    labels, names = _labels(result, withheld=said.withheld)
     bundle = record.get("bundle", {})
     with temporaryFolder() as folder:
         picture = folder / "overview.png"
@@ -140,12 +145,17 @@ def saveReport(result: SceneResult, path: str | Path) -> Path:
         else:
             from TwinTrackSegLib.mrml.export.PdfReport import writePdf
 
-            writePdf(path, record, invasion, result.outline.readouts, picture)
+            writePdf(path, record, invasion, toldReadouts(result), picture)
     return path
 
 
-def _labels(result: SceneResult, *, tumor: bool = True) -> tuple[Volume, dict[str, int]]:
-    """Return the segments as one label map (uint8), tumour on top, and the value of each; or the vessels alone."""
+def _labels(
+    result: SceneResult, *, tumor: bool = True, withheld: Collection[str] = ()
+) -> tuple[Volume, dict[str, int]]:
+    """Return the segments as one label map (uint8), tumour on top, and the value of each; or the vessels alone.
+
+    `withheld` are vessels whose names stay inside: they are arteries and veins.
+    """
     ct, segmentation = result.nodes.ct, result.nodes.segmentation
     if ct is None or segmentation is None:
         raise InputError(
@@ -153,12 +163,18 @@ def _labels(result: SceneResult, *, tumor: bool = True) -> tuple[Volume, dict[st
         )
     grid = geometryFromNode(ct)
     labels = np.zeros(grid.shape, dtype=np.uint8)
-    identifiers = list(segmentation.GetSegmentation().GetSegmentIDs())
+    every = segmentation.GetSegmentation().GetSegmentIDs()
+    identifiers = [identifier for identifier in every if not identifier.startswith(UNNAMED_PREFIX)]
     names = {identifier: number for number, identifier in enumerate(identifiers, start=1)}
     if not tumor:
         names.pop(TUMOR_SEGMENT_ID, None)
     for identifier in sorted(names, key=lambda name: name == TUMOR_SEGMENT_ID):
         labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
+    for kind in ("ARTERIES", "VEINS"):
+        values = [names.pop(name) for name in withheld if name in names and (name in ARTERIES) == (kind == "ARTERIES")]
+        if values:
+            names[kind] = values[0]
+            labels[np.isin(labels, values)] = values[0]
     return Volume(labels, grid), names
 
 

@@ -11,7 +11,13 @@ from twintrack.errors import InputError
 from twintrack.labels import VESSEL_VALUES
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.result.ResultNodes import ROLE_EDITED_OUTLINES
-from TwinTrackSegLib.mrml.result.ResultSegmentation import BINARY, TUMOR_SEGMENT_ID, digestOf, ensureTumor
+from TwinTrackSegLib.mrml.result.ResultSegmentation import (
+    BINARY,
+    TUMOR_SEGMENT_ID,
+    UNNAMED_PREFIX,
+    digestOf,
+    ensureTumor,
+)
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.result.TumorOutline import updateLesionTable
 from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
@@ -20,6 +26,7 @@ from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask,
 from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped, grown
 
 __all__ = [
+    "MARGIN_VOXELS",
     "contactOf",
     "drawnBy",
     "drawnMap",
@@ -193,7 +200,7 @@ def vesselLabels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
     labels = np.zeros(geometry.shape, dtype=np.uint8)
     names: dict[str, int] = {}
     for identifier in segmentation.GetSegmentation().GetSegmentIDs():
-        if identifier != TUMOR_SEGMENT_ID:
+        if identifier != TUMOR_SEGMENT_ID and not identifier.startswith(UNNAMED_PREFIX):
             names[identifier] = VESSEL_VALUES.get(identifier, len(VESSEL_VALUES) + len(names) + 1)
             labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
     return Volume(labels, geometry), names

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import vtk
+from numpy.typing import NDArray
 
 import slicer
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
+from twintrack.labels import structure_of
 from twintrack.results.schema import (
     INVASION_SCHEMAS,
     SAMPLES_FILE,
@@ -27,7 +29,7 @@ from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.display.MhrDisplay import addLegend, raterLevels, styleMhrVolume
 from TwinTrackSegLib.mrml.result import ResultNodes as roles
 from TwinTrackSegLib.mrml.result.ResultNodes import ResultNodes, removeNodes
-from TwinTrackSegLib.mrml.result.ResultSegmentation import addVessels, newSegmentation
+from TwinTrackSegLib.mrml.result.ResultSegmentation import addUnnamed, addVessels, newSegmentation
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.result.TumorOutline import newLesionTable
 from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf, groupUnderFolder
@@ -77,10 +79,20 @@ def loadResult(
     labels, names = _predictedVessels(folder, record["result"], grid, volumeNode)
     if vessels is not None:
         labels, names = vessels.labels(volumeNode)
+    rest: dict[str, NDArray[np.bool_]] = {}
+    if record["result"].get("named_vessel_values"):
+        record["naming"] = _readJson(folder / "naming.json")
+        named = _readOnGrid(folder / "named_vessels.nii.gz", grid, volumeNode)
+        for kind in ("ARTERIES", "VEINS"):
+            value = next((value for name, value in names.items() if structure_of(name) == kind), None)
+            if value is not None:
+                rest[kind] = (labels.array == value) & (named.array == 0)
+        labels, names = named, dict(record["result"]["named_vessel_values"])
     mhrNode = _loadMhr(folder / "probability.nii.gz", grid, volumeNode)
     made = [mhrNode]
     try:
         result = _buildNodes(mhrNode, volumeNode, (labels, names), record, made)
+        addUnnamed(result.nodes.segmentation, volumeNode, rest)
         if (folder / SCORE_FILE).exists():
             made.append(_loadScore(folder / SCORE_FILE, mhrNode))
         if record["result"].get("rater_maps"):

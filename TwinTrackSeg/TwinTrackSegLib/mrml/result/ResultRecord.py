@@ -32,8 +32,45 @@ class ResultRecord:
 
     @property
     def invasion(self) -> dict[str, Any]:
-        """The engine's ``invasion.json``; empty where no vessel was measured."""
+        """The content of ``invasion.json`` by the names that vessels have now; empty where no vessel was measured."""
+        found = self._all.get("corrected") or self.engineInvasion
+        if not self.namesChecked:
+            return found
+        checked = {"name_checked": True}
+        vessels = {n: v | checked if v.get("named_by") == "anatomy" else v for n, v in found["vessels"].items()}
+        return {**found, "vessels": vessels}
+
+    @property
+    def engineInvasion(self) -> dict[str, Any]:
+        """The engine's ``invasion.json``, by the names of the run; empty where no vessel was measured."""
         return dict(of_result(self._all.get("invasion") or {}, self.result)) if self._all.get("invasion") else {}
+
+    @property
+    def naming(self) -> dict[str, Any]:
+        """The engine's ``naming.json``; empty where vessels had their names from the beginning."""
+        return self._all.get("naming") or {}
+
+    @property
+    def namesByHand(self) -> dict[str, str]:
+        """Name of each piece that a reader named otherwise than the engine; empty for none."""
+        return dict((self._all.get("names") or {}).get("byHand") or {})
+
+    @property
+    def namesChecked(self) -> bool:
+        """Whether a reader said that the names by anatomy are right."""
+        return bool((self._all.get("names") or {}).get("checked"))
+
+    def setNames(self, byHand: dict[str, str], checked: bool) -> None:
+        """Remember what a reader said of the names; what was measured of single readers' maps went by the old ones."""
+        others = {key: value for key, value in self._all.items() if key != "raters"}
+        self._content = {**others, "names": {"byHand": byHand, "checked": checked}}
+        self._nodes.record.SetText(json.dumps(self._content))
+
+    def setCorrected(self, invasion: dict[str, Any] | None) -> None:
+        """Remember the ``invasion.json`` of corrected names, or that the engine's holds."""
+        others = {key: value for key, value in self._all.items() if key != "corrected"}
+        self._content = others if invasion is None else {**others, "corrected": invasion}
+        self._nodes.record.SetText(json.dumps(self._content))
 
     @property
     def edited(self) -> dict[str, Any] | None:

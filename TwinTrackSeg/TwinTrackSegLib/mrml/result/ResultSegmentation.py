@@ -24,8 +24,10 @@ __all__ = [
     "BINARY",
     "SURFACE",
     "TUMOR_SEGMENT_ID",
+    "UNNAMED_PREFIX",
     "SegmentMeaning",
     "addSegment",
+    "addUnnamed",
     "addVessels",
     "contentTime",
     "digestOf",
@@ -35,9 +37,13 @@ __all__ = [
     "newSegmentation",
     "setTumorMask",
     "setTumorSurface",
+    "unnamedMeaning",
 ]
 
 TUMOR_SEGMENT_ID = "tumor"
+UNNAMED_PREFIX = "unnamed-"
+"""How the identifiers of segments begin that are arteries or veins without a name: nothing is measured of them."""
+
 BINARY = "Binary labelmap"
 SURFACE = "Closed surface"
 
@@ -70,6 +76,13 @@ def meaningOf(label: str) -> SegmentMeaning:
     )
 
 
+def unnamedMeaning(piece: str, *, artery: bool) -> SegmentMeaning:
+    """Return what a segment without a name means: an artery or a vein, and what anatomy took it for."""
+    meaning = meaningOf("ARTERIES" if artery else "VEINS")
+    found = "" if piece in ("ARTERIES", "VEINS") else f" (found as {meaningOf(piece).name})"
+    return meaning._replace(name=f"{meaning.name} without a name{found}")
+
+
 def newSegmentation(volumeNode: Any, name: str) -> Any:
     """Add a segmentation node on the CT's grid with an empty tumour segment."""
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLSegmentationNode", name)
@@ -99,6 +112,15 @@ def addVessels(node: Any, volumeNode: Any, labels: NDArray[np.generic], values: 
         if mask.any():
             addSegment(node, volumeNode, name, meaningOf(name), mask)
     node.CreateClosedSurfaceRepresentation()
+
+
+def addUnnamed(node: Any, volumeNode: Any, rest: Mapping[str, NDArray[np.bool_]]) -> None:
+    """Add what has no name of ``ARTERIES`` and ``VEINS`` (z, y, x), hidden, for whoever cuts a vessel out of it."""
+    for name, mask in rest.items():
+        if mask.any():
+            identifier = UNNAMED_PREFIX + name
+            addSegment(node, volumeNode, identifier, unnamedMeaning(name, artery=name == "ARTERIES"), mask)
+            node.GetDisplayNode().SetSegmentVisibility(identifier, False)
 
 
 def addSegment(node: Any, volumeNode: Any, identifier: str, meaning: SegmentMeaning, mask: NDArray[np.bool_]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from twintrack.errors import InputError
-from twintrack.labels import VESSEL_VALUES, vessel_of_segment
+from twintrack.labels import STRUCTURES, VESSEL_VALUES, VESSELS_OF_CLASSES, structure_of, vessel_of_segment
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask
 
@@ -34,10 +34,20 @@ class VesselChoice:
         Where the segments are.
     segments : mapping of str to str
         Segment ID of each vessel; vessels that are not there are left out.
+    classes : mapping of str to str
+        Segment ID of each of `twintrack.labels.STRUCTURES` that vessels can be named from by anatomy. They count where
+        no vessel but the aorta is assigned.
     """
 
     node: Any
     segments: Mapping[str, str] = field(default_factory=dict)
+    classes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def areClasses(self) -> bool:
+        """Whether vessels are to be named by anatomy, from segments of all arteries and all veins."""
+        assigned = {name for name, identifier in self.segments.items() if identifier}
+        return bool(VESSELS_OF_CLASSES & set(self.classes)) and assigned <= {"AORTA"}
 
     def labels(self, volumeNode: Any) -> tuple[Volume, dict[str, int]]:
         """Return the vessels as a label map (uint8) on the grid of `volumeNode`, and the value of each.
@@ -47,7 +57,9 @@ class VesselChoice:
         InputError
             If no vessel is chosen, a segment is gone, or two vessels are the same segment.
         """
-        chosen = {name: identifier for name, identifier in self.segments.items() if identifier}
+        chosen, values = {name: identifier for name, identifier in self.segments.items() if identifier}, VESSEL_VALUES
+        if self.areClasses:
+            chosen, values = {**self.classes, **chosen}, STRUCTURES
         if not chosen:
             raise InputError(
                 f"no segment of '{self.node.GetName()}' is assigned to a vessel; assign one, or choose no vessels",
@@ -59,20 +71,22 @@ class VesselChoice:
             )
         geometry = geometryFromNode(volumeNode)
         labels = np.zeros(geometry.shape, dtype=np.uint8)
-        for name, identifier in chosen.items():
+        order = sorted(chosen, key=lambda name: -values[name]) if self.areClasses else chosen  # the aorta wins
+        for name in order:
+            identifier = chosen[name]
             if self.node.GetSegmentation().GetSegment(identifier) is None:
                 raise InputError(
                     f"the segment of {name} is no longer in '{self.node.GetName()}'; assign another",
                     code="segment-removed",
                 )
-            labels[segmentMask(self.node, identifier, volumeNode)] = VESSEL_VALUES[name]
+            labels[segmentMask(self.node, identifier, volumeNode)] = values[name]
         if not labels.any():
             raise InputError(
                 f"the chosen segments of '{self.node.GetName()}' hold no voxel inside '{volumeNode.GetName()}'; "
                 "choose the vessel segmentation of this CT",
                 code="vessels-outside",
             )
-        return Volume(labels, geometry), {name: VESSEL_VALUES[name] for name in chosen}
+        return Volume(labels, geometry), {name: values[name] for name in chosen}
 
 
 @dataclass(frozen=True)
@@ -85,10 +99,13 @@ class VesselMatch:
         Segment ID of each of the five vessels; empty where none is known or several could be it.
     several : mapping of str to tuple of str
         Names of the segments, for each vessel that more than one could be.
+    classes : mapping of str to str
+        Segment ID of each of `twintrack.labels.STRUCTURES` that one segment alone is called.
     """
 
     segments: Mapping[str, str]
     several: Mapping[str, tuple[str, ...]]
+    classes: Mapping[str, str] = field(default_factory=dict)
 
 
 def drawnOn(node: Any) -> Any:
@@ -100,11 +117,14 @@ def matchVessels(node: Any) -> VesselMatch:
     """Say which segment of `node` is which vessel, by code, else by its whole name; none where several could be."""
     segmentation = node.GetSegmentation()
     found: dict[str, list[str]] = {name: [] for name in VESSEL_VALUES}
+    classes: dict[str, list[str]] = {}
     for identifier in segmentation.GetSegmentIDs():
         segment = segmentation.GetSegment(identifier)
         vessel = vessel_of_segment(segment.GetName(), codesOf(segment))
         if vessel is not None:
             found[vessel].append(identifier)
+        if (structure := structure_of(segment.GetName())) is not None:
+            classes.setdefault(structure, []).append(identifier)
     return VesselMatch(
         segments={name: hits[0] if len(hits) == 1 else "" for name, hits in found.items()},
         several={
@@ -112,6 +132,7 @@ def matchVessels(node: Any) -> VesselMatch:
             for name, hits in found.items()
             if len(hits) > 1
         },
+        classes={name: hits[0] for name, hits in classes.items() if len(hits) == 1},
     )
 
 

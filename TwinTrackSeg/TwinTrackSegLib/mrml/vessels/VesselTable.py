@@ -111,6 +111,8 @@ class VesselReadout:
         earlier versions.
     coverage : float or None
         Share of the vessel's wall near the tumour that was searched.
+    unnamed : bool
+        Whether it is not there because nothing found by anatomy has its name: it may well be in the CT.
     reader : str
         Pseudonym of the one reader in whose map the vessel was measured: the row says whose it is, and no category.
     """
@@ -134,6 +136,7 @@ class VesselReadout:
     notCalibrated: str = ""
     gap_mm: float | None = None
     coverage: float | None = None
+    unnamed: bool = False
     reader: str = ""
 
     @property
@@ -163,7 +166,8 @@ class VesselReadout:
     def cells(self) -> tuple[str, ...]:
         """Return the row's texts, in the order of `COLUMNS`."""
         if not self.present:
-            return (self.title, NOT_PRESENT, *[MISSING] * (len(COLUMNS) - 3), self.note)
+            seen = MISSING if self.unnamed else NOT_PRESENT
+            return (self.title, seen, *[MISSING] * (len(COLUMNS) - 3), self.note)
         return (
             self.title,
             self._categoryText,
@@ -217,7 +221,8 @@ def readoutsAt(
             ),
         }
         if not drawn.get("present"):
-            readouts.append(VesselReadout(name, present=False, **said))
+            unnamed = vessel.get("named_by") is not None
+            readouts.append(VesselReadout(name, present=False, unnamed=unnamed, **said))
             continue
         readouts.append(
             VesselReadout(
