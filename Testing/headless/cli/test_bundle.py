@@ -156,7 +156,13 @@ def test_verify_explains_each_refusal_in_one_sentence_for_folder_and_zip(
 def test_show_is_json_for_programs(bundle_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in ([], ["--json"]):
         assert run_command(["bundle", "show", str(bundle_folder), *options]) == 0
-        assert json.loads(capsys.readouterr().out)["name"] == "tiny"
+        about = json.loads(capsys.readouterr().out)
+        assert about["name"] == "tiny"
+    assert run_command(["bundle", "verify", str(bundle_folder), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["intact"]
+    assert not told["calibrated"]
+    assert told["sha256"] == about["sha256"]
 
 
 def test_show_is_text_on_a_terminal(

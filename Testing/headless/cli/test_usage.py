@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import os
 import subprocess
 import sys
+import textwrap
 
 import pytest
 
@@ -139,3 +142,48 @@ def test_ctrl_c_is_code_130(monkeypatch, ct_file, bundle, tmp_path, capsys):
     monkeypatch.setattr(twintrack.results.folder, "load_ct", interrupted)
     assert run_command(["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o")]) == 130
     assert not (tmp_path / "o").exists()
+
+
+def leaves(command=None, name=()):
+    """Return the words that call each command, and its function."""
+    import typer
+
+    from twintrack.cli.app import app
+
+    command = typer.main.get_command(app) if command is None else command
+    children = getattr(command, "commands", None)
+    if children is None:
+        return [(name, command.callback)]
+    return [found for word, child in children.items() for found in leaves(child, (*name, word))]
+
+
+LEAVES = leaves()
+
+
+@pytest.mark.parametrize("name", [name for name, _ in LEAVES], ids=" ".join)
+def test_a_wrong_option_of_any_command_leads_to_its_help(name, capsys):
+    assert run_command([*name, "--no-such-option"]) == 2
+    assert capsys.readouterr().err.endswith(f"(see twintrack {' '.join(name)} --help)\n")
+
+
+SAYS = {"say", "say_lines", "say_json", "_summarize", "_tell", "_send", "_serve"}
+"""What writes a line; those of a command's own end with one."""
+
+
+@pytest.mark.parametrize(("name", "function"), LEAVES, ids=[" ".join(name) for name, _ in LEAVES])
+def test_every_command_ends_with_a_line_of_outcome(name, function):
+    """Before each way out that is no error a line was said; silence means nothing to who waits."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(function)))).body
+    assert isinstance(tree, ast.FunctionDef)
+    bodies = [body for node in ast.walk(tree) for part in ("body", "orelse") if (body := getattr(node, part, None))]
+    for body in (body for body in bodies if isinstance(body, list)):
+        for number, statement in enumerate(body):
+            if isinstance(statement, ast.Return):
+                assert any(map(is_said, body[:number])), ast.unparse(body)
+    *_, last = (one for one in tree.body if not (isinstance(one, ast.If) and isinstance(one.body[-1], ast.Raise)))
+    assert is_said(last), ast.unparse(last)
+
+
+def is_said(statement: ast.stmt) -> bool:
+    calls = [node.func for node in ast.walk(statement) if isinstance(node, ast.Call)]
+    return any(isinstance(called, ast.Name) and called.id in SAYS for called in calls)

@@ -44,7 +44,8 @@ def test_the_folder_holds_map_evidence_and_picture(
     read = read_vessel_map(out / "named_vessels.nii.gz")  # the names travel inside the file
     named = {name for name, one in content["vessels"].items() if one["named"]}
     assert set(read.names) == named & {"PORTA", "SMV", "AORTA", "CELIAC"}
-    assert run_command(command) == 0  # its own files are replaced
+    assert run_command([*command, "--json"]) == 0  # its own files are replaced
+    assert json.loads(capsys.readouterr().out) == content
 
 
 def test_numbers_alone_are_refused_and_nothing_is_written(

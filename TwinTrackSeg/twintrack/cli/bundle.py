@@ -11,7 +11,17 @@ from typing import Annotated, Any
 
 import typer
 
-from twintrack.cli.options import Overwrite, Verbose, bundle_named, look_and_tell, parse_pair, progress_bar, start_log
+from twintrack.cli.options import (
+    JsonOption,
+    Overwrite,
+    Verbose,
+    bundle_named,
+    look_and_tell,
+    parse_pair,
+    progress_bar,
+    say_json,
+    start_log,
+)
 from twintrack.errors import InputError, TwinTrackError
 from twintrack.system.terminal import say, say_lines
 
@@ -127,27 +137,41 @@ def bundle_create(
             with Bundle.open(raw) as bundle, progress_bar() as progress:
                 apart = measure_disagreement(disagreement, bundle, progress=progress)
         card = replace(card, inputs=apart if card.inputs is None else card.inputs.joined(apart))
-    create_bundle(*sources, card, out=out, calibrator=calibrator, half=half, overwrite=overwrite)
+    with progress_bar() as progress:
+        progress(0.0, "reading checkpoints, and loading each network once")
+        create_bundle(*sources, card, out=out, calibrator=calibrator, half=half, overwrite=overwrite)
     look_and_tell(*dict.fromkeys((inputs, disagreement)))
-    say(str(out))
+    networks = len(_listed(coarse_folds)) + len(_listed(folds))
+    kind = "calibrated" if calibrator is not None else "no calibrator, so that it gives scores (twintrack calibrate)"
+    say(f"{out}: written, {networks} networks, {kind}")
 
 
 @bundle_app.command("verify")
 def bundle_verify(
-    bundle: Annotated[Path, typer.Argument(parser=bundle_named, metavar="BUNDLE")], verbose: Verbose = False
+    bundle: Annotated[Path, typer.Argument(parser=bundle_named, metavar="BUNDLE")],
+    as_json: JsonOption = False,
+    verbose: Verbose = False,
 ) -> None:
     """Check every file of a bundle against its hash, and that networks and calibrator can be used."""
     start_log(verbose)
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.studies.make_bundle.create import check_bundle
 
-    with Bundle.open(bundle) as opened:
-        try:
-            check_bundle(opened)
-        except TwinTrackError as error:  # a zip's files have temporary names here
-            error.rename(opened.path, bundle)
-            raise
-        say(f"{bundle}: intact, {len(opened.files)} files, sha256 {opened.sha256}")
+    with progress_bar() as progress:
+        progress(0.0, "comparing files with their hashes")
+        with Bundle.open(bundle) as opened:
+            progress(0.5, "loading each network once")
+            try:
+                check_bundle(opened)
+            except TwinTrackError as error:  # a zip's files have temporary names here
+                error.rename(opened.path, bundle)
+                raise
+            files, sha256, is_calibrated = len(opened.files), opened.sha256, opened.calibrator_path is not None
+    if as_json:
+        content = {"bundle": str(bundle), "intact": True, "files": files, "sha256": sha256, "calibrated": is_calibrated}
+        say_json(content)
+        return
+    say(f"{bundle}: intact, {files} files, sha256 {sha256}")
 
 
 @bundle_app.command("show")

@@ -17,6 +17,7 @@ from twintrack.cli.options import (
     ContactMmOption,
     Device,
     DeviceOption,
+    JsonOption,
     NameVessels,
     NameVesselsOption,
     OutFolder,
@@ -25,6 +26,7 @@ from twintrack.cli.options import (
     bundle_named,
     own_calibrator,
     progress_bar,
+    say_json,
     start_log,
 )
 from twintrack.errors import InputError
@@ -126,6 +128,7 @@ def cohort(
     dicom: Annotated[bool, typer.Option("--dicom", help="Also export DICOM (all images must be DICOM).")] = False,
     calibrator: CalibratorOption = None,
     no_calibration: Annotated[bool, typer.Option("--no-calibration", help="Give the raw score.")] = False,
+    as_json: JsonOption = False,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -180,8 +183,19 @@ def cohort(
             code="no-case-done",
             path=out / "failures.csv",
         )
+    if as_json:
+        say_json(
+            {
+                "out": str(out),
+                "cases": found.cases,
+                "done": found.done,
+                "failed": found.failed,
+                "unchanged": found.unchanged,
+            }
+        )
+        return
     unchanged = f" ({found.unchanged} cases as they were)" if found.unchanged else ""
-    say(f"{found.done} of {found.cases} cases have a result{unchanged}")
-    say(f"overview: {out / 'index.html'}")
     if not (out / "cohort.parquet").exists():
         say("cohort.parquet is left out: it needs pyarrow (pip install pyarrow)")
+    say(f"{found.done} of {found.cases} cases have a result{unchanged}")
+    say(f"overview: {out / 'index.html'}")

@@ -91,7 +91,7 @@ def table1(
     with progress_bar() as progress:
         run_table1(out, settings, bundle_path=bundle, manifest=manifest, overwrite=overwrite, progress=progress)
     look_and_tell(manifest)
-    say(str(out / "table1.md"))
+    say(f"{out / 'table1.md'}: written, the means of {(tests or TESTS) if manifest is None else 'all'} test cases")
 
 
 @experiment_app.command()
@@ -164,4 +164,4 @@ def raters(
     with progress_bar() as progress:
         run_raters(out, choice, settings, overwrite=overwrite, progress=progress)
     look_and_tell(manifest)
-    say(str(out / "table.md"))
+    say(f"{out / 'table.md'}: written, {len(chosen)} strategies")

@@ -61,22 +61,25 @@ def export(
     url = None if stow is None else check_url(stow)
     if tls_ca is not None and not tls and stow is None:
         raise InputError("--tls-ca is for encrypted connections only; add --tls or --stow", code="options-exclude")
-    made = export_result(
-        result,
-        series,
-        out,
-        series_uid=series_uid,
-        acquisition=acquisition,
-        make_series=make_series,
-        fractional=fractional,
-        labelmap=labelmap,
-        names_checked=names_checked,
-        overwrite=overwrite,
-    )
+    with progress_bar() as progress:
+        progress(0.0, "writing DICOM objects")
+        made = export_result(
+            result,
+            series,
+            out,
+            series_uid=series_uid,
+            acquisition=acquisition,
+            make_series=make_series,
+            fractional=fractional,
+            labelmap=labelmap,
+            names_checked=names_checked,
+            overwrite=overwrite,
+        )
     for warning in made.warnings:
         say_error(f"warning: {warning}")
     for path in made.files:
         say(str(path))
+    say(f"{out}: {len(made.files)} DICOM objects")
     _send((*made.series, *made.files), target, url, tls_ca)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from twintrack.errors import InputError
 from twintrack.progress.callbacks import Progress, no_progress
-from twintrack.system.terminal import PrintableFormatter, printable, say_error
+from twintrack.system.terminal import PrintableFormatter, printable, say_error, say_lines
 
 __all__ = [
     "AcquisitionOption",
@@ -24,6 +25,7 @@ __all__ = [
     "ContactMmOption",
     "Device",
     "DeviceOption",
+    "JsonOption",
     "NameVessels",
     "NameVesselsOption",
     "OutFolder",
@@ -34,6 +36,7 @@ __all__ = [
     "own_calibrator",
     "parse_pair",
     "progress_bar",
+    "say_json",
     "start_log",
     "tell_how_read",
 ]
@@ -100,6 +103,16 @@ ContactMmOption = Annotated[
         show_default="the bundle's, else 1.9",
     ),
 ]
+
+
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the outcome as JSON on standard output, for another program.")
+]
+
+
+def say_json(content: Mapping[str, object]) -> None:
+    """Print an outcome for another program; warnings go to standard error as always."""
+    say_lines(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def bundle_named(text: str) -> Path:

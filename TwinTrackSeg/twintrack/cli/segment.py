@@ -17,6 +17,7 @@ from twintrack.cli.options import (
     ContactMmOption,
     Device,
     DeviceOption,
+    JsonOption,
     NameVessels,
     NameVesselsOption,
     OutFolder,
@@ -25,6 +26,7 @@ from twintrack.cli.options import (
     bundle_named,
     own_calibrator,
     progress_bar,
+    say_json,
     start_log,
 )
 from twintrack.system.terminal import say, say_error
@@ -189,6 +191,7 @@ def invasion(
         Path | None,
         typer.Option(help="calibrator.json with statements, for the score that segment --keep-score wrote."),
     ] = None,
+    as_json: JsonOption = False,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -214,11 +217,15 @@ def invasion(
         say_error(f"statements: {found['statements_note']}")
     for warning in found["warnings"]:
         say_error(f"warning: {warning}")
+    if as_json:
+        say_json(found)
+        return
     for name, vessel in found["vessels"].items():
         if vessel["reason"] is not None:
             say_error(f"{name}: {vessel['reason']}")
     _say_vessels(found)
-    say(f"{out}: written")
+    measured = sum(vessel["reason"] is None for vessel in found["vessels"].values())
+    say(f"{out}: written, {measured} of {len(found['vessels'])} vessels measured")
 
 
 def _summarize(folder: Path) -> None:

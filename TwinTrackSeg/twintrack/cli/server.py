@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from twintrack.cli.options import Verbose, start_log
+from twintrack.cli.options import JsonOption, Verbose, say_json, start_log
 from twintrack.errors import InputError
-from twintrack.system.terminal import say
+from twintrack.system.terminal import say, say_error
 
 __all__ = ["ClientsOption", "server_app"]
 
@@ -58,6 +58,7 @@ def add_client(
         secret, digest = access.new_token()
         access.add_client(clients, access.Client(name, token_sha256=digest, is_machine=machine))
         say(secret)
+        say_error(f"{name}: added; its token stands above and is shown once")
         return
     if register is not None:
         digest = access.fingerprint_of(_pem(register))
@@ -98,13 +99,27 @@ def remove_client(name: Name, clients: ClientsOption, verbose: Verbose = False) 
 
 
 @server_app.command("clients")
-def list_clients(clients: ClientsOption, verbose: Verbose = False) -> None:
+def list_clients(clients: ClientsOption, as_json: JsonOption = False, verbose: Verbose = False) -> None:
     """List the clients."""
     start_log(verbose)
     from twintrack.execution.server import access
 
     if not clients.is_file():
         raise InputError("no such file of clients; give the server's", code="file-missing", path=clients)
-    for client in access.read_clients(clients):
+    found = access.read_clients(clients)
+    if as_json:
+        told = [
+            {
+                "name": client.name,
+                "kind": "machine" if client.is_machine else "person",
+                "added": client.added,
+                "certificate_sha256": client.certificate_sha256,
+            }
+            for client in found
+        ]
+        say_json({"clients": told})
+        return
+    for client in found:
         way = "token" if client.token_sha256 else f"certificate {client.certificate_sha256}"
         say(f"{client.name}  {'machine' if client.is_machine else 'person'}  {client.added}  {way}")
+    say(f"{clients}: {len(found)} clients")

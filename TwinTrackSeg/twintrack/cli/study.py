@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from enum import Enum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,11 +17,13 @@ from twintrack.cli.options import (
     ContactMmOption,
     Device,
     DeviceOption,
+    JsonOption,
     OutFolder,
     Overwrite,
     Verbose,
     bundle_named,
     progress_bar,
+    say_json,
     start_log,
     tell_how_read,
 )
@@ -158,9 +160,9 @@ def calibrate(
         )
         if sketch is not None:
             save_sketch(found, sketch, inputs=inputs, overwrite=overwrite)
-            say(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
         if out is None:
             _tell_of_cases(inputs, warnings)
+            say(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
             return
         calibrator = fit_sketch(
             found,
@@ -179,6 +181,8 @@ def calibrate(
             if drawn is not None:
                 _draw(drawn, found, calibrator)
     _tell_of_cases(inputs, warnings)
+    if sketch is not None:
+        say(f"{sketch}: sketch of {found.cases} cases, {found.voxels} voxels")
     _tell(out, calibrator)
 
 
@@ -249,9 +253,12 @@ def apply(
     start_log(verbose)
     from twintrack.studies.calibrate import apply_to_file
 
-    for warning in apply_to_file(score, calibrator, out, overwrite=overwrite).warnings:
+    with progress_bar() as progress:
+        progress(0.0, "calibrating")
+        used = apply_to_file(score, calibrator, out, overwrite=overwrite)
+    for warning in used.warnings:
         say_error(f"warning: {warning}")
-    say(f"{out}: written")
+    say(f"{out}: written, the score calibrated to {used.target} by {used.cases} cases")
 
 
 def evaluate(
@@ -266,6 +273,7 @@ def evaluate(
     scheduler: SchedulerOption = None,
     insecure_scheduler: InsecureOption = False,
     wait_s: WaitOption = WAIT_FOR_WORKERS_S,
+    as_json: JsonOption = False,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -295,7 +303,21 @@ def evaluate(
         tell_how_read(compare, summary["compare"]["manifest"].get("read"))
     for warning in summary["warnings"]:
         say_error(f"warning: {warning}")
-    say(f"{out / 'summary.md'}: {summary['cases']} cases")
+    if as_json:
+        say_json(summary)
+        return
+    say(f"{out / 'summary.md'}: {summary['cases']} cases{_main_means(summary)}")
+
+
+def _main_means(summary: Mapping[str, Any]) -> str:
+    """Say the means that tell most of a method, where there are any."""
+    told = [("tdsc", "TDSC", ".3f"), ("mhr_gap", "MHR gap", ".4f")]
+    means = [
+        f"{title} {summary['metrics'][name]['mean']:{digits}}"
+        for name, title, digits in told
+        if summary["metrics"].get(name, {}).get("mean") is not None
+    ]
+    return "".join(f", {mean}" for mean in means)
 
 
 def phantom(
@@ -355,4 +377,4 @@ def phantom(
             overwrite=overwrite,
             progress=progress,
         )
-    say(str(manifest))
+    say(f"{manifest}: {cases} cases, {raters} readers each")

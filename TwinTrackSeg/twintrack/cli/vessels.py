@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from twintrack.cli.options import OutFolder, Overwrite, Verbose, start_log
+from twintrack.cli.options import JsonOption, OutFolder, Overwrite, Verbose, progress_bar, say_json, start_log
 from twintrack.system.terminal import say, say_error
 
 __all__ = ["vessels"]
@@ -25,6 +25,7 @@ def vessels(
             show_default="names in the file",
         ),
     ] = None,
+    as_json: JsonOption = False,
     overwrite: Overwrite = False,
     verbose: Verbose = False,
 ) -> None:
@@ -34,12 +35,18 @@ def vessels(
     from twintrack.settings import parse_vessel_names
 
     names = None if vessel_names is None else parse_vessel_names(vessel_names)
-    found = name_vessels_of_file(labels, out, names, overwrite=overwrite)
+    with progress_bar() as progress:
+        progress(0.0, "following the vessels")
+        found = name_vessels_of_file(labels, out, names, overwrite=overwrite)
     for warning in found["warnings"]:
         say_error(f"warning: {warning}")
+    if as_json:
+        say_json(found)
+        return
     for name, one in found["vessels"].items():
         if one["named"]:
             say(f"{name}: named, {one['confidence']} confidence ({one['reason']}), {one['volume_ml']:.1f} mL")
         else:
             say(f"{name}: NOT NAMED ({one['reason']})")
-    say(f"look at {out / PICTURE} before measuring")
+    named = sum(bool(one["named"]) for one in found["vessels"].values())
+    say(f"{named} of {len(found['vessels'])} named: look at {out / PICTURE} before measuring")

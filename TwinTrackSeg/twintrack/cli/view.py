@@ -54,6 +54,7 @@ def view(
     # The viewer builds on Slicer's side, which the engine does not know: it is looked up only here, by name.
     app = importlib.import_module("TwinTrackSegLib.web.App")
     app.view(app.Wanted(ct or place, result, bundle, port, not no_browser), say)
+    say("the viewer has ended")
 
 
 def _own_ct(result: Path) -> Path:

@@ -167,6 +167,9 @@ def test_a_certificate_of_one_s_own_is_made_listed_and_known(path, certificates,
     capsys.readouterr()
     assert run_command(["server", "clients", "--clients", str(path)]) == 0
     assert fingerprint_of(pem) in capsys.readouterr().out
+    assert run_command(["server", "clients", "--clients", str(path), "--json"]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["clients"]
+    assert (told["name"], told["certificate_sha256"]) == ("anna", fingerprint_of(pem))
 
 
 @pytest.mark.process

@@ -429,7 +429,23 @@ def test_the_command_evaluates_and_explains_what_it_cannot(evaluated, tmp_path, 
         main(["evaluate", str(evaluated[0]), "--out", str(tmp_path / "out"), "--bootstrap", "20", "--seed", "1"])
     assert done.value.code == 0
     assert "4 cases" in capsys.readouterr().out
-    assert json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))["bootstrap"] == 20
+    written = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
+    assert written["bootstrap"] == 20
+    with pytest.raises(SystemExit):
+        main(
+            [
+                "evaluate",
+                str(evaluated[0]),
+                "--out",
+                str(tmp_path / "out"),
+                "--bootstrap",
+                "20",
+                "--seed",
+                "1",
+                "--json",
+            ]
+        )
+    assert json.loads(capsys.readouterr().out)["metrics"] == written["metrics"]
     with pytest.raises(SystemExit) as done:
         main(["evaluate", str(tmp_path / "absent.csv"), "--out", str(tmp_path / "none")])
     assert done.value.code == 2
