@@ -119,6 +119,21 @@ class RaterLabel(JsonModel):
     members: None = None
 
 
+class RaterPersona(JsonModel):
+    """A rater, and the place of that rater in a network of slices."""
+
+    id: RaterId
+    persona: Annotated[int, Field(ge=0, lt=raters.MAX_RATER_MEMBERS)]
+    members: None = None
+    label: None = None
+
+
+class SliceNetworks(Networks):
+    """One network of slices, which draws samples."""
+
+    kind: Literal[bundle.SLICES]  # type: ignore[valid-type]
+
+
 class SplitCases(JsonModel, extra="forbid"):
     """Numbers of cases."""
 
@@ -149,6 +164,13 @@ class Training(JsonModel):
     manifest_sha256: Sha256 | None = None
     settings_sha256: Sha256 | None = None
     versions: Annotated[dict[Name, Name], Field(max_length=raters.MAX_ENTRIES)] | None = None
+    alarms: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=raters.MAX_SENTENCE, pattern=PRINTABLE)]],
+            Field(max_length=raters.MAX_ENTRIES),
+        ]
+        | None
+    ) = None
 
 
 class BundleEntries(JsonModel):
@@ -200,7 +222,18 @@ class RaterBundle(BundleEntries):
     ) = None
 
 
-class Bundle(RootModel[PlainBundle | RaterBundle]):
+class SliceBundle(BundleEntries):
+    """A model bundle whose fine network looks at slices, draws samples, and can draw as each of its raters."""
+
+    version_of_layout: Literal[3] = Field(alias="schema")
+    fine: SliceNetworks
+    tumor_weights: Annotated[
+        dict[Name, Annotated[float, Field(gt=0, le=1)]], Field(min_length=1, max_length=bundle.MAX_NAMES)
+    ]
+    rater_members: Annotated[list[RaterPersona], Field(min_length=1, max_length=raters.MAX_RATER_MEMBERS)]
+
+
+class Bundle(RootModel[PlainBundle | RaterBundle | SliceBundle]):
     """A model bundle; "files" holds the SHA-256 of each of its other files."""
 
 

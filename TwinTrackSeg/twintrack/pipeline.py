@@ -30,7 +30,7 @@ from twintrack.volume import Geometry, Volume
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
-    from twintrack.inference import EnsembleResult, NetworkStore, RaterMaps, Roi
+    from twintrack.inference import EnsembleResult, NetworkStore, RaterMaps, Roi, SampleSet
     from twintrack.invasion import InvasionResult, ScoreLevels
     from twintrack.invasion.naming import NamedVessels
     from twintrack.invasion.result_statements import ResultStatements
@@ -112,6 +112,8 @@ class Segmentation:
         Wall time of each stage; what was done before the first one, such as opening the bundle, counts for it.
     raters : RaterMaps, optional
         What each single rater would draw; none where that was not asked for.
+    samples : SampleSet, optional
+        Outlines that raters might draw; none where they were not asked for.
     naming : NamedVessels, optional
         Names by anatomy, where only arteries and veins were known.
     named_vessels : Volume, optional
@@ -138,6 +140,7 @@ class Segmentation:
     warnings: tuple[str, ...]
     seconds: dict[str, float] = field(default_factory=dict)
     raters: RaterMaps | None = None
+    samples: SampleSet | None = None
     naming: NamedVessels | None = None
     named_vessels: Volume | None = None
 
@@ -187,11 +190,13 @@ def segment(
     with stages.stage("read"):
         if settings.rater_maps:
             bundle.check_tells_raters()
+        if settings.samples:
+            bundle.check_draws_samples()
         given_vessels = _given_vessels(ct, settings)
         calibrator = chosen_calibrator(bundle, settings.calibrator) if settings.calibrate else None
         turned = ct.to_lps()
     with stages.stage("import"):
-        from twintrack.inference import SKIP_BELOW, NetworkStore, RaterMaps, import_packages, score_ensemble
+        from twintrack.inference import SKIP_BELOW, NetworkStore, RaterMaps, SampleSet, import_packages, score_ensemble
         from twintrack.invasion.result_statements import result_statements
 
         if store is None:
@@ -214,6 +219,7 @@ def segment(
             keep_each=True,
             each_vessels=given_vessels is None,
             keep_raters=settings.rater_maps,
+            samples=settings.samples,
             progress=report,
             cancel=cancel,
         )
@@ -261,6 +267,9 @@ def segment(
         raters = None
         if found.rater_spread is not None:
             raters = RaterMaps(roi, turned.geometry, ct.geometry, found.rater_maps, found.rater_spread)
+        samples = None
+        if found.samples is not None:
+            samples = SampleSet(roi, turned.geometry, ct.geometry, found.samples, settings.samples)
     return Segmentation(
         probability=map_on_grid,
         score=score_on_grid,
@@ -286,6 +295,7 @@ def segment(
         + notes,
         seconds=dict(stages.seconds),
         raters=raters,
+        samples=samples,
         naming=naming,
         named_vessels=None if naming is None else naming.labels.restored_to(ct.geometry),
     )

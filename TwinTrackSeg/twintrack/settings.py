@@ -14,6 +14,7 @@ __all__ = [
     "BACKENDS",
     "CONTACT_MM_RANGE",
     "DEVICES",
+    "MAX_SAMPLES",
     "NAME_VESSELS",
     "SegmentSettings",
     "check_name_vessels",
@@ -36,6 +37,9 @@ CONTACT_MM_RANGE = (0.5, 5.0)
 
 A vessel's wall has 1 to 1.5 mm, and masks label the lumen; a few millimetres more is tissue between the two.
 """
+
+MAX_SAMPLES = 16
+"""Most samples of a result: each is a bit of an unsigned 16-bit number."""
 
 MAX_VESSELS = 200
 MAX_LABEL = 65535
@@ -71,6 +75,9 @@ class SegmentSettings:
         Whether the uncalibrated score is written too.
     rater_maps : bool
         Whether the maps of single raters are written too; needs a bundle that can tell raters apart.
+    samples : int
+        How many samples of a network of slices are written too, at most `MAX_SAMPLES`; 0 for none. The map is the same
+        whatever is written.
     panel : bool
         Whether the report has a live panel, which holds a piece of the CT.
     dicom : bool
@@ -106,6 +113,7 @@ class SegmentSettings:
     calibrator: str | None = None
     keep_score: bool = False
     rater_maps: bool = False
+    samples: int = 0
     panel: bool = True
     dicom: bool = False
     vessels: str | None = None
@@ -132,6 +140,10 @@ class SegmentSettings:
                 f"the backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}", code="backend-unknown"
             )
         check_name_vessels(self.name_vessels)
+        if not 0 <= self.samples <= MAX_SAMPLES:
+            raise InputError(
+                f"the number of samples must be 0 to {MAX_SAMPLES}, got {self.samples}", code="sample-count"
+            )
         if isinstance(self.roi, str) and self.roi not in ("auto", "full"):
             raise InputError(
                 f"the ROI must be auto, full or i0,i1,j0,j1,k0,k1, got {self.roi!r}", code="region-numbers"
@@ -176,6 +188,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "threshold": (int, float),
     "contact_mm": (int, float, type(None)),
     "acquisition": (int, type(None)),
+    "samples": (int,),
     **dict.fromkeys(("every_tile", "calibrate", "keep_score", "rater_maps", "panel", "dicom"), (bool,)),
     "curvas_numbers": (bool,),
     **dict.fromkeys(("device", "backend", "rules", "name_vessels"), (str,)),
@@ -187,7 +200,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 def _check_type(key: str, value: object) -> None:
     """Refuse a JSON value of another kind than the setting has."""
     right = isinstance(value, _TYPES[key]) and not (
-        key in ("threshold", "contact_mm", "acquisition") and isinstance(value, bool)
+        key in ("threshold", "contact_mm", "acquisition", "samples") and isinstance(value, bool)
     )
     if right and isinstance(value, dict):
         right = len(value) <= MAX_VESSELS and all(map(_is_label, value.values()))

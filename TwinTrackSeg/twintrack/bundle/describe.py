@@ -56,6 +56,8 @@ def _weighted(entry: tuple[str, float]) -> str:
 
 
 def _rater(entry: Mapping[str, Any]) -> str:
+    if "persona" in entry:
+        return f"{entry['id']}: persona {entry['persona']}"
     return f"{entry['id']}: " + (entry["label"] if "label" in entry else f"folds {', '.join(entry['members'])}")
 
 
@@ -83,6 +85,7 @@ def _stage_rows(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
     origin = " of ".join(filter(None, (entry["origin"].get("checkpoint"), entry["origin"].get("trainer"))))
     rows = [
         ("network", f"{entry['architecture']}, {entry['configuration']}, folds {', '.join(entry['folds'])}"),
+        ("kind", "a network of slices, which draws samples" if "kind" in entry else ""),
         ("weights from", origin),
         ("patch", f"{_times(entry['patch_size'])} voxels of {_times(entry['spacing_mm'])} mm, network axes"),
         ("labels", labels),

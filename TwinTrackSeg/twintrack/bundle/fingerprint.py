@@ -117,6 +117,7 @@ def networks_sha256(
     rater_members: Sequence[RaterMember],
     pooling: str,
     mirroring: bool,
+    slices: bool = False,
 ) -> str:
     """Return one hash of the networks, their plans and labels, and how their outputs become a score.
 
@@ -128,7 +129,7 @@ def networks_sha256(
         SHA-256 of every file of the bundle.
     folds, configurations : mapping
         By stage.
-    tumor_weights, vessel_labels, rater_members, pooling, mirroring
+    tumor_weights, vessel_labels, rater_members, pooling, mirroring, slices
         As in `twintrack.bundle.model_bundle.Bundle`. Which networks are one rater's decides the score; who that is does
         not, and is no part of the hash.
     """
@@ -147,6 +148,8 @@ def networks_sha256(
     groups = sorted(sorted(rater.members) for rater in rater_members if rater.members)
     if groups:
         content["rater_members"] = groups
+    if slices:
+        content["slices"] = True
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

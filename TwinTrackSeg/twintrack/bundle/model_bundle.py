@@ -16,6 +16,7 @@ from twintrack.bundle.nnunet_plans import architecture_name, check_dataset, chec
 from twintrack.bundle.places import bundle_path, demo_bundle_path
 from twintrack.bundle.rater_entries import WEIGHT_ROUNDING, RaterMember
 from twintrack.bundle.schema import POOLING, ROI_COMPONENT_FRACTION, STAGES, parse_bundle_json
+from twintrack.bundle.slice_architecture import read_slice_architecture
 from twintrack.errors import BundleError
 from twintrack.imaging.ct_features import InputRange
 from twintrack.labels import VESSEL_VALUES
@@ -82,6 +83,8 @@ class Bundle:
         Which networks or labels speak for which rater; empty where none does.
     training : mapping or None
         How the networks were trained: see `twintrack.bundle.rater_entries.TRAINING_ENTRIES`.
+    slices : bool
+        Whether the fine stage is a network of slices, whose samples differ as raters do (ADR 55).
     """
 
     path: Path
@@ -110,6 +113,7 @@ class Bundle:
     contact_mm: float | None = None
     rater_members: tuple[RaterMember, ...] = ()
     training: Mapping[str, Any] | None = None
+    slices: bool = False
     _unpacked: PrivateFolder | None = field(default=None, repr=False, compare=False)
 
     @classmethod
@@ -184,6 +188,7 @@ class Bundle:
             rater_members=self.rater_members,
             pooling=self.pooling,
             mirroring=self.mirroring,
+            slices=self.slices,
         )
 
     @property
@@ -209,6 +214,22 @@ class Bundle:
                 "has no networks or outputs of single readers, so it cannot say how one of them would draw; leave out "
                 "--raters, or take a bundle that lists readers in bundle show",
                 code="no-rater-members",
+                path=self.path,
+            )
+
+    def check_draws_samples(self) -> None:
+        """Refuse a wish for samples where the networks have none to draw.
+
+        Raises
+        ------
+        BundleError
+            If the fine stage is no network of slices.
+        """
+        if not self.slices:
+            raise BundleError(
+                "has no network that draws samples; leave out --samples, or take a bundle that was trained with "
+                "--strategy harmonizer",
+                code="no-samples",
                 path=self.path,
             )
 
@@ -353,6 +374,7 @@ class Bundle:
             "architecture": architecture_name(configuration, where),
             "configuration": self.configurations[stage],
             "folds": list(self.folds[stage]),
+            **({"kind": "slices"} if self.slices and stage == "fine" else {}),
             "labels": dataset["labels"],
             "patch_size": configuration["patch_size"],
             "spacing_mm": configuration["spacing"],
@@ -376,11 +398,7 @@ class Bundle:
         names = {"coarse": self.organ_labels, "fine": (*self.tumor_labels, *self.vessel_labels.values())}
         for stage in STAGES:
             where = f"{self.path / stage / 'dataset.json'}"
-            check_plans(
-                self.read_json(stage, "plans.json"),
-                self.configurations[stage],
-                str(self.path / stage / "plans.json"),
-            )
+            self._check_plans(stage)
             dataset = self.read_json(stage, "dataset.json")
             check_dataset(dataset, where)
             known = label_channels(dataset)
@@ -393,6 +411,25 @@ class Bundle:
                     )
             if stage == "fine":
                 self._check_weights(known, overlapping=has_regions(dataset["labels"]), where=where)
+
+    def _check_plans(self, stage: str) -> None:
+        """Check plans, and that a network of slices is there where one is said to be, and nowhere else."""
+        where = str(self.path / stage / "plans.json")
+        configuration = check_plans(self.read_json(stage, "plans.json"), self.configurations[stage], where)
+        found, wanted = read_slice_architecture(configuration, where), self.slices and stage == "fine"
+        if (found is not None) != wanted:
+            raise BundleError(
+                "describes another kind of network than bundle.json says; get the bundle again",
+                code="slice-architecture",
+                path=where,
+            )
+        if found is not None and (found.raters != len(self.rater_members) or len(self.folds[stage]) != 1):
+            raise BundleError(
+                f"is one network of {found.raters} raters, and bundle.json names {len(self.folds[stage])} networks and "
+                f"{len(self.rater_members)} raters; get the bundle again",
+                code="slice-architecture",
+                path=where,
+            )
 
     def _check_weights(self, channels: Mapping[str, int], *, overlapping: bool, where: str) -> None:
         """Refuse tumour labels whose weighted sum could be above 1, or that cannot speak for a rater."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from twintrack.bundle.architecture import ARCHITECTURES, MAX_PATCH_EDGE, read_architecture
 from twintrack.bundle.fingerprint import INTENSITIES, plans_intensities
+from twintrack.bundle.slice_architecture import read_slice_architecture
 from twintrack.errors import BundleError
 
 __all__ = [
@@ -113,14 +114,15 @@ def resolve_configuration(plans: Mapping[str, Any], name: str, where: str) -> di
 
 
 def architecture_name(configuration: Mapping[str, Any], where: str) -> str:
-    """Return which of `ARCHITECTURES` a resolved configuration asks for, in the old or the new plans format.
+    """Return which network a resolved configuration asks for: one of `ARCHITECTURES`, or a network of slices.
 
     Raises
     ------
     BundleError
         If it asks for another class, or for parts or numbers that are not allowed.
     """
-    return read_architecture(configuration, where).name
+    slices = read_slice_architecture(configuration, where)
+    return read_architecture(configuration, where).name if slices is None else slices.name
 
 
 def check_plans(plans: Mapping[str, Any], configuration_name: str, where: str) -> dict[str, Any]:

@@ -35,6 +35,9 @@ MAX_WORD = 200
 MAX_ENTRIES = 256
 """Most tumour labels, characters of a text on one line, and values of one entry of `training`."""
 
+MAX_SENTENCE = 500
+"""Characters of a text that says what went wrong."""
+
 LARGEST = 1e12
 
 WEIGHT_ROUNDING = 1e-6
@@ -53,14 +56,19 @@ class RaterMember:
         Folds of the networks that learnt from this rater alone; empty where a label speaks for the rater.
     label : str or None
         The rater's own label in the fine ``dataset.json``, one of the bundle's tumour labels.
+    persona : int or None
+        The rater's place in a network of slices, which can draw as each of its raters.
     """
 
     id: str
     members: tuple[str, ...] = ()
     label: str | None = None
+    persona: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the entry of ``bundle.json``."""
+        if self.persona is not None:
+            return {"id": self.id, "persona": self.persona}
         return {"id": self.id, **({"members": list(self.members)} if self.label is None else {"label": self.label})}
 
 
@@ -105,9 +113,13 @@ def _rater_member(entry: object, where: str) -> RaterMember:
             f"{_shown(entry)}",
             where,
         )
-    members, label = entry.get("members"), entry.get("label")
-    if (members is None) == (label is None):
-        raise _malformed(f"the rater {identity!r} needs either 'members' or 'label'", where)
+    members, label, persona = (entry.get(name) for name in ("members", "label", "persona"))
+    if sum(value is not None for value in (members, label, persona)) != 1:
+        raise _malformed(f"the rater {identity!r} needs one of 'members', 'label' and 'persona'", where)
+    if persona is not None:
+        if not _count(persona, MAX_RATER_MEMBERS - 1):
+            raise _malformed(f"'persona' of the rater {identity!r} must be a number, got {_shown(persona)}", where)
+        return RaterMember(identity, persona=persona)
     if label is not None:
         if not _is_line(label):
             raise _malformed(f"'label' of the rater {identity!r} must be a label's name, got {_shown(label)}", where)
@@ -121,7 +133,12 @@ def _rater_member(entry: object, where: str) -> RaterMember:
 
 
 def check_rater_members(
-    raters: Sequence[RaterMember], *, folds: Sequence[str], weights: Mapping[str, float], where: str
+    raters: Sequence[RaterMember],
+    *,
+    folds: Sequence[str],
+    weights: Mapping[str, float],
+    where: str,
+    slices: bool = False,
 ) -> None:
     """Check that raters, networks and tumour labels belong to each other one way alone.
 
@@ -135,6 +152,8 @@ def check_rater_members(
         The bundle's ``tumor_weights``.
     where : str
         File, for messages.
+    slices : bool
+        Whether the fine stage is a network of slices, whose raters are its personas, all of them.
 
     Raises
     ------
@@ -156,6 +175,14 @@ def check_rater_members(
         twice = _first_repeated(names)
         if twice is not None:
             raise refuse(f"'rater_members' names the {what} {twice!r} twice; each belongs to one rater")
+    personas = sorted(rater.persona for rater in raters if rater.persona is not None)
+    if personas != list(range(len(raters) if slices else 0)):
+        raise refuse(
+            "'rater_members' must give each rater of a network of slices its own 'persona' from 0 on, and no rater of "
+            "another network one"
+        )
+    if slices:
+        return
     by_label = [rater.label is not None for rater in raters]
     if any(by_label) != all(by_label):
         raise refuse("'rater_members' must give all raters 'members', or all of them a 'label'")
@@ -200,6 +227,10 @@ def _ids(value: object) -> bool:
     return isinstance(value, list) and 0 < len(value) <= MAX_ENTRIES and all(map(_id, value)) and _are_different(value)
 
 
+def _lines(value: object) -> bool:
+    return isinstance(value, list) and len(value) <= MAX_ENTRIES and all(map(_is_sentence, value))
+
+
 def _seeds(value: object) -> bool:
     return isinstance(value, list) and len(value) <= MAX_ENTRIES and all(_count(seed, 2**63 - 1) for seed in value)
 
@@ -225,6 +256,10 @@ def _is_number_or_null(value: object) -> bool:
     return value is None or _is_number(value)
 
 
+def _is_sentence(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_SENTENCE and value.isprintable()
+
+
 def _is_line(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= MAX_WORD and value.isprintable()
 
@@ -244,6 +279,7 @@ TRAINING_ENTRIES: dict[str, tuple[str, Callable[[object], bool]]] = {
     "metrics": ("numbers, or null, by name", _table(_is_line, _is_number_or_null)),
     "manifest_sha256": ("a SHA-256 of 64 digits", _sha256),
     "settings_sha256": ("a SHA-256 of 64 digits", _sha256),
+    "alarms": ("texts on one line", _lines),
     "versions": ("versions by the package's name", _table(_is_line, _is_line)),
 }
 """The entries of ``training``, what each must be, and whether a value is; all but the first three may be left out.

@@ -13,13 +13,25 @@ from twintrack.imaging.ct_features import InputRange
 from twintrack.settings import CONTACT_MM_RANGE
 from twintrack.system.json_file import parse_json
 
-__all__ = ["FOLD", "POOLING", "ROI_COMPONENT_FRACTION", "SCHEMAS", "STAGES", "parse_bundle_json", "schema_for"]
+__all__ = [
+    "FOLD",
+    "POOLING",
+    "ROI_COMPONENT_FRACTION",
+    "SCHEMAS",
+    "SLICES",
+    "STAGES",
+    "parse_bundle_json",
+    "schema_for",
+]
 
-SCHEMAS = (1, 2)
+SCHEMAS = (1, 2, 3)
 """Versions of the layout of ``bundle.json`` that this version reads and writes: see `schema_for`."""
 
 STAGES = ("coarse", "fine")
 """The two models of a bundle."""
+
+SLICES = "slices"
+"""Kind of a fine stage whose network looks at slices and draws samples (ADR 55); other stages have no kind."""
 
 POOLING = "mean-softmax"
 """The one pooling there is: class probabilities averaged over members in network space."""
@@ -67,7 +79,8 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
     schema = reader.get("schema", int)
     if schema not in SCHEMAS:
         raise BundleError(
-            f"schema {schema} is not known, only {' and '.join(map(str, SCHEMAS))}; update TwinTrack or the bundle",
+            f"schema {schema} is not known, only {', '.join(map(str, SCHEMAS[:-1]))} and {SCHEMAS[-1]}; update "
+            "TwinTrack or the bundle",
             code="schema-unknown",
             path=where,
         )
@@ -88,7 +101,8 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
     folds = {stage: reader.folds(stage) for stage in STAGES}
     # A document of schema 1 means in every version what it means in the first one, which knew no raters.
     raters = read_rater_members(document.get("rater_members") if schema > 1 else None, where)
-    check_rater_members(raters, folds=folds["fine"], weights=weights, where=where)
+    slices = reader.has_slices(schema)
+    check_rater_members(raters, folds=folds["fine"], weights=weights, where=where, slices=slices)
     return {
         **texts,
         "demo": reader.get("demo", bool),
@@ -106,6 +120,7 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
         "raters": reader.raters(),
         "configurations": reader.configurations(),
         "folds": folds,
+        "slices": slices,
         "origins": {stage: reader.origin(stage) for stage in STAGES},
         "fingerprints": reader.fingerprints(),
         "inputs": None if document.get("inputs") is None else InputRange.from_json(document["inputs"], where),
@@ -114,12 +129,14 @@ def parse_bundle_json(content: bytes, where: str) -> dict[str, Any]:
     }
 
 
-def schema_for(tumor_weights: Mapping[str, float], rater_members: Sequence[object]) -> int:
+def schema_for(tumor_weights: Mapping[str, float], rater_members: Sequence[object], *, slices: bool = False) -> int:
     """Return the schema that a bundle is written with: the lowest whose programs get it right.
 
     Where all tumour labels weigh 1 and no network belongs to a rater, a program that knows schema 1 does the same with
-    the bundle as this one.
+    the bundle as this one. A network of slices takes schema 3.
     """
+    if slices:
+        return 3
     return 1 if not rater_members and all(weight == 1 for weight in tumor_weights.values()) else 2
 
 
@@ -199,6 +216,15 @@ class _Reader:
                 f"{key!r} must be a number from 0 to 1{null}, got {value!r}", code="bundle-entry", path=self.where
             )
         return float(value)  # type: ignore[arg-type]
+
+    def has_slices(self, schema: int) -> bool:
+        """Read whether the fine stage is a network of slices; documents before schema 3 say nothing of kinds."""
+        kinds = {stage: self.get(stage, dict).get("kind") if schema > 2 else None for stage in STAGES}
+        if kinds["coarse"] is not None or kinds["fine"] not in (None, SLICES):
+            raise BundleError(
+                f"'kind' may be {SLICES!r}, of 'fine' alone, got {kinds!r:.80}", code="bundle-entry", path=self.where
+            )
+        return kinds["fine"] == SLICES
 
     def origin(self, stage: str) -> dict[str, str]:
         """Read which trainer made a stage's networks and which of its checkpoints were taken, where that is told."""

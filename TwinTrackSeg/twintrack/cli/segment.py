@@ -100,6 +100,14 @@ def segment(
         bool,
         typer.Option("--raters", help="Also write how each single reader would draw; the bundle must tell them apart."),
     ] = False,
+    samples: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=16,
+            help="Also write this many outlines that readers might draw; for a bundle of --strategy harmonizer.",
+        ),
+    ] = 0,
     no_panel: Annotated[
         bool, typer.Option("--no-panel", help="No live panel in the report, which holds a piece of the CT.")
     ] = False,
@@ -142,6 +150,7 @@ def segment(
         calibrator=own_calibrator(calibrator, no_calibration),
         keep_score=keep_score,
         rater_maps=raters,
+        samples=samples,
         panel=not no_panel,
         dicom=dicom,
         series=series,

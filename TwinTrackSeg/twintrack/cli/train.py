@@ -25,6 +25,7 @@ class StrategyChoice(str, Enum):
     RATER_SPECIFIC = "rater-specific"
     ORDINAL = "ordinal"
     HEADS = "heads"
+    HARMONIZER = "harmonizer"
 
 
 class PresetChoice(str, Enum):

@@ -8,13 +8,15 @@ from twintrack.inference.devices import (
     may_have_gpu,
     select_device,
 )
-from twintrack.inference.ensemble import SKIP_BELOW, EnsembleResult, score_ensemble
+from twintrack.inference.ensemble import SKIP_BELOW, score_ensemble
+from twintrack.inference.ensemble_result import EnsembleResult
 from twintrack.inference.loaded_model import import_packages
 from twintrack.inference.localize import localize
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import check_weights
 from twintrack.inference.rater_maps import RaterMaps
 from twintrack.inference.roi import Roi, map_box, roi_box, roi_full
+from twintrack.inference.sample_set import SampleSet
 
 __all__ = [
     "DEVICES",
@@ -24,6 +26,7 @@ __all__ = [
     "Processor",
     "RaterMaps",
     "Roi",
+    "SampleSet",
     "check_weights",
     "describe_processor",
     "find_processors",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +12,18 @@ from numpy.typing import NDArray
 from twintrack.bundle.model_bundle import Bundle
 from twintrack.errors import RoiError
 from twintrack.inference.arrays import Array, as_float32, class_probabilities, like, to_device, to_host, zeros_beside
+from twintrack.inference.ensemble_result import EnsembleResult, MemberMap
 from twintrack.inference.network_store import NetworkStore
 from twintrack.inference.nnunet_model import Stage, open_stage
-from twintrack.inference.preprocess import Preprocessed, preprocess
+from twintrack.inference.preprocess import preprocess_region
 from twintrack.inference.rater_maps import RaterSums, rater_spread
-from twintrack.inference.resample import Range
-from twintrack.inference.roi import Roi, grown_box
+from twintrack.inference.roi import Roi
+from twintrack.inference.slices import score_slices
 from twintrack.inference.sliding_window import Canvas, member_logits
 from twintrack.inference.tiling import Tile, TileMeter, tiles_near
 from twintrack.inference.vessel_map import VesselChannels, vessel_map
 from twintrack.progress.callbacks import CancelToken, Progress, no_progress, part
-from twintrack.volume import Geometry, Volume
+from twintrack.volume import Volume
 
 __all__ = ["SKIP_BELOW", "Disagreement", "EnsembleResult", "MemberMap", "score_ensemble"]
 
@@ -35,104 +34,6 @@ shares voxels with it."""
 _SLAB = 16  # slices a time, so that no second copy of all channels is made
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class MemberMap:
-    """What one member of an ensemble says, on the voxels of the region's box.
-
-    Where a later member did not look, because the first one saw no tumour near, the values are the first one's: there
-    the members' spread is not known, and reads as none.
-
-    Attributes
-    ----------
-    score : numpy.ndarray
-        Uncalibrated tumour score, float16 in [0, 1], (z, y, x) of the box; 0 outside the region's mask.
-    vessels : numpy.ndarray or None
-        Vessel label map, uint8, as in `EnsembleResult`; None where the bundle predicts none, or none was asked for.
-    """
-
-    score: NDArray[np.float16]
-    vessels: NDArray[np.uint8] | None
-
-
-@dataclass(frozen=True)
-class EnsembleResult:
-    """What stage 2 found, on the voxels of the region's box.
-
-    Attributes
-    ----------
-    roi : Roi
-        The region.
-    score : numpy.ndarray
-        Pooled, uncalibrated tumour score, float32 in [0, 1], (z, y, x) of the box; 0 outside the region's mask.
-    vessels : numpy.ndarray or None
-        Vessel label map, uint8, (z, y, x) of the box (mask or not), where the bundle predicts vessels.
-    vessel_values : mapping of str to int
-        Value of each vessel in `vessels`.
-    members : int
-        Number of networks averaged.
-    tiles : int
-        Number of patches predicted, over all members.
-    skipped : int
-        Number of patches that later members did not look at, because the first one saw no tumour near them.
-    disagreement_ml : float or None
-        Standard deviation of the tumour probability over the members, added up over the region; None for one member.
-    device : str
-        Where the networks ran.
-    backend : str
-        What ran them: ``torch`` or ``openvino``.
-    network_s : float
-        Wall seconds spent in the networks.
-    notes : tuple of str
-        Every step away from the first choice of device, in words.
-    each : tuple of MemberMap
-        What each member says, in the order of the bundle's folds; empty if that was not asked for, for one member, or
-        where the first one saw tumour nowhere and the others did not look.
-    rater_maps : mapping of str to numpy.ndarray
-        By rater, the probability that this rater would draw a voxel, float16 in [0, 1], (z, y, x) of the box; empty if
-        that was not asked for, or the bundle cannot tell raters apart.
-    rater_spread : numpy.ndarray or None
-        Standard deviation over the raters, float16 in [0, 0.5], (z, y, x) of the box; None without such maps.
-    """
-
-    roi: Roi
-    score: NDArray[np.float32]
-    vessels: NDArray[np.uint8] | None
-    vessel_values: Mapping[str, int]
-    members: int
-    tiles: int
-    skipped: int
-    disagreement_ml: float | None
-    device: str
-    backend: str
-    network_s: float
-    notes: tuple[str, ...]
-    each: tuple[MemberMap, ...] = ()
-    rater_maps: Mapping[str, NDArray[np.float16]] = field(default_factory=dict)
-    rater_spread: NDArray[np.float16] | None = None
-
-    @property
-    def engine(self) -> dict[str, Any]:
-        """How the networks ran, ready for JSON."""
-        return {
-            "device": self.device,
-            "backend": self.backend,
-            "members": self.members,
-            "tiles": self.tiles,
-            "skipped_tiles": self.skipped,
-            "disagreement_ml": self.disagreement_ml,
-            "network_s": self.network_s,
-            "notes": list(self.notes),
-        }
-
-    def score_volume(self, geometry: Geometry) -> Volume:
-        """Return the score on the whole grid, 0 outside the region."""
-        return Volume(self.roi.paste(self.score, geometry), geometry)
-
-    def vessels_volume(self, geometry: Geometry) -> Volume | None:
-        """Return the vessel label map on the whole grid, 0 outside the box; None where none is predicted."""
-        return None if self.vessels is None else Volume(self.roi.paste(self.vessels, geometry), geometry)
 
 
 def score_ensemble(
@@ -146,6 +47,7 @@ def score_ensemble(
     keep_each: bool = False,
     each_vessels: bool = True,
     keep_raters: bool = False,
+    samples: int = 0,
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
 ) -> EnsembleResult:
@@ -184,6 +86,9 @@ def score_ensemble(
         Whether that holds each member's vessels: of no use where the vessels are given.
     keep_raters : bool
         Whether to keep what each rater would draw, at 2 bytes a voxel of the region's box and rater.
+    samples : int
+        How many samples of a network of slices to keep, together at 2 bytes a voxel of the region's box; the score is
+        the mean of the same ones whatever is kept.
     progress, cancel
         Called, and checked, for every tile.
 
@@ -202,6 +107,10 @@ def score_ensemble(
     token = cancel or CancelToken()
     token.check()
     networks = store or NetworkStore(device, keep=False)
+    if bundle.slices:
+        return networks.with_room(
+            lambda: score_slices(ct, roi, bundle, networks, keep_raters, samples, progress, token)
+        )
     if bundle.raters_have_members:
         skip_below = 0.0
     return networks.with_room(
@@ -223,7 +132,7 @@ def _score(
 ) -> EnsembleResult:
     stage = open_stage(bundle, "fine")
     progress(0.0, "Preparing the region of interest")
-    case, window = _crop(ct, roi, stage, store, members=bundle.members)
+    case, window = preprocess_region(ct, roi, stage, device=store.prepares_on, members=bundle.members, note=store.note)
     region = case.from_grid(roi.mask, window)
     canvas = Canvas.of(case.data, stage, None if roi.mask.all() else region)
     folds = bundle.folds["fine"]
@@ -287,22 +196,6 @@ def _score(
         rater_maps=rater_maps,
         rater_spread=rater_spread(list(rater_maps.values())) if rater_maps else None,
     )
-
-
-def _crop(
-    ct: Volume, roi: Roi, stage: Stage, store: NetworkStore, *, members: int
-) -> tuple[Preprocessed, tuple[Range, Range, Range]]:
-    """Preprocess the region with its surroundings; return it and where the region lies in it, along (z, y, x)."""
-    shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm[::-1]
-    patch = [0, 0, 0]
-    for n, axis in enumerate(stage.axes):
-        # Rounded down, so that growing never makes a second tile necessary.
-        patch[axis] = int(stage.patch[n] * stage.spacing[n] / spacing[axis])
-    start, stop = grown_box(roi.start[::-1], roi.stop[::-1], patch, shape)
-    crop = ct.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
-    case = preprocess(crop, spacing, stage, device=store.prepares_on, members=members, note=store.note)
-    z, y, x = ((s.start - a, s.stop - a) for s, a in zip(roi.slices, start, strict=True))
-    return case, (z, y, x)
 
 
 def _pool(

@@ -19,6 +19,7 @@ from twintrack.bundle.checkpoints import read_checkpoint
 from twintrack.bundle.fingerprint import plans_intensities
 from twintrack.bundle.model_bundle import CHECKPOINT_NAME, Bundle
 from twintrack.bundle.nnunet_plans import check_dataset, check_plans, has_regions, label_channels
+from twintrack.bundle.slice_architecture import SliceArchitecture, read_slice_architecture
 from twintrack.errors import BundleError
 from twintrack.inference.arrays import CPU, Array
 from twintrack.system.capacity import lacking_memory
@@ -105,8 +106,13 @@ class Stage:
 
     @property
     def architecture(self) -> Architecture:
-        """The network in numbers."""
+        """nnU-Net's network in numbers."""
         return read_architecture(self.configuration, str(self.folder / "plans.json"))
+
+    @property
+    def slices(self) -> SliceArchitecture | None:
+        """A network of slices in numbers; None where it is one of nnU-Net's."""
+        return read_slice_architecture(self.configuration, str(self.folder / "plans.json"))
 
     @property
     def normalization(self) -> str:
@@ -216,6 +222,12 @@ def build_network(stage: Stage) -> torch.nn.Module:
         If the plans do not describe a network that can be built.
     """
     import torch
+
+    if (slices := stage.slices) is not None:
+        from twintrack.harmonizer import HarmonizerNetwork
+
+        with torch.device("meta"):
+            return HarmonizerNetwork(slices, stage.heads - 1).eval()  # all classes but the tumour
     from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
     where = str(stage.folder / "plans.json")
@@ -260,7 +272,7 @@ def load_member(stage: Stage, fold: str, device: str = CPU) -> Member:
 def _check_memory(stage: Stage, device: str) -> None:
     """Refuse a network for which there is too little main memory; a GPU's own is tried, and the CPU comes after it."""
     where = str(stage.folder / "plans.json")
-    architecture = stage.architecture
+    architecture: Architecture | SliceArchitecture = stage.slices or stage.architecture
     needed = PARAMETER_BYTES * architecture.parameters(stage.heads)
     if device != "cuda":
         needed += architecture.activation_bytes(stage.patch, stage.heads)

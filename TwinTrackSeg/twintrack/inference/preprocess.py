@@ -25,9 +25,11 @@ from twintrack.inference.resample import (
     range_touched,
     slice_axis,
 )
+from twintrack.inference.roi import Roi, grown_box
 from twintrack.system.capacity import is_out_of_memory, lacking_memory
+from twintrack.volume import Volume
 
-__all__ = ["Preprocessed", "preprocess"]
+__all__ = ["Preprocessed", "preprocess", "preprocess_region"]
 
 _log = logging.getLogger(__name__)
 
@@ -182,6 +184,26 @@ def preprocess(
         # Outside of the handler: the error's frames hold what filled the memory.
         note("the GPU has too little memory to resample the CT; the CPU does it")
     return _preprocess(array, spacing_mm, stage, CPU, name, members)
+
+
+def preprocess_region(
+    ct: Volume, roi: Roi, stage: Stage, *, device: str, members: int, note: Callable[[str], None]
+) -> tuple[Preprocessed, tuple[Range, Range, Range]]:
+    """Preprocess the region with its surroundings; return it and where the region lies in it, along (z, y, x).
+
+    Where the region's box is smaller than one patch, it is grown into the CT around it. The arguments are those of
+    `preprocess`.
+    """
+    shape, spacing = ct.geometry.shape, ct.geometry.spacing_mm[::-1]
+    patch = [0, 0, 0]
+    for n, axis in enumerate(stage.axes):
+        # Rounded down, so that growing never makes a second tile necessary.
+        patch[axis] = int(stage.patch[n] * stage.spacing[n] / spacing[axis])
+    start, stop = grown_box(roi.start[::-1], roi.stop[::-1], patch, shape)
+    crop = ct.array[tuple(slice(a, b) for a, b in zip(start, stop, strict=True))]
+    case = preprocess(crop, spacing, stage, device=device, members=members, note=note)
+    z, y, x = ((s.start - a, s.stop - a) for s, a in zip(roi.slices, start, strict=True))
+    return case, (z, y, x)
 
 
 def _preprocess(

@@ -139,5 +139,5 @@ def _starts(extent: tuple[int, int], patch: int, size: int) -> list[int]:
     if high - low <= patch:
         return [min(max((low + high - patch) // 2, 0), size - patch)]
     room = high - low - patch
-    steps = ceil(room / (patch * TILE_STEP))
+    steps = min(ceil(room / (patch * TILE_STEP)), room)
     return [low + round(room / steps * number) for number in range(steps + 1)]

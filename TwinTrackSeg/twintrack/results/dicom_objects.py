@@ -35,7 +35,7 @@ OBJECTS = (MAP, SEGMENTATION, REPORT, FRACTIONAL, LABELMAP, MADE_SERIES)
 """Everything that an export may write, with the series that was made for a volume file."""
 
 
-NOT_IDENTIFYING = ("device", "backend", "keep_score", "rater_maps", "panel", "dicom", "series", "case")
+NOT_IDENTIFYING = ("device", "backend", "keep_score", "rater_maps", "samples", "panel", "dicom", "series", "case")
 """Settings of a run that change neither its map nor its outlines."""
 
 

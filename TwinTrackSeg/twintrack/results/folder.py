@@ -15,6 +15,7 @@ from twintrack.io.volumes import write_volume
 from twintrack.pipeline import EXPECTED_S, VESSEL_THREADS, Segmentation, segment
 from twintrack.progress.callbacks import CancelToken, Progress, checked, no_progress
 from twintrack.progress.stages import Stages
+from twintrack.results.schema import SAMPLES_FILE
 from twintrack.results.which_ct import WhichCt, describe_ct
 from twintrack.settings import SegmentSettings
 from twintrack.system.atomic import atomic_folder, check_output_folder
@@ -27,7 +28,7 @@ from twintrack.volume import Volume
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
-    from twintrack.inference import NetworkStore, RaterMaps
+    from twintrack.inference import NetworkStore, RaterMaps, SampleSet
 
 __all__ = [
     "COMMAND",
@@ -49,6 +50,7 @@ RESULT_FILES = (
     "score.nii.gz",
     "raters",
     "disagreement.nii.gz",
+    SAMPLES_FILE,
     "segmentation.nii.gz",
     "vessels.nii.gz",
     "named_vessels.nii.gz",
@@ -233,7 +235,7 @@ def check_result_folder(
                 path=out,
             )
     unasked = {"score.nii.gz": settings.keep_score, "dicom": settings.dicom}
-    unasked |= dict.fromkeys((RATERS, DISAGREEMENT), settings.rater_maps)
+    unasked |= dict.fromkeys((RATERS, DISAGREEMENT), settings.rater_maps) | {SAMPLES_FILE: bool(settings.samples)}
     entries = [name for name in RESULT_FILES if unasked.get(name, True)]
     check_output_folder(out, entries, command=COMMAND, inputs=inputs, overwrite=overwrite)
 
@@ -267,6 +269,7 @@ def describe(ct: Ct, found: Segmentation, bundle: Bundle, settings: SegmentSetti
         **({} if found.naming is None or not found.naming.values else {"named_vessel_values": found.naming.values}),
         "suitability": found.suitability,
         **({} if found.raters is None else {"rater_maps": _rater_maps(found.raters)}),
+        **({} if found.samples is None else {"samples": _samples(found.samples)}),
         "warnings": [*ct.notes, *found.warnings, *_withheld(found, settings)],
     }
 
@@ -295,6 +298,11 @@ def _rater_maps(raters: RaterMaps) -> list[dict[str, Any]]:
     return [
         {"id": name, "file": f"{RATERS}/{name}.nii.gz", "volume_ml": raters.volume_ml(name)} for name in raters.maps
     ]
+
+
+def _samples(samples: SampleSet) -> dict[str, Any]:
+    """Say how many samples there are, in which file, and the volume in mL that each of them marks."""
+    return {"file": SAMPLES_FILE, "count": samples.count, "volumes_ml": samples.volumes_ml()}
 
 
 def _origin(ct: Ct) -> dict[str, Any]:
@@ -378,6 +386,8 @@ def _write_files(
         for name in found.raters.maps:
             write_volume(found.raters.volume(name), folder / RATERS / f"{name}.nii.gz", grid=ct.grid)
         write_volume(found.raters.disagreement(), folder / DISAGREEMENT, grid=ct.grid)
+    if found.samples is not None:
+        write_volume(found.samples.volume(), folder / SAMPLES_FILE, grid=ct.grid)
     if readouts is not None:
         save_json(folder / "invasion.json", readouts)
         write_invasion_csv(readouts, folder / "invasion.csv")

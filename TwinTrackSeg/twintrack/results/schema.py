@@ -14,6 +14,7 @@ from twintrack.bundle.rater_entries import RATER_ID
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume
 from twintrack.results.which_ct import NAME_LIMIT
+from twintrack.settings import MAX_SAMPLES
 from twintrack.system.atomic import put_in_order
 from twintrack.system.case_label import LABEL_LIMIT
 from twintrack.system.json_file import read_json
@@ -59,9 +60,6 @@ Check = Callable[[Any], bool]
 
 SAMPLES_FILE = "samples.nii.gz"
 """Bit s of a voxel says that sample s, a plausible outline drawn by the model, marks it."""
-
-MAX_SAMPLES = 16
-"""Bits of a voxel there."""
 
 
 class StoredResult(NamedTuple):

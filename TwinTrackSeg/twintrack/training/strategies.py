@@ -30,6 +30,7 @@ class Strategy(str, Enum):
     SOFT = "soft"
     ORDINAL = "ordinal"
     HEADS = "heads"
+    HARMONIZER = "harmonizer"
 
     @property
     def one_rater(self) -> bool:
@@ -137,6 +138,11 @@ def plan_members(strategy: Strategy, raters: Sequence[str], *, rater: str | None
         raise InputError("--rater goes with --strategy single; leave it out", code="options-exclude")
     if rater is not None and rater not in raters:
         raise InputError(f"rater {rater} drew no training case; choose among {', '.join(raters)}", code="rater-unknown")
+    if strategy is Strategy.HARMONIZER and members != 1:
+        raise InputError(
+            "--strategy harmonizer trains one network, whose samples differ; leave out --members",
+            code="options-exclude",
+        )
     if strategy is Strategy.RATER_SPECIFIC:
         owners: list[str | None] = [name for _ in range(members) for name in raters]
     else:
@@ -176,7 +182,16 @@ def check_raters(strategy: Strategy, cases_of: Mapping[str, int], sizes_p: float
     few = [f"{name} ({cases_of[name]})" for name in sorted(cases_of, key=name_order) if cases_of[name] < FEWEST_CASES]
     if few:
         warnings.append(f"raters with fewer than {FEWEST_CASES} training cases: {', '.join(few)}")
-    if sizes_p is not None and sizes_p > ALIKE_P and strategy in (Strategy.RATER_SPECIFIC, Strategy.HEADS):
+    if (
+        sizes_p is not None
+        and sizes_p > ALIKE_P
+        and strategy
+        in (
+            Strategy.RATER_SPECIFIC,
+            Strategy.HEADS,
+            Strategy.HARMONIZER,
+        )
+    ):
         warnings.append(
             "these readers cannot be told apart by how much they draw; rater-specific training will not differ from "
             f"label sampling (permutation test of size ranks, p = {sizes_p:.2f})"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 __all__ = ["Difference", "RecordState", "difference", "notes", "outdated_text"]
 
-OUTPUTS = ("keep_score", "rater_maps", "panel", "dicom")
+OUTPUTS = ("keep_score", "rater_maps", "samples", "panel", "dicom")
 """Settings that add files to a result and change none of it."""
 
 NOT_SETTINGS = {
@@ -74,7 +74,7 @@ def difference(before: object, now: Mapping[str, Any]) -> Difference:
         unasked = name in OUTPUTS and not old.get(name) and not new.get(name)  # unknown to an earlier version, or off
         if unasked or old.get(name) == new.get(name):
             continue
-        (dropped if name in OUTPUTS and old.get(name) is True else changes).append(str(name))
+        (dropped if name in OUTPUTS and old.get(name) and not new.get(name) else changes).append(str(name))
     return Difference(tuple(changes), tuple(dropped))
 
 

@@ -97,8 +97,8 @@ SERIES = "series"
 """Folder of a DICOM series in a run's folder."""
 
 SETTINGS = (
-    "roi", "threshold", "every_tile", "calibrate", "keep_score", "rater_maps", "panel", "dicom", "vessel_names",
-    "name_vessels", "curvas_numbers", "series", "acquisition", "rules", "contact_mm",
+    "roi", "threshold", "every_tile", "calibrate", "keep_score", "rater_maps", "samples", "panel", "dicom",
+    "vessel_names", "name_vessels", "curvas_numbers", "series", "acquisition", "rules", "contact_mm",
 )  # fmt: skip
 """Fields of `twintrack.settings.SegmentSettings` that a client may give: no path, no device, no name."""
 

@@ -59,6 +59,8 @@ class BundleCard:
         raters, or ``{"id": "A", "label": "rater_A"}``. Ids are pseudonyms.
     training : mapping or None
         How the networks were trained: see `twintrack.bundle.rater_entries.TRAINING_ENTRIES`.
+    slices : bool
+        Whether the fine network is one of slices, which draws samples.
     """
 
     name: str
@@ -79,6 +81,7 @@ class BundleCard:
     contact_mm: float | None = None
     rater_members: Sequence[Mapping[str, Any]] = ()
     training: Mapping[str, Any] | None = None
+    slices: bool = False
 
     def checked_raters(self, folds: Sequence[str]) -> tuple[RaterMember, ...]:
         """Return `rater_members` as a program reads them, for the fine model's `folds`.
@@ -90,7 +93,7 @@ class BundleCard:
         """
         weights = read_tumor_weights(dict(self.tumor_weights), self.name)
         raters = read_rater_members(_as_read(list(self.rater_members)) or None, self.name)
-        check_rater_members(raters, folds=folds, weights=weights, where=self.name)
+        check_rater_members(raters, folds=folds, weights=weights, where=self.name, slices=self.slices)
         for name in self.training or ():
             if name not in TRAINING_ENTRIES:
                 raise BundleError(
@@ -106,8 +109,8 @@ class BundleCard:
         entries = asdict(self) | {"vessel_labels": dict(self.vessel_labels), "pooling": POOLING}
         entries["inputs"] = None if self.inputs is None else self.inputs.to_json()
         weights, raters = dict(self.tumor_weights), [dict(entry) for entry in self.rater_members]
-        schema = schema_for(weights, raters)
-        for name in ("tumor_weights", "rater_members", "training"):
+        schema = schema_for(weights, raters, slices=self.slices)
+        for name in ("tumor_weights", "rater_members", "training", "slices"):
             del entries[name]
         told: dict[str, Any] = {"tumor_labels": list(weights)} if schema == 1 else {"tumor_weights": weights}
         if raters:

@@ -13,6 +13,7 @@ from typing import Any
 from twintrack.bundle.fingerprint import networks_sha256
 from twintrack.bundle.model_bundle import STAGES, Bundle
 from twintrack.bundle.rater_entries import RaterMember
+from twintrack.bundle.schema import SLICES
 from twintrack.errors import BundleError, InputError, OutputError, TwinTrackError
 from twintrack.studies.make_bundle.card import BundleCard
 from twintrack.studies.make_bundle.nnunet_results import StageModel, StageSource, take_over
@@ -121,7 +122,7 @@ def _write(
         raise InputError(
             "was trained without mirroring, so leave mirroring out", code="bundle-mirroring", path=fine.folder
         )
-    entries = card.to_json() | _stage_entries({"coarse": coarse, "fine": fine}, models)
+    entries = card.to_json() | _stage_entries({"coarse": coarse, "fine": fine}, models, slices=card.slices)
     _write_manifest(draft, entries, card, raters)
     _check(draft, out)
     if zipped:
@@ -129,7 +130,9 @@ def _write(
         shutil.rmtree(draft)
 
 
-def _stage_entries(sources: Mapping[str, StageSource], models: Mapping[str, StageModel]) -> dict[str, Any]:
+def _stage_entries(
+    sources: Mapping[str, StageSource], models: Mapping[str, StageModel], *, slices: bool
+) -> dict[str, Any]:
     entries: dict[str, Any] = {
         "configuration": {stage: model.configuration for stage, model in models.items()},
         "fingerprint": {stage: model.fingerprint.to_json() for stage, model in models.items()},
@@ -137,6 +140,8 @@ def _stage_entries(sources: Mapping[str, StageSource], models: Mapping[str, Stag
     for stage, source in sources.items():
         trainer = models[stage].trainer
         entries[stage] = {"folds": list(source.folds), "trainer": trainer, "checkpoint": source.checkpoint}
+    if slices:
+        entries["fine"]["kind"] = SLICES
     return entries
 
 
@@ -149,6 +154,7 @@ def _write_manifest(draft: Path, entries: Mapping[str, Any], card: BundleCard, r
         configurations=entries["configuration"],
         tumor_weights=card.tumor_weights,
         rater_members=raters,
+        slices=card.slices,
         **{name: entries[name] for name in ("vessel_labels", "pooling", "mirroring")},
     )
     document = {**entries, "networks_sha256": networks, "files": hashes}

@@ -50,6 +50,7 @@ LOSSES = {
     Strategy.SOFT: "cross-entropy and soft Dice against the fraction of readers",
     Strategy.ORDINAL: "ranked probability score of the number of readers, with cross-entropy and Dice of the majority",
     Strategy.HEADS: "cross-entropy and Dice of every reader's own output",
+    Strategy.HARMONIZER: "cross-entropy and Dice of samples and readers, energy distance of samples from readers",
 }
 """What each strategy minimizes, for the card."""
 
@@ -86,6 +87,7 @@ def ensemble_card(
         vessel_labels=vessels_of(layout.anatomy),
         rater_members=rater_entries(layout, members, ids),
         roi_probability=ROI_PROBABILITY,
+        slices=layout.strategy is Strategy.HARMONIZER,
     )
     if coarse is None:
         return card
@@ -233,6 +235,8 @@ def rater_entries(layout: Layout, members: Sequence[Member], ids: Mapping[str, s
     ids : mapping of str to str
         Pseudonym of each rater, in the layout's order.
     """
+    if layout.strategy is Strategy.HARMONIZER:
+        return [{"id": id_, "persona": number} for number, id_ in enumerate(ids.values())]
     if layout.strategy is Strategy.HEADS:
         return [{"id": id_, "label": label} for id_, label in zip(ids.values(), layout.tumor_weights, strict=True)]
     if layout.strategy is not Strategy.RATER_SPECIFIC:

@@ -35,6 +35,8 @@ from twintrack.system.locks import try_lock
 from twintrack.system.paths import file_sha256
 from twintrack.system.private_folder import PrivateFolder
 from twintrack.training.cases import CaseVolumes, TrainingCase, raters_of
+from twintrack.training.harmonizer import HarmonizerPlan, train_harmonizer
+from twintrack.training.harmonizer_settings import HARMONIZER_PRESETS, HarmonizerSettings
 from twintrack.training.members import EnsemblePlan, train_members
 from twintrack.training.prepare import Prepared, prepare_organ, prepare_tumor
 from twintrack.training.presets import PRESETS, Preset, PresetSettings, StageSettings
@@ -97,6 +99,7 @@ def train_bundle(
     *,
     coarse: str | Path | None = None,
     numbers: PresetSettings | None = None,
+    slices: HarmonizerSettings | None = None,
     warn: Callable[[str], None] = lambda text: None,  # noqa: ARG005
     progress: Progress = no_progress,
     cancel: CancelToken | None = None,
@@ -118,6 +121,8 @@ def train_bundle(
         Bundle whose stage 1 is taken over; by default one is trained.
     numbers : PresetSettings, optional
         In place of the preset's.
+    slices : HarmonizerSettings, optional
+        The same for `Strategy.HARMONIZER`.
     warn : callable
         Told what should be known of raters and cases.
     progress, cancel
@@ -138,7 +143,13 @@ def train_bundle(
         The training goes on when it is started again.
     """
     manifest, out = Path(manifest), Path(out)
-    run = _Run.of(manifest, out, settings, coarse, numbers or PRESETS[settings.preset], warn, cancel or CancelToken())
+    numbers = numbers or PRESETS[settings.preset]
+    if settings.strategy is Strategy.HARMONIZER:
+        slices = slices or HARMONIZER_PRESETS[settings.preset]
+        numbers = replace(numbers, fine=slices.stage, members=1)
+    else:
+        slices = None
+    run = _Run.of(manifest, out, settings, coarse, numbers, slices, warn, cancel or CancelToken())
     begun = run.begin()
     try:
         with ExitStack() as stack:
@@ -159,6 +170,7 @@ class _Run:
     settings: TrainSettings
     coarse: Path | None
     numbers: PresetSettings
+    slices: HarmonizerSettings | None
     cases: ManifestCases
     members: tuple[Member, ...]
     work: Path
@@ -173,6 +185,7 @@ class _Run:
         settings: TrainSettings,
         coarse: str | Path | None,
         numbers: PresetSettings,
+        slices: HarmonizerSettings | None,
         warn: Callable[[str], None],
         cancel: CancelToken,
     ) -> _Run:
@@ -211,7 +224,7 @@ class _Run:
         )
         path = None if coarse is None else Path(coarse)
         given = replace(settings, device=device)
-        return cls(manifest, out, given, path, numbers, cases, members, work_folder(out), warn, cancel)
+        return cls(manifest, out, given, path, numbers, slices, cases, members, work_folder(out), warn, cancel)
 
     def begin(self) -> bool:
         """Make the folder of the training, or find the same training there; return whether it is new."""
@@ -257,6 +270,7 @@ class _Run:
             "schema": 1,
             "settings": {**asdict(self.settings), "device": self.settings.device.split(":")[0]},
             "numbers": json.loads(json.dumps(asdict(self.numbers))),
+            **({} if self.slices is None else {"slices": json.loads(json.dumps(asdict(self.slices)))}),
             "manifest_sha256": file_sha256(self.manifest),
             "cases_sha256": hashlib.sha256(content.encode()).hexdigest(),
             "coarse": None if self.coarse is None else "given",
@@ -283,22 +297,40 @@ class _Run:
             self.warn("the bundle calls the readers " + ", ".join(f"{to} ({name})" for name, to in everybody.items()))
         layout = Layout(self.settings.strategy, tuple(ids.values()), tumor.anatomy)
         share = 1.0 if opened is not None else 1.0 - COARSE_SHARE
-        plan = self._ensemble(layout, self.members, self.numbers.fine, share)
-        networks = train_members(
-            tumor,
-            plan,
-            self.work / NETWORKS,
-            device=self.settings.device,
-            progress=part(progress, 0.15, 0.85),
-            cancel=self.cancel,
-        )
+        networks, told = self._networks(tumor, layout, share, part(progress, 0.15, 0.85))
         fine = StageSource(networks, tuple(member.fold for member in self.members))
         card = self._card(layout, tumor, ids, opened)
+        card = replace(card, training={**(card.training or {}), **told})
         self._finish(coarse, fine, card, everybody, progress)
         for name in (TUMOR, ORGANS):  # patients' images
             shutil.rmtree(self.work / name, ignore_errors=True)
         progress(1.0, "bundle written")
         return self.out
+
+    def _networks(
+        self, tumor: Prepared, layout: Layout, share: float, progress: Progress
+    ) -> tuple[Path, dict[str, Any]]:
+        """Train stage 2; return its folder, and what the card says of the training alone."""
+        target = self.work / NETWORKS
+        if self.slices is None:
+            plan = self._ensemble(layout, self.members, self.numbers.fine, share)
+            train_members(tumor, plan, target, device=self.settings.device, progress=progress, cancel=self.cancel)
+            return target, {}
+        minutes = None if self.settings.max_minutes is None else self.settings.max_minutes * share
+        run = train_harmonizer(
+            tumor,
+            HarmonizerPlan(layout, self.slices, self.settings.seed, minutes),
+            target,
+            device=self.settings.device,
+            progress=progress,
+            cancel=self.cancel,
+        )
+        for alarm in run.alarms:
+            self.warn(alarm)
+        told: dict[str, Any] = {"epochs": len(run.log), "metrics": run.diversity}
+        if run.alarms:
+            told["alarms"] = list(run.alarms)
+        return target, told
 
     def _ensemble(
         self, layout: Layout, members: tuple[Member, ...], stage: StageSettings, share: float
@@ -407,7 +439,7 @@ class _Run:
             training = dict(card.training or {})
             if self.cases.test:
                 with Bundle.open(raw) as opened:
-                    training["metrics"] = measure_on_rows(
+                    training["metrics"] = training.get("metrics", {}) | measure_on_rows(
                         opened,
                         calibrator,
                         self.cases.test,
