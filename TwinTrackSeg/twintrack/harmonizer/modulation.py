@@ -47,8 +47,9 @@ class NoiseHarmonizer(nn.Module):
         self.query, self.key, self.value = (nn.Linear(token_width, token_width) for _ in range(3))
         self.first = nn.Linear(token_width, hidden)
         self.enter = nn.ModuleList(nn.Conv2d(count, token_width, 1) for count in channels)
-        self.leave = nn.ModuleList(nn.Linear(hidden, 2 * count) for count in channels)
-        for layer in self.leave:
+        leave = [nn.Linear(hidden, 2 * count) for count in channels]
+        self.leave = nn.ModuleList(leave)
+        for layer in leave:
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 

@@ -297,7 +297,8 @@ class SliceScorer:
         for channels in (maps.samples, maps.raters):
             whole = np.zeros((len(channels), *ct.array.shape), np.float32)
             if len(channels):
-                whole[(slice(None), *inner)] = to_host(case.to_grid(channels, window)).clip(0.0, 1.0)
+                place = (slice(None), *inner)
+                whole[place] = to_host(case.to_grid(channels, window)).clip(0.0, 1.0)
             found.append(whole)
         return found[0], found[1]
 

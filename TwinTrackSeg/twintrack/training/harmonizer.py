@@ -340,8 +340,16 @@ class _Training:
         network.eval()
         batches = CHECK_BATCHES if number + 1 == self._epochs(phase) else 2
         samples, raters, modulation = self._measured(network, held_out, batches)
-        numbers = [sums.get(name, math.nan) for name in ("loss", "segmentation", "kl", "penalty", "energy")]
-        return HarmonizerEpoch(phase, rate, *numbers, modulation, samples, raters, time.monotonic() - begun)
+        told = {name: sums.get(name, math.nan) for name in ("loss", "segmentation", "kl", "penalty", "energy")}
+        return HarmonizerEpoch(
+            phase=phase,
+            rate=rate,
+            **told,
+            modulation=modulation,
+            sample_diversity=samples,
+            rater_diversity=raters,
+            seconds=time.monotonic() - begun,
+        )
 
     def _measured(self, network: HarmonizerNetwork, source: StackSource, batches: int) -> tuple[float, float, float]:
         """Return the diversity of samples and raters, and how far gains and offsets lie from 1 and 0."""

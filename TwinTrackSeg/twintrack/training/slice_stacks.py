@@ -145,7 +145,8 @@ class StackSource:
         cut = np.zeros(tuple(room), np.float32)
         marks = np.zeros((len(channels), *room), np.int8)
         cut[tuple(target)] = image[tuple(inside)]
-        marks[(slice(None), *target)] = channels[(slice(None), *inside)]
+        there, here = (slice(None), *target), (slice(None), *inside)
+        marks[there] = channels[here]
         return cut, marks
 
     def _augmented(
