@@ -124,7 +124,7 @@ def test_a_file_that_is_not_listed_is_refused_but_litter_of_file_managers_is_not
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"schema": 3}, ("schema-unknown",)),
+        ({"schema": 4}, ("schema-unknown",)),
         ({"schema": 2}, ("bundle-entry", "'tumor_weights'")),
         ({"schema": KeyError}, ("bundle-entry", "'schema'")),
         ({"name": " "}, ("bundle-entry", "'name'")),
