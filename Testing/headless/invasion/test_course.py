@@ -110,8 +110,8 @@ def test_a_line_that_the_tumor_has_continued_otherwise_is_measured_anew() -> Non
         map_ = np.zeros(vessel.shape, np.float32)
         map_[corner] = 1
         near = Neighborhood.around(map_, vessel, geometry, np.zeros(3, np.int64))
-        line, solid = center_lines(near, vessel)[0], vessel.astype(np.float32)
-        shared, alone = cross_sections(near, line, solid, known), cross_sections(near, line, solid)
+        line = center_lines(near, vessel)[0]
+        shared, alone = cross_sections(near, line, vessel, known), cross_sections(near, line, vessel)
         np.testing.assert_array_equal(shared.center_mm, alone.center_mm)
         np.testing.assert_array_equal(shared.wall_mm, alone.wall_mm)
         if first_points is not None:

@@ -85,7 +85,6 @@ def center_lines(near: Neighborhood, piece: NDArray[np.bool_]) -> list[CenterLin
     edge_mm = float(np.clip(near.spacing_mm.min(), *CUBE_MM))
     edge_mm = max(edge_mm, float(np.prod(near.spacing_mm * piece.shape[::-1]) / MOST_CUBES) ** (1 / 3))
     skeleton = _skeleton_points(near, piece, edge_mm)
-    solid = piece.astype(np.float32)
     paths = _paths(skeleton, _spanning_tree(skeleton, edge_mm), near.sample(deep_mm, skeleton))
     lines: list[CenterLine] = []
     for path, free_start in paths:
@@ -94,14 +93,14 @@ def center_lines(near: Neighborhood, piece: NDArray[np.bool_]) -> list[CenterLin
         radius_mm = float(near.sample(deep_mm, path).max())
         smooth = smoothed(resampled(path, STEP_MM), float(np.clip(radius_mm, *LINE_SMOOTHING_MM)) / STEP_MM)
         line = CenterLine(_without_ends(smooth, radius_mm, free_start), radius_mm, free_start)
-        if free_start and _length_mm(continued(line, near, solid)) < SLENDERNESS * 2 * radius_mm:
+        if free_start and _length_mm(continued(line, near, piece)) < SLENDERNESS * 2 * radius_mm:
             continue
         lines.append(line)
     return lines or [_principal_axis(near, piece, float(deep_mm.max()))]
 
 
-def continued(line: CenterLine, near: Neighborhood, piece: NDArray[np.float32]) -> Points:
-    """Return the line's points, continued straight at its free ends until it leaves the piece, which is 1 inside."""
+def continued(line: CenterLine, near: Neighborhood, piece: NDArray[np.bool_]) -> Points:
+    """Return the line's points, continued straight at its free ends until it leaves the piece."""
     if line.from_axis:
         return line.points_mm
     points = line.points_mm

@@ -84,8 +84,8 @@ class Completion:
 
     Attributes
     ----------
-    vessel : numpy.ndarray of float32
-        The mask with what was added, 1 in the vessel; (z, y, x).
+    vessel : numpy.ndarray of bool
+        The mask with what was added; (z, y, x).
     added_ml : float
         Volume of lumen put back.
     narrowed : float or None
@@ -97,7 +97,7 @@ class Completion:
         Whether lumen was put back on a course that the rest of the vessel does not follow.
     """
 
-    vessel: NDArray[np.float32]
+    vessel: NDArray[np.bool_]
     added_ml: float = 0.0
     narrowed: float | None = None
     ends_in_tumor: bool = False
@@ -135,7 +135,7 @@ def complete_lumen(near: Neighborhood, branches: Sequence[Sections]) -> Completi
     box = bounding_box(near.probability >= TUMOR_LEVEL, 1)
     if box is None:
         return Completion(near.vessel)
-    inner = near.vessel[box] >= 0.5
+    inner = near.vessel[box]
     drawn = (near.probability[box] >= TUMOR_LEVEL) & ~inner
     if not np.any(grown_all_around(inner) & drawn):
         return Completion(near.vessel)
@@ -146,15 +146,14 @@ def complete_lumen(near: Neighborhood, branches: Sequence[Sections]) -> Completi
     tumor[box] = drawn
     added, astray = np.zeros_like(tumor), False
     if pairs := _pairs(branches, free, surface):
-        mask = near.vessel >= 0.5
         for first, second in pairs:
-            found = _bridge(near, first, second, mask, tumor)
+            found = _bridge(near, first, second, near.vessel, tumor)
             if found is not None:
                 added |= found[0]
                 astray |= found[1]
     if added.any():
         volume_ml = float(np.count_nonzero(added)) * near.geometry.voxel_ml
-        whole = (mask | added).astype(np.float32)
+        whole = near.vessel | added
         ends = _ends_in_tumor(near, branches, whole, tumor & ~added)
         return Completion(whole, volume_ml, ends_in_tumor=ends, astray=astray)
     narrowed = 0.0 if _parted(branches, free) else _narrowed(branches, free)
@@ -163,9 +162,9 @@ def complete_lumen(near: Neighborhood, branches: Sequence[Sections]) -> Completi
 
 
 def _ends_in_tumor(
-    near: Neighborhood, branches: Sequence[Sections], inside: NDArray[np.float32], tumor: NDArray[np.bool_]
+    near: Neighborhood, branches: Sequence[Sections], inside: NDArray[np.bool_], tumor: NDArray[np.bool_]
 ) -> bool:
-    """Tell whether the tumour's label lies right before an end of a branch of a vessel, `inside` of which is 1."""
+    """Tell whether the tumour's label lies right before an end of a branch of a vessel, whose mask `inside` is."""
     ahead_mm = np.arange(0.5, 4.0, 0.5)[:, None] * float(near.spacing_mm.max())
     for sections in branches:
         for end, inner in ((0, 1), (-1, -2)) if len(sections.center_mm) > 1 else ():

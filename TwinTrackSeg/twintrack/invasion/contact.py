@@ -92,7 +92,7 @@ class _Reader:
     """Reads the levels of a branch off the maps of one neighbourhood."""
 
     def __init__(self, near: Neighborhood) -> None:
-        lumen = near.vessel >= 0.5
+        lumen = near.vessel
         self._near = near
         self._map = continued_into(lumen, near.probability, near.known, near.spacing_mm, FLOOR)
         self._ceiling = ceiling_of(self._map)

@@ -93,6 +93,6 @@ def course_of(near: Neighborhood, piece: NDArray[np.bool_]) -> Course:
 
 def _key(near: Neighborhood, piece: NDArray[np.bool_]) -> bytes:
     digest = hashlib.sha256(repr((piece.shape, near.start, near.geometry)).encode())
-    for mask in (piece, near.vessel >= 0.5):
+    for mask in (piece, near.vessel):
         digest.update(np.packbits(mask).data)
     return digest.digest()

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from twintrack.imaging.plane_contact import bounding_box
+from twintrack.imaging.plane_contact import Box, bounding_box
 from twintrack.volume import Geometry
 
 __all__ = [
@@ -48,8 +48,8 @@ class Neighborhood:
 
     Attributes
     ----------
-    vessel : numpy.ndarray of float32
-        1 in the vessel, 0 elsewhere; (z, y, x).
+    vessel : numpy.ndarray of bool
+        Voxels of the vessel; (z, y, x).
     probability : numpy.ndarray of float32
         Tumour probability, 0 beyond the volume.
     start : tuple of int
@@ -58,7 +58,7 @@ class Neighborhood:
         The whole volume's grid.
     """
 
-    vessel: NDArray[np.float32]
+    vessel: NDArray[np.bool_]
     probability: NDArray[np.float32]
     start: tuple[int, int, int]
     geometry: Geometry
@@ -71,17 +71,28 @@ class Neighborhood:
         geometry: Geometry,
         start: NDArray[np.int64],
     ) -> Neighborhood:
-        """Put a mask of the box that begins at index `start` ((z, y, x), may leave the volume) beside its map."""
+        """Put a mask of the box that begins at index `start` ((z, y, x), may leave the volume) beside its map.
+
+        Nothing is copied that need not be.
+        """
         low, high = np.maximum(start, 0), np.minimum(start + vessel.shape, probability.shape)
-        inner = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-        near = np.zeros(vessel.shape, dtype=np.float32)
-        near[inner] = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        part = probability[tuple(slice(a, b) for a, b in zip(low, high, strict=True))]
+        if part.shape == vessel.shape:
+            near = part.astype(np.float32, copy=False)
+        else:
+            near = np.zeros(vessel.shape, dtype=np.float32)
+            near[tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))] = part
         return cls(
-            vessel=vessel.astype(np.float32),
+            vessel=vessel,
             probability=near,
             start=(int(start[2]), int(start[1]), int(start[0])),
             geometry=geometry,
         )
+
+    def cut(self, place: Box) -> Neighborhood:
+        """Return a part of the box, whose arrays are parts of its own."""
+        start = tuple(first + side.start for first, side in zip(self.start, reversed(place), strict=True))
+        return Neighborhood(self.vessel[place], self.probability[place], (start[0], start[1], start[2]), self.geometry)
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:

@@ -106,7 +106,7 @@ class Sections:
 
 
 def cross_sections(
-    near: Neighborhood, line: CenterLine, piece: NDArray[np.float32], known: KnownSections | None = None
+    near: Neighborhood, line: CenterLine, piece: NDArray[np.bool_], known: KnownSections | None = None
 ) -> Sections:
     """Cut the vessel perpendicular to `line`, after moving the line to the middle of the lumen of its `piece`.
 
@@ -116,8 +116,8 @@ def cross_sections(
         Vessel and tumour.
     line : CenterLine
         One of the piece's.
-    piece : numpy.ndarray of float32
-        1 in the lumen and 0 elsewhere; (z, y, x).
+    piece : numpy.ndarray of bool
+        The lumen; (z, y, x).
     known : KnownSections, optional
         What was found for other tumours on the same piece and line; what is found now is added.
     """
@@ -158,7 +158,7 @@ def _continued(
     near: Neighborhood,
     line: CenterLine,
     points: Points,
-    piece: NDArray[np.float32],
+    piece: NDArray[np.bool_],
     reach_mm: float,
     steered: dict[bytes, Points],
 ) -> Points:
@@ -173,7 +173,7 @@ def _led_on(
     near: Neighborhood,
     line: CenterLine,
     points: Points,
-    inside: NDArray[np.float32],
+    inside: NDArray[np.bool_],
     reach_mm: float,
     steered: dict[bytes, Points],
 ) -> Points:

@@ -155,31 +155,26 @@ def _measured(
     level_only: bool = False,
 ) -> MeasuredVessel:
     """Measure the vessel in a window that begins at index `start`."""
-    near_pieces, large, count = _near_pieces(probability, inside, start, reach, floor)
     whole = Neighborhood.around(probability.array, inside, probability.geometry, start)
+    near_pieces, large, count = _near_pieces(probability, whole, start, reach, floor)
     lumen = complete_lumen(whole, [sections for piece in near_pieces for sections in piece.moved()])
-    spacing_mm, inside = whole.spacing_mm[::-1], lumen.vessel >= 0.5
-    # The arrays of the whole window go before the pieces' own are needed, and each piece's before the next one's.
-    del whole
-    lumen = replace(lumen, ends_in_tumor=lumen.ends_in_tumor and ends, vessel=np.zeros((0, 0, 0), dtype=np.float32))
     if lumen.added_ml:
-        near_pieces, large, count = _near_pieces(probability, inside, start, reach, floor)
-    near_pieces.reverse()
-    pieces = []
-    while near_pieces:
-        pieces.append(_measure_piece(near_pieces.pop(), contact_mm, level_only))
-    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, spacing_mm))
+        whole = replace(whole, vessel=lumen.vessel)
+        near_pieces, large, count = _near_pieces(probability, whole, start, reach, floor)
+    lumen = replace(lumen, ends_in_tumor=lumen.ends_in_tumor and ends)
+    pieces = [_measure_piece(piece, contact_mm, level_only) for piece in near_pieces]
+    return replace(_together(pieces, large, count, lumen), error_deg=_error_deg(pieces, whole.spacing_mm[::-1]))
 
 
 def _near_pieces(
     probability: Volume,
-    inside: NDArray[np.bool_],
+    whole: Neighborhood,
     start: NDArray[np.int64],
     reach: NDArray[np.int64],
     floor: float,
 ) -> tuple[list[_NearPiece], int, int]:
     """Cut every piece that the tumour could touch; also return how many are large, and how many there are."""
-    shape = probability.array.shape
+    shape, inside = probability.array.shape, whole.vessel
     parts = Runs.of(inside.view(np.uint8)).by_part()
     voxels = np.array([part.length.sum() for part in parts])
     large = np.flatnonzero(voxels >= PIECE_SHARE * voxels.max(initial=1))
@@ -190,7 +185,7 @@ def _near_pieces(
         place = _box(low, high)
         outer = _grown(_box(low + start, high + start), reach, shape)
         if _zone(probability, outer, floor) is not None:
-            around = Neighborhood.around(probability.array, inside[place], probability.geometry, start + low)
+            around = whole.cut(place)
             found.append(_cut(around, parts[number].mask_in(place), low[::-1] * around.spacing_mm))
     return found, len(large), len(parts)
 
@@ -213,9 +208,9 @@ class _NearPiece:
 
 def _cut(near: Neighborhood, piece: NDArray[np.bool_], offset_mm: NDArray[np.float64]) -> _NearPiece:
     """Return one connected piece of a vessel with its cross-sections."""
-    course, solid = course_of(near, piece), piece.astype(np.float32)
+    course = course_of(near, piece)
     sections = [
-        cross_sections(near, line, solid, known) for line, known in zip(course.lines, course.sections, strict=True)
+        cross_sections(near, line, piece, known) for line, known in zip(course.lines, course.sections, strict=True)
     ]
     return _NearPiece(
         near=near,
