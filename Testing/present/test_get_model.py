@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("slicer")
 
 from twintrack.bundle.places import demo_bundle_path
-from TwinTrackSegLib.present.GetModel import GetModel, buttonTitles, textForIt
+from TwinTrackSegLib.present.GetModel import GetModel, buttonTitles, filesQuestion, textForIt
 
 
 @pytest.fixture
@@ -119,3 +119,9 @@ def test_nothing_is_taken_up_where_no_file_was_chosen(presenter, host):
 def test_the_first_button_ends_what_it_began_and_it_has_a_text_of_its_own():
     assert buttonTitles(busy=True).get != buttonTitles(busy=False).get
     assert "zenodo.org" in textForIt()
+
+
+def test_a_dialog_lists_zip_files_in_no_toolkits_words():
+    question = filesQuestion()
+    assert question.endings == (".zip",)
+    assert not set("*()") & set(question.title + question.kind)

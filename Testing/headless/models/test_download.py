@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import http.server
 import os
+import socket
+import threading
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -188,36 +193,67 @@ def test_a_certificate_for_another_name_is_refused(session, server):
         look_up(session, server.address.replace("localhost", "127.0.0.1") + "/a.zip")
 
 
-def test_a_proxy_of_the_environment_is_asked(session, server, monkeypatch):
-    """It refuses: its status comes back in words, and the server itself is never asked."""
-    import http.server
-    import threading
+class Proxy(http.server.BaseHTTPRequestHandler):
+    """Refuses, or leads to the server that is asked for: a tunnel, of which it sees no content."""
 
-    seen = []
+    seen: ClassVar[list[str]] = []
+    leads = True
 
-    class Proxy(http.server.BaseHTTPRequestHandler):
-        def do_CONNECT(self):
-            seen.append(self.path)
+    def do_CONNECT(self):
+        self.seen.append(self.path)
+        if not self.leads:
             self.send_error(407)
+            return
+        host, port = self.path.split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as server:
+            self.send_response(200)
+            self.end_headers()
+            back = threading.Thread(target=self.passed_on, args=(server, self.connection))
+            back.start()
+            self.passed_on(self.connection, server)
+            back.join(10)
 
-        def log_message(self, *_arguments):
-            pass
+    @staticmethod
+    def passed_on(source, target):
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
 
-    proxy = http.server.HTTPServer(("localhost", 0), Proxy)
-    thread = threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True)
+    def log_message(self, *_arguments):
+        pass
+
+
+@pytest.fixture
+def proxy(monkeypatch):
+    """Run a proxy that the environment names, and return its class."""
+    running = http.server.ThreadingHTTPServer(("localhost", 0), Proxy)
+    thread = threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True)
     thread.start()
-    monkeypatch.setenv("https_proxy", f"http://localhost:{proxy.server_address[1]}")
+    monkeypatch.setenv("https_proxy", f"http://localhost:{running.server_address[1]}")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    try:
-        with raises_error(InputError, "proxy-refused", "HTTPS_PROXY"):
-            look_up(session, f"{server.address}/a.zip")
-    finally:
-        proxy.shutdown()
-        proxy.server_close()
-        thread.join(10)
-    assert seen == [server.address.removeprefix("https://")]
+    monkeypatch.setattr(Proxy, "seen", [])
+    yield Proxy
+    running.shutdown()
+    running.server_close()
+    thread.join(10)
+
+
+def test_a_proxy_of_the_environment_is_asked(session, server, proxy, monkeypatch):
+    """It refuses: its status comes back in words, and the server itself is never asked."""
+    monkeypatch.setattr(proxy, "leads", False)
+    with raises_error(InputError, "proxy-refused", "HTTPS_PROXY"):
+        look_up(session, f"{server.address}/a.zip")
+    assert proxy.seen == [server.address.removeprefix("https://")]
     assert server.asked == []
+
+
+def test_a_file_comes_through_a_proxy_and_its_certificate_is_the_servers(session, server, proxy, tmp_path):
+    assert get(session, server, tmp_path / "p") == WANTED
+    assert set(proxy.seen) == {server.address.removeprefix("https://")}
+    assert server.asked
+    session.close()  # the tunnel ends with it
 
 
 def test_parts_of_two_files_are_never_put_together(session, server, tmp_path):

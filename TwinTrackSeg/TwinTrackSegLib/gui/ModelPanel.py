@@ -1,8 +1,8 @@
 """Buttons of the set-up section by which a model for patients is got."""
 
-import qt
 import slicer.util
 
+from TwinTrackSegLib.gui.Paths import askOpenNames
 from TwinTrackSegLib.present.GetModel import GetModel, buttonTitles, filesQuestion, textForIt
 
 __all__ = ["ModelPanel"]
@@ -33,8 +33,7 @@ class ModelPanel:
 
     def onFiles(self) -> None:
         """Ask for files that somebody brought, and take them up."""
-        title, kinds = filesQuestion()
-        self.presenter.add(list(qt.QFileDialog.getOpenFileNames(slicer.util.mainWindow(), title, "", kinds)))
+        self.presenter.add(askOpenNames(filesQuestion()))
 
     def onForIt(self) -> None:
         """Show what to tell whoever runs the network; its text can be copied."""

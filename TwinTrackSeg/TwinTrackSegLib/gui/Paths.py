@@ -7,7 +7,7 @@ import slicer.util
 
 from TwinTrackSegLib.gui.Parameters import recall, remember
 
-__all__ = ["askOpenName", "askSaveName", "followPath"]
+__all__ = ["askOpenName", "askOpenNames", "askSaveName", "followPath"]
 
 SAVED_IN = "saveFolder"
 
@@ -49,6 +49,11 @@ def askOpenName(question, near: str) -> str:
     """Ask for a file that is there, beginning beside the path `near`; empty if the user thinks better of it."""
     begin = str(Path(near).parent)
     return qt.QFileDialog.getOpenFileName(slicer.util.mainWindow(), question.title, begin, _kinds(question))
+
+
+def askOpenNames(question) -> list[str]:
+    """Ask for files that are there, one or more; none if the user thinks better of it."""
+    return list(qt.QFileDialog.getOpenFileNames(slicer.util.mainWindow(), question.title, "", _kinds(question)))
 
 
 def _kinds(question) -> str:

@@ -18,7 +18,7 @@ from twintrack.models.licence import terms
 from twintrack.system.capacity import size_text
 from TwinTrackSegLib.mrml.worker.Interpreter import workerEnvironment
 from TwinTrackSegLib.mrml.worker.WorkerProcess import WorkerProcess
-from TwinTrackSegLib.present.Host import Host
+from TwinTrackSegLib.present.Host import FileQuestion, Host
 from TwinTrackSegLib.present.Translation import tr as _
 
 __all__ = ["GetModel", "buttonTitles", "filesQuestion", "textForIt"]
@@ -41,9 +41,9 @@ def buttonTitles(*, busy: bool) -> Titles:
     return Titles(get, _("I have the files..."), _("For IT..."))
 
 
-def filesQuestion() -> tuple[str, str]:
-    """Return title and kinds of files of the dialog for files that were brought."""
-    return _("Choose a bundle, or all files of a public model"), _("Zip files") + " (*.zip)"
+def filesQuestion() -> FileQuestion:
+    """Return what is asked for files that were brought, of which there may be several."""
+    return FileQuestion(_("Choose a bundle, or all files of a public model"), _("Zip files"), (".zip",))
 
 
 def textForIt() -> str:
