@@ -177,8 +177,8 @@ def test_cases_and_calibrator_ask_for_what_they_need(panel, done, absent, tmp_pa
 
     asked = []
     panel.raters.presenter.cases = SiteCases(tmp_path / "cases.npz")
-    monkeypatch.setattr(panel.raters.presenter.cases, "add", lambda *_a: asked.append("add"))
-    monkeypatch.setattr(panel.raters.presenter.cases, "fit", lambda *_a: asked.append("fit") or ())
+    monkeypatch.setattr(panel.raters.presenter.cases, "addStep", lambda *_a: lambda: asked.append("add"))
+    monkeypatch.setattr(panel.raters.presenter.cases, "fitStep", lambda *_a: lambda: asked.append("fit") or ())
     savingTo(panel, monkeypatch, str(tmp_path / "own.json"))
     absent.answer = False
     panel.raters.presenter.addCase()

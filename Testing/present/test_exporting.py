@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 pytest.importorskip("slicer")
@@ -26,7 +28,7 @@ def export(host, reading):
 
 
 def test_what_was_written_is_said_and_its_packages_were_seen_to(export, host):
-    export.write(lambda result: f"{result.nodes.ct.GetName()}.html", ("matplotlib",))
+    export.write(lambda result: partial(str, f"{result.nodes.ct.GetName()}.html"), str, ("matplotlib",))
     assert host.said == [("Exported Example CT.html.", False)]
     assert host.ensured == [("The export", "matplotlib")]
 
@@ -37,7 +39,7 @@ def test_what_could_not_be_written_is_said_loudly(export, host):
     def fail(_result):
         raise OutputError("the disk is full; make room", code="disk-full")
 
-    export.write(fail)
+    export.write(fail, str)
     assert host.said == [("Not exported: the disk is full; make room", True)]
 
 
@@ -117,7 +119,7 @@ def test_one_readers_map_or_one_sample_is_never_exported_and_that_is_said(host, 
     reading.show(load(write=writeSampleResult))
     for show in (lambda: reading.showReader(GENEROUS), lambda: reading.showSample(2)):
         show()
-        ExportPresenter(host, reading, lambda: None).write(lambda _result: "map.nrrd")
+        ExportPresenter(host, reading, lambda: None).write(lambda _result: partial(str, "map.nrrd"), str)
         assert host.said[-1][0] == "Exported map.nrrd. It holds the result of all readers."
 
 

@@ -164,3 +164,23 @@ def test_metrics_say_which_way_is_better_and_why_one_is_missing():
     found, missing = _metricRows([(title, 0.81234), (title, "no vessel")])
     assert found.value == "0.8123 ↑"
     assert (missing.value, missing.tip) == ("not available", "no vessel")
+
+
+def test_readers_of_a_file_are_ticked_and_its_other_parts_are_not(own, host, chosen, ct, tmp_path):
+    from twintrack.io.volumes import write_volume
+    from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+
+    whole = volumeFromNode(ct)
+    array = np.zeros(whole.array.shape, np.uint8)
+    array[8:16, 18:30, 20:32] = 1
+    array[2:4] = 2
+    write_volume(whole.with_array(array), tmp_path / "Dr. A.nii.gz", names={"tumor": 1, "aorta": 2})
+    own.addFile(str(tmp_path / "Dr. A.nii.gz"))
+    assert titles(own) == []  # without a CT there is no grid
+    chosen.ct = ct
+    own.update()
+    own.addFile(str(tmp_path / "Dr. A.nii.gz"))
+    assert [(row.title, row.ticked) for row in own.state.rows] == [("Dr. A: tumor", True)]
+    own.addFile(str(tmp_path / "Dr. B.nii.gz"))
+    assert "Dr. B.nii.gz" in host.errors[0]
+    assert pressable(own) == ["makeMhr"]

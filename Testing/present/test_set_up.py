@@ -208,3 +208,26 @@ def test_a_check_is_given_up_at_a_second_press(checking, host):
     assert checks[0].cancelled
     assert host.said[-1] == ("The check was cancelled.", False)
     assert host.waiting == []
+
+
+@pytest.mark.slow
+def test_vessels_come_from_a_file_whose_path_is_typed_and_go_with_an_empty_one(vessels, host, ct, tmp_path):
+    from twintrack.io.volumes import write_volume
+    from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+
+    presenter, chosen = vessels
+    whole = volumeFromNode(ct)
+    labels = whole.with_array((whole.array > whole.array.mean()).astype("uint8"))
+    write_volume(labels, tmp_path / "own.nii.gz", names={"aorta": 1})
+    presenter.chooseFile(f'"{tmp_path / "own.nii.gz"}"', ct)
+    state = presenter.state
+    assert (state.name, [name for name, key in state.chosen.items() if key]) == ("own", ["AORTA"])
+    presenter.chooseFile(str(tmp_path / "none.nii.gz"), ct)
+    presenter.chooseRegion(str(tmp_path / "none.mrk.json"))
+    assert [
+        str(tmp_path / name) in error for name, error in zip(("none.nii.gz", "none.mrk.json"), host.errors, strict=True)
+    ]
+    assert presenter.state.name == "own"
+    presenter.chooseFile("", ct)
+    assert presenter.choice is None
+    assert chosen.regionOfInterest is None

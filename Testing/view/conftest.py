@@ -57,6 +57,20 @@ class Started:
         times = psutil.Process(self.process.pid).cpu_times()
         return times.user + times.system
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[list[psutil.Process]]:
+        """Let the processes that it has started stand still for a while."""
+        held = []
+        for process in psutil.Process(self.process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.suspend()
+                held.append(process)
+        try:
+            yield held
+        finally:
+            for process in held:
+                process.resume()
+
     def end(self) -> int:
         """Interrupt it, and return how it ended."""
         self.process.send_signal(signal.SIGINT)
@@ -65,17 +79,17 @@ class Started:
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """The example CT and its result in files, with samples."""
+    """The example CT and its result in files, with the maps of two readers and three samples."""
     from mrml_environment import preparedScene
     from rater_example import writeSampleResult
 
     from twintrack.dicom import write_ct_series
-    from TwinTrackSegLib.mrml.SelfTest import makeExampleCt, writeExampleResult
+    from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
     from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
 
     scene = preparedScene()
     node = makeExampleCt()
-    result = writeSampleResult(tmp_path_factory.mktemp("example") / "result", node, write=writeExampleResult)
+    result = writeSampleResult(tmp_path_factory.mktemp("example") / "result", node)
     write_ct_series(volumeFromNode(node), result / "ct", description="Example")
     scene.Clear(False)
     return Example(result, result / "ct")

@@ -50,6 +50,13 @@ class SlicerHost:
         with slicer.util.WaitCursor():
             yield
 
+    def aside(self, step, done, told=None) -> None:
+        """Take it at once, with the wait cursor."""
+        with shownErrors(told):
+            with slicer.util.WaitCursor():
+                made = step()
+            done(made)
+
     def later(self, milliseconds: int, action):
         """Do `action` once after this time."""
         timer = qt.QTimer()

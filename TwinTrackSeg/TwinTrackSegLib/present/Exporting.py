@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twintrack.errors import OutputError
 from twintrack.results.which_ct import WhichCt
-from TwinTrackSegLib.mrml.export.DicomExport import DICOM_NEEDS, exportDicomSeg
-from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, REPORT_NEEDS, safeName, saveReport, saveVolumes
+from TwinTrackSegLib.mrml.export.DicomExport import DICOM_NEEDS, dicomStep
+from TwinTrackSegLib.mrml.export.ResultFiles import ENDINGS, REPORT_NEEDS, reportStep, safeName, volumesStep
 from TwinTrackSegLib.mrml.result.Correction import noticingNeeds
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.worker.TemporaryFiles import temporaryFolder
@@ -35,6 +35,8 @@ __all__ = [
 
 DICOM_FILE = "segmentation.dcm"
 
+T = TypeVar("T")
+
 
 class ExportPresenter:
     """Writes the shown result, after asking what must be asked, and says what was written.
@@ -54,15 +56,15 @@ class ExportPresenter:
 
     def dicom(self) -> None:
         """Write DICOM objects where the user says."""
-        self._ask(dicomQuestion, self._dicomTo, lambda _path: DICOM_NEEDS, withheldNote)
+        self._ask(dicomQuestion, self._dicomStep, _fileName, lambda _path: DICOM_NEEDS, withheldNote)
 
     def volumes(self) -> None:
         """Save map and segments as volume files: the map's is asked for, its folder and ending are taken for all."""
-        self._ask(volumesQuestion, _volumesTo, lambda _path: ())
+        self._ask(volumesQuestion, _volumesStep, _fileNames, lambda _path: ())
 
     def report(self) -> None:
         """Save the report where the user says; the file's ending chooses the form."""
-        self._ask(reportQuestion, lambda result, path: saveReport(result, path).name, _reportNeeds, withheldNote)
+        self._ask(reportQuestion, reportStep, _fileName, _reportNeeds, withheldNote)
 
     def database(self, importFolder: Callable[[Path], Collection[str]]) -> None:
         """Write DICOM objects into the application's database.
@@ -73,18 +75,28 @@ class ExportPresenter:
             Copies the files of a folder into the database; returns the instance UIDs that are inside afterwards.
         """
 
-        def write(result: SceneResult) -> str:
-            with temporaryFolder() as folder:
-                objects = folder / "dicom"
-                objects.mkdir()
-                self._dicomTo(result, str(objects / DICOM_FILE))
-                return _("{number} objects to the DICOM database").format(number=_intoDatabase(objects, importFolder))
+        def write() -> None:
+            temporary = temporaryFolder()
+            objects = temporary.path / "dicom"
+            objects.mkdir()
 
-        self._ifMeant(lambda: self.write(write, DICOM_NEEDS, withheldNote))
+            def written(_path: Path) -> str:
+                try:
+                    number = _intoDatabase(objects, importFolder)
+                finally:
+                    temporary.close()
+                return _("{number} objects to the DICOM database").format(number=number)
+
+            self.write(
+                lambda result: self._dicomStep(result, str(objects / DICOM_FILE)), written, DICOM_NEEDS, withheldNote
+            )
+
+        self._ifMeant(write)
 
     def write(
         self,
-        write: Callable[[SceneResult], str],
+        stepOf: Callable[[SceneResult], Callable[[], T]],
+        written: Callable[[T], str],
         needs: Sequence[str] = (),
         note: Callable[[SceneResult], str] = lambda _result: "",
     ) -> None:
@@ -92,8 +104,10 @@ class ExportPresenter:
 
         Parameters
         ----------
-        write : callable
-            Writes the result; returns the name of what it wrote.
+        stepOf : callable
+            Takes from the scene what is written; returns what writes it without the scene.
+        written : callable
+            Called with what that returned; returns the name of what was written.
         needs : sequence of str
             Packages.
         note : callable
@@ -103,21 +117,27 @@ class ExportPresenter:
         if result is None:
             return
         reading.settle()
-        with self._host.guarded(self._notExported):
-            self._host.ensure(_("The export"), *dict.fromkeys((*needs, *noticingNeeds(result))))
+
+        def begin() -> None:
             with self._host.busy():
-                written = write(result)
-            reading.refresh()  # writing notices an outline that was edited by hand
-            text = _("Exported {name}.").format(name=written)
+                step, left = stepOf(result), note(result)
+            self._host.aside(step, lambda made: done(made, left), self._notExported)
+
+        def done(made: T, left: str) -> None:
+            text = _("Exported {name}.").format(name=written(made))
             if reading.apart:  # one reader's map or one sample is never exported
                 text += " " + _("It holds the result of all readers.")
-            left = note(result)
             self._host.say(f"{text} {left}" if left else text, loud=bool(left))
+
+        with self._host.guarded(self._notExported):
+            self._host.ensure(_("The export"), *dict.fromkeys((*needs, *noticingNeeds(result))))
+            reading.whenMeasured(begin, self._notExported)
 
     def _ask(
         self,
         question: Callable[[SceneResult], FileQuestion],
-        write: Callable[[SceneResult, str], str],
+        stepOf: Callable[[SceneResult, str], Callable[[], T]],
+        written: Callable[[T], str],
         needs: Callable[[str], Sequence[str]],
         note: Callable[[SceneResult], str] = lambda _result: "",
     ) -> None:
@@ -129,7 +149,7 @@ class ExportPresenter:
                 self._host.askSave(question(result), result.nodes.ct, chosen)
 
         def chosen(path: str) -> None:
-            self.write(lambda result: write(result, path), needs(path), note)
+            self.write(lambda result: stepOf(result, path), written, needs(path), note)
 
         self._ifMeant(meant)
 
@@ -144,8 +164,8 @@ class ExportPresenter:
         else:
             action()
 
-    def _dicomTo(self, result: SceneResult, path: str) -> str:
-        return exportDicomSeg(result, path, self._host.seriesOf(result.nodes.ct)).name
+    def _dicomStep(self, result: SceneResult, path: str) -> Callable[[], Path]:
+        return dicomStep(result, path, self._host.seriesOf(result.nodes.ct))
 
     def _notExported(self, reason: str) -> None:
         self._host.say(_("Not exported: {reason}").format(reason=reason), loud=True)
@@ -206,8 +226,16 @@ def _reportNeeds(path: str) -> tuple[str, ...]:
     return REPORT_NEEDS.get(Path(path).suffix.lower(), ())
 
 
-def _volumesTo(result: SceneResult, path: str) -> str:
-    return ", ".join(file.name for file in saveVolumes(result, Path(path).parent, volumesEnding(path)))
+def _volumesStep(result: SceneResult, path: str) -> Callable[[], list[Path]]:
+    return volumesStep(result, Path(path).parent, volumesEnding(path))
+
+
+def _fileName(path: Path) -> str:
+    return path.name
+
+
+def _fileNames(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths)
 
 
 def _intoDatabase(folder: Path, importFolder: Callable[[Path], Collection[str]]) -> int:

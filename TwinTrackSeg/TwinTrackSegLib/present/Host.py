@@ -14,9 +14,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 __all__ = ["FileQuestion", "Host"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,15 @@ class Host(Protocol):
 
     def busy(self) -> AbstractContextManager[None]:
         """Show that the user must wait."""
+
+    def aside(
+        self, step: Callable[[], T], done: Callable[[T], None], told: Callable[[str], None] | None = None
+    ) -> None:
+        """Take a long step that uses nothing of the scene, then call `done` with what it returned.
+
+        What the step is made of can be pickled, and so can what it returns: an application can have it taken by
+        another process, and stay live meanwhile. Errors of both come up as in `guarded`.
+        """
 
     def later(self, milliseconds: int, action: Callable[[], None]) -> Callable[[], None]:
         """Do `action` once after this time; return what calls it off."""

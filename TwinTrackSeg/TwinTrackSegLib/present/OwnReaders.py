@@ -12,11 +12,14 @@ from TwinTrackSegLib.mrml.result.Correction import measuringNeeds
 from TwinTrackSegLib.mrml.site.Evaluation import (
     HIGHER_IS_BETTER,
     NEITHER_IS_BETTER,
-    evaluateRaters,
+    Comparison,
+    comparisonStep,
     showDifference,
+    takeComparison,
 )
 from TwinTrackSegLib.mrml.site.Raters import Rater, likelyRaters, makeMhr, ratersInScene
 from TwinTrackSegLib.mrml.site.SiteCalibrator import FEWEST_CASES, FIT_NEEDS, SiteCases
+from TwinTrackSegLib.mrml.site.StructureFiles import Structures, pathOf, structuresStep, takeStructures
 from TwinTrackSegLib.present.Host import FileQuestion, Host
 from TwinTrackSegLib.present.Reading import ReadingPresenter
 from TwinTrackSegLib.present.Translation import tr as _
@@ -152,6 +155,28 @@ class OwnReadersPresenter:
         self._ticked = self._ticked | {key} if ticked else self._ticked - {key}
         self._changed()
 
+    def addFile(self, typed: str) -> None:
+        """Bring what a file of this computer holds into the scene, and tick those of it that may be a reader's.
+
+        Parameters
+        ----------
+        typed : str
+            Path of a mask or label map, as somebody typed it.
+        """
+        volume = self.volume
+        if volume is None or not typed.strip():
+            return
+
+        def done(found: Structures) -> None:
+            node = takeStructures(found, volume)
+            self.update()
+            self._ticked |= {rater.key for rater in self._raters if rater.node is node}
+            self._host.say(" ".join(found.notes))
+            self._changed()
+
+        with self._host.guarded():
+            self._host.aside(structuresStep(pathOf(typed), volume), done)
+
     def makeMap(self) -> None:
         """Make the map of the ticked readers, on the grid of their CT."""
         volume = self.volume
@@ -161,15 +186,20 @@ class OwnReadersPresenter:
 
     def evaluate(self) -> None:
         """Compare the predicted map with the ticked readers."""
-        result = self._reading.result
+        result, readers = self._reading.result, self.ticked()
         if result is None:
             return
+
+        def done(found: Comparison) -> None:
+            if result.isInScene and result is self._reading.result:
+                self._metrics = tuple(_metricRows(takeComparison(result, found)))
+                showDifference(result, makeMhr(readers, result.nodes.ct))
+            self._changed()
+
         with self._host.guarded():
             with self._host.busy():
-                metrics = evaluateRaters(result, self.ticked())
-                showDifference(result, makeMhr(self.ticked(), result.nodes.ct))
-            self._metrics = tuple(_metricRows(metrics))
-            self._changed()
+                step = comparisonStep(result, readers)
+            self._host.aside(step, done)
 
     def addCase(self) -> None:
         """Add the shown result with the ticked readers to the site's cases."""
@@ -179,8 +209,8 @@ class OwnReadersPresenter:
         with self._host.guarded():
             self._host.ensure(_("Adding a case"), *measuringNeeds(result))
             with self._host.busy():
-                self.cases.add(result, self.ticked())
-            self._changed()
+                step = self.cases.addStep(result, self.ticked())
+            self._host.aside(step, lambda _number: self._changed())
 
     def fit(self) -> None:
         """Fit the site's calibrator where the user says, choose it for the next runs, and pass its warnings on."""
@@ -188,14 +218,15 @@ class OwnReadersPresenter:
         self._host.askSave(question, self.volume, self._fitTo)
 
     def _fitTo(self, path: str) -> None:
-        with self._host.guarded():
-            self._host.ensure(_("Fitting a calibrator"), *FIT_NEEDS)
-            with self._host.busy():
-                bundle = self._bundle()
-                warnings = self.cases.fit(path, bundle if bundle and Path(bundle).exists() else None)
+        def done(warnings: tuple[str, ...]) -> None:
             self._calibrated(path)
             if warnings:
                 self._host.warn("\n".join(warnings))
+
+        with self._host.guarded():
+            self._host.ensure(_("Fitting a calibrator"), *FIT_NEEDS)
+            bundle = self._bundle()
+            self._host.aside(self.cases.fitStep(path, bundle if bundle and Path(bundle).exists() else None), done)
 
     def _forgetOtherCt(self) -> None:
         """Let go of the numbers of another result, and of the readers that were ticked for another CT."""

@@ -7,6 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from TwinTrackSegLib.mrml.site.StructureFiles import (
+    Structures,
+    loadRegion,
+    pathOf,
+    structuresStep,
+    takeStructures,
+)
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice, drawnOn, matchVessels
 from TwinTrackSegLib.present.Host import Host
 from TwinTrackSegLib.present.ModelChoice import VESSEL_TITLES
@@ -45,6 +52,8 @@ class VesselsState:
         ID and name of each of its segments, and first an empty one for none.
     chosen : mapping of str to str
         Segment ID of each vessel; empty for none.
+    name, region : str
+        What segmentation and region are called; empty for those of the model.
     hint : str
         Segments that could be the same vessel, as long as none of them is chosen for it.
     """
@@ -52,6 +61,8 @@ class VesselsState:
     offered: bool = False
     segments: tuple[tuple[str, str], ...] = ()
     chosen: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    region: str = ""
     hint: str = ""
 
 
@@ -82,14 +93,18 @@ class OwnVessels:
     def state(self) -> VesselsState:
         """What is to be shown now."""
         node = self._segmentation
+        box = self._parameters.regionOfInterest if self._parameters is not None else None
+        region = box.GetName() if box is not None else ""
         if node is None:
-            return VesselsState()
+            return VesselsState(region=region)
         segmentation = node.GetSegmentation()
         segments = [(key, segmentation.GetSegment(key).GetName()) for key in segmentation.GetSegmentIDs()]
         return VesselsState(
             offered=True,
             segments=(("", _("none")), *segments),
             chosen=dict(self._chosen),
+            name=node.GetName(),
+            region=region,
             hint="\n".join(filter(None, (self._ofClasses(), _hint(self._several, self._chosen)))),
         )
 
@@ -123,6 +138,39 @@ class OwnVessels:
         if self._parameters is not None:
             self._parameters.vesselMapping = json.dumps(self._chosen)
         self._changed()
+
+    def chooseFile(self, typed: str, inputVolume: Any) -> None:
+        """Let the vessels be those of a file of this computer, or the model's again for an empty path.
+
+        Parameters
+        ----------
+        typed : str
+            Path of a label map, as somebody typed it.
+        inputVolume : vtkMRMLScalarVolumeNode
+            The CT.
+        """
+        parameters = self._parameters
+        if parameters is None:
+            return
+
+        def done(found: Structures) -> None:
+            parameters.vesselSegmentation = takeStructures(found, inputVolume)
+            self._host.say(" ".join(found.notes))
+            self.follow()
+
+        if not typed.strip():
+            parameters.vesselSegmentation = None
+            self.follow()
+            return
+        with self._host.guarded():
+            self._host.aside(structuresStep(pathOf(typed), inputVolume), done)
+
+    def chooseRegion(self, typed: str) -> None:
+        """Look in the region of a file of this computer, or where the model looks again for an empty path."""
+        if self._parameters is not None:
+            with self._host.guarded():
+                self._parameters.regionOfInterest = loadRegion(pathOf(typed)) if typed.strip() else None
+            self._changed()
 
     def letGo(self, inputVolume: Any) -> None:
         """Choose no vessels and no region any more that were chosen for another CT than `inputVolume`."""

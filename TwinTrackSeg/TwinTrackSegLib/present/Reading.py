@@ -11,8 +11,8 @@ from typing import Any
 
 from twintrack.results.report.wording import share
 from TwinTrackSegLib.mrml.display.MhrDisplay import raterLevels
-from TwinTrackSegLib.mrml.result.Correction import measureOutline, measuringNeeds, noticeEdit, restoreOutline
-from TwinTrackSegLib.mrml.result.RaterView import readerReadouts, showDisagreement, showReader
+from TwinTrackSegLib.mrml.result.Correction import measuringNeeds, outlineStep, restoreOutline, takeOutline
+from TwinTrackSegLib.mrml.result.RaterView import readerReadouts, readerStep, showDisagreement, showReader, takeReader
 from TwinTrackSegLib.mrml.result.ResultTitle import resultTitle
 from TwinTrackSegLib.mrml.result.ResultViews import clearTables
 from TwinTrackSegLib.mrml.result.SampleView import showSample
@@ -130,7 +130,7 @@ class ReadingPresenter:
         self._callOff: Callable[[], None] | None = None
         self.result: SceneResult | None = None
         self._chosen = ""
-        self._unfolded = False
+        self._unfolded = self._measuring = False
         self._sample = 1
 
     @property
@@ -283,12 +283,28 @@ class ReadingPresenter:
         if result is None or not self._isLive():
             return
         self.settle()
-        with self._host.guarded():
-            if reader:
-                self._host.ensure(_("Measuring a reader's map"), *measuringNeeds(result))
+
+        def show() -> None:
             with self._host.busy():
                 showReader(result, reader)
-        self._plotWorst()
+            if self.result is result:
+                self._plotWorst()
+
+        def measured(found: dict[str, Any]) -> None:
+            if result.isInScene:
+                takeReader(result, reader, found)
+                show()
+            self._changed()
+
+        with self._host.guarded():
+            step = None
+            if reader:
+                self._host.ensure(_("Measuring a reader's map"), *measuringNeeds(result))
+                step = readerStep(result, reader)
+            if step is None:
+                show()
+            else:
+                self._host.aside(step, measured)
         self._changed()
 
     def showSample(self, number: int) -> None:
@@ -325,17 +341,29 @@ class ReadingPresenter:
             self._host.say(text.format(names=", ".join(missing)), loud=True)
             self._changed()
             return
-        edited = False
-        with self._host.guarded(), self._host.busy():
-            edited = noticeEdit(result)
-        if edited:
-            self._host.say(
-                _(
-                    "The outline was edited by hand and has been measured. The threshold moves again after Undo "
-                    "edits, which keeps the edited outline as a segmentation of its own."
+
+        def noticed() -> None:
+            if result.record.edited is not None:
+                self._host.say(
+                    _(
+                        "The outline was edited by hand and has been measured. The threshold moves again after Undo "
+                        "edits, which keeps the edited outline as a segmentation of its own."
+                    )
                 )
-            )
+
+        self._measure(noticed)
         self._changed()
+
+    def whenMeasured(self, then: Callable[[], None], told: Callable[[str], None] | None = None) -> None:
+        """Do it as soon as the outline that is shown is measured and marked, if it was edited since.
+
+        Called before anything leaves the scene, so that no edit goes out under the model's name and numbers.
+        """
+        result = self.result
+        if result is not None and result.nodes.ct is not None and result.outline.changed():
+            self._measure(then, told)
+        else:
+            then()
 
     def edit(self) -> None:
         """Open the tumour segment in the application's editor."""
@@ -350,9 +378,7 @@ class ReadingPresenter:
         if result is not None and self._isLive():
             with self._host.guarded():
                 self._host.ensure(_("Measuring the outline"), *measuringNeeds(result))
-                with self._host.busy():
-                    measureOutline(result)
-                self._changed()
+                self._measure(lambda: None)
 
     def restore(self) -> None:
         """Go back to the map's outline."""
@@ -360,6 +386,30 @@ class ReadingPresenter:
             with self._host.guarded():
                 restoreOutline(self.result)
                 self._changed()
+
+    def _measure(self, then: Callable[[], None], told: Callable[[str], None] | None = None) -> None:
+        """Measure and mark the segment as it is now; one that is measured already is not measured twice at once."""
+        result = self.result
+        if result is None or self._measuring:
+            return
+
+        def measured(edited: dict[str, Any] | None) -> None:
+            self._measuring = False
+            if result.isInScene:
+                takeOutline(result, edited)
+            self._changed()
+            then()
+
+        def failed(sentence: str) -> None:
+            self._measuring = False
+            if told is not None:
+                told(sentence)
+
+        with self._host.guarded(failed):
+            with self._host.busy():
+                step = outlineStep(result)
+            self._measuring = True
+            self._host.aside(step, measured, failed)
 
     def _isLive(self) -> bool:
         return self.result is not None and self.result.isInScene

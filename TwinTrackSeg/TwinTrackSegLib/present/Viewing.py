@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from TwinTrackSegLib.present.Translation import tr as _
 
-__all__ = ["answers", "opening", "pageLost", "secondPage", "working"]
-
-
-def opening() -> str:
-    """Say that CT and result are being read."""
-    return _("Opening the CT...")
+__all__ = ["answers", "pageLost", "paths", "secondPage", "working"]
 
 
 def working() -> str:
-    """Say that a long step is going on and the views stand still."""
-    return _("Working; the views follow when it is done.")
+    """Say that a long step is going on."""
+    return _("Working; threshold, vessels and views go on meanwhile.")
 
 
 def secondPage() -> str:
@@ -25,6 +20,18 @@ def secondPage() -> str:
 def pageLost() -> str:
     """Say that the program behind the page has ended."""
     return _("The viewer has ended; start it again with twintrack view.")
+
+
+def paths() -> dict[str, str]:
+    """Return what stands in empty fields, most of them for files of this computer, and the button beside one."""
+    return {
+        "vesselFile": _("path of a file with vessels; empty for the model's"),
+        "region": _("path of a region of 3D Slicer, .mrk.json; empty for the model's"),
+        "readerFile": _("path of a reader's mask"),
+        "readersFilter": _("part of a name"),
+        "calibrator": _("path of a calibrator.json; empty for the model's"),
+        "add": _("Add"),
+    }
 
 
 def answers() -> tuple[str, str]:

@@ -57,6 +57,68 @@ def labels() -> dict[str, tuple[str, str]]:
         "lesionComboBoxLabel": (_("Lesions:"), ""),
         "overlayCheckBox": (_("Overlay"), _("Lay the map's colours over the CT, or take them away")),
         "opacitySlider": ("", _("How much the overlay covers the CT")),
+        "caseCollapsibleButton": (
+            _("Own vessels and region"),
+            _("Vessels that you have segmented yourself, and where to look, for this CT alone"),
+        ),
+        "vesselSelectorLabel": (_("Vessels:"), ""),
+        "vesselSelector": (
+            "",
+            _("Vessel segmentation to measure contact with, instead of the vessels that the model finds"),
+        ),
+        "vesselPortaComboBoxLabel": (_("    Portal vein:"), ""),
+        "vesselSmvComboBoxLabel": (_("    Superior mesenteric vein:"), ""),
+        "vesselAortaComboBoxLabel": (_("    Aorta:"), ""),
+        "vesselCeliacComboBoxLabel": (_("    Celiac trunk:"), ""),
+        "vesselSmaComboBoxLabel": (_("    Superior mesenteric artery:"), ""),
+        "roiSelectorLabel": (_("Region:"), ""),
+        "roiSelector": (
+            "",
+            _("Region of interest to look in, instead of the one that the model finds around the pancreas"),
+        ),
+        "readersCollapsibleButton": (
+            _("Your own readers"),
+            _("Segmentations of your own readers: their map, comparison with the prediction, a calibrator of your own"),
+        ),
+        "readersFilter": (
+            "",
+            _("Lists every segment and label map with this in its name; empty lists those that may be a reader's"),
+        ),
+        "makeMhrButton": (
+            _("Make readers' map"),
+            _("Make the map of the fraction of the ticked readers who marked each voxel (mean human response, MHR)"),
+        ),
+        "evaluateButton": (
+            _("Evaluate"),
+            _("Compare the predicted map with the ticked readers: difference map, reliability and metrics"),
+        ),
+        "addCaseButton": (
+            _("Add case"),
+            _("Add the predicted score and the ticked readers to the cases of the site's own calibrator"),
+        ),
+        "fitButton": (
+            _("Fit calibrator..."),
+            _("Fit a calibrator on the added cases and choose it for the next runs"),
+        ),
+        "casesLabel": ("", _("Cases that were added for a calibrator of your own")),
+        "setupCollapsibleButton": (_("Set-up"), ""),
+        "rulesComboBoxLabel": (_("Vessel rules:"), ""),
+        "rulesComboBox": (
+            "",
+            _(
+                "Rule set that names the contact pattern of all vessels together; angles and lengths do not depend on "
+                "it"
+            ),
+        ),
+        "calibratorPathEditLabel": (_("Calibrator:"), ""),
+        "calibratorPathEdit": (
+            "",
+            _("A calibrator.json fitted on your own readers, instead of the bundle's; empty for the bundle's own"),
+        ),
+        "keepScoreCheckBox": (
+            _("Keep the score (to fit a calibrator)"),
+            _("Keep the networks' own score with the result, to fit a calibrator on your own readers"),
+        ),
         "jumpButton": (_("To tumour"), _("Centre all views on the tumour, in their usual orientations")),
     }
 

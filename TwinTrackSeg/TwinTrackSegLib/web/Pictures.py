@@ -72,7 +72,6 @@ class Pictures:
         self._touched = ""
         self._open: set[str] = set()
         self._wake = asyncio.Event()
-        self.held = False
         self.scene = ViewerScene(self._asked)
 
     @property
@@ -132,7 +131,7 @@ class Pictures:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while not self.held and (due := self._due()):
+            while due := self._due():
                 begun, worked = time.monotonic(), time.process_time()
                 for tag, still in due:
                     self._draw(tag, still)
@@ -143,16 +142,10 @@ class Pictures:
             if self._rough or self._changed:
                 asyncio.get_running_loop().call_later(REST_SEC / 2, self._wake.set)
 
-    def resume(self) -> None:
-        """Draw again what was held back."""
-        self.held = False
-        self._wake.set()
-
     def _asked(self, tag: str) -> None:
         self._changed.add(tag)
         self._lastChange = time.monotonic()
-        if not self.held:  # else it may be another thread that asks
-            self._wake.set()
+        self._wake.set()
 
     def _due(self) -> list[tuple[str, bool]]:
         """Return the views that are drawn now, and whether sharp: the mouse rests then."""

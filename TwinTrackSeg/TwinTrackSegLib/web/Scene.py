@@ -158,6 +158,10 @@ class ViewerScene:
         for view in self.views.values():
             view.fit_view_to_content()
 
+    def fitSpace(self) -> None:
+        """Bring all that is there into the 3D view."""
+        self.views[SPACE].fit_view_to_content()
+
     def close(self) -> None:
         """Give the windows back, and the scene's memory."""
         for view in self.views.values():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from platformdirs import user_data_path
 
 from twintrack.errors import InputError
 from twintrack.io.ct import Ct, ct_sha256, load_ct
@@ -16,16 +17,21 @@ from TwinTrackSegLib.mrml.display.Views import setWindow
 from TwinTrackSegLib.mrml.result.ResultLoader import loadResult
 from TwinTrackSegLib.mrml.result.ResultViews import showCt, watchViews
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
+from TwinTrackSegLib.mrml.site.SiteCalibrator import SiteCases
+from TwinTrackSegLib.mrml.site.StructureFiles import pathOf
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
 from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
 from TwinTrackSegLib.present.CtAndResult import CtAndResult
 from TwinTrackSegLib.present.Exporting import ExportPresenter
-from TwinTrackSegLib.present.ModelChoice import Asked, ModelNotes, chooseModel, modelNotes
+from TwinTrackSegLib.present.ModelChoice import VESSEL_TITLES, Asked, ruleTitles
+from TwinTrackSegLib.present.OwnReaders import OwnReadersPresenter, metricHeads
+from TwinTrackSegLib.present.OwnVessels import OwnVessels
 from TwinTrackSegLib.present.Reading import ReadingPresenter
 from TwinTrackSegLib.present.Running import RunPresenter
+from TwinTrackSegLib.present.SetUp import SetUp
 from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS
 from TwinTrackSegLib.present.ViewChoices import WINDOWS_HU, ViewChoices
-from TwinTrackSegLib.present.Viewing import answers, pageLost, working
+from TwinTrackSegLib.present.Viewing import answers, pageLost, paths, working
 from TwinTrackSegLib.web.PageState import curveOf, exports, labels, readingOf
 from TwinTrackSegLib.web.Pictures import Pictures
 from TwinTrackSegLib.web.Scene import VIEWS
@@ -33,19 +39,28 @@ from TwinTrackSegLib.web.WebHost import WebHost
 
 __all__ = ["Viewer"]
 
-DEVICE, RULES, THRESHOLD = "auto", "nccn", 0.5
+RULES, THRESHOLD = "nccn", 0.5
 """What a run is asked for: as the command line does where nothing is said."""
 
-IN_LONG_STEPS = ("size", "shown", "answer")
-"""What a page may ask while a long step uses the scene."""
+SITE_CASES = "site-cases.npz"
+"""In the user's own folder: cases for a calibrator of one's own are added on many days."""
+
+LONG = ("dicom", "volumes", "report", "reader", "readerFile", "evaluate", "addCase", "fit", "vesselFile")
+"""What begins a long step: only once another has ended."""
 
 
 @dataclass
 class _Chosen:
-    """See `TwinTrackSegLib.present.CtAndResult.Parameters`."""
+    """See the presenters' `Parameters`, `VesselParameters` and `RunParameters`."""
 
+    bundlePath: Path
     inputVolume: Any = None
     resultVolume: Any = None
+    vesselSegmentation: Any = None
+    vesselMapping: str = ""
+    regionOfInterest: Any = None
+    threshold: float = THRESHOLD
+    rules: str = RULES
 
 
 class Viewer:
@@ -70,39 +85,51 @@ class Viewer:
         self, tell: Callable[[dict[str, Any]], None], show: Callable[[int, bytes], None], bundle: Path | None = None
     ) -> None:
         self._tell = tell
-        self._thread = threading.current_thread()
         self._telling: asyncio.Handle | None = None
         self._pictures = Pictures(lambda tag, picture: show(VIEWS.index(tag), picture))
         self._drawing = asyncio.create_task(self._pictures.run())
         self._host = WebHost(self.refresh)
-        self._steps: set[asyncio.Task[None]] = set()
         self._views = ViewChoices()
         self._fitted = False
         self.reading = ReadingPresenter(self._host, self.refresh, self._edit)
-        self._chosen = _Chosen()
-        self._ct = CtAndResult(self.reading, lambda _ct: None, self.refresh)
+        self._chosen, line = _Chosen(bundle or Path()), str(bundle or "")
+        self._vessels = OwnVessels(self._host, self.refresh)
+        self._vessels.bind(self._chosen)
+        self._ct = CtAndResult(self.reading, self._vessels.letGo, self._resultChanged)
         self._ct.bind(self._chosen)
-        self._bundle = bundle
-        self._model = modelNotes(bundle, remote=False) if bundle is not None else ModelNotes(chooseModel())
-        self._run = RunPresenter(self._host, TwinTrackSegLogic(), self._asked, lambda: DEVICE, self._take, self.refresh)
+        self._setUp, self._keepScore = SetUp(self._host, lambda: line, self.refresh), False
+        if bundle is not None:
+            self._setUp.chooseBundle(bundle)
+        self._run = RunPresenter(
+            self._host, TwinTrackSegLogic(), self._asked, lambda: self._setUp.device, self._take, self.refresh
+        )
+        self._readers = OwnReadersPresenter(
+            self._host,
+            self.reading,
+            SiteCases(user_data_path("twintrack", appauthor=False) / SITE_CASES),
+            inputVolume=lambda: self._ct.inputVolume,
+            bundle=lambda: line,
+            calibrated=self._setUp.chooseCalibrator,
+            changed=self.refresh,
+        )
         self._export = ExportPresenter(self._host, self.reading, lambda: self._ct.inputVolume)
         watchViews().listeners.append(self._followViews)
         self._does: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "size": self._onSize,
             "shown": lambda asked: self._pictures.shown(_view(asked)),
             "mouse": lambda asked: self._pictures.interact(_view(asked), asked),
-            "answer": lambda asked: self._answer(yes=bool(asked.get("yes"))),
+            "answer": lambda asked: self._host.answer(yes=bool(asked.get("yes"))),
             "segment": lambda _asked: self._run.press(),
             "escape": lambda _asked: self._run.cancel(),
-            "dicom": lambda _asked: self._begin(self._export.dicom),
-            "volumes": lambda _asked: self._begin(self._export.volumes),
-            "report": lambda _asked: self._begin(self._export.report),
+            "dicom": lambda _asked: self._export.dicom(),
+            "volumes": lambda _asked: self._export.volumes(),
+            "report": lambda _asked: self._export.report(),
             "threshold": lambda asked: self.reading.moveThreshold(float(asked["value"])),
             "vessel": lambda asked: self.reading.chooseVessel(str(asked["value"])),
             "key": lambda asked: self.reading.keys[str(asked["value"])](),
             "fold": lambda _asked: self.reading.foldWarnings(),
             "result": lambda asked: self._chooseResult(int(asked["value"])),
-            "reader": lambda asked: self._begin(lambda: self.reading.showReader(str(asked["value"]))),
+            "reader": lambda asked: self.reading.showReader(str(asked["value"])),
             "sample": lambda asked: self.reading.showSample(int(asked["value"])),
             "disagreement": lambda asked: self.reading.showDisagreement(bool(asked["value"])),
             "overlay": lambda asked: self._views.showOverlay(self.reading.result, bool(asked["value"])),
@@ -110,6 +137,19 @@ class Viewer:
             "window": lambda asked: self._setWindow(str(asked["value"])),
             "lesion": lambda asked: self._views.showLesion(self.reading.result, int(asked["value"])),
             "jump": lambda _asked: self.reading.backToTumor(),
+            "vesselFile": lambda asked: self._vessels.chooseFile(str(asked["value"]), self._ct.inputVolume),
+            "vesselSegment": lambda asked: self._vessels.choose(str(asked["name"]), str(asked["value"])),
+            "region": lambda asked: self._vessels.chooseRegion(str(asked["value"])),
+            "readerFile": lambda asked: self._readers.addFile(str(asked["value"])),
+            "readersFilter": lambda asked: self._readers.update(str(asked["value"])),
+            "tick": lambda asked: self._readers.tick(str(asked["name"]), bool(asked["value"])),
+            "makeMhr": lambda _asked: self._readers.makeMap(),
+            "evaluate": lambda _asked: self._readers.evaluate(),
+            "addCase": lambda _asked: self._readers.addCase(),
+            "fit": lambda _asked: self._readers.fit(),
+            "rules": lambda asked: self._chooseRules(str(asked["value"])),
+            "keepScore": lambda asked: self._keep(score=bool(asked["value"])),
+            "calibrator": lambda asked: self._chooseCalibrator(str(asked["value"])),
         }
 
     def open(self, ct: Path, result: Path | None = None) -> None:
@@ -142,20 +182,27 @@ class Viewer:
             },
             "reading": readingOf(self.reading.state, self._views.stateOf(self.reading.result)),
             "run": asdict(self._run.state),
-            "model": {"text": self._model.text, "tip": self._model.tip},
+            "setUp": {
+                **asdict(self._setUp.state),
+                "rules": self._chosen.rules,
+                "keepScore": self._keepScore,
+                "calibrator": self._setUp.calibrator,
+            },
+            "vessels": asdict(self._vessels.state),
+            "own": asdict(self._readers.state),
             "exports": exports(),
             "curve": curveOf(self._pictures.scene.chart),
             **self._hostState(),
         }
 
     def refresh(self) -> None:
-        """Tell the page, once for all that changes in one go; in a long step nothing of the scene, until afterwards."""
-        if threading.current_thread() is self._thread and self._telling is None:
+        """Tell the page, once for all that changes in one go."""
+        if self._telling is None:
             self._telling = asyncio.get_running_loop().call_soon(self._tellNow)
 
     def _tellNow(self) -> None:
         self._telling = None
-        self._tell(self._hostState() if self._host.working else self.state)
+        self._tell(self.state)
 
     def welcome(self) -> None:
         """Take in a page that has come."""
@@ -167,14 +214,17 @@ class Viewer:
             "lost": pageLost(),
             "workingText": working(),
             "answers": answers(),
+            "paths": paths(),
+            "rules": list(ruleTitles().items()),
+            "metricHeads": metricHeads(),
+            "vesselNames": list(VESSEL_TITLES),
         }
-        self._tell({**fixed, **self._hostState()})
-        self.refresh()
+        self._tell({**fixed, **self.state})
 
     def do(self, asked: Mapping[str, Any]) -> None:
         """Do what the page asks; what no page of ours would ask is left out."""
         what = asked.get("do")
-        if what not in self._does or (self._host.working and what not in IN_LONG_STEPS):
+        if what not in self._does or (self._host.working and what in LONG):
             return
         with contextlib.suppress(KeyError, ValueError, TypeError, OverflowError), self._host.guarded():
             self._does[what](asked)
@@ -183,7 +233,7 @@ class Viewer:
 
     async def close(self) -> None:
         """End what is going on, and give the scene back."""
-        self._host.close()
+        await self._host.close()
         self._drawing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._drawing
@@ -195,7 +245,7 @@ class Viewer:
         self._pictures.scene.close()
 
     def _hostState(self) -> dict[str, Any]:
-        """Return what is told in long steps, too: nothing of the scene."""
+        """Return what the page tells beside the scene."""
         host, (sentence, loud) = self._host, self._host.status
         return {
             "status": {"text": sentence, "loud": loud},
@@ -233,24 +283,29 @@ class Viewer:
             self._take(results[number])
 
     def _asked(self) -> Asked:
-        """Return what a run is asked for: the model of this start, with its own settings."""
-        return Asked(
-            inputVolume=self._ct.inputVolume,
-            region=None,
-            bundle=self._bundle or Path(),
-            bundleEmptied=self._bundle is None,
-            address=None,
-            certificates=None,
-            threshold=THRESHOLD,
-            device=DEVICE,
-            calibrator=None,
-            keepScore=False,
-            rules=RULES,
-        )
+        """Return what a run is asked for: the model of this start, with what was chosen beside it."""
+        return self._setUp.asked(self._chosen, keepScore=self._keepScore, vessels=self._vessels.choice)
+
+    def _chooseRules(self, rules: str) -> None:
+        if rules in ruleTitles():
+            self._chosen.rules = rules
+
+    def _chooseCalibrator(self, typed: str) -> None:
+        self._setUp.chooseCalibrator(str(pathOf(typed)) if typed.strip() else "")
+
+    def _keep(self, *, score: bool) -> None:
+        self._keepScore = score
+
+    def _resultChanged(self) -> None:
+        self._readers.update()
+        self.refresh()
 
     def _take(self, result: SceneResult) -> None:
+        first = self.reading.result is None
         self._ct.choose(result)
         self._ct.follow()
+        if first and self._fitted:  # there was nothing to be seen in 3D until now
+            self._pictures.scene.fitSpace()
 
     def _followViews(self) -> None:
         self._ct.followViews()
@@ -261,27 +316,8 @@ class Viewer:
         if name in WINDOWS_HU and self._ct.ready:
             setWindow(self._ct.inputVolume, *WINDOWS_HU[name])
 
-    def _answer(self, *, yes: bool) -> None:
-        agreed = self._host.answer(yes=yes)
-        if agreed is not None and not self._host.working:
-            self._begin(agreed)
-
     def _edit(self, result: SceneResult) -> None:
         """Nothing yet: there is no editor of segments."""
-
-    def _begin(self, action: Callable[[], None]) -> None:
-        """Do a long step while the views stand still."""
-
-        async def step() -> None:
-            self._pictures.held = True
-            try:
-                await self._host.work(action)
-            finally:
-                self._pictures.resume()
-
-        task = asyncio.create_task(step())
-        self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
 
 
 def _view(asked: Mapping[str, Any]) -> str:

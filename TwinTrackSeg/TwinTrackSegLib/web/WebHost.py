@@ -1,4 +1,4 @@
-"""The page, as far as presenters ask for it; long steps have a thread, and nothing else uses the scene meanwhile."""
+"""The page, as far as presenters ask for it; long steps have a process, and the views go on meanwhile."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import secrets
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from twintrack.errors import TwinTrackError
 from twintrack.system.private_folder import PrivateFolder
@@ -20,11 +19,14 @@ from TwinTrackSegLib.mrml.display.Views import showTable
 from TwinTrackSegLib.present.Host import FileQuestion
 from TwinTrackSegLib.present.Installing import stillMissing
 from TwinTrackSegLib.present.Run import unexpected
+from TwinTrackSegLib.web.LongSteps import LongSteps
 
 __all__ = ["WebHost"]
 
 MODEL_NEEDS = ("torch", "nnunetv2")
 """Of the engine's packages, those that one may well leave out of an environment that only shows results."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +37,7 @@ class WebHost:
     Parameters
     ----------
     changed : callable
-        Called without arguments, on the loop's thread, when something is to be shown anew.
+        Called without arguments when something is to be shown anew.
 
     Attributes
     ----------
@@ -45,14 +47,14 @@ class WebHost:
         What stands in a box of the page; empty for none.
     saved : tuple of (str, str) or None
         Under which name the last export is asked for, and its file's name.
-    working : bool
-        Whether a long step is going on: nothing else may use the scene.
     """
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self._loop = asyncio.get_running_loop()
         self._changed = changed
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="long step")
+        self._steps = LongSteps()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writing: tuple[Path, str] | None = None
         self._agreed: Callable[[], None] | None = None
         self._folder: PrivateFolder | None = None
         self._files: dict[str, Path] = {}
@@ -60,7 +62,11 @@ class WebHost:
         self.status: tuple[str, bool] = ("", False)
         self.saved: tuple[str, str] | None = None
         self.error = self.question = ""
-        self.working = False
+
+    @property
+    def working(self) -> bool:
+        """Whether a long step is going on."""
+        return bool(self._tasks)
 
     def showTable(self, table: Any) -> None:
         """Show a table node in the views for tables."""
@@ -69,7 +75,7 @@ class WebHost:
     def say(self, sentence: str, *, loud: bool = False) -> None:
         """Say it in the page's status line."""
         self.status = (sentence, loud)
-        self._tell()
+        self._changed()
 
     def warn(self, text: str) -> None:
         """Show it in a box of the page."""
@@ -88,59 +94,69 @@ class WebHost:
             self._show(unexpected(error), told)
 
     def busy(self) -> contextlib.AbstractContextManager[None]:
-        """Nothing: long steps have a thread of their own, and the page shows that one is going on."""
+        """Nothing: what takes long is taken aside, and the page shows that."""
         return contextlib.nullcontext()
 
+    def aside(
+        self, step: Callable[[], T], done: Callable[[T], None], told: Callable[[str], None] | None = None
+    ) -> None:
+        """Have another process take it; the page and its views go on meanwhile."""
+        task = self._loop.create_task(self._aside(step, done, told))
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        self._changed()
+
+    async def _aside(
+        self, step: Callable[[], T], done: Callable[[T], None], told: Callable[[str], None] | None
+    ) -> None:
+        with self.guarded(told):
+            done(await self._steps.take(step))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not self._tasks:
+            self._offer()
+        self._changed()
+
     def later(self, milliseconds: int, action: Callable[[], None]) -> Callable[[], None]:
-        """Do `action` once after this time, and after a long step that is going on then."""
-        handle: asyncio.TimerHandle | None = None
-        over = False
-
-        def begin() -> None:
-            nonlocal handle
-            if not over:
-                handle = self._loop.call_later(milliseconds / 1000, act)
-
-        def act() -> None:
-            if self.working:
-                begin()
-            elif not over:
-                action()
-
-        def callOff() -> None:
-            nonlocal over
-            over = True
-            if handle is not None:
-                handle.cancel()
-
-        self._loop.call_soon_threadsafe(begin)
-        return callOff
+        """Do `action` once after this time."""
+        return self._loop.call_later(milliseconds / 1000, action).cancel
 
     def confirm(self, question: str, agreed: Callable[[], None]) -> None:
         """Ask in a box of the page."""
         self.question, self._agreed = question, agreed
-        self._tell()
+        self._changed()
 
-    def answer(self, *, yes: bool) -> Callable[[], None] | None:
-        """Take the answer to the question, or that an error was read; return what is to be done after a yes."""
+    def answer(self, *, yes: bool) -> None:
+        """Take the answer to the question, or that an error was read; do what is to be done after a yes."""
         agreed, self._agreed = self._agreed if yes and not self.error else None, None
         self.error = self.question = ""
-        return agreed
+        if agreed is not None:
+            agreed()
 
     def askSave(self, question: FileQuestion, _beside: Any, chosen: Callable[[str], None]) -> None:
         """Let it be written into a new private folder, from where the browser saves it: that asks where to."""
         if self._folder is None:
             self._folder = PrivateFolder()
         place = Path(tempfile.mkdtemp(dir=self._folder.path))
+        self._writing = (place, question.name)
         chosen(str(place / question.name))
+        if not self.working:
+            self._offer()
+
+    def _offer(self) -> None:
+        """Offer what was written to the browser."""
+        if self._writing is None:
+            return
+        (place, name), self._writing = self._writing, None
         files = sorted(place.iterdir())
         if not files:
             return
         if len(files) > 1:
-            files = [_zipped(files, question.name)]
-        name = secrets.token_urlsafe()
-        self._files[name] = files[0]
-        self.saved = (name, files[0].name)
+            files = [_zipped(files, name)]
+        key = secrets.token_urlsafe()
+        self._files[key] = files[0]
+        self.saved = (key, files[0].name)
 
     def fileOf(self, name: str) -> Path | None:
         """Return what was exported under a name; None where there is nothing."""
@@ -187,20 +203,11 @@ class WebHost:
         """Whether nothing of it is missing."""
         return not self.missing(*MODEL_NEEDS)
 
-    async def work(self, action: Callable[[], None]) -> None:
-        """Do a long step; errors are shown."""
-        self.working = True
-        self._changed()
-        try:
-            with self.guarded():
-                await self._loop.run_in_executor(self._thread, action)
-        finally:
-            self.working = False
-            self._changed()
-
-    def close(self) -> None:
-        """Let a long step end, and remove what was exported."""
-        self._thread.shutdown(wait=True)
+    async def close(self) -> None:
+        """End a long step, and remove what was exported."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._folder is not None:
             self._folder.close()
 
@@ -208,10 +215,7 @@ class WebHost:
         self.error = sentence
         if told is not None:
             told(sentence)
-        self._tell()
-
-    def _tell(self) -> None:
-        self._loop.call_soon_threadsafe(self._changed)
+        self._changed()
 
 
 def _isInstalled(name: str) -> bool:

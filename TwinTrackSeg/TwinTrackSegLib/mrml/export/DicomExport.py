@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +23,13 @@ from twintrack.results.checked_names import told_segments
 from twintrack.results.dicom_objects import algorithm_of
 from twintrack.system.atomic import atomic_paths
 from twintrack.volume import Volume
-from TwinTrackSegLib.mrml.export.ResultFiles import currentRecord
+from TwinTrackSegLib.mrml.export.ResultFiles import RecordNow, recordNow
 from TwinTrackSegLib.mrml.result.Correction import drawnBy, noticeEdit
 from TwinTrackSegLib.mrml.result.ResultSegmentation import TUMOR_SEGMENT_ID, UNNAMED_PREFIX
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
-from TwinTrackSegLib.mrml.result.VesselNames import told
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, segmentMask
 
-__all__ = ["DICOM_NEEDS", "exportDicomSeg", "sourceFile"]
+__all__ = ["DICOM_NEEDS", "dicomStep", "exportDicomSeg", "sourceFile"]
 
 DICOM_NEEDS = ("highdicom", "scikit-image")
 """The packages, beside those that every Slicer ships, that the export takes."""
@@ -89,20 +90,41 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
     OutputError
         If no segment holds a voxel, a file cannot be written, or one of the names beside is another program's.
     """
+    if result.nodes.ct is not None:
+        result.outline.settle()
+        noticeEdit(result)
+    return dicomStep(result, path, series)()
+
+
+def dicomStep(result: SceneResult, path: str | Path, series: str | Path | None = None) -> Callable[[], Path]:
+    """Return what does, without the scene, what `exportDicomSeg` does; an outline was measured before."""
     path, volumeNode = Path(path), result.nodes.ct
     if volumeNode is None:
         raise InputError(
             "the CT of this result is no longer in the scene; load it again and segment it", code="ct-removed"
         )
     result.outline.settle()
-    noticeEdit(result)
-    source = read_series(sourceFile(volumeNode) if series is None else series)
-    probability = volumeFromNode(result.nodes.mhr)
-    said = told(result, _invasionNow(result))
-    masks = told_segments(_masks(result.nodes.segmentation, volumeNode), said.withheld)
+    return partial(
+        _writeObjects,
+        path,
+        sourceFile(volumeNode) if series is None else series,
+        RecordNow.of(result),
+        _masks(result.nodes.segmentation, volumeNode),
+        drawnBy(result),
+        result.record.raters,
+    )
+
+
+def _writeObjects(
+    path: Path, series: str | Path, now: RecordNow, masks: dict[str, Volume], drawn: str, raters: int | None
+) -> Path:
+    source = read_series(series)
+    probability = now.probability
+    said = now.tell(_invasionNow(now))
+    masks = told_segments(masks, said.withheld)
     anything = any(mask.array.any() for mask in masks.values())
-    stated, raters = _stated(result), result.record.raters
-    shown = stated | {"remarks": Remarks.of(result.record.result)}
+    stated = _stated(now)
+    shown = stated | {"remarks": Remarks.of(now.result)}
     beside = path.with_name(f"{path.stem}-map.dcm"), path.with_name(f"{path.stem}-report.dcm")
     with atomic_paths(*beside, path, inputs=source.files, proof=lambda file: file == path or _isOurs(file)) as partials:
         mapFile, reportFile, segmentationFile = partials
@@ -110,9 +132,9 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
             masks,
             source,
             segmentationFile,
-            threshold=result.outline.threshold,
+            threshold=now.threshold,
             probability=probability if anything else None,
-            drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawnBy(result))},
+            drawn_by={TUMOR_SEGMENT_ID: AlgorithmType(drawn)},
             raters=raters,
             remarked=said.remarks,
             **shown,
@@ -120,7 +142,7 @@ def exportDicomSeg(result: SceneResult, path: str | Path, series: str | Path | N
         if probability.array.any():
             write_parametric_map(probability, source, mapFile, **shown)
         if "tumor" in masks and masks["tumor"].array.any():
-            record, _ = currentRecord(result)
+            record, _ = recordNow(now)
             write_structured_report(
                 record, said.invasion, source, segmentationFile, reportFile, raters=raters, **stated
             )
@@ -138,29 +160,28 @@ def _isOurs(file: Path) -> bool:
     return not file.is_symlink() and str(header.get("Manufacturer", "")) == MANUFACTURER
 
 
-def _invasionNow(result: SceneResult) -> dict[str, Any] | None:
+def _invasionNow(now: RecordNow) -> dict[str, Any] | None:
     """Return ``invasion.json`` with the one threshold of the scene, which the engine need not have listed."""
-    invasion = result.record.invasion
+    invasion = now.invasion
     if not invasion:
         return None
     vessels = {}
-    for readout in result.outline.readouts:
-        now = {
+    for readout in now.readouts:
+        here = {
             "angle_deg": [readout.angle_deg],
             "contact_length_mm": [readout.length_mm],
             "gap_mm": [readout.gap_mm],
         }
         known = invasion.get("vessels", {}).get(readout.name, {})
-        vessels[readout.name] = {**known, "present": readout.present, **now, "category": readout.category or None}
-    return {**invasion, "thresholds": [result.outline.threshold], "vessels": vessels}
+        vessels[readout.name] = {**known, "present": readout.present, **here, "category": readout.category or None}
+    return {**invasion, "thresholds": [now.threshold], "vessels": vessels}
 
 
-def _stated(result: SceneResult) -> dict[str, Any]:
+def _stated(now: RecordNow) -> dict[str, Any]:
     """Return what all objects state: the algorithm, and what the map means."""
-    record = result.record.result
-    target = (record.get("calibrator") or {}).get("target")
+    target = (now.result.get("calibrator") or {}).get("target")
     return {
-        "algorithm": algorithm_of(record, result.outline.threshold),
+        "algorithm": algorithm_of(now.result, now.threshold),
         "meaning": MapMeaning(target) if target else MapMeaning.SCORE,
     }
 

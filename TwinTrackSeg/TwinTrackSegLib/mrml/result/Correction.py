@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,14 +29,16 @@ from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped, grown
 
 __all__ = [
     "MARGIN_VOXELS",
-    "contactOf",
+    "contactStep",
     "drawnBy",
     "drawnMap",
     "measureOutline",
     "measuringNeeds",
     "noticeEdit",
     "noticingNeeds",
+    "outlineStep",
     "restoreOutline",
+    "takeOutline",
     "vesselLabels",
 ]
 
@@ -97,6 +101,17 @@ def measureOutline(result: SceneResult) -> bool:
     InputError
         If the segment is gone or empty, the CT left the scene, or a package that measuring needs is not installed.
     """
+    return takeOutline(result, outlineStep(result)())
+
+
+def outlineStep(result: SceneResult) -> Callable[[], dict[str, Any] | None]:
+    """Return what measures the tumour segment as it is now, without the scene; `takeOutline` takes what it returns.
+
+    Raises
+    ------
+    InputError
+        If the segment is gone or empty, or the CT left the scene.
+    """
     if not result.record.edited:
         result.outline.settle()
     segmentation, ct = result.nodes.segmentation, result.nodes.ct
@@ -112,22 +127,31 @@ def measureOutline(result: SceneResult) -> bool:
     drawn = volumeFromNode(result.nodes.mhr).array >= np.float32(result.outline.threshold)
     added, removed = int(np.count_nonzero(mask & ~drawn)), int(np.count_nonzero(drawn & ~mask))
     if not added and not removed:
-        _mark(result, None)
-        return False
+        return _theMaps
     voxel_ml = geometryFromNode(ct).voxel_ml
-    _mark(
-        result,
-        {
-            "volume_ml": float(np.count_nonzero(mask)) * voxel_ml,
-            "added_ml": added * voxel_ml,
-            "removed_ml": removed * voxel_ml,
-            "threshold": result.outline.threshold,
-            "drawn_by": SEMIAUTOMATIC if np.any(mask & drawn) else MANUAL,
-            "sha256": digestOf(mask),
-            "invasion": contactOf(result, Volume(mask, geometryFromNode(ct))),
-        },
-    )
-    return True
+    edited = {
+        "volume_ml": float(np.count_nonzero(mask)) * voxel_ml,
+        "added_ml": added * voxel_ml,
+        "removed_ml": removed * voxel_ml,
+        "threshold": result.outline.threshold,
+        "drawn_by": SEMIAUTOMATIC if np.any(mask & drawn) else MANUAL,
+        "sha256": digestOf(mask),
+    }
+    return partial(_measured, edited, contactStep(result, Volume(mask, geometryFromNode(ct))))
+
+
+def takeOutline(result: SceneResult, edited: dict[str, Any] | None) -> bool:
+    """Take what was measured of the tumour segment into the scene; return whether it differs from the map's."""
+    _mark(result, edited)
+    return edited is not None
+
+
+def _theMaps() -> None:
+    """Find no difference."""
+
+
+def _measured(edited: Mapping[str, Any], contact: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    return {**edited, "invasion": contact()}
 
 
 def drawnMap(result: SceneResult) -> tuple[Volume, float]:
@@ -206,8 +230,10 @@ def vesselLabels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
     return Volume(labels, geometry), names
 
 
-def contactOf(result: SceneResult, drawn: Volume) -> dict[str, Any]:
-    """Return the ``invasion.json`` of another outline or map of a result; without vessels there is nothing to measure.
+def contactStep(result: SceneResult, drawn: Volume) -> Callable[[], dict[str, Any]]:
+    """Return what gives, without the scene, the ``invasion.json`` of another outline or map of a result.
+
+    Without vessels there is nothing to measure.
 
     Parameters
     ----------
@@ -219,11 +245,38 @@ def contactOf(result: SceneResult, drawn: Volume) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If a package that measuring needs is not installed.
+        When it is called: if a package that measuring needs is not installed.
     """
     labels, names = vesselLabels(result)
     if not names:
-        return {"schema": 2, "thresholds": [], "vessels": {}}
+        return _noVessels
+    box = boundingBox((drawn.array >= np.float32(LEVEL)) | (labels.array > 0))
+    assert box is not None
+    box = grown(box, labels.array.shape, MARGIN_VOXELS)
+    invasion = result.record.invasion
+    return partial(
+        _contact,
+        Volume(drawn.array[box].astype(np.float32), cropped(labels, box).geometry),
+        Volume(np.ascontiguousarray(labels.array[box]), cropped(labels, box).geometry),
+        names,
+        invasion.get("contact_mm"),
+        invasion.get("resectability", {}).get("rules"),
+        list(invasion.get("vessels", {})),
+    )
+
+
+def _noVessels() -> dict[str, Any]:
+    return {"schema": 2, "thresholds": [], "vessels": {}}
+
+
+def _contact(
+    outline: Volume,
+    labels: Volume,
+    names: Mapping[str, int],
+    contact_mm: float | None,
+    rules: str | None,
+    known: list[str],
+) -> dict[str, Any]:
     try:
         from twintrack.invasion import DEFAULT_CONTACT_MM, DEFAULT_RULES, measure_invasion
     except ImportError as error:
@@ -231,15 +284,14 @@ def contactOf(result: SceneResult, drawn: Volume) -> dict[str, Any]:
             f"measuring needs the package {error.name}, which is missing; Measure offers to install it",
             code="package-missing",
         ) from error
-    box = boundingBox((drawn.array >= np.float32(LEVEL)) | (labels.array > 0))
-    assert box is not None
-    box = grown(box, labels.array.shape, MARGIN_VOXELS)
-    part = cropped(labels, box)
-    outline = Volume(drawn.array[box].astype(np.float32), part.geometry)
-    rules = str(result.record.invasion.get("resectability", {}).get("rules") or DEFAULT_RULES)
     # Results of earlier versions do not say a distance.
-    contact_mm = result.record.invasion.get("contact_mm") or DEFAULT_CONTACT_MM
-    found = measure_invasion(outline, part, names, thresholds=(LEVEL,), contact_mm=contact_mm, rules=rules).to_json()
-    absent = {name: {"present": False} for name in result.record.invasion.get("vessels", {})}
-    found["vessels"] = absent | found["vessels"]
+    found = measure_invasion(
+        outline,
+        labels,
+        names,
+        thresholds=(LEVEL,),
+        contact_mm=contact_mm or DEFAULT_CONTACT_MM,
+        rules=str(rules or DEFAULT_RULES),
+    ).to_json()
+    found["vessels"] = {name: {"present": False} for name in known} | found["vessels"]
     return found

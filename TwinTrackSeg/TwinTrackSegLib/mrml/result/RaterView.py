@@ -6,7 +6,7 @@ exported. The reader's map, outline and vessel table are nodes beside them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from twintrack.errors import InputError
 from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.display.IsoContours import contourNode, isoSurface
 from TwinTrackSegLib.mrml.display.Views import showTable
-from TwinTrackSegLib.mrml.result.Correction import LEVEL, contactOf
+from TwinTrackSegLib.mrml.result.Correction import LEVEL, contactStep
 from TwinTrackSegLib.mrml.result.ResultNodes import (
     ATTRIBUTE_SHOWN_RATER,
     ATTRIBUTE_SHOWN_SAMPLE,
@@ -32,7 +32,16 @@ from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf
 from TwinTrackSegLib.mrml.vessels.VesselTable import VesselReadout, newVesselTable, readoutsAt, updateVesselTable
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
 
-__all__ = ["arrangeShown", "drawnByReader", "readerReadouts", "readerVolumeMl", "showDisagreement", "showReader"]
+__all__ = [
+    "arrangeShown",
+    "drawnByReader",
+    "readerReadouts",
+    "readerStep",
+    "readerVolumeMl",
+    "showDisagreement",
+    "showReader",
+    "takeReader",
+]
 
 MEASURED = ("present", "title", "reason", "angle_deg", "contact_length_mm", "gap_mm", "coverage", "worst_section")
 """What is kept of a vessel measured in one reader's map: the outline's numbers, and nothing that is said of readers."""
@@ -64,12 +73,9 @@ def showReader(result: SceneResult, rater: str) -> None:
     """
     nodes = result.nodes
     if rater:
-        if rater not in nodes.raterMaps or nodes.ct is None:
-            raise InputError(
-                f"the CT or the map of reader {rater} is no longer in the scene; segment the CT again",
-                code="ct-removed",
-            )
-        _measure(result, rater)
+        step = readerStep(result, rater)
+        if step is not None:
+            takeReader(result, rater, step())
     nodes.mhr.SetAttribute(ATTRIBUTE_SHOWN_SAMPLE, None)
     nodes.mhr.SetAttribute(ATTRIBUTE_SHOWN_RATER, rater or None)
     if rater:
@@ -78,6 +84,32 @@ def showReader(result: SceneResult, rater: str) -> None:
     arrangeShown(result)
     clearTables()
     showTable(nodes.shownTable)
+
+
+def readerStep(result: SceneResult, rater: str) -> Callable[[], dict[str, Any]] | None:
+    """Return what measures a reader's map, without the scene; None where that was done before.
+
+    `takeReader` takes what it returns.
+
+    Raises
+    ------
+    InputError
+        If the result has no map of this reader, or the CT left the scene.
+    """
+    nodes = result.nodes
+    if rater not in nodes.raterMaps or nodes.ct is None:
+        raise InputError(
+            f"the CT or the map of reader {rater} is no longer in the scene; segment the CT again", code="ct-removed"
+        )
+    if result.record.raterInvasion(rater) is not None:
+        return None
+    return contactStep(result, Volume(wholeOf(nodes.raterMaps[rater], nodes.mhr), geometryFromNode(nodes.mhr)))
+
+
+def takeReader(result: SceneResult, rater: str, found: Mapping[str, Any]) -> None:
+    """Take what was measured of a reader's map into the record."""
+    vessels = {name: _measuredOnly(vessel) for name, vessel in found["vessels"].items()}
+    result.record.setRaterInvasion(rater, {"thresholds": found["thresholds"], "vessels": vessels})
 
 
 def showDisagreement(result: SceneResult, shown: bool) -> None:
@@ -97,14 +129,6 @@ def readerReadouts(result: SceneResult, rater: str) -> list[VesselReadout]:
     measured = readoutsAt(result.record.raterInvasion(rater) or {}, LEVEL)
     own = [replace(readout, reader=rater, source=drawnByReader(rater), **NOT_SAID) for readout in measured]
     return sorted(own, key=lambda readout: (not readout.present, -(readout.angle_deg or 0.0)))
-
-
-def _measure(result: SceneResult, rater: str) -> None:
-    if result.record.raterInvasion(rater) is None:
-        whole = Volume(wholeOf(result.nodes.raterMaps[rater], result.nodes.mhr), geometryFromNode(result.nodes.mhr))
-        found = contactOf(result, whole)
-        vessels = {name: _measuredOnly(vessel) for name, vessel in found["vessels"].items()}
-        result.record.setRaterInvasion(rater, {"thresholds": found["thresholds"], "vessels": vessels})
 
 
 def _measuredOnly(vessel: Mapping[str, Any]) -> dict[str, Any]:

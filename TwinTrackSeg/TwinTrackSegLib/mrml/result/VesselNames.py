@@ -6,8 +6,9 @@ Segments have the engine's names as identifiers, so that everything that reads s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ __all__ = [
     "nameOf",
     "namePiece",
     "pieceNames",
+    "teller",
     "told",
     "toldReadouts",
 ]
@@ -162,7 +164,12 @@ def jumpToPiece(result: SceneResult, piece: str) -> bool:
 
 def told(result: SceneResult, invasion: Mapping[str, Any] | None) -> ToldNames:
     """Return what may leave the scene of vessels that were named by anatomy: nothing before a reader checked them."""
-    return told_names(invasion, checked=result.record.namesChecked, reader_asked=True)
+    return teller(result)(invasion)
+
+
+def teller(result: SceneResult) -> Callable[[Mapping[str, Any] | None], ToldNames]:
+    """Return what does the same without the scene."""
+    return partial(told_names, checked=result.record.namesChecked, reader_asked=True)
 
 
 def toldReadouts(result: SceneResult) -> list[VesselReadout]:

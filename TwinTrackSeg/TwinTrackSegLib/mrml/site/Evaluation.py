@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,16 @@ from TwinTrackSegLib.mrml.ResultFolder import addChartToFolderOf, addToFolderOf
 from TwinTrackSegLib.mrml.site.Raters import Rater, raterMasks
 from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, segmentMask, volumeFromNode
 
-__all__ = ["HIGHER_IS_BETTER", "METRIC_TITLES", "NEITHER_IS_BETTER", "evaluateRaters", "showDifference"]
+__all__ = [
+    "HIGHER_IS_BETTER",
+    "METRIC_TITLES",
+    "NEITHER_IS_BETTER",
+    "Comparison",
+    "comparisonStep",
+    "evaluateRaters",
+    "showDifference",
+    "takeComparison",
+]
 
 METRIC_TITLES = {
     "tdsc": "Dice over thresholds (TDSC)",
@@ -59,31 +70,73 @@ SMALLEST_DIFFERENCE = 0.05
 """Smaller differences are left transparent."""
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A map beside raters.
+
+    Attributes
+    ----------
+    values : tuple of (str, float or str)
+        Titles and values of the metrics; in place of a calibration error that is not defined stands the reason.
+    predicted, drawn : tuple of float
+        The reliability plot: what the map says, and the fraction of raters who marked.
+    """
+
+    values: tuple[tuple[str, float | str], ...]
+    predicted: tuple[float, ...]
+    drawn: tuple[float, ...]
+
+
 def evaluateRaters(result: SceneResult, raters: Sequence[Rater]) -> list[tuple[str, float | str]]:
     """Compare the map of `result` with `raters`: return titles and values of the metrics, add the reliability plot.
-
-    In place of a calibration error that is not defined stands the reason.
 
     Raises
     ------
     InputError
         If the CT left the scene or no rater is given.
     """
-    from twintrack.metrics import evaluate_case
+    return takeComparison(result, comparisonStep(result, raters)())
 
+
+def comparisonStep(result: SceneResult, raters: Sequence[Rater]) -> Callable[[], Comparison]:
+    """Return what compares, without the scene; `takeComparison` takes what it returns.
+
+    Raises
+    ------
+    InputError
+        If the CT left the scene or no rater is given.
+    """
     ct = result.nodes.ct
     if ct is None:
         raise InputError(
             "the CT of this result is no longer in the scene; load it again and segment it", code="ct-removed"
         )
-    masks = raterMasks(raters, ct)
     probability = Volume(volumeFromNode(result.nodes.mhr).array, geometryFromNode(ct))
-    found = evaluate_case(probability, masks, _vessels(result))
+    return partial(_compared, probability, raterMasks(raters, ct), _vessels(result))
+
+
+def takeComparison(result: SceneResult, found: Comparison) -> list[tuple[str, float | str]]:
+    """Plot the reliability in the scene; return titles and values of the metrics."""
+    _plotReliability(found, result.nodes.mhr)
+    return list(found.values)
+
+
+def _compared(probability: Volume, masks: Mapping[str, Volume], vessels: Volume | None) -> Comparison:
+    from twintrack.calibration import ScoreSketch, reliability_curve
+    from twintrack.metrics import evaluate_case
+
+    found = evaluate_case(probability, masks, vessels)
     row = dict[str, Any](found.row(tuple(VESSEL_VALUES)))
     if found.notes:  # also where there is a number, but of the wrong box
         row["ece"], row["ece_constant"] = " ".join(found.notes), None
-    _plotReliability(probability, masks, result.nodes.mhr)
-    return [(title, row[key]) for key, title in METRIC_TITLES.items() if row.get(key) is not None]
+    sketch = ScoreSketch.of_case(probability.array, {name: mask.array for name, mask in masks.items()})
+    curve = reliability_curve(sketch, bins=20)
+    used = curve.counts > 0
+    return Comparison(
+        tuple((title, row[key]) for key, title in METRIC_TITLES.items() if row.get(key) is not None),
+        tuple(map(float, curve.score[used])),
+        tuple(map(float, curve.mhr[used])),
+    )
 
 
 def showDifference(result: SceneResult, mhrNode: Any) -> Any:
@@ -134,15 +187,10 @@ def _vessels(result: SceneResult) -> Volume | None:
     return Volume(labels, grid)
 
 
-def _plotReliability(probability: Volume, masks: dict[str, Volume], mhrNode: Any) -> Any:
+def _plotReliability(found: Comparison, mhrNode: Any) -> Any:
     """Show the reliability of the map in the plot views; one chart for a result."""
-    from twintrack.calibration import ScoreSketch, reliability_curve
-
-    sketch = ScoreSketch.of_case(probability.array, {name: mask.array for name, mask in masks.items()})
-    curve = reliability_curve(sketch, bins=20)
-    used = curve.counts > 0
     chart = mhrNode.GetNodeReference(ROLE_RELIABILITY) or _newChart(mhrNode)
-    points = ((curve.score[used], curve.mhr[used]), ([0.0, 1.0], [0.0, 1.0]))
+    points = ((found.predicted, found.drawn), ((0.0, 1.0), (0.0, 1.0)))
     for number, (x, y) in enumerate(points):
         table = chart.GetNthPlotSeriesNode(number).GetTableNode()
         slicer.util.updateTableFromArray(table, [np.asarray(x, float), np.asarray(y, float)], ["Predicted", "Readers"])

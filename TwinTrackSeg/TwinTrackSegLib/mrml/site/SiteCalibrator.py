@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,7 +71,17 @@ class SiteCases:
         InputError
             If the score was not asked for, the case is there already, or no rater is given.
         """
-        from twintrack.calibration import ScoreSketch, load_sketch, save_sketch
+        return self.addStep(result, raters)()
+
+    def addStep(self, result: SceneResult, raters: Sequence[Rater]) -> Callable[[], int]:
+        """Return what does, without the scene, what `add` does.
+
+        Raises
+        ------
+        InputError
+            If the score was not asked for, or no rater is given.
+        """
+        from twintrack.calibration import load_sketch
 
         score = scoreOf(result.nodes)
         if score is None:
@@ -79,17 +90,14 @@ class SiteCases:
                 "segment again",
                 code="score-not-kept",
             )
-        before = load_sketch(self.path) if self.path.is_file() else None
-        masks = raterMasks(raters, result.nodes.ct, () if before is None else before.rater_names)
-        sketch = ScoreSketch.of_case(score.array, {name: mask.array for name, mask in masks.items()})
-        sketch.statements = _statements(result, score, masks, sketch.case_keys)
-        if before is not None:
-            sketch = before + sketch
-            if sketch.repeated_cases > before.repeated_cases:
-                raise InputError("this case has already been added; add another one", code="case-added-before")
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        save_sketch(sketch, self.path, overwrite=True)  # the module's own file, of earlier versions too
-        return sketch.cases
+        known = load_sketch(self.path).rater_names if self.path.is_file() else ()
+        masks = raterMasks(raters, result.nodes.ct, known)
+        vessels = vesselLabels(result) if result.nodes.segmentation is not None else None
+        return partial(_addCase, self.path, score, masks, result.record.invasion, vessels)
+
+    def fitStep(self, out: str | Path, bundle: str | Path | None = None) -> Callable[[], tuple[str, ...]]:
+        """Return what does what `fit` does."""
+        return partial(SiteCases(self.path).fit, out, bundle)
 
     def fit(self, out: str | Path, bundle: str | Path | None = None) -> tuple[str, ...]:
         """Fit a calibrator on all cases and write it to `out`; return what its user must be warned of.
@@ -118,8 +126,33 @@ class SiteCases:
         return calibrator.warnings
 
 
+def _addCase(
+    path: Path,
+    score: Volume,
+    masks: Mapping[str, Volume],
+    invasion: Mapping[str, Any],
+    vessels: tuple[Volume, dict[str, int]] | None,
+) -> int:
+    from twintrack.calibration import ScoreSketch, load_sketch, save_sketch
+
+    sketch = ScoreSketch.of_case(score.array, {name: mask.array for name, mask in masks.items()})
+    sketch.statements = _statements(invasion, vessels, score, masks, sketch.case_keys)
+    if path.is_file():
+        before = load_sketch(path)
+        sketch = before + sketch
+        if sketch.repeated_cases > before.repeated_cases:
+            raise InputError("this case has already been added; add another one", code="case-added-before")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_sketch(sketch, path, overwrite=True)  # the module's own file, of earlier versions too
+    return sketch.cases
+
+
 def _statements(
-    result: SceneResult, score: Volume, masks: Mapping[str, Volume], keys: Sequence[int]
+    invasion: Mapping[str, Any],
+    drawn: tuple[Volume, dict[str, int]] | None,
+    score: Volume,
+    masks: Mapping[str, Volume],
+    keys: Sequence[int],
 ) -> StatementTable | None:
     """Return what the raters say of each vessel, as the vessels are in the scene; None without vessels or networks.
 
@@ -129,11 +162,10 @@ def _statements(
     from twintrack.invasion import score_levels
     from twintrack.invasion.statement_case import statement_case
 
-    invasion = result.record.invasion
     networks, source = invasion.get("networks_sha256"), invasion.get("vessel_source")
-    if not networks or not source or not keys or result.nodes.segmentation is None:
+    if not networks or not source or not keys or drawn is None:
         return None
-    vessels, names = vesselLabels(result)
+    vessels, names = drawn
     if not names:
         return None
     key = StatementKey(networks, source, float(invasion["contact_mm"]))

@@ -4,8 +4,8 @@
 const at = (id) => document.getElementById(id);
 const views = [...document.querySelectorAll(".view")];
 const key = new URLSearchParams(location.search).get("key");
-const REFUSED = 4001, AGAIN_MS = 1000, WHEEL_PX = 40;
-let live = null, lost = "", labels = {}, colors = {}, keys = [], state = null, dragging = false;
+const REFUSED = 4001, AGAIN_MS = 1000, WHEEL_PX = 40, LETTER_PX = 7.2;
+let live = null, lost = "", labels = {}, colors = {}, keys = [], fixed = {}, state = null, dragging = false;
 
 function connect() {
   live = new WebSocket(`ws://${location.host}/live?key=${encodeURIComponent(key)}`);
@@ -84,7 +84,7 @@ views.forEach((view, number) => {
 
 function told(news) {
   if (news.refused) { only(news.refused); return; }
-  if (news.labels) { ({ labels, colors, keys, lost } = news); label(); }
+  if (news.labels) { ({ labels, colors, keys, lost } = fixed = news); label(); }
   only("");
   state = { ...state, ...news };
   document.body.classList.toggle("working", state.working);
@@ -92,7 +92,6 @@ function told(news) {
   at("status").classList.toggle("loud", state.status.loud);
   box();
   save();
-  if (!("reading" in news)) return;
   text("ct", state.ct);
   options(at("result"), state.choice.titles.map((title, number) => [number, title]), state.choice.chosen, state.choice.noneText);
   at("result").title = state.choice.tip;
@@ -101,6 +100,9 @@ function told(news) {
   text("mismatch", state.choice.mismatch);
   run();
   reading();
+  vesselsOfOnesOwn();
+  readersOfOnesOwn();
+  setUp();
   curve();
 }
 
@@ -116,6 +118,8 @@ function label() {
     }
     element.title = tip;
   }
+  for (const [id, words] of Object.entries(fixed.paths)) if (at(id)) at(id).placeholder = words;
+  text("readerAdd", fixed.paths.add);
 }
 
 function options(select, pairs, chosen, none = "") {
@@ -152,8 +156,8 @@ function run() {
   at("progress").hidden = !running;
   at("progress").value = fraction;
   text("elapsed", bar);
-  text("model", [state.model.text, processor].filter(Boolean).join("\n"));
-  at("model").title = state.model.tip;
+  text("model", [state.setUp.model, processor].filter(Boolean).join("\n"));
+  at("model").title = state.setUp.modelTip;
 }
 
 function reading() {
@@ -172,6 +176,7 @@ function reading() {
   text("volume", reading.volume);
   at("readerRow").hidden = !reading.readers.length;
   options(at("reader"), reading.readers, reading.reader);
+  at("reader").disabled = state.working;
   at("disagreement").checked = reading.disagreement;
   at("disagreement").parentElement.hidden = !reading.spread;
   at("sampleRow").hidden = !reading.samples;
@@ -191,7 +196,56 @@ function reading() {
   at("overlay").checked = shown.overlay;
   at("opacity").value = shown.opacity_percent;
   buttons(at("windows"), shown.windows.map((each) => ({ ...each, press: () => ask("window", { value: each.name }) })));
-  buttons(at("exports"), (state.exports || []).map((each) => ({ ...each, press: () => ask(each.name) })));
+  buttons(at("exports"), (state.exports || []).map((each) => ({ ...each, enabled: !state.working, press: () => ask(each.name) })));
+}
+
+// -- one's own vessels, region and readers, and what is set up
+
+function vesselsOfOnesOwn() {
+  const own = state.vessels;
+  text("vesselName", own.name);
+  text("regionName", own.region);
+  text("vesselHint", own.hint);
+  at("vesselFile").disabled = state.working;
+  at("vesselSegments").hidden = !own.offered;
+  for (const name of fixed.vesselNames) {
+    const select = at(`vessel${name[0].toUpperCase()}${name.slice(1).toLowerCase()}`);
+    options(select, own.segments, own.chosen[name] || "");
+    select.onchange = () => ask("vesselSegment", { name, value: select.value });
+  }
+}
+
+function readersOfOnesOwn() {
+  const own = state.own, list = at("readerList"), now = JSON.stringify(own.rows.map((row) => [row.key, row.title]));
+  if (list.dataset.shown !== now) {
+    list.dataset.shown = now;
+    list.replaceChildren(...own.rows.map((row) => {
+      const line = document.createElement("li"), words = line.appendChild(document.createElement("label"));
+      const box = words.appendChild(Object.assign(document.createElement("input"), { type: "checkbox" }));
+      words.append(` ${row.title}`);
+      box.onchange = () => ask("tick", { name: row.key, value: box.checked });
+      return line;
+    }));
+  }
+  own.rows.forEach((row, number) => { list.children[number].querySelector("input").checked = row.ticked; });
+  text("readersHint", own.hint);
+  text("cases", own.cases);
+  for (const [name, can] of Object.entries(own.pressable)) at(name).disabled = !can || state.working;
+  at("readerFile").disabled = at("readerAdd").disabled = state.working;
+  const cell = (words, tip = "", kind = "td") => Object.assign(document.createElement(kind), { textContent: words, title: tip });
+  document.querySelector("#metrics thead tr").replaceChildren(...fixed.metricHeads.map((words) => cell(words, "", "th")));
+  document.querySelector("#metrics tbody").replaceChildren(...own.metrics.map((metric) => {
+    const line = document.createElement("tr");
+    line.append(cell(metric.title), cell(metric.value, metric.tip));
+    return line;
+  }));
+  at("metrics").hidden = !own.metrics.length;
+}
+
+function setUp() {
+  options(at("rules"), fixed.rules, state.setUp.rules);
+  at("keepScore").checked = state.setUp.keepScore;
+  if (document.activeElement !== at("calibrator")) at("calibrator").value = state.setUp.calibrator;
 }
 
 function square(category) {
@@ -241,7 +295,8 @@ function curve() {
   const svg = at("curve"), chart = state.curve;
   svg.replaceChildren();
   if (!chart) return;
-  const { width, height } = svg.getBoundingClientRect(), legend = 310;
+  const { width, height } = svg.getBoundingClientRect(), longest = Math.max(...chart.series.map((series) => series.name.length));
+  const legend = Math.min(56 + LETTER_PX * longest, width / 2);
   const left = 52, right = Math.max(width - legend, left + 60), top = 24, bottom = Math.max(height - 36, top + 20);
   const [xTitle, x0, x1] = chart.x, [yTitle, y0, y1] = chart.y;
   const x = (value) => left + ((value - x0) / (x1 - x0)) * (right - left);
@@ -249,10 +304,10 @@ function curve() {
   svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
   svg.append(drawn("text", { x: (left + right) / 2, y: 15, "text-anchor": "middle" }, chart.title));
   for (let part = 0; part <= 4; part++) {
-    const angle = y0 + ((y1 - y0) * part) / 4, level = x0 + ((x1 - x0) * part) / 4;
+    const angle = y0 + ((y1 - y0) * part) / 4, digits = y1 - y0 > 4 ? 0 : 2, level = x0 + ((x1 - x0) * part) / 4;
     svg.append(
       drawn("line", { class: "grid", x1: left, x2: right, y1: y(angle), y2: y(angle) }),
-      drawn("text", { x: left - 6, y: y(angle) + 4, "text-anchor": "end" }, String(Math.round(angle))),
+      drawn("text", { x: left - 6, y: y(angle) + 4, "text-anchor": "end" }, angle.toFixed(digits)),
       drawn("text", { x: x(level), y: bottom + 14, "text-anchor": "middle" }, level.toFixed(2)),
     );
   }
@@ -300,6 +355,15 @@ at("sample").oninput = (event) => ask("sample", { value: Number(event.target.val
 at("reader").onchange = (event) => ask("reader", { value: event.target.value });
 at("result").onchange = (event) => ask("result", { value: Number(event.target.value) });
 at("lesion").onchange = (event) => ask("lesion", { value: Number(event.target.value) });
+for (const id of ["vesselFile", "region", "calibrator", "rules"]) at(id).onchange = (event) => ask(id, { value: event.target.value });
+for (const id of ["makeMhr", "evaluate", "addCase", "fit"]) at(id).onclick = () => ask(id);
+at("keepScore").onchange = (event) => ask("keepScore", { value: event.target.checked });
+at("readersFilter").oninput = (event) => ask("readersFilter", { value: event.target.value });
+at("readerForm").onsubmit = (event) => {
+  event.preventDefault();
+  ask("readerFile", { value: at("readerFile").value });
+  at("readerFile").value = "";
+};
 at("jump").onclick = () => ask("jump");
 at("more").onclick = () => ask("fold");
 at("segment").onclick = () => ask("segment");
