@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from twintrack.training.harmonizer_settings import HARMONIZER_PRESETS
 
 from expected_errors import raises_error
 from twintrack.cli.app import run_command
 from twintrack.errors import InputError, OutputError
+from twintrack.studies.raters import one_run
 from twintrack.studies.raters import run as run_module
 from twintrack.studies.raters.cases import phantom_cases
 from twintrack.studies.raters.one_run import CaseChoice, RunChoice, planned, run_once
 from twintrack.studies.raters.run import RatersSettings, run_raters
 from twintrack.training import Strategy
+from twintrack.training.presets import Preset
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
 
@@ -24,6 +28,8 @@ CASES = CaseChoice(train=6, calibration=3, test=3, raters=3, panel_seed=4)
 SETTINGS = RatersSettings(
     strategies=(Strategy.SINGLE, Strategy.RATER_SPECIFIC), epochs=1, bootstrap=50, jobs=1, device="cpu"
 )
+
+SHORT = HARMONIZER_PRESETS[Preset.TINY].shortened(1, 1, 2)
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +70,31 @@ def test_the_same_seed_trains_the_same_networks(folder: Path, tmp_path: Path) ->
     kept = json.loads(next((folder / "runs").glob("single_0.*.json")).read_text(encoding="utf-8"))
     again = run_once(tmp_path, RunChoice("single", 0, rater="B", device="cpu", epochs=1), CASES)
     assert again["records"] == kept["records"]
+
+
+def test_a_network_of_slices_is_scored_by_its_samples_and_its_raters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_run, "harmonizer_settings", lambda _choice: SHORT)
+    monkeypatch.setattr("twintrack.training.harmonizer.COLLAPSED", 100.0)  # an alarm whatever it has learnt
+    folder = run_raters(tmp_path / "out", CASES, replace(SETTINGS, strategies=(Strategy.HARMONIZER,)))
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["networks"] == {"harmonizer": 1}
+    (kept,) = (folder / "runs").glob("harmonizer_0.*.json")
+    result = json.loads(kept.read_text(encoding="utf-8"))
+    assert any("posterior collapse" in text for text in result["warnings"])
+    for record in result["records"]["before"]:
+        assert set(record["rater_dice"]) == {"A", "B", "C"}
+        assert record["values"]["own_dice"] is not None
+    assert not list((folder / "runs").glob("harmonizer_0.*/"))  # the network is not kept
+
+
+def test_another_length_shortens_both_phases_alike() -> None:
+    whole = one_run.harmonizer_settings(RunChoice("harmonizer", 0))
+    half = one_run.harmonizer_settings(RunChoice("harmonizer", 0, epochs=whole.stage.epochs // 2))
+    assert half.stage.epochs == whole.stage.epochs // 2
+    assert half.personal_epochs == whole.personal_epochs // 2
+    assert half.stage.iterations == whole.stage.iterations
 
 
 def test_label_sampling_gets_as_many_networks_as_the_raters_have_together() -> None:

@@ -54,6 +54,21 @@ def test_the_raters_own_masks_agree_with_the_raters(case: PhantomCase, truth: Ca
     assert all(found["rater_dice"][name][name] == pytest.approx(1.0) for name in case.raters)
 
 
+def test_samples_stand_for_nobody_and_the_raters_maps_beside_them_do(case: PhantomCase, truth: CaseTruth) -> None:
+    masks = tuple(mask.array.astype(np.float32) for mask in case.annotations)
+    score = np.mean(masks, axis=0, dtype=np.float32)
+    samples = (masks[0], masks[0], masks[-1])
+    found = case_scores(RaterPrediction(score, samples, personas=dict(zip(case.raters, masks, strict=True))), truth)
+    alone = case_scores(RaterPrediction(score, samples), truth)
+    assert found["values"]["ged_v"] == alone["values"]["ged_v"] > 0.0  # of the samples, whoever is known beside
+    assert (alone["values"]["own_dice"], alone["rater_dice"]) == (None, {})
+    assert found["values"]["own_dice"] == pytest.approx(1.0)
+    assert found["values"]["other_dice"] < 1.0
+    assert all(found["rater_dice"][name][name] == pytest.approx(1.0) for name in case.raters)
+    swapped = dict(zip(case.raters, masks[::-1], strict=True))
+    assert case_scores(RaterPrediction(score, samples, personas=swapped), truth)["values"]["own_dice"] < 1.0
+
+
 def test_masks_given_to_the_wrong_raters_are_seen(case: PhantomCase, truth: CaseTruth) -> None:
     wrong = case_scores(own_masks(case, case.raters[::-1]), truth)["values"]
     assert wrong["own_dice"] < 1.0

@@ -22,7 +22,7 @@ from twintrack.progress.callbacks import CancelToken, Progress, no_progress, par
 from twintrack.settings import DEVICES
 from twintrack.studies.raters.cases import StudyCase, StudyCases, manifest_cases, phantom_cases, region_of
 from twintrack.studies.raters.comparison import AFTER, BEFORE
-from twintrack.studies.raters.predict import EnsembleScorer
+from twintrack.studies.raters.predict import EnsembleScorer, SampleScorer, Scorer
 from twintrack.studies.raters.scores import CaseTruth, RaterPrediction, case_scores
 from twintrack.studies.raters.vessels import case_statements, rater_angles, statement_summary
 from twintrack.studies.table1.cache import content_key
@@ -41,6 +41,8 @@ from twintrack.training import (
     prepare_tumor,
     train_members,
 )
+from twintrack.training.harmonizer import HarmonizerPlan, train_harmonizer
+from twintrack.training.harmonizer_settings import HARMONIZER_PRESETS, HarmonizerSettings
 from twintrack.volume import Volume
 
 __all__ = ["SLAB_SPACING_ZYX_MM", "CaseChoice", "RunChoice", "angles_of", "open_cases", "planned", "run_once"]
@@ -153,6 +155,15 @@ def stage_of(choice: RunChoice, cases: CaseChoice) -> StageSettings:
     return stage if choice.epochs is None else replace(stage, epochs=choice.epochs)
 
 
+def harmonizer_settings(choice: RunChoice) -> HarmonizerSettings:
+    """Return the numbers of the strategy ``harmonizer``; its second phase is as much shorter as the first."""
+    settings = HARMONIZER_PRESETS[Preset(choice.preset)]
+    if choice.epochs is None:
+        return settings
+    personal = max(1, round(settings.personal_epochs * choice.epochs / settings.stage.epochs))
+    return settings.shortened(choice.epochs, personal, settings.stage.iterations)
+
+
 def planned(choice: RunChoice, raters: Sequence[str]) -> tuple[Member, ...]:
     """Return the networks of a run; for label sampling as many as the raters' own are together.
 
@@ -261,26 +272,36 @@ def run_once(
     found = open_cases(cases, folder / BLOCKS)
     names = [case.training.content for split in (found.train, found.calibration, found.test) for case in split]
     without = () if with_statements else ("no statements",)
-    key = content_key(RECORDS, __version__, asdict(choice), stage_of(choice, cases), *names, *without)
+    sizes = harmonizer_settings(choice) if choice.strategy == Strategy.HARMONIZER.value else stage_of(choice, cases)
+    key = content_key(RECORDS, __version__, asdict(choice), sizes, *names, *without)
     path = folder / f"{choice.strategy}_{choice.seed}.{key}.json"
     if path.is_file():
         return dict(read_json(path))
     prepared = prepared_cases(folder, choice, cases)
     layout = Layout(Strategy(choice.strategy), prepared.raters, prepared.anatomy)
     members = planned(choice, prepared.raters)
-    plan = EnsemblePlan(layout, members, stage_of(choice, cases), seed=choice.seed)
     trained = folder / f"{choice.strategy}_{choice.seed}.{key}"
-    train_members(prepared, plan, trained, device=choice.device, progress=part(progress, 0.0, 0.8), cancel=token)
-    scorer = EnsembleScorer(trained, layout, members, cancel=token)
+    told: tuple[str, ...] = ()
+    scorer: Scorer
+    if layout.strategy is Strategy.HARMONIZER:
+        drawn = HarmonizerPlan(layout, harmonizer_settings(choice), seed=choice.seed)
+        own = part(progress, 0.0, 0.8)
+        told = train_harmonizer(prepared, drawn, trained, device=choice.device, progress=own, cancel=token).alarms
+        scorer = SampleScorer(trained, prepared.raters, cancel=token)
+    else:
+        plan = EnsemblePlan(layout, members, stage_of(choice, cases), seed=choice.seed)
+        train_members(prepared, plan, trained, device=choice.device, progress=part(progress, 0.0, 0.8), cancel=token)
+        scorer = EnsembleScorer(trained, layout, members, cancel=token)
     angles = angles_of(folder, cases, token) if with_statements else {}
     result = _scored(scorer, found, angles, part(progress, 0.8, 1.0))
     result["networks"] = len(members)
+    result["warnings"] += told
     _write(path, result)
     shutil.rmtree(trained)
     return result
 
 
-def _scored(scorer: EnsembleScorer, cases: StudyCases, angles: dict[str, Any], progress: Progress) -> dict[str, Any]:
+def _scored(scorer: Scorer, cases: StudyCases, angles: dict[str, Any], progress: Progress) -> dict[str, Any]:
     sketch, first = ScoreSketch.empty(), {}
     for number, case in enumerate(cases.calibration):
         progress(number / len(cases.calibration) / 3, f"scoring {case.name}")
@@ -302,7 +323,7 @@ def _scored(scorer: EnsembleScorer, cases: StudyCases, angles: dict[str, Any], p
     return {"records": records, "statements": statements, "warnings": list(calibrator.warnings)}
 
 
-def _predicted(scorer: EnsembleScorer, case: StudyCase) -> tuple[RaterPrediction, CaseTruth, Volume | None]:
+def _predicted(scorer: Scorer, case: StudyCase) -> tuple[RaterPrediction, CaseTruth, Volume | None]:
     volumes = case.training.read()
     truth, vessels = case.truth()
     return scorer(volumes.ct, region_of(volumes)), truth, vessels

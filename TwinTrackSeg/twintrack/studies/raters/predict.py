@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from twintrack.inference.arrays import class_probabilities, to_host
 from twintrack.inference.nnunet_model import Member, Stage, load_member, read_stage
 from twintrack.inference.preprocess import preprocess
+from twintrack.inference.slices import SliceScorer
 from twintrack.inference.sliding_window import Canvas, sliding_logits
 from twintrack.inference.tiling import TileMeter
 from twintrack.progress.callbacks import CancelToken, no_progress
@@ -21,9 +22,11 @@ from twintrack.training import Member as Trained
 from twintrack.training.presets import CONFIGURATION
 from twintrack.volume import Volume
 
-__all__ = ["EnsembleScorer"]
+__all__ = ["EnsembleScorer", "SampleScorer", "Scorer"]
 
 Box = tuple[slice, slice, slice]
+
+Scorer = Callable[[Volume, Box | None], RaterPrediction]
 
 
 class EnsembleScorer:
@@ -111,3 +114,29 @@ class EnsembleScorer:
             mean = chances.mean(axis=0)
             levels = np.concatenate([1 - mean.sum(axis=0, keepdims=True), mean])
         return RaterPrediction(maps.mean(axis=0), tuple(maps), levels=levels)
+
+
+class SampleScorer:
+    """A network of slices: its samples are the members, their mean the score, and its raters' maps stand beside.
+
+    Parameters
+    ----------
+    folder : Path
+        As `twintrack.training.train_harmonizer` left it.
+    raters : sequence of str
+        In the order of the network's.
+    device : str
+        torch's name of where it runs.
+    cancel : CancelToken
+        Checked for every tile.
+    """
+
+    def __init__(self, folder: Path, raters: Sequence[str], *, device: str = "cpu", cancel: CancelToken) -> None:
+        self._raters = tuple(raters)
+        self._scorer = SliceScorer(folder, device=device, cancel=cancel)
+
+    def __call__(self, ct: Volume, box: Box | None = None) -> RaterPrediction:
+        """Score the voxels of a box, or of the whole CT; see `EnsembleScorer`."""
+        samples, personas = self._scorer(ct, box)
+        named = dict(zip(self._raters, personas, strict=True))
+        return RaterPrediction(samples.mean(axis=0), tuple(samples), personas=named)

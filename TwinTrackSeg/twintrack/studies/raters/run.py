@@ -41,6 +41,9 @@ COMPARED = (
     (Strategy.ORDINAL, Strategy.SINGLE, ("mr_ece", "mae_ambiguous", "tdsc")),
     (Strategy.ORDINAL, Strategy.SOFT, ("mr_ece", "mae_ambiguous", "tdsc")),
     (Strategy.HEADS, Strategy.RATER_SPECIFIC, ("mr_ece", "mae_ambiguous", "ged_v", "tdsc")),
+    (Strategy.HARMONIZER, Strategy.SOFT, ("mr_ece", "mae_ambiguous", "ged_v", "tdsc")),
+    (Strategy.HARMONIZER, Strategy.RATER_SPECIFIC, ("mr_ece", "ged_v", "own_dice", "other_dice")),
+    (Strategy.HARMONIZER, Strategy.HEADS, ("ged_v", "own_dice")),
 )
 """Pairs of strategies whose ratios are told, and of which metrics: fixed before anything was measured."""
 

@@ -42,12 +42,15 @@ class RaterPrediction:
         For each of `members` the rater whom it stands for; empty where they stand for nobody.
     levels : numpy.ndarray or None
         float (level, z, y, x), chance of 0 to K raters, where the networks predict it.
+    personas : mapping of str to numpy.ndarray
+        Each rater's map, where `members` are samples, which stand for nobody.
     """
 
     score: NDArray[np.float32]
     members: tuple[NDArray[np.floating], ...]
     stands_for: tuple[str, ...] = ()
     levels: NDArray[np.floating] | None = None
+    personas: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.members or len(self.stands_for) not in (0, len(self.members)):
@@ -55,6 +58,8 @@ class RaterPrediction:
 
     def of_raters(self) -> dict[str, NDArray[np.float32]]:
         """Return each rater's map, the mean of the members who stand for this rater; empty where none does."""
+        if self.personas:
+            return dict(self.personas)
         names = dict.fromkeys(self.stands_for)
         pairs = list(zip(self.stands_for, self.members, strict=True)) if self.stands_for else []
         return {
@@ -171,14 +176,18 @@ def _outlines(
         members = outline_set_scores(drawn, masks, [raters.index(name) for name in known])
     else:
         members = outline_set_scores(drawn, masks)
+    personal = members
+    if prediction.personas:
+        own = {name: map_ > OUTLINE for name, map_ in prediction.personas.items() if name in raters}
+        personal = outline_set_scores(list(own.values()), masks, [raters.index(name) for name in own])
     return {
         "ged_v": members.ged_v,
         "ged_u": members.ged_u,
         "dice_soft": members.dice_soft,
         "dice_max": members.dice_max,
         "dice_match": members.dice_match,
-        "own_dice": members.own_dice,
-        "other_dice": members.other_dice,
+        "own_dice": personal.own_dice,
+        "other_dice": personal.other_dice,
         "ged_v_levels": nested.ged_v,
     }
 
