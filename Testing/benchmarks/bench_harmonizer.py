@@ -33,10 +33,8 @@ from sample_measures import (
     nested_outlines,
     sample_curve,
 )
-from twintrack.inference.slices import SliceScorer
-from twintrack.training.harmonizer import HarmonizerPlan, train_harmonizer
-from twintrack.training.harmonizer_settings import HarmonizerSettings
 
+from twintrack.inference.slices import SliceScorer
 from twintrack.studies.raters.cases import StudyCase
 from twintrack.studies.raters.one_run import (
     BLOCKS,
@@ -49,6 +47,8 @@ from twintrack.studies.raters.one_run import (
 from twintrack.studies.raters.scores import level_sets
 from twintrack.system.json_file import read_json
 from twintrack.training import Layout, Prepared, Strategy
+from twintrack.training.harmonizer import HarmonizerPlan, train_harmonizer
+from twintrack.training.harmonizer_settings import HarmonizerSettings
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "harmonizer": {},

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twintrack.training.harmonizer_settings import HARMONIZER_PRESETS
 
 from expected_errors import raises_error
 from twintrack.cli.app import run_command
@@ -20,6 +19,7 @@ from twintrack.studies.raters.cases import phantom_cases
 from twintrack.studies.raters.one_run import CaseChoice, RunChoice, planned, run_once
 from twintrack.studies.raters.run import RatersSettings, run_raters
 from twintrack.training import Strategy
+from twintrack.training.harmonizer_settings import HARMONIZER_PRESETS
 from twintrack.training.presets import Preset
 
 pytestmark = [pytest.mark.network, pytest.mark.slow]
