@@ -185,3 +185,14 @@ def test_a_bundle_that_tells_readers_apart_is_asked_for_them(panel, ct, bundle):
     content["rater_members"] = [{"id": "A", "members": ["0", "2"]}, {"id": "B", "members": ["1"]}]
     (bundle / "bundle.json").write_text(json.dumps(content))
     assert panel.inputs.asked().settings().rater_maps
+
+
+def test_a_bundle_that_draws_samples_is_asked_for_them(panel, ct, bundle):
+    import shutil
+    from pathlib import Path
+
+    chosen(panel, ct, bundle)
+    assert panel.inputs.asked().settings().samples == 0
+    shutil.copy(Path(__file__).parent.parent / "old_files" / "bundle_3.json", bundle / "bundle.json")
+    asked = panel.inputs.asked().settings()
+    assert (asked.samples, asked.rater_maps) == (16, True)

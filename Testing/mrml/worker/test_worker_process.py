@@ -105,6 +105,7 @@ def test_request_says_what_was_asked_and_the_ct_lies_in_a_folder_only_the_user_c
         "calibrate": True,
         "case": "Example CT",
         "rules": "nccn",
+        "samples": 0,
         **dict.fromkeys(("vessels", "vessel_names", "calibrator", "run_on", "tls")),
         **dict.fromkeys(("keep_score", "rater_maps", "dicom"), False),
     }

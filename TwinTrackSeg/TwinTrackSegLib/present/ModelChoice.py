@@ -8,6 +8,7 @@ from typing import Any
 
 from twintrack.errors import BundleError, InputError, TwinTrackError
 from twintrack.labels import VESSELS
+from twintrack.settings import MAX_SAMPLES
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.vessels.VesselTable import TITLES
 from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings, readBundleInfo, roiBox
@@ -113,11 +114,12 @@ class Asked:
             raise InputError(_("choose a CT first"), code="no-input-chosen")
         if self.address == "":
             raise InputError(_("give the server's address, or run on this computer"), code="no-server-address")
-        readers: tuple[str, ...] = ()
+        readers, samples = False, 0
         if self.address is None:
             if self.bundleEmptied:
                 raise BundleError(chooseModel(), code="no-bundle-chosen")
-            readers = readBundleInfo(self.bundle).readers
+            info = readBundleInfo(self.bundle)
+            readers, samples = bool(info.readers), MAX_SAMPLES if info.drawsSamples else 0
         return RunSettings(
             bundle=str(self.bundle) if self.address is None else "",
             threshold=self.threshold,
@@ -125,7 +127,8 @@ class Asked:
             device=self.device,
             calibrator=self.calibrator,
             keep_score=self.keepScore,
-            rater_maps=bool(readers),
+            rater_maps=readers,
+            samples=samples,
             rules=self.rules,
             run_on=self.address,
             tls=self.certificates,

@@ -41,6 +41,8 @@ class RunSettings:
         Whether the uncalibrated score comes with the result, to fit a calibrator on.
     rater_maps : bool
         Whether the maps of single readers come with the result; the bundle must tell readers apart.
+    samples : int
+        How many samples come with the result; the bundle must draw samples where it is not 0.
     rules : str
         Rule set that names the anatomic contact pattern of all vessels together.
     run_on : str or None
@@ -56,6 +58,7 @@ class RunSettings:
     calibrator: str | None = None
     keep_score: bool = False
     rater_maps: bool = False
+    samples: int = 0
     rules: str = "nccn"
     run_on: str | None = None
     tls: str | None = None
@@ -113,6 +116,8 @@ class BundleInfo:
         Number of raters behind the calibrator, if it says.
     readers : tuple of str
         Pseudonyms of the readers that it tells apart.
+    drawsSamples : bool
+        Whether its network draws samples.
     """
 
     name: str
@@ -125,6 +130,7 @@ class BundleInfo:
     calibrated: bool = True
     raters: int | None = None
     readers: tuple[str, ...] = ()
+    drawsSamples: bool = False
 
 
 def readBundleInfo(path: str | Path) -> BundleInfo:
@@ -145,4 +151,5 @@ def readBundleInfo(path: str | Path) -> BundleInfo:
         calibrated=CALIBRATOR in values["files"],
         raters=values["raters"],
         readers=tuple(rater.id for rater in values["rater_members"]),
+        drawsSamples=values["slices"],
     )
