@@ -208,7 +208,7 @@ def test_a_rater_who_did_not_read_has_no_part_in_a_loss(balls):
         losses = []
         for each in (stacks, replace(stacks, masks=masks)):
             torch.manual_seed(1)
-            losses.append(float(step(network, each, SHORT)["loss"]))
+            losses.append(step(network, each, SHORT)["loss"].item())
         assert losses[0] == losses[1]
 
 

@@ -51,6 +51,8 @@ class SliceArchitecture:
         Of the noise harmonizer.
     combiner : int
         Channels of the layers that combine features and code.
+    thin_start : bool
+        Whether the finest resolution has one convolution in place of two, down and up.
     prompts, prompt_edge, bank : int
         Of the personalizer: prompts, their edge in pixels, and prior codes that it looks at.
     """
@@ -63,6 +65,7 @@ class SliceArchitecture:
     token_width: int = 32
     hidden: int = 64
     combiner: int = 16
+    thin_start: bool = False
     prompts: int = 8
     prompt_edge: int = 16
     bank: int = 100
@@ -122,11 +125,16 @@ def read_slice_architecture(configuration: Mapping[str, Any], where: str) -> Sli
             raise _refused(
                 f"{name!r} must be a whole number from {low} to {high}, got {numbers.get(name)!r:.80}", where
             )
-    further = set(numbers) - {"features", "harmonize", *_RANGES}
+    if not isinstance(numbers.get("thin_start"), bool):
+        raise _refused(f"'thin_start' must be true or false, got {numbers.get('thin_start')!r:.80}", where)
+    further = set(numbers) - {"features", "harmonize", "thin_start", *_RANGES}
     if further:
         raise _refused(f"{sorted(further)[0]!r:.80} is no entry of such a network", where)
     found = SliceArchitecture(
-        features=tuple(features), harmonize=numbers["harmonize"], **{name: numbers[name] for name in _RANGES}
+        features=tuple(features),
+        harmonize=numbers["harmonize"],
+        thin_start=numbers["thin_start"],
+        **{name: numbers[name] for name in _RANGES},
     )
     edges = configuration.get("patch_size")
     if not isinstance(edges, list) or len(edges) != 3 or edges[0] != 1 or any(edge % found.steps for edge in edges[1:]):

@@ -50,15 +50,17 @@ class HarmonizerNetwork(nn.Module):
 
     def __init__(self, architecture: SliceArchitecture, classes: int) -> None:
         super().__init__()
-        features, latent = architecture.features, architecture.latent
+        features, latent, thin = architecture.features, architecture.latent, architecture.thin_start
         self.place = architecture.harmonize
         self.down = nn.ModuleList(
-            _block(features[number - 1] if number else 1, count, stride=2 if number else 1)
+            _block(features[number - 1] if number else 1, count, stride=2 if number else 1, thin=thin and not number)
             for number, count in enumerate(features)
         )
         below = list(zip(features[1:], features, strict=False))
         self.widen = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for coarse, fine in below)
-        self.up = nn.ModuleList(_block(2 * fine, fine) for _, fine in below)
+        self.up = nn.ModuleList(
+            _block(2 * fine, fine, thin=thin and not number) for number, (_, fine) in enumerate(below)
+        )
         levels = {DECODER: features[:-1], ENCODER: features, OFF: ()}[self.place]
         if levels:
             self.harmonizer = NoiseHarmonizer(
@@ -108,10 +110,10 @@ class HarmonizerNetwork(nn.Module):
         return torch.cat([self.anatomy(maps), self.combine(maps, both)], dim=1)
 
 
-def _block(before: int, after: int, *, stride: int = 1) -> nn.Sequential:
-    """Return two convolutions with instance normalization, the first of which may halve the resolution."""
+def _block(before: int, after: int, *, stride: int = 1, thin: bool = False) -> nn.Sequential:
+    """Return two convolutions, or one, with instance normalization, the first of which may halve the resolution."""
     layers: list[nn.Module] = []
-    for count, step in ((before, stride), (after, 1)):
+    for count, step in ((before, stride), (after, 1))[: 1 if thin else 2]:
         layers += [nn.Conv2d(count, after, 3, stride=step, padding=1, bias=False)]
         layers += [nn.InstanceNorm2d(after, affine=True), nn.LeakyReLU(0.01)]
     return nn.Sequential(*layers)

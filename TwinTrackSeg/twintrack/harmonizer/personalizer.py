@@ -51,8 +51,10 @@ class Personalizer(nn.Module):
         high = 3 * low
         self.reduce = nn.Conv2d(features, low, 1)
         self.weigh = nn.Conv2d(high, prompts, 1)
-        self.prompts = nn.Parameter(torch.empty(prompts, high, prompt_edge, prompt_edge))
-        nn.init.normal_(self.prompts, std=0.5)
+        # Each differs from the others as a whole too: what has no mean over a slice hardly changes a code.
+        self.prompts = nn.Parameter(
+            torch.randn(prompts, high, 1, 1) + 0.5 * torch.randn(prompts, high, prompt_edge, prompt_edge)
+        )
         self.of_rater = nn.Parameter(torch.ones(raters, prompts))
         self.smooth = nn.Conv2d(high, high, 3, padding=1)
         self.join = nn.Conv2d(2 * high, high, 1)
@@ -71,7 +73,7 @@ class Personalizer(nn.Module):
         batch, raters = len(features), len(self.of_rater)
         prompt = self._prompts(high)
         joined = self.join(torch.cat([_repeated(high, raters), prompt], dim=1))
-        refined = self.refine(self.attend(joined))  # equation 5
+        refined = self.refine(joined + self.attend(joined))  # equation 5
         low = _repeated(low, raters)
         local = functional.leaky_relu(self.local(torch.cat([refined, low], dim=1)), 0.01)
         answer = self._ask(local, _repeated(bank, raters))
@@ -91,9 +93,10 @@ class Personalizer(nn.Module):
     def _ask(self, local: torch.Tensor, bank: torch.Tensor) -> torch.Tensor:
         """Let places of the maps (b, c, y, x) look up the codes (b, m, latent); return what they find, as maps."""
         pooled = functional.avg_pool2d(local, POOLED, ceil_mode=True)
-        asked = self.query(pooled.flatten(2).transpose(1, 2))
-        found = functional.scaled_dot_product_attention(asked, self.key(bank), self.value(bank))
-        return found.transpose(1, 2).unflatten(2, pooled.shape[-2:])
+        places = pooled.flatten(2).transpose(1, 2)
+        found = functional.scaled_dot_product_attention(self.query(places), self.key(bank), self.value(bank))
+        # What asks goes on beside what it finds, as in any attention: high bands alone have no mean over a slice.
+        return (places + found).transpose(1, 2).unflatten(2, pooled.shape[-2:])
 
 
 def _repeated(values: torch.Tensor, times: int) -> torch.Tensor:

@@ -50,6 +50,9 @@ SHARED, PERSONAL = 1, 2
 PERSONAL_SHARE = 0.35
 """Part of the time of a limited training that phase 2 gets."""
 
+HARMONIZER_SHARE = 0.1
+"""Of the learning rate, for the harmonizer: at the whole of it gains run away within the first hundred steps."""
+
 COLLAPSED = 0.10
 """Samples that differ by less than this share of what raters differ by are one sample drawn many times."""
 
@@ -270,8 +273,15 @@ class _Training:
         personal = set(network.personalizer.parameters())
         for parameter in network.parameters():
             parameter.requires_grad_((parameter in personal) == (phase == PERSONAL))
+        gains = set(network.harmonizer.parameters()) if hasattr(network, "harmonizer") else set()
         learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        return torch.optim.Adam(learnt, betas=(0.9, 0.999), weight_decay=1e-5)
+        groups = [
+            {"params": [one for one in learnt if one not in gains], "share": 1.0},
+            {"params": [one for one in learnt if one in gains], "share": HARMONIZER_SHARE},
+        ]
+        return torch.optim.Adam(
+            [group for group in groups if group["params"]], lr=1e-4, betas=(0.9, 0.999), weight_decay=1e-5
+        )
 
     def _cases(self) -> tuple[Sequence[PreparedCase], Sequence[PreparedCase]]:
         """Return the cases to learn from, and those left out to see how that goes."""
@@ -317,7 +327,7 @@ class _Training:
         first = settings.stage.rate if phase == SHARED else settings.personal_rate
         rate = float(first or 1e-4) * (1 - done) ** DECAY
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
         source, held_out = self._sources()
         step_loss, batch = shared_loss, settings.stage.batch_size
         if phase == PERSONAL:  # each stack once for every rater

@@ -12,6 +12,9 @@ from twintrack.training.presets import Preset, StageSettings
 
 __all__ = ["HARMONIZER_PRESETS", "HarmonizerSettings"]
 
+LEAST_COMBINER = 8
+"""Channels at least of the layers that combine features and code."""
+
 
 @dataclass(frozen=True)
 class HarmonizerSettings:
@@ -61,7 +64,13 @@ class HarmonizerSettings:
     def architecture(self, raters: Sequence[str]) -> SliceArchitecture:
         """Return the network for these raters."""
         return SliceArchitecture(
-            self.stage.features, len(raters), latent=self.latent, harmonize=self.harmonize, bank=self.bank
+            self.stage.features,
+            len(raters),
+            latent=self.latent,
+            harmonize=self.harmonize,
+            combiner=max(self.stage.features[0], LEAST_COMBINER),
+            thin_start=self.stage.thin_start,
+            bank=self.bank,
         )
 
     def shortened(self, epochs: int, personal_epochs: int, iterations: int) -> HarmonizerSettings:
@@ -74,15 +83,16 @@ HARMONIZER_PRESETS: Mapping[Preset, HarmonizerSettings] = MappingProxyType(
     {
         Preset.TINY: HarmonizerSettings(
             StageSettings(
-                epochs=20,
-                iterations=20,
+                epochs=15,
+                iterations=30,
                 batch_size=4,
                 spacing_mm=(3.0, 2.0, 2.0),
                 patch_size=(3, 64, 64),
                 features=(8, 16, 32),
-                rate=3e-3,
+                thin_start=True,
+                rate=4e-3,
             ),
-            personal_epochs=10,
+            personal_epochs=6,
             personal_rate=3e-3,
             samples=4,
             bank=32,
