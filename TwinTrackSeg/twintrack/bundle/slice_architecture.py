@@ -9,12 +9,12 @@ from typing import Any
 
 from twintrack.errors import BundleError
 
-__all__ = ["DECODER", "ENCODER", "OFF", "PLACES", "SLICE_CLASS", "SliceArchitecture", "read_slice_architecture"]
+__all__ = ["DECODER", "ENCODER", "NOWHERE", "PLACES", "SLICE_CLASS", "SliceArchitecture", "read_slice_architecture"]
 
 SLICE_CLASS = "twintrack.harmonizer.HarmonizerNetwork"
 """What the plans of such a network name as its class; it is a word, and nothing is imported by it."""
 
-DECODER, ENCODER, OFF = PLACES = ("decoder", "encoder", "off")
+DECODER, ENCODER, NOWHERE = PLACES = ("decoder", "encoder", "off")
 """Which features the noise harmonizer modulates."""
 
 _RANGES = {

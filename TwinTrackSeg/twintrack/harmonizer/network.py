@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from twintrack.bundle.slice_architecture import DECODER, ENCODER, OFF, SliceArchitecture
+from twintrack.bundle.slice_architecture import DECODER, ENCODER, NOWHERE, SliceArchitecture
 from twintrack.harmonizer.latent import Combiner, GaussianEncoder
 from twintrack.harmonizer.modulation import Modulation, NoiseHarmonizer
 from twintrack.harmonizer.personalizer import Personalizer
@@ -61,7 +61,7 @@ class HarmonizerNetwork(nn.Module):
         self.up = nn.ModuleList(
             _block(2 * fine, fine, thin=thin and not number) for number, (_, fine) in enumerate(below)
         )
-        levels = {DECODER: features[:-1], ENCODER: features, OFF: ()}[self.place]
+        levels = {DECODER: features[:-1], ENCODER: features, NOWHERE: ()}[self.place]
         if levels:
             self.harmonizer = NoiseHarmonizer(
                 levels, tokens=architecture.tokens, token_width=architecture.token_width, hidden=architecture.hidden
