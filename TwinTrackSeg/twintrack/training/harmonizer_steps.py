@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twintrack.harmonizer import HarmonizerNetwork, energy_loss, mean_distance, segmentation_loss
-from twintrack.harmonizer.latent import divergence
 from twintrack.training.harmonizer_settings import HarmonizerSettings
 from twintrack.training.slice_stacks import Stacks
 
 if TYPE_CHECKING:
     import torch
+
+    from twintrack.harmonizer import HarmonizerNetwork
 
 __all__ = ["ANATOMY_WEIGHT", "diversity", "personal_loss", "sample_chances", "shared_loss"]
 
@@ -29,6 +29,9 @@ def shared_loss(network: HarmonizerNetwork, stacks: Stacks, settings: Harmonizer
     """
     import torch
     from torch.nn import functional
+
+    from twintrack.harmonizer import energy_loss, segmentation_loss
+    from twintrack.harmonizer.latent import divergence
 
     depth, device = stacks.image.shape[1], stacks.image.device
     who = torch.multinomial(stacks.read.float().cpu() + 1e-9, 1)[:, 0].to(device)
@@ -65,6 +68,8 @@ def shared_loss(network: HarmonizerNetwork, stacks: Stacks, settings: Harmonizer
 
 def personal_loss(network: HarmonizerNetwork, stacks: Stacks, settings: HarmonizerSettings) -> Parts:
     """Return the loss of phase 2, equation 6: the sum over raters of Dice and cross-entropy with their own masks."""
+    from twintrack.harmonizer import segmentation_loss
+
     loss = segmentation_loss(personal_logits(network, stacks, settings), stacks.masks, stacks.read).sum()
     return {"loss": loss, "segmentation": loss / stacks.masks.shape[1]}
 
@@ -96,6 +101,8 @@ def diversity(network: HarmonizerNetwork, stacks: Stacks, noise: torch.Tensor) -
 
     Not a number where nobody did, or one reader alone read.
     """
+    from twintrack.harmonizer import mean_distance
+
     pairs = []
     found = (sample_chances(network, stacks, noise) > 0.5).float()
     for masks, read, samples in zip(stacks.masks, stacks.read, found, strict=True):
