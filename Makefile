@@ -14,13 +14,15 @@ DOCS := .venv-docs
 DOCS_STAMP := $(DOCS)/.installed
 VIEW := .venv-view
 VIEW_STAMP := $(VIEW)/.installed
+RELEASE := .venv-release
+RELEASE_STAMP := $(RELEASE)/.installed
 VIEW_TESTS := Testing/view Testing/headless/cli/test_view.py $(addprefix Testing/mrml/,display export result vessels test_volume_conversion.py)
 INPUTS := pyproject.toml constraints.txt TwinTrackSeg/Resources/requirements.txt
 
 # Without compiled files every program that a test starts compiles the engine again, and pytest every test.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-quick fuzz lint types golden bench docs docs-tools view-tools sbom clean
+.PHONY: help demo test test-quick fuzz lint types golden bench docs docs-tools view-tools sbom wheel wheel-tools clean
 
 help:
 	@echo "make demo   install into $(VENV) and run the main job into demo-output/"
@@ -33,7 +35,8 @@ help:
 	@echo "make bench  the benchmarks"
 	@echo "make docs   the documentation into site/; fails where a link leads nowhere (Python 3.11 or newer)"
 	@echo "make sbom   sbom.json: what is installed in $(VENV), as CycloneDX"
-	@echo "make clean  remove $(VENV), $(DOCS), $(VIEW), demo-output/ and site/"
+	@echo "make wheel  dist/: wheel and source distribution, built and looked into"
+	@echo "make clean  remove $(VENV), $(DOCS), $(VIEW), $(RELEASE), demo-output/, site/ and dist/"
 
 $(STAMP): $(INPUTS)
 	@echo "== creating $(VENV) and installing pinned versions (constraints.txt)"
@@ -120,5 +123,20 @@ sbom: $(STAMP)
 	$(VENV)/sbom/$(notdir $(BIN))/python -m cyclonedx_py environment --pyproject pyproject.toml --output-file sbom.json $(BIN)/python
 	$(BIN)/python tools/portable_sbom.py sbom.json
 
+# Built in an environment of its own; the wheel is made from the source distribution, so that both are tried.
+$(RELEASE_STAMP): pyproject.toml
+	"$(PYTHON)" -m venv $(RELEASE)
+	$(RELEASE)/$(notdir $(BIN))/python -m pip install --disable-pip-version-check --quiet "build>=1.2,<2" "twine>=6.1"
+	@touch $(RELEASE_STAMP)
+
+wheel-tools: $(RELEASE_STAMP)
+
+wheel: $(RELEASE_STAMP)
+	@echo "== wheel and source distribution"
+	rm -rf dist build
+	$(RELEASE)/$(notdir $(BIN))/python -m build --outdir dist .
+	$(RELEASE)/$(notdir $(BIN))/python -m twine check --strict dist/*
+	$(RELEASE)/$(notdir $(BIN))/python tools/check_wheel.py dist
+
 clean:
-	rm -rf $(VENV) $(DOCS) $(VIEW) demo-output site
+	rm -rf $(VENV) $(DOCS) $(VIEW) $(RELEASE) demo-output site dist build

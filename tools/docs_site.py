@@ -161,7 +161,8 @@ def engine_pages() -> dict[str, str]:
         parts = module.split(".")
         package = parts[1] if (ENGINE / parts[1]).is_dir() else ""
         page = pages.setdefault(package, [f"# {'.'.join(['twintrack', package]).rstrip('.')}", ""])
-        page += [f"::: {module}", f"    options: {{members: [{', '.join(names)}], show_root_full_path: true}}", ""]
+        members = ", ".join(f'"{name}"' for name in names)  # in YAML a bare N is a boolean
+        page += [f"::: {module}", f"    options: {{members: [{members}], show_root_full_path: true}}", ""]
     first = pages.pop("")
     first[0] = "# Inside the engine"
     first[1:1] = [

@@ -128,9 +128,9 @@ def test_the_reference_shows_every_public_function_of_the_engine():
     pages = "\n".join(site.engine_pages().values())
     face = {name for _, name in site.face()}
     shown = {
-        f"{module}.{name.strip()}"
+        f"{module}.{name}"
         for module, names in re.findall(r"::: (\S+)\n    options: \{members: \[([^]]*)\]", pages)
-        for name in names.split(",")
+        for name in re.findall(r'"(\w+)"', names)
     }
     engine = ROOT / "TwinTrackSeg" / "twintrack"
     for path in engine.rglob("[!_]*.py"):

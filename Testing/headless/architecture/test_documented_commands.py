@@ -16,6 +16,7 @@ OPTION = re.compile(r"`(--[a-z][a-z0-9-]*)(?:[ =][^`]*)?`")
 STRANGERS = {
     ("README.md", "--extra-index-url"),  # pip
     ("cohort.md", "--memory-limit"),  # dask
+    ("releasing.md", "--no-deps"),  # pip
     ("scaling.md", "--minutes"),  # tools/gpu_check.py
     ("scaling.md", "--plans"),
     ("scaling.md", "--size"),  # bench_inference.py

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shlex
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import typer
+import yaml
 
 from twintrack.cli.app import app
 
@@ -167,3 +171,43 @@ def test_nobody_is_told_to_install_a_package_that_was_not_published():
     texts = [*(ROOT / "TwinTrackSeg").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
     told = re.compile(r"""pip install ['"]?twintrack\b""")
     assert [path.name for path in texts if told.search(path.read_text(encoding="utf-8"))] == []
+
+
+def release_tool() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("check_wheel", ROOT / "tools" / "check_wheel.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_wheel(path: Path, names: set[str], version: str, extras: tuple[str, ...]) -> None:
+    """Write an archive with a wheel's names and metadata, its files empty."""
+    about = [f"Version: {version}", "License-Expression: Apache-2.0", "Requires-Dist: torch>=2.6"]
+    about += [f"Provides-Extra: {extra}" for extra in extras]
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in (*names, "twintrack-1.dist-info/licenses/LICENSE"):
+            archive.writestr(name, "")
+        archive.writestr("twintrack-1.dist-info/METADATA", "\n".join(about) + "\n\n")
+
+
+def test_a_wheel_that_lacks_a_file_or_holds_a_stranger_is_found(tmp_path):
+    tool = release_tool()
+    whole, version = tool.shipped(), tool.version()
+    assert "twintrack/data/report.html.j2" in whole
+    assert not [name for name in whole if "/gui/" in name or "test_" in name]
+    write_wheel(tmp_path / "good.whl", whole, version, tool.EXTRAS)
+    assert tool.faults_of_wheel(tmp_path / "good.whl") == []
+    write_wheel(tmp_path / "bad.whl", whole - {"twintrack/py.typed"} | {"test_x.py"}, "9", tool.EXTRAS[1:])
+    faults = "\n".join(tool.faults_of_wheel(tmp_path / "bad.whl"))
+    for word in ("lacks twintrack/py.typed", "test_x.py", "version 9", f"extra {tool.EXTRAS[0]}"):
+        assert word in faults
+
+
+def test_the_release_publishes_by_trust_what_it_has_tried():
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8"))["jobs"]
+    assert [jobs[name].get("needs") for name in ("build", "try", "sign", "publish")] == [None, "build", "try", "sign"]
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert "secrets." not in (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    extras = release_tool().EXTRAS
+    defined = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    assert not [extra for extra in extras if not re.search(rf"^{extra} = \[", defined, re.MULTILINE)]

@@ -131,8 +131,8 @@ def segment(
     start_log(verbose)
     if bundle is None and run_on is None:
         raise typer.BadParameter(
-            "give a bundle: demo (it knows phantoms only) or a folder or zip of your own, by twintrack bundle create "
-            "or twintrack train; or --run-on and the address of a server",
+            "give a bundle: demo (it knows phantoms only), one of twintrack model list, or a folder or zip of your "
+            "own, by twintrack bundle create or twintrack train; or --run-on and the address of a server",
             param_hint="--bundle",
         )
     if run_on is None and (tls or token_file) is not None:

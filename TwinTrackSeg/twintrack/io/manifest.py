@@ -41,6 +41,12 @@ TEXTS = ("patient", "split", SERIES, ACQUISITION)
 FILES = ("image", "score", "probability", "binary", "vessels", "predicted_vessels", "anatomy", "organ")
 """Columns in use beside ``case`` and those of the raters: of texts, and of files."""
 
+MADE_BY = {
+    "probability": "twintrack segment and cohort write such maps (probability.nii.gz)",
+    "score": "twintrack segment --keep-score writes such files (score.nii.gz)",
+}
+"""Where the file of a column comes from, for who lacks it."""
+
 MAX_COLUMNS = 1000
 MAX_CELL = 4096
 MAX_ROWS = 1_000_000
@@ -156,8 +162,11 @@ class _Columns:
         if self.annotated and not raters:
             missing.append(f"{ANNOTATION}<NAME>")
         if missing:
+            made_by = "".join(f"; {MADE_BY[column]}" for column in missing if column in MADE_BY)
             raise InputError(
-                f"needs the column {', '.join(missing)}; it has {_shown(header)}", code="column-missing", path=path
+                f"needs the column {', '.join(missing)}{made_by}; it has {_shown(header)}",
+                code="column-missing",
+                path=path,
             )
         names: set[str] = set()
         for column in header:

@@ -406,7 +406,7 @@ def test_missing_files_are_refused_with_row_and_file(tmp_path, column):
 def test_missing_columns_are_named(tmp_path):
     volumes = case_volumes(0)
     del volumes["probability"]
-    with raises_error(InputError, "column-missing"):
+    with raises_error(InputError, "column-missing", "probability", "segment"):
         evaluate_manifest(write_manifest(tmp_path, [volumes]), tmp_path / "out")
 
 
