@@ -141,6 +141,7 @@ def test_ctrl_c_is_code_130(monkeypatch, ct_file, bundle, tmp_path, capsys):
 
     monkeypatch.setattr(twintrack.results.folder, "load_ct", interrupted)
     assert run_command(["segment", str(ct_file), "--bundle", str(bundle), "--out", str(tmp_path / "o")]) == 130
+    assert capsys.readouterr() == ("", "cancelled\n")  # no terminal here: the line is told all the same
     assert not (tmp_path / "o").exists()
 
 
