@@ -67,26 +67,47 @@ def continued_into(
         slice(max(side.start - r, 0), min(side.stop + r, n))
         for side, r, n in zip(tumor, reach.tolist(), hidden.shape, strict=True)
     )
-    part, inside = result[box].astype(np.float64), hidden[box]
+    part, inside = result[box], hidden[box]
     if not inside.any() or inside.all():
         return result
-    deep_mm, nearest = depth_mm(inside, sampling)
-    start = part.copy()
-    start[inside] = part[nearest]
-    ndimage.gaussian_filter(start, 1.0, output=start)
-    np.copyto(part, start, where=inside)
-    inside[inside] = deep_mm <= DEEP_MM
-    unknown = np.flatnonzero(inside)
-    # Where an equation for the bending of every voxel in or beside the lumen is asked for, its neighbours take part.
-    equations = _laplacian(np.flatnonzero(grown_along(inside)), part.shape, sampling)
-    inner = equations[:, unknown]
-    fixed = np.where(inside, 0.0, part).ravel()
-    right = -(equations @ fixed)
-    matrix = (inner.T @ inner).tocsr()
-    solved = _conjugate_gradients(matrix, inner.T @ right, start.ravel()[unknown])
-    part.ravel()[unknown] = np.clip(solved, 0.0, 1.0)
-    result[box] = np.maximum(result[box], part)
+    places, (deep_mm, nearest) = np.flatnonzero(inside), depth_mm(inside, sampling)
+    continued, near = _carried_in(part, inside, nearest), deep_mm <= DEEP_MM
+    inside[inside] = near
+    continued[near] = np.clip(_smoothest(part, places, continued, near, inside, sampling), 0.0, 1.0)
+    index = np.unravel_index(places, part.shape)
+    part[index] = np.maximum(part[index], continued)
     return result
+
+
+def _carried_in(part: Field, inside: NDArray[np.bool_], nearest: tuple[NDArray[np.int32], ...]) -> NDArray[np.float64]:
+    """Return what lies nearest to each voxel of the lumen (n,), smoothed."""
+    whole = part.astype(np.float64)
+    whole[inside] = whole[nearest]
+    ndimage.gaussian_filter(whole, 1.0, output=whole)
+    return np.asarray(whole[inside])
+
+
+def _smoothest(
+    part: Field,
+    places: NDArray[np.intp],
+    start: NDArray[np.float64],
+    near: NDArray[np.bool_],
+    unknown: NDArray[np.bool_],
+    sampling: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the continuation with the least bending in the `unknown` voxels: the `near` ones of the lumen's `places`.
+
+    The others of the lumen keep their `start`. Nothing of the size of `part` is held while the equations are solved.
+    """
+    fixed = part.astype(np.float64).ravel()
+    fixed[places] = np.where(near, 0.0, start)
+    # Where an equation for the bending of every voxel in or beside the lumen is asked for, its neighbours take part.
+    equations = _laplacian(np.flatnonzero(grown_along(unknown)), part.shape, sampling)
+    bending, inner = -(equations @ fixed), equations[:, places[near]]
+    del fixed, equations
+    right, matrix = inner.T @ bending, (inner.T @ inner).tocsr()
+    del inner
+    return _conjugate_gradients(matrix, right, start[near])
 
 
 def _conjugate_gradients(
