@@ -164,3 +164,21 @@ def test_a_short_vein_to_the_left_is_not_taken_for_the_splenic_one():
     found = name_vessels(case.labels, case.names)
     assert not any(found.vessels[name].named for name in ("PORTA", "SMV", "SPLENIC_VEIN"))
     assert "may be one of the bowel" in found.vessels["PORTA"].reason
+
+
+@pytest.mark.parametrize(
+    ("condition", "template", "seed", "unnamed"),
+    [
+        ("pieces in the other class", "stout", 3000, ("SMV",)),
+        ("pieces in the other class", "slender", 2002, ("SMA",)),
+        ("common trunk", "slender", 2002, ("CELIAC", "SMA")),
+    ],
+)
+def test_what_goes_on_in_the_other_class_and_a_trunk_that_is_passed_by_get_no_name(condition, template, seed, unnamed):
+    """Names that were wrong on drawn maps."""
+    case = make_case(condition, template, seed)
+    found = name_vessels(case.labels, case.names)
+    for name in unnamed:
+        assert not found.vessels[name].named, found.vessels[name].reason
+    for name, one in found.vessels.items():
+        assert not one.named or dice_and_precision(case, found, name)[1] >= 0.5, name

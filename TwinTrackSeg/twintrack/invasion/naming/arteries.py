@@ -28,6 +28,9 @@ __all__ = ["UPSIDE_DOWN", "name_arteries"]
 FRONT_DEG = 60.0
 """Largest angle of a beginning from straight ahead, seen along the aorta."""
 
+PASSING_DEG = 25.0
+"""Angle from straight ahead beyond which an SMA that hangs on the celiac trunk may only pass the aorta."""
+
 SIDE_DEG = (50.0, 150.0)
 """Angles at which renal arteries leave."""
 
@@ -344,6 +347,10 @@ def _name_pair(front: list[_Branch], every: list[_Branch], aorta: Trunk, found: 
         pairs = [max(pairs, key=lambda pair: pair[0][0].voxels + pair[1][0].voxels)]
     if pairs:
         (celiac, arms), (sma, line) = pairs[0]
+        if celiac.shared and sma.shared and abs(sma.angle_deg) > PASSING_DEG:
+            for name in ("CELIAC", "SMA"):
+                found[name] = Found.unnamed("both hang together, and the lower one meets the aorta from the side")
+            return
         _take_celiac(celiac, arms, found, sma=sma)
         _take_sma(sma, line, found, celiac=celiac)
         return

@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.invasion.naming.arteries import UPSIDE_DOWN, name_arteries
+from twintrack.invasion.naming.exchanged import MOST_EXCHANGED, exchanged
 from twintrack.invasion.naming.found import Found
 from twintrack.invasion.naming.great_vessels import Trunk, find_aorta, find_cava, trunk_of
 from twintrack.invasion.naming.grid import Grid, Mask
+from twintrack.invasion.naming.tree import Voxels
 from twintrack.invasion.naming.veins import Organs, name_veins
 from twintrack.volume import Volume
 
@@ -143,37 +145,42 @@ def name_vessels(labels: Volume, names: Mapping[str, int]) -> NamedVessels:
         )
         found = {name: Found.unnamed("left and right, or arteries and veins, look exchanged") for name in NAMED}
     right_is_right = side.known or cava is not None
-    if artery is not None and artery_grid is not None:
-        here = np.zeros(artery_grid.shape, np.uint8)
-        arteries_here = artery_grid.down(artery)
-        here[arteries_here] = _OTHER
+    arteries: tuple[dict[str, Found], Voxels] | None = None
+    veins: tuple[dict[str, Found], Voxels] | None = None
+    arteries_here = None if artery is None or artery_grid is None else artery_grid.down(artery)
+    if arteries_here is not None and artery_grid is not None:
         if aorta is not None and not mirrored:
-            new, voxels = name_arteries(
+            arteries = name_arteries(
                 arteries_here, aorta, artery_grid, right_is_right=right_is_right, organs_checked=side.known
             )
-            found |= new
+            new = arteries[0]
             mirrored = new["SMA"].reason == UPSIDE_DOWN
             if mirrored:
                 warnings.append("Head and feet look exchanged: no vessel is named. Check the file's orientation.")
                 found = {name: Found.unnamed(UPSIDE_DOWN) for name in NAMED}
             artery_z_mm = {name: new[name].evidence["ostium_z_mm"] for name in ("SMA", "CELIAC") if new[name].named}
-        if aorta is not None and not mirrored:
-            found["AORTA"] = _aorta_found(aorta)
-            here[aorta.mask] = NAMED["AORTA"]
-            _paint(here, voxels.index, new)
         elif aorta is None and not mirrored:
             found |= {
                 name: Found.unnamed("no aorta was found")
                 for name in ("AORTA", "CELIAC", "SMA", "CHA", "SPLENIC_ARTERY")
             }
+    if veins_here is not None and vein_grid is not None and not mirrored:
+        veins = name_veins(veins_here, cava, aorta, vein_grid, side.organs, artery_z_mm)
+    if arteries is not None and veins is not None and not mirrored:
+        _refuse_exchanged(arteries, veins[1], "vein")
+        _refuse_exchanged(veins, arteries[1], "artery")
+    if artery is not None and artery_grid is not None and arteries_here is not None:
+        here = np.where(arteries_here, _OTHER, 0).astype(np.uint8)
+        if aorta is not None and arteries is not None and not mirrored:
+            found |= arteries[0] | {"AORTA": _aorta_found(aorta)}
+            here[aorta.mask] = NAMED["AORTA"]
+            _paint(here, arteries[1].index, arteries[0])
         unnamed_ml += _bring_back(result, here, artery, artery_grid, turned)
     if vein is not None and vein_grid is not None and veins_here is not None:
-        here = np.zeros(vein_grid.shape, np.uint8)
-        here[veins_here] = _OTHER
-        if not mirrored:
-            new, voxels = name_veins(veins_here, cava, aorta, vein_grid, side.organs, artery_z_mm)
-            found |= new
-            _paint(here, voxels.index, new)
+        here = np.where(veins_here, _OTHER, 0).astype(np.uint8)
+        if veins is not None:
+            found |= veins[0]
+            _paint(here, veins[1].index, veins[0])
         unnamed_ml += _bring_back(result, here, vein, vein_grid, turned)
     said = {name: _said(name, found[name], result, turned.geometry.voxel_ml) for name in NAMED}
     back = turned.with_array(result).restored_to(labels.geometry)
@@ -245,6 +252,16 @@ def _cava_on_the_left(cava: Trunk | None, aorta: Trunk | None) -> bool:
         return False
     aside = np.array([point[0] - aorta.at(float(point[2]))[0] for point in cava.line_mm[both]])
     return float(np.median(aside)) > 0
+
+
+def _refuse_exchanged(own: tuple[dict[str, Found], Voxels], other: Voxels, kind: str) -> None:
+    """Take their names from vessels that hold a piece of an interrupted one of the other class."""
+    suspect = exchanged(own[1], other)
+    for name, one in own[0].items():
+        if one.voxels is not None and len(one.voxels) and float(suspect[one.voxels].mean()) > MOST_EXCHANGED:
+            own[0][name] = Found.unnamed(
+                f"a piece of it lies where an interrupted {kind} goes on: whose it is is not clear"
+            )
 
 
 def _aorta_found(aorta: Trunk) -> Found:
