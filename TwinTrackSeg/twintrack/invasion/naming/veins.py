@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -53,6 +53,9 @@ SPLENIC_SHARE = 0.42
 
 BELOW_SMA_MM, BELOW_CELIAC_MM = (-26.0, 30.0), (-52.0, 16.0)
 """Height of the confluence above the beginning of the SMA, or, where that is not known, of the celiac trunk."""
+
+OTHER_PIECE = 0.02
+"""Share of veins that lies beyond a gap from which on they go over it."""
 
 AXIS_LONG_MM, AXIS_RADIUS_MM = 50.0, 2.8
 """Least height and radius of the undivided axis."""
@@ -127,6 +130,7 @@ def name_veins(
     cava_side = np.zeros(len(voxels.index), bool)
     if cava is not None:
         cava_side[voxels.beside(cava.mask)] = True
+    before = voxels.piece.copy()
     gaps = bridge(voxels, pieces[0])
     for members in pieces[1:6]:
         if len(members) * grid.voxel_mm3 >= SYSTEM_MM3:
@@ -150,12 +154,12 @@ def name_veins(
         best = max(candidates, key=lambda one: one.score)
         refused = _refused_by_organs(best, organs)
         if refused is None:
-            _take_three(best, voxels, found, sure=bool(artery_z_mm) or organs.pancreas is not None)
+            _take_three(best, voxels, before, found, sure=bool(artery_z_mm) or organs.pancreas is not None)
             return found, voxels
         for name in NAMES:
             found[name] = Found.unnamed(refused)
         return found, voxels
-    _take_axis(axes, organs, found)
+    _take_axis(axes, organs, before, found)
     return found, voxels
 
 
@@ -320,10 +324,19 @@ def _refused_by_organs(found: _Confluence, organs: Organs) -> str | None:
     return None
 
 
-def _take_three(found: _Confluence, voxels: Voxels, names: dict[str, Found], *, sure: bool) -> None:
+def _over_a_gap(groups: Iterable[NDArray[np.int64]], before: NDArray[np.int64]) -> bool:
+    """Whether vessels go over a gap; one in a twig far away is none of theirs."""
+    pieces = before[np.concatenate(list(groups))]
+    return float(np.bincount(pieces).max()) < (1.0 - OTHER_PIECE) * len(pieces)
+
+
+def _take_three(
+    found: _Confluence, voxels: Voxels, before: NDArray[np.int64], names: dict[str, Found], *, sure: bool
+) -> None:
     """Name the three veins; what lies around their meeting goes to the nearest line.
 
-    They are `sure` where an artery or the pancreas says that they meet at the right place.
+    They are `sure` where an artery or the pancreas says that they meet at the right place; `before` are the pieces
+    that gaps leave.
     """
     tree, along = found.tree, found.along
     porta = _to_hilum(tree, along, found.porta)
@@ -345,6 +358,7 @@ def _take_three(found: _Confluence, voxels: Voxels, names: dict[str, Found], *, 
     }
     groups = _parted(tree, along, lines, groups, voxels)
     middle = tree.place_mm[0]
+    over_a_gap = found.gap_mm > 0 and _over_a_gap(groups.values(), before)
     for name, line in lines.items():
         evidence: Evidence = {
             "confluence_x_mm": round(float(middle[0]), 1),
@@ -352,9 +366,9 @@ def _take_three(found: _Confluence, voxels: Voxels, names: dict[str, Found], *, 
             "confluence_z_mm": round(float(middle[2]), 1),
             "radius_mm": round(_wide(tree, along, line), 1),
             "length_mm": round(length[name], 1),
-            "gap_mm": round(found.gap_mm, 1),
+            "gap_mm": round(found.gap_mm if over_a_gap else 0.0, 1),
         }
-        low = found.gap_mm > 0 or found.leaky or not sure
+        low = over_a_gap or found.leaky or not sure
         way = {"PORTA": "to the upper right", "SMV": "downwards", "SPLENIC_VEIN": "to the left"}[name]
         names[name] = Found(groups[name], "low" if low else "high", f"leads {way} from the confluence", evidence)
     names["PORTA_SMV"] = Found.unnamed("the splenic vein tells portal vein and SMV apart")
@@ -441,7 +455,9 @@ def _axis(tree: Tree, touches: NDArray[np.bool_], aorta: Trunk | None) -> list[i
     return line
 
 
-def _take_axis(axes: list[tuple[Tree, list[int], float]], organs: Organs, names: dict[str, Found]) -> None:
+def _take_axis(
+    axes: list[tuple[Tree, list[int], float]], organs: Organs, before: NDArray[np.int64], names: dict[str, Found]
+) -> None:
     """Name the undivided axis of portal vein and SMV where no splenic vein tells them apart."""
     why = "no place where a vein from the left meets one from below and one to the liver"
     for name in NAMES:
@@ -464,11 +480,12 @@ def _take_axis(axes: list[tuple[Tree, list[int], float]], organs: Organs, names:
         "height_mm": round(float(rooted.place_mm[ended[-1]][2] - rooted.place_mm[ended[0]][2]), 1),
         "length_mm": round(float(along[ended[-1]]), 1),
         "radius_mm": round(float(np.percentile(rooted.radius_mm[ended], 60)), 1),
-        "gap_mm": round(gap, 1),
     }
     held = np.concatenate([rooted.voxels[node] for node in dict.fromkeys(nodes)])
+    over_a_gap = gap > 0 and _over_a_gap([held], before)
+    evidence["gap_mm"] = round(gap if over_a_gap else 0.0, 1)
     reason = "one wide vein from below to the upper right; no splenic vein tells portal vein and SMV apart"
-    names["PORTA_SMV"] = Found(held, "low" if gap > 0 else "high", reason, evidence)
+    names["PORTA_SMV"] = Found(held, "low" if over_a_gap else "high", reason, evidence)
 
 
 def tree_volume(tree: Tree, line: list[int]) -> int:
