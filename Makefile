@@ -126,7 +126,7 @@ sbom: $(STAMP)
 # Built in an environment of its own; the wheel is made from the source distribution, so that both are tried.
 $(RELEASE_STAMP): pyproject.toml
 	"$(PYTHON)" -m venv $(RELEASE)
-	$(RELEASE)/$(notdir $(BIN))/python -m pip install --disable-pip-version-check --quiet "build>=1.2,<2" "twine>=6.1"
+	$(RELEASE)/$(notdir $(BIN))/python -m pip install --disable-pip-version-check --quiet "build>=1.2,<2" "setuptools>=77" "twine>=6.1"
 	@touch $(RELEASE_STAMP)
 
 wheel-tools: $(RELEASE_STAMP)
@@ -134,7 +134,7 @@ wheel-tools: $(RELEASE_STAMP)
 wheel: $(RELEASE_STAMP)
 	@echo "== wheel and source distribution"
 	rm -rf dist build
-	$(RELEASE)/$(notdir $(BIN))/python -m build --outdir dist .
+	$(RELEASE)/$(notdir $(BIN))/python -m build --no-isolation --outdir dist .
 	$(RELEASE)/$(notdir $(BIN))/python -m twine check --strict dist/*
 	$(RELEASE)/$(notdir $(BIN))/python tools/check_wheel.py dist
 

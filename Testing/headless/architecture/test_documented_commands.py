@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def test_the_parser_takes_what_a_page_tells(page: Path):
     wrong = [(where, found) for where, words in told if words is not None and (found := mistakes(words, whole=True))]
     wrong += [(words, found) for words in in_prose(page) if (found := mistakes(words.split(), whole=False))]
     assert not wrong
+
+
+@pytest.mark.slow
+def test_dask_takes_what_is_told_of_its_scheduler_and_workers():
+    from distributed.cli import dask_scheduler, dask_worker
+
+    parsers = {"scheduler": dask_scheduler.main, "worker": dask_worker.main}
+    told = [shlex.split(command) for block in BLOCKS for command in block.commands() if command.startswith("dask ")]
+    assert {words[1] for words in told} == set(parsers)
+    for _, name, *words in told:
+        parsers[name].make_context(name, words)  # raises at an option that is none
 
 
 def test_what_a_note_makes_shorter_is_a_command_of_its_block():
