@@ -213,7 +213,7 @@ def _degradations(runs: Runs) -> list[str]:
     for variant in (WHOLE, NO_HARMONIZER):
         made_worse = [row["dice"] for run in runs[variant].values() for row in run["rows"] if len(row["dice"]) > 1]
         rows.append([variant, *(f"{np.nanmean([_number(one[name]) for one in made_worse]):.3f}" for name in names)])
-    cases = len(made_worse) // len(runs[WHOLE])
+    cases = len(made_worse) // len(runs[NO_HARMONIZER])  # the last of the two
     note = (
         f"Dice of the mean of 16 samples from 0.5 on with the majority, {cases} test cases; noise in parts of the "
         "network's window, blur in pixels of the slice, gamma of values from 0 to 1 in the window."
