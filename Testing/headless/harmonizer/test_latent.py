@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from twintrack.harmonizer.latent import Combiner, Gaussian, divergence  # noqa: E402
+from twintrack.harmonizer.latent import LOG_STD, Combiner, Gaussian, GaussianEncoder, divergence  # noqa: E402
 
 
 def gaussian(mean: list[float], std: list[float]) -> Gaussian:
@@ -52,3 +52,20 @@ def test_a_code_counts_as_if_it_were_copied_to_every_pixel():
             hidden = torch.nn.functional.leaky_relu(first(copied), 0.01)
             expected = combine.third(torch.nn.functional.leaky_relu(combine.second(hidden), 0.01))[:, 0]
             torch.testing.assert_close(combine(features, codes)[:, sample], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_prior_and_posterior_begin_as_one_and_their_scale_stays_bounded_with_a_gradient():
+    torch.manual_seed(0)
+    prior, posterior = GaussianEncoder(1, (4, 8), 3), GaussianEncoder(2, (4, 8), 3)
+    first, second = prior(torch.randn(2, 1, 16, 16)), posterior(torch.randn(2, 2, 16, 16))
+    for one in (first, second):
+        assert not one.mean.any()
+        assert (one.std == 1).all()
+    assert divergence(first, second).tolist() == [0.0, 0.0]
+    with torch.no_grad():
+        prior.last.bias[3:] = torch.tensor([2.0, -2.0, 50.0])
+    std = prior(torch.randn(1, 1, 16, 16)).std[0]
+    large, small, largest = std.tolist()
+    assert math.exp(-LOG_STD) < small < 1 < large < largest <= math.exp(LOG_STD) + 1e-6
+    std[:2].sum().backward()
+    assert (prior.last.bias.grad[3:5] > 0).all()

@@ -10,8 +10,9 @@ from torch import nn
 
 __all__ = ["Combiner", "Gaussian", "GaussianEncoder", "divergence"]
 
-LOG_STD = (-6.0, 3.0)
-"""Range of the logarithm of a standard deviation: beyond it the divergence of early steps is no number."""
+LOG_STD = 1.0
+"""Largest logarithm of a standard deviation, either way. Codes of one scale: with more room prior and posterior grow
+together, until a reader's code, or the noise of a sample, lies where nothing was learnt."""
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,13 @@ class GaussianEncoder(nn.Module):
             layers += [nn.Conv2d(count, count, 3, padding=1), nn.LeakyReLU(0.01)]
         self.layers = nn.Sequential(*layers)
         self.last = nn.Linear(features[-1], 2 * latent)
+        nn.init.zeros_(self.last.weight)  # prior and posterior begin as the same standard normal distribution
+        nn.init.zeros_(self.last.bias)
 
     def forward(self, slices: torch.Tensor) -> Gaussian:
         """Return the distribution for each of (b, inputs, y, x)."""
         mean, log_std = self.last(self.layers(slices).mean((2, 3))).chunk(2, dim=1)
-        return Gaussian(mean, log_std.clamp(*LOG_STD).exp())
+        return Gaussian(mean, (LOG_STD * log_std.tanh()).exp())  # a bound that keeps its gradient
 
 
 class Combiner(nn.Module):
