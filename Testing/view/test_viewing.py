@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("trame_slicer", reason="the extra 'view' is not installed: make view-tools")
 import urllib.request
 
-from page import Page
+from page import SIZE, Page
 from rater_example import RADII_MM
 
 import twintrack
@@ -227,6 +227,47 @@ def test_what_is_set_up_for_the_next_run_is_kept(viewer, example):
         assert page.state["setUp"]["keepScore"]
         await page.ask("vesselFile", value="")
         await page.until(lambda: not page.state["vessels"]["offered"])
+
+    session(steps, running=viewer)
+
+
+def test_the_brush_draws_takes_back_and_is_measured_and_the_maps_outline_comes_back(viewer):
+    middle = {"view": 0, "x": SIZE["width"] // 2, "y": SIZE["height"] // 2, "button": 0}
+
+    async def stroke(page: Page) -> None:
+        for kind in ("press", "move", "release"):
+            await page.ask("mouse", kind=kind, **{**middle, "x": middle["x"] + 20 * (kind != "press")})
+        await page.until(lambda: page.state["brush"]["canUndo"])
+
+    async def steps(page: Page) -> None:
+        before = page.state["reading"]
+        await page.ask("mouse", kind="press", **middle)  # without a brush nothing is drawn
+        await page.ask("mouse", kind="release", **middle)
+        await page.ask("edit")
+        await page.until(lambda: page.state["brush"]["active"])
+        assert len(page.state["brush"]["scales"]) == 3
+        await page.ask("brush", diameter=1e9)
+        await page.until(lambda: page.state["brush"]["diameter_mm"] == 60)
+        await stroke(page)
+        await page.ask("undo")
+        await page.until(lambda: not page.state["brush"]["canUndo"])
+        await page.ask("done")
+        await page.until(lambda: not page.state["brush"]["active"])
+        await page.rest()
+        assert page.state["reading"]["notes"]["edited"] == ""
+        await page.ask("edit")
+        await page.ask("brush", diameter=12)
+        await page.until(lambda: page.state["brush"]["active"])
+        await stroke(page)
+        await page.ask("done")
+        await page.until(lambda: page.state["reading"]["notes"]["edited"])
+        edited = page.state["reading"]
+        assert edited["volume"] != before["volume"]
+        assert "outline edited by hand" in edited["volume"]
+        assert not edited["movable"]
+        await page.ask("restore")
+        await page.until(lambda: not page.state["reading"]["notes"]["edited"])
+        assert page.state["reading"]["volume"] == before["volume"]
 
     session(steps, running=viewer)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from TwinTrackSegLib.present.Translation import tr as _
 
-__all__ = ["answers", "pageLost", "paths", "secondPage", "working"]
+__all__ = ["answers", "brush", "pageLost", "paths", "secondPage", "working"]
 
 
 def working() -> str:
@@ -31,6 +31,17 @@ def paths() -> dict[str, str]:
         "readersFilter": _("part of a name"),
         "calibrator": _("path of a calibrator.json; empty for the model's"),
         "add": _("Add"),
+    }
+
+
+def brush() -> dict[str, tuple[str, str]]:
+    """Return text and tooltip of what the brush has, which stands in for Segment Editor."""
+    return {
+        "paint": (_("Draw"), _("The left button adds to the tumour in the slice")),
+        "erase": (_("Erase"), _("The left button takes away from the tumour in the slice")),
+        "undo": (_("Undo stroke"), _("Take the last stroke back")),
+        "done": (_("Done"), _("Put the brush away, and measure the outline")),
+        "diameter": (_("Diameter (mm):"), ""),
     }
 
 

@@ -119,6 +119,15 @@ def labels() -> dict[str, tuple[str, str]]:
             _("Keep the score (to fit a calibrator)"),
             _("Keep the networks' own score with the result, to fit a calibrator on your own readers"),
         ),
+        "editButton": (_("Edit outline"), ""),
+        "recomputeButton": (
+            _("Measure"),
+            _("Measure the segment as it is now; an edited outline is marked in report and export"),
+        ),
+        "restoreButton": (
+            _("Undo edits"),
+            _("Go back to the map's outline at the threshold; an edited outline is kept as a segmentation of its own"),
+        ),
         "jumpButton": (_("To tumour"), _("Centre all views on the tumour, in their usual orientations")),
     }
 

@@ -31,7 +31,8 @@ from TwinTrackSegLib.present.Running import RunPresenter
 from TwinTrackSegLib.present.SetUp import SetUp
 from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS
 from TwinTrackSegLib.present.ViewChoices import WINDOWS_HU, ViewChoices
-from TwinTrackSegLib.present.Viewing import answers, pageLost, paths, working
+from TwinTrackSegLib.present.Viewing import answers, brush, pageLost, paths, working
+from TwinTrackSegLib.web.Drawing import LEAST_MM, MOST_MM, Drawing
 from TwinTrackSegLib.web.PageState import curveOf, exports, labels, readingOf
 from TwinTrackSegLib.web.Pictures import Pictures
 from TwinTrackSegLib.web.Scene import VIEWS
@@ -45,7 +46,7 @@ RULES, THRESHOLD = "nccn", 0.5
 SITE_CASES = "site-cases.npz"
 """In the user's own folder: cases for a calibrator of one's own are added on many days."""
 
-LONG = ("dicom", "volumes", "report", "reader", "readerFile", "evaluate", "addCase", "fit", "vesselFile")
+LONG = ("dicom", "volumes", "report", "reader", "readerFile", "evaluate", "addCase", "fit", "vesselFile", "measure")
 """What begins a long step: only once another has ended."""
 
 
@@ -91,7 +92,8 @@ class Viewer:
         self._host = WebHost(self.refresh)
         self._views = ViewChoices()
         self._fitted = False
-        self.reading = ReadingPresenter(self._host, self.refresh, self._edit)
+        self._brush = Drawing(self._pictures.scene.views)
+        self.reading = ReadingPresenter(self._host, self.refresh, self._brush.open)
         self._chosen, line = _Chosen(bundle or Path()), str(bundle or "")
         self._vessels = OwnVessels(self._host, self.refresh)
         self._vessels.bind(self._chosen)
@@ -117,10 +119,16 @@ class Viewer:
         self._does: dict[str, Callable[[Mapping[str, Any]], None]] = {
             "size": self._onSize,
             "shown": lambda asked: self._pictures.shown(_view(asked)),
-            "mouse": lambda asked: self._pictures.interact(_view(asked), asked),
+            "mouse": self._onMouse,
             "answer": lambda asked: self._host.answer(yes=bool(asked.get("yes"))),
             "segment": lambda _asked: self._run.press(),
-            "escape": lambda _asked: self._run.cancel(),
+            "escape": lambda _asked: self._escape(),
+            "edit": lambda _asked: self._edit(),
+            "brush": self._onBrush,
+            "undo": lambda _asked: self._brush.undo(),
+            "done": lambda _asked: self._brush.close(self.reading),
+            "measure": lambda _asked: self.reading.measure(),
+            "restore": lambda _asked: self.reading.restore(),
             "dicom": lambda _asked: self._export.dicom(),
             "volumes": lambda _asked: self._export.volumes(),
             "report": lambda _asked: self._export.report(),
@@ -175,6 +183,7 @@ class Viewer:
     def state(self) -> dict[str, Any]:
         """What the page shows now."""
         choice, ct = self._ct.choice, self._ct.inputVolume
+        self._brush.follow(self.reading)
         return {
             "ct": ct.GetName() if ct is not None else "",
             "choice": {
@@ -190,6 +199,7 @@ class Viewer:
             },
             "vessels": asdict(self._vessels.state),
             "own": asdict(self._readers.state),
+            "brush": asdict(self._brush.state),
             "exports": exports(),
             "curve": curveOf(self._pictures.scene.chart),
             **self._hostState(),
@@ -215,6 +225,7 @@ class Viewer:
             "workingText": working(),
             "answers": answers(),
             "paths": paths(),
+            "brushTexts": brush(),
             "rules": list(ruleTitles().items()),
             "metricHeads": metricHeads(),
             "vesselNames": list(VESSEL_TITLES),
@@ -269,6 +280,30 @@ class Viewer:
         showCt(node)
         return node
 
+    def _onMouse(self, asked: Mapping[str, Any]) -> None:
+        tag, kind = _view(asked), asked.get("kind")
+        with self._host.guarded():
+            if not self._brush.mouse(tag, asked):
+                self._pictures.interact(tag, asked)
+        if self._brush.active and kind in ("release", "wheel"):  # a stroke to be taken back, or another scale
+            self.refresh()
+
+    def _onBrush(self, asked: Mapping[str, Any]) -> None:
+        if "erase" in asked:
+            self._brush.erase = bool(asked["erase"])
+        if "diameter" in asked:
+            self._brush.diameter_mm = min(max(float(asked["diameter"]), LEAST_MM), MOST_MM)
+
+    def _edit(self) -> None:
+        if self.reading.state.editable:
+            self.reading.edit()
+
+    def _escape(self) -> None:
+        if self._run.state.running:
+            self._run.cancel()
+        else:
+            self._brush.close(self.reading)
+
     def _onSize(self, asked: Mapping[str, Any]) -> None:
         self._pictures.resize(_view(asked), int(asked["width"]), int(asked["height"]))
         if not self._fitted and self._pictures.complete:  # only now is known how large a view is
@@ -315,9 +350,6 @@ class Viewer:
     def _setWindow(self, name: str) -> None:
         if name in WINDOWS_HU and self._ct.ready:
             setWindow(self._ct.inputVolume, *WINDOWS_HU[name])
-
-    def _edit(self, result: SceneResult) -> None:
-        """Nothing yet: there is no editor of segments."""
 
 
 def _view(asked: Mapping[str, Any]) -> str:

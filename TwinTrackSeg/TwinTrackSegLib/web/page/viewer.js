@@ -4,7 +4,7 @@
 const at = (id) => document.getElementById(id);
 const views = [...document.querySelectorAll(".view")];
 const key = new URLSearchParams(location.search).get("key");
-const REFUSED = 4001, AGAIN_MS = 1000, WHEEL_PX = 40, LETTER_PX = 7.2;
+const REFUSED = 4001, AGAIN_MS = 1000, WHEEL_PX = 40, LETTER_PX = 7.2, SLICES = [0, 2, 3];
 let live = null, lost = "", labels = {}, colors = {}, keys = [], fixed = {}, state = null, dragging = false;
 
 function connect() {
@@ -53,7 +53,20 @@ function mouse(number, kind, event, more = {}) {
   });
 }
 
+function circle(number, event) {
+  const { active, diameter_mm, scales } = state?.brush || {}, scale = Object.values(scales || {})[SLICES.indexOf(number)];
+  const view = views[number];
+  let ring = view.querySelector(".circle");
+  if (!active || !scale || event.type === "pointerleave") { ring?.remove(); return; }
+  if (!ring) ring = view.appendChild(Object.assign(document.createElement("div"), { className: "circle" }));
+  const box = view.querySelector("img").getBoundingClientRect();
+  ring.style.left = `${event.clientX - box.left}px`;
+  ring.style.top = `${event.clientY - box.top}px`;
+  ring.style.width = ring.style.height = `${(diameter_mm * scale) / devicePixelRatio}px`;
+}
+
 views.forEach((view, number) => {
+  for (const kind of ["pointermove", "pointerleave", "wheel"]) view.addEventListener(kind, (event) => circle(number, event));
   let moved = null, wheel = 0;
   view.addEventListener("contextmenu", (event) => event.preventDefault());
   view.addEventListener("pointerdown", (event) => {
@@ -196,6 +209,7 @@ function reading() {
   at("overlay").checked = shown.overlay;
   at("opacity").value = shown.opacity_percent;
   buttons(at("windows"), shown.windows.map((each) => ({ ...each, press: () => ask("window", { value: each.name }) })));
+  brush(reading);
   buttons(at("exports"), (state.exports || []).map((each) => ({ ...each, enabled: !state.working, press: () => ask(each.name) })));
 }
 
@@ -246,6 +260,26 @@ function setUp() {
   options(at("rules"), fixed.rules, state.setUp.rules);
   at("keepScore").checked = state.setUp.keepScore;
   if (document.activeElement !== at("calibrator")) at("calibrator").value = state.setUp.calibrator;
+}
+
+function brush(reading) {
+  const now = state.brush, choices = { paint: !now.erase, erase: now.erase };
+  at("edit").disabled = !reading.editable || now.active;
+  at("measure").disabled = !reading.editable || state.working;
+  at("restore").disabled = !reading.restorable;
+  const opened = now.active && at("brush").hidden;
+  at("brush").hidden = !now.active;
+  if (opened) at("brush").scrollIntoView({ block: "nearest" });
+  for (const id of ["paint", "erase", "undo", "done"]) {
+    text(id, fixed.brushTexts[id][0]);
+    at(id).title = fixed.brushTexts[id][1];
+    at(id).classList.toggle("pressed", Boolean(choices[id]));
+  }
+  document.querySelector("label[for=diameter]").textContent = fixed.brushTexts.diameter[0];
+  at("undo").disabled = !now.canUndo;
+  at("diameter").value = now.diameter_mm;
+  text("millimeters", String(Math.round(now.diameter_mm)));
+  if (!now.active) document.querySelectorAll(".circle").forEach((ring) => ring.remove());
 }
 
 function square(category) {
@@ -364,6 +398,9 @@ at("readerForm").onsubmit = (event) => {
   ask("readerFile", { value: at("readerFile").value });
   at("readerFile").value = "";
 };
+for (const id of ["edit", "measure", "restore", "undo", "done"]) at(id).onclick = () => ask(id);
+for (const id of ["paint", "erase"]) at(id).onclick = () => ask("brush", { erase: id === "erase" });
+at("diameter").oninput = (event) => ask("brush", { diameter: Number(event.target.value) });
 at("jump").onclick = () => ask("jump");
 at("more").onclick = () => ask("fold");
 at("segment").onclick = () => ask("segment");
