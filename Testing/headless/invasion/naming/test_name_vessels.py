@@ -84,6 +84,18 @@ def test_without_a_splenic_vein_the_axis_stays_undivided() -> None:
     assert dice_and_precision(case, found, "PORTA_SMV")[0] >= LEAST_DICE["PORTA_SMV"]
 
 
+def test_an_undivided_axis_over_a_gap_is_not_sure() -> None:
+    case = case_of("no splenic vein")
+    cut = case.labels.array.copy()
+    of_smv = case.truth == CODES["SMV"]
+    middle = int(np.median(np.argwhere(of_smv)[:, 0]))
+    cut[middle][of_smv[middle]] = 0
+    found = name_vessels(case.labels.with_array(cut), case.names)
+    assert found.vessels["PORTA_SMV"].confidence == "low"
+    assert 0 < found.vessels["PORTA_SMV"].evidence["gap_mm"] <= 3
+    assert dice_and_precision(case, found, "PORTA_SMV")[0] >= LEAST_DICE["PORTA_SMV"]
+
+
 def test_arms_to_the_sides_need_something_that_says_which_side_is_which() -> None:
     case = case_of("arteries alone")
     found = name_vessels(case.labels, case.names)

@@ -465,8 +465,8 @@ def _take_axis(
     if not axes:
         return
     tree, line, gap = max(axes, key=lambda one: float(tree_volume(one[0], one[1])))
-    rooted, before = _rooted(tree, line[0])
-    back = {int(old): new for new, old in enumerate(before)}
+    rooted, numbers = _rooted(tree, line[0])
+    back = {int(old): new for new, old in enumerate(numbers)}
     here = [back[node] for node in line]
     along = rooted.along_mm()
     ended = here
