@@ -194,7 +194,7 @@ def _timers(device: str) -> Iterator[dict[str, float]]:
 
     places = [
         (STAGE_1, "preprocess", "prepare the CT"),
-        (STAGE_2, "preprocess", "prepare the region"),
+        (STAGE_2, "preprocess_region", "prepare the region"),
         (STAGE_1, "member_logits", "stage 1: tiles"),
         (STAGE_2, "member_logits", "ensemble: tiles"),
         (STAGE_2, "_pool", "ensemble: pool"),
