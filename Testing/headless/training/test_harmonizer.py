@@ -121,7 +121,7 @@ def test_the_second_phase_changes_the_personalizer_alone(balls, whole, tmp_path)
 
 
 def test_both_losses_fall(balls, tmp_path):
-    settings = replace(SHORT.shortened(8, 6, 10), personal_rate=1e-2)
+    settings = replace(SHORT.shortened(10, 6, 12), personal_rate=1e-2)
     rows = logged(train_harmonizer(balls, plan_of(balls, settings), tmp_path, device="cpu").folder)
     for phase, least in (("1.0", 0.8), ("2.0", 0.98)):
         losses = [float(row["loss"]) for row in rows if row["phase"] == phase]
@@ -179,7 +179,7 @@ def test_alarms_say_what_went_wrong():
 
 
 def test_stacks_hold_what_raters_drew_and_who_read(balls):
-    source = StackSource(balls, balls.cases, (2, 16, 16), "cpu")
+    source = StackSource(balls, balls.cases, (2, 16, 16), 4, "cpu")
     stacks = source.draw(np.random.default_rng(0), 12, augment=False)
     assert stacks.image.shape == (12, 2, 16, 16)
     assert stacks.masks.shape == (12, 3, 2, 16, 16)
@@ -190,7 +190,7 @@ def test_stacks_hold_what_raters_drew_and_who_read(balls):
     nested = stacks.masks[stacks.read.all(1)]
     assert bool((nested[:, 0] <= nested[:, 1]).all())
     assert bool((nested[:, 1] <= nested[:, 2]).all())
-    again = StackSource(balls, balls.cases, (2, 16, 16), "cpu").draw(np.random.default_rng(0), 12, augment=False)
+    again = StackSource(balls, balls.cases, (2, 16, 16), 4, "cpu").draw(np.random.default_rng(0), 12, augment=False)
     assert torch.equal(again.image, stacks.image)
     assert int(stacks.anatomy.max()) == len(balls.anatomy)
 
@@ -200,7 +200,7 @@ def test_a_rater_who_did_not_read_has_no_part_in_a_loss(balls):
 
     torch.manual_seed(0)
     network = HarmonizerNetwork(SHORT.architecture(balls.raters), 1 + len(balls.anatomy))
-    source = StackSource(balls, balls.cases[2:], (2, 16, 16), "cpu")
+    source = StackSource(balls, balls.cases[2:], (2, 16, 16), 4, "cpu")
     stacks = source.draw(np.random.default_rng(0), 4)
     masks = stacks.masks.clone()
     masks[:, 2] = 1 - masks[:, 2]

@@ -29,9 +29,9 @@ class LargeKernelAttention(nn.Module):
         self.across = nn.Conv2d(channels, channels, 1)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        """Return the maps (b, c, y, x), gated."""
+        """Return the maps (b, c, y, x), gated, with the shortcut: a gate of 0 leaves them as they are."""
         gate: torch.Tensor = self.across(self.far(self.near(maps)))
-        return maps * gate
+        return maps * (1 + gate)
 
 
 class Personalizer(nn.Module):
@@ -55,7 +55,8 @@ class Personalizer(nn.Module):
         self.prompts = nn.Parameter(
             torch.randn(prompts, high, 1, 1) + 0.5 * torch.randn(prompts, high, prompt_edge, prompt_edge)
         )
-        self.of_rater = nn.Parameter(torch.ones(raters, prompts))
+        self.of_rater = nn.Parameter(torch.empty(raters, prompts))
+        nn.init.normal_(self.of_rater, mean=1.0, std=0.5)  # all alike, raters are told apart late
         self.smooth = nn.Conv2d(high, high, 3, padding=1)
         self.join = nn.Conv2d(2 * high, high, 1)
         self.attend = LargeKernelAttention(high)

@@ -50,8 +50,9 @@ SHARED, PERSONAL = 1, 2
 PERSONAL_SHARE = 0.35
 """Part of the time of a limited training that phase 2 gets."""
 
-HARMONIZER_SHARE = 0.1
-"""Of the learning rate, for the harmonizer: at the whole of it gains run away within the first hundred steps."""
+HARMONIZER_SHARE, RATER_SHARE = 0.1, 10.0
+"""Of the learning rate, for the harmonizer, whose gains run away within the first hundred steps at the whole of it; and
+for the raters' weights, each of which is learnt from its own rater alone."""
 
 COLLAPSED = 0.10
 """Samples that differ by less than this share of what raters differ by are one sample drawn many times."""
@@ -273,11 +274,12 @@ class _Training:
         personal = set(network.personalizer.parameters())
         for parameter in network.parameters():
             parameter.requires_grad_((parameter in personal) == (phase == PERSONAL))
-        gains = set(network.harmonizer.parameters()) if hasattr(network, "harmonizer") else set()
         learnt = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        gains = set(network.harmonizer.parameters()) if hasattr(network, "harmonizer") else set()
+        shares = dict.fromkeys(gains, HARMONIZER_SHARE) | {network.personalizer.of_rater: RATER_SHARE}
         groups = [
-            {"params": [one for one in learnt if one not in gains], "share": 1.0},
-            {"params": [one for one in learnt if one in gains], "share": HARMONIZER_SHARE},
+            {"params": [one for one in learnt if shares.get(one, 1.0) == share], "share": share}
+            for share in (1.0, HARMONIZER_SHARE, RATER_SHARE)
         ]
         return torch.optim.Adam(
             [group for group in groups if group["params"]], lr=1e-4, betas=(0.9, 0.999), weight_decay=1e-5
@@ -294,11 +296,12 @@ class _Training:
     def _sources(self) -> tuple[StackSource, StackSource]:
         from twintrack.training.slice_stacks import StackSource
 
-        shape = self.plan.settings.stage.patch_size
-        train, held_out = self._cases()
+        settings, (train, held_out) = self.plan.settings, self._cases()
+        shape = settings.stage.patch_size
+        reach = round(settings.reach_mm / self.prepared.plans["configurations"][CONFIGURATION]["spacing"][0])
         return (
-            StackSource(self.prepared, train, shape, self.device),
-            StackSource(self.prepared, held_out, shape, self.device),
+            StackSource(self.prepared, train, shape, reach, self.device),
+            StackSource(self.prepared, held_out, shape, reach, self.device),
         )
 
     def _epochs(self, phase: int) -> int:

@@ -23,8 +23,8 @@ class HarmonizerSettings:
     Attributes
     ----------
     stage : StageSettings
-        Spacing, channels, batch, and length and rate of phase 1; its patch is a stack of neighbouring slices of one
-        volume, (slices, y, x), which share a code. One slice is the paper's.
+        Spacing, channels, batch, and length and rate of phase 1; its patch is a stack of slices of one volume,
+        (slices, y, x), which share a code. One slice is the paper's.
     personal_epochs : int
         Epochs of phase 2, of as many steps each.
     personal_rate : float
@@ -35,6 +35,8 @@ class HarmonizerSettings:
         Weights of equation 8 (appendix A); without the energy term the last is 0.
     harmonize : str
         Which features are modulated: ``decoder``, ``encoder`` or ``off``.
+    reach_mm : float
+        Thickness of the part of a volume that a stack's slices are drawn from.
     latent, bank : int
         Numbers of a code, and prior codes that the personalizer looks at.
     """
@@ -47,6 +49,7 @@ class HarmonizerSettings:
     penalty_weight: float = 3e-4
     energy_weight: float = 1.0
     harmonize: str = DECODER
+    reach_mm: float = 60.0
     latent: int = 6
     bank: int = 100
 

@@ -24,8 +24,9 @@ def shared_loss(network: HarmonizerNetwork, stacks: Stacks, settings: Harmonizer
     """Return the parts of equation 8, of which ``loss`` is the weighted sum; random numbers are those of the CPU.
 
     A stack's code is drawn from the mean over its slices of the posterior, which sees the mask of one of its readers,
-    for Dice and cross-entropy with that mask, and from the prior for the samples of the energy distance. A stack in
-    which nobody marked anything has no part in the latter.
+    for Dice and cross-entropy with that mask, and from the prior for the samples of the energy distance. Where nobody
+    marked anything that distance is 1 for every mask but the empty one, and teaches nothing: there, samples have the
+    cross-entropy with no tumour.
     """
     import torch
     from torch.nn import functional
@@ -52,6 +53,8 @@ def shared_loss(network: HarmonizerNetwork, stacks: Stacks, settings: Harmonizer
     told = stacks.drawn
     if settings.energy_weight and bool(told.any()):
         parts["energy"] = energy_loss(logits[told, 1:].sigmoid(), stacks.masks[told], stacks.read[told]).mean()
+    if settings.energy_weight and not bool(told.all()):
+        parts["energy"] = parts["energy"] + functional.softplus(logits[~told, 1:]).mean()
     loss = parts["segmentation"] + settings.kl_weight * parts["kl"] + settings.penalty_weight * parts["penalty"]
     loss = loss + settings.energy_weight * parts["energy"]
     classes = network.anatomy.out_channels

@@ -1,4 +1,4 @@
-"""Stacks of neighbouring slices, drawn from prepared cases and augmented together."""
+"""Stacks of slices of one volume, drawn from prepared cases and augmented together."""
 
 from __future__ import annotations
 
@@ -76,14 +76,23 @@ class StackSource:
         Those to draw from.
     shape : tuple of int
         Of a stack, (z, y, x).
+    reach : int
+        Slices of the volume, around the one that was chosen, among which a stack's others are drawn: with neighbours
+        alone, the one code of a stack would never have to fit slices with and without tumour together.
     device : str
         torch's name of where stacks go.
     """
 
     def __init__(
-        self, prepared: Prepared, cases: Sequence[PreparedCase], shape: tuple[int, int, int], device: str
+        self,
+        prepared: Prepared,
+        cases: Sequence[PreparedCase],
+        shape: tuple[int, int, int],
+        reach: int,
+        device: str,
     ) -> None:
         self._folder, self._cases, self._shape, self._device = prepared.arrays, tuple(cases), shape, device
+        self._reach = max(reach, shape[0])
         self._raters = prepared.raters
         self._open: dict[str, tuple[Any, Any, Any, Any]] = {}
 
@@ -128,26 +137,28 @@ class StackSource:
             center = np.array([rng.integers(edge) for edge in image.shape])
         else:
             center = np.asarray(places[rng.integers(len(places))])
-        depth = self._shape[0]
-        moved = [int(center[0]) - int(rng.integers(depth))]
-        for place, edge, wide in zip(center[1:], self._shape[1:], room[1:], strict=True):
-            moved.append(int(place) + int(rng.integers(-int(JITTER * edge), int(JITTER * edge) + 1)) - wide // 2)
-        # A stack lies within the volume as far as that is large enough.
-        starts = [
-            min(max(start, 0), max(size - depth, 0)) if axis == 0 else start
-            for axis, (start, size) in enumerate(zip(moved, image.shape, strict=True))
-        ]
+        slices = self._slices(int(center[0]), image.shape[0], rng)
         inside, target = [], []
-        for start, edge, size in zip(starts, room, image.shape, strict=True):
-            low, high = max(start, 0), min(start + edge, size)
+        for place, edge, wide, size in zip(center[1:], self._shape[1:], room[1:], image.shape[1:], strict=True):
+            most = int(JITTER * edge)
+            start = int(place) + int(rng.integers(-most, most + 1)) - wide // 2
+            low, high = max(start, 0), min(start + wide, size)
             inside.append(slice(low, high))
             target.append(slice(low - start, high - start))
         cut = np.zeros(tuple(room), np.float32)
         marks = np.zeros((len(channels), *room), np.int8)
-        cut[tuple(target)] = image[tuple(inside)]
-        there, here = (slice(None), *target), (slice(None), *inside)
-        marks[there] = channels[here]
+        (rows, columns), (there_y, there_x) = inside, target
+        cut[:, there_y, there_x] = image[slices, rows, columns]
+        marks[:, :, there_y, there_x] = channels[:, slices, rows, columns]
         return cut, marks
+
+    def _slices(self, chosen: int, size: int, rng: np.random.Generator) -> list[int]:
+        """Return the numbers of a stack's slices, `chosen` and others near it; some twice in a volume of too few."""
+        first = min(max(chosen - self._reach // 2, 0), max(size - self._reach, 0))
+        others = [number for number in range(first, min(first + self._reach, size)) if number != chosen] or [chosen]
+        wanted = self._shape[0] - 1
+        drawn = rng.choice(others, wanted, replace=len(others) < wanted)
+        return sorted([chosen, *map(int, drawn)])
 
     def _augmented(
         self,
