@@ -59,12 +59,17 @@ class Started:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[list[psutil.Process]]:
-        """Let the processes that it has started stand still for a while."""
+        """Let the processes that it has started stand still for a while.
+
+        Not one that is still a copy of its parent, which waits until it has become another program.
+        """
         held = []
-        for process in psutil.Process(self.process.pid).children(recursive=True):
+        parent = psutil.Process(self.process.pid)
+        for process in parent.children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
-                held.append(process)
+                if process.cmdline() != parent.cmdline():
+                    process.suspend()
+                    held.append(process)
         try:
             yield held
         finally:
