@@ -256,7 +256,7 @@ def test_the_brush_draws_takes_back_and_is_measured_and_the_maps_outline_comes_b
         await page.rest()
         assert page.state["reading"]["notes"]["edited"] == ""
         await page.ask("edit")
-        await page.ask("brush", diameter=12)
+        await page.ask("brush", diameter=50)  # wider than the tumour, wherever the views stand
         await page.until(lambda: page.state["brush"]["active"])
         await stroke(page)
         await page.ask("done")
