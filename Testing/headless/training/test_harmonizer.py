@@ -195,6 +195,47 @@ def test_stacks_hold_what_raters_drew_and_who_read(balls):
     assert int(stacks.anatomy.max()) == len(balls.anatomy)
 
 
+def test_a_stack_has_slices_of_all_of_its_reach_each_once(balls):
+    source = StackSource(balls, balls.cases, (3, 16, 16), 7, "cpu")
+    rng = np.random.default_rng(0)
+    drawn = [source._slices(10, 30, rng) for _ in range(200)]
+    assert all(stack == sorted(set(stack)) and 10 in stack for stack in drawn)
+    assert {number for stack in drawn for number in stack} == set(range(7, 14))
+    assert all(set(source._slices(0, 2, rng)) <= {0, 1} for _ in range(20))  # a volume of fewer slices than a stack
+
+
+def test_where_nobody_marked_anything_samples_are_drawn_to_nothing(balls):
+    from twintrack.harmonizer import HarmonizerNetwork
+
+    torch.manual_seed(0)
+    network = HarmonizerNetwork(SHORT.architecture(balls.raters), 1 + len(balls.anatomy))
+    stacks = StackSource(balls, balls.cases, (2, 16, 16), 4, "cpu").draw(np.random.default_rng(0), 4)
+    stacks = replace(stacks, masks=torch.zeros_like(stacks.masks))
+    bias = network.combine.third.bias
+    energies = []
+    for shift in (-2.0, 0.0, 2.0):
+        torch.manual_seed(1)
+        with torch.no_grad():
+            bias.fill_(shift)
+        energies.append(shared_loss(network, stacks, SHORT)["energy"].item())
+    assert 0 < energies[0] < energies[1] < energies[2]
+    assert shared_loss(network, stacks, replace(SHORT, energy_weight=0.0))["energy"].item() == 0.0
+
+
+def test_readers_begin_apart(balls):
+    from twintrack.harmonizer import HarmonizerNetwork
+
+    torch.manual_seed(0)
+    network = HarmonizerNetwork(SHORT.architecture(balls.raters), 1 + len(balls.anatomy))
+    features, bank = torch.randn(1, SHORT.stage.features[0], 16, 16), torch.zeros(1, 4, SHORT.latent)
+    with torch.no_grad():
+        apart = network.personalizer(features, bank)[0]
+        network.personalizer.of_rater.fill_(1.0)
+        alike = network.personalizer(features, bank)[0]
+    assert torch.allclose(alike[0], alike[1], atol=1e-6)
+    assert float((apart[0] - apart[1]).abs().max()) > 1e-4
+
+
 def test_a_rater_who_did_not_read_has_no_part_in_a_loss(balls):
     from twintrack.harmonizer import HarmonizerNetwork
 
