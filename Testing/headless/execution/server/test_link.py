@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -23,7 +24,7 @@ from twintrack.progress.callbacks import CancelToken
 
 pytestmark = pytest.mark.process
 
-HERE, THERE = "10.213.77.1", "10.213.77.2"
+HERE, THERE, PORT = "10.213.77.1", "10.213.77.2", 8786
 
 
 def ip(*words: str) -> bool:
@@ -107,7 +108,7 @@ def far_server(cable: Cable, bundle: Path, folder: Path) -> Iterator[FarServer]:
         "--host",
         THERE,
         "--port",
-        "8786",
+        PORT,
         "--tls",
         tls / "server",
         "--clients",
@@ -119,12 +120,21 @@ def far_server(cable: Cable, bundle: Path, folder: Path) -> Iterator[FarServer]:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         try:
             assert any(line.startswith("ready at ") for line in process.stdout)
-            yield FarServer(f"https://{THERE}:8786", client, spool, process)
+            yield FarServer(f"https://{THERE}:{PORT}", client, spool, process)
         finally:
             process.terminate()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(60)
             process.kill()
+
+
+def listens() -> bool:
+    """Whether the server can be reached."""
+    try:
+        socket.create_connection((THERE, PORT), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +148,7 @@ def begin(server, ct, vessels, ask, tmp_path, slow):
     """Return a function that begins a run there, and returns when a worker works on it."""
 
     def begin(**changes: object) -> tuple[threading.Thread, list]:
+        assert soon(listens)  # a cable that was mended carries again some seconds after
         request = {"schema": 1, "input": str(ct), "vessels": str(vessels), "vessel_names": {"SMA": 5}, "bundle": None}
         request |= {
             "run_on": server.address,
