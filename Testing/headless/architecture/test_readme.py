@@ -10,7 +10,7 @@ from pathlib import Path
 from twintrack.studies.doctor import LEAST_MEMORY_BYTES
 
 ROOT = Path(__file__).resolve().parents[3]
-README = re.sub(r"<!--.*?-->", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 RESULTS = README.split("## Results")[1].split("\n## ")[0]
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 LOG = (ROOT / "docs" / "first-hour-log.md").read_text(encoding="utf-8")
@@ -40,7 +40,7 @@ def table_cells(row: str, *, column: str) -> list[str]:
 
 
 def test_the_readme_is_short():
-    assert len(README.split()) < MOST_WORDS
+    assert len(README.split()) < MOST_WORDS  # as `wc -w` counts: commands, links and comments too
 
 
 def test_numbers_of_the_held_out_phantoms_are_those_of_their_file():
