@@ -142,6 +142,9 @@ def test_sheared_axes_are_put_upright_and_results_back_onto_the_files_own_voxels
     assert np.median(np.abs(independent.get_fdata() - own)) < 0.05
     again = read_stored(back)
     assert again.volume.geometry.same_grid(stored.volume.geometry)
+    room = np.empty_like(again.volume.array)
+    assert read_volume(back, room=lambda found, _type: room.reshape(found.shape)).array.base is room
+    assert np.array_equal(room, again.volume.array)
 
 
 @pytest.mark.parametrize(("tilt_deg", "percent"), [(18.5, 5), (-16.5, 4), (30.0, 13), (7.0, None)])

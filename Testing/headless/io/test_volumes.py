@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 
+import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -33,6 +34,50 @@ def test_a_volume_survives_each_file_format(tmp_path, ending):
     back = read_volume(path)
     assert np.array_equal(back.array, volume.array)
     assert back.geometry.same_grid(geometry)
+
+
+@pytest.mark.parametrize(("ending", "kind"), [(".nii.gz", "f4"), (".nii", "f4"), (".nrrd", "i2"), (".mha", "u1")])
+def test_voxels_are_read_into_the_memory_that_is_given_for_them(tmp_path, ending, kind):
+    geometry, path, given = oblique(), tmp_path / f"a{ending}", []
+    array = np.random.default_rng(2).integers(0, 90, geometry.shape).astype(kind)
+    write_volume(Volume(array, geometry), path)
+
+    def room(found: Geometry, type_) -> np.ndarray:
+        assert found.same_grid(geometry)
+        given.append(np.empty(found.shape, type_))
+        return given[0]
+
+    read = read_volume(path, room=room)
+    assert read.array is given[0]
+    assert np.array_equal(read.array, array)
+    assert read.array.dtype == array.dtype
+
+
+@pytest.mark.parametrize(("stored", "scale"), [(">f4", 1.0), ("<f4", 2.0), ("<i2", 0.5), (">i4", 0.25)])
+def test_what_is_turned_or_scaled_comes_into_the_memory_that_is_given_too(tmp_path, stored, scale):
+    header = nib.Nifti1Header(endianness=stored[0])
+    header.set_data_dtype(stored)
+    image = nib.Nifti1Image(np.arange(24, dtype=np.float32).reshape(2, 3, 4), np.eye(4), header)
+    image.header.set_slope_inter(scale, 0)
+    nib.save(image, tmp_path / "a.nii")
+    room = np.empty((4, 3, 2), np.float32)
+    assert read_volume(tmp_path / "a.nii", room=lambda _found, _type: room).array is room
+    assert np.array_equal(np.sort(room, axis=None), scale * np.arange(24))
+    assert np.array_equal(room, read_volume(tmp_path / "a.nii").array)
+
+
+def test_what_the_room_refuses_is_not_read(tmp_path):
+    path = tmp_path / "a.nii.gz"
+    write_volume(Volume(np.zeros(oblique().shape, np.int16), oblique()), path)
+    path.write_bytes(path.read_bytes()[:-9])
+
+    def refuse(_found: Geometry, type_) -> np.ndarray:
+        raise InputError(f"holds {type_}", code="result-malformed")
+
+    with raises_error(InputError, "result-malformed", "int16"):
+        read_volume(path, room=refuse)
+    with raises_error(InputError, "voxels-cut-off"):
+        read_volume(path)
 
 
 def write_sitk(path, image) -> None:

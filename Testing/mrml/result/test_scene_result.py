@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,12 +15,12 @@ import slicer
 from expected_errors import raises_error
 from twintrack.errors import InputError
 from twintrack.io.volumes import read_volume, write_volume
-from twintrack.volume import Volume
+from twintrack.volume import Geometry, Volume
 from TwinTrackSegLib.mrml.display.Views import OVERLAY_OPACITY
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult, resultsOf
 from TwinTrackSegLib.mrml.SelfTest import RADIUS_MM, makeExampleCt, writeExampleResult
 from TwinTrackSegLib.mrml.TwinTrackSegLogic import TwinTrackSegLogic
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, volumeFromNode
 
 
 @pytest.fixture
@@ -99,6 +101,26 @@ def test_an_empty_map_loads_without_contours(scene, tmp_path):
     assert result.outline.volumeMl == 0
 
 
+@pytest.mark.parametrize("file", ["probability.nii.gz", "vessels.nii.gz"])
+def test_a_damaged_volume_is_refused_and_leaves_the_scene_as_it_was(scene, tmp_path, file):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    (folder / file).write_bytes((folder / file).read_bytes()[:-9])
+    before = ownContent(scene)
+    with raises_error(InputError, "voxels-cut-off", file):
+        TwinTrackSegLogic(["unused"]).loadResult(folder, node)
+    assert ownContent(scene) == before
+
+
+def test_a_map_of_other_numbers_is_refused(scene, tmp_path):
+    node = makeExampleCt()
+    folder = writeExampleResult(tmp_path / "r", node)
+    stored = read_volume(folder / "probability.nii.gz")
+    write_volume(stored.with_array((stored.array > 0.5).astype(np.int16)), folder / "probability.nii.gz")
+    with raises_error(InputError, "result-malformed", "probability.nii.gz"):
+        TwinTrackSegLogic(["unused"]).loadResult(folder, node)
+
+
 def test_a_second_result_of_the_same_ct_hides_the_first(scene, tmp_path):
     node = makeExampleCt()
     folder = writeExampleResult(tmp_path / "r", node)
@@ -121,6 +143,13 @@ def test_results_follow_the_cts_parent_transform(scene, tmp_path):
 
 def sceneContent(scene) -> list[str]:
     return sorted(scene.GetNthNode(n).GetID() for n in range(scene.GetNumberOfNodes()))
+
+
+def ownContent(scene) -> list[str]:
+    """Return what is in the scene, without what is in every scene as soon as there is a volume."""
+    return [
+        name for name in sceneContent(scene) if not any(kind in name for kind in ("ColorTable", "SubjectHierarchy"))
+    ]
 
 
 @pytest.mark.parametrize("missing", ["result.json", "probability.nii.gz", "segmentation.nii.gz"])
@@ -159,11 +188,10 @@ def test_a_failure_in_the_middle_removes_what_was_made(scene, tmp_path):
     folder = writeExampleResult(tmp_path / "r", node)
     result = json.loads((folder / "result.json").read_text())
     (folder / "result.json").write_text(json.dumps({**result, "threshold": 7}))
-    made = ("ColorTable", "SubjectHierarchy")  # kept: one in every scene, not part of a result
-    before = [n for n in sceneContent(scene) if not any(kind in n for kind in made)]
+    before = ownContent(scene)
     with pytest.raises(ValueError, match="threshold"):
         TwinTrackSegLogic(["unused"]).loadResult(folder, node)
-    assert [n for n in sceneContent(scene) if not any(kind in n for kind in made)] == before
+    assert ownContent(scene) == before
 
 
 def test_the_result_of_another_ct_is_refused(scene, tmp_path):
@@ -194,3 +222,34 @@ def test_curves_and_what_they_plot_lie_in_the_results_folder_too(loaded):
     folder = hierarchy.GetItemParent(hierarchy.GetItemByDataNode(loaded.nodes.mhr))
     for node in (chart, *series, *(line.GetTableNode() for line in series)):
         assert hierarchy.GetItemParent(hierarchy.GetItemByDataNode(node)) == folder, node.GetName()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for the highest memory")
+def test_a_large_map_is_in_memory_once_also_while_it_is_loaded(scene, tmp_path):
+    shape = (160, 256, 256)
+    warm = makeExampleCt()
+    TwinTrackSegLogic(["unused"]).loadResult(writeExampleResult(tmp_path / "small", warm), warm)
+    geometry = Geometry((256, 256, 160), (0.7, 0.7, 1.0))
+    ct = nodeFromVolume(Volume(np.zeros(shape, np.int16), geometry), "CT")
+    mhr = np.zeros(shape, np.float32)
+    mhr[70:90, 100:130, 100:130] = 0.8
+    folder = tmp_path / "large"
+    folder.mkdir()
+    for name, array in (("probability", mhr), ("segmentation", (mhr > 0.5).astype(np.uint8))):
+        write_volume(Volume(array, geometry), folder / f"{name}.nii.gz")
+    content = {"schema": 1, "threshold": 0.5, "labels": {"tumor": 1}}
+    (folder / "result.json").write_text(json.dumps(content))
+    bytes_ = mhr.nbytes
+    del mhr, array
+    Path("/proc/self/clear_refs").write_text("5")  # from here on the highest
+    before = memory("VmRSS")
+    result = TwinTrackSegLogic(["unused"]).loadResult(folder, ct)
+    assert volumeFromNode(result.nodes.mhr).array.max() == np.float32(0.8)
+    assert memory("VmHWM") - before < 1.7 * bytes_
+
+
+def memory(what: str) -> int:
+    """Return what Linux says of this process's memory, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(what))

@@ -16,6 +16,7 @@ from twintrack.volume import Geometry, Volume
 
 __all__ = [
     "checkCt",
+    "fillNode",
     "geometryFromNode",
     "ijkToRas",
     "nodeFromVolume",
@@ -86,6 +87,20 @@ def nodeFromVolume(volume: Volume, name: str, node: Any = None) -> Any:
     setNodeGeometry(node, volume.geometry)
     node.CreateDefaultDisplayNodes()
     return node
+
+
+def fillNode(node: Any, geometry: Geometry, scalarType: int) -> NDArray[Any]:
+    """Give a volume node voxels on the LPS grid `geometry`, and return them (z, y, x), a view, to be filled.
+
+    Who reads into the node's own memory holds a volume once, not twice. Call ``Modified`` of the node's image then.
+    """
+    image = vtk.vtkImageData()
+    image.SetDimensions(*geometry.size)
+    image.AllocateScalars(scalarType, 1)
+    node.SetAndObserveImageData(image)
+    setNodeGeometry(node, geometry)
+    voxels: NDArray[Any] = slicer.util.arrayFromVolume(node)
+    return voxels
 
 
 def segmentMask(segmentationNode: Any, identifier: str, volumeNode: Any) -> NDArray[np.bool_]:

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from twintrack.volume import Geometry, Volume
 
-__all__ = ["Box", "ThresholdPart", "boundingBox", "cropped", "grown"]
+__all__ = ["Box", "Part", "ThresholdPart", "boundingBox", "compacted", "cropped", "grown"]
 
 Box = tuple[slice, slice, slice]
 """Voxel ranges in (z, y, x) order."""
 
 
-def boundingBox(mask: NDArray[np.bool_]) -> Box | None:
-    """Return the smallest box around the True voxels of `mask` (z, y, x), or None if there are none."""
+class Part(NamedTuple):
+    """Voxels of a part of a CT's grid, (z, y, x), and where it lies."""
+
+    array: NDArray[Any]
+    box: Box
+
+
+def compacted(array: NDArray[Any]) -> Part:
+    """Return a copy of the part of `array` (z, y, x) that is not 0: the whole need not be kept. Empty if all is 0."""
+    box = boundingBox(array) or (slice(0, 0), slice(0, 0), slice(0, 0))
+    return Part(array[box].copy(), box)
+
+
+def boundingBox(mask: NDArray[Any]) -> Box | None:
+    """Return the smallest box around the voxels of `mask` (z, y, x) that are True, or not 0; None if there are none."""
     sides = []
     for axis in range(3):
         others = tuple(a for a in range(3) if a != axis)

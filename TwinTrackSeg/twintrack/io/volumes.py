@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import logging
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from twintrack.errors import InputError, OutputError, locating
 from twintrack.io.file_grid import FileGrid
@@ -26,6 +30,7 @@ from twintrack.volume import Geometry, Volume
 
 __all__ = [
     "FILE_ENDINGS",
+    "Room",
     "StoredVolume",
     "check_single_file",
     "read_stored",
@@ -48,6 +53,9 @@ _LAYOUTS = {
 FILE_ENDINGS = tuple(_LAYOUTS)
 """Endings of the volume files that `read_volume` accepts."""
 
+Room: TypeAlias = Callable[[Geometry, np.dtype[Any]], NDArray[Any]]
+"""Asked, once a header is known, for the array (z, y, x) on that grid and of that type that voxels are read into."""
+
 
 @dataclass(frozen=True)
 class StoredVolume:
@@ -68,7 +76,7 @@ class StoredVolume:
     notes: tuple[str, ...] = ()
 
 
-def read_volume(path: str | Path, *, work_bytes: int = 0, labels: bool = False) -> Volume:
+def read_volume(path: str | Path, *, work_bytes: int = 0, labels: bool = False, room: Room | None = None) -> Volume:
     """Read a NIfTI, NRRD or MetaImage file.
 
     Parameters
@@ -79,6 +87,9 @@ def read_volume(path: str | Path, *, work_bytes: int = 0, labels: bool = False) 
         Memory that the caller will take for each voxel; the header is asked whether that is there.
     labels : bool
         Whether values are labels, between which nothing may be interpolated where axes are sheared.
+    room : callable, optional
+        Gives the memory that the volume is to lie in, so that whoever has such memory holds it once; see `Room`. What
+        it refuses is not read.
 
     Returns
     -------
@@ -93,15 +104,22 @@ def read_volume(path: str | Path, *, work_bytes: int = 0, labels: bool = False) 
     MemoryError
         If memory is short all the same.
     """
-    return read_stored(path, work_bytes=work_bytes, labels=labels).volume
+    return read_stored(path, work_bytes=work_bytes, labels=labels, room=room).volume
 
 
-def read_stored(path: str | Path, *, work_bytes: int = 0, labels: bool = False, outside: float = 0.0) -> StoredVolume:
+def read_stored(
+    path: str | Path,
+    *,
+    work_bytes: int = 0,
+    labels: bool = False,
+    outside: float = 0.0,
+    room: Room | None = None,
+) -> StoredVolume:
     """Do what `read_volume` does; return also how the volume lies in the file.
 
     Parameters
     ----------
-    path, work_bytes, labels
+    path, work_bytes, labels, room
         As there.
     outside : float
         Value of voxels that no sheared plane reaches.
@@ -118,11 +136,14 @@ def read_stored(path: str | Path, *, work_bytes: int = 0, labels: bool = False, 
         # The volume and a copy of it, which the next step makes, are in memory at once.
         size = layout.geometry.size if grid is None else grid.read.size
         check_memory(size, 2 * layout.dtype.itemsize + work_bytes, "the volume")
-        array = read_voxels(path, layout)
+        place = None if room is None else room(layout.geometry if grid is None else grid.read, layout.dtype)
         if grid is None:
-            volume = Volume(array, layout.geometry)
+            volume = Volume(read_voxels(path, layout, place), layout.geometry)
         else:
-            volume = Volume(grid.upright(array, labels=labels, outside=outside), grid.read)
+            upright = grid.upright(read_voxels(path, layout), labels=labels, outside=outside)
+            if place is not None:
+                place[...] = upright
+            volume = Volume(upright if place is None else place, grid.read)
     except InputError as error:
         error.path = path
         raise

@@ -195,8 +195,10 @@ def beside(path: Path, name: str) -> Path:
     return found
 
 
-def read_voxels(path: Path, layout: Layout) -> NDArray[Any]:
+def read_voxels(path: Path, layout: Layout, room: NDArray[Any] | None = None) -> NDArray[Any]:
     """Return the voxels (z, y, x), or (z, y, x, layer), of the volume whose header in `path` says `layout`.
+
+    With `room`, a contiguous array of their shape and type, they are read into it, and it is returned.
 
     Raises
     ------
@@ -209,16 +211,25 @@ def read_voxels(path: Path, layout: Layout) -> NDArray[Any]:
     if layout.encoding in (Encoding.TEXT, Encoding.HEX):
         array = _from_text(files, path, layout)
     else:
-        array = np.empty(layout.voxels, layout.stored)
-        room = array.view(np.uint8).data
-        share = len(room) // len(files)
+        # What has to be scaled into another type, or another place, has a place of its own first.
+        if room is not None and room.dtype.itemsize == layout.stored.itemsize:
+            array = room.reshape(-1).view(layout.stored)
+        else:
+            array = np.empty(layout.voxels, layout.stored)
+        place = array.view(np.uint8).data
+        share = len(place) // len(files)
         for number, file in enumerate(files):
             with _named(file, path), open_regular(file) as stream:
-                _read_part(stream, layout, room[number * share : (number + 1) * share])
+                _read_part(stream, layout, place[number * share : (number + 1) * share])
     if not array.dtype.isnative:
         array = array.byteswap(inplace=True).view(layout.stored.newbyteorder("="))
     array = array.reshape((*layout.geometry.shape, *((layout.layers,) if layout.layers > 1 else ())))
-    return _finite(_scaled(array, layout) if layout.is_scaled else array)
+    values = _finite(_scaled(array, layout) if layout.is_scaled else array)
+    if room is None:
+        return values
+    if not np.may_share_memory(values, room):
+        room[...] = values
+    return room
 
 
 @contextmanager

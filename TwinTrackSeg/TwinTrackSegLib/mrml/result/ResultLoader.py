@@ -35,8 +35,8 @@ from TwinTrackSegLib.mrml.result.TumorOutline import newLesionTable
 from TwinTrackSegLib.mrml.ResultFolder import addToFolderOf, groupUnderFolder
 from TwinTrackSegLib.mrml.vessels.VesselChoice import VesselChoice
 from TwinTrackSegLib.mrml.vessels.VesselTable import newVesselTable
-from TwinTrackSegLib.mrml.VolumeConversion import geometryFromNode, nodeFromVolume, setNodeGeometry, volumeFromNode
-from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped
+from TwinTrackSegLib.mrml.VolumeConversion import fillNode, geometryFromNode, nodeFromVolume, volumeFromNode
+from TwinTrackSegLib.mrml.VolumeParts import Part, boundingBox, compacted, cropped
 
 __all__ = ["loadResult", "scoreOf"]
 
@@ -76,22 +76,13 @@ def loadResult(
     if origin is not None:
         record["result"]["input"] = {**(record["result"].get("input") or {}), **origin}
     grid = geometryFromNode(volumeNode)
-    labels, names = _predictedVessels(folder, record["result"], grid, volumeNode)
-    if vessels is not None:
-        labels, names = vessels.labels(volumeNode)
-    rest: dict[str, NDArray[np.bool_]] = {}
     if record["result"].get("named_vessel_values"):
         record["naming"] = _readJson(folder / "naming.json")
-        named = _readOnGrid(folder / "named_vessels.nii.gz", grid, volumeNode)
-        for kind in ("ARTERIES", "VEINS"):
-            value = next((value for name, value in names.items() if structure_of(name) == kind), None)
-            if value is not None:
-                rest[kind] = (labels.array == value) & (named.array == 0)
-        labels, names = named, dict(record["result"]["named_vessel_values"])
+    measured, rest = _measuredVessels(folder, record["result"], volumeNode, vessels)
     mhrNode = _loadMhr(folder / "probability.nii.gz", grid, volumeNode)
     made = [mhrNode]
     try:
-        result = _buildNodes(mhrNode, volumeNode, (labels, names), record, made)
+        result = _buildNodes(mhrNode, volumeNode, measured, record, made)
         addUnnamed(result.nodes.segmentation, volumeNode, rest)
         if (folder / SCORE_FILE).exists():
             made.append(_loadScore(folder / SCORE_FILE, mhrNode))
@@ -117,7 +108,7 @@ def scoreOf(nodes: ResultNodes) -> Volume | None:
 def _buildNodes(
     mhrNode: Any,
     volumeNode: Any,
-    vessels: tuple[Volume, dict[str, int]],
+    vessels: tuple[Part, dict[str, int]],
     record: dict[str, Any],
     made: list[Any],
 ) -> SceneResult:
@@ -134,7 +125,7 @@ def _buildNodes(
 
     segmentation = newSegmentation(volumeNode, f"{name} tumour and vessels")
     made.append(segmentation)
-    addVessels(segmentation, volumeNode, vessels[0].array, vessels[1])
+    addVessels(segmentation, volumeNode, *vessels)
     mhrNode.SetNodeReferenceID(roles.ROLE_SEGMENTATION, segmentation.GetID())
 
     result = SceneResult(mhrNode)
@@ -166,26 +157,26 @@ def _addContours(mhrNode: Any, raters: int | None, made: list[Any]) -> None:
 
 
 def _loadMhr(path: Path, grid: Geometry, volumeNode: Any) -> Any:
-    """Load the map with Slicer's own reader: one copy in memory, and no node points into the result folder."""
+    """Read the map into the memory of its node, so that it is there once; no node points into the result folder."""
     if not path.is_file():
         raise InputError(
             "missing in the result folder; run the segmentation again", code="result-incomplete", path=path
         )
     node = slicer.mrmlScene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", f"{volumeNode.GetName()} MHR")
-    try:
-        _readInto(node, path)
-        if not geometryFromNode(node).same_grid(grid):
-            # Slicer's reader turns left-handed grids into right-handed ones; the engine's reader leaves them alone.
-            volume = read_volume(path)
-            _checkGrid(path, volume.geometry, grid, volumeNode)
-            slicer.util.updateVolumeFromArray(node, volume.array)
-        if node.GetImageData().GetScalarType() != vtk.VTK_FLOAT:
+
+    def room(found: Geometry, kind: np.dtype[Any]) -> NDArray[Any]:
+        _checkGrid(path, found, grid, volumeNode)
+        if kind != np.float32:
             raise InputError(
                 "must hold 32-bit floating point numbers; run the segmentation again",
                 code="result-malformed",
                 path=path,
             )
-        setNodeGeometry(node, grid)  # NIfTI keeps its matrix in 32 bits; the CT's own numbers are exact
+        return fillNode(node, grid, vtk.VTK_FLOAT)  # NIfTI keeps its matrix in 32 bits; the CT's own numbers are exact
+
+    try:
+        read_volume(path, room=room)
+        node.GetImageData().Modified()
     except BaseException:
         removeNodes([node])
         raise
@@ -263,11 +254,26 @@ def _readFractions(path: Path, mhrNode: Any, ct: Any) -> Volume:
     return stored.with_array(stored.array.astype(np.float32, copy=False))
 
 
-def _readInto(node: Any, path: Path) -> None:
-    storage = slicer.vtkMRMLVolumeArchetypeStorageNode()
-    storage.SetFileName(str(path))
-    if not storage.ReadData(node):
-        raise InputError("cannot be read as a volume; run the segmentation again", code="result-malformed", path=path)
+def _measuredVessels(
+    folder: Path, result: Mapping[str, Any], volumeNode: Any, vessels: VesselChoice | None
+) -> tuple[tuple[Part, dict[str, int]], dict[str, Part]]:
+    """Return labels and values of the vessels that were measured, and what anatomy left without a name.
+
+    Only parts of the CT are returned: the whole label maps are gone before the map is read, which is the largest.
+    """
+    grid = geometryFromNode(volumeNode)
+    labels, names = _predictedVessels(folder, result, grid, volumeNode)
+    if vessels is not None:
+        labels, names = vessels.labels(volumeNode)
+    part, rest = compacted(labels.array), {}
+    if result.get("named_vessel_values"):
+        named = _readOnGrid(folder / "named_vessels.nii.gz", grid, volumeNode).array
+        for kind in ("ARTERIES", "VEINS"):
+            value = next((value for name, value in names.items() if structure_of(name) == kind), None)
+            if value is not None:
+                rest[kind] = Part((part.array == value) & (named[part.box] == 0), part.box)
+        part, names = compacted(named), dict(result["named_vessel_values"])
+    return (part, names), rest
 
 
 def _predictedVessels(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 import slicer
 from twintrack.dicom.write.terminology import TUMOR, Concept, structure_of
 from TwinTrackSegLib.mrml.VolumeConversion import ijkToRas, segmentMask
-from TwinTrackSegLib.mrml.VolumeParts import Box, ThresholdPart, boundingBox
+from TwinTrackSegLib.mrml.VolumeParts import Box, Part, ThresholdPart, boundingBox
 
 __all__ = [
     "BINARY",
@@ -105,28 +105,40 @@ def ensureTumor(node: Any, volumeNode: Any) -> None:
         node.GetDisplayNode().SetSegmentVisibility3D(TUMOR_SEGMENT_ID, False)
 
 
-def addVessels(node: Any, volumeNode: Any, labels: NDArray[np.generic], values: Mapping[str, int]) -> None:
-    """Add a segment with its surface for every vessel of `values` (name to value) that occurs in `labels` (z, y, x)."""
+def addVessels(node: Any, volumeNode: Any, labels: Part, values: Mapping[str, int]) -> None:
+    """Add a segment with its surface for every vessel of `values` (name to value) that occurs in `labels`."""
     for name, value in values.items():
-        mask = labels == value
+        mask = labels.array == value
         if mask.any():
-            addSegment(node, volumeNode, name, meaningOf(name), mask)
+            addSegment(node, volumeNode, name, meaningOf(name), mask, labels.box)
     node.CreateClosedSurfaceRepresentation()
 
 
-def addUnnamed(node: Any, volumeNode: Any, rest: Mapping[str, NDArray[np.bool_]]) -> None:
-    """Add what has no name of ``ARTERIES`` and ``VEINS`` (z, y, x), hidden, for whoever cuts a vessel out of it."""
+def addUnnamed(node: Any, volumeNode: Any, rest: Mapping[str, Part]) -> None:
+    """Add what has no name of ``ARTERIES`` and ``VEINS``, hidden, for whoever cuts a vessel out of it."""
     for name, mask in rest.items():
-        if mask.any():
+        if mask.array.any():
             identifier = UNNAMED_PREFIX + name
-            addSegment(node, volumeNode, identifier, unnamedMeaning(name, artery=name == "ARTERIES"), mask)
+            addSegment(node, volumeNode, identifier, unnamedMeaning(name, artery=name == "ARTERIES"), *mask)
             node.GetDisplayNode().SetSegmentVisibility(identifier, False)
 
 
-def addSegment(node: Any, volumeNode: Any, identifier: str, meaning: SegmentMeaning, mask: NDArray[np.bool_]) -> None:
-    """Add a segment with the voxels `mask` (z, y, x) of the CT's grid; without a voxel it is empty."""
+def addSegment(
+    node: Any,
+    volumeNode: Any,
+    identifier: str,
+    meaning: SegmentMeaning,
+    mask: NDArray[np.bool_],
+    place: Box | None = None,
+) -> None:
+    """Add a segment with the voxels `mask` (z, y, x) of the CT's grid, or of its part `place`; it may be empty."""
     box = boundingBox(mask)
-    labelmap = _emptyLabelmap(volumeNode) if box is None else _labelmap(mask[box], box, volumeNode)
+    if box is None:
+        labelmap = _emptyLabelmap(volumeNode)
+    else:
+        firsts = [0, 0, 0] if place is None else [side.start for side in place]
+        z, y, x = (slice(side.start + n, side.stop + n) for side, n in zip(box, firsts, strict=True))
+        labelmap = _labelmap(mask[box], (z, y, x), volumeNode)
     _addSegment(node, identifier, meaning, labelmap)
 
 
