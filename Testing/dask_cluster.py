@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from twintrack.system.private_folder import MARKER
+
+START_S = 180.0
 
 HOOK = """
 import os, sys
@@ -52,10 +57,23 @@ class TlsCluster:
         """Return the processes that do the work."""
         found = []
         for worker in self.workers:
+            children: list[psutil.Process] = []
             with suppress(psutil.Error):
                 children = psutil.Process(worker.pid).children()  # an engine has some of its own
-                found += [child for child in children if "--serve" in child.cmdline()]
+            for child in children:
+                with suppress(psutil.Error):  # has just ended
+                    found += [child] if "--serve" in child.cmdline() else []
         return found
+
+    def busy_engine(self) -> psutil.Process:
+        """Return the one whose worker holds a CT: another worker may have an engine that waits."""
+        (worker,) = (json.loads((place / MARKER).read_text())["process"] for place in self.scratch if _has_ct(place))
+        (found,) = (engine for engine in self.engines() if engine.ppid() == worker)
+        return found
+
+    def hung(self) -> int:
+        """Return how many engines were ended because they answered no cancel for three seconds."""
+        return self.log.count("did not end when it was cancelled")
 
     def worker_of(self, engine: psutil.Process) -> subprocess.Popen:
         """Return the worker that keeps an engine."""
@@ -106,11 +124,15 @@ def tls_cluster(keys: Path, folder: Path, monkeypatch) -> Iterator[TlsCluster]:
         for process in [*cluster.workers, cluster.scheduler]:
             if process is not None:
                 process.kill()
-                process.wait(30)
+                process.wait()
+
+
+def _has_ct(place: Path) -> bool:
+    return any(place.glob("*.nrrd"))
 
 
 def _until(condition, log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + START_S
     while not condition():
         assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)

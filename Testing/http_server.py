@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ import requests
 from twintrack.cli.app import run_command
 from twintrack.execution.server.protocol import BEGIN, DROP, FILE, PART_BYTES, PART_HASH, RUN, RUN_NAME, RUNS, path_of
 
-WITHIN_S = 120.0
+WITHIN_S = 300.0
 
 
 @dataclass
@@ -56,7 +56,7 @@ class HttpServer:
         return self.folder / "tls" / "server" / "ca.pem"
 
     def metrics(self) -> str:
-        return requests.get(f"{self.admin}/metrics", timeout=10).text
+        return requests.get(f"{self.admin}/metrics", timeout=60).text
 
     def folders(self) -> list[Path]:
         """Return the folders of runs."""
@@ -75,7 +75,7 @@ class HttpServer:
         """Add a client with a token; return it."""
         assert run_command(["server", "add-client", name, "--token", "--clients", str(self.clients), *more]) == 0
         found = HttpClient(self, capsys.readouterr().out.split()[-1], name=name)
-        assert soon(found.is_known, 10)
+        assert soon(found.is_known)
         return found
 
     def with_certificate(self, folder: Path) -> HttpClient:
@@ -165,7 +165,7 @@ def running_http(bundle: Path, folder: Path, *more: str) -> Iterator[HttpServer]
     try:
         yield server
         server.process.terminate()
-        assert server.process.wait(60) == 0, server.log
+        assert server.process.wait(WITHIN_S) == 0, server.log
         assert not list(server.spool.iterdir())
     finally:
         kill(server.process)
@@ -213,9 +213,9 @@ def kill(process: subprocess.Popen) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
         for child in children:
-            if child.is_running():
+            with suppress(psutil.NoSuchProcess):  # has ended with its parent
                 child.kill()
-    process.wait(30)
+    process.wait(WITHIN_S)
     if process.stdout is not None:
         process.stdout.close()
 

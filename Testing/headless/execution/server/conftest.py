@@ -68,7 +68,7 @@ def let_in(running: HttpServer, name: str = "reader") -> Server:
     given = running.folder / name
     options = ["--clients", str(running.clients), "--certificate", str(given), "--tls", str(running.ca.parent)]
     assert run_command(["server", "add-client", name, *options]) == 0
-    assert soon(running.with_certificate(given).is_known, 10)
+    assert soon(running.with_certificate(given).is_known)
     return Server(running, given)
 
 

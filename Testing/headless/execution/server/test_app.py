@@ -35,6 +35,7 @@ from twintrack.execution.server.protocol import (
     ROUTES,
     RUN,
     RUNS,
+    WAIT_S,
     Limits,
     State,
     path_of,
@@ -57,7 +58,7 @@ def done(http, ct, tmp_path_factory):
     options = ("--clients", str(http.clients), "--certificate", str(folder), "--tls", str(http.ca.parent))
     assert run_command(["server", "add-client", "of-the-module", *options]) == 0
     client = http.with_certificate(folder)
-    assert soon(lambda: client.is_known(), 10)
+    assert soon(lambda: client.is_known())
     run = client.upload(ct, **QUICK)
     return client, run, client.until(run, "done", "failed")
 
@@ -80,7 +81,7 @@ def test_a_run_that_is_dropped_is_not_there(anna):
     assert anna.folder_of(run).is_dir()
     assert anna.drop(run) == 204
     assert anna.ask("GET", path_of(RUN, run=run)).status_code == 404
-    assert soon(lambda: not anna.folder_of(run).exists(), 10)
+    assert soon(lambda: not anna.folder_of(run).exists())
 
 
 def test_a_result_comes_in_ranges(done):
@@ -124,7 +125,7 @@ def test_a_part_on_a_lost_connection_does_not_keep_the_next_one_waiting(anna):
     for name, value in (headers | {"Authorization": f"Bearer {anna.token}"}).items():
         lost.putheader(name, value)
     lost.endheaders(data[:50_000])
-    assert soon(lambda: (anna.folder_of(run) / "ct.nrrd").is_file(), 10)
+    assert soon(lambda: (anna.folder_of(run) / "ct.nrrd").is_file())
     assert anna.send(run, data).json() == {"have": len(data)}
     lost.send(data[50_000:])
     assert lost.getresponse().status == 409
@@ -160,7 +161,7 @@ def test_a_stranger_is_answered_before_the_body_and_hears_nothing(http, anna):
     assert b"identity-unknown" in answer.read()
     stranger.close()
     for path in ("/v1/about", "/", "/v1/runs/" + "0" * 32, "/metrics", "/favicon.ico"):
-        assert requests.get(http.address + path, verify=str(http.ca), timeout=10).status_code == 401
+        assert requests.get(http.address + path, verify=str(http.ca), timeout=60).status_code == 401
 
 
 def test_another_one_s_runs_are_not_there_for_any_verb_on_any_route(done, ben):
@@ -212,7 +213,7 @@ def test_no_name_leads_out_of_the_result(done, name):
     path = path_of(RESULT, run=run, name="") + (name if "%" in name else quote(name, safe="/.\\"))
     request.url = client.server.address + path  # as it is: requests would tidy it up
     session = client.session
-    answer = session.send(request, timeout=10, verify=session.verify, cert=session.cert)
+    answer = session.send(request, timeout=60, verify=session.verify, cert=session.cert)
     assert answer.status_code in (400, 404)
 
 
@@ -251,7 +252,7 @@ def test_a_disk_that_is_full_in_the_middle_of_an_upload_ends_the_run(anna):
     assert code(answer) == (507, "server-no-room")
     told = anna.news(run)
     assert (told["state"], told["error"]["code"]) == ("failed", "server-no-room")
-    assert soon(lambda: not anna.folder_of(run).exists(), 10)
+    assert soon(lambda: not anna.folder_of(run).exists())
 
 
 def test_a_run_that_fails_tells_the_engine_s_error_with_the_client_s_file(anna, tmp_path):
@@ -263,7 +264,7 @@ def test_a_run_that_fails_tells_the_engine_s_error_with_the_client_s_file(anna, 
     assert told["error"]["path"] == "ct.nrrd"
     assert told["error"]["kind"] == "InputError"
     assert str(anna.server.spool) not in str(told)
-    assert soon(lambda: not anna.folder_of(run).exists(), 10)
+    assert soon(lambda: not anna.folder_of(run).exists())
 
 
 def test_another_bundle_is_told(anna):
@@ -277,11 +278,11 @@ def test_a_question_for_news_waits_for_them(anna):
     seq = anna.news(run)["seq"]
     anna.send(run, b"x")
     timer = threading.Timer(0.5, anna.begin, [run])
-    timer.start()
     began = time.monotonic()
-    told = anna.news(run, seq, 15)
+    timer.start()
+    told = anna.news(run, seq, WAIT_S)
     assert told["state"] != "uploading"
-    assert 0.3 < time.monotonic() - began < 10
+    assert 0.3 < time.monotonic() - began < WAIT_S
     assert anna.ask("GET", f"{path_of(RUN, run=run)}?after=-1").status_code == 422
     timer.join()
 

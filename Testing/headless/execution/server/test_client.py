@@ -413,7 +413,7 @@ def test_a_run_that_the_server_has_dropped_is_told_at_once(server, run, tmp_path
     began = time.monotonic()
     with raises_error(InputError, "server-gave-up"):
         run()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < connection.AGAIN_S
     assert nothing_is_left(tmp_path, server)
 
 
@@ -436,7 +436,7 @@ def test_cancel_is_answered_at_once_whatever_the_server_does(server, run, tmp_pa
     try:
         with pytest.raises(Cancelled):
             run(cancel)
-        assert time.monotonic() - at[0] < 2.5  # asked for is 0.5 s, on a quiet computer
+        assert time.monotonic() - at[0] < connection.ANSWER_S  # asked for is 0.5 s, on a quiet computer
     finally:
         over.set()
     assert not list(tmp_path.glob("out*"))
@@ -445,11 +445,16 @@ def test_cancel_is_answered_at_once_whatever_the_server_does(server, run, tmp_pa
 
 
 def test_a_server_that_goes_silent_is_given_up(server, run, monkeypatch):
-    monkeypatch.setattr(connection, "ANSWER_S", 0.2)
-    monkeypatch.setattr(connection, "AGAIN_S", 1.0)
     monkeypatch.setattr(client, "POLL_S", 0.2)
     over = threading.Event()
-    server.fault = lambda _handler, asked, _count: asked in ("news", "drop") and not over.wait(30)
+
+    def go_silent(_handler, asked, _count):
+        if asked == "begin":  # not before: what is answered late on a busy computer is another error
+            monkeypatch.setattr(connection, "ANSWER_S", 0.2)
+            monkeypatch.setattr(connection, "AGAIN_S", 1.0)
+        return asked in ("news", "drop") and not over.wait(60)
+
+    server.fault = go_silent
     try:
         with raises_error(InputError, "server-lost", path=server.address):
             run()

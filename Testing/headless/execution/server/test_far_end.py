@@ -38,14 +38,15 @@ async def free(end: FarEnd) -> None:
 def test_a_worker_has_one_run_at_a_time(scratch):
     async def ask() -> None:
         end = FarEnd(None)
-        assert await end.claim("one", BUNDLE, False) == {"free": True, "loaded": False}
-        assert await end.claim("two", BUNDLE, False) == {"free": False, "loaded": False}
+        assert await end.claim("one", BUNDLE, False) == {"free": True, "loaded": False, "ending": False}
+        assert await end.claim("two", BUNDLE, False) == {"free": False, "loaded": False, "ending": False}
         await end.put("one", "", [("ct/1", 0, b"voxels")])
         assert [path.read_bytes() for path in scratch.rglob("ct/1")] == [b"voxels"]
         await end.release("two")  # not its own
         assert not (await end.claim("two", BUNDLE, False))["free"]
         await end.release("one")
-        await asyncio.wait_for(free(end), 10)
+        assert (await end.claim("two", BUNDLE, False))["ending"]
+        await asyncio.wait_for(free(end), 60)
 
     asyncio.run(ask())
     assert not list(scratch.rglob("ct"))
@@ -55,7 +56,7 @@ def test_a_worker_that_must_have_loaded_the_bundle_is_not_taken_without(scratch)
     async def ask() -> dict:
         return await FarEnd(None).claim("one", BUNDLE, True)
 
-    assert asyncio.run(ask()) == {"free": False, "loaded": False}
+    assert asyncio.run(ask()) == {"free": False, "loaded": False, "ending": False}
     assert not list(scratch.iterdir())
 
 
@@ -69,7 +70,7 @@ def test_a_run_that_nobody_asks_for_is_gone(scratch, monkeypatch):
             await asyncio.sleep(0.1)
             await end.put("one", "", [])  # it is asked for
         assert list(scratch.iterdir())
-        await asyncio.wait_for(free(end), 10)
+        await asyncio.wait_for(free(end), 60)
 
     asyncio.run(ask())
 

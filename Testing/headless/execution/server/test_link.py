@@ -186,8 +186,8 @@ def test_a_link_that_is_down_for_some_seconds_is_not_noticed(cable, begin, serve
 def test_a_link_that_stays_down_is_told_and_nothing_stays_there(cable, begin, server, monkeypatch):
     monkeypatch.setattr("twintrack.execution.server.connection.CONNECT_S", 3.0)
     monkeypatch.setattr("twintrack.execution.server.connection.ANSWER_S", 3.0)
-    monkeypatch.setattr("twintrack.execution.server.connection.AGAIN_S", 10.0)
     thread, told = begin(vessels=None, vessel_names=None)
+    monkeypatch.setattr("twintrack.execution.server.connection.AGAIN_S", 10.0)
     cable.cut()
     try:
         thread.join(120)
@@ -200,8 +200,8 @@ def test_a_link_that_stays_down_is_told_and_nothing_stays_there(cable, begin, se
 
 def test_a_server_that_is_stopped_is_told(begin, server, monkeypatch):
     """The last test."""
-    monkeypatch.setattr("twintrack.execution.server.connection.AGAIN_S", 5.0)
     thread, told = begin(vessels=None, vessel_names=None)
+    monkeypatch.setattr("twintrack.execution.server.connection.AGAIN_S", 5.0)
     server.process.terminate()
     thread.join(120)
     assert told[0].last["fields"]["code"] in ("server-lost", "server-gave-up")

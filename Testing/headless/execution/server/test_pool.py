@@ -30,7 +30,7 @@ from twintrack.volume import Geometry, Volume
 
 pytestmark = pytest.mark.process
 
-WITHIN_S = 120
+WITHIN_S = 300
 
 NO_LIMITS = WorkerLimits()
 
@@ -98,7 +98,11 @@ class Ask:
         return self
 
     def cancel(self) -> None:
-        self._service.wait(self._service.pool.cancel(self.work.run), 5)
+        self._service.wait(self._service.pool.cancel(self.work.run))
+
+    def process(self) -> psutil.Process:
+        """Return the process that carries it out."""
+        return psutil.Process(self._service.pool._runs[self.work.run].slot.process.pid)
 
     def end(self) -> dict:
         return self.future.result(WITHIN_S)
@@ -212,18 +216,21 @@ def test_a_process_that_dies_fails_its_own_run_alone(service, slow_run, next_run
     deaths, run = service.pool.deaths, slow_run()
     service.worker().send_signal(number)
     assert run.code() == "server-process-died"
-    assert soon(lambda: service.pool.deaths == deaths + 1)
-    assert number.name in service.warnings[-1]
+    assert soon(lambda: service.pool.deaths == deaths + 1 and number.name in service.warnings[-1])
 
 
-def test_cancel_is_answered_at_once_and_the_process_stays(service, slow_run, next_run_is_done):
-    run, process = slow_run(), service.worker().pid
-    began = time.monotonic()
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+def test_cancel_is_answered_at_once_and_the_process_stays(service, slow_run, next_run_is_done, monkeypatch):
+    monkeypatch.setattr(pool_module, "CANCEL_S", float(WITHIN_S))  # a busy computer may need more than three seconds
+    run, process = slow_run(), service.worker()
+    process.suspend()  # it cannot be what the answer waits for
     run.cancel()
-    assert time.monotonic() - began < 0.5
+    assert not run.future.done()
+    process.resume()
+    began = time.monotonic()
     assert run.end() == {"event": "cancelled"}
     assert time.monotonic() - began < 25  # five times what is promised until the next run can begin
-    assert service.worker().pid == process
+    assert service.worker() == process
     run.cancel()  # of one that has ended: nothing
 
 
@@ -283,8 +290,10 @@ def test_two_processes_work_at_the_same_time_and_one_dies_alone(make_bundle, ct,
     with running(tmp_path / "spool", make_bundle(), workers=2) as service:
         assert soon(lambda: service.pool.free == 2)
         first, second = (service.begin(ct, **own, **slow) for _ in range(2))
-        first.works()
+        held = first.works().process()
+        held.suspend()  # or it may be done before the second has begun
         second.works()
+        held.resume()
         assert service.pool.free == 0
         service.workers()[0].kill()
         assert sorted(run.end()["event"] for run in (first, second)) == ["done", "error"]
@@ -368,14 +377,14 @@ def test_a_process_that_ends_all_the_time_is_started_slowly_and_the_server_is_no
             assert service.pool.ready
             service.worker().kill()
             assert soon(lambda: service.pool.free == 0)
-        assert service.pool.deaths == worker_slot.DEATHS
+        assert soon(lambda: service.pool.deaths == worker_slot.DEATHS and "in 3 s" in service.warnings[-1])
         assert not service.pool.ready
-        assert "in 3 s" in service.warnings[-1]
         assert soon(lambda: service.pool.ready)  # the slow attempt
         small = service.begin(ct, vessels=str(vessels), vessel_names={"SMA": 5}, **QUICK)
         assert small.end()["event"] == "done"
+        warned = len(service.warnings)
         service.worker().kill()
-        assert soon(lambda: service.pool.deaths == worker_slot.DEATHS + 1)
+        assert soon(lambda: service.pool.deaths == worker_slot.DEATHS + 1 and len(service.warnings) > warned)
         assert "in 3 s" not in service.warnings[-1]  # a run that ended well is a new beginning
 
 

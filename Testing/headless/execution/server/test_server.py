@@ -17,9 +17,9 @@ import numpy as np
 import psutil
 import pytest
 
-from http_server import kill, soon, start_http
+from http_server import WITHIN_S, kill, soon, start_http
 from twintrack.execution.server.certificates import make_certificates
-from twintrack.execution.server.protocol import LEASE_S
+from twintrack.execution.server.protocol import LEASE_S, WAIT_S
 from twintrack.io.volumes import read_volume, write_volume
 from twintrack.progress.callbacks import CancelToken
 from twintrack.volume import Geometry, Volume
@@ -114,19 +114,28 @@ def test_a_header_that_names_other_files_as_its_voxels_is_refused(request_there,
     assert str(header) in told["message"]
 
 
-def test_cancel_ends_the_run_here_and_there(server, request_there, ask, slow):
-    cancel, at = CancelToken(), []
+def test_cancel_ends_the_run_here_and_there(server, request_there, ask, slow, monkeypatch):
+    monkeypatch.setattr("twintrack.execution.server.client.POLL_S", WAIT_S)
+    cancel, at, held = CancelToken(), [], server.workers()
 
     def stop(event: dict) -> None:
         if event["event"] == "progress" and event["fraction"] > 0.15 and not at:
             assert server.folders()
             assert all(path.stat().st_mode & 0o777 == 0o700 for path in server.folders())
+            for worker in held:  # no news come for as long as a question for some waits
+                worker.suspend()
             at.append(time.monotonic())
             cancel.cancel()
 
-    told = ask(request_there(**slow), cancel, stop)
+    try:
+        told = ask(request_there(**slow), cancel, stop)
+        waited_s = time.monotonic() - at[0]
+    finally:
+        for worker in held:
+            with suppress(psutil.NoSuchProcess):  # ended, because it answered no cancel
+                worker.resume()
     assert told.last == {"event": "cancelled"}
-    assert time.monotonic() - at[0] < 2.5  # asked for are 0.5 s, on a quiet computer
+    assert waited_s < WAIT_S  # asked for are 0.5 s, on a quiet computer
     assert soon(lambda: not server.folders())
 
 
@@ -166,7 +175,7 @@ def test_one_case_at_a_time_and_the_next_knows_that_it_waits(server, request_the
     request = request_there(**slow | {"vessels": None, "vessel_names": None})
     thread = threading.Thread(target=lambda: first.append(ask(request, cancel, hear_first)))
     thread.start()
-    assert began.wait(60)
+    assert began.wait(300)
     second = ask(request_there(out=str(tmp_path / "second"), roi=[50, 90, 5, 25, 5, 15]), None, hear_second)
     thread.join()
     assert first[0].last == {"event": "cancelled"}
@@ -283,8 +292,8 @@ def test_a_server_that_is_silent_is_given_up_and_who_cancels_meanwhile_is_no_err
     server, request_there, ask, slow, monkeypatch, tmp_path
 ):
     monkeypatch.setattr("twintrack.execution.server.connection.ANSWER_S", 2.0)
-    monkeypatch.setattr("twintrack.execution.server.connection.AGAIN_S", 4.0)
     one = begun(ask, request_there(**slow))
+    monkeypatch.setattr("twintrack.execution.server.connection.AGAIN_S", 4.0)
     two = threading.Thread(
         target=lambda: one[1].append(ask(request_there(out=str(tmp_path / "2")), cancel)), daemon=True
     )
@@ -295,8 +304,8 @@ def test_a_server_that_is_silent_is_given_up_and_who_cancels_meanwhile_is_no_err
     server.http.process.send_signal(signal.SIGSTOP)  # as after a cut of the network: nobody answers, nobody hangs up
     try:
         cancel.cancel()
-        one[0].join(60)
-        two.join(60)
+        one[0].join(300)
+        two.join(300)
         last = [answer.last for answer in one[1]]
         assert {"event": "cancelled"} in last
         assert "server-lost" in [event["fields"]["code"] for event in last if event["event"] == "error"]
@@ -311,8 +320,8 @@ def test_readers_are_told_that_the_server_was_stopped(make_bundle, tmp_path, req
     reader = let_reader_in(running)
     thread, told, _cancel = begun(ask, request_there(run_on=reader.address, tls=str(reader.client), **slow))
     running.process.terminate()
-    assert running.process.wait(60) == 0
-    thread.join(120)
+    assert running.process.wait(WITHIN_S) == 0
+    thread.join(300)
     assert told[0].last["fields"]["code"] in ("server-lost", "server-gave-up")
     assert not list(running.spool.iterdir())
 

@@ -17,8 +17,9 @@ import psutil
 import pytest
 import requests
 
-from http_server import kill, running_http, soon, start_http
+from http_server import WITHIN_S, HttpServer, kill, running_http, soon, start_http
 from twintrack.cli.app import run_command
+from twintrack.execution.server import pool, runs, service
 from twintrack.execution.server.protocol import LEASE_S
 
 pytestmark = pytest.mark.process
@@ -27,6 +28,12 @@ HEAVY = {"cloudpickle", "distributed", "dask", "torch", "SimpleITK", "nnunetv2",
 
 SLOW = {"roi": "full", "every_tile": True, "calibrate": False}
 """Settings with which the tiny networks have work for a while."""
+
+
+def worker_of(server: HttpServer) -> psutil.Process:
+    """Return the only process that does a server's work."""
+    (found,) = (one for one in psutil.Process(server.process.pid).children() if "--serve" in one.cmdline())
+    return found
 
 
 def test_who_is_first_in_turn_is_told_before_whom_it_is(clients, ct):
@@ -44,19 +51,23 @@ def test_a_cancel_is_answered_at_once_and_the_next_run_begins(anna, ct):
     second = anna.upload(ct, **SLOW)
     anna.until(first, "running")
     assert soon(lambda: anna.news(first)["fraction"])
-    began = time.monotonic()
-    assert anna.drop(first) == 204
-    assert time.monotonic() - began < 0.5 * 5
-    anna.until(second, "running", within_s=5 * 5)
-    assert soon(lambda: not anna.folder_of(first).exists(), 10)
+    worker = worker_of(anna.server)
+    worker.suspend()  # it cannot be what the answer waits for
+    try:
+        assert anna.drop(first) == 204
+    finally:
+        worker.resume()
+    anna.until(second, "running")
+    assert soon(lambda: not anna.folder_of(first).exists())
 
 
 def test_a_client_that_is_removed_is_refused_within_a_second_and_its_run_ends(http, anna, ct):
+    assert service.LOOK_S < 1.0  # on a computer that has time for it
     run = anna.upload(ct, **SLOW)
     anna.until(run, "running")
     assert run_command(["server", "remove-client", anna.name, "--clients", str(http.clients)]) == 0
-    assert soon(lambda: not anna.is_known(), 1.0 * 5)
-    assert soon(lambda: not anna.folder_of(run).exists(), 10)
+    assert soon(lambda: not anna.is_known())
+    assert soon(lambda: not anna.folder_of(run).exists())
     last = http.audit[-1]
     assert (last["who"], last["run"], last["end"]) == (anna.name, run, "cancelled")
 
@@ -66,13 +77,13 @@ def test_a_client_that_is_removed_is_refused_within_a_second_and_its_run_ends(ht
 def test_what_a_client_that_was_killed_left_is_gone_before_forty_seconds(anna, ct):
     uploading, running = anna.new_run(10), anna.upload(ct, **SLOW)
     anna.until(running, "running")
-    (worker,) = (one for one in psutil.Process(anna.server.process.pid).children() if "--serve" in one.cmdline())
-    worker.suspend()  # else it may be done before the client is missed; a result is kept for longer
+    worker_of(anna.server).suspend()  # else it may be done before the client is missed; a result is kept for longer
     folders = [anna.folder_of(run) for run in (uploading, running)]
     anna.news(uploading)
     began = time.monotonic()
     assert all(folder.is_dir() for folder in folders)
-    assert soon(lambda: not any(folder.exists() for folder in folders), 40)
+    assert LEASE_S + runs.LOOK_S + pool.CANCEL_S < 40  # on a computer that has time for it
+    assert soon(lambda: not any(folder.exists() for folder in folders))
     assert time.monotonic() - began > LEASE_S - 10
     assert [anna.news(run)["state"] for run in (uploading, running)] == ["expired"] * 2
     assert {line["end"] for line in anna.server.audit if line["run"] in (uploading, running)} == {"expired"}
@@ -95,10 +106,10 @@ def test_a_server_that_was_killed_leaves_nothing_and_others_folders_stay(make_bu
         assert (folder / "ct.nrrd").is_file()
     finally:
         killed.process.kill()
-        killed.process.wait(30)
+        killed.process.wait()
     assert folder.is_dir()
     workers = [child for child in psutil.process_iter() if _is_worker_of(child, tmp_path)]
-    assert soon(lambda: not any(worker.is_running() for worker in workers), 60)
+    assert soon(lambda: not any(worker.is_running() for worker in workers))
     second = start_http(bundle, tmp_path)
     try:
         assert not folder.exists()
@@ -106,7 +117,7 @@ def test_a_server_that_was_killed_leaves_nothing_and_others_folders_stay(make_bu
         assert not second.folders()
     finally:
         second.process.terminate()
-        second.process.wait(60)
+        second.process.wait(WITHIN_S)
         kill(second.process)
     for folder in others:
         shutil.rmtree(folder)
@@ -126,7 +137,7 @@ def test_a_thousand_connections_that_say_nothing_shut_nobody_else_out(http, anna
     process.rlimit(psutil.RLIMIT_NOFILE, (1024, 1024))
     port, logged = int(http.address.rpartition(":")[2]), len(http.log)
     silent: list[socket.socket] = []
-    longest_s, most_files, deadline = 0.0, 0, time.monotonic() + 20
+    most_files, deadline = 0, time.monotonic() + 20
     try:
         while time.monotonic() < deadline:
             while len(silent) < 1000:
@@ -136,12 +147,10 @@ def test_a_thousand_connections_that_say_nothing_shut_nobody_else_out(http, anna
                 with suppress(BlockingIOError):
                     attacker.connect(("127.0.0.1", port))
                 silent.append(attacker)
-            began = time.monotonic()
             fresh = requests.Session()
             fresh.headers["Authorization"] = f"Bearer {anna.token}"
             assert fresh.get(f"{http.address}/v1/about", verify=str(http.ca), timeout=20).status_code == 200
             fresh.close()
-            longest_s = max(longest_s, time.monotonic() - began)
             most_files = max(most_files, process.num_fds())
             for attacker in silent[:100]:
                 attacker.close()
@@ -150,7 +159,6 @@ def test_a_thousand_connections_that_say_nothing_shut_nobody_else_out(http, anna
     finally:
         for attacker in silent:
             attacker.close()
-    assert longest_s < 2 * 5
     assert most_files < 300
     assert len(http.log) - logged < 10_000
     assert "twintrack_connections_refused_total" in http.metrics()
@@ -185,7 +193,7 @@ def test_nothing_of_a_patient_is_written_anywhere(http, anna, ct, tmp_path):
 
 
 def test_health_and_numbers_are_told_on_the_loopback_alone(http, anna):
-    assert [requests.get(f"{http.admin}/{path}", timeout=10).status_code for path in ("live", "ready")] == [200, 200]
+    assert [requests.get(f"{http.admin}/{path}", timeout=60).status_code for path in ("live", "ready")] == [200, 200]
     anna.new_run(5)
     told = http.metrics()
     assert 'twintrack_runs{state="uploading"}' in told
@@ -227,8 +235,8 @@ def test_an_old_version_of_tls_and_plain_http_are_refused(http, anna):
     place = ("127.0.0.1", int(http.address.rpartition(":")[2]))
     old = ssl.create_default_context(cafile=str(http.ca))
     old.maximum_version = ssl.TLSVersion.TLSv1_2
-    with socket.create_connection(place, 10) as plain, pytest.raises(ssl.SSLError):
+    with socket.create_connection(place, 60) as plain, pytest.raises(ssl.SSLError):
         old.wrap_socket(plain, server_hostname="localhost")
     with pytest.raises(requests.exceptions.ConnectionError):
-        requests.get(f"http://localhost:{place[1]}/v1/about", timeout=10)
+        requests.get(f"http://localhost:{place[1]}/v1/about", timeout=60)
     assert anna.is_known()

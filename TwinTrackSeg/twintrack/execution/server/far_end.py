@@ -75,14 +75,17 @@ class FarEnd:
         self._leased: asyncio.Task[None] | None = None
 
     async def claim(self, run: str, sha256: str, loaded: bool) -> dict[str, Any]:
-        """Take the worker for a run if it is free; `loaded` says whether it must, or must not, have that bundle."""
+        """Take the worker for a run if it is free; `loaded` says whether it must, or must not, have that bundle.
+
+        The answer ``ending`` says that the run that has it is being put away.
+        """
         has = self._bundle is not None and self._bundle[0] == sha256
         is_free = self._held is None and self._ending is None and (self._pool is None or self._pool.free > 0 or not has)
         if not is_free or loaded is not has:
-            return {"free": False, "loaded": has}
+            return {"free": False, "loaded": has, "ending": self._ending is not None}
         self._held = _Held(run, PrivateFolder(), time.monotonic(), [], asyncio.Event())
         self._leased = asyncio.create_task(self._watch(self._held))
-        return {"free": True, "loaded": has}
+        return {"free": True, "loaded": has, "ending": False}
 
     async def put(self, run: str, folder: str, parts: list[FilePart]) -> dict[str, Any]:
         """Take in parts of files, in a folder of the run's own."""

@@ -22,6 +22,7 @@ import uuid
 from collections.abc import Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError, wait
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,9 @@ LOOK_S = 5.0
 
 PAUSE_S = 0.3
 """How often a run that waits looks for a free worker."""
+
+ENDING_S = 5.0
+"""How long a worker with the bundle is waited for that puts away the run before; another one loads it for longer."""
 
 CANCEL_LOOK_S = 0.1
 """How often it is looked whether a run was cancelled."""
@@ -170,6 +174,15 @@ def _cluster_lost() -> TwinTrackError:
     )
 
 
+@dataclass(frozen=True)
+class _Claimed:
+    """A worker that is a run's now, if one was free; whether any has loaded the bundle, and is putting a run away."""
+
+    worker: str | None
+    has_some: bool
+    is_ending: bool
+
+
 class Cluster:
     """A Dask cluster, as one of a server's places sees it.
 
@@ -207,9 +220,9 @@ class Cluster:
         """
         run, cancel = uuid.uuid4().hex, CancelToken()
         while True:
-            worker, has_some = self._claim(run, False, cancel)
-            if worker is None:
-                if has_some:
+            found = self._claim(run, False, cancel)
+            if (worker := found.worker) is None:
+                if found.has_some:
                     return
                 time.sleep(PAUSE_S)
                 continue
@@ -259,20 +272,22 @@ class Cluster:
 
     def _wait_for_worker(self, run: str, events: Events, cancel: CancelToken) -> tuple[str, bool]:
         """Return a worker that is free, and now this run's, and whether it has loaded the bundle."""
-        has_told = False
+        has_told, began = False, time.monotonic()
         while True:
             for loaded in (True, False):
-                worker, _ = self._claim(run, loaded, cancel)
-                if worker is not None:
-                    return worker, loaded
+                found = self._claim(run, loaded, cancel)
+                if found.worker is not None:
+                    return found.worker, loaded
+                if found.is_ending and time.monotonic() < began + ENDING_S:
+                    break
             if not has_told:
                 has_told = True
                 _tell(events, "waiting for a worker of the cluster")
             time.sleep(PAUSE_S)
 
-    def _claim(self, run: str, loaded: bool, cancel: CancelToken) -> tuple[str | None, bool]:
-        """Return a free worker that has, or has not, loaded the bundle, and whether any has."""
-        workers, has_some, has_answer = self._workers(), False, False
+    def _claim(self, run: str, loaded: bool, cancel: CancelToken) -> _Claimed:
+        """Ask for a free worker that has, or has not, loaded the bundle."""
+        workers, has_some, is_ending, has_answer = self._workers(), False, False, False
         random.shuffle(workers)
         for worker in workers:
             try:
@@ -280,10 +295,11 @@ class Cluster:
             except WorkerLostError:
                 continue
             has_answer, has_some = True, has_some or answer["loaded"]
+            is_ending = is_ending or (answer["loaded"] and answer["ending"])
             if answer["free"]:
-                return worker, has_some
+                return _Claimed(worker, has_some, is_ending)
         self._note_workers(has_answer)
-        return None, has_some
+        return _Claimed(None, has_some, is_ending)
 
     def _note_workers(self, has_some: bool) -> None:
         """Take note whether there are workers."""
