@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -10,7 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,9 @@ from typing import Any
 import pytest
 
 USER, PASSWORD = "tester", "not-a-secret"
-START_S = 30.0
+START_S = 180.0
+PORTS_FROM, PORTS = 18000, 14000
+"""Below those that systems give to connections: nobody else gets one between its choice and its use."""
 PLUGIN_FOLDERS = ("/usr/share/orthanc/plugins", "/usr/local/share/orthanc/plugins")
 
 
@@ -42,7 +46,7 @@ class Archive:
         """Return what its own interface says, such as ``statistics`` or ``series/…``."""
         import requests
 
-        answer = requests.get(f"{self.root}/{what}", auth=(USER, PASSWORD), timeout=10)
+        answer = requests.get(f"{self.root}/{what}", auth=(USER, PASSWORD), timeout=120)
         answer.raise_for_status()
         return answer.json()
 
@@ -57,10 +61,15 @@ class Archive:
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that nobody listens on, another one each time; processes begin far from each other."""
+    while True:
+        port = PORTS_FROM + (os.getpid() * 997 + next(_numbers)) % PORTS
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+_numbers = itertools.count()
 
 
 def web_plugin() -> Path | None:
@@ -113,7 +122,7 @@ def _wait(archive: Archive, process: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + START_S
     while time.monotonic() < end and process.poll() is None:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{archive.http_port}/system", timeout=1)
+            urllib.request.urlopen(f"http://127.0.0.1:{archive.http_port}/system", timeout=10)
         except urllib.error.HTTPError:
             return
         except OSError:

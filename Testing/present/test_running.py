@@ -16,7 +16,7 @@ HEAD = (
     "def say(**event):\n    print(json.dumps(event), flush=True)\n"
 )
 GOES_ON = "say(event='progress', fraction=0.3, message='member 1 of 3', remaining_s=41.3)\ntime.sleep(600)\n"
-DEADLINE_SEC = 30
+DEADLINE_SEC = 180
 
 
 class Steps:

@@ -38,7 +38,7 @@ if __name__ == "__main__":
 """
 """Opens the cluster of a run, and looks whether it works for each line that it reads."""
 
-ANSWER_S = 5.0
+ANSWER_S = 60.0
 
 needs_openssl = pytest.mark.skipif(not has_openssl(), reason="openssl is not installed")
 
@@ -73,7 +73,7 @@ class Run:
 
     def end(self) -> None:
         self.process.stdin.close()
-        assert self.process.wait(timeout=60) == 0
+        assert self.process.wait(timeout=180) == 0
 
 
 @pytest.fixture(scope="module")
@@ -105,10 +105,10 @@ def impostor() -> SelfSigned:
     return self_signed("TwinTrackSeg run")
 
 
-def told_plain(port: int, sent: bytes = b"") -> bytes:
+def told_plain(port: int, sent: bytes = b"", within_s: float = 1.0) -> bytes:
     """What a port says to a stranger without TLS; nothing, or an alert of TLS, if it refuses him."""
     with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_S) as stream:
-        stream.settimeout(1.0)
+        stream.settimeout(within_s)
         heard = b""
         try:
             stream.sendall(sent)
@@ -156,7 +156,7 @@ def test_every_port_of_a_run_refuses_strangers_also_after_a_death(running, impos
     check_refused(run, impostor, tmp_path)
     before = run.workers()
     os.kill(int(before.strip("[]").split(",")[0]), signal.SIGTERM if os.name == "nt" else signal.SIGKILL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while (after := run.workers()) == before or after.count(",") != 1:
         assert time.monotonic() < deadline, "the worker did not come back"
         time.sleep(0.2)
@@ -207,7 +207,7 @@ def test_pages_are_open_only_when_they_are_asked_for(start):
 
 def test_a_port_without_tls_would_be_noticed(address, impostor, tmp_path):
     port = int(address.rpartition(":")[2])
-    assert told_plain(port) != b""
+    assert told_plain(port, within_s=ANSWER_S) != b""
 
 
 def test_without_a_program_that_makes_a_key_it_is_said_what_to_install(monkeypatch):

@@ -84,19 +84,23 @@ def test_a_run_whose_workers_all_died_says_that_it_waits_and_ends_when_none_come
     assert not list((out / "cases").iterdir())
 
 
-def test_work_goes_on_with_workers_that_come_in_time(lone_scheduler, start_worker, monkeypatch):
+def test_work_goes_on_with_workers_that_come_in_time(lone_scheduler, start_worker, monkeypatch, tmp_path):
     from distributed import Client
 
     monkeypatch.setattr(waiting_module, "LOOK_EVERY_S", 0.1)
-    workers, said = [start_worker()], []
+    workers, said, seen = [start_worker()], [], tmp_path / "seen"
 
     def announce(line: str) -> None:
         said.append(line)
         if "no workers left" in line:
             workers.append(start_worker())  # as a queue does, in its own time
+        else:
+            seen.touch()
 
     def slow(number: int) -> int:
-        time.sleep(0.2)  # long beside `LOOK_EVERY_S`, so that the new worker is seen at work
+        (tmp_path / f"{number}").touch()
+        while len(list(tmp_path.iterdir())) > 2 and not seen.exists():  # until the new worker was seen at work
+            time.sleep(0.02)
         return number
 
     with Client(lone_scheduler) as client:

@@ -6,7 +6,6 @@ import errno
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from archive_server import free_port
 from expected_errors import raises_error
 from twintrack import __version__
 from twintrack.cli.app import main
@@ -30,12 +30,6 @@ from twintrack.execution.cohort.worker_checks import problem_seeing
 from twintrack.system.atomic import atomic_folder
 
 pytestmark = pytest.mark.process
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_a_scheduler_that_does_not_answer_is_one_line_and_exit_code_2(make_cohort, plain_bundle, tmp_path):

@@ -24,7 +24,7 @@ from twintrack.execution.node.send import Archive as Target
 from twintrack.settings import SegmentSettings
 
 PATIENT, NUMBER = "Planted^Patient", "PLANTED-4711"
-WAIT_S = 60.0
+WAIT_S = 300.0
 
 
 class StandIn:
@@ -78,9 +78,13 @@ def send(
     calling: str = "PACS",
     called: str = "NODE",
     stop_after: int | None = None,
+    at_end: Callable[[], object] = lambda: None,
     **options: object,
 ) -> list[int]:
-    """Send files in one association, which is aborted after `stop_after` of them; return the statuses."""
+    """Send files in one association, which is aborted after `stop_after` of them; return the statuses.
+
+    `at_end` is called when all are sent and the association is not yet released.
+    """
     from pynetdicom import AE
 
     entity = AE(ae_title=calling)
@@ -96,5 +100,6 @@ def send(
             association.abort()
             return statuses
         statuses.append(int(association.send_c_store(dataset).Status))
+    at_end()
     association.release()
     return statuses

@@ -71,8 +71,9 @@ def test_a_ct_that_the_archive_sends_gets_three_objects_in_its_study(pacs, ct, s
 def test_sent_in_two_associations_and_again_after_a_restart_it_is_run_once(pacs, ct, started, service, port) -> None:
     target_of(pacs).send(ct)
     with started(target_of(pacs)) as folder:
-        assert send(ct[:3], port) == [0, 0, 0]
-        assert send(ct[3:], port, calling="OTHER") == [0, 0, 0]
+        other: list[int] = []
+        assert send(ct[:3], port, at_end=lambda: other.extend(send(ct[3:], port, calling="OTHER"))) == [0, 0, 0]
+        assert other == [0, 0, 0]
         until(lambda: ends(folder) == ["done"])
     with started(target_of(pacs)) as folder:
         send(ct, port)
@@ -254,7 +255,7 @@ def test_planted_identifiers_stand_in_no_log_audit_ledger_or_name(
     header = pydicom.dcmread(ct[0])
     planted = [PATIENT, NUMBER, header.StudyInstanceUID, header.SeriesInstanceUID, header.SOPInstanceUID]
     service.error = InputError(" ".join(planted), code="refused")
-    with started(target_of(pacs)) as folder:
+    with started(target_of(pacs), waits=Waits(0.6, 600.0)) as folder:
         send(ct, port, stop_after=2)
         send(ct, port)
         until(lambda: ends(folder) == ["failed"])
