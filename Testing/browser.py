@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-PROBE_SEC = 60
+PROBE_SEC = 180
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+"""It runs as root, without a graphics card, and in containers that have little shared memory."""
 
 
 def chromium() -> str:
@@ -28,7 +30,7 @@ def _works() -> str:
     if browser is None:
         return "no Chromium is installed"
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}", "--dump-dom"]
+        flags = ["--headless", *FLAGS, f"--user-data-dir={profile}", "--dump-dom"]
         try:
             asked = [browser, *flags, "data:text/html,<p>word</p>"]
             shown = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=PROBE_SEC).stdout
@@ -50,10 +52,9 @@ def browsed(page: Path, profile: Path) -> str:
     command = [
         chromium(),
         "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
+        *FLAGS,
         "--disable-3d-apis",
         "--virtual-time-budget=9000",
     ]
     command += ["--allow-file-access-from-files", f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=600).stdout

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from browser import chromium
+from browser import FLAGS, chromium
 
 __all__ = ["Tab", "browsing"]
 
 SIZE = (1400, 900)
-PATIENCE_SEC = 180.0
+PATIENCE_SEC = 600.0
 LARGEST_MESSAGE = 1 << 26
 
 
@@ -103,7 +103,7 @@ def browsing(profile: Path) -> Iterator[Callable[[], Tab]]:
     from tornado.httpclient import AsyncHTTPClient, HTTPRequest
     from tornado.websocket import websocket_connect
 
-    flags = ["--headless=new", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--no-first-run"]
+    flags = ["--headless=new", *FLAGS, "--remote-debugging-port=0", "--no-first-run"]
     size = f"--window-size={SIZE[0]},{SIZE[1]}"
     browser = subprocess.Popen(
         [program, *flags, size, f"--user-data-dir={profile}", "about:blank"],
@@ -116,9 +116,12 @@ def browsing(profile: Path) -> Iterator[Callable[[], Tab]]:
 
         def tab() -> Tab:
             async def opened() -> Any:
-                asked = HTTPRequest(f"http://127.0.0.1:{port}/json/new?about:blank", method="PUT", body="")
+                patience = {"connect_timeout": PATIENCE_SEC, "request_timeout": PATIENCE_SEC}
+                asked = HTTPRequest(f"http://127.0.0.1:{port}/json/new?about:blank", method="PUT", body="", **patience)
                 about = json.loads((await AsyncHTTPClient().fetch(asked)).body)
-                return await websocket_connect(about["webSocketDebuggerUrl"], max_message_size=LARGEST_MESSAGE)
+                return await websocket_connect(
+                    about["webSocketDebuggerUrl"], connect_timeout=PATIENCE_SEC, max_message_size=LARGEST_MESSAGE
+                )
 
             made = Tab(loop, loop.run_until_complete(opened()))
             made.call(

@@ -22,7 +22,7 @@ for folder in (HERE, HERE.parent / "mrml", HERE.parent / "present", HERE.parent.
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-START_SEC = 180.0
+START_SEC = 600.0
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tornado.websocket import WebSocketClosedError, websocket_connect
 
 __all__ = ["SIZE", "Page"]
 
-PATIENCE_SEC = 180.0
+PATIENCE_SEC = 600.0
 SIZE = {"width": 480, "height": 360}
 
 
@@ -45,7 +45,7 @@ class Page:
             del headers["Origin"]
         if host is not None:
             headers["Host"] = host
-        asked = HTTPRequest(f"ws://127.0.0.1:{port}/live?key={key}", headers=headers)
+        asked = HTTPRequest(f"ws://127.0.0.1:{port}/live?key={key}", headers=headers, connect_timeout=PATIENCE_SEC)
         return cls(await websocket_connect(asked, max_message_size=1 << 26))
 
     async def ask(self, what: str, **more: Any) -> None:
@@ -88,6 +88,10 @@ class Page:
         """Take in messages until there are none for a time."""
         while await self.hear(seconds):
             pass
+
+    async def end(self) -> None:
+        """Take in messages until the viewer closes the connection."""
+        await self.until(lambda: self._closed)
 
     @property
     def closeCode(self) -> int | None:

@@ -22,7 +22,7 @@ CONSTANT_SECRET = "wslink-secret"  # trame-server's own, with which any website 
 
 def answer(port: int, path: str, *, method: str = "GET", host: str | None = None, body: bytes = b"", **headers: str):
     """Return status, headers and body of the answer to a request that is sent as it stands."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     connection.putrequest(method, path, skip_host=True)
     connection.putheader("Host", f"127.0.0.1:{port}" if host is None else host)
     for name, value in headers.items():
@@ -127,7 +127,7 @@ def test_it_listens_on_this_computers_own_address_alone(viewer):
     places = psutil.Process(viewer.process.pid).net_connections()
     listening = {place.laddr.ip for place in places if place.status == psutil.CONN_LISTEN}
     assert listening == {"127.0.0.1"}
-    with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.2", viewer.port), timeout=5):
+    with pytest.raises(OSError, match="refused"), socket.create_connection(("127.0.0.2", viewer.port), timeout=60):
         pass
 
 
@@ -148,7 +148,7 @@ def test_a_second_page_gets_one_sentence_and_changes_nothing(viewer):
         second = await Page.of(viewer.port, viewer.key)
         await second.ask("size", view=0, width=20, height=20)
         await second.ask("threshold", value=0.9)
-        await second.rest(2.0)
+        await second.end()
         assert list(second.state) == ["refused"]
         assert second.frames == 0
         assert second.closeCode == 4001

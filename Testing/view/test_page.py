@@ -16,7 +16,7 @@ from TwinTrackSegLib.web.PageState import exports, labels
 
 UI = Path(__file__).parents[2] / "TwinTrackSeg" / "Resources" / "UI" / "TwinTrackSeg.ui"
 SHARP_SEC = 1.5
-CHANGE_SEC = 120.0
+CHANGE_SEC = 600.0
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,10 @@ def tab(viewer, tmp_path_factory):
         tab = open_tab()
         tab.open(viewer.address)
         tab.until("document.querySelectorAll('.view img[src]').length === 4")
-        time.sleep(SHARP_SEC)
+        shown = None
+        while (now := tab.value("[...document.querySelectorAll('.view img')].map((view) => view.src)")) != shown:
+            shown = now
+            time.sleep(SHARP_SEC)
         yield tab
 
 

@@ -28,7 +28,7 @@ SLACK = 5
 DRAG_MSEC = 30
 FIRST_PICTURE_SEC = 8
 STEPS = 30
-LEAVING_SEC = 120
+LEAVING_SEC = 300
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 
 

@@ -18,7 +18,7 @@ from twintrack.studies.demo import DEMO_SEED
 
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
 VIEWS = (1, 2, 3, 4)
-CHANGE_SEC = 120.0
+CHANGE_SEC = 600.0
 
 pytestmark = [
     pytest.mark.process,

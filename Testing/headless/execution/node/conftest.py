@@ -80,6 +80,6 @@ def storescu() -> str:
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left(monkeypatch) -> Iterator[None]:
-    monkeypatch.setattr(scp, "HANDSHAKE_S", 20.0)
+    monkeypatch.setattr(scp, "HANDSHAKE_S", 6.0)
     yield
     until(lambda: not [one for one in threading.enumerate() if "AcceptorThread" in one.name])
