@@ -99,7 +99,7 @@ def start(content: dict[str, Any], log: Path, act: Callable[[str], None] = lambd
 
 def finish(process: Any, log: Path) -> Ended:
     """Wait for a run that was started."""
-    process.join(120)
+    process.join(600)
     assert process.exitcode is not None, "the run hangs"
     lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
     return Ended(process.exitcode, [json.loads(line) for line in lines])

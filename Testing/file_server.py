@@ -5,16 +5,13 @@ from __future__ import annotations
 import re
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from twintrack.cli.app import run_command
-
-STALL_S = 3.0
 
 
 @dataclass
@@ -129,7 +126,8 @@ def stall_after(count: int) -> Callable[[Handler], None]:
     def fault(handler: Handler) -> None:
         handler.put(handler.head()[:count])
         handler.wfile.flush()
-        time.sleep(STALL_S)
+        with suppress(OSError):
+            handler.rfile.read(1)  # until who asked hangs up
         handler.close_connection = True
 
     return fault

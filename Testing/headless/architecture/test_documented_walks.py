@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archive_server import free_port
 from command_line import small_ct
 from documented import PAGES, SHELL, Block, blocks, called
 from twintrack.cli.app import run_command
@@ -38,7 +38,7 @@ OUTPUTS = ("--out", "--plot", "--sketch")
 STAYS = "serve"
 """A command that ends with its page."""
 
-READY_S = 120.0
+READY_S = 600.0
 
 Lay = Callable[[Path], None]
 
@@ -144,9 +144,7 @@ class Walk:
 
     def __init__(self, folder: Path, given: dict[str, Lay], capsys: pytest.CaptureFixture[str]) -> None:
         self._folder, self._given, self._capsys = folder, given, capsys
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = str(free.getsockname()[1])
+        self._port = str(free_port())
         self._servers: list[subprocess.Popen[str]] = []
 
     def follow(self, block: Block) -> None:
@@ -211,7 +209,7 @@ class Walk:
         """Stop what still runs, as its owner does."""
         for server in self._servers:
             server.terminate()
-            server.wait(60)
+            server.wait(300)
 
 
 @pytest.fixture

@@ -104,5 +104,5 @@ def test_a_pipe_in_the_place_of_a_bundle_is_not_waited_for(tmp_path):
             "import sys; from pathlib import Path; from twintrack.bundle.archive import read_bundle_document as read\n"
         )
         command = [sys.executable, "-c", f"{script}read(Path(sys.argv[1]))", str(tmp_path / name)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert "BundleError" in done.stderr

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.process, pytest.mark.network, pytest.mark.slow]
 
 RECIPE = Path(__file__).parents[3] / "docs" / "node.md"
 PATIENT, NUMBER = "Planted^Patient", "PLANTED-4711"
-WAIT_S = 150.0
+WAIT_S = 600.0
 
 
 def until(what: Callable[[], object], seconds: float = WAIT_S) -> None:
@@ -51,7 +51,7 @@ def running(arguments: list[object], said: str, log: Path) -> Iterator[subproces
     finally:
         if process.poll() is None:
             process.terminate()
-        assert process.wait(timeout=60) in (0, -signal.SIGKILL)
+        assert process.wait(timeout=300) in (0, -signal.SIGKILL)
 
 
 @pytest.fixture(scope="module")
@@ -132,12 +132,12 @@ def test_an_archive_gets_three_objects_whatever_is_sent_again_or_killed(ct, plac
 
     def forward() -> None:
         what = {"LocalAet": "ORTHANC", "Resources": [series]}
-        sent = requests.post(f"{pacs.root}/modalities/twintrack/store", json=what, auth=(USER, PASSWORD), timeout=120)
+        sent = requests.post(f"{pacs.root}/modalities/twintrack/store", json=what, auth=(USER, PASSWORD), timeout=600)
         sent.raise_for_status()
 
     def store(files: list[Path]) -> None:
         for path in files:
-            answer = requests.post(f"{pacs.root}/instances", path.read_bytes(), auth=(USER, PASSWORD), timeout=60)
+            answer = requests.post(f"{pacs.root}/instances", path.read_bytes(), auth=(USER, PASSWORD), timeout=600)
             answer.raise_for_status()
 
     whole = (1, 4, len(ct) + 3)
@@ -146,7 +146,7 @@ def test_an_archive_gets_three_objects_whatever_is_sent_again_or_killed(ct, plac
         until(lambda: "instances" in (place / "node.log").read_text())
         (series,) = pacs.ask("series")
         os.kill(process.pid, signal.SIGKILL)  # in the middle of the run
-        process.wait(timeout=60)
+        process.wait(timeout=300)
     assert ends(place) == []
     with node():
         until(lambda: ends(place) == ["done"])

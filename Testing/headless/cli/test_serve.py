@@ -16,7 +16,7 @@ def test_systemd_is_told_where_it_listens(is_abstract, tmp_path, monkeypatch):
     name = f"@twintrack-test-{tmp_path.name}" if is_abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind("\0" + name[1:] if is_abstract else name)
-        systemd.settimeout(10)
+        systemd.settimeout(60)
         monkeypatch.setenv("NOTIFY_SOCKET", name)
         tell_systemd("READY=1")
         assert systemd.recv(100) == b"READY=1"

@@ -34,7 +34,7 @@ def dcmqi(name: str, version: str = "current") -> str:
 
 
 def _run(command: list[str]) -> None:
-    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert run.returncode == 0, run.stderr
 
 

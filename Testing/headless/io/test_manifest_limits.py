@@ -66,10 +66,10 @@ def test_a_column_whose_rater_has_no_name_is_refused_and_named(tmp_path: Path, n
 def test_the_time_grows_with_the_number_of_columns(tmp_path: Path) -> None:
     def seconds(columns: int) -> float:
         path = written(tmp_path, "case," + ",".join(f"c{n}" for n in range(columns)) + "\na" + "," * columns + "\n")
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(20):
             read_manifest(path)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(10)
     assert seconds(990) < 40 * seconds(99)

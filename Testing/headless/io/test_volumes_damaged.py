@@ -436,7 +436,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, name, kind, monkey
         path.symlink_to("pipe")
     began = time.monotonic()
     refused(path, "not-a-regular-file")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30  # a pipe would be waited for without an end
 
 
 @POSIX
@@ -476,16 +476,19 @@ def test_a_bomb_takes_neither_memory_nor_time(tmp_path):
     write_volume(Volume(ARRAY, GEOMETRY), tmp_path / "ct.nii")
     nifti = tmp_path / "bomb.nii.gz"
     nifti.write_bytes(gzip.compress((tmp_path / "ct.nii").read_bytes()[:352]) + data)
-    began_s = time.monotonic()
+    import resource  # not on Windows
+
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, *map(str, paths), str(nifti)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", LIMITED, *map(str, paths), str(nifti)], capture_output=True, text=True, timeout=600
     )
     *sentences, grown_kb = done.stdout.splitlines()
     assert [sentence.split(":")[0].rsplit("/", 1)[-1] for sentence in sentences] == [
         *("bomb.nrrd", "bomb.mha", "members.nrrd", "promise.nrrd", "bomb.nii.gz"),
     ]
     assert int(grown_kb) < 60_000 * (1 if sys.platform == "linux" else 1000)
-    assert time.monotonic() - began_s < 20
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 20
 
 
 def unpacked_by(library: ModuleType, monkeypatch: pytest.MonkeyPatch, path: Path) -> bytes | str:

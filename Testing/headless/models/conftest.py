@@ -11,7 +11,7 @@ import pytest
 
 from file_server import FileServer, make_certificates, serving
 from published_model import Published, publish_model
-from twintrack.models import download, get, https, known
+from twintrack.models import download, get, known
 
 NAME = "panorama-baseline"
 
@@ -43,7 +43,6 @@ def models(tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
 def server(tls: Path, published: Published, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     """Run a server with the archives."""
     monkeypatch.setattr(download, "PAUSE_S", 0.001)
-    monkeypatch.setattr(https, "ANSWER_S", 0.3)
     monkeypatch.setattr(get, "TAIL_BYTES", 1 << 17)  # small beside these archives, as it is beside real ones
     with serving(tls) as found:
         found.files = {name: path.read_bytes() for name, path in published.zips.items()}

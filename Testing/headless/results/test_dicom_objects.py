@@ -175,7 +175,7 @@ def test_what_is_sent_again_by_another_process_is_not_there_twice(series: Path, 
             command = [sys.executable, "-m", "twintrack", "export", result, "--series", series, "--out", out, *where]
             credentials = {"TWINTRACK_STOW_USER": USER, "TWINTRACK_STOW_PASSWORD": PASSWORD}
             run = [str(item) for item in command]
-            subprocess.run(run, check=True, cwd=tmp_path, env={**os.environ, **credentials}, timeout=120)
+            subprocess.run(run, check=True, cwd=tmp_path, env={**os.environ, **credentials}, timeout=600)
             return archive.counts()
 
         assert send("result", "first") == (1, 3, 3)

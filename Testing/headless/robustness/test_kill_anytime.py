@@ -45,8 +45,8 @@ FRESH = bool(os.environ.get("TWINTRACK_KILL_FRESH"))
 KILLS_A_GROUP = 2
 """So often a command is killed before it may end: a killed run also clears up after a killed one."""
 
-PATIENCE_S = 240
-ALONE_S = 10
+PATIENCE_S = 600
+ALONE_S = 60
 """After that no process of a killed run is left."""
 
 FACTORY = """

@@ -73,7 +73,7 @@ def test_a_run_killed_at_any_rename_leaves_one_whole_result_for_the_next_run_to_
         (out / "mine.txt").write_text("mine")
         process = fork.Process(target=_killed_at, args=(out, moves))
         process.start()
-        process.join(30)
+        process.join(300)
         assert all(path.read_text() in ("old", "new", "mine") for path in out.glob("[!.]*.*"))
         if (out / "result.json").exists():
             assert len(words(out)) == 1
@@ -141,7 +141,7 @@ def test_a_run_killed_while_it_puts_everything_back_leaves_one_whole_result(tmp_
             write_old(out)
             process = fork.Process(target=_fails_then_dies, args=(out, fails, dies))
             process.start()
-            process.join(30)
+            process.join(300)
             if (out / "result.json").exists():
                 assert len(words(out)) == 1
             put_in_order(out)
@@ -156,7 +156,7 @@ def test_earlier_files_that_cannot_be_put_back_are_kept_for_the_next_run(tmp_pat
     write_old(tmp_path)
     process = multiprocessing.get_context("fork").Process(target=_killed_at, args=(tmp_path, 3))
     process.start()
-    process.join(30)
+    process.join(300)
     assert not (tmp_path / "result.json").exists()
 
     def refuse(self, target):
@@ -176,21 +176,21 @@ def test_two_runs_into_one_folder_do_not_mix(tmp_path):
 
     def run(word: str) -> None:
         with atomic_folder(tmp_path, command="test", last="result.json") as folder:
-            inside.wait(10)
+            inside.wait(120)
             (folder / "a.txt").write_text(word)
             (folder / "b").mkdir()
-            go.wait(10)
+            go.wait(120)
             (folder / "b" / "c.txt").write_text(word)
             (folder / "result.json").write_text(word)
 
     runs = [threading.Thread(target=run, args=(word,)) for word in ("second", "third")]
     for thread in runs:
         thread.start()
-    inside.wait(10)
+    inside.wait(120)
     assert len(list(tmp_path.glob(f"{STAGING_PREFIX}*"))) == 2
     go.set()
     for thread in runs:
-        thread.join(10)
+        thread.join(120)
     assert words(tmp_path) in ({"second"}, {"third"})
     assert names(tmp_path) == {"a.txt", "b", "result.json"}
 
@@ -202,7 +202,7 @@ def test_many_processes_into_one_folder_leave_one_whole_result(tmp_path):
     for process in processes:
         process.start()
     for process in processes:
-        process.join(30)
+        process.join(300)
     assert {process.exitcode for process in processes} == {0}
     assert len(words(tmp_path)) == 1
     assert names(tmp_path) == {"a.txt", "b", "result.json"}

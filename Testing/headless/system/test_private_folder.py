@@ -37,14 +37,14 @@ def test_private_folders_are_private_and_those_of_killed_runs_are_removed_by_the
     ready = fork.Event()
     process = fork.Process(target=_hold, args=(tmp_path, ready))
     process.start()
-    assert ready.wait(20)
+    assert ready.wait(120)
     (other,) = tmp_path.iterdir()
     assert stat.S_IMODE(other.stat().st_mode) == 0o700
     with PrivateFolder("twintrack-test-", tmp_path) as mine:
         assert names(tmp_path) == {other.name, mine.name}
     assert (other / "ct.nrrd").exists()
     process.kill()
-    process.join(20)
+    process.join(120)
     (tmp_path / "twintrack-test-link").symlink_to(tmp_path.parent)
     with PrivateFolder("twintrack-test-", tmp_path) as mine:
         assert names(tmp_path) == {mine.name, "twintrack-test-link"}

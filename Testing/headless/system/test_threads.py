@@ -22,7 +22,7 @@ def test_results_come_in_the_order_of_the_items(threads):
 
 
 def test_two_are_worked_on_at_once():
-    both = threading.Barrier(2, timeout=20)
+    both = threading.Barrier(2, timeout=120)
     assert list(in_order(lambda _: both.wait() >= 0, range(2), threads=2)) == [True, True]
 
 
@@ -31,7 +31,7 @@ def test_the_longest_is_begun_first_and_results_stay_in_order():
 
     def work(number: int) -> int:
         begun.append(number)
-        assert free.wait(20)
+        assert free.wait(120)
         return number
 
     results = in_order(work, [1, 5, 2, 9], threads=2, cost=float)

@@ -66,7 +66,7 @@ def read_limited(*paths: Path) -> tuple[list[int | str], float]:
         [sys.executable, "-c", READ, str(LIMIT_BYTES), *map(str, paths)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     told, largest_mb = json.loads(run.stdout)

@@ -120,7 +120,7 @@ def remove_all(archive: Archive) -> None:
     import requests
 
     for patient in archive.ask("patients"):
-        requests.delete(f"{archive.root}/patients/{patient}", auth=(USER, PASSWORD), timeout=10)
+        requests.delete(f"{archive.root}/patients/{patient}", auth=(USER, PASSWORD), timeout=120)
 
 
 def assert_comes_back(archive: Archive, objects) -> None:
@@ -143,7 +143,7 @@ def test_objects_sent_by_dcmtk_come_back_identical(archive: Archive, objects) ->
         pytest.skip("storescu (dcmtk) is not installed")
     remove_all(archive)
     command = [program, "-R", "-xe", "-aec", "ORTHANC", "127.0.0.1", str(archive.dicom_port), *map(str, objects)]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=300)
     assert_comes_back(archive, objects)
 
 

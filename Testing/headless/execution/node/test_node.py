@@ -55,7 +55,7 @@ def test_a_ct_that_the_archive_sends_gets_three_objects_in_its_study(pacs, ct, s
     with started(target_of(pacs)) as folder:
         calling = {"LocalAet": "PACS", "Resources": [series]}
         for number in (1, 2):
-            requests.post(url, json=calling, auth=(USER, PASSWORD), timeout=60).raise_for_status()
+            requests.post(url, json=calling, auth=(USER, PASSWORD), timeout=300).raise_for_status()
             until(lambda count=number: len(ends(folder)) == count)
         assert ends(folder) == ["done", "known"]
         until(lambda: not list((folder / "incoming").iterdir()))
