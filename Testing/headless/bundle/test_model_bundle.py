@@ -178,6 +178,13 @@ def test_the_networks_hash_knows_networks_and_nothing_else(copied: Path) -> None
         assert bundle.networks_sha256 != before  # what is written there is for other programs
 
 
+def test_what_training_left_is_told_how_it_becomes_a_bundle(make_results) -> None:
+    results = make_results({"background": 0, "tumor": 1}, seed=3)
+    for folder in (results, results.parent):
+        with raises_error(BundleError, "not-a-bundle", "bundle.json", "twintrack bundle create"):
+            Bundle.open(folder)
+
+
 def test_things_that_are_no_bundle_say_so(tmp_path: Path) -> None:
     with raises_error(BundleError, "bundle-missing"):
         Bundle.open(tmp_path / "nowhere")

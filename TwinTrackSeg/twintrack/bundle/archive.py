@@ -132,7 +132,7 @@ def extract_bundle_zip(path: Path, folder: Path, *, max_files: int = MAX_FILES, 
             raise
         reason = f" ({error})" if isinstance(error, zipfile.BadZipFile) else ""
         raise BundleError(
-            f"not a readable zip file; it may be damaged, encrypted or incomplete{reason}",
+            f"neither a bundle folder nor a readable zip of one; it may be damaged, encrypted or incomplete{reason}",
             code="archive-damaged",
             path=path,
         ) from error

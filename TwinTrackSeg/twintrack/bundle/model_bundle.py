@@ -145,7 +145,14 @@ class Bundle:
     def _from_folder(cls, folder: Path, unpacked: PrivateFolder | None) -> Bundle:
         document = folder / "bundle.json"
         if not document.is_file():
-            raise BundleError("not a bundle, because it has no bundle.json", code="not-a-bundle", path=folder)
+            remedy = (
+                "it holds what nnU-Net's training left: twintrack bundle create makes a bundle of that"
+                if _is_of_training(folder)
+                else "give a bundle folder, or a zip file of one"
+            )
+            raise BundleError(
+                f"not a bundle, because it has no bundle.json; {remedy}", code="not-a-bundle", path=folder
+            )
         try:
             content = read_limited(document, MAX_JSON_BYTES)
         except (OSError, ValueError) as error:
@@ -454,3 +461,8 @@ class Bundle:
                 code="label-repeated",
                 path=where,
             )
+
+
+def _is_of_training(folder: Path) -> bool:
+    """Whether a folder is one of nnU-Net's results: ``<trainer>__<plans>__<configuration>``, or the one around it."""
+    return any((place / "plans.json").is_file() for place in (folder, *folder.glob("*__*__*")))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from twintrack.dicom.read.hounsfield import AIR_HU
 from twintrack.errors import InputError
 from twintrack.io.file_grid import FileGrid
-from twintrack.io.volumes import read_stored
+from twintrack.io.volumes import FILE_ENDINGS, read_stored
 from twintrack.system.capacity import WORK_BYTES
 from twintrack.system.paths import is_there
 from twintrack.volume import Volume
@@ -86,7 +86,16 @@ def load_ct(path: str | Path, series_uid: str | None = None, acquisition: int | 
         raise InputError("no such file or folder", code="file-missing", path=path)
     name = path.absolute().name or None
     if is_dicom_input(path):
-        series = read_series(path, series_uid=series_uid, acquisition=acquisition)
+        try:
+            series = read_series(path, series_uid=series_uid, acquisition=acquisition)
+        except InputError as error:
+            if error.code == "no-dicom-files" and _has_volume_file(path):
+                raise InputError(
+                    "no DICOM files in this folder or below it, but a volume file; give the file itself",
+                    code=error.code,
+                    path=path,
+                ) from error
+            raise
         ct = Ct(series.volume, "dicom", series, name, notes=series.notes)
     elif series_uid is not None or acquisition is not None:
         raise InputError(
@@ -94,11 +103,23 @@ def load_ct(path: str | Path, series_uid: str | None = None, acquisition: int | 
             code="series-of-a-file",
             path=path,
         )
+    elif not path.name.lower().endswith(FILE_ENDINGS):
+        raise InputError(
+            "no CT in a form that is read; give DICOM (a folder, a ZIP archive or one file of the series), or a volume "
+            f"file ({', '.join(FILE_ENDINGS)})",
+            code="volume-ending",
+            path=path,
+        )
     else:
         stored = read_stored(path, work_bytes=WORK_BYTES, outside=AIR_HU)
         ct = Ct(stored.volume, "file", name=name, grid=stored.grid, notes=stored.notes)
     check_hu(ct.volume, str(path))
     return ct
+
+
+def _has_volume_file(place: Path) -> bool:
+    """Whether a volume file lies in a folder; no name of one is told, for it may be a patient's."""
+    return place.is_dir() and any(file.name.lower().endswith(FILE_ENDINGS) for file in place.iterdir())
 
 
 def check_hu(ct: Volume, path: str) -> None:

@@ -96,8 +96,9 @@ def pack_table(path: Path, is_header: Callable[[list[str]], bool]) -> PackedTabl
     """
     try:
         if not stat.S_ISREG(path.stat().st_mode):
+            kind = "a folder" if path.is_dir() else "not an ordinary file"
             raise InputError(
-                "cannot be read as a CSV manifest, because it is not an ordinary file",
+                f"cannot be read as a CSV manifest, because it is {kind}; give a CSV file with a line for each case",
                 code="not-a-regular-file",
                 path=path,
             )
