@@ -86,6 +86,25 @@ def test_invasion_measures_files_and_writes_json_and_csv(tmp_path):
     assert json.loads((tmp_path / "i.json").read_text())["contact_mm"] == 2.5
 
 
+def test_invasion_tells_of_every_vessel_also_of_one_that_nothing_touches(tmp_path, capsys):
+    geometry = Geometry((40, 40, 40), (1.0, 1.0, 1.0))
+    _, y, x = np.indices(geometry.shape)
+    vessels = np.select([np.hypot(y - 20, x - 12) < 3, np.hypot(y - 20, x - 34) < 3], [5, 4])
+    tumor = np.hypot(y - 20, x - 18) < 3
+    write_volume(Volume(vessels.astype(np.uint8), geometry), tmp_path / "v.nii.gz")
+    write_volume(Volume(tumor.astype(np.float32), geometry), tmp_path / "p.nii.gz")
+    run = ["invasion", str(tmp_path / "p.nii.gz"), "--vessels", str(tmp_path / "v.nii.gz")]
+    run += ["--vessel-names", "SMA=5,CELIAC=4,AORTA=3", "--out", str(tmp_path / "i.json")]
+    assert run_command(run) == 0
+    told = dict(line.strip().split(": ", 1) for line in capsys.readouterr().out.splitlines() if line.startswith("  "))
+    measured = json.loads((tmp_path / "i.json").read_text())["vessels"]
+    assert set(told) == set(measured) == {"SMA", "CELIAC", "AORTA"}
+    assert measured["SMA"]["p_contact"] > 0.9
+    assert measured["CELIAC"]["p_contact"] == 0
+    assert not measured["AORTA"]["present"]
+    assert len(set(told.values())) == 3
+
+
 @pytest.mark.parametrize("contact_mm", ["0", "-1", "9", "nan"])
 def test_invasion_refuses_a_contact_distance_that_is_none(contact_mm, tmp_path, capsys):
     run = ["invasion", tmp_path / "p.nii.gz", "--vessels", tmp_path / "v.nii.gz", "--out", tmp_path / "i.json"]

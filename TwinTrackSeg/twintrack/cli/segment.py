@@ -45,9 +45,6 @@ CaseOption = Annotated[
         show_default="first digits of the CT's hash",
     ),
 ]
-LEAST_TOLD = 0.03
-"""Vessels of which fewer readers are expected to see contact are not printed."""
-
 RulesOption = Annotated[str, typer.Option(help="Rule set for the contact pattern: nccn, ahpba, alliance or dpcg.")]
 
 
@@ -258,17 +255,11 @@ def _summarize(folder: Path) -> None:
 
 
 def _say_vessels(invasion: Mapping[str, object]) -> None:
-    """Print what readers are expected to say of each vessel that the tumour may touch."""
+    """Print what readers are expected to say of each vessel, or why nothing: silence would read as no contact."""
     from twintrack.results.report.vessel_rows import vessel_rows
     from twintrack.results.report.wording import is_score, statement_source
 
-    if is_score(invasion):
-        for row in vessel_rows(invasion, None):
-            say(f"  {row.name}: {row.readers_line}")
-        return
-    say(f"what readers are expected to say of the vessels: {statement_source(invasion)}")
-    vessels = invasion["vessels"]
-    assert isinstance(vessels, Mapping)
+    if not is_score(invasion):
+        say(f"what readers are expected to say of the vessels: {statement_source(invasion)}")
     for row in vessel_rows(invasion, None):
-        if (vessels[row.name].get("p_contact") or 0.0) > LEAST_TOLD:
-            say(f"  {row.name}: contact {row.contact}, more than 180° {row.encased}; median {row.median_angle}")
+        say(f"  {row.name}: {row.readers_line}{f' ({row.source})' if row.source else ''}")

@@ -122,4 +122,4 @@ def list_clients(clients: ClientsOption, as_json: JsonOption = False, verbose: V
     for client in found:
         way = "token" if client.token_sha256 else f"certificate {client.certificate_sha256}"
         say(f"{client.name}  {'machine' if client.is_machine else 'person'}  {client.added}  {way}")
-    say(f"{clients}: {len(found)} clients")
+    say(f"{clients}: {len(found)} client{'' if len(found) == 1 else 's'}")
