@@ -13,7 +13,7 @@ from typing import Any
 from fuzzing import models, shapes
 from fuzzing.harness import Kind
 
-ANSWER_S = 15.0
+ANSWER_S = 60.0
 """Longest wait for the answers to the lines of one input."""
 
 ENDS = ("done", "error", "cancelled")

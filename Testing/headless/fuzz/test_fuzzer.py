@@ -20,7 +20,7 @@ from fuzzing import harness
 from fuzzing.harness import Kind, try_inputs
 from twintrack.errors import InputError
 
-harness.LIMIT_S, harness.LONGEST_S = 2.0, 6.0
+harness.LIMIT_S, harness.LONGEST_S = 4.0, 60.0
 
 def refuse(): raise InputError("no", code="no")
 def wrong(): {}["x"]

@@ -44,7 +44,9 @@ def logits() -> np.ndarray:
 
 
 @WHEREVER
-@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings(  # but of what other tests left to be collected
+    "error", "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 def test_probabilities_are_those_of_float64(placed: Placed) -> None:
     given = logits()
     for overlapping, expected in (

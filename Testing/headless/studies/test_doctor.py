@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+from archive_server import free_port
 from twintrack.cli.app import run_command
 from twintrack.studies import doctor
 from twintrack.studies.doctor import Finding, examine
@@ -43,7 +44,7 @@ def test_a_package_that_is_missing_or_too_old_comes_with_its_remedy(line, value,
 
 def test_a_port_that_is_taken_is_told():
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
+        taken.bind(("127.0.0.1", free_port()))
         taken.listen()
         port = taken.getsockname()[1]
         found = {finding.name: finding for finding in examine(port, self_test=False)}
