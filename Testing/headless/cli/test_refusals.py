@@ -37,6 +37,20 @@ def test_vessels_in_another_place_are_refused(ct_file, bundle, tmp_path, capsys)
     assert_refused(run, capsys, "v.nii.gz", "same place", out=tmp_path / "o")
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("panorama-baseline", "twintrack model get panorama-baseline"),
+        ("curvas-pdacvi-2025-third", "twintrack model list curvas-pdacvi-2025-third"),
+        ("somebodys-model", "twintrack model list"),
+    ],
+)
+def test_a_model_that_is_not_installed_is_told_how_it_can_be_had(name, remedy, ct_file, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TWINTRACK_MODELS", str(tmp_path / "models"))
+    run = ["segment", ct_file, "--bundle", name, "--out", tmp_path / "o"]
+    assert_refused(run, capsys, name, remedy, out=tmp_path / "o")
+
+
 def test_dicom_is_refused_for_a_volume_file(ct_file, bundle, tmp_path, capsys):
     run = ["segment", ct_file, "--bundle", bundle, "--out", tmp_path / "o", "--roi", ROI, "--dicom"]
     assert_refused(run, capsys, "--dicom needs a DICOM series", out=tmp_path / "o")
@@ -56,7 +70,7 @@ def test_bad_cts_are_refused_with_their_reason(bundle, tmp_path, capsys):
     (tmp_path / "notes.nii.gz").write_text("no image")
     segment(tmp_path / "notes.nii.gz", "cannot be read as an image")
     (tmp_path / "notes.txt").write_text("no image")
-    segment(tmp_path / "notes.txt", "not a volume file")
+    segment(tmp_path / "notes.txt", "DICOM", ".nii.gz")
     (tmp_path / "empty").mkdir()
     segment(tmp_path / "empty")
     segment(save(tmp_path, "flat.nrrd", sitk.Image(8, 8, sitk.sitkInt16)), "3 dimensions")

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from twintrack.errors import InputError
+from twintrack.errors import BundleError, InputError
 from twintrack.progress.callbacks import Progress, no_progress
 from twintrack.system.terminal import PrintableFormatter, printable, say_error, say_lines
 
@@ -116,10 +116,25 @@ def say_json(content: Mapping[str, object]) -> None:
 
 
 def bundle_named(text: str) -> Path:
-    """Read the option ``--bundle``: a path, or ``demo`` for the shipped bundle."""
+    """Read the option ``--bundle``: a path, ``demo`` for the shipped bundle, or the name of an installed model."""
     from twintrack.bundle.places import bundle_path
 
-    return bundle_path(text)
+    try:
+        return bundle_path(text)
+    except BundleError as error:
+        if error.code != "bundle-missing":
+            raise
+        from twintrack.models.known import find_known_model
+
+        try:
+            find_known_model(text)
+        except InputError as reason:
+            raise (error if reason.code == "model-unknown" else reason) from None
+        raise BundleError(
+            f"not installed yet; twintrack model get {text} shows its terms and size, and fetches it",
+            code="model-not-installed",
+            path=text,
+        ) from None
 
 
 def own_calibrator(path: Path | None, no_calibration: bool) -> str | None:
