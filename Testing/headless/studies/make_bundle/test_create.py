@@ -16,6 +16,7 @@ import torch
 from expected_errors import raises_error
 from twintrack.bundle.checkpoints import read_checkpoint
 from twintrack.bundle.model_bundle import Bundle, demo_bundle_path
+from twintrack.cli.app import run_command
 from twintrack.errors import BundleError, InputError, OutputError
 
 MakeBundle = Callable[..., Path]
@@ -51,6 +52,16 @@ def test_weights_are_kept_bit_for_bit_and_the_optimizer_is_not(bundle_folder: Pa
     assert kept["network_weights"].keys() == trained["network_weights"].keys()
     for name, tensor in trained["network_weights"].items():
         assert torch.equal(kept["network_weights"][name], tensor)
+
+
+@pytest.mark.slow
+def test_one_model_serves_as_both_stages(make_results, tmp_path: Path) -> None:
+    results = str(make_results({"background": 0, "pancreas": 1, "tumor": 2}, seed=3))
+    made = ["bundle", "create", "--coarse", results, "--fine", results, "--folds", "0", "--license", "CC0-1.0"]
+    made += ["--organ-labels", "pancreas", "--tumor-labels", "tumor", "--out", str(tmp_path / "both")]
+    assert run_command(made) == 0
+    with Bundle.open(tmp_path / "both") as bundle:
+        assert len(bundle.folds["coarse"]) == len(bundle.folds["fine"]) == 1
 
 
 def test_half_precision_halves_the_weights(make_bundle: MakeBundle, bundle_folder: Path, tmp_path: Path) -> None:
