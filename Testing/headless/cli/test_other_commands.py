@@ -94,11 +94,12 @@ def test_invasion_tells_of_every_vessel_also_of_one_that_nothing_touches(tmp_pat
     write_volume(Volume(vessels.astype(np.uint8), geometry), tmp_path / "v.nii.gz")
     write_volume(Volume(tumor.astype(np.float32), geometry), tmp_path / "p.nii.gz")
     run = ["invasion", str(tmp_path / "p.nii.gz"), "--vessels", str(tmp_path / "v.nii.gz")]
-    run += ["--vessel-names", "SMA=5,CELIAC=4,AORTA=3", "--out", str(tmp_path / "i.json")]
+    run += ["--vessel-names", "CELIAC=4,SMA=5,AORTA=3", "--out", str(tmp_path / "i.json")]
     assert run_command(run) == 0
     told = dict(line.strip().split(": ", 1) for line in capsys.readouterr().out.splitlines() if line.startswith("  "))
     measured = json.loads((tmp_path / "i.json").read_text())["vessels"]
     assert set(told) == set(measured) == {"SMA", "CELIAC", "AORTA"}
+    assert next(iter(told)) == "SMA"  # the worst comes first, as in the report
     assert measured["SMA"]["p_contact"] > 0.9
     assert measured["CELIAC"]["p_contact"] == 0
     assert not measured["AORTA"]["present"]

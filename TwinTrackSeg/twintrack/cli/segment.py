@@ -255,11 +255,11 @@ def _summarize(folder: Path) -> None:
 
 
 def _say_vessels(invasion: Mapping[str, object]) -> None:
-    """Print what readers are expected to say of each vessel, or why nothing: silence would read as no contact."""
-    from twintrack.results.report.vessel_rows import vessel_rows
+    """Print what readers are expected to say of each vessel, the worst first, or why nothing: silence reads as free."""
+    from twintrack.results.report.vessel_rows import by_severity, vessel_rows
     from twintrack.results.report.wording import is_score, statement_source
 
     if not is_score(invasion):
         say(f"what readers are expected to say of the vessels: {statement_source(invasion)}")
-    for row in vessel_rows(invasion, None):
+    for row in by_severity(vessel_rows(invasion, None)):
         say(f"  {row.name}: {row.readers_line}{f' ({row.source})' if row.source else ''}")
