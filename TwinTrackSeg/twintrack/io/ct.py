@@ -92,7 +92,7 @@ def load_ct(path: str | Path, series_uid: str | None = None, acquisition: int | 
             if error.code == "no-dicom-files" and _has_volume_file(path):
                 raise InputError(
                     "no DICOM files in this folder or below it, but a volume file; give the file itself",
-                    code=error.code,
+                    code="no-dicom-files",
                     path=path,
                 ) from error
             raise
