@@ -22,6 +22,8 @@ __all__ = ["Tab", "browsing"]
 SIZE = (1400, 900)
 PATIENCE_SEC = 600.0
 LARGEST_MESSAGE = 1 << 26
+OTHER, OTHER_PIXELS = 40, 50
+"""So much in a channel is another color, and so many such pixels are another picture: more than JPEG makes of one."""
 
 
 class Tab:
@@ -88,6 +90,15 @@ class Tab:
         )
         shot = self.call("Page.captureScreenshot", format="png", clip={**box, "scale": 1})
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(shot["data"]))).convert("RGB"))
+
+    def changes(self, selector: str, before: np.ndarray) -> bool:
+        """Wait until an element shows something else than before; False if it never does."""
+        deadline = time.monotonic() + PATIENCE_SEC
+        while time.monotonic() < deadline:
+            after = self.pixels(selector).astype(int)
+            if (np.abs(before.astype(int) - after).max(axis=-1) > OTHER).sum() > OTHER_PIXELS:
+                return True
+        return False
 
 
 @contextlib.contextmanager

@@ -100,6 +100,24 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
     return Example(result, result / "ct")
 
 
+@pytest.fixture(scope="session")
+def named_example(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """The example CT, and a result whose vessels have their names by anatomy."""
+    from mrml_environment import preparedScene
+    from named_example import writeNamedResult
+
+    from twintrack.dicom import write_ct_series
+    from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
+    from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
+
+    scene = preparedScene()
+    node = makeExampleCt()
+    result = writeNamedResult(tmp_path_factory.mktemp("named") / "result", node)
+    write_ct_series(volumeFromNode(node), result / "ct", description="Example")
+    scene.Clear(False)
+    return Example(result, result / "ct")
+
+
 @contextlib.contextmanager
 def started(*arguments: object) -> Iterator[Started]:
     """Start ``twintrack view`` without a browser; it is ended at last."""
@@ -135,7 +153,7 @@ def viewer(example: Example) -> Iterator[Started]:
         yield running
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def start() -> Callable[..., contextlib.AbstractContextManager[Started]]:
     """Start a viewer of one's own."""
     return started

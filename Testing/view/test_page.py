@@ -16,7 +16,6 @@ from TwinTrackSegLib.web.PageState import exports, labels
 
 UI = Path(__file__).parents[2] / "TwinTrackSeg" / "Resources" / "UI" / "TwinTrackSeg.ui"
 SHARP_SEC = 1.5
-CHANGE_SEC = 600.0
 
 
 @pytest.fixture(scope="module")
@@ -87,21 +86,11 @@ def test_space_shows_surfaces_and_legend(tab):
     assert colored(edge).mean() > 0.01
 
 
-def changes(tab, number: int, before: np.ndarray) -> bool:
-    """Wait until a view shows something else than before."""
-    deadline = time.monotonic() + CHANGE_SEC
-    while time.monotonic() < deadline:
-        after = tab.pixels(f".view:nth-child({number})").astype(int)
-        if (np.abs(before.astype(int) - after).max(axis=-1) > 40).sum() > 50:
-            return True
-    return False
-
-
 def test_a_level_moves_outline_and_overlay_in_the_slices(tab):
     before = {number: tab.pixels(f".view:nth-child({number})") for number in (1, 3, 4)}
     tab.click("#ticks button:nth-child(1)")
     for number, pixels in before.items():
-        assert changes(tab, number, pixels)
+        assert tab.changes(f".view:nth-child({number})", pixels)
     tab.until("document.querySelector('#level').textContent === '0.20'")
 
 
@@ -120,7 +109,7 @@ def test_the_wheel_scrolls_and_the_mouse_turns(tab):
             tab.mouse("mousePressed", x, y, button="left", buttons=1, clickCount=1)
             tab.mouse("mouseMoved", x + 60, y + 30, button="left", buttons=1)
             tab.mouse("mouseReleased", x + 60, y + 30, button="left")
-        assert changes(tab, number, before)
+        assert tab.changes(f".view:nth-child({number})", before)
 
 
 def test_the_page_says_what_the_presenters_say(tab, example):

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from twintrack.labels import SHORT_TITLES as TITLES
-from TwinTrackSegLib.mrml.result.Correction import measuringNeeds
+from TwinTrackSegLib.mrml.result.Correction import measuringNeeds, outlineStep, takeOutline
 from TwinTrackSegLib.mrml.result.SceneResult import SceneResult
 from TwinTrackSegLib.mrml.result.VesselNames import (
     HAND,
+    NameChange,
     PieceName,
-    checkNames,
+    checking,
     jumpToPiece,
-    namePiece,
+    namesStep,
+    naming,
     pieceNames,
+    takeNames,
     told,
 )
 from TwinTrackSegLib.present.Host import Host
@@ -138,26 +142,49 @@ class NamesPresenter:
         result = self._live()
         if result is None or name == next((n.name for n in pieceNames(result) if n.piece == piece), None):
             return
-        before = ""
-        with self._host.guarded():
+        with self._host.guarded(self._refused):
             self._host.ensure(_("Measuring with other names"), *measuringNeeds(result))
-            with self._host.busy():
-                before = namePiece(result, piece, name)
+            change = naming(result, piece, name)
             text = _("Measured anew: {title}, by hand.").format(title=_(TITLES.get(name, _("a vessel without a name"))))
-            if before:
+            if change.before:
                 text += " " + _("What was called so until now has no name any more.")
-            self._host.say(text)
-        self._measured()
+            self._take(result, change, lambda: self._host.say(text))
 
     def check(self, checked: bool) -> None:
         """Say that somebody looked at the names, or take that back."""
         result = self._live()
         if result is None or checked == result.record.namesChecked:
             return
-        with self._host.guarded():
+        with self._host.guarded(self._refused):
             self._host.ensure(_("Measuring with checked names"), *measuringNeeds(result))
-            with self._host.busy():
-                checkNames(result, checked)
+            self._take(result, checking(result, checked=checked), lambda: None)
+
+    def _take(self, result: SceneResult, change: NameChange, say: Callable[[], None]) -> None:
+        """Measure with other names, and take both into the scene at once: until then all stays as it is."""
+
+        def done(measured: dict[str, Any] | None) -> None:
+            if result.isInScene:
+                with self._host.busy():
+                    takeNames(result, change, measured)
+                say()
+                if result.record.edited:
+                    self._host.aside(outlineStep(result), outlined, self._refused)
+            self._measured()
+
+        def outlined(edited: dict[str, Any] | None) -> None:
+            if result.isInScene:
+                takeOutline(result, edited)
+            self._measured()
+
+        with self._host.busy():
+            step = namesStep(result, change)
+        if step is None:
+            done(None)
+        else:
+            self._host.aside(step, done, self._refused)
+
+    def _refused(self, _sentence: str) -> None:
+        """Show the names as they still are."""
         self._measured()
 
     def jump(self, piece: str) -> None:
@@ -179,8 +206,7 @@ def withheldNote(result: SceneResult) -> str:
         return ""
     return _(
         "Left out, because they were named by anatomy and nobody checked it: {names}, with their contact and the "
-        "contact pattern. Tick Names checked in Vessel names of 3D Slicer's panel, or use twintrack export "
-        "--names-checked."
+        "contact pattern. Tick Names checked in Vessel names, or use twintrack export --names-checked."
     ).format(names=", ".join(_(TITLES.get(name, name)) for name in withheld))
 
 
@@ -226,5 +252,5 @@ def _way(names: list[PieceName]) -> str:
         return ""
     return _(
         "A vessel that is NOT NAMED: choose its name in the row that has it under another one; or cut it out of "
-        "Arteries or Veins without a name in Segment Editor, as a segment of its own, and choose its name here."
+        "Arteries or Veins without a name in 3D Slicer's Segment Editor, as a segment of its own, and choose its name."
     )

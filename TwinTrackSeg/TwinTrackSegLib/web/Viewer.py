@@ -29,6 +29,8 @@ from TwinTrackSegLib.present.OwnVessels import OwnVessels
 from TwinTrackSegLib.present.Reading import ReadingPresenter
 from TwinTrackSegLib.present.Running import RunPresenter
 from TwinTrackSegLib.present.SetUp import SetUp
+from TwinTrackSegLib.present.VesselNames import NamesPresenter
+from TwinTrackSegLib.present.VesselNames import heads as nameHeads
 from TwinTrackSegLib.present.VesselRows import CATEGORY_COLORS
 from TwinTrackSegLib.present.ViewChoices import WINDOWS_HU, ViewChoices
 from TwinTrackSegLib.present.Viewing import answers, brush, pageLost, paths, working
@@ -46,7 +48,10 @@ RULES, THRESHOLD = "nccn", 0.5
 SITE_CASES = "site-cases.npz"
 """In the user's own folder: cases for a calibrator of one's own are added on many days."""
 
-LONG = ("dicom", "volumes", "report", "reader", "readerFile", "evaluate", "addCase", "fit", "vesselFile", "measure")
+LONG = (
+    *("dicom", "volumes", "report", "reader", "readerFile", "evaluate", "addCase", "fit", "vesselFile", "measure"),
+    *("name", "namesChecked"),
+)
 """What begins a long step: only once another has ended."""
 
 
@@ -114,6 +119,9 @@ class Viewer:
             calibrated=self._setUp.chooseCalibrator,
             changed=self.refresh,
         )
+        self._names = NamesPresenter(
+            self._host, lambda: self.reading.result, lambda: self.reading.show(self.reading.result)
+        )
         self._export = ExportPresenter(self._host, self.reading, lambda: self._ct.inputVolume)
         watchViews().listeners.append(self._followViews)
         self._does: dict[str, Callable[[Mapping[str, Any]], None]] = {
@@ -145,6 +153,9 @@ class Viewer:
             "window": lambda asked: self._setWindow(str(asked["value"])),
             "lesion": lambda asked: self._views.showLesion(self.reading.result, int(asked["value"])),
             "jump": lambda _asked: self.reading.backToTumor(),
+            "name": lambda asked: self._chooseName(str(asked["piece"]), str(asked["value"])),
+            "namesChecked": lambda asked: self._names.check(bool(asked["value"])),
+            "nameJump": lambda asked: self._names.jump(str(asked["piece"])),
             "vesselFile": lambda asked: self._vessels.chooseFile(str(asked["value"]), self._ct.inputVolume),
             "vesselSegment": lambda asked: self._vessels.choose(str(asked["name"]), str(asked["value"])),
             "region": lambda asked: self._vessels.chooseRegion(str(asked["value"])),
@@ -197,6 +208,7 @@ class Viewer:
                 "keepScore": self._keepScore,
                 "calibrator": self._setUp.calibrator,
             },
+            "names": asdict(self._names.state),
             "vessels": asdict(self._vessels.state),
             "own": asdict(self._readers.state),
             "brush": asdict(self._brush.state),
@@ -227,6 +239,7 @@ class Viewer:
             "paths": paths(),
             "brushTexts": brush(),
             "rules": list(ruleTitles().items()),
+            "nameHeads": nameHeads(),
             "metricHeads": metricHeads(),
             "vesselNames": list(VESSEL_TITLES),
         }
@@ -320,6 +333,10 @@ class Viewer:
     def _asked(self) -> Asked:
         """Return what a run is asked for: the model of this start, with what was chosen beside it."""
         return self._setUp.asked(self._chosen, keepScore=self._keepScore, vessels=self._vessels.choice)
+
+    def _chooseName(self, piece: str, name: str) -> None:
+        if name in dict(self._names.state.choices):
+            self._names.choose(piece, name)
 
     def _chooseRules(self, rules: str) -> None:
         if rules in ruleTitles():

@@ -217,16 +217,20 @@ def _mark(result: SceneResult, edited: dict[str, Any] | None) -> None:
         updateVesselTable(result.nodes.vesselTable, result.outline.readouts)
 
 
-def vesselLabels(result: SceneResult) -> tuple[Volume, dict[str, int]]:
-    """Return the vessels of a result as they are in the scene: label map (uint8) on the CT's grid, value of each."""
+def vesselLabels(result: SceneResult, renamed: Mapping[str, str] | None = None) -> tuple[Volume, dict[str, int]]:
+    """Return the vessels of a result as they are in the scene: label map (uint8) on the CT's grid, value of each.
+
+    Segments in `renamed` count by the identifier that it gives them.
+    """
     ct, segmentation = result.nodes.ct, result.nodes.segmentation
     geometry = geometryFromNode(ct)
     labels = np.zeros(geometry.shape, dtype=np.uint8)
     names: dict[str, int] = {}
     for identifier in segmentation.GetSegmentation().GetSegmentIDs():
-        if identifier != TUMOR_SEGMENT_ID and not identifier.startswith(UNNAMED_PREFIX):
-            names[identifier] = VESSEL_VALUES.get(identifier, len(VESSEL_VALUES) + len(names) + 1)
-            labels[segmentMask(segmentation, identifier, ct)] = names[identifier]
+        name = (renamed or {}).get(identifier, identifier)
+        if name != TUMOR_SEGMENT_ID and not name.startswith(UNNAMED_PREFIX):
+            names[name] = VESSEL_VALUES.get(name, len(VESSEL_VALUES) + len(names) + 1)
+            labels[segmentMask(segmentation, identifier, ct)] = names[name]
     return Volume(labels, geometry), names
 
 

@@ -17,6 +17,7 @@ from twintrack.dicom.write.report_content import WITHHELD, WITHHELD_LOW
 from twintrack.errors import InputError
 from twintrack.labels import JOINT_VEIN, JOINT_VEIN_PARTS
 from twintrack.results.checked_names import ARTERIES, ToldNames, told_names
+from twintrack.volume import Volume
 from TwinTrackSegLib.mrml.display.Views import jumpToPoint
 from TwinTrackSegLib.mrml.result.Correction import MARGIN_VOXELS, measureOutline, vesselLabels
 from TwinTrackSegLib.mrml.result.ResultSegmentation import (
@@ -34,12 +35,17 @@ from TwinTrackSegLib.mrml.VolumeParts import boundingBox, cropped, grown
 __all__ = [
     "ANATOMY",
     "HAND",
+    "NameChange",
     "PieceName",
     "checkNames",
+    "checking",
     "jumpToPiece",
     "nameOf",
     "namePiece",
+    "namesStep",
+    "naming",
     "pieceNames",
+    "takeNames",
     "teller",
     "told",
     "toldReadouts",
@@ -84,16 +90,36 @@ class PieceName:
     missed: bool = False
 
 
+@dataclass(frozen=True)
+class NameChange:
+    """What names are to be.
+
+    Attributes
+    ----------
+    pieces : mapping of str to str
+        Every piece with its name; empty for none.
+    checked : bool
+        Whether somebody looked at them.
+    before : str
+        The piece that has to give its name away; empty if none has.
+    """
+
+    pieces: Mapping[str, str]
+    checked: bool
+    before: str = ""
+
+
 def pieceNames(result: SceneResult) -> list[PieceName]:
     """Return the vessels with the state of their names: those in the scene first, then those that have no name.
 
     Empty for a result whose vessels had their names from the beginning.
     """
-    said = result.record.naming.get("vessels") or {}
-    if not said:
-        return []
-    pieces = _pieces(result)
-    rows = []
+    return _rows(result, _pieces(result)) if result.record.naming.get("vessels") else []
+
+
+def _rows(result: SceneResult, pieces: Mapping[str, str]) -> list[PieceName]:
+    """Return the vessels with the state of their names, if pieces have these."""
+    said, rows = result.record.naming["vessels"], []
     for piece, name in pieces.items():
         one, byHand = said.get(piece) or {}, name != piece
         confidence = "" if byHand else str(one.get("confidence") or "")
@@ -127,21 +153,70 @@ def namePiece(result: SceneResult, piece: str, name: str) -> str:
     InputError
         If the piece or the CT is no longer in the scene, or a package that measuring needs is not installed.
     """
+    change = naming(result, piece, name)
+    _change(result, change)
+    return change.before
+
+
+def checkNames(result: SceneResult, checked: bool) -> None:
+    """Remember that a reader looked at the names, or did not; names that were not sure then count for the pattern."""
+    _change(result, checking(result, checked=checked))
+
+
+def naming(result: SceneResult, piece: str, name: str) -> NameChange:
+    """Return what names are after a piece has got another name, or none for an empty one; nothing changes yet.
+
+    Raises
+    ------
+    InputError
+        If the piece or the CT is no longer in the scene.
+    """
     pieces = _pieces(result)
     if piece not in pieces or result.nodes.ct is None:
         raise InputError("the segment or the CT is no longer in the scene; segment the CT again", code="ct-removed")
     before = next((one for one, its in pieces.items() if its == name and one != piece), "") if name else ""
     now = {**pieces, piece: name, **({before: ""} if before else {})}
-    _renameSegments(result, pieces, now)
-    result.record.setNames({one: its for one, its in now.items() if one != its}, result.record.namesChecked)
-    _measureAnew(result)
-    return before
+    return NameChange(now, result.record.namesChecked, before)
 
 
-def checkNames(result: SceneResult, checked: bool) -> None:
-    """Remember that a reader looked at the names, or did not; names that were not sure then count for the pattern."""
-    result.record.setNames(result.record.namesByHand, checked)
-    _measureAnew(result)
+def checking(result: SceneResult, *, checked: bool) -> NameChange:
+    """Return what names are after somebody looked at them, or takes that back; nothing changes yet."""
+    return NameChange(_pieces(result), checked)
+
+
+def namesStep(result: SceneResult, change: NameChange) -> Callable[[], dict[str, Any]] | None:
+    """Return what measures the map with other names, without the scene; `takeNames` takes what it returns.
+
+    None where nothing is to be measured: names and what counts are the run's.
+    """
+    rows = _rows(result, change.pieces)
+    low = change.checked and any(row.confidence == "low" for row in rows)
+    if not low and all(piece == name for piece, name in change.pieces.items()):
+        return None
+    labels, values = vesselLabels(result, dict(_moves(result, change.pieces).values()))
+    whole = volumeFromNode(result.nodes.mhr)
+    box = boundingBox((labels.array > 0) | (whole.array > 0))
+    assert box is not None, "a result with names has vessels"
+    box = grown(box, labels.array.shape, MARGIN_VOXELS)
+    engine = result.record.engineInvasion
+    return partial(_measured, cropped(whole, box), cropped(labels, box), values, engine, rows, checked=change.checked)
+
+
+def takeNames(result: SceneResult, change: NameChange, measured: dict[str, Any] | None) -> None:
+    """Take other names, and what was measured with them, into the scene; an edited outline keeps its numbers."""
+    _renameSegments(result, change.pieces)
+    byHand = {piece: name for piece, name in change.pieces.items() if piece != name}
+    result.record.setNames(byHand, change.checked)
+    result.record.setCorrected(measured)
+    if result.nodes.vesselTable is not None:
+        updateVesselTable(result.nodes.vesselTable, result.outline.readouts)
+
+
+def _change(result: SceneResult, change: NameChange) -> None:
+    step = namesStep(result, change)
+    takeNames(result, change, step() if step is not None else None)
+    if result.record.edited:
+        measureOutline(result)
 
 
 def jumpToPiece(result: SceneResult, piece: str) -> bool:
@@ -221,40 +296,38 @@ def _identifier(piece: str, name: str) -> str:
     return name or UNNAMED_PREFIX + piece
 
 
-def _renameSegments(result: SceneResult, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Give segments the identifiers, names, codes and colours of their new names; their voxels stay."""
-    node, ct = result.nodes.segmentation, result.nodes.ct
-    segmentation = node.GetSegmentation()
-    moved = {}
+def _moves(result: SceneResult, now: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """Return, for each piece whose segment gets another identifier, the one that it has and the one that it gets."""
+    segmentation, moves = result.nodes.segmentation.GetSegmentation(), {}
+    before = _pieces(result)
     for piece, name in now.items():
         old = _identifier(piece, before[piece])
         if segmentation.GetSegment(old) is None:
             old = piece  # one that a user made has its own identifier until it has a name
         if old != _identifier(piece, name):
-            moved[piece] = segmentMask(node, old, ct)
-            segmentation.RemoveSegment(old)
-    for piece, mask in moved.items():
+            moves[piece] = (old, _identifier(piece, name))
+    return moves
+
+
+def _renameSegments(result: SceneResult, now: Mapping[str, str]) -> None:
+    """Give segments the identifiers, names, codes and colours of their new names; their voxels stay."""
+    node, ct = result.nodes.segmentation, result.nodes.ct
+    moved = {}
+    for piece, (old, new) in _moves(result, now).items():
+        moved[piece] = (new, segmentMask(node, old, ct))
+        node.GetSegmentation().RemoveSegment(old)
+    for piece, (new, mask) in moved.items():
         name = now[piece]
         meaning = meaningOf(name) if name else unnamedMeaning(piece, artery=piece in ARTERIES)
-        addSegment(node, ct, _identifier(piece, name), meaning, mask)
+        addSegment(node, ct, new, meaning, mask)
     if moved:
         node.CreateClosedSurfaceRepresentation()
 
 
-def _measureAnew(result: SceneResult) -> None:
-    """Measure the map with the names as they are now, where they differ from those of the run or count otherwise."""
-    record = result.record
-    low = [row for row in pieceNames(result) if row.confidence == "low"]
-    changed = bool(record.namesByHand) or (record.namesChecked and low)
-    record.setCorrected(_measured(result) if changed else None)
-    if record.edited:
-        measureOutline(result)
-    if result.nodes.vesselTable is not None:
-        updateVesselTable(result.nodes.vesselTable, result.outline.readouts)
-
-
-def _measured(result: SceneResult) -> dict[str, Any]:
-    """Return ``invasion.json`` with the names as they are now.
+def _measured(
+    mhr: Volume, labels: Volume, values: Mapping[str, int], engine: dict[str, Any], rows: list[PieceName], checked: bool
+) -> dict[str, Any]:
+    """Return ``invasion.json`` with the names of `rows`.
 
     A vessel whose name is the run's keeps what the run measured and said of readers. The others, and the pattern, are
     measured on the map; what the run could not look at stays unknown.
@@ -268,44 +341,36 @@ def _measured(result: SceneResult) -> dict[str, Any]:
             f"measuring needs the package {error.name}, which is missing; Measure offers to install it",
             code="package-missing",
         ) from error
-    engine, names = result.record.engineInvasion, _pieces(result)
-    labels, values = vesselLabels(result)
-    whole = volumeFromNode(result.nodes.mhr)
-    box = boundingBox((labels.array > 0) | (whole.array > 0))
-    assert box is not None, "a result with names has vessels"
-    box = grown(box, labels.array.shape, MARGIN_VOXELS)
     found = measure_invasion(
-        cropped(whole, box),
-        cropped(labels, box),
+        mhr,
+        labels,
         values,
         contact_mm=engine.get("contact_mm") or DEFAULT_CONTACT_MM,
         rules=str((engine.get("resectability") or {}).get("rules") or DEFAULT_RULES),
     )
-    of = {name: piece for piece, name in names.items() if name}
+    of = {row.name: row.piece for row in rows if row.there and row.name}
     vessels = dict(found.vessels)
     for name, vessel in found.vessels.items():
         run = engine.get("vessels", {}).get(of.get(name, name)) or {}
         vessels[name] = replace(vessel, coverage=run.get("coverage"))
         if run and run.get("category") is None and run.get("reason"):
             vessels[name] = replace(vessels[name], category=None, reason=run["reason"], p_contact=None, p_encased=None)
-    naming = NamedVessels(cropped(labels, box), _vesselNames(result), 0.0, ())
-    content = with_names(replace(found, vessels=vessels), naming).to_json()
+    named = NamedVessels(labels, _vesselNames(rows, checked=checked), 0.0, ())
+    content = with_names(replace(found, vessels=vessels), named).to_json()
     for name, vessel in content["vessels"].items():
         piece, run = of.get(name), engine.get("vessels", {}).get(name)
         if piece == name and run:
-            notes = [note for note in run.get("notes") or () if note != NOT_SURE or not result.record.namesChecked]
+            notes = [note for note in run.get("notes") or () if note != NOT_SURE or not checked]
             content["vessels"][name] = {**run, "notes": notes}
         elif piece is not None:
             vessel |= {"named_by": HAND, "name_confidence": None}
-    told = {key: content[key] for key in ("vessels", "resectability")}
-    return {**engine, **told}
+    return {**engine, **{key: content[key] for key in ("vessels", "resectability")}}
 
 
-def _vesselNames(result: SceneResult) -> dict[str, Any]:
+def _vesselNames(rows: list[PieceName], *, checked: bool) -> dict[str, Any]:
     """Return what `with_names` has to know: a name that a reader gave or checked is sure."""
     from twintrack.invasion.naming import NAMED, VesselName
 
-    rows = pieceNames(result)
     said = {}
     for name in NAMED:
         row = next((row for row in rows if row.there and row.name == name), None)
@@ -313,6 +378,6 @@ def _vesselNames(result: SceneResult) -> dict[str, Any]:
             why = next((row.reason for row in rows if not row.there and row.piece == name), "not found")
             said[name] = VesselName(False, None, why, {}, 0.0)
         else:
-            sure = row.source == HAND or result.record.namesChecked or row.confidence == "high"
+            sure = row.source == HAND or checked or row.confidence == "high"
             said[name] = VesselName(True, "high" if sure else "low", row.reason, {}, 0.0)
     return said

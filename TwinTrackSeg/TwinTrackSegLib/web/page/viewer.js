@@ -113,6 +113,7 @@ function told(news) {
   text("mismatch", state.choice.mismatch);
   run();
   reading();
+  names();
   vesselsOfOnesOwn();
   readersOfOnesOwn();
   setUp();
@@ -213,6 +214,50 @@ function reading() {
   buttons(at("exports"), (state.exports || []).map((each) => ({ ...each, enabled: !state.working, press: () => ask(each.name) })));
 }
 
+// -- names of vessels
+
+const cell = (words, tip = "", kind = "td") => Object.assign(document.createElement(kind), { textContent: words, title: tip });
+
+function names() {
+  const { names } = state, body = document.querySelector("#namesTable tbody"), now = JSON.stringify(names.rows);
+  at("names").hidden = !names.offered;
+  text("namesTitle", names.title);
+  text("namesHint", names.hint);
+  at("namesHint").classList.toggle("note", !names.checked);
+  document.querySelector("#namesTable thead tr").replaceChildren(...fixed.nameHeads.map(([words, tip]) => cell(words, tip, "th")));
+  if (body.dataset.shown !== now) {
+    body.dataset.shown = now;
+    body.replaceChildren(...names.rows.map(nameRow));
+  }
+  names.rows.forEach((row, number) => {
+    const select = body.children[number].querySelector("select");
+    if (!select) return;
+    options(select, names.choices, row.name);
+    select.disabled = !names.checkable || state.working;
+  });
+  at("namesChecked").checked = names.checked;
+  at("namesChecked").disabled = !names.checkable || state.working;
+  text("namesCheckText", names.checkText);
+}
+
+function nameRow(row) {
+  const line = document.createElement("tr");
+  line.classList.toggle("bold", row.loud);
+  line.title = row.reason;
+  line.append(cell(row.title));
+  if (!row.there) {
+    line.append(Object.assign(cell(row.reason), { className: "why", colSpan: 3 }));
+    return line;
+  }
+  const select = document.createElement("select");
+  select.onclick = (event) => event.stopPropagation(); // it is no jump
+  select.onchange = () => ask("name", { piece: row.piece, value: select.value });
+  line.append(document.createElement("td"), cell(row.source), cell(row.confidence));
+  line.children[1].append(select);
+  line.onclick = () => ask("nameJump", { piece: row.piece });
+  return line;
+}
+
 // -- one's own vessels, region and readers, and what is set up
 
 function vesselsOfOnesOwn() {
@@ -246,7 +291,6 @@ function readersOfOnesOwn() {
   text("cases", own.cases);
   for (const [name, can] of Object.entries(own.pressable)) at(name).disabled = !can || state.working;
   at("readerFile").disabled = at("readerAdd").disabled = state.working;
-  const cell = (words, tip = "", kind = "td") => Object.assign(document.createElement(kind), { textContent: words, title: tip });
   document.querySelector("#metrics thead tr").replaceChildren(...fixed.metricHeads.map((words) => cell(words, "", "th")));
   document.querySelector("#metrics tbody").replaceChildren(...own.metrics.map((metric) => {
     const line = document.createElement("tr");
@@ -391,6 +435,7 @@ at("result").onchange = (event) => ask("result", { value: Number(event.target.va
 at("lesion").onchange = (event) => ask("lesion", { value: Number(event.target.value) });
 for (const id of ["vesselFile", "region", "calibrator", "rules"]) at(id).onchange = (event) => ask(id, { value: event.target.value });
 for (const id of ["makeMhr", "evaluate", "addCase", "fit"]) at(id).onclick = () => ask(id);
+at("namesChecked").onchange = (event) => ask("namesChecked", { value: event.target.checked });
 at("keepScore").onchange = (event) => ask("keepScore", { value: event.target.checked });
 at("readersFilter").oninput = (event) => ask("readersFilter", { value: event.target.value });
 at("readerForm").onsubmit = (event) => {
