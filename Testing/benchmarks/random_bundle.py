@@ -102,6 +102,7 @@ def random_bundle(
     seed: int = 0,
     *,
     momentum: bool = False,
+    coarse_members: int = 1,
 ) -> Path:
     """Make a bundle with untrained networks of the sizes that two plans folders describe.
 
@@ -117,6 +118,8 @@ def random_bundle(
         The same seed gives the same weights.
     momentum : bool
         Start from checkpoints with an optimizer state, as large as real ones.
+    coarse_members : int
+        Networks of stage 1.
 
     Returns
     -------
@@ -127,9 +130,12 @@ def random_bundle(
 
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
+    fine_seed = seed + coarse_members
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".random-results-") as scratch:
-        coarse = random_results(Path(coarse_plans), Path(scratch) / "coarse", folds=1, seed=seed)
-        fine = random_results(Path(fine_plans), Path(scratch) / "fine", folds=members, seed=seed + 1, momentum=momentum)
+        coarse = random_results(Path(coarse_plans), Path(scratch) / "coarse", folds=coarse_members, seed=seed)
+        fine = random_results(
+            Path(fine_plans), Path(scratch) / "fine", folds=members, seed=fine_seed, momentum=momentum
+        )
         card = BundleCard(
             name=out.stem,
             license="CC0-1.0",
@@ -137,8 +143,11 @@ def random_bundle(
             organ_labels=(_first_label(Path(coarse_plans)),),
             tumor_weights={_first_label(Path(fine_plans)): 1.0},
         )
-        folds = tuple(str(fold) for fold in range(members))
-        return create_bundle(StageSource(coarse, ("0",)), StageSource(fine, folds), card, out=out)
+        stages = (
+            StageSource(folder, tuple(map(str, range(count))))
+            for folder, count in ((coarse, coarse_members), (fine, members))
+        )
+        return create_bundle(*stages, card, out=out)
 
 
 def _first_label(plans_folder: Path) -> str:
