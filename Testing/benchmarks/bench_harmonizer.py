@@ -128,6 +128,7 @@ def one_run(out: Path, choice: Choice, variant: str, seed: int) -> str:
     before = time.process_time()
     trained = train_harmonizer(prepared, HarmonizerPlan(layout, settings, seed=seed), folder, device="cpu")
     train_s = time.process_time() - before
+    earlier_s = read_json(path)["train_cpu_s"] if path.is_file() else 0.0  # of a network that is only measured anew
     scorer = SliceScorer(folder)
     window_hu = _window_hu(prepared)
     means = [np.mean([sizes[name] for sizes in prepared.sizes]) for name in prepared.raters]
@@ -141,7 +142,7 @@ def one_run(out: Path, choice: Choice, variant: str, seed: int) -> str:
         keep_outlines(path.with_suffix(".npz"), scorer, found.test, prepared.raters)
     content = {
         "asked": asked,
-        "train_cpu_s": train_s,
+        "train_cpu_s": train_s + earlier_s,
         "score_cpu_s": time.process_time() - before - train_s,
         "peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
         "alarms": trained.alarms,

@@ -254,7 +254,7 @@ def draw_curves(path: Path, runs: Runs, others: Others) -> None:
     curve.set_xscale("log", base=2)
     curve.set_xticks(COUNTS, [str(count) for count in COUNTS])
     curve.set(xlabel="samples", ylabel="energy distance from raters (V)", ylim=(0, None))
-    curve.legend(fontsize=8, frameon=False)
+    curve.legend(fontsize=8, frameon=False, ncols=2, loc="upper right")
     first = next(iter(runs[WHOLE].values()))
     order = first["order"]
     names = [first["raters"][place] for place in order]
