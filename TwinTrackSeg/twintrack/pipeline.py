@@ -30,7 +30,7 @@ from twintrack.volume import Geometry, Volume
 if TYPE_CHECKING:
     from twintrack.bundle.model_bundle import Bundle
     from twintrack.calibration import Calibrator
-    from twintrack.inference import EnsembleResult, NetworkStore, RaterMaps, Roi, SampleSet
+    from twintrack.inference import EnsembleResult, MemberMap, NetworkStore, RaterMaps, Roi, SampleSet
     from twintrack.invasion import InvasionResult, ScoreLevels
     from twintrack.invasion.naming import NamedVessels
     from twintrack.invasion.result_statements import ResultStatements
@@ -235,12 +235,14 @@ def segment(
             vessels, names, naming, told = named_by_anatomy(vessels, names, settings.name_vessels)
             notes += told
         score = found.score_volume(turned.geometry)
+        # On a large CT each of these is as large: the score is held once, and a member until it is measured.
+        members, found = list(found.each), replace(found, score=score.array[roi.slices], each=())
         said = None if calibrator is None else calibrator.statements
         invasion: InvasionResult | None = None
         levels: dict[str, ScoreLevels | None] = {}
         if vessels is not None:
             invasion, levels = _vessel_readout(
-                _Maps(turned, found, calibrator, probability, score),
+                _Maps(turned, found, members, calibrator, probability, score),
                 vessels,
                 names,
                 settings,
@@ -452,10 +454,11 @@ def _given_vessels(ct: Volume, settings: SegmentSettings) -> tuple[Volume, Mappi
 
 @dataclass(frozen=True)
 class _Maps:
-    """A CT in LPS axes, what the networks said of it, and the maps on its grid."""
+    """A CT in LPS axes, what the networks said of it, and the maps on its grid; `members` go as they are measured."""
 
     ct: Volume
     found: EnsembleResult
+    members: list[MemberMap]
     calibrator: Calibrator | None
     probability: Volume
     score: Volume
@@ -542,15 +545,17 @@ def _members(
     maps: _Maps, box: tuple[slice, slice, slice], given: Volume | None, progress: Progress
 ) -> Iterator[tuple[Volume, Volume]]:
     """Yield the calibrated map of each member and its vessels, or the given ones, in a box (z, y, x) of the grid."""
-    found = maps.found
-    roi, ct = found.roi.within(box), maps.ct.cut(box)
-    for number, member in enumerate(found.each):
-        progress(number / len(found.each), f"measuring contact for member {number + 1} of {len(found.each)}")
-        probability = _calibrated(member.score, maps.calibrator, roi, ct)
-        if given is not None:
-            yield probability, given
-        elif member.vessels is not None:
-            yield probability, ct.with_array(roi.paste(member.vessels, ct.geometry))
+    roi, ct = maps.found.roi.within(box), maps.ct.cut(box)
+    count = len(maps.members)
+    for number in range(count):
+        progress(number / count, f"measuring contact for member {number + 1} of {count}")
+        member = maps.members.pop(0)
+        probability, vessels = _calibrated(member.score, maps.calibrator, roi, ct), given
+        if vessels is None and member.vessels is not None:
+            vessels = ct.with_array(roi.paste(member.vessels, ct.geometry))
+        del member
+        if vessels is not None:
+            yield probability, vessels
 
 
 def _label_map(

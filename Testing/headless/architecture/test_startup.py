@@ -41,6 +41,7 @@ NOT_FOR_NETWORKS = {
     "nnunetv2.inference.predict_from_raw_data",
     "nnunetv2.training",
 }
+PROGRAMS = {"twintrack.cli.app", "twintrack.execution.worker.__main__"}
 FOR_BUILDING_NETWORKS = {"torch", "nnunetv2", "acvl_utils", "batchgenerators", "dynamic_network_architectures"}
 
 
@@ -72,6 +73,7 @@ def tops(names: set[str]) -> set[str]:
 def test_importing_a_part_of_the_package_imports_nothing_heavy(name):
     (found,) = modules(f"import {name}\nshow()\n")
     assert not tops(found) & HEAVY
+    assert name not in PROGRAMS or "numpy" not in found, "it reads once, when imported, how many threads it may use"
 
 
 def test_what_slicers_side_reads_before_anything_is_installed_needs_no_package():

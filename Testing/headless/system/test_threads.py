@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 
@@ -9,7 +10,7 @@ import pytest
 
 from twintrack.errors import Cancelled
 from twintrack.progress.callbacks import CancelToken
-from twintrack.system.threads import in_order
+from twintrack.system.threads import in_order, one_blas_thread
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -71,3 +72,12 @@ def test_a_cancelled_run_stops_at_the_next_item(threads):
     with pytest.raises(Cancelled):
         list(in_order(work, range(40), threads=threads, cancel=cancel))
     assert len(done) <= 3 + threads
+
+
+def test_products_get_one_thread_unless_the_environment_says_how_many(monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    one_blas_thread()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    one_blas_thread()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"

@@ -23,6 +23,7 @@ from twintrack.progress.stages import process_began
 from twintrack.system.capacity import NO_MEMORY, is_out_of_memory
 from twintrack.system.paths import is_utf8
 from twintrack.system.terminal import prepare_streams, say, say_error, say_lines, say_traceback
+from twintrack.system.threads import one_blas_thread
 
 __all__ = ["app", "main", "run_command"]
 
@@ -111,6 +112,7 @@ MAY_BE_EMPTY = ("--vessel-labels", "--name", "--description", "--intended-use")
 def main(arguments: list[str] | None = None) -> None:
     """Run the command and exit: 0 done, 2 bad input or usage, 130 cancelled, 1 anything unexpected."""
     prepare_streams()
+    one_blas_thread()
     if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end a run so: in order, as by Ctrl-C
     if arguments is not None:

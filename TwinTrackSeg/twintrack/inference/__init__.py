@@ -9,7 +9,7 @@ from twintrack.inference.devices import (
     select_device,
 )
 from twintrack.inference.ensemble import SKIP_BELOW, score_ensemble
-from twintrack.inference.ensemble_result import EnsembleResult
+from twintrack.inference.ensemble_result import EnsembleResult, MemberMap
 from twintrack.inference.loaded_model import import_packages
 from twintrack.inference.localize import localize
 from twintrack.inference.network_store import NetworkStore
@@ -22,6 +22,7 @@ __all__ = [
     "DEVICES",
     "SKIP_BELOW",
     "EnsembleResult",
+    "MemberMap",
     "NetworkStore",
     "Processor",
     "RaterMaps",

@@ -193,6 +193,15 @@ def test_dask_works_in_a_folder_of_the_run_and_not_in_one_that_a_stranger_made(r
     assert any(own.rglob("workerwithoutpages-*"))
 
 
+@needs_openssl
+def test_workers_keep_freed_memory_for_the_next_array_and_give_products_one_thread(running):
+    workers = [each.environ() for each in running.processes() if "spawn_main" in " ".join(each.cmdline())]
+    assert len(workers) == 2
+    for environment in workers:
+        assert "MALLOC_TRIM_THRESHOLD_" not in environment
+        assert environment["OPENBLAS_NUM_THREADS"] == "1"
+
+
 def test_pages_are_open_only_when_they_are_asked_for(start):
     run = start("pages")
     page = urllib.request.urlopen(run.dashboard, timeout=ANSWER_S)

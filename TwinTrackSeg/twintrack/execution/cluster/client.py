@@ -49,6 +49,11 @@ DASK = {
     "distributed.deploy.lost-worker-timeout": f"{WAIT_FOR_WORKERS_S:g}s",
     # A case whose worker died is handed back at once, and tried alone: see `one_on_each_worker` in `submit`.
     "distributed.scheduler.allowed-failures": 0,
+    # Dask has workers give freed memory back at once (MALLOC_TRIM_THRESHOLD_), for which the C library then gets every
+    # array from the system anew: a million pages in two cases. Here that is done after each: see `return_memory`.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"
+    ),
 }
 """Dask's settings, for this process and the workers that it starts."""
 
@@ -141,7 +146,7 @@ def _local(workers: int | None, device: str, networks: bool, pages: bool) -> Ite
         "nthreads": 2 if gpus else 1,  # with two, one case is read or written while another is on the GPU
         "memory_limit": MEMORY_LIMIT // workers,
         "resources": {GPU: 1},
-        "env": dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads),
+        "env": dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads),
         "silence_logs": logging.CRITICAL,
     }
     about = {"dashboard": pages, "dashboard_address": f"{LOOPBACK}:8787"}

@@ -84,7 +84,7 @@ def environment_of(number: int, workers: int, gpus: int) -> dict[str, str]:
         `VISIBLE` leaves us, if it is set.
     """
     threads = os.environ.get("OMP_NUM_THREADS") or str(max(usable_cores() // workers, 1))
-    added = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
+    added = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads)
     if gpus:
         listed = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
         listed = listed or [str(gpu) for gpu in range(gpus)]

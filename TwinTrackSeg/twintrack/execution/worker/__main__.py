@@ -23,6 +23,7 @@ from twintrack.execution.worker.serve import MAX_LINE, limited_lines, serve
 from twintrack.progress.callbacks import CancelToken
 from twintrack.system.json_file import read_json
 from twintrack.system.terminal import prepare_streams
+from twintrack.system.threads import one_blas_thread
 
 __all__ = ["main"]
 
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     events = _private_channel()
     prepare_streams()
+    one_blas_thread()
     if arguments in (["--serve"], ["--forward"]):
         if hasattr(sys.stdin, "reconfigure"):
             sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # whatever the locale
