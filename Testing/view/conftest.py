@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import psutil
@@ -82,11 +83,9 @@ class Started:
         return self.process.wait(START_SEC)
 
 
-@pytest.fixture(scope="session")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
-    """The example CT and its result in files, with the maps of two readers and three samples."""
+def written_example(folder: Path, write: Callable[[Path, Any], Path]) -> Example:
+    """Write the example CT, and a result of it by `write`, which gets the result's folder and the CT's node."""
     from mrml_environment import preparedScene
-    from rater_example import writeSampleResult
 
     from twintrack.dicom import write_ct_series
     from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
@@ -94,28 +93,26 @@ def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
 
     scene = preparedScene()
     node = makeExampleCt()
-    result = writeSampleResult(tmp_path_factory.mktemp("example") / "result", node)
+    result = write(folder / "result", node)
     write_ct_series(volumeFromNode(node), result / "ct", description="Example")
     scene.Clear(False)
     return Example(result, result / "ct")
+
+
+@pytest.fixture(scope="session")
+def example(tmp_path_factory: pytest.TempPathFactory) -> Example:
+    """The example CT and its result in files, with the maps of two readers and three samples."""
+    from rater_example import writeSampleResult
+
+    return written_example(tmp_path_factory.mktemp("example"), writeSampleResult)
 
 
 @pytest.fixture(scope="session")
 def named_example(tmp_path_factory: pytest.TempPathFactory) -> Example:
     """The example CT, and a result whose vessels have their names by anatomy."""
-    from mrml_environment import preparedScene
     from named_example import writeNamedResult
 
-    from twintrack.dicom import write_ct_series
-    from TwinTrackSegLib.mrml.SelfTest import makeExampleCt
-    from TwinTrackSegLib.mrml.VolumeConversion import volumeFromNode
-
-    scene = preparedScene()
-    node = makeExampleCt()
-    result = writeNamedResult(tmp_path_factory.mktemp("named") / "result", node)
-    write_ct_series(volumeFromNode(node), result / "ct", description="Example")
-    scene.Clear(False)
-    return Example(result, result / "ct")
+    return written_example(tmp_path_factory.mktemp("named"), writeNamedResult)
 
 
 @contextlib.contextmanager
