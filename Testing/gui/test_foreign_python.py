@@ -16,7 +16,7 @@ from panel_steps import HEAD, chosen, waitFor
 pytestmark = pytest.mark.render
 
 LAUNCHER = ("PYTHONHOME", "PYTHONNOUSERSITE", "PYTHONPATH", "LD_LIBRARY_PATH")
-READY_SEC = 120
+READY_SEC = 600
 
 
 @pytest.fixture

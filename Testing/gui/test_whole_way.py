@@ -16,7 +16,7 @@ from phantom_case import boxAround, phantomCase
 import twintrack
 
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
-RUN_SEC = 300
+RUN_SEC = 900
 
 pytestmark = [
     pytest.mark.render,

@@ -20,7 +20,7 @@ from TwinTrackSegLib.mrml.VolumeConversion import nodeFromVolume, volumeFromNode
 from TwinTrackSegLib.mrml.worker.RunSettings import RunSettings
 
 DEMO_BUNDLE = Path(twintrack.__file__).parent / "data" / "demo_bundle"
-TIMEOUT_SEC = 300
+TIMEOUT_SEC = 900
 
 pytestmark = [
     pytest.mark.process,

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.process
 
 CASES = [f"p{number}" for number in range(4)]
 KILLS = 5
-PATIENCE_S = 240
+PATIENCE_S = 600
 """For anything that takes a second or two on an idle computer."""
 
 FACTORY = """

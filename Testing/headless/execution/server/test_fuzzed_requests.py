@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from http_server import soon
 from twintrack.execution.server.protocol import PART_HASH, ROUTES, SETTINGS
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
@@ -114,6 +115,7 @@ class Fuzzed:
 
 
 def test_whatever_is_asked_is_answered_in_order(http, anna, ben):
+    assert soon(lambda: "twintrack_workers_free 1\n" in http.metrics())  # what an earlier test cancelled has ended
     kept = ben.new_run(10)
     before, children = ben.news(kept), set(psutil.Process(http.process.pid).children(recursive=True))
     fuzzed = Fuzzed(anna, kept)
