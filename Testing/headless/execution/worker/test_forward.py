@@ -24,6 +24,7 @@ from dask_cluster import TlsCluster, tls_cluster
 from http_server import running_http
 from twintrack.cli.app import run_command
 from twintrack.dicom import write_ct_series
+from twintrack.errors import Cancelled
 from twintrack.execution.server import far_end
 from twintrack.execution.server.certificates import make_certificates
 from twintrack.execution.server.far_end import LEASE_S, FarEnd
@@ -320,20 +321,53 @@ def test_readers_are_told_when_the_cluster_is_gone_and_the_server_lives(keys, ma
 
 
 class Near(forward.Cluster):
-    """What two workers keep, in a loop of this process: nothing is between them and who asks."""
+    """What two workers keep, in a loop of this process: nothing is between them and who asks. One has the bundle."""
 
-    def __init__(self, ends: dict[str, FarEnd], loop: asyncio.AbstractEventLoop) -> None:
-        self.ends, self.about, self._loop = ends, {"sha256": "0" * 64}, loop
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.ends, self.about, self._loop = {"loaded": FarEnd(None), "other": FarEnd(None)}, {"sha256": "0" * 64}, loop
+        self.ends["loaded"]._bundle = ("0" * 64, PrivateFolder())
+        self.answered = lambda worker, what: None
 
     def _workers(self) -> list[str]:
         return list(self.ends)
 
-    def _ask(self, worker: str, _cancel: CancelToken, what: str, *arguments: object) -> dict:
+    def _call(self, worker: str, _cancel: CancelToken, _within_s: float, what: str, *arguments: object) -> dict:
         asked = getattr(self.ends[worker], what)(*arguments)
-        return asyncio.run_coroutine_threadsafe(asked, self._loop).result(WITHIN_S)
+        answer = asyncio.run_coroutine_threadsafe(asked, self._loop).result(WITHIN_S)
+        self.answered(worker, what)
+        return answer
+
+    def claim(self, run: str) -> bool:
+        return self._ask("loaded", CancelToken(), "claim", run, "0" * 64, True)["free"]
 
 
-def test_a_worker_that_puts_a_run_away_is_waited_for_before_another_loads_the_bundle(tmp_path, monkeypatch):
+class Heard:
+    """What is said of a run that waits."""
+
+    def __init__(self, act) -> None:
+        self._act = act
+
+    def say(self, **_event: object) -> None:
+        self._act()
+
+
+@pytest.fixture
+def near(tmp_path, monkeypatch) -> Iterator[Near]:
+    """Two workers, whose runs nobody ends but who began them."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(far_end, "LEASE_S", 1e6)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    made = Near(loop)
+    yield made
+    assert soon(lambda: list(tmp_path.iterdir()) == [made.ends["loaded"]._bundle[1].path])
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(WITHIN_S)
+    loop.close()
+
+
+def test_a_worker_that_puts_a_run_away_is_waited_for_before_another_loads_the_bundle(near, monkeypatch):
     may_end = threading.Event()
 
     class SlowFolder(PrivateFolder):
@@ -341,26 +375,26 @@ def test_a_worker_that_puts_a_run_away_is_waited_for_before_another_loads_the_bu
             may_end.wait(WITHIN_S)
             super().close()
 
-    class Heard:
-        def say(self, **_event: object) -> None:
-            may_end.set()  # the run waits
-
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.setattr(far_end, "PrivateFolder", SlowFolder)
     monkeypatch.setattr(forward, "ENDING_S", float(WITHIN_S))
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
-    thread.start()
-    near = Near({"loaded": FarEnd(None), "other": FarEnd(None)}, loop)
-    near.ends["loaded"]._bundle = ("0" * 64, PrivateFolder())
-    assert near._ask("loaded", CancelToken(), "claim", "first", "0" * 64, True)["free"]
-    near._ask("loaded", CancelToken(), "release", "first")
-    assert near._wait_for_worker("second", Heard(), CancelToken()) == ("loaded", True)
-    near._ask("loaded", CancelToken(), "release", "second")
-    assert soon(lambda: len(list(tmp_path.iterdir())) == 1)  # the bundle's
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(WITHIN_S)
-    loop.close()
+    assert near.claim("first")
+    near._release("loaded", "first")
+    assert near._wait_for_worker("second", Heard(may_end.set), CancelToken()) == ("loaded", True)
+    near._release("loaded", "second")
+
+
+def test_a_run_that_is_cancelled_while_it_asks_for_a_worker_holds_none(near):
+    def cancel(worker: str, what: str) -> None:
+        if (worker, what) == ("loaded", "claim"):
+            raise Cancelled
+
+    near.answered = cancel
+    with pytest.raises(Cancelled):
+        near._wait_for_worker("first", Heard(lambda: None), CancelToken())
+    near.answered = lambda worker, what: None
+    assert soon(lambda: near.ends["loaded"]._held is None)
+    assert near.claim("second")
+    near._release("loaded", "second")
 
 
 def test_a_scheduler_elsewhere_is_spoken_to_by_tls_alone(make_bundle, capsys):

@@ -294,6 +294,9 @@ class Cluster:
                 answer = self._ask(worker, cancel, "claim", run, self.about["sha256"], loaded)
             except WorkerLostError:
                 continue
+            except Cancelled:
+                self._release(worker, run)  # it may have said yes meanwhile
+                raise
             has_answer, has_some = True, has_some or answer["loaded"]
             is_ending = is_ending or (answer["loaded"] and answer["ending"])
             if answer["free"]:
