@@ -69,7 +69,7 @@ def test_one_fold_is_fetched_verified_installed_and_found_by_its_name(models, se
     assert len(server.asked) == asked
     assert run_command(["model", "remove", NAME]) == 0
     assert run_command(["bundle", "verify", NAME]) == 2
-    assert "twintrack model list" in capsys.readouterr().err
+    assert f"twintrack model get {NAME}" in capsys.readouterr().err
 
 
 def test_without_the_licence_nothing_is_asked(models, server, tls, capsys):

@@ -66,9 +66,11 @@ def test_it_tells_what_it_has_loaded_and_keeps_to_it(worker, make_bundle, tmp_pa
 
 @pytest.mark.parametrize(
     ("changes", "code"),
-    [({"load": "/nowhere"}, "bundle-missing"), ({"sha256": "0" * 64}, "bundle-changed"), ({"load": 5}, "unexpected")],
+    [({"load": "none"}, "bundle-missing"), ({"sha256": "0" * 64}, "bundle-changed"), ({"load": 5}, "unexpected")],
 )
-def test_it_ends_when_it_cannot_load(worker, make_bundle, changes, code):
+def test_it_ends_when_it_cannot_load(worker, make_bundle, tmp_path, changes, code):
+    if changes.get("load") == "none":
+        changes = {"load": str(tmp_path / "none")}
     assert asked(worker, loading(make_bundle(), **changes))["fields"]["code"] == code
     assert worker.wait(WITHIN_S) == 2
 
