@@ -73,9 +73,17 @@ def make_cohort(write_study, tmp_path: Path) -> MakeCohort:
     return make
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread_in_each_worker() -> Iterator[None]:
+    """Workers and servers that tests start compute with one thread each, whatever was run before."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def as_many_threads_as_a_worker() -> Iterator[None]:
-    """Workers and servers compute with one thread each; with two the last bits of a sum may differ."""
+    """Compute with as many threads here: with two the last bits of a sum may differ."""
     import torch
 
     before = torch.get_num_threads()
